@@ -1,4 +1,4 @@
-"""A browser that goes wherever it is sent: our site in Django's test client, WeCom's pages in the sandbox over HTTP."""
+"""A browser that follows every redirect: our site in Django's test client, WeCom's pages in the sandbox over HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.accounts.conftest import SITE, Visitor, query_of, visitor
 from tests.bi import BI, page_in
 from tests.sandbox_process import SandboxHandle
 
-# Chromium gives up after twenty; no way in needs half of that.
+# Chromium gives up after twenty; no sign-in needs half of that.
 HOPS_AT_MOST = 10
 _TITLE = re.compile(r"<h1[^>]*>(.*?)</h1>", re.DOTALL)
 _WAYS = (
@@ -29,8 +29,10 @@ _WAYS = (
 
 @dataclass(frozen=True)
 class Landing:
-    """Where a browser ended. `place`: a path of ours with its query (of a error page its cause), `BI` and a page
-    there, or `WeCom` and its page that stayed open. `via`: what it came through. `title`: of the page.
+    """The page on which a browser ended. `via` names the steps on the way, `title` is the page's.
+
+    `place` is a path of ours with its query (of an error page its cause), `BI` and a page there, or `WeCom` and the
+    page of WeCom that stayed open.
     """
 
     address: str
@@ -43,14 +45,14 @@ class Landing:
 
 @dataclass
 class Traveller:
-    """One browser with its cookies, of whichever program `user_agent` says."""
+    """One browser with its cookies; `user_agent` says which program it is."""
 
     sandbox: SandboxHandle
     user_agent: str
     keeps_cookies: bool = True
     ours: Visitor = field(init=False)
     wecom: requests.Session = field(init=False)
-    # Every address of ours that was called.
+    # Addresses of ours that were called.
     called: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -59,7 +61,7 @@ class Traveller:
         self.wecom.headers["User-Agent"] = self.user_agent
 
     def carry(self, corpid: str, userid: str) -> None:
-        """Whose phone or computer it is."""
+        """Make this the browser of a person's phone or computer."""
         self.wecom.get(f"{self.sandbox.base_url}/phone", params={"corpid": corpid, "userid": userid}, timeout=60)
 
     def open(self, address: str, posted: dict[str, str] | None = None) -> Landing:
@@ -78,13 +80,13 @@ class Traveller:
             address = urljoin(address, location)
 
     def scan(self, qr_page: Landing, userid: str, answer: str = "approve") -> Landing:
-        """Scan the code on WeCom's page that `qr_page` is, as `userid`, and go where WeCom sends this browser."""
+        """Scan the code on WeCom's page `qr_page` as `userid`, and follow where WeCom sends this browser."""
         assert qr_page.place == "WeCom /wwlogin/sso/login", qr_page
         answered = self.wecom.post(qr_page.address, json={"userid": userid, "answer": answer}, timeout=60)
         return self.open(str(answered.json()["url"]))
 
     def leaves_before_landing(self, address: str) -> str:
-        """Follow `address` to WeCom and stop where WeCom sends the browser back: that address, not called yet."""
+        """Follow `address` to WeCom. Return the address to which WeCom sends the browser back, without calling it."""
         while not address.startswith(self.sandbox.base_url):
             _status, location, _body = self._ask_us(address, None)
             address = urljoin(address, location)
@@ -93,7 +95,7 @@ class Traveller:
         return back
 
     def panel_scanned(self, corp_id: int, userid: str, *, requested: str = "/") -> Landing:
-        """Scan the panel of the login page, which asks for its state by script."""
+        """Scan the login page's panel, whose state a script requests."""
         answer: Any = self.ours.client.post(f"/wecom/{corp_id}/panel/", {"next": requested})
         page = answer.json()["page"]
         found = self.wecom.post(page, json={"userid": userid, "answer": "approve"}, timeout=60)
@@ -111,7 +113,7 @@ class Traveller:
     def _ask_wecom(self, address: str) -> tuple[int, str, str]:
         assert address.startswith(self.sandbox.base_url), address
         response = self.wecom.get(address.split("#")[0], allow_redirects=False, timeout=60)
-        # The address as the browser would have it: requests would read the header as Latin-1, as HTTP says.
+        # requests reads the header as Latin-1, as HTTP says; browsers read UTF-8.
         location = response.headers.get("Location", "").encode("latin-1").decode()
         return response.status_code, location, response.text
 
@@ -142,5 +144,5 @@ def _place(address: str) -> str:
 
 
 def parameters(address: str) -> list[tuple[str, str]]:
-    """The query of `address` in its order, decoded."""
+    """Return the query of `address` in order, decoded."""
     return parse_qsl(urlsplit(address).query, keep_blank_values=True)

@@ -1,4 +1,4 @@
-"""Two companies, a person in one of them, and a browser that comes and goes as WeCom's does."""
+"""Two companies, a person in one of them, and a browser that goes to WeCom and returns."""
 
 from __future__ import annotations
 
@@ -26,15 +26,13 @@ from tests.rows import put
 SITE = "https://bi.example.com/"
 HOST = "bi.example.com"
 DESKTOP, IPHONE_WECOM = user_agents.CHROME, user_agents.WECOM_IOS
-# Companies differ from test to test, because a process keeps the tokens that it has fetched.
+# Companies differ between tests, because a process caches their tokens.
 _corpids = (f"ww{number:016d}" for number in count(1))
 SECRET = "invented-secret-0123456789"
 
 
 @dataclass
 class Visitor:
-    """A browser with its cookies."""
-
     client: Client
 
     def get(self, path: str, **query: Any) -> HttpResponse:
@@ -42,7 +40,7 @@ class Visitor:
         return self.client.get(address)  # type: ignore[return-value]  # the test client adds attributes to it
 
     def begin(self, corp: Corp, target: str = "/") -> str:
-        """Start a sign-in; the state that WeCom was given comes back."""
+        """Start a sign-in. Return the state that WeCom got."""
         return state_in(self.get(f"/wecom/{corp.pk}/start/", next=target))
 
     def arrive(self, corp: Corp, **query: str) -> HttpResponse:
@@ -50,7 +48,7 @@ class Visitor:
         return self.get(f"/wecom/{corp.pk}/callback/", **query)
 
     def sign_in(self, corp: Corp, wecom: WeCom, userid: str, code: str = "C") -> HttpResponse:
-        """By WeCom, which says that it is `userid`."""
+        """Sign in through WeCom as `userid`."""
         wecom.gives(code, userid=userid)
         return self.arrive(corp, code=code, state=self.begin(corp))
 
@@ -69,7 +67,7 @@ def query_of(address: str) -> dict[str, str]:
 
 
 def state_in(response: Any) -> str:
-    """The state of the authorise page or QR page that a response leads to."""
+    """Return the state of the authorise page or QR page to which a response leads."""
     assert response.status_code == 302
     return query_of(response.headers["Location"])["state"]
 
@@ -110,7 +108,7 @@ PASSWORD = "right-password-1"
 def make_person(
     username: str, corp: Corp | None = None, userid: str = "", *, password: str | None = "", **values: Any
 ) -> User:
-    """`password`: None for one that nobody has."""
+    """Make a person. `password` None means that they have none."""
     user = User(username=username, **values)
     if password != "":
         user.set_password(password)
@@ -121,7 +119,7 @@ def make_person(
 
 
 def by_password(username: str, user_agent: str = DESKTOP, **more: str) -> Visitor:
-    """Somebody whose password is PASSWORD in a browser of their own, signed in."""
+    """Return a new browser signed in by PASSWORD."""
     browser = visitor(user_agent)
     browser.client.post("/login/", {"username": username, "password": PASSWORD, **more})
     return browser
@@ -134,7 +132,6 @@ def person(corp: Corp) -> User:
 
 @pytest.fixture
 def root(db: None) -> User:
-    """A superuser."""
     return User.objects.create(username="root", is_staff=True, is_superuser=True)
 
 
@@ -146,20 +143,19 @@ def phone() -> Visitor:
 
 @pytest.fixture
 def desktop() -> Visitor:
-    """An ordinary browser."""
     return visitor(DESKTOP)
 
 
 @pytest.fixture
 def _addresses_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process keeps the site's addresses for seconds: where queries are counted they must not be read again."""
+    """Read the site's addresses once per test, because tests count queries."""
     monkeypatch.setattr(http, "ADMITTED_SECONDS", 3600.0)
     monkeypatch.setattr(http, "READ_SECONDS", 3600.0)
 
 
 @pytest.fixture(autouse=True)
 def _tasks_at_once() -> Iterator[None]:
-    """Run background work where it is asked for; tests of the queue itself turn this off."""
+    """Run background work at once; tests of the queue itself turn this off."""
     app.conf.task_always_eager = app.conf.task_eager_propagates = True
     yield
     app.conf.task_always_eager = app.conf.task_eager_propagates = False
@@ -167,7 +163,7 @@ def _tasks_at_once() -> Iterator[None]:
 
 @pytest.fixture
 def workers(process_environ: dict[str, str], project_root: Path) -> Iterator[Workers]:
-    """Workers that are killed; nobody else does what is queued."""
+    """Workers that can be killed. Nobody else does queued work."""
     app.conf.task_always_eager = False
     with dying_workers(process_environ, project_root) as started:
         yield started

@@ -1,8 +1,8 @@
 """A program whose workers die by SIGKILL at a moment that the test chooses: one worker for each line of its input.
 
-Moments are counted around every statement to the database, before it and after it, so both sides of each commit and of
-each call to WeCom are among them: not clock times, which are other steps on another machine. Why forked? Starting
-Python takes longer than a worker lives.
+Moments are counted before and after every database statement, so they include both sides of each commit and of each
+call to WeCom. Clock times would mean other steps on another machine. Workers are forked, because starting Python
+takes longer than a worker lives.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from integrations.models import EventLane, EventWork, Job
 from tests.jobs import do_jobs
 
 Clock = Callable[[], datetime]
-# What is done at once, instead of hundreds: so there are many steps between which a worker may die.
+# A batch of ten instead of hundreds, so that there are many steps between which a worker may die.
 AT_ONCE = 10
 PROGRAM = "import django; django.setup(); from tests.accounts import dying; dying.main()"
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The program, seen by a test."""
+    """The program as a test sees it."""
 
     process: subprocess.Popen[str]
 
     def work(self, kind: str, *, dies_at: int = 0) -> bool:
-        """Let a worker do all that waits of one kind: "people" or "events". False where it died at `dies_at`.
+        """Let a worker do all waiting work of a kind: "people" or "events". Return False if it died at `dies_at`.
 
-        So much time has passed since the one before that what that one held is free.
+        Leases of the previous worker have expired.
         """
         _let_leases_expire()
         assert self.process.stdin is not None
@@ -55,7 +55,7 @@ class Workers:
 
 
 def _let_leases_expire() -> None:
-    """Why not by a clock that is ahead? The sandbox's own is not, and events tell when they happened."""
+    """Expire leases in the rows. A clock that is ahead would differ from the sandbox's, and events carry times."""
     now = timezone.now()
     EventLane.objects.filter(lease_until__gt=now).update(lease_until=now)
     Job.objects.filter(status=Job.Status.RUNNING).update(due_at=now)
@@ -89,7 +89,7 @@ def main() -> None:
         sys.stdout.flush()
 
 
-# What the tasks do, as beat queues them.
+# The tasks as beat queues them.
 
 
 def _people(_clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Administrators of every kind, and how the admin's form of a person is filled in."""
+"""Administrators of every kind, and values of the admin's form of a person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIST = "/admin/accounts/user/"
 
 
 def with_role(username: str, role: Role | None, *corps: Corp, **values: Any) -> User:
-    """Somebody who may enter the administration, in one of the roles, for all companies or for some."""
+    """Make somebody who may enter the administration, in a role, for all companies or for some."""
     user = put(User(username=username, is_staff=True, manages_all_corps=not corps, **values))
     join(user, "managed_corps", corps)
     if role is not None:
@@ -32,12 +32,12 @@ def signed_in(user: User) -> Client:
 
 
 def sent_form(client: Client, path: str) -> dict[str, Any]:
-    """What the browser would send from a page of the admin if nothing were changed."""
+    """Return what a browser would send of an untouched page of the admin."""
     page = client.get(path)
     assert page.status_code == 200
     sent: dict[str, Any] = {}
     form = page.context["adminform"].form
-    forms = [form, *filter(None, [getattr(form, "people", None)])]  # of an alert rule
+    forms = [form, *filter(None, [getattr(form, "people", None)])]  # an alert rule has this form
     for inline in page.context["inline_admin_formsets"]:
         forms += [inline.formset.management_form, *inline.formset.forms]
     for form in forms:

@@ -1,4 +1,4 @@
-"""A WeCom for tests of sign-in: answers at the wire, and counts what it was asked."""
+"""A WeCom for tests of sign-in: it answers requests and counts them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HINT = "hint: [1764000000123456789012345], from ip: 203.0.113.9, more info at ht
 
 @dataclass
 class WeCom:
-    """Codes stand for identities once, people inside the scope can be read; everything else is refused."""
+    """Codes that work once, and readable people inside the scope. Everything else is refused."""
 
     identities: dict[str, dict[str, str]] = field(default_factory=dict)
     in_scope: set[str] = field(default_factory=set)
@@ -28,7 +28,7 @@ class WeCom:
     read: list[str] = field(default_factory=list)
 
     def gives(self, code: str, *, userid: str = "", **identity: str) -> None:
-        """`code` stands for the member `userid` (who is then in scope), or for `identity` as it is."""
+        """Let `code` stand for the member `userid`, who is then in scope, or for `identity` as it is."""
         self.identities[code] = {"userid": userid, **identity} if userid else identity
         self.in_scope.add(userid.lower())
 
@@ -65,7 +65,7 @@ def refusal(errcode: int, words: str) -> dict[str, Any]:
 
 @contextmanager
 def answering() -> Iterator[WeCom]:
-    """WeCom answers while the block runs; any other call over the network fails."""
+    """Answer as WeCom while the block runs; any other network call fails."""
     wecom = WeCom()
     with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
         for path in ("gettoken", "auth/getuserinfo", "user/get"):

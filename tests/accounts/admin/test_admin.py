@@ -35,7 +35,7 @@ def limited(corp: Corp) -> User:
 
 
 def form_of(client: Client, user: User | None = None) -> dict[str, Any]:
-    """What the browser would send if nothing were changed."""
+    """Return what a browser would send of the untouched form."""
     return sent_form(client, f"{LIST}{user.pk}/change/" if user else f"{LIST}add/")
 
 
@@ -46,7 +46,7 @@ def save(client: Client, user: User | None, **changes: Any) -> HttpResponse:
 
 
 def errors_of(response: Any) -> list[str]:
-    """What the page says is wrong."""
+    """Return the errors that the page shows."""
     assert response.status_code == 200
     found = [str(error) for messages in response.context["adminform"].form.errors.values() for error in messages]
     for inline in response.context["inline_admin_formsets"]:
@@ -257,7 +257,7 @@ class TestForm:
                 raise IntegrityError("one_account_per_wecom_identity")
             answer = execute(sql, params, many, context)
             if refused == [True] and sql.startswith("ROLLBACK TO SAVEPOINT"):
-                refused.append(True)  # what the other administrator saved is there to be seen now
+                refused.append(True)  # the other administrator's save is visible from now on
                 WeComAccount.objects.create(user=person, corp=corp, userid="lilei")
             return answer
 
@@ -268,7 +268,7 @@ class TestForm:
         assert accounts_of(other) == []
 
     def test_what_it_does_not_ask_for_stays_as_it_was_saved_meanwhile(self, person: User, root: User) -> None:
-        """Between reading the person and locking the row: that the sessions are over, and another password."""
+        """Change password and session epoch between reading the person and locking the row."""
         User.objects.filter(pk=person.pk).update(password="before")
         client = signed_in(root)
         sent = {**form_of(client, person), "name": "李大雷"}
@@ -324,7 +324,7 @@ class TestForm:
     def test_the_primary_one_can_be_changed_from_a_page_that_is_out_of_date(
         self, person_of_two: User, root: User
     ) -> None:
-        """The rows come in another order than they have by now, so the new primary one is saved first."""
+        """Send rows in their former order, so that the new primary account is saved first."""
         client = signed_in(root)
         sent = form_of(client, person_of_two)
         for name in ("id", "corp", "userid"):
@@ -426,7 +426,7 @@ class TestBulkCompany:
 
         self.post(signed_in(root), [one], apply="1", corp=other_corp.pk, select_across="1")
 
-        assert WeComAccount.objects.filter(corp=other_corp).count() == 121  # root, too
+        assert WeComAccount.objects.filter(corp=other_corp).count() == 121  # including root's
 
 
 def test_says_what_disabling_a_company_stops(corp: Corp, person: User) -> None:

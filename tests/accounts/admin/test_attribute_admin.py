@@ -1,4 +1,4 @@
-"""User attributes in the administration: their definitions, a person's page, the list, and many people at once."""
+"""User attributes in the administration: definitions, a person's page, the list, and many people at once."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class TestDefinitions:
         assert not AttributeValue.objects.exists()
 
     def test_one_by_which_a_directory_finds_people_stays(self, root: User, corp: Corp, number: Attribute) -> None:
-        """Neither deleted, nor no employee number any more, until the policy names another one."""
+        """Keep it and its mark as employee number until the policy names another attribute."""
         policy = DirectoryPolicy.objects.create(corp=corp, mode="link", number_attribute=number)
         client, page = signed_in(root), f"{DEFINITIONS}{number.pk}/"
 
@@ -228,7 +228,7 @@ class TestAPersonsPage:
         with connection.execute_wrapper(claim_first):
             response = client.post(page_of(person), sent)
 
-        # What the other one wrote went with our own transaction: saved again, it is this person's.
+        # The other person's write is inside our own transaction: saved again, it becomes this person's.
         assert (response.status_code, bool(taken)) == (302, True)
         assert values_of(attribute=number) == {person.pk: ["A1"]}
 

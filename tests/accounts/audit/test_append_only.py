@@ -1,4 +1,4 @@
-"""Nobody changes or deletes an entry of the audit trail; everybody who sees it may take it away as csv."""
+"""The audit trail, in which nobody changes or deletes an entry; its readers may download it as csv."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_database_refuses_to_change_an_entry(entry: AuditEntry) -> None:
         lambda: entry.delete(),
         lambda: entry.save(),
         lambda: _execute("TRUNCATE accounts_auditentry CASCADE"),
-        # Not even the job that removes what is too old.
+        # Not even the job that removes old entries may do it.
         lambda: _execute("SET LOCAL guanwecom.removes_old_audit = 'on'; TRUNCATE accounts_auditentry CASCADE"),
     ):
         with pytest.raises(ProgrammingError, match="the audit trail is append-only"), transaction.atomic():
@@ -58,7 +58,7 @@ def _execute(sql: str) -> None:
 
 
 def test_no_other_address_names_it() -> None:
-    """Its pages are the list, the entry, its history and the export; the API has none."""
+    """Allow the list, the entry, its history and the export. The API has no page of it."""
     found = {str(name) for name in _names(get_resolver()) if "auditentry" in str(name)}
 
     assert found == {
@@ -74,7 +74,7 @@ def _names(resolver: object) -> list[object]:
 
 
 def test_the_export_holds_what_the_list_shows(root: User, entry: AuditEntry, corp: Corp) -> None:
-    """To somebody of one company its entries alone. The trail says who took it away."""
+    """Show somebody of one company its entries only. The trail records the download."""
     services.record(action=AuditEntry.Action.UNLOCKED, note="another")
 
     answer = signed_in(root).get(f"{EXPORT}?action__exact=done&q=note")

@@ -1,4 +1,4 @@
-"""The audit trail: who changed what from where, never a secret, and nothing about other people's companies."""
+"""The audit trail: who changed what from where, without secrets, and nothing about other people's companies."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def trail(**conditions: Any) -> list[tuple[str, str, list[Any]]]:
 
 
 def changes_of(model: str) -> dict[str, list[Any]]:
-    """Before and after by field, over all entries about a model."""
+    """Return before and after by field, over all entries about a model."""
     return {change[0]: change[1:] for entry in AuditEntry.objects.filter(model=model) for change in entry.changes}
 
 
@@ -231,7 +231,7 @@ class TestWhatIsRecorded:
 
     @pytest.mark.parametrize("reach", ["superuser", "all", "the other one"])
     def test_of_a_sign_in_sees_nobody_who_sees_less(self, corp: Corp, other_corp: Corp, reach: str) -> None:
-        """Addresses and times of those who are more are no business of one company's administrators."""
+        """Hide addresses and times of people with more rights from one company's administrators."""
         more = {"is_superuser": reach == "superuser", "manages_all_corps": reach == "all"}
         boss = make_person("boss", corp, "boss", is_staff=True, password=PASSWORD, **more)
         boss.managed_corps.set([other_corp] if reach == "the other one" else [])
@@ -244,7 +244,7 @@ class TestWhatIsRecorded:
         assert list(found) == [("sign-in-failed", "boss"), ("signed-in", "boss")]
 
     def test_every_secret_of_a_company_is_masked(self, db: None) -> None:
-        """The encrypted columns are masked by their class: a new one cannot be forgotten."""
+        """Mask encrypted columns by their class, so that a new one cannot be forgotten."""
         names = [column.name for column in Corp._meta.concrete_fields if type(column).__name__ == "EncryptedTextField"]
         values: dict[str, Any] = {name: f"invented-{name}" for name in names}
 
@@ -378,7 +378,7 @@ class TestList:
         assert "时间表达式: — → 每 10 分钟</div>" in text
         assert "{&#x27;" not in text
         assert "aggregate" not in text
-        # Two kinds of one name stand with their app.
+        # Two models with one name are shown with their app.
         assert ">卡片（系统集成）</a>" in text
         assert ">卡片（推送与预警）</a>" in text
 

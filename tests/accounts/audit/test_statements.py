@@ -1,4 +1,4 @@
-"""What the trail adds to the statements of a change, and that it says the same with fewer."""
+"""Database statements that the trail adds to a change, and its content, which fewer statements do not change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_of_new_rows(corp: Corp, person: User) -> None:
     WeComAccount.objects.filter(user=person).delete()
     report = Report(title="日报", body="…", corp=corp)
 
-    # The row and its entry; of an account also the other companies of its person.
+    # The row and its entry; for an account also the person's other companies.
     assert statements(lambda: User.objects.create(username="new")) == 2
     assert statements(report.save) == 2
     assert statements(lambda: Subscription.objects.create(name="每天", report=report, crontab="0 9 * * *")) == 2
@@ -40,7 +40,7 @@ def test_of_changes(corp: Corp, person: User) -> None:
         row.name = "改名"
         return statements(row.save)
 
-    # What was stored, the row, and its entry; of a person also their companies.
+    # The stored values, the row, and its entry; for a person also their companies.
     assert rename(corp) == 3
     assert rename(person) == 4
     assert statements(person.save) == 2
@@ -52,7 +52,7 @@ def test_of_people_who_are_added(corp: Corp) -> None:
 
     people = [make_person("a"), make_person("b")]
 
-    # Who is there, the new ones, their names, and the entry.
+    # The present members, the new ones, their names, and the entry.
     assert statements(lambda: subscription.users.add(*people)) == 4
 
 
@@ -69,7 +69,7 @@ def test_a_row_that_is_gone_and_was_loaded_in_part_is_named_by_its_key(corp: Cor
 
 
 def test_both_companies_of_an_account_that_moves(corp: Corp, other_corp: Corp) -> None:
-    """It is about two, and so nobody's in particular."""
+    """Assign the entry to no company, because it is about two."""
     account = WeComAccount.objects.get(user=make_person("lilei", corp, "LiLei"))
     clear_trail()
     account.corp = other_corp
@@ -81,7 +81,7 @@ def test_both_companies_of_an_account_that_moves(corp: Corp, other_corp: Corp) -
 
 
 def test_an_account_that_comes_from_no_company_is_about_its_new_one(corp: Corp, person: User) -> None:
-    """Its administrators read who joined."""
+    """Let the company's administrators read who joined."""
     WeComAccount.objects.filter(user=person).delete()
     account = WeComAccount.objects.create(user=person, userid="LiLei")
     account.corp = corp
@@ -91,7 +91,8 @@ def test_an_account_that_comes_from_no_company_is_about_its_new_one(corp: Corp, 
 
 
 def test_rights_that_a_session_withholds_hide_no_entry_less(corp: Corp, other_corp: Corp) -> None:
-    """The stored rights count: of who manages all, a manager of one company sees the account's own changes only."""
+    """Count the stored rights: a manager of one company sees only the account's own changes of somebody who manages
+    all."""
     person = make_person("boss", other_corp, "Boss", manages_all_corps=True)
     person.withhold_rights()
     clear_trail()
@@ -112,7 +113,7 @@ def test_an_entry_and_what_is_to_be_sent_of_it_are_one_change(settings: Settings
 
 
 def test_what_moves_to_another_company_is_about_both(corp: Corp, other_corp: Corp) -> None:
-    """Or the administrators of the new one would read names of the one before."""
+    """Hide names of the former company from the new one's administrators."""
     duties = [AlertReceiver.objects.create(name=f"{one} duty", corp=one) for one in (corp, other_corp)]
     sources = [DataSource.objects.create(name=f"{one} data", kind="sql", corp=one) for one in (corp, other_corp)]
     report = Report.objects.create(title="日报", body="…", corp=corp)

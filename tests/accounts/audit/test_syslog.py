@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 
 class TcpServer:
-    """Takes messages framed by their length (RFC 6587), until it is closed."""
+    """A server for messages framed by their length (RFC 6587)."""
 
     def __init__(self, port: int = 0) -> None:
         self.listener = socket.create_server(("127.0.0.1", port))
@@ -52,7 +52,7 @@ class TcpServer:
                 return
 
     def close(self) -> list[bytes]:
-        """What was taken. The last connection, which is empty, is accepted after all others."""
+        """Stop, and return the messages. The last connection, which is empty, is accepted after all others."""
         self.ending.set()
         socket.create_connection(("127.0.0.1", self.port)).close()
         self.thread.join(30)
@@ -109,7 +109,7 @@ def test_many_at_once_arrive_too(server: TcpServer) -> None:
 def test_they_are_queued_with_the_commit(
     server: TcpServer, django_capture_on_commit_callbacks: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The task is asked for once the change is there, not before."""
+    """Queue the task with the commit, not before."""
     with django_capture_on_commit_callbacks() as callbacks:  # type: ignore[operator]  # a fixture of pytest-django
         record("a change")
 

@@ -1,4 +1,4 @@
-"""A sign-in with WeCom carries no rights that reach beyond its company, unless a superuser allowed it there."""
+"""Rights after a sign-in with WeCom: none beyond its company, unless a superuser allowed them there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.accounts.wecom import WeCom
 from tests.audit import clear_trail
 
 LOGIN = "/admin/login/"
-# Of each kind of page of the administration one, with what it needs.
+# One page of each kind in the administration, with what it needs.
 PAGES = ["/admin/", "/admin/accounts/user/", "/admin/notifications/apitoken/", "/admin/integrations/corp/add/"]
 
 
@@ -36,12 +36,12 @@ def through_wecom(corp: Corp, wecom: WeCom, userid: str, *, user_agent: str = IP
 
 @pytest.fixture
 def boss(corp: Corp) -> User:
-    """A superuser with an account of `corp`, whose switch is off."""
+    """A superuser with an account of `corp`, which does not allow administrators their rights."""
     return make_person("boss", corp, "Boss", name="老板", is_staff=True, is_superuser=True, password=PASSWORD)
 
 
 def chief(corp: Corp, *managed: Corp) -> User:
-    """A system administrator of some companies, or of all, with an account of `corp`."""
+    """Make a system administrator of some companies, or of all, with an account of `corp`."""
     person = with_role("chief", Role.SYSTEM_ADMINISTRATOR, *managed)
     person.wecom_accounts.create(corp=corp, userid="Chief")
     return person
@@ -114,7 +114,7 @@ class TestWhereTheSwitchIsOff:
 
 
 class TestByACode:
-    """Of an authenticator app, where WeCom's sign-in gives no rights."""
+    """Codes of an authenticator app, where WeCom's sign-in gives no rights."""
 
     KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
     RECOVERY = "ABCD-EFGH-IJKL-MNOP"
@@ -134,7 +134,7 @@ class TestByACode:
 
     @pytest.fixture
     def phone(self, boss: User, corp: Corp, wecom: WeCom) -> Visitor:
-        """Signed in as the superuser, without rights."""
+        """A browser signed in as the superuser, without rights."""
         return through_wecom(corp, wecom, "Boss")
 
     @staticmethod
@@ -226,7 +226,7 @@ class TestByACode:
     def test_an_old_session_begins_anew_also_where_everybody_needs_a_second_factor(
         self, device: TotpDevice, phone: Visitor, settings: Any
     ) -> None:
-        """Sessions of administrators end earlier than those of employees."""
+        """End sessions of administrators earlier than those of employees."""
         settings.STAFF_TOTP_REQUIRED = True
         session = phone.client.session
         session["opened_at"] -= (settings.STAFF_SESSION_HOURS + 1) * 3600

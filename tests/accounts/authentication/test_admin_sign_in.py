@@ -1,4 +1,4 @@
-"""Into the administration by WeCom, for staff alone, and without passwords where they are switched off."""
+"""Sign-in to the administration by WeCom, for staff only, and without passwords where they are switched off."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POLICY = "/admin/accounts/signinpolicy/1/change/"
 
 
 def arrive(browser: Visitor, corp: Corp, wecom: WeCom, userid: str, target: str) -> Any:
-    """Through WeCom, from the start that the login page links to."""
+    """Sign in through WeCom, from the start that the login page links to."""
     state = browser.begin(corp, target)
     wecom.gives("code", userid=userid)
     return browser.arrive(corp, code="code", state=state)
@@ -34,8 +34,8 @@ def arrive(browser: Visitor, corp: Corp, wecom: WeCom, userid: str, target: str)
 
 @pytest.fixture
 def boss(corp: Corp) -> User:
-    """A superuser with a complete account of a company that lets administrators use their rights, who has not signed in
-    with it yet."""
+    """A superuser who has not yet signed in with their complete account; its company allows administrators their
+    rights."""
     Corp.objects.filter(pk=corp.pk).update(admin_rights_enabled=True)
     return make_person("boss", corp, "Boss", is_staff=True, is_superuser=True, password=PASSWORD)
 

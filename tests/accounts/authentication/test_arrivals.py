@@ -1,4 +1,4 @@
-"""Every way to come back from WeCom, and where each one lands."""
+"""Returns from WeCom, and the page to which each leads."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TestStart:
 
 
 def begun(corp: Corp) -> str:
-    """The state of a sign-in that browser B began."""
+    """Return the state of a sign-in that browser B began."""
     state = flow.LoginState(corp.pk, flow.Kind.SILENT, "/", 1)
     text = flow.keep_state(state=state, browser="B")
     assert text is not None
@@ -107,7 +107,7 @@ def begun(corp: Corp) -> str:
 
 
 class TestStrayCode:
-    """A code that we did not ask for: the static home page link, or somebody else's."""
+    """A code that we did not ask for: from the static home page link, or somebody else's."""
 
     def test_in_an_ordinary_browser_leads_to_the_qr_page(self, corp: Corp, desktop: Visitor, wecom: WeCom) -> None:
         assert desktop.arrive(corp, code="STRAY").headers["Location"].startswith(QR)
@@ -139,7 +139,7 @@ class TestRefusedCookies:
 
 
 class TestForeignState:
-    """Sign-in CSRF. Of another browser's test_ways_to_arrive.py tells."""
+    """Sign-in CSRF. test_ways_to_arrive.py covers the state of another browser."""
 
     def test_of_another_corp_signs_nobody_in(
         self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom

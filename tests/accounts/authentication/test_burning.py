@@ -1,4 +1,4 @@
-"""Refused codes are spent in the background, unreadable on the way there."""
+"""Refused codes: spent in the background, and unreadable on the way there."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_invented_codes_do_not_use_up_the_companys_calls(
 
 
 class TestBeforeItIsSpent:
-    """Or where it never is: no worker, or too many in a minute."""
+    """Codes that are not spent yet, or never: no worker, or too many in a minute."""
 
     @pytest.fixture(autouse=True)
     def _no_worker(self) -> None:
@@ -101,7 +101,7 @@ class TestBeforeItIsSpent:
 
 
 class TestWhatASignInCosts:
-    """In calls of auth/getuserinfo (docs/decisions/0003)."""
+    """The number of calls of auth/getuserinfo (docs/decisions/0003)."""
 
     def test_a_second_one_in_the_background_from_the_static_home_page_link(
         self, corp: Corp, person: User, phone: Visitor, wecom: WeCom

@@ -1,4 +1,4 @@
-"""Who changes rights, secrets, addresses or tokens has proven within 15 minutes to be there."""
+"""Confirmation: whoever changes rights, secrets, addresses or tokens signed in or confirmed within 15 minutes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def later(browser: Visitor, minutes: float) -> None:
 
 
 def typed_in(response: Any) -> str:
-    """What the page that asks holds of what was sent."""
+    """Return the sealed input in the page that asks."""
     found = re.search(r'name="_confirm-typed" value="([^"]+)"', response.content.decode())
     assert found is not None
     return found[1]
@@ -133,7 +133,7 @@ class TestPassword:
 
 
 class TestTyped:
-    """What was typed waits sealed in the page: it is of no use elsewhere."""
+    """Input that waits sealed in the page and cannot be used elsewhere."""
 
     @pytest.fixture
     def sealed(self, desk: Visitor) -> str:
@@ -249,18 +249,18 @@ class TestWeCom:
         assert f"/wecom/{corp.pk}/start/" not in page.content.decode()
 
 
-# Whose changes give rights, hold secrets, move addresses or make tokens.
+# Models whose changes give rights, hold secrets, move addresses or make tokens.
 CONFIRMED = {
     *(User, Group, SignInPolicy, DirectoryPolicy, LinkConflict, PeopleImport),
     *(Attribute, DepartmentGroup),  # which attribute names people in the BI; groups lend rights
     *(Corp, SiteAddress, BiConnection, DataSource, Robot, ApiToken, InboundChannel),
-    OperatorContacts,  # who is told when the program stands still
-    SyncRun,  # the directory policy is set on the page on which one synchronises
+    OperatorContacts,  # who is warned when the program stands still
+    SyncRun,  # the directory policy is set on the page that starts a synchronisation
 }
 
 
 def test_every_page_of_rights_secrets_addresses_and_tokens_asks() -> None:
-    """A model with an encrypted field belongs to them whoever adds it."""
+    """Include every model with an encrypted field, also one added later."""
     registered = admin.site._registry
     with_secrets = {
         model for model in registered if any(isinstance(field, EncryptedTextField) for field in model._meta.fields)

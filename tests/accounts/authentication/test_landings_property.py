@@ -1,6 +1,7 @@
-"""Whatever `next` and inner page are asked for, by whichever door: a browser ends on our host, or in the configured BI.
+"""Targets of sign-in: for any `next` and inner page, a browser ends on our host or in the configured BI.
 
-Over the views, redirect by redirect, each Location read as browsers read it. HYPOTHESIS_PROFILE=nightly looks further.
+Views are followed redirect by redirect, and each Location is read as browsers read it. HYPOTHESIS_PROFILE=nightly
+tries more examples.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _codes = count(1)
 
 
 class Doors:
-    """Every way into the site that takes an address to go on to. Each returns the first answer that leads on."""
+    """Ways into the site that take a target address. Each returns the first answer that leads on."""
 
     def __init__(self, corp: Corp, person: User, wecom: WeCom) -> None:
         self.corp, self.wecom = corp, wecom
@@ -60,7 +61,7 @@ class Doors:
         return self.arrived(browser, state_in(browser.arrive(self.corp, path_url=trick, code="STRAY")))
 
     def bare_home_page_link(self, browser: Visitor, trick: str) -> Any:
-        """As it stands where somebody has not encoded it."""
+        """Open the link with a target that was not encoded."""
         plain = quote(trick, safe="/\\%:@?&=;,.~!$'()*+#")
         first = browser.client.get(f"/wecom/{self.corp.pk}/callback/?path_url={plain}&code=STRAY")
         return self.arrived(browser, state_in(first))  # the test client's own response
@@ -105,12 +106,13 @@ def doors(corp: Corp, person: User, wecom: WeCom) -> Doors:
 
 
 def as_browsers_read(location: str) -> str:
-    """WHATWG: tabs and line breaks are dropped, backslashes are slashes, spaces and controls around are trimmed."""
+    """Read an address as the WHATWG says: drop tabs and line breaks, turn backslashes into slashes, trim outer
+    controls."""
     return re.sub(r"[\t\r\n]", "", location).strip("".join(map(chr, range(0x21)))).replace("\\", "/")
 
 
 def assert_stays(response: Any, browser: Visitor) -> None:
-    """Follow it to its end: our pages, the BI as the very person, or a sign-in at WeCom that returns to us."""
+    """Follow redirects to the end: our pages, the BI as this person, or a sign-in at WeCom that returns to us."""
     address = SITE
     for _hop in range(HOPS_AT_MOST):
         location = response.headers.get("Location")
@@ -167,7 +169,7 @@ def test_every_landing_is_ours_or_the_bi(
 @EXAMPLES
 @given(trick=trickery)
 def test_every_link_on_a_page_that_explains_stays_here(doors: Doors, trick: str) -> None:
-    """The target is sealed into the page's address, as refusals put it there."""
+    """Seal the target into the page's address, as refusals do."""
     sealed = seal(ErrorDetails(Cause.CODE_EXPIRED, corp_id=doors.corp.pk, corp_name=doors.corp.name, target=trick))
 
     page = visitor(DESKTOP).get("/login/trouble/", t=sealed).content.decode()

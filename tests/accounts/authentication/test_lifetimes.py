@@ -1,4 +1,4 @@
-"""How long a session lasts: its age and its last use stand in it, and are moved here instead of the clock."""
+"""Lifetimes of sessions. Tests change the age and last use in the session instead of the clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sign_in(**more: str) -> Visitor:
 
 
 def older(browser: Visitor, *, by: timedelta, unused_for: timedelta) -> None:
-    """The session was opened `by` earlier than it was, and last used `unused_for` ago."""
+    """Make the session `by` older, and its last use `unused_for` ago."""
     seconds = int(by.total_seconds())
     session = browser.client.session
     key, noted = session["noted"]
@@ -87,7 +87,7 @@ def test_use_keeps_it_and_a_new_sign_in_begins_anew(clerk: User) -> None:
 
 
 def test_who_is_made_staff_has_the_shorter_one_at_once(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-    """A sign-in with WeCom ends by age, too."""
+    """End a sign-in with WeCom by age, too."""
     phone.sign_in(corp, wecom, "lilei")
     older(phone, by=13 * HOURS, unused_for=1 * MINUTES)
     assert is_in(phone)

@@ -1,4 +1,4 @@
-"""Wrong passwords lock out the place they come from, not the right person, and only for a while."""
+"""Wrong passwords: they lock out the place they come from, not the right person, and only for a while."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fail(client: Client, times: int, **options: str) -> list[int]:
 
 
 def later(minutes: float) -> None:
-    """Let time pass: what was counted becomes older."""
+    """Let time pass by making the counted failures older."""
     for row in Lockout.objects.all():
         Lockout.objects.filter(pk=row.pk).update(attempt_time=row.attempt_time - timedelta(minutes=minutes))
 
@@ -121,7 +121,8 @@ class TestOneAddress:
 
 @pytest.mark.django_db(transaction=True)
 class TestManyAtOneMoment:
-    """Each is counted before its password is looked at: no more are looked at than the limit allows."""
+    """Simultaneous tries: each is counted before its password is checked, so no more are checked than the limit
+    allows."""
 
     @staticmethod
     def at_once(times: int, username: str = "lilei") -> list[int]:
@@ -140,7 +141,7 @@ class TestManyAtOneMoment:
     def test_for_one_username(self, person: User) -> None:
         self.at_once(20)
 
-        assert self.tried_count() <= 3  # none where all are counted before any looks how many there are
+        assert self.tried_count() <= 3  # none if all are counted before any reads the count
         fail(browser(), 3)
         assert Lockout.objects.get().failures_since_start == self.tried_count() == 3
 
@@ -172,7 +173,7 @@ class TestManyAtOneMoment:
 
     @pytest.mark.parametrize("is_old", [False, True])
     def test_one_counted_while_another_is_taken_back_or_forgotten_stays(self, person: User, is_old: bool) -> None:
-        """Django looks for the rows and then deletes them by their keys: a try counted in between was lost."""
+        """Delete under a lock: Django reads the rows and deletes them by key, and lost a try counted in between."""
         fail(browser(), 1)
         row = Lockout.objects.get()
         counting: list[Future[list[int]]] = []
@@ -180,7 +181,7 @@ class TestManyAtOneMoment:
         def count_another(**_of_signal: Any) -> None:
             if not counting:
                 counting.append(other.submit(count))
-                wait(counting, timeout=0.5)  # where nothing holds the row it is counted by now
+                wait(counting, timeout=0.5)  # if nothing holds the row, it is counted by now
 
         def count() -> list[int]:
             try:
@@ -203,7 +204,7 @@ class TestManyAtOneMoment:
 
 
 class TestOldPassword:
-    """Whoever finds an open browser tries the old password on the page that changes it."""
+    """The page that changes the password, on which a stranger at an open browser guesses the old one."""
 
     @staticmethod
     def change(client: Client, old: str) -> Any:
@@ -232,7 +233,7 @@ class TestOldPassword:
         assert clerk.check_password(RIGHT)
 
     def test_leaves_all_else_as_others_saved_it_meanwhile(self, clerk: User) -> None:
-        """Django's form saves the row as it was before the passwords were hashed."""
+        """Save only the password: Django's form saves the row as read before the hashing."""
         client = browser()
         client.force_login(clerk, backend=PASSWORD_BACKEND)
 
@@ -267,7 +268,7 @@ def test_people_behind_one_proxy_are_told_apart_and_no_client_s_own_word_is_beli
 
 
 def known_browser(username: str = "lilei") -> Client:
-    """One that has signed in with this username before."""
+    """Return a browser that has signed in with this username before."""
     client = browser(HERE)
     sign_in(client, RIGHT, username=username)
     client.post("/logout/")
@@ -307,7 +308,7 @@ class TestManyAddresses:
         assert sign_in(browser(HERE), RIGHT).status_code == 302
 
     def test_two_first_wrong_passwords_of_a_known_browser_at_one_moment_are_both_counted(self, person: User) -> None:
-        """Its rows have no address, and no database keeps two of those apart."""
+        """Count both rows: known browsers have no address, so no constraint keeps the rows apart."""
         known = known_browser()
         fail(known, 1)
         twin = Lockout.objects.get()
@@ -331,7 +332,7 @@ class TestManyAddresses:
 
 
 class TestManyUsernames:
-    """One common password, tried on everybody from one address."""
+    """One common password, tried on many usernames from one address."""
 
     @pytest.fixture(autouse=True)
     def _address_limit(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +375,7 @@ class TestManyUsernames:
         assert Lockout.objects.count() == 5 + 3
 
     def test_are_not_forgotten_by_signing_in_as_oneself_between(self, person: User) -> None:
-        """Who has an account here must not reset the count with it."""
+        """Keep the count: a sign-in with an own account must not reset it."""
         self.spray(4)
         assert sign_in(browser(), RIGHT).status_code == 302
 
@@ -438,7 +439,7 @@ class TestWhatIsShown:
 
 
 def neutral(response: Any, username: str) -> str:
-    """A page without what differs from one showing to the next."""
+    """Return a page without what differs between two requests."""
     text = response.content.decode().replace(username, "USERNAME")
     text = re.sub(r'(csrfmiddlewaretoken" value=")[^"]+', r"\1", text)
     return re.sub(r"<time[^>]*>[^<]*</time>", "", text)  # the end of the lock, by the minute

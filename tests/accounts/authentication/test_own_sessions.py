@@ -1,4 +1,4 @@
-"""The browsers in which a person is signed in: written down, shown, ended."""
+"""The browsers in which a person is signed in: recorded, shown and ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clerk(db: None) -> User:
 
 @pytest.fixture
 def sign_in(clerk: User) -> Callable[..., Visitor]:
-    """A further browser in which the clerk signs in by password."""
+    """A function that signs the clerk in by password in another browser."""
     return partial(by_password, "clerk")
 
 
@@ -89,7 +89,7 @@ class TestNoting:
         browser = sign_in()
         browser.get("/no-such-page/")
 
-        with django_assert_num_queries(1) as queries:  # the person; the session comes from the cache
+        with django_assert_num_queries(1) as queries:  # the person; the session is cached
             browser.get("/no-such-page/")
 
         assert "accounts_user" in queries[0]["sql"]
@@ -251,7 +251,7 @@ def test_the_nightly_purge_takes_what_no_session_can_outlast(clerk: User, corp: 
 
 
 def test_upgrading_signs_nobody_out(clerk: User) -> None:
-    """Django's own hash as long as nobody has ended all sessions, so those from before stay good."""
+    """Keep Django's own hash until somebody ends all sessions, so that earlier sessions stay valid."""
     before = super(User, clerk).get_session_auth_hash()
 
     sessions.end_all(user=clerk)

@@ -31,7 +31,7 @@ def clerk(db: None) -> User:
 
 
 def weight_of(page: bytes) -> int:
-    """Bytes of a page and everything that it loads from here, each compressed by gzip."""
+    """Return the gzipped size in bytes of a page and everything that it loads from us."""
     names = re.findall(r'(?:src|rel="stylesheet" href)="/static/([^"]+)"', page.decode())
     assert names
     sizes = [len(gzip.compress(page))]
@@ -53,7 +53,7 @@ class TestLoginPage:
     def test_has_password_and_wecom_side_by_side_and_is_light_enough_for_a_slow_line(
         self, corp: Corp, desktop: Visitor
     ) -> None:
-        """The page, its styles and scripts, compressed as WhiteNoise does; it has no pictures."""
+        """Count the page, its styles and scripts, compressed as WhiteNoise does; it has no pictures."""
         response: Any = desktop.get("/login/", next="/messages/7/")
         text = response.content.decode()
 
@@ -104,7 +104,7 @@ class TestLoginPage:
         assert "/login/company/" in text
 
     def test_explains_what_wecom_shows_before_anybody_comes_here(self, corp: Corp, desktop: Visitor) -> None:
-        """Each of WeCom's own sentences with what to do, folded away without any script."""
+        """Explain each of WeCom's own sentences in a section that unfolds without a script."""
         text = text_of(desktop, "/login/", stay="1")
 
         block = text.split('<details class="details">')[1].split("</details>")[0]
@@ -133,8 +133,9 @@ class TestLoginPage:
     def test_wecom_after_a_remembered_password_lasts_as_wecom_does_and_the_next_password_unties_it_again(
         self, corp: Corp, desktop: Visitor, wecom: WeCom
     ) -> None:
-        """Django keeps the session of the same person, and what was said of its length with it. Tied to the company,
-        disabling that would end it, and the company's links would pass for signed in."""
+        """Untie the session from the company again. Django keeps the session, and its length, for the same person. A
+        session still tied to the company would end when the company is disabled, and its links would count as signed
+        in."""
         person = make_person("lilei", corp, "LiLei", password=PASSWORD)
         form = {"username": person.username, "password": PASSWORD, "remember": "on"}
         desktop.client.post("/login/", form)
@@ -277,13 +278,13 @@ class TestErrorPages:
 
         assert response.status_code == GUIDES[cause].status
         assert f'<html lang="{language}">' in text
-        # Signing in again leads nowhere where somebody is signed in and lacks something.
+        # A link to sign in again does not help somebody who is signed in and lacks something.
         assert (f'href="/wecom/{corp.pk}/start/?next=%2Fm%2F"' in text) is not GUIDES[cause].is_signed_in
         assert ('href="/login/?next=%2Fm%2F&amp;stay=1"' in text) is not GUIDES[cause].is_signed_in
         assert ('href="/"' in text.split("<article")[1]) is GUIDES[cause].is_signed_in
         assert "%(" not in text
         assert "no-store" in response.headers["Cache-Control"]
-        # What WeCom itself shows stands there word for word.
+        # WeCom's own words are quoted literally.
         said = text.split("<article")[1].replace(corp.name, "").replace("你暂无权限登陆此应用", "")
         has_chinese = re.search(r"[\u4e00-\u9fff]", said.split("<details")[0])
         assert bool(has_chinese) == (language == "zh-hans")

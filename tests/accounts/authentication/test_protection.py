@@ -1,4 +1,4 @@
-"""What every answer to employees carries: no framing, no cache, HSTS, cookies with all flags; and session fixation."""
+"""Protection of every answer to employees: no framing, no cache, HSTS, cookie flags; and session fixation."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_message_and_the_way_into_the_bi(corp: Corp, member: User, wecom: WeCo
 
 
 def test_every_cookie_has_every_flag(corp: Corp, other_corp: Corp, member: User, wecom: WeCom) -> None:
-    """All that one browser gets on its way through the site, by every way in."""
+    """Collect all cookies of one browser in every way to sign in."""
     got: dict[str, Morsel[str]] = {}
     for sign_in in WAYS_IN:
         browser = visitor(DESKTOP)
@@ -157,7 +157,7 @@ def test_a_planted_session_of_nobody_or_the_attacker_does_not_become_the_victim_
 def test_a_planted_session_takes_no_sign_in_into_the_attacker_s(
     corp: Corp, member: User, wecom: WeCom, attacker_signs_in: SignIn
 ) -> None:
-    """A sibling domain plants the attacker's session cookie; it cannot plant the one that belongs to it."""
+    """Plant the attacker's session cookie from a sibling domain, which cannot plant its second cookie."""
     attacker, victim = visitor(DESKTOP), visitor()
     attacker_signs_in(corp, wecom, attacker)
     other = make_person("hanmeimei", corp, "HanMeimei")
@@ -176,14 +176,14 @@ def test_a_planted_session_takes_no_sign_in_into_the_attacker_s(
 
 
 def as_session(key: str) -> Visitor:
-    """Whoever knows the session's key."""
+    """Return the browser of somebody who knows the session's key."""
     found = visitor(DESKTOP)
     found.client.cookies["sessionid"] = key
     return found
 
 
 def test_a_host_that_is_no_address_of_ours_makes_no_link(corp: Corp, wecom: WeCom) -> None:
-    """Neither a page nor a redirect, nor anything sent to WeCom, is made of a Host header."""
+    """Build no page, redirect or request to WeCom from a Host header."""
     for header in (
         "evil.example",
         f"{HOST}.evil.example",
@@ -203,7 +203,7 @@ def test_a_host_that_is_no_address_of_ours_makes_no_link(corp: Corp, wecom: WeCo
 def test_logs_hold_neither_code_nor_state_nor_cookie(
     corp: Corp, member: User, wecom: WeCom, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By every way in, with the loudest logging: a code that was used, one that was refused, one at the root."""
+    """Sign in every way at the lowest log level, with used and refused codes, and one at the root."""
     caplog.set_level("DEBUG")
     browser = visitor()
     wecom.gives("CODE-THAT-WAS-USED", userid="lilei")

@@ -1,4 +1,4 @@
-"""How many steps of sign-ins one address and one company may take within a minute."""
+"""Limits on sign-in steps per minute for an address and for a company."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_code_over_its_companys_limit_is_not_used_but_spent(
 def test_what_anybody_may_ask_for_counts_against_no_company(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
-    """One customer of a provider has many networks: their starts, panels and invented codes hold nobody up."""
+    """Let many networks of one provider's customer try: their starts, panels and invented codes block nobody."""
     settings.SIGN_INS_PER_COMPANY = 1
     wecom.gives("C", userid="lilei")
     anybody = visitor(DESKTOP)
@@ -117,8 +117,8 @@ def test_arrivals_with_states_that_are_none_count_too(corp: Corp, phone: Visitor
 def test_only_codes_that_are_redeemed_count_against_their_company(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
-    """None that WeCom cannot have given out, none where the person declined, none that another browser brought, none
-    that was refused before, none that comes twice."""
+    """Ignore codes that WeCom cannot have issued, declined sign-ins, codes of another browser, refused codes, and
+    repeats."""
     settings.SIGN_INS_PER_COMPANY = 1
     for code in ("C", "D"):
         wecom.gives(code, userid="lilei")
@@ -136,7 +136,7 @@ def test_only_codes_that_are_redeemed_count_against_their_company(
 
 
 def test_a_stray_arrival_that_begins_anew_is_one_step_of_a_minute(corp: Corp, phone: Visitor) -> None:
-    """As that by the link of the home page, with which a whole company begins its day."""
+    """Count one step, as for the home page link with which a whole company begins its day."""
     phone.arrive(corp, state="")
 
     [key] = valkey().keys("accounts:{limits}:sign-ins:*")

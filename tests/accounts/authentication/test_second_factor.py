@@ -1,4 +1,4 @@
-"""Administrators' authenticator apps: setting one up, its codes, recovery codes, and what a session without may do."""
+"""Authenticator apps of administrators: set-up, codes, recovery codes, and what a session without one may do."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def sign_in(username: str = "chief") -> Visitor:
 
 
 def code_now(key: str, *, later: int = 0) -> str:
-    """`later`: so many half minutes. The code now still holds when the half minute ends before it arrives."""
+    """Return the code `later` half minutes from now. The present code stays valid if its half minute ends on the
+    way."""
     return hotp(base64.b32decode(key), int(time.time()) // 30 + later)
 
 
@@ -63,7 +64,7 @@ def key_in(page: str) -> str:
 
 
 def set_up(browser: Visitor) -> tuple[str, list[str]]:
-    """The key, and the recovery codes that were shown."""
+    """Set up an app. Return the key and the recovery codes."""
     page = browser.get(OWN).content.decode()
     key = key_in(page)
     done = browser.client.post(OWN, {"key": sealed_in(page), "code": code_now(key)}).content.decode()
@@ -116,7 +117,7 @@ class TestSettingUp:
         assert not TotpDevice.objects.filter(user=other).exists()
 
     def test_notes_that_wecom_alone_did(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
-        """Whoever decides what WeCom says could have set it up: it gives no rights that WeCom's sign-in does not."""
+        """Give no rights that WeCom's sign-in does not give: whoever controls WeCom could have set the app up."""
         Corp.objects.update(admin_rights_enabled=True)
         desktop.sign_in(corp, wecom, "chief")
 
@@ -125,7 +126,7 @@ class TestSettingUp:
         assert not TotpDevice.objects.get().is_independent
 
     def test_asks_first_whether_it_is_its_person(self, chief: User) -> None:
-        """Or whoever finds an open browser would set up an app of their own."""
+        """Stop a stranger at an open browser from setting up their own app."""
         browser = sign_in()
         session = browser.client.session
         session["confirmed_at"] -= 16 * 60
@@ -194,7 +195,7 @@ class TestCodes:
 
     @pytest.mark.parametrize(("at", "code"), [(59, "287082"), (1111111109, "081804"), (1234567890, "005924")])
     def test_are_those_of_the_standard(self, device: TotpDevice, at: int, code: str) -> None:
-        """RFC 6238, appendix B, the last six digits."""
+        """Use RFC 6238, appendix B, the last six digits."""
         assert self.accepts(device, code, at)
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Sessions while Valkey is away: people stay signed in, get in by password and get out; nothing claims too much."""
+"""Sessions while Valkey is away: people stay signed in, sign in by password and sign out; no page says too much."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def clerk(db: None) -> User:
 
 @pytest.fixture
 def valkey_goes() -> Any:
-    """Until the test ends, from when it is called."""
+    """A function that takes Valkey away until the test ends."""
     away = override_settings(
         VALKEY_URL=NOWHERE,
         CACHES={"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": NOWHERE}},
@@ -63,7 +63,7 @@ def test_who_is_signed_in_stays_so_until_signing_out(
     assert response.headers["Location"] == "/login/?stay=1&left=1"
     assert not Session.objects.exists()
     assert browser.user_id is None
-    # The log names the error and no address.
+    # The log names the error but no address.
     lines = [record.getMessage() for record in caplog.records if record.name == "accounts.authentication.sessions"]
     assert set(lines) == {"sessions go on without their cache error=ConnectionError"}
 
@@ -95,7 +95,7 @@ def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
 def test_another_device_can_be_signed_out_once_valkey_is_back(clerk: User) -> None:
     here, there = sign_in(), sign_in()
     other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
-    Session.objects.filter(pk=other.session_key).delete()  # as an attempt meanwhile leaves it
+    Session.objects.filter(pk=other.session_key).delete()  # as an attempt between leaves it
 
     here.client.post(f"/account/sessions/{other.pk}/end/")
 
@@ -135,7 +135,7 @@ def test_everywhere_needs_no_cache(clerk: User, valkey_goes: Callable[[], None])
 
 
 class TestDump:
-    """What database and Valkey hold of a live session lets nobody into it."""
+    """The contents of database and Valkey, with which nobody can use a live session."""
 
     def test_shows_no_key_of_a_session(self, clerk: User) -> None:
         key = sign_in().client.cookies["sessionid"].value
@@ -161,7 +161,7 @@ class TestDump:
 
 
 class TestAnotherKey:
-    """As sign-in gives one: written once, with what the session holds."""
+    """A session key that sign-in changes: written once, with the session's data."""
 
     def test_is_written_once_with_the_data(self, clerk: User) -> None:
         browser = visitor(DESKTOP)
@@ -187,7 +187,7 @@ class TestAnotherKey:
         assert (SessionStore(old_key).load(), SessionStore().exists(old_key)) == ({}, False)
 
     def test_is_nothing_before_it_is_saved(self, clerk: User) -> None:
-        """Where the request failed, or the session was emptied afterwards."""
+        """Write no row if the request failed, or the session was emptied afterwards."""
         session = SessionStore()
         session["kept"] = "yes"
         session.cycle_key()

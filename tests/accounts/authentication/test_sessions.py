@@ -1,4 +1,4 @@
-"""A session belongs to a person and a company: what ends the one's access to the other ends it at the next click."""
+"""Sessions belong to a person and a company: when the person loses access to it, they end at the next click."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = "/"
 
 
 def signed_in(person: User, corp: Corp | None) -> Visitor:
-    """A browser with the session that a sign-in through `corp` leaves, by password where there is none."""
+    """Return a browser with the session of a sign-in through `corp`, or by password without one."""
     browser = visitor()
     browser.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
     if corp is not None:
@@ -29,7 +29,7 @@ def signed_in(person: User, corp: Corp | None) -> Visitor:
 
 
 def is_signed_in(browser: Visitor) -> bool:
-    """At a click."""
+    """Open a page. Return whether the session survived."""
     browser.get(PAGE)
     return SESSION_KEY in browser.client.session
 
@@ -107,7 +107,7 @@ def test_enabling_the_person_again_brings_no_session_back(person: User, corp: Co
 
 
 def tables_read(browser: Visitor) -> list[str]:
-    """The queries of a page whose own work is nothing, by the table that each begins with; savepoints apart."""
+    """Return the tables that a page without own work reads."""
     with CaptureQueriesContext(connection) as queries:
         browser.get("/no-such-page/")
     texts = [one["sql"] for one in queries.captured_queries]
@@ -115,7 +115,7 @@ def tables_read(browser: Visitor) -> list[str]:
 
 
 def test_it_costs_one_look_up_beside_the_person(person: User, corp: Corp) -> None:
-    """The session itself comes from the cache. The account, its company and its member are one query."""
+    """Read the session from the cache; account, company and member are one query."""
     browser = signed_in(person, corp)
     browser.get(PAGE)
 
@@ -136,7 +136,7 @@ def test_sessions_by_password_and_strangers_cost_none(person: User, corp: Corp) 
 
 
 def test_the_look_up_uses_indexes_only(person: User, corp: Corp) -> None:
-    """Among as many accounts as make the planner think."""
+    """Make enough accounts for the planner to choose an index."""
     people = User.objects.bulk_create(User(username=f"u{number}") for number in range(3000))
     WeComAccount.objects.bulk_create(
         WeComAccount(user=one, corp=corp, userid=one.username, userid_folded=one.username) for one in people

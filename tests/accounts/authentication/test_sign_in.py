@@ -1,4 +1,4 @@
-"""From WeCom's code to a session: who gets in, who does not, and which page says why."""
+"""The way from WeCom's code to a session: who gets in, who does not, and which page says why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OK = {"errcode": 0, "errmsg": "ok"}
 
 
 def error_page(visitor: Visitor, corp: Corp, **query: str) -> tuple[int, str]:
-    """Arrive with `query`; status and text of the page that explains."""
+    """Arrive with `query`. Return status and text of the error page."""
     response = visitor.arrive(corp, **query)
     assert response.headers["Location"].startswith("/login/trouble/?t=")
     page = visitor.get(response.headers["Location"])
@@ -41,7 +41,7 @@ def test_signs_in_and_lands_on_the_page_asked_for(corp: Corp, person: User, phon
     assert phone.client.session["corp_id"] == corp.pk
     assert wecom.redeemed == [CODE]
     assert wecom.read == ["lilei"]
-    # The answer is neither stored nor refers to its address.
+    # The answer is not cached and sends no referrer.
     assert response.content == b""
     assert response.headers["Referrer-Policy"] == "no-referrer"
     assert response.headers["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
@@ -130,7 +130,7 @@ def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(  # noqa: 
     asked: str,
     read: list[str],
 ) -> None:
-    """Also somebody whom a fresh copy of the directory shows, about whom WeCom is not asked again."""
+    """Refuse also somebody in a fresh copy of the directory, about whom WeCom is not asked again."""
     if asked == "_getuserinfo":
         now = timezone.now()
         DirectoryPolicy.objects.create(corp=corp, mode="link")

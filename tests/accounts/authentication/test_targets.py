@@ -1,6 +1,6 @@
-"""Where sign-in may lead: always a page of this site, and the page that was asked for.
+"""Targets of sign-in: always a page of this site, and the requested page.
 
-Of single paths and queries. That every view follows the rule is held by test_landings_property.py.
+These tests cover single paths and queries; test_landings_property.py checks every view.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from accounts.authentication.flow import inner_page
 from integrations.core.http import HOME, LONGEST, safe_path
 from tests.accounts.conftest import SITE
 
-# Every beginning that some browser reads as another site, before every way to write a host.
+# Beginnings that some browser reads as another site, combined with the ways to write a host.
 _HOSTS = ("evil.example", "evil.example:443", "user@evil.example", "bi.example.com@evil.example", "[::1]", "2130706433")
 _PREFIXES = (
     "//", "///", "////", "/\\", "\\/", "\\\\", "/\\/", "/\t/", "/\n/", "/\r/", "\t//", "\x00//", "/.//", "/..//",
@@ -149,7 +149,7 @@ def test_the_inner_page_of_the_home_page_link(query: str, page: str) -> None:
 
 
 def assert_own_page(page: str) -> None:
-    """What browsers would make of it: the same host, whichever of them resolves it."""
+    """Assert that every reading of the address by browsers stays on the same host."""
     assert page.startswith("/")
     for seen in (page, page.replace("\\", "/"), unquote(page).replace("\\", "/")):
         arrived = urlsplit(urljoin(SITE, seen.split("?")[0].split("#")[0]))

@@ -1,6 +1,6 @@
-"""A refused password tells nobody whether the username exists: the same hashing, as many queries, the same page.
+"""A refused password does not reveal whether the username exists: same hashing, number of queries and page.
 
-Counted, not timed: what takes time at a sign-in by password is the hasher and the database.
+The work is counted, not timed: a password sign-in's time goes into the hasher and the database.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HASHER = f"{__name__}.CountingHasher"
 
 
 class CountingHasher(PBKDF2PasswordHasher):
-    """The hasher of production with so few rounds that tests are quick; notes the rounds of each use."""
+    """Production's hasher with few rounds, to be quick. It records the rounds of each use."""
 
     iterations = 7
     rounds: list[int | None] = []  # noqa: RUF012  # one list for all: Django makes an instance for each use
@@ -50,7 +50,7 @@ def _people(settings: Any, db: None) -> Iterator[None]:
 
 
 def refused(username: str, password: str) -> tuple[int, int, list[int | None], str]:
-    """Status, number of queries, rounds of hashing, and the page without what differs from form to form."""
+    """Try a password. Return status, number of queries, rounds of hashing, and the page without its varying parts."""
     browser: Visitor = visitor(DESKTOP)
     browser.get("/login/", stay="1")
     CountingHasher.rounds.clear()
@@ -94,7 +94,7 @@ def test_locked_out_nobody_s_password_is_hashed(settings: Any) -> None:
 
 
 def test_the_hasher_counts(db: None) -> None:
-    """A test that could not fail would prove nothing."""
+    """Prove that the test above can fail."""
     browser = visitor(DESKTOP)
     CountingHasher.rounds.clear()
 

@@ -1,4 +1,4 @@
-"""In which program a page is opened, and what a session's program and device are called."""
+"""Recognition of the program that opens a page, and names of a session's program and device."""
 
 from __future__ import annotations
 

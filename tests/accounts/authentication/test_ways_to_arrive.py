@@ -1,6 +1,6 @@
-"""The table of ways to arrive and where each one ends: our site and the sandbox, over HTTP, with real user agents.
+"""A table of ways to arrive and the page where each ends: our site and the sandbox over HTTP, with real user agents.
 
-A company has people of every kind; browsers of theirs arrive.
+A company has people of every kind, who arrive in their browsers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PEOPLE = {"lilei": "李雷", "hanmeimei": "韩梅梅", "lucy": "露西", "tom": 
 
 
 def seeded(corpid: str, name: str, secret: str) -> dict[str, object]:
-    """Department 2 is the app's scope; Jim stands outside."""
+    """Make a company whose app sees department 2; Jim is outside."""
     app = {**company()["apps"][0], "secret": secret, "trusted_domain": "bi.example.com"}
     members = [
         {"userid": userid, "name": shown, "department": [4 if userid == "jim" else 2]}
@@ -41,7 +41,7 @@ def seeded(corpid: str, name: str, secret: str) -> dict[str, object]:
 
 
 class World:
-    """A company with people of every kind; a second one, switched off unless a way asks for it."""
+    """A company with people of every kind, and a second one that is disabled unless a way needs it."""
 
     def __init__(self, sandbox: SandboxHandle) -> None:
         self.sandbox = sandbox
@@ -61,11 +61,11 @@ class World:
         Corp.objects.filter(pk=self.lake.pk).update(is_enabled=True)
 
     def home_link(self, page: str = "", corp: Corp | None = None) -> str:
-        """What the company's page in the administration gives for WeCom's console."""
+        """Return the link that the company's page in the administration offers for WeCom's console."""
         return links.home_page_link(corp or self.mill, page)
 
     def written_by_hand(self, host_url: str) -> str:
-        """The specification's link around an encoded `host_url`."""
+        """Return the specification's link around an encoded `host_url`."""
         return (
             f"{self.sandbox.base_url}/connect/oauth2/authorize?appid={CORPID}&redirect_uri={host_url}"
             f"&response_type=code&scope=snsapi_base&agentid={AGENTID}#wechat_redirect"
@@ -75,7 +75,7 @@ class World:
         return f"{SITE}wecom/{(corp or self.mill).pk}/start/?{urlencode({'next': page})}"
 
     def message(self, person: User) -> str:
-        """The address of a message that `person` was sent."""
+        """Send `person` a message and return its address."""
         run = make_run(make_subscription(person, report=make_report(title="销售日报", body="今日 128 万元")))
         render_run(run_id=run.pk, now=NOW)
         delivery = Delivery.objects.get(run=run)
@@ -92,7 +92,7 @@ Journey = Callable[[World, Traveller], Landing]
 
 @dataclass(frozen=True)
 class Way:
-    """One way to arrive: what is opened in which program, and what comes of it. `who`: the user name, or nobody."""
+    """A way to arrive: what is opened in which program, and the result. `who` is the user name, or nobody."""
 
     name: str
     agent: str
@@ -115,14 +115,14 @@ def entry(page: str = "/") -> Journey:
 
 
 def hand_written(inner: str) -> Journey:
-    """`inner`: what stands behind our callback, as the specification wants it encoded."""
+    """Open a hand-written link. `inner` follows our callback, encoded as the specification wants."""
     return lambda world, browser: browser.open(
         world.written_by_hand(quote(links.callback_url(world.mill) + inner, safe=""))
     )
 
 
 def at(path: str) -> Journey:
-    """An address of ours, opened as it is."""
+    """Open an address of ours as it is."""
     return lambda world, browser: browser.open(f"{SITE}{path}")
 
 
@@ -215,7 +215,7 @@ def switched_off(**values: bool) -> Journey:
 
 
 def known_to_wecom_as(userid: str) -> Journey:
-    """WeCom names people of linked companies with their CorpId, which the sandbox has not."""
+    """Answer as WeCom does for people of linked companies, with their CorpId, which the sandbox lacks."""
 
     def journey(world: World, browser: Traveller) -> Landing:
         with responses.RequestsMock() as wire:
@@ -228,7 +228,7 @@ def known_to_wecom_as(userid: str) -> Journey:
 
 
 def twice(world: World, browser: Traveller) -> Landing:
-    """The back button, a refresh, a double tap: the same callback again."""
+    """Call the same callback again, as the back button, a refresh or a double tap does."""
     back = browser.leaves_before_landing(world.entry("/account/"))
     browser.open(back)
     return browser.open(back)
@@ -260,7 +260,7 @@ def the_first_tab_of_a_first_visit(world: World, browser: Traveller) -> Landing:
 
 
 def _left_together(world: World, browser: Traveller) -> tuple[str, str]:
-    """Two tabs that ask before either has a cookie, and wait at WeCom."""
+    """Begin in two tabs before either has a cookie, and wait at WeCom."""
     cookies = browser.ours.client.cookies
     first = browser.leaves_before_landing(world.entry("/account/?tab=1"))
     of_the_first = cookies.copy()
@@ -283,26 +283,26 @@ def state_changed(world: World, browser: Traveller) -> Landing:
 
 
 def state_of_another_browser(world: World, browser: Traveller) -> Landing:
-    """Somebody sends their own callback: it signs in whoever opens it as themselves, or nobody."""
+    """Open another person's callback. It signs nobody in, or only people as themselves."""
     attacker = Traveller(world.sandbox, ua.WECOM_IOS)
     attacker.carry(CORPID, "hanmeimei")
     return browser.open(attacker.leaves_before_landing(world.entry("/account/")))
 
 
 def somebody_s_callback(world: World) -> tuple[Traveller, str]:
-    """Han Meimei's browser, and the address with which WeCom sends it back: not called yet."""
+    """Return Han Meimei's browser, and the address with which WeCom sends it back, not called yet."""
     somebody = Traveller(world.sandbox, ua.WECOM_ANDROID)
     somebody.carry(CORPID, "hanmeimei")
     return somebody, somebody.leaves_before_landing(world.entry("/account/"))
 
 
 def with_the_code_of(other: str, back: str) -> str:
-    """The address `back` with the code that stands in the address `other`."""
+    """Return the address `back` with the code of the address `other`."""
     return back.replace(dict(parameters(back))["code"], dict(parameters(other))["code"])
 
 
 def callback_replayed(world: World, browser: Traveller) -> Landing:
-    """From a history or a log, after its own browser has landed."""
+    """Call a callback from a history or a log, after its own browser has landed."""
     somebody, theirs = somebody_s_callback(world)
     assert somebody.open(theirs).place == "/account/"
     landing = browser.open(theirs)
@@ -311,7 +311,7 @@ def callback_replayed(world: World, browser: Traveller) -> Landing:
 
 
 def code_injected_after_its_use(world: World, browser: Traveller) -> Landing:
-    """Into a sign-in of one's own, with a state that is good."""
+    """Use another person's spent code in a sign-in of one's own, with a valid state."""
     somebody, theirs = somebody_s_callback(world)
     somebody.open(theirs)
     own = browser.leaves_before_landing(world.entry("/account/?own=1"))
@@ -319,7 +319,7 @@ def code_injected_after_its_use(world: World, browser: Traveller) -> Landing:
 
 
 def code_injected_that_was_refused(world: World, browser: Traveller) -> Landing:
-    """It arrived without its browser's cookie, so nobody was signed in with it: it was spent all the same."""
+    """Use a code that arrived without its browser's cookie: it signed nobody in, but was spent."""
     _somebody, theirs = somebody_s_callback(world)
     Traveller(world.sandbox, ua.CHROME).open(theirs)
     own = browser.leaves_before_landing(world.entry("/account/?own=1"))
@@ -327,7 +327,7 @@ def code_injected_that_was_refused(world: World, browser: Traveller) -> Landing:
 
 
 def code_injected_into_a_state_that_was_used(world: World, browser: Traveller) -> Landing:
-    """A fresh code of somebody else behind the address that one has landed with; it is spent, not used."""
+    """Use a fresh code of somebody else with a used state. The code is spent without effect."""
     own = browser.leaves_before_landing(world.entry("/account/?own=1"))
     browser.open(own)
     somebody, theirs = somebody_s_callback(world)
@@ -402,7 +402,7 @@ def world(sandbox: SandboxHandle, db: None) -> World:
     return World(sandbox)
 
 
-SILENT = "WeCom callback WeCom callback"  # the static link's code is not used; a second, unnoticed turn
+SILENT = "WeCom callback WeCom callback"  # the static link's code is not used; the browser passes WeCom a second time
 OWN = "start WeCom callback"
 CONSOLE_LINK = [
     Way("iPhone", ua.WECOM_IOS, home(), "/", via=SILENT, title="我的消息"),
@@ -594,7 +594,7 @@ def test_lands_where_the_table_says(world: World, sandbox: SandboxHandle, way: W
     landing = way.journey(world, browser)
 
     assert (landing.place, landing.status, world.who(browser)) == (way.place, way.status, way.who)
-    # A code stands where WeCom brought it, and in no further address.
+    # A code appears only in the address to which WeCom brought it.
     assert not [path for path in browser.called if "code=" in path and "/callback/?" not in path and path[:2] != "/?"]
     if way.title:
         assert landing.title == way.title
@@ -608,6 +608,6 @@ def test_the_table_is_whole() -> None:
 
 
 def test_what_wecom_shows_an_ordinary_browser(world: World, sandbox: SandboxHandle) -> None:
-    """The words that our login page explains, too."""
+    """Show the sentence that our login page explains."""
     for agent in (ua.CHROME, ua.WECHAT_IOS):
         assert "请在企业微信客户端打开链接" in Traveller(sandbox, agent).open(world.home_link()).body

@@ -1,4 +1,4 @@
-"""A sandbox with an invented company, the corp connected with it, and the policy of that corp."""
+"""A sandbox with an invented company, the corp connected with it, and that corp's policy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.sandbox_process import SandboxHandle
 @pytest.fixture
 def place(db: None, running_sandbox: SandboxHandle) -> Directory:
     values = seed()
-    # An app of the old kind, which is still told mobile numbers and e-mail addresses.
+    # An app of the old kind, which still gets mobile numbers and e-mail addresses.
     values["companies"][0]["apps"][0]["created_after_2022_06_20"] = False
     running_sandbox.load(values)
     place = Directory.connected(running_sandbox)
@@ -31,13 +31,12 @@ def place(db: None, running_sandbox: SandboxHandle) -> Directory:
 
 @pytest.fixture
 def people(place: Directory) -> People:
-    """The policy is to link by username; tests change that."""
+    """People under a policy that links by username; tests change it."""
     return People(place)
 
 
 @pytest.fixture
 def admin(root: User) -> Client:
-    """A superuser's browser."""
     return signed_in(root)
 
 
@@ -49,7 +48,7 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture
 def wecom_events(people: People, recorder: Recorder) -> WeComEvents:
-    """Everybody was created by yesterday's run; both addresses are told what happens."""
+    """WeCom's events, which go to both addresses. Yesterday's run created everybody."""
     place = people.place
     people.set_policy(mode="create")
     place.clock.now = timezone.now() - timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Both halves of a run of the tests' company, and what people here have come to."""
+"""Both halves of a directory run for the tests' company, and the resulting people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.sandbox_process import AGENTID, CORPID
 
 
 def apply(run: SyncRun, clock: Callable[[], datetime]) -> PeopleRun:
-    """Let a worker do the second half of a run that is done."""
+    """Let a worker do the second half of a finished run."""
     job = take_job(Job.objects.filter(kind=JOB, key=str(run.corp_id)).latest("pk"), clock)
     done = apply_run(run=run, job=job)
     put_back(job, is_over=True)
@@ -35,7 +35,7 @@ class People:
         DirectoryPolicy.objects.filter(pk=self.policy.pk).update(**values)
 
     def sync(self) -> PeopleRun:
-        """Both halves, whatever the first asks."""
+        """Do both halves, and answer yes to any question of the first."""
         done = apply(self.place.sync_saying_yes(), self.place.clock)
         assert done.status == PeopleRun.Status.DONE
         return done
@@ -44,7 +44,7 @@ class People:
         return {name: count for name, count in self.sync().counts.items() if count}
 
     def put(self, userid: str, **values: Any) -> None:
-        """A member as the sandbox is told of them."""
+        """Put a member into the sandbox."""
         self.place.put_members({"userid": userid, "name": userid, "department": [1], **values})
 
     def conflicts(self) -> dict[str, str]:
@@ -52,13 +52,13 @@ class People:
 
 
 def links(corp: Corp) -> dict[str, str]:
-    """Username to userid, of everybody who is linked."""
+    """Map the username to the userid of everybody who is linked."""
     accounts = WeComAccount.objects.complete().filter(corp=corp)
     return dict(accounts.values_list("user__username", "userid"))
 
 
 def make(username: str, **values: Any) -> User:
-    """Somebody without a password."""
+    """Make a user without a password."""
     user = User(username=username, **values)
     user.set_unusable_password()
     user.save()
@@ -66,27 +66,27 @@ def make(username: str, **values: Any) -> User:
 
 
 def member(corp: Corp, userid: str, **values: Any) -> Member:
-    """Somebody in the copy of a company's directory."""
+    """Make a member in the copy of a company's directory."""
     times = {"first_seen_at": NOW, "changed_at": NOW}
     return Member.objects.create(**{"corp": corp, "userid": userid, "userid_folded": userid.lower(), **times, **values})
 
 
 def open_door(place: Directory) -> None:
-    """The app's trusted domain is the site's, and the sandbox signs in."""
+    """Make the site's domain the app's trusted one, and let the sandbox sign people in."""
     place.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": "bi.example.com"})
     place.corp.authorize_base_url = place.corp.qr_base_url = place.sandbox.base_url
     place.corp.save()
 
 
 def sign_in(place: Directory, visitor: Visitor, userid: str = "LiLei") -> str:
-    """Through WeCom; where the person lands comes back."""
+    """Sign in through WeCom. Return where the person lands."""
     query = query_of(visitor.get(f"/wecom/{place.corp.pk}/start/").headers["Location"])
     visit = {"redirect_uri": query["redirect_uri"], "state": query["state"], "agentid": AGENTID}
     back = urlsplit(place.sandbox.authorize(CORPID, userid, **visit)["url"])
     return visitor.get(f"{back.path}?{back.query}").headers["Location"]
 
 
-# How LiLei leaves.
+# Ways in which LiLei leaves.
 
 
 def deleted(people: People) -> None:

@@ -1,4 +1,4 @@
-"""From the directory of WeCom to people here, through the sandbox over HTTP: linked, created, updated, let go."""
+"""The directory of WeCom, through the sandbox over HTTP, applied to people: linked, created, updated, deactivated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_policy_that_is_off_or_not_there_changes_nobody(people: People, is_the
 
 
 def test_people_are_linked_by_username_in_whatever_letters(people: People) -> None:
-    """An account that only lacks the userid is filled in."""
+    """Fill in an account that lacks only the userid."""
     lilei = User.objects.create_user("lilei", password="secret-1")
     account = WeComAccount.objects.create(user=lilei, corp=people.corp)
     make("HanMeimei")
@@ -146,7 +146,7 @@ def test_a_username_that_is_taken_creates_nobody(people: People) -> None:
 
 
 def test_people_follow_what_wecom_tells(people: People) -> None:
-    """The company's mail counts where there is no other."""
+    """Use the company's e-mail if there is no other."""
     people.set_policy(mode="create")
     people.sync()
     people.put("LiLei", name="李磊", mobile="13000000009", department=[2], biz_mail="work@example.com")
@@ -290,7 +290,7 @@ def test_a_userid_that_comes_back_waits_for_an_administrator(people: People) -> 
     assert admit_member(member=people.place.member("LiLei"), now=people.place.clock())
     people.sync()
 
-    # The user of before is disabled: whether it is the same person, the administrator says by linking by hand.
+    # The former user is disabled. An administrator decides whether it is the same person, by linking by hand.
     assert people.conflicts() == {"LiLei": "disabled"}
     assert "LiLei" not in links(people.corp)
 
@@ -344,7 +344,7 @@ def test_a_run_goes_on_behind_the_last_whole_step(people: People, monkeypatch: p
     ticks = iter(range(3))
 
     def dying_clock() -> datetime:
-        next(ticks)  # the worker dies at the fourth look at the clock, after its first step
+        next(ticks)  # the worker dies at the fourth read of the clock, after its first step
         return people.place.clock()
 
     with pytest.raises(StopIteration):

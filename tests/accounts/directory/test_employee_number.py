@@ -1,4 +1,4 @@
-"""People are found by their employee number: the WeCom account, or a field of the company's own."""
+"""Matching people by employee number: the WeCom account, or a field of the company's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIELD = "工号"
 
 @pytest.fixture
 def attribute(people: People) -> Attribute:
-    """The policy finds people by it alone, and takes the WeCom account for it."""
+    """The attribute by which alone the policy finds people; it holds the WeCom account."""
     made = Attribute.objects.create(key="number", name="工号", is_unique=True, is_employee_number=True)
     people.set_policy(match_username=False, number_attribute=made)
     return made
@@ -43,7 +43,7 @@ def text(name: str, value: str) -> dict[str, Any]:
 
 
 def sync(people: People) -> None:
-    """Both halves as a worker does them: the policy says which field is read."""
+    """Do both halves as a worker does: the policy names the field."""
     run = people.place.request()
     do_jobs(JOB)
     run.refresh_from_db()
@@ -51,7 +51,7 @@ def sync(people: People) -> None:
 
 
 def test_the_wecom_account_is_the_number_where_no_field_is_named(people: People, attribute: Attribute) -> None:
-    """Of another attribute it finds nobody."""
+    """Find nobody by another attribute."""
     region = Attribute.objects.create(key="region", name="区域", is_unique=True)
     numbered(attribute, "li", "LILEI")
     make("lilei2", name="李雷")
@@ -80,7 +80,7 @@ def test_a_field_of_the_companys_own_is_compared_with_the_attribute(people: Peop
 def test_a_field_that_the_app_does_not_see_is_unknown_and_keeps_what_is_known(
     people: People, attribute: Attribute
 ) -> None:
-    """Nothing is written where it did not change."""
+    """Write nothing without a change."""
     people.set_policy(number_field=FIELD)
     put(people, "LiLei", text(FIELD, "A007"))
     sync(people)
@@ -109,7 +109,7 @@ def test_members_who_share_a_number_are_not_linked(people: People, attribute: At
 
 
 def test_what_speaks_against_a_person_speaks_against_the_number(people: People, attribute: Attribute) -> None:
-    """And what else names somebody else."""
+    """Refuse, too, if another key names somebody else."""
     people.set_policy(match_username=True)
     numbered(attribute, "other", "lilei")
     make("lilei")

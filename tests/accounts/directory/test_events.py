@@ -1,4 +1,4 @@
-"""What events of WeCom do to people here, at once: told by the sandbox, taken by our addresses, worked off by tasks."""
+"""Events of WeCom and their effect on people, at once: sent by the sandbox, received by us, processed by tasks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def account(userid: str) -> WeComAccount:
 @pytest.mark.usefixtures("_door")
 @pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
 def test_a_leaver_is_signed_out_on_all_devices(wecom_events: WeComEvents, people: People, leave: Any) -> None:
-    """The events arrive, tasks run; no run of the whole directory does."""
+    """Run the events' tasks, but no run of the whole directory."""
     devices = [visitor(), visitor()]
     for device in devices:
         sign_in(wecom_events.place, device)
@@ -108,7 +108,7 @@ def test_a_deleted_person_is_unlinked_and_disabled_and_staff_only_barred(
 def test_what_a_leaver_owns_goes_to_the_successor(
     wecom_events: WeComEvents, people: People, leave: Any, *, is_staff: bool, is_taken: bool, is_told: bool
 ) -> None:
-    """Not for what may heal by itself. Staff are not disabled, and cannot sign in by WeCom any more."""
+    """Hand over nothing that may heal by itself. Staff are not disabled, but cannot sign in by WeCom any more."""
     heir = with_role("heir", Role.PUSH_EDITOR)
     owner = User.objects.get(username="LiLei")
     User.objects.filter(pk=owner.pk).update(is_staff=is_staff)
@@ -125,14 +125,14 @@ def test_what_a_leaver_owns_goes_to_the_successor(
     push.refresh_from_db()
     channel.refresh_from_db()
     assert push.owner == (heir if is_taken else owner)
-    assert channel.owner == owner  # the heir sees companies that the owner did not
+    assert channel.owner == owner  # the heir sees companies that the owner did not see
     assert Run.objects.filter(trigger="notice").count() == (1 if is_taken else 0)
 
 
 def test_who_was_only_unlinked_for_leaving_is_told_from_who_was_never_linked(
     wecom_events: WeComEvents, people: People
 ) -> None:
-    """Until there is a userid again, by whatever way."""
+    """Keep the mark until there is a userid again."""
     people.set_policy(leavers="unlink")
     wecom_events.place.delete_member("LiLei")
     wecom_events.send(*wecom_events.heard())
@@ -167,7 +167,7 @@ def test_a_run_that_links_a_leaver_again_takes_the_mark_away(wecom_events: WeCom
 def test_a_policy_that_is_off_touches_nobody_but_accounts_follow_renames(
     wecom_events: WeComEvents, people: People, phone: Visitor
 ) -> None:
-    """Or the next owner of the former userid would sign in as this person."""
+    """Follow renames, or the next owner of the former userid would sign in as this person."""
     sign_in(wecom_events.place, phone)
     people.set_policy(mode="off")
     wecom_events.place.delete_member("LiLei")
@@ -184,7 +184,7 @@ def test_a_policy_that_is_off_touches_nobody_but_accounts_follow_renames(
 
 
 def test_a_joiner_is_created_and_a_name_follows_at_once(wecom_events: WeComEvents, people: People) -> None:
-    """Only those concerned are looked at: somebody whom a run would link waits for it."""
+    """Look only at the people concerned: others that a run would link wait for it."""
     make("late")
     member(people.corp, "late")
     people.put("Wang.Wu", name="王五", department=[2], mobile="13000000009")
@@ -214,7 +214,7 @@ def test_a_joiner_is_linked_with_the_one_who_fits(wecom_events: WeComEvents, peo
 
 @pytest.mark.usefixtures("_door")
 def test_account_proof_session_and_messages_follow_a_rename(wecom_events: WeComEvents, phone: Visitor) -> None:
-    """Not so the proof of another identity."""
+    """Leave the proof of another identity."""
     corp, lilei = wecom_events.place.corp, User.objects.get(username="LiLei")
     sign_in(wecom_events.place, phone)
     WeComAccount.objects.filter(userid_folded="lilei").update(proven_corp_id=corp.pk, proven_userid="lilei")
@@ -245,7 +245,7 @@ def test_account_proof_session_and_messages_follow_a_rename(wecom_events: WeComE
 def test_who_may_enter_the_administration_is_not_moved_by_an_event(
     wecom_events: WeComEvents, people: People, right: str, protected: str
 ) -> None:
-    """The former userid is barred, should it ever be somebody else's; the new one is linked by hand."""
+    """Bar the former userid in case somebody else gets it. The new one is linked by hand."""
     people.set_policy(mode="link")
     if protected == "who has the new userid":
         make_person("root", people.corp, "Lei.Li")
@@ -277,7 +277,7 @@ def test_whoever_was_linked_with_the_new_userid_is_unlinked(wecom_events: WeComE
 def test_whoever_was_made_for_the_new_userid_before_the_rename_was_told_is_disabled(
     wecom_events: WeComEvents, people: People
 ) -> None:
-    """An event about the new userid overtook it, and looked like somebody who joined."""
+    """Let an event about the new userid come first, which looks like somebody who joined."""
     place = wecom_events.place
     place.rename("jim", "james")
     renamed = wecom_events.heard()
@@ -332,7 +332,7 @@ def test_a_pending_conflict_follows(wecom_events: WeComEvents, people: People) -
 
 
 def test_userids_that_were_exchanged_let_nobody_in_as_the_other(wecom_events: WeComEvents) -> None:
-    """WeCom cannot confirm the events: both wait for an administrator."""
+    """Leave both to an administrator, because WeCom cannot confirm the events."""
     for old, new in [("LiLei", "tmp"), ("jim", "LiLei"), ("tmp", "jim")]:
         wecom_events.place.rename(old, new)
     told = [one for one in wecom_events.heard() if one.address == "contacts-events"]
@@ -353,7 +353,7 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
         patch.setattr(tasks, "queue_events", lambda corp_id, consumer: None)
         wecom_events.place.delete_member("LiLei")
         wecom_events.send(*wecom_events.heard())
-        tasks.consume_events(people.corp.pk, COPY)  # and here the queue was lost
+        tasks.consume_events(people.corp.pk, COPY)  # and here the queue is lost
     assert User.objects.get(username="LiLei").is_active
     assert (people.corp.pk, sync.NAME) in callbacks.due_lanes(now=wecom_events.clock.now)
 
@@ -367,7 +367,7 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
 def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     wecom_events: WeComEvents, people: People, monkeypatch: pytest.MonkeyPatch, leave: Any
 ) -> None:
-    """The next worker finds the copy as it should be: nothing tells whom the policy has to be applied to."""
+    """Record whom to apply the policy to, because the next worker finds the copy already correct."""
     run = make_run(make_subscription(User.objects.get(username="LiLei")))
     render_run(run_id=run.pk, now=run.slot_at)
     leave(people)
@@ -383,7 +383,7 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
 
 
 def _told(wecom_events: WeComEvents, post: Post) -> str:
-    """What became of the worker that the event woke. Each event wakes one: of two addresses either may be first."""
+    """Return what became of the worker that the event woke. Each event wakes one, and either address may be first."""
     try:
         wecom_events.send(post)
     except SystemExit:
@@ -398,7 +398,7 @@ def _die(*_args: object, **_more: object) -> None:
 def test_what_waits_for_somebody_who_was_barred_on_wecoms_word_is_canceled(
     wecom_events: WeComEvents, people: People
 ) -> None:
-    """Out of scope on its word, then out of scope in fact: nothing differs, but the message must not go."""
+    """Cancel although the copy does not change: they were out of scope by WeCom's answer, and then in fact."""
     run = make_run(make_subscription(User.objects.get(username="LiLei")))
     render_run(run_id=run.pk, now=run.slot_at)
     people.place.sandbox.fault("ip_refused", "*", count=None)
@@ -416,8 +416,8 @@ def test_what_waits_for_somebody_who_was_barred_on_wecoms_word_is_canceled(
 def test_who_was_barred_by_events_is_as_after_a_run(
     wecom_events: WeComEvents, people: People, settings: Settings
 ) -> None:
-    """A run after the events finds nothing to do."""
-    settings.DIRECTORY_GUARD_PERCENT = 100  # two of three leave, in whatever order the sandbox tells of them
+    """Leave a later run nothing to do."""
+    settings.DIRECTORY_GUARD_PERCENT = 100  # two of three leave, in the sandbox's order
     deleted(people)
     people.put("jim", department=[4], status=2)
     people.put("neu", department=[2])

@@ -1,4 +1,4 @@
-"""Departments of WeCom bring groups, through the sandbox over HTTP: given, taken away again, never more than that."""
+"""Groups by WeCom department, through the sandbox over HTTP: given and taken away again, never more than that."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.browser_form import opened_with
 
 @pytest.fixture
 def created(people: People) -> People:
-    """Everybody of the sandbox is a user already: LiLei in sales, hanmeimei and jim in finance."""
+    """People under a policy that created everybody: LiLei in sales, hanmeimei and jim in finance."""
     people.set_policy(mode="create")
     people.sync()
     return people
@@ -56,7 +56,7 @@ def given() -> set[tuple[str, str]]:
 
 
 def test_a_run_puts_the_people_of_a_department_into_its_group_and_takes_them_out_again(created: People) -> None:
-    """Nothing is written where nothing changed; what was given and taken stands in the trail."""
+    """Write nothing without a change. The trail records what was given and taken."""
     mapping = rule(created, "财务部", "finance")
 
     assert created.counts() == {"grouped": 2}
@@ -366,7 +366,7 @@ def test_the_list_shows_paths_and_states_of_companies_that_one_sees(created: Peo
 @pytest.mark.usefixtures("_addresses_kept")
 def test_the_list_costs_the_same_for_one_and_for_many(created: People, admin: Client) -> None:
     def count() -> int:
-        admin.get(LIST)  # what a process keeps for a while is read before
+        admin.get(LIST)  # fills the caches of the process
         with CaptureQueriesContext(connection) as queries:
             admin.get(LIST)
         return len(queries)

@@ -1,7 +1,7 @@
-"""kill -9 in the middle of what the directory does to people: of a run's second half, and of events.
+"""kill -9 while the directory is applied to people: in a run's second half, and in events.
 
-However often and wherever workers die, the end is what one worker that lived would have left, and each change stands in
-the audit trail once. (The first half, the copy, has its own kills: tests/integrations/directory/test_lease.py.)
+However often and wherever workers die, the result is that of one worker that lived, and the trail has each change
+once. (The first half, the copy, has its own kills: tests/integrations/directory/test_lease.py.)
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tests.integrations.directory.wecom_events import WeComEvents
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 KILLS = 20
-# So many workers may end before their moment has come.
+# Workers may end before the chosen moment; so many are tried.
 ROUNDS_AT_MOST = 60
 SALES, BELOW_SALES, FINANCE = 2, 3, 4
 
 
 class Company:
-    """The sandbox's company in which people come and go, and who should be whom here."""
+    """The sandbox's company in which people come and go, and the expected people here."""
 
     def __init__(self, place: Directory) -> None:
         self.place = place
@@ -48,7 +48,7 @@ class Company:
         self.userids |= {one: one for one in names}
 
     def leave(self) -> None:
-        """Of whom a run has not made anybody yet, nothing comes."""
+        """Delete a member. Expect nobody disabled whom no run has created yet."""
         username = self._somebody()
         self.place.delete_member(self.userids.pop(username))
         self.leavers |= {username} if User.objects.filter(username=username).exists() else set()
@@ -72,14 +72,13 @@ class Company:
         return self.chance.choice(sorted(self.userids))
 
     def _somebody_known(self) -> str:
-        """Why nobody else? Under which name somebody comes of whom one half has heard and the other has not, depends on
-        which of the two a worker takes up first."""
+        """Choose a member who is a user. With others the username depends on which half a worker does first."""
         users = set(User.objects.values_list("username", flat=True))
         return self.chance.choice(sorted(self.userids.keys() & users))
 
 
 def check_people(company: Company) -> None:
-    """People here are what the company is, and the trail says each thing once."""
+    """Assert that people here match the company, and that the trail says each thing once."""
     place = company.place
     theirs = place.theirs()
     assert place.stored() == theirs
@@ -98,7 +97,7 @@ def check_people(company: Company) -> None:
 
 @pytest.fixture
 def sales(people: People) -> Group:
-    """Whoever is in sales, or in the department below it, is in this group."""
+    """The group of everybody in sales or the department below it."""
     people.place.sync_saying_yes()
     group = Group.objects.create(name="sales")
     department = Department.objects.get(corp=people.corp, wecom_department_id=SALES)
@@ -107,7 +106,7 @@ def sales(people: People) -> Group:
 
 
 def test_twenty_kills_while_the_policy_is_applied(workers: Workers, people: People, sales: Group) -> None:
-    """Three workers die over one run; then the directory has changed, and another run takes its place."""
+    """Kill three workers in each run; then the directory changes, and another run follows."""
     people.set_policy(mode="create")
     company = Company(people.place)
     company.join(40)
@@ -134,21 +133,21 @@ def test_twenty_kills_while_the_policy_is_applied(workers: Workers, people: Peop
     given = GivenGroup.objects.filter(group=sales).values_list("user__wecom_accounts__userid", flat=True)
     assert sorted(given) == sorted(in_sales)
     assert set(sales.user_set.values_list("wecom_accounts__userid", flat=True)) == in_sales
-    # Some died behind the first step: the next worker went on there.
+    # Some died after the first step: the next worker went on there.
     assert any(run.status == "running" and run.done_count for run in found)
     changes_nothing(company, workers)
 
 
 def copy(company: Company) -> None:
-    """The first half of a run, by a worker that lives."""
+    """Do the first half of a run with a worker that lives."""
     place = company.place
     place.clock.now = max(place.clock.now, timezone.now())
     place.sync_saying_yes()
-    request_job(JOB, key=place.corp.pk, corp=place.corp, now=timezone.now())  # for the second half
+    request_job(JOB, key=place.corp.pk, corp=place.corp, now=timezone.now())  # the second half
 
 
 def changes_nothing(company: Company, workers: Workers) -> None:
-    """Another run of the same directory."""
+    """Assert that another run of the same directory changes nothing."""
     before = AuditEntry.objects.count()
     copy(company)
     assert workers.work("people")
@@ -160,7 +159,7 @@ def changes_nothing(company: Company, workers: Workers) -> None:
 
 
 def test_twenty_kills_over_events(workers: Workers, wecom_events: WeComEvents) -> None:
-    """Before each worker the company has told of somebody who joined, left, moved, or has another userid."""
+    """Let somebody join, leave, move or get another userid before each worker."""
     company = Company(wecom_events.place)
     what_happens = [company.leave_known, company.move, company.rename_known]
     company.join(12)

@@ -1,4 +1,4 @@
-"""Sign-in and open sessions against the copied directory, with the sandbox in WeCom's place over HTTP."""
+"""Sign-in and open sessions checked against the copied directory, with the sandbox as WeCom over HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.accounts.directory.people_of import People, deleted, disabled, member
 
 @pytest.fixture(autouse=True)
 def _door(people: People) -> None:
-    """Everybody is linked; the app's trusted domain is the site's."""
+    """People who are all linked, and an app whose trusted domain is the site's."""
     open_door(people.place)
     people.place.clock.now = timezone.now()
     people.set_policy(mode="create")
@@ -35,8 +35,8 @@ def page_after(visitor: Visitor, location: str) -> str:
 
 @pytest.mark.usefixtures("_addresses_kept")
 def test_somebody_whom_the_last_copy_shows_costs_one_call_and_few_statements(people: People, phone: Visitor) -> None:
-    """Begun: the company. Back: company, account with its person, member; last sign-in of person and account; the
-    record of the session, and the session, which Django saves in a transaction of its own."""
+    """Count the start (company), the return (company, account with person, member), the last sign-in of person and
+    account, the record of the session, and the session, which Django saves in a transaction of its own."""
     assert sign_in(people.place, phone) == "/"
     assert people.place.calls() == {"auth/getuserinfo": 1}
     assert phone.user_id == User.objects.get(username="LiLei").pk
@@ -106,7 +106,7 @@ def test_who_stands_outside_the_department_roots_stays_out(people: People, phone
 def test_a_userid_that_came_back_waits_for_an_administrator(people: People, phone: Visitor) -> None:
     people.place.delete_member("LiLei")
     people.sync()
-    make_person("another", people.corp, "LiLei")  # somebody linked it by hand meanwhile
+    make_person("another", people.corp, "LiLei")  # somebody linked it by hand in between
     people.put("LiLei", department=[2])
     people.sync()
 
@@ -137,7 +137,7 @@ def test_the_next_click_after_leaving_is_signed_out(
 def test_a_policy_that_is_off_or_the_directory_of_another_company_signs_nobody_out(
     people: People, phone: Visitor
 ) -> None:
-    """Looking costs one query."""
+    """Need one query."""
     member(make_corp("南湖贸易", 7), "lilei", presence="deleted", left_at=timezone.now())
     sign_in(people.place, phone)
     phone.get("/")

@@ -1,4 +1,4 @@
-"""The same userid in two companies: two people, of whom the second gets a made username and no identity by it."""
+"""The same userid in two companies: two people. The second gets a made-up username, which identifies nobody."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CREATE = f"{LIST}create/"
 
 @pytest.fixture
 def namesake(people: People) -> User:
-    """Somebody of another company who has the userid of 李雷 there, and the username with it."""
+    """A person of another company with 李雷's userid, and the username made of it."""
     people.set_policy(mode="create")
     user = make("lilei", name="李蕾")
     WeComAccount.objects.create(user=user, corp=make_corp("南湖贸易", 7), userid="lilei")
@@ -59,7 +59,7 @@ def test_a_namesake_of_another_company_gets_somebody_beside(
 def test_who_may_be_the_same_person_is_left_to_an_administrator(
     people: People, namesake: User, same: dict[str, Any], keys: dict[str, bool]
 ) -> None:
-    """Not so an administrator of the other company: rights make nobody the same person."""
+    """Ignore rights: an administrator of the other company is not the same person for that."""
     people.set_policy(**keys)
     User.objects.filter(pk=namesake.pk).update(**same)
 

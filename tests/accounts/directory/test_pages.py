@@ -1,4 +1,4 @@
-"""The administration's pages of the directory, in a browser's steps."""
+"""The directory's pages of the administration, as a browser uses them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.jobs import do_jobs
 
 @pytest.fixture
 def chief(people: People) -> Client:
-    """System administrator of the one company."""
+    """A browser of the company's system administrator."""
     return signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, people.corp))
 
 
@@ -175,7 +175,7 @@ def test_an_answer_that_comes_too_late_is_told(people: People, chief: Client) ->
 
 
 def test_departments_that_one_sees_are_shown_as_a_tree_with_their_people(people: People, chief: Client) -> None:
-    """Those of a cycle once."""
+    """Show departments of a cycle once."""
     people.sync()
     other = make_corp("南湖贸易", 7)
     Department.objects.create(corp=other, wecom_department_id=1, name="Secret")

@@ -1,4 +1,4 @@
-"""Both halves in the background: asked for by hand, at night, and after a crash between the two."""
+"""Both halves in the background: by hand, at night, and after a crash between the two."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
 def night(people: People, minutes: int = 0) -> datetime:
-    """So many minutes after the moment of the company's run."""
+    """Return the moment so many minutes after the company's nightly run."""
     midnight = datetime(2026, 11, 25, tzinfo=SHANGHAI)
     return midnight + timedelta(hours=3, minutes=people.corp.pk * 7 % 60 + minutes)
 

@@ -1,4 +1,4 @@
-"""Setting the company of many people at once: who is changed, who is left and why, and in how many queries."""
+"""Setting the company of many people at once: who is changed, who is skipped and why, and the number of queries."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestManyPeople:
         statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
         assert change.changed_count == count
         assert WeComAccount.objects.filter(corp=other_corp, is_primary=True).count() == count
-        # With the audit trail.
+        # These include the audit trail's.
         assert len(statements) == {"set": 10, "new": 7}[way]
 
     def test_only_the_first_people_left_are_named(self, corp: Corp, other_corp: Corp, root: User) -> None:
@@ -81,7 +81,7 @@ class TestManyPeople:
                 raise IntegrityError("one_account_per_wecom_identity")
             answer = execute(sql, params, many, context)
             if refused == [True] and sql.startswith("ROLLBACK TO SAVEPOINT"):
-                refused.append(True)  # what the other administrator saved is there to be seen now
+                refused.append(True)  # the other administrator's save is visible from now on
                 WeComAccount.objects.create(user=holder, corp=other_corp, userid="lilei")
             return answer
 
@@ -96,7 +96,7 @@ class TestManyPeople:
 def test_setting_the_company_leaves_who_has_another_account_there(
     corp: Corp, other_corp: Corp, person: User, root: User
 ) -> None:
-    """The same userid of the same person is not somebody else's."""
+    """Name the reason: it is the same person's userid, not somebody else's."""
     person.wecom_accounts.create(corp=other_corp, userid="lilei", is_primary=False)
     sent = {"action": "set_company", "_selected_action": [person.pk], "apply": "1", "corp": other_corp.pk}
 

@@ -1,4 +1,4 @@
-"""The page 未关联: both sides with suggestions, one link by a click, many after a count, and what does not fit."""
+"""The page 未关联: both sides with suggestions, a link by one click or for many, and conflicts."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_pages_follow_each_other_forth_and_back(admin: Client, corp: Corp) -> No
 @pytest.mark.parametrize("side", ["members", "users", "conflicts"])
 def test_the_lists_cost_the_same_for_few_and_for_many(admin: Client, corp: Corp, side: str) -> None:
     def count() -> int:
-        shown(admin, side=side)  # what a process keeps for a while is read before
+        shown(admin, side=side)  # fills the caches of the process
         with CaptureQueriesContext(connection) as queries:
             shown(admin, side=side)
         return len(queries)
@@ -223,7 +223,7 @@ OF_MEMBERS = {LinkConflict.Reason.SHARED, LinkConflict.Reason.CAME_BACK}
 
 
 def test_somebody_of_one_company_learns_nothing_of_strangers_from_a_reason(admin: Client, corp: Corp) -> None:
-    """Whether nobody fits or a stranger does, the same is said: in the list, on the row's page, and by the filter."""
+    """Say the same whether nobody fits or a stranger does: in the list, on the row's page, and by the filter."""
     reasons = list(LinkConflict.Reason)
     rows = {
         one: LinkConflict.objects.create(member=member(corp, f"u-{one.value}"), reason=one, since=NOW)
@@ -240,7 +240,7 @@ def test_somebody_of_one_company_learns_nothing_of_strangers_from_a_reason(admin
     found = shown(chief)
     assert {one for one in reasons if str(one.label) in found} == OF_MEMBERS
     assert found.count(NEUTRAL) == len(reasons) - len(OF_MEMBERS)
-    # A filter that were obeyed would tell as well.
+    # A working filter would reveal it too.
     assert (rows_with(reason="nobody"), rows_with(reason="shared")) == (rows_with(), {"u-shared"})
     whole = shown(admin)
     assert all(str(one.label) in whole for one in reasons)
@@ -256,7 +256,7 @@ def test_of_a_person_whom_one_sees_other_companies_are_not_told(corp: Corp, othe
     WeComAccount.objects.create(user=person, corp=other_corp, userid="ww", is_primary=False)
     member(corp, "boss", name="总")
     make_person("boss", corp, "", is_staff=True)
-    # Whoever has the account without a company is nobody's to know; the question is asked all the same.
+    # The administrator must not learn who has the account without a company; the question is asked anyway.
     one, namesake = member(corp, "aa"), make_person("aa", corp, "")
     make_person("stranger", None, "aa")
     chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
@@ -291,7 +291,7 @@ def sent(one: Member, user: User, **values: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("has_account", [False, True])
 def test_one_click_links(admin: Client, corp: Corp, has_account: bool) -> None:
-    """An account of the company that lacks the userid is filled."""
+    """Fill an account of the company that lacks the userid."""
     one = member(corp, "LiLei")
     user = make_person("lilei", corp, "", password=None) if has_account else make("lilei")
     LinkConflict.objects.create(member=one, reason="nobody", since=NOW)
@@ -402,7 +402,7 @@ def test_an_account_that_somebody_else_fills_meanwhile_is_not_called_linked(root
 
 @pytest.mark.django_db(transaction=True)
 def test_a_link_by_hand_does_not_deadlock_with_a_run_of_the_directory(root: User, corp: Corp) -> None:
-    """A run fills the account, and then looks at the person's groups."""
+    """Lock in a run's order: it fills the account, and then reads the person's groups."""
     one, user = member(corp, "lilei"), make("lilei")
     empty = WeComAccount.objects.create(user=user, corp=corp)
 
@@ -416,7 +416,7 @@ def test_a_link_by_hand_does_not_deadlock_with_a_run_of_the_directory(root: User
         with transaction.atomic():
             WeComAccount.objects.filter(pk=empty.pk).update(userid="other", userid_folded="other")
             linking = pool.submit(link)
-            wait([linking], timeout=0.5)  # long enough to hold what it locks first
+            wait([linking], timeout=0.5)  # long enough to take its first lock
             User.objects.select_for_update(no_key=True).get(pk=user.pk)
         with pytest.raises(LinkRefusedError):
             linking.result(timeout=60)
@@ -495,7 +495,7 @@ def test_linking_many_costs_the_same_queries_for_one_and_for_many(admin: Client,
         for name in names:
             member(corp, name)
             make(name)
-        shown(admin)  # what a process keeps for a while is read before
+        shown(admin)  # fills the caches of the process
         with CaptureQueriesContext(connection) as queries:
             admin.post(BULK, bulk(corp))
         return len(queries)
@@ -530,7 +530,7 @@ def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> Non
     assert [[one.userid for one in some.rows] for some in found["mobiles"]] == [["m1", "m2"]]
     assert [one.user.username for one in found["nameless"]] == ["second", "nameless"]
     text = shown(admin, side="conflicts", company=str(other_corp.pk))
-    assert "mail-1" not in text  # nothing of a token on the page is like it
+    assert "mail-1" not in text  # unlike any token on the page
     assert "没有冲突" in shown(
         signed_in(with_role("elsewhere", Role.READ_ONLY, make_corp("西岭", 9))), side="conflicts"
     )
@@ -548,7 +548,7 @@ def request_of(user: User) -> HttpRequest:
 def test_the_index_points_at_who_is_not_linked_and_at_runs_that_ask_or_stopped(
     root: User, corp: Corp, other_corp: Corp
 ) -> None:
-    """At people where a policy is in force."""
+    """Count people only where a policy is in force."""
 
     def run(one: Corp, status: str, **values: Any) -> SyncRun:
         fields = {"trigger": "nightly", "source": "app", "requested_at": NOW, **values}

@@ -1,4 +1,4 @@
-"""Administrators who upload files, and attributes that the files are about."""
+"""Administrators who upload files, and the attributes in the files."""
 
 from __future__ import annotations
 

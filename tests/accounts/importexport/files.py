@@ -1,4 +1,4 @@
-"""Files as people upload them, and what became of them."""
+"""Files as people upload them, and their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accounts.models import ImportRow, PeopleImport, User
 from tests.jobs import do_jobs
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-# The notes and the header of the file that WeCom's console writes; its wording differs from release to release.
+# Notes and header of the file that WeCom's console exports; the wording changes between releases.
 WECOM_NOTES = [
     "人员信息类",
     "填写须知：\n1、不能在该Excel表中对成员信息类别进行增加、删除或修改；",
@@ -29,7 +29,7 @@ WECOM_HEADER = [
 
 
 def xlsx(*rows: Sequence[Any], change: Any = None) -> bytes:
-    """`change`: called with the workbook before it is saved."""
+    """Make a workbook. `change` is called with it before it is saved."""
     book = Workbook()
     sheet: Any = book.active
     for row in rows:
@@ -60,7 +60,7 @@ def wecom_file(*rows: Sequence[Any], header: Sequence[str] = WECOM_HEADER) -> by
 
 
 def uploaded(editor: User, content: bytes, **values: Any) -> PeopleImport:
-    """A file that has been read."""
+    """Upload a file and have it read."""
     options: dict[str, Any] = {"corp": None, "match_by": "username", "clears_empty": False, **values}
     run = jobs.request_import(
         editor=editor, ip="192.0.2.7", file_name="people.xlsx", content=content, now=NOW, **options
@@ -74,7 +74,7 @@ def carried_on(run: PeopleImport) -> PeopleImport:
 
 
 def applied(run: PeopleImport, mode: str = "skip", by: User | None = None) -> PeopleImport:
-    """Confirmed, by who has uploaded it unless somebody else is named, and written."""
+    """Confirm and write an upload, by its owner unless `by` names somebody else."""
     editor = by or run.requested_by
     assert editor is not None
     assert jobs.confirm_import(run=run, mode=mode, editor=editor, ip="192.0.2.7", now=NOW)

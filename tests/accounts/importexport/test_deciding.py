@@ -1,4 +1,4 @@
-"""What rows mean for whom: finding people, the differences, and why a row is refused. Nothing is written here."""
+"""The meaning of rows: finding people, the differences, and reasons for refusal. Nothing is written."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Status = PeopleImport.Status
 
 
 def reason_of(run: PeopleImport) -> str:
-    """Of the only row."""
+    """Return the reason of the only refused row."""
     ((_number, reason),) = refusals_of(run)
     return reason
 
@@ -342,7 +342,7 @@ def test_the_queries_do_not_grow_with_the_rows(editor: User, corp: Corp, number:
 def test_why_a_value_is_refused_is_worded_for_who_reads(
     editor: User, person: User, region: Attribute, cells: str, said: str
 ) -> None:
-    """The worker has another language."""
+    """Word the reason in the reader's language; the worker has another."""
     run = uploaded(editor, csv_bytes(["用户名", "区域"], ["lilei", cells]))
     row = ImportRow.objects.get(run=run)
 

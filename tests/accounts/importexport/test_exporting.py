@@ -1,4 +1,4 @@
-"""Sheets of many people: asked for, made in the background, handed to nobody else, gone after a day."""
+"""Sheets of many people: requested, made in the background, shown to their owner only, and gone after a day."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_sheet_that_is_made_anew_or_over_is_not_handed_out(editor: User, perso
 def test_a_list_beyond_one_sheet_is_cut_and_says_so_and_of_strangers_nobody_stands_there(
     limited: User, corp: Corp, other_corp: Corp, person: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor, once it is made, whom one does not see any more."""
+    """Leave out people who became invisible after the request."""
     monkeypatch.setattr(imports, "AT_ONCE", 1)
     monkeypatch.setattr(imports, "ROWS_AT_MOST", 2)
     for number in range(3):

@@ -44,7 +44,7 @@ def answer(client: Client, run: PeopleImport, word: str) -> Any:
 
 
 class TestWhereNobodyIsYet:
-    """An import creates nobody: the page says what to do first, with the link."""
+    """An import with nobody to match. It creates nobody: the page says what to do first, with a link."""
 
     def test_a_company_is_to_be_connected_first(self, root: User) -> None:
         run = uploaded(root, csv_bytes(HEADER, ["lilei", "李雷"]))
@@ -108,7 +108,7 @@ class TestUploading:
             return dict(upload(client, content, **values).context["form"].errors)
 
         assert list(errors(match_by="name")) == ["match_by"]
-        # No company that does not exist, and none that one does not see.
+        # Neither a company that does not exist, nor an invisible one.
         assert list(errors(corp="999999")) == list(errors(corp=other_corp.pk)) == ["corp"]
         assert list(errors(file="")) == list(errors(b"")) == ["file"]
         monkeypatch.setattr(imports, "FILE_BYTES", 10)
@@ -231,7 +231,7 @@ class TestDownloads:
 
 
 def words_of(module: Any) -> set[str]:
-    """The reasons that a module names."""
+    """Return the reasons that a module's source names."""
     source = Path(module.__file__).read_text(encoding="utf-8")
     return {part.split('"')[0] for part in source.split('RefusedError("')[1:]}
 

@@ -1,4 +1,4 @@
-"""What is found in uploaded files, and which files are refused with which sentence."""
+"""Uploaded files: what is read from them, and which are refused with which sentence."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class TestXlsx:
 
 
 def repacked(content: bytes, **parts: bytes) -> bytes:
-    """The archive with some parts replaced; a `__` in a name stands for a slash, a `_` for a dot."""
+    """Replace parts of an archive; a `__` in a name stands for a slash, a `_` for a dot."""
     target = io.BytesIO()
     names = {name.replace("__", "/").replace("_", "."): part for name, part in parts.items()}
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
@@ -260,7 +260,7 @@ SHEET = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006
 
 
 class TestHostileArchives:
-    """Each is refused before it unfolds."""
+    """Archives that are refused before they are unpacked."""
 
     @pytest.mark.parametrize(
         ("part", "head", "repeated", "times"),

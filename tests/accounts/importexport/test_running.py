@@ -1,4 +1,4 @@
-"""Imports in earnest: all or nothing, skipping, the trail, killed workers, and a world that changes meanwhile."""
+"""Running imports: all or nothing, skipping, the trail, killed workers, and changes by others meanwhile."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def hanmei(db: None) -> User:
 
 @pytest.fixture
 def sheet(corp: Corp, person: User, hanmei: User, number: Attribute, region: Attribute) -> bytes:
-    """Two people who change."""
+    """A file that changes two people."""
     return xlsx(
         HEADER,
         ["lilei", "李雷雷", corp.name, "LiLei2", "A1", "华东;华北"],
@@ -158,7 +158,7 @@ class TestWriting:
 
 
 class TestWhoseRightsCount:
-    """A superuser's file, which changes somebody whom an administrator may not."""
+    """A superuser's file, which changes somebody whom an administrator may not change."""
 
     @pytest.fixture
     def chief(self, db: None) -> User:
@@ -174,7 +174,7 @@ class TestWhoseRightsCount:
         self, root: User, chief: User, person: User, file: bytes, is_job_of_reading_first: bool
     ) -> None:
         run = uploaded(root, file)
-        # Its worker died between the end of the reading and that of the job.
+        # The worker died between finishing the reading and finishing the job.
         reading = Job.objects.filter(asked_by_id=root.pk)
         reading.update(status="running", lease_token="dead", due_at=NOW, finished_at=None)
         assert jobs.confirm_import(run=run, mode="skip", editor=chief, ip="192.0.2.8", now=NOW)
@@ -200,7 +200,7 @@ class TestGivenUp:
         monkeypatch.setattr(jobs, function, broken)
 
     def try_out(self, run: PeopleImport) -> PeopleImport:
-        """The runs after each ended lease, until it is given up."""
+        """Run after each ended lease, until the import is given up."""
         for _try in range(5):
             Job.objects.unfinished().update(due_at=NOW)
             run = carried_on(run)
@@ -219,7 +219,7 @@ class TestGivenUp:
         assert job.status == "failed"
         page = client.get(f"/admin/accounts/peopleimport/{run.pk}/change/").text
         assert "已尝试多次" in page
-        # A given-up import cannot go on.
+        # An import that was given up cannot be retried.
         assert f"/admin/integrations/job/{job.pk}/retry/" not in page
 
     def test_a_writing_ends_and_says_so(self, editor: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,19 +299,19 @@ class TestAWorldThatChangesMeanwhile:
         with connection.execute_wrapper(claim_first):
             run = applied(run, "skip")
 
-        # What the other one wrote went with our step: done again, it is this person's.
+        # The other person's write is inside our own step: done again, it becomes this person's.
         assert run.counts == {"same": 0, "change": 0, "applied": 2, "refused": 0}
 
 
 class TestKilledWorkers:
     def later(self, run: PeopleImport) -> PeopleImport:
-        """Another worker takes what is free once the dead one's lease has ended."""
+        """Let another worker take over once the dead one's lease has ended."""
         assert carried_on(run).status == run.status
         Job.objects.update(due_at=NOW)
         return carried_on(run)
 
     def break_at(self, monkeypatch: pytest.MonkeyPatch, function: str, times: int) -> None:
-        """The worker dies at the `times`th call: nothing of ours runs after it."""
+        """Let the worker die at the `times`th call: no code of ours runs after it."""
         real, calls = getattr(jobs, function), []
 
         def dying(*args: Any, **kwargs: Any) -> Any:

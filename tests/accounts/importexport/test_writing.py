@@ -1,4 +1,4 @@
-"""The sheets that one downloads: nothing in them is a formula, and uploaded again they change nothing."""
+"""Downloaded sheets: they contain no formula, and change nothing when uploaded again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def keys_of(people: QuerySet[User]) -> list[int]:
 
 @pytest.fixture
 def people(corp: Corp, person: User, number: Attribute, region: Attribute, login: Attribute) -> None:
-    """With everything that Excel could spoil."""
+    """People with every value that Excel could spoil."""
     note = Attribute.objects.create(key="note", name="备注")
     amount = Attribute.objects.create(key="amount", name="额度", kind="number")
     for index, text in enumerate(DANGEROUS):
@@ -73,7 +73,7 @@ class TestBackAgain:
 
     def test_gbk_as_excel_saves_it_changes_nothing_either(self, editor: User) -> None:
         content = csv_of(Sheet(people=keys_of(User.objects.exclude(pk=editor.pk)), reader=editor))
-        assert content.startswith(b"\xef\xbb\xbf")  # by which Excel knows UTF-8
+        assert content.startswith(b"\xef\xbb\xbf")  # Excel recognises UTF-8 by this
 
         run = uploaded(editor, content.decode("utf-8-sig").encode("gbk"))
 
@@ -94,7 +94,7 @@ class TestBackAgain:
 class TestXlsx:
     @pytest.mark.usefixtures("people")
     def test_no_cell_is_a_formula_or_a_number(self, editor: User) -> None:
-        """Characters that XML cannot hold are left out."""
+        """Leave out characters that XML cannot hold."""
         make_person("odd", name="a\x07b")
         book = load_workbook(io.BytesIO(xlsx_of(Sheet(people=keys_of(User.objects.all()), reader=editor))))
 

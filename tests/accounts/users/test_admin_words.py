@@ -1,4 +1,4 @@
-"""What the administration of people says in place of what Django would: permissions, passwords, deletions."""
+"""Our texts in place of Django's in the administration of people: permissions, passwords, deletions."""
 
 from __future__ import annotations
 

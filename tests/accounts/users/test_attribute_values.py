@@ -1,4 +1,4 @@
-"""User attributes: what they take, who has which value, and setting values with the audit trail."""
+"""User attributes: accepted values, who has which value, and setting values with the audit trail."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class TestSetting:
         before = list(AttributeValue.objects.values_list("pk", flat=True))
         assert set_values(attribute=region, values={person.pk: ["华北"]}) == 0
         assert list(AttributeValue.objects.values_list("pk", flat=True)) == before
-        # Somebody who is gone is left out.
+        # A person who no longer exists is skipped.
         assert set_values(attribute=region, values={person.pk: ["华东", "East"], 10**9: ["华北"]}) == 1
         assert values_of(attribute=region) == {person.pk: ["华东", "East"]}
         assert set_values(attribute=region, values={person.pk: []}) == 1

@@ -1,4 +1,4 @@
-"""The two attributes: they appear with the first enabling, say what they are, and may be empty."""
+"""The two attributes: they appear when the first company is enabled, explain themselves, and may be empty."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEITHER_NOR = "不是个人微信号，也不是企业微信名称"
 
 @pytest.fixture
 def new_corp(db: None) -> Corp:
-    """Entered, tested, and never enabled."""
+    """A company that was entered and tested, but never enabled."""
     corp = make_corp("北山制造", 1, is_enabled=False)
     passed(corp)
     return corp
@@ -81,7 +81,7 @@ class TestBeforeTheFirstEnabling:
 
         assert signed_in(limited).get(f"{LIST}add/").status_code == 403
         assert of_all.get(f"{LIST}add/").status_code == 200
-        # Who may not see companies is given no link to them.
+        # There is no link to companies for people who may not see them.
         text = list_page(of_all).content.decode()
         assert HINT in text
         assert 'href="/admin/integrations/corp/"' not in text
@@ -143,7 +143,7 @@ def test_the_list_asks_as_often_for_many_as_for_few(root: User, is_enabled: bool
 
 
 class TestWhatTheAccountIs:
-    """The specification's note: not the personal WeChat ID, not the name in WeCom, but the ID in its contacts."""
+    """The specification's note: neither the personal WeChat ID nor the name in WeCom, but the ID in its contacts."""
 
     def test_stands_on_the_persons_page_with_the_way_there_and_at_the_search(
         self, corp: Corp, person: User, root: User
@@ -162,7 +162,7 @@ class TestWhatTheAccountIs:
 def test_the_company_can_only_be_chosen_and_the_list_reads_no_secret_of_one(
     corp: Corp, other_corp: Corp, person: User, root: User
 ) -> None:
-    """The specification's note 2: chosen from the companies that were entered, never typed."""
+    """Follow the specification's note 2: choose from entered companies, never type one."""
     client = signed_in(root)
     with CaptureQueriesContext(connection) as queries:
         text = client.get(LIST).content.decode()
@@ -182,7 +182,7 @@ def test_the_company_can_only_be_chosen_and_the_list_reads_no_secret_of_one(
 
 
 class TestEitherMayBeEmpty:
-    """Saved without a word; then the sign-in says which is missing and where to set it; set, it works."""
+    """An account without one of the two: saved silently; the sign-in then says what is missing and where to set it."""
 
     def save(self, root: User, person: User, corp: Corp | None, userid: str) -> None:
         client = signed_in(root)
@@ -191,7 +191,7 @@ class TestEitherMayBeEmpty:
         assert response.status_code == 302
 
     def sign_in(self, phone: Visitor, corp: Corp, wecom: WeCom, code: str) -> str:
-        """The page on which the person lands after WeCom."""
+        """Return the page on which the person lands after WeCom."""
         wecom.gives(code, userid="LiLei")
         arrived = phone.arrive(corp, code=code, state=phone.begin(corp))
         return phone.get(arrived.headers["Location"]).content.decode()
@@ -230,7 +230,7 @@ class TestEitherMayBeEmpty:
         text = self.sign_in(phone, corp, wecom, "code-number-one")
         assert title in text
         assert what_to_do in text
-        assert "LiLei" in text  # to be handed to the administrator
+        assert "LiLei" in text  # for the administrator
         assert phone.user_id is None
 
         self.save(root, person, corp, "LiLei")

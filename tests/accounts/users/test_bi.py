@@ -1,4 +1,4 @@
-"""From a click into the BI: who is passed on, as whom, to which page, and who is told why not."""
+"""The way into the BI: who is passed on, as whom, to which page, and who is told why not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bi(db: None) -> BiConnection:
 
 
 def as_person(person: User, corp: Corp | None = None, user_agent: str = DESKTOP) -> Visitor:
-    """A browser with a session of `person`: opened through `corp`, or by password."""
+    """Return a browser with a session of `person`, opened through `corp` or by password."""
     found = visitor(user_agent)
     found.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
     if corp is not None:
@@ -259,7 +259,7 @@ class TestLinks:
             ("path_url=m%2Fpage%2Fp1", "/bi/m/page/p1"),
             ("path_url=bi%2Fpage%2Fp1", "/bi/page/p1"),
             ("path_url=bi%2F", "/bi/"),
-            # Pages that this site has stay here: links to them stand in WeCom already.
+            # Pages of this site stay here: WeCom already holds links to them.
             ("path_url=m%2F00000000000000000000000000000000%2F", "/m/00000000000000000000000000000000/"),
             ("path_url=m%2F00000000000000000000000000000000", "/m/00000000000000000000000000000000"),
             ("path_url=admin%2F", "/admin/"),
@@ -333,7 +333,7 @@ class TestHomePage:
 
 
 def assert_lands_in_the_bi(location: str) -> None:
-    """What browsers would make of it: the BI's host, whichever of them resolves it."""
+    """Assert that every reading of the address by browsers is on the BI's host."""
     for seen in (location, location.replace("\\", "/"), unquote(location).replace("\\", "/")):
         arrived = urlsplit(urljoin(SITE, seen.partition("?")[0].partition("#")[0]))
         assert (arrived.scheme, arrived.netloc) == ("https", "guandata.example.com")
@@ -355,7 +355,7 @@ def test_a_trick_as_a_page_of_the_bi_leads_to_no_other_host(
 
 
 def assert_no_page(response: Any) -> None:
-    """Our explanation; Django's own for a line break, which no route of ours takes."""
+    """Assert our 404 page, or Django's own for a line break, which matches no route of ours."""
     assert response.status_code == 404
     assert "Location" not in response.headers
     assert b"ssoToken" not in response.content
@@ -411,13 +411,13 @@ def test_one_click_costs_few_queries(
     browser = as_person(person, corp)
     browser.get("/bi/")
 
-    # The session, the person, whether the session still holds, the company, the connection and its key.
+    # The session, the person, the session's validity, the company, the connection and its key.
     with django_assert_max_num_queries(8):
         browser.get("/bi/page/p1")
 
 
 def test_a_password_sign_in_may_end_in_the_bi_under_the_pages_policy(bi: BiConnection, client: Client) -> None:
-    """Chromium holds the redirects after a form's POST against its page's form-action."""
+    """Check form-action, which Chromium applies to the redirects after a form's POST."""
     response = client.get("/login/", headers={"host": HOST})
 
     policy = response.headers["Content-Security-Policy"]

@@ -1,4 +1,4 @@
-"""Nobody enters the BI by a name that they, or an administrator of one company, may choose."""
+"""Identity in the BI: never a name that people, or an administrator of one company, may choose."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def permission(codename: str) -> Permission:
 
 
 def sent(client: Client, path: str, **changes: Any) -> Any:
-    """The page saved with these changes; None takes a value away."""
+    """Save the page with these changes; None removes a value."""
     values = {**sent_form(client, path), **changes}
     return client.post(path, {name: value for name, value in values.items() if value is not None})
 
@@ -109,7 +109,7 @@ class TestChoosingNames:
 
 
 class TestMakingOne:
-    """While people enter the BI by a name."""
+    """Administrators of one company, made while people enter the BI by a name."""
 
     @pytest.fixture(autouse=True)
     def _by_name(self) -> None:
@@ -181,7 +181,7 @@ class TestMakingOne:
 def test_installations_that_had_both_go_on_and_are_told_until_one_is_gone(
     root: Client, limited: User, corp: Corp
 ) -> None:
-    """On the overview and on the page; the administrator of one company is told nothing."""
+    """Warn on the overview and on the page, but not the administrator of one company."""
     make_bi(external_id_source="username")
     assert sent(root, BI_PAGE, token_seconds="30").status_code == 302
     assert sent(root, f"{LIST}{limited.pk}/change/", name="New name").status_code == 302
@@ -208,7 +208,7 @@ def test_somebody_whom_a_limited_administrator_calls_api_does_not_enter_the_bi_a
 
 
 class TestEmailOfWeCom:
-    """With a policy that updates people, their e-mail is what they have written in WeCom."""
+    """E-mail addresses that people wrote in WeCom, under a policy that updates people."""
 
     @pytest.fixture
     def policy(self, corp: Corp) -> DirectoryPolicy:

@@ -1,4 +1,4 @@
-"""Whom somebody asks for what they may not do: which role, and which of the people whom they see."""
+"""The person to ask for what one may not do: which role, and who of the people one sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages of a person must not tell an administrator of one company about the person's other companies."""
+"""A person's other companies, which pages must not reveal to an administrator of one company."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def chief(corp: Corp) -> User:
 
 @pytest.fixture
 def person(corp: Corp, hidden: Corp, root: Client) -> User:
-    """Of both companies; the account in the hidden one was added in the administration."""
+    """A person of both companies; the account in the hidden one was added in the administration."""
     found = make_person("lilei", corp, "LiLei")
     path = f"{LIST}{found.pk}/change/"
     added = {"corp": hidden.pk, "userid": HIDDEN_USERID, "user": found.pk}
@@ -57,7 +57,7 @@ def test_the_history(person: User, chief: User, root: Client) -> None:
 
 @pytest.mark.parametrize("way", ["page", "action"])
 def test_what_goes_with_a_person_who_is_deleted(corp: Corp, hidden: Corp, chief: User, root: Client, way: str) -> None:
-    """The log of what somebody did while administrator of another company."""
+    """Delete the log of what they did as administrator of another company without naming it."""
     former = make_person("former", corp, "Former")
     LogEntry.objects.create(
         user=former,
@@ -108,7 +108,7 @@ def test_a_filter_by_rights_that_the_pages_hide(person: User, hidden: Corp, chie
     for query, for_superusers in (
         (f"managed_corps={hidden.pk}", 200),
         (f"managed_corps__id__exact={hidden.pk}", 200),
-        # The list has no such column, and is asked for none that it does not show.
+        # The list has no such column, and refuses lookups of columns it does not show.
         ("is_superuser=1", 400),
         ("manages_all_corps=1", 400),
     ):

@@ -1,4 +1,4 @@
-"""The four roles: what they hold, who hands them out, and that no way leads from them to more rights."""
+"""The four roles: what they hold, who assigns them, and that none leads to more rights."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def held_by(group: Group) -> set[str]:
 
 @pytest.fixture
 def chief(corp: Corp) -> User:
-    """System administrator of one company."""
+    """The company's system administrator."""
     return with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp)
 
 
@@ -126,7 +126,7 @@ class TestGroups:
 class TestWhoMayBeChanged:
     @pytest.fixture
     def people(self, corp: Corp, other_corp: Corp) -> dict[str, User]:
-        """Each with an account in the company of `chief`, so that nothing but rights decides."""
+        """People with an account in the company of `chief`, so that only rights decide."""
         made = {
             "employee": make_person("employee"),
             "peer": with_role("peer", Role.SYSTEM_ADMINISTRATOR, corp),
@@ -258,7 +258,7 @@ class TestHandingOut:
     def test_rights_that_wait_for_the_entry_are_not_let_in_and_who_manages_all_gives_that_too(
         self, chief: User, employee: User
     ) -> None:
-        """Somebody who is not staff may hold rights from earlier days: making them staff would give these."""
+        """Refuse to make somebody staff who would gain rights from earlier days."""
         of_all = with_role("of-all", Role.SYSTEM_ADMINISTRATOR)
         self.save(of_all, employee, is_staff="on", manages_all_corps="on", is_superuser="on")
         assert self.rights_of(employee) == {**self.NOTHING, "is_staff": True, "all": True}
@@ -293,7 +293,7 @@ class TestHandingOut:
 
 
 class TestCorpId:
-    """Whoever names another company of WeCom says who the people linked with this one are."""
+    """The CorpId of a company. Another one would change who the linked people are."""
 
     EVIL = "ww" + "6" * 16
 

@@ -1,7 +1,7 @@
-"""Nobody rises through what they may edit: the table of docs/en/administration.md, field by field.
+"""Nobody gains rights through fields they may edit: the table of docs/en/administration.md, field by field.
 
-Each form is sent as its page has it, with one field changed, by a system administrator of one company, one of all, and
-a superuser. The company has been enabled.
+Each form is sent as its page shows it, with one field changed, by a system administrator of one company, one of all,
+and a superuser. The company has been enabled.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ OWN, ALL, SUPERUSER = "administrator of the company", "administrator of all comp
 
 @dataclass(frozen=True)
 class Row:
-    """`by`: those for whom the change takes effect. `sent`: the change, with what it needs. `is_unticked`: it is a
-    tick that is taken away."""
+    """A changed field. `by` names those for whom the change takes effect; `sent` is the change with what it needs.
+
+    `is_unticked`: a tick is removed.
+    """
 
     name: str
     by: tuple[str, ...]
@@ -127,7 +129,7 @@ TABLE = [*CORP, *BI, *POLICY, *ADDRESS]
 
 @dataclass
 class Site:
-    """One row of each kind, and what the table's words stand for."""
+    """One row of each kind, and the meanings of the table's words."""
 
     rows: dict[str, models.Model]
     words: dict[str, str]
@@ -136,7 +138,7 @@ class Site:
 
 @pytest.fixture
 def site(corp: Corp, other_corp: Corp) -> Site:
-    """The address belongs to a company that has never been enabled."""
+    """A site whose address belongs to a company that was never enabled."""
     own = SiteAddress.objects.create(url="https://north.example/")
     new = Corp.objects.create(name="东江", corpid="ww" + "8" * 16, agentid=1000008, secret="s", site_address=own)
     Corp.objects.filter(pk=corp.pk).update(
@@ -178,7 +180,7 @@ def test_a_field_is_changed_by_those_alone_whom_the_table_names(site: Site, rows
 
 
 def takes_effect(row: Row, one: models.Model, post: Callable[..., Any], path: str, form: dict[str, Any]) -> bool:
-    """Nothing of it stays."""
+    """Return whether the change takes effect; roll it back."""
 
     def seen() -> object:
         return row.seen() if row.seen else type(one)._default_manager.values_list(row.column).get(pk=one.pk)
@@ -195,7 +197,7 @@ def takes_effect(row: Row, one: models.Model, post: Callable[..., Any], path: st
 def test_no_account_of_ones_own_company_is_given_to_somebody_who_has_more(
     site: Site, corp: Corp, other_corp: Corp
 ) -> None:
-    """Whoever controls the company's directory would sign in as that person."""
+    """Stop whoever controls the company's directory from signing in as that person."""
     people: dict[str, dict[str, Any]] = {
         "superuser": {"is_staff": True, "is_superuser": True},
         "administrator of all": {"is_staff": True, "manages_all_corps": True},
@@ -216,7 +218,7 @@ def test_no_account_of_ones_own_company_is_given_to_somebody_who_has_more(
 
 @pytest.mark.parametrize("key", ["username", "email", "mobile"])
 def test_no_matching_key_links_a_member_with_somebody_who_has_rights(corp: Corp, key: str) -> None:
-    """`User.username`, `User.email`, `User.mobile`: a member's are set in WeCom."""
+    """Cover `User.username`, `User.email` and `User.mobile`, which a member's entry in WeCom sets."""
     policy = DirectoryPolicy(corp=corp, mode="create", match_email=True, match_mobile=True)
     now = timezone.now()
     for right, number in (("is_staff", "13000000001"), ("is_superuser", "13000000002")):
@@ -230,7 +232,7 @@ def test_no_matching_key_links_a_member_with_somebody_who_has_rights(corp: Corp,
 
 
 def test_as_whom_somebody_enters_the_bi_is_set_by_administrators_of_all_companies(site: Site, corp: Corp) -> None:
-    """`AttributeValue.values` of the attribute that is marked as the BI's loginId."""
+    """Cover `AttributeValue.values` of the attribute that is marked as the BI's loginId."""
     login_id = Attribute.objects.get(is_bi_login_id=True)
     person = make_person("hanmeimei", corp, "HanMeimei")
     path = reverse("admin:accounts_user_change", args=[person.pk])
@@ -246,7 +248,7 @@ def test_as_whom_somebody_enters_the_bi_is_set_by_administrators_of_all_companie
 
 
 def test_the_bi_is_no_data_source_of_a_company_s_administrator(site: Site, corp: Corp) -> None:
-    """`DataSource.kind`: its cards are read as the BI's API user, whom no company limits."""
+    """Cover `DataSource.kind`: the BI's cards are read as its API user, whom no company limits."""
     path = reverse("admin:integrations_datasource_add")
     form = {
         **{"name": "BI", "kind": "guandata", "is_enabled": "on", "corp": str(corp.pk)},

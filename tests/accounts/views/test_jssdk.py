@@ -1,4 +1,4 @@
-"""Addresses signed for WeCom's JS-SDK, which takes sharing out of the menu."""
+"""Addresses signed for WeCom's JS-SDK, which removes sharing from the menu."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the panel with the QR code is given: a state of this browser, and a fresh one before it expires."""
+"""The QR code's panel: it gets a state of this browser, and a fresh one before that expires."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.accounts.wecom import WeCom
 
 
 def asks(visitor: Visitor, corp_id: int, **sent: str) -> Any:
-    """The test client's answer, which has json()."""
+    """Ask for the panel. Return the test client's answer, which has json()."""
     return visitor.client.post(f"/wecom/{corp_id}/panel/", sent)
 
 
@@ -74,7 +74,7 @@ def test_a_company_with_a_qr_page_and_an_address_of_its_own_gets_a_plain_frame(d
 
 
 def test_there_is_none_where_nobody_signs_in(corp: Corp, desktop: Visitor, settings: Any) -> None:
-    """Nor under an address to which WeCom does not return, nor without the store."""
+    """Refuse also an address to which WeCom does not return, and a missing store."""
     off = make_corp("停用公司", 8, is_enabled=False)
     pushing = make_corp("仅推送公司", 9, sign_in_enabled=False)
 

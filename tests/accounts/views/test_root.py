@@ -1,4 +1,4 @@
-"""Links of the specification that name the site's first page: the inner page is found, the code never used."""
+"""Links of the specification to the site's first page: the inner page is found, and the code is never used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def signed_in(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> Visitor
 
 
 def test_with_a_session_of_the_company_the_page_opens(signed_in: Visitor, wecom: WeCom) -> None:
-    """In the BI where one is connected. Without a session test_ways_to_arrive.py tells what comes of it."""
+    """Open the page in the BI if one is connected. test_ways_to_arrive.py covers the case without a session."""
     response = signed_in.get("/", **PAGE, **CODE)
 
     assert response.headers["Location"] == "/survey-engine?formId=7"
