@@ -1,4 +1,4 @@
-"""Pages under axe-core, in light and dark, as wide as a phone and as a desk."""
+"""Checks of pages with axe-core, in light and dark mode, at the width of a phone and of a desk."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 PHONE: dict[str, Any] = {"color_scheme": "light", "viewport": {"width": 390, "height": 844}}
 TABLET: dict[str, Any] = {"color_scheme": "light", "viewport": {"width": 768, "height": 1024}}
 DESK: dict[str, Any] = {"color_scheme": "dark", "viewport": {"width": 1440, "height": 900}}
-# What passes is not worked out to its end, nor carried over.
+# Results that pass are not computed in full, nor transferred.
 VIOLATIONS = """async (levels) =>
   (await axe.run({ runOnly: levels, resultTypes: ["violations"] })).violations"""
-# The inner width is the phone's also where a wide child makes the browser zoom out.
+# The inner width stays the phone's even if a wide child makes the browser zoom out.
 OVERFLOW = """() => [...document.querySelectorAll("body *")]
   .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
   .map((one) => `${one.localName}.${one.className}#${one.id}`).slice(0, 5)"""
 
 
 def open_context(browser: Browser, appearance: dict[str, Any]) -> BrowserContext:
-    """A browser that speaks Chinese, whose pages have axe-core."""
+    """Open a Chinese browser whose pages contain axe-core."""
     context = browser.new_context(locale="zh-CN", **appearance)
     context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
     return context
@@ -38,7 +38,7 @@ def assert_no_faults(page: Page) -> None:
 def look(page: Page, appearance: dict[str, Any]) -> None:
     page.emulate_media(color_scheme=appearance["color_scheme"])
     page.set_viewport_size(appearance["viewport"])
-    page.evaluate("for (const one of document.getAnimations()) one.finish()")  # colours that fade into the others
+    page.evaluate("for (const one of document.getAnimations()) one.finish()")  # for fading colours
 
 
 def unfold(page: Page) -> None:
@@ -46,7 +46,7 @@ def unfold(page: Page) -> None:
 
 
 def faults_of(page: Page) -> dict[str, str]:
-    """What is wrong with the page that is open, as it is drawn now: the rule and the element, and why."""
+    """Return the faults of the open page as it is drawn now: rule and element, and the reason."""
     found: dict[str, str] = {}
     for one in page.evaluate(VIOLATIONS, LEVELS):
         if one["impact"] in SERIOUS:
@@ -55,7 +55,7 @@ def faults_of(page: Page) -> dict[str, str]:
 
 
 def english_of(page: Page) -> dict[str, str]:
-    """Icons that speak English on a Chinese page."""
+    """Return the icons with English texts on a Chinese page."""
     icons = "[...document.images].filter((one) => /^(True|False|None|Search)$/.test(one.alt)).map((one) => one.alt)"
     return {f"an icon says {word}": "" for word in page.evaluate(icons)}
 

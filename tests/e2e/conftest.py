@@ -1,4 +1,4 @@
-"""Browser tests: Debian's (or any) Chromium, the product's real processes."""
+"""Fixtures of the browser tests: Debian's (or any) Chromium and the product's real processes."""
 
 from __future__ import annotations
 
@@ -24,25 +24,24 @@ CHROMIUM_FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 ANSWERED_WITHIN_SECONDS = 60
-# A machine that runs several browsers draws slowly. Nothing waits that long where what is expected comes.
+# A machine that runs several browsers draws slowly. Tests that pass do not wait that long.
 expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
-    """Read by pytest-playwright."""
+    """Options that pytest-playwright reads."""
     return {"executable_path": page_browser(), "args": CHROMIUM_FLAGS}
 
 
 @pytest.fixture(scope="session")
 def browser_context_args() -> dict[str, Any]:
-    """Read by pytest-playwright."""
     return {"locale": "zh-CN", "permissions": ["clipboard-read", "clipboard-write"]}
 
 
 @pytest.fixture
 def desk(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser at a desk, whose pages have axe-core."""
+    """A browser at a desk, whose pages contain axe-core."""
     context = open_context(browser, DESK)
     yield context
     context.close()
@@ -58,7 +57,7 @@ def warehouse() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _answered() -> Iterator[None]:
-    """What a page asked before it closed is answered before the database is emptied: each would wait for the other."""
+    """A wait for requests of closed pages before the database is emptied; each would wait for the other."""
     answered, waiting = threading.Condition(), [0]
 
     def count(change: int) -> None:
@@ -83,7 +82,7 @@ def _answered() -> Iterator[None]:
 
 @pytest.fixture
 def site(live_server: LiveServer) -> Iterator[str]:
-    """This test's site without a slash, on localhost; the sandbox is on 127.0.0.1: two sites to a browser."""
+    """The site's address without a slash, on localhost: another site to a browser than the sandbox on 127.0.0.1."""
     base = live_server.url.replace("127.0.0.1", "localhost")
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{base}/"})
     http.forget()

@@ -1,4 +1,4 @@
-"""What an administrator does in the admin, in a real browser."""
+"""An administrator's actions in the admin, in a real browser."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ TEST_PATIENCE_MS = 60_000
 
 
 def write(page: Page, label: str, text: str) -> None:
-    """Fill in a text of the push page. Its editor takes the place of the field with which the page came, unless that is
-    focused."""
+    """Fill in a text of the push page. Its editor replaces the page's original field unless that has the focus."""
     box = page.get_by_role("textbox", name=label)
     box.focus()
     box.fill(text)
@@ -37,7 +36,7 @@ class Console:
         expect(self.page.locator("#user-tools")).to_be_visible()
 
     def save_site_address(self) -> None:
-        """The one at which the page is read, instead of a fresh installation's http://localhost:3001/."""
+        """Save the address of this page, instead of a fresh installation's http://localhost:3001/."""
         self.open("integrations/siteaddress/")
         self.page.click("#result_list tbody th a")
         self.page.fill("[name=url]", f"{self.stack.web_url}/")
@@ -64,10 +63,10 @@ class Console:
         expect(self.page.locator(".corp-next")).to_be_visible()
 
     def open_step(self, anchor: str) -> None:
-        """Show what is done in a step of the company's page."""
+        """Open a step of the company's page."""
         body = self.page.locator(f"#{anchor}")
         expect(body).to_be_attached()
-        self.page.wait_for_load_state()  # its script opens the step that the address names
+        self.page.wait_for_load_state()  # a script opens the step in the address
         if not body.is_visible():
             self.page.click(f"details:has(> #{anchor}) > summary")
         expect(body).to_be_visible()
@@ -81,7 +80,7 @@ class Console:
         return result
 
     def write_into_wecom(self, kind: str = "settings") -> None:
-        """Have the preview made, confirm it, and come back to the company's page when WeCom has it."""
+        """Make the preview, confirm it, and wait on the company's page until WeCom has the change."""
         self.open_step("console")
         self.page.click(f"form[action*='/console/{kind}/'] button")
         confirm = self.page.locator("form[action$='/confirm/'] button")
@@ -90,13 +89,13 @@ class Console:
         expect(self.page.locator("#last-writes .pill-good").first).to_be_visible(timeout=TEST_PATIENCE_MS)
 
     def expect_ready(self) -> None:
-        """Run the whole diagnosis; it finds nothing that stands against enabling, and says so without a reload."""
+        """Run the whole diagnosis and expect, without a reload, that nothing prevents enabling."""
         self.open_step("diagnosis")
         self.page.click("[data-run-all]")
         expect(self.page.locator("[data-reasons] li")).to_have_count(0, timeout=TEST_PATIENCE_MS)
 
     def switch_corp(self, name: str, action: str) -> None:
-        """`action`: enable, or disable with its page of confirmation."""
+        """Enable the company, or disable it with its page of confirmation."""
         self.open("integrations/corp/")
         self.page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
         if action == "enable":
@@ -108,7 +107,7 @@ class Console:
         expect(self.page.locator(".messagelist .success")).to_be_visible()
 
     def link(self, username: str, *, corp: str, userid: str) -> None:
-        """Fill in the two attributes of a person."""
+        """Fill in the company and userid of a person."""
         self.open("accounts/user/")
         self.page.locator("#result_list").get_by_role("link", name=username, exact=True).click()
         self.page.select_option("[name=wecom_accounts-0-corp]", label=corp)
@@ -120,7 +119,7 @@ class Console:
         expect(row.locator(".field-wecom_account")).to_have_text(userid)
 
     def add_push(self, *, name: str, title: str, body: str, crontab: str) -> None:
-        """A push of words alone, for everyone linked."""
+        """Create a push of text alone, for everyone linked."""
         self.open("notifications/subscription/add/")
         until_data_is_listed(self.page)
         self.page.fill("[name=name]", name)
@@ -134,13 +133,13 @@ class Console:
         expect(self.page.locator(".messagelist .success")).to_be_visible()
 
     def choose(self, field: str, text: str) -> None:
-        """Type into one of the admin's searching selects and take what it finds."""
+        """Type into one of the admin's searching selects and choose the result."""
         self.page.click(f".field-{field} .select2-selection")
         self.page.locator(".select2-search__field").last.press_sequentially(text)
         self.page.locator(".select2-results__option", has_text=text).click()
 
     def open_run_now(self, subscription: str) -> None:
-        """The page of “立即执行”, which says first what would happen."""
+        """Open the page of “立即执行”, which shows first what would happen."""
         self.open("notifications/subscription/")
         self.page.locator("#result_list").get_by_role("link", name=subscription, exact=True).click()
         self.page.get_by_role("link", name="立即执行").click()

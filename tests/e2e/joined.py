@@ -1,4 +1,4 @@
-"""A site with one company that is joined to the sandbox, and two people in it: for tests of signing in by a browser."""
+"""A site with one company of the sandbox and two people, for tests of signing in by a browser."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
 
 @dataclass(frozen=True)
 class Joined:
-    """`base`: our site without a slash."""
+    """A site with a company of the sandbox. `base` is the site's address without a slash."""
 
     base: str
     corp: Corp
     sandbox: SandboxHandle
 
     def phone_of(self, userid: str) -> str:
-        """What a browser opens once to become this person's phone."""
+        """Return the address that makes a browser this person's phone."""
         return f"{self.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}"
 
     def entry(self, page: str) -> str:
@@ -29,7 +29,7 @@ class Joined:
 
 
 def join(base: str, sandbox: SandboxHandle) -> Joined:
-    """Connect both sides, as their administrators would have done."""
+    """Connect both sides, as their administrators would."""
     domain = base.removeprefix("http://")
     app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
     sandbox.load({"companies": [company(apps=[app])]})

@@ -1,4 +1,4 @@
-"""Counts what a person does on the way through pages: clicks, fields that are filled in, pages that are opened."""
+"""Counts of a person's actions on the way through pages: clicks, fields filled in, pages opened."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
-# Of a test's report: the way's name with its counts, as `make journey` prints them (tests/conftest.py).
+# The property of a test's report with name and counts of a way, which `make journey` prints (tests/conftest.py).
 PROPERTY = "journey"
-# What is clicked may come from a worker of a slow machine.
+# The target of a click may come from a worker of a slow machine.
 PATIENCE_MS = 60_000
 
 
 class Counted:
-    """A hand at a page. `clicks`, `fields` and `pages` count from its making; the first page is not counted, and a jump
-    within a page opens none."""
+    """A page whose clicks, fields and opened pages are counted.
+
+    The first page is not counted, nor is a jump within a page.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.clicks = self.fields = self.pages = 0
-        page.wait_for_load_state()  # the first page is not counted, however late it says that it is there
+        page.wait_for_load_state()  # so that a late load event of the first page is not counted
         page.on("domcontentloaded", self._opened)
 
     def click(self, target: Locator) -> None:
@@ -28,18 +30,18 @@ class Counted:
 
     def fill(self, target: Locator, text: str) -> None:
         self.fields += 1
-        # Django's script moves the focus once it is loaded: what is filled in before may land there.
+        # Django's script moves the focus once it is loaded: text typed before may go into that field.
         expect(target).to_be_editable()
         self.page.wait_for_load_state()
         target.fill(text)
 
     def select(self, target: Locator, label: str) -> None:
-        """A choice is a field that is filled in."""
+        """Choose an option. It counts as a field that is filled in."""
         self.fields += 1
         target.select_option(label=label)
 
     def record(self, way: str, record_property: Callable[[str, object], None]) -> None:
-        """Have the counts printed, the page included that is being opened. `record_property`: pytest's fixture."""
+        """Report the counts, including the page that is being opened. `record_property` is pytest's fixture."""
         self.page.wait_for_load_state()
         record_property(PROPERTY, (way, self.clicks, self.fields, self.pages))
 

@@ -1,4 +1,4 @@
-"""Every page of the product: what a browser test walks, and rows for each of them. All names are invented."""
+"""Pages of the product, for browser tests, and rows for each of them. All names are invented."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ from tests.bi import make_bi, make_listing
 
 PASSWORD = "a long enough password"
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
-# What the pages answer, those included that explain a refusal.
+# Status codes of the pages, including those that explain a refusal.
 STATUSES = frozenset({200, 403, 404, 409, 429, 502, 503})
 FENCE = "00000000-0000-0000-0000-000000000001"
 
@@ -89,7 +89,7 @@ class Rows:
 
 
 def make_rows() -> Rows:
-    """One row at least for each list of the admin, and a message that a person received."""
+    """Create at least one row for each list of the admin, and a message that a person received."""
     root = User.objects.create_superuser("root", password=PASSWORD, name="管理员")
     person = User.objects.create_user("lilei", password=PASSWORD, name="李雷")
     fields = {"corpid": "ww0123456789abcdef", "agentid": 1000002, "secret": "the-secret"}
@@ -98,7 +98,7 @@ def make_rows() -> Rows:
     VerificationFile.objects.create(corp=corp, code="Ab12Cd34Ef56Gh78", uploaded_at=NOW)
     for who, userid in ((root, "Root"), (person, "LiLei")):
         WeComAccount.objects.create(user=who, corp=corp, userid=userid)
-    make_bi(is_enabled=False)  # so that its address here explains, instead of leading elsewhere
+    make_bi(is_enabled=False)  # so that our address explains instead of redirecting
     _make_data(corp)
     _make_attributes(root, person)
     report = Report.objects.create(title="销售日报", body="今日销售额 128 万元。", link="/reports/7")
@@ -120,7 +120,7 @@ def make_rows() -> Rows:
 
 
 def _pictures() -> list[dict[str, object]]:
-    """One that is ready, one that could not be made, and one that is being drawn."""
+    """Return a picture that is ready, one that failed, and one that is being drawn."""
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="390" height="300"><rect width="390" height="300"/></svg>'
     kinds: tuple[dict[str, object], ...] = (
         {"status": "ready", "content": b"", "svg": zlib.compress(svg.encode()), "width": 390, "height": 300},
@@ -132,14 +132,13 @@ def _pictures() -> list[dict[str, object]]:
 
 
 def _make_chart(delivery: Delivery) -> None:
-    """On the page of a message."""
     for position, fields in enumerate(_pictures()):
         medium = Medium.objects.create(run=delivery.run, **fields)
         Attachment.objects.create(delivery=delivery, medium=medium, position=position, title="各城市销售额")
 
 
 def _make_charted_report() -> Report:
-    """With each part that the page of a report may have."""
+    """Create a report with every part that the page of a report may have."""
     source = DataSource.objects.create(name="数据仓库", kind="sql", sql_url="postgresql://db.example.com/sales")
     card = Card.objects.create(source=source, name="门店销售额", sql="SELECT 1")
     report = Report.objects.create(title="{{ today }}销售", body="{{ sales.count }} 行", is_template=True)
@@ -152,8 +151,7 @@ def _make_charted_report() -> Report:
 
 
 def _make_data(corp: Corp) -> None:
-    """A source of each kind with a card: one that was fetched, one that failed, one that is being fetched; what the BI
-    listed, and why it lists nothing on another page."""
+    """Create a fetched, a failed and a pending card, one for each kind of source, and the lists of the BI."""
     kinds = (("观远销售卡片", "guandata"), ("销售库", "sql"), ("物流服务", "json"))
     cards = []
     for name, kind in kinds:
@@ -183,7 +181,7 @@ def _make_data(corp: Corp) -> None:
 
 
 def _make_token(owner: User, corp: Corp) -> None:
-    """One that may do everything, and a message that it sent."""
+    """Create a token with every right, and a message that it sent."""
     token = ApiToken(name="数据仓库", owner=owner, form_key="0" * 32, reach="corps", expires_at=NOW, may_send=True)
     tokens.seal(token, secret="gwc_invented-secret", now=NOW)
     token.save()
@@ -198,7 +196,7 @@ def _make_token(owner: User, corp: Corp) -> None:
 
 
 def _make_alerts(corp: Corp, person: User) -> None:
-    """A rule with all that one can have, and what it found: one that is silent, one that is over."""
+    """Create a rule with every option, and a silenced and an ended incident of it."""
     receiver = AlertReceiver.objects.create(name="仓库值班", corp=corp)
     receiver.users.add(person)
     region = Attribute.objects.get(key="region")
@@ -231,7 +229,7 @@ def _make_alerts(corp: Corp, person: User) -> None:
 
 
 def _make_security(corp: Corp, root: User) -> None:
-    """Who is locked out, and what was changed."""
+    """Create a lockout and an entry of the audit trail."""
     Lockout.objects.create(username="lilei", ip_address="192.0.2.1", failures_since_start=9)
     changes = [["agentid", "1000001", "1000002"], ["secret", "•••", "•••"]]
     AuditEntry.objects.create(
@@ -241,7 +239,7 @@ def _make_security(corp: Corp, root: User) -> None:
 
 
 def _make_queues(corp: Corp, other: Corp) -> None:
-    """One that is held up, one that is paused, and the group robot of the first."""
+    """Create a queue that is held up, one that is paused, and a group robot of the first company."""
     CorpQueue.objects.create(
         corp=corp, daily_budget=600, blocked_since=NOW, blocked_errcode=60020, blocked_error="not allow to access"
     )
@@ -250,7 +248,7 @@ def _make_queues(corp: Corp, other: Corp) -> None:
 
 
 def _make_directory(corp: Corp) -> list[Department]:
-    """Departments one below the other, and members who are nobody here: one fits somebody, two share an e-mail."""
+    """Create nested departments, and members without a person here: one fits somebody, two share an e-mail."""
     places = [
         Department.objects.create(corp=corp, wecom_department_id=number, wecom_parent_id=parent, name=name)
         for number, parent, name in ((1, None, "北山制造"), (2, 1, "销售部"), (3, 2, "华东区"))
@@ -268,7 +266,7 @@ def _make_directory(corp: Corp) -> list[Department]:
 
 
 def _make_attributes(root: User, person: User) -> None:
-    """An attribute of each kind, and an import with a refused row and one that would change somebody."""
+    """Create an attribute of each kind, and an import with a refused row and one that would change somebody."""
     regions = Attribute.objects.create(
         key="region",
         name="区域",
@@ -289,7 +287,7 @@ def _make_attributes(root: User, person: User) -> None:
 
 
 def _make_sync_runs(corp: Corp) -> None:
-    """One of each kind that its page draws: ended, under way, refused by WeCom, and with a question."""
+    """Create a run of each kind that its page draws: finished, running, refused by WeCom, and with a question."""
     question = {"reason": "share", "leaving": 2, "of": 3, "percent": 5, "roots": []}
     common = {"corp": corp, "trigger": "manual", "source": "app", "requested_at": NOW, "requested_by": "root"}
     kinds: tuple[dict[str, object], ...] = (
@@ -306,7 +304,7 @@ def _make_sync_runs(corp: Corp) -> None:
 
 
 def _make_writes(corp: Corp) -> tuple[ConsoleWrite, ...]:
-    """A change in WeCom that waits for its confirmation, and one that was refused."""
+    """Create a change in WeCom that waits for its confirmation, and one that was refused."""
     menu = [{"type": "view", "name": "首页", "url": "https://bi.example.com/" + "a" * 200}]
     common = {"corp": corp, "requested_by": "root", "requested_at": NOW}
     planned = ConsoleWrite.objects.create(
@@ -339,7 +337,7 @@ def _make_delivery(corp: Corp, subscription: Subscription, people: list[User]) -
 
 
 def admin_pages(rows: Rows) -> list[str]:
-    """Every list, form, history and deletion of the admin, and each page of our own in it."""
+    """Return every list, form, history and deletion of the admin, and each page of our own in it."""
     site = admin.site
     pages = [reverse(f"admin:{name}") for name in ("index", "password_change", "password_change_done")]
     for model in site._registry:
@@ -379,7 +377,7 @@ def admin_pages(rows: Rows) -> list[str]:
 
 
 def _data_pages() -> list[str]:
-    """The forms of each kind of source and card, and the lists from which a card is chosen."""
+    """Return the forms of each kind of source and card, and the lists from which a card is chosen."""
     adding, choosing = reverse("admin:integrations_card_add"), reverse("admin:integrations_card_choose")
     pages = [reverse("admin:integrations_datasource_add") + f"?kind={kind}" for kind in ("guandata", "sql", "json")]
     for source in DataSource.objects.order_by("pk"):
@@ -391,13 +389,13 @@ def _data_pages() -> list[str]:
 
 
 def employee_pages(rows: Rows) -> list[str]:
-    """The pages of a person who is signed in. The corp's start would lead to WeCom."""
+    """Return the pages of a person who is signed in. The corp's start would lead to WeCom and is not one of them."""
     return [
         "/",
         "/?q=nothing",
         "/subscriptions/",
         "/account/",
-        "/admin/login/",  # for somebody who may not enter
+        "/admin/login/",  # as shown to people without access
         f"/m/{rows.delivery.mark}/",
         "/m/" + "0" * 32 + "/",
         "/login/?stay=1",
@@ -410,12 +408,12 @@ def employee_pages(rows: Rows) -> list[str]:
 
 
 def open_pages() -> list[str]:
-    """The pages of somebody who is not signed in."""
+    """Return the pages of a person who is not signed in."""
     return ["/login/", "/login/?stay=1&left=1", "/login/company/", "/login/trouble/", "/admin/login/", "/no-such-page/"]
 
 
 def error_pages(rows: Rows) -> list[str]:
-    """A page for each thing that stops a sign-in, with all that one can show. Good for an hour."""
+    """Return a page for each cause that stops a sign-in, with all details. The addresses are valid for an hour."""
     shown = ErrorDetails(
         Cause.NOT_LINKED, corp_id=rows.corp.pk, corp_name=rows.corp.name, userid="HanMeimei", target="/account/",
         operation="auth/getuserinfo", errcode=60020, hint="[1764000000]", caller_ip="203.0.113.9", missing="邮箱",

@@ -1,4 +1,4 @@
-"""A company of the running sandbox that is joined to the running product, and its people's phones."""
+"""A company of the running sandbox, connected to the running product, and its people's phones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.user_agents import WECOM_ANDROID
 
 
 def connected(stack: Stack) -> Corp:
-    """A company whose directory was copied, whose callbacks are set up on both sides, and whose policy links people."""
+    """Create a company with its directory synchronised, callbacks on both sides, and a policy that links people."""
     SiteAddress.objects.filter(is_default=True).update(url=f"{stack.web_url}/")
     base = stack.sandbox.base_url
     corp = Corp.objects.create(
@@ -50,7 +50,7 @@ def connected(stack: Stack) -> Corp:
 
 
 def phone_of(browser: Browser, stack: Stack, userid: str) -> BrowserContext:
-    """A phone with WeCom: its browser says so, and the sandbox knows who holds it."""
+    """Return a phone with WeCom that belongs to this person in the sandbox."""
     context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
     page = context.new_page()
     page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
@@ -58,12 +58,12 @@ def phone_of(browser: Browser, stack: Stack, userid: str) -> BrowserContext:
 
 
 def home_url(stack: Stack) -> re.Pattern[str]:
-    """Our home page; browsers keep the fragment of the authorise address over redirects."""
+    """Return a pattern of our home page. Browsers keep the fragment of the authorise address over redirects."""
     return re.compile(rf"^{re.escape(stack.web_url)}/(#wechat_redirect)?$")
 
 
 def tap_app(context: BrowserContext, stack: Stack) -> Page:
-    """Tap the app in the workbench: the page that it opens."""
+    """Tap the app in the workbench and return the page that opens."""
     page = context.pages[0]
     page.goto(f"{stack.sandbox.base_url}/phone/workbench")
     with context.expect_page() as opened:
@@ -73,8 +73,8 @@ def tap_app(context: BrowserContext, stack: Stack) -> Page:
 
 
 def chat_of(browser: Browser, stack: Stack, userid: str) -> Page:
-    """Somebody's phone, at the app's conversation."""
+    """Return a person's phone, at the app's conversation."""
     page = phone_of(browser, stack, userid).pages[0]
-    with page.expect_navigation():  # its script, too: a click before it is lost
+    with page.expect_navigation():  # waits for its script, too: a click before that is lost
         page.get_by_role("link", name="观远BI").first.click()
     return page

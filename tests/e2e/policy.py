@@ -1,4 +1,4 @@
-"""What pages try that their Content-Security-Policy forbids, as Chromium reports it."""
+"""Violations of the Content-Security-Policy, as Chromium reports them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ document.addEventListener("securitypolicyviolation", (event) => {
 
 
 def refusals_in(context: BrowserContext) -> list[str]:
-    """A list that grows by each thing that the context's pages are refused, and by each error of their scripts."""
+    """Return a list that grows with each violation of the context's pages and each error of their scripts."""
     found: list[str] = []
     context.expose_binding("reportRefusal", lambda _source, text: found.append(text))
     context.add_init_script(LISTEN)

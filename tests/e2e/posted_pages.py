@@ -1,4 +1,4 @@
-"""Pages of the admin that a form leads to: questions before something is done, and forms that came back with errors."""
+"""Pages of the admin that a form leads to: confirmations, and forms that come back with errors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from integrations.admin.companies import SiteAddressForm
 from integrations.models import SiteAddress
 from tests.e2e.pages import Rows
 
-# What is sent: a list where one name stands several times.
+# Path and form data; a list stands for several values of one name.
 Posted = tuple[str, Mapping[str, str | list[str]]]
 
-# With the page's own token, as a form of it would.
+# Posts with the page's own CSRF token, like one of its forms.
 _SEND = """([path, fields]) => {
   const form = Object.assign(document.createElement("form"), { method: "post", action: path });
   fields.csrfmiddlewaretoken = document.querySelector("[name=csrfmiddlewaretoken]").value;
@@ -37,13 +37,13 @@ EMPTY_FORMS = (
 
 
 def posted_pages(rows: Rows) -> list[Posted]:
-    """The pages of a superuser. Nothing that is sent changes anything."""
+    """Return the pages of a superuser. Posting them changes nothing."""
     return [*_forms_with_errors(rows), *_questions(rows)]
 
 
 def send(page: Page, base: str, posted: Posted) -> Response:
-    """Open a page by what a form of the admin would send."""
-    page.goto(f"{base}/admin/password_change/")  # a small page, with the token of a form
+    """Open a page by posting what a form of the admin would send."""
+    page.goto(f"{base}/admin/password_change/")  # a small page with a CSRF token
     with page.expect_navigation() as opened:
         page.evaluate(_SEND, list(posted))
     answer = opened.value

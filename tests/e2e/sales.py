@@ -1,4 +1,4 @@
-"""A report over a database of its own, and the worker that fetches from it."""
+"""A report over a database of its own, and the worker that fetches its data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.stack import BIN, Program, running
 
 @contextmanager
 def data_worker(root: Path, folder: Path, env: dict[str, str] | None = None) -> Iterator[Program]:
-    """As docs/en/data-sources.md starts it. `env`: that of the test's own database if left out."""
+    """Start the worker as docs/en/data-sources.md does. Without `env` it uses the test's database."""
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "data", "-n", "data@%h", "--loglevel", "INFO"]
     command = [*celery, "--pool", "threads", "--concurrency", "2", "--without-mingle"]
     with running("data", command, env=env or program_environ(), folder=folder, cwd=root) as program:
@@ -25,7 +25,10 @@ def data_worker(root: Path, folder: Path, env: dict[str, str] | None = None) -> 
 
 
 def sales_report(database: str) -> Report:
-    """Of each region's sales, each person those of their own, with a chart. `database`: the address of a PostgreSQL."""
+    """Create a report of sales by region with a chart, in which people see their own rows.
+
+    `database` is the address of a PostgreSQL.
+    """
     with psycopg.connect(database) as connection:
         connection.execute("DROP TABLE IF EXISTS sales")
         connection.execute("CREATE TABLE sales (区域 text, 门店 text, 销售额 double precision)")

@@ -1,4 +1,4 @@
-"""A browser that is signed in already, for tests that are about something else."""
+"""A browser that is already signed in, for tests of something else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_django.live_server_helper import LiveServer
 
 
 def signed_in(context: BrowserContext, live_server: LiveServer, username: str = "root") -> str:
-    """Sign a superuser (made where there is none) in; returns the site's address, on localhost, without a slash."""
+    """Sign in a superuser, creating them if needed. Return the site's address on localhost, without a slash."""
     users = get_user_model().objects
     user = users.filter(username=username).first() or users.create_superuser(username)
     client = Client()

@@ -18,20 +18,20 @@ from tests.sandbox_process import SandboxHandle, start_sandbox
 from tools.services import free_port
 
 BIN = Path(sys.executable).parent
-# Its commands are `worker` and `beat`.
+# The program with the commands `worker` and `beat`.
 PROGRAM = (sys.executable, "-m", "guanwecom")
-# A busy machine starts Python slowly; nothing waits that long where it comes.
+# A busy machine starts Python slowly. Tests that pass do not wait that long.
 READY_SECONDS = 120
 STOP_SECONDS = 20
 
 
 class ProcessFailed(AssertionError):
-    """A program ended or did not answer; the text carries the end of its log."""
+    """A program ended or did not answer. The text contains the end of its log."""
 
 
 @dataclass
 class Program:
-    """One running program, its output in a file."""
+    """A running program that writes its output to a file."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -41,7 +41,7 @@ class Program:
         return self.log.read_text(errors="replace")[-4000:]
 
     def kill(self) -> None:
-        """End it without warning, as the kernel would when memory runs out."""
+        """Kill the program, as the kernel does when memory runs out."""
         self.process.kill()
         self.process.wait()
 
@@ -50,7 +50,7 @@ class Program:
             self.process.send_signal(signal.SIGTERM)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Ask it to end (SIGTERM), as a service manager does, and kill it where that takes longer than `seconds`."""
+        """Ask the program to end (SIGTERM) as a service manager does. Kill it after `seconds`."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -61,7 +61,7 @@ class Program:
 
 @contextmanager
 def running(name: str, command: list[str], *, env: dict[str, str], folder: Path, cwd: Path) -> Iterator[Program]:
-    """Its log, from DEBUG on, is looked through for secrets when it ends."""
+    """Run a program that logs from DEBUG on. The log is searched for secrets when the program ends."""
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -91,7 +91,7 @@ def wait_for_http(url: str, program: Program) -> None:
 
 
 def wait_for_log(text: str, program: Program) -> None:
-    """Wait until the program has said `text`. Raises ProcessFailed with the program's log."""
+    """Wait until the program has logged `text`. Raises ProcessFailed with the program's log."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if text in program.log.read_text(errors="replace"):
@@ -104,7 +104,7 @@ def wait_for_log(text: str, program: Program) -> None:
 
 @dataclass
 class Stack:
-    """A running product. The web is on localhost and the sandbox on 127.0.0.1: two sites, as for cookies."""
+    """A running product. The web is on localhost and the sandbox on 127.0.0.1, which are two sites for cookies."""
 
     env: dict[str, str]
     root: Path
@@ -125,7 +125,7 @@ class Stack:
         return program
 
     def begin_web(self, exits: ExitStack) -> Program:
-        """Without waiting until it is ready, as all that is called begin."""
+        """Start the web process. Like the other `begin_` methods, do not wait until it is ready."""
         bind = f"127.0.0.1:{self.web_port}"
         options = ["--bind", bind, "--threads", "8", "--worker-tmp-dir", str(self.folder)]
         return self.start("web", [str(BIN / "gunicorn"), "guanwecom.wsgi", *options], exits)
@@ -148,7 +148,7 @@ class Stack:
         return self.start(name, [*self.celery, "worker", *options], exits)
 
     def start_charts_worker(self, exits: ExitStack) -> Program:
-        """One that makes pictures and files, and nothing else (docs/en/charts.md)."""
+        """Start a worker that only makes pictures and files (docs/en/charts.md)."""
         options = ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "-Q", "charts", "-n", "charts@%h"]
         program = self.start("charts", [*self.celery, "worker", *options], exits)
         wait_for_log("ready.", program)
@@ -166,7 +166,7 @@ class Stack:
 
 @contextmanager
 def running_stack(*, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
-    """Start all of it at once; on the way out all are asked to stop, and ended in reverse order."""
+    """Start all programs at once. At the end ask all to stop, and wait for them in reverse order."""
     with ExitStack() as exits:
         stack = Stack(env=env, root=root, folder=folder, sandbox=exits.enter_context(start_sandbox()))
         web, worker, beat = stack.begin_web(exits), stack.begin_worker(exits), stack.begin_beat(exits)

@@ -1,6 +1,6 @@
-"""Pages under axe-core in light and dark, as wide as a phone and as a desk, and the way through them by keyboard.
+"""Accessibility of pages with axe-core and by keyboard, in light and dark mode, at the width of a phone and of a desk.
 
-A page of each kind with every change, all pages with `make nightly`.
+Every change tests a page of each kind, `make nightly` all pages.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LONG = "https://bi.example.com/" + "a" * 300
 
 @pytest.fixture
 def rows(transactional_db: None) -> Rows:
-    """Every list has a row, and a company's checks found each kind of thing."""
+    """Rows in every list, and a company whose checks had every kind of result."""
     rows = make_rows()
     Corp.objects.filter(pk=rows.corp.pk).update(is_enabled=False)
-    # With fewer than two to choose from the browser would be sent on to WeCom.
+    # With fewer than two companies the browser would be redirected to WeCom.
     Corp.objects.create(name="西岭物流", corpid="ww0123456789abcdef", agentid=1000004, secret="s", is_enabled=True)
     facts = {"ours": "bi.example.com", "theirs": LONG, "addresses": ["203.0.113.9"], "copied": "203.0.113.9"}
     found = {
@@ -68,7 +68,7 @@ def test_nothing_serious_on_any_page(browser: Browser, live_server: LiveServer, 
 
 
 def kinds_of_admin_page(rows: Rows) -> list[str | Posted]:
-    """A list, a form, a confirmation, the overview, and the page of something that was done."""
+    """Return a list, a form, a confirmation, the overview, and the page of a finished action."""
     return [
         reverse("admin:notifications_subscription_changelist"),
         reverse("admin:integrations_corp_change", args=[rows.corp.pk]),
@@ -85,8 +85,12 @@ def pages_of(who: str, rows: Rows) -> list[str | Posted]:
 
 
 def assert_nothing_serious(browser: Browser, live_server: LiveServer, who: str, pages: list[str | Posted]) -> None:
-    """Why with each width one scheme? Colours do not depend on the width; the schemes differ in nothing else."""
-    found: dict[str, str] = {}  # each once, though it stands on every page
+    """Assert that the pages have no serious faults.
+
+    One colour scheme for each width is enough: colours do not depend on the width, and the schemes differ in nothing
+    else.
+    """
+    found: dict[str, str] = {}  # each fault once, though it is on every page
     context = open_context(browser, PHONE)
     tried: list[str] = []
     refusals = refusals_in(context)
@@ -102,7 +106,7 @@ def assert_nothing_serious(browser: Browser, live_server: LiveServer, who: str, 
         for appearance, faults in ((PHONE, faults_of), (TABLET, overflow_of), (DESK, faults_of)):
             look(page, appearance)
             found |= {fault: f"{wanted}: {why}" for fault, why in faults(page).items() if fault not in found}
-        refusals.clear()  # axe-core styles the page to see how it is drawn, and is refused that
+        refusals.clear()  # axe-core tries to style the page, which the policy refuses
     context.close()
 
     assert not found, "\n".join(f"{fault}\n{why}" for fault, why in found.items())
@@ -118,7 +122,7 @@ def tab_to(page: Page, selector: str, *, at_most: int = 250) -> None:
     raise AssertionError(f"no Tab leads to {selector}")
 
 
-# What is done in each part of a company's page.
+# The actions in each part of a company's page.
 GUIDED_PATH = {
     "credentials": ("[name=new_secret]", "[name=_save]", "#credentials [name=check][value=token]"),
     "verification": ("#verification-upload", "#verification .upload [type=submit]"),
@@ -135,7 +139,7 @@ GUIDED_PATH = {
 
 
 def test_the_guided_path_is_walked_by_keyboard_alone(page: Page, live_server: LiveServer, rows: Rows) -> None:
-    """Each step is opened, and what is done in it is reached, in the order of the page."""
+    """Opens each step and reaches its actions, in the order of the page."""
     address = f"{signed_in(page.context, live_server)}/admin/integrations/corp/{rows.corp.pk}/change/"
     page.goto(f"{address}#diagnosis")
     tab_to(page, "[data-check=domain] [name=check]")

@@ -1,5 +1,4 @@
-"""The rows of an alert rule's form, under the strict Content-Security-Policy: conditions and silence windows are added,
-removed and saved by mouse and by keyboard, and what is wrong with one stays beside it."""
+"""The rows of an alert rule's form, by mouse and by keyboard, under the strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -86,7 +85,7 @@ def test_conditions_are_added_removed_and_saved_and_what_is_wrong_stays_beside_i
     adder.click()
     expect(form.locator(".condition-problem")).to_have_count(1)
     condition(form, 1).get_by_role("button", name="移除这个条件").click()
-    # The others are counted anew, and the first has the focus.
+    # The remaining rows are numbered again, and the first has the focus.
     expect(field(form, 1, "取值方式")).to_have_value("count")
     expect(field(form, 1, "取值方式")).to_be_focused()
     problem = condition(form, 2).locator(".condition-problem")
@@ -132,7 +131,7 @@ def test_there_is_always_a_row_to_fill_in_never_more_than_are_read_with_the_fiel
 
 
 def test_each_kind_of_silence_window_shows_what_it_needs(form: Page, rule: AlertRule) -> None:
-    """Rows of Django's own making."""
+    """Covers rows that Django's own script adds."""
     form.get_by_role("button", name="添加另一个静默时段").press("Enter")
     window = form.locator(".dynamic-silence_windows")
     once = window.locator(".form-row.field-starts_at")

@@ -1,6 +1,6 @@
-"""Ways to arrive where a browser matters: tabs, back, refresh, double tap, refused cookies, no scripts; real programs.
+"""Ways to arrive that need a browser: tabs, back, refresh, double tap, refused cookies, no scripts; real programs.
 
-The whole table of ways stands in tests/accounts/authentication/test_ways_to_arrive.py.
+The whole table of ways is in tests/accounts/authentication/test_ways_to_arrive.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PASSWORD = "right-password-1"
 
 @pytest.fixture
 def opened(browser: Browser, joined: Joined) -> Iterator[Callable[[str], BrowserContext]]:
-    """A program of WeCom that Li Lei holds."""
+    """A function that opens a browser with this user agent as Li Lei's WeCom."""
     contexts: list[BrowserContext] = []
 
     def act(user_agent: str) -> BrowserContext:
@@ -44,14 +44,14 @@ def opened(browser: Browser, joined: Joined) -> Iterator[Callable[[str], Browser
 
 
 def passes_of(context: BrowserContext) -> list[str]:
-    """Every address with a code that this browser calls from now on."""
+    """Return a list that grows with each callback address with a code that this browser requests."""
     passes: list[str] = []
     context.on("request", lambda request: passes.append(request.url) if "/callback/?" in request.url else None)
     return passes
 
 
 def assert_on(page: Page, joined: Joined, path: str) -> None:
-    """On that page as Li Lei; browsers keep the fragment of the authorise address over redirects."""
+    """Assert that Li Lei is on the page. Browsers keep the fragment of the authorise address over redirects."""
     expect(page).to_have_url(re.compile(f"^{re.escape(joined.base + path)}(#.*)?$"))
     expect(page.locator(".who")).to_have_text("李雷")
 
@@ -79,7 +79,7 @@ def test_two_tabs_and_a_double_tap_each_land_on_their_page(
     context = opened(ua.WECOM_ANDROID)
     first, second, third = (context.new_page() for _tab in range(3))
 
-    # Nobody waits for anybody: three sign-ins of one browser are under way at once.
+    # Three sign-ins of one browser are under way at the same time.
     for page, path in ((first, "/account/?tab=1"), (second, "/account/?tab=2"), (third, "/account/?tab=2")):
         page.evaluate("address => setTimeout(() => { location.href = address; }, 0)", joined.entry(path))
 
@@ -91,7 +91,7 @@ def test_two_tabs_and_a_double_tap_each_land_on_their_page(
 def test_the_callback_opened_again_lands_where_it_landed(
     opened: Callable[[str], BrowserContext], joined: Joined
 ) -> None:
-    """As a double tap in WeCom does, or history: the address with the used code once more."""
+    """Repeats the address with the used code, as a double tap in WeCom or the history does."""
     context = opened(ua.WECOM_WINDOWS)
     passes = passes_of(context)
     page = context.new_page()
@@ -103,7 +103,7 @@ def test_the_callback_opened_again_lands_where_it_landed(
     assert_on(page, joined, "/account/")
     assert len(passes) == 2
 
-    # The same after the session was lost: one turn more, and in again.
+    # After the session is lost, the person is signed in again after one more redirect.
     context.clear_cookies(name="sessionid")
     page.goto(used)
     assert_on(page, joined, "/account/")
@@ -113,8 +113,7 @@ def test_the_callback_opened_again_lands_where_it_landed(
 def test_a_browser_that_refuses_cookies_reads_so_and_does_not_turn_in_circles(
     browser_type: BrowserType, browser_type_launch_args: dict[str, Any], joined: Joined, tmp_path: Path
 ) -> None:
-    """Chromium's own setting, which its headless shell has not, for every site but the sandbox, which must know whose
-    phone it is."""
+    """Uses Chromium's cookie setting, which its headless shell lacks. The sandbox is excepted: it needs its cookie."""
     allowed = {"setting": 1, "last_modified": "13350000000000000"}
     settings = {
         "default_content_setting_values": {"cookies": 2},
@@ -139,7 +138,7 @@ def test_a_browser_that_refuses_cookies_reads_so_and_does_not_turn_in_circles(
 
 
 def test_everything_employees_do_works_without_scripts(browser: Browser, joined: Joined) -> None:
-    """Sign in by password, pause, decline and resume, search, change the language, sign out everywhere."""
+    """Signs in by password, pauses, declines and resumes, searches, changes the language, signs out everywhere."""
     person = User.objects.get(username="LiLei")
     person.set_password(PASSWORD)
     person.save()

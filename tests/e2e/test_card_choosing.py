@@ -1,5 +1,4 @@
-"""An administrator makes a card of the BI by choosing its page and the card there, without knowing an id, and without
-losing what was typed before."""
+"""Choosing a card of the BI by page and name instead of an id, without losing what was typed before."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 
 def listed(page: Page) -> None:
-    """The worker's part, while the page waits for it."""
+    """Do the worker's job while the page waits for it."""
     expect(page.get_by_text("正在查询 BI…")).to_be_visible()
     do_jobs()
 
@@ -46,7 +45,7 @@ def test_a_card_is_chosen_from_what_the_bi_lists(
     page.goto(f"{base}/admin/integrations/card/add/")
     page.get_by_role("link", name="观远销售卡片").click()
     if javascript:
-        # Django's script moves the focus once it is loaded: what is typed before may land there.
+        # Django's script moves the focus once it is loaded: text typed before may go into that field.
         expect(page.locator("[name=name]")).to_be_focused()
     page.locator("[name=bi_filters]").fill(FILTERS)
     page.get_by_role("button", name="从 BI 选择…").click()

@@ -1,5 +1,4 @@
-"""The page of an inbound channel in a real browser: it waits for the first call, fields are picked, and a call arrives
-on a phone."""
+"""The page of an inbound channel in a real browser: from the first call and picked fields to a phone."""
 
 from __future__ import annotations
 
@@ -66,11 +65,11 @@ def test_from_nothing_to_an_enabled_channel_by_clicks(desk: BrowserContext, live
     page.locator(".select2-results__option", has_text="李雷").click()
     expect(page.locator("[data-trial]")).to_contain_text("1 人会收到")
     assert_no_faults(page)
-    refusals.clear()  # axe-core's own
+    refusals.clear()  # caused by axe-core
     page.get_by_role("button", name="保存并启用").click()
     expect(page.locator(".messagelist .success")).to_be_visible()
 
-    # What comes in now is a message.
+    # From now on calls become messages.
     answer = requests.post(root + path, body, headers={"Content-Type": kind}, timeout=30)
     assert answer.json()["status"] == "accepted"
     message = IncomingMessage.objects.get()

@@ -1,4 +1,4 @@
-"""The page of a company in a real browser: what only a browser shows."""
+"""The page of a company in a real browser: behaviour that needs scripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def corp(transactional_db: None) -> Corp:
 
 @pytest.fixture
 def address(live_server: LiveServer, page: Page, corp: Corp) -> str:
-    """The page of the company, open, each folded part of it unfolded."""
+    """The open page of the company, with all parts unfolded."""
     url = f"{signed_in(page.context, live_server)}/admin/integrations/corp/{corp.pk}/change/"
     page.goto(url)
     page.wait_for_load_state()
@@ -67,10 +67,10 @@ def test_a_test_that_no_worker_takes_says_so_and_its_result_appears_while_one_lo
     page.get_by_role("button", name="测试连接").click()
 
     expect(result).to_contain_text("worker")
-    assert CheckRun.objects.filter(corp=corp).update(status="ok", finished_at=timezone.now()) == 2  # and the network
+    assert CheckRun.objects.filter(corp=corp).update(status="ok", finished_at=timezone.now()) == 2  # and network check
     expect(page.locator("#token-result .pill")).to_have_class("pill pill-good")
     expect(result.locator(".pill")).to_have_class("pill pill-good")
-    # The step turns, too, and another one is the next.
+    # The step changes, too, and another one is next.
     expect(step.locator(".pill")).to_have_class("pill pill-good")
     expect(page.locator(".corp-next a")).to_have_text("2 · 校验文件")
 

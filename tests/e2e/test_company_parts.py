@@ -1,4 +1,4 @@
-"""The page of a company: what is to be done now, in at most two screens, whatever its state."""
+"""The page of a company shows the next step in at most two screens, whatever the company's state."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
 from tests.e2e.session import signed_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-# Of a screen 1440 wide and 900 high.
+# In pixels, on a screen 1440 wide and 900 high.
 TWO_SCREENS = 1800
 
 
 @pytest.fixture
 def browser_context_args() -> dict[str, Any]:
-    """Read by pytest-playwright."""
     return {"locale": "zh-CN", "viewport": {"width": 1440, "height": 900}}
 
 
@@ -35,7 +34,7 @@ def corp(transactional_db: None) -> Corp:
 
 @pytest.fixture
 def show(page: Page, live_server: LiveServer, corp: Corp) -> Callable[..., None]:
-    """Opens the page, at a place of it."""
+    """A function that opens the page, at an anchor if one is given."""
     address = f"{signed_in(page.context, live_server)}/admin/integrations/corp/"
 
     def open_page(place: str = "", *, path: str = "") -> None:

@@ -1,6 +1,6 @@
-"""Nothing of ours does what its Content-Security-Policy forbids: Chromium reports each attempt.
+"""Pages keep to their Content-Security-Policy: Chromium reports each violation.
 
-The pages themselves are walked in test_admin_accessibility.py, which listens for the same.
+test_admin_accessibility.py walks all pages and listens for the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def violations(context: BrowserContext) -> list[str]:
-    """What the pages of this test tried and were refused."""
+    """The violations of this test's pages."""
     return refusals_in(context)
 
 
@@ -74,7 +74,7 @@ def test_no_widget_of_the_admin_breaks_the_policy(
     page.click(".field-users .select2-selection")
     page.locator(".field-users .select2-search__field").press_sequentially("lilei")
     page.locator(".select2-results__option", has_text="李雷").click()
-    page.keyboard.press("Escape")  # an open list closes as the mouse goes down, and the click misses what has moved
+    page.keyboard.press("Escape")  # an open list closes on mouse down and moves the target away
     page.get_by_text("时区、节假日与不发送的情况").click()
     page.locator(".field-valid_from .date-icon").first.click()
     page.locator(".calendarbox:visible a", has_text="15").first.click()
@@ -110,12 +110,12 @@ def test_no_widget_of_the_admin_breaks_the_policy(
 def test_a_form_may_lead_into_a_silent_sign_in(
     page: Page, base: str, rows: Rows, violations: list[str], sign_in: Callable[[str], None]
 ) -> None:
-    """The session ends while the page is open; then a form of it begins a sign-in at WeCom, another origin."""
+    """Ends the session while the page is open; a form of it then begins a sign-in at WeCom, another origin."""
     wecom = base.replace("localhost", "127.0.0.1")  # another origin
     SiteAddress.objects.filter(is_default=True).update(url=f"{base}/")
     Corp.objects.exclude(pk=rows.corp.pk).delete()
     Corp.objects.update(authorize_base_url=wecom, qr_base_url=wecom)
-    http.forget()  # an earlier test's last request may have read the doors of now
+    http.forget()  # a late request of an earlier test may have cached the addresses
     sign_in("lilei")
     page.goto(base + "/")
     page.context.clear_cookies(name="sessionid")

@@ -1,8 +1,8 @@
-"""Every copy button of a company's page puts exactly the right text on the clipboard.
+"""Copy buttons of a company's page put exactly the right text on the clipboard.
 
-The expected texts are written out by hand: from the specification's template of the link (its four parts, the whole
-page encoded once) and from docs/decisions 0002 and 0003 (our callback in its place, no state), not from our code.
-What else can be copied, and other links: tests/integrations/admin/test_console_pages.py.
+The expected texts are written by hand from the specification's template of the link (its four parts, the whole page
+encoded once) and from docs/decisions 0002 and 0003 (our callback in its place, no state), not from our code.
+tests/integrations/admin/test_console_pages.py tests other things to copy and other links.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.e2e.waiting import stand_still
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 KEY = 7
-# So long a button says that it has copied.
+# How long a button shows that it has copied.
 SAID_MS = 1_500
 AUTHORISE = (
     "https://open.weixin.qq.com/connect/oauth2/authorize?appid=ww0123456789abcdef"
@@ -49,7 +49,7 @@ def corp(transactional_db: None) -> Corp:
 
 @pytest.fixture
 def address(live_server: LiveServer, page: Page, corp: Corp) -> str:
-    """Of the company's page."""
+    """The address of the company's page."""
     return f"{signed_in(page.context, live_server)}/admin/integrations/corp/{KEY}/"
 
 
@@ -63,7 +63,7 @@ def check_run(corp: Corp, name: str, problem: str, **columns: Any) -> None:
 
 
 def copied(page: Page) -> dict[str, str]:
-    """What each copy button of the page puts on the clipboard, which is spoilt before, by the id of its field."""
+    """Press each copy button of the page and return the clipboard's texts by the id of their field."""
     stand_still(page)
     page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
     found = {}
@@ -112,14 +112,14 @@ def test_the_link_that_the_builder_makes(page: Page, address: str, corp: Corp) -
     button = page.locator("[data-copy=link-result]")
     page.keyboard.press("Enter")
     expect(button).to_have_text("已复制")
-    page.keyboard.press("Enter")  # once more while it says so
+    page.keyboard.press("Enter")  # again while it shows that
     # 报 is E6 8A A5, 表 is E8 A1 A8, 月 is E6 9C 88; what has a meaning in a query is encoded inside, then again.
     query = (
         "%3Fpath_url%3D%2F%25E6%258A%25A5%25E8%25A1%25A8%2F%25E6%259C%2588%25E6%258A%25A5"
         "%253Ftab%253D2%2526q%253Da%2520b%2523%25E5%25BA%2595"
     )
     assert page.evaluate("navigator.clipboard.readText()") == AUTHORISE.format(query=query)
-    # Whoever copies by keyboard stays where they are.
+    # The focus stays where it is.
     page.clock.run_for(SAID_MS)
     expect(button).to_have_text("复制")
     expect(button).to_be_focused()
@@ -128,7 +128,7 @@ def test_the_link_that_the_builder_makes(page: Page, address: str, corp: Corp) -
 def test_without_the_clipboard_interface_the_older_way_is_taken_and_else_nothing_is_called_copied(
     page: Page, address: str, corp: Corp
 ) -> None:
-    """A site that is reached by plain http under its own name has none; some browsers refuse it."""
+    """Sites over plain http have no clipboard interface, unless on localhost; some browsers refuse it."""
     button, field = page.locator("[data-copy=value-home-page]"), page.locator("#value-home-page")
     page.goto(f"{address}change/#console")
     page.evaluate("void (navigator.clipboard.writeText = async () => { throw new Error('refused'); })")

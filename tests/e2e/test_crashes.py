@@ -28,7 +28,7 @@ def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -
 
 
 def subscribe(title: str, *, due_at: datetime) -> Subscription:
-    """Due once, in that minute: what arrived can be counted, however long it takes."""
+    """Create a subscription that is due once, in that minute, so that its messages can be counted at any time later."""
     report = Report.objects.create(title=title, body="今天一切正常。")
     slot = due_at.replace(second=0, microsecond=0)
     daily = f"{slot.minute} {slot.hour} * * *"
@@ -59,7 +59,7 @@ def test_a_killed_worker_sends_nothing_twice_and_one_that_is_asked_to_stop_loses
         sent = [call for call in stack.sandbox.calls("message/send") if call["errcode"] == 0]
         assert len(sent) <= 2
 
-        # The same text once more, as a message of its own, is under way when its worker is asked to stop.
+        # A second message with the same text is being sent when its worker is asked to stop.
         stack.sandbox.fault("slow", "message/send", seconds=2)
         again = subscribe("日报", due_at=datetime.now(UTC))
         eventually(lambda: Attempt.objects.count() == 3, stack.programs.values())

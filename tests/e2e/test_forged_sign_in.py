@@ -1,7 +1,7 @@
-"""Sign-in CSRF in both directions, each with two real browsers: the attacker's and the victim's.
+"""Sign-in CSRF in both directions, each with the attacker's and the victim's browser.
 
-The attacker has everything that leaks from a browser of theirs, or, the other way about, from the victim's: the whole
-address with code and state, before anybody has called it. Neither browser becomes the other person.
+The attacker has everything that leaks from their own browser or, in the other direction, from the victim's: the whole
+address with code and state, before anybody has opened it. Neither browser becomes the other person.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def opened(browser: Browser, joined: Joined) -> Iterator[Callable[[str, str], Page]]:
-    """A browser of its own for each person; inside WeCom it is that person's phone."""
+    """A function that opens a browser for a person; inside WeCom it is that person's phone."""
     contexts: list[BrowserContext] = []
 
     def act(user_agent: str, userid: str) -> Page:
@@ -43,7 +43,7 @@ def scan(frame: Any, userid: str) -> None:
 
 
 def address_of_silent_sign_in(page: Page, joined: Joined, userid: str) -> str:
-    """Redirects inside one navigation cannot be stopped in Chromium: the same hops, with this browser's own cookies."""
+    """Follow the redirects one by one with this browser's cookies: Chromium cannot stop them within a navigation."""
     address = joined.entry("/account/")
     for _hop in ("our start", "WeCom's authorise page"):
         answer = page.request.get(address.split("#")[0], max_redirects=0)
@@ -69,7 +69,7 @@ def address_of_panel(page: Page, joined: Joined, userid: str) -> str:
 
 
 def intercepted(page: Page, passes: Callable[[], None]) -> str:
-    """Where WeCom's page sends this browser back: taken before it is called, so unspent."""
+    """Return the address to which WeCom's page sends this browser, before it is opened, so the code is unused."""
     taken: list[str] = []
 
     def keep(route: Route) -> None:
@@ -84,7 +84,7 @@ def intercepted(page: Page, passes: Callable[[], None]) -> str:
 
 
 def signed_in_as(page: Page, joined: Joined) -> str:
-    """Who the site takes this browser for; empty for nobody. Asked for without leaving the page."""
+    """Return the name of the person signed in here, or an empty text. The browser stays on its page."""
     answer = page.request.get(f"{joined.base}/account/", max_redirects=0)
     if answer.status == 302:
         return ""
@@ -105,13 +105,13 @@ def test_nobody_is_signed_in_as_somebody_else(
     user_agent: str,
     address_of: Callable[[Page, Joined, str], str],
 ) -> None:
-    """Inside WeCom each one's own phone then signs them in as themselves; elsewhere the QR page asks anew."""
+    """Inside WeCom each phone then signs in its own person; elsewhere the QR page asks again."""
     attacker, victim = opened(user_agent, "hanmeimei"), opened(user_agent, "LiLei")
     is_inside = user_agent == ua.WECOM_ANDROID
     theirs, own = (address_of(page, joined, userid) for page, userid in ((attacker, "hanmeimei"), (victim, "LiLei")))
     assert all("code=" in address and "state=" in address for address in (theirs, own))
 
-    # The attacker's code in the victim's browser, which has begun a sign-in of its own; then the other way about.
+    # The victim's browser, which has begun its own sign-in, opens the attacker's code; then the reverse.
     victim.goto(theirs)
     assert signed_in_as(victim, joined) == ("李雷" if is_inside else "")
     attacker.goto(own)

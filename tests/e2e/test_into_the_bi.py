@@ -1,4 +1,4 @@
-"""One tap in the workbench lands in the BI, as oneself, on the page of the link; on the phone and on the PC."""
+"""A tap in the workbench opens the BI as oneself, at the page of the link, on the phone and on the PC."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sandbox(joined: Joined) -> SandboxHandle:
 
 @pytest.fixture
 def corp(joined: Joined, sandbox: SandboxHandle) -> Corp:
-    """The company, and beside it a BI, connected as its administrators would have done it."""
+    """The company with a connected BI."""
     corp = joined.corp
     corp.home_page, corp.home_bi_page = "bi", "page/p1?tab=2"
     corp.save(update_fields=["home_page", "home_bi_page"])

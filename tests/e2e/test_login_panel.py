@@ -1,4 +1,4 @@
-"""The login page with WeCom's own panel (@wecom/jssdk as we serve it), its fixed host led to the sandbox."""
+"""The login page with WeCom's own panel (@wecom/jssdk as we serve it); its fixed host leads to the sandbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def base(joined: Joined) -> str:
 
 @pytest.fixture
 def corp(joined: Joined) -> Corp:
-    """With WeCom's own QR page, which alone the component frames."""
+    """A company with WeCom's own QR page, the only one that the component frames."""
     joined.corp.qr_base_url = PANEL_HOST
     joined.corp.save(update_fields=["qr_base_url"])
     return joined.corp
@@ -33,7 +33,7 @@ def corp(joined: Joined) -> Corp:
 
 @pytest.fixture
 def context(browser: Browser, joined: Joined) -> Iterator[BrowserContext]:
-    """A browser for which the sandbox is WeCom's host, and which reports what a page was refused."""
+    """A browser for which the sandbox is WeCom's host."""
     context = browser.new_context(locale="zh-CN")
     lead(context, PANEL_HOST, joined.sandbox.base_url)
     yield context
@@ -50,7 +50,7 @@ def panel_of(page: Page) -> FrameLocator:
 
 
 def state_of(page: Page) -> str:
-    """The state that the panel shown holds."""
+    """Return the state in the address of the panel."""
     source = page.locator(FRAME).get_attribute("src")
     found = re.search(r"[?&]state=([A-Za-z0-9]+)", source or "")
     assert found is not None
@@ -102,7 +102,7 @@ def test_the_state_is_renewed_before_it_expires_however_long_the_page_stays_open
         renewed(page, time)
         states.append(state_of(page))
     page.clock.resume()
-    # A computer that slept gets a fresh one when somebody looks again.
+    # After sleep the page gets a new state when it is visible again.
     page.evaluate("() => { const now = Date.now; Date.now = () => now() + 3600e3; }")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     renewed(page, 3)
@@ -117,7 +117,7 @@ def test_where_the_panel_cannot_load_the_plain_link_is_the_button(
     page: Page, context: BrowserContext, base: str, corp: Corp
 ) -> None:
     link = page.get_by_role("link", name="打开企业微信的扫码页面")
-    # Where the component is missing, at once.
+    # If the component is missing, the link appears at once.
     context.route("**/wecom.global.prod*.js", lambda route: route.abort())
     page.goto(f"{base}/login/")
     expect(page.locator("[data-panel]")).to_have_attribute("data-state", "failed")
@@ -147,7 +147,7 @@ def test_a_company_with_a_qr_page_of_its_own_is_framed_plainly(
 
 
 def test_an_open_wecom_on_the_computer_is_said(page: Page, base: str, corp: Corp) -> None:
-    """The panel offers the one click itself; it tells us whether WeCom's client is signed in here."""
+    """WeCom's panel offers the one click itself; it tells us whether WeCom's client is signed in here."""
     page.add_init_script(
         "window.addEventListener('message', (event) => {"
         "  if (typeof event.data !== 'string' || !event.data.includes('isWeComLogin')) return; }, true);"

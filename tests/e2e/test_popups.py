@@ -1,6 +1,6 @@
-"""What opens on top of a page under axe-core: windows that add something, lists to choose from, calendars, the menu.
+"""Accessibility of what opens on top of a page: windows that add something, lists of choices, calendars, the menu.
 
-One of each kind with every change, all with `make nightly`.
+Every change tests one of each kind, `make nightly` all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.nightly import nightly
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 WINDOW = "?_to_field=id&_popup=1"
 PUSH = "/admin/notifications/subscription/add/"
-# What opens each kind of thing, and what has opened then.
+# For each kind, what opens it and what is open then.
 LIST = (".select2-selection--{}", ".select2-container--open .select2-results__option:not(.loading-results)")
 OPENED = {
     "a list to choose one from": (LIST[0].format("single"), LIST[1]),
@@ -46,7 +46,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 def in_both(page: Page) -> dict[str, str]:
-    """What is wrong on a phone in light, and at a desk in dark."""
+    """Return the faults on a phone in light and at a desk in dark mode."""
     found: dict[str, str] = {}
     for appearance in (PHONE, DESK):
         look(page, appearance)
@@ -55,7 +55,7 @@ def in_both(page: Page) -> dict[str, str]:
 
 
 def faults_of_what_opens(page: Page) -> dict[str, str]:
-    """Of the first of each kind that the page has, opened alone."""
+    """Open the first of each kind on the page, one at a time, and return the faults."""
     found: dict[str, str] = {}
     for name, (opener, opened) in OPENED.items():
         button = page.locator(f"{opener}:visible").first
@@ -69,7 +69,7 @@ def faults_of_what_opens(page: Page) -> dict[str, str]:
 
 
 def add_forms() -> list[str]:
-    """Of every model that has one."""
+    """Return the add forms of all models that have one."""
     found = []
     for model in admin.site._registry:
         try:

@@ -1,4 +1,4 @@
-"""Reports and alert rules tried, and alerts, in a real browser: real workers fetch and draw."""
+"""Previews of reports, trials of alert rules, and alerts in a real browser: real workers fetch and draw."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OpenPage = Callable[[Report | AlertRule], Page]
 def charts_worker(
     django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:
-    """As docs/en/charts.md starts it."""
+    """A worker started as in docs/en/charts.md."""
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "charts", "-n", "charts@%h", "--loglevel", "INFO"]
     command = [*celery, "--pool", "prefork", "--concurrency", "1", "--without-mingle"]
     folder = tmp_path_factory.mktemp("charts")
@@ -76,7 +76,7 @@ def open_page(desk: BrowserContext, refusals: list[str], live_server: LiveServer
 
 
 def drawn_in(image: Locator) -> str:
-    """What the picture shows, once it is there."""
+    """Wait for the picture and return its content."""
     expect(image).to_be_visible()
     expect(image).to_have_js_property("complete", value=True)
     assert image.evaluate("one => one.naturalWidth") == 390
@@ -97,7 +97,7 @@ def test_the_page_says_that_no_worker_fetches_and_shows_the_report_once_one_does
     expect(place.locator(".problem")).to_contain_text("是否有 worker 在处理队列“data”")
     assert refusals == []
     assert_no_faults(page)
-    refusals.clear()  # axe-core's own
+    refusals.clear()  # caused by axe-core
     request.getfixturevalue("data_worker")
     expect(place).to_contain_text("还没有保存的标题")
     expect(place).to_contain_text("共 288.5 万元")

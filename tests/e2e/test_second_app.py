@@ -1,7 +1,8 @@
-"""The way to a superuser's session through a second app of the same WeCom company, walked to its end.
+"""An attack on a superuser's session through a second app of the same WeCom company.
 
-Whoever controls an app of the company has a code of anybody who taps its link, for its own trusted domain. Redeemed
-with that app's Secret at our callback, with a state of the attacker's own browser, it would sign the attacker in.
+Whoever controls an app of the company gets a code of anybody who taps its link, for the app's own trusted domain.
+Redeemed with that app's Secret at our callback, with a state of the attacker's own browser, it would sign the attacker
+in.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FOREIGN_AGENTID, FOREIGN_SECRET, FOREIGN_DOMAIN = 1000009, "sandbox-secret-of-ap
 
 @pytest.fixture
 def joined(site: str, running_sandbox: SandboxHandle) -> Joined:
-    """Two apps of one company: ours, long enabled, and the attacker's. Li Lei is a superuser here."""
+    """A company with two apps: ours, long enabled, and the attacker's. Li Lei is a superuser here."""
     found = join(site, running_sandbox)
     domain = site.removeprefix("http://")
     ours = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
@@ -43,7 +44,7 @@ def joined(site: str, running_sandbox: SandboxHandle) -> Joined:
 
 
 def code_of_a_tap(victim: Page, joined: Joined) -> str:
-    """Li Lei taps the attacker's link in WeCom: the code that arrives at the attacker's domain."""
+    """Tap the attacker's link as Li Lei and return the code that arrives at the attacker's domain."""
     victim.goto(joined.phone_of("LiLei"))
     query = {
         **{"appid": CORPID, "agentid": FOREIGN_AGENTID, "redirect_uri": f"https://{FOREIGN_DOMAIN}/"},
@@ -56,7 +57,7 @@ def code_of_a_tap(victim: Page, joined: Joined) -> str:
 
 
 def redeemed(attacker: Page, joined: Joined, code: str) -> None:
-    """The attacker begins a sign-in of their own, and brings its state back with the victim's code."""
+    """Begin a sign-in as the attacker and open our callback with its state and the victim's code."""
     sent_to_wecom = attacker.request.get(joined.entry("/admin/"), max_redirects=0).headers["location"]
     state = parse_qs(urlsplit(sent_to_wecom).query)["state"][0]
     attacker.goto(f"{joined.base}/wecom/{joined.corp.pk}/callback/?{urlencode({'code': code, 'state': state})}")
@@ -68,7 +69,6 @@ def is_somebody(page: Page, joined: Joined) -> bool:
 
 @pytest.fixture
 def context(browser: Browser) -> BrowserContext:
-    """The browser of whoever administers."""
     return browser.new_context(locale="zh-CN")
 
 
@@ -93,7 +93,7 @@ def test_an_administrator_of_the_company_does_not_choose_another_app(
     expect(page.locator("#id_department_root_ids")).to_be_visible()
     assert page.locator("[name=new_secret], [name=agentid], [name=new_proxy_url]").count() == 0
 
-    # The same form, with the field that is not there.
+    # Submit the form with a field that it does not show.
     page.evaluate(
         """secret => {
             const field = Object.assign(document.createElement("input"), {name: "new_secret", value: secret});
@@ -131,7 +131,7 @@ def test_the_secret_of_another_app_never_serves_though_a_superuser_pastes_it(
 def test_a_superuser_who_comes_through_it_all_the_same_is_an_employee(
     joined: Joined, attacker: Page, victim: Page
 ) -> None:
-    """With the other app in force the code is good: what it opens is for the company's switch to say."""
+    """Codes are valid once the other app is in force; the company's switch limits what they open."""
     joined.corp.secret, joined.corp.admin_rights_enabled = FOREIGN_SECRET, False
     services.save_corp(corp=joined.corp, changed_fields={"secret", "admin_rights_enabled"})
 

@@ -1,6 +1,6 @@
 """Sharing is off inside WeCom: our pages, WeCom's own component, and a ticket of the sandbox.
 
-WeCom's app cannot be had here. What stands in for its bridge notes what the component asks, and says yes.
+WeCom's app is not available here. The stand-in for its bridge records the component's requests and says yes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ window.WeixinJSBridge = {
 
 @pytest.fixture
 def page(browser: Browser, joined: Joined) -> Iterator[Page]:
-    """WeCom's browser, with the session that a sign-in through the sandbox's company leaves."""
+    """WeCom's browser, with a session of the sandbox's company."""
     client = Client()
     client.force_login(User.objects.get(username="LiLei"), backend="accounts.authentication.backends.WeComBackend")
     session = client.session
@@ -51,7 +51,7 @@ def page(browser: Browser, joined: Joined) -> Iterator[Page]:
 
 
 def ticket(sandbox: SandboxHandle) -> str:
-    """The company's ticket as WeCom has it, which the site must have signed with."""
+    """Fetch the company's ticket from WeCom, with which the site must have signed."""
     api = f"{sandbox.base_url}/cgi-bin"
     token = requests.get(f"{api}/gettoken", {"corpid": CORPID, "corpsecret": SECRET}, timeout=60).json()["access_token"]
     return str(requests.get(f"{api}/get_jsapi_ticket", {"access_token": token}, timeout=60).json()["ticket"])

@@ -1,4 +1,4 @@
-"""Waiting for what other processes bring about."""
+"""Waiting for effects of other processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 180
 def eventually(
     look: Callable[[], T | None], programs: Iterable[Program] = (), *, seconds: float = PATIENCE_SECONDS
 ) -> T:
-    """What `look` gives as soon as it is true. Raises ProcessFailed, with the programs' logs, when it never is."""
+    """Return the value of `look` once it is true. Raises ProcessFailed, with the programs' logs, after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
@@ -34,25 +34,26 @@ def eventually(
 
 
 def until_data_is_listed(page: Page) -> None:
-    """The list of data comes after the page of a push or an alert, and moves all below it: also a button that is just
-    being clicked, which then is not."""
+    """Wait for the list of data, which moves what is below it: a button would be missed by a click at that moment."""
     expect(page.locator("[data-choices]")).not_to_be_empty()
 
 
 def stand_still(page: Page) -> None:
-    """Stop the page's own clock, a minute from now: what is shown for a moment stays until the test moves the clock."""
+    """Stop the page's clock a minute from now: what is shown for a moment stays until the test moves the clock."""
     page.clock.install()
     page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
 
 
 def until_draft_has(text: str) -> None:
-    """What was typed last is kept: a page may have sent a draft without it before."""
+    """Wait until the draft contains `text`: the page may have sent an earlier draft."""
     eventually(Draft.objects.filter(values__contains=quote_plus(text)).exists)
 
 
 def until_loaded(frame: Locator) -> None:
-    """The page in an iframe has its scripts: a click on what it shows before is lost. The page around it does not wait
-    for a frame that a script puts in."""
+    """Wait until the page in an iframe has its scripts: a click before that is lost.
+
+    The outer page does not wait for a frame that a script adds.
+    """
     inner = frame.element_handle().content_frame()
     assert inner is not None
     inner.wait_for_url(re.compile("^http"))
@@ -60,7 +61,7 @@ def until_loaded(frame: Locator) -> None:
 
 @contextmanager
 def until_closed(window: Page) -> Iterator[None]:
-    """What is done in it closes `window`, perhaps before Playwright has heard that the click is over."""
+    """Expect that `window` closes, perhaps before Playwright has seen the end of the click."""
     with window.expect_event("close"):
         try:
             yield

@@ -1,6 +1,6 @@
-"""What browser tests of the pages that make a thing in one form share: a card to choose, its worker, and the page.
+"""Fixtures for browser tests of pages with one form: a card to choose, its worker, and the page.
 
-A test module says on which page it is by a fixture `address`.
+A test module names its page by a fixture `address`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def data_worker(
 
 @pytest.fixture
 def card(transactional_db: None, warehouse: str) -> Card:
-    """Sales of three shops in two regions."""
+    """A card with the sales of three shops in two regions."""
     report = sales.sales_report(warehouse)
     card = report.report_cards.get().card
     report.delete()
@@ -47,7 +47,7 @@ def page(desk: BrowserContext, live_server: LiveServer, card: Card, address: str
 
 
 def assert_few_inputs(page: Page, form_id: str) -> None:
-    """At first sight, once what can be chosen is there."""
+    """Assert that the form shows few inputs at first, once the choices are there."""
     form = page.locator(f"#{form_id}")
     expect(form.locator("[data-choices] button").first).to_be_visible()
     visible = form.locator("input:visible, select:visible, textarea:visible, [role=textbox]:visible")

@@ -1,4 +1,4 @@
-"""What a push or an alert lacks is added from its page, which stays as it was typed and gets what was added."""
+"""Adding what a push or an alert lacks from its page: what was typed stays, and the page offers what was added."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def address() -> str:
 
 
 def until_opened(window: Page) -> Page:
-    """With its scripts. One of Django's moves the focus to the first field: what is typed before may land there."""
+    """Wait for the scripts of the window: one of Django's moves the focus, and typed text would go there."""
     window.wait_for_load_state()
     return window
 
@@ -71,7 +71,7 @@ def test_the_directory_is_synchronised_in_another_tab_and_a_person_is_added_by_k
 
 
 def test_a_database_and_its_query_are_tested_before_they_are_saved(page: Page, card: Card, warehouse: str) -> None:
-    """A wrong database is told at once, and what was typed stays."""
+    """Shows errors of the connection at once, and keeps what was typed."""
     refusals = refusals_in(page.context)
     page.fill("[name=name]", "订单")
     with page.expect_popup() as opened:

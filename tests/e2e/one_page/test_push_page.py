@@ -26,7 +26,7 @@ from tests.notifications.factories import make_corp, make_person, make_subscript
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 ADD = "/admin/notifications/subscription/add/"
-# More than the page has places for the focus: once around at least.
+# More than the page has focusable elements, so it is at least once around.
 TABS_AT_MOST = 200
 
 
@@ -36,7 +36,7 @@ def address() -> str:
 
 
 def choose(page: Page, label: str, name: str) -> None:
-    """With the keyboard, from choices that the page has; few of them have no search."""
+    """Choose an option with the keyboard. Short lists have no search field."""
     press_on(page, page.get_by_role("combobox", name=label), "Enter")
     options = page.locator(".select2-results__option")
     chosen = page.locator(".select2-results__option--highlighted")
@@ -49,7 +49,7 @@ def choose(page: Page, label: str, name: str) -> None:
         names = options.all_inner_texts()
         for _step in range(names.index(name) - names.index(chosen.inner_text())):
             page.keyboard.press("ArrowDown")
-    expect(chosen).to_have_text(name)  # it is marked a moment after it is found, and Enter takes what is marked
+    expect(chosen).to_have_text(name)  # Enter takes the highlighted option, which changes a moment after the search
     page.keyboard.press("Enter")
 
 
@@ -103,7 +103,7 @@ def test_the_tools_lie_over_no_note(page: Page, live_server: LiveServer) -> None
 
 
 def choose_person(page: Page, name: str) -> None:
-    """Search with the keyboard as whom the preview looks."""
+    """Choose the person of the preview by keyboard."""
     press_on(page, page.get_by_role("combobox", name="以谁的身份预览"), "Enter")
     expect(page.locator(".select2-container--open .select2-search__field")).to_be_focused()
     page.keyboard.type(name)
@@ -113,7 +113,7 @@ def choose_person(page: Page, name: str) -> None:
 
 
 def test_a_push_is_made_by_keyboard_alone_and_looked_at_as_whom_one_chooses(page: Page, card: Card) -> None:
-    """As oneself, then as the first recipient, then as somebody chosen, who stays."""
+    """Previews as oneself, then as the first recipient, then as a chosen person, who stays chosen."""
     make_person(make_corp(), "lilei", name="李雷")
     chosen, everybody = page.locator("#preview-as"), page.get_by_role("checkbox", name="所有已关联企业微信的人")
     expect(page.get_by_role("button", name="门店销售额")).to_be_visible()
@@ -141,7 +141,7 @@ def test_a_push_is_made_by_keyboard_alone_and_looked_at_as_whom_one_chooses(page
 
 
 def press_on(page: Page, target: Locator, key: str) -> None:
-    """Go on with Tab until the focus is there, then press `key`."""
+    """Press Tab until the focus is on `target`, then press `key`."""
     for _step in range(TABS_AT_MOST):
         if target.evaluate("one => one === document.activeElement"):
             page.keyboard.press(key)
@@ -210,7 +210,7 @@ def test_own_rows_are_one_switch_that_proposes_what_is_called_alike_and_takes_an
         option.click()
     expect(page.locator("#own-rows-attribute option:checked")).to_contain_text("BI loginId")
 
-    # An account of WeCom, or an attribute that is added from here.
+    # The list offers WeCom accounts, and attributes can be added from here.
     with page.expect_response("**/outlook/"):
         choose(page, "等于本人的", "企业微信账号")
     expect(page.locator("[name='own_rows_rules-0-value']")).to_have_value("@userid")
@@ -249,7 +249,7 @@ def test_own_rows_by_one_of_200_columns_and_attributes_are_found_by_keyboard(pag
 
 
 def test_a_look_at_the_page_leaves_no_draft(page: Page, card: Card) -> None:
-    """A minute goes by, of the page's own clock."""
+    """Lets a minute pass on the page's own clock."""
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url.rsplit("/", 2)[1]))
     page.clock.install()

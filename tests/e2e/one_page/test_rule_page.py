@@ -1,4 +1,4 @@
-"""The page of an alert rule in a real browser: from a card to an enabled alert, tried on its data all along."""
+"""The page of an alert rule in a real browser: from a card to an enabled alert, with a trial on its data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def address() -> str:
 def test_yesterdays_sales_below_a_value_in_few_clicks(
     page: Page, card: Card, warehouse: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """100 of them."""
+    """Uses sales of 100 yesterday."""
     yesterday, before = (f"{timezone.localdate() - timedelta(days=number)}" for number in (1, 2))
     with psycopg.connect(warehouse) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS daily (日期 text, 销售额 double precision)")
@@ -136,7 +136,7 @@ def test_an_alert_is_made_by_keyboard_alone(page: Page, card: Card) -> None:
 
 
 def pick(page: Page, select: Locator, wanted: str) -> None:
-    """Go on with Tab until the select has the focus, then down to the option."""
+    """Press Tab until the select has the focus, then choose the option with the arrow keys."""
     press_on(page, select, "Home")
     for _step in range(select.locator("option").count()):
         if select.evaluate("one => one.selectedOptions[0].text.trim()") == wanted:
@@ -146,7 +146,7 @@ def pick(page: Page, select: Locator, wanted: str) -> None:
 
 
 def test_conditions_on_two_of_200_columns_are_written_by_keyboard(page: Page, card: Card) -> None:
-    """A list stays open while the trial comes, and a column with its condition when another is taken away."""
+    """Keeps a list open while the trial arrives, and a column with its condition when another one is removed."""
     columns = ", ".join(f"销售额 AS 指标{number}" for number in range(199))
     Card.objects.update(sql=f"SELECT 区域, {columns} FROM sales")  # noqa: S608  # our own numbers
     make_person(make_corp(), "lilei", name="李雷")

@@ -1,4 +1,4 @@
-"""One running product for all tests of this folder, each of which finds it empty."""
+"""A running product that the tests of this folder share, and that is emptied before each test."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from integrations.models.fields import EncryptedTextField
 from tests.conftest import program_environ
 from tests.e2e.stack import Stack, running_stack
 
-# What the programs have in their memory: the keys of these rows, or how tasks are handed on.
+# Tables and keys that the programs rely on: they cache ids of these rows, or pass tasks through them.
 KEPT_TABLES = frozenset({ContentType._meta.db_table, Permission._meta.db_table})
 BEATS_TABLES, BROKERS_KEYS = "django_celery_beat_", b"_kombu."
-# A program whose statement crosses ours may be the one that the database lets through.
+# In a deadlock with a program's statement the database may cancel ours.
 TRIES = 20
 SECRET_CHARACTERS = 8
 
@@ -36,20 +36,20 @@ def shared_stack(
     project_root: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    """Web, worker, beat and sandbox. Why another database of Valkey? The first one is emptied before each test."""
+    """Web, worker, beat and sandbox. They use Valkey's database 1, as 0 is emptied before each test."""
     env = {**program_environ(), "ALLOWED_HOSTS": "localhost,127.0.0.1"}
     env["VALKEY_URL"] = settings.VALKEY_URL.removesuffix("/0") + "/1"
     with running_stack(env=env, root=project_root, folder=tmp_path_factory.mktemp("stack")) as stack:
         yield stack
     with django_db_blocker.unblock():
         empty_database()
-        # As pytest-django does: while Playwright runs, Django uses a connection that is not the one of the set-up.
+        # As pytest-django does: while Playwright runs, Django uses another connection than during set-up.
         connections.close_all()
 
 
 @pytest.fixture
 def _django_db_helper(shared_stack: Stack, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """In place of pytest-django's own, which empties the database after a test. The programs go on meanwhile."""
+    """A replacement of pytest-django's fixture, which empties the database after a test: the programs keep running."""
     with django_db_blocker.unblock():
         empty_valkey(shared_stack.env["VALKEY_URL"])
         empty_database()
@@ -67,14 +67,13 @@ def stack(transactional_db: None, shared_stack: Stack) -> Stack:
 
 @pytest.fixture(autouse=True)
 def _closed_pages(browser: Browser) -> Iterator[None]:
-    """No page of a test goes on asking in the next one."""
     yield
     for context in browser.contexts:
         context.close()
 
 
 def check_logs(stack: Stack) -> None:
-    """No secret that a test saved stands in what the programs logged, at DEBUG and whatever was logged before."""
+    """Assert that no program logged a secret that the test saved; the programs log at DEBUG."""
     secrets = {stack.env["SECRET_KEY"], stack.env["FIELD_ENCRYPTION_KEYS"], *saved_secrets()}
     for program in stack.programs.values():
         log = program.log.read_text(errors="replace")
@@ -82,7 +81,7 @@ def check_logs(stack: Stack) -> None:
 
 
 def saved_secrets() -> set[str]:
-    """What the encrypted columns hold. Short ones are words that may stand anywhere."""
+    """Return the values of all encrypted columns, except short ones, which may be ordinary words."""
     columns = [
         (model, column.attname)
         for model in apps.get_models()
@@ -101,7 +100,7 @@ def empty_valkey(url: str) -> None:
 
 
 def empty_database() -> None:
-    """As `flush` does it, but for what the programs remember."""
+    """Empty the tables like `flush`, except those that the programs have cached."""
     names = connection.introspection.django_table_names(only_existing=True, include_views=False)
     tables = [name for name in names if name not in KEPT_TABLES and not name.startswith(BEATS_TABLES)]
     for tried in range(TRIES):

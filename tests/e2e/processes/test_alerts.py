@@ -1,4 +1,4 @@
-"""An alert as people live it: Alertmanager fires, somebody takes it on the phone, everybody sees that, it ends."""
+"""An alert from Alertmanager: it fires, somebody takes it on the phone, everybody sees that, it ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
 
 @contextmanager
 def alertmanager(folder: Path, url: str, secret: str) -> Iterator[str]:
-    """Alertmanager with our inbound channel as its only receiver. Gives its address."""
+    """Run Alertmanager with our inbound channel as its only receiver. Yield its address."""
     webhook = {
         "url": url,
         "send_resolved": True,
@@ -83,9 +83,9 @@ def fire(address: str, *, ends_at: datetime | None = None) -> None:
 
 
 def on_duty(stack: Stack) -> tuple[str, str]:
-    """Two people of a company, and an inbound channel that wakes them: its address and secret."""
+    """Create two people of a company and an alert channel for them. Return the channel's address and secret."""
     corp = connected(stack)
-    Corp.objects.update(callback_verified_at=timezone.now())  # or its cards have no buttons
+    Corp.objects.update(callback_verified_at=timezone.now())  # otherwise its cards have no buttons
     editor = User.objects.create(username="editor", is_staff=True, manages_all_corps=True)
     editor.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
     channel = InboundChannel(name="Alertmanager", owner=editor, corp=corp, is_alert=True, is_enabled=True)

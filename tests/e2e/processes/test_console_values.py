@@ -1,4 +1,4 @@
-"""The steps that WeCom's console asks for: the verification file and the callback address, in a real browser.
+"""Steps that WeCom's console asks for, in a real browser: the verification file and the callback address.
 
 The sandbox does what the console does when an administrator saves a domain or an address there.
 """
@@ -25,7 +25,7 @@ PATIENCE_MS = 60_000
 
 @pytest.fixture
 def corp(transactional_db: None, stack: Stack) -> Corp:
-    """The sandbox's company, not enabled, and its console's administrator."""
+    """The sandbox's company, not enabled, with an administrator of the site."""
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{stack.web_url}/"})
     stack.sandbox.load({"companies": [company()]})
     get_user_model().objects.create_superuser("root", password=PASSWORD)
@@ -80,5 +80,5 @@ def test_a_file_is_uploaded_and_the_callback_s_values_copied_and_wecom_accepts_b
     callback = {"url": copied["url"], "token": copied["token"], "aes_key": copied["aes-key"]}
     stack.sandbox.control("PATCH", APP, {"callback": callback})
     assert stack.sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": ""}
-    # WeCom has checked the address: this page turns without a reload.
+    # WeCom has checked the address; this page changes without a reload.
     expect(page.locator("[data-live] .pill-good")).to_have_text("已通过企业微信校验", timeout=PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""The way of somebody who has never seen the product: from the empty one to the first push on a phone, counted."""
+"""The way from an empty product to the first push on a phone, without knowing the product, counted."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tests.guandata import PASSWORD as BI_PASSWORD
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
-# Waits for rows of the BI, then for its turn to be sent.
+# The push waits for rows of the BI, then in the queue.
 SENDING_MS = 180_000
 SALES = [{"日期": "2026-11-26", "销售额": 96.0}, {"日期": "2026-11-27", "销售额": 128.5}]
 
 
 @pytest.fixture
 def data_worker(stack: Stack, project_root: Path, tmp_path: Path) -> Iterator[Program]:
-    """It asks the BI for the rows of cards."""
+    """A worker that fetches the rows of cards from the BI."""
     with sales.data_worker(project_root, tmp_path, stack.env) as program:
         yield program
 
 
 @pytest.fixture
 def hand(stack: Stack, browser: Browser) -> Counted:
-    """At the overview of an empty product, signed in. In WeCom there is the app with its domain, in the BI one page."""
+    """An administrator at the overview of an empty product. WeCom has the app with its domain, the BI one page."""
     domain = f"localhost:{stack.web_port}"
     app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain, "home_url": ""}
     card = {"card_id": "daily", "name": "每日销售额", "columns": ["日期", "销售额"], "rows": SALES}
@@ -54,13 +54,13 @@ def hand(stack: Stack, browser: Browser) -> Counted:
 
 
 def save_address(hand: Counted) -> None:
-    """That at which the page is read is filled in."""
+    """Save the address at which the page is read; it is already filled in."""
     hand.click(hand.page.get_by_role("link", name="保存站点地址"))
     hand.click(hand.page.locator("[name=_save]"))
 
 
 def connect(hand: Counted, stack: Stack) -> None:
-    """From the button of the step to the enabled company."""
+    """Connect a company: from the step's button to the enabled company."""
     page = hand.page
     hand.click(page.get_by_role("link", name="接入企业微信公司"))
     for name, text in {"name": "北山制造", "corpid": CORPID, "agentid": str(AGENTID), "new_secret": SECRET}.items():
@@ -94,7 +94,7 @@ def connect_bi(hand: Counted, stack: Stack) -> None:
 
 
 def make_push(hand: Counted) -> None:
-    """To everybody, daily at nine."""
+    """Make a push to everybody, daily at nine."""
     hand.click(hand.page.get_by_role("link", name="新建推送"))
     take_card(hand)
     hand.click(hand.page.get_by_role("checkbox", name="所有已关联企业微信的人"))
@@ -102,7 +102,7 @@ def make_push(hand: Counted) -> None:
 
 
 def take_card(hand: Counted) -> None:
-    """From the BI's page to the message with its key figures."""
+    """Choose the card of the BI's page and make the message with its key figures."""
     page = hand.page
     hand.click(page.get_by_role("button", name="销售总览"))
     hand.click(page.get_by_role("button", name="每日销售额", exact=True))

@@ -1,4 +1,4 @@
-"""Somebody leaves the company in WeCom's console while their page is open here: the next click signs them out."""
+"""A person leaves the company in WeCom's console while their page is open here: the next click signs them out."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def test_who_leaves_in_wecom_s_console_is_signed_out_at_the_next_click(stack: St
     eventually(left.exists, stack.programs.values())
 
     home.locator(f"a[href^='/'], a[href^='{stack.web_url}']").first.click()
-    # Signed out, and sent to WeCom to sign in again, where nobody of that userid is any more.
+    # The person is signed out and sent to WeCom, where the userid no longer exists.
     expect(home).to_have_url(re.compile(re.escape(f"{stack.sandbox.base_url}/phone/choose")))
     assert eventually(lambda: not get_user_model().objects.get(pk=user.pk).is_active, stack.programs.values())

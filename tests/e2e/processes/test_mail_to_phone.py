@@ -1,4 +1,4 @@
-"""From a mail to the phone: an administrator makes a mail channel, the BI sends its dashboard, two people read it."""
+"""Mails on the phone: an administrator makes a mail channel, the BI mails its dashboard, two people read it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(tran
 
 @pytest.fixture
 def port(stack: Stack) -> Iterator[int]:
-    """Of a mail door beside the product's other programs."""
+    """The port of a mail door that runs beside the product's other programs."""
     port, command = free_port(), [sys.executable, "manage.py", "mail_door"]
     env = {**stack.env, "MAIL_DOOR_LISTEN": f"127.0.0.1:{port}"}
     with ExitStack() as exits:
@@ -39,7 +39,7 @@ def port(stack: Stack) -> Iterator[int]:
 
 
 def new_channel(page: Page, stack: Stack) -> tuple[str, str]:
-    """Made, kept and enabled by an administrator; the user name and the password that its page shows once."""
+    """Create and enable a mail channel as an administrator. Return the user name and password shown once."""
     page.goto(f"{stack.web_url}/admin/notifications/inboundchannel/add/")
     page.fill("[name=name]", "观远邮件")
     page.check("[name=kind][value=mail]")

@@ -1,4 +1,4 @@
-"""The main job, as an administrator and an employee live it: real Chromium, real processes, real HTTP."""
+"""The main job of administrators and employees: real Chromium, real processes, real HTTP."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ SECOND = {"corpid": "ww0000000000000002", "name": "南河贸易"}
 
 
 def sandbox_apps(stack: Stack) -> None:
-    """Both companies' consoles: the app's domains are our site's."""
+    """Create both companies in the sandbox, with our site as the domain of their apps."""
     domain = f"localhost:{stack.web_port}"
     app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
     stack.sandbox.load({"companies": [company(apps=[app]), {**company(apps=[app]), **SECOND}]})
 
 
 def scan(page: Page, stack: Stack, *, corp: str, userid: str) -> None:
-    """Sign in on the web login page by QR code, company chosen first."""
+    """Sign in on the web login page by QR code, after choosing the company."""
     page.goto(f"{stack.web_url}/login/")
     page.locator("section[aria-labelledby=wecom] a").last.click()
     page.get_by_role("link", name=corp).click()
     until_loaded(page.locator("[data-panel-frame] iframe"))
     panel = page.frame_locator("[data-panel-frame] iframe")
     panel.locator("#search").fill(userid)
-    expect(panel.locator("#people button")).to_have_count(1)  # the list is drawn anew: a click meanwhile is lost
+    expect(panel.locator("#people button")).to_have_count(1)  # the list is drawn again, and a click before that is lost
     panel.locator(f"#people [data-userid={userid}]").click()
     panel.locator("#approve").click()
 
@@ -54,7 +54,7 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(stack:
     get_user_model().objects.create_user("lilei", name="李雷")
     console = Console(browser.new_context(locale="zh-CN").new_page(), stack)
 
-    # An administrator connects a company, beside one that is there, and links a person.
+    # An administrator connects a second company and links a person.
     console.sign_in("root")
     console.save_site_address()
     console.add_corp(name="北山制造", corpid=CORPID, agentid=AGENTID, secret="wrong-secret")
@@ -98,7 +98,7 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(stack:
     assert refused.request.get(refused.url).status == 403
     desktop.goto(f"{stack.web_url}/")
     expect(desktop).to_have_url(re.compile("/login/"))
-    # One company is left to choose from, so the browser goes straight to that one's QR code.
+    # Only one company is left, so the browser goes straight to its QR code.
     desktop.goto(f"{stack.web_url}/login/company/")
     expect(desktop.locator("main")).to_contain_text("南河贸易")
     expect(desktop.locator("main")).not_to_contain_text("北山制造")
@@ -106,7 +106,7 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(stack:
     assert arrived == Receipt.objects.filter(delivery__status="accepted", status="").count()
     console.open_run_now("每分钟")
     expect(console.page.locator("#content-main")).to_contain_text("公司已停用")
-    # Of the subscription: the notice to its owner, who has no account, is a run that skips somebody, too.
+    # Only runs of the subscription count: the notice to its owner, who has no account, skips somebody, too.
     skipping = Run.objects.filter(subscription__name="每分钟", status=Run.Status.FINISHED, skipped_count=1)
     due_now("每分钟")
     run = eventually(skipping.first, stack.programs.values())

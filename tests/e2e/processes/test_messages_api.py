@@ -1,4 +1,4 @@
-"""A message over the HTTP API, through running programs and the sandbox, to a phone; and what its sender is told."""
+"""A message over the HTTP API, through running programs and the sandbox, to a phone; and the notice to its sender."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.processes]
 
 
 def sender_of(stack: Stack) -> str:
-    """The secret of a token that may send to the people of a company, of whom LiLei is linked."""
+    """Create a token that may send to the people of a company, of whom LiLei is linked. Return the secret."""
     corp = connected(stack)
     person = User.objects.create(username="lilei", name="李雷")
     WeComAccount.objects.create(user=person, corp=corp, userid="LiLei")

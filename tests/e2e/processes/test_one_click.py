@@ -1,4 +1,4 @@
-"""One click, followed through the logs of real processes: from the answer in the browser to the worker's lines."""
+"""A click in the logs of real processes, from the answer in the browser to the worker's lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 
 def lines(program: Program) -> list[dict[str, Any]]:
-    """What it logged, but a line that is just being written. gunicorn's master process writes some that are no JSON."""
+    """Return the logged lines, without an incomplete last one and the master process's lines that are not JSON."""
     texts = program.log.read_text(errors="replace").rpartition("\n")[0].splitlines()
     return [json.loads(text) for text in texts if text.startswith("{")]
 

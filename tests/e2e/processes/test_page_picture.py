@@ -1,4 +1,4 @@
-"""From the page of a push to the phone: a page of the BI is chosen, and each recipient gets it as they see it there."""
+"""Choosing a page of the BI on the page of a push: each recipient gets it on the phone as they see it in the BI."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def account(corp: Corp, username: str, userid: str, **fields: Any) -> None:
 
 @pytest.fixture
 def corp(stack: Stack) -> Corp:
-    """Three who have an account in the BI, of whom Han Meimei may see one region alone; and one who has none."""
+    """A company with three people who have accounts in the BI, Han Meimei for one region only, and one without."""
     corp = connected(stack)
     corp.bi_sign_in_enabled = True
     corp.save()
