@@ -68,7 +68,7 @@ KINDS = {
             "db_name",
             "db_user",
             "db_password",
-        ),  # without a password only by the button
+        ),  # with an empty password only the button tests
         card_tried_with=("sql",),
     ),
     SourceKind.JSON: PagesOfKind(

@@ -241,7 +241,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         return context
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Confirm, then revoke the token."""
+        """Ask for confirmation, then revoke the token."""
         token = find_row(request, self.get_queryset(request), pk, lambda request, _token: _may_revoke(request))
         if request.method != "POST":
             context = {"title": gettext("Revoke the token"), "token": token, "facts": _facts(token, self, request)}
@@ -276,7 +276,7 @@ def _facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[
 
 
 def _reach_facts(token: ApiToken) -> list[tuple[Any, Any]]:
-    """Return nothing for a token that only sends messages."""
+    """Return the facts about the scope; none for a token that only sends messages."""
     if not any(getattr(token, name) for name in PURPOSES):
         return []
     facts: list[tuple[Any, Any]] = [(_("reaches"), token.get_reach_display())]
@@ -322,7 +322,7 @@ def clean_sending(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _sending_facts(token: ApiToken) -> list[tuple[Any, Any]]:
-    """Return nothing for a token that may not send messages."""
+    """Return the facts about messages; none for a token that may not send any."""
     if not token.may_send:
         return []
     counts = {"sent": sent_today(token, now=timezone.now()), "limit": token.daily_limit}

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 # Counts stop here and are shown as "1,000+".
 COUNTED = 1000
-# A message that has been due for longer waits for a worker that is not running.
+# A message that has been due for longer is stuck: no worker takes it.
 OVERDUE = timedelta(minutes=5)
 # At most so many are named in one warning.
 NAMED_AT_MOST = 5
@@ -68,7 +68,7 @@ CALENDAR_NOTICE = timedelta(days=30)
 
 
 def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """Return per company the people reached today (accepted, refused, waiting) and the next due time. Makes three
+    """Return per company the numbers of people today (accepted, refused, waiting) and the next due time. Makes three
     queries."""
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
     if request.user.has_perm("notifications.view_delivery"):

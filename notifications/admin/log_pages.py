@@ -235,7 +235,7 @@ def _count_states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeSt
 
 
 def _count_reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
-    """Count the people who were skipped by reason."""
+    """Count the skipped people by reason."""
     skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
     counted = skipped.order_by().values_list("reason").annotate(Count("pk"))
     return [(str(Receipt.Reason(reason).label), count) for reason, count in counted]

@@ -186,7 +186,7 @@ class PeriodicTaskAdmin(SuperuserPages, FixedRows):
     ordering = ("name",)
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
-        """Save these columns only, since beat updates `last_run_at` concurrently."""
+        """Save `enabled` only, since beat updates `last_run_at` concurrently."""
         obj.save(update_fields=["enabled", "date_changed"])
 
 

@@ -150,8 +150,8 @@ def person_chooser(name: str, site: AdminSite, by: User, *, chosen: User | None)
 
 
 def find_person(key: str, by: User) -> User | None:
-    """Return the person with this key, or None for an empty key. Raises PreviewRefusedError if `by` may not see the
-    messages of this person."""
+    """Return the person with this key, or None for an empty key. Raises PreviewRefusedError if there is no such person
+    or `by` may not see the person's messages."""
     if not key:
         return None
     person = looked_at_as(by).filter(pk=int(key)).first() if is_key(key) else None

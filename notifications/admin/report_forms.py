@@ -339,7 +339,7 @@ class PagePictureForm(AnyModelForm):
         return explain_showing_as(self.person)
 
     def save(self, commit: bool = True) -> PagePicture:
-        """Save without the columns about whose view is shown: only `ownership` writes these."""
+        """Save, but keep the stored columns about whose view is shown, which only `ownership` writes."""
         if self.instance.pk is not None:
             self.instance.refresh_from_db(fields=_RIGHTS)
         picture: PagePicture = super().save(commit)

@@ -112,7 +112,7 @@ def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = Non
 
 
 def resend_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
-    """Confirm, then resend by new runs. The form's number keeps a page submitted twice from resending twice."""
+    """Ask for confirmation, then resend by new runs. A page submitted twice resends once, by the number in its form."""
     if any(isinstance(row, Run) and not triggers.can_be_resent(row) for row in rows):
         raise PermissionDenied
     items = [_resend_item(row) for row in rows]
@@ -191,7 +191,7 @@ def _resend(request: HttpRequest, item: Item) -> tuple[list[Run], bool] | None:
 
 
 def recall_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
-    """Confirm, then cancel waiting messages and recall those that WeCom accepted in the last 24 hours."""
+    """Ask for confirmation, then cancel waiting messages and recall those that WeCom accepted in the last 24 hours."""
     items = [_recall_item(row) for row in rows]
     if request.method == "POST":
         done = [item for item in items if item.is_possible and _recall(request, item)]

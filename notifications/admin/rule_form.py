@@ -326,7 +326,7 @@ class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
         return cleaned
 
     def _check_dates(self, cleaned: dict[str, Any]) -> None:
-        """Refuse conditions that compare a date column with other values, judged by the last fetched data."""
+        """Refuse a value that is no date for a date column, judged by the last fetched data."""
         card, rows = cleaned.get("card"), cleaned.get("conditions")
         newest = CardData.objects.filter(card=card, status=CardData.Status.READY).order_by("-pk").first()
         if newest is None or not rows:

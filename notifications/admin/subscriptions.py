@@ -269,7 +269,7 @@ class SubscriptionAdmin(
         return JsonResponse(latest_runs(request, subscription))
 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Confirm with the number of recipients, then run. A page submitted twice runs once."""
+        """Ask for confirmation with the number of recipients, then run. A page submitted twice runs once."""
         subscription = self.changeable(request, pk)
         expected = expected_contents(subscription, timezone.now())
         found = count_reachability(named_audience(subscription), seen_by=administrator(request), expected=expected)

@@ -70,7 +70,7 @@ class RunState(Schema):
 
     @classmethod
     def of(cls, run: Run) -> RunState:
-        """Make one query, for the counts."""
+        """Return the state of a run. Makes one query, for the counts."""
         counts = statistics.of_run(run.pk)
         return cls(
             id=run.pk,
@@ -263,6 +263,7 @@ class ReceiptItem(Schema):
             id=receipt.pk,
             user=receipt.user.username if receipt.user else None,
             # Run keys are message:<id> for the message itself and message:<id>:<number> for a further file.
+            # `first_sent` leads from a resend to the original run.
             part=int((*receipt.run.first_sent.key.split(":"), "0", "0")[2]),
             state="waiting" if state in Delivery.UNSETTLED else state,
             reason=receipt.reason,
@@ -289,7 +290,7 @@ class MessageState(Schema):
 
     @classmethod
     def of(cls, message: IncomingMessage, receipts: Sequence[Receipt], next_after: int | None) -> MessageState:
-        """Make two queries, for the runs and the counts."""
+        """Return the state of a message. Makes two queries, for the runs and the counts."""
         runs, counts = list(message.runs.order_by("pk")), statistics.of_message(message.pk)
         return cls(
             id=message.pk,

@@ -1,4 +1,4 @@
-"""API tokens: create, find, revoke, permissions and rate limits. A token never may do more than its owner may at the
+"""API tokens: create, find, revoke, permissions and rate limits. A token may never do more than its owner may at the
 time of the call."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The form of a push: a subscription, with the content that it sends as a part of it."""
+"""The form of a push: a subscription and the report that it sends."""
 
 from __future__ import annotations
 

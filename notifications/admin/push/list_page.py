@@ -116,7 +116,7 @@ class PushActions(AnyModelAdmin):
         messages.success(request, sentence % {"count": queryset.count()})
 
     def has_duplicate_permission(self, request: HttpRequest) -> bool:
-        """Allow copying to people who may create both a subscription and a report."""
+        """Require the permissions to write a push and a report, since a copy gets a report of its own."""
         may_write = self.has_add_permission(request) and self.has_change_permission(request)
         return may_write and request.user.has_perm("notifications.add_report")
 

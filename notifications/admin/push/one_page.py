@@ -115,9 +115,9 @@ class DraftedForm(AnyModelForm):
 
 
 class OnePage(AnyModelAdmin):
-    """Base admin for such a page. `draft_name`: prefix of its drafts' page. `new_title`: title for a new row. `parts`:
-    the folded parts. `shown_fields`: the fields for people who may only view. The page sends the key of its row as
-    `_id` and a random `token`, which keeps a new row from being created twice."""
+    """Base admin for a page that edits one thing in one form. `draft_name`: prefix of its drafts' page. `new_title`:
+    title for a new row. `parts`: the folded parts. `shown_fields`: the fields for people who may only view. The page
+    sends the key of its row as `_id` and a random `token`, which keeps a new row from being created twice."""
 
     draft_name: str
     new_title: StrOrPromise

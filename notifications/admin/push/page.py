@@ -1,4 +1,4 @@
-"""The admin page of a push: the subscription and its content in one form, saved together."""
+"""The admin page of a push: the subscription and its report in one form, saved together."""
 
 from __future__ import annotations
 
