@@ -248,7 +248,7 @@ def _make_queues(corp: Corp, other: Corp) -> None:
 
 
 def _make_directory(corp: Corp) -> list[Department]:
-    """Create nested departments, and members without a person here: one fits somebody, two share an e-mail."""
+    """Create nested departments, and members who share an e-mail. Two have the names of people here."""
     places = [
         Department.objects.create(corp=corp, wecom_department_id=number, wecom_parent_id=parent, name=name)
         for number, parent, name in ((1, None, "北山制造"), (2, 1, "销售部"), (3, 2, "华东区"))
@@ -266,7 +266,7 @@ def _make_directory(corp: Corp) -> list[Department]:
 
 
 def _make_attributes(root: User, person: User) -> None:
-    """Create an attribute of each kind, and an import with a refused row and one that would change somebody."""
+    """Create two attributes, and an import with a refused row and one that would change somebody."""
     regions = Attribute.objects.create(
         key="region",
         name="区域",

@@ -117,8 +117,8 @@ def test_nobody_is_signed_in_as_somebody_else(
     attacker.goto(own)
     assert signed_in_as(attacker, joined) == ("韩梅梅" if is_inside else "")
 
-    # The victim's own code was refused in the attacker's browser, and from there on is good for nobody, not for the
-    # victim either. Their sign-in begins once more, and a fresh code signs them in.
+    # The victim's code, refused in the attacker's browser, is invalid from then on, also for the victim. Their sign-in
+    # begins again, and a new code signs them in.
     victim.context.clear_cookies(name="sessionid")
     victim.goto(own)
     if not is_inside:

@@ -27,6 +27,6 @@ def test_each_trigger_has_its_source(trigger: Run.Trigger) -> None:
     run = make_run(make_subscription(), trigger=trigger, message=message if trigger == Run.Trigger.MESSAGE else None)
 
     assert type(source_of(run)) is OF_NO_SUBSCRIPTION.get(trigger, SubscriptionSource)
-    # One that is sent again has the message's source.
+    # A resent run has the message's source.
     again = make_run(make_subscription(), trigger=Run.Trigger.RESEND, message=message)
     assert type(source_of(again)) is MessageSource

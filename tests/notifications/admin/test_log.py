@@ -145,7 +145,7 @@ def test_a_list_of_one_run_names_it_can_be_left_and_is_a_file(root: Client, two:
     for nobody in ("x", "9" * 20):
         assert run_ids(make_superuser(), "receipt", run__id__exact=nobody) == []
     [form] = [spec.form for spec in listed(make_superuser(), "run", **{"from": "yesterday"}).filter_specs]
-    assert list(form.errors) == ["from"]  # ignored values are reported
+    assert list(form.errors) == ["from"]  # the invalid day is reported
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ def test_the_same_messages_are_found_in_each_way(log: Log, monkeypatch: pytest.M
 
     assert found == {words: (log.expected(words, log.corps), log.expected(words, log.corps[1:])) for words in WORDS}
     assert [[len(ids) for ids in found[words]] for words in ("没有这样的", "旧表", "李雷")] == [[0, 0], [2, 1], [2, 1]]
-    # With its filter and its order, and in the search over all.
+    # The same holds with a filter and an order, and in the search over everything.
     one = Delivery.objects.filter(title="日报17").earliest("pk")
     Delivery.objects.filter(pk=one.pk).update(status="failed")
     assert found_by(root, "7", status__exact="failed") == [one.pk]

@@ -100,7 +100,7 @@ def test_the_people_of_that_message_alone_get_it_again(root: Client, run: Run, f
         User.objects.get(is_superuser=True),
     )
     assert receivers(again) == ["han", "lilei"]
-    # What failed again may be sent again.
+    # A message that failed again may be sent again.
     Delivery.objects.filter(run=again).update(status="failed")
     send_again(root, first, **{f"number-{first.pk}": "2"})
     assert receivers(Run.objects.filter(resends=run).latest("pk")) == ["han", "lilei"]
@@ -120,7 +120,7 @@ def test_two_clicks_and_two_administrators_send_it_once(root: Client, run: Run, 
     assert len({answer["Location"] for answer in answers}) == 1
     assert "只会发送一次" in root.get(answers[1]["Location"]).content.decode()
     assert AuditEntry.objects.filter(note__contains=first.title, object_id=run.pk).count() == 1
-    # This holds after the first has gone out, too, for the message and for its whole run.
+    # Once it has gone out, nothing is sent again for the message, nor for its whole run.
     receivers(again)
     assert send_again(root, first, **{f"number-{first.pk}": "2"})["Location"] == one_page(first)
     assert not Receipt.objects.unreached(run, mark=first.mark).exists()

@@ -79,7 +79,7 @@ def saved(client: Client, order: tuple[Report, User], **changes: Any) -> Subscri
             "每月 31 日 09:05（当月没有这一天时改在最后一天）",
         ),
         ({**MONTHLY, "month_day": "last"}, (Repeat.MONTHLY, "", "last", "send"), "每月最后一天 09:05"),
-        # With a Chinese colon.
+        # A Chinese colon is accepted.
         ({**DAILY, "local_time": "9：05"}, (Repeat.DAILY, "", "", "send"), "每天 09:05"),
     ],
 )

@@ -369,8 +369,8 @@ NOTHING: tuple[tuple[str, Table], ...] = (
     ("count 城市 > 3", CITIES),
     ("any 备注 = a", CITIES),
     ("any 销售额 < 5 where 城市=重庆", CITIES),
-    ("any 销售额 = 没有 where 城市=广州", CITIES),  # not one value, so that nobody asked whether this is a number
-    ("any 销售额 = 5", SALES),  # several rows of a city, and neither the largest nor the smallest says it
+    ("any 销售额 = 没有 where 城市=广州", CITIES),  # not a single value, so it was not checked to be a number
+    ("any 销售额 = 5", SALES),  # several rows of a city, and neither the largest nor the smallest shows it
     ("any 成本 > 5", Table(DAYS.columns[1:], tuple(row[1:] for row in DAYS.rows), AS_OF)),  # no column for the axis
 )
 

@@ -255,7 +255,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def tick(self) -> None:
         notify.request_notices(now=self.now)
-        # Its messages went out.
+        # The messages of the notices are sent.
         Run.objects.filter(status="waiting").update(status="finished", finished_at=self.now)
 
     @invariant()

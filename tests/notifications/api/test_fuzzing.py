@@ -64,8 +64,7 @@ def headers(corp: Corp, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Itera
         signal.connect(close_old_connections)
 
 
-# Why not schemathesis's own parametrize? With pytest 9.2 the operations share one id, and of those that do pytest-xdist
-# runs one.
+# Not schemathesis's own parametrize: with pytest 9.2 it gives all operations one id, and pytest-xdist runs only one.
 @pytest.mark.parametrize("label", OPERATIONS)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

@@ -237,7 +237,7 @@ def test_a_run_that_lost_somebody_says_so_and_its_owner_is_notified(
         [{"status": "accepted", "recipient_count": 100, "invalid_count": 2, "unlicensed_count": 3}],
         # Personal messages: somebody is always invalid in a large company.
         [{"status": "failed", "invalid_count": 1}, {"status": "accepted"}],
-        # Its only recipient has left meanwhile.
+        # The only recipient of a delivery has left meanwhile.
         [{"status": "canceled", "recipient_count": 0}, {"status": "accepted"}],
     ],
 )

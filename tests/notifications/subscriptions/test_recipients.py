@@ -51,7 +51,7 @@ def test_a_person_is_reached_at_the_account_as_given_or_not_for_each_reason() ->
         (Reason.NO_ACCOUNT, make_person()),
         (Reason.NO_COMPANY, make_person(None, "lilei")),
         (Reason.NO_USERID, make_person(corp, "")),
-        # Userids that WeCom would read as several people.
+        # Userids that WeCom would read as other people.
         *((Reason.BAD_USERID, make_person(make_corp(), userid)) for userid in ("a|b", "@all", "@ALL")),
         (Reason.CORP_DISABLED, make_person(make_corp(is_enabled=False), "wang")),
         (Reason.USER_DISABLED, make_person(corp, "gone", is_active=False)),

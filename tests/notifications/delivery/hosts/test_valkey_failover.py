@@ -27,8 +27,8 @@ from tests.notifications.delivery.many_people import (
     stack_of_many,
 )
 
-# In a process with settings of its own: all doors to Valkey once for each line that it reads. What each wrote, another
-# reads: they mean the same database of the same server.
+# A program with settings of its own, which uses every client of Valkey once for each line that it reads. One client
+# reads what another wrote, so all use the same database of the same server.
 SPEAK = """
 import json
 import sys

@@ -472,7 +472,7 @@ def test_a_valkey_that_would_come_back_old_or_forget_a_part_is_found(store: redi
     store.config_set("maxmemory-policy", "allkeys-lru")
     assert found() == {"notifications.W001"}
 
-    # Without the right to read its settings, the rest is checked.
+    # Without the right to read its settings, other known facts are still reported.
     store.acl_setuser("default", enabled=True, categories=["+@all"], commands=["-config"])
     assert found() == {"notifications.W001"}
 

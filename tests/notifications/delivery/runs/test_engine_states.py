@@ -169,8 +169,8 @@ class Machine(RuleBasedStateMachine):
     def all_goes_well(self) -> None:
         self.engine.work_off()
 
-    # Without a task a worker does nothing. Why no preconditions? A call that is tried again waits for a while drawn by
-    # lot, and calls run side by side: of the same steps another number of tasks may be left, but the same is drawn.
+    # Without a task a worker does nothing. The rules have no preconditions: retries wait for random times and calls run
+    # in parallel, so the same steps may leave another number of tasks, and Hypothesis has to draw the same again.
 
     @rule(position=st.integers(0, 3))
     def a_worker_does_a_task(self, position: int) -> None:
@@ -234,7 +234,7 @@ class Machine(RuleBasedStateMachine):
         app.secret = administration.new_secret()
         if is_pasted:
             corp.secret = app.secret
-            # Why executed? The rows of an example are never committed, and a wrong Secret is not tried for a minute.
+            # Executed, as an example is never committed, and a wrong Secret is not tried again for a minute.
             with TestCase.captureOnCommitCallbacks(execute=True):
                 services.save_corp(corp=corp, changed_fields={"secret"})
 

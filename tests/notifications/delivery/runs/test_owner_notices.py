@@ -239,7 +239,7 @@ REFUSED, ACCEPTED, UNKNOWN, CANCELED = (
         (["failed", "failed", UNKNOWN, "failed"], False),  # it may have arrived
         (["failed", "failed", "skipped", "failed"], False),  # its data came
         (["failed", ACCEPTED, "failed", "failed", "failed"], True),
-        # Expired or canceled messages say nothing about the subscription.
+        # Expired messages and missed runs say nothing about the subscription.
         ([CANCELED] * 5, False),
         (["failed", CANCELED, "failed", "missed", "failed"], True),
     ],

@@ -393,6 +393,6 @@ def test_even_parts(wanted: dict[int, int], total: int) -> None:
     assert parts.keys() == wanted.keys()
     assert all(0 <= parts[key] <= wanted[key] for key in wanted)
     assert sum(parts.values()) == min(total, sum(wanted.values()))
-    # All who got less than they wanted got equally much, up to the indivisible rest.
+    # No part is larger by more than one than a part that is less than wanted.
     short = [parts[key] for key in wanted if parts[key] < wanted[key]]
     assert not short or max(parts.values()) - min(short) <= 1

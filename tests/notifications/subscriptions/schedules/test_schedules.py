@@ -307,7 +307,7 @@ def test_days_of_the_month(month_day: str, expected: list[str]) -> None:
             preset(Repeat.CRONTAB, crontab="0 9 29 2 *", free_days=FreeDays.SKIP),
             *("2030-01-01 00:00", ["2036-02-29"]),
         ),
-        # What was moved is still found when its own day has passed.
+        # A moved slot is still found after its own day has passed.
         (
             preset(Repeat.MONTHLY, month_day="1", free_days=FreeDays.NEXT),
             *("2026-10-05 00:00", ["2026-10-08", "2026-11-02"]),
@@ -317,7 +317,7 @@ def test_days_of_the_month(month_day: str, expected: list[str]) -> None:
             preset(Repeat.MONTHLY, month_day=MonthDay.FIRST_WORKDAY),
             *("2025-12-31 12:00", ["2026-01-04", "2026-02-02", "2026-03-02", "2026-04-01", "2026-05-06"]),
         ),
-        # Of years that are not known, from Monday to Friday.
+        # In unknown years workdays are Monday to Friday.
         (
             preset(Repeat.MONTHLY, month_day=MonthDay.FIRST_WORKDAY),
             *("2098-12-31 12:00", ["2099-01-02", "2099-02-02"]),
@@ -340,7 +340,7 @@ def test_a_schedule_without_any_working_day_ends_instead_of_searching_for_ever(s
     assert next_local(schedule, "2098-01-01 00:00", 1) == []
 
 
-# Where clocks change: (zone, local time, from, what is due in UTC), on the day of the change and the one after.
+# Clock changes: (zone, local time, from, due times in UTC), on the day of the change and the next.
 CHANGES = [
     ("Asia/Shanghai", "02:30", "2026-03-28 12:00", ["2026-03-28 18:30", "2026-03-29 18:30"]),
     ("America/New_York", "02:30", "2026-03-08 05:00", ["2026-03-08 07:00", "2026-03-09 06:30"]),
