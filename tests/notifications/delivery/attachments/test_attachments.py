@@ -146,7 +146,7 @@ def test_the_index_says_that_no_worker_makes_pictures() -> None:
 
     assert "有 2 个图片或文件在等待" in page
     assert "status__exact=preparing" in page
-    make_medium(run, status="ready", made_at=timezone.now())  # one is at work
+    make_medium(run, status="ready", made_at=timezone.now())  # a worker has made one
     assert count_overdue("charts", now=timezone.now(), at_most=10) == 0
 
 

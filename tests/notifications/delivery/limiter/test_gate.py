@@ -288,7 +288,7 @@ def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, c
     granted(gate, request(5, wide, budget=Budget("ww2:1"), persons=1000))  # counted without a limit, too
     assert gate.used_today([budget, Budget("ww2:1")]) == [100, 1000]
     clock.advance(12 * 3600)
-    # A message larger than a day's budget gets a day of its own; it would wait for ever.
+    # A message larger than a day's budget gets a day of its own; otherwise it would wait for ever.
     granted(gate, to(3, 150))
     assert gate.acquire([to(4, 1)]) == [24 * 3600]
 
