@@ -45,7 +45,7 @@ class Landing:
 
 @dataclass
 class Traveller:
-    """One browser with its cookies; `user_agent` says which program it is."""
+    """A browser with its cookies; `user_agent` says which program it is."""
 
     sandbox: SandboxHandle
     user_agent: str

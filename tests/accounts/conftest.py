@@ -1,4 +1,4 @@
-"""Two companies, a person in one of them, and a browser that goes to WeCom and returns."""
+"""Fixtures: companies, a person in one of them, and a browser that goes to WeCom and returns."""
 
 from __future__ import annotations
 

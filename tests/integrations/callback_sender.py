@@ -1,4 +1,4 @@
-"""WeCom's side of a callback address: seals with wechatpy, a program that we did not write."""
+"""WeCom's side of a callback address. It seals with wechatpy, an independent program."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def event_xml(
 
 @dataclass
 class Sender:
-    """Posts to an address as WeCom does. `receiveid`: the company that the plaintext names as its receiver."""
+    """Posts to an address as WeCom does. `receiveid` is the company that the plaintext names as its receiver."""
 
     path: str
     token: str = TOKEN
@@ -76,7 +76,7 @@ class Sender:
     nonce: int = 100
 
     def sealed(self, plaintext: str, **outer: str) -> tuple[dict[str, str], bytes]:
-        """Query and body of one delivery; every call gives another ciphertext, as WeCom's repeats have."""
+        """Return query and body of one delivery. Every call gives another ciphertext, as WeCom's repeats do."""
         self.nonce += 1
         crypto = WeChatCrypto(self.token, self.aes_key, self.receiveid)
         sealed = xmltodict.parse(crypto.encrypt_message(plaintext, str(self.nonce), "1764000020"))["xml"]
@@ -89,13 +89,13 @@ class Sender:
 
 
 def post(path: str, body: bytes, query: dict[str, str], client: Client | None = None) -> Any:
-    """Without cookies and CSRF token, which the check for them would refuse."""
+    """Post without cookies and CSRF token; the CSRF check is on and would refuse that."""
     client = client or Client(enforce_csrf_checks=True)
     return client.post(f"{path}?{urlencode(query)}", data=body, content_type="text/xml")
 
 
 def with_keys(corp: Corp, **changes: object) -> Corp:
-    """`corp` as the company of the vectors, with their keys at its app's address."""
+    """Make `corp` the company of the vectors, with their keys at its app's address."""
     values = {"corpid": CORPID, "agentid": AGENTID, "callback_token": TOKEN, "callback_aes_key": AES_KEY, **changes}
     for name, value in values.items():
         setattr(corp, name, value)

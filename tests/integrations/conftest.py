@@ -1,4 +1,4 @@
-"""A company, and the people who may or may not administer it."""
+"""A company, and people who may or may not administer it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def other_corp(db: None) -> Corp:
 
 
 def staff(username: str, *corps: Corp, permissions: tuple[str, ...] = ()) -> User:
-    """A member of staff who manages `corps` and has the permissions of these codenames."""
+    """Make a member of staff who manages `corps` and has the permissions of these codenames."""
     person = User.objects.create_user(username, is_staff=True)
     person.managed_corps.set(corps)
     person.user_permissions.set(Permission.objects.filter(codename__in=permissions))
@@ -43,7 +43,7 @@ ADDRESS_PERMISSIONS = ("view_siteaddress", "add_siteaddress", "change_siteaddres
 
 @pytest.fixture
 def administrator(corp: Corp) -> User:
-    """May do everything with companies and addresses, and manages `corp` only."""
+    """A person with all permissions for companies and addresses, who manages `corp` only."""
     return staff("administrator", corp, permissions=CORP_PERMISSIONS + ADDRESS_PERMISSIONS)
 
 
@@ -58,7 +58,7 @@ def admin_client(superuser: User) -> Client:
 
 
 def client_of(person: User | None) -> Client:
-    """A browser in which `person` is signed in, in English, so that sentences can be compared."""
+    """Return a browser in which `person` is signed in, in English, so that sentences can be compared."""
     client = Client(headers={"accept-language": "en"})
     if person is not None:
         client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
@@ -67,11 +67,11 @@ def client_of(person: User | None) -> Client:
 
 @pytest.fixture
 def no_broker() -> Iterator[None]:
-    """Celery finds nobody at the address of its broker."""
-    celery: Any = app  # celery-types lacks what is set here
+    """A broker address at which nothing listens."""
+    celery: Any = app  # celery-types lacks these attributes
     address, is_eager = celery.conf.broker_url, celery.conf.task_always_eager
     celery.conf.broker_url, celery.conf.task_always_eager = f"redis://127.0.0.1:{free_port()}/0", False
-    celery._pool = celery.amqp._producer_pool = None  # connect anew, to the address that is set now
+    celery._pool = celery.amqp._producer_pool = None  # the next connection goes to the new address
     yield
     celery.conf.broker_url, celery.conf.task_always_eager = address, is_eager
     celery._pool = celery.amqp._producer_pool = None

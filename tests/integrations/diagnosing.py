@@ -1,4 +1,4 @@
-"""Results of the diagnosis as rows, for tests that are about something else, and runs carried out at once."""
+"""Results of the diagnosis as rows, for tests of something else, and checks run at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 
 
 def check_run(corp: Corp, name: str, status: str = "ok", **columns: Any) -> CheckRun:
-    """A finished run that saw the corp as it is now."""
+    """Make a finished run for the corp as it is now."""
     finished = {"requested_at": NOW, "started_at": NOW, "finished_at": NOW, "subject": CHECKS[name].subject(corp)}
     version = corp.connection_version
     return CheckRun.objects.create(
@@ -30,19 +30,19 @@ def check_run(corp: Corp, name: str, status: str = "ok", **columns: Any) -> Chec
 
 
 def passed(corp: Corp) -> dict[str, CheckRun]:
-    """Everything that enabling asks for was found in order a moment ago."""
+    """Make good results, a moment old, of everything that enabling requires."""
     return {name: check_run(corp, name, finished_at=timezone.now()) for name in essential_checks(corp)}
 
 
 def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:
-    """Ask for one check and carry it out here, a second later."""
+    """Request one check and run it here, a second later."""
     (run,) = runner.request_checks(corp=corp, checks=[name], now=now)
     carry_out(run, clock=lambda: now + dt.timedelta(seconds=1))
     return run
 
 
 def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = timezone.now) -> list[int]:
-    """Do its check here. Returns the runs that are to be tried now because of it."""
+    """Run the check here. Return the runs that are to be tried now because of it."""
     jobs = Job.objects.filter(kind=runner.CHECK)
     before, own = set(jobs.values_list("pk", flat=True)), jobs.filter(key=str(run.pk))
     job = take_job(own.latest("pk"), clock)
@@ -56,17 +56,17 @@ def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = timezone.now) ->
 
 
 def checks_waiting() -> list[int]:
-    """Return the runs that have a job that waits, in the order in which they were asked for."""
+    """Return the runs with a waiting job, in the order of their requests."""
     waiting = Job.objects.filter(kind=runner.CHECK, status="waiting").order_by("pk")
     return [int(str(key)) for key in waiting.values_list("key", flat=True)]
 
 
 def outcome_of(run: CheckRun) -> tuple[str, str, int | None]:
-    """What a check found: status, problem, number."""
+    """Return status, problem and number of a check."""
     return run.status, run.problem, run.errcode
 
 
 def queued() -> list[tuple[str, list[Any]]]:
-    """Name and arguments of each task that waits in the broker."""
+    """Return name and arguments of each task that waits in the broker."""
     tasks = [json.loads(task) for task in valkey().lrange("celery", 0, -1)]
     return [(task["headers"]["task"], json.loads(base64.b64decode(task["body"]))[0]) for task in tasks]

@@ -1,4 +1,4 @@
-"""Work on events: stored with the event, worked off once, repeated where it was lost, one worker at a time."""
+"""Work on events: stored with the event, done once, repeated if lost, by one worker at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 
 @dataclass
 class Hearer:
-    """A consumer of a test: what it was given, and what it does with it."""
+    """A consumer of a test: the changes that it got, and what it does with them."""
 
     name: str = "tests.first"
     heard: list[list[str]] = field(default_factory=list)
@@ -57,7 +57,7 @@ def registered(hearer: Hearer, *, after: str = "", wants: str = "change_contact"
 
 
 def make_event(corp: Corp, change: str = "update_user", *, seconds: int = 0, **values: object) -> CallbackEvent:
-    """An event that happened so many seconds after NOW, with its work."""
+    """Make an event that happened so many seconds after NOW, with its work."""
     happened = NOW + timedelta(seconds=seconds)
     fields = {"event": "change_contact", "is_event": True, "change": change, "happened_at": happened, **values}
     key = f"k{CallbackEvent.objects.count()}"
@@ -191,7 +191,7 @@ def test_a_batch_may_ask_to_be_repeated(corp: Corp, first: Hearer) -> None:
 
 
 def test_an_event_that_comes_while_others_are_worked_off_is_not_forgotten(corp: Corp, first: Hearer) -> None:
-    """Its task found the lane taken; the one who has the lane looks again after letting it go."""
+    """Look again after releasing the lane, because the other event's task found it taken."""
     make_event(corp, "a")
 
     def another(batch: Batch) -> None:
@@ -351,7 +351,7 @@ def test_a_bad_event_is_given_up_in_the_end(corp: Corp, first: Hearer) -> None:
 
 @pytest.fixture
 def _eager() -> Iterator[None]:
-    """Tasks run where they are queued."""
+    """Tasks that run when they are queued."""
     celery: Any = app  # celery-types lacks what is set here
     celery.conf.task_always_eager = True
     yield

@@ -1,4 +1,4 @@
-"""A hook asks the installed apps in the order that they have."""
+"""Hooks that ask the installed apps in their order."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def test_a_hook_asks_by_place_then_in_the_order_of_registration_each_once() -> N
     hook.register(second)
     hook.register(lambda word: [f"third {word}", "!"])
     hook.register(lambda word: [f"first {word}"], place=-1)
-    hook.register(second, place=-2)  # known already
+    hook.register(second, place=-2)  # already registered
 
     assert hook("word") == [["first word"], ["second word"], ["third word", "!"]]
     assert hook.joined("word") == ["first word", "second word", "third word", "!"]
 
 
 def test_the_first_answer_is_the_first_that_is_not_none() -> None:
-    """Nobody after it is asked."""
+    """Stop after the first answer."""
     hook: Hook[[int], int | None] = Hook()
     hook.register(lambda _number: None)
     hook.register(lambda number: 0 if number < 2 else None)

@@ -1,4 +1,4 @@
-"""Which hosts are answered, which requests count as secure, and whose forms are accepted."""
+"""Hosts that are answered, requests that count as secure, and origins whose forms are accepted."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_an_https_address_has_secure_cookies_and_hsts_and_an_http_address_neithe
     assert secure["Strict-Transport-Security"] == f"max-age={HSTS_SECONDS}"
     assert all(morsel["secure"] is True for morsel in secure.cookies.values())
     assert secure.cookies["csrftoken"]["httponly"] is True
-    # Under no-referrer a browser sends "Origin: null", which the check of forms refuses.
+    # Under no-referrer a browser sends "Origin: null", which the CSRF check refuses.
     assert secure["Referrer-Policy"] == "same-origin"
     assert "Strict-Transport-Security" not in plain
     assert plain.cookies["csrftoken"]["secure"] == ""
@@ -175,7 +175,7 @@ def test_the_saved_scheme_counts_where_no_proxy_speaks_of_plain_http(
 
 
 class TestPlainHttp:
-    """A trusted proxy says that the browser came without encryption."""
+    """Requests that a trusted proxy reports as unencrypted."""
 
     @pytest.fixture(autouse=True)
     def _proxy(self, settings: Settings) -> None:
@@ -257,11 +257,11 @@ def test_a_host_of_the_environment_takes_the_scheme_of_a_trusted_proxy(
 
 
 def post(host: str, origin: str) -> int:
-    """Sign in to nowhere: 200 is the form again with an error, 403 the refusal of the CSRF check."""
+    """Post a wrong sign-in. Return the status: 200 is the form with an error, 403 the CSRF refusal."""
     client = Client(enforce_csrf_checks=True)
     page = client.get(LOGIN, headers={"host": host})
     fields = {"csrfmiddlewaretoken": page.context["csrf_token"], "username": "nobody", "password": "wrong"}
-    # The test client sends Secure cookies over plain http, too; a proxy that ends TLS does the same towards us.
+    # The test client sends Secure cookies over plain http too, as a proxy that ends TLS does to us.
     return client.post(LOGIN, fields, headers={"host": host, "origin": origin}).status_code
 
 

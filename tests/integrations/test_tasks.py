@@ -1,4 +1,4 @@
-"""The tick: what is due makes its question true, and is swept."""
+"""The tick: due rows make its query true, and are swept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_tick_with_nothing_to_do_asks_once(corp: Corp) -> None:
 
 
 def names() -> list[str]:
-    """Of the tasks that wait for a worker."""
+    """Return the names of the tasks that wait for a worker."""
     return [name for name, _arguments in queued()]
 
 
@@ -77,7 +77,7 @@ def unbegun_preview(_corp: Corp) -> None:
 
 
 def card_data(age: timedelta, **columns: object) -> None:
-    """Data that was asked for so long ago, ready and told where nothing else is said."""
+    """Make data that was requested so long ago; by default it is ready and reported."""
     now = timezone.now()
     ready = {"status": "ready", "finished_at": now, "slot_at": now} if "status" not in columns else {"slot_at": now}
     values = {"next_try_at": now, **ready, **columns}
@@ -86,7 +86,7 @@ def card_data(age: timedelta, **columns: object) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """`is_swept`: whether a tick has done what the row asks for."""
+    """A due row. `is_swept` returns whether a tick has done what the row needs."""
 
     make: Callable[[Corp], None]
     is_swept: Callable[[], bool]

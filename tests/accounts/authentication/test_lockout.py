@@ -332,7 +332,7 @@ class TestManyAddresses:
 
 
 class TestManyUsernames:
-    """One common password, tried on many usernames from one address."""
+    """A common password, tried on many usernames from one address."""
 
     @pytest.fixture(autouse=True)
     def _address_limit(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

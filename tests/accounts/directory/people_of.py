@@ -1,4 +1,4 @@
-"""Both halves of a directory run for the tests' company, and the resulting people."""
+"""A directory run's halves for the tests' company, and the resulting people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both halves in the background: by hand, at night, and after a crash between the two."""
+"""Background runs of both halves: by hand, at night, and after a crash between the two."""
 
 from __future__ import annotations
 

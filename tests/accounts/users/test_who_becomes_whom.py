@@ -1,4 +1,4 @@
-"""Nobody gains rights through fields they may edit: the table of docs/en/administration.md, field by field.
+"""Fields that people may edit give nobody rights: the table of docs/en/administration.md, field by field.
 
 Each form is sent as its page shows it, with one field changed, by a system administrator of one company, one of all,
 and a superuser. The company has been enabled.
@@ -129,7 +129,7 @@ TABLE = [*CORP, *BI, *POLICY, *ADDRESS]
 
 @dataclass
 class Site:
-    """One row of each kind, and the meanings of the table's words."""
+    """The rows to edit, one of each kind, and the meanings of the table's words."""
 
     rows: dict[str, models.Model]
     words: dict[str, str]

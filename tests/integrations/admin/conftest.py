@@ -1,4 +1,4 @@
-"""Who looks at the pages."""
+"""The viewer of the admin pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.test import Client
 
 @pytest.fixture
 def root(admin_client: Client) -> Client:
-    """A superuser, in English."""
+    """A superuser's browser, in English."""
     return admin_client
 
 

@@ -1,4 +1,4 @@
-"""The admin page of the BI: saved, keyed, tested and entered; secrets go in and never come out."""
+"""The admin page of the BI: saving, keys, tests and entering. Secrets go in and are never shown."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class TestData:
         assert "The test is running…" in page
         assert LogEntry.objects.filter(object_repr="Guandata BI", action_flag=1).count() == 1
         Job.objects.all().delete()
-        save(admin_client, desktop_home="/home")  # which no test looks at
+        save(admin_client, desktop_home="/home")  # no test looks at this
         assert DataSource.objects.get() == source
         assert not Job.objects.exists()
 
@@ -160,7 +160,7 @@ class TestSecrets:
         reader = client_of(with_role("reader", Role.READ_ONLY))
         assert "new_api_password" not in reader.get(PAGE).content.decode()
 
-        assert save(admin_client, token_seconds="30").status_code == 302  # empty fields keep what is saved
+        assert save(admin_client, token_seconds="30").status_code == 302  # empty fields keep the saved values
         saved.refresh_from_db()
         assert (saved.api_password, saved.app_token, saved.proxy_url) == (PASSWORD, APP_TOKEN, proxy)
         save(admin_client, remove_app_token="on", remove_proxy="on")
@@ -227,7 +227,7 @@ class TestKey:
         assert guandata_sso.public_pem(key) in page
         assert "管理中心 → 系统集成 → 单点登录" in page
         assert LogEntry.objects.filter(change_message__contains="Key pair generated").count() == 1
-        admin_client.post(f"{LIST}key/generate/", {"first": "1"})  # the first of two stays
+        admin_client.post(f"{LIST}key/generate/", {"first": "1"})  # a second "first" key is not made
         assert BiConnection.objects.get().private_key == saved.private_key
         admin_client.post(f"{LIST}key/generate/")
         assert BiConnection.objects.get().private_key != saved.private_key
@@ -326,7 +326,7 @@ class TestTesting:
 
 
 class TestCompanies:
-    """The fields of a company that concern the BI, and the builder of links."""
+    """A company's fields that concern the BI, and the link builder."""
 
     def page(self, corp: Corp) -> str:
         return f"/admin/integrations/corp/{corp.pk}/change/"
@@ -395,6 +395,6 @@ class TestCompanies:
             assert "bi/" in [one[0] for one in link["choices"]]
             assert link["target"] == target
             assert ("a page of the BI" in text_of(response)) is is_in_bi
-        Corp.objects.filter(pk=corp.pk).update(sign_in_enabled=False)  # then it names our address of the page
+        Corp.objects.filter(pk=corp.pk).update(sign_in_enabled=False)  # now the link names our address of the page
         plain = admin_client.get(address, {"page": "other", "path": "page/p1"}).context["link"]
         assert plain["url"] == "http://localhost:3001/bi/page/p1"

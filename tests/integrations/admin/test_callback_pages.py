@@ -1,4 +1,4 @@
-"""The part of a company's page with its callback addresses: who sees the keys, where, and what is noted of it."""
+"""Callback addresses on a company's page: who sees the keys, where, and what is recorded."""
 
 from __future__ import annotations
 

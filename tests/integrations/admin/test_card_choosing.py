@@ -1,4 +1,4 @@
-"""Choosing a card of the BI: what is listed, found, filled in, and what is said where the BI cannot be asked."""
+"""Choosing a card of the BI: lists, search, filled-in fields, and what is said if the BI cannot be asked."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bi() -> Iterator[GuandataAnswers]:
 
 
 def shown(client: Client, address: str = "", **sent: Any) -> str:
-    """The page that lists what there is to choose from."""
+    """Return the page that lists the choices."""
     return client.get(address or reverse(CHOOSE), sent or None).text
 
 
@@ -63,7 +63,7 @@ class TestListing:
             ({}, 10, False, True),
             ({"status": "running", "finished_at": None}, 19, True, False),
             ({"status": "failed", "problem": "broken"}, 1, False, True),
-            ({"payload": {"page": "", "version": 99}}, 1, False, True),  # of another connection
+            ({"payload": {"page": "", "version": 99}}, 1, False, True),  # for another connection
         ],
     )
     def test_what_is_fresh_or_under_way_is_not_asked_for_again(
@@ -149,13 +149,13 @@ def link_to(card_id: str, page: str) -> str:
 
 
 def shown_form(client: Client, address: str) -> dict[str, Any]:
-    """What stands in the fields of the form at this address."""
+    """Return the field values of the form at this address."""
     form = client.get(address).context["adminform"].form
     return {name: form[name].value() for name in form.fields}
 
 
 def leave_form(client: Client, query: str = "", **typed: Any) -> str:
-    """The form's button that leads to the list; gives the address to which it leads."""
+    """Press the form's button to the list. Return the address of the list."""
     answer: Any = client.post(reverse(CHOOSE) + query, {"page": "p1", "bi_card_id": "", "bi_page_id": "", **typed})
     return str(answer.url)
 
@@ -184,7 +184,7 @@ def test_each_tab_has_what_was_typed_in_it_and_nobody_else_has(
     listed = leave_form(root, source=source.pk, name="丙", bi_filters="x" * 100_001)  # too long to keep
     assert "draft" not in listed
     assert shown_form(root, link_to("c1", shown(root, listed)))["name"] == "每日销售额"
-    unnamed = leave_form(root, source=source.pk, name="", **TYPED)  # one without a name has that of the card
+    unnamed = leave_form(root, source=source.pk, name="", **TYPED)  # a card without a name gets the BI's name
     assert shown_form(root, link_to("c1", shown(root, unnamed)))["name"] == "每日销售额"
     stranger = Client()
     stranger.force_login(django_user_model.objects.create_superuser("other"), backend=BACKEND)
@@ -201,7 +201,7 @@ def test_what_was_typed_over_a_saved_card_stays_and_is_saved_as_a_change(root: C
     link = link_to("c9", shown(root, listed))
     filled = shown_form(root, link)
     card.refresh_from_db()
-    assert card.bi_card_id == "c1"  # nothing is saved by choosing
+    assert card.bi_card_id == "c1"  # choosing saves nothing
     refused: Any = root.post(link, {**CARD, **filled, "kinds": "x"})
     root.post(link, {**CARD, **filled})
 

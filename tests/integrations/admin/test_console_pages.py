@@ -1,4 +1,4 @@
-"""The company's page as a guided path: values to copy, links to build, addresses to note, changes to have written."""
+"""The company's page as a guided path: values to copy, links to build, addresses to enter, changes to write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.diagnosing import check_run
 
 pytestmark = pytest.mark.django_db
-# By hand, from the specification's link and choice 2 of the design; 1 stands for the company's key.
+# Written by hand from the specification's link and choice 2 of the design; 1 stands for the company's key.
 HOME_PAGE = (
     f"https://open.weixin.qq.com/connect/oauth2/authorize?appid={CORPID}"
     "&redirect_uri=https%3A%2F%2Fbi.example.com%2Fwecom%2F{pk}%2Fcallback%2F{query}"
@@ -43,7 +43,7 @@ def address(corp: Corp, name: str, *args: Any) -> str:
 
 
 def fields_of(response: Any) -> dict[str, str]:
-    """Every value that can be copied from a page, by the id of its field."""
+    """Return every copyable value of a page, by the id of its field."""
     content = response.content.decode()
     found = {}
     for field in re.findall(r"<input[^>]*readonly[^>]*>", content):
@@ -119,11 +119,11 @@ def test_a_path_that_leads_elsewhere_gives_no_link(admin_client: Client, corp: C
     page = admin_client.get(address(corp, "link"), {"page": "other", "path": path})
 
     content = page.content.decode()
-    # No two choices lead to one page: sign-in leads to the home page where a link names none.
+    # Each choice leads to another page: a link that names no page leads to the home page.
     assert re.findall(r'<option value="([^"]*)"', content) == ["", "other"]
     assert (page.status_code, fields_of(page)) == (200, {})
     assert 'role="alert"' in content
-    assert f'value="{html.escape(path)}"' in content  # to be corrected, not typed anew
+    assert f'value="{html.escape(path)}"' in content  # for correction, not for typing again
 
 
 # --- The steps --------------------------------------------------------------------------------------------------------
@@ -146,14 +146,14 @@ def test_each_step_takes_its_state_from_what_was_found(corp: Corp) -> None:
 
     assert states(corp) == {
         "credentials": "done",
-        "verification": "done",  # WeCom has taken the domain, so it has seen the file
+        "verification": "done",  # WeCom has accepted the domain, so it has seen the file
         "console": "done",
         "trusted_ip": "wrong",
         "diagnosis": "wrong",
         "enable": "to_do",
     }
     assert [step.anchor for step in services.list_steps(corp) if step.is_next] == ["trusted_ip"]
-    # What was found of other values counts for nothing.
+    # Results for other values do not count.
     SiteAddress.objects.update(url="https://new.example.com/")
     Corp.objects.update(connection_version=2)
     assert set(states(corp).values()) == {"to_do"}

@@ -1,4 +1,4 @@
-"""A database is entered in single fields; its password is never shown, and never sent to another place."""
+"""Single fields for a database. Its password is never shown, and never sent elsewhere."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def test_the_page_shows_what_is_saved_but_not_the_password(root: Client) -> None
     assert {name: str(form[name].value()) for name in FIELDS} == FIELDS
     assert SECRET not in answer.text
 
-    send(root, "datasource_change", source, **SOURCE, **FIELDS)  # untouched, they change nothing
+    send(root, "datasource_change", source, **SOURCE, **FIELDS)  # unchanged fields change nothing
     source.refresh_from_db()
     assert (source.sql_url, source.account_powers) == (SAVED, "files")
-    # Another database of the same place keeps password and options.
+    # Another database of the same server keeps password and options.
     answer = send(root, "datasource_change", source, **SOURCE, **{**FIELDS, "db_name": "stock"})
     assert answer.status_code == 302, errors_of(answer)
     source.refresh_from_db()

@@ -1,4 +1,4 @@
-"""The page of the site address: nothing is saved before its consequences were shown."""
+"""The page of the site address: it saves nothing before it has shown the consequences."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def page(address: SiteAddress, action: str = "change") -> str:
 
 
 def opened(client: Client, address: SiteAddress, headers: dict[str, str] = HERE) -> dict[str, str]:
-    """What the page carries, having been opened."""
+    """Open the page and return its version."""
     response: Any = client.get(page(address), headers=headers)
     return {"page_version": response.context["adminform"].form["page_version"].value()}
 
@@ -104,13 +104,13 @@ def test_a_wrong_address_is_refused(admin_client: Client, default: SiteAddress) 
             ("http://other.example.com", "There is a site address with this host already."),
         )
     ):
-        confirmed = {"_confirmed": "1"} if number % 2 else {}  # it is looked at with and without
+        confirmed = {"_confirmed": "1"} if number % 2 else {}  # with and without confirmation
         typed = {"url": url, **confirmed, **opened(admin_client, default)}
         response: Any = admin_client.post(page(default), typed, headers=HERE)
 
         assert response.status_code == 200
         assert error in text_of(response)
-        assert response.context["adminform"].form["url"].value() == url  # to be corrected
+        assert response.context["adminform"].form["url"].value() == url  # for correction
         default.refresh_from_db()
         assert default.url == "http://localhost:3001/"
 
@@ -158,7 +158,7 @@ def test_the_list_names_the_first_companies(admin_client: Client, corp: Corp, ot
     assert re.search(r"http://localhost:3001/\s+C4, 北山制造, 南海物流 ", text)
     assert re.search(r"https://bi.subsidiary.example/\s+C0, C1, C2… ", text)
     assert re.search(r"https://unused.example/\s+— ", text)
-    limited = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))  # who sees one company reads no other
+    limited = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))  # a manager of one company sees no other
     assert re.search(r"http://localhost:3001/\s+北山制造 ", text_of(limited.get(LIST, headers=HERE)))
 
 
@@ -179,7 +179,7 @@ def in_role(role: Role) -> Client:
 
 @pytest.fixture(params=["default", "own"])
 def address(request: Any, default: SiteAddress, corp: Corp) -> SiteAddress:
-    """The one that `corp` uses."""
+    """The address that `corp` uses."""
     if request.param == "default":
         return default
     corp.site_address = SiteAddress.objects.create(url="https://alpha.example/")
@@ -238,7 +238,7 @@ def test_the_roles_set_an_address_up_first_and_add_others_later_a_superuser_alwa
 def test_who_may_change_none_reads_no_reason_and_who_manages_some_companies_who_can(
     default: SiteAddress, corp: Corp
 ) -> None:
-    """A saved address is a host of this site, and an origin from which its forms are taken, at once."""
+    """Explain: a saved address becomes, at once, a host of this site, and an origin from which forms are accepted."""
     own = corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
     corp.save()
     limited = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))

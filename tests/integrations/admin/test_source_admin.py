@@ -1,4 +1,4 @@
-"""Data sources and cards in the admin: what is refused, that no secret comes back, and the test of a card."""
+"""Data sources and cards in the admin: refusals, secrets that are never shown, and the test of a card."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CARD = {
 
 
 def send(client: Client, page: str, row: Any = None, **values: Any) -> Any:
-    """The page of `row` as it is opened now, with these values; of a new row without one."""
+    """Open the page of `row` and send it with these values; without `row`, the page of a new one."""
     address = reverse(f"admin:integrations_{page}", args=[row.pk] if row else [])
     context: Any = client.get(address).context if row else None
     if context is not None and "adminform" in context and "page_version" in context["adminform"].form.fields:
@@ -286,7 +286,7 @@ def test_a_test_that_no_worker_takes_says_so_and_one_that_failed_why(
     monkeypatch.setattr(timezone, "now", lambda: now)
     card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
     state = reverse("admin:integrations_card_state", args=[card.pk])
-    fetch.request_preview([card], now=NOW)  # what somebody looks at on another page is no test
+    fetch.request_preview([card], now=NOW)  # a preview on another page is no test
     untested = root.get(state).json()
     assert (untested["is_unfinished"], "Not tested yet." in untested["html"]) == (False, True)
     send(root, "card_test", card)
@@ -349,7 +349,7 @@ def test_a_card_s_form_has_the_fields_of_its_source_s_kind_alone(root: Client, k
         assert list(form.fields["source"].queryset) == [source]
     assert str(adding.initial["source"]) == str(source.pk)
     send(root, "card_change", card, **CARD, source=other.pk)
-    send(root, "datasource_delete", source, post="yes")  # a source with cards stays
+    send(root, "datasource_delete", source, post="yes")  # a source with cards cannot be deleted
     card.refresh_from_db()
     assert card.source == source
 

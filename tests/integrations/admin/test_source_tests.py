@@ -1,4 +1,4 @@
-"""A data source is tried as soon as it is saved, and its page says in words what came of it."""
+"""A data source's test right after saving, and its result in words."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Service(BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, *_args: Any) -> None:
-        """Says nothing."""
+        pass
 
 
 @pytest.mark.parametrize(("status", "tone"), [(200, "pill-good"), (404, "pill-good"), (401, "problem")])

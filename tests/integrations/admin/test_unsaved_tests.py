@@ -1,4 +1,4 @@
-"""A data source and a query are tried as they are typed, before they are saved; no password comes back."""
+"""Tests of a data source and a query as typed, before they are saved. No password is sent back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def token_of(answer: dict[str, Any]) -> str:
 
 
 def tried(client: Client, address: str, values: dict[str, Any]) -> str:
-    """What the page shows in the end."""
+    """Return what the page shows when the test is finished."""
     answer = client.post(address, values).json()
     if answer["is_unfinished"]:
         assert "正在测试" in answer["html"]

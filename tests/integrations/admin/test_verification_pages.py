@@ -1,4 +1,4 @@
-"""The part of a company's page with its verification files."""
+"""Verification files on a company's page."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_the_list_takes_as_many_queries_for_ten_files_as_for_one(
     admin_client: Client, corp: Corp, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     stored(corp)
-    panel(admin_client, corp)  # the first request of a session writes it down
+    panel(admin_client, corp)  # the first request of a session saves it
     with django_assert_num_queries(6):  # the host, person, corp, site address, newest checks, files
         panel(admin_client, corp)
     for number in range(10):

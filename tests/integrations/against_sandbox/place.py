@@ -1,6 +1,6 @@
-"""The sandbox's company of these tests, and our clients that call it over real HTTP.
+"""The sandbox's company of these tests, and our clients, which call it over real HTTP.
 
-Two engineers read one contract, one for the client and one for the sandbox: where they differ, the contract decides.
+Two engineers read one contract, one for the client and one for the sandbox. Where they differ, the contract decides.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ CONTACTS_SECRET = "sandbox-secret-of-contacts"
 ROBOT_KEY = "sandbox-robot-key-0001"
 CALLER_IP = "127.0.0.1"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 32
-# Long enough for a busy machine; where a test waits for it, it is given a shorter one.
+# Long enough for a busy machine; a test that waits for it uses a shorter one.
 PATIENT = Timeouts(connect_seconds=5, total_seconds=20, transfer_seconds=20)
 
 
 def seed() -> dict[str, Any]:
-    """The company of tests/sandbox_process.py with a second app and a robot."""
+    """Return the company of tests/sandbox_process.py with a second app and a robot."""
     whole = {
         "agentid": WHOLE,
         "name": "全员",
@@ -44,7 +44,7 @@ def seed() -> dict[str, Any]:
 
 @dataclass
 class Place:
-    """One freshly seeded sandbox and the clients of its company."""
+    """A freshly seeded sandbox and the clients of its company."""
 
     sandbox: SandboxHandle
 
@@ -61,7 +61,7 @@ class Place:
         agentid: int | None = AGENTID,
         secret: str = SECRET,
     ) -> WeComClient:
-        """A client with a token store of its own."""
+        """Make a client with a token store of its own."""
         return WeComClient(
             corpid=corpid,
             agentid=agentid,
@@ -76,23 +76,23 @@ class Place:
         return RobotClient(key=key, base_url=self.sandbox.base_url, session=open_session(), timeouts=PATIENT)
 
     def app_control(self, agentid: int = AGENTID, **changes: object) -> None:
-        """What an administrator changes at an app in WeCom's console."""
+        """Change an app as an administrator does in WeCom's console."""
         self.sandbox.control("PATCH", f"companies/{CORPID}/apps/{agentid}", changes)
 
     def phone(self, userid: str = "lilei") -> list[dict[str, Any]]:
-        """What stands on a member's phone, oldest first."""
+        """Return what is on a member's phone, oldest first."""
         return self.sandbox.messages(CORPID, userid)
 
     def all_messages(self) -> list[dict[str, Any]]:
-        """All messages of the company, with receivers and those who were dropped."""
+        """Return all messages of the company, with their receivers and the dropped ones."""
         return self.sandbox.listed(f"companies/{CORPID}/messages", "messages")
 
     def errcodes(self, endpoint: str) -> list[int]:
-        """What the sandbox answered to the calls of one endpoint, in order."""
+        """Return the sandbox's errcodes for one endpoint, in order of the calls."""
         return [call["errcode"] for call in self.sandbox.calls(endpoint)]
 
     def fetch(self, media_id: str) -> tuple[bytes, str]:
-        """Fetch a file that was uploaded, as another program of the company does; its bytes and content type."""
+        """Fetch an uploaded file as another program of the company does. Return its bytes and content type."""
         address = f"{self.sandbox.base_url}/cgi-bin/"
         asked = {"corpid": CORPID, "corpsecret": SECRET}
         token = self.sandbox.session.get(f"{address}gettoken", params=asked, timeout=60).json()["access_token"]
@@ -101,7 +101,7 @@ class Place:
         return answer.content, answer.headers["Content-Type"]
 
     def code(self, userid: str = "lilei", **visit: object) -> str:
-        """The person passes the authorise page of the app."""
+        """Pass the app's authorise page as a person. Return the code."""
         visit = {"redirect_uri": "http://localhost:3001/login", "agentid": str(AGENTID), **visit}
         return self.sandbox.authorize(CORPID, userid, **visit)["code"]
 
@@ -112,7 +112,7 @@ DONE = text_notice(Head(LINK, "已处理"))
 
 
 def text(content: str = "营收 1.2 亿", to: Recipients = BOTH, duplicate_check_seconds: int = 0) -> bytes:
-    """The body of a text of the app."""
+    """Make the body of a text of the app."""
     said = text_content(content)
     return body_bytes(
         builders.app_message(agentid=AGENTID, to=to, content=said, duplicate_check_seconds=duplicate_check_seconds)
@@ -120,12 +120,12 @@ def text(content: str = "营收 1.2 亿", to: Recipients = BOTH, duplicate_check
 
 
 def sent(at: Place, content: Content, to: Recipients = BOTH) -> SendResult:
-    """A content that the app sends."""
+    """Send a content by the app."""
     return at.app.message_send(body_bytes(builders.app_message(agentid=AGENTID, to=to, content=content)))
 
 
 def leave_card(task_id: str = "leave-7") -> Content:
-    """A card with two buttons."""
+    """Make a card with two buttons."""
     return button_interaction(
         Head(LINK, "请假申请", "韩梅梅", task_id=task_id),
         buttons=[Button("同意", key="approve"), Button("驳回", key="reject", style=2)],
@@ -133,5 +133,5 @@ def leave_card(task_id: str = "leave-7") -> Content:
 
 
 def update(response_code: str, agentid: int = AGENTID) -> Payload:
-    """Put DONE in the place of a card."""
+    """Make the payload that replaces a card by DONE."""
     return builders.card_update(agentid=agentid, response_code=response_code, card=DONE)

@@ -1,6 +1,6 @@
-"""Every public method of both clients succeeds against the sandbox, with exactly the result that the contract gives.
+"""Public methods of both clients against the sandbox: each succeeds with exactly the contract's result.
 
-Each test is one story; the methods that it calls are noted, and all of them together are all that there are.
+Each test is one story. The called methods are recorded, and together they must be all methods.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LILEI = User(
     status=1,
     is_enabled=True,
 )
-# Of 韩梅梅's departments (3 and 4) the app sees the first only, which is her main one.
+# Of 韩梅梅's departments (3 and 4) the app sees only the first, her main one.
 HANMEIMEI = User(
     userid="hanmeimei",
     name="韩梅梅",
@@ -48,7 +48,7 @@ PAGE = {"type": "view", "name": "首页", "url": "https://portal.example.com/m"}
 
 @pytest.fixture
 def at(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """The place; nothing that is asked of it is refused."""
+    """The place, which refuses no call."""
     for client in (WeComClient, RobotClient):
         for name in public_methods() & set(dir(client)):
             monkeypatch.setattr(client, name, noted(getattr(client, name)))

@@ -1,4 +1,4 @@
-"""All kinds of messages reach the phone as they were built; an identical body once."""
+"""All kinds of messages: they reach the phone as built, and an identical body only once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integrations.against_sandbox.place import PNG, WHOLE, Place, leave_ca
 from tests.integrations.clients.wecom.test_messages import CARDS
 from tests.sandbox_process import AGENTID
 
-# As long as WeCom allows: one byte more would be cut or refused.
+# As long as WeCom allows: one more byte would be cut or refused.
 LONGEST_TITLE, LONGEST_DESCRIPTION = "题" * 42 + "ab", "述" * 170 + "ab"
 LONGEST_TEXT = "文" * 682 + "ab"
 LINK = "https://example.com/报表?a=1&b=" + "x" * 100
@@ -25,7 +25,7 @@ NEWS = [
 
 
 def uploaded(at: Place, kind: str) -> str:
-    """A file of this kind, with a Chinese name."""
+    """Upload a file of this kind, with a Chinese name. Return its media_id."""
     body, name = {
         "image": (PNG, "图.png"),
         "file": (b"1,2,3\n", "日报.csv"),
@@ -123,7 +123,7 @@ def test_each_kind_of_a_robot_arrives(place: Place) -> None:
 
 
 def test_the_duplicate_check_goes_before_the_task_id_of_a_card(place: Place) -> None:
-    """A send whose outcome was unclear is repeated with the same bytes: it must not end in an error."""
+    """Let a repeat with the same bytes succeed, because it follows a send with an unclear outcome."""
     payload = builders.app_message(
         agentid=AGENTID, to=Recipients(["lilei"]), content=leave_card(), duplicate_check_seconds=600
     )

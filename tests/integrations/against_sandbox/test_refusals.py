@@ -1,4 +1,4 @@
-"""What WeCom refuses, by state and not by a fault: the code, and the class that says what to do about it."""
+"""Refusals of WeCom that come from its state and not from a fault: the code, and the error class for the caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.integrations.against_sandbox.place import CALLER_IP, WHOLE, Place, se
 
 
 def refused(cls: type[IntegrationError], code: int, call: Callable[[], object]) -> Any:
-    """The error of a refusal, which carries what an administrator needs."""
+    """Return the error of a refusal, which carries what an administrator needs."""
     with pytest.raises(IntegrationError) as caught:
         call()
     error = caught.value
@@ -34,7 +34,7 @@ def refused(cls: type[IntegrationError], code: int, call: Callable[[], object]) 
 
 
 ROBOT_TEXT = body_bytes(builders.robot_text("x"))
-# One of each class, each reached by another way.
+# An example of each class, each reached in another way.
 ROWS: tuple[tuple[type[IntegrationError], int, Callable[[Place], object]], ...] = (
     (RecipientError, 60111, lambda at: at.app.user_get("ghost")),
     (RecipientError, 60003, lambda at: at.app.department_simplelist(99)),
@@ -86,7 +86,7 @@ def test_an_address_that_is_not_trusted(place: Place) -> None:
     for call in (place.app.getcallbackip, lambda: place.app.user_get("lilei"), lambda: place.app.message_send(text())):
         refused(ConfigurationError, 60020, call)
 
-    # gettoken and robots need no trusted address.
+    # gettoken and robots work from an untrusted address.
     assert place.errcodes("gettoken") == [0]
     place.robot.webhook_send(ROBOT_TEXT)
     place.app_control(trusted_ips=[CALLER_IP])

@@ -1,4 +1,4 @@
-"""The test of the connection to the BI: what each answer at the wire is called, and what is never said."""
+"""The test of the connection to the BI: the name of each answer at the wire, and what is never said."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def admin() -> User:
 
 
 def answers(wire: responses.RequestsMock, *, status: int = 200, location: str = "", seconds_apart: int = 0) -> None:
-    """The BI's first page: without a token 200, with one as told."""
+    """Answer for the BI's first page: 200 without a token, as given with one."""
 
     def answer(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
         date = {"Date": format_datetime(timezone.now() + timedelta(seconds=seconds_apart), usegmt=True)}
@@ -89,7 +89,7 @@ def test_what_the_bi_says_to_a_token(
 @pytest.mark.parametrize(
     ("broken", "outcome"),
     [
-        ({"is_enabled": False, "private_key": "", "key_saved_at": None}, ""),  # nobody began with single sign-on
+        ({"is_enabled": False, "private_key": "", "key_saved_at": None}, ""),  # single sign-on was never set up
         ({"key_saved_at": None}, "no-key"),
         ({"private_key": "nothing"}, "key-unreadable"),
         ({"external_id_source": "email"}, "no-external-id"),
@@ -117,7 +117,7 @@ def test_a_bi_that_is_not_reached_is_asked_nothing_else(
     assert len(wire.calls) == (1 if failure else 0)
 
 
-# A Date has whole seconds: one that is 61 ahead is more than 60 ahead.
+# A Date header has whole seconds, so one that is 61 ahead is more than 60 ahead.
 @pytest.mark.parametrize(("apart", "is_wrong"), [(0, False), (59, False), (61, True), (-60, True), (3600, True)])
 def test_clocks_apart_by_a_token_s_life_are_wrong(
     wire: responses.RequestsMock, admin: User, apart: int, is_wrong: bool

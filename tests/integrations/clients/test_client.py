@@ -1,4 +1,4 @@
-"""The look at a public address, over real sockets."""
+"""The check of a public address, over real sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Type: text/plain\r\nS
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """A server that gives this answer to everybody: its address, and the requests that it got."""
+    """Run a server that gives everybody this answer. Yield its address and the list of requests."""
     requests: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:

@@ -68,7 +68,7 @@ def refused_count(corp: Corp, kind: Kind = Kind.APP) -> int:
 
 
 def assert_refused(response: Any) -> None:
-    """The one answer for everything that is not WeCom's, or not for us; and nothing is stored."""
+    """Assert the one answer to everything that is not WeCom's, or not for us, and that nothing is stored."""
     assert (response.status_code, response.content) == (403, b"")
     assert response["Content-Type"] == "text/plain"
     assert CallbackEvent.objects.count() == 0
@@ -81,7 +81,7 @@ def assert_refused(response: Any) -> None:
 def test_the_check_gets_the_plain_message_and_each_address_is_noted_apart(
     path: str, corp: Corp, is_enabled: bool
 ) -> None:
-    """Whether or not the corp is enabled."""
+    """Answer whether or not the corp is enabled."""
     with_keys(corp, is_enabled=is_enabled, contacts_callback_token=TOKEN, contacts_callback_aes_key=AES_KEY)
     times = []
     for address in (path, f"/wecom/{corp.pk}/contacts-events/"):
@@ -144,7 +144,7 @@ def test_an_event_is_stored_once_encrypted_and_answered_with_nothing(path: str, 
 
 
 def test_wecom_s_own_repeats_are_one_event_and_names_are_cut_to_their_columns(path: str) -> None:
-    """They differ in everything but the plaintext."""
+    """Recognise repeats by the plaintext, their only common part."""
     sender, plaintext = Sender(path), event_xml(name="e" * 300, ChangeType="c" * 300, UserID="lilei")
     first, second = sender.sealed(plaintext), sender.sealed(plaintext)
     assert first[1] != second[1]
@@ -285,7 +285,7 @@ def test_what_is_sealed_for_another_receiver_is_refused(path: str, corp: Corp, o
     assert_refused(Sender(path, receiveid="ww" + "9" * 16).post(event_xml(), corpid=CORPID))
     assert_refused(Sender(path).post(event_xml(), corpid="ww" + "9" * 16))
     assert refused_count(corp) == 2
-    # An app's event at another app's address, at the contacts assistant's, and where there are no keys.
+    # An app's event at another app's address, at the contacts assistant's, and at one without keys.
     assert_refused(post(f"/wecom/{other_corp.pk}/events/", EVENT_BODY, EVENT_QUERY))
     assert refused_count(other_corp) == 1
     contacts = f"/wecom/{corp.pk}/contacts-events/"
@@ -341,7 +341,7 @@ def test_refusals_are_counted_by_day_and_logged_without_content(
     tomorrow = NOW + dt.timedelta(days=1)
     assert (refused_count(corp), callbacks.refused_in_all()) == (1, {(corp.pk, "app"): 1})
     assert callbacks.refused_count(corp_id=corp.pk, kind=Kind.APP, now=tomorrow) == 0
-    settings.VALKEY_URL = "redis://127.0.0.1:1/0"  # without it they are refused all the same
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"  # without Valkey they are refused too
     assert_refused(Client().get(path))
     assert (refused_count(corp), callbacks.refused_in_all()) == (0, {})
 

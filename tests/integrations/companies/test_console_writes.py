@@ -1,4 +1,4 @@
-"""Writing into WeCom: read, shown, confirmed, written; and what stops it on the way. Answers come over the wire."""
+"""Writing into WeCom: read, shown, confirmed, written, and what stops it. Answers come over the wire."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def wecom() -> Iterator[WeComAnswers]:
 
 
 def in_wecom(wecom: WeComAnswers, **values: str) -> None:
-    """What agent/get answers next."""
+    """Set the next answer of agent/get."""
     wecom.says("agent_get", {**fixture("agent_get"), **values}, params=AGENT)
 
 
@@ -59,7 +59,7 @@ def ask(corp: Corp, kind: ConsoleWrite.Kind = SETTINGS) -> ConsoleWrite:
 
 
 def step(write: ConsoleWrite) -> ConsoleWrite:
-    """What a worker does with it next."""
+    """Let a worker do the next step."""
     do_jobs(console.WRITE)
     write.refresh_from_db()
     return write
@@ -102,14 +102,14 @@ def test_only_what_differs_is_sent_once(corp: Corp, wecom: WeComAnswers) -> None
     in_wecom(wecom, redirect_domain="bi.example.com", home_url="https://portal.example.com/\x00m\u200b")
     write = step(ask(corp))
     assert changes(write) == {"home_url": ("https://portal.example.com/m", links.home_page_link(corp))}
-    assert step(write).status == "planned"  # an answer that nobody expects would fail the test
+    assert step(write).status == "planned"  # an unexpected call would fail the test
     in_wecom(wecom, redirect_domain="bi.example.com")
     wecom.gives("agent_set", body={"agentid": AGENTID, "home_url": links.home_page_link(corp)})
 
     assert step(confirmed(write)).status == "done"
     assert not console.confirm_write(write=write, by=User(username="x"), now=NOW)
     assert step(write).status == "done"
-    # The checks that it concerns run again.
+    # The affected checks run again.
     assert sorted(CheckRun.objects.values_list("check_name", flat=True)) == ["domain", "home_page"]
 
 
@@ -122,12 +122,13 @@ def test_where_nobody_signs_in_the_domain_is_left_alone_and_the_menu_has_plain_a
     wecom.refuses("menu_get", 46003)
 
     assert changes(step(ask(corp))) == {"home_url": ("https://portal.example.com/m", "https://bi.example.com/login/")}
-    before, after = changes(step(ask(corp, MENU)))["menu"]  # of an app without a menu
+    before, after = changes(step(ask(corp, MENU)))["menu"]  # the app has no menu
     assert (before, [entry["url"] for entry in after]) == ([], ["https://bi.example.com/login/"])
 
 
 def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Corp, wecom: WeComAnswers) -> None:
-    """Typed into WeCom's console since. Only its answer to a write tells whether the owner is verified."""
+    """Write, because only WeCom's answer to a write tells whether the owner is verified. Somebody typed the domain
+    there."""
     refusal = ConfigurationError("not verified", system="wecom", operation="agent_set", code=85005)
     note_domain_answer(corp=corp, error=refusal, now=NOW)
     right = {"redirect_domain": "bi.example.com", "home_url": links.home_page_link(corp)}
@@ -214,7 +215,7 @@ def test_what_changed_after_the_preview_stops_it(
     [
         (85005, "The ownership of the trusted domain is not verified."),
         (85008, "The trusted domain has no ICP filing."),
-        (45009, "Too many calls"),  # nothing is looked up: an answer that nobody expects would fail the test
+        (45009, "Too many calls"),  # nothing is looked up: an unexpected call would fail the test
     ],
 )
 def test_what_wecom_refuses_to_write_is_explained(corp: Corp, wecom: WeComAnswers, code: int, what: str) -> None:
@@ -308,7 +309,7 @@ def test_a_write_whose_worker_died_is_read_back_first(corp: Corp, wecom: WeComAn
         confirmed(write)
     ConsoleWrite.objects.update(status="writing")
 
-    # The first one is told the same again, the second that WeCom has the new values, the third neither.
+    # The first gets the same answer again, the second hears that WeCom has the new values, the third neither.
     wecom.gives("agent_set")
     in_wecom(wecom)
     write = ConsoleWrite.objects.latest("pk")
@@ -378,7 +379,7 @@ def test_an_unverified_domain_is_refused_and_a_verified_one_lets_home_page_and_m
         {"trusted_domain": "bi.example.com", "domain_verified": True},
     )
     write = step(ask(sandbox_corp))
-    assert home_page_in(running_sandbox) == "http://localhost:3001/"  # shown is not written
+    assert home_page_in(running_sandbox) == "http://localhost:3001/"  # shown, but not written
     assert step(confirmed(write)).status == "done"
     assert home_page_in(running_sandbox) == links.home_page_link(sandbox_corp)
     assert step(ask(sandbox_corp)).changes == []

@@ -63,7 +63,7 @@ def post(client: Client, url: str, **changes: str) -> HttpResponse:
 
 
 def text_of(response: Any) -> str:
-    """What a person reads: without tags, entities resolved as far as these tests need."""
+    """Return what a person reads: without tags, entities resolved as far as these tests need."""
     text = re.sub(r"<[^>]+>", " ", response.content.decode())
     return re.sub(r"\s+", " ", text.replace("&#x27;", "'").replace("&amp;", "&"))
 
@@ -90,7 +90,7 @@ def test_a_company_is_added_tidied_and_checked(
             new_secret="the-\u200bsecret\t",
             new_contacts_secret=" of-contacts\u200b",
             department_root_ids="2，5",
-            # Addresses of pages become those of servers.
+            # Addresses of pages are turned into those of servers.
             api_base_url="https://qyapi.weixin.qq.com/cgi-bin/",
             authorize_base_url="https://open.weixin.qq.com/connect/oauth2/authorize",
             qr_base_url="http://127.0.0.1:3002/wwlogin/sso/login/",
@@ -166,7 +166,7 @@ TWICE = "This app (CorpId and AgentId) is connected already."
 def test_a_second_row_for_the_same_thing_is_refused(
     admin_client: Client, corp: Corp, changes: dict[str, str] | None, errors: dict[str, list[str]]
 ) -> None:
-    """None: the app of another company for one that was enabled, whose CorpId is no field."""
+    """Use None for the app of another company's CorpId, which is no field once a company was enabled."""
     if changes is None:
         Corp.objects.update(first_enabled_at=timezone.now())
         Corp.objects.create(name="另一个", corpid=CORPID, agentid=1000003, secret="x")
@@ -247,7 +247,7 @@ def test_no_page_shows_a_secret_or_a_proxy_s_password(admin_client: Client, corp
     "changes", [{"api_base_url": "https://elsewhere.example"}, {"new_proxy_url": "http://elsewhere.example:1"}]
 )
 def test_the_saved_secret_is_not_sent_another_way(admin_client: Client, corp: Corp, changes: dict[str, str]) -> None:
-    """Else whoever may change a company could have its Secret sent to an address of their own."""
+    """Stop whoever may change a company from having its Secret sent to their own address."""
     corp.contacts_secret = "of-contacts"
     corp.save()
     before = Corp.objects.values().get()
@@ -311,7 +311,7 @@ def test_the_list_shows_each_company_s_state(
     check_run(corp, "token", "wrong")
     check_run(corp, "token", finished_at=dt.datetime(2026, 3, 2, 1, 0, tzinfo=dt.UTC))
 
-    admin_client.get(LIST)  # the first request of a session writes it down
+    admin_client.get(LIST)  # the first request of a session saves it
     with django_assert_max_num_queries(11):
         text = text_of(admin_client.get(LIST))
 
@@ -344,14 +344,14 @@ def test_an_enabled_company_is_shown_where_what_saving_began_is_told(
     assert response["Location"] == page(corp) + tab
     waiting = CheckRun.objects.filter(status="waiting")
     assert waiting.exists() is (tab == "#diagnosis")
-    if "department_root_ids" in changes:  # what looked at the departments is checked again, and nothing else
+    if "department_root_ids" in changes:  # only the check of the departments runs again
         assert list(waiting.values_list("check_name", "subject")) == [("departments", "2")]
         assert checks_waiting() == [run.pk for run in waiting]
     assert Corp.objects.enabled().get() == corp
 
 
 def state_of(client: Client, corp: Corp) -> tuple[str, str]:
-    """The company's state as its page has it, and as the page is told while one looks."""
+    """Return the company's state as its page shows it, and as the page polls it."""
     live = client.get(page(corp, "diagnosis")).json()["state"]
     found = re.search(r"<span data-corp-state[^>]*>(.*?)</div>", client.get(page(corp)).content.decode(), re.DOTALL)
     assert found
@@ -431,7 +431,7 @@ FIXED_CONTACTS = (
 
 
 def in_role(role: Role) -> Client:
-    """Somebody of all companies."""
+    """Return a browser of somebody with this role for all companies."""
     person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
     person.groups.add(Group.objects.get(name=role))
     return client_of(person)

@@ -1,4 +1,4 @@
-"""New credentials of a company that was enabled serve once WeCom has confirmed them, and not before."""
+"""New credentials of a company that was enabled before: used once WeCom has confirmed them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wire() -> Iterator[Wire]:
 
 @pytest.fixture
 def used(corp: Corp) -> Corp:
-    """The company, enabled for the first time long ago."""
+    """The company, first enabled long ago."""
     Corp.objects.update(is_enabled=True, first_enabled_at=NOW)
     corp.refresh_from_db()
     return corp
@@ -53,7 +53,7 @@ def staged(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> Stag
 
 
 def confirm(at: dt.datetime = NOW) -> None:
-    """What a worker does with the job."""
+    """Do the job as a worker does."""
     job = take_job(Job.objects.filter(kind=services.CONFIRM).latest("pk"), lambda: at)
     services.confirm_credentials(job)
     put_back(job, is_over=True)
@@ -65,7 +65,7 @@ def tried(_waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCreden
 
 
 def confirm_elsewhere() -> None:
-    """As in another process."""
+    """Confirm as in another process."""
     try:
         confirm()
     finally:
@@ -167,7 +167,7 @@ class TestAskingWeCom:
 
     @pytest.mark.django_db(transaction=True)
     def test_what_comes_into_force_while_it_is_discarded_is_not_called_discarded(self, used: Corp, wire: Wire) -> None:
-        """Django looks for the row and then deletes it by its key: it was deleted though it served by then."""
+        """Delete under a lock: Django reads the row and deletes it by key, and deleted one that was in use by then."""
         staged(used)
         wire.token(secret=NEW)
         wire.agent()
@@ -176,7 +176,7 @@ class TestAskingWeCom:
         def come_into_force(**_of_signal: object) -> None:
             if not coming:
                 coming.append(other.submit(confirm_elsewhere))
-                wait(coming, timeout=0.5)  # where nothing holds the row it is in force by now
+                wait(coming, timeout=0.5)  # if nothing holds the row, it is in use by now
 
         with ThreadPoolExecutor(1) as other:
             pre_delete.connect(come_into_force, sender=StagedCredentials)
@@ -191,7 +191,7 @@ class TestAskingWeCom:
 
     @pytest.mark.django_db(transaction=True)
     def test_nothing_deadlocks_where_the_page_of_the_company_discards_it(self, used: Corp, wire: Wire) -> None:
-        """The page holds the company from its check to the end."""
+        """Lock as the page does: it holds the company from its check to the end."""
         staged(used)
         wire.token(secret=NEW)
         wire.agent()
@@ -200,7 +200,7 @@ class TestAskingWeCom:
             with transaction.atomic():
                 Corp.objects.select_for_update().get(pk=used.pk)
                 coming = other.submit(confirm_elsewhere)
-                wait([coming], timeout=0.5)  # long enough to hold what it will need
+                wait([coming], timeout=0.5)  # long enough to take its locks
                 is_discarded = services.discard_credentials(corp=used)
             coming.result()
 
@@ -311,7 +311,7 @@ class TestThePage:
 
 
 class TestWhoIsNoSuperuser:
-    """Whoever may change a company sets no proxy of it, also before it is enabled."""
+    """People who may change a company but not its proxy, not even before it is enabled."""
 
     @pytest.mark.parametrize(
         "changes", [{"new_proxy_url": "http://own.example:1", "new_secret": NEW}, {"remove_proxy": "on"}]

@@ -1,4 +1,4 @@
-"""Enabling a company, switching sign-in on, disabling: what stands against it, and what the pages say."""
+"""Enabling a company, switching sign-in on, disabling: reasons against it, and the sentences of the pages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def reasons(corp: Corp) -> list[str]:
 def test_the_first_enabling_is_remembered_and_carries_rights_if_a_superuser_did_it(
     corp: Corp, by: User, carries_rights: bool
 ) -> None:
-    """Whoever set it up may have chosen which app says who somebody is."""
+    """Carry no rights otherwise: whoever set it up may have chosen which app identifies people."""
     Corp.objects.update(admin_rights_enabled=True)
     real_address()
     passed(corp)
@@ -175,7 +175,7 @@ def test_without_sign_in_neither_page_speaks_of_it(admin_client: Client, corp: C
 
 @pytest.fixture
 def pushing(corp: Corp) -> Corp:
-    """Enabled for messages, without sign-in."""
+    """A company enabled for messages, without sign-in."""
     SiteAddress.objects.update(url="https://bi.example.com/")
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now(), sign_in_enabled=False)
     corp.refresh_from_db()
@@ -183,7 +183,7 @@ def pushing(corp: Corp) -> Corp:
 
 
 def found(corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: dt.timedelta = dt.timedelta()) -> None:
-    """What the checks found in WeCom; `home_page` None: the plain login address."""
+    """Make the checks' results of WeCom's settings; `home_page` None is the plain login address."""
     theirs = links.plain_login_url(corp) if home_page is None else home_page
     at = timezone.now() - age
     check_run(corp, "domain", domain, problem="equal" if domain == "ok" else "missing", finished_at=at)
@@ -204,7 +204,7 @@ def signs_in(corp: Corp) -> bool:
 def test_sign_in_is_switched_on_once_domain_and_home_page_were_found(
     admin_client: Client, pushing: Corp, how: str
 ) -> None:
-    """A home page that was prepared for sign-in the check calls another one: it looks for the plain address then."""
+    """Accept a home page prepared for sign-in, which the check reports as another one: it expects the plain address."""
     prepared = None
     if how == "prepared for sign-in":
         pushing.sign_in_enabled = True

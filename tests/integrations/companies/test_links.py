@@ -1,4 +1,4 @@
-"""What derives from the site address."""
+"""Links and addresses that follow from the site address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _real_address(db: None) -> None:
 
 
 def test_the_home_page_link_is_the_specification_s(corp: Corp) -> None:
-    """Without domain and path, and without sign-in, the company's page is asked for it."""
+    """Build also the link without domain and path, and without sign-in."""
     corp.domain_id = "guandata"
 
     assert links.home_page_link(corp, "survey-engine") == (
@@ -60,7 +60,7 @@ def test_all_three_domains_are_one_and_a_company_may_have_its_own(corp: Corp, ot
 
 @pytest.mark.parametrize("is_there", [False, True])
 def test_a_missing_default_address_is_the_initial_one_again(corp: Corp, is_there: bool) -> None:
-    """Also where another row holds its URL."""
+    """Use a row that already holds the URL, if there is one."""
     SiteAddress.objects.all().delete()
     if is_there:
         SiteAddress.objects.create(url="http://localhost:3001/")

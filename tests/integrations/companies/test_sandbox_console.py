@@ -1,4 +1,4 @@
-"""What WeCom's console does when it saves a domain and a callback address, done by the sandbox to the running site."""
+"""WeCom's console saving a domain and a callback address, done by the sandbox to the running site."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sandbox(running_sandbox: SandboxHandle) -> SandboxHandle:
 
 @pytest.fixture
 def corp(live_server: LiveServer, sandbox: SandboxHandle) -> Corp:
-    """The sandbox's company, not enabled, reached at the running site."""
+    """The sandbox's company, not enabled, with the running site's address."""
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{live_server.url}/"})
     corp = Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret="unused")
     for kind in Kind:

@@ -1,4 +1,4 @@
-"""Saving a corp; what a new site address would change."""
+"""Saving a corp, and what a new site address would change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _english() -> object:
 
 
 def token_of(corp: Corp, fresh: str) -> str:
-    """The token that all processes share; `fresh` is what WeCom would give now."""
+    """Return the token that all processes share; `fresh` is what WeCom would give now."""
     return token_store().get(corp.corpid, corp.agentid, lambda: FetchedToken(fresh, 7200))
 
 
@@ -69,7 +69,7 @@ def test_another_change_keeps_test_and_token_and_saving_works_without_valkey(
 
     with django_capture_on_commit_callbacks(execute=True):
         assert services.save_corp(corp=corp, changed_fields={"name"}) is False
-        with transaction.atomic():  # and a change that is rolled back
+        with transaction.atomic():  # a change that is rolled back
             services.save_corp(corp=corp, changed_fields={"secret"})
             transaction.set_rollback(True)
 

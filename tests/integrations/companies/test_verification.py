@@ -1,4 +1,4 @@
-"""Verification files: which are taken in, how they are served, and what a look at the public address tells."""
+"""Verification files: which are accepted, how they are served, and what a check of the public address reports."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def plain(body: bytes, content_type: str = "text/plain") -> bytes:
 
 
 def looked_for(corp: Corp, url: str) -> VerificationFile:
-    """A file of the corp, which is reached at `url`, after a look at its public address."""
+    """Store a file of the corp, which is reached at `url`, and look for it at its public address."""
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
     file = stored(corp)
     links.look_for_file(file, now=NOW)
@@ -227,7 +227,7 @@ LOGIN_PAGE = plain(b"<html>Please sign in</html>", "text/html; charset=utf-8")
     ],
 )
 def test_what_the_check_finds(corp: Corp, answer: bytes | None, outcome: Outcome, detail: str) -> None:
-    """None: nobody listens there."""
+    """Use None for an address at which nothing listens."""
     with proxy_that_answers(answer or b"") as url:
         file = looked_for(corp, f"http://127.0.0.1:{free_port()}" if answer is None else url)
 

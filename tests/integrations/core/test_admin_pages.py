@@ -1,4 +1,4 @@
-"""What pages of the administration share: versions of a page, long lists, paths that stay on this site."""
+"""Common parts of administration pages: versions of a page, long lists, paths that stay on this site."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def second(db: None) -> Client:
 
 
 def opened(client: Client, corp: Corp) -> dict[str, str]:
-    """The fields of the page as a browser would send them back."""
+    """Return the fields of the page as a browser would send them back."""
     return {**FIELDS, "new_secret": "", "page_version": version_on(client, page(corp)), "name": corp.name}
 
 
@@ -51,7 +51,7 @@ def save(client: Client, corp: Corp, data: dict[str, str]) -> Any:
 
 
 def again(response: Any) -> dict[str, str]:
-    """What the browser sends when the page that came back is saved once more."""
+    """Return what the browser sends when the returned page is saved once more."""
     form = response.context["adminform"].form
     return {**FIELDS, "new_secret": "", **{one.name: one.value() or "" for one in form if one.name != "new_secret"}}
 
@@ -155,7 +155,7 @@ def test_a_saving_waits_for_the_one_that_is_under_way_and_then_sees_it() -> None
         with transaction.atomic():
             Corp.objects.filter(pk=corp.pk).update(name="南河制造")
             second = pool.submit(save_in_another_connection)
-            # Long enough for a comparison that does not wait to be over, with the values of before.
+            # Long enough for a comparison that does not wait to finish with the former values.
             assert wait([second], timeout=1.5).not_done
         status = second.result(timeout=60)
 
@@ -214,7 +214,7 @@ SITE = "https://bi.example.com/"
         ("https://bi.example.com", "/"),
         ("https://bi.example.com/", "/"),
         ("https://bi.example.com?tab=2", "/?tab=2"),
-        # The specification's example, in every way in which one might type it.
+        # The specification's example, in the ways one might type it.
         ("path_url=survey-engine", "survey-engine"),
         ("?path_url=survey-engine", "survey-engine"),
         ("/?path_url=survey-engine", "survey-engine"),

@@ -1,4 +1,4 @@
-"""A lease that is renewed, a guard, the database's clock, and the one question of a tick."""
+"""A lease that is renewed, a guard, the database's clock, and the single query of a tick."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_lease_is_renewed_again_and_again_though_the_database_is_away() -> Non
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")
 def test_time_passes_while_the_machine_sleeps_and_is_not_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A monotonic clock stands still meanwhile; a lease that another worker counts does not, nor does WeCom."""
+    """Count sleep, as WeCom and other workers' leases do; a monotonic clock stands still in it."""
     clock, read = database_clock(), time.clock_gettime
     before = clock()
     monkeypatch.setattr(time, "time", lambda: 0.0)

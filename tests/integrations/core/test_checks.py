@@ -1,4 +1,4 @@
-"""Settings that are each valid and cannot work together."""
+"""Settings that are valid alone and cannot work together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_usual_settings_pass() -> None:
         ({"DATA_SQL_DRIVERS": ["mysql+pymysql"]}, set()),
         ({"DATA_SQL_DRIVERS": ["mysql+pymysql", "oracle+no_such_driver"]}, {"integrations.E007"}),
         ({"DATA_SQL_DRIVERS": ["no_such_database"]}, {"integrations.E007"}),
-        ({"DATA_SQL_DRIVERS": ["mssql+pymssql"]}, {"integrations.E007"}),  # known, not installed
+        ({"DATA_SQL_DRIVERS": ["mssql+pymssql"]}, {"integrations.E007"}),  # known, but not installed
         ({"MAIL_DOOR_LISTEN": ("0.0.0.0", 25)}, {"integrations.E011"}),  # noqa: S104  # where nobody could sign in
         ({"MAIL_DOOR_LISTEN": ("::", 25), "MAIL_DOOR_PLAIN_SIGN_IN": True}, set()),
         ({"MAIL_DOOR_LISTEN": ("::", 25), "MAIL_DOOR_CERTIFICATE": "/c.pem", "MAIL_DOOR_KEY": "/c.key"}, set()),
@@ -46,7 +46,7 @@ def test_a_combination_is_found(settings: Settings, changed: dict[str, Any], fou
 
 @pytest.mark.django_db
 class TestHostCookies:
-    """Browsers throw cookies with the prefix __Host- away over http."""
+    """The switch of cookies with the prefix __Host-, which browsers drop over http."""
 
     @pytest.fixture(autouse=True)
     def _on(self, settings: Settings) -> None:

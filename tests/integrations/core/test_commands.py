@@ -1,4 +1,4 @@
-"""Commands for those who run the site."""
+"""Commands for operators of the site."""
 
 from __future__ import annotations
 

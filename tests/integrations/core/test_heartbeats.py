@@ -1,4 +1,4 @@
-"""Signs of life, a row for each process, and whether this process can serve people."""
+"""Heartbeats, a row for each process, and whether this process can serve people."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_process_is_ready_while_database_and_valkey_take_writes_and_says_so_to
     assert response.cookies == {}
     assert Client().post(path).status_code == Client().post("/healthz/live").status_code == 405
     assert rows() == [("web", process_name(), "")]
-    # Whether the table of migrations is there, and its rows; nothing is written each time.
+    # It asks whether the table of migrations exists, and for its rows; nothing is written each time.
     with django_assert_num_queries(2) as asked:
         assert answer() == (200, "ok")
     assert all(query["sql"].lstrip().upper().startswith("SELECT") for query in asked.captured_queries)
@@ -104,7 +104,7 @@ def test_a_process_lives_though_nothing_else_does(settings: Settings) -> None:
 
 @contextmanager
 def refused_statements() -> Iterator[None]:
-    """A database that has gone away."""
+    """Refuse every statement, as a lost database does."""
 
     def refuse(*_statement: Any) -> None:
         raise OperationalError("the connection is closed")

@@ -1,4 +1,4 @@
-"""The policy of content in our answers, and requests behind trusted proxies."""
+"""The content policy of our answers, and requests behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_corp(number: int, **fields: Any) -> Corp:
 
 
 def policy(path: str, client: Client | None = None) -> dict[str, list[str]]:
-    """The policy of the answer, each directive with its sources."""
+    """Return the policy of the answer, each directive with its sources."""
     header = (client or Client()).get(path).headers["Content-Security-Policy"]
     parts = [part.split() for part in header.split(";")]
     assert len({part[0] for part in parts}) == len(parts)
@@ -143,12 +143,12 @@ def unwrapped(peer: str, forwarded_for: str | None = None, **headers: str) -> di
     ("peer", "forwarded_for", "client"),
     [
         ("203.0.113.9", None, "203.0.113.9"),
-        ("203.0.113.9", "192.0.2.1", "203.0.113.9"),  # an unknown peer is not believed
+        ("203.0.113.9", "192.0.2.1", "203.0.113.9"),  # an unknown peer is not trusted
         ("10.1.1.1", "192.0.2.1", "192.0.2.1"),
-        ("10.1.1.1", "6.6.6.6, 192.0.2.1", "192.0.2.1"),  # the left one was written by the client
+        ("10.1.1.1", "6.6.6.6, 192.0.2.1", "192.0.2.1"),  # the client wrote the left one
         ("10.1.1.1", "192.0.2.1, 10.2.2.2", "192.0.2.1"),
-        ("10.1.1.1", "10.3.3.3, 10.2.2.2", "10.3.3.3"),  # nobody but proxies: the farthest one
-        ("10.1.1.1", "192.0.2.1, nonsense", "10.1.1.1"),  # nothing behind what cannot be read
+        ("10.1.1.1", "10.3.3.3, 10.2.2.2", "10.3.3.3"),  # only proxies: the farthest one counts
+        ("10.1.1.1", "192.0.2.1, nonsense", "10.1.1.1"),  # nothing counts behind an unreadable entry
         ("10.1.1.1", "192.0.2.1:4711", "192.0.2.1"),
         ("10.1.1.1", "[2001:db8::1]:4711", "2001:db8::1"),
         ("10.1.1.1", "2001:db8::1", "2001:db8::1"),
@@ -167,7 +167,7 @@ def test_the_client_is_the_rightmost_untrusted_address(peer: str, forwarded_for:
     [
         ("10.1.1.1", "https", "https"),
         ("10.1.1.1", "http, https", "https"),
-        ("10.1.1.1", "https,http", "https"),  # the inner one of two speaks http with the outer one
+        ("10.1.1.1", "https,http", "https"),  # the inner of two proxies speaks http with the outer one
         ("10.1.1.1", "http, http", "http"),
         ("10.1.1.1", "HTTPS", "https"),
         ("10.1.1.1", "gopher", "http"),

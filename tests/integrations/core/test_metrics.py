@@ -1,4 +1,4 @@
-"""Counters of several processes meet in Valkey, and none is lost while that is away."""
+"""Counters of several processes that add up in Valkey. None is lost while Valkey is away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from integrations.core import metrics
 from integrations.core.metrics import CountedMetric, TimedMetric
 from integrations.core.redis import valkey
 
-# Declared once: a metric is known to its process for good, as in the product.
+# Declared once, because a process never forgets a metric, as in the product.
 CALLS = CountedMetric("test_calls", "Of these tests alone", "operation", "code")
 SECONDS = TimedMetric("test_seconds", "Of these tests alone", "operation", edges=(1, 5))
 
@@ -49,7 +49,7 @@ def test_counts_are_added_to_those_of_other_processes(process_environ: dict[str,
     env = process_environ | {"DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
     subprocess.run(
         [sys.executable, "-c", code], env=env, cwd=project_root, check=True, timeout=120
-    )  # its end hands over
+    )  # its end hands the counts over
     metrics.flush()
 
     assert samples("test_calls") == {"test_calls_total|send|0": 4, "test_calls_total|send|45009": 1}

@@ -1,4 +1,4 @@
-"""New keys for stored secrets: every column of every app, step by step, beside a running site, after any crash."""
+"""New keys for stored secrets: every column of every app, in steps, beside a running site, after any crash."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make_events(corp: Corp, count: int) -> None:
 
 
 def tokens() -> Iterator[tuple[str, str, str]]:
-    """Every encrypted value in the whole database, found by its look and not by any model."""
+    """Yield every encrypted value in the whole database, found by its form and not by any model."""
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
             names = [column.name for column in connection.introspection.get_table_description(cursor, table)]
@@ -120,7 +120,7 @@ class TestCommand:
 
         (statement,) = statements
         assert statement.startswith('UPDATE "integrations_corp" SET "secret" = ')
-        assert statement.count("=") == 3  # the row's key, and what it held when it was read
+        assert statement.count("=") == 3  # the row's key, and the value that was read
         assert Corp.objects.get(pk=corp.pk).secret == "s3cret-1"
 
     def test_goes_on_past_a_value_that_no_key_opens_and_names_it(self, under_old: Settings) -> None:
@@ -158,7 +158,7 @@ class TestCommand:
 
         lines = [line for line in reencrypt() if line.startswith("integrations.CallbackEvent")]
 
-        # Once to move them, once to see that nothing was left.
+        # One sweep moves them, another finds nothing left.
         assert lines == [f"integrations.CallbackEvent: {n} of 25 rows looked at" for n in (10, 20, 25)] * 2
 
 
@@ -222,7 +222,7 @@ def test_a_process_that_still_writes_under_the_old_key_is_said(
 
 @contextmanager
 def holding(corp: Corp, *, lock: str = "UPDATE", saves: bool = False, until_waited_for: bool = False) -> Iterator[None]:
-    """Hold the row in another transaction, as long as the block lasts or until somebody waits for it."""
+    """Hold the row in another transaction, for the block or until somebody waits for it."""
     is_held, is_over = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -269,7 +269,7 @@ def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_row_that_stays_held_is_said(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is waited for once, and after it no other one."""
+    """Wait for one held row, and for no other after it."""
     held, held_too, _free = (make_corp(number) for number in (1, 2, 3))
     under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
     monkeypatch.setattr(key_rotation, "HELD_MILLISECONDS", 50)

@@ -1,4 +1,4 @@
-"""Sentences that rows keep are read in the reader's language, not in that of the moment at which they were written."""
+"""Stored sentences: read in the reader's language, not in the language of the time of writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people paste: tidied, or refused with a sentence."""
+"""Pasted input: tidied, or refused with a sentence."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_a_site_address_is_refused(typed: str, code: str) -> None
 
     assert code_of(refusal) == code
     assert refusal.value.messages[0].endswith((".", "。", "/"))
-    # Of a Chinese domain the form that WeCom takes is named.
+    # For a Chinese domain the form that WeCom takes is named.
     assert "报表" not in typed or "xn--4ruo45f.example.com" in refusal.value.messages[0]
 
 
@@ -144,7 +144,7 @@ def test_what_is_no_proxy_is_refused_without_being_repeated(proxy: str) -> None:
 
 
 def certificate() -> str:
-    """A certificate in PEM."""
+    """Make a certificate in PEM."""
     with TemporaryDirectory() as folder:
         return Authority("example-root", Path(folder)).file.read_text()
 

@@ -1,4 +1,4 @@
-"""Figures: unknown is never a number, the order of rows changes nothing, and what is shown can be read back."""
+"""Figures: unknown is never a number, the order of rows is irrelevant, and a shown figure can be read back."""
 
 from __future__ import annotations
 

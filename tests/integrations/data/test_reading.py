@@ -1,4 +1,4 @@
-"""How values are read, and what a column is: the table of examples, and what one odd cell must not change."""
+"""Reading of values and kinds of columns: a table of examples, and what one odd cell must not change."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_one_cell_does_not_change_the_scale_of_a_percent_column(odd: str) -> Non
         ([1204.5], ["1,204.50 元"], Column("x", Kind.NUMBER, "元", 2), [1204.5]),
         ([12000], ["1.2万"], Column("x", Kind.NUMBER), [12000]),
         ([1204], ["1204"], Column("x", Kind.NUMBER, "", 0), [1204]),
-        # Raw numbers of two scales: the displayed ones are the truth.
+        # Raw numbers of two scales: the displayed ones are right.
         ([0.1, 0.2, 30, 40], ["10%", "20%", "30%", "40%"], Column("x", Kind.PERCENT, "%", 0, 1), [10, 20, 30, 40]),
     ],
 )

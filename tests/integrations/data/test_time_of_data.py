@@ -1,4 +1,4 @@
-"""Of when data is: by the column that the card names, else by the source."""
+"""The time of data: by the column that the card names, else by the source."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_what_the_source_says_goes_before_a_column_that_nobody_chose_and_of_seve
     ("values", "moment"),
     [
         ((NOW - timedelta(days=3), NOW - timedelta(hours=2), None), NOW - timedelta(hours=2)),
-        (("2026-11-24 08:30:00",), datetime(2026, 11, 24, 0, 30, tzinfo=UTC)),  # of the site's zone
-        ((date(2026, 11, 23), date(2026, 11, 20)), datetime(2026, 11, 24, tzinfo=SHANGHAI)),  # a day stands for its end
+        (("2026-11-24 08:30:00",), datetime(2026, 11, 24, 0, 30, tzinfo=UTC)),  # in the site's zone
+        ((date(2026, 11, 23), date(2026, 11, 20)), datetime(2026, 11, 24, tzinfo=SHANGHAI)),  # a day means its end
         (("2026-11-23", "2026-11-20"), datetime(2026, 11, 24, tzinfo=SHANGHAI)),
         (("2026-09", "2026-10"), datetime(2026, 11, 1, tzinfo=SHANGHAI)),
         (("2026-10", "2026-11"), NOW),  # the present month

@@ -15,7 +15,7 @@ from tests.sandbox_process import SandboxHandle
 
 @pytest.fixture
 def place(db: None, running_sandbox: SandboxHandle) -> Directory:
-    """The app sees the whole company; the contacts secret is not connected."""
+    """A company whose app sees everybody; the contacts secret is not connected."""
     running_sandbox.load(seed())
     return Directory.connected(running_sandbox)
 
@@ -28,7 +28,7 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture
 def wecom_events(place: Directory, recorder: Recorder) -> WeComEvents:
-    """The company was copied yesterday, and tells both addresses what happens."""
+    """Events of a company that was copied yesterday, sent to both addresses."""
     place.clock.now = timezone.now() - timedelta(days=1)
     place.sync_saying_yes()
     place.clock.now = timezone.now()

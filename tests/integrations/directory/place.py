@@ -1,4 +1,4 @@
-"""The sandbox's company of these tests, our corp beside it, and what each of the two says of the directory."""
+"""The sandbox's company of these tests, our corp beside it, and what each of them says of the directory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ TOKEN_PATH = "/cgi-bin/gettoken"
 
 
 def seed(**changes: object) -> dict[str, Any]:
-    """The company of tests/sandbox_process.py, all of which the app sees; no limits, so that a test may call as it
-    likes.
-    """
+    """Return the company of tests/sandbox_process.py with an app that sees all of it, and no limits of calls."""
     values = company(**changes)
     app = {**values["apps"][0], "scope": {"partyids": [1]}}
     return {"companies": [{**values, "apps": [app]}], "settings": {"limits_enabled": False}}
@@ -29,7 +27,7 @@ def seed(**changes: object) -> dict[str, Any]:
 
 @dataclass
 class Clock:
-    """A clock that goes a second further with each look at it, so that every heartbeat is written."""
+    """A clock that moves a second with each reading, so that every heartbeat is written."""
 
     now: datetime = START
 
@@ -41,7 +39,7 @@ class Clock:
 def carry_on(
     run: SyncRun, *, clock: Callable[[], datetime], pause: Callable[[float], object] = lambda _seconds: None
 ) -> SyncRun:
-    """Let a worker take the run's job, or the one whose worker died, and copy the directory."""
+    """Let a worker take the run's job, or that of a dead worker, and copy the directory."""
     jobs = Job.objects.unfinished().filter(kind=JOB, key=str(run.corp_id))
     job = take_job(jobs.order_by("status", "pk")[0], clock)
     done = run_sync(run=SyncRun.objects.select_related("corp").get(pk=run.pk), job=job, pause=pause)
@@ -51,7 +49,7 @@ def carry_on(
 
 @dataclass
 class Directory:
-    """A corp and the sandbox that plays WeCom for it."""
+    """A corp, and the sandbox that acts as WeCom for it."""
 
     sandbox: SandboxHandle
     corp: Corp
@@ -68,7 +66,7 @@ class Directory:
     # --- Our side -------------------------------------------------------------------------------------------------
 
     def with_contacts(self, source: SyncRun.Source = SyncRun.Source.BOTH) -> Directory:
-        """The secrets of which a run reads by `source`."""
+        """Connect the secrets that a run needs for `source`."""
         self.corp.contacts_secret = CONTACTS_SECRET if source == SyncRun.Source.BOTH else ""
         self.corp.save(update_fields=["contacts_secret"])
         return self
@@ -91,7 +89,7 @@ class Directory:
         return self.carry_on(self.request(source))
 
     def sync_saying_yes(self, source: SyncRun.Source | None = None) -> SyncRun:
-        """A run to its end, whatever it asks."""
+        """Run to the end, and answer yes to a question."""
         run = self.sync(source)
         if run.status == SyncRun.Status.ASKING:
             assert confirm_run(run=run, now=self.clock(), answered_by="root")
@@ -103,7 +101,7 @@ class Directory:
         return Member.objects.get(corp=self.corp, userid_folded=userid.lower())
 
     def stored(self) -> dict[str, tuple[str, str | None, str | None, frozenset[int]]]:
-        """Who is here: folded userid to (userid, name, status, departments)."""
+        """Return the people who are here: folded userid to (userid, name, status, departments)."""
         here = Member.objects.filter(corp=self.corp).here().prefetch_related("departments")
         return {
             one.userid_folded: (
@@ -121,14 +119,14 @@ class Directory:
 
     @staticmethod
     def changes(run: SyncRun) -> list[tuple[str, str]]:
-        """Kind and userid of what a run has written, in order."""
+        """Return kind and userid of a run's changes, in order."""
         rows = SyncChange.objects.applied().filter(run=run).order_by("pk")
         return list(rows.values_list("kind", "member__userid"))
 
     # --- WeCom's side -----------------------------------------------------------------------------------------------
 
     def calls(self) -> dict[str, int]:
-        """How often each API was called since the last look, tokens apart."""
+        """Return how often each API was called since the last look; tokens are left out."""
         paths = [call["path"] for call in self.sandbox.calls() if call["path"] != TOKEN_PATH]
         self.sandbox.control("DELETE", "calls")
         return dict(Counter(path.removeprefix("/cgi-bin/") for path in paths))
@@ -149,7 +147,7 @@ class Directory:
         self.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": scope})
 
     def theirs(self, *roots: int) -> dict[str, tuple[str, str, str, frozenset[int]]]:
-        """The sandbox's members in these departments (default: all), in the form of `stored`."""
+        """Return the sandbox's members in these departments (default: all), in the form of `stored`."""
         status = {1: "active", 2: "disabled", 4: "not_activated"}
         found = {}
         for one in self._company()["members"]:

@@ -1,4 +1,4 @@
-"""What a chosen department means, also where the tree is none."""
+"""The people that a chosen department means, also in a broken tree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_corp(name: str) -> Corp:
 
 
 def make(corp: Corp, tree: dict[int, int | None], **values: Any) -> dict[int, int]:
-    """Departments by number with the number of each one's parent; their keys."""
+    """Make departments from the number of each one's parent. Return their keys by number."""
     rows = [
         Department(corp=corp, wecom_department_id=number, wecom_parent_id=parent, name=f"D{number}", **values)
         for number, parent in tree.items()
@@ -62,7 +62,7 @@ def test_a_cycle_and_a_missing_parent_hang_nothing(corp: Corp) -> None:
 @given(parents=st.dictionaries(st.integers(1, 12), st.one_of(st.none(), st.integers(1, 14)), min_size=1))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_stands_above_is_what_means_it(corp: Corp, parents: dict[int, int | None]) -> None:
-    """The two directions agree whatever the tree, with a department that is gone in it."""
+    """Compare both directions for any tree with a removed department."""
     Department.objects.all().delete()
     keys = make(corp, parents)
     Department.objects.filter(wecom_department_id=3).update(removed_at=timezone.now())

@@ -1,4 +1,4 @@
-"""What is a difference, for any values; and whatever happened in WeCom, a run leaves our tables equal to it."""
+"""Differences for any values; and after anything in WeCom, a run that makes our tables equal to it."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ Source = SyncRun.Source
 
 
 def steps(userids: list[str], departments: list[int], *further: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Things that happen in WeCom, for `take`; `further`: others."""
+    """Return a strategy of events in WeCom, for `take`; `further` adds others."""
     person, place = st.sampled_from(userids), st.sampled_from([1, *departments])
     places = st.lists(place, min_size=1, max_size=4, unique=True)
     return st.one_of(
@@ -141,7 +141,7 @@ syncs = st.tuples(st.just("sync"), st.sampled_from([Source.APP, Source.BOTH]))
 
 
 def take(place: Directory, step: tuple[Any, ...]) -> None:
-    """One thing that happens; what WeCom refuses does not."""
+    """Do one step in WeCom; ignore steps that WeCom refuses."""
     with suppress(ControlError):
         match step:
             case ("put", userid, name, departments, status):
@@ -163,8 +163,10 @@ def take(place: Directory, step: tuple[Any, ...]) -> None:
 
 
 def visible(place: Directory, source: SyncRun.Source) -> dict[str, Any]:
-    """The sandbox's people whom the app sees. Of their departments, the app tells those that it sees itself, the
-    contacts secret all."""
+    """Return the sandbox's people whom the app sees.
+
+    The app gets only the departments that it sees itself, the contacts secret gets all.
+    """
     company = place.sandbox.control("GET", f"companies/{CORPID}")
     scope = next(app["scope"] for app in company["apps"] if app["agentid"] == AGENTID)
     below = set(scope["partyids"]) & {one["id"] for one in company["departments"]}

@@ -1,4 +1,4 @@
-"""Events of WeCom bring the copy up to date: the sandbox tells, our addresses take it, workers look and write."""
+"""Events of WeCom that update the copy: sent by the sandbox, received by us, processed by workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def presence(wecom_events: WeComEvents, userid: str) -> str:
 
 
 def no_write(wecom_events: WeComEvents) -> list[tuple[object, ...]]:
-    """Everything that is stored of the directory."""
+    """Return everything that is stored of the directory."""
     return [*Member.objects.order_by("pk").values_list(), *wecom_events.place.stored_departments().items()]
 
 
@@ -31,7 +31,7 @@ def no_write(wecom_events: WeComEvents) -> list[tuple[object, ...]]:
 
 
 def test_a_change_costs_a_call_for_each_person_and_no_list(wecom_events: WeComEvents) -> None:
-    """Nobody enters or leaves the scope, so that the departments are believed to be as they were."""
+    """Read no list, because departments cannot have changed if nobody enters or leaves the scope."""
     wecom_events.place.put_members({"userid": "jim", "department": [3]}, {"userid": "LiLei", "name": "李磊"})
     wecom_events.hear()
 
@@ -50,7 +50,7 @@ def test_somebody_who_comes_back_after_being_deleted_waits(wecom_events: WeComEv
 
 
 def test_leaving_and_entering_the_scope(wecom_events: WeComEvents) -> None:
-    """The app's address alone tells this, by subscribe and unsubscribe."""
+    """Use subscribe and unsubscribe, which only the app's address gets."""
     wecom_events.place.set_scope(partyids=[2])
     wecom_events.hear()
     assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
@@ -168,7 +168,7 @@ def test_a_repeat_an_hour_later_changes_nothing(wecom_events: WeComEvents) -> No
 
 
 def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEvents) -> None:
-    """The run has read already, when somebody leaves: what it read must not win."""
+    """Read the leaver again, who left after the run had read the directory."""
     place = wecom_events.place
     run = request_run(corp=place.corp, trigger=SyncRun.Trigger.NIGHTLY, now=wecom_events.clock())
     SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.RUNNING)
@@ -179,7 +179,7 @@ def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEv
     assert presence(wecom_events, "LiLei") == Presence.DELETED
     assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
 
-    # As if the run had overwritten it meanwhile.
+    # As if the run had overwritten it in between.
     Member.objects.filter(userid_folded="lilei").update(presence=Presence.HERE, left_at=None)
     SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.DONE, finished_at=wecom_events.clock())
     wecom_events.work_off()
@@ -189,13 +189,13 @@ def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEv
 def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(
     wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody leaves and is written as gone between the run's reading and its writing: she does not reappear."""
+    """Keep somebody as gone who left between the run's reading and its writing."""
     place, clock, report = wecom_events.place, wecom_events.clock, JobRun.report
     run = place.request()
 
     def report_and_leave(job: JobRun, done: int, total: int) -> None:
         report(job, done, total)
-        if not total and SyncRun.objects.filter(pk=run.pk, phase="members").exists():  # next, it compares
+        if not total and SyncRun.objects.filter(pk=run.pk, phase="members").exists():  # it compares next
             gone = {"presence": Presence.DELETED, "left_at": clock(), "changed_at": clock()}
             Member.objects.filter(userid_folded="lilei").update(**gone, name="old")
 
@@ -268,7 +268,7 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: W
 
 
 def test_the_same_leaver_tried_again_and_again_is_one_leaver(wecom_events: WeComEvents, settings: Settings) -> None:
-    """Or, after some minutes without an answer of WeCom, nobody else would be barred on its word."""
+    """Count a leaver once, or after some minutes without WeCom nobody else would be barred by an event."""
     settings.DIRECTORY_GUARD_PERCENT = 100
     place = wecom_events.place
     place.sandbox.fault("ip_refused", "user/get", count=None)
@@ -283,7 +283,7 @@ def test_the_same_leaver_tried_again_and_again_is_one_leaver(wecom_events: WeCom
 
 
 def test_a_word_that_was_wrong_heals(wecom_events: WeComEvents) -> None:
-    """The leaver is back before WeCom could be asked."""
+    """Restore a leaver who is back before WeCom could be asked."""
     place = wecom_events.place
     place.set_scope(partyids=[2])
     wecom_events.send(*wecom_events.heard())
@@ -311,14 +311,14 @@ def test_a_root_that_is_gone_becomes_a_run_which_says_so(wecom_events: WeComEven
 
 
 def test_a_look_that_takes_long_keeps_its_lane(wecom_events: WeComEvents) -> None:
-    """The lease moves on with the answers, not only with what is written."""
+    """Renew the lease with each answer, not only with each write."""
     place = wecom_events.place
     place.put_members(*({"userid": f"u{number}", "name": "新人", "department": [2]} for number in range(30)))
     wecom_events.send(*wecom_events.heard())
     longest = timedelta(days=-1)
 
     def slow() -> datetime:
-        """Every look at the clock is ten seconds later."""
+        """Return a time ten seconds later at each reading."""
         nonlocal longest
         wecom_events.clock.now += timedelta(seconds=10)
         until = EventLane.objects.values_list("lease_until", flat=True).first()

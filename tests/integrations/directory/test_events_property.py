@@ -1,5 +1,6 @@
-"""Whatever happens in WeCom, its events leave our tables equal to its directory, in whatever order and number they
-come; and where some are lost, the next run does.
+"""Properties of WeCom's events: in any order and number they make our tables equal to its directory.
+
+If some are lost, the next run does.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ searching = rules(
 
 @pytest.fixture(autouse=True)
 def _asking_nobody(settings: Any) -> None:
-    """In a company of three people each leaver may be too many."""
+    """A guard that never asks: in a company of three people each leaver may be too many."""
     settings.DIRECTORY_GUARD_PERCENT = 100
 
 
 def connected(sandbox: SandboxHandle, recorder: Recorder, source: SyncRun.Source) -> WeComEvents:
-    """A company that was copied once, empty but for three people."""
+    """Make a company that was copied once, with only three people."""
     Corp.objects.all().delete()
     sandbox.load(seed())
     place = Directory.connected(sandbox)
@@ -54,7 +55,7 @@ def connected(sandbox: SandboxHandle, recorder: Recorder, source: SyncRun.Source
 
 
 def happen(wecom_events: WeComEvents, happened: list[tuple[Any, ...]], draw: Any, mix: Any) -> None:
-    """Take the steps; now and then what was told so far arrives, as `mix` has it, and is worked off."""
+    """Take the steps. In between, events so far arrive as `mix` orders them, and are processed."""
     told: list[Post] = []
     for step in [*happened, ("hear",)]:
         if step != ("hear",):
@@ -67,14 +68,14 @@ def happen(wecom_events: WeComEvents, happened: list[tuple[Any, ...]], draw: Any
 
 
 def in_any_order(draw: Any, told: list[Post]) -> list[Post]:
-    """All that came so far, some of it again, in whatever order."""
+    """Return all events so far in any order, some of them twice."""
     repeated = draw(st.lists(st.sampled_from(told), max_size=3)) if told else []
     arrived: list[Post] = draw(st.permutations([*told, *repeated]))
     return arrived
 
 
 def with_losses(draw: Any, told: list[Post]) -> list[Post]:
-    """As above, but some never come."""
+    """Return events in any order, some twice, some missing."""
     arrived = in_any_order(draw, told)
     lost = draw(st.sets(st.sampled_from(range(len(arrived))))) if arrived else set()
     return [one for number, one in enumerate(arrived) if number not in lost]

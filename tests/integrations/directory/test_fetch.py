@@ -1,4 +1,4 @@
-"""What WeCom may answer in the middle of a run, at the wire: nothing is disabled, and the row says why."""
+"""Answers of WeCom in the middle of a run, at the wire: nobody is disabled, and the row says why."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def corp(db: None) -> Corp:
 
 @pytest.fixture
 def wecom() -> Iterator[WeComAnswers]:
-    """Answers, with both secrets' tokens. What a test adds last is asked last; the last one stays."""
+    """Answers of WeCom, with the tokens of both secrets. They are used in order; the last one stays."""
     with wecom_answers(all_must_come=False) as answers:
         answers.says_anyway("gettoken", {"errcode": 0, "errmsg": "ok", "access_token": "sim-T", "expires_in": 7200})
         yield answers
@@ -57,7 +57,7 @@ def gives_scope(wecom: WeComAnswers) -> None:
 
 
 def whole(wecom: WeComAnswers, *users: dict[str, Any]) -> None:
-    """One department, and these people."""
+    """Answer with one department and these people."""
     gives_departments(wecom, department(1, 0))
     gives_users(wecom, *users)
     gives_scope(wecom)
@@ -70,7 +70,7 @@ def sync(corp: Corp, *, clock: Clock | None = None, pauses: list[float] | None =
 
 
 def with_members(corp: Corp, count: int = 30) -> None:
-    """A first run with so many people of one department."""
+    """Do a first run with so many people of one department."""
     with wecom_answers(all_must_come=False) as wecom:
         wecom.says_anyway("gettoken", {"errcode": 0, "errmsg": "ok", "access_token": "sim-T", "expires_in": 7200})
         whole(wecom, *(user(f"u{number}", 1) for number in range(count)))
@@ -268,7 +268,7 @@ def test_an_empty_answer_that_says_ok_is_not_believed(
 
 
 def test_whom_a_list_forgot_but_wecom_knows_stays(corp: Corp, wecom: WeComAnswers) -> None:
-    """Somebody moved from a department not read yet to one read already."""
+    """Keep somebody who moved from a department not read yet to one already read."""
     with_members(corp)
     whole(wecom, *(user(f"u{number}", 1) for number in range(29)))
     wecom.says_anyway("user_get", {"errcode": 0, "errmsg": "ok", **user("u29", 1)})
@@ -377,7 +377,7 @@ def test_two_spellings_of_a_userid_are_one_person(corp: Corp, wecom: WeComAnswer
 
 
 def failing(times: int, error: Exception) -> Callable[[], str]:
-    """Fails so often, then answers."""
+    """Make a call that fails so often, then answers."""
     left = [error] * times
 
     def call() -> str:
@@ -423,7 +423,7 @@ def test_results_come_in_the_order_of_the_calls() -> None:
     gates = [threading.Event() for _ in range(5)]
 
     def call(number: int) -> int:
-        # Each waits for the one after it: they end in reverse.
+        # Each waits for the next one, so they end in reverse.
         assert number == 4 or gates[number + 1].wait(60)
         gates[number].set()
         return number

@@ -1,4 +1,4 @@
-"""A run that would take access from many asks first, and does only what it was allowed to."""
+"""The guard: a run that would take access from many asks first, and does only what was allowed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARENTS = {1: None, 2: 1, 3: 2, 4: 1}
 
 @pytest.fixture
 def _low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The company of these tests has few people."""
+    """A guard without its minimum, because the company of these tests has few people."""
     monkeypatch.setattr(departments, "FLOOR", 1)
 
 
@@ -41,7 +41,7 @@ def hundred(department: int = 1) -> dict[int, list[int]]:
         (set(range(20)), hundred(), 20, (), None),
         ({0}, hundred(), 0, (), ("share", 1, 100, ())),
         (set(range(100)), hundred(), 100, (), ("root", 100, 100, ("1",))),
-        # All people of a root, however few; without roots the one top is 1, where others stay.
+        # All people of a root, for any number; without roots the one top is 1, where others stay.
         ({100}, hundred(3) | {100: [4]}, 5, (2, 4), ("root", 1, 101, ("4",))),
         ({100}, hundred(3) | {100: [4]}, 5, (2,), None),
         ({100}, hundred(3) | {100: [4]}, 5, (), None),
@@ -76,7 +76,7 @@ def test_some_people_may_go_unasked_but_never_most_of_them(
 
 
 def twenty(place: Directory) -> None:
-    """Twenty more people, whom a first run has copied."""
+    """Add twenty people, whom a first run copies."""
     place.put_members(*({"userid": f"p{n}", "name": f"P{n}", "department": [2]} for n in range(20)))
     place.sync()
 
@@ -140,7 +140,7 @@ def test_whoever_has_lost_access_already_does_not_count(place: Directory) -> Non
 
 
 def asking(place: Directory) -> SyncRun:
-    """A run that asks about p0 and p1."""
+    """Make a run that asks about p0 and p1."""
     twenty(place)
     place.delete_member("p0")
     place.delete_member("p1")
@@ -168,7 +168,7 @@ def test_yes_is_only_for_those_who_were_shown(place: Directory) -> None:
     run = asking(place)
     for number in range(2, 12):
         place.delete_member(f"p{number}")
-    place.put_members({"userid": "p0", "name": "P0", "department": [2]})  # who is there again stays
+    place.put_members({"userid": "p0", "name": "P0", "department": [2]})  # a person who is back stays
     confirm_run(run=run, now=place.clock(), answered_by="root")
 
     done = place.carry_on(run)

@@ -1,4 +1,4 @@
-"""What an administrator reads of whether changes in WeCom take effect at once or at night."""
+"""The page's statement whether changes in WeCom take effect at once or at night."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def admin(db: None) -> Client:
 
 
 def verified(wecom_events: WeComEvents, minutes: int = 1) -> None:
-    """WeCom has checked the address so many minutes ago."""
+    """Let WeCom have checked the address so many minutes ago."""
     wecom_events.place.corp.contacts_callback_verified_at = wecom_events.clock.now - timedelta(minutes=minutes)
     wecom_events.place.corp.save()
 
@@ -36,7 +36,7 @@ def verified(wecom_events: WeComEvents, minutes: int = 1) -> None:
         (None, True, True, State.NIGHTLY),  # new keys begin anew
         (1, False, True, State.SILENT),
         (1, True, True, State.ARRIVING),
-        (-1, True, True, State.SILENT),  # what came before the address was verified does not count
+        (-1, True, True, State.SILENT),  # events before the address was verified do not count
         (1, False, False, State.NOT_COPIED),
     ],
 )
@@ -64,14 +64,14 @@ def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
     assert hearing_of(corp, now=timezone.now()).late_count == 0
     late = hearing_of(corp, now=timezone.now() + timedelta(minutes=11))
     assert late.late_count == EventWork.objects.count()
-    EventWork.objects.update(try_count=1)  # to be repeated after a run
+    EventWork.objects.update(try_count=1)  # they are repeated after a run
     assert hearing_of(corp, now=timezone.now() + timedelta(minutes=11)).late_count == 0
     with translation.override("zh-hans"):
         assert "超过十分钟" in late.sentences[1]
 
 
 def given_up(wecom_events: WeComEvents) -> Corp:
-    """Somebody's events, and those of another company, were given up."""
+    """Give up somebody's events, and those of another company."""
     wecom_events.place.put_members({"userid": "jim", "department": [3]})
     wecom_events.send(*wecom_events.heard())
     EventWork.objects.update(status=EventWork.Status.FAILED, try_count=8, problem="KeyError")

@@ -29,7 +29,7 @@ Status = SyncRun.Status
 
 
 def test_a_worker_that_slept_through_its_lease_writes_nothing(place: Directory) -> None:
-    """It wakes to write while another has the run."""
+    """Wake to write while another worker has the run."""
     run = place.request()
 
     def sleepy() -> datetime:
@@ -80,8 +80,9 @@ def test_progress_is_reported_while_reading_and_writing(place: Directory, monkey
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------
 
-# For each line of its input, forks a worker that carries the active run out; a line for each look at the clock and each
-# report of progress, which the run makes at every step. Why forked? Starting Python takes longer than the whole run.
+# For each line of its input, forks a worker that does the active run, and prints a line for each reading of the clock
+# and each report of progress, which the run makes at every step. It forks because starting Python takes longer than
+# the whole run.
 STEPS_AT_MOST = 110
 WORKERS = """
 import os, sys, django
@@ -126,7 +127,7 @@ def workers(process_environ: dict[str, str], project_root: Path) -> Iterator[sub
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_twenty_kills_in_the_middle_leave_the_same_directory(place: Directory, workers: subprocess.Popen[str]) -> None:
-    """Each kill comes at another moment of reading or writing; between kills the directory goes on changing."""
+    """Kill at different moments of reading or writing; between kills the directory goes on changing."""
     chance = random.Random(20261124)  # noqa: S311  # moments, not secrets
     place.put_departments(*({"id": n, "name": f"部门{n}", "parentid": 1} for n in range(100, 140)))
     place.put_members(*({"userid": f"m{n}", "name": f"M{n}", "department": [100 + n % 40]} for n in range(1000)))
@@ -154,7 +155,7 @@ def test_twenty_kills_in_the_middle_leave_the_same_directory(place: Directory, w
 
 
 def change(place: Directory, chance: random.Random) -> None:
-    """Somebody moves, somebody leaves, many join."""
+    """Let somebody move, somebody leave, and many join."""
     someone = chance.randrange(1000)
     place.put_members({"userid": f"m{someone}", "name": f"Moved{someone}", "department": [100 + chance.randrange(40)]})
     fresh = chance.randrange(10**6)
@@ -163,9 +164,9 @@ def change(place: Directory, chance: random.Random) -> None:
 
 
 def kill_in_the_middle(workers: subprocess.Popen[str], *, chance: random.Random) -> str:
-    """Start a worker, kill it some steps later: not moments, which are other steps on another machine.
+    """Start a worker and kill it some steps later. Return the phase in which the run was left.
 
-    Returns the phase in which the run was left.
+    Steps are counted, because clock times would mean other steps on another machine.
     """
     assert workers.stdin is not None
     assert workers.stdout is not None
@@ -181,7 +182,7 @@ def kill_in_the_middle(workers: subprocess.Popen[str], *, chance: random.Random)
 
 
 def answer_and_ask_again(place: Directory, *, minutes: int) -> None:
-    """What an administrator and the clock do meanwhile."""
+    """Answer and request as an administrator would, and move the clock."""
     place.clock.now = timezone.now() + timedelta(minutes=minutes)
     newest = SyncRun.objects.latest("pk")
     if newest.status == Status.ASKING:

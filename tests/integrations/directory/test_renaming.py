@@ -1,6 +1,5 @@
-"""Somebody gets another userid in WeCom: the member stays the same, in whatever order the events come, and only where
-WeCom confirms it.
-"""
+"""A new userid for somebody in WeCom: the member stays the same, for any order of the events, once WeCom confirms
+it."""
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ def test_a_rename_keeps_the_member_and_costs_one_call_for_each_of_its_userids(
 
 
 def test_of_somebody_who_was_written_meanwhile_wecom_is_asked_anew(wecom_events: WeComEvents) -> None:
-    """Whoever wrote since the first call has read WeCom later than it."""
+    """Ask WeCom again: whoever wrote since the first call has read later than it."""
     member = wecom_events.place.member("LiLei")
     wecom_events.place.rename("LiLei", "li.lei")
     posts = wecom_events.heard()
@@ -92,7 +91,8 @@ def waiting(wecom_events: WeComEvents) -> set[str]:
 
 
 def test_userids_that_were_exchanged_before_anybody_looked_wait_for_an_administrator(wecom_events: WeComEvents) -> None:
-    """WeCom shows both userids as before: nothing but the events says that they are other people's."""
+    """Leave both to an administrator: WeCom shows both userids as before, and only the events say that they changed
+    hands."""
     for old, new in [("LiLei", "tmp"), ("jim", "LiLei"), ("tmp", "jim")]:
         wecom_events.place.rename(old, new)
     wecom_events.hear()
@@ -102,7 +102,7 @@ def test_userids_that_were_exchanged_before_anybody_looked_wait_for_an_administr
 
 
 def forge(wecom_events: WeComEvents, **elements: str) -> None:
-    """An event as anybody can write it who holds the keys."""
+    """Send an event as anybody with the keys can write it."""
     wecom_events.clock.now = timezone.now()
     sender = Sender(f"/wecom/{wecom_events.place.corp.pk}/{CONTACTS}/", TOKEN, AES_KEY, receiveid=CORPID)
     created_at = int(wecom_events.clock.now.timestamp())
@@ -143,7 +143,7 @@ def test_a_rename_to_a_userid_that_does_not_exist_is_none(wecom_events: WeComEve
 
 
 def test_somebody_has_something_against_a_rename(wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks like somebody deleted and somebody who joined."""
+    """Treat a refused rename as somebody deleted and somebody who joined."""
 
     def refuse(_corp: Corp, old: str, new: str) -> None:
         if (old, new) == ("LiLei", "Lei"):
@@ -162,7 +162,7 @@ def test_somebody_has_something_against_a_rename(wecom_events: WeComEvents, monk
 
 
 def test_a_rename_that_is_told_after_the_new_userid_was_seen(wecom_events: WeComEvents) -> None:
-    """An event about the new userid overtakes the rename: it looked like a joiner."""
+    """Let an event about the new userid come first, which looks like a joiner."""
     place, before = wecom_events.place, wecom_events.place.member("LiLei").pk
     place.rename("LiLei", "Lei")
     renamed = wecom_events.heard()
@@ -197,7 +197,7 @@ def test_a_rename_waits_for_the_one_that_frees_its_userid(wecom_events: WeComEve
 
 
 def test_a_rename_whose_userid_is_never_freed_takes_it(wecom_events: WeComEvents) -> None:
-    """The event before it was lost. Whoever had the userid here is gone by it: in WeCom it is another person's."""
+    """Lose the event before it. The former owner of the userid is gone here: in WeCom it is another person's."""
     place = wecom_events.place
     keys = {one: place.member(one).pk for one in ("LiLei", "jim")}
     place.rename("jim", "james")
@@ -211,12 +211,12 @@ def test_a_rename_whose_userid_is_never_freed_takes_it(wecom_events: WeComEvents
 
 
 def work_once(wecom_events: WeComEvents) -> None:
-    """One turn of a worker, and no time for another."""
+    """Do one turn of a worker, without time for another."""
     work_through(corp_id=wecom_events.place.corp.pk, consumer=events.NAME, clock=lambda: wecom_events.clock.now)
 
 
 def test_a_second_rename_that_is_told_after_the_first_was_looked_up(wecom_events: WeComEvents) -> None:
-    """WeCom knows neither userid any more that the first one names: nobody is taken for gone before the second came."""
+    """Take nobody for gone before the second rename comes: WeCom knows neither userid of the first one any more."""
     place, before = wecom_events.place, wecom_events.place.member("LiLei").pk
     place.rename("LiLei", "Lei")
     first = wecom_events.heard()
@@ -251,7 +251,7 @@ def test_an_event_that_is_worked_off_after_the_userid_changed_waits_for_the_rena
 
 
 def test_who_is_gone_without_a_word_is_deleted_after_some_seconds(wecom_events: WeComEvents) -> None:
-    """The event of the deletion was lost."""
+    """Lose the event of the deletion."""
     place = wecom_events.place
     place.put_members({"userid": "jim", "position": "经理"})
     posts = wecom_events.heard()
@@ -276,7 +276,7 @@ def test_who_has_left_by_an_event_is_deleted_at_once(wecom_events: WeComEvents) 
 
 
 def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComEvents) -> None:
-    """The other address repeats it an hour later, when the userid is somebody else's."""
+    """Repeat it at the other address an hour later, when the userid is somebody else's."""
     place = wecom_events.place
     place.rename("jim", "james")
     heard = wecom_events.heard()
@@ -299,7 +299,7 @@ def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComE
 def test_followers_hear_of_a_rename_in_its_transaction(
     wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that fails undoes it, and it is tried again."""
+    """Undo and retry the rename if a follower fails."""
     monkeypatch.setattr(hooks, "member_renamed", Hook())
     seen: list[tuple[str, str]] = []
 

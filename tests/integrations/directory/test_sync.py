@@ -24,7 +24,7 @@ COPIES = ("integrations_member", "integrations_membership", "integrations_depart
 
 
 def written_to_copies(queries: CaptureQueriesContext) -> list[str]:
-    """Statements that change the copy of the directory."""
+    """Return the statements that change the copy of the directory."""
     statements = (one["sql"] for one in queries.captured_queries)
     changing = [sql for sql in statements if sql.startswith(("INSERT", "UPDATE", "DELETE"))]
     return [sql for sql in changing if any(f'"{table}"' in sql for table in COPIES)]

@@ -1,4 +1,4 @@
-"""Events of the tests' company on their way to us: recorded as the sandbox delivers them, told when a test wants it."""
+"""Events of the tests' company on their way to us: recorded from the sandbox, and sent when a test wants it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ APP, CONTACTS = "events", "contacts-events"
 
 @dataclass(frozen=True)
 class Post:
-    """One delivery as it came: `address` is APP or CONTACTS."""
+    """A recorded delivery; `address` is APP or CONTACTS."""
 
     address: str
     query: str
@@ -34,7 +34,7 @@ class Post:
 
 @dataclass
 class Recorder:
-    """Both callback addresses of the company, which say yes to everything and keep it. `url` ends with a slash."""
+    """The company's callback addresses, which accept and keep everything. `url` ends with a slash."""
 
     url: str = ""
     posts: list[Post] = field(default_factory=list)
@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Nothing: pytest shows what matters."""
+        pass
 
 
 @contextmanager
@@ -65,14 +65,14 @@ def recording() -> Iterator[Recorder]:
 
 @dataclass
 class WeComEvents:
-    """What the sandbox tells of a company, and our side of it."""
+    """The sandbox's events of a company, and our side of them."""
 
     place: Directory
     recorder: Recorder
 
     @classmethod
     def connected(cls, place: Directory, recorder: Recorder, *, contacts: bool = True, app: bool = True) -> WeComEvents:
-        """Callbacks at these addresses, with keys that both sides have; the corp is enabled."""
+        """Set up callbacks at these addresses, with keys that both sides have, and enable the corp."""
         corp = place.corp
         for prefix in ("callback", "contacts_callback"):
             setattr(corp, f"{prefix}_token", TOKEN)
@@ -95,7 +95,7 @@ class WeComEvents:
         return self.place.clock
 
     def heard(self) -> list[Post]:
-        """Everything that was told since the last call, once the sandbox has delivered it."""
+        """Return all posts since the last call, once the sandbox has delivered them."""
         for _ in range(2000):
             state = self.place.sandbox.control("GET", "callbacks")
             if not state["waiting"] and not state["under_way"]:
@@ -105,14 +105,14 @@ class WeComEvents:
         raise AssertionError("the sandbox has not delivered its events")
 
     def send(self, *posts: Post) -> None:
-        """Let them arrive at our addresses."""
+        """Send posts to our addresses."""
         for post in posts:
             path = f"/wecom/{self.place.corp.pk}/{post.address}/?{post.query}"
             answer = Client().post(path, data=post.body, content_type="text/xml")
             assert (answer.status_code, answer.content) == (200, b"")
 
     def work_off(self) -> None:
-        """Let workers take what is due, also what is due again later, as the sweep finds it."""
+        """Let workers do what is due, and later what is due again, as the sweep finds it."""
         for _ in range(200):
             waiting = EventWork.objects.waiting().order_by("next_try_at")
             if not waiting.exists():
@@ -126,6 +126,6 @@ class WeComEvents:
         raise AssertionError(f"still waiting: {list(EventWork.objects.waiting().values_list('consumer', 'problem'))}")
 
     def hear(self) -> None:
-        """What happened arrives in its order, and is worked off."""
+        """Let everything that happened arrive in order, and process it."""
         self.send(*self.heard())
         self.work_off()

@@ -1,4 +1,4 @@
-"""The page of a job: how far it is, what came of it, and a button to try again for who may."""
+"""The page of a job: its progress, its result, and a button to retry for those who may."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_who_asked_without_the_right_sees_the_failure_and_cannot_retry(corp: Cor
     assert retry(client_of(keeper), job) == 302
     job.refresh_from_db()
     assert (job.status, job.asked_by_id, job.problem) == ("waiting", keeper.pk, "")
-    # Pressed twice, it begins once.
+    # Pressed twice, it starts once.
     assert retry(client_of(keeper), job) == 302
     assert Job.objects.count() == 1
 

@@ -1,4 +1,4 @@
-"""Real workers: a job is done once, and goes on, whatever becomes of the worker that has it."""
+"""Real workers: a job is done once, and survives any fate of its worker."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Service(BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, *_args: Any) -> None:
-        """Says nothing."""
+        pass
 
 
 class Place:
-    """Workers, a source that keeps them waiting, and its test."""
+    """Workers, a source that keeps them waiting, and the source's test."""
 
     def __init__(self, stack: Stack, exits: ExitStack) -> None:
         self.stack, self.exits = stack, exits
@@ -65,7 +65,7 @@ class Place:
         return source_tests.request_source_test(self.source, by=None, now=timezone.now())
 
     def begin(self, name: str) -> tuple[Program, Job]:
-        """A worker that has the job in hand."""
+        """Start a worker and wait until it has the job."""
         worker, job = self.stack.start_worker(self.exits, name), self.ask()
         assert self.asked.acquire(timeout=60)
         return worker, job
@@ -85,7 +85,7 @@ def place(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -
 
 
 def end_lease() -> None:
-    """What half a minute of silence does."""
+    """End the leases, as half a minute of silence would."""
     Job.objects.update(due_at=Now())
 
 
@@ -129,7 +129,7 @@ def test_of_many_messages_for_one_job_two_workers_take_one(place: Place) -> None
     for _ in range(20):
         current_app.send_task(requests.TASK, args=(job.pk,), queue="data")
     assert place.asked.acquire(timeout=60)
-    behind = place.ask()  # asked for while it runs: begins after it, not beside it
+    behind = place.ask()  # requested while it runs: starts after it, not beside it
     assert not place.asked.acquire(timeout=3)
     place.may_answer.set()
     place.wait_until_done()
@@ -150,7 +150,7 @@ def test_a_long_job_keeps_its_lease_though_its_connections_are_cut(place: Place)
         )
     eventually(lambda: Job.objects.get().due_at > leased_until, place.stack.programs.values())
     place.may_answer.set()
-    # The end could not be written where its connection was cut: then the lease ends, and the job is done again.
+    # A worker whose connection was cut could not write the end: the lease ends, and the job is done again.
     place.stack.start_beat(place.exits)
     place.wait_until_done()
 

@@ -1,4 +1,4 @@
-"""One runner for all jobs: who gets one, what ends it, and what waits behind it."""
+"""The runner of all jobs: who gets one, what ends it, and what waits behind it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Install = Callable[..., JobKind]
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Registers the function as a kind."""
+    """A function that registers another one as a kind of job."""
 
     def install(do: JobFunction, **options: Any) -> JobKind:
         kind = JobKind(NAME, "A kind", do, lambda job: f"It failed by {job.problem}.", **options)
@@ -180,7 +180,7 @@ def test_what_is_asked_for_while_its_key_runs_waits_behind_it(install: Install) 
     def work(run: JobRun) -> dict[str, Any]:
         if not asked:
             asked.append(ask(7))
-            tasks.run_job(asked[0].pk)  # another worker, which gets nothing
+            tasks.run_job(asked[0].pk)  # another worker gets nothing
             asked[0].refresh_from_db()
             assert asked[0].status == "waiting"
         return {}
@@ -202,7 +202,7 @@ def test_what_a_worker_has_is_not_queued_again_by_who_asks_for_it(
     with django_capture_on_commit_callbacks(execute=True):
         ask(7)
 
-    # Else a tick would pass it over for a minute, if its worker died.
+    # Otherwise a tick would skip it for a minute if its worker died.
     assert set(Job.objects.values_list("queued_until", flat=True)) == {None}
 
 

@@ -52,7 +52,7 @@ def test_the_database_holds_no_secret_and_no_text_shows_it(corp: Corp) -> None:
     assert stored(corp, "contacts_secret") == ""
     before = stored(corp)
     corp.save(update_fields=["secret"])
-    assert stored(corp) != before  # the same is stored differently each time
+    assert stored(corp) != before  # each encryption gives another value
 
 
 def test_the_first_key_encrypts_and_every_key_decrypts(corp: Corp, settings: Settings) -> None:
@@ -161,7 +161,7 @@ def test_a_migration_writes_the_initial_address_where_none_is_the_default(before
     if before:
         SiteAddress.objects.create(url=before, is_default=True)
 
-    # As `migrate integrations zero` ends: the app has no models then, and its tables are gone.
+    # As after `migrate integrations zero`: the app has no models then, and its tables are gone.
     ensure_default_site_address(apps=ProjectState().apps)
     assert SiteAddress.objects.count() == bool(before)
     ensure_default_site_address(apps=apps)

@@ -1,4 +1,4 @@
-"""Opens single sign-on tokens with the public key alone: once by hand, once by OpenSSL. Knows nothing of our code."""
+"""Opening of single sign-on tokens with the public key alone, by hand and by OpenSSL, without our code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 
 def opened(token: str, public_pem: str) -> dict[str, Any]:
-    """The claims. Plain arithmetic: text = cipher^e mod n, then 00 01 FF … FF 00 in front of each block."""
+    """Return the claims. Plain arithmetic: text = cipher^e mod n, with 00 01 FF … FF 00 in front of each block."""
     key: Any = load_pem_public_key(public_pem.encode())
     numbers, size = key.public_numbers(), (key.key_size + 7) // 8
     text = b""
@@ -28,7 +28,7 @@ def opened(token: str, public_pem: str) -> dict[str, Any]:
 
 
 def opened_by_openssl(token: str, public_pem: str, size: int) -> dict[str, Any]:
-    """The same through `openssl pkeyutl -verifyrecover`, which takes the padding off itself."""
+    """Return the claims by `openssl pkeyutl -verifyrecover`, which removes the padding itself."""
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder, "public.pem")
         key.write_text(public_pem)

@@ -1,4 +1,4 @@
-"""The client of the public API at the wire: what it sends, what it makes of the answers, and when it asks again."""
+"""The client of the public API at the wire: its requests, its reading of answers, and its repeats."""
 
 from __future__ import annotations
 

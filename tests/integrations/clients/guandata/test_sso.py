@@ -1,4 +1,4 @@
-"""Sign-on to the BI: keys, pages, and the token, opened by two programs that are not ours."""
+"""Sign-on to the BI: keys, pages, and the token, which two independent programs open."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def bi() -> Iterator[SandboxHandle]:
 
 
 class InThread:
-    """The browser in a thread of its own: this one may have playwright's event loop already."""
+    """The browser in a thread of its own, because this one may already have playwright's event loop."""
 
     def __init__(self, executable: str, access: Access) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1)
@@ -88,7 +88,7 @@ def address_of(bi: SandboxHandle, page: str, person: str = "hanmeimei", key: Any
 
 
 def brightness(picture: Image.Image) -> int:
-    """Of a pixel near the lower left corner."""
+    """Return the brightness of a pixel near the lower left corner."""
     return picture.convert("L").crop((2, picture.height - 3, 3, picture.height - 2)).tobytes()[0]
 
 
@@ -129,7 +129,7 @@ def test_a_cover_is_cut_from_the_upper_edge(snapshots: InThread, bi: SandboxHand
     taken_with = snapshots.take(address_of(bi, "long"), Options(cover_ratio=1068 / 455), MARKS, within_seconds=30)
 
     cover, whole = picture_of(taken_with.cover), picture_of(taken_with.content)
-    assert rows_on(taken_with.content) == 60  # a long page is on it whole
+    assert rows_on(taken_with.content) == 60  # a long page is taken whole
     assert cover.width == pytest.approx(cover.height * 1068 / 455, rel=0.01)
     assert (whole.width, whole.height) == (2 * taken_with.width, 2 * taken_with.height)
     assert taken_with.height > taken_with.width * 455 / 1068
@@ -151,7 +151,7 @@ def test_what_is_no_dashboard_is_no_picture(snapshots: InThread, bi: SandboxHand
 def test_a_page_that_has_changed_its_layout_or_never_draws_is_no_picture(
     snapshots: InThread, bi: SandboxHandle
 ) -> None:
-    """None of its cards is found any more: nobody gets a part of it, or an empty one."""
+    """Refuse the page, because none of its cards is found: nobody gets a part of it, or an empty one."""
     assert refused(snapshots, address_of(bi, "plain"), marks=PageMarks(card=".card-of-before")) == Reason.EMPTY
     assert refused(snapshots, address_of(bi, "never"), seconds=4) == Reason.NOT_DRAWN
 
@@ -172,5 +172,5 @@ def test_the_sign_of_the_bi_itself_is_enough(snapshots: InThread, bi: SandboxHan
 
 @pytest.mark.parametrize("address", ["http://localhost:9/", "file:///etc/passwd", "http://169.254.169.254/latest"])
 def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
-    """What is elsewhere is taken for the sign-in of another system."""
+    """Take other hosts for the sign-in of another system."""
     assert refused(snapshots, address) == Reason.SIGN_IN_PAGE

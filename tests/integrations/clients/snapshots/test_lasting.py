@@ -1,4 +1,4 @@
-"""The browser of a worker: ended and started anew where it hangs, dies or grows too large."""
+"""The browser of a worker: restarted when it hangs, dies or grows too large."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_browser_that_died_or_was_used_for_long_is_followed_by_another(
 ) -> None:
     rows(browser, bi)
     for process in reversed(started(browser)):
-        with suppress(psutil.NoSuchProcess):  # Chromium ends helpers of its own
+        with suppress(psutil.NoSuchProcess):  # Chromium ends its own helpers
             process.kill()
 
     with pytest.raises(SnapshotError) as caught:
@@ -73,7 +73,7 @@ def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, mo
     assert Path(folder).exists()
     monkeypatch.setattr(lasting_browser, "HANGS_AFTER_SECONDS", 1)
     for process in processes:
-        with suppress(psutil.NoSuchProcess):  # Chromium ends helpers of its own
+        with suppress(psutil.NoSuchProcess):  # Chromium ends its own helpers
             process.suspend()
 
     with pytest.raises(SnapshotError) as caught:
@@ -102,7 +102,7 @@ def test_folders_that_killed_workers_left_are_removed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print(flush=True); input()", f"--user-data-dir={used}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
         assert sleeper.stdout
-        sleeper.stdout.readline()  # until then the process may still carry our own command line
+        sleeper.stdout.readline()  # until then the process may still have our own command line
         lasting_browser.remove_left_folders(tmp_path)
         sleeper.kill()
 
@@ -114,7 +114,7 @@ def test_one_that_grows_too_large_gives_way_to_another(browser: LastingBrowser, 
     first = started(browser)
     browser._megabytes_at_most = 10
 
-    with pytest.raises(SnapshotError):  # while a page is drawn that never ends
+    with pytest.raises(SnapshotError):  # while a page draws without end
         browser.take(address_of(bi, "never"), Options(), MARKS, within_seconds=30)
 
     assert psutil.wait_procs(first, timeout=30)[1] == []

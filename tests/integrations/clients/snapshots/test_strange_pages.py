@@ -1,4 +1,4 @@
-"""Pages that are no dashboard, lead elsewhere, or reach for other hosts: on a web server of this test's own."""
+"""Pages that are no dashboard, lead elsewhere, or call other hosts, on a web server of this test."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tests.integrations.clients.snapshots.test_browser import InThread, refused
 pytestmark = pytest.mark.e2e
 CARD = '<div class="card" style="height:300px">销售额<svg width="50" height="50"></svg></div>'
 QR_CODE = '<p>请用企业微信扫码登录</p><svg width="200" height="200"></svg>'
-# A card below the fold, which fails once it is seen.
+# A card below the fold that fails once it is visible.
 FAILS_BELOW = (
     CARD
     + '<div style="height:2500px"></div><div id="last" class="card" style="height:300px">…</div><script>'
     + "new IntersectionObserver((seen) => { if (seen[0].isIntersecting) last.innerHTML = '<b class=failed>出错</b>' })"
     + ".observe(last)</script>"
 )
-# Its sign stands there from the start, and a clock keeps it from being quiet.
+# It shows its sign from the start, and a clock keeps it from being quiet.
 READY_AT_ONCE = (
     '<i id="ready"></i><b id="clock"></b>'
     + FAILS_BELOW.replace("last.innerHTML =", "setTimeout(() => last.innerHTML =").replace("</b>' })", "</b>', 500) })")
     + '<script>setInterval(() => { clock.innerHTML = "<u>now</u>" }, 200)</script>'
 )
-# Its frame says when it has drawn, after it has computed for three seconds without a request.
+# Its frame says when it has drawn, after three seconds of computing without a request.
 WAITS_FOR_FRAME = (
     CARD
     + '<b class="failed">…</b><script>addEventListener("message", () => document.querySelector(".failed").remove())'
@@ -45,7 +45,7 @@ COMPUTES = (
     + "<p>…</p><script>compute()</script>" * 6
     + "<script>parent.postMessage('drawn', '*')</script>"
 )
-# Chromium tries a refused stream again every three seconds.
+# Chromium retries a refused stream every three seconds.
 NEVER_LOADED = (
     CARD
     + '<iframe id="open"></iframe><script>document.all.open.contentDocument.open(); new EventSource("{other}/events")'
@@ -63,7 +63,7 @@ REACHES_OUT = (
     + "</script>"
 )
 
-# Asks a server of STUN for its own address, which takes no two seconds.
+# Asks a STUN server for its own address, which takes less than two seconds.
 CALLS = (
     '<i class="busy">…</i><script>const peer = new RTCPeerConnection({iceServers: [{urls: "stun:{other}"}]});'
     'peer.createDataChannel("x"); peer.createOffer().then((offer) => peer.setLocalDescription(offer));'
@@ -75,8 +75,10 @@ CALLS = (
 
 @dataclass
 class Site:
-    """`pages`: by their path; /hangs is answered when the site ends, /after-hangs once /hangs was asked for. `other`:
-    the address to which paths of /to/ lead. `asked`: what was asked for."""
+    """A web site. `other` is the address to which paths of /to/ redirect; `asked` lists the requested paths.
+
+    `pages` are by path. /hangs is answered when the site ends, /after-hangs once /hangs was requested.
+    """
 
     pages: dict[str, str]
     other: str
@@ -108,7 +110,7 @@ def served(site: Site) -> Iterator[Site]:
         do_POST = do_CONNECT = do_GET
 
         def log_message(self, *_words: object) -> None:
-            """Nothing: the test looks at what was asked."""
+            pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -199,9 +201,9 @@ def test_a_card_that_fails_below_the_fold_is_seen(browser: InThread, bi: Site, p
     ("path", "error"),
     [
         ("/never-loaded", ""),  # a frame that never loads, and a refused stream
-        ("/opens-another", ""),  # beside itself, which never answers
-        ("/waits-for-frame", ".failed"),  # which computes
-        ("/login-report", ""),  # no sign-in by one of its words, nor an error
+        ("/opens-another", ""),  # it opens another page that never answers
+        ("/waits-for-frame", ".failed"),  # its frame computes
+        ("/login-report", ""),  # neither a sign-in by its one word, nor an error
         ("/figures", ""),
     ],
 )

@@ -1,4 +1,4 @@
-"""Databases for real, with the table facts(n, city, amount) of 100 rows."""
+"""Real databases, with the table facts(n, city, amount) of 100 rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FACTS = [(number, ("北京", "上海")[number % 2], Decimal(number) / 4) for num
 
 
 class Database:
-    """`url`: of an account that may only read its table. `reach`: of the source that asks it."""
+    """A database. `url` is that of an account that may only read its table; `reach` that of the source that asks it."""
 
     def __init__(self, url: str, drivers: Collection[str] = (), reach: Reach = Reach.THIS_MACHINE) -> None:
         self.url, self.drivers, self.reach = url, drivers, reach
@@ -33,7 +33,7 @@ class Database:
         return read_query(self.question(statement, **parameters), rows_at_most=rows_at_most, seconds=seconds, now=NOW)
 
     def of_account(self, name: str) -> Database:
-        """The same for another account: `filer` may read files, `chief` may do everything."""
+        """Return the database with another account: `filer` may read files, `chief` may do everything."""
         return Database(self.url.replace("reader", name))
 
     def problem(self, statement: str, **known: Any) -> Problem:

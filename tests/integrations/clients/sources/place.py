@@ -32,7 +32,7 @@ def make_source(**values: Any) -> DataSource:
 
 
 def make_card(source: DataSource | None = None, **values: Any) -> Card:
-    """A card of the BI, which is connected with it."""
+    """Make a card of the BI, and connect the BI."""
     if source is None:
         make_bi(base_url=HOST, api_login="robot", api_password=PASSWORD)
         source = make_source()

@@ -1,4 +1,4 @@
-"""From the rows of a source and a card to its answer: each kind, and what is said where the rows are not right."""
+"""Reading the data of a source's card for each kind, and the messages about wrong rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of cards: one fetch for each slot, whoever asks; leases, later tries, who is told, and forgetting."""
+"""The data of cards: one fetch for each slot and all readers; leases, retries, followers, and deletion."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Told = list[tuple[int, Any, str]]
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """What a follower heard, with the state that it saw."""
+    """Calls of a follower, with the state that it saw."""
     heard: Told = []
     monkeypatch.setattr(fetch, "card_data_finished", Hook())
 
@@ -103,7 +103,7 @@ def test_a_passing_failure_is_tried_again_later_each_time_after_a_longer_wait(
         fetch.carry_out(row_id=row.pk, clock=clock)
         row.refresh_from_db()
         assert (row.status, row.try_count, row.next_try_at) == ("waiting", number, clock() + wait)
-        fetch.carry_out(row_id=row.pk, clock=clock)  # too early: nothing is asked
+        fetch.carry_out(row_id=row.pk, clock=clock)  # too early: nothing is fetched
         clock.advance(seconds=wait.total_seconds())
     assert bi.calls("card_data") == 4
     assert told == []
@@ -189,7 +189,7 @@ class TestLeases:
         clock.advance(seconds=fetch.LEASE.total_seconds())
         assert fetch._claim(row.pk, clock()) is not None
         ends_at = clock() + fetch.LEASE
-        for seconds in (5, fetch.KEPT_AT_MOST.total_seconds()):  # it is another's, and no fetch lasts so long
+        for seconds in (5, fetch.KEPT_AT_MOST.total_seconds()):  # it is another worker's, and no fetch lasts so long
             clock.advance(seconds=seconds)
             renew()
             row.refresh_from_db()

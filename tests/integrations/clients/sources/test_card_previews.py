@@ -1,4 +1,4 @@
-"""The data of cards for somebody who waits at a page: asked for, waited for, there, failed, forgotten."""
+"""The data of cards for somebody who waits at a page: requested, waited for, ready, failed, deleted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(token: str, clock: Clock, *cards: Card) -> DataPreview:
 
 
 def fetch(clock: Clock) -> None:
-    """What the workers of the queue do."""
+    """Do what the queue's workers do."""
     for row in CardData.objects.due(clock()):
         datasources_fetch.carry_out(row_id=row.pk, clock=clock)
 
@@ -218,7 +218,7 @@ class TestRows:
 
         assert (CardData.objects.count(), bi.calls("card_data")) == (1, 1)
         assert all(read(token, clock, card).is_there for token in tokens)
-        ask(clock, card)  # what is there may be old: it is fetched anew
+        ask(clock, card)  # ready data may be old, so it is fetched anew
         assert CardData.objects.count() == 2
 
     def test_what_is_being_fetched_or_waits_for_long_is_not_shared(self, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""A card's answer in each layout: titles one by one, levels of a pivot, merged cells, pages, units and kinds."""
+"""A card's answer in each layout: single titles, levels of a pivot, merged cells, pages, units and kinds."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ PIVOT = ("华东 / 销售额", "华东 / 订单", "华南 / 销售额", "华南 
     ("values", "meta", "row", "names"),
     [
         (LEVELS, ["月份"], ("一月", 1, 2, 3, 4), ("月份", *PIVOT)),
-        # Levels that count the corner as well.
+        # Levels that also count the corner.
         (
             [[{"title": ""}, *LEVELS[0]], [{"title": "月份"}, *LEVELS[1]]],
             ["月份"],
             ("一月", 1, 2, 3, 4),
             ("月份", *PIVOT),
         ),
-        # One metric below several levels.
+        # A single metric below several levels.
         (
             [[{"title": "合计", "colSpan": 2}], [{"title": "甲"}, {"title": "乙"}]],
             [],

@@ -1,4 +1,4 @@
-"""JSON over HTTP: rows of every form, and what a service may do to us: each ends in time, with a sentence."""
+"""JSON over HTTP: rows of every form, and misbehaving services, which all end in time with a message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.integrations.clients.wecom.misbehaviour import (
     stops_half_way,
 )
 
-# What is slow for ever ends after little; what ends by itself has time on a busy machine, too.
+# Endless answers are stopped after LITTLE; finite ones have time even on a busy machine.
 LITTLE, SECONDS = 1.5, 30
 
 
@@ -180,7 +180,7 @@ def test_a_misbehaving_service_ends_in_time_with_a_sentence(case: str) -> None:
 
 
 def test_what_an_expression_makes_is_bounded_where_it_is_made() -> None:
-    """Written out, the one row of two cells would have 2 ** 15 ones."""
+    """Bound the expression, whose one row of two cells would become 2 ** 15 cells."""
     tracemalloc.start()
     try:
         table = asked(says_json([1]), expression="|".join(["[@,@]"] * 15))
@@ -238,7 +238,7 @@ class TestAddresses:
                 "127.0.0.1 127.9.9.9 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:7f00:1:: ::127.0.0.1 ::ffff:0:7f00:1",
             ),
             (
-                Reach.NOWHERE,  # the credentials of clouds among them
+                Reach.NOWHERE,  # the metadata services of clouds among them
                 "169.254.169.254 169.254.1.1 168.63.129.16 100.100.100.200 224.0.0.1 255.255.255.255 240.0.0.1 :: "
                 "0.0.0.0 fe80::1 fec0::1 feff::1 4000::1 fd00:ec2::254 fd20:ce::254 ::ffff:169.254.169.254 "
                 "::ffff:0:a9fe:a9fe 64:ff9b:1::a9fe:a9fe 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe:: nonsense",
@@ -258,7 +258,7 @@ class TestAddresses:
         assert service.requests == []
 
     def test_a_name_is_looked_up_once_and_that_address_is_connected_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """DNS rebinding: public when it is checked, this machine when it is connected to."""
+        """Defeat DNS rebinding: the name is public when it is checked, and this machine when it is connected to."""
         looked_up: list[str] = []
 
         def answers(host: str, port: int, **_known: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Queries: what is one that only reads, which addresses are admitted, and MariaDB and PostgreSQL for real."""
+"""Queries: which ones only read, which addresses are admitted, with a real MariaDB and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -108,11 +108,14 @@ class TestEveryDatabase:
         assert Database(database.url.replace(SECRET, "wrong")).problem("SELECT 1") is Problem.NOT_ADMITTED
         assert database.problem("SELECT n FROM hidden") is Problem.NO_RIGHT
         nothing = Database(database.url.rpartition("/")[0] + "/nothing").problem("SELECT 1")
-        assert nothing in (Problem.NO_DATABASE, Problem.NO_RIGHT)  # MariaDB does not tell who may not see it
+        assert nothing in (
+            Problem.NO_DATABASE,
+            Problem.NO_RIGHT,
+        )  # MariaDB does not say so to somebody who may not see it
         assert Database(database.url.replace(port, "1")).problem("SELECT 1") is Problem.UNREACHABLE
 
 
-# A value of so many letters, and one that comes nested.
+# A value of so many letters, and one that is nested.
 LETTERS = {
     "postgresql": ("repeat('x', {})", "jsonb_build_array(repeat('x', {}))", "array[repeat('x', {})]"),
     "mariadb": ("repeat('x', {})",),
@@ -146,7 +149,7 @@ ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELEC
 
 
 def test_an_infinite_recursion_ends_or_is_cut(postgresql: Database) -> None:
-    """MariaDB itself stops after 1,000 rounds."""
+    """Leave out MariaDB, which itself stops after 1,000 rounds."""
     assert postgresql.problem(ENDLESS.format("count(*)"), seconds=0.5) is Problem.TOO_SLOW
     assert postgresql.ask(ENDLESS.format("n"), rows_at_most=5000).is_cut is True
 
@@ -156,7 +159,7 @@ class TestServers:
         with psycopg.connect(postgresql.url) as connection:
             connection.execute("LOCK TABLE facts IN ROW EXCLUSIVE MODE")
             assert postgresql.ask("SELECT count(*) FROM facts").rows == ((100,),)
-        # The reader may not lock all of it, so a function that waits stands for it.
+        # The reader may not lock the whole table, so a waiting function replaces the lock.
         with psycopg.connect(postgresql.url) as connection:
             connection.execute("SELECT pg_advisory_lock(7)")
             assert postgresql.problem("SELECT pg_advisory_lock(7)", seconds=4) is Problem.BUSY
@@ -183,10 +186,10 @@ class TestServers:
             "SELECT 1 /*M! INTO OUTFILE '/tmp/x' */",
             "SELECT 1 INTO OUTFILE '/tmp/x'",
             "TABLE facts INTO/**/DUMPFILE '/tmp/x'",
-            # No comment to MySQL, which wants a space behind the dashes.
+            # MySQL takes this for no comment: it wants a space after the dashes.
             "SELECT 1--1 INTO OUTFILE '/tmp/x'",
             "SELECT 1--\u00a01 INTO OUTFILE '/tmp/x'",
-            # One text to MySQL, which escapes by a backslash; or two, where its settings say so.
+            # One text to MySQL, which escapes by a backslash; two texts if its settings say so.
             'SELECT "a\\"" INTO OUTFILE "/tmp/x"',
             r"SELECT '\' INTO OUTFILE '/tmp/x' -- '",
         ],
@@ -257,7 +260,7 @@ class TestAddresses:
             admitted_url(url)
 
         assert found.value.flaw is flaw
-        with pytest.raises(AddressRefused):  # a file, whatever drivers are allowed
+        with pytest.raises(AddressRefused):  # a file is refused with any allowed drivers
             admitted_url("sqlite+pysqlite:////data/facts.db", ["sqlite+pysqlite"])
 
     def test_usual_ones_get_their_driver(self) -> None:
@@ -323,7 +326,7 @@ class TestStatements:
         (True, 30, "SET SESSION max_statement_time = 30.000", 15),
         (False, 30, "SET SESSION max_execution_time = 30000", 15),
         (True, 0, "SET SESSION max_statement_time = 0.001", 1),
-        (False, 0, "SET SESSION max_execution_time = 1", 1),  # 0 would be none
+        (False, 0, "SET SESSION max_execution_time = 1", 1),  # 0 would be no limit
     ],
 )
 def test_each_of_the_two_mysqls_gets_its_own_time_limit(

@@ -1,4 +1,5 @@
-"""Where databases may lie, what a failure tells of the network, and what the account of a source may do."""
+"""Limits of a database source: where databases may be, what a failure reveals of the network, what an account may
+do."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ FORBIDDEN = {
 def test_no_address_beyond_the_reach_of_a_source_is_connected_to(
     kind: str, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every look-up of a test is refused but of this machine: here an address stands for itself."""
+    """Resolve an address to this machine, the only one that tests can look up."""
     needed, problem = FORBIDDEN[host]
     address = "127.0.0.1" if host == "localhost" else host.strip("[]")
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 1))]
@@ -42,7 +43,7 @@ def test_no_address_beyond_the_reach_of_a_source_is_connected_to(
 
     for reach in (one for one in (Reach.PRIVATE, Reach.THIS_MACHINE) if one < needed):
         assert Database(url, ORACLE, reach).problem("SELECT 1") is problem
-    # Where a driver that is not ours connects to is known to nobody.
+    # Nobody knows where a driver of others connects to.
     unchecked = Problem.DRIVER_UNCHECKED if kind.startswith("oracle") else problem
     assert Database(url, ORACLE, Reach.PUBLIC).problem("SELECT 1") is unchecked
 
@@ -51,7 +52,7 @@ def test_no_address_beyond_the_reach_of_a_source_is_connected_to(
 def test_a_database_is_asked_at_the_address_that_was_checked(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DNS rebinding: at every look-up but the first the name leads elsewhere."""
+    """Defeat DNS rebinding: at every look-up but the first the name leads elsewhere."""
     database: Database = request.getfixturevalue(kind)
     port = int(database.url.rpartition(":")[2].partition("/")[0])
     looked_up: list[str] = []

@@ -1,4 +1,4 @@
-"""A web service on this machine that answers, or misbehaves, as a test says: raw bytes after a request."""
+"""A web service on this machine that answers a request with raw bytes, or misbehaves, as a test says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Answer = Callable[[socket.socket, bytes], object]
 
 
 class WebService:
-    """`requests`: what came, headers and all."""
+    """A service whose `requests` holds the raw requests with their headers."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -56,7 +56,7 @@ def web_service(answer: Answer) -> Iterator[WebService]:
 
 
 def says(content: bytes, *, status: str = "200 OK", headers: str = "Content-Type: application/json") -> Answer:
-    """A whole answer."""
+    """Make a complete answer."""
     lines = "".join(f"{line}\r\n" for line in headers.split("\n") if line)
 
     def answer(line: socket.socket, _request: bytes) -> None:

@@ -22,12 +22,12 @@ def wire() -> Iterator[WireServer]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
-    """The deadlines' clock, which only the test and what drips set forward."""
+    """The deadlines' clock, which only the test and dripping answers advance."""
     return let_drops_pass_time(monkeypatch)
 
 
 @pytest.fixture
 def store(valkey_client: redis.Redis) -> TokenStore:
-    """The token store of all processes."""
+    """The token store that all processes share."""
     cipher = Fernet(Fernet.generate_key())
     return TokenStore(valkey_client, seal=cipher.encrypt, unseal=cipher.decrypt)

@@ -1,4 +1,4 @@
-"""One case per method of the clients: how it is called, what must go out, what must come back."""
+"""The contract of the clients' methods: for each the call, the request that must go out, and the result."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ RESEARCH = contacts_api.Department(2, 1, "研发", 10)
 
 @dataclass(frozen=True)
 class Case:
-    """`endpoint`: also the method's name and the fixture's. `is_repeatable`: an unclear failure may be tried again."""
+    """A case. `endpoint` is also the method's and the fixture's name. `is_repeatable`: an unclear failure may be
+    retried."""
 
     endpoint: str
     call: Callable[[Any], Any]
@@ -175,14 +176,14 @@ CASES = (
         is_robot=True,
     ),
 )
-# One that reads, one that sends, and a robot's.
+# A reading method, a sending one, and a robot's.
 KINDS = tuple(case for case in CASES if case.endpoint in ("agent_get", "message_send", "webhook_send"))
 # These build on the methods above, or on the token alone, and have tests of their own.
 COMPOSED = {"user_list_id_pages", "renew_token", "jsapi_ticket"}
 
 
 def public_methods() -> set[str]:
-    """Every public method of the two clients."""
+    """Return the names of every public method of the two clients."""
     return {
         name
         for cls in (WeComClient, RobotClient)
@@ -199,7 +200,7 @@ def open_client(
     timeouts: Timeouts | None = None,
     agentid: int | None = AGENTID,
 ) -> WeComClient | RobotClient:
-    """The client that a case needs."""
+    """Open the client that a case needs."""
     timeouts = timeouts or Timeouts(connect_seconds=2, total_seconds=5, transfer_seconds=5)
     if case is not None and case.is_robot:
         return RobotClient(key=ROBOT_KEY, base_url=base_url, session=open_session(), timeouts=timeouts)

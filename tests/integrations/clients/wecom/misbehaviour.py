@@ -1,4 +1,4 @@
-"""Ways in which the other side of a connection misbehaves, each a function of its socket."""
+"""Misbehaviours of the other side of a connection, each a function of its socket."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DRIPS_AT_MOST = 400
 
 
 class StandingClock:
-    """In the place of `time`, for the deadlines of calls and for what drips: a second passes with each drop.
+    """A clock for the deadlines of calls and for drips, in place of `time`. A second passes with each drop.
 
-    So a busy machine may take as long as it likes for all that comes before the first drop.
+    So a busy machine may take any time for what comes before the first drop.
     """
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.readings: list[float] = []  # of the clients
+        self.readings: list[float] = []  # by the clients
 
     def read(self) -> float:
         self.readings.append(self.now)
@@ -44,7 +44,7 @@ clock: Any = time
 
 
 def let_drops_pass_time(patch: pytest.MonkeyPatch) -> StandingClock:
-    """From now on the deadlines of our clients and all that drips here share a clock of their own."""
+    """Let the deadlines of our clients and the drips of this module share a clock of their own."""
     standing = StandingClock()
     patch.setattr(transport, "read_boot_clock", standing.read)
     patch.setitem(globals(), "clock", standing)
@@ -55,31 +55,31 @@ Misbehaviour = Callable[[socket.socket], object]
 
 
 def hangs(connection: socket.socket) -> None:
-    """Says nothing, until the client has gone."""
+    """Say nothing until the client has gone."""
     connection.settimeout(20)
     while connection.recv(65536):
         pass
 
 
 def takes_nothing(connection: socket.socket) -> bool:
-    """Reads nothing, until the client has gone; whether it has."""
+    """Read nothing until the client has gone. Return whether it has."""
     events = select.poll()
     events.register(connection, select.POLLRDHUP)
     return bool(events.poll(20_000))
 
 
 def closes(connection: socket.socket) -> None:
-    """Hangs up without an answer; the request may have been done."""
+    """Hang up without an answer; the request may have been done."""
 
 
 def resets(connection: socket.socket) -> None:
-    """Breaks the connection off."""
+    """Reset the connection."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def never_ends(head: bytes) -> Misbehaviour:
-    """An answer with this head and a body that comes fast, until the client has gone."""
+    """Make an answer with this head and a fast body without an end, until the client has gone."""
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -90,7 +90,7 @@ def never_ends(head: bytes) -> Misbehaviour:
 
 
 def drips(head: bytes, drop: bytes) -> Misbehaviour:
-    """After this head one drop after the other, without an end."""
+    """Send this head, then one drop after the other without an end."""
 
     def serve(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -103,7 +103,7 @@ def drips(head: bytes, drop: bytes) -> Misbehaviour:
 
 
 def says(answer: bytes) -> Misbehaviour:
-    """This, and nothing more."""
+    """Send this answer and nothing more."""
     return lambda connection: connection.sendall(answer)
 
 

@@ -1,4 +1,4 @@
-"""A WeCom at the other end of a real socket: counts calls, checks tokens, and misbehaves where a test wants it."""
+"""A WeCom at the other end of a real socket. It counts calls, checks tokens, and misbehaves if a test wants it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SECRET = "right-secret-0123456789"
 
 @dataclass
 class WireServer:
-    """What the server knows. `misbehave` takes a path: its function gets the socket in place of an answer."""
+    """The server's state. `misbehave` maps a path to a function that gets the socket in place of an answer."""
 
     url: str = ""
     valid_secret: str = SECRET
-    # What happens before a token is given.
+    # Runs before a token is given.
     before_token: Callable[[], object] = lambda: None
     expires_in: int = 7200
     calls: Counter[str] = field(default_factory=Counter)
@@ -40,14 +40,14 @@ class WireServer:
     open_connections: list[socket.socket] = field(default_factory=list)
 
     def close_connections(self) -> None:
-        """Hang up on everybody, as a server does with connections that were idle for long."""
+        """Close all connections, as a server does with idle ones."""
         for connection in self.open_connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.open_connections.clear()
 
     def revoke(self) -> None:
-        """The token in use ends at once; the next gettoken makes another."""
+        """Invalidate the token in use; the next gettoken makes another."""
         self.valid_token = ""
 
     def answer(self, path: str, query: dict[str, list[str]]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class WireServer:
 
 @contextmanager
 def wire_server() -> Iterator[WireServer]:
-    """A running server on a free port of this machine."""
+    """Run a server on a free port of this machine."""
     state = WireServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -104,7 +104,7 @@ def wire_server() -> Iterator[WireServer]:
         do_POST = do_GET
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Tests print nothing."""
+            pass
 
     with running(QuietServer(("127.0.0.1", 0), Handler)) as port:
         state.url = f"http://127.0.0.1:{port}"
@@ -113,13 +113,13 @@ def wire_server() -> Iterator[WireServer]:
 
 @contextmanager
 def listening(serve: Callable[[socket.socket], object], context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A port whose connections go to `serve`, one after the other, behind TLS where a context is given."""
+    """Open a port whose connections go to `serve`, one after the other, by TLS if there is a context."""
     listener = socket.create_server(("127.0.0.1", 0))
     scheme = "http" if context is None else "https"
     served: list[socket.socket] = []
 
     def run() -> None:
-        with suppress(OSError):  # the end: closing the listener wakes accept
+        with suppress(OSError):  # at the end: closing the listener wakes accept
             while True:
                 connection, _address = listener.accept()
                 with suppress(OSError), connection:
@@ -139,13 +139,13 @@ def listening(serve: Callable[[socket.socket], object], context: ssl.SSLContext 
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         for connection in served:
-            with suppress(OSError):  # closed already; one that is still served ends
+            with suppress(OSError):  # already closed; one that is still served ends
                 connection.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
 def at_once(count: int, call: Callable[[], object]) -> list[object]:
-    """What `count` threads get from `call`, started together: its result, or the error it raised."""
+    """Start `count` threads together that call `call`. Return each result, or the error it raised."""
     results: list[object] = []
     barrier = threading.Barrier(count)
 

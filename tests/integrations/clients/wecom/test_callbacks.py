@@ -1,4 +1,4 @@
-"""Callbacks: sealed as WeCom does it, every kind of event, the spellings that vary, and what is refused."""
+"""Callbacks sealed as WeCom seals them: every kind of event, varying spellings, and refusals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ REPLY = (
     f"<xml><ToUserName><![CDATA[lilei]]></ToUserName><FromUserName><![CDATA[{CORPID}]]></FromUserName>"
     "<CreateTime>1764000002</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[已收到]]></Content></xml>"
 ).encode()
-# Message, its random bytes, timestamp, nonce; what that is encrypted, and its signature.
+# Message, its random bytes, timestamp, nonce; its ciphertext and signature.
 VECTORS = {
     "a check of an address": (ECHO_ANSWER, "aaaabbbbccccdddd", "1764000000", "1372623149", A_ECHO, A_SIGNATURE),
     "an event": (

@@ -1,4 +1,4 @@
-"""The WeCom client, where one method or one rule differs from the contract of all."""
+"""The WeCom client's methods and rules that differ from the common contract."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The contract at the wire: success and a stale token of every method; each kind of failure of a method of each kind.
+"""The contract at the wire: success and a stale token for every method, and failures for a method of each kind.
 
-All methods go through one way, so what can go wrong on it is tried with one that reads, one that sends, and a robot's.
+All methods share one path, so its failures are tried with a reading method, a sending one, and a robot's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every code of WeCom's table has its sentences; the classes are in test_contract and against_sandbox/test_refusals."""
+"""Sentences for every code of WeCom's table. Their classes are in test_contract and against_sandbox/test_refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever comes from outside or is put in: no exception but ours. HYPOTHESIS_PROFILE=nightly for 10,000 examples."""
+"""Fuzzing: any input raises no exception but ours. HYPOTHESIS_PROFILE=nightly tries 10,000 examples."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from integrations.clients.wecom.cards import (
 CORPID = "ww1a2b3c4d5e6f7a8b"
 CRYPTO = CallbackCrypto("QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM", CORPID)
 
-# Any code point, halves of surrogate pairs among them.
+# Any code point, including halves of surrogate pairs.
 TEXTS = st.text(st.characters(codec=None, exclude_categories=()), max_size=80)
 URLS = st.one_of(TEXTS, TEXTS.map(lambda rest: f"https://a.example/{rest}"), TEXTS.map(lambda rest: f"http://{rest}"))
 JSON = st.recursive(
@@ -56,7 +56,7 @@ JSON = st.recursive(
 ANSWERS = st.dictionaries(
     st.sampled_from(("errcode", "errmsg", "invaliduser", "agentid", "userlist")), JSON, max_size=8
 )
-# Close to what is right, so that the readers get beyond their first field.
+# Close to valid, so that the readers get beyond the first field.
 LIKELY = st.fixed_dictionaries(
     {},
     optional={
@@ -159,7 +159,7 @@ def test_no_answer_breaks_a_schema(answer: dict[str, Any]) -> None:
 
 
 def _sent(build: Callable[[], Content]) -> None:
-    """What a builder lets through is JSON that any server reads as it was meant, without marks of reading order."""
+    """Check that a builder's JSON is read as intended, without marks of reading order."""
     try:
         content = build()
         payload = builders.app_message(agentid=1, to=builders.Recipients(["lilei"]), content=content)

@@ -1,4 +1,4 @@
-"""No secret, token or key in what may be logged or shown: every failure, every library at DEBUG."""
+"""Secrets, tokens and keys do not leak into logs or pages, at every failure, with every library at DEBUG."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOKEN = "sim/token+with=signs 0123456789"
 SHORT = Timeouts(connect_seconds=10, total_seconds=0.3, transfer_seconds=0.3)
 
 
-# What a request carried, as a gateway in between might repeat it: in an address, and bare.
+# Contents of a request as a gateway might repeat them: in a URL, and bare.
 CARRIED = {
     "app": f"https://a.invalid/x?access_token={quote(TOKEN, safe='')} {TOKEN} {SECRET}",
     "gettoken": f"https://a.invalid/x?corpid=ww1&corpsecret={SECRET} {SECRET}",
@@ -64,7 +64,7 @@ FAILURES: dict[str, Failure] = {
 
 
 class _Kept(logging.Handler):
-    """Every record, whatever pytest's own handler leaves out."""
+    """A handler that keeps every record, also those that pytest's own leaves out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Kept(logging.Handler):
 
 @pytest.fixture
 def everything(caplog: pytest.LogCaptureFixture) -> Iterator[Logged]:
-    """All that was logged so far, of every library, with its arguments and tracebacks."""
+    """A function that returns all that was logged so far by every library, with arguments and tracebacks."""
     for name in ("urllib3", "urllib3.connectionpool", "urllib3.util.retry", "requests", "redis", "charset_normalizer"):
         caplog.set_level(logging.DEBUG, logger=name)
     kept = _Kept()
@@ -84,7 +84,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> Iterator[Logged]:
     def logged() -> str:
         texts = []
         for record in kept.records:
-            # An earlier handler's work, where there is one.
+            # An earlier handler may have formatted it.
             traceback = record.exc_text or (
                 logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
             )
@@ -97,7 +97,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> Iterator[Logged]:
 
 
 def _shown(error: BaseException) -> str:
-    """Everything that a log, a page or a tool for errors could print of an exception, and of those behind it."""
+    """Return all that a log, a page or an error tool could print of an exception and its causes."""
     texts = []
     current: BaseException | None = error
     while current is not None:
@@ -116,7 +116,7 @@ def _assert_clean(text: str) -> None:
 def _failed(case: Case, client: Any) -> IntegrationError:
     with pytest.raises(IntegrationError) as caught:
         case.call(client)
-    # What a task or a view does with it.
+    # Log it as a task or a view does.
     logging.getLogger("product").error("failed: %r", caught.value, exc_info=caught.value)
     return caught.value
 

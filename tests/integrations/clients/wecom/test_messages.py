@@ -1,4 +1,4 @@
-"""Message builders: the payload of every msgtype, and what is refused, by the name of its field."""
+"""Message builders: the payload of every msgtype, and refusals by the name of the field."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ENTRY = MenuEntry("首页", URL)
 
 
 def refused(build: Callable[[], Any]) -> str:
-    """The field that a builder refuses."""
+    """Return the field that a builder refuses."""
     with pytest.raises(MessageError) as caught:
         build()
     assert str(caught.value) == f"{caught.value.field}: {caught.value.reason}"
@@ -159,7 +159,7 @@ def test_the_longest_that_goes() -> None:
     ("build", "field"),
     [
         *((partial(text_content, text), "text.content") for text in ("x" * 2049, "营" * 683, "")),
-        # The body goes without marks of reading order.
+        # Marks of reading order are removed from the body.
         *((partial(text_content, text), "text.content") for text in ("\u061c", "\u202e\u2069")),
         *((partial(markdown_content, text), "markdown.content") for text in ("x" * 2049, "")),
         *((partial(_card, title=text), "textcard.title") for text in ("", "x" * 129, "\ud800", "\u061c")),
@@ -292,7 +292,7 @@ ITEMS = [HorizontalItem("日期", "11月25日"), HorizontalItem("负责人")]
 ITEMS_FIELDS = [{"keyname": "日期", "value": "11月25日", "type": 0}, {"keyname": "负责人", "type": 0}]
 
 
-# Each card with everything that it may have, and its fields.
+# Each card with all its optional parts, and its fields.
 CARDS: dict[str, tuple[Content, dict[str, Any]]] = {
     "text_notice": (
         text_notice(

@@ -1,4 +1,4 @@
-"""The links of signing in."""
+"""Links of sign-in."""
 
 from __future__ import annotations
 

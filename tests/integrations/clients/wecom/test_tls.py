@@ -1,4 +1,4 @@
-"""TLS and proxies: whom the client trusts, and what it says where it does not."""
+"""TLS and proxies: what the client trusts, and its messages about what it does not."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.wecom import ROBOT_KEY
 
 ANSWER = b'{"errcode":0,"errmsg":"ok"}'
 PATIENT = Timeouts(connect_seconds=10, total_seconds=20, transfer_seconds=20)
-# For what ends at no other time than the deadline: the other side gives up after 20 seconds, with another error.
+# For calls that only the deadline ends: the other side gives up after 20 seconds, with another error.
 SHORT = Timeouts(connect_seconds=1, total_seconds=1, transfer_seconds=1)
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A server's certificate: the file of the authority that signed it, and the server's side."""
+    """A server's certificate: the file of the signing authority, and the server's TLS context."""
 
     bundle: str
     context: ssl.SSLContext
@@ -73,7 +73,7 @@ def answers(connection: socket.socket) -> None:
 
 
 def breaks_in_the_body(connection: socket.socket) -> None:
-    """Sends half of the body, and then bytes that are no TLS."""
+    """Send half of the body, and then bytes that are no TLS."""
     _request_of(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER[:9]))
     with socket.socket(fileno=os.dup(connection.fileno())) as below:

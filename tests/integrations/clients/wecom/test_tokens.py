@@ -1,4 +1,4 @@
-"""Tokens: one fetch for everybody, among threads, stores of one Valkey, and processes."""
+"""Tokens: one fetch for all threads, all stores on one Valkey, and all processes."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def shared_store(client: redis.Redis, **options: Any) -> TokenStore:
 
 @pytest.fixture
 def new_store(shared_redis: redis.Redis) -> Stores:
-    """Makes stores that share what they hold."""
+    """A function that makes stores on the same Valkey."""
     return partial(shared_store, shared_redis)
 
 
 @pytest.fixture
 def let_pass(shared_redis: redis.Redis) -> LetPass:
-    """So many seconds pass for what lies in Valkey."""
+    """A function that lets seconds pass for the keys in Valkey."""
 
     def pass_by(seconds: int) -> None:
         for key in shared_redis.scan_iter():
@@ -73,7 +73,7 @@ def let_pass(shared_redis: redis.Redis) -> LetPass:
 
 
 class Fetch:
-    """Stands for gettoken: gives numbered tokens, or raises what it is told to."""
+    """A stand-in for gettoken that gives numbered tokens, or raises a given error."""
 
     def __init__(self, *, expires_in: int = 7200, error: Exception | None = None) -> None:
         self.count = 0
@@ -88,7 +88,7 @@ class Fetch:
 
 
 class SlowFetch:
-    """A gettoken that has begun and ends when the test lets it, with a token or an error."""
+    """A gettoken that waits for the test, and then gives a token or an error."""
 
     def __init__(self, outcome: FetchedToken | Exception) -> None:
         self.outcome = outcome
@@ -103,7 +103,7 @@ class SlowFetch:
 
     @contextmanager
     def under_way(self, call: Callable[[], object]) -> Iterator[list[object]]:
-        """Another thread makes the call, which asks for this token until the block ends. Gives what it got."""
+        """Make the call in another thread, whose fetch lasts until the block ends. Yield its results."""
         results: list[object] = []
         thread = threading.Thread(target=lambda: results.extend(at_once(1, call)))
         thread.start()
@@ -327,12 +327,12 @@ def test_two_stores_of_one_valkey_share_tokens_but_for_their_copies(shared_redis
     assert there.get(CORPID, AGENTID, fetch) == "token-1"
     there.drop(CORPID, AGENTID, "token-1")
     assert there.get(CORPID, AGENTID, fetch) == "token-2"
-    # `here` may use its copy for a while; once WeCom refuses that, it finds the other's token without a fetch.
+    # `here` may use its copy for a while; once WeCom refuses that, it finds the other store's token without a fetch.
     assert here.get(CORPID, AGENTID, fetch) == "token-1"
     here.drop(CORPID, AGENTID, "token-1")
     assert here.get(CORPID, AGENTID, fetch) == "token-2"
     assert fetch.count == 2
-    # A forgotten one is missed as long; one that is to look again finds it gone.
+    # A store with a copy notices a forgotten token as late; after a drop it finds it gone.
     there.forget(CORPID, AGENTID)
     assert here.get(CORPID, AGENTID, fetch) == "token-2"
     here.drop_copies(CORPID, AGENTID)

@@ -1,4 +1,4 @@
-"""What only a real socket can show: deadlines, broken connections, TLS, proxies, reuse of connections."""
+"""Deadlines, broken connections, TLS, proxies and reuse of connections, which only a real socket can show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integrations.clients.wecom.server import WireServer, listening
 from tests.wecom import AGENTID, CORPID, SECRET
 
 PATIENT = Timeouts(connect_seconds=10, total_seconds=20, transfer_seconds=20)
-# Nothing of a call has longer than this, while the clock of its deadline stands still.
+# No part of a call may take longer while the clock of its deadline stands still.
 SHORT = Timeouts(connect_seconds=60, total_seconds=0.1, transfer_seconds=0.1)
 AT_THE_DEADLINE = r"the connection failed before the answer was complete \((Read)?TimeoutError\)$"
 
@@ -39,7 +39,7 @@ def _app_client(sim: WireServer, timeouts: Timeouts = PATIENT) -> WeComClient:
 
 
 def _with_token(sim: WireServer) -> TrialTokens:
-    """A store that holds the app's token already."""
+    """Return a store that already holds the app's token."""
     sim.valid_token = "token-in-use"
     store = TrialTokens()
     store.get(CORPID, AGENTID, lambda: FetchedToken(sim.valid_token, 7200))
@@ -54,7 +54,7 @@ def _failing(call: Callable[[], object]) -> None:
 @pytest.mark.parametrize("stall", ["silence", *DRIPS])
 @pytest.mark.usefixtures("clock")
 def test_silence_and_a_slow_drip_end_at_the_deadline(sim: WireServer, stall: str) -> None:
-    """The client itself gives up: the other side would only later, which has another name."""
+    """Let the client give up first: the other side would do so later, with another error."""
     sim.misbehave["/cgi-bin/message/send"] = DRIPS.get(stall, hangs)
     timeouts = PATIENT if stall in DRIPS else SHORT
     client = open_client(base_url=sim.url, timeouts=timeouts, token_store=_with_token(sim))
@@ -71,7 +71,7 @@ def test_after_a_broken_connection_a_send_is_unclear_and_a_read_may_be_tried_aga
 
     with pytest.raises(OutcomeUnknownError):
         _app_client(sim).message_send(b"{}")
-    # Why another client? The first one's connection may be kept, and be closed by the server at any moment.
+    # The first client's connection may be kept, and the server may close it at any moment.
     with pytest.raises(TransientError):
         _app_client(sim).agent_get()
 
@@ -104,7 +104,7 @@ def test_the_deadline_is_for_the_call_with_its_token(sim: WireServer, clock: Sta
     with pytest.raises(OutcomeUnknownError, match=AT_THE_DEADLINE):
         _app_client(sim, Timeouts(total_seconds=20)).message_send(b"{}")
 
-    # It looked no further, as it would with twenty seconds after the token.
+    # It made no further check, as it would for twenty seconds after the token.
     assert len([moment for moment in clock.readings if moment >= 20]) == 1
 
 

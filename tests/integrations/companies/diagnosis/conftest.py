@@ -1,4 +1,4 @@
-"""WeCom over the wire (responses), in English, so that sentences can be compared."""
+"""WeCom at the wire (responses), in English, so that sentences can be compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _english() -> Iterator[None]:
 
 @pytest.fixture
 def wire() -> Iterator[Wire]:
-    """Answers in WeCom's place; one that is not asked for fails the test."""
+    """Answers in WeCom's place. One that is not used fails the test."""
     with responses.RequestsMock() as mock:
         yield Wire(mock)
 

@@ -36,7 +36,7 @@ DEPARTMENTS = {**OK, "department_id": [{"id": 2, "parentid": 1, "order": 1}, {"i
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check finds where WeCom answers so: status, problem and number, then the facts and the sentence of some.
+    """The expected result of a check for an answer: status, problem and number, then facts and sentence for some.
 
     `is_tried_again`: by itself. `asked`: the calls that were made.
     """
@@ -64,7 +64,7 @@ def the_app(answer: object = None, **fields: object) -> Callable[[Wire], object]
 
 
 def no_app(listed: object) -> Callable[[Wire], object]:
-    """The Secret lists members, or not, and is no app's."""
+    """Answer for a Secret that belongs to no app. `listed` answers user/list_id."""
 
     def answers(wire: Wire) -> None:
         wire.token()
@@ -92,7 +92,7 @@ def people_of_departments(wire: Wire) -> None:
 
 
 def single_people(wire: Wire) -> None:
-    """Of an app from before June 2022."""
+    """Answer for an app from before June 2022 that sees single people."""
     the_app(allow_userinfos={"user": [{"userid": "lilei"}]})(wire)
     wire.get("department/simplelist", NO_DEPARTMENTS)
     wire.get("user/get", {**MEMBER, **dict.fromkeys(RESTRICTED, "")}, userid="lilei")
@@ -112,7 +112,10 @@ def assistant_token(code: int) -> Callable[[Wire], object]:
 
 
 def the_assistant(listed: object, member: object = None) -> Callable[[Wire], object]:
-    """`listed`: the answer to user/list_id; a list of its rows, to which the departments and a member come."""
+    """Answer for the contacts assistant. `listed` answers user/list_id: an error, or rows.
+
+    To rows come the departments and a member.
+    """
 
     def answers(wire: Wire) -> None:
         wire.token(secret=ASSISTANT_SECRET)
@@ -185,7 +188,7 @@ OUTCOMES = [
         asked=("gettoken", "department/simplelist", "agent/get", "user/get"),
     ),
     Outcome("contacts", nobody, ("skipped", "nobody", None), asked=("gettoken", "department/simplelist", "agent/get")),
-    # Contacts sync: its Secret and its list of addresses are its own affair.
+    # Contacts sync has its own Secret and list of addresses.
     Outcome("assistant", the_assistant([], None), ("ok", "reads", None), facts=ONE, asked=READ),
     Outcome("assistant", the_assistant([ROW], MEMBER), ("ok", "reads", None), facts=ONE, asked=(*READ, "user/get")),
     Outcome(
@@ -254,7 +257,7 @@ def test_the_secret_itself_is_tried_although_a_token_is_shared(corp: Corp, wire:
 
 
 def test_a_check_goes_by_no_token_that_another_process_has_forgotten(corp: Corp, wire: Wire) -> None:
-    """Whoever saved another Secret did so in a web process; checks run in a worker, which keeps a copy for a second."""
+    """Ignore a stale copy: the Secret was saved in a web process, and a worker caches tokens for a second."""
     token_store().get(CORPID, 1000002, lambda: FetchedToken("of the old Secret", 7200))
     of_another_process = _token_store.__wrapped__(settings.VALKEY_URL, "wecom")
     of_another_process.forget(CORPID, 1000002)
@@ -377,7 +380,7 @@ def test_a_message_to_the_chosen_person_with_its_receipt(corp: Corp, wire: Wire)
     assert outcome_of(run) == outcome_of(again) == ("ok", "accepted", None)
     assert run.facts == {"to": "LiLei", "msgid": "m1"}
     sent, second = wire.sent
-    assert sent["text"]["content"] != second["text"]["content"]  # WeCom drops what is the same
+    assert sent["text"]["content"] != second["text"]["content"]  # WeCom drops identical messages
     assert (sent["touser"], sent["agentid"], sent["msgtype"]) == ("LiLei", 1000002, "text")
     assert f"{run.pk}" in sent["text"]["content"]
     assert "toparty" not in sent

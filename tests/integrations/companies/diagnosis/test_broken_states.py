@@ -1,6 +1,7 @@
-"""A company's connection that breaks, against a sandbox: its page names cause and fix, in Chinese, and it is put right.
+"""A company's connection that breaks, against a sandbox: the page names cause and fix, in Chinese, and it is
+repaired.
 
-What each check says of all else, the tables of the other files here tell.
+The other files of this folder cover the remaining outcomes of each check.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def words(html: str) -> str:
 
 @dataclass
 class CompanyPage:
-    """The page by Django's test client; what a button queues is worked off here."""
+    """The page in Django's test client, with the tasks that its buttons queue."""
 
     corp: Corp
     client: Client
@@ -53,7 +54,7 @@ class CompanyPage:
         self.work()
 
     def work(self) -> None:
-        """What a worker does, and what comes of it."""
+        """Run the queued tasks, and those that follow."""
         while waiting := queued():
             valkey().delete("celery")
             with self.capture(execute=True):
@@ -61,14 +62,14 @@ class CompanyPage:
                     app.tasks[name](*arguments)
 
     def look(self) -> dict[str, Any]:
-        """What the page asks for while somebody looks at it."""
+        """Return what the open page polls."""
         return dict(self.client.get(self.url("diagnosis/")).json())
 
     def row(self, name: str) -> str:
         return next(str(row["html"]) for row in self.look()["rows"] if row["name"] == name)
 
     def assert_wrong(self, name: str, says: tuple[str, ...], reason: str) -> None:
-        """The whole test says what is wrong, who can fix it and where, and enabling is refused."""
+        """Assert that the diagnosis says what is wrong, who can fix it and where, and that enabling is refused."""
         self.post("diagnosis/run/", {})
         row = self.row(name)
         assert "pill-bad" in row
@@ -92,8 +93,8 @@ def page(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
     monkeypatch: pytest.MonkeyPatch,
 ) -> CompanyPage:
-    """A company in order on both sides."""
-    monkeypatch.setattr(tokens, "SHARED_SECONDS", 0)  # somebody needs a while to put it right
+    """A company that is in order on both sides."""
+    monkeypatch.setattr(tokens, "SHARED_SECONDS", 0)  # repairs take a while
     SiteAddress.objects.filter(is_default=True).update(url="http://localhost:3001/")
     addresses = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), running_sandbox.base_url)
     corp = Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, **addresses)

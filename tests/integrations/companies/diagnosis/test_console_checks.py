@@ -145,7 +145,7 @@ def test_what_is_known_of_the_domain(at_home: Corp) -> None:
     assert run_one(at_home, "ownership").problem == "accepted"
     serve_at("https://new.example.com")
 
-    assert run_one(Corp.objects.get(), "ownership").problem == "unknown"  # what was said of another domain
+    assert run_one(Corp.objects.get(), "ownership").problem == "unknown"  # the answer was about another domain
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_file_put_there_after_the_refusal_answers_it_if_it_asked_for_one(
 
 
 def test_looking_again_does_not_make_the_refusal_any_younger(at_home: Corp) -> None:
-    """The file was put there after WeCom's answer, but before the run that repeated it."""
+    """Keep the refusal's time: the file was put there after WeCom's answer, but before the run that repeated it."""
     note_domain_answer(corp=at_home, error=refused(85005), now=NOW)
     file = file_put_there(at_home, NOW + HOUR, outcome="unreachable")
     assert run_one(at_home, "ownership", now=NOW + 2 * HOUR).problem == "unverified"

@@ -28,11 +28,11 @@ REFUSED = b'{"errcode":41001,"errmsg":"access_token missing"}'
 
 
 def page(content: bytes = REFUSED, *, status: str = "200 OK", date: dt.datetime | None = None) -> Any:
-    """A server that gives this answer, with the present time unless another is wanted."""
+    """Make a server that gives this answer, dated now unless `date` is given."""
 
     def serve(connection: socket.socket) -> None:
         request = connection.recv(65536)
-        if not request:  # the look whether the port takes a connection
+        if not request:  # the check whether the port accepts connections
             return
         assert request.startswith(b"GET /cgi-bin/get_api_domain_ip HTTP/1.1\r\n")
         assert b"secret" not in request.lower()
@@ -108,7 +108,7 @@ def test_of_an_answer_that_leads_elsewhere_only_the_beginning_is_read(corp: Corp
 def test_what_answers_at_the_address_of_wecom(
     corp: Corp, name: str, scheme: str, answer: bytes | None, outcome: tuple[str, str]
 ) -> None:
-    """`answer`: of something else; None: nobody listens there."""
+    """Answer as something that is not WeCom; None: nothing listens."""
     with listening(proxy(answer or b"")) as url:
         address = f"http://127.0.0.1:{free_port()}" if answer is None else url
         run = run_at(corp, name, address.replace("http", scheme))
@@ -183,7 +183,7 @@ def test_a_proxy_that_passes(corp: Corp) -> None:
 
 
 def test_an_own_authority_is_named_with_its_end(corp: Corp, certificate: Certificate) -> None:
-    """The invented one ends tomorrow."""
+    """Warn, because the invented authority ends tomorrow."""
     with listening(page(), certificate.context) as url:
         Corp.objects.filter(pk=corp.pk).update(api_base_url=url, ca_bundle=Path(certificate.bundle).read_text())
         run = run_one(corp, "certificate", now=timezone.now())

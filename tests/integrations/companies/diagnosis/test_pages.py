@@ -1,4 +1,4 @@
-"""The diagnosis on the corp's page: started, followed, copied, exported; by those who may."""
+"""The diagnosis on the corp's page: started, followed, copied and exported, by those who may."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_all_checks_are_started_each_as_a_task_of_its_own(
     assert admin_client.get(url(corp, "run/")).status_code == admin_client.get(url(corp, "message/")).status_code == 405
     with django_capture_on_commit_callbacks(execute=True):
         response = admin_client.post(url(corp, "run/"), headers=JSON)
-        without_script = admin_client.post(url(corp, "run/"))  # a second click, which adds nothing
+        without_script = admin_client.post(url(corp, "run/"))  # a second click adds nothing
 
     assert without_script["Location"] == f"/admin/integrations/corp/{corp.pk}/change/#diagnosis"
     assert len(queued()) == len(ALL_BUT_MESSAGE)
@@ -65,7 +65,7 @@ def test_all_checks_are_started_each_as_a_task_of_its_own(
 def test_the_connection_s_result_stands_beside_its_button_with_reason_and_remedy(
     admin_client: Client, corp: Corp
 ) -> None:
-    """The way to WeCom needs a proxy that is not set: nothing answers at the address."""
+    """Show that the way to WeCom needs a proxy, which is not set: nothing answers at the address."""
     assert answer(admin_client, corp)["parts"]["token-result"] == ""
     check_run(corp, "network", status="wrong", problem="tcp", facts={})
     check_run(corp, "token", problem="given")
@@ -120,7 +120,7 @@ def test_the_answer_follows_what_is_found(
         for name, (status, _tone, _word) in states.items():
             check_run(corp, name, status)
     Corp.objects.update(connection_version=2, is_enabled=True)
-    with django_assert_max_num_queries(40):  # however many runs there are
+    with django_assert_max_num_queries(40):  # for any number of runs
         told = answer(admin_client, corp)
     rows = {row["name"]: row["html"] for row in told["rows"]}
 
@@ -157,7 +157,7 @@ def test_a_refused_address_has_all_that_is_needed(admin_client: Client, corp: Co
         assert f'{link}" target="_blank"' in rows["ownership"]
     assert "<script" not in broken
     assert "&lt;script&gt;" in broken
-    assert told["next_ms"] == 3000  # the page goes on asking while a further try is planned
+    assert told["next_ms"] == 3000  # the page polls on while another try is planned
     assert f"Tried 3 times; again by itself at {timezone.localtime(soon):%H:%M:%S}." in text(html)
     assert "beat" not in html
 

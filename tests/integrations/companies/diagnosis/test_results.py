@@ -1,4 +1,4 @@
-"""Reading results: what counts as current, health at a glance, what stands against enabling, the text for support."""
+"""Reading results: which are current, health at a glance, reasons against enabling, and the text for support."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_all_that_was_never_checked_is_named_in_one_sentence(at_home: Corp) -> N
 
 
 def test_what_was_found_in_order_long_ago_says_nothing_of_today(at_home: Corp) -> None:
-    """A company may be disabled for months, and its Secret reset meanwhile."""
+    """Ignore results of a company that was disabled for months, whose Secret may have been reset."""
     passed(at_home)
     check_run(at_home, "token", finished_at=NOW - dt.timedelta(hours=24))
     check_run(at_home, "ip", finished_at=NOW - dt.timedelta(hours=24, seconds=1))
@@ -223,7 +223,7 @@ def carry_out(run: CheckRun) -> list[int]:
 
 
 def answers_with(wire: Wire, name: str, answer: dict[str, Any]) -> None:
-    """A token is given, and the first call of the check answered so."""
+    """Give a token, and this answer to the first call of the check."""
     wire.token()
     calls = {"ip": "getcallbackip", "contacts": "department/simplelist", "departments": "department/simplelist"}
     call = calls.get(name, "agent/get")
@@ -275,7 +275,7 @@ def test_one_cause_is_said_once_by_its_own_check(
 def test_any_other_refusal_is_the_check_s_own_and_tried_again_where_that_may_help(
     corp: Corp, wire: Wire, name: str, code: int, seconds: int | None
 ) -> None:
-    """Not after a limit of minutes, an unknown number, or a mistake of ours."""
+    """Do not retry after a limit of minutes, an unknown number, or a mistake of ours."""
     answers_with(wire, name, refusal(code, "no right"))
 
     run = run_one(corp, name)
@@ -312,7 +312,7 @@ def test_every_problem_of_every_check_is_a_whole_explanation(corp: Corp, check: 
 
 @pytest.mark.parametrize("order", [["token", *BEHIND_TOKEN], [*BEHIND_TOKEN, "token"]])
 def test_all_checks_together_ask_once_with_a_wrong_secret(corp: Corp, wire: Wire, order: list[str]) -> None:
-    """Whichever of them a worker takes first."""
+    """Ask once, whichever check a worker takes first."""
     wire.token(refusal(40001))
 
     runs = {name: run_one(corp, name) for name in order}
@@ -344,7 +344,7 @@ def test_what_was_in_order_an_hour_ago_and_is_in_the_way_now_is_looked_at_again(
 
 
 def test_what_is_in_order_and_in_the_way_at_once_is_looked_at_three_times_at_most(corp: Corp, wire: Wire) -> None:
-    """The way to WeCom has several addresses, and one of them is not trusted."""
+    """Simulate several addresses on the way to WeCom, of which one is not trusted."""
     check_run(corp, "ip")
     wire.token()
     wire.agent(refusal(60020))
@@ -363,7 +363,7 @@ def test_what_is_in_order_and_in_the_way_at_once_is_looked_at_three_times_at_mos
 
 @pytest.mark.django_db(transaction=True)
 def test_a_check_that_ends_while_the_obstacle_comes_out_of_its_way_is_tried_again(corp: Corp, wire: Wire) -> None:
-    """The obstacle's check, found in order, is not committed yet when this one is about to be written as blocked."""
+    """End this check as blocked while the obstacle's good result is not yet committed."""
     obstacle = check_run(corp, "ip")
     wire.token()
     wire.agent(refusal(60020))

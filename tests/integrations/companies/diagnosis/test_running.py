@@ -1,4 +1,4 @@
-"""Asking for checks and carrying them out: once, whoever runs them, and again where somebody may have put it right."""
+"""Requesting and running checks: once for any number of workers, and again once something may have been repaired."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_second_click_shows_the_run_under_way_while_it_is_about_the_same(corp:
     assert second != first
     wire.token()
     carry_out(first)
-    assert first.connection_version == 2  # what was tried is noted, not what was asked for
+    assert first.connection_version == 2  # the run records what was tried, not what was requested
     Job.objects.update(status="failed")
     assert ask(corp) != second
 
@@ -102,7 +102,7 @@ def test_a_finished_run_is_not_carried_out_again(corp: Corp, wire: Wire) -> None
 
 
 def test_a_worker_that_lost_its_run_changes_nothing(corp: Corp, wire: Wire) -> None:
-    """While this one asked WeCom, another took the run over."""
+    """Let another worker take the run over while this one asks WeCom."""
     run = ask(corp)
 
     def clock() -> dt.datetime:
@@ -119,7 +119,7 @@ def test_a_worker_that_lost_its_run_changes_nothing(corp: Corp, wire: Wire) -> N
 
 
 def test_a_worker_that_slept_before_the_message_does_not_send_it(corp: Corp, wire: Wire) -> None:
-    """Another worker took the job over, and sends it."""
+    """Let another worker take the job over and send it."""
     run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
 
     def clock() -> dt.datetime:
@@ -202,7 +202,7 @@ def test_checks_that_waited_for_another_are_tried_when_that_is_in_order(corp: Co
 
 
 def test_what_came_out_of_the_way_meanwhile_is_no_longer_said_to_be_in_it(corp: Corp, wire: Wire) -> None:
-    """The address was trusted while the app was being read: the app is read again, but not for ever."""
+    """Read the app again, though not for ever, because the address was trusted while the app was read."""
     wire.token()
     wire.agent(refusal(60020))
     run = ask(corp, "app")
@@ -242,7 +242,7 @@ def test_a_check_is_tried_again_for_ten_minutes_and_a_refused_address_for_a_day(
         wire.agent(close=1)
     run = ask(corp, name)
 
-    assert carry_out(run, lambda: NOW + age) == []  # who waited for it is not set free
+    assert carry_out(run, lambda: NOW + age) == []  # runs that waited for it are not released
 
     assert run.next_try_at == (None if wait is None else NOW + age + wait)
 

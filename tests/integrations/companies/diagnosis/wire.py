@@ -1,4 +1,4 @@
-"""Answers of WeCom, one method for each call that a check makes; every one compares the query that it got."""
+"""Answers of WeCom, a method for each call of a check. Each compares the query that it gets."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ class Wire:
         self.mock.add_callback("POST", f"{API}/{call}", callback=take, **kwargs)
 
     def paths(self) -> list[str]:
-        """The calls that were made, in their order, without host and query."""
+        """Return the paths of the calls in order, without host, prefix and query."""
         return [str(call.request.path_url).split("?")[0].removeprefix("/cgi-bin/") for call in self.mock.calls]
