@@ -117,16 +117,14 @@ def deletes(model: str, thing: str, people: str, elsewhere: str, *, is_gone: boo
 
 
 def never(page: str, *args: str, method: str = "get", elsewhere: str = "") -> Row:
-    """Make the row of a page that nobody may use, superusers included. `elsewhere` do not see the row: they are
-    redirected."""
+    """Make the row of a page that nobody may use, superusers included. `elsewhere` cannot see the row and get 302."""
     return Row(page, expect("", unseen=(elsewhere, 302)), method=method, args=args, data={"post": "yes"})
 
 
 def kept(
     model: str, thing: str, readers: tuple[str, str], adders: str, savers: tuple[str, str], form: dict[str, Any]
 ) -> list[Row]:
-    """Make the rows of pages of an object that people add and change. A pair names who sees this object, and who
-    does not."""
+    """Make the rows of pages of an object that people add and change. In a pair, the second do not see this object."""
     return [
         lists(model, *readers),
         *adds(model, adders),
@@ -169,8 +167,7 @@ def of_corp(
     changes: bool = False,
     **more: Any,
 ) -> Row:
-    """Make the row of a view of our own on a company's page: 404 for those who do not see the company, permission or
-    not."""
+    """Make the row of our own view on a company's page: 404 for all who do not see the company."""
     seen = expect(people, status, unseen=(BLIND, 404))
     by = people if changes else ""
     return Row(f"integrations_corp_{page}", seen, method=method, args=("corp", *args), changed_by=by, **more)

@@ -85,8 +85,7 @@ PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 @dataclass
 class World:
-    """A site with two companies. `things` maps the words of the table to one object of each kind, of the first
-    company."""
+    """A site with two companies. `things` maps the table's words to objects of the first company, one of each kind."""
 
     people: dict[str, User] = field(default_factory=dict)
     things: dict[str, Any] = field(default_factory=dict)

@@ -69,8 +69,7 @@ class _Reader(HTMLParser):
 
 
 def untouched(html: str, form_id: str) -> dict[str, list[str]]:
-    """Return the POST data of the form as the page shows it. As in a browser, a text area's first newline is left
-    out."""
+    """Return the POST data of the form as the page shows it. Browsers drop the first newline of a text area."""
     reader = _Reader(form_id)
     reader.feed(html)
     return {name: [value.removeprefix("\n") for value in values] for name, values in reader.sent.items()}

@@ -249,8 +249,7 @@ def django_db_setup(
 
 @pytest.fixture(scope="module")
 def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
-    """The world of tests.admin_world, for one module. Each test rolls back its changes; the module rolls back the
-    world."""
+    """The world of tests.admin_world for one module. Each test rolls back its changes, the module the world."""
     from tests import admin_world
 
     with django_db_blocker.unblock(), transaction.atomic():

@@ -33,8 +33,7 @@ class SandboxHandle(Sandbox):
         return self.person(userid, corpid).messages()
 
     def authorize(self, corpid: str, userid: str, **visit: object) -> dict[str, str]:
-        """Pass the authorise page as this person: {"code", "url"}. `visit` needs redirect_uri; state and agentid are
-        optional."""
+        """Pass the authorise page as this person: {"code", "url"}. `visit` needs redirect_uri."""
         return self.person(userid, corpid).authorize(**visit)
 
 

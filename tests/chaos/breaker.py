@@ -65,8 +65,7 @@ class Breaker:
         self._start_again(what.target)
 
     def _start_again(self, name: str) -> None:
-        """Start a program. One that ends while it starts, as beside a full Valkey, is revived later like any that
-        ended."""
+        """Start a program. If it ends while it starts, as beside a full Valkey, it is revived later."""
         with suppress(ProcessFailed):
             self._town.start(name)
 
@@ -169,8 +168,7 @@ class Breaker:
         self._town.stack.clocks.move(what.target, int(what.seconds))
 
     def _sleep(self, what: Disturbance) -> None:
-        """Let a worker's machine sleep with calls under way, which other workers then send. Hours pass before it
-        wakes up."""
+        """Let a worker's machine sleep while it sends; others take over. It wakes up after hours."""
         town = self._town
         town.control("POST", "faults", {"kind": "slow", "endpoint": "message/send", "seconds": 1.0, "count": 6})
         _wait_for(lambda: Attempt.objects.filter(finished_at__isnull=True).exists())

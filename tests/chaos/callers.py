@@ -36,8 +36,8 @@ def make_token() -> tuple[ApiToken, str]:
 
 
 def run_by_hand(web_url: str, order: Subscription) -> str:
-    """Run an order in the administration, twice like an impatient person. Return the run's key, or "" if the web
-    failed."""
+    """Run an order in the administration, twice like an impatient person. Return the run's key, or "" after a
+    failure."""
     token = uuid.uuid4().hex
     client = Client()
     client.force_login(administrator(), "django.contrib.auth.backends.ModelBackend")

@@ -70,8 +70,7 @@ def robot_key(number: int) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """Requests that the web accepted: a run by its key, runs by their ids, an alert by its name. Empty if it did
-    not."""
+    """Requests that the web accepted: a run by its key, runs by their ids, an alert by its name. Empty if refused."""
 
     by_hand: str
     by_key: list[int]

@@ -30,7 +30,7 @@ from tools.services import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 PEOPLE = 24
-# As systemd does: the socket is number 3, and the variables carry the pid of the process that replaces this one.
+# As systemd does: the socket is number 3, and LISTEN_PID is the pid that the started program keeps.
 ACTIVATE = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)

@@ -101,8 +101,7 @@ def test_what_an_address_says_is_decoded_once(admin_client: Client) -> None:
 
 
 def test_no_client_follows_a_redirection() -> None:
-    """Check all clients but data sources over HTTP, which follow within one origin:
-    test_follows_within_the_same_origin_only."""
+    """Leave out data sources over HTTP, which may: test_follows_within_the_same_origin_only."""
     with web_service(says(b"{}")) as elsewhere:
         leads_away = says(b"", status="307 Temporary Redirect", headers=f"Location: {elsewhere.url}/")
         with web_service(leads_away) as service, open_session() as session:
@@ -123,8 +122,7 @@ def test_no_client_follows_a_redirection() -> None:
 
 @pytest.mark.django_db
 def test_get_changes_nothing_outside_the_administration(settings: Settings) -> None:
-    """Open all pages without a number in their address as a superuser. For the administration see
-    test_admin_matrix.py."""
+    """Open all pages without a number in their address as a superuser; see also test_admin_matrix.py."""
     settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
     client = build().client("U")
     before = state()

@@ -159,8 +159,7 @@ def first_database(process_environ: dict[str, str], older_code: Path) -> Iterato
 
 
 class Traffic:
-    """Requests of every push by the API, again and again as a data platform would make them. `answers` counts the
-    results."""
+    """API requests to run every push, again and again as a data platform would. `answers` counts the results."""
 
     def __init__(self, url: str, token: str) -> None:
         self.answers: Counter[int] = Counter()

@@ -37,8 +37,7 @@ def parsed(lines: bytes) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def lived(api: Api, sandbox: SandboxHandle) -> dict[str, str]:
-    """A state with one of everything: messages, an answered and a recalled card, a group, a robot's message, a
-    picture."""
+    """A state with messages, an answered and a recalled card, a group, a robot's message and a picture."""
     sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": {"partyids": [1]}})
     sandbox.control("POST", f"companies/{CORPID}/robots", [ROBOT])
     card = api.send(msgtype="template_card", template_card=BUTTON)

@@ -15,8 +15,7 @@ OURS = {*APPS, "benchmarks", "tests", "tools", "wecom_sandbox"}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Yield the top-level names that a module imports when it loads: not under `if TYPE_CHECKING`, not in a
-    function."""
+    """Yield top-level names that a module imports when it loads: none under `if TYPE_CHECKING` or in a function."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef) or (
             isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)

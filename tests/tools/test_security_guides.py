@@ -1,5 +1,4 @@
-"""The threat model and the ASVS table: they name existing tests, agree in both languages, and list every
-requirement."""
+"""The threat model and the ASVS table: they name existing tests, and list every requirement in both languages."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Rules that tools.sizes checks: sizes, broad `except` clauses, and packages that import each other."""
+
 from __future__ import annotations
 
 from pathlib import Path

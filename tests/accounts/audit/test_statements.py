@@ -91,8 +91,8 @@ def test_an_account_that_comes_from_no_company_is_about_its_new_one(corp: Corp, 
 
 
 def test_rights_that_a_session_withholds_hide_no_entry_less(corp: Corp, other_corp: Corp) -> None:
-    """Count the stored rights: a manager of one company sees only the account's own changes of somebody who manages
-    all."""
+    """Count the stored rights: of somebody who manages all, a manager of one company sees only the account's
+    changes."""
     person = make_person("boss", other_corp, "Boss", manages_all_corps=True)
     person.withhold_rights()
     clear_trail()

@@ -226,7 +226,7 @@ class TestByACode:
     def test_an_old_session_begins_anew_also_where_everybody_needs_a_second_factor(
         self, device: TotpDevice, phone: Visitor, settings: Any
     ) -> None:
-        """End sessions of administrators earlier than those of employees."""
+        """Renew a session that is too old for an administrator, though not for an employee."""
         settings.STAFF_TOTP_REQUIRED = True
         session = phone.client.session
         session["opened_at"] -= (settings.STAFF_SESSION_HOURS + 1) * 3600

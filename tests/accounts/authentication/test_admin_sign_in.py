@@ -34,8 +34,7 @@ def arrive(browser: Visitor, corp: Corp, wecom: WeCom, userid: str, target: str)
 
 @pytest.fixture
 def boss(corp: Corp) -> User:
-    """A superuser who has not yet signed in with their complete account; its company allows administrators their
-    rights."""
+    """A superuser with an account that has never signed in, of a company that allows administrators their rights."""
     Corp.objects.filter(pk=corp.pk).update(admin_rights_enabled=True)
     return make_person("boss", corp, "Boss", is_staff=True, is_superuser=True, password=PASSWORD)
 

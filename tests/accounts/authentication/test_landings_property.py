@@ -106,8 +106,8 @@ def doors(corp: Corp, person: User, wecom: WeCom) -> Doors:
 
 
 def as_browsers_read(location: str) -> str:
-    """Read an address as the WHATWG says: drop tabs and line breaks, turn backslashes into slashes, trim outer
-    controls."""
+    """Read an address as the WHATWG says: without tabs and line breaks, backslashes as slashes, outer controls
+    trimmed."""
     return re.sub(r"[\t\r\n]", "", location).strip("".join(map(chr, range(0x21)))).replace("\\", "/")
 
 

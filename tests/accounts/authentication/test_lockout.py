@@ -121,8 +121,7 @@ class TestOneAddress:
 
 @pytest.mark.django_db(transaction=True)
 class TestManyAtOneMoment:
-    """Simultaneous tries: each is counted before its password is checked, so no more are checked than the limit
-    allows."""
+    """Simultaneous tries, each counted before its password is checked: the limit also bounds the checks."""
 
     @staticmethod
     def at_once(times: int, username: str = "lilei") -> list[int]:

@@ -133,9 +133,11 @@ class TestLoginPage:
     def test_wecom_after_a_remembered_password_lasts_as_wecom_does_and_the_next_password_unties_it_again(
         self, corp: Corp, desktop: Visitor, wecom: WeCom
     ) -> None:
-        """Untie the session from the company again. Django keeps the session, and its length, for the same person. A
-        session still tied to the company would end when the company is disabled, and its links would count as signed
-        in."""
+        """Untie the session from the company. Django keeps the same person's session and its length.
+
+        A session still tied to the company would end when the company is disabled, and its links would count as
+        signed in.
+        """
         person = make_person("lilei", corp, "LiLei", password=PASSWORD)
         form = {"username": person.username, "password": PASSWORD, "remember": "on"}
         desktop.client.post("/login/", form)

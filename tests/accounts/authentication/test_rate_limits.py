@@ -117,8 +117,7 @@ def test_arrivals_with_states_that_are_none_count_too(corp: Corp, phone: Visitor
 def test_only_codes_that_are_redeemed_count_against_their_company(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
-    """Ignore codes that WeCom cannot have issued, declined sign-ins, codes of another browser, refused codes, and
-    repeats."""
+    """Ignore impossible codes, declined sign-ins, codes of another browser, refused codes and repeats."""
     settings.SIGN_INS_PER_COMPANY = 1
     for code in ("C", "D"):
         wecom.gives(code, userid="lilei")

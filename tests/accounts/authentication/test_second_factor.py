@@ -46,8 +46,7 @@ def sign_in(username: str = "chief") -> Visitor:
 
 
 def code_now(key: str, *, later: int = 0) -> str:
-    """Return the code `later` half minutes from now. The present code stays valid if its half minute ends on the
-    way."""
+    """Return the code `later` half minutes from now. The present code is still accepted in the next half minute."""
     return hotp(base64.b32decode(key), int(time.time()) // 30 + later)
 
 

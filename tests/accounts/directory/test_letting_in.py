@@ -35,8 +35,11 @@ def page_after(visitor: Visitor, location: str) -> str:
 
 @pytest.mark.usefixtures("_addresses_kept")
 def test_somebody_whom_the_last_copy_shows_costs_one_call_and_few_statements(people: People, phone: Visitor) -> None:
-    """Count the start (company), the return (company, account with person, member), the last sign-in of person and
-    account, the record of the session, and the session, which Django saves in a transaction of its own."""
+    """Count the statements of a sign-in.
+
+    At the start the company; on return company, account with person, and member; then the last sign-in of person and
+    account, the record of the session, and the session, which Django saves in a transaction of its own.
+    """
     assert sign_in(people.place, phone) == "/"
     assert people.place.calls() == {"auth/getuserinfo": 1}
     assert phone.user_id == User.objects.get(username="LiLei").pk

@@ -47,8 +47,7 @@ def _named(url: str, name: str) -> str:
 
 
 def _copy(url: str, name: str) -> None:
-    """Copy the database on the server, which requires that nobody uses it: programs of earlier tests may still hang
-    up."""
+    """Copy the database on the server. Nobody may use it, but programs of earlier tests may still hang up."""
     source = urlsplit(url).path.lstrip("/")
     postgresql_programs.execute(
         _named(url, "postgres"),

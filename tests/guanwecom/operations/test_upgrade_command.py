@@ -243,7 +243,7 @@ def test_a_table_that_others_use_all_the_time_is_waited_for_and_nothing_is_half_
             upgrade.TablesInUseError, match=r"^Others use the tables of notifications.9998_first all the time: "
         ):
             upgrade.apply_pending(upgrade.read(), said.append, patience_seconds=0)
-        other.execute("SELECT count(*) FROM notifications_alertrule")  # it was not ended by a deadlock
+        other.execute("SELECT count(*) FROM notifications_alertrule")  # no deadlock has ended this transaction
     assert said == []
     upgrade.apply_pending(upgrade.read(), said.append)
 

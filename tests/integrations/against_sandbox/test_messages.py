@@ -1,4 +1,4 @@
-"""All kinds of messages: they reach the phone as built, and an identical body only once."""
+"""Messages of all kinds: they reach the phone as built, and an identical body only once."""
 
 from __future__ import annotations
 

@@ -127,8 +127,7 @@ def test_where_nobody_signs_in_the_domain_is_left_alone_and_the_menu_has_plain_a
 
 
 def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Corp, wecom: WeComAnswers) -> None:
-    """Write, because only WeCom's answer to a write tells whether the owner is verified. Somebody typed the domain
-    there."""
+    """Write what somebody typed there, because only WeCom's answer to a write tells whether the owner is verified."""
     refusal = ConfigurationError("not verified", system="wecom", operation="agent_set", code=85005)
     note_domain_answer(corp=corp, error=refusal, now=NOW)
     right = {"redirect_domain": "bi.example.com", "home_url": links.home_page_link(corp)}
@@ -309,7 +308,7 @@ def test_a_write_whose_worker_died_is_read_back_first(corp: Corp, wecom: WeComAn
         confirmed(write)
     ConsoleWrite.objects.update(status="writing")
 
-    # The first gets the same answer again, the second hears that WeCom has the new values, the third neither.
+    # In WeCom the first still has its old values and is written again, the second its new ones, the third others.
     wecom.gives("agent_set")
     in_wecom(wecom)
     write = ConsoleWrite.objects.latest("pk")

@@ -200,7 +200,7 @@ def test_broken_off_in_the_middle_it_is_started_again_and_does_the_rest(
 def test_a_process_that_still_writes_under_the_old_key_is_said(
     under_old: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has the keys in the old order: step 3 of docs/en/secrets.md, half done."""
+    """Warn of a process with the keys in the old order: step 3 of docs/en/secrets.md, half done."""
     corp = make_corp()
     under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
     write = key_rotation._write

@@ -1,3 +1,5 @@
+"""Tables of typed columns, and their form as JSON."""
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,5 @@
-"""A new userid for somebody in WeCom: the member stays the same, for any order of the events, once WeCom confirms
-it."""
+"""Renames of userids in WeCom: the member stays the same for any order of the events, once WeCom confirms the
+rename."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def waiting(wecom_events: WeComEvents) -> set[str]:
 
 
 def test_userids_that_were_exchanged_before_anybody_looked_wait_for_an_administrator(wecom_events: WeComEvents) -> None:
-    """Leave both to an administrator: WeCom shows both userids as before, and only the events say that they changed
-    hands."""
+    """Leave both to an administrator, because WeCom shows both userids as before: only the events tell of the
+    exchange."""
     for old, new in [("LiLei", "tmp"), ("jim", "LiLei"), ("tmp", "jim")]:
         wecom_events.place.rename(old, new)
     wecom_events.hear()

@@ -203,7 +203,7 @@ def test_a_card_that_fails_below_the_fold_is_seen(browser: InThread, bi: Site, p
         ("/never-loaded", ""),  # a frame that never loads, and a refused stream
         ("/opens-another", ""),  # it opens another page that never answers
         ("/waits-for-frame", ".failed"),  # its frame computes
-        ("/login-report", ""),  # neither a sign-in by its one word, nor an error
+        ("/login-report", ""),  # the word "login" alone makes neither a sign-in nor an error
         ("/figures", ""),
     ],
 )

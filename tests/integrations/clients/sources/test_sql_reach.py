@@ -1,5 +1,4 @@
-"""Limits of a database source: where databases may be, what a failure reveals of the network, what an account may
-do."""
+"""Limits of a database source: its addresses, what a failure reveals of the network, and its account's rights."""
 
 from __future__ import annotations
 

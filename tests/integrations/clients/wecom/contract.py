@@ -50,8 +50,7 @@ RESEARCH = contacts_api.Department(2, 1, "研发", 10)
 
 @dataclass(frozen=True)
 class Case:
-    """A case. `endpoint` is also the method's and the fixture's name. `is_repeatable`: an unclear failure may be
-    retried."""
+    """A call by the name of its endpoint, method and fixture. `is_repeatable`: an unclear failure may be retried."""
 
     endpoint: str
     call: Callable[[Any], Any]

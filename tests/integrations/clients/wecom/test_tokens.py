@@ -332,7 +332,7 @@ def test_two_stores_of_one_valkey_share_tokens_but_for_their_copies(shared_redis
     here.drop(CORPID, AGENTID, "token-1")
     assert here.get(CORPID, AGENTID, fetch) == "token-2"
     assert fetch.count == 2
-    # A store with a copy notices a forgotten token as late; after a drop it finds it gone.
+    # A copy outlives a forgotten token as well. Once the copies are dropped, the token is fetched anew.
     there.forget(CORPID, AGENTID)
     assert here.get(CORPID, AGENTID, fetch) == "token-2"
     here.drop_copies(CORPID, AGENTID)

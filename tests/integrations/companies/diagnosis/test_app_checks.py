@@ -114,7 +114,7 @@ def assistant_token(code: int) -> Callable[[Wire], object]:
 def the_assistant(listed: object, member: object = None) -> Callable[[Wire], object]:
     """Answer for the contacts assistant. `listed` answers user/list_id: an error, or rows.
 
-    To rows come the departments and a member.
+    After rows, departments and a member are answered too.
     """
 
     def answers(wire: Wire) -> None:
