@@ -118,7 +118,7 @@ class Town:
     running: dict[str, Program] = field(default_factory=dict)
     standby: Service | None = None
 
-    # --- Its life ---------------------------------------------------------------------------------------------
+    # --- Start and set-up -------------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
         if name in WORKERS:

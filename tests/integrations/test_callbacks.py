@@ -126,7 +126,7 @@ def test_the_one_who_stores_names_who_may_begin(corp: Corp, first: Hearer) -> No
     assert set(EventWork.objects.values_list("consumer", flat=True)) == {"tests.first", "tests.second"}
 
 
-# --- Working off ------------------------------------------------------------------------------------------------------
+# --- Processing -------------------------------------------------------------------------------------------------------
 
 
 def test_events_come_once_in_batches_in_the_order_in_which_they_happened(

@@ -170,7 +170,7 @@ def test_nobody_is_created_for_a_member_who_cannot_be_linked(root: User, corp: C
     assert CREATE not in shown(signed_in(root))
 
 
-# --- What a made username is not --------------------------------------------------------------------------------------
+# --- A made-up username identifies nobody -----------------------------------------------------------------------------
 
 
 @pytest.fixture

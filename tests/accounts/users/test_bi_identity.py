@@ -109,7 +109,7 @@ class TestChoosingNames:
 
 
 class TestMakingOne:
-    """Administrators of one company, made while people enter the BI by a name."""
+    """Making somebody an administrator of one company, refused while people enter the BI by a name."""
 
     @pytest.fixture(autouse=True)
     def _by_name(self) -> None:

@@ -49,7 +49,7 @@ def overdue_subscription(**passed: float) -> Subscription:
     return make_subscription(crontab="* * * * *", next_run_at=database_clock()() - timedelta(**passed))
 
 
-# --- Who may ask, and what they are told ----------------------------------------------------------------------------
+# --- Who may ask, and the answer ------------------------------------------------------------------------------------
 
 
 def test_a_monitor_is_told_how_everything_stands() -> None:

@@ -219,7 +219,7 @@ def test_the_mail_door_asks_senders_to_try_again_later() -> None:
         Intake(enqueue=lambda _ids: None).take(SignIn(0, "", "192.0.2.1"), mail)
 
 
-# --- What could send looks each time, what draws now and then ---------------------------------------------------------
+# --- Checks: at each sending, and now and then while drawing ----------------------------------------------------------
 
 
 @pytest.fixture

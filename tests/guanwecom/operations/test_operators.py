@@ -31,7 +31,7 @@ def texts(wire: Wire) -> list[str]:
     return [json.loads(body)["text"]["content"] for body in wire.bodies]
 
 
-# --- By which way ----------------------------------------------------------------------------------------------------
+# --- Channels --------------------------------------------------------------------------------------------------------
 
 
 def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Settings, wire: Wire) -> None:

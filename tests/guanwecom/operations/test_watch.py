@@ -115,7 +115,7 @@ def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch
     assert EngineWatch.objects.get().notified == "beat"
 
 
-# --- What is told ----------------------------------------------------------------------------------------------------
+# --- Contents of the reports -----------------------------------------------------------------------------------------
 
 
 def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

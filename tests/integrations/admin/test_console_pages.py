@@ -54,7 +54,7 @@ def fields_of(response: Any) -> dict[str, str]:
     return found
 
 
-# --- What is copied ---------------------------------------------------------------------------------------------------
+# --- Values to copy ---------------------------------------------------------------------------------------------------
 
 
 def test_every_value_derives_from_the_site_address(admin_client: Client, corp: Corp) -> None:

@@ -74,7 +74,7 @@ def changes(write: ConsoleWrite) -> dict[str, tuple[Any, Any]]:
     return {change["name"]: (change["before"], change["after"]) for change in write.changes}
 
 
-# --- The way through --------------------------------------------------------------------------------------------------
+# --- From the request to the write ------------------------------------------------------------------------------------
 
 
 def test_home_page_and_domain_are_read_shown_confirmed_and_written(corp: Corp, wecom: WeComAnswers) -> None:
@@ -170,7 +170,7 @@ def test_the_menu_is_replaced_by_links_that_sign_in(corp: Corp, wecom: WeComAnsw
     assert step(ask(corp, MENU)).status == "done"
 
 
-# --- What stops it ----------------------------------------------------------------------------------------------------
+# --- Obstacles --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

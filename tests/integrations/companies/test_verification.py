@@ -37,7 +37,7 @@ def refusal_of(name: str, content: bytes) -> ValidationError:
     return refusal.value
 
 
-# --- Taking in --------------------------------------------------------------------------------------------------------
+# --- Accepting files --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_columns_of_every_app_are_found_by_themselves() -> None:
     )
 
 
-# --- Broken off, and beside other processes -------------------------------------------------------------------------
+# --- Interruptions and other processes ------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db

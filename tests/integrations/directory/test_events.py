@@ -206,7 +206,7 @@ def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(
     assert (member.name, member.presence, member.waits_since) == ("old", Presence.DELETED, None)
 
 
-# --- What is not acted on ---------------------------------------------------------------------------------------------
+# --- Ignored events ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("why", ["disabled", "never copied"])
@@ -307,7 +307,7 @@ def test_a_root_that_is_gone_becomes_a_run_which_says_so(wecom_events: WeComEven
     assert place.carry_on(run).problem == "root"
 
 
-# --- Its worker -------------------------------------------------------------------------------------------------------
+# --- The worker -------------------------------------------------------------------------------------------------------
 
 
 def test_a_look_that_takes_long_keeps_its_lane(wecom_events: WeComEvents) -> None:

@@ -81,7 +81,7 @@ def here(corp: Corp) -> int:
     return Member.objects.filter(corp=corp).here().count()
 
 
-# --- Errors part-way --------------------------------------------------------------------------------------------------
+# --- Errors in the middle of a run ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -300,7 +300,7 @@ def test_of_two_corps_each_has_its_own_members(place: Directory) -> None:
     assert (place.corp.members.count(), theirs.members.count()) == (3, 3)
 
 
-# --- In words ---------------------------------------------------------------------------------------------------------
+# --- Wording ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("problem", [*_PROBLEMS, "broken"])

@@ -71,7 +71,7 @@ def test_a_database_is_asked_at_the_address_that_was_checked(
     assert (table.rows, looked_up) == (((100,),), ["rebind.example.com"])
 
 
-# --- What a failure tells of the network ------------------------------------------------------------------------------
+# --- What a failure reveals of the network ----------------------------------------------------------------------------
 
 
 def failure_at(kind: str, place: str) -> SourceError:

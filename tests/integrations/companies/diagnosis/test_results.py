@@ -219,7 +219,7 @@ def carry_out(run: CheckRun) -> list[int]:
     return diagnosing.carry_out(run, clock=lambda: LATER + SECOND)
 
 
-# --- One cause is said once -------------------------------------------------------------------------------------------
+# --- One cause is reported once ---------------------------------------------------------------------------------------
 
 
 def answers_with(wire: Wire, name: str, answer: dict[str, Any]) -> None:
@@ -321,7 +321,7 @@ def test_all_checks_together_ask_once_with_a_wrong_secret(corp: Corp, wire: Wire
     assert outcome_of(runs["token"]) == ("wrong", "refused", 40001)
 
 
-# --- An obstacle that seems in order ----------------------------------------------------------------------------------
+# --- An obstacle whose own check is good ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = lambda: NOW) -> 
     return diagnosing.carry_out(run, clock)
 
 
-# --- Asking -----------------------------------------------------------------------------------------------------------
+# --- Requests ---------------------------------------------------------------------------------------------------------
 
 
 def test_all_checks_are_asked_for_in_their_order_but_nobody_is_written_to(corp: Corp) -> None:
@@ -186,7 +186,7 @@ def test_no_call_goes_out_inside_a_transaction(corp: Corp, transactional_db: Non
     assert not transaction.get_connection().in_atomic_block
 
 
-# --- What one result sets free ----------------------------------------------------------------------------------------
+# --- Checks that a result releases ------------------------------------------------------------------------------------
 
 
 def test_checks_that_waited_for_another_are_tried_when_that_is_in_order(corp: Corp, wire: Wire) -> None:
@@ -216,7 +216,7 @@ def test_what_came_out_of_the_way_meanwhile_is_no_longer_said_to_be_in_it(corp: 
     assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 3)
 
 
-# --- Again by itself --------------------------------------------------------------------------------------------------
+# --- Retries ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
