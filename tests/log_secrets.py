@@ -24,7 +24,7 @@ from structlog.stdlib import ProcessorFormatter
 
 # Shorter values and ordinary words appear in logs for other reasons.
 CHARACTERS_LEAST, WORDS_LEAST = 12, 20
-# Only the newest values are searched for. Those of much earlier tests are used by nobody any more.
+# Only the newest values are searched for. Those of much earlier tests are not used any more.
 KNOWN_MOST = 400
 # So many characters are collected before they are searched.
 _CHARACTERS_AT_ONCE = 1_000_000

@@ -111,7 +111,7 @@ def test_older_code_finds_all_its_columns_and_can_insert_into_all_its_tables(old
     assert {key for key, column in added.items() if not column["is_optional"]} == set(), "added without db_default"
 
 
-# For the older code: a company with a person, pushes of every minute, and an API token, which is printed.
+# Run by the older code: makes a company with a person, pushes of every minute, and an API token, which it prints.
 SEED = """
 import sys
 import django

@@ -228,7 +228,7 @@ class TestAPersonsPage:
         with connection.execute_wrapper(claim_first):
             response = client.post(page_of(person), sent)
 
-        # The other person's write is inside our own transaction: saved again, it becomes this person's.
+        # The stranger's value was rolled back with our failed try, so the second try gives it to this person.
         assert (response.status_code, bool(taken)) == (302, True)
         assert values_of(attribute=number) == {person.pk: ["A1"]}
 

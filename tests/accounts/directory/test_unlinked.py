@@ -240,7 +240,7 @@ def test_somebody_of_one_company_learns_nothing_of_strangers_from_a_reason(admin
     found = shown(chief)
     assert {one for one in reasons if str(one.label) in found} == OF_MEMBERS
     assert found.count(NEUTRAL) == len(reasons) - len(OF_MEMBERS)
-    # A working filter would reveal it too.
+    # A filter that took effect would reveal it too.
     assert (rows_with(reason="nobody"), rows_with(reason="shared")) == (rows_with(), {"u-shared"})
     whole = shown(admin)
     assert all(str(one.label) in whole for one in reasons)

@@ -299,7 +299,7 @@ class TestAWorldThatChangesMeanwhile:
         with connection.execute_wrapper(claim_first):
             run = applied(run, "skip")
 
-        # The other person's write is inside our own step: done again, it becomes this person's.
+        # The other account was rolled back with our failed step, so the second try succeeds.
         assert run.counts == {"same": 0, "change": 0, "applied": 2, "refused": 0}
 
 
