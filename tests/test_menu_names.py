@@ -101,7 +101,7 @@ def test_every_way_and_every_page_that_a_sentence_names_is_there(chinese: dict[s
 
 
 def test_the_names_are_looked_for() -> None:
-    """Guards the test above: it finds names, and would find a menu that does not exist."""
+    """Guard the test above: it finds names, and would find a menu that does not exist."""
     found = [way[0] for text, _translation in texts() for way in _WAY.findall(text)]
 
     assert {"System integration", "Users", "WeCom's console"} <= set(found)

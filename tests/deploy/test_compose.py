@@ -57,7 +57,7 @@ def test_our_containers_write_nothing_and_may_nothing(project_root: Path, name: 
 
 
 def test_podman_reads_the_same_health_checks(project_root: Path) -> None:
-    """Podman's Docker interface splits the words of CMD at spaces; CMD-SHELL is safe."""
+    """Avoid CMD with spaces, which Podman's Docker interface splits; CMD-SHELL is safe."""
     checks = {name: one.get("healthcheck", {}).get("test") for name, one in compose(project_root)["services"].items()}
 
     assert [name for name, test in checks.items() if test and test[0] == "CMD" and " " in "".join(test)] == []
@@ -114,7 +114,7 @@ def test_every_queue_has_a_worker(project_root: Path) -> None:
 
 
 def test_the_image_has_what_builds_its_guides(project_root: Path, tmp_path: Path) -> None:
-    """.dockerignore excludes everything that it does not name."""
+    """Catch files that .dockerignore does not name, because it excludes all others."""
     named = re.findall(r"^!(.+)$", (project_root / ".dockerignore").read_text(), re.MULTILINE)
     for name in named:
         for path in project_root.glob(name) if not name.startswith((".git", "docs")) else ():

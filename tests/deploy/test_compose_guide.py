@@ -138,7 +138,7 @@ def test_every_command_that_a_guide_names_runs(folder: Path, project_root: Path)
 
 
 def test_it_moves_to_another_machine(folder: Path, project_root: Path, tmp_path: Path) -> None:
-    """Once the volumes are gone, the same Docker engine serves as the other machine."""
+    """Delete the volumes, so that the same Docker engine serves as the other machine."""
     pack, unpack = blocks(project_root, "backup", "Move to another machine", compose=True)
     type_lines(folder, pack)
     subprocess.run(["docker", "compose", "down", "--volumes"], cwd=folder, check=True)

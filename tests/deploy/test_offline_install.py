@@ -90,7 +90,7 @@ def states(machine: Machine) -> set[str]:
 
 
 def test_the_guide_installs_the_bundle_without_a_network(machine: Machine, project_root: Path, archive: Path) -> None:
-    """Types the section without internet line by line, then the rest of the section with systemd."""
+    """Type the section without internet line by line, then the rest of the section with systemd."""
     _made, unpacked = blocks(project_root, "install", "Without internet")
     (with_systemd,) = blocks(project_root, "install", "On a Linux machine with systemd")
     packages, dry_run, install, first_administrator = with_systemd.splitlines()
@@ -139,7 +139,7 @@ def test_the_script_upgrades_under_traffic(machine: Machine) -> None:
 
 
 def test_the_guide_backs_up_and_restores(machine: Machine, project_root: Path) -> None:
-    """Types each block of the guide in order, whatever root has exported."""
+    """Type each block of the guide in order, whatever root has exported."""
     (upgrade,) = blocks(project_root, "backup", "Upgrade")
     (backup,) = blocks(project_root, "backup", "Back up")
     (restore,) = blocks(project_root, "backup", "Restore")

@@ -156,7 +156,7 @@ def test_while_webs_restart_one_after_the_other_no_request_fails(
 def test_requests_wait_for_a_web_that_starts(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> None:
-    """systemd holds the socket while the only web of a small machine, or both webs, start."""
+    """Let systemd hold the socket while the only web of a small machine, or both webs, start."""
     webs = Webs(project_root, process_environ, tmp_path)
     with ExitStack() as exits:
         exits.callback(webs.close)

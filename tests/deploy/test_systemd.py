@@ -47,7 +47,7 @@ def test_systemd_understands_every_line(units: Path) -> None:
 
 @pytest.mark.parametrize("unit", EXPOSED_AT_MOST)
 def test_what_a_service_may_do_is_little(units: Path, unit: str) -> None:
-    """systemd's own number, from 0 (nothing) to 10 (everything)."""
+    """Read systemd's own number, from 0 (nothing) to 10 (everything)."""
     name = unit.replace("@.", "@1.")
     if name != unit:
         shutil.copy(units / unit, units / name)

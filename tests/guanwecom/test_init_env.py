@@ -96,7 +96,6 @@ def test_compose_gets_new_passwords_for_its_own_services(tmp_path: Path) -> None
 
 
 def test_it_can_be_printed(project_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Print it for a container that may write nothing."""
     monkeypatch.chdir(tmp_path)
 
     printed = init_env("--file", "-", *LOCAL)

@@ -174,7 +174,6 @@ def test_sentinels_are_asked_for_the_primary_and_verified_as_it_is() -> None:
     ("query", "wanted"), [("", "read-write"), ("?target_session_attrs=prefer-standby", "prefer-standby")]
 )
 def test_of_several_databases_the_one_that_takes_writes_is_used(query: str, wanted: str) -> None:
-    """Let the address choose otherwise."""
     found = database(f"postgresql://u:p@a.example:5432,b.example:5433/name{query}")
 
     assert (found["HOST"], found["PORT"]) == ("a.example,b.example", "5432,5433")

@@ -114,7 +114,6 @@ def test_a_certificate_of_the_named_authority_is_accepted(
 
 
 def test_a_certificate_of_anybody_else_is_refused(project_root: Path, tls_url: str, authority: Authority) -> None:
-    """Refuse an untrusted authority, and a certificate for another host."""
     assert outcomes(project_root, tls_url, None) == dict.fromkeys(EVERY, "refused")
     url = tls_url.replace("@localhost:", "@127.0.0.1:")
     assert outcomes(project_root, url, authority.file) == dict.fromkeys(EVERY, "refused")

@@ -22,7 +22,6 @@ def test_a_hook_asks_by_place_then_in_the_order_of_registration_each_once() -> N
 
 
 def test_the_first_answer_is_the_first_that_is_not_none() -> None:
-    """Stop after the first answer."""
     hook: Hook[[int], int | None] = Hook()
     hook.register(lambda _number: None)
     hook.register(lambda number: 0 if number < 2 else None)

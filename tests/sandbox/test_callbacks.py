@@ -128,7 +128,6 @@ SUBMIT = "<SubmitButton><Text>提交</Text><Key>k</Key></SubmitButton>"
     ],
 )
 def test_cards_in_answers_are_spelt_as_in_wecom_s_examples(xml: str, card: dict[str, object]) -> None:
-    """Read CamelCase with KeyName, CheckBox and AppId."""
     assert bodies.as_card(bodies.parse(f"<xml>{xml}</xml>".encode())) == card
 
 

@@ -128,7 +128,6 @@ def test_a_seed_with_unchecked_addresses_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_why_it_does_not_start_is_told(tmp_path: Path, arguments: tuple[str, str], complaint: str) -> None:
-    """Leave the file as it is."""
     file = tmp_path / "seed.json"
     file.write_text('{"companies": [{"corpid": "ww1"}]}', encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -218,7 +217,6 @@ def test_other_names_are_let_in_on_request_and_a_kept_authority_is_used(tmp_path
 
 
 def test_its_image_answers_to_its_names_and_has_no_authority_to_print() -> None:
-    """Use the arguments of sandbox/Dockerfile."""
     (entry,) = re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "sandbox" / "Dockerfile").read_text(encoding="utf-8"), re.M)
     name, *arguments = json.loads(entry)
 

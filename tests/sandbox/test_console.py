@@ -91,7 +91,6 @@ def test_an_app_whose_callers_are_not_checked_is_told(sandbox: SandboxHandle) ->
 
 
 def test_what_is_handed_out(sandbox: SandboxHandle, api: Api) -> None:
-    """Hand out a new secret, which replaces the old one, and the verification file."""
     secret = sandbox.control("POST", f"{APP}/secret", {})["secret"]
     file = sandbox.session.get(f"{sandbox.base_url}/sandbox/verification/{CORPID}/{AGENTID}", timeout=60)
 

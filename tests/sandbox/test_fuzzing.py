@@ -144,7 +144,6 @@ CALLS = sorted([*ENDPOINTS, *OPEN_ENDPOINTS])
     st.dictionaries(NAMES, VALUES | LIKELY, max_size=6),
 )
 def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str], body: dict[str, Any]) -> None:
-    """Use both kinds of token, and the right method."""
     world = World()
     administration.load(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
     called = ENDPOINTS.get(name) or OPEN_ENDPOINTS[name]

@@ -252,7 +252,6 @@ def test_greying_a_vote_keeps_what_was_chosen(direct: DirectApi) -> None:
 
 @pytest.mark.parametrize("card", [TEXT_NOTICE, without(BUTTON, "task_id") | {"replace_text": "已办"}])
 def test_updating_puts_another_card_in_place(direct: DirectApi, card: dict[str, Any]) -> None:
-    """Accept a new card without a task_id."""
     code = sent_card(direct, VOTE)["response_code"]
 
     assert update(direct, response_code=code, userids=None, atall=1, template_card=card)["errcode"] == 0

@@ -43,7 +43,6 @@ def test_what_was_uploaded_comes_back(api: Api, sandbox: SandboxHandle, kind: st
 
 
 def test_names_with_control_characters_come_back_without_them(api: Api) -> None:
-    """Accept a boundary that is no text, too."""
     head = b'--\xff\r\nContent-Disposition: form-data; name="media"; filename="a\x01b\x7f.txt"\r\n'
     body = head + b"Content-Type: text/pl\x02ain\r\n\r\n0123456789\r\n--\xff--\r\n"
     query = {"access_token": api.token(), "type": "file"}

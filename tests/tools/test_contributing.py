@@ -11,7 +11,7 @@ FOLDERS = {"accounts", "benchmarks", "docs", "guanwecom", "integrations", "notif
 
 
 def test_every_file_of_ours_that_the_documents_name_exists(project_root: Path) -> None:
-    """Checks spans of code; tests.tools.test_guides follows the links."""
+    """Check spans of code; tests.tools.test_guides follows the links."""
     missing = []
     for document in [*project_root.glob("*.md"), *(project_root / "docs").rglob("*.md")]:
         spans = set(re.findall(r"`([\w./-]+)`", document.read_text()))

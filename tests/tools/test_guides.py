@@ -95,7 +95,7 @@ def test_every_guide_has_a_twin_and_is_in_the_contents() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
-    """Files outside the site count too. `make docs-links` asks other hosts."""
+    """Include files outside the site. `make docs-links` asks other hosts."""
     lost = []
     for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", without_code(page.read_text()))):
         name, _hash, anchor = target.partition("#")

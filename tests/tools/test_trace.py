@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def test_no_way_enters_more_files_and_rooms_than_it_may(project_root: Path) -> None:
-    """Runs another pytest, with a database of its own on the server of this run."""
+    """Run another pytest, with a database of its own on the server of this run."""
     ours = {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"}
     environ = {name: value for name, value in os.environ.items() if name not in ours}
 

@@ -58,7 +58,6 @@ def _execute(sql: str) -> None:
 
 
 def test_no_other_address_names_it() -> None:
-    """Allow the list, the entry, its history and the export. The API has no page of it."""
     found = {str(name) for name in _names(get_resolver()) if "auditentry" in str(name)}
 
     assert found == {

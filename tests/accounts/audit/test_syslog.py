@@ -109,7 +109,6 @@ def test_many_at_once_arrive_too(server: TcpServer) -> None:
 def test_they_are_queued_with_the_commit(
     server: TcpServer, django_capture_on_commit_callbacks: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Queue the task with the commit, not before."""
     with django_capture_on_commit_callbacks() as callbacks:  # type: ignore[operator]  # a fixture of pytest-django
         record("a change")
 

@@ -169,7 +169,6 @@ def test_every_landing_is_ours_or_the_bi(
 @EXAMPLES
 @given(trick=trickery)
 def test_every_link_on_a_page_that_explains_stays_here(doors: Doors, trick: str) -> None:
-    """Seal the target into the page's address, as refusals do."""
     sealed = seal(ErrorDetails(Cause.CODE_EXPIRED, corp_id=doors.corp.pk, corp_name=doors.corp.name, target=trick))
 
     page = visitor(DESKTOP).get("/login/trouble/", t=sealed).content.decode()

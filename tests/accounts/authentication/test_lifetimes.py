@@ -87,7 +87,6 @@ def test_use_keeps_it_and_a_new_sign_in_begins_anew(clerk: User) -> None:
 
 
 def test_who_is_made_staff_has_the_shorter_one_at_once(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-    """End a sign-in with WeCom by age, too."""
     phone.sign_in(corp, wecom, "lilei")
     older(phone, by=13 * HOURS, unused_for=1 * MINUTES)
     assert is_in(phone)

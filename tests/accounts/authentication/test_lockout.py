@@ -374,7 +374,6 @@ class TestManyUsernames:
         assert Lockout.objects.count() == 5 + 3
 
     def test_are_not_forgotten_by_signing_in_as_oneself_between(self, person: User) -> None:
-        """Keep the count: a sign-in with an own account must not reset it."""
         self.spray(4)
         assert sign_in(browser(), RIGHT).status_code == 302
 

@@ -97,7 +97,6 @@ def test_a_message_and_the_way_into_the_bi(corp: Corp, member: User, wecom: WeCo
 
 
 def test_every_cookie_has_every_flag(corp: Corp, other_corp: Corp, member: User, wecom: WeCom) -> None:
-    """Collect all cookies of one browser in every way to sign in."""
     got: dict[str, Morsel[str]] = {}
     for sign_in in WAYS_IN:
         browser = visitor(DESKTOP)
@@ -183,7 +182,6 @@ def as_session(key: str) -> Visitor:
 
 
 def test_a_host_that_is_no_address_of_ours_makes_no_link(corp: Corp, wecom: WeCom) -> None:
-    """Build no page, redirect or request to WeCom from a Host header."""
     for header in (
         "evil.example",
         f"{HOST}.evil.example",

@@ -608,6 +608,5 @@ def test_the_table_is_whole() -> None:
 
 
 def test_what_wecom_shows_an_ordinary_browser(world: World, sandbox: SandboxHandle) -> None:
-    """Show the sentence that our login page explains."""
     for agent in (ua.CHROME, ua.WECHAT_IOS):
         assert "请在企业微信客户端打开链接" in Traveller(sandbox, agent).open(world.home_link()).body

@@ -51,7 +51,6 @@ def sync(people: People) -> None:
 
 
 def test_the_wecom_account_is_the_number_where_no_field_is_named(people: People, attribute: Attribute) -> None:
-    """Find nobody by another attribute."""
     region = Attribute.objects.create(key="region", name="区域", is_unique=True)
     numbered(attribute, "li", "LILEI")
     make("lilei2", name="李雷")
@@ -80,7 +79,6 @@ def test_a_field_of_the_companys_own_is_compared_with_the_attribute(people: Peop
 def test_a_field_that_the_app_does_not_see_is_unknown_and_keeps_what_is_known(
     people: People, attribute: Attribute
 ) -> None:
-    """Write nothing without a change."""
     people.set_policy(number_field=FIELD)
     put(people, "LiLei", text(FIELD, "A007"))
     sync(people)

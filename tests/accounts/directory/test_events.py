@@ -214,7 +214,6 @@ def test_a_joiner_is_linked_with_the_one_who_fits(wecom_events: WeComEvents, peo
 
 @pytest.mark.usefixtures("_door")
 def test_account_proof_session_and_messages_follow_a_rename(wecom_events: WeComEvents, phone: Visitor) -> None:
-    """Leave the proof of another identity."""
     corp, lilei = wecom_events.place.corp, User.objects.get(username="LiLei")
     sign_in(wecom_events.place, phone)
     WeComAccount.objects.filter(userid_folded="lilei").update(proven_corp_id=corp.pk, proven_userid="lilei")
@@ -416,7 +415,6 @@ def test_what_waits_for_somebody_who_was_barred_on_wecoms_word_is_canceled(
 def test_who_was_barred_by_events_is_as_after_a_run(
     wecom_events: WeComEvents, people: People, settings: Settings
 ) -> None:
-    """Leave a later run nothing to do."""
     settings.DIRECTORY_GUARD_PERCENT = 100  # two of three leave, in the sandbox's order
     deleted(people)
     people.put("jim", department=[4], status=2)

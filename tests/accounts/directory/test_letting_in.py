@@ -140,7 +140,6 @@ def test_the_next_click_after_leaving_is_signed_out(
 def test_a_policy_that_is_off_or_the_directory_of_another_company_signs_nobody_out(
     people: People, phone: Visitor
 ) -> None:
-    """Need one query."""
     member(make_corp("南湖贸易", 7), "lilei", presence="deleted", left_at=timezone.now())
     sign_in(people.place, phone)
     phone.get("/")

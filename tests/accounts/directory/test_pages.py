@@ -175,7 +175,6 @@ def test_an_answer_that_comes_too_late_is_told(people: People, chief: Client) ->
 
 
 def test_departments_that_one_sees_are_shown_as_a_tree_with_their_people(people: People, chief: Client) -> None:
-    """Show departments of a cycle once."""
     people.sync()
     other = make_corp("南湖贸易", 7)
     Department.objects.create(corp=other, wecom_department_id=1, name="Secret")

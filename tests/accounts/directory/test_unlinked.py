@@ -291,7 +291,6 @@ def sent(one: Member, user: User, **values: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("has_account", [False, True])
 def test_one_click_links(admin: Client, corp: Corp, has_account: bool) -> None:
-    """Fill an account of the company that lacks the userid."""
     one = member(corp, "LiLei")
     user = make_person("lilei", corp, "", password=None) if has_account else make("lilei")
     LinkConflict.objects.create(member=one, reason="nobody", since=NOW)
@@ -548,8 +547,6 @@ def request_of(user: User) -> HttpRequest:
 def test_the_index_points_at_who_is_not_linked_and_at_runs_that_ask_or_stopped(
     root: User, corp: Corp, other_corp: Corp
 ) -> None:
-    """Count people only where a policy is in force."""
-
     def run(one: Corp, status: str, **values: Any) -> SyncRun:
         fields = {"trigger": "nightly", "source": "app", "requested_at": NOW, **values}
         return SyncRun.objects.create(corp=one, status=status, **fields)

@@ -94,7 +94,6 @@ class TestBackAgain:
 class TestXlsx:
     @pytest.mark.usefixtures("people")
     def test_no_cell_is_a_formula_or_a_number(self, editor: User) -> None:
-        """Leave out characters that XML cannot hold."""
         make_person("odd", name="a\x07b")
         book = load_workbook(io.BytesIO(xlsx_of(Sheet(people=keys_of(User.objects.all()), reader=editor))))
 

@@ -74,7 +74,6 @@ def test_a_company_with_a_qr_page_and_an_address_of_its_own_gets_a_plain_frame(d
 
 
 def test_there_is_none_where_nobody_signs_in(corp: Corp, desktop: Visitor, settings: Any) -> None:
-    """Refuse also an address to which WeCom does not return, and a missing store."""
     off = make_corp("停用公司", 8, is_enabled=False)
     pushing = make_corp("仅推送公司", 9, sign_in_enabled=False)
 

@@ -251,7 +251,6 @@ def test_an_event_that_is_worked_off_after_the_userid_changed_waits_for_the_rena
 
 
 def test_who_is_gone_without_a_word_is_deleted_after_some_seconds(wecom_events: WeComEvents) -> None:
-    """Lose the event of the deletion."""
     place = wecom_events.place
     place.put_members({"userid": "jim", "position": "经理"})
     posts = wecom_events.heard()
