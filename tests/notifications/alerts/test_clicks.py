@@ -168,6 +168,7 @@ def test_a_forged_event_without_the_cards_mark_of_somebody_else_or_with_a_used_c
     for userid in ("jim", "nobody"):
         forged(duty, userid, mark=Delivery.objects.get().mark)
     duty.press("LiLei", SILENCE)
+    assert [button["text"] for button in duty.card()["button_list"]] == ["认领"]
     code = CardCode.objects.exclude(used_at=None).get().code
     forged(duty, "LiLei", mark=Delivery.objects.get().mark, code=code)
 

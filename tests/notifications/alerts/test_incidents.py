@@ -53,6 +53,9 @@ def test_two_stretches_in_any_order_end_as_the_newest_does(order: tuple[int, ...
     newest = Incident.objects.order_by("-ends_at").first()
     assert newest is not None
     assert newest.ends_at in {NOW + MINUTE, NOW + 3 * MINUTE, None}
+    before = list(Incident.objects.order_by("pk").values())
+    hand_in(channel, STRETCHES[order[-1]], now=NOW + 5 * MINUTE)  # again, which changes nothing
+    assert list(Incident.objects.order_by("pk").values()) == before
 
 
 def test_the_database_keeps_a_second_open_one_out(channel: InboundChannel) -> None:

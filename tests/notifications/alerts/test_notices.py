@@ -486,14 +486,17 @@ class TestSilenceWindows:
 
         assert notify.earliest_notice_at(rule, at("2026-11-24 03:00"), [always]) > at("2026-12-24 03:00")
 
-    def test_that_are_taken_away_keep_nothing_back_any_longer(self, rule: AlertRule) -> None:
-        SilenceWindow.objects.create(
-            rule=rule, name="停产", kind="once", starts_at=NOW - STEP, ends_at=NOW + timedelta(days=10)
-        )
+    @pytest.mark.parametrize("is_taken_away", [False, True])
+    def test_that_end_or_are_taken_away_keep_nothing_back_any_longer(
+        self, rule: AlertRule, *, is_taken_away: bool
+    ) -> None:
+        ends_at = NOW + timedelta(days=10)
+        SilenceWindow.objects.create(rule=rule, name="停产", kind="once", starts_at=NOW - STEP, ends_at=ends_at)
         check(rule, NOW, table(上海=1))
         assert notify.request_notices(now=NOW) == []
-        assert notify.request_notices(now=NOW + timedelta(hours=1)) == []
 
-        SilenceWindow.objects.all().delete()
+        if is_taken_away:
+            SilenceWindow.objects.all().delete()
 
-        assert len(notify.request_notices(now=NOW + timedelta(hours=1) + notify.RECHECK_AFTER)) == 1
+        assert len(notify.request_notices(now=NOW + notify.RECHECK_AFTER)) == is_taken_away
+        assert len(notify.request_notices(now=ends_at)) == (not is_taken_away)

@@ -203,11 +203,14 @@ def test_before_a_condition_is_written_rows_people_and_times_stand_there(
     assert "错峰" not in state["outlook"]
 
 
-def test_a_fall_is_tried_on_the_rows(root: Client, card: Card, bi: GuandataAnswers) -> None:
+def test_a_fall_is_tried_on_the_rows_and_what_they_cannot_answer_is_said(
+    root: Client, card: Card, bi: GuandataAnswers
+) -> None:
     """Uses data without a column of days, and without data fetched a week before."""
     html = beside(root, card=card.pk, **against("week", "percent", "20"))["message"]
     assert "销售额 合计 比上周同日 下降超过 20%：无法判断。" in html
     assert "也没有保留当天取过的数据" in html
+    assert "列“区域”不是数值" in beside(root, card=card.pk, **row(0, "sum", "区域", "lt", "0"))["message"]
 
 
 @pytest.mark.parametrize(("limit", "is_shown"), [("100", True), ("90", False)])
