@@ -540,7 +540,7 @@ ORDERS = [
             changed_by=EDITORS if (page, method) == ("recall", "post") else "",
         )
         for page, method, status in (
-            *(("resend", "get", 200), ("resend", "post", 302)),
+            *(("resend", "get", 200), ("resend", "post", 200)),
             *(("recall", "get", 200), ("recall", "post", 302)),
         )
     ),

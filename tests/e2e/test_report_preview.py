@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute, User, WeComAccount
@@ -104,37 +103,6 @@ def test_the_page_says_that_no_worker_fetches_and_shows_the_report_once_one_does
     assert Report.objects.get().title == "销售日报"
     assert CardData.objects.get().slot_at is None
     assert refusals == []
-
-
-def test_without_scripts_the_preview_has_a_page_of_its_own(
-    browser: Browser, desk: BrowserContext, live_server: LiveServer, report: Report, data_worker: Program
-) -> None:
-    OwnRowsRule.objects.all().delete()
-    base = signed_in(desk, live_server)
-    state: Any = desk.storage_state()
-    plain = browser.new_context(java_script_enabled=False, storage_state=state, locale="zh-CN")
-    page = plain.new_page()
-    page.goto(f"{base}/admin/notifications/report/{report.pk}/change/")
-    page.locator("[name=title]").fill("还没有保存的标题")
-
-    with plain.expect_page() as opened:
-        page.get_by_role("button", name="在单独的页面中查看").click()
-    own = opened.value
-
-    def is_shown() -> bool:
-        with own.expect_navigation():
-            own.get_by_role("button", name="刷新").click()
-        return own.get_by_text("共 288.5 万元").count() > 0
-
-    if own.get_by_text("共 288.5 万元").count() == 0:
-        eventually(is_shown, [data_worker])
-    expect(own.locator(".phone")).to_contain_text("还没有保存的标题")
-    own.get_by_label("消息形式").select_option("markdown")
-    own.get_by_role("button", name="读取数据并预览").click()
-    expect(own.get_by_label("消息形式")).to_have_value("markdown")
-    assert own.url.endswith("/admin/notifications/report/preview/")
-    expect(page.locator("[name=title]")).to_have_value("还没有保存的标题")
-    plain.close()
 
 
 def test_the_page_shows_the_chart_of_somebodys_own_rows(

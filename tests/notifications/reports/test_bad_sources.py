@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 THREADS = 8
 PATIENCE_SECONDS = 120
 # Each needs a second of CPU time, and other tests cover it.
-TOO_DEAR = {"an expression that doubles for ever", "ten million rows", "a gzip bomb", "never ends"}
+TOO_DEAR = {"an expression that doubles for ever", "a gzip bomb", "never ends"}
 ROWS = [{"区域": "华东", "销售额": 128}, {"区域": "华北", "销售额": 72}]
 
 
@@ -145,7 +145,7 @@ def test_many_bad_ones_before_the_good_ones_leave_each_with_its_reason(caplog: p
     with ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:  # the stack closes before the pool waits
         bad = bad_cards(stack)
         good = [good_card(stack, number) for number in range(3)]
-        assert len(bad) == 51
+        assert len(bad) == 48
         order([*bad.values(), *good])
 
         futures: list[Future[None]] = [pool.submit(fetched, card) for card in [*bad.values(), *good]]
