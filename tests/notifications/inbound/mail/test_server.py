@@ -146,15 +146,15 @@ def test_where_all_connections_are_taken_one_that_nobody_signed_in_on_makes_room
         assert sender.noop()[0] == 250
 
 
-@pytest.mark.parametrize("limit", ["sign_in_seconds", "session_seconds"])
+@pytest.mark.parametrize("limits", [replace(LIMITS, sign_in_seconds=1), replace(LIMITS, session_seconds=1)])
 def test_commands_do_not_put_off_the_time_to_sign_in_and_no_session_lasts_for_ever(
-    backend: Backend, limit: str
+    backend: Backend, limits: Limits
 ) -> None:
     with (
-        open_door(backend, replace(LIMITS, **{limit: 1})) as opened,
+        open_door(backend, limits) as opened,
         smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as client,
     ):
-        if limit == "session_seconds":
+        if limits.session_seconds == 1:
             client.login(USER, PASSWORD)
         assert 421 in until_closed(client)
 
