@@ -82,7 +82,7 @@ def _without_breaks(text: str) -> str:
 def offer_languages(
     app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """For the switch: each language with the address of this page in it, and whether it is shown now."""
+    """Give the language switch each language, the address of this page in it, and whether it is shown now."""
     docs = Path(app.confdir)
     context["languages"] = [
         (title, f"../{tree}/{name if _is_there(docs / tree, name) else 'index'}.html", tree == _tree(app))

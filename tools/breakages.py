@@ -87,7 +87,7 @@ class Stale(Exception):
 
 
 def draw(seed: int, count: int) -> list[Breakage]:
-    """By the seed alone: each package has a share by its lines; within it, kinds take turns and lines occur once."""
+    """Draw `count` breakages by the seed. Each package has a share by its lines; kinds take turns, lines occur once."""
     chance = random.Random(seed)  # noqa: S311  # nothing secret
     sizes = {name: sum(len(path.read_text().splitlines()) for path in _modules(name)) for name in PACKAGES}
     drawn: list[Breakage] = []
@@ -177,7 +177,7 @@ def _edits_of_node(node: ast.AST, lines: list[str]) -> Iterator[Edit]:
 
 
 def _span(node: ast.expr | ast.stmt | ast.keyword, lines: list[str]) -> tuple[int, int]:
-    """Of a node on one line, in characters; the tree counts bytes."""
+    """Return where a node on one line begins and ends, in characters; the tree counts bytes."""
     line = lines[node.lineno - 1].encode()
     return len(line[: node.col_offset].decode()), len(line[: node.end_col_offset].decode())
 
@@ -242,7 +242,7 @@ def apply(breakage: Breakage, root: Path) -> tuple[Path, str]:
 
 
 class Reached:
-    """Which tests reached which line, by a coverage file with a context for each test."""
+    """The tests that reached each line, read from a coverage file with a context for each test."""
 
     def __init__(self, path: Path) -> None:
         self._data = coverage.CoverageData(str(path))

@@ -47,14 +47,8 @@ def due_now(name: str) -> None:
     Subscription.objects.filter(name=name).update(next_run_at=this_minute)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(stack: Stack, browser: Browser) -> None:
-    sandbox_apps(stack)
-    get_user_model().objects.create_superuser("root", password=PASSWORD)
-    get_user_model().objects.create_user("lilei", name="李雷")
-    console = Console(browser.new_context(locale="zh-CN").new_page(), stack)
-
-    # An administrator connects a second company and links a person.
+def connect_company(console: Console, stack: Stack) -> None:
+    """Connect a company as an administrator, whose first Secret is wrong, and link a person of it."""
     console.sign_in("root")
     console.save_site_address()
     console.add_corp(name="北山制造", corpid=CORPID, agentid=AGENTID, secret="wrong-secret")
@@ -72,6 +66,16 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(stack:
     Corp.objects.create(**SECOND, agentid=AGENTID, secret=SECRET, is_enabled=True, **ways)
     console.link("lilei", corp="北山制造", userid="LiLei")
     assert stack.sandbox.control("GET", "state")["companies"][0]["apps"][0]["home_url"] == home_page_link
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(stack: Stack, browser: Browser) -> None:
+    sandbox_apps(stack)
+    get_user_model().objects.create_superuser("root", password=PASSWORD)
+    get_user_model().objects.create_user("lilei", name="李雷")
+    console = Console(browser.new_context(locale="zh-CN").new_page(), stack)
+
+    connect_company(console, stack)
 
     # The person signs in from the workbench, and by QR code with two companies to choose from.
     phone = phone_of(browser, stack, "lilei")
