@@ -119,9 +119,12 @@ def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> Renamed
 
 
 def _waiting_renames(batch: Batch) -> list[Rename]:
-    """Return the waiting renames of other events. Their userids must not be looked up before."""
+    """Return the renames of other events that wait, also for their first turn.
+
+    Their userids must not be looked up before: the old ones are gone from WeCom, which looks like leaving.
+    """
     works = EventWork.objects.waiting().filter(corp=batch.corp, consumer=NAME, event__change=UPDATE_USER)
-    works = works.exclude(event__in=[one.pk for one in batch.events]).filter(next_try_at__isnull=False)
+    works = works.exclude(event__in=[one.pk for one in batch.events])
     found = list(works.select_related("event").order_by("event__happened_at", "event_id")[:WAITING_AT_MOST])
     return changes_in([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
 

@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from integrations import callbacks
 from integrations.callbacks import work_through
 from integrations.core import hooks
-from integrations.directory import admit_member, events
+from integrations.directory import admit_member, events, incremental
 from integrations.hooks import Hook
-from integrations.models import CallbackEvent, Corp, EventWork, Member
+from integrations.models import CallbackEvent, Corp, EventWork, Member, SyncRun
 from tests.integrations.callback_sender import Sender, event_xml
 from tests.integrations.directory.wecom_events import AES_KEY, CONTACTS, TOKEN, WeComEvents
 from tests.sandbox_process import CORPID
@@ -245,6 +246,28 @@ def test_an_event_that_is_worked_off_after_the_userid_changed_waits_for_the_rena
 
     wecom_events.send(*renamed)
     wecom_events.work_off()
+
+    assert place.member("james").pk == before
+    assert place.stored() == place.theirs()
+
+
+def test_a_rename_in_a_later_batch_comes_before_an_event_that_was_repeated_during_a_run(
+    wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Take nobody for gone whose rename has arrived, however often an earlier event about them was looked up."""
+    monkeypatch.setattr(callbacks, "BATCH", 1)
+    place, before = wecom_events.place, wecom_events.place.member("jim").pk
+    run = place.request()
+    SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.RUNNING)
+    place.put_members({"userid": "jim", "position": "经理"})
+    wecom_events.send(*wecom_events.heard())
+    for _look in range(incremental.UNEXPLAINED_TRIES):
+        work_once(wecom_events)
+        wecom_events.clock.now += events.AFTER_RUN
+    SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.DONE)
+
+    place.rename("jim", "james")
+    wecom_events.hear()
 
     assert place.member("james").pk == before
     assert place.stored() == place.theirs()
