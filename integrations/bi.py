@@ -7,7 +7,7 @@ own address with a token is made at the click (docs/decisions/0016).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -26,11 +26,17 @@ from django.utils.translation import gettext_lazy
 
 from integrations.clients import guandata_sso, snapshots
 from integrations.clients.errors import ConfigurationError, IntegrationError, UnreadableSecretError
-from integrations.clients.guandata_sso import Claims, PageForms, entrance, has_reserved, in_path, page_for, sealed
+from integrations.clients.guandata_sso import (
+    PageForms,
+    build_sign_in_url,
+    encode_path,
+    encrypt_claims,
+    find_page_address,
+    has_reserved,
+)
 from integrations.clients.lasting_browser import LastingBrowser
-from integrations.clients.network import moment_of
+from integrations.clients.network import parse_http_date
 from integrations.clients.snapshots import Access, Options, Picture, Reason, SnapshotError
-from integrations.clients.transport import Reply
 from integrations.core import client_factory, hooks
 from integrations.core.client_factory import forget_bi_token, testing_guandata_client
 from integrations.core.http import is_own_page, is_plain
@@ -99,7 +105,7 @@ def own_address(page: str) -> str:
     return ROOT + page.lstrip("/")
 
 
-def landing_of(page: str) -> str:
+def find_landing_page(page: str) -> str:
     """Return the target of a link to `page` (a path from the root): a page of this site, else the BI's if it is open.
 
     This site's pages take precedence, because WeCom's menus may link to them before a BI is connected.
@@ -113,39 +119,44 @@ def landing_of(page: str) -> str:
 def is_here(page: str) -> bool:
     """Return whether this site has a page of this path, with or without a trailing slash."""
     path = urlsplit(page).path
-    return any(_resolves(one) for one in (path, f"{path}/"))
+    for one in (path, f"{path}/"):
+        with suppress(Resolver404):
+            return bool(resolve(one))
+    return False
 
 
-def home_of(corp: Corp) -> str:
+def find_home_page(corp: Corp) -> str:
     """Return the target of a sign-in through `corp` without a page."""
     if corp.home_page != HomePage.BI or not is_open():
         return "/"
     return own_address(corp.home_bi_page)
 
 
-def entrance_for(saved: BiConnection, person: Person, *, page: str, query: str, on_phone: bool, now: datetime) -> str:
-    """Return the BI's address that signs `person` in and shows `page`, with a token of a few seconds.
-
-    Use it only in the Location of a redirect: never store, show or log it. `page`: decoded, without its first slash;
-    `query`: undecoded. Raises CannotEnter.
-    """
-    return entrance_as(saved, lambda: external_id(saved, person), page=page, query=query, on_phone=on_phone, now=now)
-
-
-def entrance_as(
+def build_entrance(
     saved: BiConnection, identity: Callable[[], str], *, page: str, query: str, on_phone: bool, now: datetime
 ) -> str:
-    """Return such an address for `identity`, which is called last; also for our own browser. Raises CannotEnter."""
+    """Return the BI's address that signs `identity` in and shows `page`, with a token of a few seconds.
+
+    Use it only in the Location of a redirect or in our own browser: never store, show or log it. `identity` is called
+    last. `page`: decoded, without its first slash; `query`: undecoded. Raises CannotEnter.
+    """
     if not saved.base_url:
         raise CannotEnter(Obstacle.NO_ADDRESS)
     if not is_page(page, query):
         raise CannotEnter(Obstacle.NO_PAGE)
-    address = page_for(page, query, forms=forms_of(saved), on_phone=on_phone)
+    routed = tuple(word.strip().strip("/") for word in saved.routed_paths.split(",") if word.strip(" /"))
+    forms = PageForms(saved.desktop_page, saved.phone_page, saved.desktop_home, saved.phone_home, routed)
+    address = find_page_address(page, query, forms=forms, on_phone=on_phone)
     if has_reserved(address):  # in the path, from which nothing is removed
         raise CannotEnter(Obstacle.NO_PAGE)
-    claims = Claims(identity(), int(now.timestamp()), saved.token_seconds, saved.domain_id)
-    token = sealed(claims, private_key(saved))
-    return entrance(base_url=saved.base_url, page=address, provider=saved.provider, token=token)
+    token = encrypt_claims(
+        external_user_id=identity(),
+        key=read_private_key(saved),
+        issued_at=int(now.timestamp()),
+        lifetime_seconds=saved.token_seconds,
+        domain_id=saved.domain_id,
+    )
+    return build_sign_in_url(base_url=saved.base_url, page=address, provider=saved.provider, token=token)
 
 
 def is_page(page: str, query: str) -> bool:
@@ -154,7 +165,7 @@ def is_page(page: str, query: str) -> bool:
         query.encode("ascii")
     except UnicodeEncodeError:
         return False
-    return is_plain(query) and " " not in query and is_own_page(ROOT + in_path(page))
+    return is_plain(query) and " " not in query and is_own_page(ROOT + encode_path(page))
 
 
 def external_id(saved: BiConnection, person: Person) -> str:
@@ -168,23 +179,17 @@ def external_id(saved: BiConnection, person: Person) -> str:
     return found
 
 
-def private_key(saved: BiConnection) -> RSAPrivateKey:
+def read_private_key(saved: BiConnection) -> RSAPrivateKey:
     """Return the private key. Raises CannotEnter."""
     if not saved.has_key:
         raise CannotEnter(Obstacle.NO_KEY)
     try:
-        return guandata_sso.load(opened(saved.private_key))
+        return guandata_sso.load_private_key(opened(saved.private_key))
     except (UnreadableSecretError, guandata_sso.KeyRefused) as error:
         raise CannotEnter(Obstacle.KEY_UNREADABLE) from error
 
 
-def forms_of(saved: BiConnection) -> PageForms:
-    """Return the forms of the BI's addresses, as configured."""
-    routed = tuple(word.strip().strip("/") for word in saved.routed_paths.split(",") if word.strip(" /"))
-    return PageForms(saved.desktop_page, saved.phone_page, saved.desktop_home, saved.phone_home, routed)
-
-
-def page_from(typed: str, saved: BiConnection) -> str:
+def parse_page(typed: str, saved: BiConnection) -> str:
     """Return the stored form of a typed or copied page of the BI: a path without its first slash.
 
     Empty for the first page. Raises ValidationError, with a sentence.
@@ -200,14 +205,14 @@ def page_from(typed: str, saved: BiConnection) -> str:
     return page
 
 
-def link_page_from(typed: str, saved: BiConnection) -> str | None:
+def parse_link_page(typed: str, saved: BiConnection) -> str | None:
     """Return the page for a link from an address copied from the BI; None for anything else.
 
     A page that this site has, too, gets the BI's prefix, so that the link still leads to the BI.
     """
     if without_base(typed, saved) is None:
         return None
-    page = page_from(typed, saved)
+    page = parse_page(typed, saved)
     return page if page and not is_here(f"/{page}") else own_address(page).lstrip("/")
 
 
@@ -218,14 +223,6 @@ def without_base(typed: str, saved: BiConnection) -> str | None:
         return None
     rest = typed[len(base) :]
     return rest if rest[:1] in ("", "/", "?") else None
-
-
-def _resolves(path: str) -> bool:
-    try:
-        resolve(path)
-    except Resolver404:
-        return False
-    return True
 
 
 # The fields that the results of a test depend on.
@@ -269,17 +266,17 @@ def ensure_source(connection: BiConnection) -> DataSource | None:
     return DataSource.objects.create(name=next(one for one in names if one not in taken), kind=SourceKind.GUANDATA)
 
 
-def generate_key(*, now: datetime, bits: int = guandata_sso.DOCUMENTED_BITS) -> None:
+def generate_key(*, now: datetime) -> None:
     """Make a new key pair. The present one ends at once: nobody enters the BI until it has the new public key."""
-    _store(guandata_sso.generate(bits), now=now)
+    _store_key(guandata_sso.generate_private_key(), now=now)
 
 
 def paste_key(*, text: str, now: datetime) -> None:
     """Save a key pair that was made elsewhere. Raises guandata_sso.KeyRefused."""
-    _store(guandata_sso.pem_of(guandata_sso.load(text)), now=now)
+    _store_key(guandata_sso.format_private_key(guandata_sso.load_private_key(text)), now=now)
 
 
-def _store(pem: str, *, now: datetime) -> None:
+def _store_key(pem: str, *, now: datetime) -> None:
     connection = ensure_connection()
     connection.private_key, connection.key_saved_at = pem, now
     save_connection(connection=connection, changed_fields={"private_key", "key_saved_at"})
@@ -288,10 +285,10 @@ def _store(pem: str, *, now: datetime) -> None:
 def public_key(connection: BiConnection) -> tuple[str, str] | None:
     """Return the public key as one line and as PEM, to paste into the BI; None without a readable key."""
     try:
-        key = private_key(connection)
+        key = read_private_key(connection)
     except CannotEnter:
         return None
-    return guandata_sso.public_line(key), guandata_sso.public_pem(key)
+    return guandata_sso.format_public_line(key), guandata_sso.format_public_key(key)
 
 
 TEST = "bi.test"
@@ -300,16 +297,6 @@ OK, UNCLEAR, WARNING, WRONG = "ok", "unclear", "warning", "wrong"
 # Parts of the address to which a BI redirects people who are not signed in.
 _SIGN_IN_WORDS = ("login", "signin", "sign-in", "passport")
 _REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A finding of the test. `step`: address, token, api or pages. `outcome`: selects the sentence (_word_outcomes)."""
-
-    step: str
-    status: str
-    outcome: str
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def request_test(*, by: Person, now: datetime) -> Job:
@@ -328,67 +315,65 @@ def test_connection(run: JobRun) -> dict[str, Any]:
     """Test every step and save the findings with the connection's version. The token is skipped until single sign-on
     is set up."""
     saved = ensure_connection()
-    findings = [_address(saved, run.clock)]
-    if findings[0].status != WRONG:
+    findings = [_test_address(saved, run.clock)]
+    if findings[0]["status"] != WRONG:
         is_signed_on = saved.has_key or saved.is_enabled
-        findings += [*([_token(saved, _id_of_asker(saved, run), run.clock)] if is_signed_on else []), *_api(saved)]
+        findings += [*([_test_token(saved, run)] if is_signed_on else []), *_test_api(saved)]
     BiConnection.objects.filter(pk=saved.pk).update(
-        checked_at=run.clock(),
-        checked_version=saved.connection_version,
-        check_results=[asdict(finding) for finding in findings],
+        checked_at=run.clock(), checked_version=saved.connection_version, check_results=findings
     )
     return {}
 
 
-def _id_of_asker(saved: BiConnection, run: JobRun) -> str:
-    """Return the identity in the BI of the person who requested the test; empty if unknown."""
-    person = get_user_model()._default_manager.filter(pk=run.job.asked_by_id or 0, is_active=True).first()
-    try:
-        return "" if person is None else external_id(saved, person)
-    except CannotEnter:
-        return ""
+def _make_finding(step: str, status: str, outcome: str, **facts: Any) -> dict[str, Any]:
+    """Return a finding of the test. `step`: a key of STEPS. `outcome`: selects the sentence (_word_outcomes)."""
+    return {"step": step, "status": status, "outcome": outcome, "facts": facts}
 
 
-def _address(saved: BiConnection, clock: Clock) -> Finding:
+def _test_address(saved: BiConnection, clock: Clock) -> dict[str, Any]:
     """Test whether the BI answers with a trusted certificate, and whether its clock agrees with ours."""
     if not saved.base_url:
-        return Finding("address", WRONG, "missing")
-    answer = _opened_page(saved, "/")
-    if isinstance(answer, Finding):
-        return answer
+        return _make_finding("address", WRONG, "missing")
+    try:
+        answer = testing_guandata_client(saved).open_page("/")
+    except IntegrationError as error:
+        outcome = "not-usable" if isinstance(error, ConfigurationError) else "unreachable"
+        return _make_finding("address", WRONG, outcome, reason=error.message)
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Finding("address", WARNING, "server-error", {"status": answer.status})
-    there = moment_of(answer.headers.get("Date", ""))
+        return _make_finding("address", WARNING, "server-error", status=answer.status)
+    there = parse_http_date(answer.headers.get("Date", ""))
     apart = 0 if there is None else round(abs((clock() - there).total_seconds()))
     if apart >= saved.token_seconds:
-        return Finding("address", WRONG, "clocks", {"seconds": apart, "life": saved.token_seconds})
-    return Finding("address", OK, "reached", {"status": answer.status})
+        return _make_finding("address", WRONG, "clocks", seconds=apart, life=saved.token_seconds)
+    return _make_finding("address", OK, "reached", status=answer.status)
 
 
-def _token(saved: BiConnection, external_id: str, clock: Clock) -> Finding:
+def _test_token(saved: BiConnection, run: JobRun) -> dict[str, Any]:
     """Test a token for the person who requested the test."""
-    if not external_id:
-        return Finding("token", WRONG, Obstacle.NO_EXTERNAL_ID)
+    person = get_user_model()._default_manager.filter(pk=run.job.asked_by_id or 0, is_active=True).first()
     try:
-        key = private_key(saved)
+        identity = "" if person is None else external_id(saved, person)
+    except CannotEnter:
+        identity = ""
+    if not identity:
+        return _make_finding("token", WRONG, Obstacle.NO_EXTERNAL_ID)
+    try:
+        address = build_entrance(saved, lambda: identity, page="", query="", on_phone=False, now=run.clock())
+        answer = testing_guandata_client(saved).open_page(address.removeprefix(saved.base_url))
     except CannotEnter as refusal:
-        return Finding("token", WRONG, refusal.obstacle)
-    claims = Claims(external_id, int(clock().timestamp()), saved.token_seconds, saved.domain_id)
-    home = page_for("", "", forms=forms_of(saved), on_phone=False)
-    page = entrance(base_url="", page=home, provider=saved.provider, token=sealed(claims, key))
-    answer = _opened_page(saved, page)
-    if isinstance(answer, Finding):
-        return Finding("token", WARNING, "no-answer", answer.facts)
-    known = {"status": answer.status, "as": external_id}
+        return _make_finding("token", WRONG, refusal.obstacle)
+    except IntegrationError as error:
+        return _make_finding("token", WARNING, "no-answer", reason=error.message)
+    known = {"status": answer.status, "as": identity}
     path = urlsplit(answer.headers.get("Location", "")).path.lower()
     if answer.status in _REFUSALS or any(word in path for word in _SIGN_IN_WORDS):
-        return Finding("token", WRONG, "refused", known)
+        return _make_finding("token", WRONG, "refused", **known)
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        return Finding("token", WRONG, "not-taken", known)
-    return Finding("token", UNCLEAR, "not-refused", known)
+        return _make_finding("token", WRONG, "not-taken", **known)
+    return _make_finding("token", UNCLEAR, "not-refused", **known)
 
 
-def _api(saved: BiConnection) -> list[Finding]:
+def _test_api(saved: BiConnection) -> list[dict[str, Any]]:
     """Test the two credentials of the public API, if they are set."""
     client, findings = testing_guandata_client(saved), []
     for step, is_set in (("api", saved.api_login and saved.api_password), ("pages", saved.app_token)):
@@ -397,21 +382,12 @@ def _api(saved: BiConnection) -> list[Finding]:
         try:
             if step == "api":
                 client.fetch_token()
-                findings.append(Finding(step, OK, "accepted"))
+                findings.append(_make_finding(step, OK, "accepted"))
             else:
-                findings.append(Finding(step, OK, "accepted", {"count": len(client.page_list())}))
+                findings.append(_make_finding(step, OK, "accepted", count=len(client.page_list())))
         except IntegrationError as error:
-            findings.append(Finding(step, WRONG, "refused", {"message": error.message}))
+            findings.append(_make_finding(step, WRONG, "refused", message=error.message))
     return findings
-
-
-def _opened_page(saved: BiConnection, page: str) -> Reply | Finding:
-    """Return the beginning of the BI's answer to `page`, or a finding on why there is none."""
-    try:
-        return testing_guandata_client(saved).open_page(page)
-    except IntegrationError as error:
-        outcome = "not-usable" if isinstance(error, ConfigurationError) else "unreachable"
-        return Finding("address", WRONG, outcome, {"reason": error.message})
 
 
 STEPS: dict[str, _StrPromise] = {
@@ -425,22 +401,16 @@ TONES = {"ok": "good", "unclear": "quiet", "warning": "warn", "wrong": "bad"}
 PLACE_OF_KEY = "管理中心 → 系统集成 → 单点登录"
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainedFinding:
-    """A finding for the page. `tone`: good, quiet, warn or bad."""
-
-    label: str
-    tone: str
-    sentence: str
-
-
-def explain_findings(findings: list[dict[str, Any]]) -> list[ExplainedFinding]:
-    """Explain the findings of a test, in order. A finding without a sentence is left out."""
+def explain_findings(findings: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Explain the findings of a test, in order: `label`, `tone` (good, quiet, warn or bad) and `sentence`. A finding
+    without a sentence is left out."""
     known = _word_outcomes()
     return [
-        ExplainedFinding(
-            str(STEPS[one["step"]]), TONES[one["status"]], known[one["step"], one["outcome"]] % one["facts"]
-        )
+        {
+            "label": str(STEPS[one["step"]]),
+            "tone": TONES[one["status"]],
+            "sentence": known[one["step"], one["outcome"]] % one["facts"],
+        }
         for one in findings
         if (one.get("step"), one.get("outcome")) in known
     ]
@@ -520,8 +490,9 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
     saved = open_connection()
     try:
         on_phone = options.width == snapshots.Width.PHONE
-        address = entrance_as(saved, lambda: identity, page=path, query="", on_phone=on_phone, now=now)
-        return _running_browser(saved).take(address, options, page_marks())
+        address = build_entrance(saved, lambda: identity, page=path, query="", on_phone=on_phone, now=now)
+        marks = {sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
+        return _running_browser(saved).take(address, options, snapshots.PageMarks(**marks))
     except SnapshotError as error:
         if error.reason == Reason.UNREACHABLE and _answers(saved):
             # Only this page does not answer, so pictures of others need not wait.
@@ -559,10 +530,3 @@ def close_browser() -> None:
     """End this process's browser, if there is one."""
     while _browsers:
         _browsers.popitem()[1].close()
-
-
-def page_marks() -> snapshots.PageMarks:
-    """Return the configured selectors for this BI's pages."""
-    return snapshots.PageMarks(
-        **{sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
-    )

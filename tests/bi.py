@@ -17,8 +17,8 @@ from tests.integrations.clients.guandata.opening import opened
 
 BI = "https://guandata.example.com"
 # Made for tests, as all keys here; it opens nothing.
-KEY = guandata_sso.generate()
-PUBLIC = guandata_sso.public_pem(guandata_sso.load(KEY))
+KEY = guandata_sso.generate_private_key()
+PUBLIC = guandata_sso.format_public_key(guandata_sso.load_private_key(KEY))
 
 
 def make_bi(**values: Any) -> BiConnection:

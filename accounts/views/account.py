@@ -97,7 +97,7 @@ def arrival(request: HttpRequest) -> HttpResponse | None:
         found = named or list(Corp.objects.signing_in()[:2])
         if len(found) == 1:
             return wecom.callback(request, found[0].pk)
-    target = bi.landing_of(inner_page(raw_query_of(request)))
+    target = bi.find_landing_page(inner_page(raw_query_of(request)))
     is_in = request.user.is_authenticated
     response = redirect(target if is_in else f"{reverse('login')}?{urlencode({'next': target})}")
     response.headers["Referrer-Policy"] = "no-referrer"

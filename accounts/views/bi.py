@@ -56,9 +56,10 @@ def is_entered_by(request: HttpRequest) -> bool:
 @sensitive_variables()
 def _address(request: HttpRequest, page: str) -> str:
     """Return the BI's address with the token. Use it only for the Location header. Raises CannotEnter."""
-    return bi.entrance_for(
-        bi.open_connection(),
-        request.user,
+    connection, person = bi.open_connection(), request.user
+    return bi.build_entrance(
+        connection,
+        lambda: bi.external_id(connection, person),
         page=page,
         query=raw_query_of(request),
         on_phone=is_phone(request.headers.get("User-Agent", "")),

@@ -65,7 +65,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 @sensitive_variables("code", "state_text")
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Handle a browser that WeCom sends back with a code. Always redirects, so that the address is never shown."""
-    target = bi.landing_of(inner_page(raw_query_of(request)))
+    target = bi.find_landing_page(inner_page(raw_query_of(request)))
     corp = Corp.objects.to_call_wecom(corp_id)
     if corp is None:
         return errors.away(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
@@ -123,7 +123,7 @@ def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
 
 def _landed(corp: Corp, target: str) -> HttpResponseRedirect:
     """Redirect to the target, or to the company's home page if there is none."""
-    return HttpResponseRedirect(bi.home_of(corp) if target == HOME else target)
+    return HttpResponseRedirect(bi.find_home_page(corp) if target == HOME else target)
 
 
 @sensitive_variables("code")

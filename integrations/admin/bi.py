@@ -32,7 +32,7 @@ from integrations.admin.base import (
     own_routes,
 )
 from integrations.bi import PLACE_OF_KEY, explain_findings, explain_obstacle
-from integrations.clients.guandata_sso import Flaw, KeyRefused, has_reserved, is_template, load
+from integrations.clients.guandata_sso import Flaw, KeyRefused, has_reserved, is_template, load_private_key
 from integrations.core import hooks, http, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import is_own_page
@@ -199,7 +199,7 @@ class KeyForm(forms.Form):
     def clean_private_key(self) -> str:
         text: str = self.cleaned_data["private_key"]
         try:
-            load(text)
+            load_private_key(text)
         except KeyRefused as refusal:
             raise ValidationError(FLAWS[refusal.flaw], code=refusal.flaw) from None
         return text
@@ -383,7 +383,14 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         """Sign the administrator in to the BI, even before single sign-on is enabled, or explain why not."""
         saved = self._connection(request)
         try:
-            address = bi.entrance_for(saved, request.user, page="", query="", on_phone=False, now=timezone.now())
+            address = bi.build_entrance(
+                saved,
+                lambda: bi.external_id(saved, request.user),
+                page="",
+                query="",
+                on_phone=False,
+                now=timezone.now(),
+            )
         except bi.CannotEnter as refusal:
             missing = str(refusal.source.label) if refusal.source else ""
             messages.error(request, explain_obstacle(refusal.obstacle, missing))

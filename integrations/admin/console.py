@@ -230,11 +230,11 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     try:
         target = page
         if is_typed:  # a path of this site or of the BI, or a URL copied from either
-            in_bi = bi.link_page_from(typed.strip(), bi.connection()) if bi.is_open() else None
+            in_bi = bi.parse_link_page(typed.strip(), bi.connection()) if bi.is_open() else None
             target = inner_page_from(in_bi or typed, site_url=corp.find_site_address().url)
     except ValidationError as refusal:
         return {**state, "error": " ".join(refusal.messages)}
-    leads_to_bi = bi.landing_of(rooted(target)).startswith(bi.ROOT) if target else False
+    leads_to_bi = bi.find_landing_page(rooted(target)).startswith(bi.ROOT) if target else False
     return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.deep_link(corp, target)}
 
 

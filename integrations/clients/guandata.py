@@ -30,7 +30,7 @@ from integrations.clients.errors import (
 )
 from integrations.clients.network import CONTENT_BYTES_AT_MOST
 from integrations.clients.transport import Reply, Route, total_deadline
-from integrations.clients.wecom.calls import AnswerError, objects, optional_text, text
+from integrations.clients.wecom.calls import AnswerError, objects, optional_integer, optional_text, text
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 
 
@@ -62,107 +62,12 @@ class CardPart:
     has_more: bool
 
 
-# Parsers of answers. They raise AnswerError.
-
-
-def token_from(response: Any) -> str:
-    return text(_object(response, "response"), "token")
-
-
-def pages_from(response: Any) -> list[Page]:
-    """Return the pages that the account may see, deleted ones included."""
-    return [
-        Page(text(row, "pgId"), optional_text(row, "name"), optional_text(row, "pgType"), bool(row.get("isDel")))
-        for row in objects({"response": response}, "response", required=True)
-    ]
-
-
-def cards_from(response: Any) -> list[Card]:
-    rows = objects(_object(response, "response"), "cards", required=True)
-    return [Card(text(row, "cdId"), optional_text(row, "name"), optional_text(row, "cdType")) for row in rows]
-
-
-def card_part_from(response: Any) -> CardPart:
-    chart = _object(_object(response, "response").get("chartMain"), "chartMain")
-    rows = chart.get("data")
-    if not isinstance(rows, list):
-        raise AnswerError("data is no list")
-    return CardPart(chart, len(rows), chart.get("hasMoreData") is True)
-
-
-def _object(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise AnswerError(f"{name} is no object")
-    return value
-
-
 SYSTEM = "guandata"
 SIGN_IN = "sign_in"
 CLIPPED_CHARACTERS = 300
 # The BI does not say how long to wait.
 RETRY_SECONDS = 60
 NOT_ADMITTED = frozenset({int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN)})
-
-
-class NotAdmittedError(ConfigurationError):
-    """The BI refuses the token. The client retries once with a new token; callers see a ConfigurationError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request of ours. No error shows its `secrets`, even if the other side repeats them."""
-
-    operation: str
-    secrets: tuple[str, ...] = field(repr=False)
-
-    def error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:
-        """Make an error of this call. Secrets are removed from `message`, and a long one is cut."""
-        return cls(self.scrubbed(message), system=SYSTEM, operation=self.operation, **known)
-
-    def scrubbed(self, text: str) -> str:
-        """Return `text` without the secrets, at most CLIPPED_CHARACTERS characters."""
-        for secret in filter(None, self.secrets):
-            text = text.replace(secret, "***")
-        return text[:CLIPPED_CHARACTERS]
-
-
-def response_of(request: Request, status: int, content: bytes) -> Any:
-    """Return `response` of an answer whose `result` is ok. Raises the matching error for any other answer."""
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        answer = None
-    if isinstance(answer, dict) and answer.get("result") == "ok":
-        return answer.get("response")
-    if status in NOT_ADMITTED or _error_status(answer) in NOT_ADMITTED:
-        raise request.error(NotAdmittedError, _said(answer) or "the BI refuses the token", code=status)
-    if isinstance(answer, dict) and answer.get("result") == "fail":
-        cls = ConfigurationError if request.operation == SIGN_IN else UnexpectedResponseError
-        raise request.error(cls, _said(answer) or "the BI refuses without saying why", code=_error_status(answer))
-    clipped = request.scrubbed(content[: 4 * CLIPPED_CHARACTERS].decode(errors="replace"))
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise request.error(
-            RateLimitedError, f"HTTP status {status}", answer=clipped, retry_after_seconds=RETRY_SECONDS
-        )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise request.error(TransientError, f"HTTP status {status}", answer=clipped)
-    raise request.error(UnexpectedResponseError, f"not an answer of the BI (HTTP status {status})", answer=clipped)
-
-
-def _error_status(answer: Any) -> int | None:
-    error = answer.get("error") if isinstance(answer, dict) else None
-    status = error.get("status") if isinstance(error, dict) else None
-    return status if isinstance(status, int) and not isinstance(status, bool) else None
-
-
-def _said(answer: Any) -> str:
-    error = answer.get("error") if isinstance(answer, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    return message if isinstance(message, str) else ""
-
-
-T = TypeVar("T")
-
 # The BI's tokens belong to no application.
 NO_APPLICATION = 0
 # The BI gives no time zone with a token's end, so we limit its life by our own clock to ten minutes.
@@ -170,6 +75,11 @@ TOKEN_SECONDS = 600
 ROWS_AT_ONCE = 200
 # The client refuses a card with more rows: no message and no page shows them.
 ROWS_AT_MOST = 100_000
+T = TypeVar("T")
+
+
+class NotAdmittedError(ConfigurationError):
+    """The BI refuses the token. The client retries once with a new token; callers see a ConfigurationError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,21 +91,34 @@ class Login:
     password: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A condition on a card's data. `name`: the original column, not its alias. `kind`: EQ, BT, IN and the like."""
-
-    name: str
-    kind: str
-    values: Sequence[Any]
+# --- Parsers of answers. They raise AnswerError -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    operation: str
-    path: str
-    body: Mapping[str, Any] | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+def parse_pages(response: Any) -> list[Page]:
+    """Return the pages that the account may see, deleted ones included."""
+    return [
+        Page(text(row, "pgId"), optional_text(row, "name"), optional_text(row, "pgType"), bool(row.get("isDel")))
+        for row in objects({"response": response}, "response", required=True)
+    ]
+
+
+def parse_cards(response: Any) -> list[Card]:
+    rows = objects(_require_object(response, "response"), "cards", required=True)
+    return [Card(text(row, "cdId"), optional_text(row, "name"), optional_text(row, "cdType")) for row in rows]
+
+
+def parse_card_part(response: Any) -> CardPart:
+    chart = _require_object(_require_object(response, "response").get("chartMain"), "chartMain")
+    rows = chart.get("data")
+    if not isinstance(rows, list):
+        raise AnswerError("data is no list")
+    return CardPart(chart, len(rows), chart.get("hasMoreData") is True)
+
+
+def _require_object(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise AnswerError(f"{name} is no object")
+    return value
 
 
 class GuandataClient:
@@ -229,9 +152,16 @@ class GuandataClient:
     def __repr__(self) -> str:
         return "GuandataClient()"
 
-    def fetch_token(self) -> None:
-        """Make sure that a token is stored; fetch one if not. Raises ConfigurationError for a wrong login."""
-        self._token()
+    @property
+    def token_key(self) -> str:
+        """The key of the stored token: it differs by host and user, and holds no part of a secret."""
+        domain, name = (self._login.domain, self._login.name) if self._login else ("", "")
+        return f"{self._base_url}|{domain}|{name}"
+
+    def fetch_token(self) -> str:
+        """Return the stored token; fetch one if there is none. Raises ConfigurationError for a wrong login."""
+        self._require(self._login, "login for the BI's API", SIGN_IN)
+        return self._tokens.get(self.token_key, NO_APPLICATION, self._sign_in)
 
     def open_page(self, page: str) -> Reply:
         """Return how the BI answers a browser at `page`, whatever the status. No cookies, redirections or API token.
@@ -246,106 +176,134 @@ class GuandataClient:
 
     def page_list(self) -> list[Page]:
         """Return every page that the app token may see, deleted ones marked. POST /public-api/page/list."""
-        body = {"token": self._own_app_token("page_list")}
-        return self._typed(pages_from, _Call("page_list", "/public-api/page/list", body))
+        body = {"token": self._require(self._app_token, "app token of the BI", "page_list")}
+        return self._call("page_list", "/public-api/page/list", parse_pages, body=body)
 
     def page_cards(self, page_id: str) -> list[Card]:
         """Return the cards of a page. GET /public-api/page/{pgId}. Raises UnexpectedResponseError."""
-        headers = {"token": self._own_app_token("page_cards")}
-        return self._typed(
-            cards_from, _Call("page_cards", f"/public-api/page/{quote(page_id, safe='')}", headers=headers)
-        )
+        headers = {"token": self._require(self._app_token, "app token of the BI", "page_cards")}
+        path = f"/public-api/page/{quote(page_id, safe='')}"
+        return self._call("page_cards", path, parse_cards, headers=headers)
 
     def card_data(
         self,
         card_id: str,
         *,
         view: Literal["GRID", "GRAPH"] = "GRID",
-        filters: Sequence[Filter] = (),
+        filters: Sequence[Mapping[str, Any]] = (),
         parameters: Sequence[Any] = (),
     ) -> Iterator[CardPart]:
         """Yield the data of a card, 200 rows at a time. POST /public-api/card/{cdId}/data. `parameters`: dynamicParams.
 
+        `filters`: `name` (the original column, not its alias), `filterType` (EQ, BT, IN and the like), `filterValue`.
         Raises UnexpectedResponseError past ROWS_AT_MOST, because a part would pass for the whole.
         """
         path, offset = f"/public-api/card/{quote(card_id, safe='')}/data", 0
-        chosen = [{"name": one.name, "filterType": one.kind, "filterValue": list(one.values)} for one in filters]
+        question = {"view": view, "limit": ROWS_AT_ONCE, "filters": list(filters), "dynamicParams": list(parameters)}
         while offset < ROWS_AT_MOST:
-            body = {"view": view, "offset": offset, "limit": ROWS_AT_ONCE, "filters": chosen}
-            body["dynamicParams"] = list(parameters)
-            part = self._with_token(card_part_from, _Call("card_data", path, body))
+            part = self._call_with_token("card_data", path, parse_card_part, {**question, "offset": offset})
             yield part
             if not part.has_more:
                 return
             if not part.row_count:
-                raise self._unexpected("card_data", "the BI says that there is more, and gives nothing")
+                message = "the BI says that there is more, and gives nothing"
+                raise UnexpectedResponseError(message, system=SYSTEM, operation="card_data")
             offset += part.row_count
-        raise self._unexpected("card_data", f"the card has more than {ROWS_AT_MOST} rows")
+        message = f"the card has more than {ROWS_AT_MOST} rows"
+        raise UnexpectedResponseError(message, system=SYSTEM, operation="card_data")
 
-    def _with_token(self, parse: Callable[[Any], T], call: _Call) -> T:
+    def _call_with_token(self, operation: str, path: str, parse: Callable[[Any], T], body: Mapping[str, Any]) -> T:
         """Make the call by the login; repeat it once with a new token if the BI refuses this one."""
         with total_deadline(self._total_seconds):
-            token = self._token()
+            token = self.fetch_token()
             try:
-                return self._typed(parse, _signed(call, token))
+                return self._call(operation, path, parse, body=body, headers={"X-Auth-Token": token})
             except NotAdmittedError:
-                self._tokens.drop(self.account(), NO_APPLICATION, token)
-            return self._typed(parse, _signed(call, self._token()))
-
-    def _token(self) -> str:
-        self._own_login()
-        return self._tokens.get(self.account(), NO_APPLICATION, self._sign_in)
+                self._tokens.drop(self.token_key, NO_APPLICATION, token)
+            return self._call(operation, path, parse, body=body, headers={"X-Auth-Token": self.fetch_token()})
 
     def _sign_in(self) -> FetchedToken:
         """Return a new token. The BI asks for the password as base64, so only TLS protects it."""
-        login = self._own_login()
+        login = self._require(self._login, "login for the BI's API", SIGN_IN)
         name = {"email" if "@" in login.name else "loginId": login.name}
-        password = base64.b64encode(login.password.encode()).decode()
-        body = {"domain": login.domain, **name, "password": password}
-        return FetchedToken(self._typed(token_from, _Call(SIGN_IN, "/public-api/sign-in", body)), TOKEN_SECONDS)
+        body = {"domain": login.domain, **name, "password": base64.b64encode(login.password.encode()).decode()}
+        token = self._call(
+            SIGN_IN, "/public-api/sign-in", lambda found: text(_require_object(found, "response"), "token"), body=body
+        )
+        return FetchedToken(token, TOKEN_SECONDS)
 
-    def account(self) -> str:
-        """Return the key of the stored token: it differs by host and user, and holds no part of a secret."""
-        domain, name = (self._login.domain, self._login.name) if self._login else ("", "")
-        return f"{self._base_url}|{domain}|{name}"
+    def _require(self, credential: T | None, name: str, operation: str) -> T:
+        if not credential:
+            raise ConfigurationError(f"no {name} is set", system=SYSTEM, operation=operation)
+        return credential
 
-    def _own_login(self) -> Login:
-        if self._login is None:
-            raise ConfigurationError("no login for the BI's API is set", system="guandata", operation=SIGN_IN)
-        return self._login
-
-    def _own_app_token(self, operation: str) -> str:
-        if not self._app_token:
-            raise ConfigurationError("no app token of the BI is set", system="guandata", operation=operation)
-        return self._app_token
-
-    def _typed(self, parse: Callable[[Any], T], call: _Call) -> T:
-        request = Request(call.operation, self._secrets(call))
-        with observe_call(self._observe, call.operation):
-            headers, body = dict(call.headers), None
-            if call.body is not None:
-                headers["Content-Type"], body = "application/json", json.dumps(call.body, ensure_ascii=False).encode()
+    def _call(
+        self,
+        operation: str,
+        path: str,
+        parse: Callable[[Any], T],
+        *,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Send a request, with `body` as JSON by POST, and return what `parse` makes of the answer."""
+        sent, content = dict(headers or {}), None
+        request = _Request(operation, (*self._list_secrets(), *sent.values()))
+        if body is not None:
+            sent["Content-Type"], content = "application/json", json.dumps(body, ensure_ascii=False).encode()
+        with observe_call(self._observe, operation):
+            method, url = "GET" if content is None else "POST", self._base_url + path
             reply = self._route.exchange(
-                call.operation,
-                "GET" if body is None else "POST",
-                self._base_url + call.path,
-                seconds=self._total_seconds,
-                headers=headers,
-                body=body,
+                operation, method, url, seconds=self._total_seconds, headers=sent, body=content
             )
             try:
-                return parse(response_of(request, reply.status, reply.content))
+                return parse(request.read_response(reply.status, reply.content))
             except AnswerError as error:
-                raise request.error(UnexpectedResponseError, f"the answer is not complete: {error}") from error
+                message = f"the answer is not complete: {error}"
+                raise request.make_error(UnexpectedResponseError, message) from error
 
-    def _secrets(self, call: _Call) -> tuple[str, ...]:
+    def _list_secrets(self) -> tuple[str, ...]:
         password = self._login.password if self._login else ""
-        encoded = base64.b64encode(password.encode()).decode()
-        return (password, encoded, self._app_token, *call.headers.values())
-
-    def _unexpected(self, operation: str, message: str) -> UnexpectedResponseError:
-        return UnexpectedResponseError(message, system="guandata", operation=operation)
+        return (password, base64.b64encode(password.encode()).decode(), self._app_token)
 
 
-def _signed(call: _Call, token: str) -> _Call:
-    return _Call(call.operation, call.path, call.body, {**call.headers, "X-Auth-Token": token})
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request of ours. No error shows its `secrets`, even if the other side repeats them."""
+
+    operation: str
+    secrets: tuple[str, ...] = field(repr=False)
+
+    def read_response(self, status: int, content: bytes) -> Any:
+        """Return `response` of an answer whose `result` is ok. Raises the matching error for any other answer."""
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            answer = None
+        answer = answer if isinstance(answer, dict) else {}
+        if answer.get("result") == "ok":
+            return answer.get("response")
+        error = answer["error"] if isinstance(answer.get("error"), dict) else {}
+        code, said = optional_integer(error, "status"), optional_text(error, "message")
+        if status in NOT_ADMITTED or code in NOT_ADMITTED:
+            raise self.make_error(NotAdmittedError, said or "the BI refuses the token", code=status)
+        if answer.get("result") == "fail":
+            cls = ConfigurationError if self.operation == SIGN_IN else UnexpectedResponseError
+            raise self.make_error(cls, said or "the BI refuses without saying why", code=code)
+        clipped = self.remove_secrets(content[: 4 * CLIPPED_CHARACTERS].decode(errors="replace"))
+        message = f"HTTP status {status}"
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise self.make_error(RateLimitedError, message, answer=clipped, retry_after_seconds=RETRY_SECONDS)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise self.make_error(TransientError, message, answer=clipped)
+        raise self.make_error(UnexpectedResponseError, f"not an answer of the BI ({message})", answer=clipped)
+
+    def make_error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:
+        """Make an error of this call. Secrets are removed from `message`, and a long one is cut."""
+        return cls(self.remove_secrets(message), system=SYSTEM, operation=self.operation, **known)
+
+    def remove_secrets(self, text: str) -> str:
+        """Return `text` without the secrets, at most CLIPPED_CHARACTERS characters."""
+        for secret in filter(None, self.secrets):
+            text = text.replace(secret, "***")
+        return text[:CLIPPED_CHARACTERS]

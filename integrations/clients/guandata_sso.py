@@ -8,10 +8,10 @@ A token in an address ends up in logs and in history. So it is made at the click
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote_plus
@@ -48,19 +48,19 @@ class KeyRefused(ValueError):
         self.flaw = flaw
 
 
-def generate(bits: int = DOCUMENTED_BITS) -> str:
+def generate_private_key(bits: int = DOCUMENTED_BITS) -> str:
     """Return a new private key as PKCS#8 in PEM."""
-    return pem_of(rsa.generate_private_key(public_exponent=65537, key_size=bits))
+    return format_private_key(rsa.generate_private_key(public_exponent=65537, key_size=bits))
 
 
-def load(text: str) -> rsa.RSAPrivateKey:
+def load_private_key(text: str) -> rsa.RSAPrivateKey:
     """Read a key from PKCS#8 in PEM, or from its base64 alone, as Java programs keep it. Raises KeyRefused."""
     if len(text) > _TEXT_CHARACTERS_AT_MOST:
         raise KeyRefused(Flaw.LONG)
     begin = _PEM.search(text)
     if begin is not None and ("PUBLIC" in begin[1] or "CERTIFICATE" in begin[1]):
         raise KeyRefused(Flaw.PUBLIC)
-    key = _loaded(text.strip().encode(), is_pem=begin is not None)
+    key = _read_key(text.strip().encode(), is_pem=begin is not None)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise KeyRefused(Flaw.NOT_RSA)
     if key.key_size < DOCUMENTED_BITS:
@@ -70,51 +70,37 @@ def load(text: str) -> rsa.RSAPrivateKey:
     return key
 
 
-def pem_of(key: rsa.RSAPrivateKey) -> str:
+def _read_key(text: bytes, *, is_pem: bool) -> object:
+    try:
+        if is_pem:
+            return serialization.load_pem_private_key(text, password=None)
+        der = base64.b64decode(b"".join(text.split()), validate=True)
+        with suppress(ValueError, UnsupportedAlgorithm):
+            return serialization.load_der_private_key(der, password=None)
+        serialization.load_der_public_key(der)
+    except TypeError:  # a password would be needed
+        raise KeyRefused(Flaw.ENCRYPTED) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyRefused(Flaw.UNREADABLE) from None
+    raise KeyRefused(Flaw.PUBLIC)
+
+
+def format_private_key(key: rsa.RSAPrivateKey) -> str:
     """Return the key as PKCS#8 in PEM, which is how it is stored."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
 
 
-def public_pem(key: rsa.RSAPrivateKey) -> str:
+def format_public_key(key: rsa.RSAPrivateKey) -> str:
     """Return the public key as PEM (SubjectPublicKeyInfo)."""
-    return (
-        key.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
 
 
-def public_line(key: rsa.RSAPrivateKey) -> str:
+def format_public_line(key: rsa.RSAPrivateKey) -> str:
     """Return the public key as one line of base64 without the PEM frame, as Java programs take it."""
-    return "".join(line for line in public_pem(key).splitlines() if not line.startswith("-----"))
-
-
-def _loaded(text: bytes, *, is_pem: bool) -> object:
-    try:
-        if is_pem:
-            return serialization.load_pem_private_key(text, password=None)
-        der = base64.b64decode(b"".join(text.split()), validate=True)
-    except TypeError:  # a password would be needed
-        raise KeyRefused(Flaw.ENCRYPTED) from None
-    except (ValueError, UnsupportedAlgorithm, binascii.Error):
-        raise KeyRefused(Flaw.UNREADABLE) from None
-    return _of_der(der)
-
-
-def _of_der(der: bytes) -> object:
-    try:
-        return serialization.load_der_private_key(der, password=None)
-    except TypeError:
-        raise KeyRefused(Flaw.ENCRYPTED) from None
-    except (ValueError, UnsupportedAlgorithm):
-        pass
-    try:
-        serialization.load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm):
-        raise KeyRefused(Flaw.UNREADABLE) from None
-    raise KeyRefused(Flaw.PUBLIC)
+    return "".join(line for line in format_public_key(key).splitlines() if not line.startswith("-----"))
 
 
 # --- Parameters that only this site may set: a foreign token signs a person in as somebody else -----------------------
@@ -129,30 +115,30 @@ _NESTING = re.compile(r"[\[\].]|[\x00-\x1f\x7f]")
 _UTF16 = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 
 
-def without_reserved(query: str) -> str:
+def remove_reserved(query: str) -> str:
     """Return the query, otherwise unchanged, without the pairs that hold a reserved name."""
-    kept = [pair for pair in query.split("&") if not any(map(_is_reserved, _SEPARATORS.split(_decoded(pair))))]
+    kept = [pair for pair in query.split("&") if not any(map(_is_reserved, _SEPARATORS.split(_decode_fully(pair))))]
     return "&".join(filter(None, kept))
 
 
 def has_reserved(page: str) -> bool:
     """Return whether a page of the BI (a path, maybe with a query) has a reserved name, also behind a `;`."""
-    path, *parameters = _SEPARATORS.split(_decoded(page))
+    path, *parameters = _SEPARATORS.split(_decode_fully(page))
     return any(map(_is_reserved, parameters))
 
 
 def _is_reserved(parameter: str) -> bool:
     name = unicodedata.normalize("NFKC", parameter.partition("=")[0]).casefold()
     # Servers read a name that is not UTF-8 in different ways.
-    return "\ufffd" in name or not NAMES.isdisjoint(map(_letters, [name, *_NESTING.split(name)]))
+    return "\ufffd" in name or not NAMES.isdisjoint(map(_keep_letters, [name, *_NESTING.split(name)]))
 
 
-def _letters(name: str) -> str:
+def _keep_letters(name: str) -> str:
     """Keep letters and digits: some servers bind `sso_token` and `sso-token` to `ssoToken`, or strip spaces."""
     return "".join(char for char in name if char.isalnum())
 
 
-def _decoded(text: str) -> str:
+def _decode_fully(text: str) -> str:
     """Decode until nothing changes. It ends, because each round shortens the text."""
     while (decoded := unquote_plus(_UTF16.sub(lambda found: chr(int(found[1], 16)), text))) != text:
         text = decoded
@@ -184,27 +170,28 @@ class PageForms:
     routed: tuple[str, ...] = ("survey-engine",)
 
 
-def page_for(requested: str, query: str, *, forms: PageForms, on_phone: bool) -> str:
+def find_page_address(requested: str, query: str, *, forms: PageForms, on_phone: bool) -> str:
     """Return the address of the requested page for the device, with the query of the request.
 
     `requested`: a path without its first slash, decoded; empty for the first page. `query`: undecoded. Reserved names
     are removed from it and from the templates' own queries, however they are spelt.
     """
-    further = without_reserved(query)
+    further = remove_reserved(query)
     home = forms.phone_home if on_phone else forms.desktop_home
     if not requested:
-        return _joined(home, further)
+        return _merge_query(home, further)
     if requested.split("/", 1)[0] in forms.routed:
-        inner = _joined(in_path(requested), further)
-        return _joined(home, f"path_url={quote(inner, safe='')}")
-    found = _id_in(requested, forms)
-    if found is not None:
-        template = forms.phone if on_phone and forms.phone else forms.desktop
-        return _joined(template.replace(ID, quote(found, safe="")), further)
-    return _joined("/" + in_path(requested), further)
+        inner = _merge_query(encode_path(requested), further)
+        return _merge_query(home, f"path_url={quote(inner, safe='')}")
+    for known in filter(None, (forms.desktop, forms.phone)):
+        pattern = re.escape(known.partition("?")[0].lstrip("/")).replace(re.escape(ID), _ID)
+        if found := re.fullmatch(f"{pattern}/?", requested):
+            template = forms.phone if on_phone and forms.phone else forms.desktop
+            return _merge_query(template.replace(ID, quote(found["id"], safe="")), further)
+    return _merge_query("/" + encode_path(requested), further)
 
 
-def in_path(text: str) -> str:
+def encode_path(text: str) -> str:
     """Encode text for a path."""
     return quote(text, safe=_PLAIN)
 
@@ -216,20 +203,11 @@ def is_template(text: str) -> bool:
     return is_path and text.count("{") == 1 and ID in path.split("/") and not has_reserved(text)
 
 
-def _id_in(requested: str, forms: PageForms) -> str | None:
-    for template in filter(None, (forms.desktop, forms.phone)):
-        pattern = re.escape(template.partition("?")[0].lstrip("/")).replace(re.escape(ID), _ID)
-        found = re.fullmatch(f"{pattern}/?", requested)
-        if found is not None:
-            return found["id"]
-    return None
-
-
-def _joined(page: str, query: str) -> str:
+def _merge_query(page: str, query: str) -> str:
     """Append `query` to the page's own query; its value wins for a name in both."""
     path, _mark, own = page.partition("?")
     requested = {pair.partition("=")[0] for pair in query.split("&")}
-    kept = [pair for pair in without_reserved(own).split("&") if pair and pair.partition("=")[0] not in requested]
+    kept = [pair for pair in remove_reserved(own).split("&") if pair and pair.partition("=")[0] not in requested]
     whole = "&".join([*kept, *([query] if query else [])])
     return f"{path}?{whole}" if whole else path
 
@@ -242,46 +220,31 @@ LIFETIME_SECONDS_AT_MOST = 300
 _PADDING_BYTES = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """The claims of a token. `issued_at`: unix seconds. `domain_id`: needed only before version 5.9."""
-
-    external_user_id: str
-    issued_at: int
-    lifetime_seconds: int
-    domain_id: str = ""
-
-    def as_json(self) -> bytes:
-        """Return the claims as JSON, always with a timestamp: the BI accepts a token without one for ever."""
-        values: dict[str, str | int] = {"domainId": self.domain_id} if self.domain_id else {}
-        values |= {
-            "externalUserId": self.external_user_id,
-            "timestamp": self.issued_at,
-            "expiredTimeSeconds": self.lifetime_seconds,
-        }
-        return json.dumps(values, separators=(",", ":")).encode()
-
-
-def sealed(claims: Claims, key: rsa.RSAPrivateKey) -> str:
+def encrypt_claims(
+    key: rsa.RSAPrivateKey, *, external_user_id: str, issued_at: int, lifetime_seconds: int, domain_id: str = ""
+) -> str:
     """Return the `ssoToken`: hex of the base64 of the claims, "encrypted" with the private key block by block.
 
-    A block has 11 bytes less than the key (117 for 1024 bits) and gets PKCS#1 v1.5 padding of type 1
-    (00 01 FF … FF 00), like a signature without a digest. Raises ValueError for an empty id and for a lifetime
-    that is not between 1 and 300 seconds.
+    `issued_at`: unix seconds, always sent, because the BI accepts a token without a timestamp for ever. `domain_id`:
+    needed only before version 5.9. A block has 11 bytes less than the key (117 for 1024 bits) and gets PKCS#1 v1.5
+    padding of type 1 (00 01 FF … FF 00), like a signature without a digest. Raises ValueError for an empty id and for
+    a lifetime that is not between 1 and 300 seconds.
     """
-    if not claims.external_user_id or not 0 < claims.lifetime_seconds <= LIFETIME_SECONDS_AT_MOST:
+    if not external_user_id or not 0 < lifetime_seconds <= LIFETIME_SECONDS_AT_MOST:
         raise ValueError("a token needs somebody's id and a life of 1 to 300 seconds")
-    text = claims.as_json()
+    claims: dict[str, str | int] = {"domainId": domain_id} if domain_id else {}
+    claims |= {"externalUserId": external_user_id, "timestamp": issued_at, "expiredTimeSeconds": lifetime_seconds}
+    text = json.dumps(claims, separators=(",", ":")).encode()
     size = (key.key_size + 7) // 8 - _PADDING_BYTES
     blocks = [text[start : start + size] for start in range(0, len(text), size)]
     encrypted = b"".join(key.sign(block, padding.PKCS1v15(), utils.NoDigestInfo()) for block in blocks)
     return base64.b64encode(encrypted).hex()
 
 
-def entrance(*, base_url: str, page: str, provider: str, token: str) -> str:
+def build_sign_in_url(*, base_url: str, page: str, provider: str, token: str) -> str:
     """Return the address that signs a browser in: base URL, page, provider and token.
 
-    `base_url`: without a trailing slash; `page`: a path with its query, from `page_for`.
+    `base_url`: without a trailing slash; `page`: a path with its query, from `find_page_address`.
     """
     joint = "&" if "?" in page else "?"
     return f"{base_url}{page}{joint}provider={quote(provider, safe='')}&ssoToken={token}"

@@ -80,7 +80,7 @@ def travel(
         return _stopped(error, known)
     return Journey(
         **known,
-        server_date=moment_of(answer.headers.get("Date", "")),
+        server_date=parse_http_date(answer.headers.get("Date", "")),
         http_status=answer.status,
         is_wecom=_looks_like_wecom(answer.content),
     )
@@ -119,7 +119,7 @@ def _stopped(error: Exception, known: dict[str, Any]) -> Journey:
     return Journey(**known, failed_at="http", reason=_named(causes(error)[-1]))
 
 
-def moment_of(date: str) -> datetime | None:
+def parse_http_date(date: str) -> datetime | None:
     """Parse a Date header; return None if it is malformed."""
     try:
         moment = parsedate_to_datetime(date)

@@ -74,7 +74,7 @@ def deep_link(corp: Corp, path: str) -> str:
     """Return a link to `path` (see http.inner_page_from), with sign-in on the way if the corp allows it."""
     if corp.sign_in_enabled:
         return home_page_link(corp, path)
-    return corp.find_site_address().absolute(bi.landing_of(rooted(path))) if path else plain_login_url(corp)
+    return corp.find_site_address().absolute(bi.find_landing_page(rooted(path))) if path else plain_login_url(corp)
 
 
 def authorize_link(corp: Corp, state: str) -> str:

@@ -132,7 +132,7 @@ def forget_bi_token(connection: BiConnection) -> None:
     if not connection.base_url:
         return
     with suppress(TransientError):  # without Valkey no wrong token is stored
-        bi_token_store().forget(guandata_client(connection).account(), NO_APPLICATION)
+        bi_token_store().forget(guandata_client(connection).token_key, NO_APPLICATION)
 
 
 def _guandata_client(

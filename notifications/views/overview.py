@@ -336,7 +336,7 @@ def _data_step(request: HttpRequest, facts: _Facts) -> Step:
         source = reverse("admin:integrations_datasource_add")
     if request.user.has_perm("integrations.change_biconnection") and sees_all(request.user):
         page = reverse("admin:integrations_biconnection_changelist")
-        problems = [line.sentence for line in explain_findings(facts.bi_results or []) if line.tone == "bad"]
+        problems = [line["sentence"] for line in explain_findings(facts.bi_results or []) if line["tone"] == "bad"]
         sentence = problems[0] if facts.has_bi and problems else sentence
         other = _("Or a database or web service") if source else ""
         label = _("Connect the BI")

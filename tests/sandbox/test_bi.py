@@ -12,17 +12,20 @@ from wecom_sandbox.state import bi as bi_state
 from integrations.clients import guandata_sso
 from integrations.clients.errors import ConfigurationError, UnexpectedResponseError
 from integrations.clients.guandata import Card, GuandataClient, Login
-from integrations.clients.guandata_sso import Claims, entrance, sealed
+from integrations.clients.guandata_sso import build_sign_in_url, encrypt_claims
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.tokens import TrialTokens
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
-KEY, OTHER = guandata_sso.load(guandata_sso.generate()), guandata_sso.load(guandata_sso.generate(2048))
+KEY, OTHER = (
+    guandata_sso.load_private_key(guandata_sso.generate_private_key()),
+    guandata_sso.load_private_key(guandata_sso.generate_private_key(2048)),
+)
 ROWS = [{"日期": f"2026-11-{day:02d}", "销售额": day * 10} for day in range(1, 24)]
 SEED = {
     "provider": "Guan",
     "domain": "guanbi",
-    "public_key": guandata_sso.public_line(KEY),
+    "public_key": guandata_sso.format_public_line(KEY),
     "app_token": "app-token",
     "users": [{"login_id": "lilei", "name": "李雷", "email": "lilei@example.com", "password": "pass word 密"}],
     "pages": [
@@ -50,7 +53,7 @@ def now(bi: SandboxHandle) -> int:
 
 
 def enter(bi: SandboxHandle, token: str, page: str = "/page/p1", provider: str = "Guan") -> requests.Response:
-    address = entrance(base_url=f"{bi.base_url}/guandata", page=page, provider=provider, token=token)
+    address = build_sign_in_url(base_url=f"{bi.base_url}/guandata", page=page, provider=provider, token=token)
     with requests.Session() as session:
         session.trust_env = False
         return session.get(address, timeout=60)
@@ -58,7 +61,7 @@ def enter(bi: SandboxHandle, token: str, page: str = "/page/p1", provider: str =
 
 def token(bi: SandboxHandle, key: Any = KEY, **changes: Any) -> str:
     values = {"external_user_id": "lilei", "issued_at": now(bi), "lifetime_seconds": 60, **changes}
-    return sealed(Claims(**values), key)
+    return encrypt_claims(key, **values)
 
 
 @pytest.mark.parametrize("person", ["lilei", "lilei@example.com"])
@@ -109,7 +112,9 @@ def test_a_late_card_is_not_in_the_page_and_is_drawn_as_the_person_sees_it(bi: S
     bi.control("PUT", "bi", DASHBOARD)
     for person, rows in (("lilei", 2), ("x" * 300, 3)):
         sealed_token = token(bi, external_user_id=person)
-        address = entrance(base_url=f"{bi.base_url}/guandata", page="/page/late", provider="Guan", token=sealed_token)
+        address = build_sign_in_url(
+            base_url=f"{bi.base_url}/guandata", page="/page/late", provider="Guan", token=sealed_token
+        )
         with requests.Session() as session:
             session.trust_env = False
             page = session.get(address, timeout=60).text
@@ -130,7 +135,7 @@ def test_a_late_card_is_not_in_the_page_and_is_drawn_as_the_person_sees_it(bi: S
         ({"issued_at": 4_000_000_000}, "在将来"),
         *(({"junk": junk}, "令牌") for junk in ("ab", "zz", "00" * 128, b"QUJD".hex(), "41" * 500)),
         ({"provider": "guan"}, "provider"),
-        *(({"public_key": key}, "") for key in ("", "no key", guandata_sso.public_pem(OTHER))),
+        *(({"public_key": key}, "") for key in ("", "no key", guandata_sso.format_public_key(OTHER))),
     ],
 )
 def test_a_token_that_is_not_right_is_refused_with_its_reason(
@@ -147,7 +152,7 @@ def test_a_token_that_is_not_right_is_refused_with_its_reason(
 
 
 def test_a_token_ends_after_its_life_and_without_one_there_is_the_sign_in_page(bi: SandboxHandle) -> None:
-    bi.control("PUT", "bi", {**SEED, "public_key": guandata_sso.public_pem(KEY)})
+    bi.control("PUT", "bi", {**SEED, "public_key": guandata_sso.format_public_key(KEY)})
     sealed_now = token(bi, lifetime_seconds=60)
     assert enter(bi, sealed_now).status_code == 200
     bi.advance(61)

@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from integrations.clients.errors import UnexpectedResponseError
-from integrations.clients.guandata import Filter
 from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.data.table import Kind, Table
@@ -205,6 +204,5 @@ def test_what_it_does_not_understand_is_refused_and_said_by_our_reader(
         read(card_id, **values)
 
     assert (found.value.problem, found.value.facts) == (Problem.REFUSED, {"code": 400})
-    filters = [Filter(one["name"], one["filterType"], one["filterValue"]) for one in values.get("filters", [])]
     with pytest.raises(UnexpectedResponseError):
-        list(client(bi).card_data(card_id, filters=filters, parameters=values.get("parameters", [])))
+        list(client(bi).card_data(card_id, **values))

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
-from integrations.clients.guandata import SIGN_IN, Filter, GuandataClient, NotAdmittedError
+from integrations.clients.guandata import SIGN_IN, GuandataClient, NotAdmittedError
 from integrations.clients.sources import Problem, SourceError, explain_table_errors
 from integrations.clients.transport import ANSWER_BYTES_AT_MOST, total_deadline
 from integrations.data.table import Table
@@ -81,7 +81,10 @@ def read_card(
 
 def _read_parts(client: GuandataClient, question: GuandataQuestion, rows_at_most: int, read: _Read) -> bool:
     """Read the parts into `read`. Return whether the card has more rows than requested."""
-    filters = [Filter(str(one["name"]), str(one["filterType"]), one.get("filterValue", ())) for one in question.filters]
+    filters = [
+        {"name": one["name"], "filterType": one["filterType"], "filterValue": list(one.get("filterValue", ()))}
+        for one in question.filters
+    ]
     parts = client.card_data(question.card_id, view=question.view, filters=filters, parameters=question.parameters)
     for part in parts:
         rows = [_row(row) for row in part.chart.get("data") or []]

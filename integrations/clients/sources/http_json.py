@@ -17,7 +17,7 @@ import urllib3
 
 from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionUnfit, TooMuchWork
-from integrations.clients.network import moment_of
+from integrations.clients.network import parse_http_date
 from integrations.clients.sources import Problem, SourceError, explain_table_errors, unreachable
 from integrations.clients.sources.addresses import AddressForbiddenError, Reach, open_pool
 from integrations.clients.transport import USER_AGENT, NotConnectedError, causes, total_deadline
@@ -135,7 +135,7 @@ def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | st
         if "html" in response.headers.get("Content-Type", "").lower():
             raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
         content = b"".join(_unpacked(response, question.bytes_at_most))
-        return _Answer(content, moment_of(response.headers.get("Last-Modified", "")))
+        return _Answer(content, parse_http_date(response.headers.get("Last-Modified", "")))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from accounts.authentication.flow import inner_page
 from accounts.authentication.sessions import CORP_KEY
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users import attributes
-from integrations.bi import ROOT, CannotEnter, Obstacle, entrance_for, landing_of
+from integrations.bi import ROOT, CannotEnter, Obstacle, build_entrance, external_id, find_landing_page
 from integrations.core.http import safe_path
 from integrations.models import BiConnection, Corp
 from tests.accounts.authentication.test_targets import TRICKS
@@ -389,14 +389,15 @@ trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t bi-
 def test_whatever_is_asked_for_the_landing_is_this_site_or_the_bi(
     bi: BiConnection, person: User, corp: Corp, page: str, query: str
 ) -> None:
-    landing = safe_path(landing_of(inner_page(f"path_url={quote(page, safe='')}&{query}")))
+    landing = safe_path(find_landing_page(inner_page(f"path_url={quote(page, safe='')}&{query}")))
     assert landing.startswith("/")
     assert urlsplit(urljoin(SITE, landing.partition("?")[0])).netloc == HOST
     if landing.startswith(ROOT):
         path, _mark, further = landing.partition("#")[0].partition("?")
         try:
-            location = entrance_for(
-                bi, person, page=unquote(path)[4:], query=quote(further, safe="&=%;/?:@!$'()*+,-._~"),
+            location = build_entrance(
+                bi, lambda: external_id(bi, person), page=unquote(path)[4:],
+                query=quote(further, safe="&=%;/?:@!$'()*+,-._~"),
                 on_phone=False, now=timezone.now(),
             )  # fmt: skip
         except CannotEnter as refusal:

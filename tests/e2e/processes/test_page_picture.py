@@ -62,7 +62,7 @@ def corp(stack: Stack) -> Corp:
     listed("late", ("c1", "卡片 1", "CHART"))
     users = [{"login_id": "root"}, {"login_id": "lilei"}, {"login_id": "han", "sees": {"区域": ["华东"]}}]
     page = {"page_id": "late", "name": "销售看板", "cards": [card(1, draws_after=0.3)]}
-    key = guandata_sso.public_line(guandata_sso.load(KEY))
+    key = guandata_sso.format_public_line(guandata_sso.load_private_key(KEY))
     stack.sandbox.control("PUT", "bi", {"provider": "guanbi", "public_key": key, "users": users, "pages": [page]})
     account(corp, "root", "wangqiang", is_staff=True, is_superuser=True)
     account(corp, "lilei", "LiLei")

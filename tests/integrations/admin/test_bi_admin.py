@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, DirectoryPolicy
 from accounts.users.roles import Role
-from integrations.bi import page_from
+from integrations.bi import parse_page
 from integrations.clients import guandata_sso
 from integrations.jobs.registry import LONG_WAIT
 from integrations.models import BiConnection, Corp, DataSource, Job, SiteAddress
@@ -221,10 +221,10 @@ class TestKey:
 
         assert response.headers["Location"] == f"{PAGE}#key"
         saved = BiConnection.objects.get()
-        key = guandata_sso.load(saved.private_key)
+        key = guandata_sso.load_private_key(saved.private_key)
         page = admin_client.get(PAGE).content.decode()
-        assert f'value="{guandata_sso.public_line(key)}"' in page
-        assert guandata_sso.public_pem(key) in page
+        assert f'value="{guandata_sso.format_public_line(key)}"' in page
+        assert guandata_sso.format_public_key(key) in page
         assert "管理中心 → 系统集成 → 单点登录" in page
         assert LogEntry.objects.filter(change_message__contains="Key pair generated").count() == 1
         admin_client.post(f"{LIST}key/generate/", {"first": "1"})  # a second "first" key is not made
@@ -233,7 +233,7 @@ class TestKey:
         assert BiConnection.objects.get().private_key != saved.private_key
 
     def test_that_exists_already_is_pasted(self, admin_client: Client, bi: BiConnection) -> None:
-        own = guandata_sso.generate()
+        own = guandata_sso.generate_private_key()
 
         response = admin_client.post(f"{LIST}key/paste/", {"private_key": own})
 
@@ -346,7 +346,7 @@ class TestCompanies:
         ],
     )
     def test_a_page_of_the_bi_is_kept_as_its_path(self, bi: BiConnection, typed: str, kept: str) -> None:
-        assert page_from(typed, bi) == kept
+        assert parse_page(typed, bi) == kept
 
     @pytest.mark.parametrize(
         "typed",
@@ -355,7 +355,7 @@ class TestCompanies:
     )  # fmt: skip
     def test_what_is_no_page_of_the_bi_is_refused(self, bi: BiConnection, typed: str) -> None:
         with pytest.raises(ValidationError):
-            page_from(typed, bi)
+            parse_page(typed, bi)
 
     def test_a_page_of_the_bi_is_the_home_page(self, admin_client: Client, corp: Corp) -> None:
         make_bi()

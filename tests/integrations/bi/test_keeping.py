@@ -32,8 +32,8 @@ def test_a_generated_key_is_stored_encrypted_and_given_out_by_its_public_half() 
     saved = BiConnection.objects.get()
     line, pem = bi.public_key(saved) or ("", "")
     assert stored_key().startswith("gAAAAA")
-    assert guandata_sso.load(saved.private_key).key_size == 1024
-    assert pem == guandata_sso.public_pem(guandata_sso.load(saved.private_key))
+    assert guandata_sso.load_private_key(saved.private_key).key_size == 1024
+    assert pem == guandata_sso.format_public_key(guandata_sso.load_private_key(saved.private_key))
     assert line == "".join(pem.splitlines()[1:-1])
     assert saved.connection_version == 2
 
@@ -61,7 +61,7 @@ def test_without_a_key_or_without_what_decrypts_it_there_is_no_public_half(setti
 def test_another_login_drops_the_token_that_all_processes_share(django_capture_on_commit_callbacks: object) -> None:
     saved = make_bi(api_login="robot", api_password=PASSWORD)
     tokens = bi_token_store()
-    account = guandata_client(saved).account()
+    account = guandata_client(saved).token_key
     assert tokens.get(account, 0, lambda: FetchedToken("first", 600)) == "first"
 
     saved.api_password = "another"

@@ -17,7 +17,7 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.clients.guandata import Card, Filter, GuandataClient, Login, Page
+from integrations.clients.guandata import Card, GuandataClient, Login, Page
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.tokens import FetchedToken, TrialTokens
 from tests.guandata import APP_TOKEN, HOST, PASSWORD, PASSWORD_BASE64, TOKEN, GuandataAnswers, fixture, guandata_answers
@@ -74,7 +74,7 @@ def test_reads_a_card_with_the_token_of_the_login(bi: GuandataAnswers) -> None:
     chosen = {"name": "region", "filterType": "IN", "filterValue": ["华东", "华南"]}
     bi.gives("card_data", body=data_body(filters=[chosen]), headers={"X-Auth-Token": TOKEN})
 
-    parts = list(open_client().card_data("c1", filters=[Filter("region", "IN", ("华东", "华南"))]))
+    parts = list(open_client().card_data("c1", filters=[chosen]))
 
     assert [part.row_count for part in parts] == [2]
     assert parts[0].chart["data"][1][1] == {"v": 96, "d": "96.00"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import textwrap
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
@@ -15,21 +16,20 @@ from hypothesis import strategies as st
 
 from integrations.clients import guandata_sso
 from integrations.clients.guandata_sso import (
-    Claims,
     Flaw,
     KeyRefused,
     PageForms,
-    entrance,
+    build_sign_in_url,
+    encrypt_claims,
+    find_page_address,
     is_template,
-    page_for,
-    sealed,
 )
 from tests.integrations.clients.guandata.opening import blocks_of, opened, opened_by_openssl
 from tests.programs import needs
 
-PEM = guandata_sso.generate()
+PEM = guandata_sso.generate_private_key()
 LINE = "".join(PEM.splitlines()[1:-1])
-KEY = guandata_sso.load(PEM)
+KEY = guandata_sso.load_private_key(PEM)
 
 
 def private(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, form: serialization.PrivateFormat) -> str:
@@ -40,7 +40,7 @@ def test_a_generated_key_is_pkcs8_with_as_many_bits_as_guandata_asks_for() -> No
     assert PEM.startswith("-----BEGIN PRIVATE KEY-----\n")
     assert KEY.key_size == 1024
     assert KEY.public_key().public_numbers().e == 65537
-    assert guandata_sso.generate() != PEM
+    assert guandata_sso.generate_private_key() != PEM
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,18 @@ def test_a_generated_key_is_pkcs8_with_as_many_bits_as_guandata_asks_for() -> No
      private(KEY, serialization.PrivateFormat.TraditionalOpenSSL)],
 )  # fmt: skip
 def test_a_key_is_read_as_pem_or_as_its_base64_alone(text: str) -> None:
-    assert guandata_sso.pem_of(guandata_sso.load(text)) == PEM
+    assert guandata_sso.format_private_key(guandata_sso.load_private_key(text)) == PEM
 
 
 def test_the_public_half_is_given_as_pem_and_as_one_line() -> None:
-    pem = guandata_sso.public_pem(KEY)
+    pem = guandata_sso.format_public_key(KEY)
 
     assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")
-    assert base64.b64decode(guandata_sso.public_line(KEY)) == KEY.public_key().public_bytes(
+    assert base64.b64decode(guandata_sso.format_public_line(KEY)) == KEY.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    assert "\n" not in guandata_sso.public_line(KEY)
-    assert guandata_sso.public_line(KEY) == "".join(pem.splitlines()[1:-1])
+    assert "\n" not in guandata_sso.format_public_line(KEY)
+    assert guandata_sso.format_public_line(KEY) == "".join(pem.splitlines()[1:-1])
 
 
 ENCRYPTED = KEY.private_bytes(
@@ -75,8 +75,8 @@ ENCRYPTED = KEY.private_bytes(
         ("not a key", Flaw.UNREADABLE),
         (LINE[:-8], Flaw.UNREADABLE),
         (PEM.replace(LINE[70:100], ""), Flaw.UNREADABLE),
-        (guandata_sso.public_pem(KEY), Flaw.PUBLIC),
-        (guandata_sso.public_line(KEY), Flaw.PUBLIC),
+        (guandata_sso.format_public_key(KEY), Flaw.PUBLIC),
+        (guandata_sso.format_public_line(KEY), Flaw.PUBLIC),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", Flaw.PUBLIC),
         (ENCRYPTED, Flaw.ENCRYPTED),
         ("".join(ENCRYPTED.splitlines()[1:-1]), Flaw.ENCRYPTED),
@@ -86,7 +86,7 @@ ENCRYPTED = KEY.private_bytes(
 )
 def test_what_is_no_private_key_is_refused_by_its_flaw(text: str, flaw: Flaw) -> None:
     with pytest.raises(KeyRefused) as refusal:
-        guandata_sso.load(text)
+        guandata_sso.load_private_key(text)
 
     assert refusal.value.flaw is flaw
     assert str(refusal.value) == flaw.value
@@ -102,7 +102,7 @@ def test_a_key_shorter_than_documented_or_too_long_is_refused(
     text = subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
     with pytest.raises(KeyRefused) as refusal:
-        guandata_sso.load(text)
+        guandata_sso.load_private_key(text)
 
     assert refusal.value.flaw is flaw
 
@@ -135,19 +135,19 @@ FORMS = PageForms()
     ],
 )
 def test_a_page_has_a_form_for_each_device(asked: str, query: str, desktop: str, phone: str) -> None:
-    assert page_for(asked, query, forms=FORMS, on_phone=False) == desktop
-    assert page_for(asked, query, forms=FORMS, on_phone=True) == phone
+    assert find_page_address(asked, query, forms=FORMS, on_phone=False) == desktop
+    assert find_page_address(asked, query, forms=FORMS, on_phone=True) == phone
 
 
 def test_other_forms_can_be_set() -> None:
     forms = PageForms("/p/{id}/view", "/mobile/{id}", desktop_home="/home", phone_home="/m/home?v=2", routed=())
 
-    assert page_for("p/7/view", "a=1", forms=forms, on_phone=True) == "/mobile/7?a=1"
-    assert page_for("mobile/7", "", forms=forms, on_phone=False) == "/p/7/view"
-    assert page_for("", "", forms=forms, on_phone=True) == "/m/home?v=2"
-    assert page_for("", "a=1", forms=forms, on_phone=True) == "/m/home?v=2&a=1"
-    assert page_for("survey-engine", "", forms=forms, on_phone=False) == "/survey-engine"
-    assert page_for("page/7", "", forms=PageForms(phone=""), on_phone=True) == "/page/7"
+    assert find_page_address("p/7/view", "a=1", forms=forms, on_phone=True) == "/mobile/7?a=1"
+    assert find_page_address("mobile/7", "", forms=forms, on_phone=False) == "/p/7/view"
+    assert find_page_address("", "", forms=forms, on_phone=True) == "/m/home?v=2"
+    assert find_page_address("", "a=1", forms=forms, on_phone=True) == "/m/home?v=2&a=1"
+    assert find_page_address("survey-engine", "", forms=forms, on_phone=False) == "/survey-engine"
+    assert find_page_address("page/7", "", forms=PageForms(phone=""), on_phone=True) == "/page/7"
 
 
 STRANGERS = [
@@ -166,29 +166,29 @@ STRANGERS = [
 def test_a_stranger_s_token_is_left_out(asked: str) -> None:
     for stranger in STRANGERS:
         for on_phone in (False, True):
-            page = page_for(asked, f"a=1&{stranger}&b=2", forms=FORMS, on_phone=on_phone)
+            page = find_page_address(asked, f"a=1&{stranger}&b=2", forms=FORMS, on_phone=on_phone)
 
-            assert page == page_for(asked, "a=1&b=2", forms=FORMS, on_phone=on_phone), stranger
+            assert page == find_page_address(asked, "a=1&b=2", forms=FORMS, on_phone=on_phone), stranger
 
 
 @pytest.mark.parametrize(
     "query", ["q=ssoToken", "ssoTokens=1", "providers[]=1", "data-provider=x", "q=%B1%A8", "a[]=1"]
 )
 def test_what_only_resembles_it_stays(query: str) -> None:
-    assert page_for("page/p1", query, forms=FORMS, on_phone=False) == f"/page/p1?{query}"
+    assert find_page_address("page/p1", query, forms=FORMS, on_phone=False) == f"/page/p1?{query}"
 
 
 @pytest.mark.parametrize("stranger", ["ssoToken=evil", "ssoToken[]=evil", "%73soToken=evil"])
 def test_a_stranger_s_token_in_a_saved_form_is_left_out(stranger: str) -> None:
     forms = PageForms("/page/{id}?a=1&" + stranger, desktop_home=f"/?{stranger}&a=1")
 
-    assert page_for("", "b=2", forms=forms, on_phone=False) == "/?a=1&b=2"
-    assert page_for("page/7", "b=2", forms=forms, on_phone=False) == "/page/7?a=1&b=2"
-    assert page_for("survey-engine", "", forms=forms, on_phone=False) == "/?a=1&path_url=survey-engine"
+    assert find_page_address("", "b=2", forms=forms, on_phone=False) == "/?a=1&b=2"
+    assert find_page_address("page/7", "b=2", forms=forms, on_phone=False) == "/page/7?a=1&b=2"
+    assert find_page_address("survey-engine", "", forms=forms, on_phone=False) == "/?a=1&path_url=survey-engine"
 
 
 def test_a_token_inside_the_path_of_a_form_stays_part_of_its_path() -> None:
-    page = page_for("survey-engine/x?ssoToken=evil", "", forms=FORMS, on_phone=False)
+    page = find_page_address("survey-engine/x?ssoToken=evil", "", forms=FORMS, on_phone=False)
 
     assert page == "/?path_url=survey-engine%2Fx%253FssoToken%3Devil"
 
@@ -228,8 +228,8 @@ trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t {}-
 def test_whatever_is_asked_for_the_landing_is_the_bi_with_our_token_alone(
     asked: str, query: str, on_phone: bool
 ) -> None:
-    page = page_for(asked, query, forms=FORMS, on_phone=on_phone)
-    address = entrance(base_url="https://bi.example.com", page=page, provider="guanbi", token="ab12")
+    page = find_page_address(asked, query, forms=FORMS, on_phone=on_phone)
+    address = build_sign_in_url(base_url="https://bi.example.com", page=page, provider="guanbi", token="ab12")
 
     assert page.startswith("/")
     arrived = urlsplit(urljoin("https://site.example/", address))
@@ -239,22 +239,23 @@ def test_whatever_is_asked_for_the_landing_is_the_bi_with_our_token_alone(
     assert pairs == [("provider", "guanbi"), ("ssoToken", "ab12")]
 
 
-KEYS = {bits: guandata_sso.load(guandata_sso.generate(bits)) for bits in (1024, 1032, 2048)}
+KEYS = {bits: guandata_sso.load_private_key(guandata_sso.generate_private_key(bits)) for bits in (1024, 1032, 2048)}
 BITS = pytest.mark.parametrize("bits", KEYS)
 
 
-def claims(external_user_id: str = "lilei", **more: object) -> Claims:
-    return Claims(external_user_id, 1_780_000_000, 60, **more)  # type: ignore[arg-type]  # a test's own words
+def encrypt(bits: int, person: str = "lilei", seconds: int = 60, **more: str) -> str:
+    return encrypt_claims(
+        KEYS[bits], external_user_id=person, issued_at=1_780_000_000, lifetime_seconds=seconds, **more
+    )
 
 
 @needs("openssl")
 @BITS
 @pytest.mark.parametrize("person", ["lilei", "x" * 600])
 def test_openssl_opens_the_token_with_the_public_key_block_by_block(bits: int, person: str) -> None:
-    key, wanted = KEYS[bits], claims(person, domain_id="guanbi")
-    token = sealed(wanted, key)
+    key, token = KEYS[bits], encrypt(bits, person, domain_id="guanbi")
 
-    found = opened_by_openssl(token, guandata_sso.public_pem(key), bits // 8)
+    found = opened_by_openssl(token, guandata_sso.format_public_key(key), bits // 8)
 
     assert found == {
         "domainId": "guanbi",
@@ -262,12 +263,12 @@ def test_openssl_opens_the_token_with_the_public_key_block_by_block(bits: int, p
         "timestamp": 1_780_000_000,
         "expiredTimeSeconds": 60,
     }
-    assert len(blocks_of(token, bits // 8)) == -(-len(wanted.as_json()) // (bits // 8 - 11))
-    assert opened(token, guandata_sso.public_pem(key)) == found
+    assert len(blocks_of(token, bits // 8)) == -(-len(json.dumps(found, separators=(",", ":"))) // (bits // 8 - 11))
+    assert opened(token, guandata_sso.format_public_key(key)) == found
 
 
 def test_the_domain_is_left_out_where_there_is_none() -> None:
-    found = opened(sealed(claims(), KEYS[1024]), guandata_sso.public_pem(KEYS[1024]))
+    found = opened(encrypt(1024), guandata_sso.format_public_key(KEYS[1024]))
 
     assert set(found) == {"externalUserId", "timestamp", "expiredTimeSeconds"}
 
@@ -275,7 +276,7 @@ def test_the_domain_is_left_out_where_there_is_none() -> None:
 @pytest.mark.parametrize(("person", "seconds"), [("", 60), ("lilei", 0), ("lilei", -1), ("lilei", 301)])
 def test_no_token_for_nobody_and_none_that_lives_too_long(person: str, seconds: int) -> None:
     with pytest.raises(ValueError, match="1 to 300"):
-        sealed(Claims(person, 1_780_000_000, seconds), KEYS[1024])
+        encrypt(1024, person, seconds)
 
 
 @pytest.mark.parametrize(
@@ -287,4 +288,4 @@ def test_no_token_for_nobody_and_none_that_lives_too_long(person: str, seconds: 
     ],
 )
 def test_the_entrance_carries_provider_and_token_behind_the_page(page: str, provider: str, address: str) -> None:
-    assert entrance(base_url="https://bi.example.com", page=page, provider=provider, token="ab12") == address
+    assert build_sign_in_url(base_url="https://bi.example.com", page=page, provider=provider, token="ab12") == address

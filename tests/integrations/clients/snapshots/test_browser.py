@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from integrations.clients import guandata_sso
-from integrations.clients.guandata_sso import Claims, entrance, sealed
+from integrations.clients.guandata_sso import build_sign_in_url, encrypt_claims
 from integrations.clients.snapshots import (
     Access,
     Options,
@@ -28,7 +28,7 @@ from tests.chromium import required_chromium
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 pytestmark = pytest.mark.e2e
-KEY = guandata_sso.load(guandata_sso.generate())
+KEY = guandata_sso.load_private_key(guandata_sso.generate_private_key())
 MARKS = PageMarks(card=".bi-card")
 
 
@@ -46,7 +46,7 @@ SEED = {
     "bi": {
         "provider": "Guan",
         "domain": "guanbi",
-        "public_key": guandata_sso.public_line(KEY),
+        "public_key": guandata_sso.format_public_line(KEY),
         "users": [{"login_id": "lilei", "sees": {"区域": ["华东"]}}, {"login_id": "hanmeimei"}],
         "pages": PAGES,
     },
@@ -82,9 +82,9 @@ def snapshots(bi: SandboxHandle) -> Iterator[InThread]:
 
 
 def address_of(bi: SandboxHandle, page: str, person: str = "hanmeimei", key: Any = KEY) -> str:
-    claims = Claims(external_user_id=person, issued_at=int(bi.control("GET", "clock")["now"]), lifetime_seconds=60)
-    token = sealed(claims, key)
-    return entrance(base_url=f"{bi.base_url}/guandata", page=f"/page/{page}", provider="Guan", token=token)
+    now = int(bi.control("GET", "clock")["now"])
+    token = encrypt_claims(key, external_user_id=person, issued_at=now, lifetime_seconds=60)
+    return build_sign_in_url(base_url=f"{bi.base_url}/guandata", page=f"/page/{page}", provider="Guan", token=token)
 
 
 def brightness(picture: Image.Image) -> int:
@@ -157,7 +157,7 @@ def test_a_page_that_has_changed_its_layout_or_never_draws_is_no_picture(
 
 
 def test_the_page_that_asks_for_a_password_is_no_picture(snapshots: InThread, bi: SandboxHandle) -> None:
-    other = guandata_sso.load(guandata_sso.generate())
+    other = guandata_sso.load_private_key(guandata_sso.generate_private_key())
 
     assert refused(snapshots, address_of(bi, "plain", key=other)) == Reason.SIGN_IN_PAGE
     assert refused(snapshots, f"{bi.base_url}/guandata/page/plain") == Reason.SIGN_IN_PAGE

@@ -46,7 +46,7 @@ def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -
     ]
     bi = {
         "provider": "guanbi",
-        "public_key": guandata_sso.public_line(guandata_sso.load(KEY)),
+        "public_key": guandata_sso.format_public_line(guandata_sso.load_private_key(KEY)),
         "users": users,
         "pages": [PAGE],
     }
