@@ -325,7 +325,7 @@ def test_connection(run: JobRun) -> dict[str, Any]:
     return {}
 
 
-def _make_finding(step: str, status: str, outcome: str, **facts: Any) -> dict[str, Any]:
+def _make_finding(step: str, status: str, outcome: str, /, **facts: Any) -> dict[str, Any]:
     """Return a finding of the test. `step`: a key of STEPS. `outcome`: selects the sentence (_word_outcomes)."""
     return {"step": step, "status": status, "outcome": outcome, "facts": facts}
 

@@ -19,6 +19,7 @@ from django.utils.translation import gettext
 from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm
 from integrations.datasources import catalogue
+from integrations.jobs.registry import describe_job
 from integrations.models import Card, DataSource, SourceKind
 from integrations.models.fields import corp_condition
 
@@ -138,19 +139,16 @@ def _number(text: str) -> int:
 
 
 def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
-    found = catalogue.latest_listing(choosing.page_id)
-    is_running = found is not None and found.is_running
+    listing = catalogue.find_listing(choosing.page_id)
     wanted = request.GET.get("q", "").strip()
-    entries = found.entries if found is not None else []
+    entries = catalogue.read_entries(listing)
     may_mend = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
-    pages = catalogue.latest_listing() if choosing.page_id else None
-    names = {one[0]: one[1] for one in pages.entries} if pages else {}
+    pages = catalogue.read_entries(catalogue.find_listing()) if choosing.page_id else []
+    names = {one[0]: one[1] for one in pages}
     fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
     context = {
         "choosing": choosing,
-        "listing": found,
-        "is_running": is_running,
-        "problem": found.explain_problem() if found is not None else "",
+        **describe_job(listing),
         # Link to fix the connection.
         "bi_address": reverse("admin:integrations_biconnection_changelist") if may_mend else "",
         "again_address": choosing.address(page=choosing.page_id),
@@ -162,7 +160,7 @@ def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
         "unshown_count": max(0, len(fitting) - SHOWN_AT_MOST),
     }
     return {
-        "is_unfinished": is_running,
+        "is_unfinished": context["is_unfinished"],
         "html": render_to_string(f"{FOLDER}/_choose.html", context, request=request),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,12 +9,11 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError, UnreadableSecretError
-from integrations.clients.guandata import GuandataClient
 from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.guandata_card import as_source_error
 from integrations.core.client_factory import guandata_client
 from integrations.jobs import requests
-from integrations.jobs.registry import JobFailedError, explain_failure, explain_wait, job_kind
+from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import BiConnection, Job
 from integrations.models.datasources import THE_ONE, explain_problem
@@ -26,41 +24,26 @@ LIST = "bi.list"
 FRESH = timedelta(minutes=10)
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The result of the last job that lists pages, or the cards of one page."""
-
-    job: Job
-
-    @property
-    def is_running(self) -> bool:
-        return self.job.is_unfinished
-
-    @property
-    def entries(self) -> list[list[str]]:
-        """The entries as id, name and kind; empty while the job runs and after a failure."""
-        entries: list[list[str]] = self.job.result.get("entries", [])
-        return entries
-
-    def explain_problem(self) -> str:
-        """Return why there is no list; empty if there is one, or if it comes soon."""
-        return explain_failure(self.job) or explain_wait(self.job)
-
-
-def latest_listing(page_id: str = "") -> Listing | None:
+def find_listing(page_id: str = "") -> Job | None:
     """Return the last listing for the present connection, finished or under way. `page_id`: empty for the pages."""
     job = requests.newest_job(LIST, f"/{page_id}")
-    return Listing(job) if job is not None and job.payload.get("version") == _version() else None
+    return job if job is not None and job.payload.get("version") == _version() else None
+
+
+def read_entries(listing: Job | None) -> list[list[str]]:
+    """Return the entries as id, name and kind; none without a listing, while it runs and after a failure."""
+    entries: list[list[str]] = listing.result.get("entries", []) if listing is not None else []
+    return entries
 
 
 def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = False) -> Job:
     """Request a listing, unless a fresh one exists or is under way. `anew`: repeat a finished one, too; failures are
     always repeated."""
-    known = latest_listing(page_id)
+    known = find_listing(page_id)
     if known is not None:
-        is_fresh = known.job.status == Job.Status.DONE and known.job.requested_at > now - FRESH
-        if known.is_running or (is_fresh and not anew):
-            return known.job
+        is_fresh = known.status == Job.Status.DONE and known.requested_at > now - FRESH
+        if known.is_unfinished or (is_fresh and not anew):
+            return known
     payload = {"page": page_id, "version": _version()}
     return requests.request_job(LIST, key=f"/{page_id}", subject=page_id, payload=payload, by=by, now=now)
 
@@ -76,8 +59,13 @@ def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = Fal
 def list_pages(run: JobRun) -> dict[str, Any]:
     """List the BI's pages, or the cards of one page. Return ids, names and kinds."""
     page_id = run.job.payload["page"]
+    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first()
     try:
-        client = _client()
+        if connection is None or not connection.base_url:
+            raise SourceError(Problem.NOT_SET_UP, missing="bi-address")
+        if not connection.app_token:
+            raise SourceError(Problem.NOT_SET_UP, missing="app-token")
+        client = guandata_client(connection)
         if page_id:
             return {"entries": [[card.card_id, card.name, card.kind] for card in client.page_cards(page_id)]}
         pages = client.page_list()
@@ -90,15 +78,6 @@ def list_pages(run: JobRun) -> dict[str, Any]:
         failure = error
     # Raised outside the block: inside, it would carry the other error with the BI's text.
     raise JobFailedError(failure.problem.value, **failure.facts)
-
-
-def _client() -> GuandataClient:
-    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first()
-    if connection is None or not connection.base_url:
-        raise SourceError(Problem.NOT_SET_UP, missing="bi-address")
-    if not connection.app_token:
-        raise SourceError(Problem.NOT_SET_UP, missing="app-token")
-    return guandata_client(connection)
 
 
 def _version() -> int:

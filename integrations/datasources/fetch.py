@@ -107,46 +107,31 @@ def repair_times(*, now: datetime) -> None:
 # --- Fetching ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A row that this worker has claimed."""
-
-    row_id: int
-    card: Card
-    slot_at: datetime | None
-    token: str
-    tries: int
-
-    @property
-    def is_preview(self) -> bool:
-        return self.slot_at is None
-
-
 def carry_out(*, row_id: int, clock: Clock) -> None:
     """Fetch the data of one row, save and announce it, and queue the next fetch that waits for the source.
 
     Does nothing if the row is claimed by another worker, finished, or not due.
     """
-    held = _claim(row_id, clock())
-    if held is None:
+    row = _claim(row_id, clock())
+    if row is None:
         return
     try:
-        with lease_kept(_renewal(held, clock)):
-            is_over = _fetch(held, clock)
+        with lease_kept(_make_renewal(row, clock)):
+            is_over = _fetch(row, clock)
     finally:
-        _release(held)
+        _release(row)
     if is_over:
-        _notify(held.row_id, held.card.pk, held.slot_at, clock)
-    _queue(_waiting_for(held.card.source, now=clock()))
+        _notify(row.pk, row.card.pk, row.slot_at, clock)
+    _queue(_find_next_waiting(row.card.source, now=clock()))
 
 
 @transaction.atomic
-def _claim(row_id: int, now: datetime) -> Held | None:
+def _claim(row_id: int, now: datetime) -> CardData | None:
     """Claim the row, unless the source is at its limit of parallel queries: then it becomes due a little later."""
     row = CardData.objects.due(now).filter(pk=row_id).select_related("card").first()
     if row is None:
         return None
-    source = _locked(row.card.source_id)
+    source = _lock_source(row.card.source_id)
     if not has_place(source, now):
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None
@@ -154,21 +139,22 @@ def _claim(row_id: int, now: datetime) -> Held | None:
     if not token:
         return None
     row.card.source = source
-    return Held(row.pk, row.card, row.slot_at, token, row.try_count + 1)
+    row.lease_token, row.try_count = token, row.try_count + 1
+    return row
 
 
-def _renewal(held: Held, clock: Clock) -> Callable[[], None]:
+def _make_renewal(row: CardData, clock: Clock) -> Callable[[], None]:
     end_at = clock() + KEPT_AT_MOST
 
     def renew() -> None:
         now = clock()
         if now < end_at:
-            CardData.objects.waiting().held_by(held.row_id, held.token).update(lease_until=now + LEASE)
+            CardData.objects.waiting().held_by(row.pk, row.lease_token).update(lease_until=now + LEASE)
 
     return renew
 
 
-def _locked(source_id: int) -> DataSource:
+def _lock_source(source_id: int) -> DataSource:
     """Return the source, locked against other claims, so that the places are counted correctly.
 
     A slow source shares its places with all slow ones, so all are locked, always in the same order against deadlocks.
@@ -176,9 +162,9 @@ def _locked(source_id: int) -> DataSource:
     """
     sources = DataSource.objects.select_for_update(of=("self",)).defer(*SECRETS)
     if DataSource.objects.slow().filter(pk=source_id).exists():
-        locked = {source.pk: source for source in sources.slow().order_by("pk")}
-        if source_id in locked:
-            return locked[source_id]
+        slow = {source.pk: source for source in sources.slow().order_by("pk")}
+        if source_id in slow:
+            return slow[source_id]
     return sources.get(pk=source_id)
 
 
@@ -190,57 +176,57 @@ def has_place(source: DataSource, now: datetime) -> bool:
     return source.slow_since is None or in_hand.filter(card__source__in=DataSource.objects.slow()).count() < SLOW_PLACES
 
 
-def _fetch(held: Held, clock: Clock) -> bool:
+def _fetch(row: CardData, clock: Clock) -> bool:
     """Fetch the row and save the result. Return whether it is final: ready or failed."""
     began_at = clock()
     try:
-        with guarded(logger, "data card=%s try=%s", held.card.pk, held.tries, unless=(SourceError,)) as attempt:
-            table = query.read(held.card, rows_at_most=held.card.source.row_limit, now=began_at)
-            _remember_pace(held.card.source, is_slow=False, now=began_at)
+        with guarded(logger, "data card=%s try=%s", row.card.pk, row.try_count, unless=(SourceError,)) as attempt:
+            table = query.read(row.card, rows_at_most=row.card.source.row_limit, now=began_at)
+            _record_pace(row.card.source, is_slow=False, now=began_at)
             found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
             found |= {"problem_code": "", "problem_facts": {}}
         if attempt.error is not None:  # waiting code must learn that no data comes
-            found = _failed(held, SourceError(Problem.UNEXPECTED, error=type(attempt.error).__name__), clock())
+            found = _build_failure(row, SourceError(Problem.UNEXPECTED, error=type(attempt.error).__name__), clock())
     except SourceError as error:
-        _remember_pace(held.card.source, is_slow=error.problem is Problem.TOO_SLOW, now=began_at)
-        found = _failed(held, error, clock())
+        _record_pace(row.card.source, is_slow=error.problem is Problem.TOO_SLOW, now=began_at)
+        found = _build_failure(row, error, clock())
     ended_at = clock()
     took = round((ended_at - began_at).total_seconds() * 1000)
     is_over = "status" in found
     if is_over:
         found |= {"finished_at": ended_at}
-    rows = CardData.objects.waiting().held_by(held.row_id, held.token)
+    rows = CardData.objects.waiting().held_by(row.pk, row.lease_token)
     if not rows.update(**found, took_milliseconds=took):
-        logger.warning("data card=%s was taken over by another worker", held.card.pk)
+        logger.warning("data card=%s was taken over by another worker", row.card.pk)
         return False
     outcome = found.get("status") or "again later"
-    _FETCHES.add(held.card.source.kind, str(found["problem_code"] or "ready"))
-    _SECONDS.add(took / 1000, held.card.source.kind)
+    _FETCHES.add(row.card.source.kind, str(found["problem_code"] or "ready"))
+    _SECONDS.add(took / 1000, row.card.source.kind)
     logger.info(
-        "data card=%s try=%s %s rows=%s ms=%s", held.card.pk, held.tries, outcome, found.get("row_count", 0), took
+        "data card=%s try=%s %s rows=%s ms=%s", row.card.pk, row.try_count, outcome, found.get("row_count", 0), took
     )
     return is_over
 
 
-def _remember_pace(source: DataSource, *, is_slow: bool, now: datetime) -> None:
+def _record_pace(source: DataSource, *, is_slow: bool, now: datetime) -> None:
     """Record whether the source hits its time limit; mostly nothing changes."""
     DataSource.objects.filter(pk=source.pk, slow_since__isnull=is_slow).update(slow_since=now if is_slow else None)
 
 
-def _failed(held: Held, error: SourceError, now: datetime) -> dict[str, object]:
+def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str, object]:
     """Return the columns of a failure: a final one, or the time of the next try."""
-    logger.info("data card=%s try=%s problem=%s", held.card.pk, held.tries, error.problem)
+    logger.info("data card=%s try=%s problem=%s", row.card.pk, row.try_count, error.problem)
     found: dict[str, object] = {"problem_code": error.problem.value, "problem_facts": error.facts}
-    if error.may_pass and not held.is_preview and held.tries <= len(WAITS):
-        return {**found, "next_try_at": now + WAITS[held.tries - 1]}
+    if error.may_pass and row.slot_at is not None and row.try_count <= len(WAITS):
+        return {**found, "next_try_at": now + WAITS[row.try_count - 1]}
     return {**found, "status": CardData.Status.FAILED}
 
 
-def _release(held: Held) -> None:
-    CardData.objects.held_by(held.row_id, held.token).update(**LET_GO)
+def _release(row: CardData) -> None:
+    CardData.objects.held_by(row.pk, row.lease_token).update(**LET_GO)
 
 
-def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
+def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
     """Return the next row that waits for the freed place: of `source`, or of any slow source if it is slow."""
     waiting = CardData.objects.waiting().free(now)
     mates = Q(card__source=source)
@@ -344,27 +330,22 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
 
 def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
     """Notify the followers, but not of a preview, for which its page polls."""
-    if slot_at is not None:
-        _notify_followers(card_id, slot_at)
-    CardData.objects.filter(pk=row_id).update(notified_at=clock())
-
-
-def _notify_followers(card_id: int, slot_at: datetime) -> None:
-    for follower in card_data_finished:
+    for follower in card_data_finished if slot_at is not None else ():
         with guarded(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):
             follower(card_id, slot_at)
+    CardData.objects.filter(pk=row_id).update(notified_at=clock())
 
 
 def due(now: Moment) -> list[QuerySet[CardData]]:
     """Return querysets of the rows for sweep and purge."""
-    return [CardData.objects.due(now), _untold(now), *_old(now)]
+    return [CardData.objects.due(now), _find_untold(now), *_find_old(now)]
 
 
-def _untold(now: Moment) -> QuerySet[CardData]:
+def _find_untold(now: Moment) -> QuerySet[CardData]:
     return CardData.objects.finished().filter(notified_at__isnull=True, finished_at__lte=now - NOTIFIED_WITHIN)
 
 
-def _old(now: Moment) -> list[QuerySet[CardData]]:
+def _find_old(now: Moment) -> list[QuerySet[CardData]]:
     old = CardData.objects.filter(requested_at__lt=now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS))
     unbegun = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - PREVIEW_WAITED)
     return [old, CardData.objects.previews().filter(Q(requested_at__lt=now - PREVIEW_KEPT) | unbegun)]
@@ -373,7 +354,7 @@ def _old(now: Moment) -> list[QuerySet[CardData]]:
 def sweep(*, clock: Clock) -> None:
     """Queue due rows that a queue or a worker lost, and send the notifications of dead workers."""
     now = clock()
-    untold = _untold(now).values_list("pk", "card_id", "slot_at")
+    untold = _find_untold(now).values_list("pk", "card_id", "slot_at")
     for row_id, card_id, slot_at in untold[:SWEPT_AT_ONCE]:
         _notify(row_id, card_id, slot_at, clock)
     _queue(list(CardData.objects.due(now).order_by("next_try_at").values_list("pk", flat=True)[:SWEPT_AT_ONCE]))
@@ -382,7 +363,7 @@ def sweep(*, clock: Clock) -> None:
 def purge(*, now: datetime) -> int:
     """Delete at most PURGED_AT_ONCE rows older than CARD_DATA_RETENTION_DAYS, and as many previews that nobody waits
     for. Return how many."""
-    return sum(_forget(rows) for rows in _old(now))
+    return sum(_forget(rows) for rows in _find_old(now))
 
 
 def _forget(rows: QuerySet[CardData]) -> int:

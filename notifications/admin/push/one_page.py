@@ -33,8 +33,8 @@ from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, AnyModelForm, offer_ways
 from integrations.data.table import Kind, Table
 from integrations.datasources import catalogue
-from integrations.datasources.catalogue import Listing
-from integrations.models import BiConnection, Card, DataSource, Department, SourceKind
+from integrations.jobs.registry import describe_job
+from integrations.models import BiConnection, Card, DataSource, Department, Job, SourceKind
 from integrations.models.datasources import THE_ONE
 from integrations.models.fields import corp_condition
 from notifications.admin.base import administrator, find_row, is_key
@@ -369,12 +369,12 @@ def list_choices(request: HttpRequest) -> JsonResponse:
     wanted = request.POST.get("q", "").replace("\x00", "").strip()
     source = _bi_source(request)
     # People who may not see the BI must not learn the names of its pages.
-    known = catalogue.latest_listing() if source is not None else None
-    pages = {one[0]: one[1] for one in known.entries} if known is not None else {}
+    known = catalogue.find_listing() if source is not None else None
+    pages = {one[0]: one[1] for one in catalogue.read_entries(known)}
     page_id = page if (page := request.POST.get("page", "")) in pages else ""
     if source is not None and "poll" not in request.POST:
         catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now())
-    listing = catalogue.latest_listing(page_id) if source is not None else None
+    listing = catalogue.find_listing(page_id) if source is not None else None
     cards = Card.objects.visible_to(request.user).filter(name__icontains=wanted).select_related("source")
     context = {
         "wanted": wanted,
@@ -384,17 +384,16 @@ def list_choices(request: HttpRequest) -> JsonResponse:
         "source": source,
         "entries": _entries(listing, wanted)[:ENTRIES_AT_MOST],
         "may_add_card": request.user.has_perm(_NEW_CARD),
-        "listing": listing,
         "with_pictures": "pictures" in request.POST,
-        "is_running": listing is not None and listing.is_running,
-        "problem": listing.explain_problem() if listing is not None else "",
+        **(state := describe_job(listing)),
+        "problem": state["problem"] or state["wait"],
         **_way_to_bi(request),
         "are_cards_hidden": Card.objects.hidden_from(request.user).exists(),
         "card_ask": "" if request.user.has_perm(_NEW_CARD) else whom_to_ask(request.user, _NEW_CARD),
         "add_card_url": _address(request, _NEW_CARD, "integrations_card_add"),
     }
     html = render_to_string(TEMPLATE, context, request)
-    return JsonResponse({"html": html, "is_unfinished": context["is_running"]})
+    return JsonResponse({"html": html, "is_unfinished": context["is_unfinished"]})
 
 
 def proposed_pair(table: Table, *, by: User) -> tuple[str, str] | None:
@@ -435,7 +434,7 @@ def choose_card(request: HttpRequest) -> JsonResponse:
         raise Http404
     known = Card.objects.filter(source=source, bi_page_id=page_id, bi_card_id=card_id).order_by("pk").first()
     if known is None:
-        names = {its_id: name for its_id, name, has_rows in _entries(catalogue.latest_listing(page_id), "") if has_rows}
+        names = {its_id: name for its_id, name, has_rows in _entries(catalogue.find_listing(page_id), "") if has_rows}
         if card_id not in names:
             raise Http404
         name = _free_name(source, names[card_id] or card_id)
@@ -443,9 +442,9 @@ def choose_card(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"id": known.pk, "name": known.name})
 
 
-def _entries(listing: Listing | None, wanted: str) -> list[tuple[str, str, bool]]:
+def _entries(listing: Job | None, wanted: str) -> list[tuple[str, str, bool]]:
     """Return id, name and whether it has rows, for each matching page or card."""
-    entries = listing.entries if listing is not None else []
+    entries = catalogue.read_entries(listing)
     fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
     return [(one[0], one[1] or one[0], one[2] not in WITHOUT_ROWS) for one in fitting]
 

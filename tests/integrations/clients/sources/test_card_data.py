@@ -179,7 +179,7 @@ class TestLeases:
         row = asked(make_card())
         held = fetch._claim(row.pk, clock())
         assert held is not None
-        renew = fetch._renewal(held, clock)
+        renew = fetch._make_renewal(held, clock)
 
         clock.advance(seconds=15)
         renew()
@@ -210,7 +210,7 @@ class TestLeases:
         assert fetch._fetch(late, clock) is False
         fetch._release(late)
         row.refresh_from_db()
-        assert (row.status, row.lease_token) == ("waiting", second.token)
+        assert (row.status, row.lease_token) == ("waiting", second.lease_token)
         assert fetch._fetch(second, clock) is True
 
         row.refresh_from_db()
@@ -256,7 +256,7 @@ class TestLeases:
 
         assert held[0] is not None
         fetch._release(held[0])
-        assert fetch._waiting_for(held[0].card.source, now=clock()) == [row_of(cards[2]).pk]
+        assert fetch._find_next_waiting(held[0].card.source, now=clock()) == [row_of(cards[2]).pk]
         assert fetch._claim(row_of(cards[2]).pk, clock()) is not None
 
 
