@@ -14,10 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import random
-import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -43,10 +40,10 @@ Cipher = Callable[[bytes], bytes]
 
 RENEW_AHEAD_SECONDS = 300
 LEADER_SECONDS = 60  # longer than a gettoken call can take; afterwards another caller may try
+POLL_SECONDS = 0.03  # how often a caller looks whether another's fetch is over
 WAIT_SECONDS = 30
 SHARED_SECONDS = 5  # a Secret refused so recently is not tried again
 BRIEF_PAUSE_SECONDS = 1  # after an outage: waiting callers share the failure, the next caller tries again
-_POLL_SECONDS = (0.01, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +124,6 @@ redis.call('SET', KEYS[tonumber(ARGV[2])], ARGV[3], 'PX', ARGV[4])
 if ARGV[2] == '1' then redis.call('DEL', KEYS[2]) end
 return 1
 """
-_RELEASE = """
-if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
-return 1
-"""
 _DROP = """
 local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, #ARGV[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -165,8 +158,8 @@ class TokenStore:
         self._prefix = prefix
         self._pause_seconds, self._wait_seconds, self._copy_seconds = pause_seconds, wait_seconds, copy_seconds
         self._system = system
-        self._read_script, self._publish_script, self._release_script, self._drop_script = (
-            client.register_script(script) for script in (_READ, _PUBLISH, _RELEASE, _DROP)
+        self._read_script, self._publish_script, self._drop_script = (
+            client.register_script(script) for script in (_READ, _PUBLISH, _DROP)
         )
         self._copies: dict[str, _Copy] = {}
         self._locks: dict[str, threading.Lock] = {}
@@ -182,37 +175,34 @@ class TokenStore:
         if copy is not None and now < copy.fresh_until:
             return copy.value
         # One thread of the process asks Valkey; the others use the copy, or wait if there is none.
-        if copy is None or now >= copy.valid_until:
-            with self._alone(key):
-                return self._copied(key, fetch)
-        lock = self._lock(key)
-        if not lock.acquire(blocking=False):
-            return copy.value
-        try:
-            return self._copied(key, fetch)
-        finally:
-            lock.release()
+        usable = copy if copy is not None and now < copy.valid_until else None
+        with self._lock_key(key, waits=usable is None) as has_lock:
+            if usable is not None and not has_lock:
+                return usable.value
+            copy = self._copies.get(key)
+            if copy is not None and read_boot_clock() < copy.fresh_until:
+                return copy.value
+            held = self._obtain(key, fetch)
+            now = read_boot_clock()
+            fresh_seconds = min(self._copy_seconds, held.remaining_seconds)
+            self._copies[key] = _Copy(held.value, now + fresh_seconds, now + held.remaining_seconds)
+            return held.value
 
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
         """Fetch a new token even if one is stored, and publish it. Raises the error of `fetch`.
 
         If another caller is fetching at this moment, or the Secret was refused a moment ago, that result is used.
         """
-        key, owner = _application_key(corpid, agentid, "token"), secrets.token_hex(8)
-        is_second, give_up_at = False, read_boot_clock() + patience_seconds(self._wait_seconds)
+        key = _application_key(corpid, agentid, "token")
         try:
-            while not self._lead(key, owner):
-                is_second = True
-                self._give_up_after(give_up_at)
-                time.sleep(_POLL_SECONDS[0])
-            try:
+            with _explain_failure():
+                is_second = bool(self._client.exists(self._keys(key)[2]))
+            with self._lead(key) as owner:
                 held, pause = self._read(key)
-                if pause is not None and (is_second or self._is_news(pause)):
+                if pause is not None and (is_second or self._is_recent_refusal(pause)):
                     raise pause.error(system=self._system)
                 if held is None or not is_second:
                     self._publish(key, owner, fetch)
-            finally:
-                self._release(key, owner)
         finally:
             self._copies.pop(key, None)
 
@@ -220,7 +210,7 @@ class TokenStore:
         """Forget `token`, which WeCom refused. A newer token stays."""
         key = _application_key(corpid, agentid, kind)
         # Locked, because a thread that just read the token from Valkey would make it this process's copy again.
-        with self._alone(key):
+        with self._lock_key(key):
             copy = self._copies.get(key)
             if copy is not None and copy.value == token:
                 self._copies.pop(key, None)
@@ -239,95 +229,75 @@ class TokenStore:
         """Drop this process's copies, because it may have missed a `forget()` of another process."""
         for kind in KINDS:
             key = _application_key(corpid, agentid, kind)
-            with self._alone(key):  # as in drop()
+            with self._lock_key(key):  # as in drop()
                 self._copies.pop(key, None)
 
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:
         """Return why no token is fetched at the moment; None if one can be fetched."""
         return self._read(_application_key(corpid, agentid, "token"))[1]
 
-    # --- Threads of this process --------------------------------------------------------------------------------------
-
-    def _lock(self, key: str) -> threading.Lock:
-        return self._locks.setdefault(key, threading.Lock())
+    # --- Single flight: one thread of a process, and one process at a time --------------------------------------------
 
     @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Keep other threads of this process from reading or dropping the token meanwhile."""
-        lock = self._lock(key)
-        if not lock.acquire(timeout=patience_seconds(self._wait_seconds)):
-            message = "waited too long for another thread's token"
-            raise TransientError(message, system=self._system, operation="gettoken")
+    def _lock_key(self, key: str, *, waits: bool = True) -> Iterator[bool]:
+        """Keep other threads of this process from reading or dropping the token. Yield whether this thread has the
+        lock, which is sure if it `waits`. Raises TransientError after waiting too long."""
+        lock = self._locks.setdefault(key, threading.Lock())
+        has_lock = lock.acquire(timeout=patience_seconds(self._wait_seconds)) if waits else lock.acquire(blocking=False)
+        if waits and not has_lock:
+            raise self._make_timeout("waited too long for another thread's token")
         try:
-            yield
+            yield has_lock
         finally:
-            lock.release()
+            if has_lock:
+                lock.release()
 
-    def _copied(self, key: str, fetch: Callable[[], FetchedToken]) -> str:
-        copy = self._copies.get(key)
-        if copy is not None and read_boot_clock() < copy.fresh_until:
-            return copy.value
-        held = self._obtain(key, fetch)
-        now = read_boot_clock()
-        fresh_seconds = min(self._copy_seconds, held.remaining_seconds)
-        self._copies[key] = _Copy(held.value, now + fresh_seconds, now + held.remaining_seconds)
-        return held.value
+    @contextmanager
+    def _lead(self, key: str, *, waits: bool = True) -> Iterator[str]:
+        """Yield the owner who alone may fetch; empty if another caller fetches and this one does not wait. Raises
+        TransientError after waiting too long."""
+        lead = self._client.lock(self._keys(key)[2], timeout=LEADER_SECONDS, sleep=POLL_SECONDS, thread_local=False)
+        with _explain_failure():
+            is_leader = lead.acquire(blocking=waits, blocking_timeout=patience_seconds(self._wait_seconds))
+        if waits and not is_leader:
+            raise self._make_timeout("waited too long for another caller's token")
+        try:
+            yield lead.local.token.decode() if is_leader else ""
+        finally:
+            if is_leader:
+                with suppress(redis.RedisError):  # the lead may have expired, and this error would hide the other
+                    lead.release()
 
-    # --- Single flight ------------------------------------------------------------------------------------------------
+    def _make_timeout(self, message: str) -> TransientError:
+        return TransientError(message, system=self._system, operation="gettoken")
 
     def _obtain(self, key: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
+        """Return the stored token. Fetch one if there is none, or if it ends soon and no other caller renews it: that
+        never fails while the old one is valid."""
         held, pause = self._read(key)
-        if held is None:
-            return self._wait(key, fetch)
-        if held.is_fresh or pause is not None:
+        if held is not None and (held.is_fresh or pause is not None):
             return held
-        # Near its end: renew it if nobody does, and never fail while the old one is valid.
-        owner = secrets.token_hex(8)
-        if not self._lead(key, owner):
-            return held
-        try:
-            return self._fetch(key, owner, fetch)
-        except IntegrationError:
-            return held
-
-    def _wait(self, key: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
-        owner = secrets.token_hex(8)
-        give_up_at = read_boot_clock() + patience_seconds(self._wait_seconds)
-        nap = _POLL_SECONDS[0]
-        while not self._lead(key, owner):
-            self._give_up_after(give_up_at)
-            time.sleep(nap * random.uniform(0.5, 1.5))  # noqa: S311  # nosec B311  # spreads callers, guards nothing
-            nap = min(nap * 2, _POLL_SECONDS[1])
-            held, pause = self._read(key)
-            if held is not None:
+        with self._lead(key, waits=held is None) as owner:
+            if held is not None and not owner:
                 return held
-            if pause is not None:
-                raise pause.error(system=self._system)
-        return self._fetch(key, owner, fetch)
-
-    def _give_up_after(self, moment: float) -> None:
-        if read_boot_clock() >= moment:
-            message = "waited too long for another caller's token"
-            raise TransientError(message, system=self._system, operation="gettoken")
-
-    def _fetch(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
-        """Fetch as the leader, unless an earlier leader was quicker, and publish the result."""
-        try:
-            held, pause = self._read(key)
-            if held is not None and held.is_fresh:
+            try:
+                latest, pause = self._read(key)
+                if latest is not None and latest.is_fresh:  # of an earlier leader
+                    return latest
+                if pause is not None:
+                    raise pause.error(system=self._system)
+                return self._publish(key, owner, fetch)
+            except IntegrationError:
+                if held is None:
+                    raise
                 return held
-            if pause is not None:
-                raise pause.error(system=self._system)
-            return self._publish(key, owner, fetch)
-        finally:
-            self._release(key, owner)
 
     def _publish(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
         """Fetch, and publish the token or the failure if `owner` still leads."""
         try:
             token = fetch()
         except IntegrationError as error:
-            stored = asdict(self._pause_of(error))
+            stored = asdict(self._make_pause(error))
             seconds = stored.pop("remaining_seconds")
             with _explain_failure():
                 self._publish_script(keys=self._keys(key), args=[owner, 2, json.dumps(stored), _milliseconds(seconds)])
@@ -341,7 +311,7 @@ class TokenStore:
             self._publish_script(keys=self._keys(key), args=[owner, 1, value, _milliseconds(held.remaining_seconds)])
         return held
 
-    def _pause_of(self, error: IntegrationError) -> Pause:
+    def _make_pause(self, error: IntegrationError) -> Pause:
         kind = next((kind for kind, cls in _ERRORS.items() if isinstance(error, cls)), "unexpected")
         seconds: float = BRIEF_PAUSE_SECONDS
         if isinstance(error, RateLimitedError):
@@ -350,7 +320,7 @@ class TokenStore:
             seconds = self._pause_seconds
         return Pause(kind, error.operation, error.code, error.message, error.hint, error.caller_ip, seconds)
 
-    def _is_news(self, pause: Pause) -> bool:
+    def _is_recent_refusal(self, pause: Pause) -> bool:
         """Return whether the Secret was refused a moment ago, or WeCom refuses every Secret at present."""
         if pause.code == errcodes.RATE_LIMITED:
             return True
@@ -376,16 +346,6 @@ class TokenStore:
         if pause is None:
             return held, None
         return held, Pause(**json.loads(pause), remaining_seconds=pause_ms / 1000)
-
-    def _lead(self, key: str, owner: str) -> bool:
-        """Return whether `owner` may fetch now: no other caller fetches, or its lead has expired."""
-        with _explain_failure():
-            return bool(self._client.set(self._keys(key)[2], owner, nx=True, px=LEADER_SECONDS * 1000))
-
-    def _release(self, key: str, owner: str) -> None:
-        """End the lead of `owner`, but not the lead of another caller."""
-        with suppress(redis.RedisError):  # the lead expires anyway, and this error would hide the important one
-            self._release_script(keys=self._keys(key), args=[owner])
 
 
 class TrialTokens:

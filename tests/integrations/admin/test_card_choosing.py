@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations.datasources.catalogue import latest_listing, request_listing
+from integrations.datasources.catalogue import find_listing, read_entries, request_listing
 from integrations.models import Card, Corp, Job
 from tests.bi import make_bi, make_listing
 from tests.guandata import APP_TOKEN, HOST, GuandataAnswers
@@ -48,11 +48,9 @@ class TestListing:
             request_listing(page_id=page_id, by=AnonymousUser(), now=timezone.now())
             do_jobs()
 
-        pages, cards = latest_listing(), latest_listing("p1")
-        assert pages is not None
-        assert cards is not None
-        assert [one[0] for one in pages.entries] == ["p1"]  # deleted ones are left out
-        assert cards.entries[0][0] == "c1"
+        pages, cards = read_entries(find_listing()), read_entries(find_listing("p1"))
+        assert [one[0] for one in pages] == ["p1"]  # deleted ones are left out
+        assert cards[0][0] == "c1"
         assert (bi.calls("page_list"), bi.calls("page_cards")) == (1, 1)
 
     @pytest.mark.parametrize(
