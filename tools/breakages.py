@@ -209,7 +209,7 @@ def read_list() -> list[Breakage]:
     return [Breakage(**document) for document in json.loads(LIST.read_text())]
 
 
-def place_of(breakage: Breakage, root: Path) -> tuple[Path, int]:
+def find_place(breakage: Breakage, root: Path) -> tuple[Path, int]:
     """The file and the line, from 0. A line that has moved counts if no other of its package is like it."""
     path = root / breakage.path
     if path.exists():
@@ -229,7 +229,7 @@ def place_of(breakage: Breakage, root: Path) -> tuple[Path, int]:
 
 def apply(breakage: Breakage, root: Path) -> tuple[Path, str]:
     """Returns the file and what it held before."""
-    path, number = place_of(breakage, root)
+    path, number = find_place(breakage, root)
     before = path.read_text()
     lines = before.splitlines()
     indent = lines[number][: len(lines[number]) - len(lines[number].lstrip())]
@@ -284,7 +284,7 @@ def mirror_of(module: str) -> str:
 def outcome(breakage: Breakage, copy: Path, reached: Reached) -> dict[str, object]:
     """ "caught", "missed" or "stale", by the tests that reach the line, run on `copy` with the breakage in it."""
     try:
-        path, number = place_of(breakage, copy)
+        path, number = find_place(breakage, copy)
     except Stale:
         return {"outcome": "stale"}
     module = path.relative_to(copy).as_posix()

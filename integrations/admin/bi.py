@@ -32,7 +32,7 @@ from integrations.admin.base import (
     own_routes,
 )
 from integrations.bi import PLACE_OF_KEY, explain_findings, explain_obstacle
-from integrations.clients.guandata_sso import Flaw, KeyRefused, has_reserved, is_template, load_private_key
+from integrations.clients.guandata_sso import KeyFlaw, KeyRefused, has_reserved, is_template, load_private_key
 from integrations.core import hooks, http, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import is_own_page
@@ -205,13 +205,13 @@ class KeyForm(forms.Form):
         return text
 
 
-FLAWS: dict[Flaw, _StrPromise] = {
-    Flaw.PUBLIC: _("This is a public key or a certificate. The private key stays here; the BI gets the public one."),
-    Flaw.ENCRYPTED: _("This key is protected by a password. Paste it without."),
-    Flaw.UNREADABLE: _("This is no private key, or a part of it is missing. Copy it whole."),
-    Flaw.NOT_RSA: _("This is no RSA key. The BI takes RSA only."),
-    Flaw.SHORT: _("This key is too short: the BI asks for 1024 bits."),
-    Flaw.LONG: _("This key is too long: at most 4096 bits."),
+FLAWS: dict[KeyFlaw, _StrPromise] = {
+    KeyFlaw.PUBLIC: _("This is a public key or a certificate. The private key stays here; the BI gets the public one."),
+    KeyFlaw.ENCRYPTED: _("This key is protected by a password. Paste it without."),
+    KeyFlaw.UNREADABLE: _("This is no private key, or a part of it is missing. Copy it whole."),
+    KeyFlaw.NOT_RSA: _("This is no RSA key. The BI takes RSA only."),
+    KeyFlaw.SHORT: _("This key is too short: the BI asks for 1024 bits."),
+    KeyFlaw.LONG: _("This key is too long: at most 4096 bits."),
 }
 
 

@@ -24,16 +24,16 @@ from integrations.clients.late import Late
 from integrations.clients.sources import SourceError
 from integrations.clients.sources.addresses import (
     AddressRefused,
-    WrittenWrong,
-    admitted_url,
-    backend_of,
-    headers_from,
+    InvalidEntryError,
+    find_backend,
+    find_place,
     is_base,
     is_below,
-    place_of,
-    shown,
+    mask_address,
+    parse_database_url,
+    parse_headers,
 )
-from integrations.clients.sources.sql import checked, parameters_of
+from integrations.clients.sources.sql import check_statement, find_parameters
 from integrations.core.admin_pages import VERSION, VersionedForm
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
@@ -61,12 +61,12 @@ def saved_address(row: Any) -> URL | None:
         address = sqlalchemy.make_url(row.sql_url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         return None
-    return address if backend_of(row.sql_url) in PORTS else None
+    return address if find_backend(row.sql_url) in PORTS else None
 
 
 def _account(address: URL) -> tuple[str, str, int, str]:
     """Return what a password belongs to: kind, host, port and user."""
-    kind = backend_of(f"{address.drivername}://")
+    kind = find_backend(f"{address.drivername}://")
     return kind, (address.host or "").lower(), address.port or PORTS[kind], address.username or ""
 
 
@@ -136,7 +136,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             self.fields["allows_private_addresses"].disabled = True
         if "new_sql_url" in self.fields:
             self._fill_in_database()
-            saved = {"address": shown(self.instance.sql_url) or "***"}
+            saved = {"address": mask_address(self.instance.sql_url) or "***"}
             self.describe_secret(
                 "new_sql_url",
                 saved=_("Saved: %(address)s. Leave this empty to keep it.") % saved,
@@ -154,7 +154,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             self.initial.setdefault("db_kind", BY_ADDRESS if self.instance.sql_url else "postgresql")
             return
         self.initial.update(
-            db_kind=backend_of(self.instance.sql_url),
+            db_kind=find_backend(self.instance.sql_url),
             db_host=saved.host,
             db_port=saved.port,
             db_name=saved.database,
@@ -218,8 +218,8 @@ class DataSourceForm(SecretsMixin, VersionedForm):
     def clean_new_http_headers(self) -> str:
         typed: str = self.cleaned_data["new_http_headers"]
         try:
-            headers_from(typed)
-        except WrittenWrong as refusal:
+            parse_headers(typed)
+        except InvalidEntryError as refusal:
             message = gettext("Line %(line)s is no header that may be sent. Write Name: value.")
             raise ValidationError(message % {"line": refusal.line}, code="header") from None
         return typed
@@ -262,14 +262,14 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         if is_service_moved:
             self.add_error("http_url" if "http_url" in self.fields else "ca_bundle", message)
         typed = self.cleaned_data.get("new_sql_url")
-        if typed and place_of(typed) != place_of(self.instance.sql_url):
+        if typed and find_place(typed) != find_place(self.instance.sql_url):
             self.add_error("new_sql_url", message)
 
 
 def _checked_address(typed: str) -> str:
     """Return the database URL as typed. Raises ValidationError if it is not allowed."""
     try:
-        admitted_url(typed, settings.DATA_SQL_DRIVERS)
+        parse_database_url(typed, settings.DATA_SQL_DRIVERS)
     except AddressRefused as refusal:
         raise ValidationError(address_flaws(refusal.detail)[refusal.flaw], code=refusal.flaw) from None
     return typed
@@ -450,16 +450,16 @@ class CardForm(VersionedForm):
     def _check_query(self) -> None:
         statement: str = self.cleaned_data["sql"]
         try:
-            backend = backend_of(opened(self.cleaned_data["source"].sql_url))
+            backend = find_backend(opened(self.cleaned_data["source"].sql_url))
         except UnreadableSecretError:  # the URL cannot be decrypted: apply the checks for all databases
             backend = ""
         try:
-            checked(statement, backend=backend)
+            check_statement(statement, backend=backend)
         except SourceError as error:
             self.add_error("sql", explain_problem(error.problem, error.facts))
             return
         known = self.cleaned_data["sql_parameters"]
-        missing = [name for name in parameters_of(statement, backend=backend) if name not in known]
+        missing = [name for name in find_parameters(statement, backend=backend) if name not in known]
         if missing:
             message = gettext("Values are missing for: %(names)s.") % {"names": ", ".join(missing)}
             self.add_error("sql_parameters", message)

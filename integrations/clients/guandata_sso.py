@@ -29,7 +29,7 @@ _TEXT_CHARACTERS_AT_MOST = 16_384
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
-class Flaw(StrEnum):
+class KeyFlaw(StrEnum):
     """The reason why a text is not a private key for single sign-on."""
 
     PUBLIC = "public"
@@ -43,7 +43,7 @@ class Flaw(StrEnum):
 class KeyRefused(ValueError):
     """The text is not a usable private key. The error holds nothing of the text."""
 
-    def __init__(self, flaw: Flaw) -> None:
+    def __init__(self, flaw: KeyFlaw) -> None:
         super().__init__(flaw.value)
         self.flaw = flaw
 
@@ -56,17 +56,17 @@ def generate_private_key(bits: int = DOCUMENTED_BITS) -> str:
 def load_private_key(text: str) -> rsa.RSAPrivateKey:
     """Read a key from PKCS#8 in PEM, or from its base64 alone, as Java programs keep it. Raises KeyRefused."""
     if len(text) > _TEXT_CHARACTERS_AT_MOST:
-        raise KeyRefused(Flaw.LONG)
+        raise KeyRefused(KeyFlaw.LONG)
     begin = _PEM.search(text)
     if begin is not None and ("PUBLIC" in begin[1] or "CERTIFICATE" in begin[1]):
-        raise KeyRefused(Flaw.PUBLIC)
+        raise KeyRefused(KeyFlaw.PUBLIC)
     key = _read_key(text.strip().encode(), is_pem=begin is not None)
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise KeyRefused(Flaw.NOT_RSA)
+        raise KeyRefused(KeyFlaw.NOT_RSA)
     if key.key_size < DOCUMENTED_BITS:
-        raise KeyRefused(Flaw.SHORT)
+        raise KeyRefused(KeyFlaw.SHORT)
     if key.key_size > BITS_AT_MOST:
-        raise KeyRefused(Flaw.LONG)
+        raise KeyRefused(KeyFlaw.LONG)
     return key
 
 
@@ -79,10 +79,10 @@ def _read_key(text: bytes, *, is_pem: bool) -> object:
             return serialization.load_der_private_key(der, password=None)
         serialization.load_der_public_key(der)
     except TypeError:  # a password would be needed
-        raise KeyRefused(Flaw.ENCRYPTED) from None
+        raise KeyRefused(KeyFlaw.ENCRYPTED) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyRefused(Flaw.UNREADABLE) from None
-    raise KeyRefused(Flaw.PUBLIC)
+        raise KeyRefused(KeyFlaw.UNREADABLE) from None
+    raise KeyRefused(KeyFlaw.PUBLIC)
 
 
 def format_private_key(key: rsa.RSAPrivateKey) -> str:

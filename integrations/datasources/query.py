@@ -12,7 +12,13 @@ from integrations import bi
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.late import Late
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.addresses import AddressRefused, Reach, admitted_url, headers_from, joined
+from integrations.clients.sources.addresses import (
+    AddressRefused,
+    AllowedNetwork,
+    append_path,
+    parse_database_url,
+    parse_headers,
+)
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.core.client_factory import certificate_path, guandata_client
@@ -28,12 +34,12 @@ else:
     sql = Late("integrations.clients.sources.sql")
 
 
-def reach_for(*, allows_private_addresses: bool) -> Reach:
+def find_allowed_network(*, allows_private_addresses: bool) -> AllowedNetwork:
     """Return the allowed networks. `allows_private_addresses`: a superuser allowed the internal network. It includes
     this machine only if the settings say that everything runs on it."""
     if not allows_private_addresses:
-        return Reach.PUBLIC
-    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
+        return AllowedNetwork.PUBLIC
+    return AllowedNetwork.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else AllowedNetwork.PRIVATE
 
 
 # How often a database is asked for its account's rights, and the time limit.
@@ -83,7 +89,7 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
 def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
     source, failure = card.source, None
     try:
-        url = admitted_url(opened(source.sql_url), settings.DATA_SQL_DRIVERS)
+        url = parse_database_url(opened(source.sql_url), settings.DATA_SQL_DRIVERS)
     except AddressRefused as refusal:
         failure = SourceError(Problem.ADDRESS_REFUSED, what=refusal.flaw.value, detail=refusal.detail)
     if failure is not None:
@@ -92,7 +98,7 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         url=url,
         statement=card.sql,
         parameters=card.sql_parameters,
-        reach=reach_for(allows_private_addresses=source.allows_private_addresses),
+        reach=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
         choices=_column_choices(card),
     )
@@ -105,7 +111,7 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
 def _check_account(source: DataSource, question: sql.SqlQuestion, now: datetime) -> None:
     """Store the account's rights beyond reading tables, so that people who see the source are warned."""
     try:
-        powers = sql.powers_of(question, seconds=ACCOUNT_SECONDS)
+        powers = sql.find_privileges(question, seconds=ACCOUNT_SECONDS)
     except SourceError:  # some databases do not report rights, but the data was read
         powers = frozenset()
     # Not if somebody saved another address meanwhile.
@@ -118,12 +124,12 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
     if not source.http_url:
         raise SourceError(Problem.NOT_SET_UP, missing="address")
     question = JsonQuestion(
-        url=joined(source.http_url, card.http_path),
+        url=append_path(source.http_url, card.http_path),
         method="POST" if card.http_method == "POST" else "GET",
         body=card.http_body,
-        headers=headers_from(opened(source.http_headers)),
+        headers=parse_headers(opened(source.http_headers)),
         expression=card.expression,
-        reach=reach_for(allows_private_addresses=source.allows_private_addresses),
+        reach=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
         choices=_column_choices(card),
     )

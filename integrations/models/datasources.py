@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from integrations.clients.sources import Power, Problem
+from integrations.clients.sources import DatabasePrivilege, Problem
 from integrations.data.table import Table, from_document, to_document
 from integrations.models.companies import Corp
 from integrations.models.fields import NOTHING, EncryptedTextField, Person, corp_condition
@@ -90,13 +90,13 @@ def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
 
 
 def word_powers(found: str) -> str:
-    """Name the rights of a database account beyond reading tables. `found`: codes of Power, separated by commas."""
-    words = {Power.SUPERUSER: _("superuser"), Power.FILES: _("reads files")}
-    return _(", ").join(str(words[Power(one)]) for one in found.split(",") if one in words)
+    """Name the rights of a database account beyond reading tables. `found`: DatabasePrivileges, with commas."""
+    words = {DatabasePrivilege.SUPERUSER: _("superuser"), DatabasePrivilege.FILES: _("reads files")}
+    return _(", ").join(str(words[DatabasePrivilege(one)]) for one in found.split(",") if one in words)
 
 
 def too_much_power(found: str) -> str:
-    """Return the warning for a source. `found`: codes of Power, separated by commas."""
+    """Return the warning for a source. `found`: codes of DatabasePrivilege, separated by commas."""
     return _(
         "The account of this database may do more than read tables (%(powers)s): whoever writes a query may read files "
         "of the database's server. Give the source an account that may only read the tables it needs."
@@ -104,7 +104,7 @@ def too_much_power(found: str) -> str:
 
 
 def address_flaws(detail: str) -> dict[str, StrOrPromise]:
-    """Return why a database address is refused, in whole sentences, by integrations.clients.sources.addresses.Flaw."""
+    """Return why a database address is refused, in whole sentences, by AddressFlaw."""
     known = {"detail": detail}
     return {
         "no-address": _("This is no address of a database. Write kind://user:password@host:port/database."),
@@ -380,7 +380,7 @@ class DataSource(models.Model):
     )
     # --- SQL ----------------------------------------------------------------------------------------------------------
     sql_url = EncryptedTextField(_("address of the database"), blank=True)
-    # The account's rights beyond reading tables (codes of Power, with commas), as the database last reported them.
+    # The account's rights beyond reading tables (DatabasePrivileges, with commas), as the database last reported them.
     account_powers = models.CharField(max_length=40, blank=True, default="", db_default="", editable=False)
     account_checked_at = models.DateTimeField(null=True, editable=False)
     # --- JSON over HTTP -----------------------------------------------------------------------------------------------

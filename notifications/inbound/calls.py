@@ -24,11 +24,11 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.addresses import Reach
+from integrations.clients.sources.addresses import AllowedNetwork
 from integrations.clients.sources.http_json import read_file
 from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import NoData, Sentence
-from integrations.datasources.query import reach_for
+from integrations.datasources.query import find_allowed_network
 from integrations.jobs import requests
 from integrations.jobs.registry import Again
 from integrations.jobs.runner import JobRun
@@ -337,7 +337,7 @@ def _made(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]
     mapped = mapped_of(channel, payload, now=call.created_at)
     urls = () if mapped is None else mapped.urls
     room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
-    reach = reach_for(allows_private_addresses=channel.allows_private_addresses)
+    reach = find_allowed_network(allows_private_addresses=channel.allows_private_addresses)
     fetched: list[CheckedFile] = []
     if run.job.try_count > TRIES_AT_MOST:
         refused = [_GIVEN_UP % {"name": name or _parts_of(url)[0] or "file"} for name, url in urls]
@@ -382,7 +382,7 @@ def give_up_fetch(job: Job) -> None:
 
 
 def _fetched(
-    urls: tuple[tuple[str, str], ...], *, room: int, reach: Reach, clock: Clock
+    urls: tuple[tuple[str, str], ...], *, room: int, reach: AllowedNetwork, clock: Clock
 ) -> tuple[list[CheckedFile], list[Sentence]]:
     """Fetch the files. `room`: bytes that all of them may have together. Return the files, and the reasons for missing
     ones."""

@@ -21,7 +21,7 @@ from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources import Problem, SourceError, http_json
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
-from integrations.datasources.query import reach_for
+from integrations.datasources.query import find_allowed_network
 from integrations.models.fields import opened
 from notifications.delivery.rows import unlocked
 from notifications.delivery.runs import statistics
@@ -99,7 +99,7 @@ def _post(message: IncomingMessage, now: datetime) -> None:
     headers = {TIMESTAMP: timestamp, SIGNATURE: signature(opened(token.signing_secret), timestamp, body)}
     url = opened(message.callback_url)
     # The same rule as for a data source. Only a superuser may let a token reach the internal network.
-    reach = reach_for(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
+    reach = find_allowed_network(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
     http_json.post(url, body, headers=headers, reach=reach, seconds=SECONDS_AT_MOST)
 
 

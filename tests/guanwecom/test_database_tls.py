@@ -19,7 +19,7 @@ import pytest
 
 from guanwecom import environment
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.addresses import Reach, admitted_url
+from integrations.clients.sources.addresses import AllowedNetwork, parse_database_url
 from integrations.clients.sources.sql import SqlQuestion, read_query
 from tests.authority import Authority
 from tests.integrations.clients.sources.place import NOW
@@ -109,9 +109,9 @@ def test_a_source_that_asks_for_tls_verifies_its_server(
     are_encrypted: list[bool],
 ) -> None:
     scheme, listening = server
-    url = admitted_url(f"{scheme}://reader:password@{host}:{listening.port}/sales{option}")
+    url = parse_database_url(f"{scheme}://reader:password@{host}:{listening.port}/sales{option}")
     bundle = str(authority.file) if is_trusted else ""
-    question = SqlQuestion(url, "SELECT 1", reach=Reach.THIS_MACHINE, ca_bundle=bundle)
+    question = SqlQuestion(url, "SELECT 1", reach=AllowedNetwork.THIS_MACHINE, ca_bundle=bundle)
 
     with pytest.raises(SourceError) as refused:
         read_query(question, rows_at_most=1, seconds=30, now=NOW)

@@ -23,7 +23,7 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.guandata import GuandataClient
 from integrations.clients.network import fetch_page
 from integrations.clients.sources import SourceError, http_json
-from integrations.clients.sources.addresses import Reach
+from integrations.clients.sources.addresses import AllowedNetwork
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.client import RobotClient
 from integrations.clients.wecom.tokens import TrialTokens
@@ -107,7 +107,7 @@ def test_no_client_follows_a_redirection() -> None:
         with web_service(leads_away) as service, open_session() as session:
             robot = RobotClient(key="invented", base_url=service.url, session=session)
             bi = GuandataClient(base_url=service.url, session=session, token_store=TrialTokens(), app_token="t")
-            known = {"headers": {}, "reach": Reach.THIS_MACHINE, "seconds": 30.0}
+            known = {"headers": {}, "reach": AllowedNetwork.THIS_MACHINE, "seconds": 30.0}
             for call in (
                 lambda: robot.webhook_send(b"{}"),
                 bi.page_list,

@@ -47,7 +47,7 @@ class Problem(StrEnum):
     UNEXPECTED = "unexpected"
 
 
-class Power(StrEnum):
+class DatabasePrivilege(StrEnum):
     """A right of a database account beyond reading tables."""
 
     SUPERUSER = "superuser"
@@ -100,6 +100,6 @@ _REASONS: dict[type[BaseException], str] = {
 }
 
 
-def unreachable(cause: BaseException) -> SourceError:
+def explain_connection_failure(cause: BaseException) -> SourceError:
     """Return the error for a connection that failed because of `cause`."""
     return SourceError(Problem.UNREACHABLE, reason=_REASONS.get(type(cause), type(cause).__name__))

@@ -44,7 +44,7 @@ _TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::fff
 _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 
 
-class Reach(IntEnum):
+class AllowedNetwork(IntEnum):
     """The networks that a source may reach; each level includes the ones before it."""
 
     PUBLIC = 0
@@ -56,7 +56,7 @@ class Reach(IntEnum):
 class AddressForbiddenError(OSError):
     """A name resolves to an address that the source may not reach. `needed`: the reach that would allow it."""
 
-    def __init__(self, needed: Reach) -> None:
+    def __init__(self, needed: AllowedNetwork) -> None:
         super().__init__("not an admitted address")
         self.needed = needed
 
@@ -67,32 +67,32 @@ class AddressForbiddenError(OSError):
 
 
 _PROBLEMS = {
-    Reach.PRIVATE: Problem.ADDRESS_FORBIDDEN,
-    Reach.THIS_MACHINE: Problem.LOOPBACK_FORBIDDEN,
-    Reach.NOWHERE: Problem.ADDRESS_NEVER,
+    AllowedNetwork.PRIVATE: Problem.ADDRESS_FORBIDDEN,
+    AllowedNetwork.THIS_MACHINE: Problem.LOOPBACK_FORBIDDEN,
+    AllowedNetwork.NOWHERE: Problem.ADDRESS_NEVER,
 }
 
 
-def needed_for(address: str) -> Reach:
+def find_needed_network(address: str) -> AllowedNetwork:
     """Return the least reach with which a source may connect to this IP address."""
     try:
-        found = _inner(ipaddress.ip_address(address.partition("%")[0]))
+        found = _find_embedded_address(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
-        return Reach.NOWHERE
+        return AllowedNetwork.NOWHERE
     if found in _METADATA or found.is_link_local or found.is_multicast or found.is_unspecified:
-        return Reach.NOWHERE
+        return AllowedNetwork.NOWHERE
     if found.is_loopback:
-        return Reach.THIS_MACHINE
+        return AllowedNetwork.THIS_MACHINE
     if found in _SHARED:
-        return Reach.PRIVATE
+        return AllowedNetwork.PRIVATE
     if found.is_reserved or found in _LOCAL_NAT64 or (found.version == 6 and found.is_site_local):
-        return Reach.NOWHERE
+        return AllowedNetwork.NOWHERE
     if found.is_global:
-        return Reach.PUBLIC
-    return Reach.PRIVATE if found.is_private else Reach.NOWHERE
+        return AllowedNetwork.PUBLIC
+    return AllowedNetwork.PRIVATE if found.is_private else AllowedNetwork.NOWHERE
 
 
-def _inner(address: Address) -> Address:
+def _find_embedded_address(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address embeds; otherwise the address."""
     if address.version == 4:
         return address
@@ -107,20 +107,20 @@ def _inner(address: Address) -> Address:
     return address
 
 
-def addresses_of(host: str, port: int, *, reach: Reach) -> list[str]:
+def look_up(host: str, port: int, *, reach: AllowedNetwork) -> list[str]:
     """Look a name up once and return its addresses. Raises AddressForbiddenError if one of them is out of reach."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    needed = max(map(needed_for, addresses), default=Reach.NOWHERE)
+    needed = max(map(find_needed_network, addresses), default=AllowedNetwork.NOWHERE)
     if needed > reach:
         raise AddressForbiddenError(needed)
     return addresses
 
 
-def connected(host: str, port: int, seconds: float | None, *, reach: Reach) -> socket.socket:
+def open_guarded_socket(host: str, port: int, seconds: float | None, *, reach: AllowedNetwork) -> socket.socket:
     """Connect to the first address of `host` that answers. Raises AddressForbiddenError if one is out of reach."""
     failure: OSError | None = None
-    for address in addresses_of(host, port, reach=reach):
+    for address in look_up(host, port, reach=reach):
         try:
             return socket.create_connection((address, port), timeout=seconds and patience_seconds(seconds))
         except OSError as error:
@@ -128,29 +128,29 @@ def connected(host: str, port: int, seconds: float | None, *, reach: Reach) -> s
     raise failure or OSError("no address")
 
 
-class _Guarded(DeadlinedConnection):
-    def __init__(self, *args: Any, reach: Reach, **kwargs: Any) -> None:
+class _GuardedConnection(DeadlinedConnection):
+    def __init__(self, *args: Any, reach: AllowedNetwork, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reach = reach
 
     def _new_conn(self) -> socket.socket:
         seconds = self.timeout if isinstance(self.timeout, int | float) else None
-        return connected(self._dns_host, self.port, seconds, reach=self._reach)
+        return open_guarded_socket(self._dns_host, self.port, seconds, reach=self._reach)
 
 
-class _GuardedTLS(_Guarded, DeadlinedTLSConnection):
+class _GuardedTLSConnection(_GuardedConnection, DeadlinedTLSConnection):
     """A guarded connection over TLS; the certificate must match the host name, not the address."""
 
 
 class _GuardedPool(HTTPConnectionPool):
-    ConnectionCls = _Guarded
+    ConnectionCls = _GuardedConnection
 
 
 class _GuardedTLSPool(HTTPSConnectionPool):
-    ConnectionCls = _GuardedTLS
+    ConnectionCls = _GuardedTLSConnection
 
 
-def open_pool(scheme: str, host: str, port: int, *, reach: Reach, ca_file: str) -> HTTPConnectionPool:
+def open_pool(scheme: str, host: str, port: int, *, reach: AllowedNetwork, ca_file: str) -> HTTPConnectionPool:
     """Return a pool for one origin, without a proxy and without the environment."""
     known: dict[str, Any] = {"maxsize": 1, "retries": False, "reach": reach}
     if scheme == "https":
@@ -173,7 +173,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 
-class Flaw(StrEnum):
+class AddressFlaw(StrEnum):
     """The reason why an address is refused."""
 
     NO_ADDRESS = "no-address"
@@ -186,34 +186,38 @@ class Flaw(StrEnum):
 class AddressRefused(Exception):
     """The address of a database is not allowed. `detail`: the refused option or driver, never a credential."""
 
-    def __init__(self, flaw: Flaw, detail: str = "") -> None:
+    def __init__(self, flaw: AddressFlaw, detail: str = "") -> None:
         super().__init__(flaw.value)
         self.flaw = flaw
         self.detail = detail
 
 
-def admitted_url(text: str, drivers: Collection[str] = ()) -> URL:
+def _parse_url(text: str) -> URL | None:
+    try:
+        return sqlalchemy.make_url(text.strip())
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+
+
+def parse_database_url(text: str, drivers: Collection[str] = ()) -> URL:
     """Return the address with our driver for it. Raises AddressRefused.
 
     `drivers`: additional ones that the deployment allows. None may open files: an address needs a host.
     """
-    try:
-        url = sqlalchemy.make_url(text.strip())
-        port = url.port
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise AddressRefused(Flaw.NO_ADDRESS) from None
+    url = _parse_url(text)
+    if url is None:
+        raise AddressRefused(AddressFlaw.NO_ADDRESS)
     driver = DRIVERS.get(url.drivername, url.drivername if url.drivername in drivers else "")
     if not driver:
-        raise AddressRefused(Flaw.NO_DRIVER, url.drivername[:40])
+        raise AddressRefused(AddressFlaw.NO_DRIVER, url.drivername[:40])
     url = url.set(drivername=driver)
-    backend = url.get_backend_name()
-    if not url.host or not set(url.host).isdisjoint("/@,%") or (port is not None and port < 1):
-        raise AddressRefused(Flaw.NO_HOST)  # without a host, drivers use a socket of this machine
+    if not url.host or not set(url.host).isdisjoint("/@,%") or url.port == 0:
+        raise AddressRefused(AddressFlaw.NO_HOST)  # without a host, drivers use a socket of this machine
     if not url.database:
-        raise AddressRefused(Flaw.NO_DATABASE)
-    unknown = sorted(set(url.query) - _OPTIONS.get(backend, frozenset(url.query)))
+        raise AddressRefused(AddressFlaw.NO_DATABASE)
+    unknown = sorted(set(url.query) - _OPTIONS.get(url.get_backend_name(), frozenset(url.query)))
     if unknown:
-        raise AddressRefused(Flaw.OPTION, unknown[0][:40])
+        raise AddressRefused(AddressFlaw.OPTION, unknown[0][:40])
     return url
 
 
@@ -229,26 +233,22 @@ def is_installed(driver: str) -> bool:
     return True
 
 
-def backend_of(text: str) -> str:
+def find_backend(text: str) -> str:
     """Return SQLAlchemy's name for the kind of database at this address; empty for an invalid address."""
-    place = place_of(text)
+    place = find_place(text)
     return place[0].partition("+")[0] if place else ""
 
 
-def place_of(text: str) -> tuple[str, str, int | None] | None:
+def find_place(text: str) -> tuple[str, str, int | None] | None:
     """Return driver, host and port of an address; None for an invalid one."""
-    try:
-        url = sqlalchemy.make_url(text.strip())
-        return DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return None
+    url = _parse_url(text)
+    return url and (DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port)
 
 
-def shown(text: str) -> str:
+def mask_address(text: str) -> str:
     """Return the address without password and options, for display; empty for an invalid one."""
-    try:
-        url = sqlalchemy.make_url(text)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
+    url = _parse_url(text)
+    if url is None:
         return ""
     return url.set(query={}, password=None if url.password is None else "***").render_as_string(hide_password=True)
 
@@ -263,7 +263,7 @@ _OURS = frozenset(
 HEADERS_AT_MOST = 20
 
 
-class WrittenWrong(ValueError):
+class InvalidEntryError(ValueError):
     """An invalid header or address. `line`: the invalid header line, from 1; 0 if the whole text is invalid."""
 
     def __init__(self, line: int = 0) -> None:
@@ -271,8 +271,8 @@ class WrittenWrong(ValueError):
         self.line = line
 
 
-def headers_from(text: str) -> dict[str, str]:
-    """Parse headers, one "Name: value" a line. Raises WrittenWrong, with the line, for an invalid one."""
+def parse_headers(text: str) -> dict[str, str]:
+    """Parse headers, one "Name: value" a line. Raises InvalidEntryError, with the line, for an invalid one."""
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -281,10 +281,10 @@ def headers_from(text: str) -> dict[str, str]:
         name, value = name.strip(), value.strip()
         is_plain = value.isprintable() and value.isascii()
         if not mark or not _NAME.fullmatch(name) or name.lower() in _OURS or not value or not is_plain:
-            raise WrittenWrong(number)
+            raise InvalidEntryError(number)
         found[name] = value
     if len(found) > HEADERS_AT_MOST:
-        raise WrittenWrong
+        raise InvalidEntryError
     return found
 
 
@@ -318,10 +318,10 @@ def is_below(path: str) -> bool:
     )
 
 
-def joined(base: str, path: str) -> str:
-    """Append a card's path to the address of the service. Raises WrittenWrong if the path would leave the service."""
+def append_path(base: str, path: str) -> str:
+    """Append a card's path to the service's address. Raises InvalidEntryError if the path would leave the service."""
     if not is_base(base) or not is_below(path):
-        raise WrittenWrong
+        raise InvalidEntryError
     if not path:
         return base
     return f"{base}{path}" if path.startswith("?") else f"{base.rstrip('/')}/{path.lstrip('/')}"

@@ -18,8 +18,8 @@ import urllib3
 from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionUnfit, TooMuchWork
 from integrations.clients.network import parse_http_date
-from integrations.clients.sources import Problem, SourceError, explain_table_errors, unreachable
-from integrations.clients.sources.addresses import AddressForbiddenError, Reach, open_pool
+from integrations.clients.sources import Problem, SourceError, explain_connection_failure, explain_table_errors
+from integrations.clients.sources.addresses import AddressForbiddenError, AllowedNetwork, open_pool
 from integrations.clients.transport import USER_AGENT, NotConnectedError, causes, total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import ColumnChoices, build_table
@@ -48,17 +48,11 @@ class JsonQuestion:
     body: Any = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     expression: str = ""
-    reach: Reach = Reach.PUBLIC
+    reach: AllowedNetwork = AllowedNetwork.PUBLIC
     ca_bundle: str = ""
     choices: ColumnChoices = field(default_factory=ColumnChoices)
     accept: str = "application/json"
     bytes_at_most: int = ANSWER_BYTES_AT_MOST
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    content: bytes
-    last_modified: datetime | None
 
 
 def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
@@ -67,11 +61,19 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
     The answer's Last-Modified is the time of the data, unless the card names a column.
     """
     began = time.monotonic()
-    answer = _answered(question, seconds)
-    value = _parsed(answer.content)
+    content, said_at = _fetch(question, seconds)
+    value, what = _parse(content), ""
     if question.expression:
-        value = _evaluated(question.expression, value, max(1.0, seconds - (time.monotonic() - began)))
-    names, rows = _rows_of(value, rows_at_most)
+        try:
+            left = max(1.0, seconds - (time.monotonic() - began))
+            value = expressions.evaluate(question.expression, value, seconds=left)
+        except TooMuchWork:
+            what = "memory"
+        except ExpressionUnfit:
+            what = "expression"
+    if what:
+        raise SourceError(Problem.EXPRESSION, what=what)
+    names, rows = _read_rows(value, rows_at_most)
     if not rows and not names:
         # An empty list names no columns: use the last known ones and those that the card names.
         last = [column.name for column in question.choices.known_last()]
@@ -83,45 +85,39 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
             names,
             rows[:rows_at_most],
             fetched_at=now,
-            said_at=answer.last_modified,
+            said_at=said_at,
             is_cut=len(rows) > rows_at_most,
             choices=question.choices,
         )
 
 
-def read_file(url: str, *, reach: Reach, seconds: float, bytes_at_most: int) -> bytes:
+def read_file(url: str, *, reach: AllowedNetwork, seconds: float, bytes_at_most: int) -> bytes:
     """Return the content of an address, within `seconds`. Raises SourceError, also for a web page."""
-    return _answered(JsonQuestion(url, reach=reach, accept="*/*", bytes_at_most=bytes_at_most), seconds).content
+    return _fetch(JsonQuestion(url, reach=reach, accept="*/*", bytes_at_most=bytes_at_most), seconds)[0]
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
-def _answered(question: JsonQuestion, seconds: float) -> _Answer:
+def _fetch(question: JsonQuestion, seconds: float) -> tuple[bytes, datetime | None]:
+    """Return the content of the answer and its Last-Modified. Follow redirects within the same origin only, because our
+    headers may go nowhere else. Raises SourceError."""
     failure: SourceError | None = None
-    answer = _Answer(b"", None)
+    url = question.url
     try:
         with total_deadline(seconds):
-            answer = _received(question, seconds)
+            for _hop in range(REDIRECTS_AT_MOST + 1):
+                found = _exchange(question, url, seconds)
+                if not isinstance(found, str):
+                    return found
+                url = found
     except (urllib3.exceptions.HTTPError, OSError, ValueError, zlib.error) as error:
         failure = as_source_error(error, seconds)
-    if failure is not None:
-        # Raised outside the block: inside, it would carry the other error, whose text holds the address.
-        raise failure
-    return answer
+    # Raised outside the block: inside, it would carry the other error, whose text holds the address.
+    raise failure or SourceError(Problem.REDIRECTED)
 
 
-def _received(question: JsonQuestion, seconds: float) -> _Answer:
-    url = question.url
-    for _hop in range(REDIRECTS_AT_MOST + 1):
-        answer = _exchanged(question, url, seconds)
-        if isinstance(answer, _Answer):
-            return answer
-        url = answer
-    raise SourceError(Problem.REDIRECTED)
-
-
-def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | str:
+def _exchange(question: JsonQuestion, url: str, seconds: float) -> tuple[bytes, datetime | None] | str:
     """Return the answer, or the address of a redirect to the same origin."""
     headers = {"Accept": question.accept, "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
     body = None
@@ -130,12 +126,16 @@ def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | st
     headers |= question.headers
     with _open_response(question.method, url, body, headers, question.reach, seconds, question.ca_bundle) as response:
         if response.status in _REDIRECTS:
-            return _followed(question, url, response.headers.get("Location", ""), response.status)
+            target = urljoin(url, response.headers.get("Location", url))
+            is_repeated = question.method == "GET" or response.status in (307, 308)
+            if target == url or _find_origin(target) != _find_origin(url) or not is_repeated:
+                raise SourceError(Problem.REDIRECTED)
+            return target
         check_status(response.status)
         if "html" in response.headers.get("Content-Type", "").lower():
             raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
-        content = b"".join(_unpacked(response, question.bytes_at_most))
-        return _Answer(content, parse_http_date(response.headers.get("Last-Modified", "")))
+        content = b"".join(_unpack(response, question.bytes_at_most))
+        return content, parse_http_date(response.headers.get("Last-Modified", ""))
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def _open_response(
     url: str,
     body: bytes | None,
     headers: Mapping[str, str],
-    reach: Reach,
+    reach: AllowedNetwork,
     seconds: float,
     ca_bundle: str = "",
 ) -> Iterator[Any]:
@@ -173,15 +173,7 @@ def _open_response(
             yield response
 
 
-def _followed(question: JsonQuestion, url: str, location: str, status: int) -> str:
-    """Return the target of a redirect. It must be the same origin, because our headers may go nowhere else."""
-    target = urljoin(url, location)
-    if not location or _origin(target) != _origin(url) or (question.method == "POST" and status not in (307, 308)):
-        raise SourceError(Problem.REDIRECTED)
-    return target
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
+def _find_origin(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
 
@@ -201,7 +193,7 @@ def check_status(status: int) -> None:
     raise SourceError(Problem.REFUSED, code=status)
 
 
-def _unpacked(response: Any, at_most: int) -> Iterator[bytes]:
+def _unpack(response: Any, at_most: int) -> Iterator[bytes]:
     """Yield the decompressed content, at most `at_most` bytes even of a compression bomb."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
     if encoding not in ("identity", "gzip", "deflate"):
@@ -231,13 +223,13 @@ def as_source_error(error: Exception, seconds: float) -> SourceError:
             return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)
         if isinstance(cause, zlib.error):
             return SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
-    return unreachable(chain[-1])
+    return explain_connection_failure(chain[-1])
 
 
 # --- From JSON to rows ------------------------------------------------------------------------------------------------
 
 
-def _parsed(content: bytes) -> Any:
+def _parse(content: bytes) -> Any:
     """Parse the answer; NaN and infinity, which are not JSON, become None. Raises SourceError."""
     if content.count(b",") + content.count(b"[") + content.count(b"{") > VALUES_AT_MOST:
         raise SourceError(Problem.TOO_BIG, megabytes=ANSWER_BYTES_AT_MOST // 2**20)
@@ -257,17 +249,7 @@ def _parsed(content: bytes) -> Any:
     raise SourceError(Problem.NOT_UNDERSTOOD, what=what)
 
 
-def _evaluated(expression: str, value: Any, seconds: float) -> Any:
-    try:
-        return expressions.evaluate(expression, value, seconds=seconds)
-    except TooMuchWork:
-        what = "memory"
-    except ExpressionUnfit:
-        what = "expression"
-    raise SourceError(Problem.EXPRESSION, what=what)
-
-
-def _rows_of(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]:
+def _read_rows(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]:
     """Return names and rows. Objects give a column for each key, lists and plain values numbered columns, and
     `{columns: …, rows: …}` gives its own. One row more than `rows_at_most` means that there are more.
     """
@@ -277,7 +259,7 @@ def _rows_of(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]
         columns, rows = value["columns"][: COLUMNS_AT_MOST + 1], value["rows"]
         if not isinstance(rows, list) or not all(isinstance(row, dict | list) for row in rows[: rows_at_most + 1]):
             raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
-        names = [str(_clipped(name)) if name is not None else "" for name in columns]
+        names = [str(_clip(name)) if name is not None else "" for name in columns]
         rows = [
             [row.get(name) for name in names] if isinstance(row, dict) else row[: len(names) + 1]
             for row in rows[: rows_at_most + 1]
@@ -292,10 +274,10 @@ def _rows_of(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]
             lists = [row if isinstance(row, list) else [row] for row in rows]
             width = min(max(len(row) for row in lists), COLUMNS_AT_MOST + 1)
             names, rows = [""] * width, [[*row[:width], *([None] * (width - len(row)))] for row in lists]
-    return [str(_clipped(name)) for name in names], [[_clipped(cell) for cell in row] for row in rows]
+    return [str(_clip(name)) for name in names], [[_clip(cell) for cell in row] for row in rows]
 
 
-def _clipped(value: Any) -> Any:
+def _clip(value: Any) -> Any:
     """Return a nested value as the beginning of its text: shared nested lists are small here but huge when written."""
     if isinstance(value, str):
         return value[:_CELL_CHARACTERS]
@@ -312,7 +294,7 @@ def _clipped(value: Any) -> Any:
 # --- Posting: without redirects and proxies ---------------------------------------------------------------------------
 
 
-def post(url: str, body: bytes, *, headers: Mapping[str, str], reach: Reach, seconds: float) -> None:
+def post(url: str, body: bytes, *, headers: Mapping[str, str], reach: AllowedNetwork, seconds: float) -> None:
     """POST JSON to `url`, within `seconds` in total. Raises SourceError unless the status is 2xx. Reads no body."""
     failure: SourceError | None = None
     headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}

@@ -12,7 +12,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,8 +25,14 @@ from sqlalchemy.engine import URL, Connection, CursorResult, Engine
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from integrations.clients.sources import Power, Problem, SourceError, explain_table_errors, unreachable
-from integrations.clients.sources.addresses import AddressForbiddenError, Reach, addresses_of, connected
+from integrations.clients.sources import (
+    DatabasePrivilege,
+    Problem,
+    SourceError,
+    explain_connection_failure,
+    explain_table_errors,
+)
+from integrations.clients.sources.addresses import AddressForbiddenError, AllowedNetwork, look_up, open_guarded_socket
 from integrations.clients.transport import read_boot_clock
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
@@ -62,17 +68,17 @@ _ODD_COMMENT = re.compile(r"/\*(?:M?!|\+.*?(?:max_execution_time|set_var))", re.
 _TO_FILE = re.compile(r"\b(?:out|dump)file\b", re.I)
 
 
-def _tokens(backend: str) -> re.Pattern[str]:
+def _find_tokens(backend: str) -> re.Pattern[str]:
     return _TOKENS.get("mysql" if backend == "mariadb" else backend, _TOKENS[""])
 
 
-def checked(statement: str, *, backend: str = "") -> str:
+def check_statement(statement: str, *, backend: str = "") -> str:
     """Return the statement without trailing semicolons. Raises SourceError if it is not one query that reads.
 
     `backend`: SQLAlchemy's name for the kind of database; empty if unknown.
     """
     text = statement.strip()
-    bare = _tokens(backend).sub(_emptied, text).strip()
+    bare = _find_tokens(backend).sub(lambda found: found[0] if found["name"] else " ", text).strip()
     while bare.endswith(";") and text.endswith(";"):
         bare, text = bare[:-1].rstrip(), text[:-1].rstrip()
     words = re.match(r"[\s(]*([A-Za-z]+)", bare)
@@ -83,38 +89,32 @@ def checked(statement: str, *, backend: str = "") -> str:
     return text
 
 
-def _emptied(found: re.Match[str]) -> str:
-    return found[0] if found["name"] else " "
-
-
-def parameters_of(statement: str, *, backend: str = "") -> list[str]:
+def find_parameters(statement: str, *, backend: str = "") -> list[str]:
     """Return the names of the `:name` parameters, each once, in order."""
-    found = _tokens(backend).finditer(statement)
+    found = _find_tokens(backend).finditer(statement)
     return list(dict.fromkeys(one["name"][1:] for one in found if one["name"]))
 
 
-def with_plain_colons(statement: str, *, backend: str = "") -> str:
-    """Escape each colon that SQLAlchemy would wrongly take for a parameter, and add a space behind each parameter that
-    is cast, as in :n::int, which SQLAlchemy would not recognise."""
+def _bind_values(statement: str, values: Mapping[str, Any], backend: str) -> TextClause:
+    """Return the statement with a value for each parameter. Raises SourceError if one is missing.
 
-    def written(found: re.Match[str]) -> str:
+    Escapes each colon that SQLAlchemy would wrongly take for a parameter, and adds a space behind each parameter that
+    is cast, as in :n::int, which SQLAlchemy would not recognise.
+    """
+
+    def rewrite(found: re.Match[str]) -> str:
         if found["passive"]:
-            return _escaped(found["passive"])
+            return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", found["passive"])
         return f"{found[0]} " if statement[found.end() :].startswith("::") else found[0]
 
-    return _tokens(backend).sub(written, statement)
-
-
-def _escaped(passive: str) -> str:
-    return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", passive)
-
-
-def bound(names: list[str], values: Mapping[str, object]) -> dict[str, object]:
-    """Return the value of each name. Raises SourceError if one is missing."""
+    names = find_parameters(statement, backend=backend)
     for name in names:
         if name not in values:
             raise SourceError(Problem.PARAMETER_MISSING, name=name)
-    return {name: values[name] for name in names}
+    clause = text(_find_tokens(backend).sub(rewrite, statement))
+    return clause.bindparams(
+        *(bindparam(name, values[name], expanding=isinstance(values[name], list)) for name in names)
+    )
 
 
 # --- Engines: each name is resolved once, before the driver can resolve it --------------------------------------------
@@ -126,10 +126,10 @@ _WITHOUT_TLS = frozenset({None, "disable", "allow", "prefer"})
 
 
 class UncheckedDriverError(OSError):
-    """The driver is not one of ours, so its options choose the target: the source needs Reach.PRIVATE for it."""
+    """The driver is not one of ours, so its options choose the target, and the source needs AllowedNetwork.PRIVATE."""
 
 
-def engine_for(url: URL, *, reach: Reach, ca_bundle: str, connect_seconds: int, seconds: int) -> Engine:
+def open_engine(url: URL, *, reach: AllowedNetwork, ca_bundle: str, connect_seconds: int, seconds: int) -> Engine:
     """Return an engine without a pool, because sources are asked rarely and should not keep connections.
 
     `seconds`: for each answer of the server. Raises AddressForbiddenError, UncheckedDriverError, and OSError for an
@@ -138,20 +138,22 @@ def engine_for(url: URL, *, reach: Reach, ca_bundle: str, connect_seconds: int, 
     known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
     match url.get_backend_name():
         case "postgresql":
-            arguments = _to_postgresql(url, reach, ca_bundle, connect_seconds)
+            arguments = _make_postgresql_arguments(url, reach, ca_bundle, connect_seconds)
             return create_engine(url, connect_args=arguments, **known)
         case "mysql":
-            return create_engine(url, creator=lambda: _mysql(url, reach, ca_bundle, connect_seconds, seconds), **known)
-    if reach < Reach.PRIVATE:
+            return create_engine(
+                url, creator=lambda: _connect_mysql(url, reach, ca_bundle, connect_seconds, seconds), **known
+            )
+    if reach < AllowedNetwork.PRIVATE:
         raise UncheckedDriverError
-    addresses_of(url.host or "", url.port or 0, reach=reach)
+    look_up(url.host or "", url.port or 0, reach=reach)
     return create_engine(url, **known)
 
 
-def _to_postgresql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int) -> dict[str, Any]:
+def _make_postgresql_arguments(url: URL, reach: AllowedNetwork, ca_bundle: str, connect_seconds: int) -> dict[str, Any]:
     """Return the arguments for libpq: it connects to `hostaddr` and expects `host` in the certificate."""
     host = url.host or ""
-    addresses = addresses_of(host, url.port or 5432, reach=reach)[:_ADDRESSES_AT_MOST]
+    addresses = look_up(host, url.port or 5432, reach=reach)[:_ADDRESSES_AT_MOST]
     arguments: dict[str, Any] = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
     arguments |= {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
     if authorities := _find_authorities(url, ca_bundle):
@@ -164,9 +166,9 @@ def _find_authorities(url: URL, ca_bundle: str) -> str:
     return ca_bundle or ("" if url.query.get("sslmode") in _WITHOUT_TLS else certifi.where())
 
 
-def _mysql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int, seconds: int) -> Any:
+def _connect_mysql(url: URL, reach: AllowedNetwork, ca_bundle: str, connect_seconds: int, seconds: int) -> Any:
     """Connect PyMySQL over our own socket; the certificate must match the host name."""
-    line = connected(url.host or "", url.port or 3306, connect_seconds, reach=reach)
+    line = open_guarded_socket(url.host or "", url.port or 3306, connect_seconds, reach=reach)
     positional, found = url.get_dialect()().create_connect_args(url)
     named = {name: value for name, value in found.items() if name != "sslmode"}
     named |= {"read_timeout": seconds, "write_timeout": seconds, "local_infile": False, "defer_connect": True}
@@ -192,12 +194,12 @@ _WATCH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SqlQuestion:
-    """A query. `url`: from addresses.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
+    """A query. `url`: from parse_database_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
 
     url: URL = field(repr=False)
     statement: str
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    reach: Reach = Reach.PUBLIC
+    reach: AllowedNetwork = AllowedNetwork.PUBLIC
     ca_bundle: str = ""
     choices: ColumnChoices = field(default_factory=ColumnChoices)
 
@@ -208,12 +210,7 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
     The database's types give the kind of a column without values.
     """
     backend = question.url.get_backend_name()
-    statement = checked(question.statement, backend=backend)
-    names = parameters_of(statement, backend=backend)
-    values = bound(names, question.parameters)
-    clause = text(with_plain_colons(statement, backend=backend)).bindparams(
-        *(bindparam(name, value, expanding=isinstance(value, list)) for name, value in values.items())
-    )
+    clause = _bind_values(check_statement(question.statement, backend=backend), question.parameters, backend)
     columns, kinds, rows = execute(question, clause, rows_at_most + 1, seconds)
     with explain_table_errors():
         return build_table(
@@ -235,10 +232,10 @@ def execute(
     """
     limit = _Limit(seconds)
     try:
-        with _connected(question, limit) as connection:
+        with _open_connection(question, limit) as connection:
             result = connection.execution_options(stream_results=True).execute(clause)
-            names, kinds = list(result.keys()), _kinds_of(result)
-            return names, kinds, _rows(connection, result, wanted, limit)
+            names, kinds = list(result.keys()), _find_kinds(result)
+            return names, kinds, _read_rows(connection, result, wanted, limit)
     except SQLAlchemyError as error:
         failure = explain_sql_error(error, seconds=seconds, is_late=limit.is_over())
     except (OSError, ImportError, *_GARBLED) as error:
@@ -263,7 +260,7 @@ _MYSQL_KINDS: dict[int, Kind] = {
 }
 
 
-def _kinds_of(result: CursorResult[Any]) -> list[Kind | None]:
+def _find_kinds(result: CursorResult[Any]) -> list[Kind | None]:
     """Return the kind of each column by the database's type; None for text and unknown types."""
     kinds = _POSTGRESQL_KINDS if result.dialect.name == "postgresql" else _MYSQL_KINDS
     description = result.cursor.description if result.cursor is not None else None
@@ -287,14 +284,14 @@ class _Limit:
         return self.left() <= 0
 
 
-def _rows(connection: Connection, result: CursorResult[Any], wanted: int, limit: _Limit) -> list[Sequence[Any]]:
+def _read_rows(connection: Connection, result: CursorResult[Any], wanted: int, limit: _Limit) -> list[Sequence[Any]]:
     found: list[Sequence[Any]] = []
     characters, longest, at_once = 0, 1, 1
     with result:
         while len(found) < wanted:
             some = result.fetchmany(min(at_once, wanted - len(found)))
             found += some
-            lengths = [sum(map(_length, row)) for row in some]
+            lengths = [sum(map(_count_characters, row)) for row in some]
             characters, longest = characters + sum(lengths), max(longest, *lengths, 1)
             at_once = max(1, min(2 * at_once, ROWS_AT_ONCE, CHARACTERS_AT_ONCE // longest))
             if characters > CHARACTERS_AT_MOST:
@@ -309,7 +306,7 @@ def _rows(connection: Connection, result: CursorResult[Any], wanted: int, limit:
     return found
 
 
-def _length(value: Any) -> int:
+def _count_characters(value: Any) -> int:
     """Return about how many characters a value has; nested values and long numbers count as written."""
     if value is None:
         return 0
@@ -320,10 +317,10 @@ def _length(value: Any) -> int:
 
 
 @contextmanager
-def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
+def _open_connection(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
     """Yield a connection in a read-only transaction. Roll it back, and cut it when the time is over."""
     connect_seconds = max(1, math.ceil(min(CONNECT_SECONDS, limit.left())))
-    engine = engine_for(
+    engine = open_engine(
         question.url,
         reach=question.reach,
         ca_bundle=question.ca_bundle,
@@ -343,7 +340,7 @@ def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
     try:
         connection = engine.connect()
         try:
-            _PREPARED.get(question.url.get_backend_name(), _prepare_other)(connection, limit)
+            _limit_query(connection, limit)
             yield connection
         finally:
             with suppress(SQLAlchemyError, OSError):  # cut already, by us or by the other side
@@ -359,7 +356,15 @@ def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
 def _break_off(raw: Any, dialect: str) -> None:
     """Cut the driver's connection, from any thread. The driver then raises an error in the thread that uses it."""
     with suppress(Exception):  # it may be closed at the same moment
-        _BROKEN_OFF.get(dialect, _cancel)(raw)
+        if dialect == "postgresql":
+            with socket.socket(fileno=os.dup(raw.pgconn.socket)) as line:
+                line.shutdown(socket.SHUT_RDWR)
+        elif dialect in ("mysql", "mariadb"):
+            raw._sock.shutdown(socket.SHUT_RDWR)
+            if raw._result is not None:  # or PyMySQL would read ten million rows to the end when the cursor closes
+                raw._result.unbuffered_active = False
+        else:
+            raw.cancel()
 
 
 def _leave_unread(connection: Connection) -> None:
@@ -368,48 +373,28 @@ def _leave_unread(connection: Connection) -> None:
         _break_off(connection.connection.driver_connection, connection.dialect.name)
 
 
-def _shut_postgresql(raw: Any) -> None:
-    with socket.socket(fileno=os.dup(raw.pgconn.socket)) as line:
-        line.shutdown(socket.SHUT_RDWR)
-
-
-def _shut_mysql(raw: Any) -> None:
-    """Shut the socket. The flag keeps PyMySQL from reading ten million rows to the end when the cursor closes."""
-    raw._sock.shutdown(socket.SHUT_RDWR)
-    if raw._result is not None:
-        raw._result.unbuffered_active = False
-
-
-def _cancel(raw: Any) -> None:
-    raw.cancel()
-
-
-_BROKEN_OFF: dict[str, Callable[[Any], None]] = {
-    "postgresql": _shut_postgresql,
-    "mysql": _shut_mysql,
-    "mariadb": _shut_mysql,
-}
-
-
-# --- Only reading, and for how long -----------------------------------------------------------------------------------
-
-
-def _prepare_postgresql(connection: Connection, limit: _Limit) -> None:
-    milliseconds = max(1, round(limit.left() * 1000))
-    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, milliseconds // 2)}")
-
-
-def _prepare_mysql(connection: Connection, limit: _Limit) -> None:
-    """Use autocommit, because only a transaction that we begin ourselves can be read-only."""
-    connection.execution_options(isolation_level="AUTOCOMMIT")
-    is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
-    for statement in mysql_limits(is_mariadb=is_mariadb, seconds=limit.left()):
+def _limit_query(connection: Connection, limit: _Limit) -> None:
+    """Let the next query only read, and for so long. No statement works for every other database: their accounts must
+    be read-only (docs/en/data-sources.md)."""
+    dialect = connection.dialect
+    statements: tuple[str, ...] = ()
+    if dialect.name == "postgresql":
+        milliseconds = max(1, round(limit.left() * 1000))
+        statements = (
+            "SET TRANSACTION READ ONLY",
+            f"SET LOCAL statement_timeout = {milliseconds}",
+            f"SET LOCAL lock_timeout = {max(1, milliseconds // 2)}",
+        )
+    elif dialect.name in ("mysql", "mariadb"):
+        # With autocommit, because only a transaction that we begin ourselves can be read-only.
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        is_mariadb = bool(getattr(dialect, "is_mariadb", False))
+        statements = list_mysql_limits(is_mariadb=is_mariadb, seconds=limit.left())
+    for statement in statements:
         connection.exec_driver_sql(statement)
 
 
-def mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
+def list_mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
     """Return statements that bound the next query to `seconds` and to reading. MariaDB has a limit of its own:
     mariadb.com/kb/en/aborting-statements, dev.mysql.com/doc/refman/8.4/en/server-system-variables.html."""
     seconds = max(0.001, seconds)
@@ -423,16 +408,6 @@ def mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
         f"SET SESSION innodb_lock_wait_timeout = {wait}",
         "START TRANSACTION READ ONLY",
     )
-
-
-def _prepare_other(_connection: Connection, _limit: _Limit) -> None:
-    """Do nothing, because no statement works everywhere: the account must be read-only (docs/en/data-sources.md)."""
-
-
-_PREPARED: dict[str, Callable[[Connection, _Limit], None]] = {
-    "postgresql": _prepare_postgresql,
-    "mysql": _prepare_mysql,
-}
 
 
 # --- Errors: a reason for the card's owner; the database's text only if it repeats nothing but the query --------------
@@ -490,7 +465,7 @@ def explain_driver_error(error: Exception, driver: str, *, seconds: float) -> So
         return SourceError(Problem.DRIVER_MISSING, driver=driver)
     if isinstance(error, TimeoutError):
         return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
-    return unreachable(error)
+    return explain_connection_failure(error)
 
 
 # Problems known before a connection, or reported by a database before it lets anybody in.
@@ -590,10 +565,11 @@ _QUERIES = {
 }
 
 
-def powers_of(question: SqlQuestion, *, seconds: float) -> frozenset[Power]:
+def find_privileges(question: SqlQuestion, *, seconds: float) -> frozenset[DatabasePrivilege]:
     """Return the rights of the source's account, as far as the database tells them. Raises SourceError."""
     query = _QUERIES.get(question.url.get_backend_name())
     if query is None:
         return frozenset()
     _names, _kinds, rows = execute(question, text(query), 1, seconds)
-    return frozenset(power for power, has_it in zip(Power, rows[0], strict=True) if has_it) if rows else frozenset()
+    held = zip(DatabasePrivilege, rows[0], strict=True) if rows else ()
+    return frozenset(privilege for privilege, has_it in held if has_it)

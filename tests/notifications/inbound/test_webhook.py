@@ -17,7 +17,7 @@ from django.utils import translation
 
 from accounts.models import User
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.addresses import Reach, is_callable_address
+from integrations.clients.sources.addresses import AllowedNetwork, is_callable_address
 from integrations.clients.sources.http_json import post
 from integrations.core.sentences import shown
 from notifications import tasks
@@ -300,6 +300,6 @@ def test_addresses_are_guarded_as_those_of_data_sources(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_given, **_named: found)
 
     with pytest.raises(SourceError) as refused:
-        post(f"http://{host}/", b"{}", headers={}, reach=Reach.PUBLIC, seconds=5)
+        post(f"http://{host}/", b"{}", headers={}, reach=AllowedNetwork.PUBLIC, seconds=5)
 
     assert refused.value.problem == problem

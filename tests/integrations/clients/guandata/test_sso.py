@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from integrations.clients import guandata_sso
 from integrations.clients.guandata_sso import (
-    Flaw,
+    KeyFlaw,
     KeyRefused,
     PageForms,
     build_sign_in_url,
@@ -71,20 +71,20 @@ ENCRYPTED = KEY.private_bytes(
 @pytest.mark.parametrize(
     ("text", "flaw"),
     [
-        ("", Flaw.UNREADABLE),
-        ("not a key", Flaw.UNREADABLE),
-        (LINE[:-8], Flaw.UNREADABLE),
-        (PEM.replace(LINE[70:100], ""), Flaw.UNREADABLE),
-        (guandata_sso.format_public_key(KEY), Flaw.PUBLIC),
-        (guandata_sso.format_public_line(KEY), Flaw.PUBLIC),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", Flaw.PUBLIC),
-        (ENCRYPTED, Flaw.ENCRYPTED),
-        ("".join(ENCRYPTED.splitlines()[1:-1]), Flaw.ENCRYPTED),
-        (private(ec.generate_private_key(ec.SECP256R1()), serialization.PrivateFormat.PKCS8), Flaw.NOT_RSA),
-        ("A" * 20_000, Flaw.LONG),
+        ("", KeyFlaw.UNREADABLE),
+        ("not a key", KeyFlaw.UNREADABLE),
+        (LINE[:-8], KeyFlaw.UNREADABLE),
+        (PEM.replace(LINE[70:100], ""), KeyFlaw.UNREADABLE),
+        (guandata_sso.format_public_key(KEY), KeyFlaw.PUBLIC),
+        (guandata_sso.format_public_line(KEY), KeyFlaw.PUBLIC),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", KeyFlaw.PUBLIC),
+        (ENCRYPTED, KeyFlaw.ENCRYPTED),
+        ("".join(ENCRYPTED.splitlines()[1:-1]), KeyFlaw.ENCRYPTED),
+        (private(ec.generate_private_key(ec.SECP256R1()), serialization.PrivateFormat.PKCS8), KeyFlaw.NOT_RSA),
+        ("A" * 20_000, KeyFlaw.LONG),
     ],
 )
-def test_what_is_no_private_key_is_refused_by_its_flaw(text: str, flaw: Flaw) -> None:
+def test_what_is_no_private_key_is_refused_by_its_flaw(text: str, flaw: KeyFlaw) -> None:
     with pytest.raises(KeyRefused) as refusal:
         guandata_sso.load_private_key(text)
 
@@ -93,9 +93,9 @@ def test_what_is_no_private_key_is_refused_by_its_flaw(text: str, flaw: Flaw) ->
 
 
 @needs("openssl")
-@pytest.mark.parametrize(("bits", "flaw"), [(768, Flaw.SHORT), (2048, Flaw.LONG)])
+@pytest.mark.parametrize(("bits", "flaw"), [(768, KeyFlaw.SHORT), (2048, KeyFlaw.LONG)])
 def test_a_key_shorter_than_documented_or_too_long_is_refused(
-    bits: int, flaw: Flaw, monkeypatch: pytest.MonkeyPatch
+    bits: int, flaw: KeyFlaw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guandata_sso, "BITS_AT_MOST", 1536)  # a key of 4096 bits takes seconds to make
     command = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"]

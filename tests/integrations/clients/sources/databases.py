@@ -10,7 +10,7 @@ import pytest
 from django.utils import translation
 
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.addresses import Reach, admitted_url
+from integrations.clients.sources.addresses import AllowedNetwork, parse_database_url
 from integrations.clients.sources.sql import SqlQuestion, read_query
 from integrations.data.table import Table
 from integrations.models import datasources
@@ -23,11 +23,13 @@ FACTS = [(number, ("北京", "上海")[number % 2], Decimal(number) / 4) for num
 class Database:
     """A database. `url` is that of an account that may only read its table; `reach` that of the source that asks it."""
 
-    def __init__(self, url: str, drivers: Collection[str] = (), reach: Reach = Reach.THIS_MACHINE) -> None:
+    def __init__(
+        self, url: str, drivers: Collection[str] = (), reach: AllowedNetwork = AllowedNetwork.THIS_MACHINE
+    ) -> None:
         self.url, self.drivers, self.reach = url, drivers, reach
 
     def question(self, statement: str = "SELECT 1", **parameters: Any) -> SqlQuestion:
-        return SqlQuestion(admitted_url(self.url, self.drivers), statement, parameters, self.reach)
+        return SqlQuestion(parse_database_url(self.url, self.drivers), statement, parameters, self.reach)
 
     def ask(self, statement: str, *, rows_at_most: int = 1000, seconds: float = 30, **parameters: Any) -> Table:
         return read_query(self.question(statement, **parameters), rows_at_most=rows_at_most, seconds=seconds, now=NOW)

@@ -15,13 +15,13 @@ from django.utils import translation
 from integrations.clients.expressions import ExpressionRefused, check_expression
 from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import (
-    Reach,
-    WrittenWrong,
-    headers_from,
+    AllowedNetwork,
+    InvalidEntryError,
+    append_path,
+    find_needed_network,
     is_base,
     is_below,
-    joined,
-    needed_for,
+    parse_headers,
 )
 from integrations.clients.sources.http_json import ANSWER_BYTES_AT_MOST, JsonQuestion, read_json
 from integrations.data.table import Kind, Table
@@ -46,7 +46,7 @@ LITTLE, SECONDS = 1.5, 30
 
 def asked(answer: Answer, *, rows_at_most: int = 100, seconds: float = SECONDS, **values: Any) -> Table:
     with web_service(answer) as service:
-        question = JsonQuestion(**{"url": f"{service.url}/v1/facts", "reach": Reach.THIS_MACHINE, **values})
+        question = JsonQuestion(**{"url": f"{service.url}/v1/facts", "reach": AllowedNetwork.THIS_MACHINE, **values})
         return read_json(question, rows_at_most=rows_at_most, seconds=seconds, now=NOW)
 
 
@@ -226,27 +226,27 @@ class TestAddresses:
         ("reach", "addresses"),
         [
             (
-                Reach.PUBLIC,
+                AllowedNetwork.PUBLIC,
                 "1.1.1.1 8.8.8.8 2606:4700:4700::1111 ::ffff:8.8.8.8 64:ff9b::808:808 ::ffff:0:808:808",
             ),
             (
-                Reach.PRIVATE,
+                AllowedNetwork.PRIVATE,
                 "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 fc00::1 198.18.0.1 ::ffff:10.0.0.1",
             ),
             (
-                Reach.THIS_MACHINE,
+                AllowedNetwork.THIS_MACHINE,
                 "127.0.0.1 127.9.9.9 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:7f00:1:: ::127.0.0.1 ::ffff:0:7f00:1",
             ),
             (
-                Reach.NOWHERE,  # the metadata services of clouds among them
+                AllowedNetwork.NOWHERE,  # the metadata services of clouds among them
                 "169.254.169.254 169.254.1.1 168.63.129.16 100.100.100.200 224.0.0.1 255.255.255.255 240.0.0.1 :: "
                 "0.0.0.0 fe80::1 fec0::1 feff::1 4000::1 fd00:ec2::254 fd20:ce::254 ::ffff:169.254.169.254 "
                 "::ffff:0:a9fe:a9fe 64:ff9b:1::a9fe:a9fe 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe:: nonsense",
             ),
         ],
     )
-    def test_each_address_needs_its_reach(self, reach: Reach, addresses: str) -> None:
-        assert {address: needed_for(address) for address in addresses.split()} == dict.fromkeys(
+    def test_each_address_needs_its_reach(self, reach: AllowedNetwork, addresses: str) -> None:
+        assert {address: find_needed_network(address) for address in addresses.split()} == dict.fromkeys(
             addresses.split(), reach
         )
 
@@ -302,11 +302,11 @@ class TestWriting:
         "text", ["X", ": a", "Host: a", "X: a\nContent-Length: 3", "X: 密", "X Y: 1", "X: ", "Transfer-Encoding: x"]
     )
     def test_headers_that_are_none_are_refused(self, text: str) -> None:
-        with pytest.raises(WrittenWrong):
-            headers_from(text)
+        with pytest.raises(InvalidEntryError):
+            parse_headers(text)
 
     def test_headers_are_read_line_by_line(self) -> None:
-        assert headers_from("X-Key: a:b\r\n\nAuthorization: Bearer x") == {"X-Key": "a:b", "Authorization": "Bearer x"}
+        assert parse_headers("X-Key: a:b\r\n\nAuthorization: Bearer x") == {"X-Key": "a:b", "Authorization": "Bearer x"}
 
     @pytest.mark.parametrize(
         "url",
@@ -318,14 +318,14 @@ class TestWriting:
     @pytest.mark.parametrize("path", ["../x", "a/%2e%2e/b", "//evil", "http://evil/", "a#b", "a\\b", "a\nb", "..;/x"])
     def test_a_path_stays_below_its_address(self, path: str) -> None:
         assert not is_below(path)
-        with pytest.raises(WrittenWrong):
-            joined("https://a/v1", path)
+        with pytest.raises(InvalidEntryError):
+            append_path("https://a/v1", path)
 
     @pytest.mark.parametrize(
         ("path", "url"), [("", "https://a/v1/"), ("x?y=/../z", "https://a/v1/x?y=/../z"), ("?q=1", "https://a/v1/?q=1")]
     )
     def test_a_path_is_put_behind(self, path: str, url: str) -> None:
-        assert joined("https://a/v1/", path) == url
+        assert append_path("https://a/v1/", path) == url
 
 
 def test_nothing_of_a_question_is_in_its_representation() -> None:

@@ -14,8 +14,14 @@ from django.utils import translation
 from sqlalchemy.exc import OperationalError
 
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.addresses import AddressRefused, Flaw, admitted_url, shown
-from integrations.clients.sources.sql import SqlQuestion, checked, explain_sql_error, mysql_limits, parameters_of
+from integrations.clients.sources.addresses import AddressFlaw, AddressRefused, mask_address, parse_database_url
+from integrations.clients.sources.sql import (
+    SqlQuestion,
+    check_statement,
+    explain_sql_error,
+    find_parameters,
+    list_mysql_limits,
+)
 from integrations.data.table import Kind
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import datasources
@@ -233,46 +239,46 @@ class TestAddresses:
     @pytest.mark.parametrize(
         ("url", "flaw"),
         [
-            ("nonsense", Flaw.NO_ADDRESS),
-            ("postgresql://h:port/db", Flaw.NO_ADDRESS),
-            ("oracle://h/db", Flaw.NO_DRIVER),
-            ("sqlite:////etc/passwd", Flaw.NO_DRIVER),
-            ("postgresql+asyncpg://h/db", Flaw.NO_DRIVER),
-            ("postgresql:///db", Flaw.NO_HOST),
-            ("postgresql://%2Fvar%2Frun/db", Flaw.NO_HOST),
-            ("postgresql://a,b/db", Flaw.NO_HOST),
-            ("postgresql://h", Flaw.NO_DATABASE),
-            ("postgresql://h/db?host=/var/run", Flaw.OPTION),
-            ("postgresql://h/db?options=-cstatement_timeout%3D0", Flaw.OPTION),
-            ("postgresql://h/db?sslkey=/etc/key", Flaw.OPTION),
-            ("postgresql://h/db?service=x", Flaw.OPTION),
-            ("mysql://h/db?unix_socket=/x", Flaw.OPTION),
-            ("mysql://h/db?local_infile=1", Flaw.OPTION),
-            ("mysql://h/db?read_default_file=/etc/my.cnf", Flaw.OPTION),
-            ("mysql://h/db?init_command=DROP", Flaw.OPTION),
-            ("mysql://h/db?client_flag=65536", Flaw.OPTION),
+            ("nonsense", AddressFlaw.NO_ADDRESS),
+            ("postgresql://h:port/db", AddressFlaw.NO_ADDRESS),
+            ("oracle://h/db", AddressFlaw.NO_DRIVER),
+            ("sqlite:////etc/passwd", AddressFlaw.NO_DRIVER),
+            ("postgresql+asyncpg://h/db", AddressFlaw.NO_DRIVER),
+            ("postgresql:///db", AddressFlaw.NO_HOST),
+            ("postgresql://%2Fvar%2Frun/db", AddressFlaw.NO_HOST),
+            ("postgresql://a,b/db", AddressFlaw.NO_HOST),
+            ("postgresql://h", AddressFlaw.NO_DATABASE),
+            ("postgresql://h/db?host=/var/run", AddressFlaw.OPTION),
+            ("postgresql://h/db?options=-cstatement_timeout%3D0", AddressFlaw.OPTION),
+            ("postgresql://h/db?sslkey=/etc/key", AddressFlaw.OPTION),
+            ("postgresql://h/db?service=x", AddressFlaw.OPTION),
+            ("mysql://h/db?unix_socket=/x", AddressFlaw.OPTION),
+            ("mysql://h/db?local_infile=1", AddressFlaw.OPTION),
+            ("mysql://h/db?read_default_file=/etc/my.cnf", AddressFlaw.OPTION),
+            ("mysql://h/db?init_command=DROP", AddressFlaw.OPTION),
+            ("mysql://h/db?client_flag=65536", AddressFlaw.OPTION),
         ],
     )
-    def test_what_could_lead_elsewhere_is_refused(self, url: str, flaw: Flaw) -> None:
+    def test_what_could_lead_elsewhere_is_refused(self, url: str, flaw: AddressFlaw) -> None:
         with pytest.raises(AddressRefused) as found:
-            admitted_url(url)
+            parse_database_url(url)
 
         assert found.value.flaw is flaw
         with pytest.raises(AddressRefused):  # a file is refused with any allowed drivers
-            admitted_url("sqlite+pysqlite:////data/facts.db", ["sqlite+pysqlite"])
+            parse_database_url("sqlite+pysqlite:////data/facts.db", ["sqlite+pysqlite"])
 
     def test_usual_ones_get_their_driver(self) -> None:
         for url, driver in (
             ("postgres://u:p@h/db?sslmode=require", "postgresql+psycopg"),
             ("mariadb://u:p@h:3307/db?charset=utf8mb4", "mysql+pymysql"),
         ):
-            assert admitted_url(url).drivername == driver
-        oracle = admitted_url("oracle+oracledb://u:p@h/db?service_name=x", ["oracle+oracledb"])
+            assert parse_database_url(url).drivername == driver
+        oracle = parse_database_url("oracle+oracledb://u:p@h/db?service_name=x", ["oracle+oracledb"])
         assert oracle.drivername == "oracle+oracledb"
 
     def test_a_page_shows_neither_password_nor_options(self) -> None:
-        assert shown(f"postgresql://u:{SECRET}@h/db?sslmode=require&x={SECRET}") == "postgresql://u:***@h/db"
-        assert shown("nonsense") == ""
+        assert mask_address(f"postgresql://u:{SECRET}@h/db?sslmode=require&x={SECRET}") == "postgresql://u:***@h/db"
+        assert mask_address("nonsense") == ""
 
     def test_a_driver_that_is_not_installed_is_named(self) -> None:
         database = Database("oracle+oracledb://u:p@localhost/db", ["oracle+oracledb"])
@@ -282,14 +288,14 @@ class TestAddresses:
 
 class TestStatements:
     def test_a_semicolon_at_the_end_or_inside_a_text_is_none(self) -> None:
-        assert checked("SELECT ';' AS a ; ") == "SELECT ';' AS a"
-        assert checked('SELECT 1 AS ";" -- ; end') == 'SELECT 1 AS ";" -- ; end'
-        assert checked("(SELECT 1) UNION (SELECT 2)") == "(SELECT 1) UNION (SELECT 2)"
+        assert check_statement("SELECT ';' AS a ; ") == "SELECT ';' AS a"
+        assert check_statement('SELECT 1 AS ";" -- ; end') == 'SELECT 1 AS ";" -- ; end'
+        assert check_statement("(SELECT 1) UNION (SELECT 2)") == "(SELECT 1) UNION (SELECT 2)"
 
     def test_colons_in_texts_casts_and_comments_are_no_parameters(self) -> None:
         statement = "SELECT ':a', \":b\", x::date, :c, $$:d$$ -- :e\n/* :f */ WHERE y = :c AND z = :g"
 
-        assert parameters_of(statement) == ["c", "g"]
+        assert find_parameters(statement) == ["c", "g"]
 
     @pytest.mark.parametrize(
         ("backend", "statement", "names"),
@@ -309,13 +315,13 @@ class TestStatements:
     def test_what_is_quoted_is_what_the_database_takes_for_it(
         self, backend: str, statement: str, names: list[str]
     ) -> None:
-        assert parameters_of(statement, backend=backend) == names
+        assert find_parameters(statement, backend=backend) == names
 
     def test_a_query_about_files_is_one_where_it_writes_none(self) -> None:
-        assert checked("SELECT outfile FROM jobs", backend="postgresql") == "SELECT outfile FROM jobs"
+        assert check_statement("SELECT outfile FROM jobs", backend="postgresql") == "SELECT outfile FROM jobs"
         for statement in ("SELECT 'INTO OUTFILE'", "SELECT " + "1," * 20_000 + "1"):
             with pytest.raises(SourceError):
-                checked(statement, backend="mysql")
+                check_statement(statement, backend="mysql")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +336,7 @@ class TestStatements:
 def test_each_of_the_two_mysqls_gets_its_own_time_limit(
     is_mariadb: bool, seconds: float, first: str, wait: int
 ) -> None:
-    assert mysql_limits(is_mariadb=is_mariadb, seconds=seconds) == (
+    assert list_mysql_limits(is_mariadb=is_mariadb, seconds=seconds) == (
         first,
         f"SET SESSION lock_wait_timeout = {wait}",
         f"SET SESSION innodb_lock_wait_timeout = {wait}",
@@ -347,7 +353,7 @@ def test_a_mysql_that_falls_silent_is_too_slow() -> None:
 
 
 def test_nothing_of_a_question_is_in_its_representation() -> None:
-    url = admitted_url(f"postgresql://u:{SECRET}@sim-host/db")
+    url = parse_database_url(f"postgresql://u:{SECRET}@sim-host/db")
     question = SqlQuestion(url, "SELECT 1", {"x": "sim-value"}, choices=ColumnChoices())
 
     assert SECRET not in repr(question)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from integrations.clients.sources import Power, Problem, SourceError
-from integrations.clients.sources.addresses import Reach
-from integrations.clients.sources.sql import powers_of
+from integrations.clients.sources import DatabasePrivilege, Problem, SourceError
+from integrations.clients.sources.addresses import AllowedNetwork
+from integrations.clients.sources.sql import find_privileges
 from integrations.models import datasources
 from tests.integrations.clients.sources.databases import SECRET, Database
 from tests.integrations.clients.wecom.misbehaviour import BREAKS, closes, hangs, says
@@ -18,13 +18,13 @@ from tests.integrations.clients.wecom.server import listening
 
 ORACLE = ("oracle+oracledb",)
 FORBIDDEN = {
-    "127.0.0.1": (Reach.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
-    "localhost": (Reach.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
-    "[::1]": (Reach.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
-    "10.0.0.1": (Reach.PRIVATE, Problem.ADDRESS_FORBIDDEN),
-    "169.254.169.254": (Reach.NOWHERE, Problem.ADDRESS_NEVER),
-    "[::ffff:169.254.169.254]": (Reach.NOWHERE, Problem.ADDRESS_NEVER),
-    "0.0.0.0": (Reach.NOWHERE, Problem.ADDRESS_NEVER),  # noqa: S104  # nothing is bound to it
+    "127.0.0.1": (AllowedNetwork.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
+    "localhost": (AllowedNetwork.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
+    "[::1]": (AllowedNetwork.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
+    "10.0.0.1": (AllowedNetwork.PRIVATE, Problem.ADDRESS_FORBIDDEN),
+    "169.254.169.254": (AllowedNetwork.NOWHERE, Problem.ADDRESS_NEVER),
+    "[::ffff:169.254.169.254]": (AllowedNetwork.NOWHERE, Problem.ADDRESS_NEVER),
+    "0.0.0.0": (AllowedNetwork.NOWHERE, Problem.ADDRESS_NEVER),  # noqa: S104  # nothing is bound to it
 }
 
 
@@ -40,11 +40,11 @@ def test_no_address_beyond_the_reach_of_a_source_is_connected_to(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_given, **_named: found)
     url = f"{kind}://u:p@{host}/db"
 
-    for reach in (one for one in (Reach.PRIVATE, Reach.THIS_MACHINE) if one < needed):
+    for reach in (one for one in (AllowedNetwork.PRIVATE, AllowedNetwork.THIS_MACHINE) if one < needed):
         assert Database(url, ORACLE, reach).problem("SELECT 1") is problem
     # Nobody knows where a driver of others connects to.
     unchecked = Problem.DRIVER_UNCHECKED if kind.startswith("oracle") else problem
-    assert Database(url, ORACLE, Reach.PUBLIC).problem("SELECT 1") is unchecked
+    assert Database(url, ORACLE, AllowedNetwork.PUBLIC).problem("SELECT 1") is unchecked
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
@@ -107,14 +107,14 @@ def test_what_an_account_may_do_beyond_reading_tables_is_known(kind: str, reques
     database: Database = request.getfixturevalue(kind)
 
     found = {
-        account: powers_of(database.of_account(account).question(), seconds=10)
+        account: find_privileges(database.of_account(account).question(), seconds=10)
         for account in ("reader", "filer", "chief")
     }
 
     assert found["reader"] == frozenset()
-    assert found["filer"] == {Power.FILES}
-    assert Power.SUPERUSER in found["chief"]
+    assert found["filer"] == {DatabasePrivilege.FILES}
+    assert DatabasePrivilege.SUPERUSER in found["chief"]
 
 
 def test_other_databases_are_not_asked_about_their_accounts() -> None:
-    assert powers_of(Database("oracle+oracledb://u:p@h/db", ORACLE).question(), seconds=10) == frozenset()
+    assert find_privileges(Database("oracle+oracledb://u:p@h/db", ORACLE).question(), seconds=10) == frozenset()
