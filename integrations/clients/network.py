@@ -19,7 +19,7 @@ from integrations.clients.transport import (
     NotConnectedError,
     Reply,
     Route,
-    causes,
+    list_causes,
     open_session,
     total_deadline,
 )
@@ -32,7 +32,7 @@ _ADDRESSES_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Journey:
+class ProbeResult:
     """The result of a probe on the way to a host.
 
     `failed_at`: dns, tcp, proxy, tls or http; empty if an answer came. `host`, `port`: the first hop, which is the
@@ -52,9 +52,9 @@ class Journey:
     is_wecom: bool = False
 
 
-def travel(
+def probe_route(
     base_url: str, *, proxy: str, ca_bundle: str | None, connect_seconds: float, total_seconds: float
-) -> Journey:
+) -> ProbeResult:
     """Probe the way to `base_url` step by step: look up, connect, request. Every failure is in the result.
 
     `proxy`: its address, empty for none. `ca_bundle`: a path. `connect_seconds`: for each address of a host;
@@ -62,28 +62,28 @@ def travel(
     """
     host, port = _host_and_port(urlsplit(proxy or base_url))
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        known_addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        return Journey(host, port, failed_at="dns", reason=_named(error))
-    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))[:_ADDRESSES_KEPT]
+        return ProbeResult(host, port, failed_at="dns", reason=_describe_os_error(error))
+    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in known_addresses))[:_ADDRESSES_KEPT]
     try:
         socket.create_connection((host, port), timeout=connect_seconds).close()
     except OSError as error:
-        return Journey(host, port, addresses, failed_at="tcp", reason=_named(error))
+        return ProbeResult(host, port, addresses, failed_at="tcp", reason=_describe_os_error(error))
     known: dict[str, Any] = {"host": host, "port": port, "addresses": addresses}
     try:
         with total_deadline(total_seconds), open_session(connections=1) as session:
-            options: dict[str, Any] = {"connect_seconds": connect_seconds, "proxy": proxy, "ca_bundle": ca_bundle}
-            route = Route(session, system="wecom", **options)
+            route = Route(session, system="wecom", connect_seconds=connect_seconds, proxy=proxy, ca_bundle=ca_bundle)
             answer = route.send("GET", base_url.rstrip("/") + QUESTION, beginning_bytes=CONTENT_BYTES_AT_MOST)
     except FAILURES as error:
-        return _stopped(error, known)
-    return Journey(
-        **known,
-        server_date=parse_http_date(answer.headers.get("Date", "")),
-        http_status=answer.status,
-        is_wecom=_looks_like_wecom(answer.content),
-    )
+        return _describe_failure(error, known)
+    try:
+        found = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        found = None
+    date = parse_http_date(answer.headers.get("Date", ""))
+    is_wecom = isinstance(found, dict) and isinstance(found.get("errcode"), int)
+    return ProbeResult(**known, server_date=date, http_status=answer.status, is_wecom=is_wecom)
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:
@@ -97,7 +97,7 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int]:
     return parts.hostname, port or _PORTS[parts.scheme]
 
 
-def _named(error: BaseException) -> str:
+def _describe_os_error(error: BaseException) -> str:
     """Return the text of an operating-system error, without an address."""
     if isinstance(error, TimeoutError):
         return "timed out"
@@ -105,18 +105,18 @@ def _named(error: BaseException) -> str:
     return str(text) if text else type(error).__name__
 
 
-def _stopped(error: Exception, known: dict[str, Any]) -> Journey:
-    """Return the journey of a failed request by its causes' classes; their texts may hold the proxy's password."""
-    for cause in causes(error):
+def _describe_failure(error: Exception, known: dict[str, Any]) -> ProbeResult:
+    """Return the result of a failed request by its causes' classes; their texts may hold the proxy's password."""
+    for cause in list_causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = str(cause.verify_message)
-            return Journey(**known, failed_at="tls", reason=reason, is_certificate_refused=True)
+            return ProbeResult(**known, failed_at="tls", reason=reason, is_certificate_refused=True)
         if isinstance(cause, NotConnectedError) and cause.proxy_status:
             reason = f"HTTP {cause.proxy_status}"
-            return Journey(**known, failed_at="proxy", reason=reason, proxy_status=cause.proxy_status)
+            return ProbeResult(**known, failed_at="proxy", reason=reason, proxy_status=cause.proxy_status)
         if isinstance(cause, ssl.SSLError):
-            return Journey(**known, failed_at="tls", reason=str(cause.reason or type(cause).__name__))
-    return Journey(**known, failed_at="http", reason=_named(causes(error)[-1]))
+            return ProbeResult(**known, failed_at="tls", reason=str(cause.reason or type(cause).__name__))
+    return ProbeResult(**known, failed_at="http", reason=_describe_os_error(list_causes(error)[-1]))
 
 
 def parse_http_date(date: str) -> datetime | None:
@@ -126,14 +126,6 @@ def parse_http_date(date: str) -> datetime | None:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _looks_like_wecom(content: bytes) -> bool:
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(answer, dict) and isinstance(answer.get("errcode"), int)
 
 
 CONNECT_SECONDS = 3.05
@@ -148,17 +140,11 @@ def fetch_page(url: str, *, total_seconds: float = TOTAL_SECONDS) -> Reply:
     """
     with open_session(connections=1) as session:
         route = Route(session, system="site", connect_seconds=CONNECT_SECONDS)
-        return route.exchange(
-            "fetch",
-            "GET",
-            url,
-            seconds=total_seconds,
-            headers={"Accept": "text/plain"},
-            beginning_bytes=CONTENT_BYTES_AT_MOST,
-        )
+        options = {"headers": {"Accept": "text/plain"}, "beginning_bytes": CONTENT_BYTES_AT_MOST}
+        return route.exchange("fetch", "GET", url, seconds=total_seconds, **options)
 
 
-def ends_at(host: str, port: int, *, seconds: float) -> datetime | None:
+def fetch_certificate_end(host: str, port: int, *, seconds: float) -> datetime | None:
     """Return when the certificate at `host` expires; None without TLS within `seconds`.
 
     The certificate is not verified, so that an expired one is reported, too.

@@ -186,60 +186,36 @@ class Traffic:
     address: str = ""
 
     def watch(self, page: Page) -> None:
-        page.on("request", lambda request: self._leads(request, page.main_frame))
-        page.on("request", self._began)
-        page.on("requestfinished", self._ended)
-        page.on("requestfailed", self._ended)
+        page.on("request", lambda request: self._note_target(request, page.main_frame))
+        page.on("request", self._note_start)
+        page.on("requestfinished", self._note_end)
+        page.on("requestfailed", self._note_end)
 
     def is_quiet(self, seconds: float = QUIET_SECONDS) -> bool:
         return not self._open and time.monotonic() - self.changed_at > seconds
 
-    def _began(self, request: Request) -> None:
+    def _note_start(self, request: Request) -> None:
         if request.resource_type not in {"eventsource", "websocket", "ping"}:
             self._open.add(request)
             self.changed_at = time.monotonic()
 
-    def _leads(self, request: Request, frame: Frame) -> None:
+    def _note_target(self, request: Request, frame: Frame) -> None:
         if request.is_navigation_request() and request.frame == frame:
             self.address = request.url
 
-    def _ended(self, request: Request) -> None:
+    def _note_end(self, request: Request) -> None:
         # Streams are not counted. A refused stream retries every few seconds, which says nothing about the page.
         if request in self._open:
             self._open.remove(request)
             self.changed_at = time.monotonic()
 
 
-def begin_anew(page: Page) -> None:
-    """Restart the quiet time, because the page has just changed."""
-    page.evaluate("() => { window.__changedAt = performance.now(); }")
-
-
 def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline: float) -> None:
     """Wait until the page has drawn. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
-    while not _has_drawn(page, traffic, marks):
+    while not (page.locator(marks.ready).count() > 0 if marks.ready else _is_quiet(page, traffic, marks)):
         if time.monotonic() > deadline:
             raise SnapshotError(Reason.NOT_DRAWN)
         page.wait_for_timeout(LOOKED_AT_EVERY_MS)
-
-
-def wait_until_unfolded(page: Page, traffic: Traffic, marks: PageMarks, *, deadline: float) -> None:
-    """Wait until unfolded content has drawn. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN).
-
-    The `ready` mark was there before, so it says nothing about that content; and a page with this mark may never be
-    quiet, so this first wait is limited.
-    """
-    if marks.ready:
-        settled_by = min(deadline, time.monotonic() + UNFOLDED_WITHIN_SECONDS)
-        while not _is_quiet(page, traffic, marks) and time.monotonic() < settled_by:
-            page.wait_for_timeout(LOOKED_AT_EVERY_MS)
-    wait_until_drawn(page, traffic, marks, deadline=deadline)
-
-
-def _has_drawn(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
-    if marks.ready:
-        return page.locator(marks.ready).count() > 0
-    return _is_quiet(page, traffic, marks)
 
 
 def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
@@ -249,7 +225,7 @@ def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
     return not page.evaluate(_IS_BUSY, [marks.busy, QUIET_SECONDS * 1000, UNLOADED_SECONDS * 1000, waits_for_load])
 
 
-def check_sight(page: Page, marks: PageMarks) -> None:
+def check_is_dashboard(page: Page, marks: PageMarks) -> None:
     """Raise SnapshotError unless the page is a dashboard with content."""
     sight: dict[str, Any] = page.evaluate(_SIGHT, [marks.card, marks.error])
     place = urlsplit(page.url)
@@ -263,20 +239,6 @@ def check_sight(page: Page, marks: PageMarks) -> None:
         raise SnapshotError(Reason.ERROR_PAGE)
     if not sight["hasCards"] or (not has_drawings and not text):
         raise SnapshotError(Reason.EMPTY)
-
-
-def whole_height(page: Page) -> int:
-    """Return the height in CSS pixels, including what inner scrolling boxes hide."""
-    height: float = page.evaluate(_WHOLE_HEIGHT)
-    return round(height)
-
-
-def box_of_cards(page: Page, marks: PageMarks) -> dict[str, float] | None:
-    """Return the rectangle around all cards with a margin, in CSS pixels; None without a selector for cards."""
-    if not marks.card:
-        return None
-    box: dict[str, float] = page.evaluate(_CARDS_BOX, marks.card)
-    return box
 
 
 logger = logging.getLogger(__name__)
@@ -392,9 +354,9 @@ class SnapshotBrowser:
                 self._open(page, address, traffic, deadline)
                 wait_until_drawn(page, traffic, marks, deadline=deadline)
                 self._check_place(traffic)
-                check_sight(page, marks)
+                check_is_dashboard(page, marks)
                 _unfold(page, traffic, marks, options, deadline)
-                return _taken(page, options, marks)
+                return _capture(page, options, marks)
         except self._api.TimeoutError as error:
             raise SnapshotError(Reason.NOT_DRAWN) from error.with_traceback(None)
         except self._api.Error:
@@ -510,36 +472,50 @@ def _proxy_script(access: Access) -> str:
 
 def _unfold(page: Page, traffic: Traffic, marks: PageMarks, options: Options, deadline: float) -> None:
     """Show the whole page at once, because cards below the fold draw only when they are seen."""
-    height = whole_height(page)
+    height = _measure_height(page)
     if height > HEIGHT_AT_MOST:
         raise SnapshotError(Reason.TOO_LARGE)
-    if height > FIRST_HEIGHT[options.width]:
-        page.set_viewport_size({"width": WIDTHS[options.width], "height": height})
-        begin_anew(page)
-        wait_until_unfolded(page, traffic, marks, deadline=deadline)
-        check_sight(page, marks)
+    if height <= FIRST_HEIGHT[options.width]:
+        return
+    page.set_viewport_size({"width": WIDTHS[options.width], "height": height})
+    page.evaluate("() => { window.__changedAt = performance.now(); }")  # the quiet time begins again
+    if marks.ready:
+        # This mark was there before, so it says nothing about what is unfolded; and a page with this mark may never be
+        # quiet, so this first wait is limited.
+        settled_by = min(deadline, time.monotonic() + UNFOLDED_WITHIN_SECONDS)
+        while not _is_quiet(page, traffic, marks) and time.monotonic() < settled_by:
+            page.wait_for_timeout(LOOKED_AT_EVERY_MS)
+    wait_until_drawn(page, traffic, marks, deadline=deadline)
+    check_is_dashboard(page, marks)
 
 
-def _taken(page: Page, options: Options, marks: PageMarks) -> Picture:
-    width, height = WIDTHS[options.width], whole_height(page)
+def _measure_height(page: Page) -> int:
+    """Return the height in CSS pixels, including what inner scrolling boxes hide."""
+    height: float = page.evaluate(_WHOLE_HEIGHT)
+    return round(height)
+
+
+def _capture(page: Page, options: Options, marks: PageMarks) -> Picture:
+    width, height = WIDTHS[options.width], _measure_height(page)
     if options.kind == Kind.PDF:
         page.emulate_media(media="screen")
         picture = Picture(page.pdf(width=f"{width}px", height=f"{height + 1}px", print_background=True))
     else:
-        box = box_of_cards(page, marks) if options.is_cropped else None
-        clip = box or {"x": 0, "y": 0, "width": width, "height": height}
+        is_cropped = options.is_cropped and marks.card
+        clip = {"x": 0, "y": 0, "width": width, "height": height}
+        clip = page.evaluate(_CARDS_BOX, marks.card) if is_cropped else clip
         cover = b""
         if options.cover_ratio:
             above = min(clip["height"], clip["width"] / options.cover_ratio)
-            cover = _cut_out(page, {**clip, "height": above}, is_sharp=clip["width"] < COVER_WIDTH)
-        content = _cut_out(page, clip, is_sharp=clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST)
+            cover = _shoot(page, {**clip, "height": above}, is_sharp=clip["width"] < COVER_WIDTH)
+        content = _shoot(page, clip, is_sharp=clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST)
         picture = Picture(content, round(clip["width"]), round(clip["height"]), cover)
     if len(picture.content) > BYTES_AT_MOST[options.kind]:
         raise SnapshotError(Reason.TOO_LARGE)
     return picture
 
 
-def _cut_out(page: Page, clip: Any, *, is_sharp: bool) -> bytes:
+def _shoot(page: Page, clip: Any, *, is_sharp: bool) -> bytes:
     return page.screenshot(full_page=True, clip=clip, scale="device" if is_sharp else "css", animations="disabled")
 
 

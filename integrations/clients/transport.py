@@ -75,7 +75,7 @@ def total_deadline(seconds: float) -> Iterator[None]:
         _thread.ends_at = before
 
 
-def patience_seconds(seconds: float) -> float:
+def limit_to_deadline(seconds: float) -> float:
     """Return `seconds`, or the time left of this thread's deadline if that is less; never below 0."""
     ends_at = getattr(_thread, "ends_at", None)
     return seconds if ends_at is None else max(0.0, min(seconds, ends_at - read_boot_clock()))
@@ -83,10 +83,10 @@ def patience_seconds(seconds: float) -> float:
 
 def remaining_seconds() -> float | None:
     """Return the time left of this thread's deadline; None without one. Raises TimeoutError when it has passed."""
-    return _remaining(getattr(_thread, "ends_at", None))
+    return _find_remaining(getattr(_thread, "ends_at", None))
 
 
-def _remaining(ends_at: float | None) -> float | None:
+def _find_remaining(ends_at: float | None) -> float | None:
     if ends_at is None:
         return None
     left = ends_at - read_boot_clock()
@@ -95,63 +95,12 @@ def _remaining(ends_at: float | None) -> float | None:
     return left
 
 
-def _bound(sock: socket.socket, ends_at: float | None) -> None:
-    """Set the socket's time-out to the remaining time, unless the set one is close enough.
-
-    Setting it is a system call, at which all other threads may run. With hundreds of calls under way, these system
-    calls would take most of a worker's time.
-    """
-    left, known = _remaining(ends_at), sock.gettimeout()
+def _limit_socket(sock: socket.socket, ends_at: float | None) -> None:
+    """Set the socket's time-out to the remaining time, unless the set one is close enough: each setting is a system
+    call, at which all other threads may run."""
+    left, known = _find_remaining(ends_at), sock.gettimeout()
     if left is None or known is None or abs(known - left) > max(_UNNOTICED_SECONDS, left * _UNNOTICED_SHARE):
         sock.settimeout(left)
-
-
-# --- Turns: why hundreds of threads with calls under way do not fight for the interpreter ---
-
-
-class _Turn:
-    """The lock of `in_turn`. It is new after a fork, because the thread that held it is not in the child."""
-
-    def __init__(self) -> None:
-        self.begin_anew()
-
-    def begin_anew(self) -> None:
-        self.lock = threading.Lock()
-
-
-_turn = _Turn()
-os.register_at_fork(after_in_child=_turn.begin_anew)
-
-
-@contextmanager
-def in_turn() -> Iterator[None]:
-    """Let one thread of this process at a time run the block; a thread that waits for the other side lets others in.
-
-    The interpreter hands over at every system call, and each thread that waits for it wakes up 200 times a second.
-    With 400 calls under way that took more time than the calls. A thread that waits for this lock sleeps. The block
-    may wait only on this module's connections.
-    """
-    with _turn.lock:
-        _thread.has_turn = True
-        try:
-            yield
-        finally:
-            _thread.has_turn = False
-
-
-@contextmanager
-def _out_of_turn() -> Iterator[None]:
-    """Release the turn while the block waits for the other side."""
-    if not getattr(_thread, "has_turn", False):
-        yield
-        return
-    _thread.has_turn = False
-    _turn.lock.release()
-    try:
-        yield
-    finally:
-        _turn.lock.acquire()
-        _thread.has_turn = True
 
 
 class NotConnectedError(NewConnectionError):
@@ -195,9 +144,8 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        _bound(self._sock, self._ends_at)
-        with _out_of_turn():
-            return self._file.readinto(buffer)
+        _limit_socket(self._sock, self._ends_at)
+        return self._file.readinto(buffer)
 
     def close(self) -> None:
         self._file.close()
@@ -214,7 +162,7 @@ class _DeadlineSocket:
         return getattr(self.connected, name)
 
     def settimeout(self, _seconds: float | None) -> None:
-        """Ignore urllib3, which sets its own time-out twice in each exchange (see `_bound`)."""
+        """Ignore urllib3, which sets its own time-out twice in each exchange (see `_limit_socket`)."""
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(_DeadlineReader(self.connected, getattr(_thread, "ends_at", None)))
@@ -237,8 +185,7 @@ class DeadlinedConnection(HTTPConnection):
             left = remaining_seconds()
             if left is not None and isinstance(self.timeout, int | float):
                 self.timeout = min(self.timeout, left)
-            with _out_of_turn():
-                super().connect()
+            super().connect()
         except ConnectTimeoutError:  # NewConnectionError among them
             raise
         except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
@@ -251,10 +198,9 @@ class DeadlinedConnection(HTTPConnection):
         if self.sock is None:
             self.connect()
         view = memoryview(data)
-        with _out_of_turn():
-            while view:
-                _bound(self.sock, getattr(_thread, "ends_at", None))
-                view = view[self.sock.send(view) :]
+        while view:
+            _limit_socket(self.sock, getattr(_thread, "ends_at", None))
+            view = view[self.sock.send(view) :]
 
 
 class DeadlinedTLSConnection(DeadlinedConnection, HTTPSConnection):
@@ -424,7 +370,7 @@ class Route:
             message = "the file of trusted certificates cannot be read"
             raise ConfigurationError(message, system=self._system, operation=operation)
         failure = Exception()
-        with total_deadline(seconds), in_turn():
+        with total_deadline(seconds):
             try:
                 return self.send(method, url, **request)
             except FAILURES as error:
@@ -439,7 +385,7 @@ class Route:
         def make(cls: type[IntegrationError], message: str) -> IntegrationError:
             return cls(message, system=self._system, operation=operation)
 
-        chain = causes(failure)
+        chain = list_causes(failure)
         name = type(chain[-1]).__name__
         if isinstance(failure, AnswerTooLongError):
             message = f"the answer is longer than {ANSWER_BYTES_AT_MOST // 2**20} MB"
@@ -455,7 +401,7 @@ class Route:
         return make(cls, f"the connection failed before the answer was complete ({name})")
 
 
-def causes(error: BaseException) -> list[BaseException]:
+def list_causes(error: BaseException) -> list[BaseException]:
     """Return the error and the errors that it wraps, outermost first."""
     found: list[BaseException] = []
     waiting: list[BaseException] = [error]

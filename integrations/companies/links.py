@@ -287,6 +287,6 @@ def check_certificate(run: JobRun) -> dict[str, Any]:
     address = SiteAddress.objects.filter(pk=int(run.job.key or 0)).first()
     if address is not None:
         parts = urlsplit(address.url)
-        found = network.ends_at(parts.hostname or "", parts.port or 443, seconds=_CERTIFICATE_SECONDS)
+        found = network.fetch_certificate_end(parts.hostname or "", parts.port or 443, seconds=_CERTIFICATE_SECONDS)
         SiteAddress.objects.filter(pk=address.pk, url=address.url).update(certificate_ends_at=found)
     return {}

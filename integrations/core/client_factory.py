@@ -12,7 +12,7 @@ from django.conf import settings
 
 from integrations.clients.errors import TransientError
 from integrations.clients.guandata import NO_APPLICATION, GuandataClient, Login
-from integrations.clients.network import Journey, travel
+from integrations.clients.network import ProbeResult, probe_route
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.callbacks import CallbackCrypto
 from integrations.clients.wecom.calls import Timeouts, WireOptions
@@ -85,9 +85,9 @@ def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
     return _client(corp, TrialTokens(), agentid=agentid, secret=opened(secret))
 
 
-def travel_to_wecom(corp: Corp) -> Journey:
+def probe_wecom_route(corp: Corp) -> ProbeResult:
     """Probe the way to the corp's API address, through its proxy, without a Secret. Raises ConfigurationError."""
-    return travel(
+    return probe_route(
         corp.api_base_url,
         proxy=opened(corp.proxy_url),
         ca_bundle=certificate_path(corp.ca_bundle),

@@ -19,7 +19,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from integrations.clients.late import Late
 from integrations.clients.sources import Problem
-from integrations.clients.transport import DeadlinedConnection, DeadlinedTLSConnection, patience_seconds
+from integrations.clients.transport import DeadlinedConnection, DeadlinedTLSConnection, limit_to_deadline
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -122,7 +122,7 @@ def open_guarded_socket(host: str, port: int, seconds: float | None, *, reach: A
     failure: OSError | None = None
     for address in look_up(host, port, reach=reach):
         try:
-            return socket.create_connection((address, port), timeout=seconds and patience_seconds(seconds))
+            return socket.create_connection((address, port), timeout=seconds and limit_to_deadline(seconds))
         except OSError as error:
             failure = error
     raise failure or OSError("no address")

@@ -20,7 +20,7 @@ from integrations.clients.expressions import ExpressionUnfit, TooMuchWork
 from integrations.clients.network import parse_http_date
 from integrations.clients.sources import Problem, SourceError, explain_connection_failure, explain_table_errors
 from integrations.clients.sources.addresses import AddressForbiddenError, AllowedNetwork, open_pool
-from integrations.clients.transport import USER_AGENT, NotConnectedError, causes, total_deadline
+from integrations.clients.transport import USER_AGENT, NotConnectedError, list_causes, total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import ColumnChoices, build_table
 
@@ -213,7 +213,7 @@ def _unpack(response: Any, at_most: int) -> Iterator[bytes]:
 
 def as_source_error(error: Exception, seconds: float) -> SourceError:
     """Return why a call over HTTP failed, without its address."""
-    chain = causes(error)
+    chain = list_causes(error)
     for cause in chain:
         if isinstance(cause, AddressForbiddenError):
             return SourceError(cause.problem)

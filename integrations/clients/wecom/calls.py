@@ -28,7 +28,7 @@ from integrations.clients.errors import (
     ignore_call,
     observe_call,
 )
-from integrations.clients.transport import Reply, Route, patience_seconds
+from integrations.clients.transport import Reply, Route, limit_to_deadline
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.builders import JSON_TYPE, body_bytes
 from integrations.clients.wecom.tokens import FetchedToken
@@ -146,7 +146,7 @@ class Wire:
         """Send `call` with `credentials` in its query, and return the fields of an answer with errcode 0."""
         request, seconds = Request(call.operation, call.is_repeatable, secrets), self.seconds_for(call)
         with observe_call(self._observe, call.operation):
-            if patience_seconds(seconds) < seconds * _LEAST_SHARE:
+            if limit_to_deadline(seconds) < seconds * _LEAST_SHARE:
                 # Not tried: a send that would time out is unclear; a send that never began is certainly not done.
                 raise TransientError("no time was left to send", system="wecom", operation=call.operation)
             query = urlencode({**credentials, **(call.params or {})}, quote_via=quote, safe="")

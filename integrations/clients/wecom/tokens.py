@@ -31,7 +31,7 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.clients.transport import patience_seconds, read_boot_clock
+from integrations.clients.transport import limit_to_deadline, read_boot_clock
 from integrations.clients.wecom import errcodes
 
 Kind = Literal["token", "jsapi_ticket"]
@@ -243,7 +243,9 @@ class TokenStore:
         """Keep other threads of this process from reading or dropping the token. Yield whether this thread has the
         lock, which is sure if it `waits`. Raises TransientError after waiting too long."""
         lock = self._locks.setdefault(key, threading.Lock())
-        has_lock = lock.acquire(timeout=patience_seconds(self._wait_seconds)) if waits else lock.acquire(blocking=False)
+        has_lock = (
+            lock.acquire(timeout=limit_to_deadline(self._wait_seconds)) if waits else lock.acquire(blocking=False)
+        )
         if waits and not has_lock:
             raise self._make_timeout("waited too long for another thread's token")
         try:
@@ -258,7 +260,7 @@ class TokenStore:
         TransientError after waiting too long."""
         lead = self._client.lock(self._keys(key)[2], timeout=LEADER_SECONDS, sleep=POLL_SECONDS, thread_local=False)
         with _explain_failure():
-            is_leader = lead.acquire(blocking=waits, blocking_timeout=patience_seconds(self._wait_seconds))
+            is_leader = lead.acquire(blocking=waits, blocking_timeout=limit_to_deadline(self._wait_seconds))
         if waits and not is_leader:
             raise self._make_timeout("waited too long for another caller's token")
         try:

@@ -28,7 +28,7 @@ from integrations.companies.diagnosis.findings import (
     warning,
     wrong,
 )
-from integrations.core.client_factory import travel_to_wecom, wecom_client
+from integrations.core.client_factory import probe_wecom_route, wecom_client
 from integrations.models import CheckRun
 
 WANTS_PASSWORD = frozenset({401, 407})
@@ -46,7 +46,7 @@ RUNS_READ = 50
 
 def check_network(question: Question) -> Finding:
     """Try name, port, proxy and TLS in turn, and check who answers. Failures to reach a proxy are separate problems."""
-    journey = travel_to_wecom(question.corp)
+    journey = probe_wecom_route(question.corp)
     facts = {
         "host": journey.host,
         "port": journey.port,
@@ -108,7 +108,7 @@ def check_proxy(question: Question) -> Finding:
     """Check whether the saved proxy lets this server through to WeCom."""
     if not question.corp.proxy_url:
         return skip("none")
-    journey = travel_to_wecom(question.corp)
+    journey = probe_wecom_route(question.corp)
     facts = {"host": journey.host, "port": journey.port, "reason": journey.reason}
     if journey.failed_at == "proxy":
         problem = "password" if journey.proxy_status in WANTS_PASSWORD else "refuses"
@@ -156,7 +156,7 @@ def check_certificate(question: Question) -> Finding:
     corp = question.corp
     if urlsplit(corp.api_base_url).scheme != "https":
         return skip("not_encrypted")
-    journey = travel_to_wecom(corp)
+    journey = probe_wecom_route(corp)
     if journey.is_certificate_refused:
         problem = "own_authority" if corp.ca_bundle else "untrusted"
         return wrong(problem, {"reason": journey.reason}, detail=f"tls: {journey.reason}")
@@ -210,7 +210,7 @@ CERTIFICATE = Check(
 
 def check_clock(question: Question) -> Finding:
     """Compare this server's clock with WeCom's, because signatures, codes and tokens depend on it."""
-    journey = travel_to_wecom(question.corp)
+    journey = probe_wecom_route(question.corp)
     if journey.failed_at:
         return skip("blocked", {"by": BlockingCheck.NETWORK})
     if journey.server_date is None:

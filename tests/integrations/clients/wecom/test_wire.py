@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
-from collections.abc import Callable
-from functools import partial
 
 import pytest
 
@@ -17,7 +15,7 @@ from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 from tests.integrations.clients.wecom.contract import KINDS, open_client
 from tests.integrations.clients.wecom.misbehaviour import BREAKS, DRIPS, StandingClock, drips_body, hangs
-from tests.integrations.clients.wecom.server import WireServer, listening
+from tests.integrations.clients.wecom.server import WireServer
 from tests.wecom import AGENTID, CORPID, SECRET
 
 PATIENT = Timeouts(connect_seconds=10, total_seconds=20, transfer_seconds=20)
@@ -44,11 +42,6 @@ def _with_token(sim: WireServer) -> TrialTokens:
     store = TrialTokens()
     store.get(CORPID, AGENTID, lambda: FetchedToken(sim.valid_token, 7200))
     return store
-
-
-def _failing(call: Callable[[], object]) -> None:
-    with pytest.raises(IntegrationError):
-        call()
 
 
 @pytest.mark.parametrize("stall", ["silence", *DRIPS])
@@ -140,48 +133,6 @@ def test_waiting_for_another_callers_token_ends_at_the_deadline(sim: WireServer,
     assert thread.is_alive()  # the other one still waits for WeCom
     go_on.set()
     thread.join()
-
-
-def test_a_call_that_waits_for_its_answer_holds_up_no_other(sim: WireServer) -> None:
-    is_asked, go_on = threading.Event(), threading.Event()
-
-    def hold_up(_connection: socket.socket) -> None:
-        is_asked.set()
-        go_on.wait(60)
-
-    sim.misbehave["/cgi-bin/agent/get"] = hold_up
-    client = _app_client(sim)
-    slow = threading.Thread(target=lambda: _failing(client.agent_get))
-    slow.start()
-    assert is_asked.wait(60)
-
-    client.message_send(b"{}")
-
-    go_on.set()
-    slow.join()
-    assert sim.calls["/cgi-bin/message/send"] == 1
-
-
-def test_an_upload_that_nobody_reads_holds_up_no_other(sim: WireServer) -> None:
-    is_connected, go_on = threading.Event(), threading.Event()
-
-    def hold_up(_connection: socket.socket) -> None:
-        is_connected.set()
-        go_on.wait(60)
-
-    with listening(hold_up) as url:
-        stuck = open_client(base_url=url, timeouts=PATIENT, token_store=_with_token(sim))
-        assert isinstance(stuck, WeComClient)
-        upload = partial(stuck.media_upload, b"x" * 20_000_000, kind="file", file_name="large.bin")
-        slow = threading.Thread(target=lambda: _failing(upload))
-        slow.start()
-        assert is_connected.wait(60)
-
-        _app_client(sim).message_send(b"{}")
-
-        go_on.set()
-        slow.join()
-    assert sim.calls["/cgi-bin/message/send"] == 1
 
 
 def test_one_connection_serves_a_process_until_wecom_closes_it(
