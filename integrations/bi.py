@@ -133,7 +133,13 @@ def find_home_page(corp: Corp) -> str:
 
 
 def build_entrance(
-    saved: BiConnection, identity: Callable[[], str], *, page: str, query: str, on_phone: bool, now: datetime
+    saved: BiConnection,
+    identity: Callable[[], str],
+    *,
+    now: datetime,
+    page: str = "",
+    query: str = "",
+    on_phone: bool = False,
 ) -> str:
     """Return the BI's address that signs `identity` in and shows `page`, with a token of a few seconds.
 
@@ -358,7 +364,7 @@ def _test_token(saved: BiConnection, run: JobRun) -> dict[str, Any]:
     if not identity:
         return _make_finding("token", WRONG, Obstacle.NO_EXTERNAL_ID)
     try:
-        address = build_entrance(saved, lambda: identity, page="", query="", on_phone=False, now=run.clock())
+        address = build_entrance(saved, lambda: identity, now=run.clock())
         answer = testing_guandata_client(saved).open_page(address.removeprefix(saved.base_url))
     except CannotEnter as refusal:
         return _make_finding("token", WRONG, refusal.obstacle)
@@ -490,7 +496,7 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
     saved = open_connection()
     try:
         on_phone = options.width == snapshots.Width.PHONE
-        address = build_entrance(saved, lambda: identity, page=path, query="", on_phone=on_phone, now=now)
+        address = build_entrance(saved, lambda: identity, page=path, on_phone=on_phone, now=now)
         marks = {sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
         return _running_browser(saved).take(address, options, snapshots.PageMarks(**marks))
     except SnapshotError as error:

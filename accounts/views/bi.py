@@ -39,11 +39,10 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
     try:
         if corp is None and bi.is_open():
             return _refused(request, ErrorDetails(Cause.BI_NOT_ALLOWED))
-        response = HttpResponseRedirect(_address(request, page))
+        # Do not tell the BI from which page the person came.
+        response = HttpResponseRedirect(_address(request, page), headers={"Referrer-Policy": "no-referrer"})
     except CannotEnter as obstacle:
         return _refused(request, _details_of(obstacle))
-    # Do not tell the BI from which page the person came.
-    response.headers["Referrer-Policy"] = "no-referrer"
     logger.info("bi sign-in corp=%s user=%s outcome=passed-on", corp.pk if corp else None, request.user.pk)
     return response
 
@@ -56,10 +55,10 @@ def is_entered_by(request: HttpRequest) -> bool:
 @sensitive_variables()
 def _address(request: HttpRequest, page: str) -> str:
     """Return the BI's address with the token. Use it only for the Location header. Raises CannotEnter."""
-    connection, person = bi.open_connection(), request.user
+    connection = bi.open_connection()
     return bi.build_entrance(
         connection,
-        lambda: bi.external_id(connection, person),
+        lambda: bi.external_id(connection, request.user),
         page=page,
         query=raw_query_of(request),
         on_phone=is_phone(request.headers.get("User-Agent", "")),

@@ -383,14 +383,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         """Sign the administrator in to the BI, even before single sign-on is enabled, or explain why not."""
         saved = self._connection(request)
         try:
-            address = bi.build_entrance(
-                saved,
-                lambda: bi.external_id(saved, request.user),
-                page="",
-                query="",
-                on_phone=False,
-                now=timezone.now(),
-            )
+            address = bi.build_entrance(saved, lambda: bi.external_id(saved, request.user), now=timezone.now())
         except bi.CannotEnter as refusal:
             missing = str(refusal.source.label) if refusal.source else ""
             messages.error(request, explain_obstacle(refusal.obstacle, missing))
