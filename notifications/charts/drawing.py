@@ -23,12 +23,9 @@ from integrations.data import table
 from integrations.data.figures import ARITHMETIC, Change, ChangeKind, in_zone, is_unknown, to_decimal
 from integrations.data.table import DASH, Column, Kind, Table, Value, format_number
 
-# The packaged font has no bold letters; a system may have them under its usual name.
-BOLD_FONT = "Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
-# Our own font, used in drawings only (notifications.charts.renderer).
-PREPARED_FONT = "Guanwecom Sans CJK SC"
-FONT = f"{PREPARED_FONT}, {BOLD_FONT}"
-BOLD: dict[str, Any] = {"font": BOLD_FONT, "fontWeight": "bold"}
+# The first is the packaged one, which has no bold letters; a system may have them.
+FONT = "Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
+BOLD: dict[str, Any] = {"fontWeight": "bold"}
 PAPER = "#ffffff"
 INK = "#1f2329"
 FAINT = "#5f6670"
@@ -117,8 +114,6 @@ CONFIG: dict[str, Any] = {
     },
     "title": {
         "anchor": "start",
-        "font": BOLD_FONT,
-        "subtitleFont": FONT,
         "color": INK,
         "fontSize": 15,
         "subtitleColor": FAINT,
