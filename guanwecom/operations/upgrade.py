@@ -1,29 +1,25 @@
 """Plans an upgrade of this database with its obstacles, then applies the pending migrations.
 
-For each operation the plan names the lock in PostgreSQL, and whether rows are rewritten. Migrations are applied while
-processes of the former version use the tables.
+For each table of a pending migration the plan names the lock in PostgreSQL, and whether rows are rewritten. Migrations
+are applied while processes of the former version use the tables.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
 
-from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
-from django.db import DatabaseError, OperationalError, connection, models, transaction
-from django.db.backends.utils import CursorWrapper
-from django.db.migrations import Migration, operations
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db.migrations import Migration, RunPython, RunSQL
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models import Field
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -49,15 +45,45 @@ def is_pooled() -> bool:
         return bool(cursor.fetchone()[0] != cursor.connection.info.backend_pid)
 
 
-@dataclass(frozen=True)
-class Step:
-    """An operation of a pending migration. `lock` is None if the schema does not change."""
+class Blocks(IntEnum):
+    """What others cannot do while a table is locked."""
 
-    migration: str
-    text: str
-    lock: Lock | None
+    NOTHING = 0
+    WRITING = 1
+    EVERYTHING = 2
+
+
+class Work(IntEnum):
+    """The work on a table's rows, by the estimated seconds for a million. With rows of 500 bytes, PostgreSQL 18 on two
+    busy cores needed 0.6, 2.6, and 15 with one index, without waiting for its disk."""
+
+    NONE = 0
+    READ = 1
+    INDEX = 5
+    REWRITE = 20
+
+
+@dataclass(frozen=True)
+class TableLock:
+    table: str
+    blocks: Blocks
+    work: Work
     row_count: int
     byte_count: int
+
+    @property
+    def seconds(self) -> float:
+        return self.row_count * self.work / 1_000_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """A pending migration. `operations`: their descriptions. `runs_code`: whether some have statements of their own."""
+
+    migration: str
+    operations: list[str]
+    locks: list[TableLock]
+    runs_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +105,7 @@ def read() -> Plan:
         steps = list(_steps(executor))
     else:  # all tables are new, and nothing waits for them
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-        steps = [Step(_("all"), _("%(count)d migrations make the tables") % {"count": count}, None, 0, 0)]
+        steps = [Step(_("all"), [_("%(count)d migrations make the tables") % {"count": count}], [])]
     refusals = [*_encoding(), *_refuse_old(former)]
     warnings = [*_space(steps), *(_backup(timezone.now()) if former and steps else [])]
     # Only apps whose migrations we have count.
@@ -125,29 +151,73 @@ def _refuse_old(former: str) -> list[str]:
 
 def _steps(executor: MigrationExecutor) -> Iterator[Step]:
     pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if not pending:
-        return
-    loader = executor.loader
-    state = loader.project_state([key for key in loader.applied_migrations if key in loader.graph.nodes])
+    state = _read_state(executor) if pending else ProjectState()
     for migration, _is_backwards in pending:
-        for operation in migration.operations:
-            before = state.clone()
-            operation.state_forwards(migration.app_label, state)
-            found: list[Lock | None] = [*of(operation, migration.app_label, before, state)]
-            for lock in found or [None]:
-                rows, size = _size(lock.table) if lock is not None and lock.table else (0, 0)
-                yield Step(f"{migration.app_label}.{migration.name}", operation.describe(), lock, rows, size)
+        state, statements = _write(migration, state)
+        described = [operation.describe() for operation in migration.operations]
+        runs_code = any(isinstance(operation, RunPython | RunSQL) for operation in migration.operations)
+        yield Step(f"{migration.app_label}.{migration.name}", described, find_locks(statements), runs_code)
 
 
-def _size(table: str) -> tuple[int, int]:
-    """Return the planner's estimate of rows, and the bytes with indexes."""
+def _read_state(executor: MigrationExecutor) -> ProjectState:
+    """Return the models of the applied migrations."""
+    loader = executor.loader
+    return loader.project_state([key for key in loader.applied_migrations if key in loader.graph.nodes])
+
+
+def _write(migration: Migration, state: ProjectState) -> tuple[ProjectState, list[str]]:
+    """Return the state after the migration, and its statements, as sqlmigrate writes them."""
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        after = migration.apply(state.clone(), editor, collect_sql=True)
+    return after, [statement for statement in editor.collected_sql if not statement.startswith("--")]
+
+
+# The lock and the work of a statement on the table or index `name`; the first pattern that matches counts. A varchar
+# only becomes longer, which touches no row: the former version still writes it.
+_STATEMENTS = (
+    (r'CREATE(?: UNIQUE)? INDEX CONCURRENTLY .*? ON "(?P<name>\w+)"', Blocks.NOTHING, Work.READ),
+    (r'DROP INDEX CONCURRENTLY IF EXISTS "(?P<name>\w+)"', Blocks.NOTHING, Work.READ),
+    (r'CREATE(?: UNIQUE)? INDEX .*? ON "(?P<name>\w+)"', Blocks.WRITING, Work.INDEX),
+    (r'ALTER TABLE "(?P<name>\w+)" .*(?:TYPE (?!varchar|text)|GENERATED ALWAYS)', Blocks.EVERYTHING, Work.REWRITE),
+    (r'ALTER TABLE "(?P<name>\w+)" ADD COLUMN .* DEFAULT \(?[A-Za-z_]+\(', Blocks.EVERYTHING, Work.REWRITE),
+    (r'ALTER TABLE "(?P<name>\w+)" .*(?:UNIQUE|PRIMARY KEY)', Blocks.EVERYTHING, Work.INDEX),
+    (r'ALTER TABLE "(?P<name>\w+)" .*(?:SET NOT NULL|ADD CONSTRAINT)', Blocks.EVERYTHING, Work.READ),
+    (r'(?:ALTER TABLE|DROP TABLE|DROP INDEX)(?: IF EXISTS)? "(?P<name>\w+)"', Blocks.EVERYTHING, Work.NONE),
+)
+_REFERRED = re.compile(r'REFERENCES "(\w+)"')
+
+
+def find_locks(statements: Iterable[str]) -> list[TableLock]:
+    """Return the strongest lock and the longest work on each present table. A new table's are left out: nothing uses
+    it yet."""
+    found: dict[str, TableLock] = {}
+    for statement in statements:
+        parts = [(name, Blocks.WRITING, Work.NONE) for name in _REFERRED.findall(statement)]
+        for pattern, blocks, work in _STATEMENTS:
+            if match := re.match(pattern, statement, re.DOTALL):
+                parts.append((match["name"], blocks, work))
+                break
+        for name, blocks, work in parts:
+            if (table := _find_table(name)) is not None:
+                former = found.get(table[0])
+                if former is not None:
+                    blocks, work = max(blocks, former.blocks), max(work, former.work)
+                found[table[0]] = TableLock(table[0], blocks, work, *table[1:])
+    return list(found.values())
+
+
+def _find_table(name: str) -> tuple[str, int, int] | None:
+    """Return the name of the table, or of the index's table, with the planner's estimate of its rows, and its bytes
+    with indexes; None if there is none."""
+    quoted = connection.ops.quote_name(name)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT reltuples::bigint, pg_total_relation_size(oid) FROM pg_class WHERE oid = to_regclass(%s)",
-            [connection.ops.quote_name(table)],
+            "SELECT relname, greatest(0, reltuples::bigint), pg_total_relation_size(oid) FROM pg_class WHERE oid = "
+            "coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(%s)), to_regclass(%s))",
+            [quoted, quoted],
         )
-        found = cursor.fetchone() or (0, 0)
-        return max(0, found[0]), found[1]
+        found: tuple[str, int, int] | None = cursor.fetchone()
+    return found
 
 
 # --- Warnings for the operator ----------------------------------------------------------------------------------------
@@ -155,7 +225,7 @@ def _size(table: str) -> tuple[int, int]:
 
 def _space(steps: list[Step]) -> list[str]:
     """Warn of too little space: rewriting or indexing a table needs its size once more."""
-    needed = sum({step.lock.table: step.byte_count for step in steps if step.lock and step.lock.work.value}.values())
+    needed = sum({lock.table: lock.byte_count for step in steps for lock in step.locks if lock.work}.values())
     free = free_bytes()
     if free is None:
         text = _("The free space of the database's disk is not known here; it needs %(needed)s MB.")
@@ -193,122 +263,6 @@ def _backup(now: datetime) -> list[str]:
     return []
 
 
-# Estimated rows a second. With a million rows of 500 bytes, PostgreSQL 18 on two busy cores rewrote 67,000 a second
-# with one index, indexed 390,000 and read 1,800,000, without waiting for its disk.
-REWRITTEN_A_SECOND = 50_000
-INDEXED_A_SECOND = 200_000
-READ_A_SECOND = 1_000_000
-
-
-class Work(Enum):
-    """The work on a table's rows, with the rows a second. None: no work; 0: unknown."""
-
-    NONE = None
-    READ = READ_A_SECOND
-    INDEX = INDEXED_A_SECOND
-    REWRITE = REWRITTEN_A_SECOND
-    UNKNOWN = 0
-
-
-@dataclass(frozen=True)
-class Lock:
-    """The lock of an operation. `table`: empty if unknown. `blocks`: the operations of others that it blocks."""
-
-    table: str
-    blocks: str
-    work: Work
-
-    def seconds(self, row_count: int) -> float | None:
-        """Estimate the seconds; None if unknown."""
-        if self.work is Work.UNKNOWN:
-            return None
-        return row_count / self.work.value if self.work.value else 0.0
-
-
-_ONLY_STATE = operations.AlterModelOptions | operations.AlterModelManagers | operations.AlterOrderWithRespectTo
-NOTHING = "nothing"
-WRITES = "writing"
-EVERYTHING = "reading and writing"
-
-
-def of(operation: Operation, app: str, before: ProjectState, after: ProjectState) -> list[Lock]:
-    """Return the locks of one operation, between the states before and after it; none if the schema does not change."""
-    if isinstance(operation, operations.SeparateDatabaseAndState):
-        return [lock for one in operation.database_operations for lock in of(one, app, before, after)]
-    if isinstance(operation, operations.RunPython | operations.RunSQL):
-        return [Lock("", "what its code touches", Work.UNKNOWN)]
-    if not getattr(operation, "reduces_to_sql", True) or isinstance(operation, _ONLY_STATE):
-        return []
-    if isinstance(operation, operations.CreateModel):  # nothing uses a new table yet
-        made = after.apps.get_model(app, operation.name)._meta
-        return _referred([*made.local_fields, *made.local_many_to_many], made.db_table)
-    name = getattr(operation, "model_name", None) or getattr(operation, "old_name", None) or operation.name  # type: ignore[attr-defined]  # each operation has one of them
-    model = before.apps.get_model(app, name)
-    table = model._meta.db_table
-    if isinstance(operation, operations.AddField):
-        return _added(after.apps.get_model(app, operation.model_name)._meta.get_field(operation.name), table)
-    if isinstance(operation, operations.AlterField):
-        old = model._meta.get_field(operation.name)
-        return _altered(old, after.apps.get_model(app, operation.model_name)._meta.get_field(operation.name), table)
-    if isinstance(operation, AddIndexConcurrently | RemoveIndexConcurrently):
-        return [Lock(table, NOTHING, Work.READ)]
-    if isinstance(operation, operations.AddIndex):
-        return [Lock(table, WRITES, Work.INDEX)]
-    if isinstance(operation, operations.AddConstraint):
-        is_index = isinstance(operation.constraint, models.UniqueConstraint)
-        return [Lock(table, EVERYTHING, Work.INDEX if is_index else Work.READ)]
-    # Removing or renaming changes the catalogue, and no row.
-    return [Lock(table, EVERYTHING, Work.NONE)]
-
-
-def _referred(fields: Iterable[Any], table: str) -> list[Lock]:
-    """Return the locks of foreign keys: each blocks writing to the table that it refers to for a moment."""
-    keys = [
-        field
-        for field in fields
-        if isinstance(field, models.ManyToManyField) or (isinstance(field, models.ForeignKey) and field.db_constraint)  # type: ignore[attr-defined]  # the stubs lack it
-    ]
-    targets = {field.remote_field.model._meta.db_table for field in keys}
-    return [Lock(target, WRITES, Work.NONE) for target in sorted(targets - {table})]
-
-
-def _added(field: Any, table: str) -> list[Lock]:
-    """Return the locks of a new field: a constant default is stored in the catalogue, a computed one in each row."""
-    referred = _referred([field], table)
-    if isinstance(field, models.ManyToManyField):
-        return [Lock(table, WRITES, Work.NONE), *referred]
-    is_computed = field.has_db_default() and not isinstance(_default(field), str | int | float | bool)
-    if isinstance(field, models.GeneratedField) or is_computed:
-        return [Lock(table, EVERYTHING, Work.REWRITE), *referred]
-    if field.unique or field.db_index:
-        return [Lock(table, EVERYTHING, Work.INDEX), *referred]
-    return [Lock(table, EVERYTHING, Work.NONE), *referred]
-
-
-def _altered(old: Any, new: Any, table: str) -> list[Lock]:
-    before, after = old.db_parameters(connection), new.db_parameters(connection)
-    if before["type"] != after["type"] and not _is_widened(old, new):
-        return [Lock(table, EVERYTHING, Work.REWRITE)]
-    if (new.unique and not old.unique) or (new.db_index and not old.db_index):
-        return [Lock(table, EVERYTHING, Work.INDEX)]
-    if (old.null and not new.null) or before["check"] != after["check"]:
-        return [Lock(table, EVERYTHING, Work.READ)]
-    is_changed = before != after or old.null != new.null or _default(old) != _default(new)
-    return [Lock(table, EVERYTHING, Work.NONE)] if is_changed else []
-
-
-def _is_widened(old: Field[Any, Any], new: Field[Any, Any]) -> bool:
-    """Return whether a varchar becomes longer, or text: PostgreSQL rewrites nothing then."""
-    if not isinstance(old, models.CharField):
-        return False
-    return isinstance(new, models.TextField) or (new.max_length or 0) >= (old.max_length or 0)
-
-
-def _default(field: Any) -> object:
-    """Return the database's default; a constant as its value."""
-    return getattr(field.db_default, "value", field.db_default) if field.has_db_default() else None
-
-
 # Two locking statements take less than PostgreSQL's deadlock_timeout, 1 s: in a deadlock the migration gives up, and no
 # other process is ended.
 LOCK_MILLISECONDS = 400
@@ -321,33 +275,20 @@ class TablesInUseError(Exception):
     """A migration could not lock its tables. Nothing of it is done."""
 
 
-def apply_pending(plan: Plan, say: Callable[[str], object], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def apply_pending(say: Callable[[str], object], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Apply each migration in its own transaction, which first locks all its tables.
 
     If it cannot lock them at once it releases them and tries again, so that others wait for half a second at most. Its
     statements are generated before, which takes Django seconds. Raises TablesInUseError, django.db.Error.
     """
     executor = MigrationExecutor(connection)
-    loader = executor.loader
-    state = loader.project_state([key for key in loader.applied_migrations if key in loader.graph.nodes])
-    for migration, _is_backwards in executor.migration_plan(loader.graph.leaf_nodes()):
+    state = _read_state(executor)
+    for migration, _is_backwards in executor.migration_plan(executor.loader.graph.leaf_nodes()):
         name, give_up_at = f"{migration.app_label}.{migration.name}", time.monotonic() + patience_seconds
-        locks = [step.lock for step in plan.steps if step.migration == name and step.lock is not None]
-        is_sql = all(operation.reduces_to_sql for operation in migration.operations)
-        after, statements = _write(migration, state) if is_sql and migration.atomic else (state, [])
+        after, statements = _write(migration, state)
         while True:
             try:
-                if not migration.atomic:  # it creates indexes concurrently
-                    after = executor.apply_migration(state, migration)
-                    break
-                with transaction.atomic(), connection.cursor() as cursor:
-                    _lock(cursor, locks)
-                    for statement in statements:
-                        cursor.execute(statement)
-                    if is_sql:
-                        executor.recorder.record_applied(migration.app_label, migration.name)
-                    else:
-                        after = executor.apply_migration(state.clone(), migration)
+                _apply(executor, migration, state, statements)
                 break
             except OperationalError as error:
                 if getattr(error.__cause__, "sqlstate", "") not in _IN_USE:
@@ -364,21 +305,27 @@ def apply_pending(plan: Plan, say: Callable[[str], object], *, patience_seconds:
         say(_("%(migration)s: done") % {"migration": name})
 
 
-def _write(migration: Migration, state: ProjectState) -> tuple[ProjectState, list[str]]:
-    """Return the state after the migration, and its statements."""
-    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
-        after = migration.apply(state.clone(), editor, collect_sql=True)
-    return after, [statement for statement in editor.collected_sql if not statement.startswith("--")]
+def _apply(executor: MigrationExecutor, migration: Migration, state: ProjectState, statements: list[str]) -> None:
+    if not migration.atomic:  # it creates indexes concurrently
+        executor.apply_migration(state.clone(), migration)
+        return
+    with transaction.atomic():
+        _lock(find_locks(statements))
+        if all(operation.reduces_to_sql for operation in migration.operations):
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+            executor.recorder.record_applied(migration.app_label, migration.name)
+        else:
+            executor.apply_migration(state.clone(), migration)
 
 
-def _lock(cursor: CursorWrapper, locks: Sequence[Lock]) -> None:
-    """Lock those tables that exist; the migration creates the others."""
-    cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}; SET LOCAL statement_timeout = {LOCK_MILLISECONDS}")
-    there = set(connection.introspection.table_names(cursor))
-    whole = {lock.table for lock in locks if lock.blocks == EVERYTHING} & there
-    shared = {lock.table for lock in locks if lock.blocks != NOTHING} & there - whole
-    for tables, mode in ((whole, "ACCESS EXCLUSIVE"), (shared, "SHARE ROW EXCLUSIVE")):
-        if tables:
-            names = ", ".join(connection.ops.quote_name(table) for table in sorted(tables))
-            cursor.execute(f"LOCK TABLE {names} IN {mode} MODE")
-    cursor.execute("SET LOCAL statement_timeout = 0")
+def _lock(locks: Iterable[TableLock]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
+        cursor.execute(f"SET LOCAL statement_timeout = {LOCK_MILLISECONDS}")
+        for blocks, mode in ((Blocks.EVERYTHING, "ACCESS EXCLUSIVE"), (Blocks.WRITING, "SHARE ROW EXCLUSIVE")):
+            tables = sorted(lock.table for lock in locks if lock.blocks is blocks)
+            if tables:
+                cursor.execute(f"LOCK TABLE {', '.join(map(connection.ops.quote_name, tables))} IN {mode} MODE")
+        cursor.execute("SET LOCAL statement_timeout = 0")

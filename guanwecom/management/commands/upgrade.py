@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from guanwecom.operations import upgrade
-from guanwecom.operations.upgrade import EVERYTHING, NOTHING, WRITES, Plan, Step, Work
+from guanwecom.operations.upgrade import Blocks, Plan, TableLock, Work
 from integrations.core import heartbeats, installation
 from integrations.models import Installation
 
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         found = self._check()
         if found.former_version:
             try:
-                upgrade.apply_pending(found, self.stdout.write)
+                upgrade.apply_pending(self.stdout.write)
             except upgrade.TablesInUseError as error:
                 raise CommandError(str(error)) from None
         # Creates a new database's tables, and the rows that follow migrations: permissions, content types.
@@ -74,12 +74,13 @@ class Command(BaseCommand):
     def _say_steps(self, found: Plan) -> None:
         if not found.steps:
             self.stdout.write(_("No migration is pending."))
-        migration = ""
         for step in found.steps:
-            if step.migration != migration:
-                migration = step.migration
-                self.stdout.write(f"{migration}:")
-            self.stdout.write(f"  {step.text}: {_words(step)}")
+            lines = [*step.operations, *map(_describe, step.locks)]
+            if step.runs_code:
+                lines.append(_("runs code of its own; the release notes say for how long"))
+            elif not step.locks:
+                lines.append(_("locks nothing"))
+            self.stdout.write("\n".join([f"{step.migration}:", *(f"  {line}" for line in lines)]))
 
     def _say_what_to_restart(self) -> None:
         counts = Counter(
@@ -93,21 +94,19 @@ class Command(BaseCommand):
             self.stdout.write(f"  {host}: {kind} ({count})")
 
 
-def _words(step: Step) -> str:
-    lock = step.lock
-    if lock is None:
-        return _("locks nothing")
-    seconds = lock.seconds(step.row_count)
-    if seconds is None:
-        return _("runs code of its own; the release notes say for how long")
-    blocks = {NOTHING: _("blocks nothing"), WRITES: _("blocks writing"), EVERYTHING: _("blocks reading and writing")}
+def _describe(lock: TableLock) -> str:
+    blocks = {
+        Blocks.NOTHING: _("blocks nothing"),
+        Blocks.WRITING: _("blocks writing"),
+        Blocks.EVERYTHING: _("blocks reading and writing"),
+    }
     works = {
         Work.NONE: _("no row is touched"),
         Work.READ: _("reads %(rows)s rows"),
         Work.INDEX: _("indexes %(rows)s rows"),
         Work.REWRITE: _("rewrites %(rows)s rows"),
     }
-    length = _("a moment") if seconds < 1 else _("about %(seconds)s s") % {"seconds": f"{seconds:,.0f}"}
-    work = works[lock.work] % {"rows": f"{step.row_count:,}"}
+    length = _("a moment") if lock.seconds < 1 else _("about %(seconds)s s") % {"seconds": f"{lock.seconds:,.0f}"}
+    work = works[lock.work] % {"rows": f"{lock.row_count:,}"}
     words = {"table": lock.table, "blocks": blocks[lock.blocks], "length": length, "work": work}
     return _("%(table)s: %(blocks)s for %(length)s (%(work)s)") % words
