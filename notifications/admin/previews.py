@@ -35,7 +35,7 @@ from notifications.delivery.rendering.attachments import Plan, pages_for_editor
 from notifications.delivery.rendering.preview import begin_media, preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
 from notifications.models import Channel, Robot, Run, Subscription
-from notifications.reports.contents import shown_tables
+from notifications.reports.contents import paginate_tables
 from notifications.reports.templates import merge_fields
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Reachability, Recipient, find_recipients, trial_audience
@@ -102,7 +102,7 @@ def render_draft(
         )
         raise RenderingError(sentence % {"person": str(person)})
     with timezone.override(ZoneInfo(order.time_zone)):
-        shown = shown_tables(found.content, ROWS_SHOWN)
+        shown = paginate_tables(found.content, ROWS_SHOWN)
     return {
         "found": found,
         "preview": found.phone,

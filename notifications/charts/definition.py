@@ -16,7 +16,7 @@ from django.utils.translation import pgettext
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.figures import average, comparison_key, in_zone, is_unknown, total
 from integrations.data.table import NUMERIC, Kind, Month, Table, Value
-from notifications.charts.drawing import distinct_labels, drawable, moment_text, one_line, series_label, shown_within
+from notifications.charts.drawing import cut_to_width, distinct_labels, drawable, moment_text, one_line, series_label
 
 # More lines or parts cannot be told apart: the rest becomes one, 其他.
 SERIES_AT_MOST = 6
@@ -142,7 +142,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Shaped:
+class ChartPoints:
     """The points of a chart, its `places` and `series` in order. `rest` names what is counted together. `negatives`:
     values of a whole's parts below zero, which are not drawn."""
 
@@ -204,53 +204,53 @@ class _Groups:
                 found.of(place, series).extend(numbers)
         return found, negatives
 
-    def renamed(self, name: Callable[[str | int, str], tuple[str | int, str]]) -> _Groups:
+    def rename(self, name: Callable[[str | int, str], tuple[str | int, str]]) -> _Groups:
         found = _Groups()
         for (place, series), numbers in self.numbers.items():
             found.of(*name(place, series)).extend(numbers)
         return found
 
 
-def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shaped:
+def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> ChartPoints:
     """Return the points of a chart with an axis or parts. Raises ChartError if there is nothing to draw."""
     is_timed = table.column(chart.x).is_temporal and chart.kind not in ROUND
-    unit = _unit(chart, table) if is_timed else None
-    groups = _grouped(chart, table, unit)
+    unit = _choose_unit(chart, table) if is_timed else None
+    groups = _group_rows(chart, table, unit)
     if not any(groups.numbers.values()):
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
     notes: list[str] = []
     negatives: list[Decimal] = []
     if chart.kind in ROUND:
         groups, negatives = groups.without_negatives(chart.aggregate)
-    rest = _rest_name(groups)
-    groups = _few_series(chart, groups, rest, notes)
+    rest = _name_rest(groups)
+    groups = _limit_series(chart, groups, rest, notes)
     if unit is not None:
         if unit not in {Unit.MOMENT, Unit.DAY} and not (unit is Unit.MONTH and _holds_months(table.values(chart.x))):
             notes.append(_UNIT_NOTES[unit]() % {"counting": _COUNTING[chart.aggregate]()})
         places: list[str] | None = None
     else:
         top = min(chart.top, top_at_most, PARTS_AT_MOST if chart.kind in ROUND else TOP_AT_MOST)
-        groups, places = _few_places(chart, groups, rest, top, notes)
-    notes += _doubts(table)
-    found = Shaped(_points(chart, groups, places), places, _series_order(groups, rest), notes, unit, rest)
-    return replace(_labelled(found), negatives=negatives)
-
-
-def _labelled(shaped: Shaped) -> Shaped:
-    """Shorten names to the room that they have, each distinct."""
-    # The rest comes first, so it keeps its name.
-    places = distinct_labels([shaped.rest, *(shaped.places or ())], LABEL_PIXELS)
-    labels = distinct_labels([shaped.rest, *shaped.series], LABEL_PIXELS)
-    series = {name: series_label(label) for name, label in labels.items()}
+        groups, places = _limit_places(chart, groups, rest, top, notes)
+    notes += _cut_notes(table)
+    series = [name for name in groups.series if name != rest] + [rest] * (rest in groups.series)
+    # Names are shortened to the room that they have, each distinct. The rest comes first, so it keeps its name.
+    place_labels = distinct_labels([rest, *(places or ())], LABEL_PIXELS)
+    series_labels = {
+        name: series_label(label) for name, label in distinct_labels([rest, *series], LABEL_PIXELS).items()
+    }
     points = [
-        Point(places[point.place] if isinstance(point.place, str) else point.place, series[point.series], point.value)
-        for point in shaped.points
+        replace(
+            point,
+            place=place_labels[point.place] if isinstance(point.place, str) else point.place,
+            series=series_labels[point.series],
+        )
+        for point in _make_points(chart, groups, places)
     ]
-    shown = None if shaped.places is None else [places[place] for place in shaped.places]
-    return replace(shaped, points=points, places=shown, series=[series[name] for name in shaped.series])
+    labels = None if places is None else [place_labels[place] for place in places]
+    return ChartPoints(points, labels, [series_labels[name] for name in series], notes, unit, rest, negatives)
 
 
-def along(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
+def aggregate_places(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
     """Return the aggregate of each place, and notes: times ascending, names in the order of the data. Without a column
     along the axis all rows are at one place.
 
@@ -258,12 +258,12 @@ def along(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
     out.
     """
     is_timed = bool(chart.x) and table.column(chart.x).is_temporal
-    groups = _grouped(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
+    groups = _group_rows(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
     order = list(groups.places)
     if is_timed:
         end = _milliseconds(_floor(table.as_of, Unit.DAY)) + _DAY
         order = sorted((place for place in order if _number(place) < end), key=_number)
-    return [figure_of(chart.aggregate, groups.of(place, "")) for place in order], _doubts(table)
+    return [figure_of(chart.aggregate, groups.of(place, "")) for place in order], _cut_notes(table)
 
 
 def is_planned(value: Value, table: Table) -> bool:
@@ -271,7 +271,7 @@ def is_planned(value: Value, table: Table) -> bool:
     return isinstance(value, date) and _moment(value) >= _floor(table.as_of, Unit.DAY) + timedelta(days=1)
 
 
-def shown_as(chart: Chart, table: Table) -> tuple[str, int | None]:
+def find_number_format(chart: Chart, table: Table) -> tuple[str, int | None]:
     """Return the unit of the chart's numbers and their number of decimals; None: up to two."""
     # A count has no unit.
     names = () if chart.aggregate == Aggregate.COUNT else chart.y
@@ -284,7 +284,7 @@ def shown_as(chart: Chart, table: Table) -> tuple[str, int | None]:
     return one_line(chart.unit or (units.pop() if len(units) == 1 else ""), 20), places
 
 
-def _doubts(table: Table) -> list[str]:
+def _cut_notes(table: Table) -> list[str]:
     return [_("The data was longer than what is fetched at most")] if table.is_cut else []
 
 
@@ -305,7 +305,7 @@ def _group_name(value: Value, names: dict[Value, str]) -> str:
     return names[value]
 
 
-def _grouped(chart: Chart, table: Table, unit: Unit | None) -> _Groups:
+def _group_rows(chart: Chart, table: Table, unit: Unit | None) -> _Groups:
     groups, is_count = _Groups(), chart.aggregate == Aggregate.COUNT
     for place, series, value in _cells(chart, table, unit):
         numbers = groups.of(place, series)
@@ -322,18 +322,18 @@ def _cells(chart: Chart, table: Table, unit: Unit | None) -> Iterator[tuple[str 
     place_names: dict[Value, str] = {}
     series_names: dict[Value, str] = {}
     for row in table.rows:
-        place: str | int | None = ""
+        place: str | int = ""
         if at is not None:
-            place = _group_name(row[at], place_names) if unit is None else _time_place(row[at], unit)
-        if place is None:
-            continue
+            value = row[at]
+            if unit is None:
+                place = _group_name(value, place_names)
+            elif isinstance(value, date):
+                place = _milliseconds(_floor(value, unit))
+            else:
+                continue
         named = "" if series_at is None else _group_name(row[series_at], series_names)
         for name, position in values_at:
             yield place, named if is_single else _name_of(name), row[position]
-
-
-def _time_place(value: Value, unit: Unit) -> int | None:
-    return _milliseconds(_floor(value, unit)) if isinstance(value, date) else None
 
 
 def _moment(value: date) -> datetime:
@@ -345,29 +345,23 @@ def _moment(value: date) -> datetime:
 
 def _floor(value: date, unit: Unit) -> datetime:
     moment = _moment(value)
-    match unit:
-        case Unit.MOMENT:
-            return moment
-        case Unit.HOUR:
-            return moment.replace(minute=0, second=0, microsecond=0)
+    if unit is Unit.MOMENT:
+        return moment
+    if unit is Unit.HOUR:
+        return moment.replace(minute=0, second=0, microsecond=0)
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    match unit:
-        case Unit.WEEK:
-            # The first days of year 1 have no Monday before them.
-            return day - timedelta(days=min(day.weekday(), day.toordinal() - 1))
-        case Unit.MONTH:
-            return day.replace(day=1)
-        case Unit.YEAR:
-            return day.replace(month=1, day=1)
-        case _:
-            return day
+    if unit is Unit.WEEK:  # the first days of year 1 have no Monday before them
+        return day - timedelta(days=min(day.weekday(), day.toordinal() - 1))
+    if unit is Unit.YEAR:
+        return day.replace(month=1, day=1)
+    return day.replace(day=1) if unit is Unit.MONTH else day
 
 
 def _milliseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
-def _unit(chart: Chart, table: Table) -> Unit:
+def _choose_unit(chart: Chart, table: Table) -> Unit:
     """Return the finest unit in which the times fit side by side."""
     times = {value for value in table.values(chart.x) if isinstance(value, date)}
     limit = TIMED_BARS_AT_MOST if chart.kind in {ChartKind.BAR, ChartKind.STACKED} else POINTS_AT_MOST
@@ -399,7 +393,7 @@ _COUNTING: dict[Aggregate, Callable[[], str]] = {
 }
 
 
-def _rest_name(groups: _Groups) -> str:
+def _name_rest(groups: _Groups) -> str:
     """Return 其他, or a variant of it that the data does not use."""
     name = _("others")
     while name in groups.places or name in groups.series:
@@ -407,16 +401,16 @@ def _rest_name(groups: _Groups) -> str:
     return name
 
 
-def _few_series(chart: Chart, groups: _Groups, rest: str, notes: list[str]) -> _Groups:
+def _limit_series(chart: Chart, groups: _Groups, rest: str, notes: list[str]) -> _Groups:
     if len(groups.series) <= SERIES_AT_MOST:
         return groups
     kept = set(_rank(groups.figures(chart.aggregate, of_series=True, is_size=True))[: SERIES_AT_MOST - 1])
     left = len(groups.series) - len(kept)
-    notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _counted(left, chart.series, rest))
-    return groups.renamed(lambda place, series: (place, series if series in kept else rest))
+    notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _describe_rest(left, chart.series, rest))
+    return groups.rename(lambda place, series: (place, series if series in kept else rest))
 
 
-def _few_places(chart: Chart, groups: _Groups, rest: str, top: int, notes: list[str]) -> tuple[_Groups, list[str]]:
+def _limit_places(chart: Chart, groups: _Groups, rest: str, top: int, notes: list[str]) -> tuple[_Groups, list[str]]:
     places = list(groups.places)
     if chart.kind in {ChartKind.LINE, ChartKind.AREA}:
         return _last_places(chart, groups, places, notes)
@@ -425,8 +419,8 @@ def _few_places(chart: Chart, groups: _Groups, rest: str, top: int, notes: list[
     if has_rest:
         sizes = figures if chart.sort == Sort.LARGEST else groups.figures(chart.aggregate, is_size=True)
         kept = set(_rank(sizes)[:top])
-        notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _counted(len(places) - top, chart.x, rest))
-        groups = groups.renamed(lambda place, series: (place if place in kept else rest, series))
+        notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _describe_rest(len(places) - top, chart.x, rest))
+        groups = groups.rename(lambda place, series: (place if place in kept else rest, series))
         places = [place for place in places if place in kept]
     ordered = [str(place) for place in _ordered(chart.sort, places, figures)]
     return groups, [*ordered, rest] if has_rest else ordered
@@ -443,8 +437,8 @@ def _last_places(chart: Chart, groups: _Groups, places: list[str | int], notes: 
     return groups, ordered
 
 
-def _counted(count: int, name: str, rest: str) -> dict[str, object]:
-    return {"count": count, "name": shown_within(_name_of(name), LABEL_PIXELS), "rest": rest}
+def _describe_rest(count: int, name: str, rest: str) -> dict[str, object]:
+    return {"count": count, "name": cut_to_width(_name_of(name), LABEL_PIXELS), "rest": rest}
 
 
 def _rank(figures: Mapping[str | int, Decimal | None], *, is_descending: bool = True) -> list[str | int]:
@@ -462,12 +456,7 @@ def _ordered(sort: Sort, places: Sequence[str | int], figures: Mapping[str | int
     return sorted(places, key=str) if sort == Sort.NAME else list(places)
 
 
-def _series_order(groups: _Groups, rest: str) -> list[str]:
-    named = [series for series in groups.series if series != rest]
-    return [*named, rest] if rest in groups.series else named
-
-
-def _points(chart: Chart, groups: _Groups, places: Iterable[str | int] | None) -> list[Point]:
+def _make_points(chart: Chart, groups: _Groups, places: Iterable[str | int] | None) -> list[Point]:
     order = sorted(groups.places, key=_number) if places is None else list(places)
     # Areas are stacked, so a missing value counts as 0: otherwise it would tear down those above.
     is_filled = chart.kind in {ChartKind.AREA, ChartKind.STACKED} and len(groups.series) > 1

@@ -272,7 +272,7 @@ def limit_of(text: str, pixels: float, font_size: float = FONT_SIZE) -> float:
     return 0 if width_of(text) * font_size / FONT_SIZE <= _SURELY * pixels else round(pixels, 1)
 
 
-def shown_within(text: str, pixels: float) -> str:
+def cut_to_width(text: str, pixels: float) -> str:
     """Return the beginning of the text that fits into `pixels`."""
     if width_of(text) <= pixels:
         return text
@@ -282,10 +282,10 @@ def shown_within(text: str, pixels: float) -> str:
 def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
     """Map the names to their labels. Names that would look the same also show their end, or a number."""
     labels = {name: within(one_line(name, LABEL_CHARACTERS), pixels, FONT_SIZE) for name in names}
-    seen = Counter(shown_within(label, pixels) for label in labels.values())
+    seen = Counter(cut_to_width(label, pixels) for label in labels.values())
     used = {shown for shown, count in seen.items() if count == 1}
     for name, label in labels.items():
-        if seen[shown_within(label, pixels)] > 1:
+        if seen[cut_to_width(label, pixels)] > 1:
             labels[name] = _unique(name, pixels, used)
             used.add(labels[name])
     return labels
@@ -301,7 +301,7 @@ def _unique(name: str, pixels: float, used: set[str]) -> str:
     while found in used:
         number += 1
         mark = f" ({number})"
-        found = shown_within(name, pixels - width_of(mark)) + mark
+        found = cut_to_width(name, pixels - width_of(mark)) + mark
     return found
 
 

@@ -24,9 +24,9 @@ from notifications.charts.definition import (
     Chart,
     ChartError,
     Sort,
-    along,
+    aggregate_places,
+    find_number_format,
     is_planned,
-    shown_as,
 )
 from notifications.charts.drawing import FONT_SIZE
 
@@ -41,21 +41,25 @@ _NARROW = 5.0 * drawing.FONT_SIZE + GAP
 Cells = list[list[str]]
 
 
-def fitting(columns: Sequence[Column], rows: Sequence[Sequence[Value]], *, language: str) -> tuple[list[Column], Cells]:
+def fit_columns(
+    columns: Sequence[Column], rows: Sequence[Sequence[Value]], *, language: str
+) -> tuple[list[Column], Cells]:
     """Return as many of the first columns as fit, and their cells by row: numbers in full, or all in short (1,235万) if
     that makes room. `rows` hold a value for each column."""
     cells = [[drawing.cell_text(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
     if not _fits(columns, cells):
-        cells = [[_short(value, column, language) for value, column in zip(row, columns, strict=True)] for row in rows]
+        cells = [
+            [_shorten(value, column, language) for value, column in zip(row, columns, strict=True)] for row in rows
+        ]
     count = len(columns)
     while count > 1 and not _fits(columns[:count], cells):
         count -= 1
     return list(columns[:count]), [row[:count] for row in cells]
 
 
-def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
+def place_columns(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
     """Return each column's beginning and width with its gap: what it needs, plus a share of the spare room."""
-    least, wished = _least(columns, cells), _wished(columns, cells)
+    least, wished = _least_widths(columns, cells), _wish_widths(columns, cells)
     spare, lacking = max(0.0, ROOM - sum(least)), sum(wished) - sum(least)
     if lacking > spare:
         share = spare / lacking
@@ -75,7 +79,7 @@ def head(column: Column) -> str:
     return f"{name} ({unit})" if unit else name
 
 
-def _short(value: Value, column: Column, language: str) -> str:
+def _shorten(value: Value, column: Column, language: str) -> str:
     number = drawing.drawable(value)
     if number is None or column.kind is Kind.PERCENT:
         return drawing.cell_text(value, column)
@@ -83,27 +87,27 @@ def _short(value: Value, column: Column, language: str) -> str:
 
 
 def _fits(columns: Sequence[Column], cells: Cells) -> bool:
-    return sum(_least(columns, cells)) <= ROOM
+    return sum(_least_widths(columns, cells)) <= ROOM
 
 
-def _least(columns: Sequence[Column], cells: Cells) -> list[float]:
-    wished = _wished(columns, cells)
+def _least_widths(columns: Sequence[Column], cells: Cells) -> list[float]:
+    wished = _wish_widths(columns, cells)
     return [
-        min(wish, _NARROW) if column.kind == Kind.TEXT else _longest(cells, position)
+        min(wish, _NARROW) if column.kind == Kind.TEXT else _widest_cell(cells, position)
         for position, (column, wish) in enumerate(zip(columns, wished, strict=True))
     ]
 
 
-def _wished(columns: Sequence[Column], cells: Cells) -> list[float]:
+def _wish_widths(columns: Sequence[Column], cells: Cells) -> list[float]:
     """Return the wanted width of each column. Heads may be cut, as texts may."""
     found = []
     for position, column in enumerate(columns):
-        longest, named = _longest(cells, position), min(_WIDE, drawing.width_of(head(column)) + GAP)
+        longest, named = _widest_cell(cells, position), min(_WIDE, drawing.width_of(head(column)) + GAP)
         found.append(max(min(_WIDE, longest) if column.kind == Kind.TEXT else longest, named))
     return found
 
 
-def _longest(cells: Cells, position: int) -> float:
+def _widest_cell(cells: Cells, position: int) -> float:
     return max((drawing.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
 
 
@@ -120,12 +124,12 @@ _SPARKS = 60
 
 def table_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> Spec:
     """Return the spec of a table's first rows and columns, with a note below about what is left out."""
-    chosen = _columns(chart, table)
+    chosen = _choose_columns(chart, table)
     room = (size.height - _HEAD - _FOOT) // _ROW - 1
     top = min(chart.top, room if size.is_fixed else size.row_count)
     positions = [table.position(column.name) for column in chosen]
-    rows = [[row[position] for position in positions] for row in _sorted(chart, table)[:top]]
-    columns, cells = fitting(chosen, rows, language=language)
+    rows = [[row[position] for position in positions] for row in _order_rows(chart, table)[:top]]
+    columns, cells = fit_columns(chosen, rows, language=language)
     height = size.height if size.is_fixed else _HEAD + _ROW * (len(rows) + 1) + _FOOT
     # The head and every other row have a faint ground.
     bands = [
@@ -136,7 +140,7 @@ def table_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str)
     ground = {"data": {"values": bands}, "mark": {"type": "rect", "color": drawing.BAND}, "encoding": place}
     # A layer for each alignment, limit and weight, because these belong to the mark.
     texts: dict[tuple[str, float, bool], list[Spec]] = defaultdict(list)
-    placed = list(zip(columns, places(columns, cells), strict=True))
+    placed = list(zip(columns, place_columns(columns, cells), strict=True))
     for line, words in enumerate([[head(column) for column in columns], *cells]):
         for (column, (start, width)), text in zip(placed, words, strict=True):
             x, align = (start + width - GAP, "right") if column.is_numeric else (start, "left")
@@ -148,10 +152,10 @@ def table_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str)
         mark |= {**(drawing.BOLD if is_head else {}), "color": drawing.INK}
         place = {"x": _pixel("px"), "y": _pixel("py"), "text": {"field": "t"}}
         layers.append({"data": {"values": values}, "mark": mark, "encoding": place})
-    layers.append(_said(chart.title or _("Table"), y=20, size=15, colour=drawing.INK, is_bold=True))
-    foot = _foot(table, len(rows), len(columns))
-    layers.append(_said(foot, y=height - 14, size=FONT_SIZE, colour=drawing.FAINT))
-    return _placed(layers, height)
+    layers.append(_text_layer(chart.title or _("Table"), y=20, size=15, colour=drawing.INK, is_bold=True))
+    foot = _write_foot(table, len(rows), len(columns))
+    layers.append(_text_layer(foot, y=height - 14, size=FONT_SIZE, colour=drawing.FAINT))
+    return _fixed_layout(layers, height)
 
 
 def _pixel(name: str) -> Spec:
@@ -160,32 +164,32 @@ def _pixel(name: str) -> Spec:
 
 def number_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> Spec:
     """Return the spec of the last place's value, its change from the one before, and a sparkline."""
-    numbers, notes = along(chart, table)
+    numbers, notes = aggregate_places(chart, table)
     known = [number for number in numbers if number is not None]
     if not known:
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
-    unit, decimals = shown_as(chart, table)
+    unit, decimals = find_number_format(chart, table)
     height = size.height if size.is_fixed else _NUMBER_HEIGHT
     number = drawing.short(known[-1], unit, decimals, language=language)
     layers = [
-        _said(chart.title or chart.y[0], y=22, size=15, colour=drawing.INK, is_bold=True),
-        _said(number, y=64, size=_FIGURE, colour=drawing.COLOURS[0], is_bold=True),
+        _text_layer(chart.title or chart.y[0], y=22, size=15, colour=drawing.INK, is_bold=True),
+        _text_layer(number, y=64, size=_FIGURE, colour=drawing.COLOURS[0], is_bold=True),
     ]
     if len(known) > 1:
         is_percent = table.column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
         change = Change(known[-1], known[-2], is_percent)
-        layers.append(_said(_change_text(change, unit, decimals), y=98, size=13, colour=drawing.INK))
-        layers.append(_spark(numbers[-_SPARKS:], top=112, bottom=height - 34))
+        layers.append(_text_layer(_change_text(change, unit, decimals), y=98, size=13, colour=drawing.INK))
+        layers.append(_draw_sparkline(numbers[-_SPARKS:], top=112, bottom=height - 34))
     foot = " · ".join([drawing.as_of_text(table), *notes])
-    layers.append(_said(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
-    return _placed(layers, height)
+    layers.append(_text_layer(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
+    return _fixed_layout(layers, height)
 
 
-def _placed(layers: list[Spec], height: float) -> Spec:
+def _fixed_layout(layers: list[Spec], height: float) -> Spec:
     return {"width": drawing.WIDTH, "height": height, "padding": 0, "autosize": "none", "layer": layers}
 
 
-def _said(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
+def _text_layer(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
     mark = {"type": "text", "align": "left", "baseline": "middle", "fontSize": size, "color": colour}
     shown = drawing.within(drawing.one_line(text), ROOM, size)
     mark |= {**(drawing.BOLD if is_bold else {}), "limit": drawing.limit_of(shown, ROOM, size)}
@@ -193,7 +197,7 @@ def _said(text: str, *, y: float, size: int, colour: str, is_bold: bool = False)
     return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
 
 
-def _columns(chart: Chart, table: Table) -> list[Column]:
+def _choose_columns(chart: Chart, table: Table) -> list[Column]:
     chosen = [name for name in dict.fromkeys((chart.x, *chart.y)) if name] or list(table.names)
     by_name = {column.name: column for column in table.columns}
     found = [by_name[name] for name in chosen][:COLUMNS_AT_MOST]
@@ -202,7 +206,7 @@ def _columns(chart: Chart, table: Table) -> list[Column]:
     return found
 
 
-def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
+def _order_rows(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     """Return the rows in the chart's order. If the first column holds days, they rank: for the largest the newest
     first, planned rows last. Otherwise the first column of numbers ranks."""
     if chart.sort == Sort.NAME and chart.x:
@@ -219,7 +223,7 @@ def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     return rows
 
 
-def _foot(table: Table, row_count: int, column_count: int) -> str:
+def _write_foot(table: Table, row_count: int, column_count: int) -> str:
     said = [drawing.as_of_text(table)]
     rows = len(table.rows) - row_count
     columns = len(table.columns) - column_count
@@ -238,7 +242,7 @@ def _change_text(change: Change, unit: str, decimals: int | None) -> str:
     return said if change.kind is ChangeKind.WORDS else _("%(change)s against the value before") % {"change": said}
 
 
-def _spark(numbers: Sequence[Decimal | None], *, top: int, bottom: int) -> Spec:
+def _draw_sparkline(numbers: Sequence[Decimal | None], *, top: int, bottom: int) -> Spec:
     rows = [{"x": place, "y": drawing.as_float(number)} for place, number in enumerate(numbers)]
     across = {"range": [drawing.MARGIN, drawing.WIDTH - drawing.MARGIN], "nice": False, "zero": False}
     up = {"range": [bottom, top], "zero": False, "nice": False}

@@ -24,16 +24,18 @@ from notifications.charts.definition import (
     Chart,
     ChartError,
     ChartKind,
-    Shaped,
+    ChartPoints,
     Unit,
-    shape,
-    shown_as,
+    build_points,
+    find_number_format,
 )
 from notifications.charts.placed_charts import number_spec, table_spec
 
 Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+# The parts that each spec has.
+_WHOLE: Spec = {"$schema": SCHEMA, "background": drawing.PAPER, "config": drawing.CONFIG}
 _ROW = 22
 _NAME_PIXELS = 110
 _FIGURE_GAP = 8
@@ -56,42 +58,37 @@ _TIME_FORMATS = {
 }
 
 
-def spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
+def build_spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
     """Return the spec of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError."""
     charts.check(chart, table)
     size = drawing.SIZES[shape_of]
     match chart.kind:
         case ChartKind.TABLE:
-            return _whole(table_spec(chart, table, size, language=language))
+            return _WHOLE | table_spec(chart, table, size, language=language)
         case ChartKind.NUMBER:
-            return _whole(number_spec(chart, table, size, language=language))
-    shaped = shape(chart, table, top_at_most=size.row_count)
+            return _WHOLE | number_spec(chart, table, size, language=language)
+    shaped = build_points(chart, table, top_at_most=size.row_count)
     is_round = chart.kind in charts.ROUND
-    body = (_round if is_round else _straight)(chart, shaped, language, table)
+    body = (_draw_parts if is_round else _draw_along_axis)(chart, shaped, language, table)
     if chart.thresholds and len(shaped.series) <= 1 and not is_round:
-        body = _with_thresholds(body, chart.thresholds, is_lying=_lies(chart, shaped), language=language)
+        body = _with_thresholds(body, chart.thresholds, is_lying=_is_horizontal(chart, shaped), language=language)
     height = size.height
-    if not size.is_fixed and _lies(chart, shaped):
+    if not size.is_fixed and _is_horizontal(chart, shaped):
         height = max(height, 110 + _ROW * len(shaped.places or ()))
-    return _whole(
-        {
-            "width": drawing.WIDTH,
-            "height": height,
-            "padding": drawing.MARGIN,
-            "autosize": {"type": "fit", "contains": "padding"},
-            "title": _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size),
-            **body,
-        }
-    )
-
-
-def _whole(body: Spec) -> Spec:
-    return {"$schema": SCHEMA, "background": drawing.PAPER, "config": drawing.CONFIG, **body}
+    return {
+        **_WHOLE,
+        "width": drawing.WIDTH,
+        "height": height,
+        "padding": drawing.MARGIN,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "title": _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size),
+        **body,
+    }
 
 
 def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[str], size: drawing.Size) -> Spec:
     """Return the title with notes below it; without room for notes only urgent ones, against misreading."""
-    unit, _decimals = shown_as(chart, table)
+    unit, _decimals = find_number_format(chart, table)
     text = drawing.one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
     room = drawing.WIDTH - 2 * drawing.MARGIN
     lines = _lines([drawing.as_of_text(table), *urgent, *notes] if size.has_notes else urgent, room)
@@ -110,7 +107,8 @@ def _lines(notes: Sequence[str], room: float) -> list[str]:
     return [drawing.within(line, room, 12) for line in lines]
 
 
-def _below_zero(chart: Chart, shaped: Shaped, table: Table, language: str) -> list[str]:
+def _below_zero(chart: Chart, shaped: ChartPoints, table: Table, language: str) -> list[str]:
+    """Return a note about parts of a whole that are not drawn."""
     if not shaped.negatives:
         return []
     sentence = ngettext(
@@ -118,21 +116,23 @@ def _below_zero(chart: Chart, shaped: Shaped, table: Table, language: str) -> li
         "%(count)d parts below zero, not drawn: %(sum)s together",
         len(shaped.negatives),
     )
-    added = drawing.short(drawing.drawable(total(shaped.negatives)), *shown_as(chart, table), language=language)
+    added = drawing.short(
+        drawing.drawable(total(shaped.negatives)), *find_number_format(chart, table), language=language
+    )
     return [sentence % {"count": len(shaped.negatives), "sum": added}]
 
 
-def _lies(chart: Chart, shaped: Shaped) -> bool:
+def _is_horizontal(chart: Chart, shaped: ChartPoints) -> bool:
     """Return whether the bars are horizontal: names are read from left to right, and times go that way."""
     return chart.kind in {ChartKind.BAR, ChartKind.STACKED} and shaped.places is not None
 
 
-def _data(shaped: Shaped) -> Spec:
+def _data(shaped: ChartPoints) -> Spec:
     rows = [{"x": point.place, "y": drawing.as_float(point.value), "s": point.series} for point in shaped.points]
-    return {"data": {"values": rows}}
+    return {"values": rows}
 
 
-def _colour(shaped: Shaped) -> Spec:
+def _colour(shaped: ChartPoints) -> Spec:
     """Return the colours of the series; the rest is always grey."""
     if len(shaped.series) <= 1:
         return {"value": drawing.COLOURS[0]}
@@ -145,18 +145,18 @@ def _colour(shaped: Shaped) -> Spec:
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _time_format(shaped: Shaped) -> str:
+def _time_format(shaped: ChartPoints) -> str:
     """Return the format of times, with the year if it differs among them."""
     years = {(_FIRST + timedelta(milliseconds=time)).year for time in _times(shaped)}
     wanted = _TIME_FORMATS[shaped.unit or Unit.DAY]
     return f"%Y-{wanted}" if len(years) > 1 and "%Y" not in wanted else wanted
 
 
-def _times(shaped: Shaped) -> set[int]:
+def _times(shaped: ChartPoints) -> set[int]:
     return {point.place for point in shaped.points if isinstance(point.place, int)}
 
 
-def _place(shaped: Shaped) -> Spec:
+def _place(shaped: ChartPoints) -> Spec:
     if shaped.unit is not None:
         axis = {"format": _time_format(shaped), "grid": False, "tickCount": 5, "labelFlush": True}
         return {"field": "x", "type": "temporal", "scale": {"type": "utc", "padding": 8}, "axis": axis}
@@ -164,12 +164,9 @@ def _place(shaped: Shaped) -> Spec:
     return {"field": "x", "type": "ordinal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
 
 
-def _values(language: str, **axis: Any) -> Spec:
-    return {
-        "field": "y",
-        "type": "quantitative",
-        "axis": {"labelExpr": label_expression(language), "tickCount": 4, **axis},
-    }
+def _values(language: str) -> Spec:
+    axis = {"labelExpr": label_expression(language), "tickCount": 4, "domain": False, "ticks": False}
+    return {"field": "y", "type": "quantitative", "axis": axis}
 
 
 def label_expression(language: str) -> str:
@@ -180,11 +177,10 @@ def label_expression(language: str) -> str:
     return text
 
 
-def _straight(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
-    if _lies(chart, shaped):
-        return _lying(chart, shaped, language, table)
-    place, values = _place(shaped), _values(language, domain=False, ticks=False)
-    colour = _colour(shaped)
+def _draw_along_axis(chart: Chart, shaped: ChartPoints, language: str, table: Table) -> Spec:
+    if _is_horizontal(chart, shaped):
+        return _draw_horizontal_bars(chart, shaped, language, table)
+    place, values, colour = _place(shaped), _values(language), _colour(shaped)
     several = len(shaped.series) > 1
     match chart.kind:
         case ChartKind.LINE:
@@ -197,33 +193,27 @@ def _straight(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec
             if len({point.place for point in shaped.points}) <= 31:
                 mark["point"] = {"size": 36, "filled": True}
             encoding = {"x": place, "y": values, "color": colour} | ({"strokeDash": dash} if several else {})
-            return {**_data(shaped), "mark": mark, "encoding": encoding}
+            return {"data": _data(shaped), "mark": mark, "encoding": encoding}
         case ChartKind.AREA:
             mark = {"type": "area", "opacity": 0.85, "line": not several}
-            return {**_data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
+            return {"data": _data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
         case _:
-            return _standing(chart, shaped, place, values, colour)
+            return _draw_bars_over_time(chart, shaped, place, values, colour)
 
 
-def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: Spec) -> Spec:
+def _draw_bars_over_time(chart: Chart, shaped: ChartPoints, place: Spec, values: Spec, colour: Spec) -> Spec:
     """Draw bars over a time axis, as wide as their unit: side by side or stacked."""
+    if chart.kind == ChartKind.BAR and len(shaped.series) > 1:
+        return _draw_bars_side_by_side(shaped, values, colour)
     count = max(1, len({point.place for point in shaped.points}))
-    several = len(shaped.series) > 1
-    step = (drawing.WIDTH - 80) / count
-    is_grouped = chart.kind == ChartKind.BAR and several
-    if is_grouped:
-        return _side_by_side(shaped, values, colour)
-    width = max(2, min(28, round(step * 0.7)))
+    width = max(2, min(28, round((drawing.WIDTH - 80) / count * 0.7)))
     # The middle of the first bar is at the beginning of the axis: its half must not cover the numbers.
     place = {**place, "scale": {**place["scale"], "padding": max(8, width / 2 + 4)}}
-    return {
-        **_data(shaped),
-        "mark": {"type": "bar", "width": width},
-        "encoding": {"x": place, "y": values, "color": colour},
-    }
+    encoding = {"x": place, "y": values, "color": colour}
+    return {"data": _data(shaped), "mark": {"type": "bar", "width": width}, "encoding": encoding}
 
 
-def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
+def _draw_bars_side_by_side(shaped: ChartPoints, values: Spec, colour: Spec) -> Spec:
     """Make each time a named place, because a time axis has no room for bars side by side."""
     wanted = _time_format(shaped)
     named = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
@@ -238,18 +228,18 @@ def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
     return {"data": {"values": rows}, "mark": {"type": "bar"}, "encoding": encoding}
 
 
-def _lying(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
+def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, language: str, table: Table) -> Spec:
     several = len(shaped.series) > 1
     axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": drawing.INK}
     axis["labelOverlap"] = False
     names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
-    bars: Spec = {"y": names, "x": _values(language, domain=False, ticks=False)}
+    bars: Spec = {"y": names, "x": _values(language)}
     if several:
         bars["color"] = _colour(shaped)
         if chart.kind == ChartKind.BAR:
             bars["yOffset"] = {"field": "s", "sort": shaped.series}
-        return {**_data(shaped), "mark": {"type": "bar"}, "encoding": bars}
-    unit, decimals = shown_as(chart, table)
+        return {"data": _data(shaped), "mark": {"type": "bar"}, "encoding": bars}
+    unit, decimals = find_number_format(chart, table)
     rows = [
         {
             "x": point.place,
@@ -262,7 +252,7 @@ def _lying(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
     span = _span(chart.thresholds, rows)
     bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
     lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
-    return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, _figures()]}
+    return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, _write_figures()]}
 
 
 def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
@@ -281,7 +271,7 @@ def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
     return [low - left * step, high + right * step]
 
 
-def _figures() -> Spec:
+def _write_figures() -> Spec:
     """Write the figures beyond the ends of horizontal bars: on the right, for negative bars on the left."""
     ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
     return {
@@ -308,25 +298,25 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
         "data": {"values": rows},
         "layer": [
             {"mark": {"type": "rule", "color": drawing.THRESHOLD, "strokeWidth": 1.5, "strokeDash": [6, 4]}},
-            *([figure] if is_lying else _edged(figure)),
+            *([figure] if is_lying else _outline_text(figure)),
         ],
         "encoding": along,
     }
     if not is_lying:
         return {"data": body["data"], "layer": [drawn, lines]}
     bars, figures = drawn["layer"]
-    layers = [{**drawn, "layer": [bars]}, lines, {**drawn, "layer": _edged(figures)}]
+    layers = [{**drawn, "layer": [bars]}, lines, {**drawn, "layer": _outline_text(figures)}]
     return {"data": body["data"], "layer": layers}
 
 
-def _edged(text: Spec) -> list[Spec]:
+def _outline_text(text: Spec) -> list[Spec]:
     """Draw a text with a white edge, readable over anything."""
     mark = {**text["mark"], "color": drawing.PAPER, "stroke": drawing.PAPER, "strokeWidth": 4, "strokeJoin": "round"}
     encoding = {name: channel for name, channel in text["encoding"].items() if name != "color"}
     return [{"mark": mark, "encoding": encoding}, text]
 
 
-def _round(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
+def _draw_parts(chart: Chart, shaped: ChartPoints, language: str, table: Table) -> Spec:
     """Draw the parts of a whole, each with its share in the legend. Raises ChartError."""
     totals = {str(point.place): point.value for point in shaped.points if point.value is not None and point.value > 0}
     whole = total(list(totals.values()))
@@ -335,7 +325,7 @@ def _round(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
     places = [place for place in shaped.places or () if place in totals]
     parts = [totals[place] / whole for place in places]
     names = [
-        f"{drawing.shown_within(place, LABEL_PIXELS)} {format_number(part * 100, 1)}%"
+        f"{drawing.cut_to_width(place, LABEL_PIXELS)} {format_number(part * 100, 1)}%"
         for place, part in zip(places, parts, strict=True)
     ]
     rows = [
@@ -354,7 +344,7 @@ def _round(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
     if chart.kind == ChartKind.DONUT:
         arc["innerRadius"] = {"expr": HOLE}
     layers: list[Spec] = [{"mark": arc, "encoding": encoding}]
-    unit, decimals = shown_as(chart, table)
+    unit, decimals = find_number_format(chart, table)
     # Sums of averages or percentages mean nothing.
     if chart.kind == ChartKind.DONUT and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
         said = [{"t": drawing.short(whole, decimals=decimals, language=language)}]

@@ -31,7 +31,7 @@ from integrations.models.jobs import Moment
 from notifications.charts import definition as charts
 from notifications.charts import drawing, renderer
 from notifications.charts.definition import Chart, ChartError
-from notifications.charts.vega import spec
+from notifications.charts.vega import build_spec
 from notifications.delivery.rows import unlocked, update_unlocked
 from notifications.delivery.spreadsheets import Part, cut_parts, write_csv, write_xlsx
 from notifications.models import MakerQueue, Medium
@@ -324,7 +324,7 @@ def make_from_recipe(kind: str, recipe: bytes) -> Made:
 def _draw_picture(document: dict[str, Any]) -> Made:
     chart, table = charts.from_document(document["chart"]), from_document(document["table"])
     try:
-        found = spec(chart, table, language=document["language"], shape_of=drawing.Shape(document["shape"]))
+        found = build_spec(chart, table, language=document["language"], shape_of=drawing.Shape(document["shape"]))
         drawn = renderer.draw(found, scale=drawing.SCALE)
     except ChartError as error:
         raise MediumError(error.sentence) from error

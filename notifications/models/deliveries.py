@@ -105,7 +105,7 @@ class FrozenContent(models.Model):
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="contents", verbose_name=_("run"))
-    # Written by frozen(), read by thawed() of notifications.reports.contents.
+    # Written by dump_content(), read by load_content() of notifications.reports.contents.
     document = models.BinaryField()
 
     class Meta:

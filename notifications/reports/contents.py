@@ -14,8 +14,8 @@ from notifications.charts.drawing import cell_text, head_unit
 from notifications.sources import CardContent, Content, Figure
 
 
-def frozen(content: Content) -> bytes:
-    """Return the bytes of the content to store with its deliveries; `thawed` reads them."""
+def dump_content(content: Content) -> bytes:
+    """Return the bytes of the content to store with its deliveries; `load_content` reads them."""
     document = {
         "title": content.title,
         "text": content.text,
@@ -29,8 +29,8 @@ def frozen(content: Content) -> bytes:
     return zlib.compress(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def thawed(kept: bytes) -> Content:
-    """Return the content of bytes that `frozen` wrote."""
+def load_content(kept: bytes) -> Content:
+    """Return the content of bytes that `dump_content` wrote."""
     document: dict[str, Any] = json.loads(zlib.decompress(kept))
     return Content(
         title=document["title"],
@@ -49,23 +49,14 @@ SHORT_CHARACTERS = 12
 
 
 @dataclass(frozen=True)
-class ShownColumn:
-    """A column on a page. `unit`: below the name; `is_number`: aligned to the right."""
+class TablePage:
+    """Some rows of a table on a page, each cell with its CSS class: "number", "short" (not wrapped), or none.
 
-    name: str
-    unit: str
-    is_number: bool
-
-
-@dataclass(frozen=True)
-class ShownTable:
-    """The rows of a table on a page, each cell with its CSS class: "number", "short" (not wrapped), or none.
-
-    `is_cut`: the source had more rows than it gave.
+    `columns`: names, units, and whether they are numbers. `is_cut`: the source had more rows than it gave.
     """
 
     title: str
-    columns: list[ShownColumn]
+    columns: list[tuple[str, str, bool]]
     rows: list[list[tuple[str, str]]]
     row_count: int
     is_cut: bool
@@ -75,28 +66,28 @@ class ShownTable:
         return self.row_count - len(self.rows)
 
 
-def shown_tables(content: Content, rows_at_most: int, page: int = 1) -> list[ShownTable]:
+def paginate_tables(content: Content, rows_at_most: int, page: int = 1) -> list[TablePage]:
     """Return one page, counted from 1, of each card's rows."""
-    return [shown_table(card.title, card.table, rows_at_most, page) for card in content.cards]
+    return [paginate_table(card.title, card.table, rows_at_most, page) for card in content.cards]
 
 
-def page_count(content: Content, rows_at_most: int) -> int:
+def count_pages(content: Content, rows_at_most: int) -> int:
     """Return the number of pages of the longest table, at least 1."""
     longest = max((len(card.table.rows) for card in content.cards), default=0)
     return max(1, -(-longest // rows_at_most))
 
 
-def shown_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> ShownTable:
+def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> TablePage:
     """Return the rows of `page`, counted from 1, with `rows_at_most` on each page."""
-    columns = [ShownColumn(one.name, head_unit(one), one.is_numeric) for one in table.columns]
+    columns = [(one.name, head_unit(one), one.is_numeric) for one in table.columns]
     rows = [
-        [_classed(value, column) for value, column in zip(row, table.columns, strict=True)]
+        [_cell_with_class(value, column) for value, column in zip(row, table.columns, strict=True)]
         for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]
     ]
-    return ShownTable(title, columns, rows, len(table.rows), table.is_cut)
+    return TablePage(title, columns, rows, len(table.rows), table.is_cut)
 
 
-def _classed(value: Value, column: Column) -> tuple[str, str]:
+def _cell_with_class(value: Value, column: Column) -> tuple[str, str]:
     # A page has room for all lines of a text.
     text = value if isinstance(value, str) and not is_unknown(value) else cell_text(value, column)
     if column.is_numeric:

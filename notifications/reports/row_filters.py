@@ -9,7 +9,7 @@ value. A card without conditions is seen whole.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -54,7 +54,7 @@ class OwnRows:
             by_alias[condition.alias].append(condition)
         self._conditions = {alias: by_alias[alias] for alias in tables if alias in by_alias}
         self._rows_of = {
-            condition: _rows_by_value(tables[alias], condition, fold)
+            condition: _index_rows(tables[alias], condition, fold)
             for alias, its in self._conditions.items()
             for condition in its
         }
@@ -63,17 +63,15 @@ class OwnRows:
     @property
     def attribute_ids(self) -> set[Key]:
         """The attributes that must be known of each person."""
-        return {one.attribute_id for its in self._conditions.values() for one in its if one.attribute_id is not None}
+        return {condition.attribute_id for condition in self._rows_of if condition.attribute_id is not None}
 
     def key(self, values: Values) -> tuple[tuple[int, ...], ...]:
         """Return the row numbers that a person with these values sees, of each card with conditions."""
         wanted = tuple(
-            frozenset(self._wanted(condition, values) & self._rows_of[condition].keys())
-            for its in self._conditions.values()
-            for condition in its
+            frozenset(self._find_wanted(condition, values) & rows.keys()) for condition, rows in self._rows_of.items()
         )
         if wanted not in self._known:
-            self._known[wanted] = self._rows(dict(zip(self._rows_of, wanted, strict=True)))
+            self._known[wanted] = self._find_rows(dict(zip(self._rows_of, wanted, strict=True)))
         return self._known[wanted]
 
     def tables(self, key: tuple[tuple[int, ...], ...]) -> dict[str, Table]:
@@ -89,20 +87,17 @@ class OwnRows:
         """Return whether no row of any card with conditions is left; False without conditions."""
         return bool(key) and not any(key)
 
-    def _wanted(self, condition: Condition, values: Values) -> frozenset[str]:
+    def _find_wanted(self, condition: Condition, values: Values) -> frozenset[str]:
         if condition.attribute_id is None:
             return frozenset({self._fold(condition.fixed)})
         return values.get(condition.attribute_id, frozenset())
 
-    def _rows(self, wanted: Mapping[Condition, frozenset[str]]) -> tuple[tuple[int, ...], ...]:
-        return tuple(self._rows_of_card(its, wanted) for its in self._conditions.values())
-
-    def _rows_of_card(self, its: Sequence[Condition], wanted: Mapping[Condition, frozenset[str]]) -> tuple[int, ...]:
-        numbers: set[int] | None = None
-        for condition in its:
-            found = {number for value in wanted[condition] for number in self._rows_of[condition][value]}
-            numbers = found if numbers is None else numbers & found
-        return tuple(sorted(numbers or ()))
+    def _find_rows(self, wanted: Mapping[Condition, frozenset[str]]) -> tuple[tuple[int, ...], ...]:
+        found = []
+        for conditions in self._conditions.values():
+            rows = [{row for value in wanted[one] for row in self._rows_of[one][value]} for one in conditions]
+            found.append(tuple(sorted(set.intersection(*rows))))
+        return tuple(found)
 
 
 def missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]:
@@ -136,7 +131,7 @@ def cell_text(value: Value) -> str:
     return str(value)
 
 
-def _rows_by_value(table: Table, condition: Condition, fold: Fold) -> dict[str, list[int]]:
+def _index_rows(table: Table, condition: Condition, fold: Fold) -> dict[str, list[int]]:
     try:
         position = table.position(condition.column)
     except KeyError as error:

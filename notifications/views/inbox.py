@@ -31,7 +31,7 @@ from notifications.delivery.runs import inbox
 from notifications.inbound.mail.html import SANDBOX, page_of
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
-from notifications.reports.contents import page_count, shown_tables, thawed
+from notifications.reports.contents import count_pages, load_content, paginate_tables
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
 from notifications.views.media import made_answer
 
@@ -124,13 +124,13 @@ def _read_report(delivery: Delivery, page: str) -> dict[str, object]:
     zone of the message's text."""
     if delivery.content is None:
         return {}
-    content = thawed(bytes(delivery.content.document))
+    content = load_content(bytes(delivery.content.document))
     zone = ZoneInfo(content.time_zone or settings.TIME_ZONE)
-    pages = page_count(content, ROWS_PER_PAGE)
+    pages = count_pages(content, ROWS_PER_PAGE)
     number = min(int(page), pages) if page.isascii() and page.isdigit() and len(page) < 6 else 1
     number = max(number, 1)
     with timezone.override(zone):
-        tables = shown_tables(content, ROWS_PER_PAGE, number)
+        tables = paginate_tables(content, ROWS_PER_PAGE, number)
     return {
         "report": content,
         "zone": zone,

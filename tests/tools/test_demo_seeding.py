@@ -17,7 +17,7 @@ from integrations.models import BiConnection, Card, Corp, SiteAddress
 from notifications.delivery.attachments import make_from_recipe
 from notifications.delivery.rendering import render
 from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Subscription
-from notifications.reports.contents import thawed
+from notifications.reports.contents import load_content
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import count_reachability
 from tests.bi import BI, make_bi
@@ -120,7 +120,7 @@ def test_reports_say_what_the_data_sets_say() -> None:
     for delivery in harvest.select_related("content"):
         [person, *_others] = [receipt.user for receipt in delivery.receipts.select_related("user")]
         regions = set(AttributeValue.objects.filter(user=person).values_list("value", flat=True))
-        assert set(thawed(bytes(delivery.content.document)).tables["harvest"].values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
+        assert set(load_content(bytes(delivery.content.document)).tables["harvest"].values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
 
 
 def test_every_push_opens_as_merge_fields_and_can_be_saved_as_it_is() -> None:

@@ -65,7 +65,7 @@ from notifications.models import (
     Robot,
     Run,
 )
-from notifications.reports.contents import frozen
+from notifications.reports.contents import dump_content
 from notifications.sources import (
     Audience,
     Content,
@@ -406,7 +406,7 @@ def mail_batches(
 
 def freeze_contents(run: Run, contents: Iterable[Content]) -> dict[int, int]:
     """Write the contents for message pages, except those of text alone. Return their ids by id() of the content."""
-    rows = {id(one): FrozenContent(run=run, document=frozen(one)) for one in contents if one.cards or one.figures}
+    rows = {id(one): FrozenContent(run=run, document=dump_content(one)) for one in contents if one.cards or one.figures}
     FrozenContent.objects.bulk_create(rows.values(), batch_size=ROWS_AT_ONCE)
     return {key: row.pk for key, row in rows.items()}
 

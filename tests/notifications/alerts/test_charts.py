@@ -18,7 +18,7 @@ from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import charts, conditions
 from notifications.charts.definition import Chart
-from notifications.charts.vega import spec
+from notifications.charts.vega import build_spec
 from notifications.delivery.attachments import (
     OVERDUE,
     PREVIEW_KEPT,
@@ -387,7 +387,7 @@ def test_there_is_none_that_would_say_nothing_or_something_wrong(text: str, tabl
 def test_lines_cross_the_drawing_at_their_values(text: str, table: Table, axis: str, figure: str) -> None:
     chart = chart_of(text, table)
 
-    lines = spec(chart, table, language="zh-hans")["layer"][1]
+    lines = build_spec(chart, table, language="zh-hans")["layer"][1]
 
     assert [row["y"] for row in lines["data"]["values"]] == list(chart.thresholds)
     assert (lines["data"]["values"][-1]["t"], lines["encoding"][axis]["field"]) == (figure, "y")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import drawing
-from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, Unit, shape
-from notifications.charts.drawing import distinct_labels, limit_of, shown_within
-from notifications.charts.vega import spec
+from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, Unit, build_points
+from notifications.charts.drawing import cut_to_width, distinct_labels, limit_of
+from notifications.charts.vega import build_spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, SVG, parsed, texts
 
@@ -26,7 +26,11 @@ def table_of(kind: Kind, *places: Value, series: str = "甲") -> Table:
 
 
 def labels(draw: Draw, chart: Chart, table: Table) -> list[str]:
-    return [text for text in texts(draw(spec(chart, table, language="zh-hans")).svg) if "-" in text and ":" not in text]
+    return [
+        text
+        for text in texts(draw(build_spec(chart, table, language="zh-hans")).svg)
+        if "-" in text and ":" not in text
+    ]
 
 
 @pytest.mark.parametrize("kind", [ChartKind.LINE, ChartKind.BAR])
@@ -53,22 +57,24 @@ def test_moments_that_are_all_midnights_are_days(draw: Draw) -> None:
     table = table_of(Kind.DATETIME, *[MIDNIGHT + timedelta(days=n) for n in range(24)])
     chart = Chart(ChartKind.LINE, "x", ("v",))
 
-    assert shape(chart, table).unit == Unit.DAY
-    assert shape(chart, table).notes == []
+    assert build_points(chart, table).unit == Unit.DAY
+    assert build_points(chart, table).notes == []
     assert "11-01" in labels(draw, chart, table)
-    assert not [text for text in texts(draw(spec(chart, table, language="zh-hans")).svg) if text.endswith("00:00")]
+    assert not [
+        text for text in texts(draw(build_spec(chart, table, language="zh-hans")).svg) if text.endswith("00:00")
+    ]
 
 
 def test_one_moment_that_is_no_midnight_keeps_the_times_of_all() -> None:
     table = table_of(Kind.DATETIME, MIDNIGHT, MIDNIGHT + timedelta(hours=30))
 
-    assert shape(Chart(ChartKind.LINE, "x", ("v",)), table).unit == Unit.MOMENT
+    assert build_points(Chart(ChartKind.LINE, "x", ("v",)), table).unit == Unit.MOMENT
 
 
 def test_moments_of_several_years_have_year_and_time(draw: Draw) -> None:
     table = table_of(Kind.DATETIME, *[datetime(2025, 12, 31, 3, tzinfo=UTC) + timedelta(hours=6 * n) for n in range(9)])
 
-    found = texts(draw(spec(Chart(ChartKind.LINE, "x", ("v",)), table, language="zh-hans")).svg)
+    found = texts(draw(build_spec(Chart(ChartKind.LINE, "x", ("v",)), table, language="zh-hans")).svg)
 
     assert "2026-01-01 00:00" in found
 
@@ -77,7 +83,7 @@ def test_figures_of_lying_bars_stand_beyond_their_ends(draw: Draw) -> None:
     columns = (Column("x", Kind.TEXT), Column("v", Kind.NUMBER, "元"))
     table = Table(columns, (("华东", 120), ("华北", -90), ("华南", -5), ("西南", 0)), AS_OF)
 
-    drawn = parsed(draw(spec(Chart(ChartKind.BAR, "x", ("v",)), table, language="zh-hans")).svg)
+    drawn = parsed(draw(build_spec(Chart(ChartKind.BAR, "x", ("v",)), table, language="zh-hans")).svg)
 
     figures = {
         text.text: text.get("text-anchor") for text in drawn.iter(f"{SVG}text") if (text.text or "").endswith("元")
@@ -105,14 +111,14 @@ def named_table(names: tuple[str, ...]) -> Table:
     ],
 )
 def test_names_that_begin_alike_look_different(draw: Draw, x: str, series: str, kind: ChartKind, share: str) -> None:
-    found = texts(draw(spec(Chart(kind, x, ("v",), series=series), named_table(TEAMS), language="zh-hans")).svg)
+    found = texts(draw(build_spec(Chart(kind, x, ("v",), series=series), named_table(TEAMS), language="zh-hans")).svg)
 
     assert {f"华东大区…部甲组{share}", f"华东大区…部乙组{share}"} <= set(found)
 
 
 @pytest.mark.parametrize("kind", [ChartKind.BAR, ChartKind.PIE, ChartKind.LINE])
 def test_names_that_differ_late_are_not_counted_together(kind: ChartKind) -> None:
-    shaped = shape(Chart(kind, "名称", ("v",)), named_table(LONG))
+    shaped = build_points(Chart(kind, "名称", ("v",)), named_table(LONG))
 
     assert [point.value for point in shaped.points] == [3, 3]
     assert len(set(shaped.places or ())) == 2
@@ -131,7 +137,7 @@ def test_whatever_is_different_looks_different(names: list[str]) -> None:
     found = distinct_labels(names, LABEL_PIXELS)
 
     assert list(found) == names
-    assert len({shown_within(shown, LABEL_PIXELS) for shown in found.values()}) == len(names)
+    assert len({cut_to_width(shown, LABEL_PIXELS) for shown in found.values()}) == len(names)
 
 
 def test_only_what_may_be_too_long_is_measured_and_cut() -> None:

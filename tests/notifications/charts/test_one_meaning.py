@@ -18,11 +18,11 @@ from integrations.data import figures
 from integrations.data.figures import read_number
 from integrations.data.table import Column, Kind, Month, Table, format_number
 from notifications.charts import drawing
-from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort, shape
-from notifications.charts.placed_charts import fitting
-from notifications.charts.vega import spec
+from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort, build_points
+from notifications.charts.placed_charts import fit_columns
+from notifications.charts.vega import build_spec
 from notifications.delivery.spreadsheets import cut_parts, write_csv, write_xlsx
-from notifications.reports.contents import shown_table
+from notifications.reports.contents import paginate_table
 from tests.notifications.charts.tables import AS_OF
 from tests.notifications.charts.test_spec import rows
 
@@ -36,7 +36,7 @@ def table_of(rows: list[tuple[str, Decimal | int | None]], kind: Kind = Kind.NUM
 
 
 def bars(table: Table) -> dict[str | int, Decimal | None]:
-    return {point.place: point.value for point in shape(BARS, table).points}
+    return {point.place: point.value for point in build_points(BARS, table).points}
 
 
 def cells_of(content: bytes) -> list[tuple[Any, ...]]:
@@ -48,7 +48,7 @@ def cells_of(content: bytes) -> list[tuple[Any, ...]]:
 def test_labels_of_bars_are_the_totals_of_their_known_values(rows: list[tuple[str, Decimal | int | None]]) -> None:
     table = table_of(rows)
 
-    found = {row["x"]: row["t"] for row in spec(BARS, table, language="zh-hans")["data"]["values"]}
+    found = {row["x"]: row["t"] for row in build_spec(BARS, table, language="zh-hans")["data"]["values"]}
 
     for name in {name for name, _value in rows}:
         known = figures.numbers_of(table, "v", [place for place, row in enumerate(rows) if row[0] == name])
@@ -66,8 +66,8 @@ def test_cells_of_pictures_pages_and_files_are_the_value(
     sign, share = ("%", 100) if kind is Kind.PERCENT else ("", 1)
     [part] = cut_parts([("x", table)])
 
-    pictured = [row[1] for row in fitting(table.columns, table.rows, language="zh-hans")[1]]
-    paged = [row[1][0] for row in shown_table("x", table, 100).rows]
+    pictured = [row[1] for row in fit_columns(table.columns, table.rows, language="zh-hans")[1]]
+    paged = [row[1][0] for row in paginate_table("x", table, 100).rows]
     sheet = [row[1] for row in cells_of(write_xlsx([part]))[1:]]
     separated = [row[1] for row in csv.reader(io.StringIO(write_csv(part).decode("utf-8-sig")))][1:]
 
@@ -85,24 +85,28 @@ def test_names_that_are_written_differently_are_one_group() -> None:
     table = table_of([("East", 1), ("ＥＡＳＴ", 2), (" east ", 4), ("West", None)])
 
     assert bars(table) == {"East": 7, "West": None}
-    assert [row["t"] for row in spec(BARS, table, language="zh-hans")["data"]["values"]] == ["7", "—"]
+    assert [row["t"] for row in build_spec(BARS, table, language="zh-hans")["data"]["values"]] == ["7", "—"]
 
 
 def test_unknown_values_are_left_out_of_each_aggregate() -> None:
     table = table_of([("华东", None), ("华东", 4), ("华东", None), ("华东", 2)])
 
-    found = {one: shape(Chart(ChartKind.BAR, "n", ("v",), aggregate=one), table).points[0].value for one in Aggregate}
+    found = {
+        one: build_points(Chart(ChartKind.BAR, "n", ("v",), aggregate=one), table).points[0].value for one in Aggregate
+    }
     assert found == {"sum": 6, "average": 3, "maximum": 4, "minimum": 2, "count": 2}
 
 
 def test_bars_are_ranked_by_known_values_and_ties_stay() -> None:
     table = table_of([("a", None), ("b", -9), ("c", 3), ("d", 5), ("e", 3)])
 
-    assert shape(BARS, table).places == ["d", "c", "e", "b", "a"]
+    assert build_points(BARS, table).places == ["d", "c", "e", "b", "a"]
 
 
 def test_a_stack_of_one_series_says_no_zero_for_an_unknown() -> None:
-    rows = spec(Chart(ChartKind.STACKED, "n", ("v",)), table_of([("a", None), ("b", 2)]), language="zh-hans")["data"]
+    rows = build_spec(Chart(ChartKind.STACKED, "n", ("v",)), table_of([("a", None), ("b", 2)]), language="zh-hans")[
+        "data"
+    ]
 
     assert [(row["y"], row["t"]) for row in rows["values"]] == [(None, "—"), (2.0, "2")]
 
@@ -111,7 +115,8 @@ def test_percentages_of_a_donut_are_not_added_up() -> None:
     chart = Chart(ChartKind.DONUT, "n", ("v",))
 
     drawn = [
-        spec(chart, table_of([("a", 50), ("b", 25)], kind), language="zh-hans") for kind in (Kind.NUMBER, Kind.PERCENT)
+        build_spec(chart, table_of([("a", 50), ("b", 25)], kind), language="zh-hans")
+        for kind in (Kind.NUMBER, Kind.PERCENT)
     ]
 
     assert [[row["t"] for row in rows(found) if "t" in row] for found in drawn] == [["75"], []]
@@ -121,7 +126,7 @@ def test_months_stay_months() -> None:
     columns = (Column("月", Kind.DATE), Column("v", Kind.NUMBER))
     table = Table(columns, ((Month(2026, 10, 1), 1), (Month(2026, 11, 1), 2)), AS_OF)
 
-    drawn = spec(Chart(ChartKind.LINE, "月", ("v",)), table, language="zh-hans")
+    drawn = build_spec(Chart(ChartKind.LINE, "月", ("v",)), table, language="zh-hans")
 
     assert drawn["encoding"]["x"]["axis"]["format"] == "%Y-%m"
     assert drawn["title"]["subtitle"] == ["截至 2026-11-24 09:00"]
@@ -147,5 +152,5 @@ def test_the_foot_says_what_its_time_is(
 ) -> None:
     table = Table((column,), ((cell,),), at, is_fetch_time=is_fetch_time)
 
-    *_cells, foot = rows(spec(Chart(ChartKind.TABLE), table, language="zh-hans"))
+    *_cells, foot = rows(build_spec(Chart(ChartKind.TABLE), table, language="zh-hans"))
     assert foot["t"] == words

@@ -16,7 +16,7 @@ from integrations.data.table import Column, Kind, Table
 from notifications.charts import definition as charts
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind, Sort
 from notifications.charts.drawing import INK, PAPER, SIZES, WIDTH, Shape
-from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, HOLE, label_expression, spec
+from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, HOLE, build_spec, label_expression
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, CHARTS, CITIES, DAYS, SALES, SVG, marks, parsed, texts
 
@@ -112,12 +112,12 @@ def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
     drawing: tuple[Chart, Table], shape: Shape, language: str
 ) -> None:
     try:
-        found = spec(*drawing, language=language, shape_of=shape)
+        found = build_spec(*drawing, language=language, shape_of=shape)
     except ChartError:
         return
 
     assert_holds_nothing_of_the_data_but_words(found, language)
-    assert found == spec(*drawing, language=language, shape_of=shape)
+    assert found == build_spec(*drawing, language=language, shape_of=shape)
     assert len(list(rows(found))) <= 1000
 
 
@@ -125,7 +125,7 @@ def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
 @given(drawing=drawings())
 def test_hostile_data_is_drawn_and_injects_nothing(draw: Draw, drawing: tuple[Chart, Table]) -> None:
     try:
-        found = spec(*drawing, language="zh-hans")
+        found = build_spec(*drawing, language="zh-hans")
     except ChartError:
         return
 
@@ -144,7 +144,7 @@ def test_a_series_may_be_called_like_a_part_of_javascript(draw: Draw, kind: Char
     columns = (Column("x", Kind.TEXT), Column("s", Kind.TEXT), Column("y", Kind.NUMBER))
     table = Table(columns, (("a", name, 3), ("b", name, 5), ("a", "q", 1)), AS_OF)
 
-    found = spec(Chart(kind, "x", ("y",), "s"), table, language="zh-hans")
+    found = build_spec(Chart(kind, "x", ("y",), "s"), table, language="zh-hans")
 
     assert [text.strip() for text in texts(draw(found).svg) if text.strip() in {name, "q"}] == [name, "q"]
 
@@ -154,7 +154,7 @@ def test_many_rows_become_few_marks_and_the_picture_says_so() -> None:
         (Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), tuple((f"r{i}", 1) for i in range(10_000)), AS_OF, True
     )
 
-    found = spec(Chart(ChartKind.BAR, "n", ("v",), top=5), many, language="zh-hans")
+    found = build_spec(Chart(ChartKind.BAR, "n", ("v",), top=5), many, language="zh-hans")
 
     shown = list(rows(found))
     assert [(row["x"], row["y"]) for row in shown] == [*((f"r{i}", 1.0) for i in range(5)), ("其他", 9_995.0)]
@@ -165,7 +165,7 @@ def test_times_that_have_no_room_are_counted_together() -> None:
     moments = tuple((datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=30 * i), 1) for i in range(10_000))
     table = Table((Column("t", Kind.DATETIME), Column("v", Kind.NUMBER)), moments, AS_OF)
 
-    shaped = charts.shape(Chart(ChartKind.LINE, "t", ("v",)), table)
+    shaped = charts.build_points(Chart(ChartKind.LINE, "t", ("v",)), table)
 
     assert shaped.unit == charts.Unit.WEEK
     assert sum(point.value or 0 for point in shaped.points) == 10_000
@@ -188,9 +188,9 @@ def test_months_and_the_rest_are_counted_as_the_others_are(aggregate: str, note:
     table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("a", 9), ("b", 3), ("c", 4), ("a", 9)), AS_OF)
     counted = Aggregate(aggregate)
 
-    shaped = charts.shape(Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=counted), table)
+    shaped = charts.build_points(Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=counted), table)
 
-    assert charts.shape(Chart(ChartKind.LINE, "d", ("v",), aggregate=counted), monthly).notes == [note]
+    assert charts.build_points(Chart(ChartKind.LINE, "d", ("v",), aggregate=counted), monthly).notes == [note]
     assert shaped.places == ["a", "其他"]
     assert [point.value for point in shaped.points if point.place == "其他"] == [rest]
 
@@ -202,7 +202,7 @@ def test_more_series_than_can_be_told_apart_become_one() -> None:
         AS_OF,
     )
 
-    shaped = charts.shape(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
+    shaped = charts.build_points(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
 
     assert shaped.series == ["s5", "s6", "s7", "s8", "s9", "其他"]
     assert {point.value for point in shaped.points if point.series == "其他"} == {10.0}
@@ -211,7 +211,7 @@ def test_more_series_than_can_be_told_apart_become_one() -> None:
 def test_the_rest_has_another_name_where_the_data_has_that_one() -> None:
     table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("其他", 9), ("b", 3), ("c", 4)), AS_OF)
 
-    assert charts.shape(Chart(ChartKind.BAR, "n", ("v",), top=2), table).places == ["其他", "c", "其他…"]
+    assert charts.build_points(Chart(ChartKind.BAR, "n", ("v",), top=2), table).places == ["其他", "c", "其他…"]
 
 
 def test_what_is_no_number_is_left_out() -> None:
@@ -221,7 +221,7 @@ def test_what_is_no_number_is_left_out() -> None:
         AS_OF,
     )
 
-    shaped = charts.shape(Chart(ChartKind.BAR, "n", ("v",)), table)
+    shaped = charts.build_points(Chart(ChartKind.BAR, "n", ("v",)), table)
 
     assert [(point.place, point.value) for point in shaped.points if point.value is not None] == [("d", Decimal(5))]
     assert shaped.notes == []
@@ -239,7 +239,7 @@ def test_what_is_no_number_is_left_out() -> None:
 )
 def test_a_chart_that_does_not_fit_says_why(chart: Chart, sentence: str) -> None:
     with pytest.raises(ChartError, match=sentence):
-        spec(chart, SALES, language="zh-hans")
+        build_spec(chart, SALES, language="zh-hans")
 
 
 @pytest.mark.parametrize("kind", list(ChartKind))
@@ -247,7 +247,7 @@ def test_nothing_to_draw_is_said(kind: ChartKind) -> None:
     empty = SALES.with_rows([])
 
     with pytest.raises(ChartError, match="没有可绘制的内容"):
-        spec(Chart(kind, "城市", ("销售额",)), empty, language="zh-hans")
+        build_spec(Chart(kind, "城市", ("销售额",)), empty, language="zh-hans")
 
 
 # --- Golden pictures: compared by what they are made of --------------------------------------------------------------
@@ -273,14 +273,14 @@ GOLDEN: dict[str, tuple[dict[str, int], list[str]]] = {
 @pytest.mark.parametrize("shape", [Shape.CARD, Shape.NEWS])
 @pytest.mark.parametrize("name", ["bar", "donut", "table", "number"])
 def test_each_shape_has_its_size(draw: Draw, name: str, shape: Shape) -> None:
-    drawn = draw(spec(*CHARTS[name], language="zh-hans", shape_of=shape))
+    drawn = draw(build_spec(*CHARTS[name], language="zh-hans", shape_of=shape))
 
     assert (drawn.width, drawn.height) == (WIDTH, SIZES[shape].height)
 
 
 @pytest.mark.parametrize("name", list(GOLDEN))
 def test_each_kind_is_made_of_its_marks_and_words(draw: Draw, name: str) -> None:
-    drawn = draw(spec(*CHARTS[name], language="zh-hans"))
+    drawn = draw(build_spec(*CHARTS[name], language="zh-hans"))
 
     found, words = GOLDEN[name]
     assert marks(drawn.svg) == found
@@ -294,7 +294,7 @@ def test_each_kind_is_made_of_its_marks_and_words(draw: Draw, name: str) -> None
 
 @pytest.mark.parametrize("name", ["bar of days", "stacked by days"])
 def test_no_bar_lies_on_the_numbers_of_its_axis(draw: Draw, name: str) -> None:
-    drawn = parsed(draw(spec(*CHARTS[name], language="zh-hans")).svg)
+    drawn = parsed(draw(build_spec(*CHARTS[name], language="zh-hans")).svg)
 
     [bars] = [group for group in drawn.iter(f"{SVG}g") if "mark-rect role-mark" in group.get("class", "")]
     lefts = [float(path.get("d", "M0,").split(",")[0].removeprefix("M")) for path in bars.iter(f"{SVG}path")]
@@ -302,10 +302,10 @@ def test_no_bar_lies_on_the_numbers_of_its_axis(draw: Draw, name: str) -> None:
 
 
 def test_english_counts_in_thousands_and_millions() -> None:
-    found = spec(Chart(ChartKind.BAR, "城市", ("销售额",)), SALES, language="en")
+    found = build_spec(Chart(ChartKind.BAR, "城市", ("销售额",)), SALES, language="en")
 
     assert list(rows(found))[0]["t"] == "9.3M元"
-    assert "亿" not in json.dumps(spec(CHARTS["line"][0], DAYS, language="en")["encoding"], ensure_ascii=False)
+    assert "亿" not in json.dumps(build_spec(CHARTS["line"][0], DAYS, language="en")["encoding"], ensure_ascii=False)
     assert len(CITIES) == 12
 
 
@@ -313,7 +313,7 @@ def test_a_threshold_crosses_no_figure_out(draw: Draw) -> None:
     """Later layers lie above earlier ones: bars, then the line, then the figures edged in the colour of paper."""
     chart = Chart(ChartKind.BAR, "城市", ("销售额",), thresholds=(100.0,))
 
-    found = spec(chart, SALES, language="zh-hans")
+    found = build_spec(chart, SALES, language="zh-hans")
 
     bars, line, figures = found["layer"]
     assert [one["mark"]["type"] for one in bars["layer"]] == ["bar"]
@@ -330,7 +330,7 @@ def test_a_threshold_crosses_no_figure_out(draw: Draw) -> None:
 def test_the_figure_of_a_threshold_stands_out_from_a_line(draw: Draw) -> None:
     chart = Chart(ChartKind.LINE, "日期", ("销售额",), thresholds=(1_550_000.0,))
 
-    svg = draw(spec(chart, DAYS, language="zh-hans")).svg
+    svg = draw(build_spec(chart, DAYS, language="zh-hans")).svg
 
     assert texts(svg).count("155.0万") == 2  # its edge, and its letters
     assert f'stroke="{PAPER}" stroke-width="4"' in svg

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from integrations.data.table import Column, Kind, Table
-from notifications.reports.contents import frozen, thawed
+from notifications.reports.contents import dump_content, load_content
 from notifications.sources import CardContent, Content, Figure
 
 AT = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
@@ -21,6 +21,6 @@ def test_comes_back_equal_with_its_tables_in_the_order_of_the_report() -> None:
     cards = (CardContent("sales", "销售", TABLE), CardContent("a", "A", TABLE.with_rows([])))
     content = Content("日报", "正文 **1**", cards, (Figure("销售额", "12.3 元"),), AT, "数据已过期")
 
-    assert thawed(frozen(content)) == content
+    assert load_content(dump_content(content)) == content
     assert list(content.tables) == ["sales", "a"]
-    assert thawed(frozen(Content("日报", "正文"))) == Content("日报", "正文")
+    assert load_content(dump_content(Content("日报", "正文"))) == Content("日报", "正文")

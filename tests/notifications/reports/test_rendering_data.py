@@ -38,7 +38,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from notifications.reports.contents import thawed
+from notifications.reports.contents import load_content
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -240,7 +240,7 @@ class TestOwnRows:
             for delivery in Delivery.objects.order_by("pk")
         ] == [[people[0].pk, people[2].pk], [people[1].pk]]
         assert [
-            set(thawed(bytes(content.document)).tables["sales"].values("区域"))
+            set(load_content(bytes(content.document)).tables["sales"].values("区域"))
             for content in FrozenContent.objects.order_by("pk")
         ] == [{"华东"}, {"华南"}]
 
