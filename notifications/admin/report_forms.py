@@ -47,7 +47,7 @@ from notifications.models import (
     Subscription,
 )
 from notifications.reports.templates import renderer
-from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import TemplateError
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import count_reachability, named_audience
@@ -159,10 +159,10 @@ class ReportForm(VersionedForm):
         """Render each template over the last fetched data. Cards without data are tried with what every card has:
         names, arguments, and empty cells. Fetches nothing, since a slow source must not keep people from saving."""
         tables = tables_to_try(cards_in(self.data), self.person, self.instance)
-        given = Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
+        given = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
             try:
-                renderer.rendered(cleaned.get(name) or "", given, form)
+                renderer.render(cleaned.get(name) or "", given, form)
             except TemplateError as error:
                 self.add_error(name, str(error))
 

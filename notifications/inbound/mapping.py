@@ -39,7 +39,7 @@ from notifications.models import IncomingMessage, MessageForm
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.reports.templates import renderer
 from notifications.reports.templates.merge_fields import PAYLOAD, quoted
-from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, TemplateError, from_cell
 from notifications.sources import Figure
 
@@ -122,7 +122,7 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
     try:
         if not _is_wanted(mapping, payload):
             return None
-        return _mapped(mapping, payload, Given(now, zone, values={PAYLOAD: view_of(payload)}))
+        return _mapped(mapping, payload, RenderContext(now, zone, values={PAYLOAD: view_of(payload)}))
     except TooMuchWork:
         raise MappingError(Sentence("An expression takes too long on this payload.")) from None
     except TemplateError as error:
@@ -143,7 +143,7 @@ def check_path(path: str) -> None:
 # --- The message ------------------------------------------------------------------------------------------------------
 
 
-def _mapped(mapping: Mapping, payload: Payload, given: Given) -> Mapped:
+def _mapped(mapping: Mapping, payload: Payload, given: RenderContext) -> Mapped:
     files, urls, refused = _files(mapping.file_paths, payload)
     form = MessageForm.MARKDOWN if mapping.is_markdown else ""
     return Mapped(
@@ -161,8 +161,8 @@ def _mapped(mapping: Mapping, payload: Payload, given: Given) -> Mapped:
     )
 
 
-def _rendered(template: str, given: Given, form: str) -> str:
-    return renderer.rendered(template, given, form, is_cut=True).replace(_LINE_END, "\n")
+def _rendered(template: str, given: RenderContext, form: str) -> str:
+    return renderer.render(template, given, form, is_cut=True).replace(_LINE_END, "\n")
 
 
 def _is_wanted(mapping: Mapping, payload: Payload) -> bool:
@@ -293,15 +293,15 @@ class PayloadView(Exposed):
     def __init__(self, members: dict[str, Any]) -> None:
         self._members = members
 
-    def exposed(self, name: str) -> Any:
+    def get_attribute(self, name: str) -> Any:
         return self._members.get(name, NOTHING)
 
-    def item(self, key: object) -> Any:
+    def get_item(self, key: object) -> Any:
         if not isinstance(key, str):
             raise ExpressionError(Sentence("Write the name of a field in quotes."))
         return self._members.get(key, NOTHING)
 
-    def shown(self) -> str:
+    def text(self) -> str:
         return json.dumps(_plain(self), ensure_ascii=False)[:SHOWN_CHARACTERS]
 
 
@@ -310,13 +310,13 @@ class ListView(Exposed, tuple[Any, ...]):
 
     __slots__ = ()
 
-    def exposed(self, name: str) -> Any:
+    def get_attribute(self, name: str) -> Any:
         return NOTHING
 
-    def item(self, key: object) -> Any:
+    def get_item(self, key: object) -> Any:
         return self[key] if isinstance(key, int) and -len(self) <= key < len(self) else NOTHING
 
-    def shown(self) -> str:
+    def text(self) -> str:
         values = [one for one in self if isinstance(one, str)]
         if len(values) == len(self):
             return ", ".join(values)[:SHOWN_CHARACTERS]

@@ -19,7 +19,7 @@ from integrations.data.table import Column, Kind, Table
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartKind, Sort
 from notifications.models import MessageForm
 from notifications.reports.templates import merge_fields
-from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, literal, shown
+from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, literal, output
 
 # WeCom's cards show one large number and up to six below it; three can be read at a glance.
 NUMBERS_AT_MOST = 3
@@ -49,7 +49,7 @@ class _Columns:
     day: str
     names: list[str]
     numbers: list[Column]
-    every: list[str]
+    every: tuple[str, ...]
 
     @property
     def days(self) -> str:
@@ -63,65 +63,44 @@ def offered_points() -> list[StartingPoint]:
 
 def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:
     """Return the four starting points in order. `alias`: of the card in templates; `heading`: its name for people."""
-    columns = _Columns(
-        alias,
-        heading,
-        merge_fields.day_column_of(table),
-        [column.name for column in table.columns if column.kind is Kind.TEXT],
-        [column for column in table.columns if column.is_numeric],
-        list(table.names),
-    )
-    points = [_key_figures(columns), _table(columns), _trend(columns), _ranking(columns)]
-    if not table.names or any(map(table.is_kind_known, table.names)):
-        return points
-    unknown = _("What the columns of this data hold is not known before there are rows.")
-    return [replace(point, lacks=unknown) if point.lacks else point for point in points]
+    names = [column.name for column in table.columns if column.kind is Kind.TEXT]
+    numbers = [column for column in table.columns if column.is_numeric]
+    columns = _Columns(alias, heading, merge_fields.day_column_of(table), names, numbers, table.names)
+    no_columns = "" if table.names else _("This data has no columns.")
+    no_numbers = "" if numbers else _("This data has no column of numbers.")
+    no_names = "" if names else _("This data has no column of names.")
+    no_day = "" if columns.day else _("This data has no column of dates.")
+    form = MessageForm
+    points = [
+        StartingPoint(*point, lacks=lacks)
+        for point, lacks in (
+            (("key_figures", _("Key figures"), _("One large number, others below it"), form.TEXT_NOTICE), no_numbers),
+            (("table", _("Table"), _("A picture of the rows, the newest first"), form.NEWS), no_columns),
+            (("trend", _("Trend"), _("A line over time, with key figures"), form.NEWS_NOTICE), no_day or no_numbers),
+            (("ranking", _("Ranking"), _("The largest, one a line"), form.TEXTCARD), no_numbers or no_names),
+        )
+    ]
+    if table.names and not any(map(table.is_kind_known, table.names)):
+        unknown = _("What the columns of this data hold is not known before there are rows.")
+        points = [replace(point, lacks=unknown) if point.lacks else point for point in points]
+    return [point if point.lacks else _fill(point, columns) for point in points]
 
 
-def _key_figures(columns: _Columns) -> StartingPoint:
-    point = StartingPoint(
-        "key_figures", _("Key figures"), _("One large number, others below it"), MessageForm.TEXT_NOTICE
-    )
-    if not columns.numbers:
-        return replace(point, lacks=_no_numbers())
-    return _fill(point, columns, _numbers_text(columns))
-
-
-def _table(columns: _Columns) -> StartingPoint:
-    point = StartingPoint("table", _("Table"), _("A picture of the rows, the newest first"), MessageForm.NEWS)
-    if not columns.every:
-        return replace(point, lacks=_("This data has no columns."))
-    count = shown(merge_fields.row_count(columns.alias), "thousands")
-    others = tuple(name for name in columns.every if name != columns.day)
-    order = Sort.LARGEST if columns.day else Sort.AS_IS
-    chart = Chart(ChartKind.TABLE, x=columns.day, y=others[:COLUMNS_AT_MOST], sort=order)
-    body = _("%(count)s rows in all") % {"count": count}
-    return _fill(point, columns, body, chart)
-
-
-def _trend(columns: _Columns) -> StartingPoint:
-    point = StartingPoint("trend", _("Trend"), _("A line over time, with key figures"), MessageForm.NEWS_NOTICE)
-    if not columns.day:
-        return replace(point, lacks=_("This data has no column of dates."))
-    if not columns.numbers:
-        return replace(point, lacks=_no_numbers())
-    chart = Chart(ChartKind.LINE, x=columns.day, y=(columns.numbers[0].name,))
-    return _fill(point, columns, _numbers_text(columns), chart)
-
-
-def _ranking(columns: _Columns) -> StartingPoint:
-    point = StartingPoint("ranking", _("Ranking"), _("The largest, one a line"), MessageForm.TEXTCARD)
-    if not columns.numbers:
-        return replace(point, lacks=_no_numbers())
-    if not columns.names:
-        return replace(point, lacks=_("This data has no column of names."))
-    name, number = columns.names[0], columns.numbers[0].name
-    body = merge_fields.ranking(columns.alias, name, number, days=columns.days, day_column=columns.day)
-    chart = Chart(ChartKind.BAR, x=name, y=(number,), sort=Sort.LARGEST)
-    return _fill(point, columns, body, chart)
-
-
-def _fill(point: StartingPoint, columns: _Columns, body: str, *charts: Chart) -> StartingPoint:
+def _fill(point: StartingPoint, columns: _Columns) -> StartingPoint:
+    body = _numbers_text(columns)
+    charts: tuple[Chart, ...] = ()
+    match point.key:
+        case "table":
+            body = _("%(count)s rows in all") % {"count": output(merge_fields.row_count(columns.alias), "thousands")}
+            others = tuple(name for name in columns.every if name != columns.day)[:COLUMNS_AT_MOST]
+            order = Sort.LARGEST if columns.day else Sort.AS_IS
+            charts = (Chart(ChartKind.TABLE, columns.day, others, sort=order),)
+        case "trend":
+            charts = (Chart(ChartKind.LINE, columns.day, (columns.numbers[0].name,)),)
+        case "ranking":
+            name, number = columns.names[0], columns.numbers[0].name
+            body = merge_fields.ranking(columns.alias, name, number, days=columns.days, day_column=columns.day)
+            charts = (Chart(ChartKind.BAR, name, (number,), sort=Sort.LARGEST),)
     return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=charts)
 
 
@@ -147,14 +126,14 @@ def _numbers_text(columns: _Columns) -> str:
         line = f"{literal(number.name)} {_figure(columns, number)}"
         if columns.day:
             day = {"against": "day", "day_column": columns.day, "measure": _measure(number)}
-            line += f" {literal(_('vs the day before'))} {shown(change(columns.alias, number.name, **day))}"
+            line += f" {literal(_('vs the day before'))} {output(change(columns.alias, number.name, **day))}"
         lines.append(line)
     return "\n".join(lines)
 
 
 def _figure(columns: _Columns, number: Column) -> str:
     figure = aggregate(columns.alias, _measure(number), number.name, days=columns.days, day_column=columns.day)
-    return shown(figure, "thousands")
+    return output(figure, "thousands")
 
 
 def _measure(number: Column) -> str:
@@ -165,7 +144,3 @@ def _measure(number: Column) -> str:
 def _without_colons(name: str) -> str:
     """Remove colons, because one separates the name of a key figure from its number."""
     return " ".join(name.replace(":", " ").replace("：", " ").split())  # noqa: RUF001  # both
-
-
-def _no_numbers() -> str:
-    return _("This data has no column of numbers.")

@@ -18,7 +18,7 @@ from notifications.alerts import verdicts
 from notifications.alerts.conditions import Aggregate, Comparison, Condition
 from notifications.charts import drawing
 from notifications.reports.templates import renderer
-from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.renderer import RenderContext
 
 NOW = datetime(2026, 12, 1, 1, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -35,7 +35,7 @@ AGGREGATES = {"sum": Aggregate.SUM, "avg": Aggregate.AVERAGE, "min": Aggregate.L
 
 
 def in_text(table: Table, measure: str) -> str:
-    return renderer.rendered(f"{{{{ c.{measure}('值')|thousands }}}}", Given(NOW, SHANGHAI, {"c": table}), "")
+    return renderer.render(f"{{{{ c.{measure}('值')|thousands }}}}", RenderContext(NOW, SHANGHAI, {"c": table}), "")
 
 
 def in_alert(table: Table, measure: str) -> Decimal | None:
@@ -58,12 +58,12 @@ def test_a_figure_of_a_text_is_that_of_an_alert(table: Table, measure: str) -> N
 
 @given(TABLES)
 def test_a_cell_of_a_table_is_the_value_of_a_text_and_reads_back(table: Table) -> None:
-    [column], given_tables = table.columns, Given(NOW, SHANGHAI, {"c": table})
+    [column], given_tables = table.columns, RenderContext(NOW, SHANGHAI, {"c": table})
 
     for row, (value,) in enumerate(table.rows):
         in_table, number = drawing.cell_text(value, column), figures.to_decimal(value)
 
-        assert renderer.rendered(f"{{{{ c.value('值', {row})|thousands }}}}", given_tables, "") == in_table
+        assert renderer.render(f"{{{{ c.value('值', {row})|thousands }}}}", given_tables, "") == in_table
         read = read_number(in_table)
         assert (read is None) == (number is None) == (in_table == DASH)
         if read is not None and number is not None:

@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.users.bi_identity import USERNAME
 from integrations import bi
 from integrations.models import BiConnection, Corp
-from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, ranking, row_count, shown
+from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, output, ranking, row_count
 
 SURNAMES = {
     **{"李": "Li", "王": "Wang", "张": "Zhang", "刘": "Liu", "陈": "Chen", "杨": "Yang", "黄": "Huang", "赵": "Zhao"},
@@ -124,7 +124,7 @@ class DemoReport:
 
 def _of_day(alias: str, day: str, measure: str, column: str) -> str:
     """Return a figure of the latest day, as the page of a push inserts it."""
-    return shown(aggregate(alias, measure, column, days="latest", day_column=day), "thousands")
+    return output(aggregate(alias, measure, column, days="latest", day_column=day), "thousands")
 
 
 WEATHER = DemoReport(
@@ -133,9 +133,9 @@ WEATHER = DemoReport(
     heading="逐日记录",
     title=f"西雅图天气简报 {date(latest_day('weather', '日期'), 'YYYY年M月D日')}",
     body=f"""最高气温 {_of_day("weather", "日期", "max", "最高气温")} ℃，最低气温 {_of_day("weather", "日期", "min", "最低气温")} ℃
-最高气温比前一天 {shown(change("weather", "最高气温", against="day", day_column="日期", measure="max"))}，比上年同日 {shown(change("weather", "最高气温", against="year", day_column="日期", measure="max"))}
+最高气温比前一天 {output(change("weather", "最高气温", against="day", day_column="日期", measure="max"))}，比上年同日 {output(change("weather", "最高气温", against="year", day_column="日期", measure="max"))}
 降水 {_of_day("weather", "日期", "sum", "降水")} 毫米，最大风速 {_of_day("weather", "日期", "max", "风速")} 米/秒
-全部 {shown(row_count("weather"), "thousands")} 天：平均最高气温 {shown(aggregate("weather", "avg", "最高气温"), "thousands")} ℃，共降水 {shown(aggregate("weather", "sum", "降水"), "thousands")} 毫米
+全部 {output(row_count("weather"), "thousands")} 天：平均最高气温 {output(aggregate("weather", "avg", "最高气温"), "thousands")} ℃，共降水 {output(aggregate("weather", "sum", "降水"), "thousands")} 毫米
 
 数据来源：{WEATHER_SOURCE}""",  # noqa: E501  # a template's lines are those of the message
     figures=f"""最高气温: {_of_day("weather", "日期", "max", "最高气温")} ℃
@@ -149,7 +149,7 @@ POWER = DemoReport(
     alias="power",
     heading="各类来源的年度净发电量",
     title=f"艾奥瓦州发电结构（{date(latest_day('power', '截至'), 'YYYY年')}）",
-    body=f"""**总发电量** {_of_day("power", "截至", "sum", "净发电量")} 千兆瓦时，比上年 {shown(change("power", "净发电量", against="year", day_column="截至"))}
+    body=f"""**总发电量** {_of_day("power", "截至", "sum", "净发电量")} 千兆瓦时，比上年 {output(change("power", "净发电量", against="year", day_column="截至"))}
 {ranking("power", "来源", "净发电量", count=3, days="latest", day_column="截至")}
 数据来源：{POWER_SOURCE}""",  # noqa: E501  # see above
     units={"净发电量": "千兆瓦时"},
@@ -160,11 +160,11 @@ HARVEST = DemoReport(
     card="各区域大麦产量",
     alias="harvest",
     heading="您所负责区域的产量",
-    title=f"区域产量（{shown(row_count('harvest'), 'thousands')} 条记录）",
-    body=f"""平均产量 {shown(aggregate("harvest", "avg", "产量"), "thousands")} 蒲式耳/英亩。产量最高的品种：
+    title=f"区域产量（{output(row_count('harvest'), 'thousands')} 条记录）",
+    body=f"""平均产量 {output(aggregate("harvest", "avg", "产量"), "thousands")} 蒲式耳/英亩。产量最高的品种：
 {ranking("harvest", "品种", "产量", count=3)}
 每个人只看到自己所负责区域的数据。数据来源：{HARVEST_SOURCE}""",
-    figures=f"平均产量: {shown(aggregate('harvest', 'avg', '产量'), 'thousands')}",
+    figures=f"平均产量: {output(aggregate('harvest', 'avg', '产量'), 'thousands')}",
     own_column="区域",
     units={"产量": "蒲式耳/英亩"},
     kinds={"年份": "text"},

@@ -42,7 +42,7 @@ from notifications.models import (
     ReportChart,
     Subscription,
 )
-from notifications.reports.templates.column_names import ColumnName, columns_in, renamed
+from notifications.reports.templates.column_names import ColumnName, find_columns, rename_columns
 from notifications.sources import NOT_KNOWN, Expected
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ def renaming_in(values: QueryDict) -> Renaming:
 def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
     """Return the new values of the form fields in which `renaming` changes something, by field name."""
     columns = renaming.columns
-    texts = {name: renamed(values.get(name, ""), columns) for name in TEMPLATES if "is_template" in values}
+    texts = {name: rename_columns(values.get(name, ""), columns) for name in TEMPLATES if "is_template" in values}
     for name, alias, lines in _column_fields(values):
         texts[name] = "\n".join(columns.get((alias, line.strip()), line) for line in lines)
     changed = {name: text for name, text in texts.items() if text != values.get(name, "")}
@@ -329,7 +329,7 @@ def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
 def columns_named(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[ColumnName]:
     """Yield every column of the cards in `tables` that the submitted push names."""
     for name in TEMPLATES if "is_template" in values else ():
-        yield from columns_in(values.get(name, ""), tables.keys())
+        yield from find_columns(values.get(name, ""), tables.keys())
     for _name, alias, lines in _column_fields(values):
         yield from ((alias, column) for line in lines if alias in tables and (column := line.strip()))
 

@@ -45,7 +45,7 @@ from notifications.models import (
 )
 from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, missing_values
 from notifications.reports.templates import renderer
-from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
 from notifications.sources import (
     Audience,
@@ -330,7 +330,7 @@ def _write(
     note = "\n".join(notes)
     title, text, figures = report.title, report.body, ""
     if report.is_template:
-        given = Given(slot_at, ZoneInfo(time_zone), tables, calendar=read_workdays)
+        given = RenderContext(slot_at, ZoneInfo(time_zone), tables, calendar=read_workdays)
         title = _render_template(Sentence("title"), title, given, "")
         text = _render_template(Sentence("body"), text, given, subscription.message_form)
         figures = _render_template(Sentence("key figures"), report.figures, given, "")
@@ -420,9 +420,9 @@ def _read_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) ->
         raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
 
 
-def _render_template(part: Sentence, source: str, given: Given, form: str) -> str:
+def _render_template(part: Sentence, source: str, given: RenderContext, form: str) -> str:
     try:
-        return renderer.rendered(source, given, form)
+        return renderer.render(source, given, form)
     except TemplateError as error:
         sentence, why = Sentence("Template of the %(part)s: %(error)s"), error.sentence
         if isinstance(error.__cause__, ColumnGoneError):  # the data has changed; the template is right

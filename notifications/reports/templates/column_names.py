@@ -10,19 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from jinja2 import TemplateSyntaxError, nodes
 
 from integrations.data.figures import RELATIVE_DATES
 from notifications.reports.templates import renderer, values
-from notifications.reports.templates.merge_fields import quoted
+from notifications.reports.templates.merge_fields import is_chinese, quoted
 from notifications.reports.templates.renderer import ENVIRONMENT
-from notifications.reports.templates.values import Period
 
 # The alias of a card, and the name of a column.
 ColumnName = tuple[str, str]
@@ -52,21 +50,21 @@ class _Place:
     is_text: bool
 
 
-def columns_in(source: str, aliases: Collection[str]) -> list[ColumnName]:
+def find_columns(source: str, aliases: Collection[str]) -> list[ColumnName]:
     """Return the columns of these cards that the template names, each once, in order; none if it cannot be read."""
     return list(dict.fromkeys(column for _place, column in _columns(source, aliases)))
 
 
-def renamed(source: str, names: Mapping[ColumnName, str]) -> str:
+def rename_columns(source: str, names: Mapping[ColumnName, str]) -> str:
     """Return the template with these columns renamed, and otherwise unchanged."""
     aliases = {alias for alias, _column in names}
     found = [(place, names[column]) for place, column in _columns(source, aliases) if column in names]
     for place, name in sorted(found, key=lambda one: one[0].begin, reverse=True):
-        source = f"{source[: place.begin]}{_written(place, name)}{source[place.end :]}"
+        source = f"{source[: place.begin]}{_write_name(place, name)}{source[place.end :]}"
     return source
 
 
-def _written(place: _Place, name: str) -> str:
+def _write_name(place: _Place, name: str) -> str:
     if place.is_text:
         return quoted(name)
     return f".{name}" if _WORD.fullmatch(name) else f"[{quoted(name)}]"
@@ -76,11 +74,12 @@ def _columns(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, Co
     """Yield each place that names a column."""
     places = list(_places(source))
     try:
-        tree = ENVIRONMENT.parse(_marked(source, places))
+        tree = ENVIRONMENT.parse(_replace_places(source, places))
     except (TemplateSyntaxError, RecursionError):
         return
-    reading = _Reading(places, aliases)
-    for node in _in_order(tree):
+    reading = _NameResolver(places, aliases)
+    # Assignments come before uses, and a loop's name before its body.
+    for node in tree.find_all(nodes.Node):
         reading.learn(node)
         yield from reading.columns_of(node)
 
@@ -107,7 +106,7 @@ def _unquoted(text: str) -> str:
     return text[1:-1].encode("ascii", "backslashreplace").decode("unicode-escape", "replace")
 
 
-def _marked(source: str, places: list[_Place]) -> str:
+def _replace_places(source: str, places: list[_Place]) -> str:
     """Return the template with each place replaced by its number."""
     pieces, position = [], 0
     for number, place in enumerate(places):
@@ -116,15 +115,8 @@ def _marked(source: str, places: list[_Place]) -> str:
     return "".join([*pieces, source[position:]])
 
 
-def _in_order(tree: nodes.Node) -> Iterator[nodes.Node]:
-    """Yield nodes in order: assignments come before uses, and a loop's name before its body."""
-    yield tree
-    for child in tree.iter_child_nodes():
-        yield from _in_order(child)
-
-
-class _Reading:
-    """The known names of a template: of which card's table, rows or row each is."""
+class _NameResolver:
+    """The known names of a template: for each the kind (table, rows or row) and the alias of its card."""
 
     def __init__(self, places: list[_Place], aliases: Collection[str]) -> None:
         self._places = places
@@ -206,21 +198,21 @@ def times(now: datetime, zone: ZoneInfo) -> list[Entry]:
     """Return each time macro with its value for a slot at `now`."""
     named = values.named_times(now, zone)
     names = [(values.SLOT, values.SLOT_CHINESE), *((one.name, one.chinese) for one in RELATIVE_DATES)]
-    return [Entry(name, chinese if _is_chinese() else "", _shown(named[name])) for name, chinese in names]
+    return [Entry(name, chinese if is_chinese() else "", values.format_time(named[name])) for name, chinese in names]
 
 
 def formats() -> list[Entry]:
     """Return the formats of numbers with examples. 万 and 亿 are for readers of Chinese."""
     return [
-        Entry(f"{one.example}|{one.name}", one.chinese if _is_chinese() else "", str(one.call(Decimal(one.example))))
+        Entry(f"{one.example}|{one.name}", one.chinese if is_chinese() else "", str(one.call(Decimal(one.example))))
         for one in renderer.FORMATS
-        if one.example and (_is_chinese() or one.name not in {"wan", "yi", "short"})
+        if one.example and (is_chinese() or one.name not in {"wan", "yi", "short"})
     ]
 
 
 def of_cards() -> list[Entry]:
     """Return the functions of a card named sales."""
-    row = "行" if _is_chinese() else "row"
+    row = "行" if is_chinese() else "row"
     return [
         Entry('sales.sum("amount")', "", _("the sum of a column; avg, min, max likewise")),
         Entry("sales.count", "", _("how many rows there are")),
@@ -240,16 +232,8 @@ def of_cards() -> list[Entry]:
         Entry(f'{{% for {row} in sales.rows %}}{{{{ {row}["amount"] }}}}{{% endfor %}}', "", _("row by row")),
         Entry("{% if sales.is_empty %}…{% endif %}", "", _('only if; is_empty, as_of, unit("amount")')),
         Entry(
-            'today|date("M月D日")' if _is_chinese() else 'today|date("D.M.")',
+            'today|date("M月D日")' if is_chinese() else 'today|date("D.M.")',
             _("date"),
             _("a time's format: YYYY, MM, M, DD, D, HH, mm, ddd, W, Q"),
         ),
     ]
-
-
-def _is_chinese() -> bool:
-    return (get_language() or "").startswith("zh")
-
-
-def _shown(value: date | Period) -> str:
-    return value.shown() if isinstance(value, Period) else values.written(value)

@@ -63,14 +63,14 @@ def latest_day(alias: str, day_column: str) -> str:
     return f"{alias}.latest({quoted(day_column)})"
 
 
-def shown(expression: str, style: str = "") -> str:
+def output(expression: str, style: str = "") -> str:
     """Return the template that shows an expression. `style`: a format of numbers, or of a time (`date`)."""
     return f"{{{{ {expression}{f'|{style}' if style else ''} }}}}"
 
 
 def date(expression: str, pattern: str) -> str:
-    """Return the template that shows a time by a pattern of `values.written`."""
-    return shown(expression, f"date({quoted(pattern)})")
+    """Return the template that shows a time by a pattern of `values.format_time`."""
+    return output(expression, f"date({quoted(pattern)})")
 
 
 def ranking(
@@ -96,7 +96,7 @@ def ranking(
 def literal(text: str) -> str:
     """Return the template of a text, in which braces stay braces."""
     for opening in _OPENINGS:
-        text = text.replace(opening, _held(opening))
+        text = text.replace(opening, _split_opening(opening))
     return text
 
 
@@ -114,7 +114,7 @@ def _rows(alias: str, days: str, day_column: str) -> str:
     return f"{alias}.{'on' if days in _DAYS else 'within'}({days}, {quoted(day_column)})"
 
 
-def _held(opening: str) -> str:
+def _split_opening(opening: str) -> str:
     """Write an opening in two pieces, so that the result contains no other opening."""
     return f"{{{{ '{opening[0]}' }}}}{{{{ '{opening[1]}' }}}}"
 
@@ -127,49 +127,33 @@ def parts_of(template: str, headings: Mapping[str, str]) -> list[Part] | None:
 
     `headings`: the heading of each card by alias. A field of another card is no field.
     """
-    parts = list(_parts(template, headings))
-    return None if None in parts else _joined([part for part in parts if part is not None])
-
-
-def _parts(template: str, headings: Mapping[str, str]) -> Iterator[Part | None]:
+    parts: list[Part] = []
     position = 0
     while position < len(template):
-        begin = min((at for opening in _OPENINGS if (at := template.find(opening, position)) >= 0), default=None)
-        if begin is None:
-            yield template[position:]
-            return
-        if template.startswith(_OPENINGS, begin + 1):  # a brace of the text, right before an opening
-            begin += 1
-        if begin > position:
-            yield template[position:begin]
-        part, position = _part_at(template, begin, headings)
-        yield part
+        part, position = _read_part(template, position, headings)
         if part is None:
-            return
+            return None
+        if isinstance(part, str) and parts and isinstance(parts[-1], str):
+            parts[-1] += part
+        else:
+            parts.append(part)
+    return parts
 
 
-def _part_at(template: str, begin: int, headings: Mapping[str, str]) -> tuple[Part | None, int]:
-    """Return the part that begins at `begin`, and where it ends."""
+def _read_part(template: str, begin: int, headings: Mapping[str, str]) -> tuple[Part | None, int]:
+    """Return the part that begins at `begin`, one letter of a text, and where it ends."""
+    # A brace right before an opening is text.
+    if not template.startswith(_OPENINGS, begin) or template.startswith(_OPENINGS, begin + 1):
+        return template[begin], begin + 1
     for opening in _OPENINGS:
-        if template.startswith(_held(opening), begin):
-            return opening, begin + len(_held(opening))
+        if template.startswith(_split_opening(opening), begin):
+            return opening, begin + len(_split_opening(opening))
     for pattern, label_of in _SHAPES:
         if (found := pattern.match(template, begin)) is not None:
             match = _Match(found, headings)
             if match.is_known() and (label := label_of(match)) is not None:
                 return Field(label, found[0]), found.end()
     return None, begin
-
-
-def _joined(parts: list[Part]) -> list[Part]:
-    """Join adjacent texts."""
-    joined: list[Part] = []
-    for part in parts:
-        if isinstance(part, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += part
-        else:
-            joined.append(part)
-    return joined
 
 
 class _Match:
@@ -197,7 +181,7 @@ class _Match:
             return (self["latest_alias"], self["latest_column"]) == (self["alias"], self["day_column"])
         return not self.days or self.days in (_DAYS if self["days"] else PERIODS)
 
-    def labelled(self, what: str) -> str:
+    def make_label(self, what: str) -> str:
         """Return `what` with its days and its format; with several cards, after the card's heading."""
         label = f"{day_label(self.days)} {what}" if self.days else what
         label += {"short": _(" (in 万 or 亿)"), "percent": _(" (percent)")}.get(self["style"], "")
@@ -208,24 +192,24 @@ class _Match:
 
 
 def _label_aggregate(found: _Match) -> str | None:
-    return found.labelled(aggregate_label(found["measure"], found.text("column")))
+    return found.make_label(aggregate_label(found["measure"], found.text("column")))
 
 
 def _label_change(found: _Match) -> str | None:
     what = aggregate_label(found["measure"] or "sum", found.text("column"))
-    return found.labelled(change_label(what, found["against"])) if found["against"] in AGAINST else None
+    return found.make_label(change_label(what, found["against"])) if found["against"] in AGAINST else None
 
 
 def _label_ranking(found: _Match) -> str | None:
     count = int(found["count"])
     label = ranking_label(found["order"], count, found.text("name"), found.text("number"))
-    return found.labelled(label) if 0 < count <= RANKING_ROWS_AT_MOST else None
+    return found.make_label(label) if 0 < count <= RANKING_ROWS_AT_MOST else None
 
 
 def _label_field(found: _Match) -> str | None:
     """Label a field of an inbound channel's payload, which has no columns, by its path."""
     place = found.text("field").lstrip(".").replace("['", ".").replace("']", "").lstrip(".")
-    return found.labelled(place) if found["alias"] == PAYLOAD else None
+    return found.make_label(place) if found["alias"] == PAYLOAD else None
 
 
 def _quoted_group(name: str) -> str:
@@ -250,7 +234,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
     ),
     (
         re.compile(rf"\{{\{{ {_ROWS}\.count{_STYLE} \}}\}}"),
-        lambda found: found.labelled(_("number of rows")),
+        lambda found: found.make_label(_("number of rows")),
     ),
     (
         re.compile(
@@ -265,13 +249,13 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
     ),
     (
         re.compile(rf"\{{\{{ {_ALIAS}\.latest\({_LITERAL}\)(?:\|date\({_LITERAL}\))? \}}\}}"),
-        lambda found: found.labelled(day_label("latest")),
+        lambda found: found.make_label(day_label("latest")),
     ),
     (
         re.compile(
             rf"\{{% for row in {_ROWS}\.(?P<order>top|bottom)"
             rf"\((?P<count>\d{{1,2}}), {_quoted_group('number')}\)\.rows %\}}"
-            r"(?:\{\{ '—' if row\['(?P=number)'\] is empty else loop\.index ~ '\.' \}\}|\{\{ loop\.index \}\}\.) "
+            r"\{\{ '—' if row\['(?P=number)'\] is empty else loop\.index ~ '\.' \}\} "
             rf"\{{\{{ row\[{_quoted_group('name')}\] \}}\}} "
             r"\{\{ row\['(?P=number)'\]\|thousands \}\}\n\{% endfor %\}"
         ),
@@ -281,12 +265,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
 # --- Labels -----------------------------------------------------------------------------------------------------------
 
 _DAYS = (
-    "today",
-    "yesterday",
-    "day_before_yesterday",
-    "same_day_last_week",
-    "same_day_last_month",
-    "same_day_last_year",
+    *("today", "yesterday", "day_before_yesterday"),
+    *("same_day_last_week", "same_day_last_month", "same_day_last_year"),
 )
 # The periods of RELATIVE_DATES that the picker offers.
 PERIODS = ("last_7_days", "last_30_days", "week_to_date", "last_week", "month_to_date", "last_month", "year_to_date")
@@ -312,10 +292,10 @@ def change_label(what: str, against: str) -> str:
 
 
 def ranking_label(order: str, count: int, name: str, number: str) -> str:
-    text = (
-        _("top %(count)d: %(name)s by %(number)s") if order == "top" else _("bottom %(count)d: %(name)s by %(number)s")
-    )
-    return text % {"count": count, "name": name, "number": number}
+    words = {"count": count, "name": name, "number": number}
+    if order == "top":
+        return _("top %(count)d: %(name)s by %(number)s") % words
+    return _("bottom %(count)d: %(name)s by %(number)s") % words
 
 
 def day_label(name: str) -> str:
@@ -359,7 +339,7 @@ class FieldGroup:
 
 def formats() -> list[tuple[str, str]]:
     """Return the formats of inserted numbers: name in templates, and label. 万 and 亿 are for readers of Chinese."""
-    in_wan = [("short", _("in 万 or 亿, by its size"))] if _is_chinese() else []
+    in_wan = [("short", _("in 万 or 亿, by its size"))] if is_chinese() else []
     return [("thousands", _("1,234.5")), *in_wan, ("percent", _("percent (0.12 is 12%)")), ("", _("as it is"))]
 
 
@@ -375,13 +355,9 @@ def groups_of(table: Table, alias: str) -> list[FieldGroup]:
             for days in ("latest", "yesterday", "today", *PERIODS)
         ]
         groups.append(FieldGroup(_("Compared"), tuple(_changes(alias, numbers, day))))
-    if names := [column.name for column in table.columns if column.kind is Kind.TEXT]:
-        groups.append(
-            FieldGroup(
-                _("Rankings"),
-                tuple(_rankings(alias, names[:COLUMNS_RANKED], [one.name for one in numbers[:COLUMNS_RANKED]], day)),
-            )
-        )
+    names = [column.name for column in table.columns if column.kind is Kind.TEXT][:COLUMNS_RANKED]
+    ranked = [column.name for column in numbers[:COLUMNS_RANKED]]
+    groups.append(FieldGroup(_("Rankings"), tuple(_rankings(alias, names, ranked, day))))
     return [group for group in groups if group.fields]
 
 
@@ -399,10 +375,11 @@ def day_fields(tables: Mapping[str, Table]) -> FieldGroup:
 
 
 def usual_date_pattern() -> str:
-    return "M月D日" if _is_chinese() else "D.M."
+    return "M月D日" if is_chinese() else "D.M."
 
 
-def _is_chinese() -> bool:
+def is_chinese() -> bool:
+    """Return whether the active language is Chinese."""
     return (get_language() or "").startswith("zh")
 
 
@@ -416,12 +393,12 @@ def _aggregates(alias: str, numbers: list[Column], days: str, day: str) -> tuple
     found = [
         Field(
             lead + aggregate_label(measure, column.name),
-            shown(aggregate(alias, measure, column.name, days=days, day_column=day), "thousands"),
+            output(aggregate(alias, measure, column.name, days=days, day_column=day), "thousands"),
         )
         for column in numbers
         for measure in (("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min"))
     ]
-    count = Field(lead + _("number of rows"), shown(row_count(alias, days=days, day_column=day), "thousands"))
+    count = Field(lead + _("number of rows"), output(row_count(alias, days=days, day_column=day), "thousands"))
     return (*found, count)
 
 
@@ -430,7 +407,7 @@ def _changes(alias: str, numbers: list[Column], day: str) -> Iterator[Field]:
         for against in AGAINST:
             measure = "sum" if adds_up(column) else "avg"
             label = change_label(aggregate_label(measure, column.name), against)
-            yield Field(label, shown(change(alias, column.name, against=against, day_column=day, measure=measure)))
+            yield Field(label, output(change(alias, column.name, against=against, day_column=day, measure=measure)))
 
 
 def _rankings(alias: str, names: list[str], numbers: list[str], day: str) -> Iterator[Field]:

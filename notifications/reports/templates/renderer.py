@@ -10,7 +10,8 @@ from __future__ import annotations
 import operator
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal, DecimalException
@@ -70,7 +71,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, Exposed):
-            return obj.exposed(attribute)
+            return obj.get_attribute(attribute)
         if isinstance(obj, LoopContext) and attribute in _OF_LOOPS:
             return getattr(obj, attribute)
         if isinstance(obj, Nothing):
@@ -79,7 +80,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(obj, Exposed):
-            return obj.item(argument)
+            return obj.get_item(argument)
         if isinstance(obj, tuple) and type(argument) is int:
             return obj[argument] if -len(obj) <= argument < len(obj) else NOTHING
         if isinstance(obj, Nothing):
@@ -97,8 +98,8 @@ class _Environment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         context[RENDERING].charge(1)
         if isinstance(left, date) and operator in {"+", "-"} and type(right) is int:
-            return values.moved(left, right if operator == "+" else -right)
-        return _computed(operator, left, right)
+            return values.add_days(left, right if operator == "+" else -right)
+        return _compute(operator, left, right)
 
     def call_unop(self, context: Context, sign: str, value: Any) -> Any:
         number = to_number(value) if not isinstance(value, str) else None
@@ -107,7 +108,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return -number if sign == "-" else number
 
 
-def _computed(sign: str, left: Any, right: Any) -> Any:
+def _compute(sign: str, left: Any, right: Any) -> Any:
     if isinstance(left, Nothing) or isinstance(right, Nothing):
         return NOTHING
     if not isinstance(left, int | float | Decimal) or not isinstance(right, int | float | Decimal):
@@ -126,13 +127,13 @@ def _computed(sign: str, left: Any, right: Any) -> Any:
 
 
 @pass_context
-def _shown(context: Context, value: Any) -> str:
+def _output(context: Context, value: Any) -> str:
     """Write any output of a template, escaped for the form."""
     work: _Rendering = context[RENDERING]
-    return escaped(_written(value), work.form)
+    return escaped(_write(value), work.form)
 
 
-def _written(value: Any) -> str:
+def _write(value: Any) -> str:
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, Nothing):
@@ -142,42 +143,29 @@ def _written(value: Any) -> str:
     if isinstance(value, int | float | Decimal):
         return values.plain(value)
     if isinstance(value, date):
-        return values.written(value)
+        return values.format_time(value)
     if isinstance(value, Exposed):
-        return value.shown()
+        return value.text()
     raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 
 @pass_context
-def joined(context: Context, parts: list[Any]) -> str:
+def join_texts(context: Context, parts: list[Any]) -> str:
     """Join texts: the function of ~."""
     context[RENDERING].charge(len(parts))
-    return _list_joined(parts, "")
+    return _join_list(parts, "")
 
 
 @pass_context
-def counted(context: Context, items: Any) -> Any:
-    """Return the items of a loop, with a step charged for each round."""
+def count_rounds(context: Context, items: Any) -> Iterator[Any]:
+    """Yield the items of a loop, with a step charged for each round."""
     if isinstance(items, Nothing):
-        return ()
+        return
     if not isinstance(items, tuple | list):
         raise ExpressionError(Sentence("One can go through the rows of a card only: for row in card.rows."))
-    return _steps(context[RENDERING], items)
-
-
-class _steps:  # noqa: N801  # an iterable, used as a function
-    """Charges a step per item; has a length, for loop.last."""
-
-    def __init__(self, work: _Rendering, items: Any) -> None:
-        self._work, self._items = work, items
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[Any]:
-        for item in self._items:
-            self._work.charge(1)
-            yield item
+    for item in items:
+        context[RENDERING].charge(1)
+        yield item
 
 
 def _default(value: Any, other: Any) -> Any:
@@ -190,19 +178,19 @@ def _length(value: Any) -> int:
     raise ExpressionError(Sentence("This has no length."))
 
 
-def _clipped(value: Any, length: int = 20) -> str:
-    text = _written(value)
+def _clip(value: Any, length: int = 20) -> str:
+    text = _write(value)
     if type(length) is not int or length < 1:
         raise ExpressionError(Sentence("A length is 1 or more."))
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _list_joined(values: Any, by: str = ", ") -> str:
+def _join_list(values: Any, by: str = ", ") -> str:
     if not isinstance(values, tuple | list) or not isinstance(by, str):
         raise ExpressionError(Sentence("Only a list can be joined."))
     text, size = [], 0
     for value in values:
-        text.append(_written(value))
+        text.append(_write(value))
         size += len(text[-1]) + len(by)
         if size > OUTPUT_CHARACTERS:
             raise ExpressionError(too_long())
@@ -233,11 +221,11 @@ FORMATS = (
     Format("round", "四舍五入", values.rounded, "12.56"),
     Format("signed", "带符号", values.signed, "12.56"),
     Format("abs", "绝对值", _absolute, "12.56"),
-    Format("date", "日期", values.written_or_dash),
-    Format("days", "加天数", values.moved),
+    Format("date", "日期", values.format_time_or_dash),
+    Format("days", "加天数", values.add_days),
     Format("default", "默认", _default),
-    Format("clip", "截取", _clipped),
-    Format("join", "连接", _list_joined),
+    Format("clip", "截取", _clip),
+    Format("join", "连接", _join_list),
     Format("length", "长度", _length),
 )
 _TESTS = {
@@ -246,10 +234,10 @@ _TESTS = {
 }
 
 
-def _made_environment() -> _Environment:
+def _make_environment() -> _Environment:
     environment = _Environment(
-        autoescape=False,  # _shown escapes, for WeCom's forms
-        finalize=_shown,
+        autoescape=False,  # _output escapes, for WeCom's forms
+        finalize=_output,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -262,13 +250,13 @@ def _made_environment() -> _Environment:
     for each in FORMATS:
         environment.filters[each.name] = environment.filters[each.chinese] = each.call
     environment.filters["万亿"] = values.short  # a former name in stored templates
-    environment.filters[joined.__name__] = joined
-    environment.filters[counted.__name__] = counted
+    environment.filters[join_texts.__name__] = join_texts
+    environment.filters[count_rounds.__name__] = count_rounds
     environment.tests.update(_TESTS)
     return environment
 
 
-ENVIRONMENT = _made_environment()
+ENVIRONMENT = _make_environment()
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30
 _LINE_END = re.compile(r"\r\n?")
@@ -280,15 +268,8 @@ _LANGUAGE = (
 )
 
 
-def plain_text(source: str) -> str | None:
-    """Return the output of a template that computes nothing, such as most titles; None for others."""
-    if "{" in source or len(source) > TEMPLATE_CHARACTERS:
-        return None
-    return _LINE_END.sub("\n", source)
-
-
 @lru_cache(maxsize=256)
-def compiled(source: str, known: frozenset[str]) -> Any:
+def compile_template(source: str, known: frozenset[str]) -> Any:
     """Compile a template that may use the names `known`. Raises TemplateError with the line."""
     if len(source) > TEMPLATE_CHARACTERS:
         sentence = Sentence("The template is longer than %(most)d characters.")
@@ -298,7 +279,7 @@ def compiled(source: str, known: frozenset[str]) -> Any:
         _check_depth(tree)
         _check_language(tree)
         _check_names(tree, known)
-        return ENVIRONMENT.from_string(_guarded(tree))
+        return ENVIRONMENT.from_string(_add_guards(tree))
     except TemplateSyntaxError as error:
         sentence = Sentence("This cannot be read as a template (%(detail)s).")
         raise TemplateError(error.lineno, sentence % {"detail": error.message}) from error
@@ -318,16 +299,17 @@ def _check_depth(tree: nodes.Node) -> None:
 
 
 def _check_language(tree: nodes.Node) -> None:
-    for node in _all(tree):
+    for node in tree.find_all(nodes.Node):
         if not isinstance(node, _LANGUAGE):
+            what = getattr(node, "operator", "") or type(node).__name__.lower()
             sentence = Sentence("“%(what)s” is not part of a report's templates.")
-            raise TemplateError(node.lineno, sentence % {"what": _WORDS.get(type(node), type(node).__name__)})
-        problem = _problem(node)
+            raise TemplateError(node.lineno, sentence % {"what": what})
+        problem = _find_problem(node)
         if problem:
             raise TemplateError(node.lineno, problem)
 
 
-def _problem(node: nodes.Node) -> Sentence | None:
+def _find_problem(node: nodes.Node) -> Sentence | None:
     """Return why a node of the language is not allowed as written."""
     if isinstance(node, nodes.Name | nodes.Getattr):
         name = node.name if isinstance(node, nodes.Name) else node.attr
@@ -351,7 +333,7 @@ def _problem(node: nodes.Node) -> Sentence | None:
 
 
 def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
-    names = [node for node in _all(tree) if isinstance(node, nodes.Name)]
+    names = list(tree.find_all(nodes.Name))
     assigned = {node.name for node in names if node.ctx == "store"}
     for node in names:
         if node.ctx == "store" and node.name in known:
@@ -361,46 +343,22 @@ def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
             raise TemplateError(node.lineno, Sentence("There is nothing called “%(name)s” here.") % {"name": node.name})
 
 
-def _guarded(node: Any) -> Any:
+def _add_guards(node: Any) -> Any:
     """Return the tree with loops that count their rounds and ~ that limits its length."""
     for name, value in node.iter_fields():
         if isinstance(value, list):
-            setattr(node, name, [_guarded(each) if isinstance(each, nodes.Node) else each for each in value])
+            setattr(node, name, [_add_guards(each) if isinstance(each, nodes.Node) else each for each in value])
         elif isinstance(value, nodes.Node):
-            setattr(node, name, _guarded(value))
+            setattr(node, name, _add_guards(value))
     if isinstance(node, nodes.For):
-        node.iter = nodes.Filter(node.iter, counted.__name__, [], [], None, None, lineno=node.lineno)
+        node.iter = nodes.Filter(node.iter, count_rounds.__name__, [], [], None, None, lineno=node.lineno)
     if isinstance(node, nodes.Concat):
         parts = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(parts, joined.__name__, [], [], None, None, lineno=node.lineno)
+        return nodes.Filter(parts, join_texts.__name__, [], [], None, None, lineno=node.lineno)
     node.environment = ENVIRONMENT
     return node
 
 
-def _all(tree: nodes.Node) -> Iterator[nodes.Node]:
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting.extend(node.iter_child_nodes())
-
-
-_WORDS: dict[type[nodes.Node], str] = {
-    nodes.Macro: "macro",
-    nodes.CallBlock: "call",
-    nodes.FilterBlock: "filter",
-    nodes.AssignBlock: "set … endset",
-    nodes.Include: "include",
-    nodes.Import: "import",
-    nodes.FromImport: "from … import",
-    nodes.Extends: "extends",
-    nodes.Block: "block",
-    nodes.Pow: "**",
-    nodes.FloorDiv: "//",
-    nodes.Slice: "[:]",
-    nodes.Dict: "{}",
-    nodes.NSRef: "namespace",
-}
 STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0
 _KEYWORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "for", "set"})
@@ -411,7 +369,7 @@ _FUNCTIONS = {
 
 
 @dataclass(frozen=True)
-class Given:
+class RenderContext:
     """The input of templates: the slot, its time zone, and a table for each alias, None if no data is known yet.
     `values`: further values by name, as templates see them. `calendar`: tells which days are workdays."""
 
@@ -422,22 +380,22 @@ class Given:
     calendar: Callable[[], Workday] = lambda: lambda day: day.weekday() < 5
 
 
-def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ...] = ()) -> None:
+def check(source: str, aliases: Iterable[str] = ()) -> None:
     """Raise TemplateError if this is no template, or names something that a report with these cards lacks."""
-    compiled(source, frozenset({*aliases, *_time_names(), *_FUNCTIONS}))
+    compile_template(source, frozenset({*aliases, *_time_names(), *_FUNCTIONS}))
 
 
-def rendered(source: str, given: Given, form: str, *, is_cut: bool = False) -> str:
+def render(source: str, given: RenderContext, form: str, *, is_cut: bool = False) -> str:
     """Return the text for a message of this form, with values of cells escaped for it. An empty form gives plain text,
     such as a title, which is escaped when a message is made.
 
     `is_cut`: cut a long text, which then ends in "…". Raises TemplateError with the line and a sentence.
     """
-    if (text := plain_text(source)) is not None:
-        return text
-    template = compiled(source, frozenset({*given.tables, *given.values, *_time_names(), *_FUNCTIONS}))
+    if "{" not in source and len(source) <= TEMPLATE_CHARACTERS:  # it computes nothing, as most titles
+        return _LINE_END.sub("\n", source)
+    template = compile_template(source, frozenset({*given.tables, *given.values, *_time_names(), *_FUNCTIONS}))
     work = _Rendering(form, is_cut=is_cut)
-    names = values.named_times(given.slot_at, given.zone)
+    names = {**values.named_times(given.slot_at, given.zone)}
     today = given.slot_at.astimezone(given.zone).date()
     if any(name in source for name in LAST_WORKDAY):
         names |= dict.fromkeys(LAST_WORKDAY, last_workday(today, given.calendar()))
@@ -481,7 +439,7 @@ class _Rendering:
         """Render the template. Raises TemplateError."""
         parts, size = [], 0
         try:
-            for part in template.root_render_func(template.new_context(names)):
+            for part in template.generate(names):
                 parts.append(part)
                 size += len(part)
                 if size > OUTPUT_CHARACTERS and self._is_cut:
@@ -489,20 +447,14 @@ class _Rendering:
                 if size > OUTPUT_CHARACTERS:
                     raise ExpressionError(too_long())
         except ExpressionError as error:
-            raise TemplateError(_line(error, template), error.sentence) from error
+            raise TemplateError(_find_line(error), error.sentence) from error
         except (TypeError, ValueError, ArithmeticError, DecimalException, RecursionError) as error:
             sentence = Sentence("These values cannot be used together like this, or an argument is missing.")
-            raise TemplateError(_line(error, template), sentence) from error
+            raise TemplateError(_find_line(error), sentence) from error
         return "".join(parts)
 
 
-def _line(error: BaseException, template: Any) -> int:
-    """Return the template's line at which the error was raised."""
-    line, traceback = 0, error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__jinja_template__") is template or (
-            traceback.tb_frame.f_code.co_filename == template.root_render_func.__code__.co_filename
-        ):
-            line = template.get_corresponding_lineno(traceback.tb_lineno)
-        traceback = traceback.tb_next
-    return line
+def _find_line(error: BaseException) -> int:
+    """Return the template's line at which the error was raised. Jinja2 puts such lines into the traceback."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
+    return (lines[-1] or 0) if lines else 0

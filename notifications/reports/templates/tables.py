@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,7 +14,6 @@ from integrations.core.sentences import Sentence
 from integrations.data import figures
 from integrations.data.figures import EARLIER, day_of, is_unknown
 from integrations.data.table import LARGEST, NUMERIC, Column, Kind, Table
-from notifications.reports.templates import values as templates_values
 from notifications.reports.templates.values import (
     NOTHING,
     Change,
@@ -26,8 +25,9 @@ from notifications.reports.templates.values import (
     Like,
     Nothing,
     Period,
-    exposed_of,
+    find_exposed,
     from_cell,
+    make_comparable,
 )
 
 # Called with the number of rows to read: the work of a rendering is limited.
@@ -53,33 +53,29 @@ class RowView(Exposed):
     def __init__(self, row: tuple[Any, ...], view: TableView) -> None:
         self._row, self._view = row, view
 
-    def item(self, key: object) -> Any:
+    def get_item(self, key: object) -> Any:
         return self._view._cell(self._row, self._view._of(key))
 
-    def exposed(self, name: str) -> Any:
-        return self.item(name)
+    def get_attribute(self, name: str) -> Any:
+        return self.get_item(name)
 
 
 class TableView(Exposed):
     """A table, or some rows of one. `today`: the slot's day; later days are planned."""
 
-    __slots__ = ("_charge", "_days_of", "_numbers_of", "_positions", "_table", "_today", "_values_of", "_zone")
+    __slots__ = ("_charge", "_days_of", "_numbers_of", "_table", "_today", "_values_of", "_zone")
 
     def __init__(self, table: Table, zone: ZoneInfo, charge: Charge, today: date) -> None:
         self._table, self._zone, self._charge, self._today = table, zone, charge, today
-        self._positions: Mapping[str, int] = {name: position for position, name in enumerate(table.names)}
         # Cached values of columns, by position.
         self._values_of: dict[int, list[Any]] = {}
         self._numbers_of: dict[int, list[Decimal]] = {}
         self._days_of: dict[int, list[date | None]] = {}
 
-    def exposed(self, name: str) -> Any:
+    def get_attribute(self, name: str) -> Any:
         """Return a function if arguments are needed, else a value."""
-        if name in _METHODS:
-            return Function(partial(_METHODS[name], self))
-        if name in _PROPERTIES:
-            return _PROPERTIES[name](self)
-        return exposed_of(dict.fromkeys((*_METHODS, *_PROPERTIES)), name)
+        found = find_exposed({**_METHODS, **_PROPERTIES}, name)
+        return Function(partial(found, self)) if name in _METHODS else found(self)
 
     # --- Cells and rows -----------------------------------------------------------------------------------------------
 
@@ -113,13 +109,21 @@ class TableView(Exposed):
     def _column_at(self, position: int) -> Column:
         return self._table.columns[position]
 
-    def _unit(self, column: Any) -> str:
-        return self._table.columns[self._of(column)].unit
-
     def _of(self, column: object) -> int:
+        """Return the column's position. Raises ExpressionError."""
         if not isinstance(column, str):
             raise ExpressionError(Sentence("A column is named by a text."))
-        return _position(self._positions, column)
+        return self._find_position(column)
+
+    def _find_position(self, column: str) -> int:
+        try:
+            return self._table.position(column)
+        except KeyError as error:
+            known = ", ".join(self._table.names)
+            sentence = Sentence("There is no column “%(column)s”. There is: %(known)s.")
+            if not known:
+                sentence = Sentence("The data source gave a table without any column.")
+            raise ColumnGoneError(sentence % {"column": column, "known": known}) from error
 
     # --- Aggregates ---------------------------------------------------------------------------------------------------
 
@@ -162,13 +166,10 @@ class TableView(Exposed):
         return [value for value in self._values(column) if not isinstance(value, Nothing) and not is_unknown(value)]
 
     def _filled(self, column: Any) -> int:
-        return figures.count_known(self._known_values(column))
+        return figures.count_known([value for value in self._values(column) if not isinstance(value, Nothing)])
 
     def _distinct(self, column: Any) -> int:
-        return figures.count_distinct(self._known_values(column))
-
-    def _known_values(self, column: Any) -> list[Any]:
-        return [value for value in self._values(column) if not isinstance(value, Nothing)]
+        return figures.count_distinct([value for value in self._values(column) if not isinstance(value, Nothing)])
 
     # --- Some of the rows ---------------------------------------------------------------------------------------------
 
@@ -185,27 +186,28 @@ class TableView(Exposed):
             raise ExpressionError(Sentence("A comparison is one of %(known)s.") % {"known": known})
         compared = _COMPARISONS[operator]
         like, wanted = self._like(column, wanted)
-        values = [like(value) for value in self._values(column)]
-        fits = [value is not None and compared(value, wanted) for value in values]
+        values = (like(value) for value in self._values(column))
+        return self._select(value is not None and compared(value, wanted) for value in values)
+
+    def _select(self, fits: Iterable[bool]) -> TableView:
         return self._with([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
 
-    def _like(self, column: Any, wanted: Any) -> tuple[templates_values.Like, Any]:
-        return templates_values.alike(self._column_at(self._of(column)), wanted, self._zone)
+    def _like(self, column: Any, wanted: Any) -> tuple[Like, Any]:
+        return make_comparable(self._column_at(self._of(column)), wanted, self._zone)
 
     def _on(self, day: Any, column: Any = None) -> TableView:
         """Select rows of a day. `day`: as in a cell; for a moment its day, without a value no row."""
         if isinstance(day, Nothing):
             return self._with(())
-        days, day = self._days(column), self._day(day)
-        return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its == day])
+        wanted = self._day(day)
+        return self._select(one == wanted for one in self._days(column))
 
     def _within(self, period: Any, column: Any = None) -> TableView:
         if isinstance(period, Nothing):
             return self._with(())
         if not isinstance(period, Period):
             raise ExpressionError(Sentence("This is not a period, such as last_week."))
-        days = self._days(column)
-        return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its in period])
+        return self._select(one in period for one in self._days(column))
 
     def _sorted(self, column: Any, descending: bool, count: Any) -> TableView:
         name = self._column_at(self._of(column)).name
@@ -281,7 +283,7 @@ _METHODS: Mapping[str, Callable[..., Any]] = {
     "value": TableView._value,
     "first": lambda view, column: view._value(column, 0),
     "last": lambda view, column: view._value(column, -1),
-    "unit": TableView._unit,
+    "unit": lambda view, column: view._column_at(view._of(column)).unit,
     "where": TableView._where,
     "on": TableView._on,
     "within": TableView._within,
@@ -301,17 +303,6 @@ _PROPERTIES: Mapping[str, Callable[[TableView], Any]] = {
 }
 
 
-def _position(positions: Mapping[str, int], column: str) -> int:
-    if column in positions:
-        return positions[column]
-    known = ", ".join(positions)
-    if not positions:
-        raise ColumnGoneError(Sentence("The data source gave a table without any column."))
-    raise ColumnGoneError(
-        Sentence("There is no column “%(column)s”. There is: %(known)s.") % {"column": column, "known": known}
-    )
-
-
 def _count(count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise ExpressionError(Sentence("A number of rows is 0 or more."))
@@ -319,22 +310,6 @@ def _count(count: Any) -> int:
 
 
 _ONE_EMPTY_ROW = Table((Column("", Kind.TEXT),), ((None,),), datetime(2026, 1, 1, tzinfo=UTC))
-
-
-class _AnyColumn(Mapping[str, int]):
-    """Pretends that every column exists."""
-
-    def __getitem__(self, name: str) -> int:
-        return 0
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 class UnknownView(TableView):
@@ -345,7 +320,10 @@ class UnknownView(TableView):
 
     def __init__(self, zone: ZoneInfo, charge: Charge) -> None:
         super().__init__(_ONE_EMPTY_ROW, zone, charge, date(2026, 1, 1))
-        self._positions = _AnyColumn()
+
+    def _find_position(self, column: str) -> int:
+        """Accept any column."""
+        return 0
 
     def _with(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
         """Keep the row, so that the template's use of selected rows is tried too."""

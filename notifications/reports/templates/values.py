@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data import figures, table
-from integrations.data import figures as days
 from integrations.data.figures import (
     ARITHMETIC,
     comparison_key,
@@ -89,18 +88,18 @@ NOTHING = Nothing()
 
 
 class Exposed:
-    """An object that templates see: only attributes that `exposed` allows, and items by `item`."""
+    """An object that templates see: only attributes that `get_attribute` allows, and items by `get_item`."""
 
     __slots__ = ()
 
-    def exposed(self, name: str) -> Any:
+    def get_attribute(self, name: str) -> Any:
         """Return the attribute of this name. Raises ExpressionError for all others."""
         raise ExpressionError(Sentence("There is nothing called “%(name)s” here.") % {"name": name})
 
-    def item(self, key: object) -> Any:
+    def get_item(self, key: object) -> Any:
         raise ExpressionError(Sentence("This has no parts in square brackets."))
 
-    def shown(self) -> str:
+    def text(self) -> str:
         """Return the text in a message."""
         raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
@@ -117,7 +116,7 @@ class Function:
         return self._call(*args, **kwargs)
 
 
-def exposed_of(found: Mapping[str, Any], name: str) -> Any:
+def find_exposed(found: Mapping[str, Any], name: str) -> Any:
     """Return `found[name]`. Raises ExpressionError that lists the known names."""
     if name in found:
         return found[name]
@@ -153,21 +152,21 @@ def to_number(value: Any) -> Decimal | None:
 Like = Callable[[Any], Any]
 
 
-def alike(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
+def make_comparable(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
     """Return the conversion of the column's cells and the converted value, so that Python can compare them.
 
     Raises ExpressionError if cells of such a column cannot be compared with such a value.
     """
     if isinstance(wanted, Nothing):
         return (lambda cell: cell if isinstance(cell, Nothing) else None), wanted
-    like, value = _pair(column.kind, wanted, zone)
+    like, value = _convert_pair(column.kind, wanted, zone)
     if value is None:
         sentence = Sentence("The values of the column “%(column)s” cannot be compared with this one.")
         raise ExpressionError(sentence % {"column": column.name})
     return like, value
 
 
-def _pair(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
+def _convert_pair(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
     """Return the conversion of cells, and the converted value; None if it cannot be compared."""
     if isinstance(wanted, datetime) and kind == Kind.DATETIME:
         return (lambda cell: comparison_key(cell, zone) if isinstance(cell, datetime) else None), comparison_key(
@@ -211,22 +210,25 @@ MOST_DAYS = 10_000
 _FORMAT_CHARACTERS = 64
 
 
-class Period(days.Period, Exposed):
+class Period(figures.Period, Exposed):
     """The days from `start` to `end`, both included, as templates see them."""
 
     __slots__ = ()
 
-    def exposed(self, name: str) -> Any:
-        return exposed_of({"start": self.start, "end": self.end, "days": len(self.days)}, name)
+    def get_attribute(self, name: str) -> Any:
+        return find_exposed({"start": self.start, "end": self.end, "days": len(self.days)}, name)
 
-    def shown(self) -> str:
+    def text(self) -> str:
         return self.formatted(USUAL_FORMAT)
 
     def formatted(self, pattern: str) -> str:
-        return _("%(start)s to %(end)s") % {"start": written(self.start, pattern), "end": written(self.end, pattern)}
+        return _("%(start)s to %(end)s") % {
+            "start": format_time(self.start, pattern),
+            "end": format_time(self.end, pattern),
+        }
 
 
-def written(at: Any, pattern: str = "") -> str:
+def format_time(at: Any, pattern: str = "") -> str:
     """Write a day, moment or period by a pattern of YYYY, MM, M, DD, D, HH, H, mm, ss, ddd (weekday), W (week), Q
     (quarter).
 
@@ -249,12 +251,12 @@ def written(at: Any, pattern: str = "") -> str:
     return _TOKEN.sub(lambda found: _TOKENS[found[0]](at), pattern)
 
 
-def written_or_dash(at: Any, pattern: str = "") -> str:
-    """Write a date or period by `pattern`, as `written` does; a dash for anything else."""
-    return DASH if not isinstance(at, date | Period) else written(at, pattern)
+def format_time_or_dash(at: Any, pattern: str = "") -> str:
+    """Write a date or period by `pattern`, as `format_time` does; a dash for anything else."""
+    return DASH if not isinstance(at, date | Period) else format_time(at, pattern)
 
 
-def moved(day: date, number: int) -> date:
+def add_days(day: date, number: int) -> date:
     """Return the day so many days later; negative numbers go back. Raises ExpressionError for more than MOST_DAYS."""
     if isinstance(number, bool) or not isinstance(number, int) or abs(number) > MOST_DAYS or not isinstance(day, date):
         raise ExpressionError(Sentence("A day is moved by a number of days, %(most)d at most.") % {"most": MOST_DAYS})
@@ -267,15 +269,15 @@ def moved(day: date, number: int) -> date:
 # The slot itself, in the subscription's time zone.
 SLOT, SLOT_CHINESE = "slot", "计划时间"
 # Functions for the period around any day, such as a table's latest.
-AROUND: dict[str, Callable[[date], days.Period]] = {
-    "week_of": days.week_of,
-    "month_of": days.month_of,
-    "quarter_of": days.quarter_of,
-    "year_of": days.year_of,
+AROUND: dict[str, Callable[[date], figures.Period]] = {
+    "week_of": figures.week_of,
+    "month_of": figures.month_of,
+    "quarter_of": figures.quarter_of,
+    "year_of": figures.year_of,
 }
 
 
-def of_day(period: Callable[[date], days.Period]) -> Callable[[Any], Any]:
+def of_day(period: Callable[[date], figures.Period]) -> Callable[[Any], Any]:
     """Return the function for templates: no value gives no value. It raises ExpressionError for what is no day."""
 
     def around(day: Any) -> Any:
@@ -289,18 +291,14 @@ def of_day(period: Callable[[date], days.Period]) -> Callable[[Any], Any]:
     return around
 
 
-def named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
-    """Return each relative date of the slot's day in `zone`, and the slot itself, by both of their names."""
-    return dict(_named_times(slot_at, zone))
-
-
 # Cached, because one slot is rendered for many recipients.
 @lru_cache(maxsize=16)
-def _named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
+def named_times(slot_at: datetime, zone: ZoneInfo) -> Mapping[str, Any]:
+    """Return each relative date of the slot's day in `zone`, and the slot itself, by both of their names."""
     local = slot_at.astimezone(zone)
     named: dict[str, Any] = {
-        name: Period(found.start, found.end) if isinstance(found, days.Period) else found
-        for name, found in days.named_days(local.date()).items()
+        name: Period(found.start, found.end) if isinstance(found, figures.Period) else found
+        for name, found in figures.named_days(local.date()).items()
     }
     return named | dict.fromkeys((SLOT, SLOT_CHINESE), local)
 
@@ -330,7 +328,8 @@ class Figure(Decimal):
 
 def plain(value: Any) -> str:
     """Write a number without a named format: 12, 12.35, -3; 12.5% from a column of percentages."""
-    return _format(value, lambda number: table.format_number(number, _decimals_of(value), grouped=False))
+    places = getattr(value, "decimals", None)
+    return _format(value, lambda number: table.format_number(number, places, grouped=False))
 
 
 def rounded(value: Any, decimals: int = 0) -> str:
@@ -341,7 +340,7 @@ def rounded(value: Any, decimals: int = 0) -> str:
 
 def thousands(value: Any, decimals: int | None = None) -> str:
     """Write as 1,234,567.8, with the named decimals, else the column's, else the number's up to two."""
-    places = _decimals_of(value) if decimals is None else _decimals(decimals)
+    places = getattr(value, "decimals", None) if decimals is None else _decimals(decimals)
     return _format(value, lambda number: table.format_number(number, places))
 
 
@@ -385,27 +384,15 @@ class Change(Exposed):
         is_percent = getattr(now, "is_percent", False) and getattr(before, "is_percent", False)
         self._change = figures.Change(to_number(now), to_number(before), is_percent=is_percent)
 
-    @property
-    def arrow(self) -> str:
-        """The direction, one of ↑ ↓ →, or a dash."""
-        difference = self._change.difference
-        if difference is None:
-            return DASH
-        return SAME if difference == 0 else UP if difference > 0 else DOWN
+    def get_attribute(self, name: str) -> Any:
+        change, difference = self._change, self._change.difference
+        arrow = DASH if difference is None else SAME if difference == 0 else UP if difference > 0 else DOWN
+        known = {"difference": difference, "percent": change.ratio, "now": change.new, "before": change.old}
+        found = find_exposed({"arrow": arrow, **known}, name)
+        return NOTHING if found is None else found
 
-    def exposed(self, name: str) -> Any:
-        change = self._change
-        known = {"difference": change.difference, "percent": change.ratio, "now": change.new, "before": change.old}
-        return exposed_of(
-            {"arrow": self.arrow, **{key: NOTHING if one is None else one for key, one in known.items()}}, name
-        )
-
-    def shown(self) -> str:
+    def text(self) -> str:
         return describe_change(self._change)
-
-
-def _decimals_of(value: Any) -> int | None:
-    return getattr(value, "decimals", None)
 
 
 def _format(value: Any, write: Callable[[Decimal], str]) -> str:

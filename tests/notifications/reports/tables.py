@@ -7,7 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from integrations.data.table import Column, Kind, Table
-from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.renderer import RenderContext
 
 ZONE = ZoneInfo("Asia/Shanghai")
 # 09:00 in Shanghai.
@@ -27,8 +27,8 @@ def sales(*, days: int = 4, as_of: datetime = SLOT) -> Table:
     return Table(columns, rows, as_of)
 
 
-def given(table: Table | None = None, *, slot_at: datetime = SLOT, zone: ZoneInfo = ZONE) -> Given:
-    return Given(slot_at, zone, {"sales": sales() if table is None else table})
+def given(table: Table | None = None, *, slot_at: datetime = SLOT, zone: ZoneInfo = ZONE) -> RenderContext:
+    return RenderContext(slot_at, zone, {"sales": sales() if table is None else table})
 
 
 def one_cell(value: str) -> Table:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from notifications.reports.templates.column_names import columns_in, renamed
-from notifications.reports.templates.merge_fields import aggregate, change, ranking, shown
+from notifications.reports.templates.column_names import find_columns, rename_columns
+from notifications.reports.templates.merge_fields import aggregate, change, output, ranking
 
 NAMES = {("销售", "旧"): "新"}
 
@@ -31,7 +31,7 @@ NAMES = {("销售", "旧"): "新"}
     ],
 )
 def test_a_column_is_renamed_where_it_is_one_and_nowhere_else(source: str, expected: str) -> None:
-    assert renamed(source, NAMES) == expected
+    assert rename_columns(source, NAMES) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,28 +47,28 @@ def test_a_column_is_renamed_where_it_is_one_and_nowhere_else(source: str, expec
     ],
 )
 def test_what_is_no_such_column_stays_letter_for_letter(source: str) -> None:
-    assert renamed(source, NAMES) == source
+    assert rename_columns(source, NAMES) == source
 
 
 def test_a_name_that_is_no_word_is_written_in_quotes() -> None:
     source = "{% for row in 销售.rows %}{{ row.旧 }}{% endfor %}"
-    assert renamed(source, {("销售", "旧"): "销售额（元）'x"}) == (
+    assert rename_columns(source, {("销售", "旧"): "销售额（元）'x"}) == (
         "{% for row in 销售.rows %}{{ row['销售额（元）\\'x'] }}{% endfor %}"
     )
 
 
 def test_each_column_is_named_once_in_its_order() -> None:
     source = "{{ a.sum('乙') }}{{ b.sum('甲') }}{{ a.max('乙') }}{{ c.sum('丙') }}"
-    assert columns_in(source, ["a", "b"]) == [("a", "乙"), ("b", "甲")]
+    assert find_columns(source, ["a", "b"]) == [("a", "乙"), ("b", "甲")]
 
 
 def test_what_the_picker_writes_is_read_and_renamed() -> None:
     def written(column: str) -> str:
         figures = [
-            shown(aggregate("s", "sum", column, days="latest", day_column="日")),
-            shown(change("s", column, against="day", day_column="日")),
+            output(aggregate("s", "sum", column, days="latest", day_column="日")),
+            output(change("s", column, against="day", day_column="日")),
         ]
         return "\n".join([*figures, ranking("s", "店", column)])
 
-    assert set(columns_in(written("旧'额\\"), ["s"])) == {("s", "旧'额\\"), ("s", "日"), ("s", "店")}
-    assert renamed(written("旧'额\\"), {("s", "旧'额\\"): "新"}) == written("新")
+    assert set(find_columns(written("旧'额\\"), ["s"])) == {("s", "旧'额\\"), ("s", "日"), ("s", "店")}
+    assert rename_columns(written("旧'额\\"), {("s", "旧'额\\"): "新"}) == written("新")

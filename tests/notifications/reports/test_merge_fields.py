@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
 from notifications.reports.templates import merge_fields
-from notifications.reports.templates.column_names import columns_in
+from notifications.reports.templates.column_names import find_columns
 from notifications.reports.templates.merge_fields import Field, FieldGroup
-from notifications.reports.templates.renderer import Given, rendered
+from notifications.reports.templates.renderer import RenderContext, render
 
 AT_NINE = datetime(2026, 11, 28, 1, tzinfo=UTC)
 HEADINGS = {"sales": "销售"}
@@ -40,7 +40,7 @@ def table(*, region: str = "区域", number: str = "销售额", day: str = "日�
 
 
 def text_of(template: str, data: Table | None = None) -> str:
-    return rendered(template, Given(AT_NINE, ZoneInfo("Asia/Shanghai"), {"sales": data or table()}), "text")
+    return render(template, RenderContext(AT_NINE, ZoneInfo("Asia/Shanghai"), {"sales": data or table()}), "text")
 
 
 def every_field(data: Table) -> list[tuple[FieldGroup, Field]]:
@@ -116,7 +116,7 @@ def test_braces_stand_right_beside_a_field(field: str, shown: str, before: str, 
         *filter(None, (before, field, after))
     ]
     assert text_of(template) == before + shown + after
-    assert ("sales", "区域") in columns_in(template, {"sales"}) or "区域" not in field
+    assert ("sales", "区域") in find_columns(template, {"sales"}) or "区域" not in field
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_any_other_template_is_left_alone(template: str) -> None:
 
 
 def test_among_several_cards_a_label_names_its_card() -> None:
-    template = merge_fields.shown(merge_fields.aggregate("sales", "sum", "销售额"), "thousands")
+    template = merge_fields.output(merge_fields.aggregate("sales", "sum", "销售额"), "thousands")
     [part] = merge_fields.parts_of(template, {"sales": "销售", "stock": "库存"}) or []
     assert isinstance(part, Field)
     assert part.label == "销售 · 销售额合计"

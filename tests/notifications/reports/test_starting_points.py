@@ -17,7 +17,7 @@ from notifications.charts import definition
 from notifications.models import MessageForm
 from notifications.reports.starting_points import StartingPoint, starting_points
 from notifications.reports.templates import merge_fields
-from notifications.reports.templates.renderer import rendered
+from notifications.reports.templates.renderer import render
 from tests.notifications.reports.tables import SLOT, given, sales
 
 DAY, REGION, SALES = Column("日期", Kind.DATE), Column("区域", Kind.TEXT), Column("销售额", Kind.NUMBER)
@@ -34,7 +34,7 @@ def points(table: Table) -> dict[str, StartingPoint]:
 
 
 def shown(point: StartingPoint, table: Table) -> tuple[str, str, str]:
-    return tuple(rendered(source, given(table), "text") for source in (point.title, point.body, point.figures))  # type: ignore[return-value]
+    return tuple(render(source, given(table), "text") for source in (point.title, point.body, point.figures))  # type: ignore[return-value]
 
 
 def test_key_figures_with_their_change() -> None:

@@ -13,13 +13,13 @@ from django.utils import translation
 from integrations.data.table import Column, Kind, Table
 from integrations.data.table_builder import build_table
 from notifications.reports.templates import renderer
-from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import TemplateError
 from tests.notifications.reports.tables import SLOT, ZONE, given, one_cell, sales
 
 
 def said(source: str, form: str = "text", **of: object) -> str:
-    return renderer.rendered(source, given(**of), form)  # type: ignore[arg-type]  # of given()
+    return renderer.render(source, given(**of), form)  # type: ignore[arg-type]  # of given()
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_checks_names_without_data() -> None:
 
 def tried(source: str) -> str:
     """Render over a card of which nothing was fetched yet."""
-    return renderer.rendered(source, Given(SLOT, ZONE, {"sales": None}), "text")
+    return renderer.render(source, RenderContext(SLOT, ZONE, {"sales": None}), "text")
 
 
 @pytest.mark.parametrize(
