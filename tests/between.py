@@ -7,7 +7,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection
+from django.db import IntegrityError, connection
+
+
+@contextmanager
+def refused_once(beginning: str, then: Callable[[], object]) -> Iterator[None]:
+    """Refuse the first statement that begins so, as a unique constraint does. Call `then` once it is rolled back, as
+    what somebody else saved is visible from then on.
+    """
+    refused: list[bool] = []
+
+    def first_refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not refused and sql.startswith(beginning):
+            refused.append(True)
+            raise IntegrityError("a unique constraint")
+        answer = execute(sql, params, many, context)
+        if refused == [True] and sql.startswith("ROLLBACK TO SAVEPOINT"):
+            refused.append(True)
+            then()
+        return answer
+
+    with connection.execute_wrapper(first_refuse):
+        yield
 
 
 @contextmanager

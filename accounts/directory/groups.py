@@ -18,7 +18,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.audit import services
 from accounts.models import AuditEntry, DepartmentGroup, DirectoryPolicy, GivenGroup, User, WeComAccount
-from integrations.directory.departments import Branches, paths_of
+from integrations.directory.departments import DepartmentTree, paths_of
 from integrations.models import Corp, Department, Member, Membership
 from integrations.models.fields import Person
 
@@ -37,9 +37,9 @@ class GroupRules:
         chosen: dict[tuple[int, bool], set[int]] = defaultdict(set)
         for rule in DepartmentGroup.objects.in_force().filter(department__corp=corp):
             chosen[rule.group_id, rule.with_subdepartments].add(rule.department_id)
-        branches = Branches([corp.pk] if chosen else [])
+        tree = DepartmentTree([corp.pk] if chosen else [])
         for (group_id, with_those_below), department_ids in chosen.items():
-            for department_id in branches.reached(department_ids, with_those_below=with_those_below):
+            for department_id in tree.find_covered(department_ids, with_those_below=with_those_below):
                 self.groups_of[department_id].add(group_id)
 
 

@@ -61,7 +61,7 @@ class Step:
     def write(self) -> Counter[str]:
         """Write everything. Return how much of each kind was written."""
         self._let_go([one for one in self._members if one.presence == Member.Presence.DELETED])
-        able = [one for one in self._members if is_let_in(one)]
+        able = [one for one in self._members if one.is_able]
         linked = [one for one in able if one.userid_folded in self._accounts]
         self._respell(linked)
         unlinked = [one for one in able if one.userid_folded not in self._accounts]
@@ -169,12 +169,6 @@ def _unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
 people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
 
 
-def is_let_in(member: Member) -> bool:
-    """Return whether the member is in scope, not disabled in WeCom, and does not wait for an administrator."""
-    is_here = member.presence == Member.Presence.HERE and member.waits_since is None
-    return is_here and member.status != Member.Status.DISABLED
-
-
 Clock = Callable[[], datetime]
 Status = PeopleRun.Status
 
@@ -245,7 +239,7 @@ def apply_to(
     user_ids = step.user_ids()
     settle_primary_accounts(user_ids)
     written += fit_groups(corp=corp, user_ids=user_ids, rules=rules)
-    if left := [one.userid_folded for one in members if not is_let_in(one)]:
+    if left := [one.userid_folded for one in members if not one.is_able]:
         people_left(corp, left, now)
     return written
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -30,27 +29,15 @@ class _Known:
 _known = _Known()
 
 
-class _Present(NamedTuple):
-    """The values of the row that each task needs."""
-
-    is_held: bool
-    place: str
-    deployment: str
-    version: str
-    timeline: int | None
-    here: str
-    timeline_here: int
-
-
 def is_copy() -> bool:
     """Return whether the database is an unconfirmed copy, from which nothing is sent and nobody signs in with WeCom.
     One query. An installation without a row is the real one and gets its row. Raises django.db.Error."""
-    row = next(map(_Present._make, _rows().values_list(*_Present._fields)), None) or present()
+    row = present()
     if numbers(row.version) < numbers(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
-    timeline: int = row.timeline_here  # type: ignore[union-attr]  # annotated by `present`
+    timeline: int = row.timeline_here  # type: ignore[attr-defined]  # annotated by `present`
     if row.timeline != timeline:
-        is_elsewhere = row.timeline is None or row.place != row.here  # type: ignore[union-attr]  # annotated, too
+        is_elsewhere = row.timeline is None or row.place != row.here  # type: ignore[attr-defined]  # annotated, too
         failover = {} if is_elsewhere else {"failed_over_at": Now()}
         Installation.objects.filter(pk=THE_ONE, timeline=row.timeline).update(timeline=timeline, **failover)
     return is_copied(row)
@@ -68,7 +55,7 @@ def forget() -> None:
 
 
 def present() -> Installation:
-    """Return the row, with its present place as `here`. Create it if it is missing."""
+    """Return the row, with its present place and timeline as `here` and `timeline_here`. Create it if it is missing."""
     row = _rows().first()
     if row is not None:
         return row
@@ -84,9 +71,9 @@ def _rows() -> QuerySet[Installation]:
     return rows.filter(pk=THE_ONE)
 
 
-def is_copied(row: Installation | _Present) -> bool:
+def is_copied(row: Installation) -> bool:
     """Return whether a row from `present` belongs to an unconfirmed copy."""
-    here: str = row.here  # type: ignore[union-attr]  # annotated by `present`
+    here: str = row.here  # type: ignore[attr-defined]  # annotated by `present`
     return row.is_held or (row.place, row.deployment) != (here, settings.INSTALLATION_NAME)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from integrations.models import Department
+from integrations.models import Corp, Department
 
 Parents = Mapping[int, int | None]
 
@@ -45,21 +43,31 @@ def in_cycles(parents: Parents) -> set[int]:
 # WeCom allows 15 levels; a longer path is cut at its top.
 LEVELS_AT_MOST = 15
 SEPARATOR = " › "
+_Place = tuple[int, int | None]  # the company's key and the department's number
 
 
-class Branches:
-    """The present departments of some companies, with those below each. They are read by one query."""
+class DepartmentTree:
+    """The present departments of some companies, with those below and above each. They are read by one query."""
 
     def __init__(self, corp_ids: Collection[int]) -> None:
         self._places: dict[int, tuple[int, int]] = {}
-        self._keys: dict[tuple[int, int], int] = {}
+        self._keys: dict[_Place, int] = {}
+        self._names: dict[_Place, str] = {}
         self._parents: dict[int, dict[int, int | None]] = defaultdict(dict)
         rows = Department.objects.filter(corp__in=list(corp_ids)).present().order_by()
-        for pk, corp_id, number, parent in rows.values_list("pk", "corp_id", "wecom_department_id", "wecom_parent_id"):
+        columns = ("pk", "corp_id", "wecom_department_id", "wecom_parent_id", "name")
+        for pk, corp_id, number, parent, name in rows.values_list(*columns):
             self._places[pk], self._keys[corp_id, number] = (corp_id, number), pk
+            self._names[corp_id, number] = name or str(number)
             self._parents[corp_id][number] = parent
 
-    def reached(self, department_ids: Iterable[int], *, with_those_below: bool) -> set[int]:
+    @classmethod
+    def of_departments(cls, department_ids: Collection[int]) -> DepartmentTree:
+        """Read the companies of these departments. Two queries."""
+        rows = Department.objects.filter(pk__in=list(department_ids)).order_by()
+        return cls(set(rows.values_list("corp_id", flat=True)))
+
+    def find_covered(self, department_ids: Iterable[int], *, with_those_below: bool) -> set[int]:
         """Return the keys of the present ones of these departments, if wanted with all below them."""
         there = [pk for pk in department_ids if pk in self._places]
         if not with_those_below:
@@ -73,64 +81,36 @@ class Branches:
             for number in subtree(self._parents[corp_id], numbers)
         }
 
+    def find_above(self, corp_id: int, number: int | None) -> list[int]:
+        """Return the numbers of a department and of those above it, upwards; nothing above a removed one."""
+        found: dict[int, None] = {}
+        while number in self._parents[corp_id] and number not in found:
+            found[number] = None
+            number = self._parents[corp_id][number]
+        return list(found)
 
-def reached(department_ids: Collection[int], *, with_those_below: bool) -> set[int]:
-    """Return the keys of chosen departments as `Branches.reached` does, by two queries."""
-    corps = Department.objects.filter(pk__in=list(department_ids)).order_by().values_list("corp_id", flat=True)
-    return Branches(set(corps)).reached(department_ids, with_those_below=with_those_below)
+    def find_covering(self, department_ids: Iterable[int]) -> set[int]:
+        """Return the keys of the present ones of these departments and of all above them, whose choice covers these."""
+        places = [self._places[pk] for pk in department_ids if pk in self._places]
+        return {self._keys[corp_id, one] for corp_id, number in places for one in self.find_above(corp_id, number)}
 
-
-def at_and_above(department_ids: Collection[int]) -> set[int]:
-    """Return these departments and all above them, whose choice covers these, too. One query for each level.
-
-    This is the reverse of `reached`: only present departments count, and nothing above a removed one.
-    """
-    known = Department.objects.filter(pk__in=list(department_ids)).present()
-    return {one.pk for one in _with_those_above(list(known)).values()}
+    def path(self, department: Department, company: str) -> str:
+        """Return the path of names to a department, preceded by the company's name if that differs."""
+        above = self.find_above(department.corp_id, department.wecom_parent_id)
+        numbers = [one for one in above if one != department.wecom_department_id][: LEVELS_AT_MOST - 1]
+        names = [*(self._names[department.corp_id, one] for one in reversed(numbers)), str(department)]
+        # The top department mostly has the company's name.
+        path = SEPARATOR.join(names if names[0] == company else [company, *names])
+        gone = _("%(department)s (not there any more)")
+        return path if department.removed_at is None else gone % {"department": path}
 
 
 def paths_of(departments: Iterable[Department]) -> dict[int, str]:
-    """Map each department's key to its path of names, preceded by the company's name if that differs.
-
-    It takes one query for each level above them and one for the companies, however many departments there are.
-    """
+    """Map each department's key to its path of names, by two queries."""
     chosen = list(departments)
-    known = _with_those_above(chosen)
-    companies = dict(Department.objects.filter(pk__in=[one.pk for one in chosen]).values_list("pk", "corp__name"))
-    return {one.pk: _path(one, known, companies.get(one.pk, "")) for one in chosen}
-
-
-def _with_those_above(chosen: list[Department]) -> dict[tuple[int, int], Department]:
-    known = {(one.corp_id, one.wecom_department_id): one for one in chosen}
-    level = chosen
-    for _level in range(LEVELS_AT_MOST):
-        wanted: dict[int, set[int]] = defaultdict(set)
-        for one in level:
-            if one.wecom_parent_id is not None and (one.corp_id, one.wecom_parent_id) not in known:
-                wanted[one.corp_id].add(one.wecom_parent_id)
-        if not wanted:
-            break
-        condition = Q(pk__in=[])
-        for corp_id, numbers in wanted.items():
-            condition |= Q(corp=corp_id, wecom_department_id__in=numbers)
-        level = list(Department.objects.filter(condition).present())
-        known |= {(one.corp_id, one.wecom_department_id): one for one in level}
-    return known
-
-
-def _path(department: Department, known: dict[tuple[int, int], Department], company: str) -> str:
-    names: list[str] = []
-    seen: set[int] = set()
-    one: Department | None = department
-    while one is not None and one.pk not in seen and len(seen) < LEVELS_AT_MOST:
-        seen.add(one.pk)
-        names.append(str(one))
-        parent = one.wecom_parent_id
-        one = None if parent is None else known.get((one.corp_id, parent))
-    names.reverse()
-    # The top department mostly has the company's name.
-    path = SEPARATOR.join(names if names[0] == company else [company, *names])
-    return path if department.removed_at is None else _("%(department)s (not there any more)") % {"department": path}
+    companies = dict(Corp.objects.filter(pk__in={one.corp_id for one in chosen}).values_list("pk", "name"))
+    tree = DepartmentTree(companies)
+    return {one.pk: tree.path(one, companies[one.corp_id]) for one in chosen}
 
 
 _ROOTS_SHOWN = 5
@@ -148,20 +128,6 @@ def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
     return losing_count > max(floor, percent * able_count / 100)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The reason why a run asks. `leaving`, `of`: numbers of people; `roots`: departments that would lose everybody."""
-
-    reason: str
-    leaving: int
-    of: int
-    percent: int
-    roots: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "roots": list(self.roots)}
-
-
 def question(
     *,
     losing: Collection[int],
@@ -169,8 +135,8 @@ def question(
     parents: Parents,
     roots: Sequence[int],
     percent: int,
-) -> Question | None:
-    """Return the question to an administrator, or None.
+) -> dict[str, Any] | None:
+    """Return the question to an administrator as SyncRun.question has it, or None.
 
     `losing`: keys of members who would be disabled; `able`: all members still enabled, with their departments'
     numbers; `parents`: the stored tree; `roots`: the configured ones, by default the top departments; `percent`: the
@@ -184,10 +150,10 @@ def question(
         people = [key for key, departments in able.items() if not below.isdisjoint(departments)]
         if people and all(key in losing for key in people):
             emptied.append(str(root))
-    shown = tuple(emptied[:_ROOTS_SHOWN])
+    facts = {"leaving": len(losing), "of": len(able), "percent": percent, "roots": emptied[:_ROOTS_SHOWN]}
     if is_too_many(losing_count=len(losing), able_count=len(able), percent=percent):
-        return Question("share", len(losing), len(able), percent, shown)
-    return Question("root", len(losing), len(able), percent, shown) if shown else None
+        return {"reason": "share", **facts}
+    return {"reason": "root", **facts} if emptied else None
 
 
 # --- Our own reasons to stop a run; those of WeCom's calls are in `integrations.clients.errors` -----------------------

@@ -33,25 +33,6 @@ _UNSURE = frozenset({Presence.DELETED, Presence.MISSING})
 
 
 @dataclass(slots=True)
-class MemberState:
-    """A stored member. `departments`: number to whether the member leads there."""
-
-    pk: int
-    userid: str
-    folded: str
-    presence: str
-    is_waiting: bool
-    status: str | None
-    departments: Mapping[int, bool | None]
-    values: tuple[str | None, ...]  # of PLAIN_FIELDS
-
-    @property
-    def is_able(self) -> bool:
-        """True if losing this member would take away somebody's access."""
-        return self.presence == Presence.HERE and self.status != DISABLED and not self.is_waiting
-
-
-@dataclass(slots=True)
 class Difference:
     """The changes to write for one member. `updates`: columns of Member, without the times.
 
@@ -59,7 +40,7 @@ class Difference:
     SyncChange.fields.
     """
 
-    state: MemberState
+    member: Member
     kind: SyncChange.Kind
     updates: dict[str, Any] = field(default_factory=dict)
     departments: dict[int, bool | None] | None = None
@@ -67,17 +48,17 @@ class Difference:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def difference(state: MemberState, person: Person, presence: Member.Presence) -> Difference | None:
+def difference(member: Member, person: Person, presence: Member.Presence) -> Difference | None:
     """Return the changes of a member who was listed; None if nothing changed."""
-    found = Difference(state, Kind.CHANGED)
-    if person.userid != state.userid:
-        _note(found, "userid", state.userid, person.userid)
-    for name, old in zip(PLAIN_FIELDS, state.values, strict=True):
-        new = getattr(person, name)
+    found = Difference(member, Kind.CHANGED)
+    if person.userid != member.userid:
+        _note(found, "userid", member.userid, person.userid)
+    for name in PLAIN_FIELDS:
+        old, new = getattr(member, name), getattr(person, name)
         if new is not None and new != old:
             _note(found, name, old, new)
     _compare_departments(found, person)
-    old_status, status = state.status, person.status
+    old_status, status = member.status, person.status
     if status is not None and status != old_status:
         _note(found, "status", old_status, status)
         if status == DISABLED:
@@ -88,12 +69,12 @@ def difference(state: MemberState, person: Person, presence: Member.Presence) ->
     return found if found.updates or found.departments is not None else None
 
 
-def absence(state: MemberState, presence: Member.Presence) -> Difference | None:
+def absence(member: Member, presence: Member.Presence) -> Difference | None:
     """Return the changes of a member who was not listed; None if that was known."""
-    if state.presence == presence:
+    if member.presence == presence:
         return None
-    found = Difference(state, _KIND_OF_ABSENCE[presence], {"presence": presence})
-    if presence in _UNSURE and state.is_waiting:
+    found = Difference(member, _KIND_OF_ABSENCE[presence], {"presence": presence})
+    if presence in _UNSURE and member.waits_since is not None:
         found.waits = False
     return found
 
@@ -104,7 +85,7 @@ def _note(found: Difference, name: str, old: Any, new: Any) -> None:
 
 
 def _compare_departments(found: Difference, person: Person) -> None:
-    old = found.state.departments
+    old = found.member.places
     # If WeCom does not say whether a person leads a department, the stored value stays.
     new = {number: old.get(number) if leads is None else leads for number, leads in person.departments.items()}
     if new == old:
@@ -117,7 +98,7 @@ def _compare_departments(found: Difference, person: Person) -> None:
 
 
 def _compare_presence(found: Difference, presence: Member.Presence) -> None:
-    old = found.state.presence
+    old = found.member.presence
     if presence == old:
         return
     found.updates["presence"] = presence
@@ -130,18 +111,6 @@ def _compare_presence(found: Difference, presence: Member.Presence) -> None:
 
 
 # --- Departments ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class DepartmentState:
-    """A stored department."""
-
-    pk: int
-    number: int
-    parent: int | None
-    name: str | None
-    order: int
-    is_removed: bool
 
 
 @dataclass(slots=True)
@@ -157,27 +126,25 @@ class DepartmentDifferences:
         return len(self.created) + len(self.changed) + len(self.removed)
 
 
-def department_differences(
-    states: Iterable[DepartmentState], seen: Mapping[int, SeenDepartment]
-) -> DepartmentDifferences:
-    """Compare the stored departments with WeCom's."""
+def department_differences(stored: Iterable[Department], seen: Mapping[int, SeenDepartment]) -> DepartmentDifferences:
+    """Compare the stored departments, removed ones included, with WeCom's."""
     found, known = DepartmentDifferences(), set()
-    for state in states:
-        known.add(state.number)
-        one = seen.get(state.number)
+    for department in stored:
+        known.add(department.wecom_department_id)
+        one = seen.get(department.wecom_department_id)
         if one is None:
-            if not state.is_removed:
-                found.removed.append(state.pk)
+            if department.removed_at is None:
+                found.removed.append(department.pk)
             continue
-        updates: dict[str, Any] = {"removed_at": None} if state.is_removed else {}
-        if one.name is not None and one.name != state.name:
+        updates: dict[str, Any] = {} if department.removed_at is None else {"removed_at": None}
+        if one.name is not None and one.name != department.name:
             updates["name"] = one.name
-        if one.parent != state.parent:
+        if one.parent != department.wecom_parent_id:
             updates["wecom_parent_id"] = one.parent
-        if one.order != state.order:
+        if one.order != department.order:
             updates["order"] = one.order
         if updates:
-            found.changed[state.pk] = updates
+            found.changed[department.pk] = updates
     found.created = [one for number, one in sorted(seen.items()) if number not in known]
     return found
 
@@ -210,60 +177,54 @@ class Plan:
         return self.departments.count + len(self.losing) + len(self.changed) + len(self.joined)
 
 
-def plan(*, snapshot: Snapshot, states: Iterable[MemberState], look_up: LookUp, turn: int | None) -> Plan:
-    """Compare `states` with the snapshot. People whom the app does not see are out of scope, and not copied if new.
+def plan(*, snapshot: Snapshot, members: Iterable[Member], look_up: LookUp, turn: int | None) -> Plan:
+    """Compare `members` with the snapshot. People whom the app does not see are out of scope, and not copied if new.
 
-    `turn` (the run's number) selects which members out of scope are looked up. None: all of `states` are looked up.
+    `turn` (the run's number) selects which members out of scope are looked up. None: all of `members` are looked up.
     """
     planned = Plan()
-    absent: list[MemberState] = []
+    absent: list[Member] = []
     known: set[str] = set()
-    people = snapshot.people
-    for folded in snapshot.left:
+    people, left, company = snapshot.people, snapshot.left, snapshot.company
+    for folded in left:
         people.pop(folded, None)
-    for state in states:
-        known.add(state.folded)
-        person = people.get(state.folded)
-        if person is not None:
+    for member in members:
+        folded = member.userid_folded
+        known.add(folded)
+        if (person := people.get(folded)) is not None:
             presence = Presence.HERE if person.is_seen_by_app else Presence.OUT_OF_SCOPE
-            planned.add(difference(state, person, presence))
-        elif not _is_told_by_lists(planned, state, snapshot):
-            absent.append(state)
+            planned.add(difference(member, person, presence))
+        elif member.presence in _UNSURE:
+            continue
+        elif folded in left:
+            planned.add(absence(member, Presence.DELETED))
+        elif company is not None and folded in company:
+            planned.add(absence(member, Presence.OUT_OF_SCOPE))
+        else:
+            absent.append(member)
     planned.joined = [one for folded, one in people.items() if folded not in known and one.is_seen_by_app]
     _plan_absent(planned, absent, snapshot, look_up, turn)
     return planned
 
 
-def _is_told_by_lists(planned: Plan, state: MemberState, snapshot: Snapshot) -> bool:
-    """Plan the change of a missing member by the lists. Return False if WeCom has to be asked."""
-    if state.presence in _UNSURE:
-        return True
-    has_left = state.folded in snapshot.left
-    if has_left or (snapshot.company is not None and state.folded in snapshot.company):
-        planned.add(absence(state, Presence.DELETED if has_left else Presence.OUT_OF_SCOPE))
-        return True
-    return False
-
-
-def _plan_absent(
-    planned: Plan, absent: list[MemberState], snapshot: Snapshot, look_up: LookUp, turn: int | None
-) -> None:
-    beyond: list[MemberState] = []
+def _plan_absent(planned: Plan, absent: list[Member], snapshot: Snapshot, look_up: LookUp, turn: int | None) -> None:
+    """Plan the changes of members whom no list has, by asking WeCom about as many of them as a run may."""
+    beyond: list[Member] = []
     if turn is not None:
         outsiders = [one for one in absent if snapshot.company is None and one.presence == Presence.OUT_OF_SCOPE]
         certain = [one for one in absent if snapshot.company is not None or one.presence != Presence.OUT_OF_SCOPE]
         start = turn * OUTSIDERS_LOOKED_UP % max(len(outsiders), 1)
         beyond = certain[LOOK_UPS_AT_MOST:]
         absent = [*certain[:LOOK_UPS_AT_MOST], *[*outsiders[start:], *outsiders[:start]][:OUTSIDERS_LOOKED_UP]]
-    for state, where in zip(absent, look_up([state.userid for state in absent]), strict=True):
+    for member, where in zip(absent, look_up([one.userid for one in absent]), strict=True):
         if where.person is not None:
-            if state.presence == Presence.HERE:
-                snapshot.warnings.add("moved_meanwhile", state.userid)
-            planned.add(difference(state, where.person, Presence.HERE))
+            if member.presence == Presence.HERE:
+                snapshot.warnings.add("moved_meanwhile", member.userid)
+            planned.add(difference(member, where.person, Presence.HERE))
         else:
-            planned.add(absence(state, Presence.OUT_OF_SCOPE if where.exists else Presence.DELETED))
-    for state in beyond:
-        planned.add(absence(state, Presence.MISSING if snapshot.company is None else Presence.DELETED))
+            planned.add(absence(member, Presence.OUT_OF_SCOPE if where.exists else Presence.DELETED))
+    for member in beyond:
+        planned.add(absence(member, Presence.MISSING if snapshot.company is None else Presence.DELETED))
 
 
 T = TypeVar("T")
@@ -333,19 +294,19 @@ class Writer:
         counts = Counter[str]()
         with self._chunk(counts) as now:
             members = self._locked(chunk)
-            chunk = [one for one in chunk if one.state.pk in members]
+            chunk = [one for one in chunk if one.member.pk in members]
             counts.update(one.kind.value for one in chunk)
-            columns = {"changed_at"}.union(*(_change(members[one.state.pk], one, now) for one in chunk))
+            columns = {"changed_at"}.union(*(_change(members[one.member.pk], one, now) for one in chunk))
             Member.objects.bulk_update(members.values(), sorted(columns), batch_size=_ROWS_A_STATEMENT)
             moved = [one for one in chunk if one.departments is not None]
-            Membership.objects.filter(member__in=[one.state.pk for one in moved]).delete()
-            rows = [row for one in moved for row in self._memberships(one.state.pk, one.departments or {})]
+            Membership.objects.filter(member__in=[one.member.pk for one in moved]).delete()
+            rows = [row for one in moved for row in self._memberships(one.member.pk, one.departments or {})]
             insert(Membership, rows)
             self.touched += list(members)
             self._note(chunk, [], now)
 
     def _locked(self, chunk: Sequence[Difference]) -> dict[int, Member]:
-        rows = Member.objects.select_for_update().filter(pk__in=[one.state.pk for one in chunk]).order_by("pk")
+        rows = Member.objects.select_for_update().filter(pk__in=[one.member.pk for one in chunk]).order_by("pk")
         members = {
             one.pk: one
             for one in rows

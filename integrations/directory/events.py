@@ -32,9 +32,8 @@ from integrations.directory.incremental import (
     UPDATE_USER,
     EventChanges,
     EventLookup,
-    Found,
     Rename,
-    Renamed,
+    RenameResult,
     apply_renames,
     changes_in,
     has_copy,
@@ -62,22 +61,21 @@ def consume(batch: Batch) -> Outcome:
     if not corp.is_enabled or not has_copy(corp):
         return Outcome()
     changes = changes_in(batch.events, batch.tries)
-    lookup, renamed = EventLookup(corp=corp, changes=changes, calling=Calling(), alive=_pulse(batch)), Renamed()
+    lookup = EventLookup(corp=corp, changes=changes, calling=Calling(), alive=_pulse(batch))
     try:
         renamed = _rename(batch, changes, lookup)
-        found = lookup.found(now=batch.clock())
+        lookup.look_up(now=batch.clock())
     except IntegrationError:
-        leavers, hold, touch = changes.leavers, batch.hold, batch.touch
-        if leavers and not _is_suspicious(corp, leavers):
-            put_out_of_reach(corp=corp, userids=leavers, now=batch.clock(), hold=hold, touch=touch)
+        if changes.leavers and not _is_suspicious(corp, changes.leavers):
+            put_out_of_reach(batch, changes.leavers)
         raise
     except Stop:  # a department root is missing: a run reports it
         _request_run(batch)
         return Outcome()
-    writer = _write(batch, found, own=renamed.written)
+    writer = _write(batch, lookup, own=renamed.written)
     if SyncRun.objects.filter(corp=corp, status=SyncRun.Status.RUNNING).exists():
         return Outcome(writer.touched, AFTER_RUN)
-    is_to_repeat = bool(renamed.blocked or found.has_unexplained or writer.left_count)
+    is_to_repeat = bool(renamed.blocked or lookup.has_unexplained or writer.left_count)
     return Outcome(writer.touched, AFTER_OTHERS if is_to_repeat else None)
 
 
@@ -95,27 +93,19 @@ def _pulse(batch: Batch) -> Callable[[], None]:
     return alive
 
 
-def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> Renamed:
+def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameResult:
     """Carry out the possible renames, and skip the look-up of people whose rename must wait."""
     renames = sorted([*changes.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
     if not renames:
-        return Renamed()
+        return RenameResult()
     read_since = batch.clock()
     known = lookup.existing(sorted({userid for one in renames for userid in (one.old, one.new)}), now=read_since)
-    renamed = apply_renames(
-        corp=batch.corp,
-        renames=renames,
-        known=known,
-        read_since=read_since,
-        now=batch.clock(),
-        hold=batch.hold,
-        touch=batch.touch,
-    )
-    for one in renamed.blocked:
+    result = apply_renames(batch, renames, known=known, read_since=read_since)
+    for one in result.blocked:
         changes.leave_out((one.old, one.new))
-    for one in renamed.outdated:
+    for one in result.outdated:
         lookup.forget((one.old, one.new))
-    return renamed
+    return result
 
 
 def _waiting_renames(batch: Batch) -> list[Rename]:
@@ -129,7 +119,7 @@ def _waiting_renames(batch: Batch) -> list[Rename]:
     return changes_in([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
 
 
-def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> Writer:
+def _write(batch: Batch, lookup: EventLookup, *, own: Mapping[int, datetime]) -> Writer:
     """Write the changes. `own`: the members written by this batch already, and when."""
 
     @contextmanager
@@ -142,15 +132,15 @@ def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> Writer
 
     def note(changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
         """Report the members. The audit trail records the consequences; the copy keeps no history between runs."""
-        batch.touch([*(one.state.pk for one in changes), *(one.pk for one in joined)])
+        batch.touch([*(one.member.pk for one in changes), *(one.pk for one in joined)])
 
-    writer = Writer(corp=batch.corp, saving=saving, note=note, read_since=found.read_since, own=own)
-    losing = [one.state.folded for one in found.plan.losing if one.state.is_able]
+    writer = Writer(corp=batch.corp, saving=saving, note=note, read_since=lookup.read_since, own=own)
+    losing = [one.member.userid_folded for one in lookup.plan.losing if one.member.is_able]
     if losing and _is_suspicious(batch.corp, losing):
         logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, len(losing))
-        found.plan.losing, found.is_too_much = [], True
-    writer.write(found.plan)
-    if found.is_too_much:
+        lookup.plan.losing, lookup.is_too_much = [], True
+    writer.write(lookup.plan)
+    if lookup.is_too_much:
         _request_run(batch)
     return writer
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from django.db import transaction
 
+from integrations.callbacks import Batch
 from integrations.clients.wecom import callbacks as wire
 from integrations.core import hooks
 from integrations.directory import sync
-from integrations.directory.diff import DepartmentState, Difference, Plan, department_differences, plan
+from integrations.directory.diff import Difference, Plan, department_differences, plan
 from integrations.directory.fetch import Calling, Reader, SeenDepartment, is_userid
-from integrations.models import CallbackEvent, Corp, Member, MemberRename, SyncChange, SyncRun, fold_userid
+from integrations.models import CallbackEvent, Corp, Department, Member, MemberRename, SyncChange, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
 
 logger = logging.getLogger(__name__)
@@ -144,36 +145,28 @@ LOOK_UPS_AT_MOST = 500
 UNEXPLAINED_TRIES = 5
 
 
-@dataclass(slots=True)
-class Found:
-    """The changes to write. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
-
-    `has_unexplained`: somebody is missing without an event and may have a new userid. The event may be on its way,
-    and nothing is written about them before.
-    """
-
-    plan: Plan = field(default_factory=Plan)
-    read_since: datetime | None = None
-    is_too_much: bool = False
-    has_unexplained: bool = False
-
-
 class EventLookup:
     """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and Stop.
 
     `alive` is called at each answer, because a look-up may take longer than the caller's lease.
+
+    `plan`: the changes to write. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
+    `has_unexplained`: somebody is missing without an event and may have a new userid. The event may be on its way, and
+    nothing is written about them before.
     """
 
     def __init__(self, *, corp: Corp, changes: EventChanges, calling: Calling, alive: Callable[[], None]) -> None:
+        self.plan = Plan()
+        self.read_since: datetime | None = None
+        self.is_too_much = self.has_unexplained = False
         self._corp, self._changes = corp, changes
         self._reader = Reader(corp=corp, calling=calling, progress=lambda _phase, _done, _total: alive())
-        self._departments = sync.department_states(corp)
+        self._departments = list(sync.stored_departments(corp))
         self._wanted: dict[str, str] = {}
-        self._found = Found()
 
     def existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
-        """Return which of these userids, folded, exist in the company. `found` does not ask about them again."""
-        self._found.read_since = now
+        """Return which of these userids, folded, exist in the company. `look_up` does not ask about them again."""
+        self.read_since = now
         self._reader.use_departments(_present(self._departments))
         return self._reader.existing(userids)
 
@@ -181,30 +174,29 @@ class EventLookup:
         """Forget what `existing` read about these userids, because somebody else changed them since."""
         self._reader.forget(userids)
 
-    def found(self, *, now: datetime) -> Found:
-        """Look up everything and return the changes. `now`: the time of reading, unless `existing` began earlier."""
-        self._found.read_since = self._found.read_since or now
+    def look_up(self, *, now: datetime) -> None:
+        """Look up everything and plan the changes. `now`: the time of reading, unless `existing` began earlier."""
+        self.read_since = self.read_since or now
         self._wanted = {**self._changes.people, **self._tagged()}
         if self._changes.has_structure or self._corp.department_root_ids:
             self._read_departments()
         else:
             self._reader.use_departments(_present(self._departments))
-        self._look_up()
+        self._look_up_people()
         if self._reader.has_met_unknown_department and not self._corp.department_root_ids:
             self._read_departments()
-            self._look_up()
-        snapshot, reader = self._reader.snapshot, self._reader
+            self._look_up_people()
+        snapshot, reader, departments = self._reader.snapshot, self._reader, self.plan.departments
         reader.read_company({*self._wanted, *snapshot.people})
-        states = sync.member_states(self._corp, {*self._wanted, *snapshot.people, *snapshot.left})
-        planned = plan(snapshot=snapshot, states=states, look_up=reader.look_up, turn=None)
-        planned.departments, self._found.plan = self._found.plan.departments, planned
-        explained = [one for one in planned.losing if not self._is_unexplained(one)]
-        self._found.has_unexplained, planned.losing = len(explained) < len(planned.losing), explained
-        return self._found
+        members = sync.stored_members(self._corp, {*self._wanted, *snapshot.people, *snapshot.left})
+        self.plan = plan(snapshot=snapshot, members=members, look_up=reader.look_up, turn=None)
+        self.plan.departments = departments
+        explained = [one for one in self.plan.losing if not self._is_unexplained(one)]
+        self.has_unexplained, self.plan.losing = len(explained) < len(self.plan.losing), explained
 
     def _is_unexplained(self, one: Difference) -> bool:
         """Return whether somebody is missing without an event of their leaving: they may be renamed."""
-        folded, tries = one.state.folded, self._changes.try_counts
+        folded, tries = one.member.userid_folded, self._changes.try_counts
         is_gone = one.kind == SyncChange.Kind.DELETED and folded not in self._changes.leavers
         return is_gone and tries.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
 
@@ -214,27 +206,27 @@ class EventLookup:
         if not tagged:
             return {}
         seen = self._reader.read_scope_tags()
-        self._found.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
+        self.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
         return {folded: userid for tag in seen & tagged.keys() for folded, userid in tagged[tag].items()}
 
     def _read_departments(self) -> None:
         """Read the departments and the people of new ones, and look up the people of removed ones."""
         snapshot = self._reader.read_departments()
-        self._found.plan.departments = department_differences(self._departments, snapshot.departments)
+        self.plan.departments = department_differences(self._departments, snapshot.departments)
         present = _present(self._departments)
         new, gone = snapshot.departments.keys() - present.keys(), present.keys() - snapshot.departments.keys()
         if len(new) > LISTS_AT_MOST:
-            self._found.is_too_much = True
+            self.is_too_much = True
         else:
             self._reader.read_lists(new)
         people = Member.objects.filter(corp=self._corp, memberships__department__wecom_department_id__in=gone).here()
         named = dict(people.distinct().values_list("userid_folded", "userid")[: LOOK_UPS_AT_MOST + 1])
         if len(named) > LOOK_UPS_AT_MOST:
-            self._found.is_too_much = True
+            self.is_too_much = True
         else:
             self._wanted |= {folded: userid for folded, userid in named.items() if folded not in self._wanted}
 
-    def _look_up(self) -> None:
+    def _look_up_people(self) -> None:
         found, snapshot = self._reader.look_up(list(self._wanted.values())), self._reader.snapshot
         for folded, where in zip(self._wanted, found, strict=True):
             if where.person is not None:
@@ -243,32 +235,25 @@ class EventLookup:
                 snapshot.left.add(folded)
 
 
-def put_out_of_reach(
-    *,
-    corp: Corp,
-    userids: Iterable[str],
-    now: datetime,
-    hold: Callable[[], None],
-    touch: Callable[[Sequence[int]], None],
-) -> int:
+def put_out_of_reach(batch: Batch, folded: Iterable[str]) -> None:
     """Put people out of scope whom events report as leavers while WeCom does not answer. The state heals by itself.
 
     Later the same events give the true state. The members are touched now because, if they really are out of scope,
-    nothing differs by then, but messages that wait for them must still be withdrawn.
+    nothing differs by then, but messages that wait for them must still be withdrawn. `folded`: their userids.
     """
-    folded = {fold_userid(one) for one in userids}
-    if not folded:
-        return 0
     with transaction.atomic():
-        hold()
-        here = Member.objects.filter(corp=corp, userid_folded__in=folded).here()
-        touch(list(here.order_by("pk").values_list("pk", flat=True)))
-        return here.update(presence=Presence.OUT_OF_SCOPE, left_at=now, changed_at=now)
+        batch.hold()
+        here = Member.objects.filter(corp=batch.corp, userid_folded__in=list(folded)).here()
+        batch.touch(list(here.order_by("pk").values_list("pk", flat=True)))
+        now = batch.clock()
+        here.update(presence=Presence.OUT_OF_SCOPE, left_at=now, changed_at=now)
 
 
-def _present(states: Iterable[DepartmentState]) -> dict[int, SeenDepartment]:
+def _present(stored: Iterable[Department]) -> dict[int, SeenDepartment]:
     return {
-        one.number: SeenDepartment(one.number, one.parent, one.name, one.order) for one in states if not one.is_removed
+        (number := one.wecom_department_id): SeenDepartment(number, one.wecom_parent_id, one.name, one.order)
+        for one in stored
+        if one.removed_at is None
     }
 
 
@@ -284,62 +269,47 @@ TRIES = 5
 
 
 @dataclass(slots=True)
-class Renamed:
-    """The result of renames. `touched`: members written at `written_at`. `blocked`: renames that wait for another one.
-    `outdated`: renames whose people somebody else changed since WeCom was asked.
+class RenameResult:
+    """The result of renames. `written`: the members, and when they were written. `blocked`: renames that wait for
+    another one. `outdated`: renames whose people somebody else changed since WeCom was asked.
     """
 
-    written_at: datetime | None = None
-    touched: list[int] = field(default_factory=list)
+    written: dict[int, datetime] = field(default_factory=dict)
     blocked: list[Rename] = field(default_factory=list)
     outdated: list[Rename] = field(default_factory=list)
 
-    @property
-    def written(self) -> dict[int, datetime]:
-        """The time at which each member was written."""
-        return {} if self.written_at is None else dict.fromkeys(self.touched, self.written_at)
-
 
 def apply_renames(
-    *,
-    corp: Corp,
-    renames: Sequence[Rename],
-    known: Collection[str],
-    read_since: datetime,
-    now: datetime,
-    hold: Callable[[], None],
-    touch: Callable[[Sequence[int]], None],
-) -> Renamed:
+    batch: Batch, renames: Sequence[Rename], *, known: Collection[str], read_since: datetime
+) -> RenameResult:
     """Carry out the possible renames, in any order: a userid must be given up before another person gets it.
 
     `known`: those of the named userids, folded, that exist in WeCom, as read since `read_since`. If the old userid
     exists, it is somebody else's or the event is wrong: its member here waits for an administrator.
     After TRIES a waiting rename is forced: the event before it will not come any more, and the member with the new
-    userid counts as deleted. Safe to repeat. It is one transaction, which calls `hold`, and `touch` with the keys of
-    the written members.
+    userid counts as deleted. Safe to repeat. It is one transaction, which records the written members.
     """
-    done = Renamed(now)
-    if not renames:
-        return done
+    result, touched, corp, now = RenameResult(), list[int](), batch.corp, batch.clock()
     with transaction.atomic():
-        hold()
+        batch.hold()
         # Locks all named members until the renames are written.
         members = _locked(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
         newer = {one.userid_folded for one in members if one.changed_at > read_since}
-        done.outdated = [one for one in renames if {fold_userid(one.old), fold_userid(one.new)} & newer]
-        waiting = [one for one in renames if _is_true(corp, one, renames, known, done.touched, now)]
+        result.outdated = [one for one in renames if {fold_userid(one.old), fold_userid(one.new)} & newer]
+        waiting = [one for one in renames if _is_true(corp, one, renames, known, touched, now)]
         while waiting:
-            blocked = [one for one in waiting if not _apply(corp, one, done.touched, now, by_force=False)]
+            blocked = [one for one in waiting if not _apply(corp, one, touched, now, by_force=False)]
             if len(blocked) == len(waiting):
                 break
             waiting = blocked
         for one in waiting:
             if one.try_count < TRIES:
-                done.blocked.append(one)
+                result.blocked.append(one)
             else:
-                _apply(corp, one, done.touched, now, by_force=True)
-        touch(done.touched)
-    return done
+                _apply(corp, one, touched, now, by_force=True)
+        batch.touch(touched)
+    result.written = dict.fromkeys(touched, now)
+    return result
 
 
 def _is_true(

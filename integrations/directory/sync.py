@@ -30,18 +30,16 @@ from integrations.clients.errors import (
 )
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core.sentences import of_errcode, translated
-from integrations.directory.departments import Question, Stop, question
+from integrations.directory.departments import Stop, question
 from integrations.directory.diff import (
-    DepartmentState,
     Difference,
-    MemberState,
     Plan,
     Writer,
     department_differences,
     insert,
     plan,
 )
-from integrations.directory.fetch import PLAIN_FIELDS, Calling, Reader, Snapshot
+from integrations.directory.fetch import Calling, Reader, Snapshot
 from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
@@ -82,41 +80,29 @@ def put_away(*, corp: Corp) -> None:
     SyncRun.objects.filter(pk__in=old[KEPT_RUNS - KEPT_WITH_CHANGES :]).delete()
 
 
-# --- The stored directory of a corp, as values for comparing ----------------------------------------------------------
+# --- The stored directory of a corp, for comparing ----------------------------------------------------------
 
 _MEMBERS_AT_ONCE = 2000
 
 
-def department_states(corp: Corp) -> list[DepartmentState]:
+def stored_departments(corp: Corp) -> QuerySet[Department]:
     """Return all departments of a corp, removed ones included."""
-    columns = ("pk", "wecom_department_id", "wecom_parent_id", "name", "order", "removed_at")
-    rows = Department.objects.filter(corp=corp).order_by("pk").values_list(*columns)
-    return [
-        DepartmentState(pk, number, parent, name, order, removed_at is not None)
-        for pk, number, parent, name, order, removed_at in rows
-    ]
+    return Department.objects.filter(corp=corp).order_by("pk")
 
 
-def member_states(corp: Corp, folded: Collection[str] | None = None) -> Iterator[MemberState]:
-    """Yield all members of a corp, or those of these userids, row by row, with only memberships held in memory."""
+def stored_members(corp: Corp, folded: Collection[str] | None = None) -> Iterator[Member]:
+    """Yield all members of a corp, or those of these userids, with `places`: the numbers of their departments.
+
+    Rows are read some at a time, so that only the memberships are held in memory.
+    """
     members, places = Member.objects.filter(corp=corp), Membership.objects.filter(department__corp=corp)
     if folded is not None:
         members = members.filter(userid_folded__in=folded)
         places = places.filter(member__in=members.values("pk"))
     departments = find_departments(corp, places)
-    columns = ("pk", "userid", "userid_folded", "presence", "waits_since", "status", *PLAIN_FIELDS)
-    rows = members.order_by("pk").values_list(*columns)
-    for pk, userid, own_folded, presence, waits_since, status, *values in rows.iterator(_MEMBERS_AT_ONCE):
-        yield MemberState(
-            pk=pk,
-            userid=userid,
-            folded=own_folded,
-            presence=presence,
-            is_waiting=waits_since is not None,
-            status=status,
-            departments=departments.get(pk, {}),
-            values=tuple(values),
-        )
+    for member in members.order_by("pk").iterator(_MEMBERS_AT_ONCE):
+        member.places = departments.get(member.pk, {})
+        yield member
 
 
 def find_departments(corp: Corp, places: QuerySet[Membership]) -> dict[int, dict[int, bool | None]]:
@@ -248,19 +234,19 @@ class _Carrying:
         reader = Reader(corp=self._corp, calling=self._calling, progress=self._show, number_field=self._number_field)
         snapshot = reader.read()
         self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
-        states = member_states(self._corp)
-        planned = plan(snapshot=snapshot, states=states, look_up=reader.look_up, turn=self._run.pk)
-        planned.departments = department_differences(department_states(self._corp), snapshot.departments)
+        members = stored_members(self._corp)
+        planned = plan(snapshot=snapshot, members=members, look_up=reader.look_up, turn=self._run.pk)
+        planned.departments = department_differences(stored_departments(self._corp), snapshot.departments)
         if not snapshot.people:
             snapshot.warnings.add("nobody")
         for one in planned.changed:
             if one.kind == SyncChange.Kind.REAPPEARED:
-                snapshot.warnings.add("reappeared", one.state.userid)
+                snapshot.warnings.add("reappeared", one.member.userid)
         if self._run.is_confirmed:
             self._keep_to_the_answer(planned, snapshot)
         elif (open_question := self._question(planned)) is not None:
             self._propose(planned.losing)
-            asking = {"status": Status.ASKING, "question": open_question.as_json(), "call_count": self._calling.count}
+            asking = {"status": Status.ASKING, "question": open_question, "call_count": self._calling.count}
             _change(self._run, self._job, **asking, warnings=snapshot.warnings.as_json())
             return
         self._show(Phase.WRITING, 0, planned.count)
@@ -293,12 +279,10 @@ class _Carrying:
             insert(SyncChange, [self._change_of(one, None) for one in differences])
 
     def _change_of(self, one: Difference, applied_at: datetime | None) -> SyncChange:
-        return SyncChange(
-            run=self._run, member_id=one.state.pk, kind=one.kind, fields=one.record, applied_at=applied_at
-        )
+        return SyncChange(run=self._run, member=one.member, kind=one.kind, fields=one.record, applied_at=applied_at)
 
-    def _question(self, planned: Plan) -> Question | None:
-        losing = {one.state.pk for one in planned.losing if one.state.is_able}
+    def _question(self, planned: Plan) -> dict[str, Any] | None:
+        losing = {one.member.pk for one in planned.losing if one.member.is_able}
         if not losing:
             return None
         departments = find_departments(self._corp, Membership.objects.filter(department__corp=self._corp))
@@ -318,9 +302,9 @@ class _Carrying:
         applied = SyncChange.objects.applied().filter(run=self._run)
         shown = {*proposed.values_list("member_id", flat=True), *applied.values_list("member_id", flat=True)}
         for one in planned.losing:
-            if one.state.pk not in shown:
-                snapshot.warnings.add("not_shown", one.state.userid)
-        planned.losing = [one for one in planned.losing if one.state.pk in shown]
+            if one.member.pk not in shown:
+                snapshot.warnings.add("not_shown", one.member.userid)
+        planned.losing = [one for one in planned.losing if one.member.pk in shown]
 
     def _finish(self, snapshot: Snapshot) -> None:
         now = self._job.clock()

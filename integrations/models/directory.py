@@ -116,6 +116,8 @@ class Member(models.Model):
     waits_since = models.DateTimeField(_("waits for an administrator since"), null=True)
 
     departments = models.ManyToManyField(Department, through="Membership", related_name="members")
+    # The numbers of their departments, and whether they lead there: set by integrations.directory.sync for comparing.
+    places: dict[int, bool | None]
 
     objects = MemberQuerySet.as_manager()
 
@@ -149,6 +151,12 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.userid})" if self.name else self.userid
+
+    @property
+    def is_able(self) -> bool:
+        """True if in scope, not disabled in WeCom, and not waiting for an administrator, as MemberQuerySet.able."""
+        is_here = self.presence == self.Presence.HERE and self.waits_since is None
+        return is_here and self.status != self.Status.DISABLED
 
 
 class MembershipQuerySet(models.QuerySet["Membership"]):

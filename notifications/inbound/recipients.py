@@ -185,9 +185,9 @@ def _by_department(addresses: Sequence[Address], scope: _Scope) -> _NamedOrWhy:
     """Find the people in a department and below it. Among departments of one name, those with nobody in them do not
     count. If several remain, the name is ambiguous: the sender has to give number and company."""
     candidates = _departments(addresses, scope.corps)
-    places = departments.Branches({place.corp_id for those in candidates.values() for place in those})
+    tree = departments.DepartmentTree({place.corp_id for those in candidates.values() for place in those})
     below = {
-        place.pk: places.reached([place.pk], with_those_below=True)
+        place.pk: tree.find_covered([place.pk], with_those_below=True)
         for those in candidates.values()
         for place in those[:SAME_NAMED_AT_MOST]
     }

@@ -106,7 +106,7 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertReceiver]
     accounts = list(WeComAccount.objects.complete().filter(user=person))
     # Like resolve_audience: an existing department, with those below it if that is chosen.
     standing = _find_departments(accounts)
-    around = departments.at_and_above(standing) if standing else set()
+    around = departments.DepartmentTree.of_departments(standing).find_covering(standing) if standing else set()
     named = Department.objects.in_bulk(around)
     chosen = orders.filter(departments__in=around).values_list("pk", "departments", "with_subdepartments")
     for pk, one, with_those_below in chosen:
@@ -186,7 +186,7 @@ def _find_concerning(person: User) -> QuerySet[Subscription]:
     named = Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached)
     named |= Q(pk__in=find_concerned_orders(person))
     if standing := _find_departments(accounts):
-        around = departments.at_and_above(standing)
+        around = departments.DepartmentTree.of_departments(standing).find_covering(standing)
         named |= Q(departments__in=standing) | Q(departments__in=around, with_subdepartments=True)
     if corp_id is not None:
         named |= Q(to_everyone=True)

@@ -231,16 +231,13 @@ def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recip
     of more than COUNTED_AT_MOST people is left out: a page must not wait for it."""
     plain = {key: replace(one, subscription_id=None) for key, one in audiences.items()}
     different = list(dict.fromkeys(plain.values()))
-    corps = Department.objects.filter(pk__in={pk for one in different for pk in one.department_ids})
-    branches = departments.Branches(set(corps.order_by().values_list("corp_id", flat=True)))
+    tree = departments.DepartmentTree.of_departments({pk for one in different for pk in one.department_ids})
     named: dict[int, list[Audience]] = defaultdict(list)
     for start in range(0, len(different), AUDIENCES_AT_ONCE):
         part = enumerate(different[start : start + AUDIENCES_AT_ONCE], start)
         first, *others = (
             User.objects.filter(
-                pk__in=User.objects.filter(
-                    Q(pk__in=[]) if one.channel == Channel.ROBOT else match_chosen(one, branches)
-                )
+                pk__in=User.objects.filter(Q(pk__in=[]) if one.channel == Channel.ROBOT else match_chosen(one, tree))
                 .order_by()
                 .values("pk")[: COUNTED_AT_MOST + 1]
             )
@@ -324,7 +321,7 @@ def count_reachability(
     unlinked_count, removed = 0, list[str]()
     if audience.department_ids:
         account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-        members = Member.objects.able().filter(~Exists(account), memberships__department__in=_find_reached(audience))
+        members = Member.objects.able().filter(~Exists(account), memberships__department__in=_find_covered(audience))
         unlinked_count = members.values("pk").distinct().count()
         gone = Department.objects.filter(pk__in=list(audience.department_ids), removed_at__isnull=False)
         removed = [str(one) for one in gone[:DEPARTMENTS_NAMED]]
@@ -355,8 +352,8 @@ _COLUMNS = (
 )
 
 
-def match_chosen(audience: Audience, branches: departments.Branches | None = None) -> Q:
-    """Return the condition on User for the people whom an audience names, reachable or not. `branches`: departments of
+def match_chosen(audience: Audience, tree: departments.DepartmentTree | None = None) -> Q:
+    """Return the condition on User for the people whom an audience names, reachable or not. `tree`: the departments of
     the audience's companies, if they were read before."""
     named = Q(pk__in=audience.user_ids)
     if audience.group_ids:
@@ -368,16 +365,16 @@ def match_chosen(audience: Audience, branches: departments.Branches | None = Non
             linked = linked.filter(corp_id=audience.corp_id)
         named |= Q(Exists(linked), is_active=True)
     if audience.department_ids:
-        standing = WeComAccount.objects.in_departments(_find_reached(audience, branches))
+        standing = WeComAccount.objects.in_departments(_find_covered(audience, tree))
         named |= Q(pk__in=standing.order_by().values("user_id"))
     if audience.rules:
         named |= match_rules(audience.rules, audience.rules_match)
     return named
 
 
-def _find_reached(audience: Audience, branches: departments.Branches | None = None) -> set[int]:
-    reached = departments.reached if branches is None else branches.reached
-    return reached(audience.department_ids, with_those_below=audience.with_subdepartments)
+def _find_covered(audience: Audience, tree: departments.DepartmentTree | None = None) -> set[int]:
+    tree = tree or departments.DepartmentTree.of_departments(audience.department_ids)
+    return tree.find_covered(audience.department_ids, with_those_below=audience.with_subdepartments)
 
 
 def _make_recipient(audience: Audience, row: Any) -> Recipient:

@@ -14,17 +14,18 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils.http import urlencode
 
-from accounts.models import User, WeComAccount, fold_userid
+from accounts.models import Attribute, User, WeComAccount, fold_userid
+from accounts.users.roles import Role
 from guanwecom.celery import app
 from integrations.core import http
 from integrations.models import Corp, SiteAddress
 from tests import user_agents
 from tests.accounts.dying import Workers, dying_workers
+from tests.accounts.people import HOST, with_role
 from tests.accounts.wecom import WeCom, answering
 from tests.rows import put
 
 SITE = "https://bi.example.com/"
-HOST = "bi.example.com"
 DESKTOP, IPHONE_WECOM = user_agents.CHROME, user_agents.WECOM_IOS
 # Companies differ between tests, because a process caches their tokens.
 _corpids = (f"ww{number:016d}" for number in count(1))
@@ -133,6 +134,32 @@ def person(corp: Corp) -> User:
 @pytest.fixture
 def root(db: None) -> User:
     return User.objects.create(username="root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def limited(corp: Corp) -> User:
+    """A system administrator of the company alone."""
+    return with_role("limited", Role.SYSTEM_ADMINISTRATOR, corp)
+
+
+@pytest.fixture
+def login(db: None) -> Attribute:
+    """The attribute by which people enter the BI."""
+    return Attribute.objects.bi_login_ids().get()
+
+
+@pytest.fixture
+def number(db: None) -> Attribute:
+    """An attribute with the employee number."""
+    marks = {"is_unique": True, "is_employee_number": True}
+    return Attribute.objects.create(key="employee_number", name="工号", position=20, **marks)
+
+
+@pytest.fixture
+def region(db: None) -> Attribute:
+    """An attribute with choices, of which people may have several."""
+    values = {"kind": "choice", "choices": ["华东", "华北", "East"], "is_many_valued": True}
+    return Attribute.objects.create(key="region", name="区域", position=30, **values)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from django.test import Client
 from accounts.models import User
 from accounts.users.roles import Role
 from integrations.models import Corp
-from tests.accounts.conftest import HOST
 from tests.rows import join, put
 
+HOST = "bi.example.com"
 LIST = "/admin/accounts/user/"
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import IntegrityError, connection
 from django.http import HttpResponse
 from django.test import Client
 
@@ -16,7 +15,7 @@ from accounts.users.roles import people_changeable_by, people_visible_to
 from integrations.models import Corp
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.people import LIST, sent_form, signed_in
-from tests.between import just_before
+from tests.between import just_before, refused_once
 
 EVERYBODY = {"mine", "both", "boss", "other", "half", "loose"}
 PERMISSIONS = [f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("user", "wecomaccount")]
@@ -249,19 +248,11 @@ class TestForm:
         other = User.objects.create_user("han", name="韩梅梅")
         WeComAccount.objects.filter(user=person).delete()
         sent = {"wecom_accounts-0-corp": corp.pk, "wecom_accounts-0-userid": "lilei"}
-        refused: list[bool] = []
 
-        def first_refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            if not refused and sql.startswith('INSERT INTO "accounts_wecomaccount"'):
-                refused.append(True)
-                raise IntegrityError("one_account_per_wecom_identity")
-            answer = execute(sql, params, many, context)
-            if refused == [True] and sql.startswith("ROLLBACK TO SAVEPOINT"):
-                refused.append(True)  # the other administrator's save is visible from now on
-                WeComAccount.objects.create(user=person, corp=corp, userid="lilei")
-            return answer
-
-        with connection.execute_wrapper(first_refuse):
+        with refused_once(
+            'INSERT INTO "accounts_wecomaccount"',
+            lambda: WeComAccount.objects.create(user=person, corp=corp, userid="lilei"),
+        ):
             response = save(signed_in(root), other, **sent)
 
         assert errors_of(response) == ["该账号在“北山制造”中已属于 李雷 (lilei)，请先在那里移除。"]

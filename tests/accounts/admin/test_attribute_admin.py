@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User
 from accounts.users.attributes import set_values, values_of
@@ -15,6 +14,7 @@ from accounts.users.roles import Role
 from integrations.models import BiConnection, Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
+from tests.statements import count_statements
 
 DEFINITIONS = "/admin/accounts/attribute/"
 Kind = Attribute.Kind
@@ -23,21 +23,6 @@ Kind = Attribute.Kind
 @pytest.fixture
 def region(db: None) -> Attribute:
     return Attribute.objects.create(key="region", name="区域", kind=Kind.CHOICE, choices=["华东", "华北"])
-
-
-@pytest.fixture
-def number(db: None) -> Attribute:
-    return Attribute.objects.create(key="employee_number", name="工号", is_unique=True, is_employee_number=True)
-
-
-@pytest.fixture
-def login(db: None) -> Attribute:
-    return Attribute.objects.bi_login_ids().get()
-
-
-@pytest.fixture
-def limited(corp: Corp) -> User:
-    return with_role("limited", Role.SYSTEM_ADMINISTRATOR, corp)
 
 
 def page_of(person: User) -> str:
@@ -256,9 +241,7 @@ class TestAPersonsPage:
         client.get(page_of(person))
         counts = []
         for number in range(2):
-            with CaptureQueriesContext(connection) as queries:
-                client.get(page_of(person))
-            counts.append(len(queries))
+            counts.append(count_statements(client.get, page_of(person)))
             Attribute.objects.bulk_create(
                 Attribute(key=f"a{number}_{one}", name=f"属性{number}-{one}") for one in range(20)
             )

@@ -23,8 +23,8 @@ from integrations.companies import services
 from integrations.core.admin_pages import ROWS_COUNTED
 from integrations.models import Card, Corp, DataSource, SiteAddress, VerificationFile
 from notifications.models import AlertReceiver, AlertRule, Report, Subscription
-from tests.accounts.conftest import DESKTOP, HOST, PASSWORD, make_person, visitor
-from tests.accounts.people import LIST, sent_form, signed_in, with_role
+from tests.accounts.conftest import DESKTOP, PASSWORD, make_person, visitor
+from tests.accounts.people import HOST, LIST, sent_form, signed_in, with_role
 from tests.audit import clear_trail
 from tests.integrations.diagnosing import passed
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
@@ -16,44 +12,6 @@ from tests.accounts.conftest import make_person
 from tests.audit import clear_trail
 
 pytestmark = pytest.mark.django_db
-
-
-def statements(work: Callable[[], object]) -> int:
-    with CaptureQueriesContext(connection) as queries:
-        work()
-    return len(queries)
-
-
-def test_of_new_rows(corp: Corp, person: User) -> None:
-    WeComAccount.objects.filter(user=person).delete()
-    report = Report(title="日报", body="…", corp=corp)
-
-    # The row and its entry; for an account also the person's other companies.
-    assert statements(lambda: User.objects.create(username="new")) == 2
-    assert statements(report.save) == 2
-    assert statements(lambda: Subscription.objects.create(name="每天", report=report, crontab="0 9 * * *")) == 2
-    assert statements(lambda: WeComAccount.objects.create(user=person, corp=corp, userid="LiLei")) == 3
-
-
-def test_of_changes(corp: Corp, person: User) -> None:
-    def rename(row: Corp | User) -> int:
-        row.name = "改名"
-        return statements(row.save)
-
-    # The stored values, the row, and its entry; for a person also their companies.
-    assert rename(corp) == 3
-    assert rename(person) == 4
-    assert statements(person.save) == 2
-
-
-def test_of_people_who_are_added(corp: Corp) -> None:
-    report = Report.objects.create(title="日报", body="…", corp=corp)
-    subscription = Subscription.objects.create(name="每天", report=report, crontab="0 9 * * *")
-
-    people = [make_person("a"), make_person("b")]
-
-    # The present members, the new ones, their names, and the entry.
-    assert statements(lambda: subscription.users.add(*people)) == 4
 
 
 def test_a_row_that_is_gone_and_was_loaded_in_part_is_named_by_its_key(corp: Corp) -> None:

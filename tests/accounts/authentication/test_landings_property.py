@@ -22,7 +22,8 @@ from accounts.models import User
 from accounts.views.errors import ErrorDetails, seal
 from integrations.models import Corp
 from tests.accounts.authentication.test_targets import CORPUS, TRICKS
-from tests.accounts.conftest import DESKTOP, HOST, SITE, Visitor, query_of, state_in, visitor
+from tests.accounts.conftest import DESKTOP, SITE, Visitor, query_of, state_in, visitor
+from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
 from tests.bi import BI, claims_in, make_bi
 from tests.nightly import IS_NIGHTLY

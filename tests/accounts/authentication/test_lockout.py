@@ -22,8 +22,8 @@ from accounts.models import AuditEntry, Lockout, User
 from accounts.tasks import purge_audit
 from accounts.users.roles import Role
 from integrations.models import Corp
-from tests.accounts.conftest import HOST, Visitor, make_person, state_in
-from tests.accounts.people import signed_in, with_role
+from tests.accounts.conftest import Visitor, make_person, state_in
+from tests.accounts.people import HOST, signed_in, with_role
 from tests.accounts.wecom import WeCom
 from tests.audit import clear_trail
 from tests.between import just_before
@@ -155,20 +155,6 @@ class TestManyAtOneMoment:
         for number in range(5):
             fail(browser(), 1, username=f"q{number}")
         assert Lockout.objects.count() == self.tried_count() == 5
-
-    def test_for_many_usernames_from_an_address_that_has_waited(
-        self, person: User, settings: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("accounts.authentication.passwords.TRIES_ADDRESS", 5)
-        fail(browser(), 2, username="first")
-        fail(browser(), 2, username="second")
-        fail(browser(), 2, username="third")
-        later(1.1)
-
-        before = self.tried_count()
-        self.at_once(10, username="p{}")
-
-        assert self.tried_count() - before <= 1
 
     @pytest.mark.parametrize("is_old", [False, True])
     def test_one_counted_while_another_is_taken_back_or_forgotten_stays(self, person: User, is_old: bool) -> None:

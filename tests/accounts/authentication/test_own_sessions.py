@@ -17,16 +17,8 @@ from accounts.authentication import sessions
 from accounts.authentication.sessions import stored_key
 from accounts.models import SignedInSession, User
 from integrations.models import Corp
-from tests.accounts.conftest import (
-    DESKTOP,
-    HOST,
-    IPHONE_WECOM,
-    PASSWORD,
-    Visitor,
-    by_password,
-    make_person,
-    visitor,
-)
+from tests.accounts.conftest import DESKTOP, IPHONE_WECOM, PASSWORD, Visitor, by_password, make_person, visitor
+from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
 
 

@@ -21,7 +21,8 @@ from accounts.views import errors
 from accounts.views.errors import ErrorDetails, seal, unseal
 from integrations.models import Corp
 from integrations.models.fields import cipher
-from tests.accounts.conftest import DESKTOP, HOST, PASSWORD, Visitor, make_corp, make_person, query_of, visitor
+from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, make_corp, make_person, query_of, visitor
+from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
 
 

@@ -19,7 +19,8 @@ from integrations.models import Corp, SiteAddress
 from integrations.views import HSTS_SECONDS
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
-from tests.accounts.conftest import DESKTOP, HOST, PASSWORD, SECRET, Visitor, make_person, state_in, visitor
+from tests.accounts.conftest import DESKTOP, PASSWORD, SECRET, Visitor, make_person, state_in, visitor
+from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
 from tests.bi import make_bi
 from tests.notifications.factories import NOW, make_report, make_run, make_subscription

@@ -544,7 +544,7 @@ STATES = [
 
 PHONE_FORM = "BI /m/page/p1?pageRenderType=phoneView"
 INTO_THE_BI = [
-    Way("home is ours", ua.WECOM_IOS, with_bi(home()), "/", via=SILENT),
+    Way("home is ours", ua.WECOM_IOS, with_bi(home(), home_page="ours", home_bi_page="page/p1"), "/", via=SILENT),
     Way("home is the BI", ua.WECOM_IOS, with_bi(home(), home_page="bi"), "BI /", status=302, via=f"{SILENT} /bi/"),
     Way("home is a page of it, phone", ua.WECOM_IOS, with_bi(home(), home_page="bi", home_bi_page="page/p1?tab=2"),
         f"{PHONE_FORM}&tab=2", status=302),

@@ -273,16 +273,20 @@ def test_whoever_was_linked_with_the_new_userid_is_unlinked(wecom_events: WeComE
     assert WeComAccount.objects.get(user=former).userid == ""
 
 
-def test_whoever_was_made_for_the_new_userid_before_the_rename_was_told_is_disabled(
-    wecom_events: WeComEvents, people: People
-) -> None:
-    """Let an event about the new userid come first, which looks like somebody who joined."""
-    place = wecom_events.place
-    place.rename("jim", "james")
-    renamed = wecom_events.heard()
+@pytest.fixture
+def renamed(wecom_events: WeComEvents, people: People) -> list[Post]:
+    """Events of a rename, which come after one about the new userid, which looks like somebody who joined."""
+    wecom_events.place.rename("jim", "james")
+    late = wecom_events.heard()
     people.put("james", name="Jim Green", department=[4])
     wecom_events.send(*wecom_events.heard())
     assert links(people.corp)["james"] == "james"
+    return late
+
+
+def test_whoever_was_made_for_the_new_userid_before_the_rename_was_told_is_disabled(
+    wecom_events: WeComEvents, people: People, renamed: list[Post]
+) -> None:
 
     wecom_events.send(*renamed)
 
@@ -303,12 +307,9 @@ def test_whoever_was_made_for_the_new_userid_before_the_rename_was_told_is_disab
         {"is_staff": True},
     ],
 )
-def test_somebody_who_was_here_before_is_only_unlinked(wecom_events: WeComEvents, people: People, known: Any) -> None:
-    place = wecom_events.place
-    place.rename("jim", "james")
-    renamed = wecom_events.heard()
-    people.put("james", name="Jim Green", department=[4])
-    wecom_events.send(*wecom_events.heard())
+def test_somebody_who_was_here_before_is_only_unlinked(
+    wecom_events: WeComEvents, renamed: list[Post], known: Any
+) -> None:
     holder = WeComAccount.objects.get(userid="james").user
     User.objects.filter(pk=holder.pk).update(**known)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from django.db import IntegrityError, connection
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User, WeComAccount
@@ -15,6 +13,7 @@ from tests.accounts.admin.test_admin import accounts_of
 from tests.accounts.conftest import SITE, Visitor, make_person
 from tests.accounts.people import LIST, signed_in
 from tests.accounts.wecom import WeCom
+from tests.between import refused_once
 
 
 def test_the_sessions_of_moved_people_end(
@@ -73,19 +72,11 @@ class TestManyPeople:
         self, corp: Corp, other_corp: Corp, person: User, root: User
     ) -> None:
         holder = make_person("holder")
-        refused: list[bool] = []
 
-        def first_refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            if not refused and sql.startswith('UPDATE "accounts_wecomaccount"'):
-                refused.append(True)
-                raise IntegrityError("one_account_per_wecom_identity")
-            answer = execute(sql, params, many, context)
-            if refused == [True] and sql.startswith("ROLLBACK TO SAVEPOINT"):
-                refused.append(True)  # the other administrator's save is visible from now on
-                WeComAccount.objects.create(user=holder, corp=other_corp, userid="lilei")
-            return answer
-
-        with connection.execute_wrapper(first_refuse):
+        with refused_once(
+            'UPDATE "accounts_wecomaccount"',
+            lambda: WeComAccount.objects.create(user=holder, corp=other_corp, userid="lilei"),
+        ):
             change = companies.set_company(people=User.objects.filter(pk=person.pk), corp=other_corp)
 
         assert (change.changed_count, change.taken) == (0, [person.pk])

@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
-from django.test.utils import CaptureQueriesContext
 
 from accounts.admin.linking import ROWS
 from accounts.directory.hooks import directory_attentions, directory_lines
@@ -31,6 +30,7 @@ from tests.accounts.directory.people_of import links, make, member
 from tests.accounts.people import signed_in, with_role
 from tests.between import just_before
 from tests.notifications.factories import NOW
+from tests.statements import count_statements
 
 LIST = "/admin/accounts/linkconflict/"
 LINK = f"{LIST}link/"
@@ -189,9 +189,7 @@ def test_pages_follow_each_other_forth_and_back(admin: Client, corp: Corp) -> No
 def test_the_lists_cost_the_same_for_few_and_for_many(admin: Client, corp: Corp, side: str) -> None:
     def count() -> int:
         shown(admin, side=side)  # fills the caches of the process
-        with CaptureQueriesContext(connection) as queries:
-            shown(admin, side=side)
-        return len(queries)
+        return count_statements(shown, admin, side=side)
 
     def add(start: int, end: int) -> None:
         for number in range(start, end):
@@ -495,9 +493,7 @@ def test_linking_many_costs_the_same_queries_for_one_and_for_many(admin: Client,
             member(corp, name)
             make(name)
         shown(admin)  # fills the caches of the process
-        with CaptureQueriesContext(connection) as queries:
-            admin.post(BULK, bulk(corp))
-        return len(queries)
+        return count_statements(admin.post, BULK, bulk(corp))
 
     count("warm")
     assert count(*(f"u{number}" for number in range(40))) <= count("one") + 2

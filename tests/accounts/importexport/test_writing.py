@@ -116,12 +116,13 @@ class TestXlsx:
         }
         assert found == {
             "企业微信公司名称": ("lists!$A$1:$A$2", True),
-            "区域": ("lists!$B$1:$B$2", False),
+            "区域": ("lists!$B$1:$B$3", False),
             "级别": ("lists!$C$1:$C$2", True),
         }
         assert [[cell.value for cell in row] for row in lists] == [
             ["北山制造", "华东", "=高"],
             ["南湖贸易", "华北", "低"],
+            [None, "East", None],
         ]
         assert (lists.sheet_state, lists["C1"].data_type) == ("hidden", "s")
 

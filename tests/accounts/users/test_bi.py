@@ -20,8 +20,8 @@ from accounts.users import attributes
 from integrations.bi import ROOT, CannotEnter, Obstacle, build_entrance, external_id, find_landing_page
 from integrations.core.http import safe_path
 from integrations.models import BiConnection, Corp
-from tests.accounts.authentication.test_targets import TRICKS
-from tests.accounts.conftest import DESKTOP, HOST, IPHONE_WECOM, SITE, Visitor, make_corp, make_person, visitor
+from tests.accounts.conftest import DESKTOP, IPHONE_WECOM, SITE, Visitor, make_corp, make_person, visitor
+from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
 from tests.bi import BI, claims_in, make_bi, page_in
 
@@ -120,10 +120,6 @@ class TestPassedOn:
 
             assert response.status_code == 405
             assert "Location" not in response.headers
-
-
-def _state(location: str) -> str:
-    return dict(pair.split("=", 1) for pair in urlsplit(location).query.split("&"))["state"]
 
 
 def refused(response: Any) -> tuple[int, str]:
@@ -278,48 +274,8 @@ class TestLinks:
 
         assert response.headers["Location"] == page
 
-    def test_the_page_survives_the_turn_through_wecom(
-        self, bi: BiConnection, corp: Corp, person: User, phone: Visitor, wecom: WeCom
-    ) -> None:
-        wecom.gives("CODE", userid="lilei")
-
-        away = phone.client.get(f"/wecom/{corp.pk}/callback/?domain=D&path_url=page%2Fp1%3Ftab%3D2&code=STATIC&state=")
-        back = phone.arrive(corp, code="CODE", state=_state(away.headers["Location"]))
-
-        assert back.headers["Location"] == "/bi/page/p1?tab=2"
-        make_bi(is_enabled=False)
-        here = phone.client.get(f"/wecom/{corp.pk}/callback/?path_url=survey-engine&code=STATIC&state=")
-        assert here.headers["Location"] == "/survey-engine"
-
 
 class TestHomePage:
-    @pytest.mark.parametrize(
-        ("values", "page"),
-        [
-            ({}, "/"),
-            ({"home_page": "bi"}, "/bi/"),
-            ({"home_page": "bi", "home_bi_page": "page/p1?tab=2"}, "/bi/page/p1?tab=2"),
-            ({"home_page": "ours", "home_bi_page": "page/p1"}, "/"),
-        ],
-    )
-    def test_of_a_company_is_where_a_sign_in_without_a_page_leads(
-        self,
-        bi: BiConnection,
-        corp: Corp,
-        person: User,
-        phone: Visitor,
-        wecom: WeCom,
-        values: dict[str, str],
-        page: str,
-    ) -> None:
-        Corp.objects.filter(pk=corp.pk).update(**values)
-        first = phone.sign_in(corp, wecom, "lilei", code="CODE")
-
-        assert first.headers["Location"] == page
-        assert phone.get(f"/wecom/{corp.pk}/start/").headers["Location"] == page
-        assert phone.arrive(corp, code="STATIC", state="").headers["Location"] == page
-        assert phone.get(f"/wecom/{corp.pk}/start/", next="/m/x/").headers["Location"] == "/m/x/"
-
     def test_is_the_one_here_while_no_bi_is_connected_with_a_button_into_it_while_it_is_open(
         self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:
@@ -338,20 +294,6 @@ def assert_lands_in_the_bi(location: str) -> None:
         arrived = urlsplit(urljoin(SITE, seen.partition("?")[0].partition("#")[0]))
         assert (arrived.scheme, arrived.netloc) == ("https", "guandata.example.com")
     assert claims_in(location)["externalUserId"] == "lilei"
-
-
-@pytest.mark.parametrize("trick", [trick for trick in TRICKS if trick.isprintable()])
-def test_a_trick_as_a_page_of_the_bi_leads_to_no_other_host(
-    bi: BiConnection, person: User, corp: Corp, trick: str
-) -> None:
-    browser = as_person(person, corp)
-
-    for path in (f"/bi/{quote(trick, safe='/%')}", f"/bi/{quote(trick, safe='')}", f"/bi/?{quote(trick, safe='/%')}"):
-        response: Any = browser.client.get(path)
-        if response.status_code == 302:
-            assert_lands_in_the_bi(response.headers["Location"])
-        else:
-            assert_no_page(response)
 
 
 def assert_no_page(response: Any) -> None:

@@ -34,11 +34,6 @@ def root(db: None) -> Client:
     return client_of(User.objects.create(username="root", is_staff=True, is_superuser=True))
 
 
-@pytest.fixture
-def limited(corp: Corp) -> User:
-    return with_role("limited", Role.SYSTEM_ADMINISTRATOR, corp)
-
-
 def permission(codename: str) -> Permission:
     return Permission.objects.get(content_type__app_label="accounts", codename=codename)
 

@@ -10,7 +10,8 @@ from django.test import Client
 from accounts.models import User
 from integrations.core.redis import valkey
 from integrations.models import Corp, SiteAddress
-from tests.accounts.conftest import DESKTOP, HOST, Visitor, make_corp, query_of, visitor
+from tests.accounts.conftest import DESKTOP, Visitor, make_corp, query_of, visitor
+from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations.directory.departments import LEVELS_AT_MOST, at_and_above, paths_of, reached
+from integrations.directory.departments import LEVELS_AT_MOST, DepartmentTree, paths_of
 from integrations.models import Corp, Department
 
 pytestmark = pytest.mark.django_db
@@ -30,30 +30,34 @@ def make(corp: Corp, tree: dict[int, int | None], **values: Any) -> dict[int, in
     return {one.wecom_department_id: one.pk for one in Department.objects.bulk_create(rows)}
 
 
+def covered(keys: list[int], *, with_those_below: bool) -> set[int]:
+    return DepartmentTree.of_departments(keys).find_covered(keys, with_those_below=with_those_below)
+
+
 def test_a_department_means_itself_and_all_below(corp: Corp) -> None:
     keys = make(corp, {1: None, 2: 1, 3: 2, 4: 1})
     elsewhere = make(make_corp("南湖贸易"), {1: None, 2: 1})
 
-    assert reached([keys[2]], with_those_below=True) == {keys[2], keys[3]}
-    assert reached([keys[2]], with_those_below=False) == {keys[2]}
-    assert reached([keys[4], elsewhere[1]], with_those_below=True) == {keys[4], *elsewhere.values()}
-    assert reached([], with_those_below=True) == set()
+    assert covered([keys[2]], with_those_below=True) == {keys[2], keys[3]}
+    assert covered([keys[2]], with_those_below=False) == {keys[2]}
+    assert covered([keys[4], elsewhere[1]], with_those_below=True) == {keys[4], *elsewhere.values()}
+    assert covered([], with_those_below=True) == set()
 
 
 def test_a_department_that_is_gone_means_nothing(corp: Corp) -> None:
     keys = make(corp, {1: None, 2: 1, 3: 2})
     Department.objects.filter(pk=keys[2]).update(removed_at=timezone.now())
 
-    assert reached([keys[2]], with_those_below=True) == set()
-    assert reached([keys[2]], with_those_below=False) == set()
-    assert reached([keys[1]], with_those_below=True) == {keys[1]}
+    assert covered([keys[2]], with_those_below=True) == set()
+    assert covered([keys[2]], with_those_below=False) == set()
+    assert covered([keys[1]], with_those_below=True) == {keys[1]}
 
 
 def test_a_cycle_and_a_missing_parent_hang_nothing(corp: Corp) -> None:
     keys = make(corp, {7: 8, 8: 7, 9: 8, 5: 99})
 
-    assert reached([keys[7]], with_those_below=True) == {keys[7], keys[8], keys[9]}
-    assert reached([keys[5]], with_those_below=True) == {keys[5]}
+    assert covered([keys[7]], with_those_below=True) == {keys[7], keys[8], keys[9]}
+    assert covered([keys[5]], with_those_below=True) == {keys[5]}
     paths = paths_of(Department.objects.all())
     assert paths[keys[9]] == "北山制造 › D7 › D8 › D9"
     assert paths[keys[5]] == "北山制造 › D5"
@@ -68,8 +72,8 @@ def test_what_stands_above_is_what_means_it(corp: Corp, parents: dict[int, int |
     Department.objects.filter(wecom_department_id=3).update(removed_at=timezone.now())
 
     for key in keys.values():
-        means_it = {one for one in keys.values() if key in reached([one], with_those_below=True)}
-        assert at_and_above([key]) == means_it
+        means_it = {one for one in keys.values() if key in covered([one], with_those_below=True)}
+        assert DepartmentTree.of_departments([key]).find_covering([key]) == means_it
 
 
 @given(parents=st.dictionaries(st.integers(1, 12), st.one_of(st.none(), st.integers(1, 14)), min_size=1))
@@ -83,7 +87,7 @@ def test_any_parents_give_every_department_a_path_that_ends_with_it(corp: Corp, 
     assert set(paths) == set(keys.values())
     for number, key in keys.items():
         assert paths[key].split(" › ")[-1] == f"D{number}"
-        assert reached([key], with_those_below=True) >= {key}
+        assert covered([key], with_those_below=True) >= {key}
 
 
 def test_a_path_begins_with_the_company_once(corp: Corp) -> None:
@@ -103,12 +107,12 @@ def test_what_is_gone_is_called_so(corp: Corp) -> None:
         assert paths_of(Department.objects.filter(pk=keys[2])) == {keys[2]: "北山制造 › D2（已不存在）"}  # noqa: RUF001  # Chinese
 
 
-def test_paths_cost_a_query_for_each_level_and_end(corp: Corp) -> None:
+def test_paths_cost_two_queries_and_are_cut_at_their_top(corp: Corp) -> None:
     keys = make(corp, {number: number - 1 for number in range(1, 40)})
 
     with CaptureQueriesContext(connection) as queries:
         [path] = paths_of(Department.objects.filter(pk=keys[39])).values()
 
-    assert len(queries) <= LEVELS_AT_MOST + 2
+    assert len(queries) == 3  # with that of the chosen ones
     assert path.split(" › ")[-1] == "D39"
     assert len(path.split(" › ")) == LEVELS_AT_MOST + 1

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from wecom_sandbox.testing import ControlError
 
 from integrations.directory import departments
-from integrations.directory.diff import DepartmentState, MemberState, department_differences, difference
-from integrations.directory.fetch import PLAIN_FIELDS, Person, SeenDepartment, clean
-from integrations.models import Corp, Member, SyncChange, SyncRun
-from tests.integrations.directory.place import Directory, seed
+from integrations.directory.diff import department_differences, difference
+from integrations.directory.fetch import Person, SeenDepartment, clean
+from integrations.models import Corp, Department, Member, SyncChange, SyncRun
+from tests.integrations.directory.place import START, Directory, seed
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 HERE, Kind = Member.Presence.HERE, SyncChange.Kind
@@ -24,10 +24,10 @@ parents = st.dictionaries(numbers, st.none() | numbers)
 texts = st.none() | st.text(max_size=5)
 
 
-def state(**values: object) -> MemberState:
-    plain = tuple(values.pop(name, None) for name in PLAIN_FIELDS)
-    known = {"pk": 1, "userid": "lilei", "folded": "lilei", "presence": HERE, "is_waiting": False, "status": None}
-    return MemberState(**{**known, "departments": {}, "values": plain, **values})  # type: ignore[arg-type]  # a test's
+def stored(*, departments: dict[int, bool | None], **values: Any) -> Member:
+    member = Member(userid="lilei", userid_folded="lilei", **values)
+    member.places = departments
+    return member
 
 
 @given(parents=parents, roots=st.lists(numbers))
@@ -51,14 +51,14 @@ def test_every_department_hangs_on_a_top_or_in_a_cycle(parents: dict[int, int | 
 def test_what_is_unknown_is_no_difference(
     name: str | None, alias: str | None, mobile: str | None, status: str | None
 ) -> None:
-    known = state(name=name, alias=alias, mobile=mobile, status=status, departments={2: True})
+    known = stored(name=name, alias=alias, mobile=mobile, status=status, departments={2: True})
 
     assert difference(known, Person("lilei", {2: None}), HERE) is None
     assert difference(known, Person("lilei", {2: True}, name, alias, None, mobile, status=status), HERE) is None
 
 
 def test_the_weightiest_change_names_the_difference() -> None:
-    known = state(name="李雷", status="active", departments={2: None})
+    known = stored(name="李雷", status="active", departments={2: None})
     seen = Person("lilei", {3: True}, name="李磊", status="disabled")
 
     found = difference(known, seen, HERE)
@@ -69,7 +69,7 @@ def test_the_weightiest_change_names_the_difference() -> None:
 
 
 def test_a_new_leader_is_a_difference() -> None:
-    found = difference(state(departments={2: False, 3: None}), Person("lilei", {2: True, 3: None}), HERE)
+    found = difference(stored(departments={2: False, 3: None}), Person("lilei", {2: True, 3: None}), HERE)
 
     assert found is not None
     assert found.record == {"leads": [[], [2]]}
@@ -91,11 +91,11 @@ def test_emoji_of_several_characters_stay_whole() -> None:
 
 
 def test_departments_that_come_go_and_return() -> None:
-    states = [
-        DepartmentState(1, 1, None, "公司", 0, is_removed=False),
-        DepartmentState(2, 2, 1, "销售部", 5, is_removed=True),
-        DepartmentState(3, 3, 1, "财务部", 0, is_removed=False),
-        DepartmentState(4, 4, 1, None, 0, is_removed=True),
+    known = [
+        Department(pk=1, wecom_department_id=1, name="公司"),
+        Department(pk=2, wecom_department_id=2, wecom_parent_id=1, name="销售部", order=5, removed_at=START),
+        Department(pk=3, wecom_department_id=3, wecom_parent_id=1, name="财务部"),
+        Department(pk=4, wecom_department_id=4, wecom_parent_id=1, removed_at=START),
     ]
     seen = {
         1: SeenDepartment(1, None),
@@ -103,7 +103,7 @@ def test_departments_that_come_go_and_return() -> None:
         5: SeenDepartment(5, 1, "法务部"),
     }
 
-    found = department_differences(states, seen)
+    found = department_differences(known, seen)
 
     assert [one.number for one in found.created] == [5]
     assert found.changed == {2: {"removed_at": None, "name": "销售", "wecom_parent_id": 5}}

@@ -54,7 +54,7 @@ def test_what_is_asked(
 ) -> None:
     found = question(losing=losing, able=able, parents=PARENTS, roots=roots, percent=percent)
 
-    assert (found and (found.reason, found.leaving, found.of, found.roots)) == asked
+    assert (found and (found["reason"], found["leaving"], found["of"], tuple(found["roots"]))) == asked
 
 
 @pytest.mark.parametrize(
