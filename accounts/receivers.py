@@ -18,7 +18,7 @@ from accounts.directory.sync import PEOPLE_CONSUMER, follow_rename
 from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from accounts.users.attributes import ensure_bi_login_id
 from accounts.users.bi_identity import external_ids
-from accounts.users.companies import disabling_stops, rests_on_corpid
+from accounts.users.companies import describe_disabling, rests_on_corpid
 from accounts.users.roles import corps_of, ensure_roles, whom_to_ask
 from accounts.views import errors
 from accounts.views.errors import Tab
@@ -92,7 +92,7 @@ def register(app: AppConfig) -> None:
     consumers.register(PEOPLE_CONSUMER)
     hooks.member_renamed.register(follow_rename)
     hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
-    hooks.corp_disabling.register(disabling_stops)
+    hooks.corp_disabling.register(describe_disabling)
     hooks.corp_disabling.register(disabling_shuts_out)
     errors.tabs.register(Tab("account", _("Account")))
     # Run after the last app: each app's permissions exist only after its own signal.

@@ -101,7 +101,7 @@ def _run(kind: str, charts: int) -> Any:
     from accounts.models import Attribute, AttributeValue, User, fold_value
     from integrations.data.table import Table
     from integrations.models import Card, CardData, DataSource
-    from integrations.models.datasources import packed
+    from integrations.models.datasources import compress_table
     from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
 
     now = datetime.now(UTC)
@@ -115,7 +115,7 @@ def _run(kind: str, charts: int) -> Any:
     card = Card.objects.create(source=DataSource.objects.create(name="观远", kind="guandata"), name="日销售额")
     CardData.objects.create(
         **{"card": card, "slot_at": now, "status": CardData.Status.READY, "row_count": len(rows)},
-        **{"content": packed(Table(COLUMNS, rows, now)), "requested_at": now, "next_try_at": now},
+        **{"content": compress_table(Table(COLUMNS, rows, now)), "requested_at": now, "next_try_at": now},
         **{"finished_at": now, "notified_at": now},
     )
     report = Report.objects.create(title="门店日报", body="合计 {{ sales.sum('销售额') }} 元", is_template=True)

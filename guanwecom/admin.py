@@ -24,7 +24,7 @@ from guanwecom import navigation
 from guanwecom.operations import pages
 from guanwecom.operations.pages import panel
 from integrations.core import sentences
-from integrations.core.admin_pages import CappedPaginator, offer_ways
+from integrations.core.admin_pages import CappedPaginator, explain_empty_selects
 from integrations.hooks import Provided
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
@@ -142,11 +142,11 @@ class HelpfulPages(ModelAdminBase):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        offer_ways(context["adminform"].form.fields, request)
+        explain_empty_selects(context["adminform"].form.fields, request)
         for inline in context["inline_admin_formsets"]:
-            offer_ways(inline.formset.form.base_fields, request)
+            explain_empty_selects(inline.formset.form.base_fields, request)
             for form in inline.formset.forms:
-                offer_ways(form.fields, request)
+                explain_empty_selects(form.fields, request)
         row = context.get("original")
         if row is not None and not self.has_change_permission(request, row):
             context["ask"] = self._ask(request, "change", row)
@@ -206,7 +206,7 @@ class GuanwecomAdminSite(admin.AdminSite):
             # Shown above the lists of an entry with several.
             "tabs": tabs if len(tabs) > 1 and request.path in {tab.url for tab in tabs} else (),
             "place": place,
-            "guides": sentences.guide_address("index"),
+            "guides": sentences.find_guide_address("index"),
             "first_steps": _first_steps_html(request),
         }
 

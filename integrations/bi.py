@@ -47,7 +47,7 @@ from integrations.jobs.runner import JobRun
 from integrations.models import BiConnection, Corp, DataSource, Job, SourceKind
 from integrations.models.companies import HomePage
 from integrations.models.datasources import THE_ONE
-from integrations.models.fields import opened
+from integrations.models.fields import require_readable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -190,7 +190,7 @@ def read_private_key(saved: BiConnection) -> RSAPrivateKey:
     if not saved.has_key:
         raise CannotEnter(Obstacle.NO_KEY)
     try:
-        return guandata_sso.load_private_key(opened(saved.private_key))
+        return guandata_sso.load_private_key(require_readable(saved.private_key))
     except (UnreadableSecretError, guandata_sso.KeyRefused) as error:
         raise CannotEnter(Obstacle.KEY_UNREADABLE) from error
 
@@ -522,7 +522,7 @@ _browsers: dict[tuple[str, Access], LastingBrowser] = {}
 def _running_browser(saved: BiConnection) -> LastingBrowser:
     """Return the browser for the connection; another connection needs a new one, which reaches only its hosts."""
     hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
-    access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
+    access = Access(hosts, proxy_url=require_readable(saved.proxy_url), time_zone=settings.TIME_ZONE)
     path = snapshots.installed_browser()
     if not path:
         raise SnapshotError(Reason.NOT_INSTALLED)

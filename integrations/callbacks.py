@@ -30,7 +30,7 @@ from django.urls import reverse
 from integrations.clients.errors import IntegrationError, RateLimitedError, UnreadableSecretError
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError
-from integrations.core.background import Clock, guarded
+from integrations.core.background import Clock, log_errors
 from integrations.core.client_factory import CALLBACK_COLUMNS, callback_crypto
 from integrations.core.redis import valkey
 from integrations.hooks import Registry
@@ -226,7 +226,7 @@ def _consume(lane: LeasedLane, works: Sequence[EventWork], clock: Clock) -> None
     facts = (lane.corp_id, lane.consumer.name, len(works))
     expected = (LeaseLostError, IntegrationError)
     try:
-        with guarded(logger, "events corp=%s consumer=%s count=%d", *facts, unless=expected) as consumed:
+        with log_errors(logger, "events corp=%s consumer=%s count=%d", *facts, unless=expected) as consumed:
             outcome = lane.consumer.consume(batch)
     except IntegrationError as error:
         _wait(lane, works, error, clock())

@@ -73,7 +73,7 @@ def guides(request: HttpRequest, path: str) -> HttpResponseBase:
 def first_guide(_request: HttpRequest) -> HttpResponse:
     """Redirect to the guides' first page in the reader's language; 404 without guides. Only for people who may enter
     the administration."""
-    address = sentences.guide_address("index")
+    address = sentences.find_guide_address("index")
     if not address:
         raise Http404
     return HttpResponseRedirect(address)
@@ -150,7 +150,7 @@ class SiteAddressMiddleware:
             return _to_https(request, host)
         if scheme is not None:
             request.META["wsgi.url_scheme"] = scheme
-        elif not http.is_extra(host):
+        elif not http.is_extra_host(host):
             return _refused(request, host)
         response = self.get_response(request)
         if request.is_secure():

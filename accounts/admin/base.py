@@ -27,7 +27,7 @@ LINK_PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
 
 def may_link(request: HttpRequest) -> bool:
     """Return whether the user may change WeCom attributes at all; accounts.users.roles decides whose."""
-    return request.user.has_perms(LINK_PERMISSIONS) and attributes.have_appeared(request)
+    return request.user.has_perms(LINK_PERMISSIONS) and attributes.has_wecom_attributes(request)
 
 
 # --- Pages for read-only rows, and for background runs that are watched while they go on ---
@@ -82,7 +82,7 @@ class RunPages(OwnPages):
         """Return the newest job for this row."""
         return requests.newest_job(self.kind, run.pk)
 
-    def around(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
         """Return what run.html shows besides the state."""
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class RunPages(OwnPages):
         if run is None or request.method == "POST" or not self.has_view_permission(request, run):
             return super().change_view(request, object_id, form_url, extra_context)
         state, url = self.state(request, run), reverse(f"admin:{self._state_name()}", args=[run.pk])
-        shown = {"run": run, "state": state, "state_url": url, **self.around(request, run, state)}
+        shown = {"run": run, "state": state, "state_url": url, **self.page_context(request, run, state)}
         return self.page(request, "run.html", shown)
 
     def _state_name(self) -> str:

@@ -26,7 +26,7 @@ from accounts.admin.base import ReadOnly, RunPages
 from accounts.audit import services
 from accounts.directory.groups import DepartmentSearch
 from accounts.directory.hooks import SYNC
-from accounts.directory.matching import unlinked
+from accounts.directory.matching import unlinked_members
 from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, PeopleRun, WeComAccount
 from accounts.users.bi_identity import EMAIL, is_identity
 from accounts.users.roles import people_visible_to, sees_all
@@ -34,7 +34,7 @@ from integrations import callbacks
 from integrations.admin.base import hide_related_links, own_page, pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.directory import JOB, admit_member, confirm_run, refuse_run, request_run
-from integrations.directory.events import hearing_of
+from integrations.directory.events import describe_reception
 from integrations.directory.sync import explain_run, word_question, word_warnings
 from integrations.jobs import requests
 from integrations.models import Corp, Department, Job, Member, SyncChange, SyncRun
@@ -160,7 +160,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
         """Show how soon changes take effect. Four queries for each of the few companies with verified callbacks."""
         if policy.is_off:
             return "—"
-        hearing = hearing_of(policy.corp, now=timezone.now())
+        hearing = describe_reception(policy.corp, now=timezone.now())
         return pill(hearing.tone, hearing.words)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -225,14 +225,14 @@ class DepartmentAdmin(ReadOnly):
             "title": gettext("Departments"),
             "corps": corps,
             "corp": corp,
-            "tree": tree_of(corp) if corp is not None else [],
+            "tree": build_tree(corp) if corp is not None else [],
             "may_open_members": request.user.has_perm("integrations.view_member"),
             **(extra_context or {}),
         }
         return own_page(self, request, "admin/integrations/department/tree.html", context)
 
 
-def tree_of(corp: Corp) -> list[dict[str, Any]]:
+def build_tree(corp: Corp) -> list[dict[str, Any]]:
     """List the departments in tree order, each with its depth and number of people. Departments of a cycle, and those
     below, come last as roots, so that none is missing. Two queries."""
     rows = list(Department.objects.filter(corp=corp).present())
@@ -411,16 +411,16 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     def start_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """GET: show what a run would do, with the button. POST: start one, or redirect to the one under way."""
-        corp = _corp(request, corp_id)
+        corp = _get_corp_or_404(request, corp_id)
         if request.method == "POST":
-            return _begin(request, corp)
+            return _start_run(request, corp)
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
         form = SyncPolicyForm(instance=policy) if self._may_set(request, policy) else None
         return self._start_page(request, corp, policy, form)
 
     def policy_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Save the policy, then start a run."""
-        corp = _corp(request, corp_id)
+        corp = _get_corp_or_404(request, corp_id)
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
         if not self._may_set(request, policy):
             raise PermissionDenied
@@ -434,7 +434,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
                 message = policies.construct_change_message(request, form, [], policy is None)
                 write = policies.log_addition if policy is None else policies.log_change
                 write(request, form.instance, message)
-        return _begin(request, corp)
+        return _start_run(request, corp)
 
     def _may_set(self, request: HttpRequest, policy: DirectoryPolicy | None) -> bool:
         policies = self.admin_site.get_model_admin(DirectoryPolicy)
@@ -451,15 +451,15 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "mode": dict(MODES)[policy.mode if policy is not None else DirectoryPolicy.Mode.OFF],
             "is_off": policy is None or policy.is_off,
             "form": form,
-            "unlinked_count": unlinked(Member.objects.able().filter(corp=corp)).count(),
-            "hearing": hearing_of(corp, now=timezone.now()),
+            "unlinked_count": unlinked_members(Member.objects.able().filter(corp=corp)).count(),
+            "hearing": describe_reception(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp)[:10],
         }
         return self.page(request, "start.html", context)
 
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Retry the events that were given up."""
-        corp = _corp(request, corp_id)
+        corp = _get_corp_or_404(request, corp_id)
         count, consumers = callbacks.try_again(corp=corp)
         for name in consumers:
             transaction.on_commit(partial(queue_events, corp.pk, name))
@@ -472,7 +472,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     # --- One run ------------------------------------------------------------------------------------------------------
 
-    def around(self, request: HttpRequest, run: SyncRun, state: dict[str, Any]) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, run: SyncRun, state: dict[str, Any]) -> dict[str, Any]:
         return {"title": f"{run.corp} {timezone.localtime(run.requested_at):%Y-%m-%d %H:%M}"}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
@@ -486,7 +486,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             self.log_change(request, run, gettext("Confirmed.") if is_yes else gettext("Refused."))
         else:
             messages.warning(request, gettext("This run does not ask any more."))
-        return _to_run(run)
+        return _redirect_to_run(run)
 
     def find_job(self, run: SyncRun) -> Job | None:
         """Return the company's job while it works on this run."""
@@ -504,20 +504,20 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return {
             "is_unfinished": is_unfinished,
             "people_run": people_run,
-            "copied": _worded(run.counts, copied),
-            "applied": _worded(people_run.counts, APPLIED) if people_run is not None else [],
+            "copied": _word_counts(run.counts, copied),
+            "applied": _word_counts(people_run.counts, APPLIED) if people_run is not None else [],
             "question": word_question(run) if run.status == SyncRun.Status.ASKING else [],
             "explanation": explain_run(run),
             "warnings": word_warnings(run),
             "may_answer": request.user.has_perm(SYNC),
-            "lists": _lists(request, run) if run.status == SyncRun.Status.DONE and not is_unfinished else [],
+            "lists": _find_lists(request, run) if run.status == SyncRun.Status.DONE and not is_unfinished else [],
             # Each refresh of a running page would list them again.
             "changes": [] if is_unfinished else changes,
             "shown": CHANGES_SHOWN,
         }
 
 
-def _lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
+def _find_lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
     """Return addresses and names of lists to look at after a run."""
     lists = (
         ("integrations.view_member", "admin:integrations_member_changelist", gettext("Members")),
@@ -527,7 +527,7 @@ def _lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
     return [(f"{reverse(url)}?{query}", name) for right, url, name in lists if request.user.has_perm(right)]
 
 
-def _corp(request: HttpRequest, corp_id: int) -> Corp:
+def _get_corp_or_404(request: HttpRequest, corp_id: int) -> Corp:
     """Return the company if the user may sync it. Raises Http404 or PermissionDenied."""
     corp = Corp.objects.visible_to(request.user).filter(pk=corp_id).first()
     if corp is None:
@@ -537,16 +537,16 @@ def _corp(request: HttpRequest, corp_id: int) -> Corp:
     return corp
 
 
-def _begin(request: HttpRequest, corp: Corp) -> HttpResponseRedirect:
+def _start_run(request: HttpRequest, corp: Corp) -> HttpResponseRedirect:
     """Start a run, or redirect to the one under way."""
     by, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
-    return _to_run(request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by))
+    return _redirect_to_run(request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by))
 
 
-def _to_run(run: SyncRun) -> HttpResponseRedirect:
+def _redirect_to_run(run: SyncRun) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:integrations_syncrun_change", args=[run.pk]))
 
 
-def _worded(counts: dict[str, int], words: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _word_counts(counts: dict[str, int], words: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return label and number of each kind that occurred."""
     return [(str(word), counts[name]) for name, word in words.items() if counts.get(name)]

@@ -27,7 +27,7 @@ from accounts.users import bi_identity, roles
 from accounts.users.roles import PermissionsField, choosable, right_of, sees_all
 from integrations.admin.base import NamedDeletions, hide_related_links, pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
-from integrations.directory.departments import paths_of
+from integrations.directory.departments import find_paths
 
 admin.site.unregister(Group)
 
@@ -173,7 +173,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
         """Add each department's path and each rule's state to the list, with few queries for all."""
         changelist: Any = super().get_changelist_instance(request)
         rules = list(changelist.result_list)
-        paths = paths_of([rule.department for rule in rules])
+        paths = find_paths([rule.department for rule in rules])
         in_force = DepartmentGroup.objects.in_force().filter(pk__in=[rule.pk for rule in rules])
         keys = set(in_force.values_list("pk", flat=True))
         for rule in rules:

@@ -173,7 +173,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
     # --- One import ---------------------------------------------------------------------------------------------------
 
-    def around(self, request: HttpRequest, run: PeopleImport, state: dict[str, Any]) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, run: PeopleImport, state: dict[str, Any]) -> dict[str, Any]:
         return {"title": run.file_name, "rows_html": state["parts"]["import-rows"]}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:

@@ -19,12 +19,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.admin.base import OwnPages, may_link
 from accounts.directory import linking, matching
-from accounts.directory.matching import conflicts
+from accounts.directory.matching import find_conflicts
 from accounts.explanations import explain_missing_link, list_reasons_for
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.roles import people_changeable_by, people_visible_to
 from accounts.views.confirmation import signed_in_person
-from integrations.core.admin_pages import WAYS, ConfirmedChanges, KeysetPage, describe_way, keyset_page
+from integrations.core.admin_pages import ConfirmedChanges, KeysetPage, describe_empty_select, keyset_page
 from integrations.models import Corp, Department, Member
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             # While there are no members, the page leads to the synchronisation.
             "way": {}
             if Member.objects.visible_to(request.user).exists()
-            else describe_way(WAYS[Department._meta.label], Department, request, is_empty=True),
+            else describe_empty_select(Department, request, is_empty=True),
             **kept,
             **_LISTS[side](request, corp, kept),
             **(extra_context or {}),
@@ -160,13 +160,13 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
-        member = _found(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
-        user = _found(people_changeable_by(request.user), given.get("user"))
-        found = linking.objections_to(member=member, user=user)
+        member = _get_or_404(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
+        user = _get_or_404(people_changeable_by(request.user), given.get("user"))
+        found = linking.find_objections(member=member, user=user)
         objections = [explain_missing_link(request.user, one, sees_the_other=True) for one in found]
         if given.get("by_name"):
             objections.append(gettext("Only the names are the same: it may be somebody else."))
-        back = _back(given.get("back", ""))
+        back = _list_url(given.get("back", ""))
         if request.method == "POST" and (not objections or "confirmed" in request.POST):
             sentence = gettext("“%(person)s” is linked with “%(member)s” of “%(corp)s”.")
             try:
@@ -191,13 +191,13 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         if not _may_create(request):
             raise PermissionDenied
         sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
-        member = _found(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
+        member = _get_or_404(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
         try:
             user = linking.create_by_hand(member=member, editor=signed_in_person(request))
             messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
         except linking.LinkRefusedError as refused:
             messages.error(request, str(refused))
-        return HttpResponseRedirect(_back(request.POST.get("back", "")))
+        return HttpResponseRedirect(_list_url(request.POST.get("back", "")))
 
     # --- Many links ---------------------------------------------------------------------------------------------------
 
@@ -210,14 +210,14 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
         if form.is_bound and form.is_valid():
             policy, editor = form.policy(), signed_in_person(request)
-            members = matching.unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
+            members = matching.unlinked_members(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
             page = keyset_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
                 count = linking.link_many(policy=policy, members=page.rows, editor=editor)
                 sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
                 messages.success(request, sentence % {"count": count})
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
-            found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
+            found = linking.find_unambiguous_matches(policy=policy, members=page.rows, editor=editor)
             context |= {"checked_count": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
             query = urlencode({**request.GET.dict(), "after": page.after or ""})
             context |= {"next": f"?{query}" if page.after else "", "after": given.get("after", "")}
@@ -228,7 +228,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
 
 
 def _list_members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
-    members = matching.unlinked(Member.objects.visible_to(request.user))
+    members = matching.unlinked_members(Member.objects.visible_to(request.user))
     members = members.filter(corp=corp) if corp is not None else members
     if kept["q"]:
         named = members.filter(name__icontains=kept["q"])
@@ -237,11 +237,11 @@ def _list_members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any])
         members = members.filter(link_conflict__reason=kept["reason"])
     departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
     page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
-    found = matching.people_for(page.rows, among=people_visible_to(request.user))
+    found = matching.suggest_people(page.rows, among=people_visible_to(request.user))
     shown = _describe_page(request, kept, page, found)
     # The usernames with which they could be created.
     free = [one for one in page.rows if one.waits_since is None] if _may_create(request) else []
-    names = linking.usernames_for([one.userid for one in free])
+    names = linking.find_free_usernames([one.userid for one in free])
     for row in shown["rows"]:
         member = row["subject"]
         row["created_as"] = names.get(member.userid_folded, "") if member in free else ""
@@ -258,13 +258,13 @@ def _list_users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -
         people = people.filter(username__icontains=kept["q"]) | people.filter(name__icontains=kept["q"])
     page = _page_of(request, people)
     members = Member.objects.visible_to(request.user)
-    found = matching.members_for(page.rows, among=members.filter(corp=corp) if corp is not None else members)
+    found = matching.suggest_members(page.rows, among=members.filter(corp=corp) if corp is not None else members)
     return _describe_page(request, kept, page, found)
 
 
 def _list_conflicts(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
     corps = Corp.objects.visible_to(request.user)
-    return {"conflicts": conflicts(seen_by=request.user, corps=corps.filter(pk=corp.pk) if corp else corps)}
+    return {"conflicts": find_conflicts(seen_by=request.user, corps=corps.filter(pk=corp.pk) if corp else corps)}
 
 
 _LISTS = {"members": _list_members, "users": _list_users, "conflicts": _list_conflicts}
@@ -310,7 +310,7 @@ def _may_create(request: HttpRequest) -> bool:
     return may_link(request) and request.user.has_perms(("accounts.add_user", "accounts.add_wecomaccount"))
 
 
-def _found(rows: QuerySet[Any], key: str | None) -> Any:
+def _get_or_404(rows: QuerySet[Any], key: str | None) -> Any:
     """Return a row by the key in a form, or raise Http404."""
     number = read_key(key)
     row = rows.filter(pk=number).first() if number is not None else None
@@ -319,6 +319,6 @@ def _found(rows: QuerySet[Any], key: str | None) -> Any:
     return row
 
 
-def _back(query: str) -> str:
+def _list_url(query: str) -> str:
     """Return the address of the list. `query`: its former query string, which cannot lead elsewhere."""
     return reverse(LIST) + (f"?{query[:500]}" if query else "")

@@ -318,7 +318,7 @@ class LockoutAdmin(AnyModelAdmin):
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
         rows = lockouts_visible_to(request.user).filter(attempt_time__gt=recent)
         counted: QuerySet[Lockout] = rows.annotate(
-            from_address=Subquery(passwords.counted_from(OuterRef("ip_address"), since=recent))
+            from_address=Subquery(passwords.count_from_address(OuterRef("ip_address"), since=recent))
         )
         return counted
 

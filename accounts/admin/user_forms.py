@@ -16,8 +16,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.authentication.forms import SavesPasswordAlone
-from accounts.importexport.sheets import RESERVED, folded
+from accounts.authentication.forms import PasswordOnlySaveMixin
+from accounts.importexport.sheets import RESERVED, fold_header
 from accounts.models import Attribute, User, WeComAccount, fold_userid, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
 from accounts.users import attributes, bi_identity, companies, roles
@@ -41,7 +41,7 @@ class UserCreationForm(auth_forms.AdminUserCreationForm):  # type: ignore[type-a
         self.fields["usable_password"].help_text = _("Without a password the person signs in with WeCom only.")
 
 
-class PasswordForm(SavesPasswordAlone, auth_forms.AdminPasswordChangeForm):  # type: ignore[type-arg]  # generic in the stubs only
+class PasswordForm(PasswordOnlySaveMixin, auth_forms.AdminPasswordChangeForm):  # type: ignore[type-arg]  # generic in the stubs only
     """Translates label and help text when rendered; Django's are fixed in the language of the process."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -254,7 +254,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             **super().values_of(row),
             **keys,
             "accounts": list(accounts.values_list("corp", "userid", "is_primary")),
-            "attributes": [(one.pk, values) for one, values in attributes.page_of(user_id=row.pk)],
+            "attributes": [(one.pk, values) for one, values in attributes.list_attributes_with_values(user_id=row.pk)],
         }
 
     def clean(self) -> dict[str, Any]:
@@ -267,7 +267,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=offered)
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
         for attribute, values in self.attribute_values():
-            if taken := attributes.taken_sentence(attribute, self.instance.pk, values, reader=self.editor):
+            if taken := attributes.describe_taken(attribute, self.instance.pk, values, reader=self.editor):
                 self.add_error(attributes.field_name(attribute), taken)
         self._check_owned(cleaned)
         if "managed_corps" in cleaned:
@@ -346,7 +346,7 @@ class AttributeForm(VersionedForm):
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
-        if folded(name) in RESERVED:
+        if fold_header(name) in RESERVED:
             raise ValidationError(gettext("Sheets of people have a column of this name already."))
         return name
 

@@ -65,7 +65,7 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Add the two WeCom attributes once people have them: they are built in and cannot be changed."""
-        context = {"have_wecom_attributes": attributes.have_appeared(request), **(extra_context or {})}
+        context = {"have_wecom_attributes": attributes.has_wecom_attributes(request), **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Attribute | None = None) -> tuple[str, ...]:
@@ -76,9 +76,9 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Summarise what is deleted, instead of a line for each value of 100,000 people; add what forbids it."""
-        listed = [[str(one), attributes.taken_away_with(one)] for one in objs]
+        listed = [[str(one), attributes.describe_deleted(one)] for one in objs]
         flat = [item for pair in listed for item in pair]
-        kept = [f"{row._meta.verbose_name}: {row}" for one in objs for row in attributes.kept_by(one)]
+        kept = [f"{row._meta.verbose_name}: {row}" for one in objs for row in attributes.find_protecting_rows(one)]
         return flat, {self.opts.verbose_name_plural: len(listed)}, set(), kept
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -106,7 +106,7 @@ def choice_filter(attribute: Attribute) -> type[admin.SimpleListFilter]:
     def queryset(self: Any, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         if self.value() not in attribute.choices:
             return queryset
-        having = attributes.people_with(attribute=attribute, values=[self.value()])
+        having = attributes.find_people_with(attribute=attribute, values=[self.value()])
         return queryset.filter(pk__in=having.values("pk"))
 
     members = {
@@ -194,12 +194,12 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
     actions = ("set_company", "set_attribute")
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        if not attributes.have_appeared(request):
+        if not attributes.has_wecom_attributes(request):
             return self.list_display
         return ("username", "name", "company", "wecom_account", "is_active", "is_staff")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        linked = (LinkFilter, PersonCompanyFilter) if attributes.have_appeared(request) else ()
+        linked = (LinkFilter, PersonCompanyFilter) if attributes.has_wecom_attributes(request) else ()
         chosen = Attribute.objects.filter(kind=Attribute.Kind.CHOICE).by_name()
         few = [choice_filter(one) for one in chosen if len(one.choices) <= CHOICES_IN_FILTER]
         return (*linked, *super().get_list_filter(request), *few)
@@ -214,19 +214,19 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         unique = Attribute.objects.filter(is_unique=True).order_by().values("pk")
         values = AttributeValue.objects.filter(attribute__in=unique, folded=fold_value(search_term))
         found |= queryset.filter(pk__in=values.order_by().values("user_id"))
-        if attributes.have_appeared(request):
+        if attributes.has_wecom_attributes(request):
             accounts = WeComAccount.objects.visible_to(signed_in_person(request)).filter(userid_folded__contains=userid)
             found |= queryset.filter(pk__in=accounts.order_by().values("user_id"))
         return found, may_repeat
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
-        if attributes.have_appeared(request):
+        if attributes.has_wecom_attributes(request):
             changelist.search_help_text = gettext("Username, name or WeCom account (the ID in WeCom's contacts)")
         return changelist
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
-        return self.inlines if attributes.have_appeared(request) else ()
+        return self.inlines if attributes.has_wecom_attributes(request) else ()
 
     def has_link_permission(self, request: HttpRequest) -> bool:
         """Allow the bulk action of this permission."""
@@ -234,19 +234,19 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse limited administrators before the WeCom attributes appear: they would not see the added person."""
-        is_seen = sees_all(request.user) or attributes.have_appeared(request)
+        is_seen = sees_all(request.user) or attributes.has_wecom_attributes(request)
         return super().has_add_permission(request) and is_seen
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {
-            "attributes_wait": not attributes.have_appeared(request),
+            "attributes_wait": not attributes.has_wecom_attributes(request),
             "sheets": imports.may_import(signed_in_person(request)),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        context["attributes_wait"] = not attributes.have_appeared(request)
+        context["attributes_wait"] = not attributes.has_wecom_attributes(request)
         person = context.get("original")
         context["panels"] = [] if person is None else person_panels(request, person)
         return super().render_change_form(request, context, *args, **kwargs)
@@ -273,7 +273,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
                 fieldsets.append((title, {**options, "fields": fields}))
         if obj is not None and Attribute.objects.exists():
             may_change = self.has_change_permission(request, obj)
-            names = tuple(attributes.fields_of(obj, editor=request.user)) if may_change else ("attributes_shown",)
+            names = tuple(attributes.make_fields(obj, editor=request.user)) if may_change else ("attributes_shown",)
             fieldsets.append((_("User attributes"), {"fields": names}))
         return fieldsets
 
@@ -284,7 +284,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None and self.has_change_permission(request, obj):
-            fields = attributes.fields_of(obj, editor=request.user)
+            fields = attributes.make_fields(obj, editor=request.user)
             kwargs["form"] = type("UserForm", (kwargs.get("form", self.form),), fields)
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.editor = signed_in_person(request)
@@ -292,7 +292,10 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     @admin.display(description=_("values"))
     def attributes_shown(self, person: User) -> SafeString:
-        lines = [(one.name, attributes.shown(values) or "—") for one, values in attributes.page_of(user_id=person.pk)]
+        lines = [
+            (one.name, attributes.join_values(values) or "—")
+            for one, values in attributes.list_attributes_with_values(user_id=person.pk)
+        ]
         return format_html_join("", '<div class="attribute-line"><b>{}</b> {}</div>', lines)
 
     @admin.display(description=_("roles"))
@@ -376,14 +379,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
             change = companies.set_company(people=people, corp=form.cleaned_data["corp"])
             report_change(request, change, form.cleaned_data["corp"])
             return None
-        return selection_page(
-            *(self, request),
-            action="set_company",
-            selected=queryset,
-            people=people,
-            title=_("Set the WeCom company"),
-            form=form,
-        )
+        context = {"title": _("Set the WeCom company"), "form": form}
+        return selection_page(self, request, "set_company", queryset, people, context)
 
     def has_attribute_permission(self, request: HttpRequest) -> bool:
         """Allow the bulk action of this permission."""
@@ -401,16 +398,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         form = user_forms.ValuesForm(given, attribute=attribute) if attribute else None
         if attribute and form and form.is_valid() and _set_all(request, attribute, people, form):
             return None
-        return selection_page(
-            *(self, request),
-            action="set_attribute",
-            selected=queryset,
-            people=people,
-            title=_("Set a user attribute"),
-            which=which,
-            attribute=attribute,
-            form=form,
-        )
+        context = {"title": _("Set a user attribute"), "which": which, "attribute": attribute, "form": form}
+        return selection_page(self, request, "set_attribute", queryset, people, context)
 
 
 # Limit of one request; an import in the background changes more.
@@ -429,26 +418,24 @@ def choose_people(request: HttpRequest, selected: QuerySet[User]) -> QuerySet[Us
     return None
 
 
-def selection_page(
-    model_admin: admin.ModelAdmin[Any],
+def selection_page(  # noqa: PLR0913, PLR0917  # a page of the admin
+    model_admin: Any,
     request: HttpRequest,
-    *,
     action: str,
     selected: QuerySet[User],
     people: QuerySet[User],
-    **shown: Any,
+    context: dict[str, Any],
 ) -> HttpResponse:
     """Return the page of `action`, which sends the selection back. `people`: those of `selected` to be changed."""
     people_count = people.count()
-    context = {
+    selection = {
         "action": action,
         "people_count": people_count,
         "left_out_count": selected.count() - people_count,
         "selected": request.POST.getlist("_selected_action"),
         "select_across": request.POST.get("select_across", "0"),
-        **shown,
     }
-    return own_page(model_admin, request, f"admin/accounts/user/{action}.html", context)
+    return own_page(model_admin, request, f"admin/accounts/user/{action}.html", {**selection, **context})
 
 
 def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User], form: user_forms.ValuesForm) -> bool:
@@ -459,7 +446,7 @@ def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User],
         count = attributes.set_values(attribute=attribute, values=dict.fromkeys(keys, values))
     except ValueTakenError as error:
         value, holder_id = next(iter(error.taken.values()))
-        form.add_error("values", attributes.sentence_about(value, holder_id, reader=request.user))
+        form.add_error("values", attributes.describe_holder(value, holder_id, reader=request.user))
         return False
     sentence = ngettext(
         "“%(name)s” of %(count)d person was changed.", "“%(name)s” of %(count)d people was changed.", count
@@ -474,7 +461,7 @@ def primary_account(person: User) -> WeComAccount | None:
     return accounts[0] if accounts else None
 
 
-def report_change(request: HttpRequest, change: companies.Change, corp: Corp) -> None:
+def report_change(request: HttpRequest, change: companies.CompanyChange, corp: Corp) -> None:
     """Report how many people changed, and who was left unchanged and why."""
     sentence = ngettext(
         "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count

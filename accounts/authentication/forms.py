@@ -87,7 +87,7 @@ class ConfirmForm(forms.Form):
     def clean_password(self) -> str:
         password: str = self.cleaned_data["password"]
         if password:
-            require_right(self.request, self.person, password, wrong=gettext("The password is wrong."))
+            require_password(self.request, self.person, password, wrong=gettext("The password is wrong."))
         return password
 
     def clean_code(self) -> str:
@@ -101,7 +101,7 @@ class ConfirmForm(forms.Form):
         return super().is_valid() and any(self.cleaned_data.values())
 
 
-class SavesPasswordAlone:
+class PasswordOnlySaveMixin:
     """Mixin for Django's password forms that saves the password column only. Those forms save the whole row as read
     earlier: a person disabled while the passwords were hashed would become active again."""
 
@@ -112,7 +112,7 @@ class SavesPasswordAlone:
         return user
 
 
-class OwnPasswordForm(SavesPasswordAlone, AdminPasswordChangeForm):
+class OwnPasswordForm(PasswordOnlySaveMixin, AdminPasswordChangeForm):
     """Form for one's own password. The old password is counted and limited like a password at sign-in."""
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
@@ -122,12 +122,12 @@ class OwnPasswordForm(SavesPasswordAlone, AdminPasswordChangeForm):
     @sensitive_variables("password")
     def clean_old_password(self) -> str:
         password: str = self.cleaned_data["old_password"]
-        require_right(self.request, self.user, password, wrong=self.error_messages["password_incorrect"])
+        require_password(self.request, self.user, password, wrong=self.error_messages["password_incorrect"])
         return password
 
 
 @sensitive_variables("password")
-def require_right(request: HttpRequest, user: User, password: str, *, wrong: StrOrPromise) -> None:
+def require_password(request: HttpRequest, user: User, password: str, *, wrong: StrOrPromise) -> None:
     """Raise ValidationError unless `password` is `user`'s: with `wrong`, or with the time left if locked out."""
     try:
         if passwords.is_password_of(request=request, user=user, password=password):

@@ -128,7 +128,7 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
     if lock is not None:
         raise LockedOut(lock)
     if user.check_password(password):
-        Lockout.objects.filter(_place(request, username), username=username).delete()
+        Lockout.objects.filter(_rows_of_place(request, username), username=username).delete()
         return True
     lock = _record_wrong(request, username, now)
     if lock is not None:
@@ -136,9 +136,9 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
     return False
 
 
-def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
+def find_lock(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """Return the lock on `username` that ends last at this place, or None. Unknown usernames take the same query."""
-    counts = _counts(request, username, now)
+    counts = _tally(request, username, now)
     locks = [
         Lock(count.last + count.wait, name == _ADDRESS)
         for name, count in counts.items()
@@ -147,7 +147,7 @@ def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | Non
     return max((lock for lock in locks if lock.until > now), key=lambda lock: lock.until, default=None)
 
 
-def counted_from(address: Any, *, since: datetime) -> QuerySet[Lockout, int]:
+def count_from_address(address: Any, *, since: datetime) -> QuerySet[Lockout, int]:
     """Count the wrong passwords from `address` (a value or an expression) for all usernames together."""
     rows = Lockout.objects.filter(ip_address=address, user_agent=_ANY_BROWSER, attempt_time__gt=since)
     by_address = rows.order_by().values("ip_address").annotate(total=Sum("failures_since_start"))
@@ -180,7 +180,7 @@ def note_right_password(response: HttpResponseBase, request: HttpRequest, user: 
     """Forget earlier wrong passwords of this place after a sign-in by password, and remember the browser. Wrong
     passwords from elsewhere do not lock a remembered browser out of this username."""
     username = user.get_username()
-    Lockout.objects.filter(_place(request, username), username=username).delete()
+    Lockout.objects.filter(_rows_of_place(request, username), username=username).delete()
     own = digest(username)
     known = [entry for entry in _known(request) if entry[0] != own][: _KNOWN_AT_MOST - 1]
     value = signing.dumps([[own, secrets.token_urlsafe(24)], *known], salt=_COOKIE_SALT)
@@ -197,7 +197,7 @@ class _Count:
     wait: timedelta
 
 
-def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int | None = None) -> dict[str, _Count]:
+def _tally(request: HttpRequest, username: str, now: datetime, *, besides: int | None = None) -> dict[str, _Count]:
     """Count the tries by the limit's name. `last` leaves out the row `besides`, which holds the current try."""
     # A known browser has a limit of its own.
     unknown = _NO_ROWS if _known_browser(request, username) else Q()
@@ -206,7 +206,7 @@ def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int 
     period = timedelta(minutes=settings.LOCKOUT_MINUTES)
     address_wait = timedelta(seconds=ADDRESS_SECONDS)
     limits = {
-        "here": (own & _place(request, username), settings.LOCKOUT_TRIES, period),
+        "here": (own & _rows_of_place(request, username), settings.LOCKOUT_TRIES, period),
         "anywhere": (own & Q(user_agent=_ANY_BROWSER) & unknown, TRIES_ANYWHERE, period),
         _ADDRESS: (around & unknown, TRIES_ADDRESS, address_wait),
     }
@@ -225,37 +225,37 @@ def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int 
 def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """Count the coming try. Return the lock, and count nothing, if it may not be made. Other processes may count at the
     same moment, so a try that finds the limit exceeded after counting is taken back."""
-    lock = lock_on(request=request, username=username, now=now)
+    lock = find_lock(request=request, username=username, now=now)
     if lock is not None:
         return lock
-    row = _count(request, username, now)
-    counts = _counts(request, username, now, besides=row)
+    row = _add_try(request, username, now)
+    counts = _tally(request, username, now, besides=row)
     over = [name for name, count in counts.items() if count.total > count.limit]
     of_address = counts[_ADDRESS]
     if _ADDRESS in over and (of_address.last is None or of_address.last + of_address.wait <= now):
         over.remove(_ADDRESS)  # the address has waited, and may try once
     if not over:
         return None
-    _uncount(row)
+    _remove_try(row)
     return Lock(now + max(counts[name].wait for name in over), over == [_ADDRESS])
 
 
 def _record_wrong(request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """Record that a counted try was wrong. Return the lock that this caused, or None."""
-    lock = lock_on(request=request, username=username, now=now)
+    lock = find_lock(request=request, username=username, now=now)
     action = AuditEntry.Action.LOCKED_OUT if lock else AuditEntry.Action.SIGN_IN_FAILED
     services.record_failure(username=username, action=action)
     logger.warning("wrong password address=%s locked=%s", network_of(request), lock is not None)
     return lock
 
 
-def _place(request: HttpRequest, username: str) -> Q:
+def _rows_of_place(request: HttpRequest, username: str) -> Q:
     """Return the condition on rows of this place: those of the known browser, else of the address."""
     known = _known_browser(request, username)
     return Q(user_agent=known) if known else Q(ip_address=network_of(request), user_agent=_ANY_BROWSER)
 
 
-def _count(request: HttpRequest, username: str, now: datetime) -> int:
+def _add_try(request: HttpRequest, username: str, now: datetime) -> int:
     """Count one more try at this place, safely across processes. Return the key of the row."""
     forget_old(now=now)
     known = _known_browser(request, username)
@@ -275,7 +275,7 @@ def _count(request: HttpRequest, username: str, now: datetime) -> int:
             return int(pk)
 
 
-def _uncount(pk: int) -> None:
+def _remove_try(pk: int) -> None:
     """Take one try back. The row is locked: Django deletes by key, and would delete tries counted since the read."""
     with transaction.atomic():
         row = Lockout.objects.select_for_update().filter(pk=pk).first()

@@ -59,7 +59,7 @@ def new_key() -> str:
     return base64.b32encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
-def address_of(key: str, *, person: User) -> str:
+def otpauth_url(key: str, *, person: User) -> str:
     """Return the otpauth:// address for the QR code."""
     label = quote(f"{ISSUER}:{person.get_username()}")
     return f"otpauth://totp/{label}?{urlencode({'secret': key, 'issuer': ISSUER})}"
@@ -127,7 +127,7 @@ def is_code_of(*, person: User, code: str, now: datetime) -> bool:
         if device is None:
             return False
         _require_open(device, now)
-        is_right = _accept(device, code, now)
+        is_right = _use_code(device, code, now)
         if not is_right:
             _count_failure(device, now)
     if is_right:
@@ -156,7 +156,7 @@ def _count_failure(device: TotpDevice, now: datetime) -> None:
     device.save(update_fields=["failed_count", "failed_at"])
 
 
-def _accept(device: TotpDevice, code: str, now: datetime) -> bool:
+def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
     # If the present FIELD_ENCRYPTION_KEYS cannot read the key, recovery codes still work.
     is_readable = not isinstance(device.key, Unreadable)
     counter = _counter_of(device.key, code, now, after=device.last_counter) if is_readable else None

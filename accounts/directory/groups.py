@@ -18,7 +18,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.audit import services
 from accounts.models import AuditEntry, DepartmentGroup, DirectoryPolicy, GivenGroup, User, WeComAccount
-from integrations.directory.departments import DepartmentTree, paths_of
+from integrations.directory.departments import DepartmentTree, find_paths
 from integrations.models import Corp, Department, Member, Membership
 from integrations.models.fields import Person
 
@@ -43,7 +43,7 @@ class GroupRules:
                 self.groups_of[department_id].add(group_id)
 
 
-def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | None = None) -> Counter[str]:
+def sync_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | None = None) -> Counter[str]:
     """Add and remove groups of some people (AT_ONCE at most) according to the departments of `corp`.
 
     A step of a run calls it, and an event of WeCom for the people concerned. Does nothing unless the policy of `corp`
@@ -56,14 +56,16 @@ def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | Non
     if not rules.groups_of and not GivenGroup.objects.filter(corp=corp).exists():
         return Counter()
     people = User.objects.filter(is_staff=False, is_superuser=False)
-    differing = _Fitting(corp, people.filter(pk__in=list(user_ids)), rules).user_ids()
+    differing = MembershipDiff(corp, people.filter(pk__in=list(user_ids)), rules).user_ids()
     if not differing:
         return Counter()
     # Compare again under the lock.
-    return _Fitting(corp, people.filter(pk__in=differing).select_for_update(no_key=True).order_by("pk"), rules).write()
+    return MembershipDiff(
+        corp, people.filter(pk__in=differing).select_for_update(no_key=True).order_by("pk"), rules
+    ).write()
 
 
-def fit_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:
+def sync_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:
     """Remove groups given by the corp's directory from people without an account there: moved or unlinked by hand.
     Handles AT_ONCE people with keys after `after`. The second result is the next `after`, None at the end."""
     account = WeComAccount.objects.complete().filter(corp=corp, user=OuterRef("user"))
@@ -71,10 +73,10 @@ def fit_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int |
     keys = list(left.values_list("user_id", flat=True).distinct()[:AT_ONCE])
     if not keys:
         return Counter(), None
-    return fit_groups(corp=corp, user_ids=keys), keys[-1]
+    return sync_groups(corp=corp, user_ids=keys), keys[-1]
 
 
-def _wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
+def _find_wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
     """Return the memberships that these people should have. Two accounts of the corp count with the departments of
     both. Out of scope and disabled members keep their groups: they have no access meanwhile, and may come back."""
     accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids)
@@ -86,13 +88,13 @@ def _wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
     return {(owners[userid], group) for userid, department in rows for group in rules.groups_of.get(department, ())}
 
 
-class _Fitting:
+class MembershipDiff:
     """The difference between the groups that some people have and should have."""
 
     def __init__(self, corp: Corp, people: QuerySet[User], rules: GroupRules) -> None:
         self._corp = corp
         user_ids = list(people.values_list("pk", flat=True))
-        wanted = _wanted(corp, user_ids, rules)
+        wanted = _find_wanted(corp, user_ids, rules)
         noted: set[_Pair] = set()
         by_others: set[_Pair] = set()
         rows = GivenGroup.objects.filter(user__in=user_ids)
@@ -123,11 +125,11 @@ class _Fitting:
             GivenGroup.objects.filter(corp=self._corp, group=group, user__in=users).delete()
             removed = [user for user, lost in self._removed if lost == group]
             _Membership.objects.filter(group=group, user__in=removed).delete()
-        _record(self._given, self._removed)
+        _record_groups(self._given, self._removed)
         return +Counter({"grouped": len(self._given), "ungrouped": len(self._removed)})
 
 
-def _record(given: set[_Pair], taken: set[_Pair]) -> None:
+def _record_groups(given: set[_Pair], taken: set[_Pair]) -> None:
     if not given and not taken:
         return
     names = dict(Group.objects.filter(pk__in={group for _user, group in given | taken}).values_list("pk", "name"))
@@ -164,14 +166,14 @@ class DepartmentSearch(AutocompleteJsonView):
     def get_context_data(self, *, object_list: Any = None, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(object_list=object_list, **kwargs)
         context["object_list"] = list(context["object_list"])
-        self._paths = paths_of(context["object_list"])
+        self._paths = find_paths(context["object_list"])
         return context
 
     def serialize_result(self, obj: Any, to_field_name: str) -> dict[str, str]:
         return {"id": str(obj.pk), "text": self._paths[obj.pk]}
 
 
-class _Offered:
+class DepartmentChoicesMixin:
     """Mixin of both fields: which departments are offered, and their labels."""
 
     queryset: Any
@@ -181,15 +183,15 @@ class _Offered:
         """Offer present departments of companies that `seen_by` sees; departments already `chosen` stay valid."""
         stored = Department.objects.filter(pk__in=chosen)
         self.queryset = Department.objects.visible_to(seen_by).present() | stored
-        self._paths = paths_of(stored) if chosen else {}
+        self._paths = find_paths(stored) if chosen else {}
 
     def label_from_instance(self, department: Department) -> str:
-        return self._paths.get(department.pk) or paths_of([department])[department.pk]
+        return self._paths.get(department.pk) or find_paths([department])[department.pk]
 
 
-class DepartmentField(_Offered, forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
+class DepartmentField(DepartmentChoicesMixin, forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     """Choice of one department."""
 
 
-class DepartmentsField(_Offered, forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
+class DepartmentsField(DepartmentChoicesMixin, forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     """Choice of several departments."""

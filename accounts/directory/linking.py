@@ -19,8 +19,8 @@ from django.db.models.functions import Lower
 from django.utils.translation import gettext as _
 
 from accounts.audit import services
-from accounts.directory.groups import fit_groups
-from accounts.directory.matching import Candidate, Match, matches, unlinked
+from accounts.directory.groups import sync_groups
+from accounts.directory.matching import Candidate, Match, match_members, unlinked_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.companies import settle_primary_accounts
 from accounts.users.roles import people_changeable_by
@@ -31,20 +31,20 @@ from integrations.models import Corp, Member, fold_userid
 FOLLOWING = {"name": 64, "email": 254, "mobile": 32}
 
 
-def wecom_values_of(member: Member) -> dict[str, str]:
+def read_wecom_values(member: Member) -> dict[str, str]:
     """Return a member's values as columns of User; values that WeCom withholds or leaves empty are left out."""
     values = {"name": member.name, "email": member.email or member.biz_mail, "mobile": member.mobile}
     return {name: value[: FOLLOWING[name]] for name, value in values.items() if value}
 
 
-def differences(person: User, wecom_values: dict[str, str]) -> list[list[Any]]:
+def find_differences(person: User, wecom_values: dict[str, str]) -> list[list[Any]]:
     """Return column, old and new value of each difference."""
     return [
         [name, getattr(person, name), value] for name, value in wecom_values.items() if getattr(person, name) != value
     ]
 
 
-def newest_userids(corp: Corp, user_ids: list[int]) -> dict[int, str]:
+def find_newest_userids(corp: Corp, user_ids: list[int]) -> dict[int, str]:
     """Map people's keys to the folded userid of their newest account in `corp`."""
     accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids).order_by("pk")
     return dict(accounts.values_list("user_id", "userid_folded"))
@@ -85,7 +85,7 @@ def link_matches(*, corp: Corp, found: Sequence[Match], are_new: bool = False) -
 # --- One person, by hand ----------------------------------------------------------------------------------------------
 
 
-def objections_to(*, member: Member, user: User) -> list[LinkConflict.Reason]:
+def find_objections(*, member: Member, user: User) -> list[LinkConflict.Reason]:
     """Return the reasons why a run would not link these two; an administrator has to confirm them."""
     candidate = Candidate(user, list(WeComAccount.objects.filter(user=user).order_by("pk")))
     objection = candidate.objection(member.corp)
@@ -110,9 +110,9 @@ def link_by_hand(*, member: Member, user: User, editor: User) -> None:
             check_member(member, editor)
             link_matches(corp=member.corp, found=[Match(member, user, account)])
             LinkConflict.objects.filter(member=member).delete()
-            fit_groups(corp=member.corp, user_ids=[user.pk])
+            sync_groups(corp=member.corp, user_ids=[user.pk])
     except IntegrityError as error:
-        raise LinkRefusedError(_taken(member)) from error
+        raise LinkRefusedError(_describe_taken(member)) from error
 
 
 def check_member(member: Member, editor: User) -> None:
@@ -124,50 +124,50 @@ def check_member(member: Member, editor: User) -> None:
         message = _("“%(member)s” had been deleted and came back: confirm the account first, it may be another person.")
         raise LinkRefusedError(message % {"member": member})
     if WeComAccount.objects.filter(corp=member.corp, userid_folded=member.userid_folded).exists():
-        raise LinkRefusedError(_taken(member))
+        raise LinkRefusedError(_describe_taken(member))
 
 
-def _taken(member: Member) -> str:
+def _describe_taken(member: Member) -> str:
     return _("“%(member)s” is linked with somebody already.") % {"member": member}
 
 
 # --- Many unambiguous links at once -----------------------------------------------------------------------------------
 
 
-def unambiguous(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> list[Match]:
+def find_unambiguous_matches(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> list[Match]:
     """Match those of `members` (MEMBERS_AT_ONCE at most) whom exactly one person fits, without any objection. Only
     people whom `editor` may change are matched. `policy` need not be saved."""
-    found = matches(corp=policy.corp, policy=policy, members=members)
+    found = match_members(corp=policy.corp, policy=policy, members=members)
     fitting = {one.user.pk: one for one in found if one.user is not None and one.conflict is None}
     may_change = set(people_changeable_by(editor).filter(pk__in=list(fitting)).values_list("pk", flat=True))
     return [one for pk, one in fitting.items() if pk in may_change]
 
 
 def link_many(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> int:
-    """Link all `unambiguous` members in one transaction. Returns how many."""
+    """Link all members with an unambiguous match in one transaction. Returns how many."""
     return repeat_on_conflict(partial(_link_step, policy, [one.pk for one in members], editor))
 
 
 @transaction.atomic
 def _link_step(policy: DirectoryPolicy, keys: list[int], editor: User) -> int:
-    members = list(unlinked(Member.objects.able().filter(pk__in=keys)).order_by("pk"))
-    found = unambiguous(policy=policy, members=members, editor=editor)
+    members = list(unlinked_members(Member.objects.able().filter(pk__in=keys)).order_by("pk"))
+    found = find_unambiguous_matches(policy=policy, members=members, editor=editor)
     link_matches(corp=policy.corp, found=found)
     LinkConflict.objects.filter(member__in=[one.member.pk for one in found]).delete()
-    fit_groups(corp=policy.corp, user_ids=[one.user.pk for one in found if one.user])
+    sync_groups(corp=policy.corp, user_ids=[one.user.pk for one in found if one.user])
     return len(found)
 
 
 def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:
     """Create a linked user without a password for each of `members` of `corp`, with WeCom's values. Call it inside a
     transaction. Raises IntegrityError if somebody else has just taken a name."""
-    names = usernames_for([one.userid for one in members])
+    names = find_free_usernames([one.userid for one in members])
     people = [
         User(
             username=(name := names[one.userid_folded]),
             made_username="" if name == one.userid else name,
             password=make_password(None),
-            **wecom_values_of(one),
+            **read_wecom_values(one),
         )
         for one in members
     ]
@@ -186,7 +186,7 @@ def create_by_hand(*, member: Member, editor: User) -> User:
             check_member(member, editor)
             user = create_people(corp=member.corp, members=[member])[0]
             LinkConflict.objects.filter(member=member).delete()
-            fit_groups(corp=member.corp, user_ids=[user.pk])
+            sync_groups(corp=member.corp, user_ids=[user.pk])
     except IntegrityError as error:
         raise LinkRefusedError(_("Somebody else was created meanwhile. Try again.")) from error
     return user
@@ -195,7 +195,7 @@ def create_by_hand(*, member: Member, editor: User) -> User:
 # --- Names ------------------------------------------------------------------------------------------------------------
 
 
-def usernames_for(userids: Collection[str]) -> dict[str, str]:
+def find_free_usernames(userids: Collection[str]) -> dict[str, str]:
     """Map folded userids to free usernames. One query, and two for each number that is tried."""
     found: dict[str, str] = {}
     waiting = {fold_userid(userid): userid for userid in userids}
@@ -203,13 +203,13 @@ def usernames_for(userids: Collection[str]) -> dict[str, str]:
         if not waiting:
             break
         tried = {folded: userid if number == 1 else f"{userid}-{number}" for folded, userid in waiting.items()}
-        taken = _taken_names(tried.values(), is_made=number > 1)
+        taken = _find_taken_names(tried.values(), is_made=number > 1)
         found |= {folded: name for folded, name in tried.items() if name.lower() not in taken}
         waiting = {folded: userid for folded, userid in waiting.items() if folded not in found}
     return found
 
 
-def _taken_names(names: Collection[str], *, is_made: bool) -> set[str]:
+def _find_taken_names(names: Collection[str], *, is_made: bool) -> set[str]:
     """Return those of `names`, folded, that are taken; names with a number also if they are a userid in WeCom."""
     folded = [name.lower() for name in names]
     users = User.objects.annotate(folded=Lower("username")).filter(folded__in=folded)

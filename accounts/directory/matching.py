@@ -69,12 +69,12 @@ class Match:
     conflict: LinkConflict.Reason | None = None
 
 
-def matches(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> list[Match]:
+def match_members(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> list[Match]:
     """Return a match for each of `members`, all able and without an account. Eleven queries at most for any number. Two
     members who match the same person are both refused."""
     if not members:
         return []
-    known = _Known(corp, policy, members)
+    known = MatchContext(corp, policy, members)
     found = [known.match(member) for member in members]
     rivals = Counter(one.user.pk for one in found if one.user is not None and one.conflict is None)
     return [
@@ -85,25 +85,25 @@ def matches(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -
     ]
 
 
-class _Known:
+class MatchContext:
     """The people whom some members may match."""
 
     def __init__(self, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> None:
         self._corp, self._policy = corp, policy
         userids = {one.userid_folded for one in members}
-        wanted = _by_ground(self._keys(one) for one in members)
-        shared = {**wanted, Ground.USERNAME: set()}
-        wanted[Ground.USERNAME] = userids  # always needed, to see whether the name is free
+        wanted = _group_by_reason(self._keys(one) for one in members)
+        shared = {**wanted, MatchReason.USERNAME: set()}
+        wanted[MatchReason.USERNAME] = userids  # always needed, to see whether the name is free
         self._found: dict[_Key, set[int]] = defaultdict(set)
         people: dict[int, User] = {}
         numbers = Attribute.objects.filter(pk=policy.number_attribute_id or 0)
-        for key, user in _people(User.objects.all(), wanted, numbers):
+        for key, user in _find_people(User.objects.all(), wanted, numbers):
             self._found[key].add(user.pk)
             people[user.pk] = user
-        self._people = _candidates(people.values())
+        self._people = _find_candidates(people.values())
         # E-mail addresses, mobile and employee numbers shared by several members of the company.
         owners: dict[_Key, set[int]] = defaultdict(set)
-        for one in _members(Member.objects.filter(corp=corp).here(), shared):
+        for one in _find_members(Member.objects.filter(corp=corp).here(), shared):
             for key in self._keys(one):
                 owners[key].add(one.pk)
         self._shared = {key for key, pks in owners.items() if len(pks) > 1}
@@ -116,7 +116,7 @@ class _Known:
         keys = self._keys(member)
         if self._shared & keys:
             return Match(member, conflict=Reason.SHARED)
-        people = {pk for key in keys for pk in self._found[key]} - self._strangers(member, keys)
+        people = {pk for key in keys for pk in self._found[key]} - self._find_chance_matches(member, keys)
         if len(people) > 1:
             return Match(member, conflict=Reason.SEVERAL)
         if not people:
@@ -131,27 +131,27 @@ class _Known:
         """Return the keys by which the policy finds people. The userid is the default employee number."""
         policy, keys = self._policy, set[_Key]()
         if policy.match_username:
-            keys.add((Ground.USERNAME, member.userid_folded))
+            keys.add((MatchReason.USERNAME, member.userid_folded))
         if policy.match_email:
-            keys |= {(Ground.EMAIL, email.lower()) for email in (member.email, member.biz_mail) if email}
+            keys |= {(MatchReason.EMAIL, email.lower()) for email in (member.email, member.biz_mail) if email}
         if policy.match_mobile and member.mobile:
-            keys.add((Ground.MOBILE, member.mobile))
+            keys.add((MatchReason.MOBILE, member.mobile))
         number = member.number if policy.number_field else member.userid
         if policy.number_attribute_id is not None and number:
-            keys.add((Ground.NUMBER, fold_value(number)))
+            keys.add((MatchReason.NUMBER, fold_value(number)))
         return keys
 
     def _without_candidate(self, member: Member) -> Match:
         if self._policy.mode != DirectoryPolicy.Mode.CREATE:
             return Match(member, conflict=Reason.NOBODY)
-        named = self._found[Ground.USERNAME, member.userid_folded]
+        named = self._found[MatchReason.USERNAME, member.userid_folded]
         if any(not self._has_name_by_chance(pk, member) for pk in named):
             return Match(member, conflict=Reason.USERNAME_TAKEN)
         return Match(member)
 
-    def _strangers(self, member: Member, keys: set[_Key]) -> set[int]:
+    def _find_chance_matches(self, member: Member, keys: set[_Key]) -> set[int]:
         """Return people whom only the username matches, and only by chance."""
-        username = (Ground.USERNAME, member.userid_folded)
+        username = (MatchReason.USERNAME, member.userid_folded)
         named = self._found[username] - {pk for key in keys - {username} for pk in self._found[key]}
         if self._policy.mode == DirectoryPolicy.Mode.CREATE:
             return {pk for pk in named if self._has_name_by_chance(pk, member)}
@@ -168,13 +168,13 @@ class _Known:
 SUGGESTIONS_SHOWN = 4
 
 
-def unlinked(members: QuerySet[Member]) -> QuerySet[Member]:
+def unlinked_members(members: QuerySet[Member]) -> QuerySet[Member]:
     """Return those of `members` who are in scope and linked with nobody."""
     account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
     return members.filter(~Exists(account), presence=Member.Presence.HERE)
 
 
-class Ground(models.TextChoices):
+class MatchReason(models.TextChoices):
     """Reasons for a suggestion, the best first."""
 
     USERNAME = "username", _("same username")
@@ -184,8 +184,8 @@ class Ground(models.TextChoices):
     NAME = "name", _("same name")
 
 
-_Key = tuple[Ground, str]
-_ORDER = list(Ground)
+_Key = tuple[MatchReason, str]
+_ORDER = list(MatchReason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,65 +194,65 @@ class Suggestion:
 
     member: Member
     user: User
-    grounds: tuple[Ground, ...]
+    grounds: tuple[MatchReason, ...]
     objection: LinkConflict.Reason | None
 
     @property
     def is_by_name_only(self) -> bool:
-        return self.grounds == (Ground.NAME,)
+        return self.grounds == (MatchReason.NAME,)
 
     @property
     def needs_confirmation(self) -> bool:
         return self.objection is not None or self.is_by_name_only
 
 
-def people_for(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int, list[Suggestion]]:
+def suggest_people(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int, list[Suggestion]]:
     """Map members' keys to suggestions from `among`, the best first. Six queries at most."""
-    keys = {member.pk: keys_of_member(member) for member in members}
+    keys = {member.pk: find_member_keys(member) for member in members}
     found: dict[_Key, list[User]] = defaultdict(list)
-    for key, user in _people(among, _by_ground(keys.values()), Attribute.objects.employee_numbers()):
+    for key, user in _find_people(among, _group_by_reason(keys.values()), Attribute.objects.employee_numbers()):
         found[key].append(user)
-    candidates = _candidates({user.pk: user for users in found.values() for user in users}.values())
+    candidates = _find_candidates({user.pk: user for users in found.values() for user in users}.values())
     return {
-        member.pk: _ranked(
+        member.pk: _rank(
             Suggestion(member, candidates[pk].user, grounds, candidates[pk].objection(member.corp))
-            for pk, grounds in _grounds(keys[member.pk], found).items()
-            if _says_something(grounds, candidates[pk], member)
+            for pk, grounds in _find_reasons(keys[member.pk], found).items()
+            if _is_meaningful(grounds, candidates[pk], member)
         )
         for member in members
     }
 
 
-def members_for(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int, list[Suggestion]]:
+def suggest_members(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int, list[Suggestion]]:
     """Map people's keys to suggested unlinked members from `among`, the best first. Nine queries at most."""
-    keys = _keys_of_people(people)
+    keys = _find_people_keys(people)
     found: dict[_Key, list[Member]] = defaultdict(list)
-    nobody = unlinked(among).select_related("corp")
-    fetched = {member.pk: member for member in _members(nobody, _by_ground(keys.values()))}
+    nobody = unlinked_members(among).select_related("corp")
+    fetched = {member.pk: member for member in _find_members(nobody, _group_by_reason(keys.values()))}
     for member in fetched.values():
-        for key in keys_of_member(member):
+        for key in find_member_keys(member):
             found[key].append(member)
-    candidates = _candidates(people)
+    candidates = _find_candidates(people)
     return {
-        user.pk: _ranked(
+        user.pk: _rank(
             Suggestion(fetched[pk], user, grounds, candidates[user.pk].objection(fetched[pk].corp))
-            for pk, grounds in _grounds(keys[user.pk], found).items()
-            if _says_something(grounds, candidates[user.pk], fetched[pk])
+            for pk, grounds in _find_reasons(keys[user.pk], found).items()
+            if _is_meaningful(grounds, candidates[user.pk], fetched[pk])
         )
         for user in people
     }
 
 
-def keys_of_member(member: Member) -> set[_Key]:
+def find_member_keys(member: Member) -> set[_Key]:
     """Return WeCom's values of a member by which a person here may be found."""
-    keys: list[tuple[Ground, str | None]] = [
-        (Ground.USERNAME, member.userid_folded),
-        (Ground.NUMBER, member.userid_folded),
-        (Ground.NUMBER, (member.number or "").lower()),
-        (Ground.EMAIL, (member.email or "").lower()),
-        (Ground.EMAIL, (member.biz_mail or "").lower()),
-        (Ground.MOBILE, member.mobile),
-        (Ground.NAME, member.name),
+    keys: list[tuple[MatchReason, str | None]] = [
+        (MatchReason.USERNAME, member.userid_folded),
+        (MatchReason.NUMBER, member.userid_folded),
+        (MatchReason.NUMBER, (member.number or "").lower()),
+        (MatchReason.EMAIL, (member.email or "").lower()),
+        (MatchReason.EMAIL, (member.biz_mail or "").lower()),
+        (MatchReason.MOBILE, member.mobile),
+        (MatchReason.NAME, member.name),
     ]
     return {(ground, value) for ground, value in keys if value}
 
@@ -260,32 +260,32 @@ def keys_of_member(member: Member) -> set[_Key]:
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
-def _people(
-    among: QuerySet[User], wanted: dict[Ground, set[str]], numbers: QuerySet[Attribute]
+def _find_people(
+    among: QuerySet[User], wanted: dict[MatchReason, set[str]], numbers: QuerySet[Attribute]
 ) -> Iterable[tuple[_Key, User]]:
     """Yield at most SUGGESTIONS_SHOWN + 1 people for each key. A name finds only people without a WeCom account.
     `numbers`: the attributes that hold employee numbers."""
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
     numbered = among.filter(attribute_values__attribute__in=numbers)
     for ground, people, column in (
-        (Ground.USERNAME, among, Lower("username")),
-        (Ground.NUMBER, numbered, F("attribute_values__folded")),
-        (Ground.EMAIL, among.exclude(email=""), Lower("email")),
-        (Ground.MOBILE, among.exclude(mobile=""), F("mobile")),
-        (Ground.NAME, among.filter(~Exists(linked)).exclude(name=""), F("name")),
+        (MatchReason.USERNAME, among, Lower("username")),
+        (MatchReason.NUMBER, numbered, F("attribute_values__folded")),
+        (MatchReason.EMAIL, among.exclude(email=""), Lower("email")),
+        (MatchReason.MOBILE, among.exclude(mobile=""), F("mobile")),
+        (MatchReason.NAME, among.filter(~Exists(linked)).exclude(name=""), F("name")),
     ):
         if wanted[ground]:
             yield from (((ground, user.key), user) for user in _first_of_each(people, column, wanted[ground]))
 
 
-def _members(among: QuerySet[Member], wanted: dict[Ground, set[str]]) -> Iterable[Member]:
-    yield from among.filter(userid_folded__in=wanted[Ground.USERNAME] | wanted[Ground.NUMBER])
+def _find_members(among: QuerySet[Member], wanted: dict[MatchReason, set[str]]) -> Iterable[Member]:
+    yield from among.filter(userid_folded__in=wanted[MatchReason.USERNAME] | wanted[MatchReason.NUMBER])
     for ground, column in (
-        (Ground.EMAIL, Lower("email")),
-        (Ground.EMAIL, Lower("biz_mail")),
-        (Ground.NUMBER, Lower("number")),
-        (Ground.MOBILE, F("mobile")),
-        (Ground.NAME, F("name")),
+        (MatchReason.EMAIL, Lower("email")),
+        (MatchReason.EMAIL, Lower("biz_mail")),
+        (MatchReason.NUMBER, Lower("number")),
+        (MatchReason.MOBILE, F("mobile")),
+        (MatchReason.NAME, F("name")),
     ):
         if wanted[ground]:
             yield from _first_of_each(among, column, wanted[ground])
@@ -299,19 +299,19 @@ def _first_of_each(rows: QuerySet[Any], column: Any, values: Collection[str]) ->
     return found
 
 
-def _keys_of_people(people: Sequence[User]) -> dict[int, set[_Key]]:
+def _find_people_keys(people: Sequence[User]) -> dict[int, set[_Key]]:
     keys: dict[int, set[_Key]] = {}
     for user in people:
-        of_user = [(Ground.USERNAME, user.username.lower()), (Ground.EMAIL, user.email.lower())]
-        of_user += [(Ground.MOBILE, user.mobile), (Ground.NAME, user.name)]
+        of_user = [(MatchReason.USERNAME, user.username.lower()), (MatchReason.EMAIL, user.email.lower())]
+        of_user += [(MatchReason.MOBILE, user.mobile), (MatchReason.NAME, user.name)]
         keys[user.pk] = {(ground, value) for ground, value in of_user if value}
     numbers = AttributeValue.objects.filter(user__in=list(keys), attribute__in=Attribute.objects.employee_numbers())
     for user_id, number in numbers.values_list("user_id", "folded"):
-        keys[user_id].add((Ground.NUMBER, number))
+        keys[user_id].add((MatchReason.NUMBER, number))
     return keys
 
 
-def _candidates(people: Iterable[User]) -> dict[int, Candidate]:
+def _find_candidates(people: Iterable[User]) -> dict[int, Candidate]:
     found = {user.pk: Candidate(user) for user in people}
     for account in WeComAccount.objects.filter(user__in=list(found)).order_by("pk") if found else ():
         found[account.user_id].accounts.append(account)
@@ -321,30 +321,30 @@ def _candidates(people: Iterable[User]) -> dict[int, Candidate]:
 # --- Comparing --------------------------------------------------------------------------------------------------------
 
 
-def _by_ground(keys: Iterable[set[_Key]]) -> dict[Ground, set[str]]:
-    wanted: dict[Ground, set[str]] = {ground: set() for ground in Ground}
+def _group_by_reason(keys: Iterable[set[_Key]]) -> dict[MatchReason, set[str]]:
+    wanted: dict[MatchReason, set[str]] = {ground: set() for ground in MatchReason}
     for ground, value in (key for some in keys for key in some):
         wanted[ground].add(value)
     return wanted
 
 
-def _grounds(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[Ground, ...]]:
+def _find_reasons(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[MatchReason, ...]]:
     """Map the keys of rows that have one of `keys` to the reasons."""
-    grounds: dict[int, set[Ground]] = defaultdict(set)
+    grounds: dict[int, set[MatchReason]] = defaultdict(set)
     for key in keys & found.keys():
         for row in found[key]:
             grounds[row.pk].add(key[0])
     return {pk: tuple(sorted(some, key=_ORDER.index)) for pk, some in grounds.items()}
 
 
-def _says_something(grounds: tuple[Ground, ...], candidate: Candidate, member: Member) -> bool:
+def _is_meaningful(grounds: tuple[MatchReason, ...], candidate: Candidate, member: Member) -> bool:
     """Return False for a username alone if it is another company's userid, or was made by the directory."""
-    if grounds != (Ground.USERNAME,):
+    if grounds != (MatchReason.USERNAME,):
         return True
     return not (candidate.user.has_made_username or candidate.is_somebody_else(member))
 
 
-def _ranked(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
+def _rank(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
     return sorted(
         suggestions, key=lambda one: (_ORDER.index(one.grounds[0]), -len(one.grounds), one.user.pk, one.member.pk)
     )
@@ -357,7 +357,7 @@ SHARERS_AT_MOST = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedValue:
     """A value and the rows that share it. `is_cut`: there are more rows."""
 
     value: str
@@ -365,7 +365,7 @@ class Shared:
     is_cut: bool = False
 
 
-def conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
+def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
     """Find conflicts in the companies `corps` among people whom `seen_by` sees. Nine queries at most.
 
     `spellings`: usernames that differ only in capitals. `several`: people with accounts in several companies. `emails`,
@@ -376,16 +376,16 @@ def conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
     members = Member.objects.here().filter(corp__in=corps.values("pk"))
     found: dict[str, list[Any]] = {
         "spellings": _find_shared(people, Lower("username")),
-        "several": _several(people, corps, Corp.objects.visible_to(seen_by)),
+        "several": _find_people_of_several(people, corps, Corp.objects.visible_to(seen_by)),
         "emails": _find_shared(members.exclude(email=""), Lower("email"), "corp_id"),
         "mobiles": _find_shared(members.exclude(mobile=""), "mobile", "corp_id"),
-        "nameless": _nameless(members, corps) if sees_all(seen_by) else [],
+        "nameless": _find_nameless(members, corps) if sees_all(seen_by) else [],
     }
     is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in found.values())
     return {**found, "is_cut": is_cut, "is_empty": not any(found.values())}
 
 
-def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[Shared]:
+def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[SharedValue]:
     """Find values of `column` that several of `rows` have, within equal columns `within`."""
     keyed = rows.order_by().annotate(key=column) if not isinstance(column, str) else rows.order_by()
     name = column if isinstance(column, str) else "key"
@@ -398,13 +398,13 @@ def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[Shared]
     for row in keyed.filter(**{f"{name}__in": values}).select_related(*related).order_by("pk")[: 20 * CONFLICTS_SHOWN]:
         sharers[(getattr(row, name), *(getattr(row, one) for one in within))].append(row)
     return [
-        Shared(str(key[0]), some[:SHARERS_AT_MOST], len(some) > SHARERS_AT_MOST)
+        SharedValue(str(key[0]), some[:SHARERS_AT_MOST], len(some) > SHARERS_AT_MOST)
         for key, some in sorted(sharers.items())
         if len(some) > 1
     ]
 
 
-def _several(
+def _find_people_of_several(
     people: QuerySet[User], corps: QuerySet[Corp], visible: QuerySet[Corp]
 ) -> list[tuple[User, list[WeComAccount]]]:
     """Find people with accounts in several companies. Invisible companies are neither counted nor named."""
@@ -418,7 +418,7 @@ def _several(
     return [(some[0].user, some) for some in found.values()]
 
 
-def _nameless(members: QuerySet[Member], corps: QuerySet[Corp]) -> list[WeComAccount]:
+def _find_nameless(members: QuerySet[Member], corps: QuerySet[Corp]) -> list[WeComAccount]:
     """Find accounts without a company whose userid somebody else or an unlinked member has, too."""
     linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
     meant = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))

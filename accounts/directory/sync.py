@@ -19,16 +19,16 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from accounts.audit import services
-from accounts.directory.groups import GroupRules, fit_groups, fit_groups_of_others
+from accounts.directory.groups import GroupRules, sync_groups, sync_groups_of_others
 from accounts.directory.linking import (
     FOLLOWING,
     create_people,
-    differences,
+    find_differences,
+    find_newest_userids,
     link_matches,
-    newest_userids,
-    wecom_values_of,
+    read_wecom_values,
 )
-from accounts.directory.matching import Match, matches
+from accounts.directory.matching import Match, match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount, fold_userid
 from accounts.users.companies import ownership, settle_primary_accounts
 from integrations import directory
@@ -65,7 +65,7 @@ class Step:
         linked = [one for one in able if one.userid_folded in self._accounts]
         self._respell(linked)
         unlinked = [one for one in able if one.userid_folded not in self._accounts]
-        found = matches(corp=self._corp, policy=self._policy, members=unlinked)
+        found = match_members(corp=self._corp, policy=self._policy, members=unlinked)
         new = [(one, one.user) for one in found if one.user is not None and one.conflict is None]
         link_matches(corp=self._corp, found=[one for one, _user in new])
         self._counts["linked"] += len(new)
@@ -127,14 +127,16 @@ class Step:
         differing = [
             (member, user)
             for member, user in linked
-            if not _is_protected(user) and differences(user, wecom_values_of(member))
+            if not _is_protected(user) and find_differences(user, read_wecom_values(member))
         ]
-        newest = newest_userids(self._corp, [user.pk for _member, user in differing]) if differing else {}
-        values = {user.pk: wecom_values_of(one) for one, user in differing if newest.get(user.pk) == one.userid_folded}
+        newest = find_newest_userids(self._corp, [user.pk for _member, user in differing]) if differing else {}
+        values = {
+            user.pk: read_wecom_values(one) for one, user in differing if newest.get(user.pk) == one.userid_folded
+        }
         if not values:
             return
         people = list(_unprotected(list(values)).select_for_update(no_key=True).order_by("pk"))
-        changes = {person.pk: differences(person, values[person.pk]) for person in people}
+        changes = {person.pk: find_differences(person, values[person.pk]) for person in people}
         for person in people:
             for name, _old, new in changes[person.pk]:
                 setattr(person, name, new)
@@ -175,14 +177,14 @@ Status = PeopleRun.Status
 STEP = 1000
 
 
-def people_run_of(run: SyncRun) -> PeopleRun:
+def ensure_people_run(run: SyncRun) -> PeopleRun:
     """Return the second half of a finished run; create it if it is missing."""
     return PeopleRun.objects.get_or_create(run=run)[0]
 
 
 def apply_run(*, run: SyncRun, job: JobRun) -> PeopleRun:
     """Carry out the second half of the last finished run, or the rest of it."""
-    people_run = people_run_of(run)
+    people_run = ensure_people_run(run)
     if people_run.is_unfinished or people_run.status == Status.FAILED:
         older = PeopleRun.objects.filter(run__corp=run.corp_id, status__in=[Status.WAITING, Status.RUNNING])
         older.exclude(pk=people_run.pk).update(status=Status.OVERTAKEN, finished_at=job.clock())
@@ -208,8 +210,8 @@ def _carry_out(corp: Corp, people_run: PeopleRun, job: JobRun) -> None:
     behind: int | None = 0
     while behind is not None:
         with job.saving(rows) as held:
-            written, behind = fit_groups_of_others(corp=corp, after=behind)
-            _count(held, written)
+            written, behind = sync_groups_of_others(corp=corp, after=behind)
+            _add_counts(held, written)
     with job.saving(rows) as held:
         held.status, held.finished_at = Status.DONE, job.clock()
 
@@ -220,7 +222,7 @@ def _step(rows: QuerySet[PeopleRun], policy: DirectoryPolicy, rules: GroupRules,
     with job.saving(rows) as held:
         members = list(corp.members.filter(pk__in=keys).order_by("pk"))
         written = apply_to(corp=corp, policy=policy, members=members, now=now, rules=rules)
-        _count(held, written)
+        _add_counts(held, written)
         held.done_up_to, held.done_count = keys[-1], held.done_count + len(keys)
 
 
@@ -238,13 +240,13 @@ def apply_to(
     written = step.write()
     user_ids = step.user_ids()
     settle_primary_accounts(user_ids)
-    written += fit_groups(corp=corp, user_ids=user_ids, rules=rules)
+    written += sync_groups(corp=corp, user_ids=user_ids, rules=rules)
     if left := [one.userid_folded for one in members if not one.is_able]:
         people_left(corp, left, now)
     return written
 
 
-def _count(held: PeopleRun, written: Counter[str]) -> None:
+def _add_counts(held: PeopleRun, written: Counter[str]) -> None:
     total = Counter(held.counts)
     total.update(written)
     held.counts = dict(+total)
@@ -259,7 +261,7 @@ SPREAD_MINUTES = 60
 LATEST = timedelta(hours=3)
 
 
-def nightly_moment(*, corp: Corp, now: datetime) -> datetime:
+def find_nightly_moment(*, corp: Corp, now: datetime) -> datetime:
     """Return the time of the company's run today."""
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + timedelta(hours=FIRST_HOUR, minutes=corp.pk * 7 % SPREAD_MINUTES)
@@ -268,7 +270,7 @@ def nightly_moment(*, corp: Corp, now: datetime) -> datetime:
 def request_nightly(*, now: datetime) -> None:
     """Request the nightly runs that are due. A repeat requests none of them again."""
     for policy in DirectoryPolicy.objects.in_force().select_related("corp"):
-        moment = nightly_moment(corp=policy.corp, now=now)
+        moment = find_nightly_moment(corp=policy.corp, now=now)
         if not moment <= now < moment + LATEST:
             continue
         tonight = SyncRun.objects.filter(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, requested_at__gte=moment)

@@ -14,7 +14,7 @@ from django.utils import translation
 from django.utils.translation import gettext, gettext_lazy
 
 from accounts.audit import services
-from accounts.importexport.planner import Decision, Known, Seen, decide, write
+from accounts.importexport.planner import Decision, ImportContext, RowClaims, decide, write
 from accounts.importexport.sheets import (
     COMPANY,
     EMAIL,
@@ -200,7 +200,7 @@ def _read(run: JobRun) -> None:
         _check_header(held, header)
         with run.saving(_find_import(run)) as held:
             held.layout, held.titles = header.layout.value, [list(pair) for pair in header.titles]
-        seen = Seen()
+        seen = RowClaims()
         while lines := list(islice(found, STEP)):
             held = _read_step(run, held, editor, header, lines, seen)
         if not held.row_count:
@@ -227,7 +227,7 @@ def _check_header(run: PeopleImport, header: Header) -> None:
 
 
 def _read_step(
-    run: JobRun, of: PeopleImport, editor: User, header: Header, lines: list[Line], seen: Seen
+    run: JobRun, of: PeopleImport, editor: User, header: Header, lines: list[Line], seen: RowClaims
 ) -> PeopleImport:
     titles = {target: title for title, target in header.titles}
     cells: dict[int, dict[str, str]] = {}
@@ -239,7 +239,7 @@ def _read_step(
         for target, column in wrong[:1]:  # a cell that cannot be used
             problems[line.number] = Decision(None, [], line.problems[column], {"column": titles[target]})
     sound = [(number, texts) for number, texts in cells.items() if number not in problems]
-    known = Known(run=of, editor=editor, rows=[texts for _number, texts in sound])
+    known = ImportContext(run=of, editor=editor, rows=[texts for _number, texts in sound])
     decisions = decide(run=of, known=known, rows=sound, seen=seen)
     rows = [_row(of, number, texts, made) for (number, texts), made in zip(sound, decisions, strict=True)]
     rows += [_row(of, number, cells[number], made) for number, made in problems.items()]
@@ -274,6 +274,7 @@ def _row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decisi
 
 # Columns that name a row whose person was not found.
 _NAMING = (USERNAME, "userid", "name", EMAIL, MOBILE)
+_Refused = list[tuple[ImportRow, Decision]]
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
@@ -288,21 +289,19 @@ def _apply(run: JobRun) -> None:
     done_count = written.counts.get(Outcome.APPLIED, 0)
     run.report(done_count, done_count + written.counts.get(Outcome.CHANGE, 0))
     with services.on_behalf(editor, written.confirmed_from):
-        if written.mode == Mode.ALL:
-            _apply_all(run, editor)
-        else:
-            _apply_skipping(run, editor)
+        apply = _apply_all if written.mode == Mode.ALL else _apply_skipping
+        apply(run, editor)
 
 
 def _apply_skipping(run: JobRun, editor: User) -> None:
-    seen = Seen()
+    seen = RowClaims()
     while rows := _next_rows(run):
         repeat_on_conflict(partial(_skipping_step, run, editor, rows, seen), ValueTakenError)
         run.report(run.job.done_count + len(rows), run.job.total_count)
     _end(run, Status.DONE)
 
 
-def _skipping_step(run: JobRun, editor: User, rows: list[ImportRow], seen: Seen) -> None:
+def _skipping_step(run: JobRun, editor: User, rows: list[ImportRow], seen: RowClaims) -> None:
     with run.saving(_find_import(run)) as held:
         refused = _write_step(held, editor, rows, seen)
         _count(held, len(rows) - len(refused), len(refused))
@@ -311,7 +310,7 @@ def _skipping_step(run: JobRun, editor: User, rows: list[ImportRow], seen: Seen)
 def _apply_all(run: JobRun, editor: User) -> None:
     try:
         with run.saving(_find_import(run)) as held:
-            seen = Seen()
+            seen = RowClaims()
             while rows := _next_rows(run):
                 repeat_on_conflict(partial(_whole_step, held, editor, rows, seen), ValueTakenError)
                 run.report(run.job.done_count + len(rows), run.job.total_count)
@@ -329,10 +328,9 @@ def _apply_all(run: JobRun, editor: User) -> None:
             _end_held(held, Status.STOPPED, run.clock(), "row_refused", {"row": row.number})
 
 
-def _whole_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen) -> None:
+def _whole_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: RowClaims) -> None:
     with transaction.atomic():
-        refused = _write_step(run, editor, rows, seen)
-        if refused:
+        if refused := _write_step(run, editor, rows, seen):
             raise _StoppedError(*refused[0])
 
 
@@ -340,11 +338,11 @@ def _next_rows(run: JobRun) -> list[ImportRow]:
     return list(ImportRow.objects.filter(run=int(run.job.key or 0), outcome=Outcome.CHANGE).order_by("number")[:STEP])
 
 
-def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen) -> list[tuple[ImportRow, Decision]]:
+def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: RowClaims) -> _Refused:
     """Write the rows that still mean what was confirmed, in a transaction. Return the others with their decisions."""
     people = User.objects.select_for_update().filter(pk__in=[row.user_id for row in rows if row.user_id])
     list(people.order_by("pk").values_list("pk", flat=True))
-    known = Known(run=run, editor=editor, rows=[row.cells for row in rows])
+    known = ImportContext(run=run, editor=editor, rows=[row.cells for row in rows])
     decisions = decide(run=run, known=known, rows=[(row.number, row.cells) for row in rows], seen=seen)
     pairs = []
     for row, made in zip(rows, decisions, strict=True):

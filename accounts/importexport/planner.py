@@ -30,7 +30,7 @@ from accounts.importexport.sheets import (
     target_of,
 )
 from accounts.models import Attribute, AuditEntry, PeopleImport, User, WeComAccount, fold_userid, fold_value
-from accounts.users.attributes import holders_of, may_set, set_values, values_of
+from accounts.users.attributes import find_holders, find_values, may_set, set_values
 from accounts.users.companies import settle_primary_accounts
 from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
 from integrations.core.validators import without_invisible
@@ -40,7 +40,7 @@ Cells = Mapping[str, str]
 Match = PeopleImport.Match
 
 
-class Known:
+class ImportContext:
     """The present data that the rows of one step need. About ten queries, and two for each attribute of the file.
 
     `people`: by key, only those whom the editor may change. `accounts`, `values`: of these people; the primary account
@@ -75,7 +75,7 @@ class Known:
         accounts = WeComAccount.objects.filter(user__in=list(self.people)).select_related("corp")
         for account in accounts.order_by("-is_primary", "pk"):
             self.accounts[account.user_id].append(account)
-        self.values = {one.pk: values_of(attribute=one, users=list(self.people)) for one in self.attributes}
+        self.values = {one.pk: find_values(attribute=one, users=list(self.people)) for one in self.attributes}
 
     def find(self, cells: Cells) -> set[User]:
         """Return the people found by a row's cells."""
@@ -104,7 +104,7 @@ class Known:
         if self._match == Match.ATTRIBUTE:
             for attribute in (one for one in attributes if one.is_employee_number):
                 target = target_of(attribute)
-                for folded, pks in holders_of(attribute=attribute, values=texts[target]).items():
+                for folded, pks in find_holders(attribute=attribute, values=texts[target]).items():
                     self._found[target, folded] = pks
             self.people = User.objects.in_bulk({pk for pks in self._found.values() for pk in pks})
             return
@@ -126,7 +126,7 @@ class Known:
         for one in (one for one in self.attributes if one.is_unique):
             texts = [cells[target_of(one)] for cells in rows if cells.get(target_of(one))]
             values = [part for text in texts for part in one.parts(text)]
-            self.value_holders[one.pk] = holders_of(attribute=one, values=values)
+            self.value_holders[one.pk] = find_holders(attribute=one, values=values)
 
 
 # Columns of User that our own sheet sets, with their maximum length; other files only find people by them.
@@ -155,7 +155,7 @@ class Decision:
     values: dict[Attribute, list[str]] = field(default_factory=dict)
 
 
-class Seen:
+class RowClaims:
     """Claims of earlier rows of the file: a person comes once, and a unique value or account goes to one person."""
 
     def __init__(self) -> None:
@@ -168,7 +168,9 @@ class Seen:
             raise RowRefusedError(f"twice_{kind}", row=earlier)
 
 
-def decide(*, run: PeopleImport, known: Known, rows: Sequence[tuple[int, Cells]], seen: Seen) -> list[Decision]:
+def decide(
+    *, run: PeopleImport, known: ImportContext, rows: Sequence[tuple[int, Cells]], seen: RowClaims
+) -> list[Decision]:
     """Return a decision for each of `rows`, which are pairs of number and cells."""
     decisions = []
     for number, cells in rows:
@@ -183,7 +185,7 @@ def decide(*, run: PeopleImport, known: Known, rows: Sequence[tuple[int, Cells]]
     return decisions
 
 
-def _find_person(run: PeopleImport, known: Known, cells: Cells) -> User:
+def _find_person(run: PeopleImport, known: ImportContext, cells: Cells) -> User:
     """Find the person of a row. Raises RowRefusedError."""
     account = cells.get(known.account_target, "")
     if known.account_target and not account:
@@ -200,7 +202,7 @@ def _find_person(run: PeopleImport, known: Known, cells: Cells) -> User:
     return people.pop()
 
 
-def _find_company(run: PeopleImport, known: Known, cells: Cells) -> Corp:
+def _find_company(run: PeopleImport, known: ImportContext, cells: Cells) -> Corp:
     name = cells.get(COMPANY, "")
     corp = known.companies.get(name.strip().lower()) if name else run.corp
     if corp is None:
@@ -213,10 +215,10 @@ class _Row:
     """The differences between one row and its person."""
 
     run: PeopleImport
-    known: Known
+    known: ImportContext
     number: int
     cells: Cells
-    seen: Seen
+    seen: RowClaims
     decision: Decision
     user: User
 

@@ -27,7 +27,7 @@ from django.utils.translation import gettext as _
 
 from accounts.audit.signals import label_of_field
 from accounts.models import Attribute, User, WeComAccount
-from accounts.users.attributes import shown, values_of
+from accounts.users.attributes import find_values, join_values
 from accounts.users.roles import people_visible_to
 from integrations.clients.late import Late
 from integrations.models import Corp
@@ -118,7 +118,7 @@ class Header:
     titles: list[tuple[str, str]]
 
 
-def folded(title: str) -> str:
+def fold_header(title: str) -> str:
     """Fold a column's title for comparison: lower case, without blanks and marks."""
     return _BLANK.sub("", _MARKS.sub("", title)).lower()
 
@@ -140,12 +140,12 @@ class Recogniser:
                 names += BI_LOGIN_NAMES
                 self._login = target_of(attribute)
             for name in names:
-                self._targets.setdefault(folded(name), target_of(attribute))
+                self._targets.setdefault(fold_header(name), target_of(attribute))
 
     def header(self, line: int, texts: Sequence[str]) -> Header | None:
         """Return the header, or None: a header names the row's person and at least one thing more. Raises
         FileRefusedError for a column that comes twice."""
-        titles = [(text, self._targets.get(folded(text), "")) for text in texts]
+        titles = [(text, self._targets.get(fold_header(text), "")) for text in texts]
         known = [target for _title, target in titles if target]
         subjects = {USERNAME: Layout.OWN, USERID: Layout.WECOM, self._login: Layout.BI}
         layout = next((one for target, one in subjects.items() if target in known), None)
@@ -179,7 +179,7 @@ SEPARATORS = (",", "\t", ";", "，", "|")  # noqa: RUF001  # the Chinese comma i
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 
-def decoded(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """Decode a csv file. Raises FileRefusedError if it is not text."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]
@@ -213,7 +213,7 @@ def _line(number: int, row: list[str]) -> Line:
     return Line(number, texts, {column: why for column, text in enumerate(texts) if (why := text_problem(text))})
 
 
-def guarded(text: str) -> str:
+def guard_formula(text: str) -> str:
     """Guard a text for csv, so that Excel does not read it as a formula."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} or _GUARDED.match(text) else text
 
@@ -230,7 +230,7 @@ def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator
         visible = [sheet for sheet in opened.worksheets if sheet.sheet_state == "visible"]
         ways = [(sheet.title, partial(read_sheet, sheet, merged)) for sheet in visible]
     else:
-        ways = [("", partial(lines_of, decoded(content), separator)) for separator in SEPARATORS]
+        ways = [("", partial(lines_of, decode_text(content), separator)) for separator in SEPARATORS]
     found = []
     for name, read in ways:
         beginning = (recogniser.header(line.number, line.texts) for line in islice(read(), HEADER_WITHIN))
@@ -314,11 +314,11 @@ def _inspect(archive: zipfile.ZipFile) -> dict[str, list[tuple[int, int, int, in
             raise FileRefusedError("too_big")
         is_sheet = part.filename.startswith("xl/worksheets/")
         if is_sheet or part.file_size > PART_AT_MOST:
-            merged[part.filename] = _scanned(archive.open(part))
+            merged[part.filename] = _scan_sheet(archive.open(part))
     return merged
 
 
-def _scanned(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
+def _scan_sheet(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
     """Return the merged ranges of a sheet. Raises FileRefusedError if one row, or anything else, is too long."""
     merged: list[tuple[int, int, int, int]] = []
     since, rest, count = 0, b"", 0
@@ -445,12 +445,12 @@ class Sheet:
             people: list[Any] = list(
                 people_visible_to(self._reader).filter(pk__in=keys).order_by("pk").prefetch_related(primary)
             )
-            values = {one.pk: values_of(attribute=one, users=keys) for one in self.attributes}
+            values = {one.pk: find_values(attribute=one, users=keys) for one in self.attributes}
             for user in people:
                 account = user.primary_accounts[0] if user.primary_accounts else None
                 company = account.corp.name if account and account.corp else ""
                 own = [user.username, user.name, user.email, user.mobile, company, account.userid if account else ""]
-                yield [*own, *(shown(values[one.pk].get(user.pk, [])) for one in self.attributes)]
+                yield [*own, *(join_values(values[one.pk].get(user.pk, [])) for one in self.attributes)]
             count += len(people)
             self._progress(count)
 
@@ -466,7 +466,7 @@ def csv_response(name: str, rows: Iterable[Sequence[str]]) -> StreamingHttpRespo
 def csv_line(texts: Sequence[str]) -> str:
     """Return one line of csv with its end, each text guarded against being read as a formula."""
     target = io.StringIO()
-    csv.writer(target).writerow(guarded(text) for text in texts)
+    csv.writer(target).writerow(guard_formula(text) for text in texts)
     return target.getvalue()
 
 

@@ -65,11 +65,11 @@ def external_ids() -> list[ExternalId]:
     attribute = Attribute.objects.bi_login_ids().first()
     if attribute is not None:
         where = _("An administrator of all companies sets it on your user's page, or for many people at once.")
-        found.append(ExternalId(LOGIN_ID, attribute.name, where, bi_login_ids_of))
+        found.append(ExternalId(LOGIN_ID, attribute.name, where, find_bi_login_ids))
     return found
 
 
-def corp_of_entry(request: HttpRequest) -> Corp | None:
+def find_entry_company(request: HttpRequest) -> Corp | None:
     """Return the company through which the person enters the BI: the session's, or one of the person's after a
     password."""
     corps = open_corps()
@@ -152,7 +152,7 @@ def emails(user_ids: Collection[int]) -> dict[int, str]:
     return {one.pk: one.email for one in people if not shared[one.email.lower()] - {one.pk}}
 
 
-def bi_login_ids_of(user_ids: Collection[int]) -> dict[int, str]:
+def find_bi_login_ids(user_ids: Collection[int]) -> dict[int, str]:
     """Map people's keys to the values of the attribute that is marked as the loginId. One query."""
     rows = AttributeValue.objects.filter(user__in=user_ids, attribute__is_bi_login_id=True).order_by("-pk")
     return dict(rows.values_list("user_id", "value"))
@@ -176,21 +176,21 @@ def naming_permissions() -> QuerySet[Permission]:
     return Permission.objects.filter(content_type__app_label="accounts", codename__in=("add_user", "change_user"))
 
 
-def limited() -> QuerySet[User]:
+def limited_administrators() -> QuerySet[User]:
     """Return administrators who do not see all companies."""
     return User.objects.filter(is_active=True, is_staff=True, is_superuser=False, manages_all_corps=False)
 
 
-def who_name_people() -> QuerySet[User]:
+def administrators_who_name_people() -> QuerySet[User]:
     """Return limited administrators who may create or rename people."""
     naming = naming_permissions().values("pk")
     groups = Group.objects.filter(permissions__in=naming)
-    return limited().filter(Q(groups__in=groups) | Q(user_permissions__in=naming)).distinct()
+    return limited_administrators().filter(Q(groups__in=groups) | Q(user_permissions__in=naming)).distinct()
 
 
 def objection_to_names() -> str:
     """Explain that limited administrators choose people's names, so these are no BI identity; empty if none may."""
-    found = list(who_name_people().order_by("username")[: _NAMED + 1])
+    found = list(administrators_who_name_people().order_by("username")[: _NAMED + 1])
     if not found:
         return ""
     sentence = gettext(
@@ -218,7 +218,7 @@ def objection_to_rights(person: User, values: dict[str, Any]) -> str:
     lent = Q(group__in=[group.pk for group in groups]) | Q(pk__in=[one.pk for one in permissions])
     if not naming_permissions().filter(lent).exists():
         return ""
-    if saved and who_name_people().filter(pk=person.pk).exists():
+    if saved and administrators_who_name_people().filter(pk=person.pk).exists():
         return ""
     return _refusal() if is_identity(USERNAME, EMAIL) else ""
 
@@ -228,7 +228,7 @@ def objection_to_permissions(group: Group, permissions: Iterable[Permission]) ->
     chosen = [permission.pk for permission in permissions]
     if group.pk is None or not naming_permissions().filter(pk__in=chosen).exists():
         return ""
-    made = limited().filter(groups=group).exclude(pk__in=who_name_people().values("pk"))
+    made = limited_administrators().filter(groups=group).exclude(pk__in=administrators_who_name_people().values("pk"))
     return _refusal() if made.exists() and is_identity(USERNAME, EMAIL) else ""
 
 

@@ -48,7 +48,7 @@ def rests_on_corpid(corp: Corp) -> bool:
     return WeComAccount.objects.complete().filter(corp=corp).exists()
 
 
-def disabling_stops(corp: Corp) -> list[str]:
+def describe_disabling(corp: Corp) -> list[str]:
     """Describe what disabling `corp` does to its people, for the page that asks for confirmation."""
     accounts = WeComAccount.objects.complete().filter(corp=corp, user__is_active=True)
     sentences = []
@@ -68,7 +68,7 @@ def disabling_stops(corp: Corp) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CompanyChange:
     """The result of a bulk change. `taken`, `there`: keys of people left unchanged. `taken`: somebody else has their
     userid in that company. `there`: they have another account in that company."""
 
@@ -77,14 +77,14 @@ class Change:
     there: list[int]
 
 
-def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
+def set_company(*, people: QuerySet[User], corp: Corp) -> CompanyChange:
     """Set the company of each person's primary account, creating one if there is none; all in one transaction. 10,000
     people take some seconds."""
     return repeat_on_conflict(partial(_set_company, list(people.order_by("pk").values_list("pk", flat=True)), corp))
 
 
 @transaction.atomic
-def _set_company(user_ids: list[int], corp: Corp) -> Change:
+def _set_company(user_ids: list[int], corp: Corp) -> CompanyChange:
     primary = WeComAccount.objects.filter(user_id__in=user_ids, is_primary=True)
     elsewhere = primary.exclude(corp=corp) | primary.filter(corp__isnull=True)
     # Lock the accounts, so that neither company nor person changes meanwhile.
@@ -111,7 +111,7 @@ def _set_company(user_ids: list[int], corp: Corp) -> Change:
     new = [WeComAccount(user_id=user_id, corp=corp) for user_id in user_ids if user_id not in linked]
     WeComAccount.objects.bulk_create(new)
     services.record_accounts({one.pk: [["corp", None, corp.name]] for one in new}, AuditEntry.Action.CREATED)
-    return Change(len(moved) + len(new), taken, there)
+    return CompanyChange(len(moved) + len(new), taken, there)
 
 
 # Called when a person's page is shown. Returns a section of HTML, empty if the viewer may see none of it.

@@ -173,7 +173,7 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
 
 
 def _set_up_page(request: HttpRequest, person: User, key: str, form: CodeForm, **more: Any) -> HttpResponse:
-    drawn = segno.make(totp.address_of(key, person=person), error="m")
+    drawn = segno.make(totp.otpauth_url(key, person=person), error="m")
     return _page(
         request,
         "set_up",

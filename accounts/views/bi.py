@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts.authentication.flow import Cause, is_phone, raw_query_of
-from accounts.users.bi_identity import corp_of_entry
+from accounts.users.bi_identity import find_entry_company
 from accounts.views import errors
 from accounts.views.errors import ErrorDetails
 from integrations import bi
@@ -35,7 +35,7 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
     """Sign the person in to the BI on `page`, with the query of this address."""
     if not request.user.is_authenticated:
         return redirect(f"{reverse('login')}?{urlencode({'next': request.get_full_path()})}")
-    corp = corp_of_entry(request)
+    corp = find_entry_company(request)
     try:
         if corp is None and bi.is_open():
             return _refused(request, ErrorDetails(Cause.BI_NOT_ALLOWED))
@@ -49,7 +49,7 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
 
 def is_entered_by(request: HttpRequest) -> bool:
     """Return whether the signed-in person may enter the BI from here."""
-    return bi.is_open() and corp_of_entry(request) is not None
+    return bi.is_open() and find_entry_company(request) is not None
 
 
 @sensitive_variables()

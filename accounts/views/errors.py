@@ -26,7 +26,7 @@ from accounts.models import User
 from accounts.users.roles import whom_to_ask
 from integrations.core.http import safe_path
 from integrations.core.redis import LIMIT_SECONDS
-from integrations.core.sentences import translated
+from integrations.core.sentences import translate_explanation
 from integrations.hooks import Registry
 from integrations.models import Corp
 
@@ -91,7 +91,7 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
         name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first()
         found = replace(found, corp_name=name or found.corp_name)
     query = urlencode({"next": target})
-    guide = translated(GUIDES[found.cause], {"corp": found.corp_name, "missing": found.missing, "where": found.where})
+    guide = translate_explanation(GUIDES[found.cause], {**asdict(found), "corp": found.corp_name})
     context = {
         "error": found,
         "guide": guide,

@@ -27,7 +27,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.authentication import flow, passwords, sessions, totp
 from accounts.authentication.flow import Kind, surface_of
 from accounts.authentication.forms import CodeForm, LoginForm
-from accounts.authentication.passwords import Lock, lock_on
+from accounts.authentication.passwords import Lock, find_lock
 from accounts.models import User
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.oauth import sign
@@ -240,7 +240,7 @@ def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any
     """Say how long the lock lasts, and which ways stay open. Known and unknown usernames get the same page."""
     now = timezone.now()
     username = (credentials or {}).get("username", "")
-    lock = lock_on(request=request, username=username, now=now) or Lock(until=now)
+    lock = find_lock(request=request, username=username, now=now) or Lock(until=now)
     minutes = lock.minutes_left(now)
     wait = ngettext("Try again in %(count)d minute.", "Try again in %(count)d minutes.", minutes)
     context = {

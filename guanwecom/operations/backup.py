@@ -162,7 +162,7 @@ def _check(description: Description, *, replaces: bool, without_keys: bool) -> N
             "Nothing was changed."
         )
         raise BackupError(text)
-    living = heartbeats.living().values_list("kind", "name") if Heartbeat._meta.db_table in tables else ()
+    living = heartbeats.living_processes().values_list("kind", "name") if Heartbeat._meta.db_table in tables else ()
     if running := ", ".join(f"{kind} {name}" for kind, name in living):
         text = _("Stop all processes first; these still run: %(running)s. Nothing was changed.")
         raise BackupError(text % {"running": running})

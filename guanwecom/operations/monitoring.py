@@ -127,7 +127,7 @@ def _page(certificate: Certificate) -> str:
 
 def _guide(anchor: str) -> str:
     """Return the address of the guide; if guides were not built, of the overview."""
-    return sentences.guide_address("alarms", anchor) or reverse("admin:index")
+    return sentences.find_guide_address("alarms", anchor) or reverse("admin:index")
 
 
 def _old_secrets(now: datetime) -> Iterator[Attention]:

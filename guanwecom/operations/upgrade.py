@@ -141,7 +141,7 @@ def _encoding() -> list[str]:
 
 
 def _refuse_old(former: str) -> list[str]:
-    if not former or installation.numbers(former) >= installation.numbers(FIRST):
+    if not former or installation.parse_version(former) >= installation.parse_version(FIRST):
         return []
     text = _(
         "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Begin with a new one."

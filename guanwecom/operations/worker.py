@@ -23,7 +23,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 
 from guanwecom.operations import tasks, watch
 from integrations.core import heartbeats, installation
-from integrations.core.background import guarded
+from integrations.core.background import log_errors
 from integrations.models import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class HeartbeatThread(threading.Thread):
     def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._kind, self._queues, self._watches = kind, queues, watches
-        self._process = heartbeats.process_name()
+        self._process = heartbeats.name_this_process()
         self._ended = threading.Event()
         self._is_failing = False
         self._database = watch.DatabaseWatch()
@@ -68,7 +68,7 @@ class HeartbeatThread(threading.Thread):
     def _beat(self) -> None:
         is_whole = False
         try:
-            with guarded(logger, "heartbeat failed", unless=(Error,)):
+            with log_errors(logger, "heartbeat failed", unless=(Error,)):
                 queues = self._queues()
                 if queues is not None:
                     heartbeats.beat(kind=self._kind, name=self._process, queues=queues)

@@ -21,7 +21,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core import validators
-from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, offer_ways
+from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, explain_empty_selects
 from integrations.models import BiConnection, Corp, SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_condition
 
@@ -49,7 +49,7 @@ def own_page(
     """Render a page of `model_admin` by a template that extends admin/page.html."""
     request.current_app = model_admin.admin_site.name  # as Django's own admin views do
     for form in filter(lambda one: isinstance(one, BaseForm), context.values()):
-        offer_ways(form.fields, request, in_windows=False)
+        explain_empty_selects(form.fields, request, in_windows=False)
     whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, **context}
     return TemplateResponse(request, template, whole, status=status)
 

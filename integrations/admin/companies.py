@@ -42,7 +42,7 @@ from integrations.companies.diagnosis import results
 from integrations.core import hooks, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import LONGEST_IN_LINK, length_in_link
-from integrations.directory.events import hearing_of
+from integrations.directory.events import describe_reception
 from integrations.models import Corp, SiteAddress
 from integrations.models.companies import HomePage
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_condition
@@ -537,7 +537,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             **self.steps_panel(corp),
             "verification_panel": self.verification_panel(request, corp),
             "callback_panel": self.callback_panel(request, corp),
-            "hearing": hearing_of(corp, now=timezone.now()),
+            "hearing": describe_reception(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),
             "can_stage": request.user.is_superuser and self.has_change_permission(request, corp),
             "site_address": corp.find_site_address(),

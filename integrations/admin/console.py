@@ -198,7 +198,7 @@ class ConsolePages(CorpPages):
 def _last_writes(corp: Corp) -> list[ConsoleWrite]:
     """Return the newest change of each kind."""
     found: dict[str, ConsoleWrite] = {}
-    for write in ConsoleWrite.objects.for_corp(corp)[: console.KEPT_WRITES]:
+    for write in ConsoleWrite.objects.filter(corp=corp)[: console.KEPT_WRITES]:
         found.setdefault(write.kind, write)
     return [found[kind.value] for kind in Kind if kind.value in found]
 

@@ -38,7 +38,7 @@ from integrations.core.admin_pages import VERSION, VersionedForm
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasources import address_flaws, explain_problem
-from integrations.models.fields import Person, Unreadable, corp_condition, opened
+from integrations.models.fields import Person, Unreadable, corp_condition, require_readable
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -450,7 +450,7 @@ class CardForm(VersionedForm):
     def _check_query(self) -> None:
         statement: str = self.cleaned_data["sql"]
         try:
-            backend = find_backend(opened(self.cleaned_data["source"].sql_url))
+            backend = find_backend(require_readable(self.cleaned_data["source"].sql_url))
         except UnreadableSecretError:  # the URL cannot be decrypted: apply the checks for all databases
             backend = ""
         try:

@@ -24,7 +24,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations.admin import card_picker
 from integrations.admin.base import View, find_row, hide_related_links, own_page, own_routes
 from integrations.admin.datasource_forms import COLUMN_NOTES, NAMES, QUESTIONS, CardForm, DataSourceForm
-from integrations.core.admin_pages import VERSION, WAYS, AnyModelAdmin, ConfirmedChanges, describe_way
+from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
 from integrations.data.table import Kind
 from integrations.datasources import fetch, source_tests
 from integrations.jobs.registry import describe_job
@@ -386,7 +386,7 @@ class CardAdmin(TestedRows):
         ]
         may_add = request.user.has_perm("integrations.add_datasource")
         address = f"{reverse('admin:integrations_datasource_add')}?{_with(request, **{FOR_CARD: '1'})}"
-        way = {} if rows else describe_way(WAYS[DataSource._meta.label], DataSource, request, is_empty=True)
+        way = {} if rows else describe_empty_select(DataSource, request, is_empty=True)
         further = {"add_address": address if may_add else "", "way": way}
         return _choices(self, request, gettext("From which data source does the card take its data?"), rows, **further)
 

@@ -241,7 +241,7 @@ def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
     """Warn of database accounts that may do more than read tables, if the person may change data sources."""
     if not request.user.has_perm("integrations.change_datasource"):
         return []
-    found = DataSource.objects.visible_to(request.user).with_too_much_power()
+    found = DataSource.objects.visible_to(request.user).exclude(account_powers="")
     sentence = _("“%(source)s”: the account of this database may do more than read tables (%(powers)s).")
     return [
         Attention(

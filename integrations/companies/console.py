@@ -22,7 +22,7 @@ from integrations.companies.diagnosis.console import is_domain_refused, note_dom
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS, ask_site_admin, fail, name_problem
 from integrations.core.client_factory import wecom_client
 from integrations.core.hooks import offered_landing_pages
-from integrations.core.sentences import of_errcode, translated
+from integrations.core.sentences import explain_errcode, translate_explanation
 from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
@@ -110,7 +110,7 @@ _MENU_ENTRIES_AT_MOST = 3
 @transaction.atomic
 def request_write(*, corp: Corp, kind: Kind, by: Person, now: datetime) -> ConsoleWrite:
     """Return a change to prepare in the background, or the one being prepared. This writes nothing to WeCom."""
-    writes = ConsoleWrite.objects.for_corp(corp)
+    writes = ConsoleWrite.objects.filter(corp=corp)
     prepared = writes.filter(kind=kind, status=Status.WAITING).first()
     if prepared is not None and (job := requests.newest_job(WRITE, prepared.pk)) and job.is_unfinished:
         return prepared
@@ -300,5 +300,5 @@ _EXPLANATIONS = {
 def explain_write(write: ConsoleWrite) -> Explanation:
     """Explain a failed change in the active language."""
     if write.errcode is not None and write.problem == Problem.REFUSED:
-        return of_errcode(write.errcode)
-    return translated(_EXPLANATIONS[write.problem], {})
+        return explain_errcode(write.errcode)
+    return translate_explanation(_EXPLANATIONS[write.problem], {})

@@ -26,7 +26,7 @@ from integrations.clients.transport import Reply
 from integrations.clients.wecom import oauth
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN
 from integrations.core.http import origin_of, rooted
-from integrations.core.sentences import translated
+from integrations.core.sentences import translate_explanation
 from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
@@ -214,7 +214,7 @@ def _judge_page(page: Reply, code: str) -> tuple[FileOutcome, str]:
 def explain_file_outcome(file: VerificationFile) -> Explanation:
     """Explain the last check of the public address in the active language; empty if all is well."""
     english = FILE_EXPLANATIONS.get(file.outcome, Explanation(""))
-    return translated(english, {"url": file.checked_url})
+    return translate_explanation(english, {"url": file.checked_url})
 
 
 _PROXY = gettext_noop("Let the reverse proxy pass /WW_verify_*.txt on to this site, with its Host header as it comes.")

@@ -96,7 +96,7 @@ class VersionedForm(AnyModelForm):
     def get_initial_for_field(self, field: Any, field_name: str) -> Any:
         """Compute the version when the page is rendered, because the fields are complete only then."""
         if field_name == VERSION:
-            return "" if self.is_bound else _stamped(self.version_of(self.instance))
+            return "" if self.is_bound else _add_timestamp(self.version_of(self.instance))
         return super().get_initial_for_field(field, field_name)
 
     def values_of(self, row: Any) -> dict[str, Any]:
@@ -140,13 +140,13 @@ class VersionedForm(AnyModelForm):
             return
         self.is_second = True
         data: Any = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict, the data of a request
-        data[self.add_prefix(VERSION)] = _stamped(version)
+        data[self.add_prefix(VERSION)] = _add_timestamp(version)
         self.data = data
         since = datetime.fromtimestamp(int(opened_at) if _SECONDS.fullmatch(opened_at) else 0, UTC)
         told = _("%(who)s What you typed is kept below and not saved yet. Save once more to put it in place of that.")
-        sentence = told % {"who": who_saved(hooks.people().last_saved(self.saved_rows(), since))}
-        way_out = _("Show what is saved now, without my changes")
-        self.add_error(None, format_html('{} <a href="">{}</a>', sentence, way_out))
+        sentence = told % {"who": describe_saving(hooks.people().last_saved(self.saved_rows(), since))}
+        link = _("Show what is saved now, without my changes")
+        self.add_error(None, format_html('{} <a href="">{}</a>', sentence, link))
 
     def _take_over(self, row: models.Model) -> None:
         """Keep the current values of columns that the form does not edit, so that ended sessions stay ended."""
@@ -157,11 +157,11 @@ class VersionedForm(AnyModelForm):
                 setattr(self.instance, column.attname, getattr(row, column.attname))
 
 
-def _stamped(version: str) -> str:
+def _add_timestamp(version: str) -> str:
     return f"{int(timezone.now().timestamp())}.{version}"
 
 
-def who_saved(saved: Saved | None) -> str:
+def describe_saving(saved: Saved | None) -> str:
     """Return a sentence on who saved after the page was opened. None: unknown."""
     if saved is None:
         return gettext("Somebody else saved this after you had opened the page.")
@@ -287,7 +287,7 @@ def keyset_page(rows: QuerySet[Any], *, before: int | None = None, after: int | 
 
 
 @dataclass(frozen=True)
-class Way:
+class EmptySelectHelp:
     """The reason why a select is empty, and where it is filled. A row of Django's admin is made in a window that then
     chooses it and closes; another page opens in a tab with a way back at the top (static/guanwecom/errand.js).
 
@@ -309,75 +309,78 @@ COMPANY = ("integrations_corp_add", "integrations.add_corp", _("Connect a compan
 TOKEN = ("notifications_apitoken_add", "notifications.add_apitoken", _("New API token"))
 PUSH = ("notifications_subscription_add", "notifications.add_subscription", _("New push"))
 # By the label of the model to choose from.
-WAYS: Mapping[str, Way] = {
-    "integrations.Corp": Way(
+EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
+    "integrations.Corp": EmptySelectHelp(
         _("No company is connected yet."), "", *COMPANY, hidden=_("No WeCom company is assigned to you.")
     ),
-    "integrations.Department": Way(_("The directory is not synchronised yet."), "", *SYNC),
-    "integrations.Card": Way(
+    "integrations.Department": EmptySelectHelp(_("The directory is not synchronised yet."), "", *SYNC),
+    "integrations.Card": EmptySelectHelp(
         _("There is no card yet."), _("New card"), hidden=_("There are cards of all companies, which you may not see.")
     ),
-    "integrations.DataSource": Way(
+    "integrations.DataSource": EmptySelectHelp(
         _("There is no data source yet."),
         _("New data source"),
         hidden=_("There are data sources of all companies, which you may not see."),
     ),
-    "integrations.SiteAddress": Way(_("There is no site address yet."), _("New site address")),
-    "accounts.User": Way(
+    "integrations.SiteAddress": EmptySelectHelp(_("There is no site address yet."), _("New site address")),
+    "accounts.User": EmptySelectHelp(
         _("There are no people yet."), _("New person"), *SYNC, unfit=_("Nobody can be chosen here at present.")
     ),
-    "accounts.Attribute": Way(_("There are no user attributes yet."), _("New user attribute")),
-    "auth.Group": Way(_("There are no groups yet."), _("New group")),
-    "notifications.Robot": Way(_("No group robot is entered yet."), _("New group robot")),
-    "notifications.ApiToken": Way(_("There is no API token yet."), "", *TOKEN),
-    "notifications.Subscription": Way(_("There is no push yet."), "", *PUSH),
-    "notifications.Report": Way(_("There is no content yet. Who may change reports makes one.")),
+    "accounts.Attribute": EmptySelectHelp(_("There are no user attributes yet."), _("New user attribute")),
+    "auth.Group": EmptySelectHelp(_("There are no groups yet."), _("New group")),
+    "notifications.Robot": EmptySelectHelp(_("No group robot is entered yet."), _("New group robot")),
+    "notifications.ApiToken": EmptySelectHelp(_("There is no API token yet."), "", *TOKEN),
+    "notifications.Subscription": EmptySelectHelp(_("There is no push yet."), "", *PUSH),
+    "notifications.Report": EmptySelectHelp(_("There is no content yet. Who may change reports makes one.")),
 }
 
 
-class Explained:
+class HelpBelowMixin:
     """Mixin of a widget that shows its way out below it."""
 
     way: Mapping[str, Any]
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         drawn: SafeString = super().render(name, value, attrs, renderer)  # type: ignore[misc]  # of the widget
-        return drawn + _drawn(self.way, (attrs or {}).get("id", ""))
+        return drawn + _render_help(self.way, (attrs or {}).get("id", ""))
 
 
-def offer_ways(
+def explain_empty_selects(
     fields: Mapping[str, Field], request: HttpRequest, *, always: Collection[str] = (), in_windows: bool = True
 ) -> None:
     """Explain the fields without choices. `always`: names of fields that may always add a row. `in_windows`: whether
     the page can choose a row that was added in a window of Django's admin."""
     for name, field in fields.items():
         queryset: Any = getattr(field, "queryset", None)
-        way = None if queryset is None else WAYS.get(queryset.model._meta.label)
-        if way is None or field.disabled or field.widget.is_hidden or isinstance(field.widget, Explained):
+        if queryset is None or queryset.model._meta.label not in EMPTY_SELECT_HELP:
+            continue
+        if field.disabled or field.widget.is_hidden or isinstance(field.widget, HelpBelowMixin):
             continue
         is_empty = not queryset.exists()
         if is_empty or name in always:
             kind = type(field.widget)
-            field.widget.__class__ = type(kind.__name__, (Explained, kind), {})
-            field.widget.way = describe_way(way, queryset.model, request, is_empty=is_empty, in_windows=in_windows)
+            field.widget.__class__ = type(kind.__name__, (HelpBelowMixin, kind), {})
+            field.widget.way = describe_empty_select(queryset.model, request, is_empty=is_empty, in_windows=in_windows)
             if field.widget.way["add_url"]:  # instead of Django's plus
                 field.widget.can_add_related = False
 
 
-def way_out(model: Any, request: HttpRequest, *, field: str) -> str:
+def render_empty_select_help(model: Any, request: HttpRequest, *, field: str) -> str:
     """Return the help for a select that a script fills; it always offers to add a row. `field`: its id."""
-    return _drawn(describe_way(WAYS[model._meta.label], model, request, is_empty=not model.objects.exists()), field)
+    return _render_help(describe_empty_select(model, request, is_empty=not model.objects.exists()), field)
 
 
-def _drawn(way: Mapping[str, Any], field: str) -> SafeString:
+def _render_help(way: Mapping[str, Any], field: str) -> SafeString:
     return render_to_string("admin/_way_out.html", {**way, "id": field})
 
 
-def describe_way(
-    way: Way, model: Any, request: HttpRequest, *, is_empty: bool, in_windows: bool = True
+def describe_empty_select(
+    model: Any, request: HttpRequest, *, is_empty: bool, in_windows: bool = True
 ) -> dict[str, Any]:
-    add_url = _add_url(way, model, request)
-    page_url, label = _page(way, request) if is_empty else ("", "")
+    """Return the context of admin/_way_out.html for a model of EMPTY_SELECT_HELP."""
+    way = EMPTY_SELECT_HELP[model._meta.label]
+    add_url = _find_add_url(way, model, request)
+    page_url, label = _find_page(way, request) if is_empty else ("", "")
     is_hidden = is_empty and _is_hidden(way, model, request.user)
     why = way.hidden if is_hidden else way.why
     if is_empty and way.unfit and model.objects.exists():
@@ -389,11 +392,11 @@ def describe_way(
         "page_url": page_url,
         "page_label": label,
         "in_windows": in_windows,
-        "ask": _whom_to_ask(way, model, request.user, is_hidden) if is_empty and not add_url and not page_url else "",
+        "ask": _name_helpers(way, model, request.user, is_hidden) if is_empty and not add_url and not page_url else "",
     }
 
 
-def _is_hidden(way: Way, model: Any, person: Person) -> bool:
+def _is_hidden(way: EmptySelectHelp, model: Any, person: Person) -> bool:
     """Return whether rows exist that the person may not see. It reveals nothing about other companies."""
     if not way.hidden:
         return False
@@ -402,7 +405,7 @@ def _is_hidden(way: Way, model: Any, person: Person) -> bool:
     return bool(model.objects.hidden_from(person).exists())
 
 
-def _whom_to_ask(way: Way, model: Any, person: Person, is_hidden: bool) -> str:
+def _name_helpers(way: EmptySelectHelp, model: Any, person: Person, is_hidden: bool) -> str:
     """Return who can add rows here; if rows of all companies are hidden, who manages all companies."""
     permission = way.permission if way.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
     if model is Corp and is_hidden:
@@ -411,7 +414,7 @@ def _whom_to_ask(way: Way, model: Any, person: Person, is_hidden: bool) -> str:
     return hooks.people().whom_to_ask(person, permission, corp_ids)
 
 
-def _page(way: Way, request: HttpRequest) -> tuple[str, StrOrPromise]:
+def _find_page(way: EmptySelectHelp, request: HttpRequest) -> tuple[str, StrOrPromise]:
     """Return the page's address and label, empty without permission. The synchronisation is that of the first enabled
     company; without one, the page connects a company."""
     page, permission, label, keys = way.page, way.permission, way.label, []
@@ -426,6 +429,6 @@ def _page(way: Way, request: HttpRequest) -> tuple[str, StrOrPromise]:
     return reverse(f"admin:{page}", args=keys), label
 
 
-def _add_url(way: Way, model: Any, request: HttpRequest) -> str:
+def _find_add_url(way: EmptySelectHelp, model: Any, request: HttpRequest) -> str:
     may = way.add and admin.site.get_model_admin(model).has_add_permission(request)
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add") if may else ""

@@ -69,18 +69,18 @@ def database_now() -> datetime:
 
 
 @dataclass
-class Guarded:
+class GuardedBlock:
     """The result of a guarded block. `error`: the error that it raised; None if it ran to its end."""
 
     error: Exception | None = None
 
 
 @contextmanager
-def guarded(
+def log_errors(
     logger: logging.Logger, message: str, *facts: object, unless: tuple[type[Exception], ...] = ()
-) -> Iterator[Guarded]:
+) -> Iterator[GuardedBlock]:
     """Log any error of the block with its traceback, and go on after it. `unless`: errors that are passed on."""
-    block = Guarded()
+    block = GuardedBlock()
     try:
         yield block
     except unless:
@@ -94,7 +94,7 @@ def guarded(
 
 
 @contextmanager
-def lease_kept(renew: Callable[[], object], *, seconds: float = RENEW_SECONDS) -> Iterator[None]:
+def keep_lease(renew: Callable[[], object], *, seconds: float = RENEW_SECONDS) -> Iterator[None]:
     """Call `renew`, which extends a lease, every `seconds` in another thread until the block ends.
 
     Leases can then be short, so that a killed worker's rows are free soon. `renew` must not wait for a lock that the
@@ -193,5 +193,5 @@ class Tick:
     def do_steps(self, *, now: datetime) -> None:
         """Run all steps; a failing step does not stop the others."""
         for step in self._steps:
-            with guarded(logger, "tick: %s failed", step.do.__name__):
+            with log_errors(logger, "tick: %s failed", step.do.__name__):
                 step.do(now)

@@ -21,7 +21,7 @@ from integrations.clients.wecom.tokens import TokenStore, TrialTokens
 from integrations.core import metrics
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent
-from integrations.models.fields import cipher, opened
+from integrations.models.fields import cipher, require_readable
 
 if TYPE_CHECKING:
     from integrations.models import BiConnection, Corp
@@ -54,12 +54,12 @@ def wecom_client(corp: Corp) -> WeComClient:
 
     Raises UnreadableSecretError, like every client here, if no key decrypts its secrets or proxy.
     """
-    return _client(corp, token_store(), agentid=corp.agentid, secret=opened(corp.secret))
+    return _client(corp, token_store(), agentid=corp.agentid, secret=require_readable(corp.secret))
 
 
 def robot_client(corp: Corp, key: str) -> RobotClient:
     """Return the client of a group's robot, with the connection settings of the company."""
-    return RobotClient(key=opened(key), **_wire(corp))
+    return RobotClient(key=require_readable(key), **_wire(corp))
 
 
 def robot_of_environment() -> RobotClient | None:
@@ -72,24 +72,24 @@ def robot_of_environment() -> RobotClient | None:
 
 def contacts_client(corp: Corp) -> WeComClient:
     """Return the client of the directory-sync assistant, which has its own secret and no agent."""
-    return _client(corp, token_store(), agentid=None, secret=opened(corp.contacts_secret))
+    return _client(corp, token_store(), agentid=None, secret=require_readable(corp.contacts_secret))
 
 
 def testing_client(corp: Corp) -> WeComClient:
     """Return the client of a corp's app without a token, so that its first call tries the Secret."""
-    return _client(corp, TrialTokens(), agentid=corp.agentid, secret=opened(corp.secret))
+    return _client(corp, TrialTokens(), agentid=corp.agentid, secret=require_readable(corp.secret))
 
 
 def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
     """Return a client for credentials that are not saved in `corp`, without a token."""
-    return _client(corp, TrialTokens(), agentid=agentid, secret=opened(secret))
+    return _client(corp, TrialTokens(), agentid=agentid, secret=require_readable(secret))
 
 
 def probe_wecom_route(corp: Corp) -> ProbeResult:
     """Probe the way to the corp's API address, through its proxy, without a Secret. Raises ConfigurationError."""
     return probe_route(
         corp.api_base_url,
-        proxy=opened(corp.proxy_url),
+        proxy=require_readable(corp.proxy_url),
         ca_bundle=certificate_path(corp.ca_bundle),
         connect_seconds=CONNECT_SECONDS,
         total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
@@ -112,7 +112,7 @@ def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | No
     Raises UnreadableSecretError.
     """
     columns = CALLBACK_COLUMNS[kind]
-    token, aes_key = opened(getattr(corp, columns.token)), opened(getattr(corp, columns.aes_key))
+    token, aes_key = require_readable(getattr(corp, columns.token)), require_readable(getattr(corp, columns.aes_key))
     return CallbackCrypto(token, aes_key, corp.corpid) if token and aes_key else None
 
 
@@ -140,14 +140,14 @@ def _guandata_client(
 ) -> GuandataClient:
     login = None
     if connection.api_login and connection.api_password:
-        login = Login(connection.api_domain, connection.api_login, opened(connection.api_password))
+        login = Login(connection.api_domain, connection.api_login, require_readable(connection.api_password))
     return GuandataClient(
         base_url=connection.base_url,
         session=_session(),
         token_store=tokens,
         login=login,
-        app_token=opened(connection.app_token),
-        proxy=opened(connection.proxy_url),
+        app_token=require_readable(connection.app_token),
+        proxy=require_readable(connection.proxy_url),
         ca_bundle=certificate_path(connection.ca_bundle),
         connect_seconds=CONNECT_SECONDS,
         total_seconds=total_seconds or settings.WECOM_TOTAL_TIMEOUT_SECONDS,
@@ -170,7 +170,7 @@ def _wire(corp: Corp | None, *, base_url: str = "") -> WireOptions:
         "session": _session(),
         "base_url": corp.api_base_url if corp else base_url,
         "timeouts": Timeouts(CONNECT_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS),
-        "proxy": opened(corp.proxy_url) if corp else "",
+        "proxy": require_readable(corp.proxy_url) if corp else "",
         "ca_bundle": certificate_path(corp.ca_bundle) if corp else None,
         "observe": metrics.count_wecom_call,
     }

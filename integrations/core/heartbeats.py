@@ -37,7 +37,7 @@ _REPLACED_AFTER = timedelta(hours=1)
 _FORGOTTEN_AFTER = timedelta(days=7)
 
 
-def process_name() -> str:
+def name_this_process() -> str:
     """Return the unique name of this process: host and id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
@@ -55,7 +55,7 @@ def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> No
     )
 
 
-def living() -> QuerySet[Heartbeat]:
+def living_processes() -> QuerySet[Heartbeat]:
     """Return rows of processes with a heartbeat within STALE_SECONDS."""
     return Heartbeat.objects.filter(beat_at__gt=Now() - timedelta(seconds=STALE_SECONDS))
 
@@ -94,7 +94,7 @@ def readiness_failures() -> list[str]:
 
 def _database_failure() -> str:
     try:
-        if missing := own_migrations() - set(MigrationRecorder(connection).applied_migrations()):
+        if missing := find_own_migrations() - set(MigrationRecorder(connection).applied_migrations()):
             return f"migrations ({len(missing)} not applied)"
         write_probe.write()
     except Error as error:
@@ -104,7 +104,7 @@ def _database_failure() -> str:
 
 
 @cache
-def own_migrations() -> frozenset[tuple[str, str]]:
+def find_own_migrations() -> frozenset[tuple[str, str]]:
     """Return each app's last migration in this code. The database may have later ones of newer code."""
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).graph.leaf_nodes())
 
@@ -122,7 +122,7 @@ class _WriteProbe:
             return
         self.forget()
         with transaction.atomic():
-            beat(kind=Heartbeat.Kind.WEB, name=process_name())
+            beat(kind=Heartbeat.Kind.WEB, name=name_this_process())
             # On a full disk there is long room for the heartbeat's row, but not for people's data.
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL work_mem = '64kB'")

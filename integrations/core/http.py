@@ -125,7 +125,7 @@ def scheme_of_saved(host: str) -> str | None:
     return scheme
 
 
-def is_extra(host: str) -> bool:
+def is_extra_host(host: str) -> bool:
     """Return whether settings.EXTRA_ALLOWED_HOSTS names `host`; a name without a port covers every port."""
     names = {name.lower() for name in settings.EXTRA_ALLOWED_HOSTS}
     domain, _port = split_domain_port(host)
@@ -134,7 +134,7 @@ def is_extra(host: str) -> bool:
 
 def is_admitted(host: str) -> bool:
     """Return whether requests for `host` are answered."""
-    return scheme_of_saved(host.lower()) is not None or is_extra(host.lower())
+    return scheme_of_saved(host.lower()) is not None or is_extra_host(host.lower())
 
 
 def forget() -> None:
@@ -191,7 +191,7 @@ class Origins:
 _last: list[tuple[Origins, float]] = []
 
 
-def of_sign_in() -> Origins:
+def find_sign_in_origins() -> Origins:
     """Return the origins of all corps with sign-in; none if the database does not answer.
 
     Pages are served even then, to report the failure.
@@ -248,7 +248,7 @@ class ContentPolicyMiddleware(CSPMiddleware):
             return parts
         if not report_only and response.headers.get("Content-Type", "").startswith("text/html"):
             allowed = dict(parts.update or {})
-            allowed["form-action"] = [*allowed.get("form-action", ()), *of_sign_in().leaving]
+            allowed["form-action"] = [*allowed.get("form-action", ()), *find_sign_in_origins().leaving]
             parts.update = allowed
         return parts
 
@@ -283,7 +283,7 @@ def is_own_page(candidate: str) -> bool:
         return False
     if not url_has_allowed_host_and_scheme(candidate, allowed_hosts=None):
         return False
-    return all(_is_harmless(layer) for layer in _layers(path))
+    return all(_is_harmless(layer) for layer in _decode_layers(path))
 
 
 def safe_path(candidate: str) -> str:
@@ -310,7 +310,7 @@ def inner_page_from(typed: str, *, site_url: str) -> str:
     path is kept, or the specification's `path_url=survey-engine`, alone or in either. Raises ValidationError with a
     sentence.
     """
-    page = _unwrapped(_without_origin(without_invisible(typed), site_url))
+    page = _unwrap_inner_page(_strip_origin(without_invisible(typed), site_url))
     if not page:
         return ""
     if (length := length_in_link(page)) > LONGEST_IN_LINK:
@@ -330,7 +330,7 @@ def inner_page_from(typed: str, *, site_url: str) -> str:
     return page
 
 
-def _without_origin(page: str, site_url: str) -> str:
+def _strip_origin(page: str, site_url: str) -> str:
     if not page.lower().startswith(("http://", "https://")):
         return page
     origin = site_url.rstrip("/")
@@ -344,7 +344,7 @@ def _without_origin(page: str, site_url: str) -> str:
     return rest if rest.startswith("/") else f"/{rest}"
 
 
-def _unwrapped(page: str) -> str:
+def _unwrap_inner_page(page: str) -> str:
     found = _AS_SPECIFIED.fullmatch(page)
     if found is None:
         return page
@@ -352,7 +352,7 @@ def _unwrapped(page: str) -> str:
     return f"{inner}{'&' if '?' in inner else '?'}{further}" if further else inner
 
 
-def _layers(path: str) -> list[str]:
+def _decode_layers(path: str) -> list[str]:
     """Return the path and each further decoding; endless nesting counts as harmful."""
     layers = [path]
     while (inner := unquote(layers[-1])) != layers[-1]:

@@ -33,7 +33,7 @@ def is_copy() -> bool:
     """Return whether the database is an unconfirmed copy, from which nothing is sent and nobody signs in with WeCom.
     One query. An installation without a row is the real one and gets its row. Raises django.db.Error."""
     row = present()
-    if numbers(row.version) < numbers(settings.VERSION):
+    if parse_version(row.version) < parse_version(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
     timeline: int = row.timeline_here  # type: ignore[attr-defined]  # annotated by `present`
     if row.timeline != timeline:
@@ -77,6 +77,6 @@ def is_copied(row: Installation) -> bool:
     return row.is_held or (row.place, row.deployment) != (here, settings.INSTALLATION_NAME)
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def parse_version(version: str) -> tuple[int, ...]:
     """Return the comparable part of a version, without the commit, which says nothing about the order."""
     return tuple(int(part) for part in version.partition("+")[0].split(".") if part.isdigit())

@@ -79,13 +79,13 @@ def counted_sentence(msgid: str, plural: str, count: int) -> Sentence:
     return Sentence(msgid, {"count": count}, plural)
 
 
-def joined(sentences: Iterable[Sentence]) -> Sentence:
+def join_sentences(sentences: Iterable[Sentence]) -> Sentence:
     values = {f"sentence{number}": each for number, each in enumerate(sentences, start=1)}
     in_a_row = " ".join(f"%({name})s" for name in values)
     return Sentence(in_a_row, values)
 
 
-def shown(text: str) -> str:
+def translate_stored(text: str) -> str:
     """Return a row's text in the active language. Text that is not a stored sentence is returned unchanged."""
     if not text.startswith('{"msgid":'):
         return text
@@ -128,7 +128,7 @@ def _read(document: Any) -> Any:
 GUIDES_FOLDER = settings.BASE_DIR / "docs" / "_build" / "html"
 
 
-def guide_address(page: str, anchor: str = "") -> str:
+def find_guide_address(page: str, anchor: str = "") -> str:
     """Return the address of a guide, or an anchor in it, in the active language; empty if guides were not built."""
     tree = "zh-cn" if (get_language() or settings.LANGUAGE_CODE).startswith("zh") else "en"
     path = f"{tree}/{page}.html"
@@ -140,21 +140,21 @@ def guide_address(page: str, anchor: str = "") -> str:
 E = TypeVar("E", bound=Explanation)
 
 
-def translated(english: E, facts: Mapping[str, Any] | None = None) -> E:
+def translate_explanation(english: E, facts: Mapping[str, Any] | None = None) -> E:
     """Translate `english` into the active language. `facts`: values of its placeholders; None if it has none."""
     what, who, where = (_(text) if text else "" for text in (english.what, english.who, english.where))
     if facts is not None:
         what, who, where = what % facts, who % facts, where % facts
-    guide = guide_address("errors", english.guide) if english.guide else ""
+    guide = find_guide_address("errors", english.guide) if english.guide else ""
     return replace(english, what=what, who=who, where=where, guide=guide)
 
 
-def of_errcode(code: int, *, operation: str = "") -> Explanation:
+def explain_errcode(code: int, *, operation: str = "") -> Explanation:
     """Return the explanation of a WeCom error code. `operation`: the refused call, if known."""
-    return translated(errcodes.explain(code, operation=operation))
+    return translate_explanation(errcodes.explain(code, operation=operation))
 
 
-def unqueued() -> Explanation:
+def explain_unreachable_queue() -> Explanation:
     """Explain why background work does not start."""
     return Explanation(
         _("The queue cannot be reached: is Valkey running?"),

@@ -28,13 +28,13 @@ from django.utils.translation import ngettext
 
 from integrations.clients.sources import Problem, SourceError
 from integrations.core import background
-from integrations.core.background import Clock, guarded, lease_kept
+from integrations.core.background import Clock, keep_lease, log_errors
 from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
 from integrations.data.table import Table
 from integrations.datasources import query
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
-from integrations.models.datasources import SECONDS_AT_MOST, SECRETS, packed
+from integrations.models.datasources import SECONDS_AT_MOST, SECRETS, compress_table
 from integrations.models.jobs import LET_GO, Moment
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
     if row is None:
         return
     try:
-        with lease_kept(_make_renewal(row, clock)):
+        with keep_lease(_make_renewal(row, clock)):
             is_over = _fetch(row, clock)
     finally:
         _release(row)
@@ -180,10 +180,10 @@ def _fetch(row: CardData, clock: Clock) -> bool:
     """Fetch the row and save the result. Return whether it is final: ready or failed."""
     began_at = clock()
     try:
-        with guarded(logger, "data card=%s try=%s", row.card.pk, row.try_count, unless=(SourceError,)) as attempt:
+        with log_errors(logger, "data card=%s try=%s", row.card.pk, row.try_count, unless=(SourceError,)) as attempt:
             table = query.read(row.card, rows_at_most=row.card.source.row_limit, now=began_at)
             _record_pace(row.card.source, is_slow=False, now=began_at)
-            found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
+            found = {"status": CardData.Status.READY, "content": compress_table(table), "row_count": len(table.rows)}
             found |= {"problem_code": "", "problem_facts": {}}
         if attempt.error is not None:  # waiting code must learn that no data comes
             found = _build_failure(row, SourceError(Problem.UNEXPECTED, error=type(attempt.error).__name__), clock())
@@ -331,7 +331,7 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
 def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
     """Notify the followers, but not of a preview, for which its page polls."""
     for follower in card_data_finished if slot_at is not None else ():
-        with guarded(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):
+        with log_errors(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):
             follower(card_id, slot_at)
     CardData.objects.filter(pk=row_id).update(notified_at=clock())
 

@@ -26,7 +26,7 @@ from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import BiConnection, Card, CardData, DataSource, SourceKind
 from integrations.models.datasources import THE_ONE
-from integrations.models.fields import opened
+from integrations.models.fields import require_readable
 
 if TYPE_CHECKING:
     from integrations.clients.sources import sql
@@ -89,7 +89,7 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
 def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
     source, failure = card.source, None
     try:
-        url = parse_database_url(opened(source.sql_url), settings.DATA_SQL_DRIVERS)
+        url = parse_database_url(require_readable(source.sql_url), settings.DATA_SQL_DRIVERS)
     except AddressRefused as refusal:
         failure = SourceError(Problem.ADDRESS_REFUSED, what=refusal.flaw.value, detail=refusal.detail)
     if failure is not None:
@@ -127,7 +127,7 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         url=append_path(source.http_url, card.http_path),
         method="POST" if card.http_method == "POST" else "GET",
         body=card.http_body,
-        headers=parse_headers(opened(source.http_headers)),
+        headers=parse_headers(require_readable(source.http_headers)),
         expression=card.expression,
         reach=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",

@@ -13,7 +13,7 @@ from integrations.models import Corp, Department
 Parents = Mapping[int, int | None]
 
 
-def subtree(parents: Parents, roots: Iterable[int]) -> set[int]:
+def find_subtree(parents: Parents, roots: Iterable[int]) -> set[int]:
     """Return the known ones of `roots` with all departments below them."""
     children: dict[int | None, list[int]] = defaultdict(list)
     for number, parent in parents.items():
@@ -28,14 +28,14 @@ def subtree(parents: Parents, roots: Iterable[int]) -> set[int]:
     return found
 
 
-def tops(parents: Parents) -> list[int]:
+def find_top_departments(parents: Parents) -> list[int]:
     """Return the departments without a known parent, in order of their numbers."""
     return sorted(number for number, parent in parents.items() if parent not in parents)
 
 
-def in_cycles(parents: Parents) -> set[int]:
+def find_cycles(parents: Parents) -> set[int]:
     """Return the departments of cycles and all below them, which no top leads to."""
-    return set(parents) - subtree(parents, tops(parents))
+    return set(parents) - find_subtree(parents, find_top_departments(parents))
 
 
 # --- Chosen departments: those below them, and the path by which people recognise each --------------------------------
@@ -78,7 +78,7 @@ class DepartmentTree:
         return {
             self._keys[corp_id, number]
             for corp_id, numbers in roots.items()
-            for number in subtree(self._parents[corp_id], numbers)
+            for number in find_subtree(self._parents[corp_id], numbers)
         }
 
     def find_above(self, corp_id: int, number: int | None) -> list[int]:
@@ -105,7 +105,7 @@ class DepartmentTree:
         return path if department.removed_at is None else gone % {"department": path}
 
 
-def paths_of(departments: Iterable[Department]) -> dict[int, str]:
+def find_paths(departments: Iterable[Department]) -> dict[int, str]:
     """Map each department's key to its path of names, by two queries."""
     chosen = list(departments)
     companies = dict(Corp.objects.filter(pk__in={one.corp_id for one in chosen}).values_list("pk", "name"))
@@ -128,7 +128,7 @@ def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
     return losing_count > max(floor, percent * able_count / 100)
 
 
-def question(
+def find_question(
     *,
     losing: Collection[int],
     able: Mapping[int, Iterable[int]],
@@ -145,8 +145,8 @@ def question(
     if not losing:
         return None
     emptied = []
-    for root in roots or tops(parents):
-        below = subtree(parents, [root])
+    for root in roots or find_top_departments(parents):
+        below = find_subtree(parents, [root])
         people = [key for key, departments in able.items() if not below.isdisjoint(departments)]
         if people and all(key in losing for key in people):
             emptied.append(str(root))
@@ -159,7 +159,7 @@ def question(
 # --- Our own reasons to stop a run; those of WeCom's calls are in `integrations.clients.errors` -----------------------
 
 
-class Stop(Exception):
+class RunStopped(Exception):
     """The run must end without a change. `problem`: a key of `sync._PROBLEMS`; `detail`: its technical detail."""
 
     def __init__(self, problem: str, detail: str = "") -> None:

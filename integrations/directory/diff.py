@@ -17,7 +17,7 @@ from integrations.directory.fetch import (
     Person,
     SeenDepartment,
     Snapshot,
-    Whereabouts,
+    UserLookup,
 )
 from integrations.models import Corp, Department, Member, Membership, SyncChange
 
@@ -48,19 +48,19 @@ class Difference:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def difference(member: Member, person: Person, presence: Member.Presence) -> Difference | None:
+def compare_member(member: Member, person: Person, presence: Member.Presence) -> Difference | None:
     """Return the changes of a member who was listed; None if nothing changed."""
     found = Difference(member, Kind.CHANGED)
     if person.userid != member.userid:
-        _note(found, "userid", member.userid, person.userid)
+        _note_change(found, "userid", member.userid, person.userid)
     for name in PLAIN_FIELDS:
         old, new = getattr(member, name), getattr(person, name)
         if new is not None and new != old:
-            _note(found, name, old, new)
+            _note_change(found, name, old, new)
     _compare_departments(found, person)
     old_status, status = member.status, person.status
     if status is not None and status != old_status:
-        _note(found, "status", old_status, status)
+        _note_change(found, "status", old_status, status)
         if status == DISABLED:
             found.kind = Kind.DISABLED
         elif old_status == DISABLED:
@@ -69,7 +69,7 @@ def difference(member: Member, person: Person, presence: Member.Presence) -> Dif
     return found if found.updates or found.departments is not None else None
 
 
-def absence(member: Member, presence: Member.Presence) -> Difference | None:
+def compare_absent_member(member: Member, presence: Member.Presence) -> Difference | None:
     """Return the changes of a member who was not listed; None if that was known."""
     if member.presence == presence:
         return None
@@ -79,7 +79,7 @@ def absence(member: Member, presence: Member.Presence) -> Difference | None:
     return found
 
 
-def _note(found: Difference, name: str, old: Any, new: Any) -> None:
+def _note_change(found: Difference, name: str, old: Any, new: Any) -> None:
     found.updates[name] = new
     found.record[name] = True if name in PRIVATE_FIELDS else [old, new]
 
@@ -126,7 +126,7 @@ class DepartmentDifferences:
         return len(self.created) + len(self.changed) + len(self.removed)
 
 
-def department_differences(stored: Iterable[Department], seen: Mapping[int, SeenDepartment]) -> DepartmentDifferences:
+def compare_departments(stored: Iterable[Department], seen: Mapping[int, SeenDepartment]) -> DepartmentDifferences:
     """Compare the stored departments, removed ones included, with WeCom's."""
     found, known = DepartmentDifferences(), set()
     for department in stored:
@@ -149,7 +149,7 @@ def department_differences(stored: Iterable[Department], seen: Mapping[int, Seen
     return found
 
 
-LookUp = Callable[[Sequence[str]], Iterable[Whereabouts]]
+LookUp = Callable[[Sequence[str]], Iterable[UserLookup]]
 
 # How many missing people a run looks up, with one call each. A company has fewer leavers a day; for the others the list
 # of the contacts secret decides, and without that list the reason stays unknown.
@@ -193,13 +193,13 @@ def plan(*, snapshot: Snapshot, members: Iterable[Member], look_up: LookUp, turn
         known.add(folded)
         if (person := people.get(folded)) is not None:
             presence = Presence.HERE if person.is_seen_by_app else Presence.OUT_OF_SCOPE
-            planned.add(difference(member, person, presence))
+            planned.add(compare_member(member, person, presence))
         elif member.presence in _UNSURE:
             continue
         elif folded in left:
-            planned.add(absence(member, Presence.DELETED))
+            planned.add(compare_absent_member(member, Presence.DELETED))
         elif company is not None and folded in company:
-            planned.add(absence(member, Presence.OUT_OF_SCOPE))
+            planned.add(compare_absent_member(member, Presence.OUT_OF_SCOPE))
         else:
             absent.append(member)
     planned.joined = [one for folded, one in people.items() if folded not in known and one.is_seen_by_app]
@@ -220,11 +220,11 @@ def _plan_absent(planned: Plan, absent: list[Member], snapshot: Snapshot, look_u
         if where.person is not None:
             if member.presence == Presence.HERE:
                 snapshot.warnings.add("moved_meanwhile", member.userid)
-            planned.add(difference(member, where.person, Presence.HERE))
+            planned.add(compare_member(member, where.person, Presence.HERE))
         else:
-            planned.add(absence(member, Presence.OUT_OF_SCOPE if where.exists else Presence.DELETED))
+            planned.add(compare_absent_member(member, Presence.OUT_OF_SCOPE if where.exists else Presence.DELETED))
     for member in beyond:
-        planned.add(absence(member, Presence.MISSING if snapshot.company is None else Presence.DELETED))
+        planned.add(compare_absent_member(member, Presence.MISSING if snapshot.company is None else Presence.DELETED))
 
 
 T = TypeVar("T")
@@ -296,12 +296,12 @@ class Writer:
             members = self._locked(chunk)
             chunk = [one for one in chunk if one.member.pk in members]
             counts.update(one.kind.value for one in chunk)
-            columns = {"changed_at"}.union(*(_change(members[one.member.pk], one, now) for one in chunk))
+            columns = {"changed_at"}.union(*(_apply_difference(members[one.member.pk], one, now) for one in chunk))
             Member.objects.bulk_update(members.values(), sorted(columns), batch_size=_ROWS_A_STATEMENT)
             moved = [one for one in chunk if one.departments is not None]
             Membership.objects.filter(member__in=[one.member.pk for one in moved]).delete()
             rows = [row for one in moved for row in self._memberships(one.member.pk, one.departments or {})]
-            insert(Membership, rows)
+            insert_rows(Membership, rows)
             self.touched += list(members)
             self._note(chunk, [], now)
 
@@ -323,9 +323,11 @@ class Writer:
             self.left_count += len(there)
             people = [one for one in people if one.folded not in there]
             counts[Kind.JOINED.value] = len(people)
-            members = insert(Member, [self._joined(person, now) for person in people])
+            members = insert_rows(Member, [self._joined(person, now) for person in people])
             pairs = list(zip(members, people, strict=True))
-            insert(Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)])
+            insert_rows(
+                Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)]
+            )
             self.touched += [one.pk for one in members]
             self._note([], members, now)
 
@@ -348,7 +350,7 @@ class Writer:
         ]
 
 
-def _change(member: Member, one: Difference, now: datetime) -> set[str]:
+def _apply_difference(member: Member, one: Difference, now: datetime) -> set[str]:
     """Apply a difference to its row. Return the columns."""
     updates = {"changed_at": now, **one.updates}
     if "presence" in updates:
@@ -360,7 +362,7 @@ def _change(member: Member, one: Difference, now: datetime) -> set[str]:
     return set(updates)
 
 
-def insert(model: Any, rows: list[Any]) -> list[Any]:
+def insert_rows(model: Any, rows: list[Any]) -> list[Any]:
     """Insert rows and return them with their keys."""
     return list(model.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT))
 

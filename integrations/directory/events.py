@@ -24,9 +24,9 @@ from django.utils.translation import ngettext
 from integrations.callbacks import Batch, Consumer, Outcome
 from integrations.clients.errors import IntegrationError
 from integrations.core.redis import valkey
-from integrations.directory.departments import Stop, is_too_many
+from integrations.directory.departments import RunStopped, is_too_many
 from integrations.directory.diff import Difference, Writer
-from integrations.directory.fetch import Calling
+from integrations.directory.fetch import CallPacer
 from integrations.directory.incremental import (
     DIRECTORY_EVENTS,
     UPDATE_USER,
@@ -35,7 +35,7 @@ from integrations.directory.incremental import (
     Rename,
     RenameResult,
     apply_renames,
-    changes_in,
+    collect_changes,
     has_copy,
     put_out_of_reach,
 )
@@ -60,8 +60,8 @@ def consume(batch: Batch) -> Outcome:
     corp = batch.corp
     if not corp.is_enabled or not has_copy(corp):
         return Outcome()
-    changes = changes_in(batch.events, batch.tries)
-    lookup = EventLookup(corp=corp, changes=changes, calling=Calling(), alive=_pulse(batch))
+    changes = collect_changes(batch.events, batch.tries)
+    lookup = EventLookup(corp=corp, changes=changes, calling=CallPacer(), alive=_make_heartbeat(batch))
     try:
         renamed = _rename(batch, changes, lookup)
         lookup.look_up(now=batch.clock())
@@ -69,7 +69,7 @@ def consume(batch: Batch) -> Outcome:
         if changes.leavers and not _is_suspicious(corp, changes.leavers):
             put_out_of_reach(batch, changes.leavers)
         raise
-    except Stop:  # a department root is missing: a run reports it
+    except RunStopped:  # a department root is missing: a run reports it
         _request_run(batch)
         return Outcome()
     writer = _write(batch, lookup, own=renamed.written)
@@ -79,7 +79,7 @@ def consume(batch: Batch) -> Outcome:
     return Outcome(writer.touched, AFTER_OTHERS if is_to_repeat else None)
 
 
-def _pulse(batch: Batch) -> Callable[[], None]:
+def _make_heartbeat(batch: Batch) -> Callable[[], None]:
     """Return a function that extends the lane's lease, but not at each of many answers."""
     held_at = batch.clock()
 
@@ -116,7 +116,7 @@ def _waiting_renames(batch: Batch) -> list[Rename]:
     works = EventWork.objects.waiting().filter(corp=batch.corp, consumer=NAME, event__change=UPDATE_USER)
     works = works.exclude(event__in=[one.pk for one in batch.events])
     found = list(works.select_related("event").order_by("event__happened_at", "event_id")[:WAITING_AT_MOST])
-    return changes_in([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
+    return collect_changes([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
 
 
 def _write(batch: Batch, lookup: EventLookup, *, own: Mapping[int, datetime]) -> Writer:
@@ -189,7 +189,7 @@ _TONES = {State.ARRIVING: "good", State.SILENT: "warn", State.NOT_COPIED: "warn"
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class EventReception:
     """The way in which a company's changes arrive. `late_count`: events that wait too long; `given_up_count`: events
     that are not tried any more and that no run has made up for; both are capped.
     """
@@ -263,14 +263,14 @@ class Hearing:
         )
 
 
-def hearing_of(corp: Corp, *, now: datetime) -> Hearing:
+def describe_reception(corp: Corp, *, now: datetime) -> EventReception:
     """Return how a company's changes arrive, by at most four queries; by one if no address is verified."""
     given_up_count = EventWork.objects.given_up().filter(corp=corp)[:COUNTED].count()
     verified = [one for one in (corp.callback_verified_at, corp.contacts_callback_verified_at) if one is not None]
     if not verified:
-        return Hearing(State.NIGHTLY, None, given_up_count=given_up_count)
+        return EventReception(State.NIGHTLY, None, given_up_count=given_up_count)
     if not has_copy(corp):
-        return Hearing(State.NOT_COPIED, None, given_up_count=given_up_count)
+        return EventReception(State.NOT_COPIED, None, given_up_count=given_up_count)
     lane = EventLane.objects.filter(corp=corp, consumer=NAME)
     heard_at = lane.values_list("worked_at", flat=True).first()
     # Without events that were processed and only wait to be repeated after a run, which may take long.
@@ -279,4 +279,4 @@ def hearing_of(corp: Corp, *, now: datetime) -> Hearing:
     late_count = waiting[:COUNTED].count()
     is_arriving = heard_at is not None and heard_at >= min(verified)
     state = State.ARRIVING if is_arriving else State.SILENT
-    return Hearing(state, heard_at, late_count, given_up_count)
+    return EventReception(state, heard_at, late_count, given_up_count)

@@ -27,7 +27,7 @@ from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.contacts import Department, User
 from integrations.core import client_factory
 from integrations.directory import departments as directory_departments
-from integrations.directory.departments import Stop
+from integrations.directory.departments import RunStopped
 from integrations.models import Corp, SyncRun, fold_userid
 
 ACTIVE, DISABLED, NOT_ACTIVATED = "active", "disabled", "not_activated"
@@ -88,7 +88,7 @@ class Warnings:
     def add(self, code: str, example: object = "") -> None:
         self.counts[code] += 1
         if example != "" and len(self.examples[code]) < _EXAMPLES:
-            self.examples[code].append(clean(str(example), 64))
+            self.examples[code].append(clean_text(str(example), 64))
 
     def as_json(self) -> list[dict[str, Any]]:
         return [{"code": code, "count": n, "examples": self.examples[code]} for code, n in sorted(self.counts.items())]
@@ -128,7 +128,7 @@ class Snapshot:
 _MERGED = tuple(one.name for one in fields(Person) if one.name in {*PLAIN_FIELDS, "status"})
 
 
-def clean(text: str, longest: int) -> str:
+def clean_text(text: str, longest: int) -> str:
     """Return `text` for storage and display: no control or invisible characters, no half characters, not too long."""
     if text.isprintable():
         return text.strip()[:longest]
@@ -141,7 +141,7 @@ def is_userid(text: str) -> bool:
     return _USERID.fullmatch(text) is not None
 
 
-def person_of(user: User, *, known: Iterable[int], listed_in: int | None = None, number_field: str = "") -> Person:
+def convert_user(user: User, *, known: Iterable[int], listed_in: int | None = None, number_field: str = "") -> Person:
     """Convert a user, whose userid the caller has checked.
 
     `known`: the departments that count; `listed_in`: the department whose list had the user, if any; `number_field`:
@@ -152,13 +152,13 @@ def person_of(user: User, *, known: Iterable[int], listed_in: int | None = None,
     if listed_in is not None:
         departments.setdefault(listed_in, None)
     values = {
-        name: None if name in user.withheld else clean(getattr(user, name), longest)
+        name: None if name in user.withheld else clean_text(getattr(user, name), longest)
         for name, longest in _LONGEST.items()
     }
     values["name"] = values["name"] or None  # everybody has a name: an empty one was withheld
     # A field that is missing from the answer may be hidden from the app: unknown, not empty.
     number = dict(user.own_fields).get(number_field) if number_field else None
-    values["number"] = None if number is None else clean(number, NUMBER_CHARACTERS)
+    values["number"] = None if number is None else clean_text(number, NUMBER_CHARACTERS)
     status = None if user.status is None else STATUS.get(user.status)
     if user.is_enabled is False:
         status = DISABLED
@@ -178,7 +178,7 @@ PARALLEL_CALLS = 8
 PAUSES_SECONDS = (0.5, 2.0)
 
 
-class Calling:
+class CallPacer:
     """Paced, repeated calls. `pause` sleeps for some seconds; `count`: calls made, including repeats."""
 
     def __init__(
@@ -243,7 +243,7 @@ _OUTSIDE, _GONE = (60011, 60021, 50002, 92000), (60111, 40003)
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class UserLookup:
     """The result of user/get: a `person` in scope, or somebody who `exists` elsewhere, or neither.
 
     `has_left`: WeCom still has the account, as one that has left the company.
@@ -261,7 +261,7 @@ class Reader:
     Raises the errors of `integrations.clients.errors`, and Stop for a missing department root.
     """
 
-    def __init__(self, *, corp: Corp, calling: Calling, progress: Progress, number_field: str = "") -> None:
+    def __init__(self, *, corp: Corp, calling: CallPacer, progress: Progress, number_field: str = "") -> None:
         self._app = client_factory.wecom_client(corp)
         self._contacts = client_factory.contacts_client(corp) if corp.contacts_secret else None
         self._roots: Sequence[int] = corp.department_root_ids
@@ -283,7 +283,7 @@ class Reader:
             self._read_singles()
         return self.snapshot
 
-    def look_up(self, userids: Sequence[str]) -> list[Whereabouts]:
+    def look_up(self, userids: Sequence[str]) -> list[UserLookup]:
         """Look up people whom no list has, in order. This also finds people who moved during the reading."""
         self._fetch_people(userids)
         return [self._whereabouts(self._answers[fold_userid(userid)]) for userid in userids]
@@ -344,8 +344,8 @@ class Reader:
         self._warn_of_tree(parents)
         for root in self._roots:
             if root not in parents:
-                raise Stop("root", str(root))
-        chosen = directory_departments.subtree(parents, self._roots) if self._roots else set(parents)
+                raise RunStopped("root", str(root))
+        chosen = directory_departments.find_subtree(parents, self._roots) if self._roots else set(parents)
         self._seen_by_app &= chosen
         self.snapshot.departments = {number: one for number, one in known.items() if number in chosen}
 
@@ -358,7 +358,7 @@ class Reader:
                 found += self._calling.one(partial(self._app.department_list, root))
             except RecipientError as error:
                 if error.code in _NO_SUCH_DEPARTMENT:
-                    raise Stop("root", str(root)) from error
+                    raise RunStopped("root", str(root)) from error
                 raise
         return found
 
@@ -370,7 +370,7 @@ class Reader:
                 message = "a department has a number that none can have"
                 raise UnexpectedResponseError(message, system="wecom", operation="department_list")
             numbers.add(one.department_id)
-            name = clean(one.name, 128) or None
+            name = clean_text(one.name, 128) or None
             # None is excluded first, because a range is searched number by number for anything that is not a number.
             parent = one.parent_id if one.parent_id is not None and one.parent_id in DEPARTMENT_IDS else None
             known[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
@@ -378,10 +378,10 @@ class Reader:
 
     def _warn_of_tree(self, parents: Mapping[int, int | None]) -> None:
         warnings = self.snapshot.warnings
-        for number in sorted(directory_departments.in_cycles(parents)):
+        for number in sorted(directory_departments.find_cycles(parents)):
             warnings.add("cycle", number)
         if self._contacts is not None:  # an app may see only a part, without the parents
-            for number in directory_departments.tops(parents):
+            for number in directory_departments.find_top_departments(parents):
                 if parents[number] is not None:
                     warnings.add("orphan", number)
 
@@ -441,7 +441,7 @@ class Reader:
 
     def _person(self, user: User, listed_in: int | None) -> Person:
         known = self.snapshot.departments
-        return person_of(user, known=known, listed_in=listed_in, number_field=self._number_field)
+        return convert_user(user, known=known, listed_in=listed_in, number_field=self._number_field)
 
     def _is_userid(self, userid: str) -> bool:
         if is_userid(userid):
@@ -469,13 +469,13 @@ class Reader:
                 return False
             raise
 
-    def _whereabouts(self, found: User | bool) -> Whereabouts:
+    def _whereabouts(self, found: User | bool) -> UserLookup:
         if isinstance(found, bool):
-            return Whereabouts(None, found)
+            return UserLookup(None, found)
         if found.status == LEFT_COMPANY or not is_userid(found.userid):
-            return Whereabouts(None, exists=False, has_left=True)
+            return UserLookup(None, exists=False, has_left=True)
         known = self.snapshot.departments
         self._unknown.update(number for number in found.department_ids if number not in known)
         person = self._person(found, None)
         is_inside = bool(person.departments) or not self._roots
-        return Whereabouts(person if is_inside else None, exists=True)
+        return UserLookup(person if is_inside else None, exists=True)

@@ -19,8 +19,8 @@ from integrations.callbacks import Batch
 from integrations.clients.wecom import callbacks as wire
 from integrations.core import hooks
 from integrations.directory import sync
-from integrations.directory.diff import Difference, Plan, department_differences, plan
-from integrations.directory.fetch import Calling, Reader, SeenDepartment, is_userid
+from integrations.directory.diff import Difference, Plan, compare_departments, plan
+from integrations.directory.fetch import CallPacer, Reader, SeenDepartment, is_userid
 from integrations.models import CallbackEvent, Corp, Department, Member, MemberRename, SyncChange, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
 
@@ -75,7 +75,7 @@ class EventChanges:
             self.leavers.pop(folded, None)
 
 
-def changes_in(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> EventChanges:
+def collect_changes(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> EventChanges:
     """Collect the changes of events. `events`: in order of time; `tries`: earlier tries of each, by key."""
     changes = EventChanges()
     for event in events:
@@ -125,15 +125,15 @@ def _add_tag(changes: EventChanges, callback: wire.Callback, try_count: int) -> 
     number = callback.text("TagId").strip()
     if not (number.isascii() and number.isdigit() and len(number) < 12):
         return
-    users = [*_items(callback, "AddUserItems"), *_items(callback, "DelUserItems")]
+    users = [*_split_items(callback, "AddUserItems"), *_split_items(callback, "DelUserItems")]
     named = {fold_userid(one): one for one in users if is_userid(one)}
     changes.tagged.setdefault(int(number), {}).update(named)
     changes.try_counts.update({folded: max(try_count, changes.try_counts.get(folded, 0)) for folded in named})
-    if _items(callback, "AddPartyItems") or _items(callback, "DelPartyItems"):
+    if _split_items(callback, "AddPartyItems") or _split_items(callback, "DelPartyItems"):
         changes.tags_with_departments.add(int(number))
 
 
-def _items(callback: wire.Callback, name: str) -> list[str]:
+def _split_items(callback: wire.Callback, name: str) -> list[str]:
     return [one.strip() for one in callback.text(name).split(",")[:_ITEMS_AT_MOST] if one.strip()]
 
 
@@ -155,7 +155,7 @@ class EventLookup:
     nothing is written about them before.
     """
 
-    def __init__(self, *, corp: Corp, changes: EventChanges, calling: Calling, alive: Callable[[], None]) -> None:
+    def __init__(self, *, corp: Corp, changes: EventChanges, calling: CallPacer, alive: Callable[[], None]) -> None:
         self.plan = Plan()
         self.read_since: datetime | None = None
         self.is_too_much = self.has_unexplained = False
@@ -167,7 +167,7 @@ class EventLookup:
     def existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
         """Return which of these userids, folded, exist in the company. `look_up` does not ask about them again."""
         self.read_since = now
-        self._reader.use_departments(_present(self._departments))
+        self._reader.use_departments(_find_present(self._departments))
         return self._reader.existing(userids)
 
     def forget(self, userids: Iterable[str]) -> None:
@@ -181,7 +181,7 @@ class EventLookup:
         if self._changes.has_structure or self._corp.department_root_ids:
             self._read_departments()
         else:
-            self._reader.use_departments(_present(self._departments))
+            self._reader.use_departments(_find_present(self._departments))
         self._look_up_people()
         if self._reader.has_met_unknown_department and not self._corp.department_root_ids:
             self._read_departments()
@@ -212,8 +212,8 @@ class EventLookup:
     def _read_departments(self) -> None:
         """Read the departments and the people of new ones, and look up the people of removed ones."""
         snapshot = self._reader.read_departments()
-        self.plan.departments = department_differences(self._departments, snapshot.departments)
-        present = _present(self._departments)
+        self.plan.departments = compare_departments(self._departments, snapshot.departments)
+        present = _find_present(self._departments)
         new, gone = snapshot.departments.keys() - present.keys(), present.keys() - snapshot.departments.keys()
         if len(new) > LISTS_AT_MOST:
             self.is_too_much = True
@@ -249,7 +249,7 @@ def put_out_of_reach(batch: Batch, folded: Iterable[str]) -> None:
         here.update(presence=Presence.OUT_OF_SCOPE, left_at=now, changed_at=now)
 
 
-def _present(stored: Iterable[Department]) -> dict[int, SeenDepartment]:
+def _find_present(stored: Iterable[Department]) -> dict[int, SeenDepartment]:
     return {
         (number := one.wecom_department_id): SeenDepartment(number, one.wecom_parent_id, one.name, one.order)
         for one in stored
@@ -293,10 +293,10 @@ def apply_renames(
     with transaction.atomic():
         batch.hold()
         # Locks all named members until the renames are written.
-        members = _locked(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
+        members = _lock_members(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
         newer = {one.userid_folded for one in members if one.changed_at > read_since}
         result.outdated = [one for one in renames if {fold_userid(one.old), fold_userid(one.new)} & newer]
-        waiting = [one for one in renames if _is_true(corp, one, renames, known, touched, now)]
+        waiting = [one for one in renames if _is_confirmed_by_wecom(corp, one, renames, known, touched, now)]
         while waiting:
             blocked = [one for one in waiting if not _apply(corp, one, touched, now, by_force=False)]
             if len(blocked) == len(waiting):
@@ -312,7 +312,7 @@ def apply_renames(
     return result
 
 
-def _is_true(
+def _is_confirmed_by_wecom(
     corp: Corp, rename: Rename, renames: Sequence[Rename], known: Collection[str], touched: list[int], now: datetime
 ) -> bool:
     """Return whether WeCom confirms the rename. `renames`: all of them, for several in a row."""
@@ -320,7 +320,7 @@ def _is_true(
     if last == old:
         return True
     if old in known and not _is_explained(corp, old, renames, known):
-        _doubt(corp, rename, touched, now)
+        _request_decision(corp, rename, touched, now)
         return False
     becomes = {fold_userid(one.old): fold_userid(one.new) for one in renames}
     seen = {old}
@@ -335,14 +335,14 @@ def _is_explained(corp: Corp, userid: str, renames: Sequence[Rename], known: Col
     by_old = {fold_userid(one.old): one for one in renames if fold_userid(one.new) == userid}
     gone = [folded for folded in by_old if folded not in known]
     members = Member.objects.filter(corp=corp, userid_folded__in=gone)
-    return any(_is_meant(member, by_old[member.userid_folded]) for member in members)
+    return any(_concerns_member(member, by_old[member.userid_folded]) for member in members)
 
 
-def _doubt(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> None:
+def _request_decision(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> None:
     """Make a member wait for an administrator: the old userid in WeCom may now be another person's."""
-    done = _record_of(corp, rename)
-    member = next(iter(_locked(corp, {fold_userid(rename.old)})), None)
-    if member is None or not _is_meant(member, rename) or MemberRename.objects.filter(**done).exists():
+    done = _build_record(corp, rename)
+    member = next(iter(_lock_members(corp, {fold_userid(rename.old)})), None)
+    if member is None or not _concerns_member(member, rename) or MemberRename.objects.filter(**done).exists():
         return
     MemberRename.objects.create(member=member, **done)
     Member.objects.filter(pk=member.pk, waits_since__isnull=True).update(waits_since=now, changed_at=now)
@@ -350,7 +350,7 @@ def _doubt(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> Non
     logger.warning("rename that WeCom does not confirm corp=%s member=%s", corp.pk, member.pk)
 
 
-def _record_of(corp: Corp, rename: Rename) -> dict[str, Any]:
+def _build_record(corp: Corp, rename: Rename) -> dict[str, Any]:
     return {
         "corp": corp,
         "old_folded": fold_userid(rename.old),
@@ -362,14 +362,14 @@ def _record_of(corp: Corp, rename: Rename) -> dict[str, Any]:
 def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_force: bool) -> bool:
     """Apply a rename. Return False if it must wait."""
     old, new = fold_userid(rename.old), fold_userid(rename.new)
-    rows = {one.userid_folded: one for one in _locked(corp, {old, new})}
+    rows = {one.userid_folded: one for one in _lock_members(corp, {old, new})}
     member, holder = rows.get(old), rows.get(new)
-    done = _record_of(corp, rename)
+    done = _build_record(corp, rename)
     if MemberRename.objects.filter(**done).exists():
         return True
     if member is None:  # perhaps a later event gives somebody this userid
         return by_force
-    if not _is_meant(member, rename):
+    if not _concerns_member(member, rename):
         return True
     if member is holder:
         holder = None
@@ -392,11 +392,11 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
     return True
 
 
-def _locked(corp: Corp, folded: set[str]) -> list[Member]:
+def _lock_members(corp: Corp, folded: set[str]) -> list[Member]:
     return list(Member.objects.select_for_update().filter(corp=corp, userid_folded__in=folded).order_by("pk"))
 
 
-def _is_meant(member: Member, rename: Rename) -> bool:
+def _concerns_member(member: Member, rename: Rename) -> bool:
     """Return whether the event can be about the member's present person. Deleted people are not renamed."""
     if member.presence in (Presence.DELETED, Presence.MISSING):
         return False
@@ -408,11 +408,11 @@ def _is_meant(member: Member, rename: Rename) -> bool:
 def _write(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
     """Write the rename. `holder` gets the old userid, which nobody has: if it returns, an administrator is asked."""
     if holder is not None:
-        _set(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # a temporary value
+        _update_member(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # a temporary value
         gone = {"presence": Presence.DELETED, "waits_since": None, "left_at": holder.left_at or now}
-        _set(holder, rename.old, fold_userid(rename.old), changed_at=now, **gone)
-    _set(member, rename.new, fold_userid(rename.new), changed_at=now, renamed_at=rename.happened_at)
+        _update_member(holder, rename.old, fold_userid(rename.old), changed_at=now, **gone)
+    _update_member(member, rename.new, fold_userid(rename.new), changed_at=now, renamed_at=rename.happened_at)
 
 
-def _set(member: Member, userid: str, folded: str, **values: object) -> None:
+def _update_member(member: Member, userid: str, folded: str, **values: object) -> None:
     Member.objects.filter(pk=member.pk).update(userid=userid, userid_folded=folded, **values)

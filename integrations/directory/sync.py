@@ -29,17 +29,10 @@ from integrations.clients.errors import (
     TransientError,
 )
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
-from integrations.core.sentences import of_errcode, translated
-from integrations.directory.departments import Stop, question
-from integrations.directory.diff import (
-    Difference,
-    Plan,
-    Writer,
-    department_differences,
-    insert,
-    plan,
-)
-from integrations.directory.fetch import Calling, Reader, Snapshot
+from integrations.core.sentences import explain_errcode, translate_explanation
+from integrations.directory.departments import RunStopped, find_question
+from integrations.directory.diff import Difference, Plan, Writer, compare_departments, insert_rows, plan
+from integrations.directory.fetch import CallPacer, Reader, Snapshot
 from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
@@ -71,7 +64,7 @@ def note_seen(*, member_id: int, now: datetime) -> bool:
 _HEALING = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
 
 
-def put_away(*, corp: Corp) -> None:
+def purge_runs(*, corp: Corp) -> None:
     """Delete old runs, and the differences of all but the last runs."""
     runs = SyncRun.objects.filter(corp=corp).order_by("-pk")
     old = list(runs.values_list("pk", flat=True)[KEPT_WITH_CHANGES:])
@@ -193,20 +186,20 @@ def run_sync(
     only our own mistakes raise.
     """
     begun = {"status": Status.RUNNING, "phase": Phase.DEPARTMENTS, "next_try_at": None}
-    _change(run, job, **begun, started_at=run.started_at or job.clock())
+    _update_run(run, job, **begun, started_at=run.started_at or job.clock())
     run.refresh_from_db()
     logger.info("directory run=%s corp=%s source=%s begins", run.pk, run.corp_id, run.source)
     try:
-        _Carrying(run, job, pause, number_field).carry_out()
+        _RunExecution(run, job, pause, number_field).carry_out()
     except (TransientError, RecipientError) as error:
-        _rest(run, job, error)
+        _postpone_run(run, job, error)
     except IntegrityError:
         # The processing of an event wrote the same rows at the same moment.
-        _rest(run, job, None)
+        _postpone_run(run, job, None)
     except IntegrationError as error:
-        _fail(run, job, problem=_problem(error), **_columns_of(error))
-    except Stop as stop:
-        _fail(run, job, problem=stop.problem, detail=stop.detail)
+        _end_run(run, job, problem=_find_problem(error), **_describe_error(error))
+    except RunStopped as stop:
+        _end_run(run, job, problem=stop.problem, detail=stop.detail)
     run.refresh_from_db()
     logger.info(
         "directory run=%s corp=%s %s calls=%s counts=%s", run.pk, run.corp_id, run.status, run.call_count, run.counts
@@ -214,19 +207,19 @@ def run_sync(
     return run
 
 
-def _change(run: SyncRun, job: JobRun, **values: Any) -> None:
+def _update_run(run: SyncRun, job: JobRun, **values: Any) -> None:
     """Write these columns if the job is still ours. Raises LeaseLostError."""
     with transaction.atomic():
         SyncRun.objects.filter(pk=run.pk).update(**values)
         job.hold()
 
 
-class _Carrying:
+class _RunExecution:
     """A worker's work on one run."""
 
     def __init__(self, run: SyncRun, job: JobRun, pause: Callable[[float], object], number_field: str) -> None:
         self._run, self._job, self._number_field, self._corp = run, job, number_field, run.corp
-        self._calling = Calling(pause=pause)
+        self._calling = CallPacer(pause=pause)
         self._phase = ""
 
     def carry_out(self) -> None:
@@ -236,7 +229,7 @@ class _Carrying:
         self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
         members = stored_members(self._corp)
         planned = plan(snapshot=snapshot, members=members, look_up=reader.look_up, turn=self._run.pk)
-        planned.departments = department_differences(stored_departments(self._corp), snapshot.departments)
+        planned.departments = compare_departments(stored_departments(self._corp), snapshot.departments)
         if not snapshot.people:
             snapshot.warnings.add("nobody")
         for one in planned.changed:
@@ -247,7 +240,7 @@ class _Carrying:
         elif (open_question := self._question(planned)) is not None:
             self._propose(planned.losing)
             asking = {"status": Status.ASKING, "question": open_question, "call_count": self._calling.count}
-            _change(self._run, self._job, **asking, warnings=snapshot.warnings.as_json())
+            _update_run(self._run, self._job, **asking, warnings=snapshot.warnings.as_json())
             return
         self._show(Phase.WRITING, 0, planned.count)
         Writer(corp=self._corp, saving=self._saving, note=self._note, read_since=read_since).write(planned)
@@ -270,13 +263,13 @@ class _Carrying:
 
     def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
         new = [SyncChange(run=self._run, member=one, kind=SyncChange.Kind.JOINED, applied_at=now) for one in joined]
-        insert(SyncChange, [*(self._change_of(one, now) for one in changes), *new])
+        insert_rows(SyncChange, [*(self._change_of(one, now) for one in changes), *new])
 
     def _propose(self, differences: Sequence[Difference]) -> None:
         """Store the proposed changes for an administrator, instead of earlier ones."""
         with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)):
             SyncChange.objects.proposed().filter(run=self._run).delete()
-            insert(SyncChange, [self._change_of(one, None) for one in differences])
+            insert_rows(SyncChange, [self._change_of(one, None) for one in differences])
 
     def _change_of(self, one: Difference, applied_at: datetime | None) -> SyncChange:
         return SyncChange(run=self._run, member=one.member, kind=one.kind, fields=one.record, applied_at=applied_at)
@@ -288,7 +281,7 @@ class _Carrying:
         departments = find_departments(self._corp, Membership.objects.filter(department__corp=self._corp))
         able = Member.objects.filter(corp=self._corp).able().values_list("pk", flat=True)
         tree = Department.objects.filter(corp=self._corp).present()
-        return question(
+        return find_question(
             losing=losing,
             able={key: departments.get(key, ()) for key in able},
             parents=dict(tree.values_list("wecom_department_id", "wecom_parent_id")),
@@ -309,7 +302,7 @@ class _Carrying:
     def _finish(self, snapshot: Snapshot) -> None:
         now = self._job.clock()
         with transaction.atomic():
-            _change(
+            _update_run(
                 self._run,
                 self._job,
                 status=Status.DONE,
@@ -325,38 +318,38 @@ class _Carrying:
             )
             if self._run.is_confirmed:
                 SyncChange.objects.proposed().filter(run=self._run).delete()
-        put_away(corp=self._corp)
+        purge_runs(corp=self._corp)
 
 
-def _problem(error: IntegrationError) -> str:
+def _find_problem(error: IntegrationError) -> str:
     """Return why the run ends, a key of `_PROBLEMS`: another server's answer, our settings, or WeCom's answer."""
     if isinstance(error, ForeignAnswerError):
         return "not_wecom"
     return "wrong_setting" if error.code is None and isinstance(error, ConfigurationError) else "wecom"
 
 
-def _columns_of(error: IntegrationError) -> dict[str, Any]:
+def _describe_error(error: IntegrationError) -> dict[str, Any]:
     answered = f" {error.answer}" if isinstance(error, ForeignAnswerError) else ""
     return {"errcode": error.code, "hint": error.hint[:64], "detail": f"{error}{answered}"[:1000]}
 
 
-def _rest(run: SyncRun, job: JobRun, error: IntegrationError | None) -> None:
+def _postpone_run(run: SyncRun, job: JobRun, error: IntegrationError | None) -> None:
     """Start again later, with nobody disabled. After the last try the run ends."""
     problem = "unreachable" if isinstance(error, TransientError) else "changed_meanwhile"
-    columns = {} if error is None else _columns_of(error)
+    columns = {} if error is None else _describe_error(error)
     if run.try_count >= len(RESTS):
-        _fail(run, job, problem=problem, **columns)
+        _end_run(run, job, problem=problem, **columns)
         return
     wait = RESTS[run.try_count]
     if isinstance(error, RateLimitedError):
         wait = max(wait, timedelta(seconds=error.retry_after_seconds))
     values = {"status": Status.WAITING, "phase": Phase.WAITING, "try_count": run.try_count + 1, "problem": problem}
-    _change(run, job, **values, **columns, next_try_at=job.clock() + wait)
+    _update_run(run, job, **values, **columns, next_try_at=job.clock() + wait)
 
 
-def _fail(run: SyncRun, job: JobRun, *, problem: str, **columns: Any) -> None:
+def _end_run(run: SyncRun, job: JobRun, *, problem: str, **columns: Any) -> None:
     values = {"status": Status.FAILED, "phase": Phase.FINISHED, "problem": problem, "finished_at": job.clock()}
-    _change(run, job, **values, **columns)
+    _update_run(run, job, **values, **columns)
 
 
 # The problems that a run may store. `number`: the department that the run names.
@@ -467,8 +460,8 @@ def explain_run(run: SyncRun) -> Explanation:
     if not run.problem:
         return Explanation("")
     if run.problem in {"wecom", "unreachable"} and run.errcode is not None:
-        return of_errcode(run.errcode)
-    return translated(_PROBLEMS.get(run.problem, _BROKEN), {"number": run.detail})
+        return explain_errcode(run.errcode)
+    return translate_explanation(_PROBLEMS.get(run.problem, _BROKEN), {"number": run.detail})
 
 
 def word_question(run: SyncRun) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 
-from integrations.core.background import database_clock, database_now, guarded, is_database_away, lease_kept
+from integrations.core.background import database_clock, database_now, is_database_away, keep_lease, log_errors
 from integrations.core.metrics import LONG_SECONDS, TimedMetric
 from integrations.jobs.registry import BROKEN, LOST, Again, JobFailedError, JobKind, kinds
 from integrations.jobs.requests import send_on_commit
@@ -104,7 +104,7 @@ def _do(job: Job) -> None:
     kind = kinds[job.kind]
     run = JobRun(job, kind)
     started_at = run.clock()
-    with guarded(logger, "job %s of the kind %s broke", job.pk, job.kind, unless=(LeaseLostError,)) as block:
+    with log_errors(logger, "job %s of the kind %s broke", job.pk, job.kind, unless=(LeaseLostError,)) as block:
         outcome = _call(run)
     if is_database_away(block.error) or (block.error and kind.repeats_errors and job.try_count < kind.tries):
         return  # its lease ends, and another worker takes over
@@ -125,7 +125,7 @@ def _do(job: Job) -> None:
 def _call(run: JobRun) -> dict[str, Any]:
     """Call the function and return the columns of its result. Raises its errors except JobFailedError."""
     try:
-        with lease_kept(run.renew, seconds=RENEW_SECONDS):
+        with keep_lease(run.renew, seconds=RENEW_SECONDS):
             result = run.kind.do(run)
     except JobFailedError as failure:
         return {"status": Job.Status.FAILED, "problem": failure.problem, "facts": failure.facts}

@@ -449,9 +449,6 @@ class ConsoleWriteQuerySet(models.QuerySet["ConsoleWrite"]):
     def unfinished(self) -> Self:
         return self.exclude(status__in=[ConsoleWrite.Status.DONE, ConsoleWrite.Status.FAILED])
 
-    def for_corp(self, corp: Corp) -> Self:
-        return self.filter(corp=corp)
-
 
 class ConsoleWrite(models.Model):
     """A change in WeCom: read first, shown as before and after, confirmed by a person, then written.

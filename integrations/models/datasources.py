@@ -332,10 +332,6 @@ class DataSourceQuerySet(models.QuerySet["DataSource"]):
         """Filter sources without a company, whose existence people of some companies may know."""
         return self.filter(_of_no_corp(person, ""))
 
-    def with_too_much_power(self) -> DataSourceQuerySet:
-        """Filter sources whose database account may do more than read tables."""
-        return self.exclude(account_powers="")
-
     def slow(self) -> DataSourceQuerySet:
         """Filter sources whose last answer exceeded their time limit."""
         return self.filter(slow_since__isnull=False)
@@ -587,7 +583,7 @@ class CardData(Leased):
         return explain_problem(self.problem_code, self.problem_facts) if self.problem_code else ""
 
 
-def packed(table: Table) -> bytes:
+def compress_table(table: Table) -> bytes:
     """Return a table in the form that CardData stores."""
     document = json.dumps(to_document(table), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return zlib.compress(document.encode(), level=6)

@@ -116,8 +116,7 @@ class Member(models.Model):
     waits_since = models.DateTimeField(_("waits for an administrator since"), null=True)
 
     departments = models.ManyToManyField(Department, through="Membership", related_name="members")
-    # The numbers of their departments, and whether they lead there: set by integrations.directory.sync for comparing.
-    places: dict[int, bool | None]
+    places: dict[int, bool | None]  # department number to leader; set by integrations.directory.sync for comparing
 
     objects = MemberQuerySet.as_manager()
 

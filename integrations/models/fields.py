@@ -54,7 +54,7 @@ class Unreadable(str):
         return (self.sealed,)
 
 
-def opened(text: str) -> str:
+def require_readable(text: str) -> str:
     """Return a value of an EncryptedTextField for use. Raises UnreadableSecretError."""
     if isinstance(text, Unreadable):
         message = "a stored secret cannot be read with the present FIELD_ENCRYPTION_KEYS"

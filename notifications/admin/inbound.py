@@ -27,7 +27,7 @@ from accounts.users.roles import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges
 from integrations.core.background import database_now
-from integrations.core.sentences import shown
+from integrations.core.sentences import translate_stored
 from integrations.models import SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 from notifications.admin import base, inbound_form, resend
@@ -306,7 +306,7 @@ def call_lines(channel: InboundChannel, at_most: int) -> list[dict[str, Any]]:
             "last_at": timezone.localtime(row.last_at),
             "count": row.count,
             "pill": pill(_TONES.get(InboundCall.Outcome(row.outcome), "quiet"), row.get_outcome_display()),
-            "reason": shown(row.reason),
+            "reason": translate_stored(row.reason),
             "message_url": pages.get(row.message_id or 0, ""),
         }
         for row in rows

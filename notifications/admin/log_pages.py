@@ -412,7 +412,7 @@ def _list_delivery_facts(model_admin: DeliveryAdmin, delivery: Delivery) -> list
             (_("to be taken back since"), None if delivery.recalled_at else delivery.recall_requested_at),
             (_("why it was not taken back"), delivery.recall_error),
             # The error of an accepted message is a remark by WeCom.
-            (_("error"), sentences.shown(delivery.error) if is_accepted else ""),
+            (_("error"), sentences.translate_stored(delivery.error) if is_accepted else ""),
         ),
     ]
 

@@ -23,7 +23,7 @@ from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.companies.diagnosis import results
 from integrations.core.background import database_now
-from integrations.core.sentences import shown
+from integrations.core.sentences import translate_stored
 from notifications.admin import subscription_forms
 from notifications.admin.base import (
     LOST_SOME,
@@ -160,7 +160,7 @@ class SubscriptionAdmin(
         label = LOST_SOME if has_lost_some else Run.Status(status).label
         if status != Run.Status.FAILED or not subscription.last_run_error:  # type: ignore[attr-defined]  # see above
             return format_html("{} {}", at, label)
-        return format_html("{} {} <small>{}</small>", at, label, shown(subscription.last_run_error))  # type: ignore[attr-defined]  # see above
+        return format_html("{} {} <small>{}</small>", at, label, translate_stored(subscription.last_run_error))  # type: ignore[attr-defined]  # see above
 
     # --- The form -----------------------------------------------------------------------------------------------------
 

@@ -16,15 +16,10 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import translation
 
-from integrations.clients.errors import (
-    ConfigurationError,
-    IntegrationError,
-    RateLimitedError,
-    TransientError,
-)
+from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.wecom import builders
 from integrations.core import client_factory
-from integrations.core.background import guarded
+from integrations.core.background import log_errors
 from integrations.models.jobs import Moment
 from notifications.alerts import notices
 from notifications.delivery.channels import Outcome, address_scope, company_scope, outcome_of_error
@@ -93,7 +88,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
         if corp_id in waiting_corps:
             continue
         try:
-            with guarded(logger, "card=%d could not be changed", card_id, unless=(_CompanyWaitsError,)):
+            with log_errors(logger, "card=%d could not be changed", card_id, unless=(_CompanyWaitsError,)):
                 count += _update(card_id, clock)
         except _CompanyWaitsError as waits:
             waiting_corps.add(corp_id)

@@ -18,7 +18,7 @@ from django.forms.models import model_to_dict
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from integrations.core.background import database_clock, guarded
+from integrations.core.background import database_clock, log_errors
 from integrations.datasources import fetch
 from integrations.models.jobs import Moment
 from notifications.alerts import charts, conditions, incidents, verdicts
@@ -144,7 +144,7 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
 
 def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
     """Decide one check, guarded: an error must not stop the other checks. Return whether there was no error."""
-    with guarded(logger, "check=%d rule=%d cannot be decided", check.pk, check.rule_id) as row:
+    with log_errors(logger, "check=%d rule=%d cannot be decided", check.pk, check.rule_id) as row:
         decide(check.pk, state, now=now)
     return row.error is None
 

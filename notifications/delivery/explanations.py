@@ -17,7 +17,7 @@ from django.utils.translation import ngettext, pgettext
 from integrations.clients.errors import Explanation, operation_of
 from integrations.clients.wecom.errcodes import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
 from integrations.core import sentences
-from integrations.core.sentences import Sentence, counted_sentence, joined, of_errcode
+from integrations.core.sentences import Sentence, counted_sentence, explain_errcode, join_sentences
 from notifications.delivery.channels import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 from notifications.models import Attempt, Channel, Delivery, Incident, IncidentNotice, Receipt, Run
 
@@ -53,7 +53,7 @@ def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanati
     is_named = receipt.status in {Receipt.Status.INVALID, Receipt.Status.UNLICENSED}
     if not is_named or delivery.channel != Channel.WECOM:
         return explain_delivery(delivery, with_answer=with_answer)
-    said = of_errcode(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
+    said = explain_errcode(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
     return replace(said, raw=_find_answer(delivery)) if with_answer else said
 
 
@@ -63,7 +63,7 @@ def explain_deliveries(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation
     rows = deliveries.filter(unsent).order_by().values_list("channel", "errcode", "error")
     counted = rows.annotate(people=Sum("recipient_count")).order_by("-people")
     return [
-        (replace(_explain(channel, errcode, error), raw=sentences.shown(error)), people)
+        (replace(_explain(channel, errcode, error), raw=sentences.translate_stored(error)), people)
         for channel, errcode, error, people in counted[:SHOWN_AT_MOST]
     ]
 
@@ -76,7 +76,7 @@ def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
             _("Users → the person: correct the e-mail address; or the variable EMAIL_URL, if no mail goes out at all."),
         )
     if errcode:
-        return of_errcode(errcode, operation=operation_of(error))
+        return explain_errcode(errcode, operation=operation_of(error))
     own = _explain_own_error(error)
     if own is not None:
         return own
@@ -86,7 +86,7 @@ def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
             _(NETWORK_ADMIN),
             _("Open the company's page and run the diagnosis; the raw answer stands below."),
         )
-    return Explanation(sentences.shown(error))
+    return Explanation(sentences.translate_stored(error))
 
 
 def _explain_own_error(error: str) -> Explanation | None:
@@ -115,7 +115,7 @@ def _find_answer(delivery: Delivery) -> str:
     """Return the other side's answer, as summed up by us and in its own words."""
     found = Attempt.objects.filter(delivery=delivery).exclude(answer="").order_by("-number")
     answer = found.values_list("answer", flat=True).first() or ""
-    return "\n".join(dict.fromkeys(filter(None, [sentences.shown(delivery.error), answer])))
+    return "\n".join(dict.fromkeys(filter(None, [sentences.translate_stored(delivery.error), answer])))
 
 
 # --- A run ------------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
     for run_id, by_state in counts.items():
         said = [sentence % {"count": by_state[state]} for state, sentence in _LOSSES.items() if by_state.get(state)]
         if said:
-            found[run_id] = joined(said)
+            found[run_id] = join_sentences(said)
         elif not by_state.get(Delivery.Status.ACCEPTED) and _TAKEN_BACK not in by_state:
             found[run_id] = _NOBODY_REACHED
     return found

@@ -16,7 +16,7 @@ from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from integrations.companies.diagnosis import runner
-from integrations.core.background import guarded
+from integrations.core.background import log_errors
 from integrations.core.redis import valkey
 from integrations.core.sentences import Sentence
 from integrations.datasources import fetch
@@ -105,7 +105,7 @@ def _settle_ended_leases(now: datetime) -> int:
         with transaction.atomic():
             ended = list(unlocked(Delivery.objects.lease_expired(now))[:BATCH])
             for delivery in ended:
-                with guarded(logger, "delivery=%d: its ended lease could not be settled", delivery.pk):
+                with log_errors(logger, "delivery=%d: its ended lease could not be settled", delivery.pk):
                     _settle_ended_lease(delivery, now)
                     settled += 1
         count += settled

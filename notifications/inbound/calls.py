@@ -33,7 +33,7 @@ from integrations.jobs import requests
 from integrations.jobs.registry import Again
 from integrations.jobs.runner import JobRun
 from integrations.models import Job
-from integrations.models.fields import opened
+from integrations.models.fields import require_readable
 from integrations.models.jobs import Moment
 from notifications.alerts import incidents, notify
 from notifications.inbound import mapping
@@ -331,7 +331,7 @@ def fetch(run: JobRun) -> list[int] | Again:
 def _made(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]:
     """Make the call's message and return its runs. Raise CallRefusedError and LeaseLostError."""
     try:
-        payload = json.loads(opened(call.payload))
+        payload = json.loads(require_readable(call.payload))
     except UnreadableSecretError as error:
         raise CallRefusedError("internal_error", _UNREADABLE) from error
     mapped = mapped_of(channel, payload, now=call.created_at)

@@ -19,10 +19,10 @@ from django.db.models import F, Max, QuerySet
 
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources import Problem, SourceError, http_json
-from integrations.core.background import guarded
+from integrations.core.background import log_errors
 from integrations.core.sentences import Sentence
 from integrations.datasources.query import find_allowed_network
-from integrations.models.fields import opened
+from integrations.models.fields import require_readable
 from notifications.delivery.rows import unlocked
 from notifications.delivery.runs import statistics
 from notifications.models import IncomingMessage
@@ -56,7 +56,7 @@ def call_back_all(message_ids: Iterable[int], *, clock: Clock, is_stopping: Call
     for pk in message_ids:
         if is_stopping():
             return
-        with guarded(logger, "message=%d: its sender could not be told", pk):
+        with log_errors(logger, "message=%d: its sender could not be told", pk):
             call_back(pk, clock=clock)
 
 
@@ -96,8 +96,8 @@ def _post(message: IncomingMessage, now: datetime) -> None:
     if token is None or not token.signing_secret:
         raise SourceError(Problem.KEY_MISSING)
     body, timestamp = _body(message), str(int(now.timestamp()))
-    headers = {TIMESTAMP: timestamp, SIGNATURE: signature(opened(token.signing_secret), timestamp, body)}
-    url = opened(message.callback_url)
+    headers = {TIMESTAMP: timestamp, SIGNATURE: signature(require_readable(token.signing_secret), timestamp, body)}
+    url = require_readable(message.callback_url)
     # The same rule as for a data source. Only a superuser may let a token reach the internal network.
     reach = find_allowed_network(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
     http_json.post(url, body, headers=headers, reach=reach, seconds=SECONDS_AT_MOST)

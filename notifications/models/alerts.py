@@ -239,7 +239,7 @@ class IncidentEvent(models.Model):
     @property
     def note_text(self) -> str:
         """The note in the active language."""
-        return sentences.shown(self.note)
+        return sentences.translate_stored(self.note)
 
 
 class IncidentNotice(models.Model):

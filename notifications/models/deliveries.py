@@ -14,7 +14,7 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import WeComAccount
 from accounts.users.roles import sees_all_corps
-from integrations.core.sentences import shown
+from integrations.core.sentences import translate_stored
 from integrations.models import Corp
 from notifications.models.recipients import Channel, Robot, ScopedQuerySet
 from notifications.models.runs import Run, run_condition
@@ -529,4 +529,4 @@ class Receipt(models.Model):
     @property
     def reason_text(self) -> str:
         """The most exact known reason in the active language; empty if there is none."""
-        return shown(self.detail) or str(self.get_reason_display())
+        return translate_stored(self.detail) or str(self.get_reason_display())

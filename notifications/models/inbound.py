@@ -369,7 +369,7 @@ class IncomingMessage(models.Model):
     @property
     def callback_error_text(self) -> str:
         """The callback's error in the active language."""
-        return sentences.shown(self.callback_error)
+        return sentences.translate_stored(self.callback_error)
 
 
 # The longest address (RFC 5321, 4.5.3.1).

@@ -125,7 +125,7 @@ class Medium(models.Model):
     @property
     def error_text(self) -> str:
         """The error in the active language."""
-        return sentences.shown(self.error)
+        return sentences.translate_stored(self.error)
 
 
 class Attachment(models.Model):

@@ -223,7 +223,7 @@ class Run(models.Model):
     @property
     def error_text(self) -> str:
         """The error in the active language."""
-        return sentences.shown(self.error)
+        return sentences.translate_stored(self.error)
 
 
 class TickClaim(models.Model):

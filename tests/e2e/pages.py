@@ -41,7 +41,7 @@ from integrations.models import (
     SyncRun,
     VerificationFile,
 )
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.api import tokens
 from notifications.models import (
     AlertReceiver,
@@ -163,8 +163,8 @@ def _make_data(corp: Corp) -> None:
     table = Table(columns, rows, NOW, is_cut=True)
     common = {"slot_at": NOW, "requested_at": NOW, "next_try_at": NOW}
     CardData.objects.create(
-        card=cards[0], status="ready", content=packed(table), row_count=25, took_milliseconds=180, finished_at=NOW,
-        **common,
+        card=cards[0], status="ready", content=compress_table(table), row_count=25, took_milliseconds=180,
+        finished_at=NOW, **common,
     )  # fmt: skip
     CardData.objects.create(
         card=cards[1],

@@ -12,7 +12,7 @@ from django.urls import NoReverseMatch, reverse
 
 from accounts.models import Attribute, User
 from accounts.users.roles import Role
-from integrations.core.admin_pages import WAYS
+from integrations.core.admin_pages import EMPTY_SELECT_HELP
 from integrations.models import DataSource
 from notifications.models import Robot
 from tests.notifications.factories import make_corp, make_manager, make_superuser
@@ -114,7 +114,7 @@ def test_other_forms_have_the_same_line(root: Client, address: str, field: str, 
 
 def test_every_way_leads_to_a_model_of_the_administration() -> None:
     known = {model._meta.label for model in admin.site._registry}
-    assert set(WAYS) <= known
+    assert set(EMPTY_SELECT_HELP) <= known
 
 
 def test_a_source_added_for_a_card_leads_on_to_the_card(root: Client) -> None:

@@ -11,7 +11,7 @@ from django.utils.translation import override
 from accounts.models import User
 from integrations.companies.diagnosis.results import explain_finding
 from integrations.core import sentences
-from integrations.core.sentences import of_errcode
+from integrations.core.sentences import explain_errcode
 
 
 @pytest.fixture
@@ -75,14 +75,14 @@ def test_nothing_else_is_served(built: Path, path: str, status: int) -> None:
 
 def test_errors_lead_to_their_line(built: Path) -> None:
     with override("en"):
-        assert of_errcode(60020).guide == "/docs/en/errors.html#errcode-60020"
-        assert of_errcode(-1).guide == "/docs/en/errors.html#errcode-minus-1"
-        assert of_errcode(45009, operation="gettoken").guide == "/docs/en/errors.html#errcode-gettoken-45009"
+        assert explain_errcode(60020).guide == "/docs/en/errors.html#errcode-60020"
+        assert explain_errcode(-1).guide == "/docs/en/errors.html#errcode-minus-1"
+        assert explain_errcode(45009, operation="gettoken").guide == "/docs/en/errors.html#errcode-gettoken-45009"
     with override("zh-hans"):
         assert explain_finding("home_page", "missing", None, {}).guide == "/docs/zh-cn/errors.html#check-home-page"
         assert explain_finding("token", "refused", 40001, {}).guide == "/docs/zh-cn/errors.html#errcode-40001"
 
 
 def test_without_built_guides_there_is_no_link() -> None:
-    assert of_errcode(60020).guide == ""
-    assert of_errcode(123456).guide == ""
+    assert explain_errcode(60020).guide == ""
+    assert explain_errcode(123456).guide == ""

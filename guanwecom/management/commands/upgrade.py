@@ -50,7 +50,7 @@ class Command(BaseCommand):
         # Creates a new database's tables, and the rows that follow migrations: permissions, content types.
         call_command("migrate", interactive=False, verbosity=0)
         # Another build of the same version counts, too. An older version is never recorded.
-        if installation.numbers(installation.present().version) <= installation.numbers(settings.VERSION):
+        if installation.parse_version(installation.present().version) <= installation.parse_version(settings.VERSION):
             Installation.objects.update(version=settings.VERSION)
         folder = Path(settings.STATIC_ROOT)
         # An image and deploy/install.sh provide them in a folder that this user may only read.
@@ -84,7 +84,7 @@ class Command(BaseCommand):
 
     def _say_what_to_restart(self) -> None:
         counts = Counter(
-            (name.partition(":")[0], kind) for kind, name in heartbeats.living().values_list("kind", "name")
+            (name.partition(":")[0], kind) for kind, name in heartbeats.living_processes().values_list("kind", "name")
         )
         if not counts:
             self.stdout.write(_("Done. No process runs; start web, workers and beat."))

@@ -18,16 +18,7 @@ from django.utils.translation import ngettext
 
 from integrations.clients.errors import Explanation, TransientError
 from integrations.clients.wecom import errcodes
-from integrations.companies.diagnosis.app import (
-    AGENTID,
-    APP,
-    ASSISTANT,
-    CONTACTS,
-    DEPARTMENTS,
-    MESSAGE,
-    SCOPE,
-    TOKEN,
-)
+from integrations.companies.diagnosis.app import AGENTID, APP, ASSISTANT, CONTACTS, DEPARTMENTS, MESSAGE, SCOPE, TOKEN
 from integrations.companies.diagnosis.console import (
     CALLBACK,
     DOMAIN,
@@ -48,7 +39,7 @@ from integrations.companies.diagnosis.network import CERTIFICATE, CLOCK, IP, NET
 from integrations.core import hooks
 from integrations.core.client_factory import CALLBACK_COLUMNS, token_store
 from integrations.core.hooks import CallsRefused
-from integrations.core.sentences import translated
+from integrations.core.sentences import translate_explanation
 from integrations.models import CheckRun, Corp
 from integrations.models.fields import Person, Unreadable
 
@@ -115,11 +106,11 @@ def explain_finding(check_name: str, problem: str, errcode: int | None, found: M
     check = CHECKS[check_name]
     own = check.explanations.get(problem) or SHARED_EXPLANATIONS.get(problem)
     if own is not None:
-        return translated(replace(own, guide=check.guide), facts)
+        return translate_explanation(replace(own, guide=check.guide), facts)
     if errcode is None:
         return Explanation("")
     operation = "gettoken" if check_name == BlockingCheck.TOKEN else ""
-    return translated(errcodes.explain(errcode, operation=operation), facts)
+    return translate_explanation(errcodes.explain(errcode, operation=operation), facts)
 
 
 def label(name: str) -> str:

@@ -30,7 +30,7 @@ from django.views.decorators.http import require_POST
 from accounts.models import AttributeValue, WeComAccount, fold_value
 from accounts.users.roles import people_visible_to, whom_to_ask
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS
-from integrations.core.admin_pages import VERSION, AnyModelAdmin, AnyModelForm, offer_ways
+from integrations.core.admin_pages import VERSION, AnyModelAdmin, AnyModelForm, explain_empty_selects
 from integrations.data.table import Kind, Table
 from integrations.datasources import catalogue
 from integrations.jobs.registry import describe_job
@@ -172,7 +172,7 @@ class OnePage(AnyModelAdmin):
             forms = [form, form.part]
             is_sent = request.method == "POST"
             for one in filter(None, forms):
-                offer_ways(one.fields, request, always=ADDED_HERE)
+                explain_empty_selects(one.fields, request, always=ADDED_HERE)
                 context["media"] += one.media
             formsets = [one.formset for one in inlines]
             context["problems"] = list(problems_of(forms, formsets)) if is_sent else []

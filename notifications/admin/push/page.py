@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.models import Attribute
-from integrations.core.admin_pages import way_out
+from integrations.core.admin_pages import render_empty_select_help
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
 from notifications.admin.base import administrator, is_key
@@ -204,7 +204,7 @@ class PushPage(OnePage, PreviewMixin):
             "field_formats": merge_fields.formats(),
             "chooser": person_chooser("as", self.admin_site, person, chosen=person),
             "of_person": OwnRowsRule.OF_PERSON,
-            "attributes_way": way_out(Attribute, request, field="own-rows-attribute"),
+            "attributes_way": render_empty_select_help(Attribute, request, field="own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
         }

@@ -24,7 +24,7 @@ from structlog.contextvars import bound_contextvars
 from accounts.models import fold_userid
 from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import USERS_AT_MOST, MessageError
-from integrations.core.background import guarded, lease_kept
+from integrations.core.background import keep_lease, log_errors
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery import limiter
@@ -107,7 +107,7 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
         return []
     try:
         with translation.override(settings.LANGUAGE_CODE):
-            with lease_kept(_renewal(run_id, now)):
+            with keep_lease(_renewal(run_id, now)):
                 plan = _plan_messages(run_id, now)
             with transaction.atomic():
                 run = started.select_for_update(of=("self",)).first()
@@ -143,7 +143,7 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
     remaining, delivery_ids = deque(run_ids), []
     while remaining and not is_stopping():
         run_id = remaining.popleft()
-        with bound_contextvars(run_id=run_id), guarded(logger, "run=%d could not be rendered", run_id):
+        with bound_contextvars(run_id=run_id), log_errors(logger, "run=%d could not be rendered", run_id):
             delivery_ids += render_run(run_id=run_id, now=clock())
     if remaining:
         now = clock()

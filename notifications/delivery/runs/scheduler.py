@@ -15,7 +15,7 @@ from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterR
 from django.db.models.functions import Least
 
 from integrations.clients.transport import read_boot_clock
-from integrations.core.background import guarded
+from integrations.core.background import log_errors
 from integrations.core.sentences import Sentence
 from notifications.delivery.rows import RENDER_LEASE, PlannedRun, insert_runs, move_subscriptions, unlocked
 from notifications.models import Report, Run, Subscription, TickClaim
@@ -201,7 +201,7 @@ def _plans_in_time(
     end_at = read_boot_clock() + BATCH_SECONDS
     known: dict[tuple[Any, ...], _Found] = {}
     for subscription in subscriptions:
-        with guarded(logger, "subscription=%d could not be planned", subscription.pk) as row:
+        with log_errors(logger, "subscription=%d could not be planned", subscription.pk) as row:
             plans.append(plan(subscription, now=now, former_id=former_ids.get(subscription.pk), known=known))
         if row.error is not None:  # an unforeseen error: this row must not block all others
             sentence = Sentence(

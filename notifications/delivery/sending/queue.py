@@ -24,7 +24,7 @@ from django.utils.translation import gettext as _
 from integrations.clients.errors import operation_of
 from integrations.clients.wecom import errcodes
 from integrations.core.hooks import CallsRefused
-from integrations.core.sentences import of_errcode
+from integrations.core.sentences import explain_errcode
 from integrations.models import Corp
 from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENT, Outcome, Sendable, app_scopes
 from notifications.delivery.limiter import Scope, StoreLostError, query
@@ -352,7 +352,7 @@ def explain_block(queue: CorpQueue) -> str:
     if queue.blocked_errcode is not None:
         # Only gettoken's limit blocks a company.
         operation = "gettoken" if queue.blocked_errcode == errcodes.RATE_LIMITED else ""
-        what = of_errcode(queue.blocked_errcode, operation=operation).sentences
+        what = explain_errcode(queue.blocked_errcode, operation=operation).sentences
     until = find_held_until(queue, now=timezone.now())
     if until is not None:
         what.insert(0, _("Held until %(time)s.") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"})

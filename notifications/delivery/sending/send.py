@@ -31,7 +31,7 @@ from structlog.contextvars import bind_contextvars
 
 from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
-from integrations.core.background import database_clock, guarded
+from integrations.core.background import database_clock, log_errors
 from integrations.models import Corp
 from notifications.delivery.channels import (
     NO_THREAD,
@@ -161,12 +161,12 @@ class _Task:
     def _claim_together(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
         """Claim together or, if that fails, one by one: a bad row must not keep the others from going out."""
         attempts: list[StartedAttempt] = []
-        with guarded(logger, "%d deliveries could not be claimed together", len(deliveries)) as together:
+        with log_errors(logger, "%d deliveries could not be claimed together", len(deliveries)) as together:
             attempts = self._claim(deliveries)
         if together.error is not None:
             self._undo_failed_claims()
             for delivery in deliveries:
-                with guarded(logger, "delivery=%d could not be tried", delivery.pk):
+                with log_errors(logger, "delivery=%d could not be tried", delivery.pk):
                     attempts += self._claim([delivery])
             return attempts
         claimed = {attempt.delivery_id for attempt in attempts}
@@ -184,7 +184,7 @@ class _Task:
     def _undo_failed_claims(self) -> None:
         """Settle attempts of failed claims as not sent. The sweep would take them for unclear."""
         for token, ids in list(self._failed_claims.items()):
-            with guarded(logger, "a failed claim could not be looked at") as look:
+            with log_errors(logger, "a failed claim could not be looked at") as look:
                 for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
                     settle_attempt(attempt, NOT_CLAIMED, duration_ms=None, now=self._clock())
             if look.error is None:
@@ -193,7 +193,7 @@ class _Task:
     def _call(self, attempt: StartedAttempt, permit: Permit, *, is_counted: bool) -> None:
         self.tried_count += 1
         delivery = attempt.delivery
-        with guarded(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
+        with log_errors(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
             caller = channel_of(delivery.channel).caller(delivery) if is_counted else lambda: NOT_COUNTED
         if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
             unprepared = not_begun(prepared.error)

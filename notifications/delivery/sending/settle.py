@@ -17,7 +17,7 @@ from structlog.contextvars import bound_contextvars
 
 from accounts.models import WeComAccount, fold_userid
 from integrations.clients.wecom.errcodes import BUSY
-from integrations.core.background import guarded
+from integrations.core.background import log_errors
 from integrations.core.metrics import CountedMetric, TimedMetric
 from notifications.delivery.channels import Kind, Outcome, channel_of
 from notifications.delivery.rendering.render import mail_batches, write_deliveries
@@ -200,7 +200,7 @@ def settle_calls(ended: Sequence[Ended]) -> None:
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
     together = set[int]()
     if len(plain) > 1:
-        with guarded(logger, "%d accepted deliveries could not be settled together", len(plain)):
+        with log_errors(logger, "%d accepted deliveries could not be settled together", len(plain)):
             retry_reconnected(lambda: _settle_accepted(plain))
             together = {each.attempt.pk for each in plain}
     for each in ended:
@@ -231,7 +231,7 @@ def retry_reconnected(write: Callable[[], T]) -> T:
 
 def _settle_alone(each: Ended) -> None:
     delivery = each.attempt.delivery
-    with guarded(logger, "delivery=%d could not be settled", delivery.pk) as row:
+    with log_errors(logger, "delivery=%d could not be settled", delivery.pk) as row:
         is_held = retry_reconnected(
             lambda: settle_attempt(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
         )

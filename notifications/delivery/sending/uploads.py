@@ -29,25 +29,13 @@ from integrations.clients.wecom.builders import MessageError, body_bytes, robot_
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import MediaKind
 from integrations.core import client_factory
-from integrations.core.background import guarded
+from integrations.core.background import log_errors
 from integrations.models import Corp
 from notifications.delivery.channels import ROBOT_GONE, Kind, Outcome, address_scope, company_scope, outcome_of_error
 from notifications.delivery.limiter import PERMIT_SECONDS, Permit, Request
-from notifications.delivery.rows import (
-    QUEUE_LEASE,
-    STOP_SECONDS,
-    TASK_SECONDS,
-    unlocked,
-    update_unlocked,
-)
+from notifications.delivery.rows import QUEUE_LEASE, STOP_SECONDS, TASK_SECONDS, unlocked, update_unlocked
 from notifications.delivery.sending.queue import CALLED, HandedOut, block_company, take_probes, unblock_companies
-from notifications.delivery.sending.send import (
-    SETTLE_SECONDS,
-    CallBatch,
-    ask_permits,
-    hold_scopes,
-    release_permits,
-)
+from notifications.delivery.sending.send import SETTLE_SECONDS, CallBatch, ask_permits, hold_scopes, release_permits
 from notifications.delivery.sending.settle import backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
@@ -156,7 +144,7 @@ class _Task:
             if not chunk:
                 return
             # A chunk that fails is tried again when its lease ends.
-            with guarded(logger, "%d deliveries could not be prepared", len(chunk)):
+            with log_errors(logger, "%d deliveries could not be prepared", len(chunk)):
                 self._begin(self._claimed(chunk))
             if not may_go_on():
                 return
@@ -171,7 +159,7 @@ class _Task:
         now, prepared, works = self._clock(), list[Prepared](), set[int]()
         for upload, answer in ended:
             # An upload that fails is tried again when its lease ends.
-            with guarded(logger, "delivery=%d could not be prepared", upload.first.pk):
+            with log_errors(logger, "delivery=%d could not be prepared", upload.first.pk):
                 prepared += _settle_upload(upload, answer, now)
             if isinstance(answer, str) and upload.first.channel == Channel.WECOM:
                 works.add(upload.first.corp_id)
@@ -191,13 +179,13 @@ class _Task:
 
     def _claimed(self, chunk: list[int]) -> list[Delivery]:
         """Claim the chunk together or, if that fails, one by one."""
-        with guarded(logger, "%d deliveries could not be claimed together", len(chunk)) as together:
+        with log_errors(logger, "%d deliveries could not be claimed together", len(chunk)) as together:
             found = claim_preparable(chunk, self._clock())
         if together.error is None:
             return found
         found = []
         for pk in chunk:
-            with guarded(logger, "delivery=%d could not be prepared", pk):
+            with log_errors(logger, "delivery=%d could not be prepared", pk):
                 found += claim_preparable([pk], self._clock())
         return found
 
@@ -209,7 +197,7 @@ class _Task:
             if one.medium is None or one.medium.status == Medium.Status.FAILED:
                 prepared.append(Prepared(one, reason=one.medium.error if one.medium else ""))
                 continue
-            with guarded(logger, "delivery=%d could not be prepared", one.pk):
+            with log_errors(logger, "delivery=%d could not be prepared", one.pk):
                 content = contents[one.medium.pk]
                 if not is_uploaded(one):
                     prepared.append(Prepared(one, partial(fill_body, held=one, content=content)))
@@ -421,7 +409,7 @@ def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
     """Write the final bytes of each; one that fails is tried again later. Return how many may be sent now."""
     count = 0
     for one in prepared:
-        with guarded(logger, "delivery=%d could not be frozen", one.held.pk):
+        with log_errors(logger, "delivery=%d could not be frozen", one.held.pk):
             count += _freeze(one, now)
     return count
 

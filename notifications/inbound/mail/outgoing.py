@@ -25,7 +25,7 @@ from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from integrations.core.background import Clock, guarded
+from integrations.core.background import Clock, log_errors
 from integrations.models.jobs import Moment
 from notifications.delivery import channels
 from notifications.delivery.channels import Kind as OutcomeKind
@@ -112,7 +112,7 @@ def send(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -
     for pk in pks:
         if is_stopping():
             return
-        with guarded(logger, "outgoing mail=%d could not be sent", pk):
+        with log_errors(logger, "outgoing mail=%d could not be sent", pk):
             _send(pk, clock)
 
 

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import User, WeComAccount
-from accounts.users.companies import disabling_stops
+from accounts.users.companies import describe_disabling
 from accounts.users.roles import people_changeable_by, people_visible_to
 from integrations.models import Corp
 from tests.accounts.conftest import make_corp, make_person
@@ -426,7 +426,7 @@ def test_says_what_disabling_a_company_stops(corp: Corp, person: User) -> None:
 
     make_person("two", make_corp("第二", 7), "two").wecom_accounts.create(corp=corp, userid="two", is_primary=False)
 
-    found = disabling_stops(corp)
+    found = describe_disabling(corp)
     assert found == ["2 人将无法用企业微信登录；已用企业微信登录的会立即退出。", "停用期间有 1 人收不到消息。"]
     corp.sign_in_enabled = False
-    assert disabling_stops(corp) == found[1:]
+    assert describe_disabling(corp) == found[1:]

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User
-from accounts.users.attributes import set_values, values_of
+from accounts.users.attributes import find_values, set_values
 from accounts.users.roles import Role
 from integrations.models import BiConnection, Corp
 from tests.accounts.conftest import make_person
@@ -158,8 +158,8 @@ class TestAPersonsPage:
         kept = list(AttributeValue.objects.values_list("pk", flat=True))
 
         assert response.status_code == 302
-        assert values_of(attribute=region) == {person.pk: ["华北"]}
-        assert values_of(attribute=number) == {person.pk: ["A0042"]}
+        assert find_values(attribute=region) == {person.pk: ["华北"]}
+        assert find_values(attribute=number) == {person.pk: ["A0042"]}
         sent = sent_form(client, page_of(person))
         assert (sent["attribute_region"], sent["attribute_employee_number"]) == ("华北", "A0042")
         save(client, person)
@@ -173,8 +173,8 @@ class TestAPersonsPage:
 
         save(signed_in(root), person, attribute_shops="一店\r\n二店; 三店", attribute_region=["华东", "华北"])
 
-        assert values_of(attribute=shops) == {person.pk: ["一店", "二店", "三店"]}
-        assert values_of(attribute=region) == {person.pk: ["华东", "华北"]}
+        assert find_values(attribute=shops) == {person.pk: ["一店", "二店", "三店"]}
+        assert find_values(attribute=region) == {person.pk: ["华东", "华北"]}
 
     def test_a_wrong_value_is_refused_at_its_field(self, root: User, person: User, region: Attribute) -> None:
         response = save(signed_in(root), person, attribute_region="华南", name="不应保存")
@@ -195,7 +195,7 @@ class TestAPersonsPage:
         field = "attribute_employee_number"
         assert seen.context["adminform"].form.errors[field] == ["“a1”已属于 stranger。"]
         assert unseen.context["adminform"].form.errors[field] == ["“a1”已属于其他人。"]
-        assert values_of(attribute=number) == {stranger.pk: ["A1"]}
+        assert find_values(attribute=number) == {stranger.pk: ["A1"]}
 
     def test_a_value_taken_between_check_and_saving_is_refused(
         self, root: User, person: User, number: Attribute
@@ -215,17 +215,17 @@ class TestAPersonsPage:
 
         # The stranger's value was rolled back with our failed try, so the second try gives it to this person.
         assert (response.status_code, bool(taken)) == (302, True)
-        assert values_of(attribute=number) == {person.pk: ["A1"]}
+        assert find_values(attribute=number) == {person.pk: ["A1"]}
 
     def test_who_enters_the_bi_as_whom_is_for_administrators_of_all_companies(
         self, root: User, limited: User, person: User, login: Attribute
     ) -> None:
         save(signed_in(limited), person, attribute_bi_login_id="ceo")
-        assert values_of(attribute=login) == {}
+        assert find_values(attribute=login) == {}
 
         save(signed_in(root), person, attribute_bi_login_id="lilei")
         save(signed_in(limited), person, attribute_bi_login_id="")
-        assert values_of(attribute=login) == {person.pk: ["lilei"]}
+        assert find_values(attribute=login) == {person.pk: ["lilei"]}
 
     def test_who_may_only_look_sees_the_values(self, corp: Corp, person: User, region: Attribute) -> None:
         set_values(attribute=region, values={person.pk: ["华北"]})
@@ -295,7 +295,7 @@ class TestManyPeople:
             assert self.post(client, people, attribute=nonsense, values="华北", apply="1").status_code == 200
         assert not AttributeValue.objects.exists()
         page = self.post(client, people, attribute=region.pk, values="华北", apply="1")
-        assert values_of(attribute=region) == {one.pk: ["华北"] for one in people}
+        assert find_values(attribute=region) == {one.pk: ["华北"] for one in people}
         assert "已修改 2 人的“区域”。" in page.content.decode()
 
     def test_more_people_than_one_request_can_do_get_nothing(
@@ -321,8 +321,8 @@ class TestManyPeople:
         self.post(client, people, attribute=region.pk, values="华北", apply="1")
 
         assert page.context["attribute"] is None
-        assert values_of(attribute=login) == {}
-        assert values_of(attribute=region) == {person.pk: ["华北"]}
+        assert find_values(attribute=login) == {}
+        assert find_values(attribute=region) == {person.pk: ["华北"]}
 
     def test_one_person_s_value_is_not_given_to_two(self, root: User, person: User, number: Attribute) -> None:
         other = make_person("hanmei")

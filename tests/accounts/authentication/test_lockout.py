@@ -180,7 +180,7 @@ class TestManyAtOneMoment:
                 if is_old:
                     passwords.forget_old(now=row.attempt_time + timedelta(minutes=15))
                 else:
-                    passwords._uncount(row.pk)
+                    passwords._remove_try(row.pk)
             finally:
                 pre_delete.disconnect(count_another, sender=Lockout)
 

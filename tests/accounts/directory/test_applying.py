@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.directory.sync import give_up, people_run_of
+from accounts.directory.sync import ensure_people_run, give_up
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
 from integrations.directory import admit_member
 from integrations.models import Job, Member
@@ -349,11 +349,11 @@ def test_a_run_goes_on_behind_the_last_whole_step(people: People, monkeypatch: p
 
     with pytest.raises(StopIteration):
         apply(run, dying_clock)
-    dead = people_run_of(run)
+    dead = ensure_people_run(run)
     assert (dead.status, dead.done_count) == (PeopleRun.Status.RUNNING, 1)
     made = set(links(people.corp))
     give_up(Job(key=str(people.corp.pk)))
-    assert people_run_of(run).status == PeopleRun.Status.FAILED
+    assert ensure_people_run(run).status == PeopleRun.Status.FAILED
 
     done = apply(run, people.place.clock)
 
@@ -365,10 +365,10 @@ def test_a_run_goes_on_behind_the_last_whole_step(people: People, monkeypatch: p
 def test_an_older_run_is_overtaken(people: People) -> None:
     people.set_policy(mode="create")
     first, second = people.place.sync(), people.place.sync()
-    people_run_of(first)
+    ensure_people_run(first)
 
     assert apply(second, people.place.clock).status == "done"
-    assert people_run_of(first).status == "overtaken"
+    assert ensure_people_run(first).status == "overtaken"
     assert len(links(people.corp)) == 3
 
 

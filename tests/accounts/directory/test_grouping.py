@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.directory import groups
-from accounts.directory.groups import fit_groups, fit_groups_of_others
+from accounts.directory.groups import sync_groups, sync_groups_of_others
 from accounts.models import AuditEntry, DepartmentGroup, GivenGroup, User, WeComAccount
 from accounts.users.roles import Role
 from integrations.models import Corp, Department, Member, Membership
@@ -159,7 +159,7 @@ def test_who_is_out_of_scope_or_disabled_keeps_the_groups(created: People) -> No
     Member.objects.filter(userid="hanmeimei").update(status="disabled")
 
     with transaction.atomic():
-        found = fit_groups(corp=created.corp, user_ids=list(User.objects.values_list("pk", flat=True)))
+        found = sync_groups(corp=created.corp, user_ids=list(User.objects.values_list("pk", flat=True)))
 
     assert not found
     assert members("finance") == {"hanmeimei", "jim"}
@@ -181,7 +181,7 @@ def test_a_removed_department_gives_nothing(created: People) -> None:
     Department.objects.filter(name="财务部").update(removed_at=timezone.now())
 
     with transaction.atomic():
-        fit_groups(corp=created.corp, user_ids=list(User.objects.values_list("pk", flat=True)))
+        sync_groups(corp=created.corp, user_ids=list(User.objects.values_list("pk", flat=True)))
 
     assert members("finance") == set()
 
@@ -208,7 +208,7 @@ def test_two_companies_that_give_one_group_take_it_away_together_only(created: P
     second = DepartmentGroup.objects.create(department=place, group=mapping.group)
     created.sync()
     with transaction.atomic():
-        assert not fit_groups(corp=other, user_ids=[jim.pk])
+        assert not sync_groups(corp=other, user_ids=[jim.pk])
     assert GivenGroup.objects.filter(user=jim).count() == 2
 
     mapping.delete()
@@ -217,7 +217,7 @@ def test_two_companies_that_give_one_group_take_it_away_together_only(created: P
 
     second.delete()
     with transaction.atomic():
-        fit_groups(corp=other, user_ids=[jim.pk])
+        sync_groups(corp=other, user_ids=[jim.pk])
     assert "jim" not in members("finance")
 
 
@@ -225,7 +225,7 @@ def test_one_persons_groups_are_fitted_alone(created: People) -> None:
     rule(created, "财务部", "finance")
 
     with transaction.atomic():
-        found = fit_groups(corp=created.corp, user_ids=[User.objects.get(username="jim").pk])
+        found = sync_groups(corp=created.corp, user_ids=[User.objects.get(username="jim").pk])
 
     assert found == {"grouped": 1}
     assert members("finance") == {"jim"}
@@ -240,7 +240,7 @@ def test_people_of_others_are_dealt_with_in_parts(created: People, monkeypatch: 
     after: int | None = 0
     parts = []
     while after is not None:
-        found, after = fit_groups_of_others(corp=created.corp, after=after)
+        found, after = sync_groups_of_others(corp=created.corp, after=after)
         parts.append(found["ungrouped"])
 
     assert parts == [1, 1, 0]
@@ -253,7 +253,7 @@ def test_queries_do_not_grow_with_people_and_rules(created: People) -> None:
     def count() -> int:
         keys = list(User.objects.values_list("pk", flat=True))
         with CaptureQueriesContext(connection) as queries, transaction.atomic():
-            fit_groups(corp=created.corp, user_ids=keys)
+            sync_groups(corp=created.corp, user_ids=keys)
         return len(queries)
 
     first = count()

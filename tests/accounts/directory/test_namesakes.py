@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.directory.linking import LinkRefusedError, create_by_hand, usernames_for
+from accounts.directory.linking import LinkRefusedError, create_by_hand, find_free_usernames
 from accounts.directory.sync import follow_rename
 from accounts.models import AuditEntry, LinkConflict, User, WeComAccount
 from accounts.users.bi_identity import USERNAME
@@ -99,7 +99,7 @@ def test_a_hundred_namesakes_cost_a_query_more_for_each_number(people: People, n
     User.objects.bulk_create(User(username=userid) for userid in userids)
 
     with CaptureQueriesContext(connection) as queries:
-        found = usernames_for(userids)
+        found = find_free_usernames(userids)
 
     assert found["u7"] == "u7-2"
     assert len(queries) == 3

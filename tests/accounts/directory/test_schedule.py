@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 
 from accounts.directory import sync
-from accounts.directory.sync import people_run_of
+from accounts.directory.sync import ensure_people_run
 from accounts.models import PeopleRun, User
 from integrations.directory import JOB
 from integrations.models import Job, SyncRun
@@ -55,7 +55,7 @@ def test_companies_begin_at_minutes_of_their_own(people: People) -> None:
     moments = set()
     for key in range(1, 61):
         people.corp.pk = key
-        moments.add(sync.nightly_moment(corp=people.corp, now=datetime(2026, 11, 24, 18, 0, tzinfo=SHANGHAI)))
+        moments.add(sync.find_nightly_moment(corp=people.corp, now=datetime(2026, 11, 24, 18, 0, tzinfo=SHANGHAI)))
 
     assert len(moments) == 60
     assert {moment.hour for moment in moments} == {3}
@@ -68,7 +68,7 @@ def test_one_task_carries_out_both_halves(people: People) -> None:
     do_jobs(JOB)
 
     run.refresh_from_db()
-    assert (run.status, people_run_of(run).status) == ("done", "done")
+    assert (run.status, ensure_people_run(run).status) == ("done", "done")
     assert set(links(people.corp)) == {"LiLei", "hanmeimei", "jim"}
     people.place.calls()
 
@@ -85,7 +85,7 @@ def test_a_crash_between_the_two_halves_is_made_good(people: People) -> None:
     Job.objects.update(status="running", due_at=timezone.now())
     do_jobs(JOB)
 
-    assert people_run_of(run).status == "done"
+    assert ensure_people_run(run).status == "done"
     assert len(links(people.corp)) == 3
 
 

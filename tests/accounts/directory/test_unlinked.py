@@ -13,16 +13,8 @@ from django.test import Client, RequestFactory
 from accounts.admin.linking import ROWS
 from accounts.directory.hooks import directory_attentions, directory_lines
 from accounts.directory.linking import LinkRefusedError, link_by_hand
-from accounts.directory.matching import SUGGESTIONS_SHOWN, Ground, members_for, people_for
-from accounts.models import (
-    Attribute,
-    AttributeValue,
-    AuditEntry,
-    DirectoryPolicy,
-    LinkConflict,
-    User,
-    WeComAccount,
-)
+from accounts.directory.matching import SUGGESTIONS_SHOWN, MatchReason, suggest_members, suggest_people
+from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.roles import Role
 from integrations.models import Corp, Member, SyncRun
 from tests.accounts.conftest import make_corp, make_person
@@ -44,7 +36,7 @@ def shown(client: Client, **query: str) -> str:
 
 
 def grounds_for(one: Member) -> dict[str, tuple[str, ...]]:
-    found = people_for([one], among=User.objects.all())[one.pk]
+    found = suggest_people([one], among=User.objects.all())[one.pk]
     return {suggestion.user.username: tuple(ground.value for ground in suggestion.grounds) for suggestion in found}
 
 
@@ -82,7 +74,7 @@ def test_several_grounds_for_one_person_are_one_suggestion_that_tells_what_speak
     make("p", name="", email="", mobile="")
 
     assert grounds_for(one) == {"LiLei": ("username", "email", "mobile", "name")}
-    [suggestion] = people_for([one], among=User.objects.all())[one.pk]
+    [suggestion] = suggest_people([one], among=User.objects.all())[one.pk]
     assert (suggestion.objection, suggestion.needs_confirmation) == (LinkConflict.Reason.PROTECTED, True)
     assert grounds_for(nameless) == {}
 
@@ -113,15 +105,15 @@ def test_the_other_side_proposes_members_who_are_nobody_here(corp: Corp, other_c
     make_person("han", corp, "linked")
     member(corp, "linked", name="李雷")
 
-    found = members_for([person], among=Member.objects.all())[person.pk]
+    found = suggest_members([person], among=Member.objects.all())[person.pk]
 
     assert [(one.member.userid, one.grounds) for one in found] == [
-        ("lilei", (Ground.USERNAME,)),
-        ("007", (Ground.NUMBER,)),
-        ("e", (Ground.EMAIL,)),
-        ("b", (Ground.EMAIL,)),
-        ("m", (Ground.MOBILE,)),
-        ("name", (Ground.NAME,)),
+        ("lilei", (MatchReason.USERNAME,)),
+        ("007", (MatchReason.NUMBER,)),
+        ("e", (MatchReason.EMAIL,)),
+        ("b", (MatchReason.EMAIL,)),
+        ("m", (MatchReason.MOBILE,)),
+        ("name", (MatchReason.NAME,)),
     ]
 
 

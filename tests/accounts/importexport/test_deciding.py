@@ -10,7 +10,7 @@ from django.utils import translation
 from accounts.explanations import explain_row
 from accounts.importexport import jobs
 from accounts.models import Attribute, ImportRow, PeopleImport, User, WeComAccount
-from accounts.users.attributes import set_values, values_of
+from accounts.users.attributes import find_values, set_values
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.importexport.files import (
@@ -64,7 +64,7 @@ class TestOurOwnSheet:
         person.refresh_from_db()
         account = WeComAccount.objects.get(user=person)
         assert (person.name, account.corp, account.userid) == ("李雷", corp, "LiLei")
-        assert values_of(attribute=number) == {}
+        assert find_values(attribute=number) == {}
 
     def test_what_is_so_already_is_counted_only(self, editor: User, corp: Corp, person: User) -> None:
         run = uploaded(editor, xlsx(self.HEADER[:6], ["lilei", "李雷", "", "", corp.name, "LiLei"]))
@@ -364,4 +364,4 @@ def test_values_that_two_people_would_exchange_are_refused_with_what_to_do(
 
     applied(uploaded(editor, csv_bytes(["用户名", "工号"], ["lilei", ""], ["hanmei", ""]), clears_empty=True))
     applied(uploaded(editor, csv_bytes(["用户名", "工号"], ["lilei", "A2"], ["hanmei", "A1"])))
-    assert values_of(attribute=number) == {person.pk: ["A2"], other.pk: ["A1"]}
+    assert find_values(attribute=number) == {person.pk: ["A2"], other.pk: ["A1"]}

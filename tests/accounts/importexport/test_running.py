@@ -10,7 +10,7 @@ from django.db import connection
 
 from accounts.importexport import jobs
 from accounts.models import Attribute, AuditEntry, ImportFile, ImportRow, PeopleImport, User, WeComAccount
-from accounts.users.attributes import set_values, values_of
+from accounts.users.attributes import find_values, set_values
 from accounts.users.roles import Role
 from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Job
@@ -76,8 +76,8 @@ class TestWriting:
         assert (person.name, hanmei.name) == ("李雷雷", "韩梅梅")
         assert accounts_of(person) == [("北山制造", "LiLei2", "lilei2", True)]
         assert accounts_of(hanmei) == [("北山制造", "HanMei", "hanmei", True)]
-        assert values_of(attribute=number) == {person.pk: ["A1"], hanmei.pk: ["A2"]}
-        assert values_of(attribute=region) == {person.pk: ["华东", "华北"]}
+        assert find_values(attribute=number) == {person.pk: ["A1"], hanmei.pk: ["A2"]}
+        assert find_values(attribute=region) == {person.pk: ["华东", "华北"]}
 
     def test_the_trail_names_the_administrator_and_the_company(
         self, editor: User, corp: Corp, hanmei: User, sheet: bytes

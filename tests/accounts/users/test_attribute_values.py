@@ -14,12 +14,12 @@ from accounts.users.attributes import (
     ValueTakenError,
     check_definition,
     ensure_bi_login_id,
-    holders_of,
-    page_of,
-    people_with,
+    find_holders,
+    find_people_with,
+    find_values,
+    list_attributes_with_values,
     save_definition,
     set_values,
-    values_of,
 )
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
@@ -121,7 +121,7 @@ class TestReading:
         login = Attribute.objects.bi_login_ids().get()
 
         with CaptureQueriesContext(connection) as queries:
-            page = page_of(user_id=person.pk)
+            page = list_attributes_with_values(user_id=person.pk)
 
         assert page == [(login, []), (region, ["华北", "华东"])]
         assert len(queries) == 2
@@ -130,24 +130,26 @@ class TestReading:
         other, _nobody = make_person("hanmei"), make_person("nobody")
         set_values(attribute=region, values={person.pk: ["华北", "华东"], other.pk: ["East"]})
 
-        assert values_of(attribute=region) == {person.pk: ["华北", "华东"], other.pk: ["East"]}
-        assert values_of(attribute=region, users=[other.pk]) == {other.pk: ["East"]}
-        assert values_of(attribute=region, users=User.objects.filter(username="lilei")) == {person.pk: ["华北", "华东"]}
+        assert find_values(attribute=region) == {person.pk: ["华北", "华东"], other.pk: ["East"]}
+        assert find_values(attribute=region, users=[other.pk]) == {other.pk: ["East"]}
+        assert find_values(attribute=region, users=User.objects.filter(username="lilei")) == {
+            person.pk: ["华北", "华东"]
+        }
 
     def test_who_has_one_of_some_values(self, person: User, region: Attribute) -> None:
         other = make_person("hanmei")
         set_values(attribute=region, values={person.pk: ["华北", "华东"], other.pk: ["East"]})
 
-        assert list(people_with(attribute=region, values=["华东"])) == [person]
-        assert set(people_with(attribute=region, values=["east ", "华北"])) == {person, other}
-        assert list(people_with(attribute=region, values=["华"])) == []
-        assert list(people_with(attribute=region, values=[])) == []
+        assert list(find_people_with(attribute=region, values=["华东"])) == [person]
+        assert set(find_people_with(attribute=region, values=["east ", "华北"])) == {person, other}
+        assert list(find_people_with(attribute=region, values=["华"])) == []
+        assert list(find_people_with(attribute=region, values=[])) == []
 
     def test_holders_are_found_a_thousand_at_a_time(self, person: User, number: Attribute) -> None:
         set_values(attribute=number, values={person.pk: ["A0042"]})
 
         with CaptureQueriesContext(connection) as queries:
-            found = holders_of(attribute=number, values=["a0042", *(f"B{one}" for one in range(999))])
+            found = find_holders(attribute=number, values=["a0042", *(f"B{one}" for one in range(999))])
 
         assert found == {"a0042": {person.pk}}
         assert len(queries) == 1
@@ -163,10 +165,10 @@ class TestSetting:
         assert list(AttributeValue.objects.values_list("pk", flat=True)) == before
         # A person who no longer exists is skipped.
         assert set_values(attribute=region, values={person.pk: ["华东", "East"], 10**9: ["华北"]}) == 1
-        assert values_of(attribute=region) == {person.pk: ["华东", "East"]}
+        assert find_values(attribute=region) == {person.pk: ["华东", "East"]}
         assert set_values(attribute=region, values={person.pk: []}) == 1
 
-        assert values_of(attribute=region) == {}
+        assert find_values(attribute=region) == {}
         entries = AuditEntry.objects.filter(model="accounts.user", object_id=person.pk, action="changed").order_by("pk")
         assert [(entry.changes, entry.corp_id) for entry in entries] == [
             ([["区域", None, "华北"]], corp.pk),
@@ -188,7 +190,7 @@ class TestSetting:
         set_values(attribute=region, values={person.pk: ["华东"], other.pk: ["华北"]})
 
         person.delete()
-        assert values_of(attribute=region) == {other.pk: ["华北"]}
+        assert find_values(attribute=region) == {other.pk: ["华北"]}
         region.delete()
         assert not AttributeValue.objects.exists()
 
@@ -211,7 +213,7 @@ class TestValuesOfOnePerson:
             set_values(attribute=number, values={other.pk: ["a1"]})
 
         assert refused.value.taken == {other.pk: ("a1", person.pk)}
-        assert values_of(attribute=number) == {person.pk: ["A1"]}
+        assert find_values(attribute=number) == {person.pk: ["A1"]}
 
     def test_two_people_cannot_get_the_same(self, person: User, number: Attribute) -> None:
         other = make_person("hanmei")
@@ -228,7 +230,7 @@ class TestValuesOfOnePerson:
 
         assert set_values(attribute=number, values={person.pk: ["a2"], other.pk: ["A1"]}) == 2
         assert set_values(attribute=number, values={person.pk: ["A2"]}) == 1
-        assert values_of(attribute=number) == {person.pk: ["A2"], other.pk: ["A1"]}
+        assert find_values(attribute=number) == {person.pk: ["A2"], other.pk: ["A1"]}
 
     def test_the_database_holds_the_rule(self, person: User, number: Attribute) -> None:
         other = make_person("hanmei")

@@ -17,10 +17,10 @@ from django.db import models, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.directory.matching import matches
+from accounts.directory.matching import match_members
 from accounts.models import Attribute, DirectoryPolicy, LinkConflict, User
 from accounts.users.attributes import field_name
-from accounts.users.bi_identity import LOGIN_ID, bi_login_ids_of
+from accounts.users.bi_identity import LOGIN_ID, find_bi_login_ids
 from accounts.users.roles import Role
 from integrations.admin.bi import BiConnectionForm
 from integrations.admin.companies import CorpForm, SiteAddressForm
@@ -226,7 +226,7 @@ def test_no_matching_key_links_a_member_with_somebody_who_has_rights(corp: Corp,
         same = dict.fromkeys(("userid", "userid_folded", "email", "mobile"), number)
         member = Member.objects.create(corp=corp, first_seen_at=now, changed_at=now, **same)
 
-        [found] = matches(corp=corp, policy=policy, members=[member])
+        [found] = match_members(corp=corp, policy=policy, members=[member])
 
         assert found.conflict == LinkConflict.Reason.PROTECTED
 
@@ -242,7 +242,7 @@ def test_as_whom_somebody_enters_the_bi_is_set_by_administrators_of_all_companie
     for name in (OWN, ALL):
         client = signed_in(site.persons[name])
         client.post(path, {**form, "page_version": version_on(client, path)})
-        found.append(bi_login_ids_of([person.pk]).get(person.pk, ""))
+        found.append(find_bi_login_ids([person.pk]).get(person.pk, ""))
 
     assert found == ["", "api"]
 

@@ -15,7 +15,7 @@ from accounts.models import AuditEntry, User
 from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp, DataSource
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from tests.authority import Authority
 from tests.integrations.clients.sources.place import NOW, make_card, make_source
 from tests.integrations.conftest import client_of, staff
@@ -317,7 +317,9 @@ def test_a_test_fetches_what_is_saved_and_shows_the_first_rows(root: Client) -> 
 
     columns = (Column("城市", Kind.TEXT), Column("金额", Kind.NUMBER, "元"))
     table = Table(columns, tuple((f"<b>city {number}", number) for number in range(30)), NOW, is_cut=True)
-    CardData.objects.update(status="ready", content=packed(table), row_count=30, took_milliseconds=12, finished_at=NOW)
+    CardData.objects.update(
+        status="ready", content=compress_table(table), row_count=30, took_milliseconds=12, finished_at=NOW
+    )
     state = root.get(reverse("admin:integrations_card_state", args=[card.pk])).json()
 
     assert state["is_unfinished"] is False

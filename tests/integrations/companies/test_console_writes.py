@@ -326,11 +326,11 @@ def test_a_change_that_somebody_else_requests_while_old_ones_are_forgotten_stays
         ask(corp)
         Job.objects.all().delete()
 
-    assert ConsoleWrite.objects.for_corp(corp).count() == console.KEPT_WRITES
+    assert ConsoleWrite.objects.filter(corp=corp).count() == console.KEPT_WRITES
     with just_before("DELETE", lambda: ConsoleWrite.objects.create(corp=corp, kind=MENU, requested_at=NOW)) as other:
         ask(corp)
 
-    assert other[0] in ConsoleWrite.objects.for_corp(corp)
+    assert other[0] in ConsoleWrite.objects.filter(corp=corp)
 
 
 def test_a_change_of_a_company_that_is_gone_does_nothing(corp: Corp) -> None:

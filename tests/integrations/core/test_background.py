@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from integrations.clients.transport import remaining_seconds, total_deadline
-from integrations.core.background import AnyRow, _write_question, database_clock, guarded, lease_kept
+from integrations.core.background import AnyRow, _write_question, database_clock, keep_lease, log_errors
 from integrations.models import Heartbeat
 
 pytestmark = pytest.mark.django_db
@@ -23,17 +23,17 @@ logger = logging.getLogger("tests.guard")
 def test_what_a_guarded_block_raised_is_known_afterwards_or_passed_on_unlogged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with pytest.raises(LookupError), guarded(logger, "failed", unless=(LookupError,)):
+    with pytest.raises(LookupError), log_errors(logger, "failed", unless=(LookupError,)):
         _fail(LookupError())
     for end in (KeyboardInterrupt, SystemExit):
-        with pytest.raises(end), guarded(logger, "failed"):
+        with pytest.raises(end), log_errors(logger, "failed"):
             _fail(end())
-    with guarded(logger, "failed") as passing:
+    with log_errors(logger, "failed") as passing:
         pass
     assert (passing.error, caplog.records) == (None, [])
 
     mistake = ValueError("no")
-    with guarded(logger, "failed") as failing:
+    with log_errors(logger, "failed") as failing:
         _fail(mistake)
 
     assert failing.error is mistake
@@ -53,7 +53,7 @@ def test_a_block_that_is_left_waits_for_its_renewal_and_lets_no_other_run() -> N
         assert leaving.wait(20)
         renewing.append(threading.current_thread())
 
-    with lease_kept(renew, seconds=0.001):
+    with keep_lease(renew, seconds=0.001):
         assert begun.wait(20)
         leaving.set()
 
@@ -67,7 +67,7 @@ def test_a_lease_is_renewed_again_and_again_though_the_database_is_away() -> Non
         tries.release()
         raise DatabaseError
 
-    with lease_kept(renew, seconds=0.001):
+    with keep_lease(renew, seconds=0.001):
         assert all(tries.acquire(timeout=20) for _ in range(3))
 
 

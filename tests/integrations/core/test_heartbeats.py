@@ -17,7 +17,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from integrations.core import heartbeats
-from integrations.core.heartbeats import process_name
+from integrations.core.heartbeats import name_this_process
 from integrations.models import Heartbeat
 from tests.e2e.waiting import eventually
 from tools.services import Service, start_valkey
@@ -84,7 +84,7 @@ def test_a_process_is_ready_while_database_and_valkey_take_writes_and_says_so_to
     assert response["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
     assert response.cookies == {}
     assert Client().post(path).status_code == Client().post("/healthz/live").status_code == 405
-    assert rows() == [("web", process_name(), "")]
+    assert rows() == [("web", name_this_process(), "")]
     # It asks whether the table of migrations exists, and for its rows; nothing is written each time.
     with django_assert_num_queries(2) as asked:
         assert answer() == (200, "ok")
@@ -134,7 +134,7 @@ def test_a_full_disk_is_not_ready() -> None:
 
 
 def test_a_database_that_lacks_a_migration_is_not_ready() -> None:
-    app, name = max(heartbeats.own_migrations())
+    app, name = max(heartbeats.find_own_migrations())
     MigrationRecorder(connection).record_unapplied(app, name)
 
     assert answer() == (503, "down: migrations (1 not applied)")

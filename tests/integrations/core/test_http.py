@@ -119,11 +119,11 @@ def test_the_origins_are_read_once_in_a_few_seconds_and_none_without_a_database(
         raise DatabaseError
 
     with connection.execute_wrapper(fail):
-        assert http.of_sign_in() == http.Origins()
+        assert http.find_sign_in_origins() == http.Origins()
     make_corp(1)
     policy("/login/trouble/")
     with django_assert_num_queries(0):
-        assert http.of_sign_in().panels == ("https://login.work.weixin.qq.com",)
+        assert http.find_sign_in_origins().panels == ("https://login.work.weixin.qq.com",)
 
 
 @pytest.fixture(autouse=True)

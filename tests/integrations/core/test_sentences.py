@@ -9,7 +9,7 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.core.sentences import NoData, Sentence, counted_sentence, joined, shown
+from integrations.core.sentences import NoData, Sentence, counted_sentence, join_sentences, translate_stored
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, Run
@@ -39,7 +39,7 @@ VALUES = st.recursive(
 def test_what_is_stored_is_shown_as_it_was(msgid: str, values: dict[str, object]) -> None:
     sentence = Sentence(msgid) % values
 
-    assert shown(sentence.stored()) == str(sentence)
+    assert translate_stored(sentence.stored()) == str(sentence)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_what_is_stored_is_shown_as_it_was(msgid: str, values: dict[str, object]
     ],
 )
 def test_a_broken_one_is_shown_as_it_is(text: str) -> None:
-    assert shown(text) == text
+    assert translate_stored(text) == text
 
 
 def test_a_value_that_is_missing_leaves_its_place() -> None:
     with translation.override("en"):
-        assert shown('{"msgid":"Line %(line)d: %(reason)s","values":{"line":2}}') == "Line 2: %(reason)s"
+        assert translate_stored('{"msgid":"Line %(line)d: %(reason)s","values":{"line":2}}') == "Line 2: %(reason)s"
 
 
 def test_all_parts_are_in_the_language_in_force() -> None:
@@ -70,12 +70,14 @@ def test_all_parts_are_in_the_language_in_force() -> None:
         for count in (1, 2)
     ]
     nested = Sentence("Line %(line)d: %(reason)s") % {"line": 3, "reason": Sentence("This number is too large.")}
-    stored = joined([*refused, nested]).stored()
+    stored = join_sentences([*refused, nested]).stored()
 
     with translation.override("en"):
-        assert shown(stored) == ("Refused for 1 recipient. Refused for 2 recipients. Line 3: This number is too large.")
+        assert translate_stored(stored) == (
+            "Refused for 1 recipient. Refused for 2 recipients. Line 3: This number is too large."
+        )
     with translation.override("zh-hans"):
-        assert shown(stored) == "1 个接收人被拒绝。 2 个接收人被拒绝。 第 3 行：该数字过大。"
+        assert translate_stored(stored) == "1 个接收人被拒绝。 2 个接收人被拒绝。 第 3 行：该数字过大。"
 
 
 def test_why_a_card_has_no_data_is_in_the_language_in_force() -> None:
@@ -86,9 +88,9 @@ def test_why_a_card_has_no_data_is_in_the_language_in_force() -> None:
     said = set()
     for language in ("en", "zh-hans"):
         with translation.override(language):
-            assert shown(stored) == str(sentence)
-            assert str(found) in shown(stored)
-            said.add(shown(stored))
+            assert translate_stored(stored) == str(sentence)
+            assert str(found) in translate_stored(stored)
+            said.add(translate_stored(stored))
     assert len(said) == 2
 
 

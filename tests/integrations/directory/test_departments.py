@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations.directory.departments import LEVELS_AT_MOST, DepartmentTree, paths_of
+from integrations.directory.departments import LEVELS_AT_MOST, DepartmentTree, find_paths
 from integrations.models import Corp, Department
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +58,7 @@ def test_a_cycle_and_a_missing_parent_hang_nothing(corp: Corp) -> None:
 
     assert covered([keys[7]], with_those_below=True) == {keys[7], keys[8], keys[9]}
     assert covered([keys[5]], with_those_below=True) == {keys[5]}
-    paths = paths_of(Department.objects.all())
+    paths = find_paths(Department.objects.all())
     assert paths[keys[9]] == "北山制造 › D7 › D8 › D9"
     assert paths[keys[5]] == "北山制造 › D5"
 
@@ -82,7 +82,7 @@ def test_any_parents_give_every_department_a_path_that_ends_with_it(corp: Corp, 
     Department.objects.all().delete()
     keys = make(corp, parents)
 
-    paths = paths_of(Department.objects.all())
+    paths = find_paths(Department.objects.all())
 
     assert set(paths) == set(keys.values())
     for number, key in keys.items():
@@ -95,7 +95,7 @@ def test_a_path_begins_with_the_company_once(corp: Corp) -> None:
     Department.objects.filter(pk=keys[1]).update(name="北山制造")
     other = make(make_corp("南湖贸易"), {6: 1})
 
-    paths = paths_of(Department.objects.filter(pk__in=[keys[1], keys[3], other[6]]))
+    paths = find_paths(Department.objects.filter(pk__in=[keys[1], keys[3], other[6]]))
 
     assert paths == {keys[1]: "北山制造", keys[3]: "北山制造 › D2 › D3", other[6]: "南湖贸易 › D6"}
 
@@ -104,14 +104,14 @@ def test_what_is_gone_is_called_so(corp: Corp) -> None:
     keys = make(corp, {1: None, 2: 1}, removed_at=timezone.now())
 
     with translation.override("zh-hans"):
-        assert paths_of(Department.objects.filter(pk=keys[2])) == {keys[2]: "北山制造 › D2（已不存在）"}  # noqa: RUF001  # Chinese
+        assert find_paths(Department.objects.filter(pk=keys[2])) == {keys[2]: "北山制造 › D2（已不存在）"}  # noqa: RUF001  # Chinese
 
 
 def test_paths_cost_two_queries_and_are_cut_at_their_top(corp: Corp) -> None:
     keys = make(corp, {number: number - 1 for number in range(1, 40)})
 
     with CaptureQueriesContext(connection) as queries:
-        [path] = paths_of(Department.objects.filter(pk=keys[39])).values()
+        [path] = find_paths(Department.objects.filter(pk=keys[39])).values()
 
     assert len(queries) == 3  # with that of the chosen ones
     assert path.split(" › ")[-1] == "D39"

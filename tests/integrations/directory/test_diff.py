@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from wecom_sandbox.testing import ControlError
 
 from integrations.directory import departments
-from integrations.directory.diff import department_differences, difference
-from integrations.directory.fetch import Person, SeenDepartment, clean
+from integrations.directory.diff import compare_departments, compare_member
+from integrations.directory.fetch import Person, SeenDepartment, clean_text
 from integrations.models import Corp, Department, Member, SyncChange, SyncRun
 from tests.integrations.directory.place import START, Directory, seed
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
@@ -32,7 +32,7 @@ def stored(*, departments: dict[int, bool | None], **values: Any) -> Member:
 
 @given(parents=parents, roots=st.lists(numbers))
 def test_any_tree_ends(parents: dict[int, int | None], roots: list[int]) -> None:
-    below = departments.subtree(parents, roots)
+    below = departments.find_subtree(parents, roots)
 
     assert set(roots) & set(parents) <= below <= set(parents)
     assert all(number in below for number, parent in parents.items() if parent in below)
@@ -40,9 +40,9 @@ def test_any_tree_ends(parents: dict[int, int | None], roots: list[int]) -> None
 
 @given(parents=parents)
 def test_every_department_hangs_on_a_top_or_in_a_cycle(parents: dict[int, int | None]) -> None:
-    cycles = departments.in_cycles(parents)
+    cycles = departments.find_cycles(parents)
 
-    assert departments.subtree(parents, departments.tops(parents)) | cycles == set(parents)
+    assert departments.find_subtree(parents, departments.find_top_departments(parents)) | cycles == set(parents)
     for number in cycles:
         assert parents[number] in cycles or parents[number] in parents
 
@@ -53,15 +53,15 @@ def test_what_is_unknown_is_no_difference(
 ) -> None:
     known = stored(name=name, alias=alias, mobile=mobile, status=status, departments={2: True})
 
-    assert difference(known, Person("lilei", {2: None}), HERE) is None
-    assert difference(known, Person("lilei", {2: True}, name, alias, None, mobile, status=status), HERE) is None
+    assert compare_member(known, Person("lilei", {2: None}), HERE) is None
+    assert compare_member(known, Person("lilei", {2: True}, name, alias, None, mobile, status=status), HERE) is None
 
 
 def test_the_weightiest_change_names_the_difference() -> None:
     known = stored(name="李雷", status="active", departments={2: None})
     seen = Person("lilei", {3: True}, name="李磊", status="disabled")
 
-    found = difference(known, seen, HERE)
+    found = compare_member(known, seen, HERE)
 
     assert found is not None
     assert found.kind == Kind.DISABLED
@@ -69,7 +69,7 @@ def test_the_weightiest_change_names_the_difference() -> None:
 
 
 def test_a_new_leader_is_a_difference() -> None:
-    found = difference(stored(departments={2: False, 3: None}), Person("lilei", {2: True, 3: None}), HERE)
+    found = compare_member(stored(departments={2: False, 3: None}), Person("lilei", {2: True, 3: None}), HERE)
 
     assert found is not None
     assert found.record == {"leads": [[], [2]]}
@@ -78,16 +78,16 @@ def test_a_new_leader_is_a_difference() -> None:
 
 @given(text=st.text(), longest=st.integers(0, 20))
 def test_a_cleaned_text_can_be_stored_and_stays_so(text: str, longest: int) -> None:
-    cleaned = clean(text, longest)
+    cleaned = clean_text(text, longest)
 
     assert len(cleaned) <= longest
     assert "\x00" not in cleaned
     cleaned.encode()
-    assert clean(cleaned, longest).strip() == cleaned.strip()
+    assert clean_text(cleaned, longest).strip() == cleaned.strip()
 
 
 def test_emoji_of_several_characters_stay_whole() -> None:
-    assert clean("家 👨\u200d👩\u200d👧\ufeff\n", 128) == "家 👨\u200d👩\u200d👧"
+    assert clean_text("家 👨\u200d👩\u200d👧\ufeff\n", 128) == "家 👨\u200d👩\u200d👧"
 
 
 def test_departments_that_come_go_and_return() -> None:
@@ -103,7 +103,7 @@ def test_departments_that_come_go_and_return() -> None:
         5: SeenDepartment(5, 1, "法务部"),
     }
 
-    found = department_differences(known, seen)
+    found = compare_departments(known, seen)
 
     assert [one.number for one in found.created] == [5]
     assert found.changed == {2: {"removed_at": None, "name": "销售", "wecom_parent_id": 5}}

@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from integrations.directory import admit_member, confirm_run, departments, refuse_run, request_run
-from integrations.directory.departments import is_too_many, question
+from integrations.directory.departments import find_question, is_too_many
 from integrations.models import SyncChange, SyncRun
 from tests.integrations.directory.place import Directory
 
@@ -52,7 +52,7 @@ def hundred(department: int = 1) -> dict[int, list[int]]:
 def test_what_is_asked(
     losing: set[int], able: dict[int, list[int]], percent: int, roots: tuple[int, ...], asked: object
 ) -> None:
-    found = question(losing=losing, able=able, parents=PARENTS, roots=roots, percent=percent)
+    found = find_question(losing=losing, able=able, parents=PARENTS, roots=roots, percent=percent)
 
     assert (found and (found["reason"], found["leaving"], found["of"], tuple(found["roots"]))) == asked
 

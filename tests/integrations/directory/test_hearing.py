@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from accounts.models import AuditEntry, DirectoryPolicy, User
-from integrations.directory.events import State, hearing_of
+from integrations.directory.events import State, describe_reception
 from integrations.models import Corp, EventLane, EventWork, SyncRun
 from tests.integrations.conftest import client_of
 from tests.integrations.directory.wecom_events import WeComEvents
@@ -51,7 +51,7 @@ def test_what_is_heard_of_changes(
     if not is_copied:
         SyncRun.objects.all().delete()
 
-    assert hearing_of(corp, now=wecom_events.clock.now).state == state
+    assert describe_reception(corp, now=wecom_events.clock.now).state == state
 
 
 def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
@@ -61,11 +61,11 @@ def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
     assert EventWork.objects.waiting().exists()
     corp = wecom_events.place.corp
 
-    assert hearing_of(corp, now=timezone.now()).late_count == 0
-    late = hearing_of(corp, now=timezone.now() + timedelta(minutes=11))
+    assert describe_reception(corp, now=timezone.now()).late_count == 0
+    late = describe_reception(corp, now=timezone.now() + timedelta(minutes=11))
     assert late.late_count == EventWork.objects.count()
     EventWork.objects.update(try_count=1)  # they are repeated after a run
-    assert hearing_of(corp, now=timezone.now() + timedelta(minutes=11)).late_count == 0
+    assert describe_reception(corp, now=timezone.now() + timedelta(minutes=11)).late_count == 0
     with translation.override("zh-hans"):
         assert "超过十分钟" in late.sentences[1]
 
@@ -84,14 +84,14 @@ def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(wecom
     count = EventWork.objects.count()
     assert count > 0
 
-    hearing = hearing_of(corp, now=timezone.now())
+    hearing = describe_reception(corp, now=timezone.now())
     assert (hearing.given_up_count, hearing.late_count, hearing.tone) == (count, 0, "bad")
     with translation.override("zh-hans"):
         assert "立即同步通讯录" in hearing.sentences[-1]
     wecom_events.place.clock.now = timezone.now()
     wecom_events.place.sync_saying_yes()
 
-    hearing = hearing_of(corp, now=timezone.now())
+    hearing = describe_reception(corp, now=timezone.now())
     assert (hearing.given_up_count, hearing.tone) == (0, "warn")
 
 

@@ -23,7 +23,7 @@ from integrations.apps import ensure_default_site_address
 from integrations.clients.errors import UnreadableSecretError
 from integrations.core.key_rotation import encrypted_columns
 from integrations.models import DEFAULT_SITE_ADDRESS, Corp, SiteAddress
-from integrations.models.fields import SEALED, opened, unreadable_names
+from integrations.models.fields import SEALED, require_readable, unreadable_names
 
 pytestmark = pytest.mark.django_db
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -74,7 +74,7 @@ def test_a_value_that_no_key_opens_is_read_as_unreadable_and_saved_as_it_was(cor
     assert unreadable_names(found)[0] == "Secret"
     assert stored(corp) == before
     with pytest.raises(UnreadableSecretError, match="present FIELD_ENCRYPTION_KEYS") as problem:
-        opened(found.secret)
+        require_readable(found.secret)
     assert before not in str(problem.value)
 
 

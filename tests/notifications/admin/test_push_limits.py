@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp, DataSource, Department, Job
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.delivery.rendering import render
 from notifications.models import Delivery, Report, ReportCard, Robot, Subscription
 from notifications.reports.templates import merge_fields
@@ -96,7 +96,7 @@ def table_of(*, rows: int, columns: int) -> Table:
 
 def test_of_100000_rows_the_page_gets_a_few(root: Client) -> None:
     sent = with_card(root, make_card(), body="共 {{ s.count }} 行", is_template="on")
-    content = packed(table_of(rows=100_000, columns=3))
+    content = compress_table(table_of(rows=100_000, columns=3))
     answer = state(root, sent, status=CardData.Status.READY, content=content)
     assert answer["rows"].count("<tr>") == 1 + ROWS_SHOWN
     assert "100000" in answer["message"].replace(",", "")
@@ -105,7 +105,7 @@ def test_of_100000_rows_the_page_gets_a_few(root: Client) -> None:
         root,
         with_card(root, make_card("宽表")),
         status=CardData.Status.READY,
-        content=packed(table_of(rows=20, columns=200)),
+        content=compress_table(table_of(rows=20, columns=200)),
     )
     assert len(many["columns"]["s"]) == 200
     labels = "\n".join(field["label"] for group in many["fields"] for field in group["fields"])

@@ -8,7 +8,7 @@ from django.test import Client
 from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.models import CardData, Corp, Department
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.admin.push.one_page import proposed_pair
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, OwnRowsRule, Receipt
@@ -50,7 +50,7 @@ def test_the_pair_is_proposed_whose_values_match_whatever_it_is_called(root: Cli
     data = table("日期", "大区", rows=[("2026-11-23", " 华东"), ("2026-11-24", "华南"), ("2026-11-24", "华北")])
 
     sent = with_card(root, make_card(), is_template="on")
-    shown = state(root, sent, status=CardData.Status.READY, content=packed(data))
+    shown = state(root, sent, status=CardData.Status.READY, content=compress_table(data))
     assert shown["pair"] == ["大区", str(region.pk)]
     # Rows can be matched by account, too.
     row = {"alias": "s", "column": "归属", "attribute": "", "value": "@userid"}

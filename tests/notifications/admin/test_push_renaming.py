@@ -12,20 +12,13 @@ from django.utils import timezone
 
 from integrations.data.table import Column, Table
 from integrations.models import Card, CardData, Corp, DataSource
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, ReportChart, Run, Subscription
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, writer
-from tests.notifications.factories import (
-    NOW,
-    make_corp,
-    make_manager,
-    make_person,
-    make_run,
-    make_subscription,
-)
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_run, make_subscription
 from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, split
 from tests.notifications.reports.tables import sales
 
@@ -71,10 +64,10 @@ def state_over(client: Client, values: Mapping[str, Any], **row: Any) -> dict[st
 
 def test_the_page_says_which_column_is_gone_and_proposes_the_one_most_like_it(root: Client, push: Subscription) -> None:
     down = {"problem_code": "unreachable", "problem_facts": {"reason": "connection"}}
-    for nothing_lost in ({"content": packed(sales())}, {"status": CardData.Status.FAILED, **down}):
+    for nothing_lost in ({"content": compress_table(sales())}, {"status": CardData.Status.FAILED, **down}):
         assert state_over(root, page_of(root, push), **nothing_lost)["missing"].strip() == ""
         CardData.objects.previews().delete()
-    state = state_over(root, page_of(root, push), content=packed(renamed_table(销售额="销售额(元)")))
+    state = state_over(root, page_of(root, push), content=compress_table(renamed_table(销售额="销售额(元)")))
     assert state["missing"].count("<select") == 1
     assert "“各区域销售”已没有列“销售额”" in state["missing"]
     assert '<option value="销售额(元)" selected>' in state["missing"]
@@ -94,7 +87,7 @@ def test_applying_changes_all_that_names_it_and_nothing_else(root: Client, push:
         "charts-0-y": "金额",
         "own_rows_rules-0-column": "大区",
     }
-    state_over(root, values, content=packed(renamed_table(销售额="金额", 区域="大区")))
+    state_over(root, values, content=compress_table(renamed_table(销售额="金额", 区域="大区")))
     answered = root.post(change(push), {**values, **changes, "_enable": "1"})
     assert answered.status_code == 302, answered.context["problems"]
     assert push.report.charts.get().y == "金额"

@@ -12,7 +12,7 @@ from typing import Any
 
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, evaluation
 from notifications.alerts.conditions import Against, Aggregate, Comparison, Condition, Unit
 from notifications.models import AlertCheck, AlertRule
@@ -78,7 +78,7 @@ def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.
     row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
     state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code="timeout")
     if data is not None:
-        state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=packed(data))
+        state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=compress_table(data))
     return evaluation.decide(row.pk, state, now=slot_at)
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import override
 
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, DataSource
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, trial, verdicts
 from notifications.alerts.conditions import Condition, ConditionError, from_rows, to_rows
 from notifications.alerts.trial import Past, try_over_past
@@ -191,7 +191,7 @@ def make_sales_rule(line: str, **fields: object) -> AlertRule:
 def keep(rule: AlertRule, slot_at: datetime, **sales: int) -> None:
     rows = Table((CITY, SALES), tuple(sales.items()), slot_at)
     times = dict.fromkeys(("requested_at", "next_try_at", "finished_at"), slot_at)
-    CardData.objects.create(card=rule.card, slot_at=slot_at, status="ready", content=packed(rows), **times)
+    CardData.objects.create(card=rule.card, slot_at=slot_at, status="ready", content=compress_table(rows), **times)
 
 
 def now_with(**sales: int) -> Table:
@@ -243,7 +243,7 @@ def test_nothing_or_what_was_fetched_with_other_columns_or_cut_is_no_earlier_val
     rule = make_sales_rule("sum 销售额 fell 20 % week")
     if old is not None:
         keep(rule, NOW - timedelta(days=7), 上海=100)
-        CardData.objects.update(content=packed(old))
+        CardData.objects.update(content=compress_table(old))
 
     assert check(rule, NOW, now_with(上海=79)) == AlertCheck.Outcome.NO_DATA
 

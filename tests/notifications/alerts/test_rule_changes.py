@@ -12,7 +12,7 @@ import pytest
 from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, evaluation, notify
 from notifications.alerts.conditions import to_rows
 from notifications.delivery.rendering.render import render_run
@@ -100,7 +100,7 @@ def test_the_day_is_that_of_the_slot_whenever_it_is_decided(
     rows = ((date(2026, 11, 24), 50), (date(2026, 11, 25), 500))
     data = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), rows, NOW)
     waiting = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
-    state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=packed(data))
+    state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=compress_table(data))
 
     assert evaluation.decide(waiting.pk, state, now=slot_at + timedelta(minutes=6)) == outcome
 

@@ -15,7 +15,7 @@ from accounts.models import Attribute
 from accounts.users.attributes import set_values
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp, DataSource, Department
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, trial
 from notifications.models import AlertReceiver, AlertRule, Draft, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import named_audience, resolve_audience
@@ -109,7 +109,7 @@ def test_what_is_no_date_is_refused_on_a_column_of_dates(
 ) -> None:
     table = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), (), NOW)
     times = dict.fromkeys(("finished_at", "requested_at", "next_try_at"), NOW)
-    CardData.objects.create(card=card, status="ready", content=packed(table), **times)
+    CardData.objects.create(card=card, status="ready", content=compress_table(table), **times)
 
     answer = send_new(root, card, **condition, _save="1")
 
@@ -296,7 +296,7 @@ def test_what_cannot_be_known_is_said_with_its_reason_and_days_without_data_too(
     table = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), ((date(2015, 12, 31), 5),), NOW)
     values = {"card": card.pk, **row(0, "sum", "销售额", "lt", "100", filters="日期=昨天")}
     token = root.post(f"{LIST}try/", values).json()["token"]
-    CardData.objects.previews().update(status="ready", content=packed(table), finished_at=NOW, notified_at=NOW)
+    CardData.objects.previews().update(status="ready", content=compress_table(table), finished_at=NOW, notified_at=NOW)
 
     html = root.post(f"{LIST}try/", {**values, "_token": token}).json()["message"]
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.models import AlertRule
 from tests.browser_form import untouched
 from tests.notifications.admin.conftest import client_of
@@ -44,7 +44,7 @@ def state_over(client: Client, values: dict[str, Any], **data: Any) -> dict[str,
 
 
 def test_the_page_asks_for_each_missing_column_and_proposes_the_one_most_like_it(root: Client, rule: AlertRule) -> None:
-    state = state_over(root, page_of(root, rule), content=packed(RENAMED))
+    state = state_over(root, page_of(root, rule), content=compress_table(RENAMED))
     assert state["missing"].count("<select") == 2
     assert "“各城市销售额”已没有列“区域”" in state["missing"]
     assert '<option value="销售额(元)" selected>' in state["missing"]
@@ -72,13 +72,13 @@ def test_applying_changes_conditions_filters_and_the_split_and_mends_the_rule(ro
     rule.refresh_from_db()
     assert (rule.is_broken, rule.problem, rule.split_column) == (False, "", "大区")
     assert rule.conditions[0]["filters"] == {"大区": ["华东"]}
-    assert state_over(root, page_of(root, rule), content=packed(RENAMED))["missing"].strip() == ""
+    assert state_over(root, page_of(root, rule), content=compress_table(RENAMED))["missing"].strip() == ""
 
 
 def test_a_card_that_is_gone_is_replaced_by_another(root: Client, rule: AlertRule, card: Card) -> None:
     other = Card.objects.create(name="新卡片", source=card.source, sql="SELECT 1")
     down = state_over(root, page_of(root, rule), status="failed", problem_code="unreachable")
-    empty = state_over(root, page_of(root, rule), content=packed(Table((), (), NOW)))
+    empty = state_over(root, page_of(root, rule), content=compress_table(Table((), (), NOW)))
     assert (down["missing"].strip(), empty["missing"].strip()) == ("", "")
     state = state_over(root, page_of(root, rule), status="failed", problem_code="not-found")
     assert f'<option value="{other.pk}">新卡片</option>' in state["missing"]

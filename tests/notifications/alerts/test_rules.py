@@ -14,16 +14,9 @@ from accounts.users.attributes import set_values
 from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.admin.rule_form import Row, condition_of
-from notifications.alerts import (
-    actions,
-    conditions,
-    evaluation,
-    incidents,
-    notify,
-    verdicts,
-)
+from notifications.alerts import actions, conditions, evaluation, incidents, notify, verdicts
 from notifications.alerts.actions import Action
 from notifications.alerts.conditions import ConditionError
 from notifications.alerts.notices import audience_of
@@ -129,7 +122,7 @@ class TestChecks:
         other.refresh_from_db()
         assert other.next_run_at is not None
         assert other.next_run_at > NOW
-        CardData.objects.update(status="ready", content=packed(table(上海=1)), finished_at=NOW)
+        CardData.objects.update(status="ready", content=compress_table(table(上海=1)), finished_at=NOW)
         evaluation.follow(card.pk, NOW)
         assert list(AlertCheck.objects.values_list("outcome", flat=True)) == [AlertCheck.Outcome.FIRING] * 2
 
@@ -180,7 +173,7 @@ class TestOddData:
         make_rule(other, rule.receiver, name="另一条")
         evaluation.claim_due(now=NOW)
         self.ready(b"torn", card=card)
-        self.ready(packed(table(上海=1)), card=other)
+        self.ready(compress_table(table(上海=1)), card=other)
 
         assert evaluation.sweep(now=NOW + timedelta(minutes=1)) == 1
         assert evaluation.sweep(now=NOW + timedelta(minutes=16)) == 1
@@ -192,7 +185,7 @@ class TestOddData:
         AlertRule.objects.update(memory={"": "torn"})
         make_rule(card, rule.receiver, name="另一条")
         evaluation.claim_due(now=NOW)
-        self.ready(packed(table(上海=1)))
+        self.ready(compress_table(table(上海=1)))
 
         evaluation.follow(card.pk, NOW)
 

@@ -19,7 +19,7 @@ from accounts.models import User
 from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import AllowedNetwork, is_callable_address
 from integrations.clients.sources.http_json import post
-from integrations.core.sentences import shown
+from integrations.core.sentences import translate_stored
 from notifications import tasks
 from notifications.inbound import webhook
 from notifications.inbound.accept import accept
@@ -250,7 +250,7 @@ def test_address_and_error_hold_nothing_of_the_secret_in_the_address(
     with connection.cursor() as cursor:
         cursor.execute("SELECT callback_url, callback_error FROM notifications_incomingmessage")
         kept = str(cursor.fetchone())
-    assert "hush" not in kept + caplog.text + shown(message.callback_error)
+    assert "hush" not in kept + caplog.text + translate_stored(message.callback_error)
 
 
 def test_the_tick_hands_settled_messages_out(

@@ -8,7 +8,7 @@ from typing import Any
 from accounts.models import Attribute, AttributeValue, User, fold_value
 from integrations.data.table import Table
 from integrations.models import Card, CardData, DataSource
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.models import OwnRowsRule, Report, ReportCard
 from tests.notifications.factories import NOW, make_report
 from tests.notifications.reports.tables import sales
@@ -40,7 +40,7 @@ def answer(report: Report, table: Table | None = None, *, slot_at: datetime = NO
     """Store the slot's data for each card of the report."""
     found = {
         "status": CardData.Status.READY,
-        "content": packed(sales() if table is None else table),
+        "content": compress_table(sales() if table is None else table),
         "finished_at": slot_at,
         "notified_at": slot_at,
     }

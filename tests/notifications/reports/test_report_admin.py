@@ -15,7 +15,7 @@ from accounts.models import Attribute, AuditEntry, User
 from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, DataSource
-from integrations.models.datasources import packed
+from integrations.models.datasources import compress_table
 from notifications.models import OwnRowsRule, Report
 from notifications.reports.starting_points import starting_points
 from notifications.reports.templates import column_names, renderer
@@ -125,7 +125,7 @@ def test_a_column_that_the_data_fetched_last_does_not_have_is_refused(root: Clie
     assert root.post(ADD, page_values(card, body="{{ c0.sum('销售额') }}")).status_code == 302
 
     # Data that a page fetched later has the source's new column names.
-    other = packed(Table((Column("金额", Kind.NUMBER),), ((1,),), NOW))
+    other = compress_table(Table((Column("金额", Kind.NUMBER),), ((1,),), NOW))
     fetched = {"status": "ready", "content": other, "finished_at": NOW, "requested_at": NOW, "next_try_at": NOW}
     CardData.objects.create(card=card, **fetched)
     refused = root.post(ADD, page_values(card, body="{{ c0.sum('销售额') }}"))

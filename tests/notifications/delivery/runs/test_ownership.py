@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.users.roles import Role
-from integrations.core.sentences import shown
+from integrations.core.sentences import translate_stored
 from integrations.models import Corp
 from notifications.admin.push.form import copy_push
 from notifications.delivery.rendering.render import render_run
@@ -263,7 +263,7 @@ def test_nobody_is_told_of_what_was_handed_over_meanwhile(chief: User, leaver: U
     assert render_run(run_id=notice, now=timezone.now()) == []
 
     run = Run.objects.get()
-    assert (run.status, shown(run.error)) == ("skipped", "需要通知的事项已经处理完毕。")
+    assert (run.status, translate_stored(run.error)) == ("skipped", "需要通知的事项已经处理完毕。")
 
 
 def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: User, leaver: User) -> None:
