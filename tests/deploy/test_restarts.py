@@ -152,21 +152,6 @@ def test_while_webs_restart_one_after_the_other_no_request_fails(
     assert set(traffic.outcomes) == {"GET 200", "POST 403"}  # a form without its token is refused
 
 
-@nightly
-def test_requests_wait_for_a_web_that_starts(
-    process_environ: dict[str, str], project_root: Path, tmp_path: Path
-) -> None:
-    """Let systemd hold the socket while the only web of a small machine, or both webs, start."""
-    webs = Webs(project_root, process_environ, tmp_path)
-    with ExitStack() as exits:
-        exits.callback(webs.close)
-        with Traffic(webs.port) as traffic:
-            exits.enter_context(webs.started("only"))
-            traffic.more()
-
-    assert set(traffic.outcomes) == {"GET 200", "POST 403"}
-
-
 # It replaces Docker: `exec nginx` runs here, and `up web-N` waits until the test has replaced that web.
 DOCKER = """#!/bin/sh
 case "$*" in

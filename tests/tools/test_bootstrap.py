@@ -125,13 +125,4 @@ def test_a_machine_without_ensurepip_is_told_the_package(machine: Machine) -> No
         f"    apt install python3.{MINOR}-venv\n"
     )
     assert not (machine.clone / ".venv").exists()
-
-
-def test_an_old_python_and_an_unknown_set_are_refused(machine: Machine) -> None:
-    machine.add_program("python3", "exit 1")
-
-    old, unknown = machine.set_up(), machine.set_up("production")
-
-    assert old.returncode == 1
-    assert "None of these is on the PATH; on Debian and Ubuntu: apt install python3 python3-venv" in old.stderr
-    assert (unknown.returncode, unknown.stderr) == (2, "usage: tools/bootstrap.sh demo|dev\n")
+    assert machine.set_up("production").stderr == "usage: tools/bootstrap.sh demo|dev\n"

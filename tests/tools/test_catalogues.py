@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools import catalogues
-from tools.catalogues import CatalogueError, CatalogueFile
+from tools.catalogues import CatalogueFile
 
 PYTHON = '''
 from django.utils.translation import gettext as _, gettext_lazy, gettext_noop, ngettext, ngettext_lazy, pgettext_lazy
@@ -86,7 +86,7 @@ def translated(root: Path, app: str = "accounts") -> CatalogueFile:
     return file
 
 
-def test_update_writes_every_text_for_people_to_translate_and_no_english(root: Path) -> None:
+def test_update_writes_every_text_keeps_translations_and_drops_what_is_unused(root: Path) -> None:
     lines = catalogues.update("accounts", root)
 
     assert lines == [f"{NAME}: 13 texts, 13 untranslated, written"]
@@ -96,53 +96,25 @@ def test_update_writes_every_text_for_people_to_translate_and_no_english(root: P
     assert "Plural-Forms: nplurals=1; plural=0;" in file.po.read_text()
     assert [path.name for path in (root / "accounts" / "locale").iterdir()] == ["zh_Hans"]
 
-
-@pytest.mark.parametrize(
-    ("app", "file", "text"),
-    [
-        ("accounts", "accounts/broken.py", "_('never closed'\n'''"),
-        (catalogues.SANDBOX, f"{catalogues.SANDBOX}/templates/page.html", "{% if one %}"),
-    ],
-)
-def test_what_cannot_be_read_stops_the_update_and_is_named(root: Path, app: str, file: str, text: str) -> None:
-    (root / file).write_text(text)
-
-    with pytest.raises(CatalogueError, match=rf"^{file}: "):
-        catalogues.update(app, root)
-
-    assert not (root / app / "locale").exists()
-
-
-def test_update_keeps_translations_and_drops_unused_texts_without_guessing(root: Path, chinese: CatalogueFile) -> None:
+    translated(root)
     (root / "accounts" / "views.py").write_text(PYTHON.replace('"Delete"', '"Deletes"'))
-
     catalogues.update("accounts", root)
 
-    found = {catalogues._key(message)[-1]: message.string for message in catalogues._texts(chinese.read())}
+    found = {catalogues._key(message)[-1]: message.string for message in catalogues._texts(file.read())}
     assert (found["Save"], found["Deletes"], "Delete" in found) == ("译 Save", "", False)
-    assert "fuzzy" not in chinese.po.read_text()
-
-
-def test_an_app_without_texts_gets_no_catalogue(tmp_path: Path) -> None:
-    (tmp_path / "accounts").mkdir()
-
-    for verb in (catalogues.update, catalogues.check, catalogues.compile_app):
-        assert verb("accounts", tmp_path) == []
+    assert "fuzzy" not in file.po.read_text()
 
 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
         ('msgstr "译 Save"', 'msgstr ""', "untranslated: 'Save'"),
-        ('msgid "Save"\nmsgstr "译 Save"', "", "missing: 'Save'"),
         ('msgid "Save"', 'msgid "Safe"', "obsolete: 'Safe'"),
         ('msgid "Save"', '#, fuzzy\nmsgid "Save"', "fuzzy: 'Save'"),
         ('msgstr "译 Save"\n', 'msgstr "译 Save"\n\n#~ msgid "Old"\n#~ msgstr "旧"\n', "obsolete: 'Old'"),
         ('msgid_plural "%d days"', 'msgid_plural "%d nights"', "missing: 'one day' / '%d days'"),
         ("译 Hello, {name}", "你好", "placeholders differ: 'Hello, {name}'"),
-        ("译 Hello, {name}", "{名}", "placeholders differ: 'Hello, {name}'"),
         ("译 Hello, {name}", "您好，{name}（本企业）", "has “企业” instead of “公司”: 'Hello, {name}'"),
-        ("译 Hello, {name}", "{name}的凭据", "has “凭据” instead of “凭证”: 'Hello, {name}'"),
         ("译 %(count)s person", "%(counts)s", "placeholders differ: '%(count)s person' / '%(count)s people'"),
         ('msgctxt "verb"\n', 'msgctxt "noun2"\n', "missing: 'Post' (context 'verb')"),
         ('msgid ""\nmsgstr ""\n"Language', '#, fuzzy\nmsgid ""\nmsgstr ""\n"Language', "its header is marked fuzzy"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -12,8 +11,8 @@ from wecom_sandbox.state import bi
 
 from accounts.models import AttributeValue, User, WeComAccount
 from integrations.bi import public_key
-from integrations.data.table import Table, from_document
-from integrations.models import BiConnection, Card, Corp, SiteAddress
+from integrations.data.table import from_document
+from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.delivery.attachments import make_from_recipe
 from notifications.delivery.rendering import render
 from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Subscription
@@ -95,7 +94,11 @@ def test_reports_say_what_the_data_sets_say() -> None:
     seed()
     rows_of = {"weather": content.weather_rows(), "power": content.power_rows(), "harvest": content.harvest_rows()}
     for one in ReportCard.objects.select_related("card"):
-        answer(one.report, _shaped(one.card, rows_of[one.alias]))
+        rows = rows_of[one.alias]
+        guessed = {name: "number" if isinstance(value, int | float) else "text" for name, value in rows[0].items()}
+        columns = [[name, one.card.kinds.get(name, kind)] for name, kind in guessed.items()]
+        document = {"columns": columns, "as_of": NOW.isoformat()}
+        answer(one.report, from_document({**document, "rows": [[*row.values()] for row in rows], "is_cut": False}))
     runs = [make_run(subscription) for subscription in Subscription.objects.order_by("pk")]
     for run in runs:
         render.render_run(run_id=run.pk, now=NOW)
@@ -142,13 +145,12 @@ def test_every_push_opens_as_merge_fields_and_can_be_saved_as_it_is() -> None:
         assert client.post(address, {**sent, "_save": "1"}).status_code == 302
 
 
-def _shaped(card: Card, rows: list[dict[str, Any]]) -> Table:
-    columns = [
-        [name, card.kinds.get(name, "number" if isinstance(value, int | float) else "text")]
-        for name, value in rows[0].items()
-    ]
-    values = [[*row.values()] for row in rows]
-    return from_document({"columns": columns, "rows": values, "as_of": NOW.isoformat(), "is_cut": False})
+def test_a_bi_that_somebody_connected_stays() -> None:
+    make_bi()
+
+    seed()
+
+    assert BiConnection.objects.get().base_url == BI
 
 
 def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
@@ -167,11 +169,3 @@ def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
     homes = {corp.name: (corp.home_page, corp.home_bi_page) for corp in Corp.objects.all()}
     assert homes == {"青禾数据科技": ("ours", ""), "云岭制造": ("bi", "page/power")}
     bi.from_json(stand_in)
-
-
-def test_a_bi_that_somebody_connected_stays() -> None:
-    make_bi()
-
-    seed()
-
-    assert BiConnection.objects.get().base_url == BI

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +15,7 @@ import psycopg
 import pytest
 import redis
 
+from tests.e2e.waiting import eventually
 from tools import services
 from tools.services import Service, ServiceError
 
@@ -28,13 +27,6 @@ def has_ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", STARTERS)
@@ -72,18 +64,15 @@ def test_a_server_ends_with_a_killed_parent(name: str, project_root: Path) -> No
 
         parent.send_signal(signal.SIGKILL)
 
-    wait_for(lambda: has_ended(int(pid)))
+    eventually(lambda: has_ended(int(pid)))
     # Without a process that reaps orphans, the guard waits 10 s for the zombie before it removes the folder.
-    wait_for(lambda: not Path(folder).exists())
+    eventually(lambda: not Path(folder).exists())
 
 
-def test_valkey_asks_for_its_password(valkey_url: str) -> None:
+def test_servers_ask_for_their_password_and_postgresql_keeps_what_was_committed(valkey_url: str) -> None:
     port = int(valkey_url.rsplit(":", 1)[1].split("/")[0])
     with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
-
-
-def test_postgresql_asks_for_its_password_and_keeps_what_was_committed() -> None:
     service = services.start_postgresql(keeps_commits=True)
     password = urlsplit(service.url).password
     try:
@@ -101,37 +90,6 @@ def test_postgresql_asks_for_its_password_and_keeps_what_was_committed() -> None
 
     assert version is not None
     assert int(version[0]) >= services.POSTGRESQL_MINIMUM * 10000
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to leave behind")
-@pytest.mark.parametrize("is_packaged", [True, False])
-def test_root_starts_postgresql_as_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packaged: bool) -> None:
-    """Copy the package out of a private folder; if it does not run, use the system's."""
-    original = services._packaged_postgresql()
-    assert original is not None
-    with tempfile.TemporaryDirectory() as open_folder:
-        folder = tmp_path if is_packaged else Path(open_folder)
-        folder.chmod(0o700 if is_packaged else 0o755)
-        there = services._copied(original, folder)
-        monkeypatch.setattr(services, "_packaged_postgresql", lambda: there if is_packaged else None)
-        monkeypatch.setattr(services, "_system_postgresqls", lambda: [Path("/nonexistent/bin"), there])
-        service = services.start_postgresql()
-        process = psutil.Process(service.process.pid)
-        found = (process.username(), Path(process.exe()).is_relative_to(service.folder if is_packaged else there))
-        service.stop()
-
-    assert found == ("nobody", True)
-
-
-def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "_packaged_postgresql", lambda: None)
-    monkeypatch.setattr(services, "_system_postgresqls", lambda: [Path("/nonexistent/bin")])
-    monkeypatch.setattr(services, "free_port", lambda: 70000)
-
-    with pytest.raises(ServiceError, match=r"^No PostgreSQL ≥ 14 runs here"):
-        services.start_postgresql()
-    with pytest.raises(ServiceError, match=r"(?s)^Valkey did not start:.*port"):
-        services.start_valkey()
 
 
 def test_a_folder_that_holds_a_database_is_taken_again_and_what_was_broken_off_is_not() -> None:
