@@ -169,7 +169,7 @@ def _purge(now: datetime) -> None:
 
 def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     """Return the old rows that nothing depends on."""
-    inbound = [outgoing.old(now), accept.old_uploads(now), calls.old_payloads(now)]
+    inbound = [outgoing.find_old_mails(now), accept.find_old_uploads(now), calls.find_old_payloads(now)]
     return [*inbound, evaluation.old(now), find_old_requests(now), find_old_drafts(now)]
 
 
@@ -195,7 +195,7 @@ TICK = Tick(
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
         Step(_notify_administrators, lambda _now: [find_unnotified()]),
         Step(_call_back, lambda now: [IncomingMessage.objects.to_call_back(now)]),
-        Step(_purge, lambda now: [*find_purgeable(now), *_find_old_rows(now), calls.old_messages(now)]),
+        Step(_purge, lambda now: [*find_purgeable(now), *_find_old_rows(now), calls.find_old_messages(now)]),
     ),
 )
 
@@ -318,7 +318,7 @@ def call_back(message_ids: list[int]) -> None:
 @shared_task(name="notifications.send_outgoing_mails", ignore_result=True)
 def send_outgoing_mails(mail_ids: list[int]) -> None:
     """Send the mail door's reports and forwarded mails."""
-    outgoing.send(mail_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+    outgoing.send_mails(mail_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 def enqueue_card_updates(card_ids: Sequence[int]) -> None:

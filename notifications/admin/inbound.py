@@ -54,12 +54,13 @@ from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.inbound import accept, calls, channels
 from notifications.inbound.accept import Incoming, is_main_of
-from notifications.inbound.calls import CALLS_SHOWN, CallRefusedError
+from notifications.inbound.calls import CALLS_SHOWN
 from notifications.inbound.channels import SCHEMES
+from notifications.inbound.content import InboundError
 from notifications.inbound.mail import html as mail_page
 from notifications.inbound.mapping import OTHER, PRESETS, Mapped, tree_of
-from notifications.inbound.payloads import NoAlertsError, Payload, read_alerts
-from notifications.inbound.recipients import Kind, Why
+from notifications.inbound.payloads import Payload, read_alerts
+from notifications.inbound.recipients import AddressProblem, Kind
 from notifications.models import InboundCall, InboundChannel, Incident, IncomingMessage, Medium, Run
 from notifications.models.inbound import senders
 from notifications.reports.templates.merge_fields import PAYLOAD
@@ -238,13 +239,14 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
             messages.warning(request, gettext("Nothing came in within the last hour that could be sent to you."))
             return
         try:
-            mapped = calls.mapped_of(channel, last[0], now=now)
+            mapped = calls.map_payload(channel, last[0], now=now)
             if mapped is None:
                 messages.warning(request, gettext("The condition does not hold for this payload."))
                 return
             key = calls.key_of(channel, f"trial {uuid.uuid4().hex}")
-            found = calls.accepted(calls.incoming_of(channel, mapped, key=key, only_user_id=person.pk), now=now)
-        except CallRefusedError as error:
+            incoming = calls.incoming_of(channel, mapped, key=key, only_user_id=person.pk)
+            found = accept.accept(incoming, now=now)
+        except InboundError as error:
             messages.error(request, str(error.sentence))
             return
         enqueue_runs(found.run_ids)
@@ -360,8 +362,7 @@ def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *
 def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: datetime) -> Trial:
     try:
         alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
-        nothing = Mapped("", "", IncomingMessage.Markup.PLAIN, None)
-        mapped = nothing if channel.is_alert else calls.mapped_of(channel, payload, now=now)
+        mapped = Mapped(IncomingMessage()) if channel.is_alert else calls.map_payload(channel, payload, now=now)
         if mapped is None:
             return Trial(is_left_out=True)
         is_limited = channel.reach == InboundChannel.Reach.CHOSEN
@@ -370,7 +371,7 @@ def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: da
         incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
         trial = _shown(replace(incoming, among=people if is_limited else None), mapped, form.person, now)
         return replace(trial, alerts=[_describe_alert(one) for one in alerts[:ALERTS_NAMED_AT_MOST]])
-    except (CallRefusedError, NoAlertsError, RenderingError) as error:
+    except (InboundError, RenderingError) as error:
         return Trial(problem=str(error.sentence))
 
 
@@ -416,7 +417,10 @@ _KINDS = {
     Kind.DEPARTMENT: _("department"),
     Kind.GROUP: _("group"),
 }
-_WHYS = {Why.UNKNOWN: _("unknown, or out of the sender’s reach"), Why.AMBIGUOUS: _("several people have it")}
+_PROBLEMS = {
+    AddressProblem.UNKNOWN: _("unknown, or out of the sender’s reach"),
+    AddressProblem.AMBIGUOUS: _("several people have it"),
+}
 _INCOMING_TONES = {"waiting": "quiet", "delivered": "good", "given_up": "bad"}
 
 
@@ -544,4 +548,4 @@ def _describe_unknown(message: IncomingMessage) -> Iterator[tuple[str, str, str]
     """Yield kind, value and reason for each unknown recipient."""
     for one in message.unknown[:UNKNOWN_SHOWN]:
         words = " · ".join(filter(None, (one.get("value"), one.get("attribute"), one.get("corp"))))
-        yield str(_KINDS[Kind(one["kind"])]), words, str(_WHYS[Why(one["reason"])])
+        yield str(_KINDS[Kind(one["kind"])]), words, str(_PROBLEMS[AddressProblem(one["reason"])])

@@ -26,7 +26,7 @@ from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from,
 from notifications.inbound import channels, mapping
 from notifications.inbound.channels import SCHEMES, WEBHOOK_SCHEMES
 from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
-from notifications.inbound.mapping import OTHER, PRESETS, Mapping, mapping_from
+from notifications.inbound.mapping import OTHER, PRESETS, Mapping
 from notifications.inbound.recipients import Kind
 from notifications.models import InboundChannel
 from notifications.models.inbound import FIGURES_AT_MOST
@@ -181,7 +181,7 @@ class ChannelForm(VersionedForm):
 
     def mapped_values(self, channel: Any) -> dict[str, Any]:
         """Return the field values from the channel's JSON."""
-        found = mapping_from(channel.mapping)
+        found = Mapping.of(channel.mapping)
         values: dict[str, Any] = {name: getattr(found, name) for name in mapping_names()}
         values["figures"] = tuple(f"{caption}: {path}" for caption, path in found.figures)
         return {name: self.as_text(name, value) for name, value in values.items()}

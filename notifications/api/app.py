@@ -17,7 +17,7 @@ from ninja.parser import Parser
 from integrations.core.background import database_now
 from notifications.alerts import evaluation
 from notifications.api import incoming, tokens
-from notifications.api.problems import CONTENT_TYPE, JSON, ProblemError, problems, read_json, response
+from notifications.api.problems import CONTENT_TYPE, JSON, ProblemError, problem_of, problems, read_json, response
 from notifications.api.schemas import (
     LARGEST_ID,
     CheckState,
@@ -37,6 +37,7 @@ from notifications.delivery.runs.triggers import (
     read_fingerprint,
     trigger_run,
 )
+from notifications.inbound.content import InboundError
 from notifications.models import Run
 from notifications.tasks import enqueue_runs
 
@@ -92,6 +93,17 @@ api.add_router("", incoming.router)
 @api.exception_handler(ProblemError)
 def refuse(_request: HttpRequest, error: ProblemError) -> HttpResponse:
     return response(error)
+
+
+@api.exception_handler(InboundError)
+def refuse_content(_request: HttpRequest, error: InboundError) -> HttpResponse:
+    """Say which file is refused; the other sentences are about channels."""
+    return response(problem_of(error, detail=str(error) if error.code == "file_refused" else ""))
+
+
+@api.exception_handler(KeyReusedError)
+def refuse_reused_key(_request: HttpRequest, _error: KeyReusedError) -> HttpResponse:
+    return response(ProblemError("idempotency_key_reused"))
 
 
 @api.exception_handler(HttpError)
@@ -171,12 +183,7 @@ def run_subscription(
         )
     except TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
-    except KeyReusedError as error:
-        raise ProblemError("idempotency_key_reused") from error
-    headers = {"Location": reverse("api-1:get_run", args=[answer.run_id])}
-    if answer.is_repeated:
-        headers["Idempotency-Replayed"] = "true"
-    return HttpResponse(answer.text, status=202, content_type="application/json; charset=utf-8", headers=headers)
+    return incoming.answer_accepted(answer, reverse("api-1:get_run", args=[answer.run_id]))
 
 
 @api.get(

@@ -30,24 +30,12 @@ from notifications.api.schemas import (
     MessageIn,
     MessagePreview,
     MessageState,
-    UnknownRecipient,
     UploadState,
 )
 from notifications.api.tokens import Action, address_of, token_for
-from notifications.delivery.runs.triggers import KEY_PATTERN, KeyReusedError, answer_once, read_fingerprint
+from notifications.delivery.runs.triggers import KEY_PATTERN, Answer, answer_once, read_fingerprint
 from notifications.inbound import content
-from notifications.inbound.accept import (
-    UPLOADS_KEPT,
-    DailyLimitError,
-    Incoming,
-    NobodyFoundError,
-    TooLargeError,
-    TooManyUploadsError,
-    accept,
-    find_uploads,
-    keep_upload,
-    preview,
-)
+from notifications.inbound.accept import UPLOADS_KEPT, Incoming, accept, find_uploads, keep_upload, preview
 from notifications.models import ApiToken, IncomingMessage, Priority, Receipt, Run
 from notifications.tasks import enqueue_runs
 
@@ -140,14 +128,8 @@ def upload_file(request: HttpRequest) -> Status[UploadState]:
     sent = _read_form(request)[1].getlist("file")
     if len(sent) != 1:
         raise ProblemError("invalid_request", more={"errors": [{"where": ["body", "file"], "what": "one file"}]})
-    try:
-        upload = keep_upload(token, _check_file(sent[0]), now=now)
-    except TooManyUploadsError as error:
-        raise ProblemError("too_many_uploads", headers={"Retry-After": str(error.retry_after_seconds)}) from error
+    upload = keep_upload(token, _check_file(sent[0]), now=now)
     return Status(201, UploadState.of(upload, upload.created_at + UPLOADS_KEPT))
-
-
-# --- Reading a request ---
 
 
 @dataclass(frozen=True)
@@ -183,10 +165,7 @@ def _read_request(request: HttpRequest) -> _SendRequest:
 def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
     """Build the message; look up its uploads and company. Raises ProblemError."""
     asked = request.body
-    try:
-        known = find_uploads(token, asked.uploads, now=database_now())
-    except TooLargeError as error:
-        raise ProblemError("too_many_files") from error
+    known = find_uploads(token, asked.uploads, now=database_now())
     missing = [pk for pk in asked.uploads if pk not in known]
     if missing:
         raise ProblemError("upload_not_found", more={"errors": [{"where": ["body", "uploads"], "what": str(missing)}]})
@@ -195,22 +174,21 @@ def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
         raise ProblemError("too_many_files")
     if (url := asked.callback_url) and not (url.isascii() and is_callable_address(url) and token.signing_secret):
         raise ProblemError("callback_not_possible")
-    return Incoming(
-        sender=token,
+    message = IncomingMessage(
+        origin=IncomingMessage.Origin.API,
         key=f"api:{token.pk}:{secrets.token_hex(16)}",
         title=asked.title,
-        addresses=[one.address for one in asked.recipients],
         text=asked.text,
         markup=asked.markup,
         link=asked.link or "",
-        figures=[one.figure for one in asked.figures],
-        files=everything,
+        figures=[[one.caption, one.words] for one in asked.figures],
         form="" if asked.form == "auto" else asked.form,
         priority=Priority.URGENT if asked.priority == "urgent" else Priority.ORDINARY,
         lifetime_hours=asked.lifetime_hours,
         corp=_find_corp(token, asked.corp),
         callback_url=asked.callback_url or "",
     )
+    return Incoming(token, message, [one.address for one in asked.recipients], everything)
 
 
 def _find_corp(token: ApiToken, name: str | None) -> Corp | None:
@@ -238,13 +216,7 @@ def _read_form(request: HttpRequest) -> tuple[Any, Any]:
 def _check_file(sent: Any) -> content.CheckedFile:
     if sent.size > content.FILE_BYTES:
         raise ProblemError("body_too_large")
-    try:
-        return content.checked(sent.name or "", sent.read())
-    except content.FileRefusedError as error:
-        raise ProblemError("file_refused", str(error)) from error
-
-
-# --- Accepting it ---
+    return content.check_file(sent.name or "", sent.read())
 
 
 def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str) -> HttpResponse:
@@ -252,27 +224,18 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
 
     def make() -> tuple[Run, str]:
         accepted = accept(_build_message(token, asked), now=now)
+        # The audit trail has the number of people, but no content.
+        note = f"message:{accepted.message.pk} → {accepted.message.person_count}"
         with services.on_behalf(token.owner, address_of(request)):
-            _record_in_audit(token, accepted.message)
+            services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
 
-    try:
-        answer = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
-    except NobodyFoundError as error:
-        unknown = [UnknownRecipient.of({**address.document(), "reason": why}) for address, why in error.unknown]
-        raise ProblemError("nobody_found", more={"unknown": [one.model_dump() for one in unknown]}) from error
-    except DailyLimitError as error:
-        raise ProblemError("daily_limit_reached", headers={"Retry-After": str(error.retry_after_seconds)}) from error
-    except KeyReusedError as error:
-        raise ProblemError("idempotency_key_reused") from error
-    headers = {"Location": reverse("api-1:get_message", args=[json.loads(answer.text)["id"]])}
-    if answer.is_repeated:
-        headers["Idempotency-Replayed"] = "true"
+    answer = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
+    return answer_accepted(answer, reverse("api-1:get_message", args=[json.loads(answer.text)["id"]]))
+
+
+def answer_accepted(answer: Answer, location: str) -> HttpResponse:
+    """Return 202 with the stored answer and the address that tells the outcome."""
+    headers = {"Location": location, **({"Idempotency-Replayed": "true"} if answer.is_repeated else {})}
     return HttpResponse(answer.text, status=202, content_type="application/json; charset=utf-8", headers=headers)
-
-
-def _record_in_audit(token: ApiToken, message: IncomingMessage) -> None:
-    """Record the sender and the number of people, but no content."""
-    note = f"message:{message.pk} → {message.person_count}"
-    services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))

@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
-from notifications.api.schemas import ProblemDetails
+from notifications.api.schemas import ProblemDetails, UnknownRecipient
+from notifications.inbound.content import InboundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +24,8 @@ CONTENT_TYPE, JSON, MULTIPART = "application/problem+json", "application/json", 
 ROOTS = ("/api/", "/in/")
 BODY_BYTES_AT_MOST = 256 * 1024
 # Messages have long texts and many recipients; forms carry 20 MB of files.
-MORE_BYTES_AT_MOST = {"/api/v1/messages": 1024 * 1024}
-FORM_BYTES_AT_MOST = 21 * 1024 * 1024
-FORM_PATHS = frozenset({"/api/v1/messages", "/api/v1/uploads"})
+MESSAGE_BYTES_AT_MOST, FORM_BYTES_AT_MOST = 1024 * 1024, 21 * 1024 * 1024
+MESSAGES, UPLOADS = "/api/v1/messages", "/api/v1/uploads"
 # Inbound calls may contain pictures and files. The view enforces a smaller limit per content type.
 INBOUND_BYTES_AT_MOST = 24 * 1024 * 1024
 # Code → HTTP status and title, a sentence for people who read a log.
@@ -79,6 +79,14 @@ class ProblemError(Exception):
     detail: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def problem_of(error: InboundError, *, detail: str = "") -> ProblemError:
+    """Return the problem of content that is refused, with the recipients that name nobody."""
+    wait = {"Retry-After": str(error.retry_after_seconds)} if error.retry_after_seconds else {}
+    unknown = [UnknownRecipient.of({**one.document(), "reason": why}).model_dump() for one, why in error.unknown]
+    more = {"unknown": unknown} if unknown and not detail else {}
+    return ProblemError(error.code, detail, headers=wait, more=more)
 
 
 def response(error: ProblemError) -> HttpResponse:
@@ -144,11 +152,11 @@ class ApiMiddleware:
 
 
 def _bytes_at_most(request: HttpRequest) -> int:
-    if request.path_info in FORM_PATHS and request.content_type == MULTIPART:
-        return FORM_BYTES_AT_MOST
     if request.path_info.startswith("/in/"):
         return INBOUND_BYTES_AT_MOST
-    return MORE_BYTES_AT_MOST.get(request.path_info, BODY_BYTES_AT_MOST)
+    if request.path_info in {MESSAGES, UPLOADS} and request.content_type == MULTIPART:
+        return FORM_BYTES_AT_MOST
+    return MESSAGE_BYTES_AT_MOST if request.path_info == MESSAGES else BODY_BYTES_AT_MOST
 
 
 def _length_of(request: HttpRequest) -> int:

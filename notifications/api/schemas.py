@@ -16,7 +16,6 @@ from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, Subscription, Upload
 from notifications.models.inbound import FIGURES_AT_MOST, LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
-from notifications.sources import Figure
 
 # The largest primary key of the database.
 LARGEST_ID = 2**63 - 1
@@ -52,6 +51,15 @@ class RunCounts(Schema):
     unknown: int
     waiting: int
 
+    @classmethod
+    def of(cls, runs: Sequence[Run], counts: statistics.Counts) -> RunCounts:
+        """Return the counts of these runs together."""
+        return cls(
+            recipients=sum(run.recipient_count for run in runs),
+            skipped=sum(run.skipped_count for run in runs),
+            **{name: getattr(counts, name) for name in ("accepted", "refused", "unknown", "waiting")},
+        )
+
 
 class RunState(Schema):
     """A run of a subscription. `state`: waiting, sending, finished, missed, failed, or skipped (its data was not worth
@@ -71,7 +79,6 @@ class RunState(Schema):
     @classmethod
     def of(cls, run: Run) -> RunState:
         """Return the state of a run. Makes one query, for the counts."""
-        counts = statistics.of_run(run.pk)
         return cls(
             id=run.pk,
             subscription_id=run.subscription_id,
@@ -80,11 +87,7 @@ class RunState(Schema):
             due_at=run.slot_at,
             **{name: getattr(run, name) for name in ("claimed_at", "rendered_at", "finished_at")},
             error=run.error_text,
-            counts=RunCounts(
-                recipients=run.recipient_count,
-                skipped=run.skipped_count,
-                **{name: getattr(counts, name) for name in ("accepted", "refused", "unknown", "waiting")},
-            ),
+            counts=RunCounts.of([run], statistics.of_run(run.pk)),
         )
 
 
@@ -155,10 +158,6 @@ class FigureIn(Schema):
 
     caption: Annotated[str, Field(min_length=1, max_length=CAPTION_CHARACTERS)]
     words: Annotated[str, Field(min_length=1, max_length=WORDS_CHARACTERS)]
-
-    @property
-    def figure(self) -> Figure:
-        return Figure(self.caption, self.words)
 
 
 class MessageIn(Schema):
@@ -291,18 +290,15 @@ class MessageState(Schema):
     @classmethod
     def of(cls, message: IncomingMessage, receipts: Sequence[Receipt], next_after: int | None) -> MessageState:
         """Return the state of a message. Makes two queries, for the runs and the counts."""
-        runs, counts = list(message.runs.order_by("pk")), statistics.of_message(message.pk)
+        runs = list(message.runs.order_by("pk"))
+        states = {str(run.status) for run in runs}
         return cls(
             id=message.pk,
             title=message.title,
             form=str(message.form),
-            state=state_of(runs),
+            state=next((state for state in ("waiting", "sending") if state in states), "finished"),
             created_at=message.created_at,
-            counts=RunCounts(
-                recipients=sum(run.recipient_count for run in runs),
-                skipped=sum(run.skipped_count for run in runs),
-                **{name: getattr(counts, name) for name in ("accepted", "refused", "unknown", "waiting")},
-            ),
+            counts=RunCounts.of(runs, statistics.of_message(message.pk)),
             unknown=[UnknownRecipient.of(one) for one in message.unknown],
             callback=CallbackState(
                 state=str(message.callback_state) or "none",
@@ -330,9 +326,3 @@ class UploadState(Schema):
     def of(cls, upload: Upload, expires_at: datetime) -> UploadState:
         members: dict[str, Any] = {name: getattr(upload, name) for name in ("name", "content_type", "size")}
         return cls(id=upload.pk, kind=str(upload.kind), expires_at=expires_at, **members)
-
-
-def state_of(runs: Sequence[Run]) -> str:
-    if any(run.status == Run.Status.WAITING for run in runs):
-        return "waiting"
-    return "sending" if any(run.status == Run.Status.SENDING for run in runs) else "finished"

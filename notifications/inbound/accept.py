@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,12 +17,11 @@ from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from integrations.clients.wecom import builders
-from integrations.models import Corp
 from integrations.models.jobs import Moment
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.inbound import content
-from notifications.inbound.content import CheckedFile, text_for
-from notifications.inbound.recipients import Address, Found, find
+from notifications.inbound.content import CheckedFile, InboundError, text_for
+from notifications.inbound.recipients import Address, ResolvedAddresses, resolve_addresses
 from notifications.models import (
     ApiToken,
     InboundChannel,
@@ -30,7 +29,6 @@ from notifications.models import (
     Medium,
     MessageForm,
     OutgoingMail,
-    Priority,
     Receipt,
     Run,
     Upload,
@@ -42,56 +40,27 @@ from notifications.subscriptions.recipients import Recipient, match_chosen, reso
 
 PEOPLE_AT_ONCE = 2000
 CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
+# Columns of media and uploads that a checked file fills.
+FILE_COLUMNS = ("kind", "name", "content_type", "width", "height", "digest", "content")
 _PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
-
-
-class NobodyFoundError(Exception):
-    """Raised if no address names anybody whom the sender may reach."""
-
-    def __init__(self, found: Found) -> None:
-        super().__init__("nobody")
-        self.unknown = found.unknown
-
-
-class DailyLimitError(Exception):
-    """The message exceeds the sender's daily limit. `retry_after_seconds`: until the next day begins."""
-
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__("daily limit")
-        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True)
 class Incoming:
-    """A message that another system hands in.
+    """A message that another system hands in. `sender`: the token or channel whose rights apply.
 
-    `sender`: the token or channel whose rights apply. `key`: equal for repeats, unique among all senders. `title`,
-    `text`: anything; characters that cannot be shown are removed, long texts are cut. `link`: an http or https address;
-    another one is left out. `form`: if empty, it is chosen by the content. `corp`: only people of this company.
-    `already`: people who have the message and get it no second time; a query runs once the sender is locked.
-    `original`: a whole mail, `page`: its page, both compressed with zlib. `callback_url`: called when the message is
-    settled. `audience`: people in addition to the addresses. `only_user_id`, `among`: for a trial, this person only, or
-    only people of this audience.
+    `message`: its unsaved row, with at least origin, key and title; `accept` completes it. The key is equal for repeats
+    and unique among all senders. Characters that cannot be shown are removed, long texts are cut, and a link other than
+    http or https is left out; an empty form is chosen by the content. `already`: people who have the message and get it
+    no second time; a query runs once the sender is locked. `audience`: people in addition to the addresses.
+    `only_user_id`, `among`: for a trial, this person only, or only people of this audience.
     """
 
     sender: ApiToken | InboundChannel
-    key: str
-    title: str
-    addresses: Sequence[Address]
-    text: str = ""
-    markup: str = IncomingMessage.Markup.PLAIN
-    link: str = ""
-    figures: Sequence[Figure] = ()
+    message: IncomingMessage
+    addresses: Sequence[Address] = ()
     files: Sequence[CheckedFile] = ()
-    form: str = ""
-    priority: int = Priority.ORDINARY
-    lifetime_hours: int = 24
-    corp: Corp | None = None
     already: Collection[int] | QuerySet[Any, int] = ()
-    origin: str = IncomingMessage.Origin.API
-    original: bytes = b""
-    page: bytes = b""
-    callback_url: str = field(default="", repr=False)
     audience: Audience | None = None
     only_user_id: int | None = None
     among: Audience | None = None
@@ -121,20 +90,20 @@ class Preview:
 
 def accept(incoming: Incoming, *, now: datetime) -> Accepted:
     """Write the message with its runs, inside the caller's transaction. A second message with the same key is ignored,
-    whatever it says. Raise NobodyFoundError and DailyLimitError; then nothing is written."""
+    whatever it says. Raise InboundError if no address names anybody whom the sender may reach, or the message exceeds
+    the sender's daily limit; then nothing is written."""
     # The lock makes a second message of the sender wait; then it finds the first by its key and in the day's count.
     rows = type(incoming.sender)._default_manager.select_for_update(of=("self",))
     sender = rows.get(pk=incoming.sender.pk)
-    known = IncomingMessage.objects.filter(key=incoming.key).first()
+    known = IncomingMessage.objects.filter(key=incoming.message.key).first()
     if known is not None:
         return Accepted(known, [], is_new=False)
-    found = _find_people(incoming)
+    found, parts = _complete_message(incoming, now)
     if not found.user_ids:
-        raise NobodyFoundError(found)
-    form, parts = _parts(incoming)
-    person_count = len(found.user_ids) * len(parts)
-    check_limit(sender, person_count, now=now)
-    message = _draft_message(incoming, found, form, person_count, now)
+        raise InboundError("nobody_found", unknown=found.unknown)
+    message = incoming.message
+    message.person_count = len(found.user_ids) * len(parts)
+    check_limit(sender, message.person_count, now=now)
     message.save(force_insert=True)
     through = IncomingMessage.people.through
     people = (through(incomingmessage_id=message.pk, user_id=pk) for pk in sorted(found.user_ids))
@@ -149,38 +118,33 @@ def accept(incoming: Incoming, *, now: datetime) -> Accepted:
 
 def preview(incoming: Incoming) -> Preview:
     """Return who would and would not be reached if the message were accepted now. Write nothing."""
-    found = _find_people(incoming)
-    form, parts = _parts(incoming)
-    audience = Audience(user_ids=found.user_ids, corp_id=incoming.corp.pk if incoming.corp else None)
-    now = timezone.now()
-    message = _draft_message(incoming, found, form, 0, now)
+    now, message = timezone.now(), incoming.message
+    found, parts = _complete_message(incoming, now)
+    audience = Audience(user_ids=found.user_ids, corp_id=message.corp_id)
     carried = None if parts[0] is None else ReadyMedium(0, parts[0].kind, parts[0].name)
     run = _draft_run(message, 0, now)
     recipients = list(resolve_audience(audience))
     return Preview(MessageSource(run, message, carried), run, len(parts), recipients, found.unknown)
 
 
-def _find_people(incoming: Incoming) -> Found:
+def _find_people(incoming: Incoming) -> ResolvedAddresses:
     if incoming.only_user_id is not None:
-        return Found(frozenset({incoming.only_user_id}))
+        return ResolvedAddresses(frozenset({incoming.only_user_id}))
     people = reach.people_of(incoming.sender)
-    if incoming.corp is not None:
-        people = people.filter(pk__in=reach.receiving([incoming.corp.pk]))
+    if incoming.message.corp is not None:
+        people = people.filter(pk__in=reach.receiving([incoming.message.corp.pk]))
     if incoming.among is not None:
         people = people.filter(match_chosen(incoming.among))
-    found = find(incoming.addresses, among=people, corps=reach.corps_of(incoming.sender))
+    found = resolve_addresses(incoming.addresses, among=people, corps=reach.corps_of(incoming.sender))
+    user_ids = found.user_ids
     if incoming.audience is not None:
-        beside = people.filter(match_chosen(incoming.audience)).order_by().values_list("pk", flat=True)
-        found = replace(found, user_ids=found.user_ids | set(beside))
-    return replace(found, user_ids=found.user_ids.difference(incoming.already)) if incoming.already else found
-
-
-# --- The sender's day ---
+        user_ids |= set(people.filter(match_chosen(incoming.audience)).order_by().values_list("pk", flat=True))
+    return ResolvedAddresses(user_ids.difference(incoming.already), found.unknown)
 
 
 def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
     """Return the person-messages and the forwarded mails since midnight in the site's time zone."""
-    today = IncomingMessage.objects.filter(**_named(sender), created_at__gte=_midnight(now))
+    today = IncomingMessage.objects.filter(**_sender_column(sender), created_at__gte=_midnight(now))
     count: int = today.aggregate(total=Sum("person_count", default=0))["total"]
     if isinstance(sender, InboundChannel) and sender.kind == InboundChannel.Kind.MAIL:
         mails = OutgoingMail.objects.filter(channel=sender, created_at__gte=_midnight(now))
@@ -188,81 +152,61 @@ def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
     return count
 
 
-def _named(sender: ApiToken | InboundChannel) -> dict[str, Any]:
+def _sender_column(sender: ApiToken | InboundChannel) -> dict[str, Any]:
     """Return the column of a message that names the sender."""
     return {"token": sender} if isinstance(sender, ApiToken) else {"channel": sender}
 
 
 def check_limit(sender: ApiToken | InboundChannel, person_count: int, *, now: datetime) -> None:
-    """Raise DailyLimitError if this many more person-messages exceed the limit."""
+    """Raise InboundError if this many more person-messages exceed the limit, with the seconds until the next day."""
     if sent_today(sender, now=now) + person_count > sender.daily_limit:
         tomorrow = _midnight(_midnight(now) + timedelta(hours=36))
-        raise DailyLimitError(math.ceil((tomorrow - now).total_seconds()))
+        seconds = math.ceil((tomorrow - now).total_seconds())
+        raise InboundError("daily_limit_reached", retry_after_seconds=seconds)
 
 
 def _midnight(moment: datetime) -> datetime:
     return timezone.localtime(moment).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-# --- Content: the message, and a message of its own for each further file ---
-
-
-def _parts(incoming: Incoming) -> tuple[MessageForm, list[CheckedFile | None]]:
-    """Return the message's form, then the file that the message carries (or None) and the files that follow it."""
-    form = MessageForm(incoming.form or _chosen_form(incoming))
+def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddresses, list[CheckedFile | None]]:
+    """Complete the unsaved row. Return its people; and the file that it carries, or None, with those that follow."""
+    message, sender, found = incoming.message, incoming.sender, _find_people(incoming)
+    for name, value in _sender_column(sender).items():
+        setattr(message, name, value)
+    message.title = content.safe_title(message.title) or str(sender.name)
+    message.text, message.link = content.safe_text(message.text), content.safe_link(message.link)
+    message.figures = [
+        [content.safe_title(caption)[:CAPTION_CHARACTERS], content.safe_title(words)[:WORDS_CHARACTERS]]
+        for caption, words in message.figures[:FIGURES_AT_MOST]
+    ]
+    message.form = form = MessageForm(message.form or _choose_form(message, incoming.files))
+    message.unknown = [{**address.document(), "reason": why.value} for address, why in found.unknown]
+    message.requested_by, message.created_at = sender.owner, now
+    if message.callback_url:
+        message.callback_state, message.callback_after = IncomingMessage.Callback.WAITING, now
     wanted = Medium.Kind.PICTURE if form in _PICTURED else Medium.Kind.FILE if form == MessageForm.FILE else None
     rest = list(incoming.files)
-    position = next((number for number, file in enumerate(rest) if file.kind == wanted), None)
-    carried = None if position is None else rest.pop(position)
-    return form, [carried, *rest]
+    carried = next((file for file in rest if file.kind == wanted), None)
+    if carried is not None:
+        rest.remove(carried)
+    return found, [carried, *rest]
 
 
-def _chosen_form(incoming: Incoming) -> MessageForm:
-    has_picture = any(file.kind == Medium.Kind.PICTURE for file in incoming.files)
-    words = content.safe_text(incoming.text)
-    says_more = bool(words or incoming.figures or content.safe_link(incoming.link))
-    if has_picture and incoming.figures:
+def _choose_form(message: IncomingMessage, files: Sequence[CheckedFile]) -> MessageForm:
+    has_picture = any(file.kind == Medium.Kind.PICTURE for file in files)
+    says_more = bool(message.text or message.figures or message.link)
+    if has_picture and message.figures:
         return MessageForm.NEWS_NOTICE
     if has_picture:
         return MessageForm.NEWS if says_more else MessageForm.IMAGE
-    if incoming.files and not says_more:
+    if files and not says_more:
         return MessageForm.FILE
-    if incoming.figures:
+    if message.figures:
         return MessageForm.TEXT_NOTICE
-    if incoming.markup == IncomingMessage.Markup.MARKDOWN:
+    if message.markup == IncomingMessage.Markup.MARKDOWN:
         return MessageForm.MARKDOWN
-    return MessageForm.TEXTCARD if len(words.encode()) <= builders.DESCRIPTION_BYTES else MessageForm.TEXT
-
-
-def _draft_message(
-    incoming: Incoming, found: Found, form: MessageForm, person_count: int, now: datetime
-) -> IncomingMessage:
-    return IncomingMessage(
-        origin=incoming.origin,
-        **_named(incoming.sender),
-        key=incoming.key,
-        title=content.safe_title(incoming.title) or str(incoming.sender.name),
-        text=content.safe_text(incoming.text),
-        markup=incoming.markup,
-        link=content.safe_link(incoming.link),
-        figures=[
-            [content.safe_title(one.caption)[:CAPTION_CHARACTERS], content.safe_title(one.words)[:WORDS_CHARACTERS]]
-            for one in incoming.figures[:FIGURES_AT_MOST]
-        ],
-        form=form,
-        priority=incoming.priority,
-        lifetime_hours=incoming.lifetime_hours,
-        corp=incoming.corp,
-        unknown=[{**address.document(), "reason": why.value} for address, why in found.unknown],
-        person_count=person_count,
-        original=incoming.original,
-        page=incoming.page,
-        requested_by=incoming.sender.owner,
-        created_at=now,
-        callback_url=incoming.callback_url,
-        callback_state=IncomingMessage.Callback.WAITING if incoming.callback_url else IncomingMessage.Callback.NONE,
-        callback_after=now if incoming.callback_url else None,
-    )
+    return MessageForm.TEXTCARD if len(message.text.encode()) <= builders.DESCRIPTION_BYTES else MessageForm.TEXT
 
 
 def _draft_run(message: IncomingMessage, number: int, now: datetime) -> Run:
@@ -280,23 +224,10 @@ def _draft_run(message: IncomingMessage, number: int, now: datetime) -> Run:
 
 
 def _draft_medium(run: Run, file: CheckedFile, now: datetime) -> Medium:
-    return Medium(
-        run=run,
-        kind=file.kind,
-        digest=file.digest,
-        status=Medium.Status.READY,
-        name=file.name,
-        content_type=file.content_type,
-        content=file.content,
-        width=file.width,
-        height=file.height,
-        created_at=now,
-        make_after=now,
-        made_at=now,
-    )
+    columns: dict[str, Any] = {name: getattr(file, name) for name in FILE_COLUMNS}
+    moments = {"created_at": now, "make_after": now, "made_at": now}
+    return Medium(run=run, status=Medium.Status.READY, **moments, **columns)
 
-
-# --- The source of a message's run: its content and its audience ---
 
 # A text card needs text; so do forms that are sent as one if the picture or file cannot be uploaded.
 _NEEDING_TEXT = frozenset({MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.IMAGE, MessageForm.FILE})
@@ -364,8 +295,7 @@ def content_of(message: IncomingMessage, form: MessageForm, medium: ReadyMedium 
     )
 
 
-# --- Uploads: pictures and files that wait a day for the messages that will carry them ---
-
+# Uploads are pictures and files that wait a day for the messages that will carry them.
 UPLOADS_KEPT = timedelta(days=1)
 # Limits of the waiting uploads of one token.
 UPLOADS_AT_MOST = 200
@@ -374,46 +304,26 @@ BYTES_AT_MOST = 1024 * 1024 * 1024
 MESSAGE_BYTES = 60 * 1024 * 1024
 
 
-class TooLargeError(Exception):
-    """The uploads of one message are too large together."""
-
-
-class TooManyUploadsError(Exception):
-    """The token has too many, or too large, waiting uploads. `retry_after_seconds`: until the oldest one expires."""
-
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__("too many uploads")
-        self.retry_after_seconds = retry_after_seconds
-
-
 def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Upload:
-    """Store the upload. Raise TooManyUploadsError."""
+    """Store the upload. Raise InboundError if the token has too many, or too large, ones: until the oldest expires."""
     with transaction.atomic():
         ApiToken.objects.select_for_update(of=("self",)).get(pk=token.pk)
         waiting = Upload.objects.filter(token=token, created_at__gt=now - UPLOADS_KEPT)
         size = waiting.aggregate(total=Sum("size", default=0))["total"]
         if waiting.count() >= UPLOADS_AT_MOST or size + len(file.content) > BYTES_AT_MOST:
             oldest = waiting.order_by("created_at").values_list("created_at", flat=True)[0]
-            raise TooManyUploadsError(max(1, int((oldest + UPLOADS_KEPT - now).total_seconds())))
-        return Upload.objects.create(
-            token=token,
-            kind=file.kind,
-            name=file.name,
-            content_type=file.content_type,
-            size=len(file.content),
-            width=file.width,
-            height=file.height,
-            digest=file.digest,
-            content=file.content,
-            created_at=now,
-        )
+            seconds = max(1, int((oldest + UPLOADS_KEPT - now).total_seconds()))
+            raise InboundError("too_many_uploads", retry_after_seconds=seconds)
+        columns: dict[str, Any] = {name: getattr(file, name) for name in FILE_COLUMNS}
+        return Upload.objects.create(token=token, size=len(file.content), created_at=now, **columns)
 
 
 def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dict[int, CheckedFile]:
-    """Return the token's usable uploads among these ids, by id. Raise TooLargeError above MESSAGE_BYTES together."""
+    """Return the token's usable uploads among these ids, by id. Raise InboundError above MESSAGE_BYTES
+    together."""
     rows = Upload.objects.filter(pk__in=ids, token=token, created_at__gt=now - UPLOADS_KEPT)
     if rows.aggregate(total=Sum("size", default=0))["total"] > MESSAGE_BYTES:
-        raise TooLargeError
+        raise InboundError("too_many_files")
     return {
         row.pk: CheckedFile(
             row.name, Medium.Kind(row.kind), row.content_type, bytes(row.content), row.width, row.height
@@ -422,6 +332,6 @@ def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dic
     }
 
 
-def old_uploads(now: Moment) -> QuerySet[Upload]:
+def find_old_uploads(now: Moment) -> QuerySet[Upload]:
     """Return the uploads that have expired."""
     return Upload.objects.filter(created_at__lte=now - UPLOADS_KEPT)

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
@@ -24,7 +24,6 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.addresses import AllowedNetwork
 from integrations.clients.sources.http_json import read_file
 from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import NoData, Sentence
@@ -37,18 +36,10 @@ from integrations.models.fields import require_readable
 from integrations.models.jobs import Moment
 from notifications.alerts import incidents, notify
 from notifications.inbound import mapping
-from notifications.inbound.accept import (
-    MESSAGE_BYTES,
-    Accepted,
-    DailyLimitError,
-    Incoming,
-    NobodyFoundError,
-    accept,
-    check_limit,
-)
-from notifications.inbound.content import FILE_BYTES, CheckedFile, FileRefusedError, checked
-from notifications.inbound.mapping import Mapped, MappingError
-from notifications.inbound.payloads import NoAlertsError, Payload, read_alerts
+from notifications.inbound.accept import MESSAGE_BYTES, Incoming, accept, check_limit
+from notifications.inbound.content import FILE_BYTES, CheckedFile, InboundError, check_file
+from notifications.inbound.mapping import Mapped, Mapping
+from notifications.inbound.payloads import Payload, read_alerts
 from notifications.models import (
     InboundCall,
     InboundChannel,
@@ -60,9 +51,6 @@ from notifications.models import (
 )
 from notifications.sources import Audience
 from notifications.subscriptions.reach import chosen_by_channel
-
-if TYPE_CHECKING:
-    from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -78,93 +66,77 @@ Outcome = InboundCall.Outcome
 _CALLS = CountedMetric("guanwecom_inbound_calls", "Calls of inbound channels, by outcome", "kind", "outcome")
 
 
-class CallRefusedError(Exception):
-    """The call is refused. `code`: of a problem (notifications.api.problems). `sentence`: for the log of calls and the
-    sender."""
-
-    def __init__(self, code: str, sentence: Sentence, retry_after_seconds: int = 0) -> None:
-        super().__init__(code)
-        self.code = code
-        self.sentence = sentence
-        self.retry_after_seconds = retry_after_seconds
-
-
 @dataclass(frozen=True)
-class Taken:
-    """Result of a call. `left_out`: reasons why files of its message are not sent. `run_ids`: to be handed out after
-    the transaction. `tells_of_alerts`: whether incidents began or ended."""
+class CallResult:
+    """Result of a call. `run_ids`: to be handed out after the transaction."""
 
     outcome: InboundCall.Outcome
     message_id: int | None = None
-    left_out: Sequence[Sentence] = ()
     run_ids: Sequence[int] = ()
-    tells_of_alerts: bool = False
 
 
-def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> Taken:
+def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> CallResult:
     """Make a message or incidents of a payload. `request_key`: by which the sender's headers mark a repeat; empty for
-    none. Raise CallRefusedError, which is in the log already."""
+    none. Raise InboundError, which is in the log already."""
     remember(channel, payload, now=now)
     if not channel.is_enabled:
         note(channel, Outcome.NOTED, now=now)
-        return Taken(Outcome.NOTED)
+        return CallResult(Outcome.NOTED)
     try:
         with transaction.atomic():
-            taken = _taken(channel, payload, request_key, now)
-            note(channel, taken.outcome, message_id=taken.message_id, now=now)
-            note_left_out(channel, taken.left_out, now=now)
-    except CallRefusedError as error:
+            if channel.is_alert:
+                result = _take_alerts(channel, payload, now)
+                note(channel, result.outcome, now=now)
+            else:
+                result = _take_message(channel, payload, request_key, now)
+    except InboundError as error:
         note(channel, Outcome.REFUSED, error.sentence, now=now)
         raise
-    return replace(taken, run_ids=notify.request_notices(now=now)) if taken.tells_of_alerts else taken
+    if channel.is_alert and result.outcome == Outcome.ACCEPTED:
+        return replace(result, run_ids=notify.request_notices(now=now))
+    return result
 
 
-def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: datetime) -> Taken:
-    if channel.is_alert:
-        return _taken_alerts(channel, payload, now)
-    mapped = mapped_of(channel, payload, now=now)
+def _take_message(channel: InboundChannel, payload: Payload, request_key: str, now: datetime) -> CallResult:
+    outcome, message_id, run_ids, left_out = Outcome.REPEATED, None, list[int](), tuple[Sentence, ...]()
+    mapped = map_payload(channel, payload, now=now)
+    key = "" if mapped is None else key_of(channel, mapped.key or request_key)
     if mapped is None:
-        return Taken(Outcome.LEFT_OUT)
-    key = key_of(channel, mapped.key or request_key)
-    known = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
-    if known is not None or InboundFetch.objects.filter(key=key).exists():
-        return Taken(Outcome.REPEATED, known)
-    if mapped.urls:
-        try:
+        outcome = Outcome.LEFT_OUT
+    elif known := IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first():
+        message_id = known
+    elif mapped.urls:
+        if not InboundFetch.objects.filter(key=key).exists():
             check_limit(channel, 1, now=now)  # its people are counted later
-        except DailyLimitError as error:
-            raise _over_limit(error) from error
         row = {"channel": channel, "payload": json.dumps(payload), "created_at": now}
         call, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
         if is_new:
+            outcome = Outcome.ACCEPTED
             requests.request_job(FETCH, key=call.pk, subject=channel.name, corp=channel.corp, now=now)
-        return Taken(Outcome.ACCEPTED if is_new else Outcome.REPEATED)
-    found = accepted(incoming_of(channel, mapped, key=key), now=now)
-    if not found.is_new:
-        return Taken(Outcome.REPEATED, found.message.pk)
-    return Taken(Outcome.ACCEPTED, found.message.pk, mapped.refused, found.run_ids)
+    else:
+        accepted = accept(incoming_of(channel, mapped, key=key), now=now)
+        message_id = accepted.message.pk
+        if accepted.is_new:
+            outcome, run_ids, left_out = Outcome.ACCEPTED, accepted.run_ids, mapped.refused
+    note(channel, outcome, message_id=message_id, now=now)
+    note_left_out(channel, left_out, now=now)
+    return CallResult(outcome, message_id, run_ids)
 
 
-def _taken_alerts(channel: InboundChannel, payload: Payload, now: datetime) -> Taken:
+def _take_alerts(channel: InboundChannel, payload: Payload, now: datetime) -> CallResult:
     """Apply the alerts to the channel's incidents. A repeated notification changes and sends nothing."""
-    try:
-        alerts, left_out_count = read_alerts(payload, now=now)
-    except NoAlertsError as error:
-        raise CallRefusedError("mapping_failed", error.sentence) from error
+    alerts, left_out_count = read_alerts(payload, now=now)
     found = incidents.receive(alerts, channel=channel, left_out_count=left_out_count, now=now)
     is_news = bool(found.opened or found.reopened or found.resolved)
-    return Taken(Outcome.ACCEPTED if is_news else Outcome.REPEATED, tells_of_alerts=is_news)
+    return CallResult(Outcome.ACCEPTED if is_news else Outcome.REPEATED)
 
 
-def mapped_of(channel: InboundChannel, payload: Payload, *, now: datetime) -> Mapped | None:
+def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> Mapped | None:
     """Return the message that the channel's mapping makes, in the site's language. The sender's language does not
-    matter: it does not read the message. Raise CallRefusedError."""
-    try:
-        rules = mapping.mapping_from(channel.mapping)
-        with translation.override(settings.LANGUAGE_CODE):
-            return mapping.apply(rules, payload, now=now, zone=timezone.get_default_timezone())
-    except MappingError as error:
-        raise CallRefusedError("mapping_failed", error.sentence) from error
+    matter: it does not read the message. Raise InboundError."""
+    with translation.override(settings.LANGUAGE_CODE):
+        rules = Mapping.of(channel.mapping)
+        return mapping.apply(rules, payload, now=now, zone=timezone.get_default_timezone())
 
 
 def incoming_of(
@@ -179,56 +151,31 @@ def incoming_of(
 ) -> Incoming:
     """Return the message to accept. `fetched`: files fetched from its addresses; `left_out`: reasons why others are not
     sent. `chosen`: people instead of those chosen for the channel. `only_user_id`: for a trial, this person only."""
-    files, text = [*mapped.files, *fetched], mapped.text
+    files, message = [*mapped.files, *fetched], mapped.message
     if mapped.refused or left_out:
         with translation.override(settings.LANGUAGE_CODE):
-            text = f"{text}\n\n{_('Some pictures or files that belong to it could not be sent.')}".strip()
+            missing = _("Some pictures or files that belong to it could not be sent.")
+            message.text = f"{message.text}\n\n{missing}".strip()
+    message.origin, message.key = IncomingMessage.Origin.CHANNEL, key
+    message.corp, message.lifetime_hours = channel.corp, channel.lifetime_hours
+    message.priority = Priority.URGENT if mapped.is_urgent else channel.priority
     # A form that only carries a file cannot be used without a file.
     lacks_file = channel.form in {MessageForm.FILE, MessageForm.IMAGE} and not files
+    message.form = "" if lacks_file else channel.form
     return Incoming(
         sender=channel,
-        key=key,
-        title=mapped.title,
-        text=text,
-        markup=mapped.markup,
+        message=message,
         addresses=mapped.addresses or (),
         audience=None if mapped.addresses is not None else chosen or chosen_by_channel(channel),
         only_user_id=only_user_id,
-        link=mapped.link,
-        figures=mapped.figures,
         files=files,
-        form="" if lacks_file else channel.form,
-        priority=Priority.URGENT if mapped.is_urgent else channel.priority,
-        lifetime_hours=channel.lifetime_hours,
-        corp=channel.corp,
-        origin=IncomingMessage.Origin.CHANNEL,
     )
-
-
-def accepted(incoming: Incoming, *, now: datetime) -> Accepted:
-    """Accept the message. Raise CallRefusedError."""
-    try:
-        return accept(incoming, now=now)
-    except NobodyFoundError as error:
-        raise CallRefusedError(
-            "nobody_found", Sentence("Its recipients name nobody whom the channel reaches.")
-        ) from error
-    except DailyLimitError as error:
-        raise _over_limit(error) from error
-
-
-def _over_limit(error: DailyLimitError) -> CallRefusedError:
-    sentence = Sentence("The channel has sent as much as it may today.")
-    return CallRefusedError("daily_limit_reached", sentence, error.retry_after_seconds)
 
 
 def key_of(channel: InboundChannel, key: str) -> str:
     """Return the message's key, unique among all messages; without `key` a new one each time."""
     digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest() if key else uuid.uuid4().hex
     return f"channel:{channel.pk}:{digest}"
-
-
-# --- The last payload ---
 
 
 def remember(channel: InboundChannel, payload: Payload, *, now: datetime) -> None:
@@ -256,9 +203,6 @@ def _cut(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _cut(one) for name, one in value.items()}
     return [_cut(one) for one in value] if isinstance(value, list) else value
-
-
-# --- The log of calls -------------------------------------------------------------------------------------------------
 
 
 def note(
@@ -294,8 +238,6 @@ def follow_up(call: InboundFetch, **changes: Any) -> None:
     waiting.filter(channel=call.channel_id).update(**changes)
 
 
-# --- Pictures and files behind a call's addresses: fetched in a worker, never during the call ---
-
 # Limits for one file, and for all files of a message.
 FILE_SECONDS = 20.0
 TOTAL_SECONDS = 60.0
@@ -322,43 +264,36 @@ def fetch(run: JobRun) -> list[int] | Again:
     channel = usable.select_related("owner", "corp").first()
     try:
         if channel is None:
-            raise CallRefusedError("internal_error", _ENDED)
-        return _made(call, channel, run)
-    except CallRefusedError as error:
-        return _refused(call, error, run)
+            raise InboundError("internal_error", _ENDED)
+        return _make_message(call, channel, run)
+    except InboundError as error:
+        return _refuse_or_wait(call, error, run)
 
 
-def _made(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]:
-    """Make the call's message and return its runs. Raise CallRefusedError and LeaseLostError."""
+def _make_message(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]:
+    """Make the call's message and return its runs. Raise InboundError and LeaseLostError."""
     try:
         payload = json.loads(require_readable(call.payload))
     except UnreadableSecretError as error:
-        raise CallRefusedError("internal_error", _UNREADABLE) from error
-    mapped = mapped_of(channel, payload, now=call.created_at)
-    urls = () if mapped is None else mapped.urls
-    room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
-    reach = find_allowed_network(allows_private_addresses=channel.allows_private_addresses)
-    fetched: list[CheckedFile] = []
-    if run.job.try_count > TRIES_AT_MOST:
-        refused = [_GIVEN_UP % {"name": name or _parts_of(url)[0] or "file"} for name, url in urls]
-    else:
-        fetched, refused = _fetched(urls, room=room, reach=reach, clock=run.clock)
-    run_ids: Sequence[int] = ()
+        raise InboundError("internal_error", _UNREADABLE) from error
+    mapped = map_payload(channel, payload, now=call.created_at)
+    fetched, refused = ([], []) if mapped is None else _fetch_files(mapped, channel, run)
+    run_ids: list[int] = []
     with transaction.atomic():
         InboundFetch.objects.filter(pk=call.pk).delete()
         if mapped is None:  # the mapping was changed meanwhile
             follow_up(call, outcome=InboundCall.Outcome.LEFT_OUT)
         else:
             incoming = incoming_of(channel, mapped, key=call.key, fetched=fetched, left_out=refused)
-            found = accepted(incoming, now=run.clock())
+            found = accept(incoming, now=run.clock())
             follow_up(call, message=found.message, reason="")
             note_left_out(channel, (*mapped.refused, *refused), now=run.clock())
             run_ids = found.run_ids
         run.hold()
-    return list(run_ids)
+    return run_ids
 
 
-def _refused(call: InboundFetch, error: CallRefusedError, run: JobRun) -> list[int] | Again:
+def _refuse_or_wait(call: InboundFetch, error: InboundError, run: JobRun) -> list[int] | Again:
     """Wait for the next day if only the daily limit is reached and the message still lives then. Otherwise log the
     refusal, because the sender was told that the message is accepted."""
     now = run.clock()
@@ -381,43 +316,45 @@ def give_up_fetch(job: Job) -> None:
         call.delete()
 
 
-def _fetched(
-    urls: tuple[tuple[str, str], ...], *, room: int, reach: AllowedNetwork, clock: Clock
-) -> tuple[list[CheckedFile], list[Sentence]]:
-    """Fetch the files. `room`: bytes that all of them may have together. Return the files, and the reasons for missing
-    ones."""
-    files, refused, end = [], [], clock() + timedelta(seconds=TOTAL_SECONDS)
-    for name, url in urls:
-        host, last = _parts_of(url)
-        shown = name or host or "file"
-        if clock() > end:
-            refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % {"name": shown})
-            continue
+def _fetch_files(mapped: Mapped, channel: InboundChannel, run: JobRun) -> tuple[list[CheckedFile], list[Sentence]]:
+    """Fetch the files of a message. Return them, and the reasons for missing ones."""
+    files, refused, end = list[CheckedFile](), list[Sentence](), run.clock() + timedelta(seconds=TOTAL_SECONDS)
+    room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files)
+    reach = find_allowed_network(allows_private_addresses=channel.allows_private_addresses)
+    for name, url in mapped.urls:
+        host, last = _split_url(url)
+        named = {"name": name or host or "file"}
         at_most = min(room, FILE_BYTES)
+        if run.job.try_count > TRIES_AT_MOST:
+            refused.append(_GIVEN_UP % named)
+            continue
+        if run.clock() > end:
+            refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % named)
+            continue
         try:
-            file = checked(name or last, read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most))
+            content = read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most)
+            file = check_file(name or last, content)
         except SourceError as error:
-            refused.append(_why(error, shown, is_full=at_most < FILE_BYTES))
-        except FileRefusedError as error:
-            refused.append(error.sentence % {"name": shown})
+            refused.append(_explain_failure(error, named, is_full=at_most < FILE_BYTES))
+        except InboundError as error:
+            refused.append(error.sentence % named)
         else:
             room -= len(file.content)
             files.append(file)
     return files, refused
 
 
-def _why(error: SourceError, name: str, *, is_full: bool) -> Sentence:
+def _explain_failure(error: SourceError, named: dict[str, str], *, is_full: bool) -> Sentence:
     """Return why a file is missing. `is_full`: other files left it less room than a single file may have."""
     if error.problem != Problem.TOO_BIG:
         why = NoData(error.problem.value, error.facts)
-        return Sentence("“%(name)s” was not fetched: %(reason)s") % {"name": name, "reason": why}
+        return Sentence("“%(name)s” was not fetched: %(reason)s") % {**named, "reason": why}
     if is_full:
-        sentence = Sentence("“%(name)s” was not fetched: the files of a message may have 60 MB together.")
-        return sentence % {"name": name}
-    return Sentence("“%(name)s” is larger than 20 MB.") % {"name": name}
+        return Sentence("“%(name)s” was not fetched: the files of a message may have 60 MB together.") % named
+    return Sentence("“%(name)s” is larger than 20 MB.") % named
 
 
-def _parts_of(url: str) -> tuple[str, str]:
+def _split_url(url: str) -> tuple[str, str]:
     """Return the host and the last part of the path. Path and query may hold a secret, so logs show only the host."""
     try:
         parts = urlsplit(url)
@@ -426,23 +363,21 @@ def _parts_of(url: str) -> tuple[str, str]:
     return parts.hostname or "", unquote(parts.path).rpartition("/")[2] or "file"
 
 
-# --- Purging ---
-
 CHUNK = 200
 
 
-def old_payloads(now: Moment) -> QuerySet[InboundPayload]:
+def find_old_payloads(now: Moment) -> QuerySet[InboundPayload]:
     return InboundPayload.objects.filter(received_at__lte=now - PAYLOAD_KEPT)
 
 
-def old_messages(now: Moment) -> QuerySet[IncomingMessage]:
+def find_old_messages(now: Moment) -> QuerySet[IncomingMessage]:
     return IncomingMessage.objects.forgotten(now - timedelta(days=settings.LOG_RETENTION_DAYS))
 
 
 def purge(*, now: datetime) -> int:
     """Delete at most CHUNK old messages, and of each channel the calls beyond its newest CALLS_SHOWN. Return the number
     of messages."""
-    ids = list(old_messages(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
+    ids = list(find_old_messages(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
     if ids:
         # Django loads rows that it deletes: only their keys, not the texts and whole mails.
         IncomingMessage.objects.filter(pk__in=ids).only("pk").delete()

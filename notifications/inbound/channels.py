@@ -14,12 +14,12 @@ import hmac
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
+from integrations.models.fields import Unreadable
 from notifications.models import InboundChannel
 
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ def renew_secret(channel: InboundChannel) -> str:
     """Give the channel a new secret (unsaved) and return it: 47 letters, digits, "-" and "_" with 256 random bits. The
     former secret becomes invalid."""
     secret = BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
-    kept = kept_of(secret, channel.scheme)
-    channel.secret, channel.digest = kept.secret, kept.digest
+    store_secret(channel, secret)
     return secret
 
 
-# --- Proofs that a sender holds the secret ---
+def store_secret(channel: InboundChannel, secret: str) -> None:
+    """Give the channel this secret (unsaved): the secret itself if its scheme needs it, else its digest."""
+    needs_secret = SCHEMES[channel.scheme].needs_secret
+    channel.secret, channel.digest = (secret, "") if needs_secret else ("", digest_of(secret))
+
 
 # Largest error of a sender's clock, and time for which a recorded call could be replayed.
 REPLAY_SECONDS = 300
@@ -50,26 +53,16 @@ TOKEN_CHARACTERS_AT_MOST = 512
 SIGNATURES_AT_MOST = 8
 
 
-class Where(StrEnum):
-    """Place of the proof in a call."""
-
-    HEADER = "header"
-    BEARER = "bearer"
-    BASIC = "basic"
-    QUERY = "query"
-    HMAC = "hmac"
-    TIMED_HMAC = "timed_hmac"
-    PASSWORD = "password"  # noqa: S105  # of a mail server, which asks for it itself
-
-
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A way to prove the secret. `name`: of the header or parameter. `prefix`: before the digits of a signature.
-    `timestamp`: for TIMED_HMAC, the header with the seconds, signed as `<seconds>:<body>`. If empty, the seconds are
-    beside the signature as `t=<seconds>,v1=<digits>`, signed as `<seconds>.<body>`."""
+    """A way to prove the secret. `where`: the place of the proof in a call: header, bearer, basic, query, hmac or
+    timed_hmac; `password` of a mail server, which asks for it itself. `name`: of the header or parameter. `prefix`:
+    before the digits of a signature. `timestamp`: for timed_hmac, the header with the seconds, signed as
+    `<seconds>:<body>`. If empty, they are beside the signature as `t=<seconds>,v1=<digits>`, signed as
+    `<seconds>.<body>`."""
 
     label: StrOrPromise
-    where: Where
+    where: str
     name: str = ""
     algorithm: str = "sha256"
     prefix: str = ""
@@ -78,38 +71,36 @@ class Scheme:
     @property
     def needs_secret(self) -> bool:
         """Return whether a check needs the secret itself; a digest is enough for other schemes."""
-        return self.where in {Where.HMAC, Where.TIMED_HMAC}
+        return self.where in {"hmac", "timed_hmac"}
 
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
-        "bearer": Scheme(_("token in the header Authorization: Bearer"), Where.BEARER),
-        "basic": Scheme(_("user name and password (Authorization: Basic)"), Where.BASIC),
-        "header": Scheme(_("token in the header X-Channel-Token"), Where.HEADER, "X-Channel-Token"),
-        "gitlab": Scheme(_("token in the header X-Gitlab-Token"), Where.HEADER, "X-Gitlab-Token"),
+        "bearer": Scheme(_("token in the header Authorization: Bearer"), "bearer"),
+        "basic": Scheme(_("user name and password (Authorization: Basic)"), "basic"),
+        "header": Scheme(_("token in the header X-Channel-Token"), "header", "X-Channel-Token"),
+        "gitlab": Scheme(_("token in the header X-Gitlab-Token"), "header", "X-Gitlab-Token"),
         "hmac_sha256": Scheme(
             _("HMAC-SHA256 of the body in X-Hub-Signature-256 (GitHub)"),
-            *(Where.HMAC, "X-Hub-Signature-256", "sha256", "sha256="),
+            *("hmac", "X-Hub-Signature-256", "sha256", "sha256="),
         ),
-        "hmac_sha1": Scheme(
-            _("HMAC-SHA1 of the body in X-Hub-Signature"), Where.HMAC, "X-Hub-Signature", "sha1", "sha1="
-        ),
-        "hmac": Scheme(_("HMAC-SHA256 of the body in X-Signature"), Where.HMAC, "X-Signature"),
+        "hmac_sha1": Scheme(_("HMAC-SHA1 of the body in X-Hub-Signature"), "hmac", "X-Hub-Signature", "sha1", "sha1="),
+        "hmac": Scheme(_("HMAC-SHA256 of the body in X-Signature"), "hmac", "X-Signature"),
         "grafana": Scheme(
-            _("HMAC-SHA256 of the body in X-Grafana-Alerting-Signature"), Where.HMAC, "X-Grafana-Alerting-Signature"
+            _("HMAC-SHA256 of the body in X-Grafana-Alerting-Signature"), "hmac", "X-Grafana-Alerting-Signature"
         ),
         "grafana_timed": Scheme(
             _("the same with the time in X-Grafana-Timestamp"),
-            *(Where.TIMED_HMAC, "X-Grafana-Alerting-Signature"),
+            *("timed_hmac", "X-Grafana-Alerting-Signature"),
             timestamp="X-Grafana-Timestamp",
         ),
-        "timed": Scheme(_("HMAC-SHA256 of time and body in X-Signature: t=…,v1=…"), Where.TIMED_HMAC, "X-Signature"),
-        "query": Scheme(_("token in the address (only for senders that can do nothing else)"), Where.QUERY, "token"),
-        "password": Scheme(_("user name and password of the mail server"), Where.PASSWORD),
+        "timed": Scheme(_("HMAC-SHA256 of time and body in X-Signature: t=…,v1=…"), "timed_hmac", "X-Signature"),
+        "query": Scheme(_("token in the address (only for senders that can do nothing else)"), "query", "token"),
+        "password": Scheme(_("user name and password of the mail server"), "password"),
     }
 )
 # Schemes of webhooks, in the order in which they are offered.
-WEBHOOK_SCHEMES = tuple(name for name, scheme in SCHEMES.items() if scheme.where != Where.PASSWORD)
+WEBHOOK_SCHEMES = tuple(name for name, scheme in SCHEMES.items() if scheme.where != "password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,55 +112,45 @@ class Proof:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Stored form of a channel's secret: the secret for schemes that need it, else its digest."""
-
-    secret: str = ""
-    digest: str = ""
-
-
 def digest_of(secret: str) -> str:
     """Return the SHA-256 in hexadecimal digits. 256 random bits cannot be guessed, so no salt is needed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def kept_of(secret: str, scheme: str) -> Kept:
-    return Kept(secret=secret) if SCHEMES[scheme].needs_secret else Kept(digest=digest_of(secret))
-
-
-def verify(scheme: str, proof: Proof, kept: Kept, *, now: float) -> bool:
-    """Return whether the call proves the secret. `now`: seconds since 1970. The comparison takes constant time, also
-    for a channel that stores nothing, which no call proves."""
-    known = SCHEMES.get(scheme) or SCHEMES["bearer"]
+def verify(channel: InboundChannel | None, proof: Proof, *, now: float) -> bool:
+    """Return whether the call proves the channel's secret. `now`: seconds since 1970. The comparison takes constant
+    time, also without a channel or for one that stores nothing, which no call proves."""
+    channel = channel or InboundChannel()
+    known = SCHEMES.get(channel.scheme) or SCHEMES["bearer"]
     if not known.needs_secret:
-        token = _token(known, proof)[:TOKEN_CHARACTERS_AT_MOST]
-        return hmac.compare_digest(digest_of(token), kept.digest or "-" * 64) and bool(token and kept.digest)
+        token = _read_token(known, proof)[:TOKEN_CHARACTERS_AT_MOST]
+        return hmac.compare_digest(digest_of(token), channel.digest or "-" * 64) and bool(token and channel.digest)
+    secret = "" if isinstance(channel.secret, Unreadable) else channel.secret
     is_signed = [
-        hmac.compare_digest(hmac.digest(kept.secret.encode(), content, known.algorithm), given)
-        for content, given in _signatures(known, proof, now)
+        hmac.compare_digest(hmac.digest(secret.encode(), content, known.algorithm), given)
+        for content, given in _read_signatures(known, proof, now)
     ]
-    return any(is_signed) and bool(kept.secret)
+    return any(is_signed) and bool(secret)
 
 
 def repeat_key(scheme: str, proof: Proof, *, now: float) -> str:
     """Return a digest of the signed content, which is equal for a replayed call. Call it after `verify`. Empty for
     schemes that sign no time: with those an honest sender may make the same call twice."""
     known = SCHEMES[scheme]
-    if known.where != Where.TIMED_HMAC:
+    if known.where != "timed_hmac":
         return ""
-    return next((hashlib.sha256(content).hexdigest() for content, _given in _signatures(known, proof, now)), "")
+    return next((hashlib.sha256(content).hexdigest() for content, _given in _read_signatures(known, proof, now)), "")
 
 
-def _token(scheme: Scheme, proof: Proof) -> str:
-    if scheme.where == Where.QUERY:
+def _read_token(scheme: Scheme, proof: Proof) -> str:
+    if scheme.where == "query":
         return proof.query.get(scheme.name, "")
-    if scheme.where == Where.HEADER:
+    if scheme.where == "header":
         return proof.headers.get(scheme.name, "").strip()
     kind, _space, value = proof.headers.get("Authorization", "").strip().partition(" ")
     if kind.lower() != scheme.where:
         return ""
-    if scheme.where == Where.BEARER:
+    if scheme.where == "bearer":
         return value.strip()
     try:  # `user:password` in base64; any user
         return base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")[2]
@@ -177,29 +158,29 @@ def _token(scheme: Scheme, proof: Proof) -> str:
         return ""
 
 
-def _signatures(scheme: Scheme, proof: Proof, now: float) -> Iterator[tuple[bytes, bytes]]:
+def _read_signatures(scheme: Scheme, proof: Proof, now: float) -> Iterator[tuple[bytes, bytes]]:
     """Yield the signed content and the signatures given for it."""
     value = proof.headers.get(scheme.name, "").strip()
-    if scheme.where == Where.HMAC:
+    if scheme.where == "hmac":
         if value.startswith(scheme.prefix):
-            yield proof.body, _digits(value.removeprefix(scheme.prefix))
+            yield proof.body, _decode_digits(value.removeprefix(scheme.prefix))
     elif scheme.timestamp:
         seconds = proof.headers.get(scheme.timestamp, "").strip()
         if _is_fresh(seconds, now):
-            yield f"{seconds}:".encode() + proof.body, _digits(value)
+            yield f"{seconds}:".encode() + proof.body, _decode_digits(value)
     else:
         parts = [part.strip().partition("=") for part in value.split(",", SIGNATURES_AT_MOST)[:SIGNATURES_AT_MOST]]
         seconds = next((text for name, _is, text in parts if name == "t"), "")
         if _is_fresh(seconds, now):
             signed = f"{seconds}.".encode() + proof.body
-            yield from ((signed, _digits(text)) for name, _is, text in parts if name == "v1")
+            yield from ((signed, _decode_digits(text)) for name, _is, text in parts if name == "v1")
 
 
 def _is_fresh(seconds: str, now: float) -> bool:
     return seconds.isascii() and seconds.isdigit() and len(seconds) < 13 and abs(now - int(seconds)) <= REPLAY_SECONDS
 
 
-def _digits(text: str) -> bytes:
+def _decode_digits(text: str) -> bytes:
     """Decode hexadecimal digits or base64; empty for anything else."""
     try:
         return bytes.fromhex(text)

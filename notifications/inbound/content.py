@@ -13,8 +13,9 @@ import hashlib
 import re
 import struct
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from integrations.clients.wecom.builders import in_reading_order
@@ -22,6 +23,49 @@ from integrations.core.sentences import Sentence, SentenceError
 from notifications.models import IncomingMessage, Medium, MessageForm
 from notifications.models.inbound import LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from notifications.reports.templates.values import escaped
+
+
+class InboundError(SentenceError):
+    """What another system sends is refused. `code`: of a problem (notifications.api.problems). `sentence`: for the log
+    of calls and the sender. `retry_after_seconds`: until it may be sent again. `unknown`: addresses that name nobody,
+    with reasons."""
+
+    def __init__(
+        self, code: str, sentence: Sentence | None = None, *, retry_after_seconds: int = 0, unknown: Sequence[Any] = ()
+    ) -> None:
+        super().__init__(sentence or SENTENCES.get(code) or Sentence(code))
+        self.code, self.retry_after_seconds, self.unknown = code, retry_after_seconds, unknown
+
+
+# For the codes that a channel's log explains always the same way.
+SENTENCES = {
+    "invalid_proof": Sentence("The secret or the signature is missing or wrong."),
+    "malformed_request": Sentence("The body is neither JSON nor a form that can be read."),
+    "body_too_large": Sentence("The body is too large, or nested too deeply."),
+    "too_many_requests": Sentence("There were too many calls in a minute."),
+    "nobody_found": Sentence("Its recipients name nobody whom the channel reaches."),
+    "daily_limit_reached": Sentence("The channel has sent as much as it may today."),
+}
+
+
+@dataclass(frozen=True)
+class ChannelRules:
+    """Rules of a channel, stored in InboundChannel.mapping; a missing rule has its default."""
+
+    @classmethod
+    def of(cls, document: Any) -> Self:
+        """Read the rules as a channel stores them. Unknown fields are ignored."""
+        found = document if isinstance(document, dict) else {}
+        return cls(**{one.name: _freeze(found[one.name]) for one in fields(cls) if one.name in found})
+
+    def document(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, in the form that a channel stores."""
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) != one.default}
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value
+
 
 # Includes halves of surrogate pairs, which databases refuse. Line ends and tabs stay.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
@@ -62,56 +106,49 @@ def safe_link(link: str) -> str:
 
 def text_for(form: str, text: str, markup: str) -> str:
     """Return a safe text in the form's own syntax."""
+    lines = text.split("\n")
     if markup != IncomingMessage.Markup.MARKDOWN:
-        return "\n".join(escaped(line, form) for line in text.split("\n"))
+        return "\n".join(escaped(line, form) for line in lines)
     if form == MessageForm.MARKDOWN:
-        return "\n".join(_marked(line) for line in text.split("\n"))
-    return "\n".join(escaped(_unmarked(line), form) for line in text.split("\n"))
+        return "\n".join(map(_filter_markdown, lines))
+    return "\n".join(escaped(_strip_markdown(line), form) for line in lines)
 
 
-def _marked(line: str) -> str:
-    """Write a line of Markdown with the allowed marks only."""
+def _filter_markdown(line: str) -> str:
+    """Write a line of Markdown with the allowed marks only, and look-alikes for other characters of markup."""
     start = _START.match(line)
-    quote, heading, bullet = (start["quote"], start["heading"], start["bullet"]) if start else ("", "", "")
-    rest = line[start.end() :] if start else line
-    return ("> " if quote else "") + (heading or "") + ("- " if bullet else "") + _each_piece(rest, _let_through)
+    head, rest = "", line
+    if start:
+        head = ("> " if start["quote"] else "") + (start["heading"] or "") + ("- " if start["bullet"] else "")
+        rest = line[start.end() :]
+    pieces, end = [head], 0
+    for mark in _INLINE.finditer(rest):
+        pieces += [rest[end : mark.start()].translate(_LOOK_ALIKES), _keep_mark(mark)]
+        end = mark.end()
+    return "".join([*pieces, rest[end:].translate(_LOOK_ALIKES)])
 
 
-def _unmarked(line: str) -> str:
+def _strip_markdown(line: str) -> str:
     """Write a line of Markdown in plain words, each address behind its label."""
     start = _START.match(line)
     bullet = "- " if start and start["bullet"] else ""
-    return bullet + _INLINE.sub(_in_words, line[start.end() :] if start else line)
+    return bullet + _INLINE.sub(_write_in_words, line[start.end() :] if start else line)
 
 
-def _each_piece(line: str, shown: Callable[[re.Match[str]], str]) -> str:
-    """Replace text between marks by look-alikes, and marks by what `shown` returns."""
-    pieces, end = [], 0
-    for mark in _INLINE.finditer(line):
-        pieces += [_between(line[end : mark.start()]), shown(mark)]
-        end = mark.end()
-    return "".join([*pieces, _between(line[end:])])
-
-
-def _between(text: str) -> str:
-    return text.translate(_LOOK_ALIKES)
-
-
-def _let_through(mark: re.Match[str]) -> str:
+def _keep_mark(mark: re.Match[str]) -> str:
     if mark["url"]:
-        return f"[{_between(mark['label'])}]({mark['url']})"
+        return f"[{mark['label'].translate(_LOOK_ALIKES)}]({mark['url']})"
     if mark["bare"]:
         return mark["bare"]
-    return f"**{_between(mark['bold'])}**" if mark["bold"] else f"`{_between(mark['code'])}`"
+    words = (mark["bold"] or mark["code"]).translate(_LOOK_ALIKES)
+    return f"**{words}**" if mark["bold"] else f"`{words}`"
 
 
-def _in_words(mark: re.Match[str]) -> str:
+def _write_in_words(mark: re.Match[str]) -> str:
     if mark["url"]:
         return mark["url"] if mark["label"] == mark["url"] else f"{mark['label']} ({mark['url']})"
     return mark["bare"] or mark["bold"] or mark["code"]
 
-
-# --- Pictures and files ---
 
 # WeCom's limits of a file and of a picture, in bytes.
 FILE_BYTES = 20 * 1024 * 1024
@@ -124,10 +161,6 @@ PIXELS_AT_MOST = 40_000_000
 NAME_CHARACTERS = 110
 FILES_AT_MOST = 20
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
-
-
-class FileRefusedError(SentenceError):
-    """The file is not sent: it is too large, empty, or of a type that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,31 +180,31 @@ class CheckedFile:
         return hashlib.sha256(self.name.encode() + b"\0" + self.content).hexdigest()
 
 
-def checked(name: str, content: bytes) -> CheckedFile:
-    """Return the file as it may be sent. Raise FileRefusedError. WeCom shows PNG and JPEG pictures of up to 10 MB;
-    other pictures are sent as files."""
+def check_file(name: str, content: bytes) -> CheckedFile:
+    """Return the file as it may be sent. Raise InboundError if it is too large, empty or of a type that is not allowed.
+    WeCom shows PNG and JPEG pictures of up to 10 MB; other pictures are sent as files."""
     tidy = tidy_name(name)
+    words = {"name": tidy}
     if len(content) < LEAST_BYTES:
-        raise FileRefusedError(Sentence("“%(name)s” is empty, or has fewer than 6 bytes.") % {"name": tidy})
+        raise InboundError("file_refused", Sentence("“%(name)s” is empty, or has fewer than 6 bytes.") % words)
     if len(content) > FILE_BYTES:
-        raise FileRefusedError(Sentence("“%(name)s” is larger than 20 MB.") % {"name": tidy})
+        raise InboundError("file_refused", Sentence("“%(name)s” is larger than 20 MB.") % words)
     extension = tidy.rpartition(".")[2].lower() if "." in tidy else ""
-    found = _type_of(extension, content)
+    found = _detect_type(extension, content)
     if found is None:
-        raise FileRefusedError(
-            Sentence("“%(name)s” is none of the types that are let through, or not what it is called.") % {"name": tidy}
-        )
+        sentence = Sentence("“%(name)s” is none of the types that are let through, or not what it is called.")
+        raise InboundError("file_refused", sentence % words)
     proper, content_type = found
+    size = _SIZES[proper](content) if proper in _SIZES else (0, 0)
+    if proper in _SIZES and (size is None or not all(size)):
+        raise InboundError("file_refused", Sentence("“%(name)s” is a broken picture.") % words)
+    width, height = size or (0, 0)
+    if width * height > PIXELS_AT_MOST:
+        raise InboundError("file_refused", Sentence("“%(name)s” has more than 40 million pixels.") % words)
     named = tidy if extension in _SAME.get(proper, {proper}) else f"{tidy}.{proper}"
-    if proper not in _SIZES:
-        return CheckedFile(named, Medium.Kind.FILE, content_type, content)
-    size = _SIZES[proper](content)
-    if size is None or not all(size):
-        raise FileRefusedError(Sentence("“%(name)s” is a broken picture.") % {"name": tidy})
-    if size[0] * size[1] > PIXELS_AT_MOST:
-        raise FileRefusedError(Sentence("“%(name)s” has more than 40 million pixels.") % {"name": tidy})
     is_shown = proper in {"png", "jpg"} and len(content) <= PICTURE_BYTES
-    return CheckedFile(named, Medium.Kind.PICTURE if is_shown else Medium.Kind.FILE, content_type, content, *size)
+    kind = Medium.Kind.PICTURE if is_shown else Medium.Kind.FILE
+    return CheckedFile(named, kind, content_type, content, width, height)
 
 
 def tidy_name(name: str) -> str:
@@ -183,8 +216,6 @@ def tidy_name(name: str) -> str:
         return tidy or "file"
     return f"{stem[:NAME_CHARACTERS].rstrip()}{dot}{extension[:10]}" if stem else tidy[:NAME_CHARACTERS]
 
-
-# --- Types by content: the proper extension and the media type ---
 
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # The last record of an archive, and the most bytes from its beginning: the record and a comment.
@@ -219,14 +250,14 @@ _TEXTS = {
 _SAME = {"jpg": {"jpg", "jpeg", "jpe"}}
 
 
-def _type_of(extension: str, content: bytes) -> tuple[str, str] | None:
+def _detect_type(extension: str, content: bytes) -> tuple[str, str] | None:
     for magic, proper, content_type in _MAGIC:
         if content.startswith(magic):
             return proper, content_type
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp", "image/webp"
     if content.startswith(_ZIP):
-        return _archive(content)
+        return _detect_archive(content)
     if content.startswith(_OLE):
         return (extension, _OLD_OFFICE[extension]) if extension in _OLD_OFFICE else None
     if extension in _TEXTS and _is_text(content):
@@ -234,7 +265,7 @@ def _type_of(extension: str, content: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _archive(content: bytes) -> tuple[str, str] | None:
+def _detect_archive(content: bytes) -> tuple[str, str] | None:
     """Recognise an archive by names in it. They are only searched for: reading the list of members could be costly."""
     if _END_OF_ARCHIVE not in content[-_END_BYTES:]:
         return None
@@ -262,24 +293,21 @@ def _is_text(content: bytes) -> bool:
     return False
 
 
-# --- Sizes of pictures, from their headers ---
-
-
-def _png_size(content: bytes) -> tuple[int, int] | None:
+def _read_png_size(content: bytes) -> tuple[int, int] | None:
     if len(content) < 24 or content[12:16] != b"IHDR":
         return None
     width, height = struct.unpack(">II", content[16:24])
     return width, height
 
 
-def _gif_size(content: bytes) -> tuple[int, int] | None:
+def _read_gif_size(content: bytes) -> tuple[int, int] | None:
     if len(content) < 10:
         return None
     width, height = struct.unpack("<HH", content[6:10])
     return width, height
 
 
-def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+def _read_jpeg_size(content: bytes) -> tuple[int, int] | None:
     """Return the size in the first frame; segments before it are skipped."""
     at = 2
     for _segment in range(_SEGMENTS_AT_MOST):
@@ -299,7 +327,7 @@ _SEGMENTS_AT_MOST = 1000
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def _webp_size(content: bytes) -> tuple[int, int] | None:
+def _read_webp_size(content: bytes) -> tuple[int, int] | None:
     head = content[12:16]
     if len(content) < 30:
         return None
@@ -315,8 +343,8 @@ def _webp_size(content: bytes) -> tuple[int, int] | None:
 
 
 _SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
-    "png": _png_size,
-    "jpg": _jpeg_size,
-    "gif": _gif_size,
-    "webp": _webp_size,
+    "png": _read_png_size,
+    "jpg": _read_jpeg_size,
+    "gif": _read_gif_size,
+    "webp": _read_webp_size,
 }

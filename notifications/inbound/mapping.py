@@ -19,7 +19,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as ReadOnly
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -31,8 +31,8 @@ from django.utils.translation import get_language
 
 from integrations.clients import expressions
 from integrations.clients.expressions import TooMuchWork
-from integrations.core.sentences import Sentence, SentenceError
-from notifications.inbound.content import FILES_AT_MOST, CheckedFile, FileRefusedError, checked
+from integrations.core.sentences import Sentence
+from notifications.inbound.content import FILES_AT_MOST, ChannelRules, CheckedFile, InboundError, check_file
 from notifications.inbound.payloads import Payload
 from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
 from notifications.models import IncomingMessage, MessageForm
@@ -41,7 +41,6 @@ from notifications.reports.templates import renderer
 from notifications.reports.templates.merge_fields import PAYLOAD, quoted
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, TemplateError, from_cell
-from notifications.sources import Figure
 
 ADDRESS_CHARACTERS = 200
 # A float below it is exact to the last digit.
@@ -55,12 +54,8 @@ _CONTENTS = ("content", "base64", "data", "url", "href")
 _LINE_END = "\ue000"
 
 
-class MappingError(SentenceError):
-    """The mapping does not fit the payload."""
-
-
 @dataclass(frozen=True)
-class Mapping:
+class Mapping(ChannelRules):
     """Mapping of a channel. `title` and `text`: templates. All `_path`s: JMESPath, empty for none.
 
     `recipient_kind`: a recipients.Kind; empty: the people chosen for the channel. `only_values`: the message is sent
@@ -84,49 +79,52 @@ class Mapping:
     figures: tuple[tuple[str, str], ...] = ()
     file_paths: tuple[str, ...] = ()
 
-    def document(self) -> dict[str, Any]:
-        """Return the non-empty fields, in the form that a channel stores."""
-        return {name: value for name, value in asdict(self).items() if value}
-
-
-def mapping_from(document: Any) -> Mapping:
-    """Read a mapping as a channel stores it. Unknown fields are ignored."""
-    found = document if isinstance(document, dict) else {}
-    known: dict[str, Any] = {each.name: found[each.name] for each in fields(Mapping) if each.name in found}
-    for name in ("only_values", "urgent_values", "file_paths"):
-        known[name] = tuple(known.get(name, ()))
-    known["figures"] = tuple((caption, path) for caption, path in known.get("figures", ()))
-    return Mapping(**known)
-
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """Result of a mapping. `addresses`: None for the people chosen for the channel. `key`: empty for none. `urls`: name
-    and address of pictures and files still to be fetched; `refused`: reasons why files are not sent."""
+    """Result of a mapping. `message`: unsaved, with its title, text, link and figures. `addresses`: None for the people
+    chosen for the channel. `key`: empty for none. `urls`: name and address of pictures and files still to be fetched;
+    `refused`: reasons why files are not sent."""
 
-    title: str
-    text: str
-    markup: str
-    addresses: tuple[Address, ...] | None
+    message: IncomingMessage
+    addresses: tuple[Address, ...] | None = None
     key: str = ""
-    link: str = ""
     is_urgent: bool = False
-    figures: tuple[Figure, ...] = ()
     files: tuple[CheckedFile, ...] = ()
     urls: tuple[tuple[str, str], ...] = ()
     refused: tuple[Sentence, ...] = ()
 
 
 def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) -> Mapped | None:
-    """Return the message; None if the mapping's condition excludes it. Raise MappingError."""
+    """Return the message; None if the mapping's condition excludes it. Raise InboundError if the mapping does not fit
+    the payload."""
+    given = RenderContext(now, zone, values={PAYLOAD: view_of(payload)})
+    form = MessageForm.MARKDOWN if mapping.is_markdown else ""
     try:
         if not _is_wanted(mapping, payload):
             return None
-        return _mapped(mapping, payload, RenderContext(now, zone, values={PAYLOAD: view_of(payload)}))
+        files, urls, refused = _collect_files(mapping.file_paths, payload)
+        message = IncomingMessage(
+            title=_render(mapping.title, given, ""),
+            text=_render(mapping.text, given, form),
+            markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
+            link=_write_text(expressions.find(mapping.link_path, payload)),
+            figures=list(_find_figures(mapping, payload)),
+        )
+        severity = _write_text(expressions.find(mapping.severity_path, payload)).lower()
+        return Mapped(
+            message,
+            addresses=tuple(_find_addresses(mapping, payload)) if mapping.recipient_kind else None,
+            key=_write_key(expressions.find(mapping.key_path, payload)),
+            is_urgent=severity in mapping.urgent_values,
+            files=files,
+            urls=urls,
+            refused=refused,
+        )
     except TooMuchWork:
-        raise MappingError(Sentence("An expression takes too long on this payload.")) from None
+        raise InboundError("mapping_failed", Sentence("An expression takes too long on this payload.")) from None
     except TemplateError as error:
-        raise MappingError(error.sentence) from error
+        raise InboundError("mapping_failed", error.sentence) from error
 
 
 def check_template(source: str) -> None:
@@ -140,28 +138,7 @@ def check_path(path: str) -> None:
         expressions.check_selection(path)
 
 
-# --- The message ------------------------------------------------------------------------------------------------------
-
-
-def _mapped(mapping: Mapping, payload: Payload, given: RenderContext) -> Mapped:
-    files, urls, refused = _files(mapping.file_paths, payload)
-    form = MessageForm.MARKDOWN if mapping.is_markdown else ""
-    return Mapped(
-        title=_rendered(mapping.title, given, ""),
-        text=_rendered(mapping.text, given, form),
-        markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
-        addresses=tuple(_addresses(mapping, payload)) if mapping.recipient_kind else None,
-        key=_key(expressions.find(mapping.key_path, payload)),
-        link=_text(expressions.find(mapping.link_path, payload)),
-        is_urgent=_text(expressions.find(mapping.severity_path, payload)).lower() in mapping.urgent_values,
-        figures=tuple(_figures(mapping, payload)),
-        files=files,
-        urls=urls,
-        refused=refused,
-    )
-
-
-def _rendered(template: str, given: RenderContext, form: str) -> str:
+def _render(template: str, given: RenderContext, form: str) -> str:
     return renderer.render(template, given, form, is_cut=True).replace(_LINE_END, "\n")
 
 
@@ -172,44 +149,40 @@ def _is_wanted(mapping: Mapping, payload: Payload) -> bool:
     if not mapping.only_values:
         return bool(found)
     wanted = {value.casefold() for value in mapping.only_values}
-    return any(_text(one).casefold() in wanted for one in _listed(found))
+    return any(_write_text(one).casefold() in wanted for one in _as_list(found))
 
 
-def _figures(mapping: Mapping, payload: Payload) -> Iterator[Figure]:
+def _find_figures(mapping: Mapping, payload: Payload) -> Iterator[list[str]]:
     for caption, path in mapping.figures[:FIGURES_AT_MOST]:
-        words = _text(expressions.find(path, payload))
-        if words:
-            yield Figure(caption, words)
+        if words := _write_text(expressions.find(path, payload)):
+            yield [caption, words]
 
 
-def _addresses(mapping: Mapping, payload: Payload) -> Iterator[Address]:
-    """Yield the recipients. One text may name several, and a mail address may follow a name: `Wang
+def _find_addresses(mapping: Mapping, payload: Payload) -> list[Address]:
+    """Return the recipients. One text may name several, and a mail address may follow a name: `Wang
     <wang@example.com>`.
     """
-    kind, count = Kind(mapping.recipient_kind), 0
-    for value in _listed(expressions.find(mapping.recipient_path, payload)):
-        for word in _text(value).translate(_SEPARATORS).split():
-            name = word.strip("<>") if kind == Kind.EMAIL else word
-            if kind == Kind.EMAIL and "@" not in name:
-                continue
-            if count == ADDRESSES_AT_MOST:
-                return
-            count += 1
-            yield Address(kind, name[:ADDRESS_CHARACTERS], attribute=mapping.recipient_attribute)
+    kind = Kind(mapping.recipient_kind)
+    texts = map(_write_text, _as_list(expressions.find(mapping.recipient_path, payload)))
+    names = [word for text in texts for word in text.translate(_SEPARATORS).split()]
+    if kind == Kind.EMAIL:
+        names = [name.strip("<>") for name in names if "@" in name]
+    attribute = mapping.recipient_attribute
+    return [Address(kind, name[:ADDRESS_CHARACTERS], attribute=attribute) for name in names[:ADDRESSES_AT_MOST]]
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _key(value: Any) -> str:
+def _write_key(value: Any) -> str:
     """Return the key as text. The values of a list form one key; it is empty if all of them are."""
     if not isinstance(value, list):
-        return _text(value)
-    return json.dumps(value, sort_keys=True) if any(_key(one) for one in value) else ""
+        return _write_text(value)
+    return json.dumps(value, sort_keys=True) if any(_write_key(one) for one in value) else ""
 
 
-def _text(value: Any) -> str:
+def _write_text(value: Any) -> str:
     """Return a single value as text; empty for an object or a list. 123.0 becomes 123, as some senders write it."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -221,16 +194,14 @@ def _text(value: Any) -> str:
     return "" if shown is NOTHING else str(shown)
 
 
-# --- Pictures and files -----------------------------------------------------------------------------------------------
-
 _Files = tuple[tuple[CheckedFile, ...], tuple[tuple[str, str], ...], tuple[Sentence, ...]]
 
 
-def _files(paths: Sequence[str], payload: Payload) -> _Files:
+def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
     files: list[CheckedFile] = []
     urls: list[tuple[str, str]] = []
     refused: list[Sentence] = []
-    for name, content in _contents(paths, payload):
+    for name, content in _find_contents(paths, payload):
         if len(files) + len(urls) == FILES_AT_MOST:
             refused.append(Sentence("Only the first %(count)d files are sent.") % {"count": FILES_AT_MOST})
             break
@@ -238,16 +209,16 @@ def _files(paths: Sequence[str], payload: Payload) -> _Files:
             urls.append((name, content))
             continue
         try:
-            files.append(checked(name or "file", _bytes(name, content)))
-        except FileRefusedError as error:
+            files.append(check_file(name or "file", _decode_file(name, content)))
+        except InboundError as error:
             refused.append(error.sentence)
     return tuple(files), tuple(urls), tuple(refused)
 
 
-def _contents(paths: Sequence[str], payload: Payload) -> Iterator[tuple[str, str]]:
+def _find_contents(paths: Sequence[str], payload: Payload) -> Iterator[tuple[str, str]]:
     """Yield name and content of each file: a text, or an object that has both."""
     for path in paths:
-        for value in _listed(expressions.find(path, payload)):
+        for value in _as_list(expressions.find(path, payload)):
             if isinstance(value, str) and value:
                 yield "", value
             elif isinstance(value, dict):
@@ -260,8 +231,8 @@ def _first_text(members: dict[str, Any], names: Sequence[str]) -> str:
     return next((cast("str", members[name]) for name in names if isinstance(members.get(name), str)), "")
 
 
-def _bytes(name: str, content: str) -> bytes:
-    """Decode base64, also inside a data: URL. Raise FileRefusedError."""
+def _decode_file(name: str, content: str) -> bytes:
+    """Decode base64, also inside a data: URL. Raise InboundError."""
     head, _comma, digits = content.partition(",") if content.startswith("data:") else ("", "", content)
     try:
         if head and not head.endswith(";base64"):
@@ -269,10 +240,8 @@ def _bytes(name: str, content: str) -> bytes:
         return base64.b64decode("".join(digits.split()), validate=True)
     except (binascii.Error, ValueError):
         sentence = Sentence("“%(name)s” is neither base64 nor an address with http or https.")
-        raise FileRefusedError(sentence % {"name": name or "file"}) from None
+        raise InboundError("file_refused", sentence % {"name": name or "file"}) from None
 
-
-# --- Fields of a payload: as templates see them, and as a tree for the editor ---
 
 SHOWN_CHARACTERS = 4000
 # Limits of the tree that an editor sees.
@@ -288,27 +257,27 @@ class PayloadView(Exposed):
     """An object of a payload in a template: `payload.commit.author`, `payload['commit id']`. A missing field has no
     value."""
 
-    __slots__ = ("_members",)
+    __slots__ = ("_fields",)
 
-    def __init__(self, members: dict[str, Any]) -> None:
-        self._members = members
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._fields = fields
 
     def get_attribute(self, name: str) -> Any:
-        return self._members.get(name, NOTHING)
+        return view_of(self._fields.get(name))
 
     def get_item(self, key: object) -> Any:
         if not isinstance(key, str):
             raise ExpressionError(Sentence("Write the name of a field in quotes."))
-        return self._members.get(key, NOTHING)
+        return self.get_attribute(key)
 
     def text(self) -> str:
-        return json.dumps(_plain(self), ensure_ascii=False)[:SHOWN_CHARACTERS]
+        return json.dumps(self._fields, ensure_ascii=False)[:SHOWN_CHARACTERS]
 
 
 class ListView(Exposed, tuple[Any, ...]):
     """A list of a payload in a template, which can loop over it, take an item by number, or show it whole."""
 
-    __slots__ = ()
+    payload: list[Any]
 
     def get_attribute(self, name: str) -> Any:
         return NOTHING
@@ -317,10 +286,9 @@ class ListView(Exposed, tuple[Any, ...]):
         return self[key] if isinstance(key, int) and -len(self) <= key < len(self) else NOTHING
 
     def text(self) -> str:
-        values = [one for one in self if isinstance(one, str)]
-        if len(values) == len(self):
-            return ", ".join(values)[:SHOWN_CHARACTERS]
-        return json.dumps(_plain(self), ensure_ascii=False)[:SHOWN_CHARACTERS]
+        if all(isinstance(one, str) for one in self):
+            return ", ".join(self)[:SHOWN_CHARACTERS]
+        return json.dumps(self.payload, ensure_ascii=False)[:SHOWN_CHARACTERS]
 
 
 def view_of(payload: Payload) -> Any:
@@ -328,25 +296,12 @@ def view_of(payload: Payload) -> Any:
     if isinstance(payload, str):
         payload = payload.replace(_LINE_END, " ").replace("\r\n", "\n").replace("\n", _LINE_END)
     if isinstance(payload, dict):
-        return PayloadView({name: view_of(value) for name, value in payload.items()})
+        return PayloadView(payload)
     if isinstance(payload, list):
-        return ListView(view_of(value) for value in payload)
+        view = ListView(map(view_of, payload))
+        view.payload = payload
+        return view
     return from_cell(payload)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, PayloadView):
-        return {name: _plain(one) for name, one in value._members.items()}
-    if isinstance(value, ListView):
-        return [_plain(one) for one in value]
-    if isinstance(value, str | int | bool):
-        return value
-    return None if value is NOTHING else float(value)
-
-
-# --- The tree ---------------------------------------------------------------------------------------------------------
-
-Steps = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,55 +319,34 @@ class Row:
 
 def tree_of(payload: Payload) -> list[Row]:
     """Return the first ROWS_AT_MOST lines in the payload's order, with the first ITEMS_AT_MOST items of each list."""
-    return list(islice(_rows(payload, ()), ROWS_AT_MOST))
+    return list(islice(_list_rows(payload, "", PAYLOAD, 0), ROWS_AT_MOST))
 
 
-def _rows(value: Payload, steps: Steps) -> Iterator[Row]:
-    for step, child in _members(value):
-        here = (*steps, step)
-        is_leaf = not isinstance(child, dict | list) or not child
-        example = _example(child) if is_leaf else ""
-        name = str(step) if isinstance(step, str) else f"[{step}]"
-        yield Row(name, path_of(here), template_of(here), example, len(steps), is_leaf)
-        yield from _rows(child, here)
-
-
-def _members(value: Payload) -> list[tuple[str | int, Any]]:
-    if isinstance(value, dict):
-        return list(value.items())
-    return list(enumerate(value[:ITEMS_AT_MOST])) if isinstance(value, list) else []
-
-
-def _example(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= EXAMPLE_CHARACTERS else f"{text[: EXAMPLE_CHARACTERS - 1]}…"
-
-
-def path_of(steps: Steps) -> str:
-    """Write the path in JMESPath: `alerts[0].labels."odd name"`."""
-    path = ""
-    for step in steps:
+def _list_rows(value: Payload, path: str, template: str, depth: int) -> Iterator[Row]:
+    """Yield the lines below a value. A path is written as `alerts[0].labels."odd name"`, a template as
+    `{{ payload.alerts[0].labels['odd name'] }}`."""
+    members: list[tuple[str | int, Any]] = list(value.items()) if isinstance(value, dict) else []
+    if isinstance(value, list):
+        members = list(enumerate(value[:ITEMS_AT_MOST]))
+    for step, child in members:
         if isinstance(step, int):
-            path += f"[{step}]"
-            continue
-        name = step if _PLAIN_NAME.fullmatch(step) else json.dumps(step, ensure_ascii=False)
-        path += f".{name}" if path else name
-    return path
-
-
-def template_of(steps: Steps) -> str:
-    """Write the path as a template shows it: `{{ payload.alerts[0].labels['odd name'] }}`."""
-    name = PAYLOAD
-    for step in steps:
-        if isinstance(step, int):
-            name += f"[{step}]"
+            name = f"[{step}]"
+            child_path, child_template = path + name, template + name
         else:
-            is_plain = _PLAIN_NAME.fullmatch(step) and step not in _NOT_ATTRIBUTES
-            name += f".{step}" if is_plain else f"[{quoted(step)}]"
-    return f"{{{{ {name} }}}}"
+            name = step
+            is_plain = _PLAIN_NAME.fullmatch(step)
+            word = step if is_plain else json.dumps(step, ensure_ascii=False)
+            child_path = f"{path}.{word}" if path else word
+            is_attribute = is_plain and step not in _NOT_ATTRIBUTES
+            child_template = template + (f".{step}" if is_attribute else f"[{quoted(step)}]")
+        is_leaf = not isinstance(child, dict | list) or not child
+        example = ""
+        if is_leaf:
+            text = child if isinstance(child, str) else json.dumps(child, ensure_ascii=False)
+            example = text if len(text) <= EXAMPLE_CHARACTERS else f"{text[: EXAMPLE_CHARACTERS - 1]}…"
+        yield Row(name, child_path, f"{{{{ {child_template} }}}}", example, depth, is_leaf)
+        yield from _list_rows(child, child_path, child_template, depth + 1)
 
-
-# --- Ready-made mappings of the usual senders, with their scheme and the steps at the sender ---
 
 OTHER = "other"
 FOLDER = Path(__file__).parent / "senders"
@@ -422,9 +356,8 @@ Words = ReadOnly[str, str]
 
 @dataclass(frozen=True)
 class Preset:
-    """A ready-made sender. `position`: its place on the page. `is_alert`: a new channel opens incidents."""
+    """A ready-made sender. `is_alert`: a new channel opens incidents."""
 
-    position: int
     words: Words
     scheme: str
     words_of_steps: tuple[Words, ...]
@@ -433,30 +366,31 @@ class Preset:
 
     @property
     def label(self) -> str:
-        return _in_language(self.words)
+        return _choose_language(self.words)
 
     @property
     def steps(self) -> list[str]:
         """Steps to take at the sender, one sentence each."""
-        return [_in_language(words) for words in self.words_of_steps]
+        return [_choose_language(words) for words in self.words_of_steps]
 
 
-def _in_language(words: Words) -> str:
+def _choose_language(words: Words) -> str:
     return words["zh" if (get_language() or "").startswith("zh") else "en"]
 
 
-def _read(path: Path) -> Preset:
-    document = tomllib.loads(path.read_text(encoding="utf-8"))
-    return Preset(
-        document["position"],
-        document["label"],
-        document["scheme"],
-        tuple(document["steps"]),
-        mapping_from(document.get("mapping")),
-        document.get("is_alert", False),
-    )
+def _read_presets() -> dict[str, Preset]:
+    """Read the files, in the order of their positions on the page."""
+    found = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.toml")}
+    return {
+        name: Preset(
+            words=one["label"],
+            scheme=one["scheme"],
+            words_of_steps=tuple(one["steps"]),
+            mapping=Mapping.of(one.get("mapping")),
+            is_alert=one.get("is_alert", False),
+        )
+        for name, one in sorted(found.items(), key=lambda each: each[1]["position"])
+    }
 
 
-PRESETS: ReadOnly[str, Preset] = MappingProxyType(
-    dict(sorted(((path.stem, _read(path)) for path in FOLDER.glob("*.toml")), key=lambda one: one[1].position))
-)
+PRESETS: ReadOnly[str, Preset] = MappingProxyType(_read_presets())

@@ -33,8 +33,8 @@ from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.datastructures import MultiValueDict
 from django.utils.dateparse import parse_datetime
 
-from integrations.core.sentences import Sentence, SentenceError
-from notifications.inbound.content import safe_link, safe_text, safe_title
+from integrations.core.sentences import Sentence
+from notifications.inbound.content import InboundError, safe_link, safe_text, safe_title
 from notifications.models import Incident, Severity
 
 BODY_BYTES = 4 * 1024 * 1024
@@ -51,76 +51,59 @@ _ENCODINGS = {"gbk": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030", "utf-
 Payload = Any
 
 
-class PayloadError(Exception):
-    """The payload is refused. `code`: malformed_request, or body_too_large for too many or too deeply nested values."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def parsed(body: bytes, content_type: str) -> Payload:
+def parse_body(body: bytes, content_type: str) -> Payload:
     """Parse a body. A body that is not JSON, whatever it is called, is a form if its type says so, else one text. Raise
-    PayloadError."""
+    InboundError."""
     if not body.strip():
-        raise PayloadError("malformed_request")
+        raise InboundError("malformed_request")
     header = Message()
     header["Content-Type"] = content_type[:NAME_CHARACTERS].replace("\r", " ").replace("\n", " ")
     kind = header.get_content_type()
     if kind == "multipart/form-data":
-        return measured(_multipart(body, content_type))
-    text = _decoded(body, str(header.get_param("charset") or ""))
-    is_json = kind not in _PLAIN_KINDS or text.lstrip().startswith(("{", "["))
-    if is_json:
-        return measured(_opened_members(_tidy(measured(_json(text)))))
+        return check_size(_parse_multipart(body, content_type))
+    text = _decode(body, str(header.get_param("charset") or ""))
+    if kind not in _PLAIN_KINDS or text.lstrip().startswith(("{", "[")):
+        return check_size(_parse_members(_tidy(check_size(_parse_json(text)))))
     if kind == "text/plain":
         return {"text": _tidy_text(text)}
-    return measured(_form(text))
+    return check_size(_parse_form(text))
 
 
-def measured(payload: Payload) -> Payload:
-    """Return the payload if it is neither too deep nor too large. Raise PayloadError."""
+def check_size(payload: Payload) -> Payload:
+    """Return the payload if it is neither too deep nor too large. Raise InboundError if it is."""
     level, count = [payload], 0
     for _depth in range(DEPTH_AT_MOST):
         count += len(level)
         if count > VALUES_AT_MOST:
             break
-        level = [child for value in level for child in _children(value)]
+        level = [child for value in level for child in _list_children(value)]
         if not level:
             return payload
-    raise PayloadError("body_too_large")
+    raise InboundError("body_too_large")
 
 
-def _children(value: Any) -> list[Any]:
+def _list_children(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
 
 
-# --- JSON -------------------------------------------------------------------------------------------------------------
-
-
-def _json(text: str) -> Payload:
-    """Parse JSON. Raise PayloadError."""
+def _parse_json(text: str) -> Payload:
+    """Parse JSON. Raise InboundError."""
     try:
-        return json.loads(
-            text,
-            parse_constant=lambda _name: None,
-            parse_float=_finite,
-            parse_int=_small,
-        )
+        return json.loads(text, parse_constant=lambda _name: None, parse_float=_read_float, parse_int=_read_integer)
     except RecursionError:
-        raise PayloadError("body_too_large") from None
+        raise InboundError("body_too_large") from None
     except ValueError:
-        raise PayloadError("malformed_request") from None
+        raise InboundError("malformed_request") from None
 
 
-def _finite(digits: str) -> float | None:
+def _read_float(digits: str) -> float | None:
     number = float(digits)
     return number if math.isfinite(number) else None
 
 
-def _small(digits: str) -> int | str:
+def _read_integer(digits: str) -> int | str:
     """Return the integer, or its digits if no column and no template can hold it."""
     number = int(digits) if len(digits) < 20 else _LARGEST_INTEGER
     return number if -_LARGEST_INTEGER < number < _LARGEST_INTEGER else digits[:NAME_CHARACTERS]
@@ -142,76 +125,71 @@ def _tidy_text(text: str) -> str:
     return plain if plain.isascii() else plain.encode("utf-8", "replace").decode("utf-8")
 
 
-def _opened_members(payload: Payload) -> Payload:
+def _parse_members(payload: Payload) -> Payload:
     """Parse texts right below the top that are JSON objects or lists. A single value gets the name `value`."""
     if isinstance(payload, dict):
-        return {name: _opened(value) if isinstance(value, str) else value for name, value in payload.items()}
+        return {name: _parse_nested_json(value) if isinstance(value, str) else value for name, value in payload.items()}
     return payload if isinstance(payload, list) else {"value": payload}
 
 
-def _opened(text: str) -> Any:
+def _parse_nested_json(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
-        found = _tidy(measured(_json(text)))
-    except PayloadError:
+        found = _tidy(check_size(_parse_json(text)))
+    except InboundError:
         return text
     return found if isinstance(found, dict | list) else text
 
 
-# --- Forms ------------------------------------------------------------------------------------------------------------
-
-
-def _decoded(body: bytes, charset: str) -> str:
-    """Decode the body as UTF-8 or as the sender's charset. Raise PayloadError if neither fits."""
+def _decode(body: bytes, charset: str) -> str:
+    """Decode the body as UTF-8 or as the sender's charset. Raise InboundError if neither fits."""
     for encoding in ("utf-8-sig", _ENCODINGS.get(charset.strip().lower(), "ascii")):
         try:
             return body.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise PayloadError("malformed_request")
+    raise InboundError("malformed_request")
 
 
-def _form(text: str) -> dict[str, Any]:
+def _parse_form(text: str) -> dict[str, Any]:
     try:
-        return _fields(QueryDict(text))
+        return _read_fields(QueryDict(text))
     except SuspiciousOperation:  # more fields than settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
-        raise PayloadError("body_too_large") from None
+        raise InboundError("body_too_large") from None
 
 
-def _fields(values: MultiValueDict[str, str]) -> dict[str, Any]:
+def _read_fields(values: MultiValueDict[str, str]) -> dict[str, Any]:
     """Return each field by its name; a repeated field as a list."""
     found: dict[str, Any] = {}
     for name, texts in values.lists():
-        opened = [_opened(_tidy_text(text)) for text in texts]
+        opened = [_parse_nested_json(_tidy_text(text)) for text in texts]
         found[_tidy_text(name)[:NAME_CHARACTERS]] = opened[0] if len(opened) == 1 else opened
     return found
 
 
-def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
+def _parse_multipart(body: bytes, content_type: str) -> dict[str, Any]:
     """Return the fields, and files as objects with `name`, `type`, and `content` in base64."""
     meta: Mapping[str, Any] = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body))}
     try:
         fields, files = MultiPartParser(meta, BytesIO(body), [TemporaryFileUploadHandler()], "utf-8").parse()
     except (MultiPartParserError, UnicodeDecodeError, LookupError, ValueError):
-        raise PayloadError("malformed_request") from None
+        raise InboundError("malformed_request") from None
     except SuspiciousOperation:
-        raise PayloadError("body_too_large") from None
-    found = _fields(fields)
+        raise InboundError("body_too_large") from None
+    found = _read_fields(fields)
     for name, uploads in files.lists():
         listed = found.setdefault(_tidy_text(name)[:NAME_CHARACTERS], [])
         if isinstance(listed, list):
-            listed.extend(_file(upload) for upload in uploads)
+            listed.extend(_read_file(upload) for upload in uploads)
     return found
 
 
-def _file(upload: Any) -> dict[str, str]:
+def _read_file(upload: Any) -> dict[str, str]:
     with upload:
         content = base64.b64encode(upload.read()).decode()
     return {"name": _tidy_text(upload.name or ""), "type": _tidy_text(upload.content_type or ""), "content": content}
 
-
-# --- Alerts ---
 
 # Limit for one call; people are told how many more there were.
 ALERTS_AT_MOST = 1000
@@ -231,45 +209,40 @@ _SEVERITIES = {
 }
 
 
-class NoAlertsError(SentenceError):
-    """The payload holds no readable alert."""
-
-
 def read_alerts(payload: Payload, *, now: datetime) -> tuple[list[Incident], int]:
     """Return the first ALERTS_AT_MOST alerts, each as an unsaved incident with its fingerprint as key, and the number
-    left out. Raise NoAlertsError."""
+    left out. Raise InboundError."""
     rows = payload if isinstance(payload, list) else [payload]
     read, left_out = _read_event, 0
     if isinstance(payload, dict) and isinstance(payload.get("alerts"), list):
-        rows, read, left_out = payload["alerts"], _read_alert, _number(payload.get("truncatedAlerts"))
+        rows, read, left_out = payload["alerts"], _read_alert, _read_count(payload.get("truncatedAlerts"))
     found = [read(row, now) for row in rows[:ALERTS_AT_MOST] if isinstance(row, dict)]
     alerts = [alert for alert in found if alert is not None]
     if not alerts:
-        raise NoAlertsError(Sentence("No alert as Alertmanager, Grafana or Nightingale sends it is in what came in."))
+        sentence = Sentence("No alert as Alertmanager, Grafana or Nightingale sends it is in what came in.")
+        raise InboundError("mapping_failed", sentence)
     return alerts, min(left_out, LEFT_OUT_AT_MOST) + max(len(rows) - ALERTS_AT_MOST, 0)
 
 
 def _read_alert(row: Mapping[str, Any], now: datetime) -> Incident | None:
     """Read an alert of Alertmanager or Grafana; without `startsAt` it began now."""
-    labels, notes = _texts(row.get("labels")), _texts(row.get("annotations"))
+    labels, notes = _read_texts(row.get("labels")), _read_texts(row.get("annotations"))
     if row.get("status") not in {"firing", "resolved"} or not labels:
         return None
     named = next((notes[name] for name in _TITLES if notes.get(name, "").strip()), "")
     title = safe_title(named or labels.get("alertname", "")) or "Alert"
-    explained = (safe_text(notes.get(name, "")) for name in _SUMMARIES)
+    summaries = (safe_text(notes.get(name, ""))[:SUMMARY_CHARACTERS] for name in _SUMMARIES)
     # Only the labels identify an alert, whichever of a sender's instances reports it.
     identity = json.dumps(sorted(labels.items()), ensure_ascii=False)
     return Incident(
         key=_digest(identity),
         title=title,
-        severity=_severity(labels.get("severity")),
-        starts_at=_moment(row.get("startsAt")) or now,
-        ends_at=(_moment(row.get("endsAt")) or now) if row["status"] == "resolved" else None,
-        summary=next((words for words in explained if words and " ".join(words.split()) != title), "")[
-            :SUMMARY_CHARACTERS
-        ],
+        severity=_read_severity(labels.get("severity")),
+        starts_at=_read_moment(row.get("startsAt")) or now,
+        ends_at=(_read_moment(row.get("endsAt")) or now) if row["status"] == "resolved" else None,
+        summary=next((words for words in summaries if words and " ".join(words.split()) != title), ""),
         labels=labels,
-        link=_link(row.get("generatorURL")),
+        link=_read_link(row.get("generatorURL")),
     )
 
 
@@ -278,18 +251,18 @@ def _read_event(row: Mapping[str, Any], now: datetime) -> Incident | None:
     if not isinstance(row.get("is_recovered"), bool) or not row.get("rule_name"):
         return None
     tags = row.get("tags")
-    pairs = (_text(one).partition("=") for one in (tags if isinstance(tags, list) else ()))
-    labels = _texts({name: value for name, _sign, value in pairs if name})
-    identity = _text(row.get("hash")) or json.dumps([_text(row.get("rule_id")), sorted(labels.items())])
+    pairs = (_write_text(one).partition("=") for one in (tags if isinstance(tags, list) else ()))
+    labels = _read_texts({name: value for name, _sign, value in pairs if name})
+    identity = _write_text(row.get("hash")) or json.dumps([_write_text(row.get("rule_id")), sorted(labels.items())])
     return Incident(
         key=_digest(identity),
-        title=safe_title(_text(row["rule_name"])) or "Alert",
-        severity=_severity(row.get("severity")),
-        starts_at=_moment(row.get("first_trigger_time")) or _moment(row.get("trigger_time")) or now,
-        ends_at=(_moment(row.get("last_eval_time")) or now) if row["is_recovered"] else None,
-        summary=safe_text(_text(row.get("rule_note")))[:SUMMARY_CHARACTERS],
+        title=safe_title(_write_text(row["rule_name"])) or "Alert",
+        severity=_read_severity(row.get("severity")),
+        starts_at=_read_moment(row.get("first_trigger_time")) or _read_moment(row.get("trigger_time")) or now,
+        ends_at=(_read_moment(row.get("last_eval_time")) or now) if row["is_recovered"] else None,
+        summary=safe_text(_write_text(row.get("rule_note")))[:SUMMARY_CHARACTERS],
         labels=labels,
-        link=_link(row.get("runbook_url")),
+        link=_read_link(row.get("runbook_url")),
     )
 
 
@@ -297,31 +270,33 @@ def _digest(identity: str) -> str:
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
-def _severity(value: Any) -> Severity:
-    return _SEVERITIES.get(_text(value).strip().lower(), Severity.WARNING)
+def _read_severity(value: Any) -> Severity:
+    return _SEVERITIES.get(_write_text(value).strip().lower(), Severity.WARNING)
 
 
-def _texts(value: Any) -> dict[str, str]:
+def _read_texts(value: Any) -> dict[str, str]:
     """Return the first LABELS_AT_MOST pairs as texts that may be shown."""
     pairs = value.items() if isinstance(value, dict) else ()
-    return {safe_title(name): safe_text(_text(its)[:LABEL_CHARACTERS]) for name, its in islice(pairs, LABELS_AT_MOST)}
+    return {
+        safe_title(name): safe_text(_write_text(its)[:LABEL_CHARACTERS]) for name, its in islice(pairs, LABELS_AT_MOST)
+    }
 
 
-def _link(value: Any) -> str:
+def _read_link(value: Any) -> str:
     """Return the address if people may be led there, else an empty string. An @ could disguise the real host."""
-    link = safe_link(_text(value))
+    link = safe_link(_write_text(value))
     return "" if "@" in urlsplit(link).netloc else link
 
 
-def _text(value: Any) -> str:
+def _write_text(value: Any) -> str:
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
-def _number(value: Any) -> int:
+def _read_count(value: Any) -> int:
     return max(value, 0) if isinstance(value, int) else 0
 
 
-def _moment(value: Any) -> datetime | None:
+def _read_moment(value: Any) -> datetime | None:
     """Read ISO 8601 or seconds since 1970 as a moment in UTC; None if there is none or it can only mean none."""
     try:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:

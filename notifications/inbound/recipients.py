@@ -36,7 +36,7 @@ class Kind(StrEnum):
     GROUP = "group"
 
 
-class Why(StrEnum):
+class AddressProblem(StrEnum):
     """Reason why an address names nobody. Somebody out of the sender's reach is unknown, like somebody who does not
     exist."""
 
@@ -62,56 +62,49 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedAddresses:
     """Result of `find`: the people, and the addresses that name nobody, in their order."""
 
     user_ids: frozenset[int] = frozenset()
-    unknown: list[tuple[Address, Why]] = field(default_factory=list)
+    unknown: list[tuple[Address, AddressProblem]] = field(default_factory=list)
 
 
-def find(addresses: Iterable[Address], *, among: QuerySet[User], corps: QuerySet[Corp]) -> Found:
+def resolve_addresses(
+    addresses: Iterable[Address], *, among: QuerySet[User], corps: QuerySet[Corp]
+) -> ResolvedAddresses:
     """Return the people of `among` whom the addresses name, with a few queries for each kind of address. A user name, a
     userid, a loginId and a mail address must name exactly one person, and a department's name one department; otherwise
     they name nobody. An account is a userid or a loginId. `corps`: the companies whose userids and departments the
     sender may use."""
-    scope = _Scope(among, corps)
     by_kind: dict[Kind, list[Address]] = defaultdict(list)
     wanted = list(dict.fromkeys(addresses))
     for address in wanted:
         # Unprintable text, as with a NUL, names nobody and would make PostgreSQL fail.
         if all(text.isprintable() for text in (address.value, address.corp, address.attribute)):
             by_kind[address.kind].append(address)
-    named = {address: ids for kind, those in by_kind.items() for address, ids in _LOOKUPS[kind](those, scope).items()}
+    named: dict[Address, set[int] | AddressProblem] = {}
+    for kind, those in by_kind.items():
+        named.update(_LOOKUPS[kind](those, among, corps))
     user_ids: set[int] = set()
     unknown = []
     for address in wanted:
-        ids = named.get(address, set())
-        if not ids:
-            unknown.append((address, Why.UNKNOWN))
-        elif isinstance(ids, Why):
+        ids = named.get(address) or AddressProblem.UNKNOWN
+        if isinstance(ids, set) and len(ids) > 1 and address.kind not in _OF_SEVERAL:
+            ids = AddressProblem.AMBIGUOUS
+        if isinstance(ids, AddressProblem):
             unknown.append((address, ids))
-        elif len(ids) > 1 and address.kind not in _OF_SEVERAL:
-            unknown.append((address, Why.AMBIGUOUS))
         else:
             user_ids |= ids
-    return Found(frozenset(user_ids), unknown)
+    return ResolvedAddresses(frozenset(user_ids), unknown)
 
 
 _OF_SEVERAL = frozenset({Kind.ATTRIBUTE, Kind.DEPARTMENT, Kind.GROUP})
 # People by address; or the reason why an address names nobody.
 _Named = Mapping[Address, set[int]]
-_NamedOrWhy = Mapping[Address, set[int] | Why]
+_NamedOrProblem = Mapping[Address, set[int] | AddressProblem]
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """People whom addresses may name, and companies whose userids and departments they may use."""
-
-    people: QuerySet[User]
-    corps: QuerySet[Corp]
-
-
-def _collected(addresses: Sequence[Address], fold: Callable[[str], str], rows: Iterable[tuple[str, int]]) -> _Named:
+def _map_people(addresses: Sequence[Address], fold: Callable[[str], str], rows: Iterable[tuple[str, int]]) -> _Named:
     """Map addresses to people. `rows`: pairs of a folded value and a person's key."""
     found: dict[str, set[int]] = defaultdict(set)
     for folded, user_id in rows:
@@ -119,30 +112,30 @@ def _collected(addresses: Sequence[Address], fold: Callable[[str], str], rows: I
     return {address: found[fold(address.value)] for address in addresses if fold(address.value) in found}
 
 
-def _by_username(addresses: Sequence[Address], scope: _Scope) -> _Named:
+def _by_username(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
     names = {address.value for address in addresses}
-    return _collected(addresses, str, scope.people.filter(username__in=names).order_by().values_list("username", "pk"))
+    return _map_people(addresses, str, people.filter(username__in=names).order_by().values_list("username", "pk"))
 
 
-def _by_email(addresses: Sequence[Address], scope: _Scope) -> _Named:
-    people = scope.people.exclude(email="").annotate(folded_email=Lower("email"))
+def _by_email(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
+    people = people.exclude(email="").annotate(folded_email=Lower("email"))
     rows = people.filter(folded_email__in={address.value.lower() for address in addresses})
-    return _collected(addresses, str.lower, rows.order_by().values_list("folded_email", "pk"))
+    return _map_people(addresses, str.lower, rows.order_by().values_list("folded_email", "pk"))
 
 
-def _by_login_id(addresses: Sequence[Address], scope: _Scope) -> _Named:
+def _by_login_id(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
     """Find people by their BI account: the attribute marked for it, or the field that the connection names."""
     source = BiConnection.objects.filter(pk=THE_ONE).values_list("external_id_source", flat=True).first()
     if source in _LOGIN_SOURCES:
-        return _LOGIN_SOURCES[source](addresses, scope)
+        return _LOGIN_SOURCES[source](addresses, people, corps)
     attribute = Attribute.objects.bi_login_ids().first()
-    return {} if attribute is None else _by_value(attribute, addresses, scope)
+    return {} if attribute is None else _by_value(attribute, addresses, people)
 
 
 _LOGIN_SOURCES = {USERNAME: _by_username, EMAIL: _by_email}
 
 
-def _by_attribute(addresses: Sequence[Address], scope: _Scope) -> _Named:
+def _by_attribute(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
     by_key: dict[str, list[Address]] = defaultdict(list)
     for address in addresses:
         by_key[address.attribute].append(address)
@@ -150,20 +143,20 @@ def _by_attribute(addresses: Sequence[Address], scope: _Scope) -> _Named:
     return {
         address: ids
         for attribute in attributes
-        for address, ids in _by_value(attribute, by_key[attribute.key], scope).items()
+        for address, ids in _by_value(attribute, by_key[attribute.key], people).items()
     }
 
 
-def _by_value(attribute: Attribute, addresses: Sequence[Address], scope: _Scope) -> _Named:
+def _by_value(attribute: Attribute, addresses: Sequence[Address], people: QuerySet[User]) -> _Named:
     values = AttributeValue.objects.of(attribute).among(address.value for address in addresses)
-    rows = values.filter(user__in=scope.people.order_by().values("pk")).order_by()
-    return _collected(addresses, fold_value, rows.values_list("folded", "user_id"))
+    rows = values.filter(user__in=people.order_by().values("pk")).order_by()
+    return _map_people(addresses, fold_value, rows.values_list("folded", "user_id"))
 
 
-def _by_userid(addresses: Sequence[Address], scope: _Scope) -> _Named:
+def _by_userid(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
     userids = {fold_userid(address.value) for address in addresses}
     accounts = WeComAccount.objects.complete().filter(
-        userid_folded__in=userids, corp__in=scope.corps, user__in=scope.people.order_by().values("pk")
+        userid_folded__in=userids, corp__in=corps, user__in=people.order_by().values("pk")
     )
     rows = list(accounts.order_by().values_list("userid_folded", "user_id", "corp__corpid", "corp__name"))
     return {
@@ -176,32 +169,32 @@ def _by_userid(addresses: Sequence[Address], scope: _Scope) -> _Named:
     }
 
 
-def _by_account(addresses: Sequence[Address], scope: _Scope) -> _Named:
-    userids, login_ids = _by_userid(addresses, scope), _by_login_id(addresses, scope)
+def _by_account(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
+    userids, login_ids = _by_userid(addresses, people, corps), _by_login_id(addresses, people, corps)
     return {address: userids.get(address, set()) | login_ids.get(address, set()) for address in addresses}
 
 
-def _by_department(addresses: Sequence[Address], scope: _Scope) -> _NamedOrWhy:
+def _by_department(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _NamedOrProblem:
     """Find the people in a department and below it. Among departments of one name, those with nobody in them do not
     count. If several remain, the name is ambiguous: the sender has to give number and company."""
-    candidates = _departments(addresses, scope.corps)
+    candidates = _find_departments(addresses, corps)
     tree = departments.DepartmentTree({place.corp_id for those in candidates.values() for place in those})
     below = {
         place.pk: tree.find_covered([place.pk], with_those_below=True)
         for those in candidates.values()
         for place in those[:SAME_NAMED_AT_MOST]
     }
-    standing = _standing(set().union(*below.values()), scope.people)
-    named: dict[Address, set[int] | Why] = {}
+    direct = _find_direct_members(set().union(*below.values()), people)
+    named: dict[Address, set[int] | AddressProblem] = {}
     for address, those in candidates.items():
-        groups = [{pk for key in below[place.pk] for pk in standing[key]} for place in those[:SAME_NAMED_AT_MOST]]
-        peopled = [people for people in groups if people]
+        groups = [{pk for key in below[place.pk] for pk in direct[key]} for place in those[:SAME_NAMED_AT_MOST]]
+        peopled = [those for those in groups if those]
         is_ambiguous = len(those) > SAME_NAMED_AT_MOST or len(peopled) > 1
-        named[address] = Why.AMBIGUOUS if is_ambiguous else peopled[0] if peopled else set()
+        named[address] = AddressProblem.AMBIGUOUS if is_ambiguous else peopled[0] if peopled else set()
     return named
 
 
-def _departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> dict[Address, list[Department]]:
+def _find_departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> dict[Address, list[Department]]:
     """Return by address the departments that have its name or its number, in the order of their keys."""
     values = {address.value for address in addresses}
     numbers = {value for value in values if value.isascii() and value.isdigit() and len(value) <= NUMBER_DIGITS}
@@ -222,7 +215,7 @@ def _departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> dict[Ad
     }
 
 
-def _standing(department_ids: Collection[int], people: QuerySet[User]) -> Mapping[int, set[int]]:
+def _find_direct_members(department_ids: Collection[int], people: QuerySet[User]) -> Mapping[int, set[int]]:
     """Return by department those of the people who are direct members of it."""
     found: dict[int, set[int]] = defaultdict(set)
     if not department_ids:
@@ -237,13 +230,13 @@ def _standing(department_ids: Collection[int], people: QuerySet[User]) -> Mappin
     return found
 
 
-def _by_group(addresses: Sequence[Address], scope: _Scope) -> _Named:
+def _by_group(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
     names = {address.value for address in addresses}
-    members = User.groups.through.objects.filter(group__name__in=names, user__in=scope.people.order_by().values("pk"))
-    return _collected(addresses, str, members.order_by().values_list("group__name", "user_id"))
+    members = User.groups.through.objects.filter(group__name__in=names, user__in=people.order_by().values("pk"))
+    return _map_people(addresses, str, members.order_by().values_list("group__name", "user_id"))
 
 
-_LOOKUPS: Mapping[Kind, Callable[[Sequence[Address], _Scope], _NamedOrWhy]] = {
+_LOOKUPS: Mapping[Kind, Callable[[Sequence[Address], QuerySet[User], QuerySet[Corp]], _NamedOrProblem]] = {
     Kind.USER: _by_username,
     Kind.USERID: _by_userid,
     Kind.LOGIN_ID: _by_login_id,

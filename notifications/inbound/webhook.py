@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Max
 
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources import Problem, SourceError, http_json
 from integrations.core.background import log_errors
-from integrations.core.sentences import Sentence
+from integrations.core.sentences import Sentence, SentenceError
 from integrations.datasources.query import find_allowed_network
 from integrations.models.fields import require_readable
 from notifications.delivery.rows import unlocked
@@ -66,18 +66,20 @@ def call_back(message_id: int, *, clock: Clock) -> bool:
     message = waiting.settled().select_related("token__owner").defer("text", "original", "page").first()
     if message is None:
         return False
-    token = message.token
+    token, count = message.token, message.callback_count
     # An expired token still reports messages that were accepted before; a revoked one does not.
-    if token is not None and not (token.revoked_at is None and token.owner.is_active and token.owner.is_staff):
-        _failed(waiting, message, _ENDED, clock(), is_last=True)
-        return False
+    is_over = token is not None and not (token.revoked_at is None and token.owner.is_active and token.owner.is_staff)
     try:
-        _post(message, clock())
-    except SourceError as error:
-        _failed(waiting, message, _sentence(error), clock())
-        return False
-    except UnreadableSecretError:
-        _failed(waiting, message, _UNREADABLE, clock())
+        if is_over:
+            raise SentenceError(_ENDED)
+        _post_result(message, clock())
+    except (SourceError, SentenceError, UnreadableSecretError) as error:
+        changes = {"callback_count": count + 1, "callback_error": _explain_failure(error).stored()}
+        if count < len(WAITS_MINUTES) and not is_over:
+            waiting.update(callback_after=clock() + timedelta(minutes=WAITS_MINUTES[count]), **changes)
+        else:
+            waiting.update(callback_state=Callback.GIVEN_UP, callback_after=None, **changes)
+            logger.error("message=%d: its sender could not be told and is given up", message.pk)
         return False
     waiting.update(callback_state=Callback.DELIVERED, callback_count=F("callback_count") + 1, callback_error="")
     logger.info("message=%d: its sender was told", message_id)
@@ -90,12 +92,12 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     return f"sha256={mac.hexdigest()}"
 
 
-def _post(message: IncomingMessage, now: datetime) -> None:
+def _post_result(message: IncomingMessage, now: datetime) -> None:
     """Post the result. Raise SourceError and UnreadableSecretError."""
     token = message.token
     if token is None or not token.signing_secret:
         raise SourceError(Problem.KEY_MISSING)
-    body, timestamp = _body(message), str(int(now.timestamp()))
+    body, timestamp = _write_result(message), str(int(now.timestamp()))
     headers = {TIMESTAMP: timestamp, SIGNATURE: signature(require_readable(token.signing_secret), timestamp, body)}
     url = require_readable(message.callback_url)
     # The same rule as for a data source. Only a superuser may let a token reach the internal network.
@@ -103,7 +105,7 @@ def _post(message: IncomingMessage, now: datetime) -> None:
     http_json.post(url, body, headers=headers, reach=reach, seconds=SECONDS_AT_MOST)
 
 
-def _body(message: IncomingMessage) -> bytes:
+def _write_result(message: IncomingMessage) -> bytes:
     counts = statistics.of_message(message.pk)
     ended = message.runs.aggregate(at=Max("finished_at"))["at"]
     document: dict[str, Any] = {
@@ -123,18 +125,6 @@ def _body(message: IncomingMessage) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _failed(
-    waiting: QuerySet[IncomingMessage], message: IncomingMessage, why: Sentence, now: datetime, *, is_last: bool = False
-) -> None:
-    count = message.callback_count
-    error = {"callback_count": count + 1, "callback_error": why.stored()}
-    if count < len(WAITS_MINUTES) and not is_last:
-        waiting.update(callback_after=now + timedelta(minutes=WAITS_MINUTES[count]), **error)
-        return
-    waiting.update(callback_state=Callback.GIVEN_UP, callback_after=None, **error)
-    logger.error("message=%d: its sender could not be told and is given up", message.pk)
-
-
 _UNREADABLE = Sentence("The signing secret or the address cannot be read with the present keys.")
 _ENDED = Sentence("The token was revoked, or its owner may no longer enter the administration.")
 _FORBIDDEN = Sentence("Its address leads where the token's webhooks may not go.")
@@ -151,8 +141,12 @@ _SENTENCES = {
 }
 
 
-def _sentence(error: SourceError) -> Sentence:
+def _explain_failure(error: SourceError | SentenceError | UnreadableSecretError) -> Sentence:
     """Return why the attempt failed, without telling a closed port from a silent one."""
+    if isinstance(error, SentenceError):
+        return error.sentence
+    if isinstance(error, UnreadableSecretError):
+        return _UNREADABLE
     if error.problem in {Problem.BROKEN, Problem.REFUSED}:
         code = error.facts.get("status") or error.facts.get("code") or 0
         return Sentence("It answered with the status %(status)d.") % {"status": code}

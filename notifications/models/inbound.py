@@ -443,7 +443,7 @@ class OutgoingMail(models.Model):
                 condition=Q(kind="bounce", started_at__isnull=False),
                 name="outgoing_mail_bounces",
             ),
-            # For the purge: notifications.inbound.mail.outgoing.old.
+            # For the purge: notifications.inbound.mail.outgoing.find_old_mails.
             models.Index(fields=["created_at"], condition=Q(message__isnull=True), name="outgoing_mail_alone"),
         ]
 

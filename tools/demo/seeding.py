@@ -23,7 +23,7 @@ from integrations.models.companies import HomePage
 from integrations.models.datasources import SourceKind
 from notifications.alerts import conditions
 from notifications.alerts.conditions import Aggregate, Comparison, Condition
-from notifications.inbound.channels import FIRST_SCHEMES, kept_of
+from notifications.inbound.channels import FIRST_SCHEMES, digest_of
 from notifications.models import (
     AlertReceiver,
     AlertRule,
@@ -78,7 +78,7 @@ def seed_mail(owner: User) -> None:
             "name": NAME,
             "kind": InboundChannel.Kind.MAIL,
             "scheme": scheme,
-            "digest": kept_of(MAIL_PASSWORD, scheme).digest,
+            "digest": digest_of(MAIL_PASSWORD),
             "owner": owner,
             "is_enabled": True,
         },

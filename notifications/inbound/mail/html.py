@@ -10,7 +10,6 @@ import base64
 import re
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -22,7 +21,7 @@ from django.utils.translation import gettext as _
 from markdownify import MarkdownConverter
 
 from integrations.clients.wecom.builders import in_reading_order
-from notifications.inbound.content import CheckedFile, FileRefusedError, checked
+from notifications.inbound.content import CheckedFile, InboundError, check_file
 from notifications.inbound.mail.parse import MailRules, ParsedMail
 from notifications.models import IncomingMessage, Medium, MessageForm
 from notifications.reports.templates.values import escaped
@@ -69,10 +68,10 @@ _ROW = re.compile("\n*\1([^\1\2]*)\2")
 _BLANK_LINES, _BLANKS = re.compile(r"\n{3,}"), re.compile(r"[^\S\n]+")
 
 
-def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
+def render_page(html: str, text: str, pictures: Sequence[Part]) -> str:
     """Return the mail as a page: no script, nothing loaded from elsewhere, links in a new window, inline pictures as
     data. Without HTML, the plain text."""
-    html = _bounded(html)
+    html = _limit(html)
     if not html.strip():
         return f"<pre>{_URLIZED.sub(_BESIDE, urlize(escape(text[:HTML_CHARACTERS])))}</pre>"
     cleaned = nh3.clean(
@@ -85,7 +84,7 @@ def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
         url_schemes={"http", "https", "mailto", "cid"},
         url_relative="deny",
         filter_style_properties=_STYLES,
-        attribute_filter=_local,
+        attribute_filter=_filter_attribute,
     )
     by_cid = {part.cid: part for part in pictures}
     room = [SHOWN_PICTURE_BYTES]
@@ -101,7 +100,7 @@ def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
     return _CID.sub(source, cleaned)
 
 
-def _local(_tag: str, name: str, value: str) -> str | None:
+def _filter_attribute(_tag: str, name: str, value: str) -> str | None:
     """Return the attribute if it loads nothing from elsewhere. The page's policy would not load it either."""
     if name == "src":
         return value if value.startswith("cid:") else ""
@@ -117,20 +116,9 @@ def picture_type(content: bytes) -> str | None:
     return None
 
 
-def markdown(html: str) -> str:
-    """Convert the HTML to WeCom's Markdown: headings, bold, links to http and https, quotes. Characters that would be
-    marks are replaced by look-alikes."""
-    return _converted(html, is_marked=True)
-
-
-def html_text(html: str, *, with_links: bool = True) -> str:
-    """Convert the HTML to plain text. A link's address follows its words, or is left out."""
-    return _converted(html, has_links=with_links)
-
-
 def first_link(html: str, text: str) -> str:
     """Return the first address of a web page; empty if there is none."""
-    for source in (re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _bounded(html)), [text]):
+    for source in (re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _limit(html)), [text]):
         for candidate in source:
             if found := _LINK.search(unescape(candidate)):
                 return found[0].rstrip(".,;:!?。，；：")  # noqa: RUF001
@@ -147,13 +135,16 @@ def before_marker(text: str, markers: Iterable[str]) -> str:
     return text
 
 
-def _bounded(html: str) -> str:
+def _limit(html: str) -> str:
     return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _GONE_BLOCK.sub("", html)[:HTML_CHARACTERS]
 
 
-def _converted(html: str, *, is_marked: bool = False, has_links: bool = True) -> str:
+def convert_html(html: str, *, is_marked: bool = False, has_links: bool = True) -> str:
+    """Convert the HTML to plain text, in which a link's address follows its words, or is left out. `is_marked`: to
+    WeCom's Markdown (headings, bold, links to http and https, quotes), with look-alikes for characters that would be
+    marks."""
     cleaned = nh3.clean(
-        _bounded(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
+        _limit(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
     )
     # Blanks are joined: markdownify's time grows with the square of a run of them. A tag that is cut ends there.
     converter = _Converter(is_marked=is_marked, has_links=has_links)
@@ -162,7 +153,7 @@ def _converted(html: str, *, is_marked: bool = False, has_links: bool = True) ->
 
 def without_tags(html: str) -> str:
     """Return the HTML's words on one line, without a parser: the time grows only with the length."""
-    return _tidy(unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", _bounded(html)))))
+    return _tidy(unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", _limit(html)))))
 
 
 def _tidy(text: str) -> str:
@@ -171,9 +162,8 @@ def _tidy(text: str) -> str:
 
 
 class _Converter(MarkdownConverter):
-    """Converter to words and lines. `has_links`: with the addresses of links, in plain text behind their words.
-    `is_marked`: with the marks of WeCom's Markdown (developer.work.weixin.qq.com/document/path/90236, read 2026-11-26).
-    """
+    """Converter to words and lines, as `convert_html` says. WeCom's Markdown:
+    developer.work.weixin.qq.com/document/path/90236, read 2026-11-26."""
 
     def __init__(self, *, is_marked: bool, has_links: bool) -> None:
         super().__init__(bullets="-")
@@ -250,42 +240,26 @@ class _Converter(MarkdownConverter):
         return f"\1{text}\2"
 
 
-# --- The parts of a message ---
-
 # Smaller pictures are icons or logos, in pixels.
 PICTURE_WIDTH, PICTURE_HEIGHT = 200, 100
 # WeCom shows each file as a message of its own.
 SENT_FILES_AT_MOST = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """The parts of a message. `text` also names the files that are not sent. `files`: the picture first, if there is
-    one."""
-
-    title: str
-    text: str
-    markup: str
-    link: str
-    files: tuple[CheckedFile, ...]
-
-
-def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
-    """Convert the parts of the mail that `rules` allow. `form`: of the message; if empty, a mail with a picture becomes
-    a news card, which knows no Markdown."""
-    picture = _picture(mail) if rules.takes_picture else None
+def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMessage, tuple[CheckedFile, ...]]:
+    """Convert the parts of the mail that `rules` allow to an unsaved message and its files, the picture first. The text
+    also names the files that are not sent. `form`: of the message; if empty, a mail with a picture becomes a news card,
+    which knows no Markdown."""
+    picture = _find_picture(mail) if rules.takes_picture else None
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
-    text, markup = _text(mail, rules, form, is_markdown=is_markdown) if rules.takes_text else ("", "plain")
+    message = IncomingMessage(title=mail.subject, link=first_link(mail.html, mail.text))
+    if rules.takes_text:
+        message.text, message.markup = _convert_text(mail, rules, form, is_markdown=is_markdown)
     files, left_out = files_of(mail, rules)
     if line := not_sent(left_out):
-        text = f"{text}\n\n{escaped(line, MessageForm.MARKDOWN) if markup == 'markdown' else line}".strip()
-    return Converted(
-        title=mail.subject,
-        text=text,
-        markup=markup,
-        link=first_link(mail.html, mail.text),
-        files=((picture,) if picture else ()) + files,
-    )
+        is_marked = message.markup == IncomingMessage.Markup.MARKDOWN
+        message.text = f"{message.text}\n\n{escaped(line, MessageForm.MARKDOWN) if is_marked else line}".strip()
+    return message, ((picture,) if picture else ()) + files
 
 
 def not_sent(names: Sequence[str]) -> str:
@@ -293,23 +267,23 @@ def not_sent(names: Sequence[str]) -> str:
     return _("Not sent: %(names)s") % {"names": ", ".join(names)} if names else ""
 
 
-def _text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown: bool) -> tuple[str, str]:
+def _convert_text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown: bool) -> tuple[str, str]:
     """Return the text without its footer, and its markup. Cards have no room for addresses: they link to the page."""
     text, markup = "", IncomingMessage.Markup.PLAIN
-    if is_markdown and (text := markdown(mail.html)):
+    if is_markdown and (text := convert_html(mail.html, is_marked=True)):
         markup = IncomingMessage.Markup.MARKDOWN
     elif not is_markdown:
-        text = html_text(mail.html, with_links=form == MessageForm.TEXT)
+        text = convert_html(mail.html, has_links=form == MessageForm.TEXT)
     markers = [*rules.footers, *(escaped(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
     return before_marker(text or mail.text, markers), markup
 
 
-def _picture(mail: ParsedMail) -> CheckedFile | None:
+def _find_picture(mail: ParsedMail) -> CheckedFile | None:
     """Return the first picture of the mail that is no icon, if WeCom can show it."""
     for part in mail.pictures:
         try:
-            found = checked(part.name, part.content)
-        except FileRefusedError:
+            found = check_file(part.name, part.content)
+        except InboundError:
             continue
         if found.kind == Medium.Kind.PICTURE and found.width >= PICTURE_WIDTH and found.height >= PICTURE_HEIGHT:
             return found
@@ -326,13 +300,11 @@ def files_of(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...
             if extension not in rules.attachments or len(files) >= SENT_FILES_AT_MOST:
                 left_out.append(part.name)
             else:
-                files.append(checked(part.name, part.content))
-        except FileRefusedError:
+                files.append(check_file(part.name, part.content))
+        except InboundError:
             left_out.append(part.name)
     return tuple(files), tuple(left_out) if rules.attachments else ()
 
-
-# --- The whole mail as a page of its own, for a frame on the pages that show it ---
 
 # The frame has no origin, runs nothing and loads nothing but the pictures in it. Links open in a new window.
 SANDBOX = ["allow-popups", "allow-popups-to-escape-sandbox"]

@@ -23,11 +23,11 @@ from django.utils import translation
 
 from integrations.core import heartbeats, installation
 from integrations.core.background import database_clock
-from integrations.core.sentences import Sentence
 from integrations.models import Heartbeat
 from notifications.inbound import calls
-from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept
+from notifications.inbound.accept import Incoming, accept
 from notifications.inbound.channels import digest_of
+from notifications.inbound.content import InboundError
 from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.parse import Forward, MailRules, UnreadableMailError, find_message_id
 from notifications.inbound.mail.reader import MailReading, read
@@ -76,9 +76,8 @@ class Intake:
                 reading = read(mail.content, MailRules.of(channel.mapping), channel.form)
                 with transaction.atomic():
                     message, run_ids = _accept(channel, mail, reading, prefix=prefix, key=key, now=now)
-            except DailyLimitError as error:
-                sentence = Sentence("The channel has sent as much as it may today.")
-                calls.note(channel, Outcome.REFUSED, sentence, now=now)
+            except InboundError as error:
+                calls.note(channel, Outcome.REFUSED, error.sentence, now=now)
                 raise RefusedError("452 4.2.2 The channel's daily limit is used up, send again tomorrow") from error
             except UnreadableMailError as error:
                 raise RefusedError(f"554 5.6.0 The mail cannot be read: {error}") from error
@@ -102,40 +101,26 @@ def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
 def _accept(
     channel: InboundChannel, mail: Mail, reading: MailReading, *, prefix: str, key: str, now: datetime
 ) -> tuple[IncomingMessage | None, list[int]]:
-    """Write the message and the mails that follow from it. Raise DailyLimitError. Return the message and, if it is new,
+    """Write the message and the mails that follow from it. Raise InboundError. Return the message and, if it is new,
     its runs. The message is None if no address names anybody or everybody has it."""
-    converted, addresses = reading.converted, {address_of(recipient): recipient for recipient in mail.recipients}
+    addresses = {address_of(recipient): recipient for recipient in mail.recipients}
     # The query runs once the channel is locked. So of two mails with one Message-ID that arrive at once, the second
     # finds the people whom the first reached.
     people = IncomingMessage.people.through.objects
     already = people.filter(incomingmessage__key__startswith=prefix).values_list("user_id", flat=True)
-    original, page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
-    incoming = Incoming(
-        sender=channel,
-        key=key,
-        title=converted.title,
-        text=converted.text,
-        markup=converted.markup,
-        link=converted.link,
-        files=converted.files,
-        addresses=list(addresses),
-        form=channel.form,
-        priority=channel.priority,
-        lifetime_hours=channel.lifetime_hours,
-        corp=channel.corp,
-        already=already,
-        origin=IncomingMessage.Origin.MAIL,
-        original=original,
-        page=page,
-    )
+    draft = reading.message
+    draft.origin, draft.key, draft.form, draft.corp = IncomingMessage.Origin.MAIL, key, channel.form, channel.corp
+    draft.priority, draft.lifetime_hours = channel.priority, channel.lifetime_hours
+    draft.original, draft.page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
     message, run_ids = None, list[int]()
     try:
-        accepted = accept(incoming, now=now)
-    except NobodyFoundError as error:
+        accepted = accept(Incoming(channel, draft, list(addresses), reading.files, already), now=now)
+    except InboundError as error:
+        if error.code != "nobody_found":
+            raise
         unknown = [addresses[address] for address, _why in error.unknown]
         # Either no address names anybody, or everybody has the mail already.
-        reason = Sentence("Its recipients name nobody whom the channel reaches.") if unknown else None
-        calls.note(channel, Outcome.REFUSED if unknown else Outcome.REPEATED, reason, now=now)
+        calls.note(channel, *((Outcome.REFUSED, error.sentence) if unknown else (Outcome.REPEATED,)), now=now)
     else:
         message, run_ids = accepted.message, accepted.run_ids
         documents = [{name: text for name, text in one.items() if name != "reason"} for one in message.unknown]
@@ -147,10 +132,15 @@ def _accept(
     is_told = rules.tells_sender and not reading.is_automatic and rules.mails_to(mail.sender)
     wanted: dict[str, Sequence[str]] = {Forward.UNKNOWN: unknown, Forward.EVERYBODY: mail.recipients}
     forwarded = () if reading.is_passed_on else filter(rules.mails_to, wanted.get(rules.forward, ()))
-    draft = OutgoingMail(channel=channel, message=message, subject=incoming.title, unknown=unknown)
-    draft.original, draft.page = original, page
-    outgoing.write(
-        draft,
+    outgoing.write_mails(
+        OutgoingMail(
+            channel=channel,
+            message=message,
+            subject=draft.title,
+            unknown=unknown,
+            original=draft.original,
+            page=draft.page,
+        ),
         prefix=prefix,
         sender=mail.sender if is_told and (message is not None or unknown) else "",
         forwarded=list(dict.fromkeys(forwarded)),
@@ -171,8 +161,6 @@ def address_of(recipient: str) -> Address:
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
-
-# --- The process: listens until it is asked to end, and writes its heartbeat ---
 
 # Size of a mail as sent: attachments grow by a third, and one of 20 MB must fit.
 SIZE_BYTES = 30_000_000

@@ -54,23 +54,23 @@ _SHOWN_PICTURE = re.compile(r'src="data:image/\w+;base64,([A-Za-z0-9+/=]+)"')
 _CANNOT_BE_REPEATED = {OutcomeKind.UNCLEAR, OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}
 
 
-def write(draft: OutgoingMail, *, prefix: str, sender: str, forwarded: Sequence[str], now: datetime) -> None:
+def write_mails(draft: OutgoingMail, *, prefix: str, sender: str, forwarded: Sequence[str], now: datetime) -> None:
     """Write the mails that follow from one mail, in the transaction that accepts it. Do nothing without a mail server.
     `sender` gets a report of unreached recipients; the addresses `forwarded` get the mail itself. `draft`: unsaved row
-    with the common fields; `prefix`: equal for a repeated mail. Raise DailyLimitError."""
+    with the common fields; `prefix`: equal for a repeated mail. Raise InboundError above the day's limit."""
     if "dummy" in settings.EMAIL_BACKEND:
         return
     # One report for a message, or for a set of addresses: a sender may hand in one mail for each recipient.
     about = str(draft.message_id) if draft.message else " ".join(sorted(draft.unknown))
     wanted = [(OutgoingMail.Kind.BOUNCE, sender, about)]
     wanted += [(OutgoingMail.Kind.FORWARD, address, "") for address in forwarded]
-    rows = (_row(draft, *one, prefix, now) for one in wanted if _is_address(one[1]))
+    rows = (_make_row(draft, *one, prefix, now) for one in wanted if _is_address(one[1]))
     OutgoingMail.objects.bulk_create(rows, ignore_conflicts=True)
     if forwarded:
         check_limit(draft.channel, 0, now=now)
 
 
-def _row(draft: OutgoingMail, kind: str, recipient: str, about: str, prefix: str, now: datetime) -> OutgoingMail:
+def _make_row(draft: OutgoingMail, kind: str, recipient: str, about: str, prefix: str, now: datetime) -> OutgoingMail:
     has_mail = kind == OutgoingMail.Kind.FORWARD and draft.message is None
     return OutgoingMail(
         key=hashlib.sha256("\n".join((prefix, kind, recipient, about)).encode()).hexdigest(),
@@ -95,9 +95,6 @@ def _is_address(text: str) -> bool:
     return True
 
 
-# --- Sending ---
-
-
 def hand_out(*, now: datetime) -> list[int]:
     """Claim the due mails for a task and return their ids. Nobody else takes them during their lease."""
     OutgoingMail.objects.left(now).update(status=OutgoingMail.Status.FAILED, error="it may have been sent, or not")
@@ -107,7 +104,7 @@ def hand_out(*, now: datetime) -> list[int]:
     return [pk for pk in list(due) if waiting.filter(pk=pk).update(**lease)]
 
 
-def send(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+def send_mails(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
     """Try the claimed mails one after the other."""
     for pk in pks:
         if is_stopping():
@@ -126,7 +123,7 @@ def _send(pk: int, clock: Clock) -> None:
         _settle(row, OutgoingMail.Status.FAILED, "it could not be made")
         return
     with translation.override(settings.LANGUAGE_CODE):
-        mail = _bounce(row) if row.kind == OutgoingMail.Kind.BOUNCE else _forward(row)
+        mail = _write_report(row) if row.kind == OutgoingMail.Kind.BOUNCE else _write_forward(row)
     if mail is None:
         _settle(row, OutgoingMail.Status.NEEDLESS)
         return
@@ -161,18 +158,15 @@ def _settle(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> 
     logger.info("outgoing mail=%d %s: %s", row.pk, row.kind, status.value)
 
 
-def old(now: Moment) -> QuerySet[OutgoingMail]:
+def find_old_mails(now: Moment) -> QuerySet[OutgoingMail]:
     """Return the old mails that became no message."""
     return OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - KEPT)
 
 
-# --- Content ---
-
-
-def _bounce(row: OutgoingMail) -> EmailMultiAlternatives | None:
+def _write_report(row: OutgoingMail) -> EmailMultiAlternatives | None:
     """Report whom the mail did not reach, without reasons: the channel's owner finds them in the delivery log. None if
     everybody was reached."""
-    unreached = _unreached(row.message) if row.message else []
+    unreached = _find_unreached(row.message) if row.message else []
     if not row.unknown and not unreached:
         return None
     names = [*filter(_PLAIN_ADDRESS.fullmatch, row.unknown), *unreached][:NAMED_AT_MOST]
@@ -187,7 +181,7 @@ def _bounce(row: OutgoingMail) -> EmailMultiAlternatives | None:
     return EmailMultiAlternatives(subject, body, settings.DEFAULT_FROM_EMAIL, [row.recipient], headers=headers)
 
 
-def _unreached(message: IncomingMessage) -> Sequence[str]:
+def _find_unreached(message: IncomingMessage) -> Sequence[str]:
     """Return the names of people whom a run of the message did not reach in full."""
     people: set[int] = set()
     for run in Run.objects.filter(message=message):
@@ -197,7 +191,7 @@ def _unreached(message: IncomingMessage) -> Sequence[str]:
     return [person.get_full_name() for person in found]
 
 
-def _forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
+def _write_forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
     """Make the mail anew from our own address, so that other servers trust it. Its HTML is that of its page, which was
     cleaned on arrival. None if the mail cannot be read."""
     kept = row.message or row

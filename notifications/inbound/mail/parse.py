@@ -10,8 +10,8 @@ import codecs
 import ipaddress
 import mimetypes
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from integrations.clients.wecom.builders import in_reading_order
-from notifications.inbound.content import FILE_BYTES, tidy_name
+from notifications.inbound.content import FILE_BYTES, ChannelRules, tidy_name
 
 # Extensions that a BI sends, of those that `notifications.inbound.content` allows.
 EXTENSIONS = ("xlsx", "xls", "csv", "pdf", "docx", "pptx", "png", "jpg", "jpeg")
@@ -40,8 +40,8 @@ class Forward(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MailRules:
-    """Rules of a mail channel, stored in InboundChannel.mapping; a missing rule has its default here.
+class MailRules(ChannelRules):
+    """Rules of a mail channel.
 
     `networks`: from where the channel may sign in; empty: from anywhere. `attachments`: extensions in lower case;
     empty: none are sent. `footers`: beginnings of lines; from the first such line on, the text is left out.
@@ -57,19 +57,6 @@ class MailRules:
     tells_sender: bool = False
     forward: str = Forward.NOBODY
     mail_domains: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, mapping: Mapping[str, Any]) -> MailRules:
-        """Read the rules of a channel's row."""
-        known = {one.name for one in fields(cls)}
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in mapping.items() if name in known
-        }
-        return cls(**values)
-
-    def document(self) -> dict[str, Any]:
-        """Return the rules for a channel's row."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def admits(self, address: str) -> bool:
         """Return whether the channel may sign in from this IP address."""
@@ -164,16 +151,16 @@ def parse(content: bytes) -> ParsedMail:
         raise UnreadableMailError("too many nested parts")
     try:
         message = message_from_bytes(content, policy=_POLICY)
-        found = _collected(message)
+        found = _collect_parts(message)
     except RecursionError:
         raise UnreadableMailError("parts are nested too deep") from None
-    html, pictures = _with_data_pictures(_joined(found.html, "\n<hr>\n"), found.pictures)
-    shown, attached = _by_reference(html, pictures)
+    html, pictures = _extract_data_pictures(_join(found.html, "\n<hr>\n"), found.pictures)
+    shown, attached = _sort_pictures(html, pictures)
     return ParsedMail(
-        subject=_subject(message),
-        sender=_CONTROLS.sub("", parseaddr(_line(message, "from"))[1])[:320],
+        subject=_read_subject(message),
+        sender=_CONTROLS.sub("", parseaddr(_read_header(message, "from"))[1])[:320],
         html=html[:BODY_CHARACTERS],
-        text=_joined(found.text, "\n\n")[:BODY_CHARACTERS].replace("\r\n", "\n").strip(),
+        text=_join(found.text, "\n\n")[:BODY_CHARACTERS].replace("\r\n", "\n").strip(),
         pictures=tuple(shown),
         files=tuple([*attached, *found.files][:READ_FILES_AT_MOST]),
         left_out=(*found.left_out, *(part.name for part in [*attached, *found.files][READ_FILES_AT_MOST:])),
@@ -185,7 +172,7 @@ def parse(content: bytes) -> ParsedMail:
 def find_message_id(content: bytes) -> str:
     """Return the Message-ID without reading the rest of the mail; empty if there is none."""
     head = BytesHeaderParser(policy=_POLICY).parsebytes(content[:HEAD_BYTES])
-    return _CONTROLS.sub("", _line(head, "message-id"))[:MESSAGE_ID_CHARACTERS].strip()
+    return _CONTROLS.sub("", _read_header(head, "message-id"))[:MESSAGE_ID_CHARACTERS].strip()
 
 
 class _Policy(Compat32):
@@ -217,22 +204,22 @@ class _Collected:
     left_out: list[str] = field(default_factory=list)
 
 
-def _collected(message: Message) -> _Collected:
+def _collect_parts(message: Message) -> _Collected:
     found = _Collected()
-    for number, part in enumerate(_leaves(message), start=1):
+    for number, part in enumerate(_iterate_leaves(message), start=1):
         if number > PARTS_AT_MOST:
             break
-        kind, name = part.get_content_type(), _file_name(part)
+        kind, name = part.get_content_type(), _read_file_name(part)
         is_attached = part.get_content_disposition() == "attachment" or _is_file(part, found)
         if kind == "text/html" and not is_attached:
-            found.html.append(_text(part))
+            found.html.append(_decode_part(part))
         elif kind == "text/plain" and not is_attached:
-            found.text.append(_text(part))
+            found.text.append(_decode_part(part))
         elif kind == "message/rfc822":
             inner: Any = part.get_payload()
-            found.left_out.append(name or tidy_name(f"{_subject(inner[0] if inner else part)}.eml"))
+            found.left_out.append(name or tidy_name(f"{_read_subject(inner[0] if inner else part)}.eml"))
         elif not kind.startswith(("multipart/", "message/")) and kind not in _SIGNATURES:
-            _keep(found, part, kind, name or f"{len(found.files) + 1}{mimetypes.guess_extension(kind) or '.bin'}")
+            _add_part(found, part, kind, name or f"{len(found.files) + 1}{mimetypes.guess_extension(kind) or '.bin'}")
     return found
 
 
@@ -242,11 +229,11 @@ def _is_file(part: Message, found: _Collected) -> bool:
     if part.get_param("filename", None, "content-disposition") is not None:
         return True
     has_body = found.html or (found.text and part.get_content_type() == "text/plain")
-    return bool(has_body and _file_name(part))
+    return bool(has_body and _read_file_name(part))
 
 
-def _keep(found: _Collected, part: Message, kind: str, name: str) -> None:
-    content = _content(part)
+def _add_part(found: _Collected, part: Message, kind: str, name: str) -> None:
+    content = _decode_content(part)
     if len(content) > FILE_BYTES or len(found.pictures) + len(found.files) >= PARTS_AT_MOST:
         found.left_out.append(name)
         return
@@ -257,7 +244,7 @@ def _keep(found: _Collected, part: Message, kind: str, name: str) -> None:
         found.files.append(Part(name, kind, content))
 
 
-def _leaves(message: Message) -> Iterator[Message]:
+def _iterate_leaves(message: Message) -> Iterator[Message]:
     """Yield the leaves in the mail's order, without recursion. A mail inside the mail is one leaf."""
     waiting: list[Message] = [message]
     while waiting:
@@ -271,7 +258,7 @@ def _leaves(message: Message) -> Iterator[Message]:
             yield part
 
 
-def _content(part: Message) -> bytes:
+def _decode_content(part: Message) -> bytes:
     """Return the decoded content; empty if the encoding is broken."""
     try:
         content = part.get_payload(decode=True)
@@ -280,18 +267,18 @@ def _content(part: Message) -> bytes:
     return content if isinstance(content, bytes) else b""
 
 
-def _text(part: Message) -> str:
-    return _NOT_IN_A_TEXT.sub("", decoded(_content(part), part.get_content_charset("") or ""))
+def _decode_part(part: Message) -> str:
+    return _NOT_IN_A_TEXT.sub("", decode_text(_decode_content(part), part.get_content_charset("") or ""))
 
 
-def _joined(texts: list[str], separator: str) -> str:
+def _join(texts: list[str], separator: str) -> str:
     return separator.join(text for text in texts if text.strip())
 
 
-def decoded(content: bytes, charset: str) -> str:
+def decode_text(content: bytes, charset: str) -> str:
     """Decode `content` by its charset; if that is unknown or wrong, as UTF-8, then as GB 18030. Bytes that fit none
     become question marks."""
-    named = _codec(charset)
+    named = _find_codec(charset)
     for codec in dict.fromkeys([*([named] if named else []), "utf-8", "gb18030"]):
         try:
             return content.decode(codec)
@@ -300,7 +287,7 @@ def decoded(content: bytes, charset: str) -> str:
     return content.decode(named or "utf-8", "replace")
 
 
-def _codec(charset: str) -> str:
+def _find_codec(charset: str) -> str:
     """Return Python's name of the charset; empty if it is not an allowed one."""
     try:
         name = codecs.lookup(charset.strip()[:40]).name
@@ -310,16 +297,16 @@ def _codec(charset: str) -> str:
     return name if name in _CODECS else ""
 
 
-def _line(message: Message, name: str) -> str:
+def _read_header(message: Message, name: str) -> str:
     """Return the first header of this name on one line, with its bytes (surrogateescape); empty if there is none."""
     return " ".join(str(message.get(name, "")).split())
 
 
-def _subject(message: Any) -> str:
-    return _decoded_header(_line(message, "subject"))[:SUBJECT_CHARACTERS]
+def _read_subject(message: Any) -> str:
+    return _decode_header(_read_header(message, "subject"))[:SUBJECT_CHARACTERS]
 
 
-def _decoded_header(line: str) -> str:
+def _decode_header(line: str) -> str:
     """Decode a header's encoded words (RFC 2047) into text in its reading order."""
     pieces: list[tuple[bytes | str, str | None]] = [(line, None)]
     if _ENCODED_WORDS.search(line):
@@ -328,13 +315,15 @@ def _decoded_header(line: str) -> str:
         except (HeaderParseError, ValueError):
             pieces = [(line, None)]
     text = "".join(
-        decoded(_bytes(piece), charset or "") if isinstance(piece, str) else decoded(piece, charset or "")
+        decode_text(_encode_header(piece), charset or "")
+        if isinstance(piece, str)
+        else decode_text(piece, charset or "")
         for piece, charset in pieces
     )
     return " ".join(_NOT_IN_A_TEXT.sub("", in_reading_order(_CONTROLS.sub(" ", text))).split())
 
 
-def _bytes(text: str) -> bytes:
+def _encode_header(text: str) -> bytes:
     """Return the header's original bytes. Characters that are not such a byte are encoded as UTF-8."""
     try:
         return text.encode("ascii", "surrogateescape")
@@ -342,7 +331,7 @@ def _bytes(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
-def _file_name(part: Message) -> str:
+def _read_file_name(part: Message) -> str:
     """Return the part's file name; empty if it has none."""
     for parameter, header in (("filename", "content-disposition"), ("name", "content-type")):
         value = part.get_param(parameter, None, header)
@@ -352,12 +341,12 @@ def _file_name(part: Message) -> str:
             text = collapse_rfc2231_value(value)
         except (LookupError, ValueError, TypeError):
             text = ""
-        if name := _decoded_header(text[:HEADER_CHARACTERS]):
+        if name := _decode_header(text[:HEADER_CHARACTERS]):
             return tidy_name(name)
     return ""
 
 
-def _with_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part]]:
+def _extract_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part]]:
     """Turn pictures inside the HTML (data: URLs) into parts with an id, like those of other senders."""
     found = list(pictures)
 
@@ -373,7 +362,7 @@ def _with_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part
     return (_DATA_PICTURE.sub(taken, html) if "base64," in html else html), found[:READ_FILES_AT_MOST]
 
 
-def _by_reference(html: str, pictures: list[Part]) -> tuple[list[Part], list[Part]]:
+def _sort_pictures(html: str, pictures: list[Part]) -> tuple[list[Part], list[Part]]:
     """Sort the pictures as the HTML shows them. Return the inline pictures and the attachments: if the HTML names any
     picture, the others are attachments."""
     places: dict[str, int] = {}
@@ -386,6 +375,6 @@ def _by_reference(html: str, pictures: list[Part]) -> tuple[list[Part], list[Par
 
 
 def _is_automatic(message: Message) -> bool:
-    if _line(message, "auto-submitted").lower().partition(";")[0].strip() not in {"", "no"}:
+    if _read_header(message, "auto-submitted").lower().partition(";")[0].strip() not in {"", "no"}:
         return True
-    return _line(message, "precedence").lower() in {"bulk", "junk", "list"} or message.get("list-id") is not None
+    return _read_header(message, "precedence").lower() in {"bulk", "junk", "list"} or message.get("list-id") is not None

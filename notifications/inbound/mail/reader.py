@@ -19,9 +19,11 @@ from django.utils import translation
 from django.utils.html import escape
 from django.utils.translation import gettext as _
 
+from notifications.inbound.content import CheckedFile
 from notifications.inbound.mail import html
-from notifications.inbound.mail.html import Converted, convert
+from notifications.inbound.mail.html import convert
 from notifications.inbound.mail.parse import MailRules, ParsedMail, UnreadableMailError, parse
+from notifications.models import IncomingMessage
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +41,11 @@ _PROCESSES.set_forkserver_preload(["notifications.inbound.mail.fork_server"])
 
 @dataclass(frozen=True, slots=True)
 class MailReading:
-    """Result of reading a mail. `page`: body of the page that shows the whole mail."""
+    """Result of reading a mail: an unsaved message and its files. `page`: body of the page that shows the whole
+    mail."""
 
-    converted: Converted
+    message: IncomingMessage
+    files: tuple[CheckedFile, ...]
     page: str
     is_automatic: bool
     is_passed_on: bool
@@ -99,11 +103,11 @@ def _readings(content: bytes, rules: MailRules, form: str) -> Iterator[MailReadi
         yield _plain_reading(replace(mail, text=text, pictures=(), files=(), left_out=()), rules, form)
     mail = parse(content)
     yield _plain_reading(mail, rules, form)
-    page = html.shown(mail.html, mail.text, mail.pictures)
-    yield MailReading(convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)
+    page = html.render_page(mail.html, mail.text, mail.pictures)
+    yield MailReading(*convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)
 
 
 def _plain_reading(mail: ParsedMail, rules: MailRules, form: str) -> MailReading:
     mail = replace(mail, html="", text=mail.text or html.without_tags(mail.html))
     page = f"<pre>{escape(mail.text)}</pre>"
-    return MailReading(convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)
+    return MailReading(*convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)

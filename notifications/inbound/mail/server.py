@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import socket
 import ssl
 import time
 from collections import defaultdict
@@ -135,14 +134,13 @@ class Door:
         """Listen on the port. Several processes may share it: the system spreads connections over them."""
         loop = asyncio.get_running_loop()
         tls = self.tls if self.is_tls_from_start else None
-        is_shared = hasattr(socket, "SO_REUSEPORT")
         return await loop.create_server(
             lambda: Connection(self, loop),
             host,
             port,
             ssl=tls,
             ssl_handshake_timeout=self.limits.sign_in_seconds if tls else None,
-            reuse_port=is_shared,
+            reuse_port=True,
         )
 
     async def in_thread(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
@@ -192,7 +190,7 @@ class Door:
         self.connections.discard(longest)
         return True
 
-    def holds(self, more: int) -> bool:
+    def reserve(self, more: int) -> bool:
         """Return whether this many more bytes fit into the common limit, and count them."""
         if self.held_bytes + more > HELD_MAILS * self.limits.size_bytes:
             return False
@@ -210,11 +208,11 @@ def _with_fresh_connection(work: Callable[[], T]) -> T:
 
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:
-    parsed = _parsed(address)
+    parsed = _parse_address(address)
     return any(parsed in network for network in networks)
 
 
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _parse_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Parse the address. A server on `[::]` sees IPv4 callers as IPv6 addresses, which are mapped back."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
@@ -246,7 +244,7 @@ class Connection(SMTP):
             tls_context=None if door.is_tls_from_start else door.tls,
             timeout=door.limits.timeout_seconds,
             auth_required=True,
-            authenticator=_with_credentials,
+            authenticator=_accept_credentials,
             loop=loop,
         )
 
@@ -309,7 +307,7 @@ class Connection(SMTP):
         self._is_receiving = True
         content = bytearray()
         try:
-            answer = await self._received(content) or await self._stored(self.signed_in, bytes(content))
+            answer = await self._receive(content) or await self._store_and_answer(self.signed_in, bytes(content))
         finally:
             self._is_receiving = False
             self.door.held_bytes -= len(content)
@@ -318,7 +316,7 @@ class Connection(SMTP):
         if self.door.is_stopping or self.is_over:
             self.end_if_idle(_STOPPING if self.door.is_stopping else _OVER)
 
-    async def _received(self, content: bytearray) -> str | None:
+    async def _receive(self, content: bytearray) -> str | None:
         """Fill `content` with the mail, not yet unstuffed. Return the answer that refuses it, or None. A refused mail
         is read to its end, too: the sender listens only then (RFC 5321, 4.2.5)."""
         # The end is a dot on a line of its own, which may be the first line. So a line end is put before all that came,
@@ -335,14 +333,14 @@ class Connection(SMTP):
                 chunk = await self._reader.readexactly(overrun.consumed)
             if refusal is None and len(content) + len(chunk) > self.door.limits.size_bytes + 2 * len(_END):
                 refusal = "552 5.3.4 The mail is larger than the maximum size"
-            elif refusal is None and not self.door.holds(len(chunk)):
+            elif refusal is None and not self.door.reserve(len(chunk)):
                 refusal = "452 4.3.1 Too many large mails at once, please send again later"
             if refusal is None:
                 content += chunk
         self._reset_timeout()
         return refusal
 
-    async def _stored(self, signed_in: SignIn, received: bytes) -> str:
+    async def _store_and_answer(self, signed_in: SignIn, received: bytes) -> str:
         """Store the mail and return the answer. `received`: with the line end before it and the dot after it."""
         content = received[2 : -len(_END) + 2].replace(b"\r\n.", b"\r\n")
         content = content[1:] if content.startswith(b".") else content
@@ -364,7 +362,7 @@ class Connection(SMTP):
         return answer
 
 
-def _with_credentials(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+def _accept_credentials(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
     """Accept the credentials for now; _Commands.handle_AUTH checks them, which may wait for the database."""
     return AuthResult(success=True, auth_data=data)
 
@@ -384,7 +382,7 @@ class _Commands:
         if not said.success or not isinstance(said.auth_data, LoginPassword):
             return None
         user, password = (word.decode("utf-8", "replace") for word in said.auth_data)
-        address = str(_parsed(server.address))
+        address = str(_parse_address(server.address))
         try:
             sign_in = self._door.backend.sign_in
             signed_in = await self._door.in_thread(lambda: sign_in(user=user, password=password, address=address))

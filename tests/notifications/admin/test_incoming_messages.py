@@ -16,10 +16,9 @@ from integrations.models import Corp
 from notifications.delivery.explanations import name_run
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.accept import accept
-from notifications.inbound.content import checked
+from notifications.inbound.content import check_file
 from notifications.inbound.recipients import Address, Kind
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Run
-from notifications.sources import Figure
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.factories import make_corp, make_person, make_superuser
@@ -43,12 +42,12 @@ def zhang(corp: Corp) -> User:
 @pytest.fixture
 def message(corp: Corp, editor: User, zhang: User) -> IncomingMessage:
     """A sent message with a picture, a file and figures, addressed to a person and to an unknown address."""
-    files = [checked("看板.png", png()), checked("周报.pdf", b"%PDF-1.7 rest")]
+    files = [check_file("看板.png", png()), check_file("周报.pdf", b"%PDF-1.7 rest")]
     asked = incoming(
         make_sender(editor),
         addresses=[Address(Kind.USER, "zhang"), Address(Kind.EMAIL, "nobody@example.test")],
         text="<b>剩 5%</b>",
-        figures=[Figure("剩余", "5%")],
+        figures=[("剩余", "5%")],
         files=files,
         corp=corp,
         callback_url="https://hush.example.test/",

@@ -1,4 +1,4 @@
-"""Inbound channels, and calls to them as senders make them."""
+"""Inbound channels for webhooks and mails, and calls and mails to them as senders make them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 from django.test import Client
 
 from accounts.models import User
-from notifications.inbound.channels import kept_of
+from notifications.inbound.channels import renew_secret, store_secret
+from notifications.inbound.mail.intake import Intake
+from notifications.inbound.mail.parse import MailRules
+from notifications.inbound.mail.server import Mail, SignIn
 from notifications.inbound.mapping import PRESETS, Mapping
 from notifications.models import InboundChannel
 from tests.rows import join, put
@@ -30,8 +33,7 @@ def make_channel(owner: User, *people: User, **fields: Any) -> InboundChannel:
         "mapping": mapping.document(),
     }
     channel = InboundChannel(**{**defaults, **fields})
-    kept = kept_of(SECRET, channel.scheme)
-    channel.secret, channel.digest = kept.secret, kept.digest
+    store_secret(channel, SECRET)
     put(channel)
     join(channel, "users", people)
     return channel
@@ -62,3 +64,27 @@ def call(channel: InboundChannel, body: Any, content_type: str = JSON, *, secret
         case "header":
             extra["X-Channel-Token"] = secret
     return Client().generic("POST", address, content, content_type=content_type, headers=extra)
+
+
+def make_mail_channel(owner: User, *, rules: MailRules | None = None, **fields: Any) -> tuple[InboundChannel, str]:
+    """Create a channel for mails and return it with its password."""
+    defaults = {"name": "BI", "kind": "mail", "scheme": "password", "is_enabled": True, "owner": owner}
+    channel = InboundChannel(mapping=rules.document() if rules else {}, **{**defaults, **fields})
+    password = renew_secret(channel)
+    channel.save()
+    return channel, password
+
+
+def take(
+    channel: InboundChannel, content: bytes, *recipients: str, sender: str = "bi@example.com"
+) -> tuple[str, list[int]]:
+    """Hand in a mail. Return the answer to the sender and the runs that were handed out."""
+    run_ids: list[int] = []
+    signed_in = SignIn(channel.pk, channel.digest, "127.0.0.1")
+    answer = Intake(run_ids.extend).take(signed_in, Mail(sender, recipients, content))
+    return answer, run_ids
+
+
+def mail(text: str = "hello", *, message_id: str = "<1@bi>", lines: tuple[str, ...] = ()) -> bytes:
+    head = (f"Message-ID: {message_id}", "From: bi@example.com", "Subject: 日报", *lines)
+    return "".join(f"{line}\r\n" for line in head).encode() + f"\r\n{text}\r\n".encode()

@@ -35,19 +35,16 @@ def page_of(channel: InboundChannel, end: str = "change") -> str:
     return f"{LIST}{channel.pk}/{end}/"
 
 
-def filled(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
+def fill_form(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
     """Return the values of the page's form with these changes."""
     found = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
     return {**found, **values}
 
 
-def previewed(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
-    sent = {**filled(client, channel), **values}
+def read_preview(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
+    sent = {**fill_form(client, channel), **values}
     state: dict[str, Any] = client.post(page_of(channel, "preview"), sent).json()
     return state
-
-
-# --- A new one ---
 
 
 def test_a_new_channel_shows_its_secret_once_and_keeps_its_digest(client: Client, root: User) -> None:
@@ -87,13 +84,10 @@ def test_another_secret_ends_the_one_before_and_another_proof_brings_one(
     assert call(channel, {"title": "x"}).status_code == 401
     assert call(channel, {"title": "x"}, secret=secret).status_code == 202
 
-    answer = client.post(page_of(channel), filled(client, channel, scheme="hmac", _enable="1"))
+    answer = client.post(page_of(channel), fill_form(client, channel, scheme="hmac", _enable="1"))
 
     channel.refresh_from_db()
     assert (channel.scheme, channel.digest, channel.secret) == ("hmac", "", answer.context["secret"])
-
-
-# --- Waiting, picking, trying ---
 
 
 def test_the_page_waits_for_the_first_payload_and_shows_its_fields_the_message_and_its_people(
@@ -101,10 +95,10 @@ def test_the_page_waits_for_the_first_payload_and_shows_its_fields_the_message_a
 ) -> None:
     channel = preset_channel("guandata", root, zhang)
     InboundChannel.objects.update(is_enabled=False)
-    before = previewed(client, channel)
+    before = read_preview(client, channel)
 
     call(channel, *example("guandata"))
-    after = previewed(
+    after = read_preview(
         client, channel, title="{{ payload.subscriptionName }}", text="今日 {{ payload.content }}", is_enabled=""
     )
 
@@ -129,8 +123,8 @@ def test_people_chosen_and_not_saved_yet_are_those_whom_the_channel_reaches(
     call(channel, {"title": "x", "to": [zhang.username, li.username]})
     field = {"recipient_kind": "user", "recipient_path": "to", "users": [li.pk]}
 
-    trials = {reach: previewed(client, channel, reach=reach, **field)["trial"] for reach in ("everyone", "chosen")}
-    both = previewed(client, channel, reach="chosen", users=[zhang.pk, li.pk])["trial"]
+    trials = {reach: read_preview(client, channel, reach=reach, **field)["trial"] for reach in ("everyone", "chosen")}
+    both = read_preview(client, channel, reach="chosen", users=[zhang.pk, li.pk])["trial"]
 
     assert "2 people get it" in trials["everyone"]
     assert "1 person gets it" in trials["chosen"]
@@ -142,7 +136,7 @@ def test_people_chosen_and_not_saved_yet_are_those_whom_the_channel_reaches(
 
 def test_what_cannot_work_is_refused_with_its_field(client: Client, root: User, zhang: User) -> None:
     channel = make_channel(root, zhang)
-    before, form = channel.mapping, filled(client, channel, _enable="1")
+    before, form = channel.mapping, fill_form(client, channel, _enable="1")
     cases: list[tuple[dict[str, Any], str]] = [
         ({"title": "{{ payload.a"}, "title"),
         ({"text": "{{ secret }}"}, "text"),
@@ -170,7 +164,7 @@ def test_saving_writes_the_mapping_and_enables(client: Client, root: User, zhang
         **{"figures": "订单: sum.orders", "file_paths": "pictures[].url", "urgent_values": "Critical"},
     }
 
-    client.post(page_of(channel), filled(client, channel, **values, _enable="1"))
+    client.post(page_of(channel), fill_form(client, channel, **values, _enable="1"))
 
     channel.refresh_from_db()
     assert channel.is_enabled
@@ -187,7 +181,7 @@ def test_it_is_sent_to_oneself_alone_and_the_log_shows_what_came_in_without_payl
     call(channel, {"title": "机密内容"})
     call(channel, {"title": "x"}, secret="gwi_wrong")
 
-    client.post(page_of(channel), filled(client, channel, _try="1"))
+    client.post(page_of(channel), fill_form(client, channel, _try="1"))
     page = client.get(page_of(channel, "calls")).content.decode()
 
     assert [list(one.people.all()) for one in IncomingMessage.objects.order_by("pk")] == [[zhang], [root]]
@@ -208,9 +202,6 @@ def test_a_secret_that_no_key_opens_is_said(client: Client, root: User, zhang: U
     assert call(channel, {"title": "x"}).status_code == 401
 
 
-# --- Owner ---
-
-
 def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> None:
     editor = make_manager(corp)
     client = Client(headers={"accept-language": "en"})
@@ -227,14 +218,11 @@ def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> N
     assert form.fields["allows_private_addresses"].disabled
 
 
-# --- As an alert ---
-
-
 def test_an_alert_goes_to_the_people_chosen_and_needs_no_text(client: Client, root: User, zhang: User) -> None:
     """Previews each alert of the last call and its recipients."""
     channel = preset_channel("alertmanager", root, zhang)
     call(channel, *example("alertmanager"))
-    sent = filled(client, channel, is_alert="on", title="", text="")
+    sent = fill_form(client, channel, is_alert="on", title="", text="")
 
     trial = client.post(page_of(channel, "preview"), sent).json()["trial"]
     refused = client.post(page_of(channel), {**sent, "recipient_kind": "user", "recipient_path": "receiver"})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications.inbound import content
-from notifications.inbound.content import FILE_BYTES, PICTURE_BYTES, FileRefusedError, checked, tidy_name
+from notifications.inbound.content import FILE_BYTES, PICTURE_BYTES, InboundError, check_file, tidy_name
 from notifications.models import Medium, MessageForm
 from tests.notifications.inbound.factories import png
 
@@ -66,7 +66,7 @@ SIZED = (30, 20)
 def test_a_file_is_what_its_content_is(
     name: str, content: bytes, expected: tuple[str, Medium.Kind, str | None], size: tuple[int, int]
 ) -> None:
-    found = checked(name, content)
+    found = check_file(name, content)
 
     assert (found.name, found.kind, (found.width, found.height), found.content) == (*expected[:2], size, content)
     assert expected[2] is None or found.content_type == expected[2]
@@ -96,16 +96,16 @@ def test_a_file_is_what_its_content_is(
     ],
 )
 def test_what_may_not_be_sent_is_refused(name: str, content: bytes) -> None:
-    with pytest.raises(FileRefusedError):
-        checked(name, content)
+    with pytest.raises(InboundError):
+        check_file(name, content)
 
 
 @given(st.binary(max_size=60))
 def test_whatever_the_bytes_are_they_are_sent_or_refused(content: bytes) -> None:
     for head in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF0000WEBP", b"PK\x03\x04"):
         try:
-            found = checked("a.txt", head + content)
-        except FileRefusedError:
+            found = check_file("a.txt", head + content)
+        except InboundError:
             continue
         assert found.content == head + content
 
@@ -124,8 +124,6 @@ def test_whatever_the_bytes_are_they_are_sent_or_refused(content: bytes) -> None
 def test_a_name_has_no_folders_and_nothing_that_hides(name: str, tidy: str) -> None:
     assert tidy_name(name) == tidy
 
-
-# --- Text ---
 
 HOSTILE = (
     '<@all> <a href="x">y</a> [a](javascript:x) [b](https://b.test/?a=1) **c** `d` ![e](http://e.test) <http://f.test>'

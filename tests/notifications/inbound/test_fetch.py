@@ -69,7 +69,7 @@ def channel(corp: Corp, settings: Any) -> InboundChannel:
     return make_channel(make_manager(corp), make_person(corp, "Zhang"), mapping=MAPPING, allows_private_addresses=True)
 
 
-def fetched(clock: FakeClock) -> list[int]:
+def fetch_newest(clock: FakeClock) -> list[int]:
     clock.now = timezone.now()
     return fetch(Job.objects.get(), clock)
 
@@ -80,7 +80,7 @@ def fetch(job: Job, clock: FakeClock) -> list[int]:
     return found
 
 
-def reasons(channel: InboundChannel) -> list[str]:
+def read_reasons(channel: InboundChannel) -> list[str]:
     rows = InboundCall.objects.filter(channel=channel, outcome=InboundCall.Outcome.WITHOUT_FILE).order_by("pk")
     return [json.loads(row.reason)["msgid"] for row in rows]
 
@@ -92,7 +92,7 @@ def test_a_worker_fetches_the_picture_and_makes_the_message(
 
     assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
     assert asked == []
-    run_ids = fetched(clock)
+    run_ids = fetch_newest(clock)
     assert len(run_ids) == 1
     assert IncomingMessage.objects.get().form == "news"
     medium = Medium.objects.get()
@@ -105,9 +105,9 @@ def test_files_may_have_20_mb_each_and_60_mb_together(channel: InboundChannel, s
     sizes = (21, 20, 20, 18, 4, 2)
     call(channel, {"title": "告警", "url": [f"{site}/{size}.csv" for size in sizes]})
 
-    assert len(fetched(clock)) == 5  # the message itself, and each file
+    assert len(fetch_newest(clock)) == 5  # the message itself, and each file
     assert [medium.name for medium in Medium.objects.order_by("pk")] == ["20.csv", "20.csv", "18.csv", "2.csv"]
-    assert reasons(channel) == [
+    assert read_reasons(channel) == [
         "“%(name)s” is larger than 20 MB.",
         "“%(name)s” was not fetched: the files of a message may have 60 MB together.",
     ]
@@ -126,9 +126,9 @@ def test_what_cannot_be_fetched_is_left_out_and_noted_without_its_address(
 ) -> None:
     call(channel, {"title": "告警", "url": f"{site}{path}?token=secret"})
 
-    assert len(fetched(clock)) == 1
+    assert len(fetch_newest(clock)) == 1
     assert not Medium.objects.exists()
-    assert reasons(channel) == [problem]
+    assert read_reasons(channel) == [problem]
     reason = InboundCall.objects.get(outcome="without_file").reason
     assert "127.0.0.1" in reason
     assert not any(part in reason for part in ("secret", path.strip("/")))
@@ -139,8 +139,8 @@ def test_a_file_in_the_call_and_an_address_that_are_none_are_noted_too(
 ) -> None:
     call(channel, {"title": "告警", "url": [f"{site}/a.png", "!", "http://[x/a.png"]})
 
-    assert len(fetched(clock)) == 1
-    assert reasons(channel) == [
+    assert len(fetch_newest(clock)) == 1
+    assert read_reasons(channel) == [
         "“%(name)s” is neither base64 nor an address with http or https.",
         "“%(name)s” was not fetched: %(reason)s",
     ]
@@ -178,34 +178,34 @@ def test_what_was_accepted_over_the_days_limit_waits_for_the_next(
     assert (waiting.message, waiting.reason) == (IncomingMessage.objects.order_by("-pk")[0], "")
 
 
-def no_room(channel: InboundChannel, settings: Any) -> None:
+def use_up_limit(channel: InboundChannel, settings: Any) -> None:
     """Use up the daily limit for the whole lifetime of the message."""
     channel.users.add(make_person(channel.owner.managed_corps.get(), "Li"))
     InboundChannel.objects.update(daily_limit=1, lifetime_hours=1)
     InboundFetch.objects.update(created_at=timezone.now() - timedelta(hours=25))
 
 
-def nobody_found(channel: InboundChannel, settings: Any) -> None:
+def clear_people(channel: InboundChannel, settings: Any) -> None:
     channel.users.clear()
 
 
-def no_key(channel: InboundChannel, settings: Any) -> None:
+def lose_keys(channel: InboundChannel, settings: Any) -> None:
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
 
-@pytest.mark.parametrize("happen", [no_room, nobody_found, no_key])
+@pytest.mark.parametrize("happen", [use_up_limit, clear_people, lose_keys])
 def test_what_cannot_become_a_message_is_given_up_and_noted(
     happen: Any, channel: InboundChannel, site: str, clock: FakeClock, settings: Any
 ) -> None:
     call(channel, {"title": "告警", "url": f"{site}/a.png"})
     happen(channel, settings)
 
-    assert fetched(clock) == []
+    assert fetch_newest(clock) == []
 
     assert not InboundFetch.objects.exists()
     assert not IncomingMessage.objects.exists()
     [noted] = InboundCall.objects.filter(outcome=InboundCall.Outcome.REFUSED)
-    if happen is no_key:
+    if happen is lose_keys:
         assert json.loads(noted.reason)["msgid"] == "What was sent cannot be read with the present keys."
 
 
@@ -218,15 +218,15 @@ def test_the_internal_network_is_out_of_reach(
     InboundChannel.objects.update(allows_private_addresses=is_superusers)
     call(channel, {"title": "告警", "url": f"{site}/a.png"})
 
-    assert len(fetched(clock)) == 1
+    assert len(fetch_newest(clock)) == 1
     assert asked == []
-    assert len(reasons(channel)) == 1
+    assert len(read_reasons(channel)) == 1
 
 
 def test_a_repeat_while_the_first_waits_is_one_message(channel: InboundChannel, site: str, clock: FakeClock) -> None:
     sent = {"id": "7", "title": "告警", "url": f"{site}/a.png"}
     statuses = [call(channel, sent).json()["status"] for _time in range(2)]
-    fetched(clock)
+    fetch_newest(clock)
     statuses.append(call(channel, sent).json()["status"])
 
     assert statuses == ["accepted", "repeated", "repeated"]
@@ -239,10 +239,10 @@ def test_a_call_whose_workers_died_goes_without_files_at_last(
     call(channel, {"title": "告警", "url": f"{site}/a.png"})
     Job.objects.update(try_count=3)
 
-    assert len(fetched(clock)) == 1
+    assert len(fetch_newest(clock)) == 1
     assert asked == []
     assert Run.objects.count() == 1
-    assert reasons(channel) == ["“%(name)s” was not fetched: each worker that tried it ended before."]
+    assert read_reasons(channel) == ["“%(name)s” was not fetched: each worker that tried it ended before."]
     assert IncomingMessage.objects.get().text == "看图\n\n部分图片或文件未能发送。"
 
 

@@ -20,9 +20,8 @@ from notifications.inbound.mapping import Mapping
 from notifications.models import ApiToken, InboundCall, InboundChannel, InboundFetch, IncomingMessage
 from tests.jobs import do_jobs
 from tests.notifications.factories import make_manager, make_person
-from tests.notifications.inbound.channels import call, make_channel
+from tests.notifications.inbound.channels import call, mail, make_channel, make_mail_channel, take
 from tests.notifications.inbound.factories import make_sender
-from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/inboundchannel/"
@@ -38,9 +37,6 @@ def english_client(person: User) -> Client:
 @pytest.fixture
 def zhang(corp: Corp) -> User:
     return make_person(corp, "ZhangWei", username="zhang")
-
-
-# --- Who may change a channel or a token ---
 
 
 @pytest.mark.parametrize("is_away", [False, True])
@@ -69,22 +65,19 @@ def test_whoever_hands_out_roles_takes_an_editors_channel_in_hand(corp: Corp, is
     assert english_client(admin).post(f"{LIST}{channel.pk}/secret/").status_code == 200
 
 
-# --- Without the owner's rights nothing is sent ---
-
-
-def without_entry(owner: User) -> None:
+def take_entry(owner: User) -> None:
     User.objects.filter(pk=owner.pk).update(is_staff=False)
 
 
-def disabled(owner: User) -> None:
+def disable(owner: User) -> None:
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
 
-def without_rights(owner: User) -> None:
+def take_rights(owner: User) -> None:
     owner.user_permissions.clear()
 
 
-@pytest.mark.parametrize("lose", [without_entry, disabled, without_rights])
+@pytest.mark.parametrize("lose", [take_entry, disable, take_rights])
 def test_a_webhook_answers_as_one_that_does_not_exist_no_mail_is_let_in_and_a_token_sends_nothing(
     lose: Any, owner: User, zhang: User
 ) -> None:
@@ -102,11 +95,11 @@ def test_a_webhook_answers_as_one_that_does_not_exist_no_mail_is_let_in_and_a_to
     assert found is None or not tokens.may(found, tokens.Action.SEND)
 
 
-def switched_off(owner: User) -> None:
+def switch_off(owner: User) -> None:
     InboundChannel.objects.filter(owner=owner).update(is_enabled=False)
 
 
-@pytest.mark.parametrize("lose", [without_entry, disabled, without_rights, switched_off])
+@pytest.mark.parametrize("lose", [take_entry, disable, take_rights, switch_off])
 def test_what_waits_for_its_files_is_refused(lose: Any, owner: User, zhang: User) -> None:
     mapping = Mapping(title="{{ payload.title }}", file_paths=("url",))
     channel = make_channel(owner, zhang, mapping=mapping)

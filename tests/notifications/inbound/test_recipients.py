@@ -11,32 +11,40 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount
 from integrations.models import BiConnection, Corp, Department, Member, Membership
-from notifications.inbound.recipients import SAME_NAMED_AT_MOST, Address, Found, Kind, Why, find
+from notifications.inbound.recipients import (
+    SAME_NAMED_AT_MOST,
+    Address,
+    AddressProblem,
+    Kind,
+    ResolvedAddresses,
+    resolve_addresses,
+)
 from notifications.models import ApiToken, InboundChannel
 from notifications.subscriptions import reach
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.factories import make_sender
 
 pytestmark = pytest.mark.django_db
+UNKNOWN, AMBIGUOUS = AddressProblem.UNKNOWN, AddressProblem.AMBIGUOUS
 
 
-def department(corp: Corp, number: int, name: str, parent: int | None = None) -> Department:
+def make_department(corp: Corp, number: int, name: str, parent: int | None = None) -> Department:
     return Department.objects.create(corp=corp, wecom_department_id=number, wecom_parent_id=parent, name=name)
 
 
-def member(corp: Corp, userid: str, place: Department) -> None:
+def make_member(corp: Corp, userid: str, place: Department) -> None:
     row = Member.objects.create(
         corp=corp, userid=userid, userid_folded=userid, name=userid, first_seen_at=NOW, changed_at=NOW
     )
     Membership.objects.create(member=row, department=place)
 
 
-def everybody(*addresses: Address) -> Found:
-    return find(addresses, among=User.objects.all(), corps=Corp.objects.all())
+def find_among_all(*addresses: Address) -> ResolvedAddresses:
+    return resolve_addresses(addresses, among=User.objects.all(), corps=Corp.objects.all())
 
 
-def found_by(sender: ApiToken | InboundChannel, *addresses: Address) -> Found:
-    return find(addresses, among=reach.people_of(sender), corps=reach.corps_of(sender))
+def find_for(sender: ApiToken | InboundChannel, *addresses: Address) -> ResolvedAddresses:
+    return resolve_addresses(addresses, among=reach.people_of(sender), corps=reach.corps_of(sender))
 
 
 @pytest.fixture
@@ -62,7 +70,7 @@ def zhang(corp: Corp) -> User:
 def test_a_person_is_found_by_name_userid_and_mail_address(address: Address, zhang: User) -> None:
     make_person(make_corp(), "LiLei", username="li")
 
-    assert everybody(address) == Found(frozenset({zhang.pk}))
+    assert find_among_all(address) == ResolvedAddresses(frozenset({zhang.pk}))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +88,7 @@ def test_a_person_is_found_by_name_userid_and_mail_address(address: Address, zha
     ],
 )
 def test_what_names_nobody_is_unknown(address: Address, zhang: User) -> None:
-    assert everybody(address) == Found(frozenset(), [(address, Why.UNKNOWN)])
+    assert find_among_all(address) == ResolvedAddresses(frozenset(), [(address, UNKNOWN)])
 
 
 def test_several_people_with_one_address_are_ambiguous(corp: Corp) -> None:
@@ -88,7 +96,7 @@ def test_several_people_with_one_address_are_ambiguous(corp: Corp) -> None:
     make_person(make_corp(), "li", email="TEAM@example.test")
     addresses = [Address(Kind.EMAIL, "team@example.test"), Address(Kind.USERID, "LI")]
 
-    assert everybody(*addresses) == Found(frozenset(), [(address, Why.AMBIGUOUS) for address in addresses])
+    assert find_among_all(*addresses) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS) for address in addresses])
 
 
 @pytest.mark.parametrize(("source", "value"), [("bi_login_id", "bi-7"), ("username", "zhang"), ("email", "z@b.test")])
@@ -98,7 +106,7 @@ def test_a_login_id_is_what_the_bi_knows_people_by(source: str, value: str, corp
     AttributeValue.objects.create(user=zhang, attribute=attribute, value="BI-7", folded="bi-7")
     BiConnection.objects.update_or_create(pk=1, defaults={"external_id_source": source})
 
-    assert everybody(Address(Kind.LOGIN_ID, value)) == Found(frozenset({zhang.pk}))
+    assert find_among_all(Address(Kind.LOGIN_ID, value)) == ResolvedAddresses(frozenset({zhang.pk}))
 
 
 def test_attributes_and_groups_name_several_people(corp: Corp, zhang: User) -> None:
@@ -108,65 +116,62 @@ def test_attributes_and_groups_name_several_people(corp: Corp, zhang: User) -> N
         AttributeValue.objects.create(user=person, attribute=region, value="华东", folded="华东")
     Group.objects.create(name="夜班").user_set.add(other)
 
-    found = everybody(Address(Kind.ATTRIBUTE, "华东", attribute="region"), Address(Kind.GROUP, "夜班"))
+    found = find_among_all(Address(Kind.ATTRIBUTE, "华东", attribute="region"), Address(Kind.GROUP, "夜班"))
 
-    assert found == Found(frozenset({zhang.pk, li.pk, other.pk}))
+    assert found == ResolvedAddresses(frozenset({zhang.pk, li.pk, other.pk}))
 
 
 @pytest.mark.parametrize("value", ["2", "华东区"])
 def test_a_department_names_whoever_stands_in_it_or_below(value: str, corp: Corp, zhang: User) -> None:
-    department(corp, 1, "总部")
-    department(corp, 2, "华东区", parent=1)
-    below = department(corp, 3, "上海", parent=2)
-    member(corp, "zhangwei", below)
+    make_department(corp, 1, "总部")
+    make_department(corp, 2, "华东区", parent=1)
+    below = make_department(corp, 3, "上海", parent=2)
+    make_member(corp, "zhangwei", below)
     make_person(corp, "Li")
 
-    assert everybody(Address(Kind.DEPARTMENT, value, corp="北山制造")) == Found(frozenset({zhang.pk}))
+    assert find_among_all(Address(Kind.DEPARTMENT, value, corp="北山制造")) == ResolvedAddresses(frozenset({zhang.pk}))
 
 
 def test_a_department_that_two_companies_have_is_named_with_its_company(corp: Corp, zhang: User) -> None:
     other = make_corp()
     li = make_person(other, "li")
     for one, userid in ((corp, "zhangwei"), (other, "li")):
-        member(one, userid, department(one, 2, "华东区"))
+        make_member(one, userid, make_department(one, 2, "华东区"))
 
     address = Address(Kind.DEPARTMENT, "2")
 
-    assert everybody(address) == Found(frozenset(), [(address, Why.AMBIGUOUS)])
-    assert everybody(Address(Kind.DEPARTMENT, "2", corp=other.corpid)) == Found(frozenset({li.pk}))
+    assert find_among_all(address) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS)])
+    assert find_among_all(Address(Kind.DEPARTMENT, "2", corp=other.corpid)) == ResolvedAddresses(frozenset({li.pk}))
 
 
 @pytest.mark.parametrize("standing", [0, -1])
 def test_of_departments_with_one_name_that_is_meant_where_somebody_stands_unless_too_many_have_it(
     standing: int, corp: Corp, zhang: User
 ) -> None:
-    places = [department(corp, number, "仓库") for number in range(2, SAME_NAMED_AT_MOST + 2)]
-    member(corp, "zhangwei", places[standing])
+    places = [make_department(corp, number, "仓库") for number in range(2, SAME_NAMED_AT_MOST + 2)]
+    make_member(corp, "zhangwei", places[standing])
     address = Address(Kind.DEPARTMENT, "仓库")
 
-    assert everybody(address) == Found(frozenset({zhang.pk}))
-    department(corp, 1, "仓库")
-    assert everybody(address) == Found(frozenset(), [(address, Why.AMBIGUOUS)])
-    assert everybody(Address(Kind.DEPARTMENT, str(places[standing].wecom_department_id))).user_ids == {zhang.pk}
+    assert find_among_all(address) == ResolvedAddresses(frozenset({zhang.pk}))
+    make_department(corp, 1, "仓库")
+    assert find_among_all(address) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS)])
+    assert find_among_all(Address(Kind.DEPARTMENT, str(places[standing].wecom_department_id))).user_ids == {zhang.pk}
 
 
 def test_many_departments_are_looked_up_at_once(corp: Corp, zhang: User) -> None:
     """Look-ups hold the lock on the sender's row, for which the sender's next message waits."""
-    place = department(corp, 2, "仓库 0")
-    member(corp, "zhangwei", place)
+    place = make_department(corp, 2, "仓库 0")
+    make_member(corp, "zhangwei", place)
     for number in range(3, 60):
-        department(corp, number, f"仓库 {number % 20}", parent=2)
+        make_department(corp, number, f"仓库 {number % 20}", parent=2)
 
     with CaptureQueriesContext(connection) as one:
-        everybody(Address(Kind.DEPARTMENT, "仓库 0"))
+        find_among_all(Address(Kind.DEPARTMENT, "仓库 0"))
     with CaptureQueriesContext(connection) as many:
-        found = everybody(*(Address(Kind.DEPARTMENT, f"仓库 {number}") for number in range(20)))
+        found = find_among_all(*(Address(Kind.DEPARTMENT, f"仓库 {number}") for number in range(20)))
 
     assert found.user_ids == {zhang.pk}
     assert len(many) == len(one) <= 4
-
-
-# --- Whom a token reaches ---
 
 
 def test_people_of_other_companies_are_unknown_as_those_that_do_not_exist(corp: Corp, zhang: User) -> None:
@@ -175,9 +180,9 @@ def test_people_of_other_companies_are_unknown_as_those_that_do_not_exist(corp: 
     token = make_sender(make_manager(corp))
     addresses = [Address(Kind.USER, name) for name in ("zhang", "li", "nobody")]
 
-    found = found_by(token, *addresses)
+    found = find_for(token, *addresses)
 
-    assert found == Found(frozenset({zhang.pk}), [(addresses[1], Why.UNKNOWN), (addresses[2], Why.UNKNOWN)])
+    assert found == ResolvedAddresses(frozenset({zhang.pk}), [(addresses[1], UNKNOWN), (addresses[2], UNKNOWN)])
     assert li.pk not in reach.people_of(token).values_list("pk", flat=True)
     zhang.wecom_accounts.update(is_primary=False)
     zhang.wecom_accounts.create(corp=make_corp(), userid="zw")
@@ -210,7 +215,7 @@ def test_userids_and_departments_of_companies_out_of_reach_name_nobody(
     """Matches would reveal who has an account there, and who belongs to which department."""
     other = make_corp(name="南山物流", corpid="ww0000000000000202")
     WeComAccount.objects.create(user=zhang, corp=other, userid="b-secret", is_primary=False)
-    member(other, "b-secret", department(other, 7, "秘密项目"))
+    make_member(other, "b-secret", make_department(other, 7, "秘密项目"))
     addresses = [
         Address(Kind.USERID, "b-secret", corp=corp_of_address),
         Address(Kind.ACCOUNT, "b-secret", corp=corp_of_address),
@@ -225,8 +230,10 @@ def test_userids_and_departments_of_companies_out_of_reach_name_nobody(
         InboundChannel.objects.create(name="Grafana", owner=limited),
         InboundChannel.objects.create(name="Grafana", owner=everywhere, corp=corp),
     ):
-        assert found_by(sender, *addresses) == Found(frozenset(), [(address, Why.UNKNOWN) for address in addresses])
-    assert found_by(make_sender(everywhere), *addresses) == Found(frozenset({zhang.pk}))
+        assert find_for(sender, *addresses) == ResolvedAddresses(
+            frozenset(), [(address, UNKNOWN) for address in addresses]
+        )
+    assert find_for(make_sender(everywhere), *addresses) == ResolvedAddresses(frozenset({zhang.pk}))
 
 
 def test_a_channel_reaches_its_company_or_its_people(corp: Corp, zhang: User) -> None:

@@ -10,8 +10,8 @@ from integrations.core.background import database_clock
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, IncomingMessage
 from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.channels import make_mail_channel, take
 from tests.notifications.inbound.mail import senders
-from tests.notifications.inbound.mail.channels import make_mail_channel, take
 
 pytestmark = pytest.mark.django_db
 

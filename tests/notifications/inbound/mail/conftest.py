@@ -9,7 +9,7 @@ from integrations.models import Corp
 from notifications.inbound.mail.parse import MailRules
 from notifications.models import InboundChannel
 from tests.notifications.factories import make_manager, make_person
-from tests.notifications.inbound.mail.channels import make_mail_channel
+from tests.notifications.inbound.channels import make_mail_channel
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from notifications.inbound.mail.parse import EXTENSIONS, MailRules
 from notifications.models import InboundChannel, IncomingMessage
 from tests.browser_form import untouched
 from tests.notifications.factories import make_manager, make_person, make_superuser
+from tests.notifications.inbound.channels import make_mail_channel, take
 from tests.notifications.inbound.mail import senders
-from tests.notifications.inbound.mail.channels import make_mail_channel, take
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/inboundchannel/"
@@ -35,37 +35,34 @@ def channel(corp: Corp) -> InboundChannel:
     return make_mail_channel(make_manager(corp))[0]
 
 
-def page(channel: InboundChannel) -> str:
+def page_of(channel: InboundChannel) -> str:
     return f"{LIST}{channel.pk}/change/"
 
 
-def saved(client: Client, channel: InboundChannel, **values: Any) -> Any:
-    form = untouched(client.get(page(channel)).content.decode(), "inboundchannel_form")
-    return client.post(page(channel), {**form, **values})
+def save_page(client: Client, channel: InboundChannel, **values: Any) -> Any:
+    form = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
+    return client.post(page_of(channel), {**form, **values})
 
 
-def words(answer: Any) -> str:
+def read_words(answer: Any) -> str:
     return " ".join(strip_tags(answer.content.decode().replace("<", " <")).split())
 
 
-def errors(answer: Any) -> dict[str, list[str]]:
+def read_errors(answer: Any) -> dict[str, list[str]]:
     return dict(answer.context["adminform"].form.errors)
-
-
-# --- A new one ---
 
 
 def test_a_new_channel_shows_what_is_entered_at_the_sender_and_its_password_once(client: Client) -> None:
     answer = client.post(f"{LIST}add/", {"name": "BI", "kind": "mail", "preset": ""})
 
     channel, secret = InboundChannel.objects.get(), answer.context["secret"]
-    text = words(answer)
+    text = read_words(answer)
     assert "Mail server (SMTP) the server on which the mail door runs Port 2525 Encryption none" in text
     assert f"User name {channel.public_id} Recipients loginId@wecom.local, userid@wecom.local" in text
     InboundChannel.objects.update(is_enabled=True)
     sign_in = Intake(lambda _ids: None).sign_in
     assert sign_in(user=channel.public_id, password=secret, address="10.0.0.1") is not None
-    html = client.get(page(channel)).content.decode()
+    html = client.get(page_of(channel)).content.decode()
     assert secret not in html
     assert (channel.scheme, 'name="title"' in html, 'name="daily_limit"' in html) == ("password", False, True)
 
@@ -84,14 +81,11 @@ def test_the_page_says_how_the_door_is_set_up_and_that_it_does_not_run(
     for name, value in values.items():
         setattr(settings, name, value)
 
-    text = words(client.get(page(channel)))
+    text = read_words(client.get(page_of(channel)))
     assert word in text
     assert "The mail door is not running" in text
     heartbeats.beat(kind=Heartbeat.Kind.MAIL, name="host:1")
-    assert "The mail door is not running" not in words(client.get(page(channel)))
-
-
-# --- Its rules ---
+    assert "The mail door is not running" not in read_words(client.get(page_of(channel)))
 
 
 def test_rules_are_written_as_people_write_them(client: Client, channel: InboundChannel) -> None:
@@ -105,8 +99,8 @@ def test_rules_are_written_as_people_write_them(client: Client, channel: Inbound
         "form": "news",
     }
 
-    assert saved(client, channel, **values).status_code == 302
-    assert saved(client, channel).status_code == 302  # an untouched form changes nothing
+    assert save_page(client, channel, **values).status_code == 302
+    assert save_page(client, channel).status_code == 302  # an untouched form changes nothing
 
     channel.refresh_from_db()
     assert MailRules.of(channel.mapping) == MailRules(
@@ -121,7 +115,7 @@ def test_rules_are_written_as_people_write_them(client: Client, channel: Inbound
 
 
 def test_rules_that_cannot_work_are_refused_at_their_field(client: Client, channel: InboundChannel) -> None:
-    form = untouched(client.get(page(channel)).content.decode(), "inboundchannel_form")
+    form = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
     cases = [
         ({"attachments": "xlsx, *.exe"}, "attachments"),
         ({"networks": "10.1.0.1/16"}, "networks"),
@@ -133,7 +127,7 @@ def test_rules_that_cannot_work_are_refused_at_their_field(client: Client, chann
     ]
 
     for values, field in cases:
-        assert list(errors(client.post(page(channel), {**form, **values}))) == [field]
+        assert list(read_errors(client.post(page_of(channel), {**form, **values}))) == [field]
     channel.refresh_from_db()
     assert channel.mapping == {}
     assert MailRules.of(channel.mapping).attachments == EXTENSIONS
@@ -146,7 +140,7 @@ def test_superusers_alone_set_the_domains_to_which_mails_may_go(channel: Inbound
     client = Client()
     client.force_login(channel.owner)
 
-    assert saved(client, channel, forward="everybody", mail_domains="evil.example.com").status_code == 302
+    assert save_page(client, channel, forward="everybody", mail_domains="evil.example.com").status_code == 302
 
     channel.refresh_from_db()
     rules = MailRules.of(channel.mapping)
@@ -159,13 +153,10 @@ def test_whoever_may_only_look_sees_no_rules_and_no_form(channel: InboundChannel
     client = Client()
     client.force_login(looker)
 
-    answer = client.get(page(channel))
+    answer = client.get(page_of(channel))
 
     assert answer.status_code == 200
     assert 'name="footers"' not in answer.content.decode()
-
-
-# --- Its messages ---
 
 
 @pytest.fixture

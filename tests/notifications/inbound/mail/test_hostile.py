@@ -25,8 +25,8 @@ from notifications.inbound.mail.reader import BEGINNING_BYTES, MailReading, read
 from notifications.inbound.mail.server import Mail, RefusedError, SignIn
 from notifications.models import Delivery, IncomingMessage, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.channels import make_mail_channel, take
 from tests.notifications.inbound.mail import senders
-from tests.notifications.inbound.mail.channels import make_mail_channel, take
 from tests.notifications.inbound.mail.doors import LIMITS, open_door
 from tests.notifications.inbound.mail.hostile import EACH, KINDS, hostile_mails
 
@@ -49,20 +49,20 @@ def reading_of(*parts: str) -> MailReading:
 def test_html_that_costs_too_much_becomes_plain_text_with_its_files() -> None:
     found = reading_of(FONTS)
 
-    assert (found.converted.title, found.converted.markup) == ("日报", "plain")
-    assert found.converted.text.startswith("hello x x x")
-    assert [file.name for file in found.converted.files] == ["a.pdf"]
+    assert (found.message.title, found.message.markup) == ("日报", "plain")
+    assert found.message.text.startswith("hello x x x")
+    assert [file.name for file in found.files] == ["a.pdf"]
     assert found.page.startswith("<pre>hello x x x")
 
 
 def test_the_plain_text_of_the_sender_stands_for_html_that_costs_too_much() -> None:
     found = reading_of("<b>ignored</b>", "所有人 < 好", FONTS)
 
-    assert (found.converted.text, found.page) == ("所有人 < 好", "<pre>所有人 &lt; 好</pre>")
+    assert (found.message.text, found.page) == ("所有人 < 好", "<pre>所有人 &lt; 好</pre>")
 
 
 def test_blanks_cost_nothing() -> None:
-    assert reading_of("<p><b>a</b>" + " \t" * 150_000 + "b</p>").converted.text == "**a** b"
+    assert reading_of("<p><b>a</b>" + " \t" * 150_000 + "b</p>").message.text == "**a** b"
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
@@ -72,8 +72,8 @@ def test_of_a_mail_with_too_many_lines_the_beginning_becomes_plain_text(end: byt
     with translation.override("zh-hans"):
         found = read(content, MailRules(), "")
 
-    assert (found.converted.title, found.converted.files) == ("x", ())
-    assert found.converted.text == "hello\n\n整封邮件太大或太复杂，读取耗时过长：这里只有开头部分，不含图片和附件。"
+    assert (found.message.title, found.files) == ("x", ())
+    assert found.message.text == "hello\n\n整封邮件太大或太复杂，读取耗时过长：这里只有开头部分，不含图片和附件。"
 
 
 def test_a_mail_whose_beginning_cannot_be_read_is_refused() -> None:
@@ -111,8 +111,6 @@ def test_each_hostile_mail_becomes_a_message_or_is_refused_for_good() -> None:
         assert "<script" not in shown.lower()
         assert "https://evil.example" not in shown.replace('href="https://evil.example', "")
 
-
-# --- 100 MB -----------------------------------------------------------------------------------------------------------
 
 HUGE_BYTES, PIECE = 100 * 1024**2, b"x" * 1022 + b"\r\n"
 # The growth that a mail of thirty times the door's limit may cause.

@@ -24,22 +24,19 @@ from notifications.inbound.mail.parse import MailRules
 from notifications.inbound.mail.server import Mail, RefusedError, SignIn
 from notifications.models import Delivery, InboundCall, InboundChannel, IncomingMessage, OutgoingMail, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.channels import mail, make_mail_channel, take
 from tests.notifications.inbound.mail import senders
-from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
 
 pytestmark = pytest.mark.django_db
 UNREADABLE = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(3000))
 
 
-def deliveries(run_ids: list[int]) -> list[Delivery]:
+def render_deliveries(run_ids: list[int]) -> list[Delivery]:
     now = database_clock()()
     for run_id in run_ids:
         render_run(run_id=run_id, now=now)
         assert Run.objects.get(pk=run_id).error_text == ""
     return list(Delivery.objects.order_by("pk"))
-
-
-# --- Who sends ---
 
 
 def test_a_channel_signs_in_with_its_public_id_with_or_without_a_domain_from_its_networks(corp: Corp) -> None:
@@ -88,9 +85,6 @@ def test_who_signed_in_with_what_counts_no_more_sends_no_more(
     assert not IncomingMessage.objects.exists()
 
 
-# --- To whom ---
-
-
 def test_people_are_named_by_userid_login_id_or_their_own_address(
     corp: Corp, channel: InboundChannel, zhang: User
 ) -> None:
@@ -110,7 +104,7 @@ def test_people_are_named_by_userid_login_id_or_their_own_address(
     message = IncomingMessage.objects.get()
     assert set(message.people.all()) == {zhang, li, wang}
     assert (message.origin, message.channel, message.unknown, len(run_ids)) == ("mail", channel, [], 1)
-    (delivery,) = deliveries(run_ids)
+    (delivery,) = render_deliveries(run_ids)
     assert set(json.loads(bytes(delivery.body))["touser"].split("|")) == {"ZhangWei", "LiNa", "WangWu"}
 
 
@@ -143,9 +137,6 @@ def test_whom_the_owner_may_not_reach_is_as_unknown_as_who_does_not_exist(
         ["Foreign@wecom.local"],
         ["Nobody@wecom.local"],
     ]
-
-
-# --- Once ---
 
 
 def test_a_mail_that_comes_again_is_one_message_and_not_read_again(channel: InboundChannel, zhang: User) -> None:
@@ -184,9 +175,6 @@ def test_another_channel_another_message_id_and_other_bytes_without_one_are_anot
     assert IncomingMessage.objects.count() == 5
 
 
-# --- The log of the channel ---
-
-
 def test_the_channel_shows_what_became_of_each_mail(corp: Corp, zhang: User) -> None:
     channel = make_mail_channel(make_manager(corp), daily_limit=1)[0]
     take(channel, mail(message_id="<1>"), "ZhangWei@wecom.local")
@@ -206,9 +194,6 @@ def test_the_channel_shows_what_became_of_each_mail(corp: Corp, zhang: User) -> 
     ]
 
 
-# --- What it becomes ---
-
-
 def test_a_dashboard_becomes_a_news_card_and_its_sheet_a_file_and_the_whole_mail_is_kept(
     channel: InboundChannel, zhang: User
 ) -> None:
@@ -216,7 +201,7 @@ def test_a_dashboard_becomes_a_news_card_and_its_sheet_a_file_and_the_whole_mail
     _answer, run_ids = take(channel, content, "ZhangWei@wecom.local")
     assert zlib.decompress(bytes(IncomingMessage.objects.get().original)) == content
 
-    card, sheet = deliveries(run_ids)
+    card, sheet = render_deliveries(run_ids)
     assert (card.title, card.message_form, card.link) == (
         *("【订阅】销售日报 2026-11-27", "news"),
         "https://bi.example.com/page/p1",
@@ -230,7 +215,7 @@ def test_the_channel_says_how_urgent_and_in_which_form(corp: Corp, zhang: User) 
 
     _answer, run_ids = take(channel, senders.guandata(), "ZhangWei@wecom.local")
 
-    first = deliveries(run_ids)[0]
+    first = render_deliveries(run_ids)[0]
     assert (first.message_form, first.priority) == ("text", 1)
     assert first.expires_at - Run.objects.get(pk=run_ids[0]).slot_at == timedelta(hours=3)
 

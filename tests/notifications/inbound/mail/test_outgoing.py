@@ -25,14 +25,14 @@ from notifications.inbound.mail.parse import MailRules
 from notifications.inbound.mail.server import RefusedError
 from notifications.models import Delivery, InboundChannel, IncomingMessage, OutgoingMail, Run
 from tests.notifications.factories import make_manager, make_person
+from tests.notifications.inbound.channels import mail, make_mail_channel, take
 from tests.notifications.inbound.mail import senders
-from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
 
 
-def passing_on(corp: Corp, **fields: Any) -> InboundChannel:
+def make_forwarding_channel(corp: Corp, **fields: Any) -> InboundChannel:
     """Create a channel that forwards mails for unknown recipients to partners."""
     rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
     return make_mail_channel(make_manager(corp), rules=rules, **fields)[0]
@@ -42,11 +42,11 @@ def send_outgoing() -> list[str]:
     """Send what is due and return the subjects."""
     outbox.outbox.clear()
     clock = database_clock()
-    outgoing.send(outgoing.hand_out(now=clock()), clock=clock, is_stopping=lambda: False)
+    outgoing.send_mails(outgoing.hand_out(now=clock()), clock=clock, is_stopping=lambda: False)
     return [str(one.subject) for one in outbox.outbox]
 
 
-def settle(run_ids: list[int]) -> None:
+def settle_runs(run_ids: list[int]) -> None:
     for run_id in run_ids:
         render_run(run_id=run_id, now=database_clock()())
     Run.objects.update(status=Run.Status.FINISHED)
@@ -60,7 +60,7 @@ def test_the_sender_is_told_once_whom_it_did_not_reach(corp: Corp, channel: Inbo
     take(channel, mail(), *recipients)
     assert send_outgoing() == []
 
-    settle(run_ids)
+    settle_runs(run_ids)
 
     assert send_outgoing() == ["未送达：日报"]
     (sent,) = outbox.outbox
@@ -70,7 +70,7 @@ def test_the_sender_is_told_once_whom_it_did_not_reach(corp: Corp, channel: Inbo
     assert barred.username not in sent.body
     assert send_outgoing() == []
 
-    settle(take(channel, mail(message_id="<everybody>"), "ZhangWei@wecom.local")[1])
+    settle_runs(take(channel, mail(message_id="<everybody>"), "ZhangWei@wecom.local")[1])
     assert send_outgoing() == []
     assert OutgoingMail.objects.latest("pk").status == OutgoingMail.Status.NEEDLESS
 
@@ -89,6 +89,20 @@ def test_nobody_answers_a_bounce_an_automatic_mail_or_whom_the_channel_does_not_
     channel: InboundChannel, sender: str, lines: tuple[str, ...]
 ) -> None:
     take(channel, mail(lines=lines), "Nobody@wecom.local", sender=sender)
+
+    assert not OutgoingMail.objects.exists()
+
+
+def test_a_channel_that_tells_nobody_and_one_without_a_mail_server_tell_nobody(
+    corp: Corp, channel: InboundChannel, settings: Settings
+) -> None:
+    take(
+        make_mail_channel(make_manager(corp), rules=MailRules(mail_domains=("example.com",)))[0],
+        mail(),
+        "No@wecom.local",
+    )
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    take(channel, mail(), "Nobody@wecom.local")
 
     assert not OutgoingMail.objects.exists()
 
@@ -151,25 +165,13 @@ def test_a_mail_that_the_mail_server_did_not_take_is_tried_again_and_given_up_at
     settings.EMAIL_BACKEND = kept
     later = database_clock()() + timedelta(minutes=2)
 
-    outgoing.send(outgoing.hand_out(now=later), clock=lambda: later, is_stopping=lambda: False)
+    outgoing.send_mails(outgoing.hand_out(now=later), clock=lambda: later, is_stopping=lambda: False)
 
     assert len(outbox.outbox) == 1
     take(channel, mail(message_id="<2>"), "Nobody@wecom.local")
     OutgoingMail.objects.filter(status="waiting").update(attempt_count=len(outgoing.RETRY_AFTER) + 1)
     assert send_outgoing() == []
     assert OutgoingMail.objects.latest("pk").status == OutgoingMail.Status.FAILED
-
-
-def test_a_channel_that_tells_nobody_and_one_without_a_mail_server_tell_nobody(
-    corp: Corp, channel: InboundChannel, settings: Settings
-) -> None:
-    silent = make_mail_channel(make_manager(corp), rules=MailRules(mail_domains=("example.com",)))[0]
-    take(silent, mail(), "Nobody@wecom.local")
-
-    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
-    take(channel, mail(), "Nobody@wecom.local")
-
-    assert not OutgoingMail.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_a_mail_is_passed_on_to_the_domains_that_the_channel_names(
 
 
 def test_a_mail_for_outsiders_alone_is_passed_on_once_though_it_becomes_no_message(corp: Corp) -> None:
-    channel = passing_on(corp)
+    channel = make_forwarding_channel(corp)
 
     take(channel, mail("text for partners"), "a@partner.example.com")
 
@@ -212,7 +214,7 @@ def test_a_mail_for_outsiders_alone_is_passed_on_once_though_it_becomes_no_messa
 
 
 def test_mails_passed_on_count_for_the_limit_of_the_day(corp: Corp) -> None:
-    channel = passing_on(corp, daily_limit=2)
+    channel = make_forwarding_channel(corp, daily_limit=2)
     take(channel, mail(), "a@partner.example.com", "b@partner.example.com")
     take(channel, mail(), "b@partner.example.com", "a@partner.example.com")  # a repeat is not forwarded again
 
@@ -224,12 +226,11 @@ def test_mails_passed_on_count_for_the_limit_of_the_day(corp: Corp) -> None:
 
 
 def test_html_that_is_passed_on_is_cleaned(corp: Corp) -> None:
-    channel = passing_on(corp)
     html = (
         '<p onclick="x()">hi</p><script>x()</script><form action="https://evil.example"></form><img src="http://e.x/t">'
     )
 
-    take(channel, mail(html, lines=("Content-Type: text/html",)), "a@partner.example.com")
+    take(make_forwarding_channel(corp), mail(html, lines=("Content-Type: text/html",)), "a@partner.example.com")
     send_outgoing()
 
     part = next(part for part in outbox.outbox[0].message().walk() if part.get_content_type() == "text/html")
@@ -265,7 +266,7 @@ def test_only_what_the_channel_sends_of_a_mail_is_passed_on(corp: Corp) -> None:
     ],
 )
 def test_headers_of_a_picture_bring_no_others_into_what_is_passed_on(corp: Corp, head: str) -> None:
-    channel = passing_on(corp)
+    channel = make_forwarding_channel(corp)
     picture = base64.encodebytes(senders.png()).decode().replace("\n", "\r\n")
     content = (
         "Message-ID: <1@bi>\r\nSubject: x\r\nContent-Type: multipart/related; boundary=b\r\n\r\n"
@@ -287,7 +288,7 @@ def test_mails_that_became_no_message_are_forgotten(channel: InboundChannel) -> 
     take(channel, mail(), "Nobody@wecom.local")
     now = database_clock()()
 
-    delete_chunk(outgoing.old(now + timedelta(days=6)))
+    delete_chunk(outgoing.find_old_mails(now + timedelta(days=6)))
     assert OutgoingMail.objects.count() == 1
-    delete_chunk(outgoing.old(now + timedelta(days=8)))
+    delete_chunk(outgoing.find_old_mails(now + timedelta(days=8)))
     assert not OutgoingMail.objects.exists()

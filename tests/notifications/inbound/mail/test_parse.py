@@ -16,7 +16,7 @@ from notifications.inbound.mail.parse import (
     LINES_AT_MOST,
     READ_FILES_AT_MOST,
     UnreadableMailError,
-    decoded,
+    decode_text,
     parse,
 )
 from tests.notifications.inbound.mail import senders
@@ -25,9 +25,6 @@ from tests.notifications.inbound.mail import senders
 def mail(*lines: str | bytes, body: bytes = b"x") -> bytes:
     head = b"".join((line.encode() if isinstance(line, str) else line) + b"\r\n" for line in lines)
     return head + b"\r\n" + body
-
-
-# --- Known senders ---
 
 
 def test_superset_sends_a_picture_and_a_file_whose_disposition_stands_in_its_type() -> None:
@@ -39,9 +36,6 @@ def test_superset_sends_a_picture_and_a_file_whose_disposition_stands_in_its_typ
     assert "Explore in Superset" in found.html
     assert [(part.cid, part.content) for part in found.pictures] == [("176432.55.8821@example.com", picture)]
     assert [(part.name, part.content) for part in found.files] == [("Sales.csv", "城市,金额\r\n上海,1200\r\n".encode())]
-
-
-# --- Headers ---
 
 
 @pytest.mark.parametrize(
@@ -83,9 +77,6 @@ def test_nobody_answers_an_automatic_mail(lines: tuple[str, ...], is_automatic: 
     assert parse(mail(*lines, "X: y")).is_automatic is is_automatic
 
 
-# --- Bodies ---
-
-
 @pytest.mark.parametrize(
     ("content", "charset", "text"),
     [
@@ -104,7 +95,7 @@ def test_nobody_answers_an_automatic_mail(lines: tuple[str, ...], is_automatic: 
     ],
 )
 def test_text_is_read_by_its_charset_or_by_what_it_can_be(content: bytes, charset: str, text: str) -> None:
-    assert decoded(content, charset) == text
+    assert decode_text(content, charset) == text
 
 
 def test_a_picture_that_stands_in_the_html_itself_becomes_a_part() -> None:
@@ -119,21 +110,7 @@ def test_a_picture_that_stands_in_the_html_itself_becomes_a_part() -> None:
     ]
 
 
-def test_a_picture_that_the_html_does_not_show_is_an_attachment_where_it_shows_others() -> None:
-    message = MIMEMultipart("related")
-    message.attach(MIMEText('<img src="cid:b">', "html"))
-    for cid in "ab":
-        part = MIMEImage(senders.png(), name=f"{cid}.png")
-        part.add_header("Content-ID", f"<{cid}>")
-        message.attach(part)
-
-    found = parse(senders.as_sent(message))
-
-    assert [part.cid for part in found.pictures] == ["b"]
-    assert [part.name for part in found.files] == ["a.png"]
-
-
-def test_a_picture_is_named_by_its_whole_id_also_percent_encoded() -> None:
+def test_a_picture_is_named_by_its_whole_id_and_one_that_the_html_does_not_show_is_an_attachment() -> None:
     message = MIMEMultipart("related")
     message.attach(MIMEText('<img src="cid:image10"><img src=cid:a%25b%40x><img src="cid:c&amp;d">', "html"))
     for cid in ("image1", "c&d", "a%b@x", "image10"):
@@ -171,9 +148,6 @@ def test_files_past_the_limit_and_a_mail_inside_the_mail_are_named_as_left_out()
 
     past = tuple(f"{READ_FILES_AT_MOST + number}.csv" for number in range(2))
     assert (found.text, len(found.files), found.left_out) == ("outer", READ_FILES_AT_MOST, ("old.eml", *past))
-
-
-# --- What would take too long ---
 
 
 @pytest.mark.parametrize(

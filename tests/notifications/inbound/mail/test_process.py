@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from django.db import connection, transaction
 
 from accounts.models import User
 from integrations.core.background import database_clock
@@ -25,7 +24,7 @@ from notifications.models import InboundChannel, IncomingMessage, Run
 from tests.e2e.stack import Program, running, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.factories import make_manager, make_person
-from tests.notifications.inbound.mail.channels import mail, make_mail_channel
+from tests.notifications.inbound.channels import mail, make_mail_channel
 from tests.notifications.inbound.mail.doors import certificate
 from tools.services import free_port
 
@@ -65,7 +64,7 @@ def channel(corp: Corp) -> tuple[InboundChannel, str]:
 
 
 @contextmanager
-def signed_in(port: int, channel: tuple[InboundChannel, str]) -> Iterator[smtplib.SMTP]:
+def sign_in(port: int, channel: tuple[InboundChannel, str]) -> Iterator[smtplib.SMTP]:
     with smtplib.SMTP("127.0.0.1", port, timeout=120) as client:
         client.login(channel[0].public_id, channel[1])
         yield client
@@ -78,45 +77,13 @@ def hand_in(client: smtplib.SMTP) -> None:
     client.send(mail() + b".\r\n")
 
 
-def waits_for_us() -> bool:
-    """Return whether another process waits for a lock of ours.
-
-    Not read from pg_stat_activity, which stays as first read within a transaction.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))")
-        return bool(cursor.fetchone()[0])
-
-
-def test_killed_before_the_commit_it_has_stored_nothing_and_the_sender_sends_again(
-    doors: Doors, channel: tuple[InboundChannel, str], person: User
-) -> None:
-    door = doors.start()
-    with signed_in(doors.port, channel) as client:
-        with transaction.atomic():
-            InboundChannel.objects.select_for_update().get()
-            hand_in(client)
-            eventually(waits_for_us)
-            door.kill()
-        with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
-            client.getreply()
-        client.close()
-    assert not IncomingMessage.objects.exists()
-
-    doors.start()
-    with signed_in(doors.port, channel) as client:
-        client.sendmail("bi@example.com", ["ZhangWei@wecom.local"], mail())
-
-    assert list(IncomingMessage.objects.get().people.all()) == [person]
-
-
 def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_nothing_is_lost(
     doors: Doors, channel: tuple[InboundChannel, str], person: User
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         # A broker that accepts but never answers: the door hangs after its commit.
         door = doors.start(VALKEY_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
-        with signed_in(doors.port, channel) as client:
+        with sign_in(doors.port, channel) as client:
             hand_in(client)
             eventually(IncomingMessage.objects.exists)
             door.kill()
@@ -125,7 +92,7 @@ def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_noth
             client.close()
 
     doors.start()
-    with signed_in(doors.port, channel) as client:
+    with sign_in(doors.port, channel) as client:
         client.sendmail("bi@example.com", ["ZhangWei@wecom.local"], mail())
 
     run = Run.objects.get()
@@ -143,7 +110,7 @@ def test_hostile_mails_of_one_channel_hold_up_no_other(
 
     def send_hostile(number: int) -> None:
         content = mail(parts[1] + "<p>x</p>" * 40_000, message_id=f"<{number}>", lines=parts[0])
-        with signed_in(doors.port, channel) as client:
+        with sign_in(doors.port, channel) as client:
             for command in ("MAIL FROM:<bi@example.com>", "RCPT TO:<ZhangWei@wecom.local>", "DATA"):
                 client.docmd(command)
             client.send(content + b".\r\n")
@@ -154,7 +121,7 @@ def test_hostile_mails_of_one_channel_hold_up_no_other(
     with ThreadPoolExecutor(3) as pool:
         hostile = [pool.submit(send_hostile, number) for number in range(3)]
         handed_in.wait(60)
-        with signed_in(doors.port, other) as client:
+        with sign_in(doors.port, other) as client:
             client.sendmail("bi@example.com", ["ZhangWei@wecom.local"], mail(message_id="<other>"))
         ended.append("other")
         for one in hostile:
