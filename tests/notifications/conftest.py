@@ -11,7 +11,7 @@ from django.utils import translation
 
 from integrations.models import Corp
 from tests.notifications.factories import NOW, make_corp
-from tests.notifications.wire import Wire, running_wire
+from tests.notifications.wecom_stub import WeComStub, running_wire
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def corp(db: None) -> Corp:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+def wire() -> Iterator[WeComStub]:
     """A WeCom stand-in behind a real socket."""
     with running_wire() as running:
         yield running

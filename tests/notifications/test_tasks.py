@@ -17,7 +17,7 @@ from notifications import tasks
 from notifications.delivery.rendering import render
 from notifications.models import AlertCard, Delivery, Run, TickClaim
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
-from tests.notifications.wire import Wire
+from tests.notifications.wecom_stub import WeComStub
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,14 +30,14 @@ def _eager() -> Iterator[None]:
     current_app.conf.task_always_eager = False
 
 
-def due_subscription(wire: Wire) -> None:
+def due_subscription(wire: WeComStub) -> None:
     person = make_person(make_corp(api_base_url=wire.url), "lilei")
     now = datetime.now(UTC)
     make_subscription(person, crontab="* * * * *", now=now, next_run_at=now.replace(second=0, microsecond=0))
 
 
 @pytest.mark.usefixtures("_eager")
-def test_a_tick_brings_what_is_due_all_the_way(wire: Wire) -> None:
+def test_a_tick_brings_what_is_due_all_the_way(wire: WeComStub) -> None:
     due_subscription(wire)
 
     tasks.tick.delay()
@@ -48,7 +48,7 @@ def test_a_tick_brings_what_is_due_all_the_way(wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("_eager")
-def test_a_second_tick_of_the_period_does_nothing(wire: Wire, settings: Settings) -> None:
+def test_a_second_tick_of_the_period_does_nothing(wire: WeComStub, settings: Settings) -> None:
     interval = settings.DISPATCH_INTERVAL_SECONDS = 10**9  # no period ends while this test runs
     period = int(datetime.now(UTC).timestamp()) // interval * interval
     TickClaim.objects.create(name="notifications.tick", period=period)
@@ -72,7 +72,7 @@ def test_what_becomes_due_after_the_question_was_written_is_seen() -> None:
 
 
 @pytest.mark.usefixtures("_eager")
-def test_a_tick_finds_lost_renderings_and_lost_sendings(wire: Wire) -> None:
+def test_a_tick_finds_lost_renderings_and_lost_sendings(wire: WeComStub) -> None:
     corp = make_corp(api_base_url=wire.url)
     now = datetime.now(UTC)
     lost_rendering = make_run(make_subscription(make_person(corp, "a"), next_run_at=None), now=now)
@@ -86,7 +86,7 @@ def test_a_tick_finds_lost_renderings_and_lost_sendings(wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("_eager")
-def test_a_tick_has_cards_changed(wire: Wire) -> None:
+def test_a_tick_has_cards_changed(wire: WeComStub) -> None:
     due_subscription(wire)
     tasks.tick.delay()
     AlertCard.objects.create(delivery=Delivery.objects.get(), next_try_at=datetime.now(UTC) - timedelta(minutes=1))
@@ -98,7 +98,7 @@ def test_a_tick_has_cards_changed(wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("_eager")
-def test_a_run_that_crashes_keeps_no_other(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_crashes_keeps_no_other(wire: WeComStub, monkeypatch: pytest.MonkeyPatch) -> None:
     corp = make_corp(api_base_url=wire.url)
     runs = [make_run(make_subscription(make_person(corp, userid))) for userid in ("a", "b")]
     with connection.cursor() as cursor:
@@ -113,7 +113,7 @@ def test_a_run_that_crashes_keeps_no_other(wire: Wire, monkeypatch: pytest.Monke
     assert runs[0].status == Run.Status.WAITING
 
 
-def test_a_worker_that_stops_gives_runs_back(wire: Wire) -> None:
+def test_a_worker_that_stops_gives_runs_back(wire: WeComStub) -> None:
     run = make_run(make_subscription(), render_after=datetime.now(UTC) + timedelta(hours=1))
 
     assert render.render_runs([run.pk], clock=database_clock(), is_stopping=lambda: True) == []
@@ -124,7 +124,7 @@ def test_a_worker_that_stops_gives_runs_back(wire: Wire) -> None:
 
 
 def test_without_a_broker_nothing_breaks_and_the_rows_wait(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    wire: WeComStub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = make_run(make_subscription())
 
@@ -138,7 +138,7 @@ def test_without_a_broker_nothing_breaks_and_the_rows_wait(
 
 
 @pytest.mark.usefixtures("_eager")
-def test_a_step_of_a_tick_that_fails_holds_up_no_other(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_step_of_a_tick_that_fails_holds_up_no_other(wire: WeComStub, caplog: pytest.LogCaptureFixture) -> None:
     due_subscription(wire)
 
     def refuse_the_sweep(execute: Any, sql: str, *rest: Any) -> Any:

@@ -123,7 +123,7 @@ class WireOptions(TypedDict, total=False):
     observe: Observe
 
 
-class Wire:
+class WeComStub:
     """The way of one call: send, read, raise. It does not know tokens."""
 
     def __init__(self, **options: Unpack[WireOptions]) -> None:

@@ -27,7 +27,7 @@ from integrations.clients.wecom.calls import (
     AnswerError,
     Call,
     Calls,
-    Wire,
+    WeComStub,
     WireOptions,
     child,
     integer,
@@ -356,7 +356,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         self.agentid = agentid
         self._secret = secret
         self._tokens = token_store
-        self._wire = Wire(**wire)
+        self._wire = WeComStub(**wire)
 
     def __repr__(self) -> str:
         return f"WeComClient(corpid={self.corpid!r}, agentid={self.agentid!r})"
@@ -409,7 +409,7 @@ class RobotClient:
 
     def __init__(self, *, key: str, **wire: Unpack[WireOptions]) -> None:
         self._key = key
-        self._wire = Wire(**wire)
+        self._wire = WeComStub(**wire)
 
     def __repr__(self) -> str:
         return "RobotClient()"

@@ -13,7 +13,7 @@ from integrations.core.background import database_clock
 from integrations.models import Heartbeat
 from notifications.delivery.runs.scheduler import TICK
 from notifications.models import TickClaim
-from tests.notifications.wire import Wire, running_wire
+from tests.notifications.wecom_stub import WeComStub, running_wire
 
 
 def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: str = "") -> None:
@@ -36,7 +36,7 @@ def running(db: None) -> None:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+def wire() -> Iterator[WeComStub]:
     """A WeCom that keeps what was sent."""
     with running_wire() as wire:
         yield wire

@@ -16,25 +16,25 @@ from guanwecom.operations.watch import CONFIRMED_AFTER, DatabaseWatch
 from integrations.core.redis import valkey
 from notifications.models import OperatorContacts, Robot
 from tests.notifications.factories import make_corp, make_superuser
-from tests.notifications.wire import Wire, errcode
+from tests.notifications.wecom_stub import WeComStub, errcode
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/notifications/operatorcontacts/1/change/"
 
 
-def contacts(wire: Wire, emails: str = "a@example.com\nb@example.com") -> OperatorContacts:
+def contacts(wire: WeComStub, emails: str = "a@example.com\nb@example.com") -> OperatorContacts:
     robot = Robot.objects.create(corp=make_corp(api_base_url=wire.url), name="运维群", key="0a1b2c3d")
     return OperatorContacts.objects.create(emails=emails, robot=robot)
 
 
-def texts(wire: Wire) -> list[str]:
+def texts(wire: WeComStub) -> list[str]:
     return [json.loads(body)["text"]["content"] for body in wire.bodies]
 
 
 # --- Channels --------------------------------------------------------------------------------------------------------
 
 
-def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Settings, wire: Wire) -> None:
+def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Settings, wire: WeComStub) -> None:
     settings.OPERATOR_EMAILS = ["b@example.com", "c@example.com"]
     settings.OPERATOR_ROBOT = (wire.url, "4e5f6a7b")
     contacts(wire)
@@ -48,7 +48,7 @@ def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Sett
     assert texts(wire) == ["推送已停止：beat\nbeat 没有运行"] * 2
 
 
-def test_before_anything_was_read_those_of_the_environment_are_told(settings: Settings, wire: Wire) -> None:
+def test_before_anything_was_read_those_of_the_environment_are_told(settings: Settings, wire: WeComStub) -> None:
     settings.OPERATOR_EMAILS, settings.OPERATOR_ROBOT = ["ops@example.com"], (wire.url, "4e5f6a7b")
 
     watch.tell_operators("主题", "文" * 1000)
@@ -59,7 +59,7 @@ def test_before_anything_was_read_those_of_the_environment_are_told(settings: Se
     assert 2045 <= len(text.encode()) <= 2048
 
 
-def test_from_a_copy_nobody_is_told(settings: Settings, wire: Wire) -> None:
+def test_from_a_copy_nobody_is_told(settings: Settings, wire: WeComStub) -> None:
     settings.OPERATOR_EMAILS = ["ops@example.com"]
     contacts(wire)
     hold()
@@ -72,7 +72,7 @@ def test_from_a_copy_nobody_is_told(settings: Settings, wire: Wire) -> None:
 
 
 def test_a_robot_that_fails_keeps_no_mail_back(
-    settings: Settings, wire: Wire, caplog: pytest.LogCaptureFixture
+    settings: Settings, wire: WeComStub, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.OPERATOR_EMAILS, settings.OPERATOR_ROBOT = ["ops@example.com"], (wire.url, "4e5f6a7b")
     wire.sends.append(errcode(93000))
@@ -87,7 +87,7 @@ def test_a_robot_that_fails_keeps_no_mail_back(
 # --- Who chooses -----------------------------------------------------------------------------------------------------
 
 
-def test_a_superuser_chooses_under_settings(wire: Wire) -> None:
+def test_a_superuser_chooses_under_settings(wire: WeComStub) -> None:
     robot = Robot.objects.create(corp=make_corp(), name="运维群", key="0a1b2c3d")
     client = Client()
     client.force_login(make_superuser())

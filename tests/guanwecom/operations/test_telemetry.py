@@ -16,7 +16,7 @@ import pytest
 
 from guanwecom import environment
 from tests.http_server import serving
-from tests.notifications.wire import Wire
+from tests.notifications.wecom_stub import WeComStub
 
 pytestmark = pytest.mark.django_db(transaction=True)
 # A process that fails in a view, in a log line and in a task, each with personal data, and calls WeCom.
@@ -77,7 +77,7 @@ def collecting() -> Iterator[tuple[int, list[bytes]]]:
 
 
 def test_events_hold_no_address_header_body_or_secret(
-    process_environ: dict[str, str], project_root: Path, wire: Wire
+    process_environ: dict[str, str], project_root: Path, wire: WeComStub
 ) -> None:
     env = {**process_environ, "OPERATOR_ROBOT_URL": f"{wire.url}/cgi-bin/webhook/send?key=robot-4711"}
     with collecting() as (port, received):

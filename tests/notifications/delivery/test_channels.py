@@ -25,7 +25,7 @@ from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Rece
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 from tests.notifications.one_delivery import claim_delivery
-from tests.notifications.wire import Wire, errcode, reset
+from tests.notifications.wecom_stub import WeComStub, errcode, reset
 
 pytestmark = pytest.mark.django_db
 
@@ -95,7 +95,7 @@ class TestTheGroupRobot:
         ],
     )
     def test_a_message_goes_into_the_group(
-        self, form: MessageForm, expected: dict[str, Any], robot: Robot, wire: Wire, clock: FakeClock
+        self, form: MessageForm, expected: dict[str, Any], robot: Robot, wire: WeComStub, clock: FakeClock
     ) -> None:
         report = make_report(body="100 万", link="https://bi.example.com/7")
         self.to_group(robot, report=report, message_form=form)
@@ -112,7 +112,7 @@ class TestTheGroupRobot:
         [({"body": "100 万"}, "日报\n100 万"), ({"body": "x", "link": "/7"}, "日报\nx\nhttp://localhost:3001/7")],
     )
     def test_only_the_reports_own_link_goes_into_the_group_through_the_companys_proxy(
-        self, fields: dict[str, str], said: str, corp: Corp, robot: Robot, wire: Wire, clock: FakeClock
+        self, fields: dict[str, str], said: str, corp: Corp, robot: Robot, wire: WeComStub, clock: FakeClock
     ) -> None:
         Corp.objects.filter(pk=corp.pk).update(api_base_url="http://wecom.example.com", proxy_url=wire.url)
         self.to_group(robot, report=make_report(**fields), message_form=MessageForm.TEXT)
@@ -123,7 +123,7 @@ class TestTheGroupRobot:
 
     @pytest.mark.parametrize("answer", [reset, errcode(-1)], ids=["reset", "-1"])
     def test_what_is_unclear_is_unknown_at_once_and_never_repeated(
-        self, answer: Any, robot: Robot, wire: Wire, clock: FakeClock
+        self, answer: Any, robot: Robot, wire: WeComStub, clock: FakeClock
     ) -> None:
         delivery = self.to_group(robot)
         wire.sends.append(answer)
@@ -145,7 +145,7 @@ class TestTheGroupRobot:
         delivery.refresh_from_db()
         assert delivery.status == Delivery.Status.UNKNOWN
 
-    def test_twenty_a_minute_go_and_the_next_waits(self, robot: Robot, wire: Wire, clock: FakeClock) -> None:
+    def test_twenty_a_minute_go_and_the_next_waits(self, robot: Robot, wire: WeComStub, clock: FakeClock) -> None:
         for _ in range(21):
             self.to_group(robot)
 
@@ -155,7 +155,7 @@ class TestTheGroupRobot:
         assert 55 < (held.next_attempt_at - NOW).total_seconds() <= 61
 
     def test_a_removed_robot_holds_up_its_own_messages_and_not_the_company(
-        self, robot: Robot, corp: Corp, wire: Wire, clock: FakeClock
+        self, robot: Robot, corp: Corp, wire: WeComStub, clock: FakeClock
     ) -> None:
         self.to_group(robot)
         wire.sends.append(errcode(93000))
@@ -168,7 +168,7 @@ class TestTheGroupRobot:
         rendered(make_subscription(make_person(corp, "lilei")))
         assert send_all(clock) == 1
 
-    def test_a_deleted_robots_message_is_refused(self, robot: Robot, wire: Wire, clock: FakeClock) -> None:
+    def test_a_deleted_robots_message_is_refused(self, robot: Robot, wire: WeComStub, clock: FakeClock) -> None:
         delivery = self.to_group(robot)
         Subscription.objects.update(robot=None)
         robot.delete()
@@ -360,7 +360,7 @@ class TestTheSecondChannel:
         ids=["some", "all"],
     )
     def test_takes_those_whom_wecom_refuses_before_the_run_is_finished(
-        self, answer: Any, corp: Corp, wire: Wire, clock: FakeClock
+        self, answer: Any, corp: Corp, wire: WeComStub, clock: FakeClock
     ) -> None:
         people = [make_person(corp, userid, email=f"{userid}@example.com") for userid in ("jim", "han")]
         people.append(make_person(corp, "without"))
@@ -378,7 +378,7 @@ class TestTheSecondChannel:
         assert Receipt.objects.filter(channel="email").count() == 2
 
     def test_takes_them_before_whichever_statement_of_a_sweep_the_answer_is_written_down(
-        self, corp: Corp, wire: Wire, clock: FakeClock
+        self, corp: Corp, wire: WeComStub, clock: FakeClock
     ) -> None:
         statements = count(1)
 
@@ -410,7 +410,7 @@ class TestTheSecondChannel:
 
     @pytest.mark.parametrize("leave", [suspend, unlink])
     def test_is_not_used_for_a_leaver_whom_wecom_refuses(
-        self, corp: Corp, wire: Wire, clock: FakeClock, leave: Leave
+        self, corp: Corp, wire: WeComStub, clock: FakeClock, leave: Leave
     ) -> None:
         rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
         wire.sends.append(errcode(81013))
@@ -420,7 +420,7 @@ class TestTheSecondChannel:
         assert maintenance.sweep(now=clock.now).mailed_count == 0
         assert not Receipt.objects.filter(channel="email").exists()
 
-    def test_is_not_used_for_what_nobody_knows(self, corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    def test_is_not_used_for_what_nobody_knows(self, corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
         """Messages with an unknown outcome may have arrived, and a mail would be a second one."""
         rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
         Delivery.objects.update(status=Delivery.Status.UNKNOWN)

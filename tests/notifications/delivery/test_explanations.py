@@ -39,7 +39,7 @@ from tests.notifications.factories import (
     make_superuser,
 )
 from tests.notifications.one_delivery import send_delivery
-from tests.notifications.wire import Wire, errcode
+from tests.notifications.wecom_stub import WeComStub, errcode
 
 pytestmark = pytest.mark.django_db
 
@@ -249,7 +249,7 @@ def test_who_is_named_by_wecom_is_no_loss_while_others_got_it(deliveries: list[d
 
 
 def test_a_content_that_wecom_refuses_is_reported_all_the_way(
-    corp: Corp, owner: User, wire: Wire, clock: FakeClock
+    corp: Corp, owner: User, wire: WeComStub, clock: FakeClock
 ) -> None:
     run = rendered(owner, *make_people(corp, 4), owner=owner, name="周报")
     wire.sends.append(errcode(40058))

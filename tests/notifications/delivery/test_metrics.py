@@ -18,7 +18,7 @@ from notifications.delivery.sending.send import send_deliveries
 from notifications.models import CorpQueue
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
-from tests.notifications.wire import Wire, errcode, reset
+from tests.notifications.wecom_stub import WeComStub, errcode, reset
 
 pytestmark = pytest.mark.django_db
 TOKEN = "invented-token-of-at-least-32-characters"
@@ -49,7 +49,7 @@ def test_without_the_token_nothing_is_told_and_where_none_is_set_there_is_no_pag
     assert Client().get("/metrics", headers={"authorization": header}).status_code == 404
 
 
-def test_calls_lag_and_what_waits(wire: Wire, clock: FakeClock) -> None:
+def test_calls_lag_and_what_waits(wire: WeComStub, clock: FakeClock) -> None:
     corp = make_corp(name="北山制造", api_base_url=wire.url)
     CorpQueue.objects.create(corp=corp, daily_budget=1000)
     ids = []
@@ -95,7 +95,7 @@ def test_until_when_a_company_is_held_and_refused_callbacks_are_told() -> None:
     assert found['guanwecom_callbacks_refused_total{address="contacts",corp="0"}'] == 1
 
 
-def test_an_emptied_store_begins_again(wire: Wire, valkey_client: redis.Redis) -> None:
+def test_an_emptied_store_begins_again(wire: WeComStub, valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
 
     assert scraped()['guanwecom_push_lag_seconds_bucket{le="+Inf"}'] == 0

@@ -22,7 +22,7 @@ from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
 from tests.notifications.inbound.factories import incoming, make_sender, png
 from tests.notifications.one_delivery import send_delivery
-from tests.notifications.wire import Wire
+from tests.notifications.wecom_stub import WeComStub
 
 pytestmark = pytest.mark.django_db
 
@@ -194,7 +194,7 @@ def test_each_further_file_is_a_message_of_its_own(corp: Corp, sender: ApiToken)
     [(PICTURE, "image", "image/png"), (PDF, "file", "application/pdf")],
 )
 def test_a_file_is_uploaded_as_what_it_is_under_its_name(
-    file: Any, kind: str, content_type: str, sender: ApiToken, corp: Corp, wire: Wire, clock: FakeClock
+    file: Any, kind: str, content_type: str, sender: ApiToken, corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
     Corp.objects.filter(pk=corp.pk).update(api_base_url=wire.url)
     wire.sends.append({"errcode": 0, "errmsg": "", "type": kind, "media_id": "media-1", "created_at": "1764000000"})

@@ -54,7 +54,7 @@ from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import CONTENT, body_of, make_delivery, make_medium, make_run
 from tests.notifications.factories import NOW, make_corp
 from tests.notifications.one_delivery import send_delivery
-from tests.notifications.wire import Wire, errcode, reset
+from tests.notifications.wecom_stub import WeComStub, errcode, reset
 
 pytestmark = pytest.mark.django_db
 
@@ -77,7 +77,7 @@ def prepared(delivery: Delivery, clock: FakeClock) -> Delivery:
     return delivery
 
 
-def with_picture(wire: Wire) -> Delivery:
+def with_picture(wire: WeComStub) -> Delivery:
     """Create a message whose picture is made."""
     delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
     ready(medium_of(delivery))
@@ -126,7 +126,7 @@ def test_a_message_that_cannot_have_what_it_should_carry_goes_without() -> None:
 # --- Prepared ---
 
 
-def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: Wire, clock: FakeClock) -> None:
+def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: WeComStub, clock: FakeClock) -> None:
     delivery = with_picture(wire)
     wire.sends.append(UPLOADED)
 
@@ -151,7 +151,7 @@ def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: Wire, cl
 
 
 @pytest.mark.parametrize("form", [MessageForm.XLSX, MessageForm.CSV])
-def test_a_file_is_made_and_uploaded_as_one(wire: Wire, clock: FakeClock, form: MessageForm) -> None:
+def test_a_file_is_made_and_uploaded_as_one(wire: WeComStub, clock: FakeClock, form: MessageForm) -> None:
     delivery = make_delivery(make_corp(api_base_url=wire.url), form)
     wire.sends.append({**UPLOADED, "type": "file"})
 
@@ -167,7 +167,9 @@ def test_a_file_is_made_and_uploaded_as_one(wire: Wire, clock: FakeClock, form: 
 
 
 @pytest.mark.parametrize("form", [MessageForm.NEWS, MessageForm.NEWS_NOTICE])
-def test_a_picture_by_address_is_not_uploaded(wire: Wire, clock: FakeClock, client: Client, form: MessageForm) -> None:
+def test_a_picture_by_address_is_not_uploaded(
+    wire: WeComStub, clock: FakeClock, client: Client, form: MessageForm
+) -> None:
     delivery = make_delivery(make_corp(api_base_url=wire.url), form)
     body = body_of(delivery)
     ready(medium_of(delivery))
@@ -192,7 +194,7 @@ def test_what_cannot_be_made_goes_without_it(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("answer", [reset, errcode(-1)])
-def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: Wire, clock: FakeClock, answer: Any) -> None:
+def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: WeComStub, clock: FakeClock, answer: Any) -> None:
     delivery = with_picture(wire)
     wire.sends.extend([answer, answer, answer, UPLOADED])
 
@@ -205,7 +207,7 @@ def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: Wire, clock: F
 
 
 def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(
-    corp: Corp, wire: Wire, clock: FakeClock
+    corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
     first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
     for delivery in (first, second):
@@ -225,7 +227,7 @@ def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(
 
 
 def test_uploads_count_against_limits_of_their_own(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 1
     monkeypatch.setattr(channels, "RESERVED_PERCENT", 0)
@@ -245,7 +247,7 @@ def test_uploads_count_against_limits_of_their_own(
 
 
 def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Uploads may last longer than the sending of a message, and their permits must not end before they do."""
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = 0.05
@@ -292,7 +294,7 @@ def test_a_robot_gets_its_picture_in_the_message_unless_it_is_too_large(corp: Co
 
 
 def test_a_robots_file_is_uploaded_with_its_key_unless_the_robot_is_gone(
-    corp: Corp, wire: Wire, clock: FakeClock
+    corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
     first, second = (for_robot(corp, MessageForm.XLSX) for _ in range(2))
     wire.sends.append({**UPLOADED, "type": "file"})
@@ -331,7 +333,7 @@ def test_a_mail_carries_its_picture_or_file(
 # --- What breaks on the way ---
 
 
-def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: Wire, clock: FakeClock) -> None:
+def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: WeComStub, clock: FakeClock) -> None:
     delivery = with_picture(wire)
     wire.sends.append(UPLOADED)
 
@@ -371,7 +373,7 @@ def test_what_is_worthless_is_canceled_while_it_is_prepared() -> None:
     assert Run.objects.get().status == Run.Status.FINISHED
 
 
-def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: Wire, clock: FakeClock) -> None:
+def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: WeComStub, clock: FakeClock) -> None:
     corp = make_corp(api_base_url=wire.url)
     delivery = make_delivery(corp, MessageForm.IMAGE)
     delivery.receipts.create(run=delivery.run, channel=Channel.WECOM, address=f"{corp.pk}:lilei")
@@ -384,7 +386,7 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: Wire, clo
     assert (body_of(delivery)["touser"], body_of(delivery)["image"]) == ("HanMei", {"media_id": "m"})
 
 
-def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: Wire, clock: FakeClock) -> None:
+def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: WeComStub, clock: FakeClock) -> None:
     delivery = with_picture(wire)
     Delivery.objects.update(expires_at=NOW + timedelta(days=7))
     wire.sends.extend([UPLOADED, {**UPLOADED, "media_id": "media-2"}])
@@ -398,7 +400,7 @@ def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: Wire, clock: Fake
     assert (delivery.status, body_of(delivery)["image"]) == (Status.PENDING, {"media_id": "media-2"})
 
 
-def test_what_may_have_arrived_is_never_written_anew(wire: Wire, clock: FakeClock) -> None:
+def test_what_may_have_arrived_is_never_written_anew(wire: WeComStub, clock: FakeClock) -> None:
     delivery = with_picture(wire)
     wire.sends.extend([UPLOADED, reset])
     prepared(delivery, clock)
@@ -412,7 +414,7 @@ def test_what_may_have_arrived_is_never_written_anew(wire: Wire, clock: FakeCloc
     assert wire.bodies[1] == wire.bodies[2]
 
 
-def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: Wire, clock: FakeClock) -> None:
+def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: WeComStub, clock: FakeClock) -> None:
     delivery = with_picture(wire)
     wire.sends.extend([UPLOADED, errcode(40007), {**UPLOADED, "media_id": "media-2"}])
     prepared(delivery, clock)

@@ -39,7 +39,7 @@ from tests.notifications.factories import (
 )
 from tests.notifications.one_delivery import claim_delivery
 from tests.notifications.side_by_side import Elsewhere
-from tests.notifications.wire import Wire, errcode
+from tests.notifications.wecom_stub import WeComStub, errcode
 
 pytestmark = pytest.mark.django_db
 
@@ -71,7 +71,7 @@ def recall_due(clock: FakeClock) -> int:
     return runs_recall.recall_deliveries(ids, clock=clock, is_stopping=lambda: False)
 
 
-def test_what_waits_is_canceled_first(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+def test_what_waits_is_canceled_first(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
     assert recall(run, me, clock) == 0
 
     assert not runs_recall.request_recall(run, person=me, now=NOW)
@@ -83,7 +83,7 @@ def test_what_waits_is_canceled_first(run: Run, me: User, wire: Wire, clock: Fak
     assert wire.bodies == []
 
 
-def test_what_was_accepted_is_recalled_by_its_msgid(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+def test_what_was_accepted_is_recalled_by_its_msgid(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
     send(clock)
     wire.bodies.clear()
 
@@ -95,7 +95,9 @@ def test_what_was_accepted_is_recalled_by_its_msgid(run: Run, me: User, wire: Wi
     assert recall_due(clock) == 0
 
 
-def test_what_is_under_way_is_recalled_when_it_is_settled(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+def test_what_is_under_way_is_recalled_when_it_is_settled(
+    run: Run, me: User, wire: WeComStub, clock: FakeClock
+) -> None:
     attempt = claim_delivery(Delivery.objects.get().pk, now=NOW)
     assert attempt is not None
     assert recall(run, me, clock) == 0
@@ -121,7 +123,7 @@ def test_what_comes_back_to_its_queue_does_not_go_out_again(
     assert Delivery.objects.get().status == status
 
 
-def test_a_refused_recall_says_why_and_is_not_repeated(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+def test_a_refused_recall_says_why_and_is_not_repeated(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
     send(clock)
     wire.sends.append(errcode(42052))
 
@@ -133,7 +135,7 @@ def test_a_refused_recall_says_why_and_is_not_repeated(run: Run, me: User, wire:
     assert len(wire.bodies) == 2
 
 
-def test_what_fails_for_the_moment_is_tried_again(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+def test_what_fails_for_the_moment_is_tried_again(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
     send(clock)
     wire.sends.append(errcode(-1))
     assert recall(run, me, clock) == 0
@@ -159,7 +161,7 @@ def three(corp: Corp, clock: FakeClock) -> Run:
 
 @pytest.mark.parametrize("code", [60020, 45009])
 def test_what_concerns_the_company_makes_its_recalls_wait(
-    code: int, three: Run, me: User, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+    code: int, three: Run, me: User, wire: WeComStub, clock: FakeClock, valkey_client: redis.Redis
 ) -> None:
     wire.sends.append(errcode(code))
 
@@ -176,7 +178,7 @@ def test_what_concerns_the_company_makes_its_recalls_wait(
 
 
 def test_recalls_keep_to_the_limits_of_their_own(
-    three: Run, me: User, wire: Wire, clock: FakeClock, settings: Settings
+    three: Run, me: User, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 2
 
@@ -186,7 +188,7 @@ def test_recalls_keep_to_the_limits_of_their_own(
     assert Delivery.objects.filter(recalled_at=None, recall_error="").count() == 1
 
 
-def test_after_a_day_nothing_is_recalled(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+def test_after_a_day_nothing_is_recalled(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
     send(clock)
     clock.now += timedelta(hours=24)
     run.refresh_from_db()
@@ -226,7 +228,7 @@ class TestSideBySide:
         assert runs_recall.to_recall(now=NOW) == [first]
 
     def test_what_somebody_holds_is_not_waited_for_where_a_company_must_wait(
-        self, three: Run, me: User, wire: Wire, clock: FakeClock
+        self, three: Run, me: User, wire: WeComStub, clock: FakeClock
     ) -> None:
         first, second, third = Delivery.objects.order_by("pk").values_list("pk", flat=True)
         runs_recall.request_recall(three, person=me, now=NOW)

@@ -25,7 +25,7 @@ from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import send_delivery
 from tests.notifications.side_by_side import Elsewhere, do_at_once
-from tests.notifications.wire import Wire, errcode, reset
+from tests.notifications.wecom_stub import WeComStub, errcode, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,7 +57,7 @@ REWRITES = [
 
 @pytest.mark.parametrize(("rewrite", "touser"), REWRITES)
 def test_old_bytes_never_go_out(
-    rewrite: Callable[[Corp], None], touser: str, corp: Corp, delivery: Delivery, wire: Wire
+    rewrite: Callable[[Corp], None], touser: str, corp: Corp, delivery: Delivery, wire: WeComStub
 ) -> None:
     tried = send_while(lambda: rewrite(corp), delivery)
 
@@ -70,7 +70,7 @@ def test_old_bytes_never_go_out(
 
 @pytest.mark.parametrize(("rewrite", "touser"), REWRITES)
 def test_a_repeat_after_a_lost_answer_has_the_bytes_of_the_first_attempt(
-    rewrite: Callable[[Corp], None], touser: str, corp: Corp, delivery: Delivery, wire: Wire, clock: FakeClock
+    rewrite: Callable[[Corp], None], touser: str, corp: Corp, delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     wire.sends.append(reset)
     send_while(lambda: rewrite(corp), delivery)
@@ -191,7 +191,7 @@ def losing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_claim_of_a_robot_s_messages_that_was_committed_without_an_answer(
-    corp: Corp, wire: Wire, clock: FakeClock, losing: Callable[[str], Any], count: int
+    corp: Corp, wire: WeComStub, clock: FakeClock, losing: Callable[[str], Any], count: int
 ) -> None:
     """Robots' messages with an unclear outcome are never repeated, but here nothing was sent."""
     robot = Robot.objects.create(name="销售群", corp=corp, key="robot-key-1")
@@ -210,7 +210,7 @@ def test_a_claim_of_a_robot_s_messages_that_was_committed_without_an_answer(
 
 
 def test_a_refusal_that_was_committed_without_an_answer_holds_its_company(
-    corp: Corp, wire: Wire, clock: FakeClock, losing: Callable[[str], Any]
+    corp: Corp, wire: WeComStub, clock: FakeClock, losing: Callable[[str], Any]
 ) -> None:
     for number in range(2):
         render_run(run_id=make_run(make_subscription(make_person(corp, f"u{number}"))).pk, now=NOW)
@@ -228,7 +228,7 @@ def test_a_refusal_that_was_committed_without_an_answer_holds_its_company(
 @pytest.mark.parametrize("is_of_robot", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
 def test_answers_over_a_connection_that_was_cut(
-    corp: Corp, wire: Wire, clock: FakeClock, count: int, is_of_robot: bool
+    corp: Corp, wire: WeComStub, clock: FakeClock, count: int, is_of_robot: bool
 ) -> None:
     robot = Robot.objects.create(name="销售群", corp=corp, key="robot-key-1")
     for number in range(count):

@@ -48,7 +48,7 @@ from tests.notifications.factories import (
     make_superuser,
 )
 from tests.notifications.one_delivery import personal
-from tests.notifications.wire import Wire, errcode
+from tests.notifications.wecom_stub import WeComStub, errcode
 
 pytestmark = pytest.mark.django_db
 
@@ -63,7 +63,7 @@ def statuses() -> list[str]:
 
 @pytest.mark.parametrize("code", [60020, 48002, 301002])
 def test_one_message_at_a_time_finds_out_and_then_all_go(
-    code: int, corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+    code: int, corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     settings.SEND_PARALLEL_PER_TASK = 1
     ids = personal(corp, 4)
@@ -90,7 +90,7 @@ def test_one_message_at_a_time_finds_out_and_then_all_go(
 
 
 def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     """WeCom blocks the whole IP address for an hour after repeated wrong secrets."""
     settings.SEND_PARALLEL_PER_TASK = 1
@@ -106,7 +106,7 @@ def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
 
 
 def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_when_it_ends(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     settings.SEND_PARALLEL_PER_TASK = 1
     ids = personal(corp, 4)
@@ -131,7 +131,7 @@ def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_
 
 
 def test_where_the_message_that_finds_out_is_lost_another_one_does_after_its_lease(
-    corp: Corp, wire: Wire, clock: FakeClock
+    corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
     ids = personal(corp, 4)
     wire.tokens.append(errcode(45009))
@@ -142,7 +142,7 @@ def test_where_the_message_that_finds_out_is_lost_another_one_does_after_its_lea
     assert len(hand_out(now=clock.advance(seconds=1)).ordinary) == 1
 
 
-def test_too_many_messages_hold_no_company(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+def test_too_many_messages_hold_no_company(corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
     wire.sends.append(errcode(45009))
 
     send_all(personal(corp, 1), clock)
@@ -152,7 +152,7 @@ def test_too_many_messages_hold_no_company(corp: Corp, wire: Wire, clock: FakeCl
 
 class TestSomethingWasMended:
     @pytest.fixture
-    def ids(self, corp: Corp, wire: Wire, clock: FakeClock, settings: Settings) -> list[int]:
+    def ids(self, corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings) -> list[int]:
         """Messages of a company that is held up, none of them due."""
         settings.SEND_PARALLEL_PER_TASK = 1
         ids = personal(corp, 3)
@@ -163,7 +163,7 @@ class TestSomethingWasMended:
 
     @pytest.mark.parametrize("name", ["token", "ip", "agentid", "app", "scope"])
     def test_a_check_that_passes_has_one_message_tried_at_once(
-        self, name: str, ids: list[int], corp: Corp, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+        self, name: str, ids: list[int], corp: Corp, wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def carry_out_with(finding: Finding) -> None:
             monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], run=lambda _question: finding))
@@ -205,7 +205,9 @@ class TestSomethingWasMended:
         assert CorpQueue.objects.get().probe_at is None
 
 
-def test_a_refused_message_shows_that_the_configuration_is_in_order(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+def test_a_refused_message_shows_that_the_configuration_is_in_order(
+    corp: Corp, wire: WeComStub, clock: FakeClock
+) -> None:
     CorpQueue.objects.create(corp=corp, blocked_since=NOW, blocked_errcode=60020, notified_at=NOW)
     wire.sends.append(errcode(81013))
 
@@ -215,7 +217,7 @@ def test_a_refused_message_shows_that_the_configuration_is_in_order(corp: Corp, 
     assert (queue.blocked_since, queue.blocked_errcode, queue.notified_at) == (None, None, None)
 
 
-def test_another_company_is_not_held_up(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+def test_another_company_is_not_held_up(corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
     CorpQueue.objects.create(corp=make_corp(), blocked_since=NOW, probe_at=NOW + timedelta(hours=1))
     ids = personal(corp, 2)
 
@@ -223,7 +225,7 @@ def test_another_company_is_not_held_up(corp: Corp, wire: Wire, clock: FakeClock
 
 
 def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     ids = personal(corp, 1)
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
@@ -240,7 +242,9 @@ def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
     assert statuses() == ["accepted"]
 
 
-def test_the_administrators_are_notified_once(corp: Corp, wire: Wire, clock: FakeClock, settings: Settings) -> None:
+def test_the_administrators_are_notified_once(
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
+) -> None:
     settings.OPERATOR_EMAILS = ["ops@example.com"]
     wire.sends.append(errcode(60020))
     send_all(personal(corp, 1), clock)
@@ -288,7 +292,7 @@ class TestAPause:
 
     @pytest.mark.parametrize("of", ["company", "everything", "subscription"])
     def test_holds_what_waits_and_drops_nothing(
-        self, of: str, corp: Corp, ids: list[int], wire: Wire, clock: FakeClock
+        self, of: str, corp: Corp, ids: list[int], wire: WeComStub, clock: FakeClock
     ) -> None:
         self.switch(of, corp, ids, is_paused=True)
 
@@ -316,7 +320,7 @@ class TestAPause:
 
         assert hand_out(now=NOW).ordinary == ids[1:]
 
-    def test_of_one_company_leaves_the_others(self, corp: Corp, ids: list[int], wire: Wire) -> None:
+    def test_of_one_company_leaves_the_others(self, corp: Corp, ids: list[int], wire: WeComStub) -> None:
         other = make_corp(api_base_url=wire.url)
         theirs = render_run(run_id=make_run(make_subscription(make_person(other, "x"))).pk, now=NOW)
         self.switch("company", corp, ids, is_paused=True)
@@ -331,7 +335,7 @@ class TestAPause:
         assert statuses() == ["canceled"] * 2
 
     def test_between_two_messages_of_a_task_stops_it(
-        self, corp: Corp, ids: list[int], wire: Wire, clock: FakeClock, settings: Settings
+        self, corp: Corp, ids: list[int], wire: WeComStub, clock: FakeClock, settings: Settings
     ) -> None:
         settings.SEND_PARALLEL_PER_TASK = 1
 
@@ -356,7 +360,7 @@ def test_every_company_gets_a_queue_and_all_of_them_one(corp: Corp) -> None:
 
 
 def test_a_company_disabled_between_two_messages_of_one_task(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     settings.SEND_PARALLEL_PER_TASK = 1
     ids = personal(corp, 5)
@@ -379,7 +383,9 @@ def test_a_company_disabled_between_two_messages_of_one_task(
     assert hand_out(now=clock.now, limit=10).ordinary == ids[2:]
 
 
-def test_what_becomes_due_meanwhile_is_recorded_and_not_made_up_for(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+def test_what_becomes_due_meanwhile_is_recorded_and_not_made_up_for(
+    corp: Corp, wire: WeComStub, clock: FakeClock
+) -> None:
     run = make_run(make_subscription(make_person(corp, "lilei")))
     services.disable_corp(corp=corp)
 

@@ -36,7 +36,7 @@ from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import personal
 from tests.notifications.side_by_side import do_at_once
-from tests.notifications.wire import Wire, errcode
+from tests.notifications.wecom_stub import WeComStub, errcode
 
 pytestmark = pytest.mark.django_db
 
@@ -76,7 +76,7 @@ def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock,
 
 
 def test_never_more_at_once_than_a_company_may_have(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     settings.LIMIT_COMPANY_PARALLEL = 3
     flying: list[int] = []
@@ -99,7 +99,7 @@ def test_never_more_at_once_than_a_company_may_have(
     assert Delivery.objects.filter(status="accepted").count() == 12
 
 
-def test_a_day_that_is_used_up_leaves_the_rest_for_tomorrow(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+def test_a_day_that_is_used_up_leaves_the_rest_for_tomorrow(corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
     CorpQueue.objects.create(corp=corp, daily_budget=5)
     first, second = together(corp, *"abcd"), together(corp, *"ef")
 
@@ -129,7 +129,7 @@ def test_who_had_too_many_messages_is_split_off_before_freezing_and_waits(corp: 
 
 
 def test_without_a_limiter_nothing_is_split_and_nothing_is_sent(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
     delivery = together(corp, *"ab")
@@ -144,7 +144,7 @@ def test_without_a_limiter_nothing_is_split_and_nothing_is_sent(
 
 @pytest.mark.parametrize("is_flushed", [False, True], ids=["known", "lost"])
 def test_a_lost_store_begins_from_the_attempts(
-    is_flushed: bool, corp: Corp, wire: Wire, clock: FakeClock, settings: Settings, valkey_client: redis.Redis
+    is_flushed: bool, corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings, valkey_client: redis.Redis
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 3
     now = database_clock()()
@@ -163,7 +163,7 @@ def test_a_lost_store_begins_from_the_attempts(
 
 
 def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
-    corp: Corp, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+    corp: Corp, wire: WeComStub, clock: FakeClock, valkey_client: redis.Redis
 ) -> None:
     """Neither the limiter that granted the permit nor the attempt, which is not yet written, could count the call."""
     delivery = together(corp, *"ab")
@@ -224,7 +224,7 @@ def test_the_past_of_an_hour_is_restored_call_by_call_and_the_day_in_sums(corp: 
 
 @pytest.mark.parametrize(("code", "seconds"), [(45009, 60), (45033, 5)])
 def test_too_much_for_wecom_slows_the_company_for_every_worker(
-    code: int, seconds: int, corp: Corp, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+    code: int, seconds: int, corp: Corp, wire: WeComStub, clock: FakeClock, valkey_client: redis.Redis
 ) -> None:
     first, *others = personal(corp, 3)
     wire.sends.append(errcode(code))
@@ -241,7 +241,7 @@ def test_too_much_for_wecom_slows_the_company_for_every_worker(
 
 @pytest.mark.django_db(transaction=True)
 def test_many_tasks_together_stay_within_the_companys_minute(
-    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 10
     ids = personal(corp, 24)
@@ -253,7 +253,7 @@ def test_many_tasks_together_stay_within_the_companys_minute(
     assert Delivery.objects.filter(status="pending", next_attempt_at__gt=NOW).count() == 14
 
 
-def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
     ids = personal(corp, 3)
     attempts = claim_deliveries(find_pending(ids), now=NOW)
     Delivery.objects.filter(pk=ids[1]).update(fencing_token="00000000-0000-0000-0000-000000000001")

@@ -33,13 +33,13 @@ from tests.notifications.factories import (
 )
 from tests.notifications.one_delivery import claim_delivery, personal, send_delivery
 from tests.notifications.side_by_side import Elsewhere, do_at_once
-from tests.notifications.wire import Wire, errcode, http, reset
+from tests.notifications.wecom_stub import WeComStub, errcode, http, reset
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def delivery(wire: Wire) -> Delivery:
+def delivery(wire: WeComStub) -> Delivery:
     """A message to three people of one company."""
     corp = make_corp(api_base_url=wire.url)
     people = [make_person(corp, userid) for userid in ("LiLei", "han", "jim")]
@@ -75,7 +75,7 @@ def waits_between(delivery: Delivery, clock: FakeClock, low: float, high: float)
     return low <= (delivery.next_attempt_at - clock.now).total_seconds() <= high
 
 
-def test_an_accepted_message(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+def test_an_accepted_message(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
     wire.sends.append({"errcode": 0, "errmsg": "ok", "msgid": "m1", "response_code": "rc"})
 
     send(delivery, clock)
@@ -93,7 +93,7 @@ def test_an_accepted_message(delivery: Delivery, wire: Wire, clock: FakeClock) -
 
 
 def test_what_fails_before_the_call_is_certain_and_tried_again(
-    delivery: Delivery, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    delivery: Delivery, wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Clients that cannot be built send nothing, so nothing is unclear, whatever the exception."""
     Corp.objects.update(ca_bundle="certificates that go into a file")
@@ -110,7 +110,7 @@ def test_what_fails_before_the_call_is_certain_and_tried_again(
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")
 def test_a_machine_that_sleeps_before_its_call_does_not_make_it(
-    delivery: Delivery, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    delivery: Delivery, wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others may have repeated the message meanwhile, and WeCom's duplicate check no longer knows it."""
     read = time.clock_gettime
@@ -127,7 +127,7 @@ def test_a_machine_that_sleeps_before_its_call_does_not_make_it(
     assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
 
 
-def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
     wire.sends.append({"errcode": 0, "errmsg": "ok", "invaliduser": "lilei|stranger", "unlicenseduser": "JIM"})
 
     send(delivery, clock)
@@ -139,7 +139,7 @@ def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: Wi
 
 @pytest.mark.django_db(transaction=True)
 def test_another_connection_sees_the_started_attempt_during_the_call(
-    delivery: Delivery, wire: Wire, clock: FakeClock
+    delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     seen: list[list[tuple[str, int | None]]] = []
 
@@ -185,7 +185,7 @@ def test_backoff_doubles_up_to_a_quarter_of_an_hour(delivery: Delivery, clock: F
     ids=["reset", "502", "html", "404", "-1"],
 )
 def test_an_unclear_outcome_is_repeated_with_the_same_bytes(
-    answer: Any, code: int | None, delivery: Delivery, wire: Wire, clock: FakeClock
+    answer: Any, code: int | None, delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     wire.sends.append(answer)
 
@@ -199,7 +199,7 @@ def test_an_unclear_outcome_is_repeated_with_the_same_bytes(
     assert (delivery.status, delivery.is_accepted_on_repeat) == (Delivery.Status.ACCEPTED, True)
 
 
-def test_a_slow_answer_is_unclear(delivery: Delivery, wire: Wire, clock: FakeClock, settings: Settings) -> None:
+def test_a_slow_answer_is_unclear(delivery: Delivery, wire: WeComStub, clock: FakeClock, settings: Settings) -> None:
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = 2
     released = threading.Event()
     wire.on_send = lambda: released.wait(60)
@@ -212,7 +212,7 @@ def test_a_slow_answer_is_unclear(delivery: Delivery, wire: Wire, clock: FakeClo
 
 
 def test_after_three_and_a_half_hours_an_unclear_message_is_unknown_and_never_sent_again(
-    delivery: Delivery, wire: Wire, clock: FakeClock
+    delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     wire.sends.extend([reset] * 100)
 
@@ -232,7 +232,7 @@ def test_after_three_and_a_half_hours_an_unclear_message_is_unknown_and_never_se
     assert set(wire.bodies) == {bytes(delivery.body)}
 
 
-def test_busy_is_repeated_three_times_and_then_unknown(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+def test_busy_is_repeated_three_times_and_then_unknown(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
     wire.sends.extend([errcode(-1)] * 100)
     waits = []
 
@@ -256,7 +256,7 @@ def test_busy_is_repeated_three_times_and_then_unknown(delivery: Delivery, wire:
     ],
 )
 def test_a_refusal_is_final_and_names_whom_wecom_names(
-    code: int, named: dict[str, str], invalid: set[str], delivery: Delivery, wire: Wire, clock: FakeClock
+    code: int, named: dict[str, str], invalid: set[str], delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     wire.sends.append(errcode(code, **named))
 
@@ -271,7 +271,7 @@ def test_a_refusal_is_final_and_names_whom_wecom_names(
 
 
 def test_a_message_made_for_an_app_that_was_changed_is_refused_without_a_call(
-    delivery: Delivery, wire: Wire, clock: FakeClock
+    delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     """WeCom would answer 301002, and the whole company's queue would wait."""
     Corp.objects.filter(pk=delivery.corp_id).update(agentid=delivery.agentid + 1)
@@ -284,7 +284,7 @@ def test_a_message_made_for_an_app_that_was_changed_is_refused_without_a_call(
 
 
 def test_a_refusal_after_an_unclear_attempt_leaves_the_outcome_unknown(
-    delivery: Delivery, wire: Wire, clock: FakeClock
+    delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     wire.sends.extend([reset, errcode(81013, invaliduser="lilei|han|jim")])
     send(delivery, clock)
@@ -298,7 +298,7 @@ def test_a_refusal_after_an_unclear_attempt_leaves_the_outcome_unknown(
 
 @pytest.mark.parametrize(("code", "wait_seconds"), [(45009, 60), (45033, 5), (60020, 120), (301002, 120)])
 def test_what_concerns_the_whole_company_makes_its_queue_wait_and_drops_nothing(
-    code: int, wait_seconds: int, delivery: Delivery, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+    code: int, wait_seconds: int, delivery: Delivery, wire: WeComStub, clock: FakeClock, valkey_client: redis.Redis
 ) -> None:
     waiting = another(delivery)
     wire.sends.append(errcode(code))
@@ -328,7 +328,7 @@ def test_what_concerns_the_whole_company_makes_its_queue_wait_and_drops_nothing(
     ids=["busy", "wrong secret", "html"],
 )
 def test_without_a_token_the_message_is_kept_and_nothing_is_unclear(
-    answer: Any, code: int | None, seconds: tuple[float, float], delivery: Delivery, wire: Wire, clock: FakeClock
+    answer: Any, code: int | None, seconds: tuple[float, float], delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     wire.tokens.append(answer)
 
@@ -341,7 +341,7 @@ def test_without_a_token_the_message_is_kept_and_nothing_is_unclear(
     assert wire.bodies == []
 
 
-def test_a_worthless_message_is_canceled(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+def test_a_worthless_message_is_canceled(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
     clock.advance(hours=24)
 
     assert not send_delivery(delivery.pk, clock=clock)
@@ -354,7 +354,7 @@ def test_a_worthless_message_is_canceled(delivery: Delivery, wire: Wire, clock: 
 
 @pytest.mark.parametrize("valid_for", [timedelta(minutes=10), timedelta(hours=3.5)], ids=["worthless", "held up"])
 def test_an_unclear_message_that_is_not_repeated_in_time_is_unknown(
-    valid_for: timedelta, delivery: Delivery, wire: Wire, clock: FakeClock
+    valid_for: timedelta, delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     if valid_for < timedelta(hours=1):
         Delivery.objects.update(expires_at=NOW + valid_for)
@@ -371,7 +371,7 @@ def test_an_unclear_message_that_is_not_repeated_in_time_is_unknown(
 
 
 def test_a_worker_that_died_during_the_call_is_followed_by_the_same_bytes(
-    delivery: Delivery, wire: Wire, clock: FakeClock
+    delivery: Delivery, wire: WeComStub, clock: FakeClock
 ) -> None:
     claim_delivery(delivery.pk, now=NOW)
     clock.advance(seconds=59)
@@ -402,7 +402,7 @@ def test_a_lease_without_an_attempt_means_that_nothing_was_sent(delivery: Delive
     assert delivery.unclear_since is None
 
 
-def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
     attempt = claim_delivery(delivery.pk, now=NOW)
     assert attempt is not None
     clock.advance(minutes=2)
@@ -419,7 +419,7 @@ def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_one_sends(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+def test_of_many_workers_one_sends(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
     results: list[bool] = []
 
     do_at_once(*[lambda: results.append(send_delivery(delivery.pk, clock=clock))] * 6)
@@ -429,7 +429,7 @@ def test_of_many_workers_one_sends(delivery: Delivery, wire: Wire, clock: FakeCl
 
 
 @pytest.mark.parametrize("seconds", [0, 121], ids=["a worker that stops", "a task that took too long"])
-def test_what_was_not_begun_is_given_back(wire: Wire, clock: FakeClock, settings: Settings, seconds: int) -> None:
+def test_what_was_not_begun_is_given_back(wire: WeComStub, clock: FakeClock, settings: Settings, seconds: int) -> None:
     settings.SEND_PARALLEL_PER_TASK = 1
     ids = personal(make_corp(api_base_url=wire.url), 3)
     wire.on_send = lambda: clock.advance(seconds=seconds)
@@ -440,7 +440,7 @@ def test_what_was_not_begun_is_given_back(wire: Wire, clock: FakeClock, settings
     assert hand_out(now=NOW, limit=10).ordinary == ids[1:]
 
 
-def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: Wire, clock: FakeClock) -> None:
+def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: WeComStub, clock: FakeClock) -> None:
     broken, good = ids = personal(make_corp(api_base_url=wire.url), 2)
     # The attempt with number 1 exists already, so it cannot be written again.
     Attempt.objects.create(delivery_id=broken, number=1, fencing_token=uuid4(), started_at=NOW)

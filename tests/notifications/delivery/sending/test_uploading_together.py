@@ -18,7 +18,7 @@ from notifications.models import Delivery, Medium, MessageForm
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import body_of, make_delivery, make_run
 from tests.notifications.factories import NOW, make_corp
-from tests.notifications.wire import Wire, errcode
+from tests.notifications.wecom_stub import WeComStub, errcode
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ def uploaded(number: int) -> dict[str, Any]:
     return {"errcode": 0, "errmsg": "", "type": "image", "media_id": f"media-{number}", "created_at": "1764000000"}
 
 
-def with_pictures(wire: Wire, count: int, *, is_same: bool = False) -> list[Delivery]:
+def with_pictures(wire: WeComStub, count: int, *, is_same: bool = False) -> list[Delivery]:
     """Create messages of one company with finished pictures: each its own, or the same one for all."""
     corp, run = make_corp(api_base_url=wire.url), make_run()
     found = [make_delivery(corp, MessageForm.IMAGE, run=run if is_same else make_run()) for _number in range(count)]
@@ -48,7 +48,7 @@ def prepare(deliveries: list[Delivery], clock: FakeClock, *, stops_after: float 
     return count
 
 
-def test_uploads_of_a_task_are_under_way_side_by_side(wire: Wire, clock: FakeClock) -> None:
+def test_uploads_of_a_task_are_under_way_side_by_side(wire: WeComStub, clock: FakeClock) -> None:
     deliveries = with_pictures(wire, 3)
     all_are_there = threading.Barrier(3)
     wire.on_send = lambda: all_are_there.wait(timeout=20)
@@ -60,7 +60,7 @@ def test_uploads_of_a_task_are_under_way_side_by_side(wire: Wire, clock: FakeClo
     assert {body_of(one)["image"]["media_id"] for one in deliveries} == {"media-0", "media-1", "media-2"}
 
 
-def test_one_that_is_refused_or_waits_keeps_no_other_from_its_picture(wire: Wire, clock: FakeClock) -> None:
+def test_one_that_is_refused_or_waits_keeps_no_other_from_its_picture(wire: WeComStub, clock: FakeClock) -> None:
     deliveries = with_pictures(wire, 4)
     wire.sends.extend([uploaded(0), errcode(40006), errcode(-1), uploaded(2)])
 
@@ -73,7 +73,7 @@ def test_one_that_is_refused_or_waits_keeps_no_other_from_its_picture(wire: Wire
     assert sorted(others) == ["image", "image", "textcard"]
 
 
-def test_the_same_picture_in_one_task_is_uploaded_once(wire: Wire, clock: FakeClock) -> None:
+def test_the_same_picture_in_one_task_is_uploaded_once(wire: WeComStub, clock: FakeClock) -> None:
     """Uploads it once for each company: a media id is valid for one application."""
     deliveries = with_pictures(wire, 3, is_same=True)
     other = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE, run=deliveries[0].run)
@@ -85,7 +85,7 @@ def test_the_same_picture_in_one_task_is_uploaded_once(wire: Wire, clock: FakeCl
     assert len(wire.bodies) == 2
 
 
-def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: Wire, clock: FakeClock) -> None:
+def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: WeComStub, clock: FakeClock) -> None:
     first, second = with_pictures(wire, 2, is_same=True)
     wire.sends.extend([errcode(40006), uploaded(2)])
 
@@ -102,7 +102,7 @@ def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: Wir
     assert body_of(second)["image"] == {"media_id": "media-2"}
 
 
-def test_a_row_that_cannot_be_frozen_keeps_no_other_from_it(wire: Wire, clock: FakeClock) -> None:
+def test_a_row_that_cannot_be_frozen_keeps_no_other_from_it(wire: WeComStub, clock: FakeClock) -> None:
     broken, other = with_pictures(wire, 2)
     Delivery.objects.filter(pk=broken.pk).update(body=b"no JSON")
     wire.sends.extend([uploaded(0), uploaded(1)])
@@ -115,7 +115,7 @@ def test_a_row_that_cannot_be_frozen_keeps_no_other_from_it(wire: Wire, clock: F
 
 @pytest.mark.parametrize("is_same", [True, False])
 def test_one_whose_upload_cannot_be_made_keeps_no_other_from_its_picture(
-    wire: Wire, clock: FakeClock, *, is_same: bool
+    wire: WeComStub, clock: FakeClock, *, is_same: bool
 ) -> None:
     broken, *others = with_pictures(wire, 3, is_same=is_same)
     # This form needs a medium with a type, and the body names no form.
@@ -129,7 +129,7 @@ def test_one_whose_upload_cannot_be_made_keeps_no_other_from_its_picture(
 
 
 def test_a_task_that_is_to_end_goes_on_to_no_other_chunk(
-    wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.delivery.sending.uploads.AT_ONCE", 1)
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
@@ -144,7 +144,7 @@ def test_a_task_that_is_to_end_goes_on_to_no_other_chunk(
 
 
 def test_of_large_files_one_is_under_way_at_a_time(
-    wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.delivery.sending.uploads.BYTES_AT_ONCE", 150)
     deliveries = with_pictures(wire, 3)
@@ -164,7 +164,7 @@ def test_of_large_files_one_is_under_way_at_a_time(
 
 
 def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_back(
-    wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.delivery.sending.uploads.AT_ONCE", 1)
     monkeypatch.setattr("notifications.delivery.sending.uploads.STOP_SECONDS", 0)

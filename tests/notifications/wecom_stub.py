@@ -21,7 +21,7 @@ ACCEPTED = {"errcode": 0, "errmsg": "ok", "msgid": "msg-1"}
 
 
 @dataclass
-class Wire:
+class WeComStub:
     """Answers to the next calls: `sends` for message/send, `tokens` for gettoken. Later calls succeed."""
 
     url: str = ""
@@ -66,8 +66,8 @@ def reset(connection: socket.socket) -> None:
 
 
 @contextmanager
-def running_wire() -> Iterator[Wire]:
-    wire = Wire()
+def running_wire() -> Iterator[WeComStub]:
+    wire = WeComStub()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
