@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 else:
     ModelAdminBase = object
 
-# Provided by guanwecom.urls: guanwecom.overview imports pages that register with this site.
+# Provided by guanwecom.urls, which imports pages that register with this site.
 index_overview: Provided[Callable[[HttpRequest], Overview]] = Provided()
 # Options of every list. A facet is a full count for each choice of each filter.
 LIGHT_LISTS = {

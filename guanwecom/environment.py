@@ -10,7 +10,6 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from email.utils import parseaddr
 from importlib.util import find_spec
@@ -47,7 +46,7 @@ def read_dotenv(path: Path) -> None:
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:
-        raise ImproperlyConfigured(f"{path.name}: {_why_unreadable(path, error)}") from None
+        raise ImproperlyConfigured(f"{path.name}: {_explain_unreadable(path, error)}") from None
     for number, line in enumerate(lines, start=1):
         assignment = _ASSIGNMENT.match(line)
         if assignment:
@@ -82,7 +81,7 @@ def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
         text = default
     except (OSError, UnicodeDecodeError) as error:
         file = env.ENVIRON.env[f"{name}_FILE"]
-        raise ImproperlyConfigured(f"{name}_FILE: {_why_unreadable(file, error)}") from None
+        raise ImproperlyConfigured(f"{name}_FILE: {_explain_unreadable(file, error)}") from None
     try:
         return parse(text.strip())
     except (ValueError, LookupError, OSError) as error:
@@ -90,12 +89,12 @@ def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
         raise ImproperlyConfigured(f"{source}: {error}") from error
 
 
-def _why_unreadable(path: object, error: OSError | UnicodeDecodeError) -> str:
+def _explain_unreadable(path: object, error: OSError | UnicodeDecodeError) -> str:
     reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
     return f"{path} cannot be read: {reason}"
 
 
-def _shown(text: str) -> str:
+def _quote_value(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
@@ -103,7 +102,7 @@ def boolean(text: str) -> bool:
     """Parse true, 1, yes, on or false, 0, no, off, in any case. Raises ValueError."""
     values = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
     if text.lower() not in values:
-        raise ValueError(f"expected true or false, not {_shown(text)}")
+        raise ValueError(f"expected true or false, not {_quote_value(text)}")
     return values[text.lower()]
 
 
@@ -112,7 +111,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
-            raise ValueError(f"expected a whole number from {least} to {most}, not {_shown(text)}")
+            raise ValueError(f"expected a whole number from {least} to {most}, not {_quote_value(text)}")
         return int(text)
 
     return parse
@@ -131,7 +130,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}, not {_shown(text)}")
+            raise ValueError(f"expected one of {', '.join(choices)}, not {_quote_value(text)}")
         return text
 
     return parse
@@ -165,7 +164,9 @@ def hosts(text: str) -> list[str]:
     """Parse hosts with or without port, as browsers write them: lower case, IPv6 in brackets. Raises ValueError."""
     for word in words(text):
         if not _HOST.fullmatch(word) and not _is_ip_address(word):
-            raise ValueError(f"expected host names such as bi.example.com, without scheme or path, not {_shown(word)}")
+            raise ValueError(
+                f"expected host names such as bi.example.com, without scheme or path, not {_quote_value(word)}"
+            )
     return [word.lower() if _HOST.fullmatch(word) else f"[{word.lower()}]" for word in words(text)]
 
 
@@ -190,7 +191,7 @@ def listen_address(text: str) -> tuple[str, int]:
     host, _colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (_is_ip_address(host) or _HOST.fullmatch(host)):
-        raise ValueError(f"expected an address and a port such as 127.0.0.1:2525, not {_shown(text)}")
+        raise ValueError(f"expected an address and a port such as 127.0.0.1:2525, not {_quote_value(text)}")
     return host, whole(1, 65_535)(port)
 
 
@@ -198,7 +199,7 @@ def syslog_server(text: str) -> tuple[str, tuple[str, int]]:
     """Parse tcp://host:port or udp://host:port into the kind and a pair of host and port. Raises ValueError."""
     kind, _separator, address = text.partition("://")
     if kind not in {"tcp", "udp"}:
-        raise ValueError(f"expected tcp://host:port or udp://host:port, not {_shown(text)}")
+        raise ValueError(f"expected tcp://host:port or udp://host:port, not {_quote_value(text)}")
     return kind, listen_address(address)
 
 
@@ -206,7 +207,7 @@ def mail_domains(text: str) -> list[str]:
     """Parse domains behind the @ of an account, at least one. Raises ValueError."""
     domains = [word.lower() for word in words(text)]
     if not domains or not all(_DOMAIN.fullmatch(domain) for domain in domains):
-        raise ValueError(f"expected domains such as wecom.local, not {_shown(text)}")
+        raise ValueError(f"expected domains such as wecom.local, not {_quote_value(text)}")
     return domains
 
 
@@ -215,7 +216,7 @@ def mail_address(text: str) -> str:
     try:
         validate_email(parseaddr(text)[1])
     except ValidationError:
-        raise ValueError(f"expected a mail address, not {_shown(text)}") from None
+        raise ValueError(f"expected a mail address, not {_quote_value(text)}") from None
     return text
 
 
@@ -227,7 +228,7 @@ def mail_addresses(text: str) -> list[str]:
 def short_name(text: str) -> str:
     """Check for up to 64 letters, digits, dots, dashes or underscores. Raises ValueError."""
     if not _NAME.fullmatch(text):
-        raise ValueError(f"expected up to 64 letters, digits, dots, dashes or underscores, not {_shown(text)}")
+        raise ValueError(f"expected up to 64 letters, digits, dots, dashes or underscores, not {_quote_value(text)}")
     return text
 
 
@@ -249,7 +250,7 @@ def time_zone(text: str) -> str:
     try:
         ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"expected the name of a time zone such as Asia/Shanghai, not {_shown(text)}") from None
+        raise ValueError(f"expected the name of a time zone such as Asia/Shanghai, not {_quote_value(text)}") from None
     return text
 
 
@@ -258,7 +259,7 @@ def folder(default: Path) -> Callable[[str], Path]:
 
     def parse(text: str) -> Path:
         if text and not Path(text).is_absolute():
-            raise ValueError(f"expected a whole path, which begins with /, not {_shown(text)}")
+            raise ValueError(f"expected a whole path, which begins with /, not {_quote_value(text)}")
         return Path(text) if text else default
 
     return parse
@@ -369,23 +370,12 @@ _KEEPALIVE = {
 }
 
 
-@dataclass(frozen=True)
-class _Sentinels:
-    """Sentinels that know the primary called `master`: hosts with ports. The account is Valkey's own."""
-
-    hosts: list[tuple[str, int]]
-    master: str
-    database: int
-    username: str | None
-    password: str | None
-
-
 def check_valkey_address(text: str) -> str:
     """Check an address of one of _SHAPES with the database's number. Raises ValueError, which does not show it."""
     try:
         parts = urlsplit(text)
         has_sentinels = parts.scheme in _SENTINEL
-        hosts = _hosts(parts) if has_sentinels else [(parts.hostname, parts.port)]
+        hosts = _split_hosts(parts) if has_sentinels else [(parts.hostname, parts.port)]
     except ValueError:  # the port is no number
         raise ValueError(NOT_AN_ADDRESS) from None
     path, query = parts.path.strip("/"), parse_qs(parts.query, keep_blank_values=True)
@@ -415,20 +405,22 @@ def check_valkey_address(text: str) -> str:
     return text
 
 
-def _hosts(parts: SplitResult) -> list[tuple[str, int]]:
+def _split_hosts(parts: SplitResult) -> list[tuple[str, int]]:
     """Return hosts and ports. Raises ValueError for a bad port."""
     hosts = [urlsplit(f"//{each}") for each in parts.netloc.rpartition("@")[2].split(",")]
     return [(host.hostname or "", host.port or _SENTINEL_PORT) for host in hosts]
 
 
-def _sentinels(url: str) -> _Sentinels | None:
-    """Parse a Sentinel address. Returns None for other addresses."""
+def _read_sentinels(url: str) -> dict[str, Any] | None:
+    """Return redis-py's options for a Sentinel address: the hosts, the primary's name, the database, and the account,
+    which is Valkey's own. Returns None for other addresses."""
     parts = urlsplit(url)
     if parts.scheme not in _SENTINEL:
         return None
-    master, _slash, number = parts.path.strip("/").partition("/")
+    primary, _slash, number = parts.path.strip("/").partition("/")
     username, password = (unquote(word) if word else None for word in (parts.username, parts.password))
-    return _Sentinels(_hosts(parts), master, int(number or 0), username, password)
+    account = {"username": username, "password": password}
+    return {"sentinels": _split_hosts(parts), "service_name": primary, "db": int(number or 0), **account}
 
 
 def valkey_tls(url: str, ca_bundle: str) -> dict[str, Any]:
@@ -443,16 +435,11 @@ def valkey_options(url: str, ca_bundle: str, sentinel_password: str) -> dict[str
     """Return the options of integrations.core.redis: short time-outs, verification, and Sentinels. The product works on
     without Valkey, so it must not wait minutes for it."""
     limits = {"socket_timeout": 5, "socket_connect_timeout": 3}
-    known, verified = _sentinels(url), valkey_tls(url, ca_bundle)
+    known, verified = _read_sentinels(url), valkey_tls(url, ca_bundle)
     if known is None:
         return {**limits, **verified}
     connecting = {**limits, **verified, **({"ssl": True} if verified else {})}
-    return {
-        **{"sentinels": known.hosts, "service_name": known.master, "db": known.database},
-        **{"username": known.username, "password": known.password},
-        "sentinel_kwargs": {**connecting, "password": sentinel_password or None},
-        **connecting,
-    }
+    return {**known, **connecting, "sentinel_kwargs": {**connecting, "password": sentinel_password or None}}
 
 
 def valkey_cache(url: str, connecting: dict[str, Any]) -> dict[str, Any]:
@@ -463,11 +450,11 @@ def valkey_cache(url: str, connecting: dict[str, Any]) -> dict[str, Any]:
 
 def celery_broker_url(url: str) -> str:
     """Return Celery's spelling: redis+socket:// for a unix socket, and an address for each Sentinel."""
-    known = _sentinels(url)
+    known = _read_sentinels(url)
     if known is not None:
-        account = f"{quote(known.username or '', safe='')}:{quote(known.password or '', safe='')}@"
-        hosts = [f"{host}:{port}" for host, port in known.hosts]
-        return ";".join(f"sentinel://{account if known.password else ''}{host}/{known.database}" for host in hosts)
+        account = f"{quote(known['username'] or '', safe='')}:{quote(known['password'] or '', safe='')}@"
+        account = account if known["password"] else ""
+        return ";".join(f"sentinel://{account}{host}:{port}/{known['db']}" for host, port in known["sentinels"])
     parts = urlsplit(url)
     if parts.scheme != "unix":
         return url
@@ -479,9 +466,14 @@ def celery_broker_options(url: str, connecting: dict[str, Any]) -> dict[str, Any
     """Return Celery's transport options for this address. `connecting`: the options of redis-py."""
     if urlsplit(url).scheme == "unix":
         return {}
-    known = _sentinels(url)
+    known = _read_sentinels(url)
     if known is None:
         return _KEEPALIVE
     # Without this limit a worker would wait for a vanished Sentinel as long as the system does.
     reached = {"socket_connect_timeout": connecting["socket_connect_timeout"]}
-    return {**_KEEPALIVE, **reached, "master_name": known.master, "sentinel_kwargs": connecting["sentinel_kwargs"]}
+    return {
+        **_KEEPALIVE,
+        **reached,
+        "master_name": known["service_name"],
+        "sentinel_kwargs": connecting["sentinel_kwargs"],
+    }

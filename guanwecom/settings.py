@@ -81,7 +81,6 @@ TEMPLATES = [
         },
     },
 ]
-FORM_RENDERER = "guanwecom.form_renderer.FormRenderer"
 
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 _database = e.read(e.database, "DATABASE_URL")

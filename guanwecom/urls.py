@@ -1,19 +1,33 @@
-"""URLs: the admin, and each app's own."""
+"""URLs: the admin with its index, and each app's own."""
+
+from functools import partial
 
 from django.contrib import admin
 from django.urls import include, path
 
+from accounts.admin.security import unsent_attentions
+from accounts.directory.hooks import directory_attentions, directory_lines
+from accounts.users import bi_identity
 from guanwecom.admin import index_overview
+from guanwecom.operations.monitoring import monitoring_attentions
 from guanwecom.operations.pages import engine, metrics
-from guanwecom.overview import whole_overview
+from integrations.admin.diagnosis import connection_attentions, connection_lines, source_attentions
 from integrations.views import ENGINE_PATH
+from notifications.admin.dashboard import push_attentions, push_lines
+from notifications.views.overview import overview
 
 # Only processes that serve pages or make links load this module; AppConfig.ready() loads no pages (guanwecom.apps).
 admin.autodiscover()
-index_overview.register(whole_overview)
+# The lines and warnings of all apps in the administration's index.
+LINES = (connection_lines, directory_lines, push_lines)
+ATTENTIONS = (
+    *(monitoring_attentions, push_attentions, directory_attentions, bi_identity.attentions, unsent_attentions),
+    *(connection_attentions, source_attentions),
+)
+index_overview.register(partial(overview, lines_of=LINES, attentions_of=ATTENTIONS))
 
 handler403 = "accounts.views.errors.forbidden"
-handler500 = "guanwecom.operations.pages.failed"
+handler500 = "guanwecom.operations.pages.show_failure"
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -14,5 +14,5 @@ django_application = get_wsgi_application()
 
 from guanwecom.operations import middleware, worker  # noqa: E402  # models can be imported only after the apps are loaded
 
-application = middleware.refusing_late(django_application)
+application = middleware.refuse_late(django_application)
 atexit.register(worker.start_in_web().forget)

@@ -196,7 +196,7 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
     client_factory._token_store.cache_clear()
     background._write_question.cache_clear()
     http.forget()
-    watch.forget()
+    watch._last.clear()
 
 
 @pytest.fixture(autouse=True)

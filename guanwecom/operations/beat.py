@@ -102,7 +102,10 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             raise SystemExit(1) from None
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        if _is_copy():
+        is_copy = False
+        with suppress(Error):  # the scheduler itself reports that the database is away
+            is_copy = installation.is_known_copy()
+        if is_copy:
             tasks.copy_warning.log("beat queues no task")
             wait = COPY_SECONDS
         else:
@@ -158,11 +161,3 @@ def _is_anything_due(tick: Tick) -> bool:
     except Error:
         connection.close_if_unusable_or_obsolete()
         return True
-
-
-def _is_copy() -> bool:
-    """Return whether the database is a copy; False without the database, which the scheduler reports itself."""
-    try:
-        return installation.is_known_copy()
-    except Error:
-        return False

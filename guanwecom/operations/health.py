@@ -305,14 +305,14 @@ def document(state: EngineHealth) -> dict[str, object]:
         "beat": _document_served(state.beat),
         "queues": {queue.name: _document_served(queue) for queue in state.queues},
         "mail_door": _document_served(state.mail_door),
-        "tick": {"seconds": _rounded(state.tick_seconds)},
-        "overdue": {"count": state.overdue_count, "seconds": _rounded(state.overdue_seconds)},
+        "tick": {"seconds": _round(state.tick_seconds)},
+        "overdue": {"count": state.overdue_count, "seconds": _round(state.overdue_seconds)},
     }
 
 
 def _document_served(served: Served) -> dict[str, object]:
-    return {"processes": served.process_count, "silent_seconds": _rounded(served.silent_seconds)}
+    return {"processes": served.process_count, "silent_seconds": _round(served.silent_seconds)}
 
 
-def _rounded(seconds: float | None) -> float | None:
+def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)

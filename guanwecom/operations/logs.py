@@ -12,7 +12,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -178,13 +178,15 @@ class OutageFilter(logging.Filter):
 
 def _find_outage(record: logging.LogRecord) -> str:
     """Return the server whose outage a line reports; empty for none."""
-    error = record.exc_info[1] if record.exc_info else None
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    for one in (error, *arguments):
-        if isinstance(one, BaseException):
-            found = next(filter(None, map(_find_server, _walk_causes(one))), "")
-            if found:
+    errors: list[Any] = [record.exc_info[1] if record.exc_info else None]
+    errors += record.args if isinstance(record.args, tuple) else ()
+    for error in errors:
+        for _cause in range(_CAUSES_AT_MOST):
+            if not isinstance(error, BaseException):
+                break
+            if found := _find_server(error):
                 return found
+            error = error.__cause__ or error.__context__
     server = _LIBRARIES.get(record.name.partition(".")[0], "")
     if not server or record.levelno < logging.WARNING:
         return ""
@@ -202,24 +204,13 @@ def _find_server(error: BaseException) -> str:
     return DATABASE if not state or state.startswith(_AWAY_STATES) else ""
 
 
-def _walk_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, then its causes, inner ones last."""
-    one: BaseException | None = error
-    for _step in range(_CAUSES_AT_MOST):
-        if one is None:
-            return
-        yield one
-        one = one.__cause__ or one.__context__
-
-
 def _shorten_line(record: logging.LogRecord, dropped: int) -> None:
     """Replace the traceback with the error's first line, and add the number of lines left out."""
     error = record.exc_info[1] if record.exc_info else None
-    words = record.getMessage().splitlines()
-    text = words[0] if words else ""
+    text = record.getMessage().partition("\n")[0]
     if error is not None:
-        said = str(error).splitlines()
-        text += f" ({type(error).__name__}: {said[0] if said else ''})"
+        said = str(error).partition("\n")[0]
+        text += f" ({type(error).__name__}: {said})"
     if dropped:
         text += f" ({dropped} more lines of this outage were left out since the last one)"
     record.msg, record.args = text, ()

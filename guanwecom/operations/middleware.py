@@ -57,30 +57,26 @@ class AccessMiddleware:
         request_id = given if _ID.fullmatch(given) and is_trusted_peer(request.META) else uuid.uuid4().hex
         with bound_contextvars(request_id=request_id):
             response = self.get_response(request)
-            _note(request, response, time.perf_counter() - started)
+            _log_request(request, response, time.perf_counter() - started)
         response.headers[REQUEST_ID_HEADER] = request_id
         return response
 
 
-def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
-    view, method = _view(request), request.method if request.method in _METHODS else "other"
+def _log_request(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
+    method = request.method if request.method in _METHODS else "other"
+    # The number of patterns' names is limited, whatever clients request.
+    view = "static" if request.path.startswith(settings.STATIC_URL) else "none"
+    if request.resolver_match is not None:
+        view = request.resolver_match.view_name
     _REQUESTS.add(view, str(method), str(response.status_code))
     _SECONDS.add(seconds, view)
     if view == "static" or view in _MONITORS:
         return
-    user = getattr(
-        request, "_cached_user", None
-    )  # set if the view used it; reading request.user would query the database
+    # Set if the view used it; reading request.user would query the database.
+    user = getattr(request, "_cached_user", None)
     facts = {"method": method, "path": path_for_logs(request), "view": view, "status": response.status_code}
     facts |= {"ms": round(seconds * 1000), "user": getattr(user, "pk", None), "client": request.META.get("REMOTE_ADDR")}
     logger.info("request", extra=facts)
-
-
-def _view(request: HttpRequest) -> str:
-    """Return the URL pattern's name; the number of names is limited, whatever clients request."""
-    if request.resolver_match is not None:
-        return request.resolver_match.view_name
-    return "static" if request.path.startswith(settings.STATIC_URL) else "none"
 
 
 # Served in a copy: the administration with its sign-in by password and its guides, and metrics.
@@ -126,7 +122,7 @@ PAGE_HEADERS = {
 _REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again because web was busy", "method")
 
 
-def refusing_late(application: Application) -> Application:
+def refuse_late(application: Application) -> Application:
     """Wrap `application`: requests that waited too long get 503 with Retry-After, and browsers retry by themselves."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -135,7 +131,7 @@ def refusing_late(application: Application) -> Application:
             return application(environ, start_response)
         is_get = environ["REQUEST_METHOD"] == "GET"
         _REFUSED.add("GET" if is_get else "other")
-        kind, body = _words(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
+        kind, body = _write_refusal(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
         headers = {"Content-Type": kind, "Content-Length": str(len(body)), **PAGE_HEADERS}
         seconds = str(random.choice(AGAIN_SECONDS))  # noqa: S311  # no secret
         again = {"Retry-After": seconds} | ({"Refresh": seconds} if is_get else {})
@@ -146,7 +142,7 @@ def refusing_late(application: Application) -> Application:
 
 
 @lru_cache(LANGUAGES_AT_MOST)
-def _words(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
+def _write_refusal(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
     """Return media type and body in the browser's language."""
     request = HttpRequest()
     request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language

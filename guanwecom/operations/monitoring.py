@@ -6,12 +6,12 @@ The overview warns about the rules of deploy/prometheus and nothing else; /metri
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from celery import current_app
@@ -23,7 +23,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -45,6 +45,9 @@ from notifications.delivery.sending import settle
 from notifications.inbound.mail import server as mail_backend
 from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 logger = logging.getLogger(__name__)
 
 # The thresholds of deploy/prometheus/rules.yml (a test compares).
@@ -55,11 +58,14 @@ TASKS_AT_MOST, WORK_AT_MOST, PICTURES_AT_MOST = 500, 1000, 50
 _SOON = timedelta(days=3)
 FAILOVER_SHOWN = timedelta(days=1)
 
-_PAGES = {
-    "site": "admin:integrations_siteaddress_changelist",
-    "wecom": "admin:integrations_corp_change",
-    "bi": "admin:integrations_biconnection_change",
-    "source": "admin:integrations_datasource_change",
+# Kinds of certificates: an administrator's name for it, empty for its own, and the page that changes it.
+_CERTIFICATES = {
+    "site": ("", "admin:integrations_siteaddress_changelist"),
+    "mail_door": (gettext_lazy("the mail door"), ""),
+    "valkey": (gettext_lazy("Valkey's authority"), ""),
+    "wecom": (gettext_lazy("a company's own authority"), "admin:integrations_corp_change"),
+    "bi": (gettext_lazy("the BI's own authority"), "admin:integrations_biconnection_change"),
+    "source": (gettext_lazy("a data source's own authority"), "admin:integrations_datasource_change"),
 }
 
 
@@ -68,10 +74,16 @@ def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[
     if not sees_all(request.user):
         return []
     now = database_clock()()
-    return [*_installation(now), *_certificates(now), *_old_secrets(now), *_limits(), *_waiting(now)]
+    return [
+        *_warn_of_installation(now),
+        *_warn_of_certificates(now),
+        *_warn_of_secrets(now),
+        *_warn_of_limits(),
+        *_warn_of_waiting_work(now),
+    ]
 
 
-def _installation(now: datetime) -> Iterator[Attention]:
+def _warn_of_installation(now: datetime) -> Iterator[Attention]:
     """Warn that no backup was made for days, and that a standby took over. One query."""
     row = Installation.objects.first()
     if row is None:
@@ -79,7 +91,7 @@ def _installation(now: datetime) -> Iterator[Attention]:
     age = row.backup_age(now)
     if age > timedelta(days=BACKUP_DAYS) and settings.ENVIRONMENT != "demo":
         sentence = _("No backup has been made for %(count)d days.") % {"count": age.days}
-        yield Attention(sentence, _guide("guanwecombackupold"))
+        yield Attention(sentence, _find_guide("guanwecombackupold"))
     if row.failed_over_at is not None and row.failed_over_at > now - FAILOVER_SHOWN:
         sentence = _(
             "The database failed over, noticed at %(time)s. What an asynchronous standby had not received is lost: "
@@ -89,13 +101,13 @@ def _installation(now: datetime) -> Iterator[Attention]:
         yield Attention(sentence % {"time": time}, reverse("admin:notifications_run_changelist"), "warn")
 
 
-def _certificates(now: datetime) -> Iterator[Attention]:
+def _warn_of_certificates(now: datetime) -> Iterator[Attention]:
     for certificate in find_certificates():
         left = certificate.ends_at - now
         if left >= timedelta(days=CERTIFICATE_DAYS):
             continue
-        days = max(0, left.days)
-        words = {"name": _name(certificate), "count": days}
+        days, (name, page) = max(0, left.days), _CERTIFICATES[certificate.kind]
+        words = {"name": name or certificate.name, "count": days}
         sentence = ngettext(
             "The certificate of %(name)s ends in %(count)d day.",
             "The certificate of %(name)s ends in %(count)d days.",
@@ -103,34 +115,18 @@ def _certificates(now: datetime) -> Iterator[Attention]:
         )
         if left <= timedelta():
             sentence = _("The certificate of %(name)s has ended.")
-        yield Attention(sentence % words, _page(certificate), "bad" if left < _SOON else "warn")
+        address = _find_guide("guanwecomcertificateends")
+        if page:
+            address = reverse(page, args=[certificate.name] if page.endswith("_change") else [])
+        yield Attention(sentence % words, address, "bad" if left < _SOON else "warn")
 
 
-def _name(certificate: Certificate) -> str:
-    """Return an administrator's name for the certificate."""
-    names = {
-        "mail_door": _("the mail door"),
-        "valkey": _("Valkey's authority"),
-        "wecom": _("a company's own authority"),
-        "bi": _("the BI's own authority"),
-        "source": _("a data source's own authority"),
-    }
-    return names.get(certificate.kind, certificate.name)
-
-
-def _page(certificate: Certificate) -> str:
-    page = _PAGES.get(certificate.kind, "")
-    if not page:
-        return _guide("guanwecomcertificateends")
-    return reverse(page, args=[certificate.name] if page.endswith("_change") else [])
-
-
-def _guide(anchor: str) -> str:
+def _find_guide(anchor: str) -> str:
     """Return the address of the guide; if guides were not built, of the overview."""
     return sentences.find_guide_address("alarms", anchor) or reverse("admin:index")
 
 
-def _old_secrets(now: datetime) -> Iterator[Attention]:
+def _warn_of_secrets(now: datetime) -> Iterator[Attention]:
     old = [secret for secret in find_secrets() if now - secret.set_at > timedelta(days=SECRET_DAYS)]
     if old:
         sentence = ngettext(
@@ -138,10 +134,10 @@ def _old_secrets(now: datetime) -> Iterator[Attention]:
             "%(count)d stored secrets have not been changed for a year.",
             len(old),
         )
-        yield Attention(sentence % {"count": len(old)}, _guide("guanwecomsecretold"), "warn")
+        yield Attention(sentence % {"count": len(old)}, _find_guide("guanwecomsecretold"), "warn")
 
 
-def _limits() -> Iterator[Attention]:
+def _warn_of_limits() -> Iterator[Attention]:
     words = {
         "address_minute": _("calls a minute of one address"),
         "address_hour": _("calls an hour of one address"),
@@ -156,26 +152,15 @@ def _limits() -> Iterator[Attention]:
             yield Attention(sentence % facts, reverse("admin:notifications_corpqueue_changelist"), "warn")
 
 
-def _waiting(now: datetime) -> Iterator[Attention]:
+def _warn_of_waiting_work(now: datetime) -> Iterator[Attention]:
     for queue, count in count_queued_tasks().items():
         if count > TASKS_AT_MOST:
             sentence = _("%(count)d tasks stand in the queue “%(queue)s”: add workers.")
-            yield Attention(sentence % {"count": count, "queue": queue}, _guide("guanwecomqueuelong"))
-    words = {
-        "runs": _("pushes to be made"),
-        "data": _("fetches of data"),
-        "pictures": _("pictures and files"),
-        "page_pictures": _("pictures of pages"),
-        "audit_for_syslog": _("audit entries for the syslog server"),
-        "events": _("changes of the directory"),
-        "inbound_files": _("files of other systems"),
-        "webhooks": _("answers to other systems"),
-        "mails": _("mails"),
-    }
+            yield Attention(sentence % {"count": count, "queue": queue}, _find_guide("guanwecomqueuelong"))
     for work, count in count_waiting_work(now=now).items():
         if count > (PICTURES_AT_MOST if "pictures" in work else WORK_AT_MOST):
-            sentence = _("%(count)d %(work)s wait.") % {"count": count, "work": words.get(work, work)}
-            yield Attention(sentence, _guide("guanwecomworkwaits"), "warn")
+            sentence = _("%(count)d %(work)s wait.") % {"count": count, "work": WORK[work][0]}
+            yield Attention(sentence, _find_guide("guanwecomworkwaits"), "warn")
 
 
 # Searching the audit trail is too slow for every scrape.
@@ -208,7 +193,7 @@ def find_certificates() -> Iterator[Certificate]:
         if address.certificate_ends_at is not None:
             yield Certificate("site", address.domain, address.certificate_ends_at)
     for kind, path in (("mail_door", settings.MAIL_DOOR_CERTIFICATE), ("valkey", settings.VALKEY_CA_BUNDLE)):
-        yield from _first_end(kind, "", _read(path))
+        yield from _first_end(kind, "", _read_file(path))
     for kind, model in (("wecom", Corp), ("bi", BiConnection), ("source", DataSource)):
         rows = model._default_manager.exclude(ca_bundle="").values_list("pk", "ca_bundle")
         for pk, bundle in rows:
@@ -224,7 +209,7 @@ def _first_end(kind: str, name: str, pem: str) -> Iterator[Certificate]:
         yield Certificate(kind, name, min(one.not_valid_after_utc for one in found))
 
 
-def _read(path: str) -> str:
+def _read_file(path: str) -> str:
     try:
         return Path(path).read_text(encoding="ascii", errors="replace") if path else ""
     except OSError:
@@ -233,21 +218,12 @@ def _read(path: str) -> str:
 
 def find_secrets() -> tuple[Secret, ...]:
     """Return every stored secret whose last change is in the audit trail, cached for SECRETS_READ_SECONDS."""
-    return _secrets_of(int(read_boot_clock() // SECRETS_READ_SECONDS))
+    return _read_secrets(int(read_boot_clock() // SECRETS_READ_SECONDS))
 
 
 @lru_cache(1)
-def _secrets_of(_period: int) -> tuple[Secret, ...]:
-    return tuple(_read_secrets())
-
-
-def forget_secrets() -> None:
-    """Clear this process's cache."""
-    _secrets_of.cache_clear()
-
-
-def _read_secrets() -> Iterator[Secret]:
-    columns = encrypted_columns()
+def _read_secrets(_period: int) -> tuple[Secret, ...]:
+    columns, found = encrypted_columns(), []
     for model in tracked_models():
         for column in columns.get(model, []):
             # Cast, since reading the field would decrypt it.
@@ -256,46 +232,49 @@ def _read_secrets() -> Iterator[Secret]:
             changes = AuditEntry.objects.filter(model=model._meta.label_lower, object_id__in=present)
             named = changes.annotate(text=Cast("changes", TextField())).filter(text__contains=f'["{column}"')
             latest = {entry.object_id: entry.at for entry in named.order_by("pk").only("object_id", "at")}
-            for pk, at in latest.items():
-                if pk is not None:
-                    yield Secret(f"{model._meta.model_name}.{column}", pk, at)
+            kind = f"{model._meta.model_name}.{column}"
+            found += [Secret(kind, pk, at) for pk, at in latest.items() if pk is not None]
+    return tuple(found)
+
+
+def forget_secrets() -> None:
+    """Clear this process's cache."""
+    _read_secrets.cache_clear()
 
 
 # Counting stops here.
 COUNTED = 10_000
-# Rows of work by their name in metrics; deliveries have a metric of their own.
-WORK: dict[str, Callable[[datetime], QuerySet[Any]]] = {
-    "runs": lambda _now: Run.objects.filter(status=Run.Status.WAITING),
-    "data": lambda _now: CardData.objects.waiting(),
-    "pictures": lambda _now: _media(MakerQueue.CHARTS),
-    "page_pictures": lambda _now: _media(MakerQueue.SNAPSHOTS),
-    "events": lambda _now: EventWork.objects.waiting(),
-    "inbound_files": lambda _now: InboundFetch.objects.all(),
-    "webhooks": lambda now: IncomingMessage.objects.to_call_back(now),
-    "audit_for_syslog": lambda _now: UnsentAudit.objects.all(),
-    "mails": lambda now: OutgoingMail.objects.due(now),
+# Rows of work by their name in metrics, with an administrator's name; deliveries have a metric of their own.
+WORK: dict[str, tuple[StrOrPromise, Callable[[datetime], QuerySet[Any]]]] = {
+    "runs": (gettext_lazy("pushes to be made"), lambda _now: Run.objects.filter(status=Run.Status.WAITING)),
+    "data": (gettext_lazy("fetches of data"), lambda _now: CardData.objects.waiting()),
+    "pictures": (gettext_lazy("pictures and files"), lambda _now: _waiting_media(MakerQueue.CHARTS)),
+    "page_pictures": (gettext_lazy("pictures of pages"), lambda _now: _waiting_media(MakerQueue.SNAPSHOTS)),
+    "events": (gettext_lazy("changes of the directory"), lambda _now: EventWork.objects.waiting()),
+    "inbound_files": (gettext_lazy("files of other systems"), lambda _now: InboundFetch.objects.all()),
+    "webhooks": (gettext_lazy("answers to other systems"), IncomingMessage.objects.to_call_back),
+    "audit_for_syslog": (gettext_lazy("audit entries for the syslog server"), lambda _now: UnsentAudit.objects.all()),
+    "mails": (gettext_lazy("mails"), OutgoingMail.objects.due),
 }
 
 
-def _media(queue: MakerQueue) -> QuerySet[Medium]:
+def _waiting_media(queue: MakerQueue) -> QuerySet[Medium]:
     return Medium.objects.filter(status=Medium.Status.WAITING, queue=queue)
 
 
 def count_waiting_work(*, now: datetime) -> dict[str, int]:
     """Count the waiting rows of each kind of work, up to COUNTED. Raises django.db.Error."""
-    return {name: rows(now).order_by()[:COUNTED].count() for name, rows in WORK.items()}
+    return {name: rows(now).order_by()[:COUNTED].count() for name, (_words, rows) in WORK.items()}
 
 
 def count_queued_tasks() -> dict[str, int]:
     """Count the tasks in each queue that no worker has taken; empty if Valkey does not answer."""
     steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])
-    store, found = valkey(), {}
+    names = (*(queue.name for queue in settings.CELERY_TASK_QUEUES), *MakerQueue.values)
     try:
-        for name in (*(queue.name for queue in settings.CELERY_TASK_QUEUES), *MakerQueue.values):
-            found[name] = sum(store.llen(name if not step else f"{name}\x06\x16{step}") for step in steps)
+        return {name: sum(valkey().llen(f"{name}\x06\x16{step}" if step else name) for step in steps) for name in names}
     except redis.RedisError:
         return {}
-    return found
 
 
 @dataclass(frozen=True)
@@ -310,36 +289,29 @@ class LimitShare:
 
 def measure_limits() -> list[LimitShare]:
     """Measure the limits of message/send for each enabled company and each address; empty if the limiter fails."""
-    corps = list(Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"))
-    scopes = list(_scopes(corps))
-    by_minute = [(kind, corp_id, replace(scope, parallel=0, per_hour=0)) for kind, corp_id, scope in scopes]
-    by_hour = [(kind, corp_id, replace(scope, parallel=0, per_minute=0)) for kind, corp_id, scope in scopes]
+    scopes: dict[str, tuple[str, int | None, Scope]] = {}  # rows that share a CorpId share its limits
+    for corp in Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"):
+        own: tuple[str, int | None, Scope] = ("company", corp.pk, company_scope(corp.corpid))
+        for one in (("address", None, address_scope(corp)), own):
+            scopes.setdefault(one[2].key, one)
+    by_minute = [(kind, corp_id, replace(scope, parallel=0, per_hour=0)) for kind, corp_id, scope in scopes.values()]
+    by_hour = [(kind, corp_id, replace(scope, parallel=0, per_minute=0)) for kind, corp_id, scope in scopes.values()]
     try:
-        return [*_shares(by_minute, "minute"), *_shares(by_hour, "hour")]
+        return [*_measure_shares(by_minute, "minute"), *_measure_shares(by_hour, "hour")]
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not say what is used: %s", type(error).__name__)
         return []
 
 
-def _scopes(corps: Iterable[Corp]) -> Iterator[tuple[str, int | None, Scope]]:
-    """Yield each scope once: rows that share a CorpId share its limits."""
-    seen: set[str] = set()
-    for corp in corps:
-        own: tuple[str, int | None, Scope] = ("company", corp.pk, company_scope(corp.corpid))
-        for kind, corp_id, scope in (("address", None, address_scope(corp)), own):
-            if scope.key not in seen:
-                seen.add(scope.key)
-                yield kind, corp_id, scope
-
-
-def _shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> list[LimitShare]:
+def _measure_shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> list[LimitShare]:
     """Return the used share of each limit; for addresses only the highest one."""
     limited = [one for one in scopes if one[2].per_minute or one[2].per_hour]
     if not limited:
         return []
-    theirs = [scope for *_, scope in limited]
     # Ignore holds: WeCom asked for them, and they are none of our calls.
-    room = query(lambda gate: gate.room(theirs, within_seconds=0, is_urgent=True, minds_hold=False))
+    room = query(
+        lambda gate: gate.room([one[2] for one in limited], within_seconds=0, is_urgent=True, minds_hold=False)
+    )
     found: dict[tuple[str, int | None], float] = {}
     for kind, corp_id, scope in limited:
         share = 1 - room.calls[scope.key] / (scope.per_minute or scope.per_hour)
@@ -360,7 +332,7 @@ class EngineCollector(Collector):
         yield from metrics.families()
 
 
-def _gauge(name: str, text: str, values: Mapping[Any, float], labels: Sequence[str] = ()) -> Metric:
+def _make_gauge(name: str, text: str, values: Mapping[Any, float], labels: Sequence[str] = ()) -> Metric:
     """Make a gauge from `values` by tuples of their labels."""
     family = GaugeMetricFamily(name, text, labels=labels)
     for names, value in values.items():
@@ -373,34 +345,34 @@ def _engine_metrics() -> Iterator[Metric]:
     up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
     yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
     yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
-    yield _gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
+    yield _make_gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
     yield GaugeMetricFamily("guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count)
     if state.tick_seconds is not None:
         yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
     yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
     yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
     site = {(SiteAddress.objects.default().url,): 1.0}
-    yield _gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
+    yield _make_gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
     if (row := Installation.objects.first()) is not None:
         age = row.backup_age(now).total_seconds()
         yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
     rows = {(name,): float(count) for name, count in count_waiting_work(now=now).items()}
-    yield _gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
+    yield _make_gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
     queued = {(name,): float(count) for name, count in count_queued_tasks().items()}
-    yield _gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
-    yield _gauge(
+    yield _make_gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
+    yield _make_gauge(
         "guanwecom_limit_used_ratio",
         "How much of a limit of WeCom is used; corp: empty for an address, which companies share",
         {(one.limit, "" if one.corp_id is None else str(one.corp_id)): one.share for one in measure_limits()},
         ["limit", "corp"],
     )
-    yield _gauge(
+    yield _make_gauge(
         "guanwecom_certificate_expiry_timestamp_seconds",
         "When the first certificate of each kind ends, in Unix time",
         {(one.kind, one.name): one.ends_at.timestamp() for one in find_certificates()},
         ["kind", "name"],
     )
-    yield _gauge(
+    yield _make_gauge(
         "guanwecom_secret_set_timestamp_seconds",
         "When a stored secret was last changed, in Unix time",
         {(one.kind, str(one.row_id)): one.set_at.timestamp() for one in find_secrets()},

@@ -45,7 +45,7 @@ from notifications.api.problems import ROOTS
 from notifications.models import MakerQueue
 
 
-def for_superusers(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def require_superuser(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Admit superusers only, and ask for a confirmation before a POST."""
 
     @wraps(view)
@@ -58,7 +58,7 @@ def for_superusers(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[Htt
     return guarded
 
 
-@for_superusers
+@require_superuser
 @require_POST
 def confirm_installation(request: HttpRequest) -> HttpResponse:
     """Mark this copy of the database as the real installation."""
@@ -75,7 +75,7 @@ def confirm_installation(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:index"))
 
 
-@for_superusers
+@require_superuser
 @require_safe
 def maintenance(request: HttpRequest) -> HttpResponse:
     request.current_app = admin.site.name  # as Django's own admin views do
@@ -83,7 +83,7 @@ def maintenance(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/maintenance.html", context)
 
 
-@for_superusers
+@require_superuser
 @require_POST
 def support(_request: HttpRequest) -> HttpResponse:
     file_name = f"guanwecom-support-{timezone.localtime():%Y%m%d-%H%M}.zip"
@@ -109,7 +109,7 @@ def panel(person: User | AnonymousUser) -> Panel | None:
     state = health.read()
     if sees_all(person):
         may_confirm = state.is_copy and person.is_superuser
-        return Panel(list(_lines(state)), health.explain(state), may_confirm=may_confirm)
+        return Panel(list(_describe_engine(state)), health.explain(state), may_confirm=may_confirm)
     if not state.problems:
         return None
     if state.is_copy:
@@ -117,7 +117,7 @@ def panel(person: User | AnonymousUser) -> Panel | None:
     return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))
 
 
-def _lines(state: EngineHealth) -> Iterator[Line]:
+def _describe_engine(state: EngineHealth) -> Iterator[Line]:
     yield Line(_("Beat (the clock)"), *_describe_served(state.beat))
     for queue in state.queues:
         yield Line(_("Queue %(queue)s") % {"queue": queue.name}, *_describe_served(queue))
@@ -125,8 +125,11 @@ def _lines(state: EngineHealth) -> Iterator[Line]:
         yield Line(_("Mail door"), *_describe_served(state.mail_door))
     age = _("never") if state.tick_seconds is None else _ago(state.tick_seconds)
     yield Line(_("Last tick"), age, "bad" if state.is_tick_old else "good")
-    count = state.overdue_count
-    yield Line(_("Overdue times"), _overdue(state) if count else "0", "bad" if count else "good")
+    count, overdue = state.overdue_count, "0"
+    if count:
+        words = {"count": count, "time": health.format_duration(state.overdue_seconds)}
+        overdue = _("%(count)d, the oldest for %(time)s") % words
+    yield Line(_("Overdue times"), overdue, "bad" if count else "good")
     made_at = Installation.objects.values_list("backed_up_at", flat=True).first()
     yield Line(_("Last backup"), _ago((database_clock()() - made_at).total_seconds()) if made_at else _("never"))
     yield Line(_("Version"), settings.VERSION)
@@ -147,12 +150,7 @@ def _ago(seconds: float) -> str:
     return _("%(time)s ago") % {"time": health.format_duration(seconds)}
 
 
-def _overdue(state: EngineHealth) -> str:
-    words = {"count": state.overdue_count, "time": health.format_duration(state.overdue_seconds)}
-    return _("%(count)d, the oldest for %(time)s") % words
-
-
-def failed(request: HttpRequest) -> HttpResponse:
+def show_failure(request: HttpRequest) -> HttpResponse:
     """Show the page for an uncaught error: 503 while the database is unreachable, else 500."""
     if not is_database_away(sys.exc_info()[1]):
         return server_error(request)
@@ -163,7 +161,7 @@ def failed(request: HttpRequest) -> HttpResponse:
         return HttpResponse(render_to_string("database_away.html"), status=503, headers=headers)
 
 
-def for_monitors(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def require_token(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Answer 404 if no token is set, 401 to requests without it as `Authorization: Bearer …`."""
 
     @wraps(view)
@@ -179,7 +177,7 @@ def for_monitors(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpR
 
 @without_session
 @require_GET
-@for_monitors
+@require_token
 def metrics(_request: HttpRequest) -> HttpResponse:
     """Answer a scrape of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
@@ -190,7 +188,7 @@ def metrics(_request: HttpRequest) -> HttpResponse:
 @without_session
 @never_cache
 @require_safe
-@for_monitors
+@require_token
 def engine(_request: HttpRequest) -> JsonResponse:
     """Answer 200 while everything scheduled goes out, else 503, with the numbers as JSON."""
     try:

@@ -51,34 +51,34 @@ def bundle() -> bytes:
         failure = f"{type(error).__name__}: {error}"
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
-        for name, text in _parts(timezone.now(), failure):
-            archive.writestr(name, _scrubbed(text, hidden))
+        for name, text in _make_parts(timezone.now(), failure):
+            archive.writestr(name, _mask_secrets(text, hidden))
     return file.getvalue()
 
 
-def _parts(now: datetime, failure: str) -> Iterator[tuple[str, str]]:
+def _make_parts(now: datetime, failure: str) -> Iterator[tuple[str, str]]:
     """Yield names and texts. `failure`: of the database; its data is then left out, as its secrets are not known."""
     parts: dict[str, Callable[[], object]] = {
-        "about.json": lambda: _about(now, failure),
-        "settings.json": _settings,
+        "about.json": lambda: _describe_installation(now, failure),
+        "settings.json": _read_settings,
     }
-    in_database: dict[str, Callable[[], object]] = {
-        "migrations.json": _migrations,
-        "engine.json": lambda: health.document(health.read()),
-        "queues.json": _queues,
-        "heartbeats.json": lambda: list(
-            Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
-        ),
-        "errors.json": _errors,
-        "checks.json": lambda: [f"{found.id}: {found.msg}" for found in checks.run_checks(databases=["default"])],
-    }
-    for name, part in (parts if failure else parts | in_database).items():
+    if not failure:
+        heartbeats = Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
+        parts |= {
+            "migrations.json": _read_migrations,
+            "engine.json": lambda: health.document(health.read()),
+            "queues.json": _count_queues,
+            "heartbeats.json": lambda: list(heartbeats),
+            "errors.json": _read_errors,
+            "checks.json": lambda: [f"{found.id}: {found.msg}" for found in checks.run_checks(databases=["default"])],
+        }
+    for name, part in parts.items():
         yield name, json.dumps(part(), indent=1, ensure_ascii=False, default=str) + "\n"
     for corp in () if failure else Corp.objects.order_by("pk"):
         yield f"diagnosis/{corp.pk}.txt", export_text(corp, now=now) + "\n"
 
 
-def _about(now: datetime, failure: str) -> object:
+def _describe_installation(now: datetime, failure: str) -> object:
     row = installation.present() if not failure else Installation()
     return {
         "made_at": now.isoformat(timespec="seconds"),
@@ -103,7 +103,7 @@ def _ask_valkey(ask: Callable[[], object]) -> object:
         return type(error).__name__
 
 
-def _settings() -> object:
+def _read_settings() -> object:
     found = {}
     for name in sorted(environment.read_names()):
         value = os.environ.get(name, "")
@@ -112,11 +112,11 @@ def _settings() -> object:
         elif not value:
             found[name] = "(not set)"
         else:
-            found[name] = _place(value) if _SECRET_NAME.search(name) else value
+            found[name] = _mask_address(value) if _SECRET_NAME.search(name) else value
     return found
 
 
-def _place(value: str) -> str:
+def _mask_address(value: str) -> str:
     """Return an address's scheme, host and port; else only that it is set."""
     try:
         parts = urlsplit(value)
@@ -126,7 +126,7 @@ def _place(value: str) -> str:
     return f"(set{where})"
 
 
-def _migrations() -> object:
+def _read_migrations() -> object:
     applied = MigrationRecorder(connection).applied_migrations()
     return {
         "applied": sorted(f"{app}.{name}" for app, name in applied),
@@ -134,7 +134,7 @@ def _migrations() -> object:
     }
 
 
-def _queues() -> object:
+def _count_queues() -> object:
     names = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
     return {
         "waiting_tasks": {name: _ask_valkey(partial(valkey().llen, name)) for name in names},
@@ -143,7 +143,7 @@ def _queues() -> object:
     }
 
 
-def _errors() -> object:
+def _read_errors() -> object:
     """Return the last errors: codes, times and ids; neither messages nor responses."""
     wrong = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
     attempts = Attempt.objects.filter(outcome__in=wrong).order_by("-pk")
@@ -199,7 +199,7 @@ def _password(address: str) -> str:
         return ""
 
 
-def _scrubbed(text: str, hidden: set[str]) -> str:
+def _mask_secrets(text: str, hidden: set[str]) -> str:
     for secret in sorted((one for one in hidden if len(one) >= _SECRET_AT_LEAST), key=len, reverse=True):
         for spelling in {secret, quote(secret, safe=""), json.dumps(secret, ensure_ascii=False)[1:-1]}:
             text = text.replace(spelling, MASK)

@@ -100,14 +100,14 @@ class Plan:
 def read() -> Plan:
     """Make the plan. Raises django.db.Error."""
     executor = MigrationExecutor(connection)
-    former = _former_version(executor)
+    former = _read_former_version(executor)
     if former:
-        steps = list(_steps(executor))
+        steps = list(_plan_steps(executor))
     else:  # all tables are new, and nothing waits for them
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         steps = [Step(_("all"), [_("%(count)d migrations make the tables") % {"count": count}], [])]
-    refusals = [*_encoding(), *_refuse_old(former)]
-    warnings = [*_space(steps), *(_backup(timezone.now()) if former and steps else [])]
+    refusals = [*_refuse_encoding(), *_refuse_old(former)]
+    warnings = [*_warn_of_space(steps), *(_warn_of_backup(timezone.now()) if former and steps and not refusals else [])]
     # Only apps whose migrations we have count.
     known, ours = executor.loader.disk_migrations, executor.loader.migrated_apps
     unknown = sorted(key for key in executor.loader.applied_migrations if key not in known and key[0] in ours)
@@ -121,7 +121,7 @@ def read() -> Plan:
     return Plan(former, steps, refusals, warnings)
 
 
-def _former_version(executor: MigrationExecutor) -> str:
+def _read_former_version(executor: MigrationExecutor) -> str:
     if not executor.loader.applied_migrations:
         return ""
     if Installation._meta.db_table not in connection.introspection.table_names():
@@ -129,7 +129,7 @@ def _former_version(executor: MigrationExecutor) -> str:
     return Installation.objects.values_list("version", flat=True).first() or UNRECORDED
 
 
-def _encoding() -> list[str]:
+def _refuse_encoding() -> list[str]:
     """Refuse encodings other than UTF8. SQL_ASCII, used by servers without a locale, refuses much of our JSON."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_encoding")
@@ -149,7 +149,7 @@ def _refuse_old(former: str) -> list[str]:
     return [text % {"former": former, "first": FIRST}]
 
 
-def _steps(executor: MigrationExecutor) -> Iterator[Step]:
+def _plan_steps(executor: MigrationExecutor) -> Iterator[Step]:
     pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     state = _read_state(executor) if pending else ProjectState()
     for migration, _is_backwards in pending:
@@ -223,7 +223,7 @@ def _find_table(name: str) -> tuple[str, int, int] | None:
 # --- Warnings for the operator ----------------------------------------------------------------------------------------
 
 
-def _space(steps: list[Step]) -> list[str]:
+def _warn_of_space(steps: list[Step]) -> list[str]:
     """Warn of too little space: rewriting or indexing a table needs its size once more."""
     needed = sum({lock.table: lock.byte_count for step in steps for lock in step.locks if lock.work}.values())
     free = free_bytes()
@@ -251,10 +251,8 @@ def _megabytes(size: int) -> str:
     return f"{-(-size // 1_000_000):,}"
 
 
-def _backup(now: datetime) -> list[str]:
-    made = None
-    if Installation._meta.db_table in connection.introspection.table_names():
-        made = Installation.objects.values_list("backed_up_at", flat=True).first()
+def _warn_of_backup(now: datetime) -> list[str]:
+    made = Installation.objects.values_list("backed_up_at", flat=True).first()
     if made is None:
         return [_("No backup by guanwecom backup is known. Make one before you upgrade.")]
     if now - made > BACKUP_FRESH:

@@ -48,14 +48,14 @@ _CLOCK_TOLERANCE = timedelta(minutes=1)
 
 def check() -> None:
     """Check the engine, unless another process has just done so. Raises django.db.Error."""
-    if not _claim():
+    if not _claim_check():
         return
     state = health.read()
     if state.is_copy:  # a copy sends nothing, not even this
         return
     watch = read()
     if is_new(watch, state.problems, now=database_clock()()):
-        _in_thread(partial(_tell_or_forget, state, watch.notified))
+        _run_in_thread(partial(_tell_or_forget, state, watch.notified))
 
 
 def _tell_or_forget(state: EngineHealth, known: str) -> None:
@@ -75,7 +75,7 @@ def read() -> EngineWatch:
     return EngineWatch.objects.only("found", "notified", "found_since").get(pk=_ROW)
 
 
-def _claim() -> bool:
+def _claim_check() -> bool:
     """Claim this period's check. Problems found before a gap in the checks, such as an outage, count as new."""
     found = list(EngineWatch.objects.filter(pk=_ROW).values_list(Case(When(_IS_DUE, then=True), default=False)))
     if not found:
@@ -107,10 +107,10 @@ def tell_state(state: EngineHealth) -> bool:
     else:
         logger.warning("the engine runs again")
     with translation.override(settings.LANGUAGE_CODE):
-        return tell_operators(*mail(state))
+        return tell_operators(*write_mail(state))
 
 
-def mail(state: EngineHealth) -> tuple[str, str]:
+def write_mail(state: EngineHealth) -> tuple[str, str]:
     """Return subject and text, in the active language."""
     address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
     if not state.problems:
@@ -150,10 +150,10 @@ class DatabaseWatch:
         if is_news:
             log, tell = (logger.warning, _tell_that_it_is_back) if answers else (logger.error, _tell_that_it_is_away)
             log("the database %s", "answers again" if answers else "does not answer")
-            _in_thread(tell)
+            _run_in_thread(tell)
 
 
-def _in_thread(work: Callable[[], None]) -> None:
+def _run_in_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="tell-operators", daemon=True).start()
 
 
@@ -184,10 +184,10 @@ def remember() -> None:
     """Read the contacts if they are older than REMEMBERED_SECONDS. Raises django.db.Error."""
     now = read_boot_clock()
     if not (_last and now < _last[0][0]):
-        _last[:] = [(now + REMEMBERED_SECONDS, _read())]
+        _last[:] = [(now + REMEMBERED_SECONDS, _read_contacts())]
 
 
-def _read() -> Contacts:
+def _read_contacts() -> Contacts:
     """Return the contacts; none in a copy, whose operators hear from the original."""
     if installation.is_copy():
         return [], []
@@ -222,8 +222,3 @@ def tell_operators(subject: str, body: str) -> bool:
         except IntegrationError as error:
             logger.error("the operators' group could not be told: %s", error)
     return told_count > 0 or not (emails or robots)
-
-
-def forget() -> None:
-    """Forget the remembered contacts."""
-    _last.clear()

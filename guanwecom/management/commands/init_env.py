@@ -82,8 +82,8 @@ class Command(BaseCommand):
         if options["compose"] and (options["database"] or options["valkey"]):
             raise CommandError(_("--compose brings its own database and Valkey: leave out --database and --valkey."))
         path = None if options["file"] == "-" else Path(options["file"])
-        if path:
-            _refuse_existing(path)
+        if path and (path.is_symlink() or path.exists()):  # before anything is asked
+            raise CommandError(_("%(path)s exists and is left as it is.") % {"path": path})
         asked = ("site",) if options["compose"] else tuple(QUESTIONS)
         answers = {name: address.format(secrets.token_hex(24)) for name, address in COMPOSE.items()}
         answers |= {name: self._answer(name, options[name]) for name in asked}
@@ -131,19 +131,13 @@ def render(example: str, *, site: str, database: str, valkey: str) -> str:
     )
 
 
-def _refuse_existing(path: Path) -> None:
-    if path.is_symlink() or path.exists():
-        raise CommandError(_("%(path)s exists and is left as it is.") % {"path": path})
-
-
 def _write(path: Path, text: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        _refuse_existing(path)
     except OSError as error:
-        text = _("%(path)s cannot be written: %(reason)s.")
-        raise CommandError(text % {"path": path, "reason": error.strerror}) from None
-    else:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        sentence = _("%(path)s cannot be written: %(reason)s.")
+        if isinstance(error, FileExistsError):
+            sentence = _("%(path)s exists and is left as it is.")
+        raise CommandError(sentence % {"path": path, "reason": error.strerror}) from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

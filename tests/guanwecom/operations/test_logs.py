@@ -1,4 +1,4 @@
-"""Log lines: their form, their fields, and what they never hold."""
+"""Log lines: their form, their fields, what they never hold, and how often they say that a server is away."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
+import redis
+from django.db import OperationalError
 from django.test import Client
+from kombu.exceptions import OperationalError as BrokerError
 from pytest_django import Settings
 from structlog.contextvars import bound_contextvars
 
@@ -122,24 +126,19 @@ def test_a_request_is_a_line_without_its_query(lines: Lines) -> None:
 @pytest.mark.parametrize(
     ("path", "shown"),
     [
-        ("/admin/accounts/user/7/change/", "/admin/accounts/user/7/change/"),
-        ("/WW_verify_0123456789abcdef.txt", "/WW_verify_….txt"),
-        ("/nowhere/s3cr3t/x", "/nowhere/…"),
+        ("/admin/accounts/user/7/change/", ["/admin/accounts/user/7/change/"]),
+        ("/WW_verify_0123456789abcdef.txt", ["/WW_verify_….txt"]),
+        ("/nowhere/s3cr3t/x", ["/nowhere/…"]),
+        *((path, []) for path in ("/healthz/live", "/healthz/ready", "/static/nothing.css")),
     ],
 )
-def test_values_in_a_path_are_shown_where_they_are_numbers(path: str, shown: str, lines: Lines) -> None:
+def test_values_in_a_path_are_shown_where_they_are_numbers_and_monitors_are_no_lines(
+    path: str, shown: list[str], lines: Lines
+) -> None:
     Client().get(path)
 
-    assert {line["path"] for line in lines() if line["event"] == "request"} == {shown}
+    assert [line["path"] for line in lines() if line["event"] == "request"] == shown
     assert not [line for line in lines() if "s3cr3t" in str(line) or "0123456789abcdef" in str(line)]
-
-
-@pytest.mark.django_db
-def test_monitors_and_static_files_are_no_lines(lines: Lines) -> None:
-    for path in ("/healthz/live", "/healthz/ready", "/static/nothing.css"):
-        Client().get(path)
-
-    assert [line for line in lines() if line["event"] == "request"] == []
 
 
 @pytest.mark.django_db
@@ -186,3 +185,91 @@ def test_a_refusal_is_a_line_without_a_traceback(
     (line,) = (line for line in lines() if line["logger"] == "django.request")
     assert line["event"].startswith(words)
     assert "exception" not in line
+
+
+# --- A server that is away --------------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(logs, "read_boot_clock", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def filtered(clock: Clock) -> Iterator[io.StringIO]:
+    """Output of a handler with the filter on the logger `celery.test`."""
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.addFilter(logs.OutageFilter())
+    logging.getLogger("celery.test").addHandler(handler)
+    yield output
+    logging.getLogger("celery.test").removeHandler(handler)
+
+
+def fail(error: BaseException, cause: BaseException | None = None) -> None:
+    try:
+        raise error from cause
+    except type(error):
+        logging.getLogger("celery.test").exception("the tick failed")
+
+
+REFUSED = psycopg.OperationalError("connection refused")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        pytest.param(redis.ConnectionError("Error 111 connecting"), None, id="valkey"),
+        pytest.param(BrokerError("Error 111 connecting"), redis.ConnectionError("Error 111"), id="the broker"),
+        pytest.param(RuntimeError("the task failed"), redis.TimeoutError("Timeout"), id="valkey behind another error"),
+        pytest.param(OperationalError("connection refused"), REFUSED, id="the database"),
+        pytest.param(OperationalError("no room"), psycopg.errors.DiskFull("no room"), id="a full disk"),
+    ],
+)
+def test_an_outage_is_one_line_then_one_a_minute_with_a_count(
+    clock: Clock, filtered: io.StringIO, error: Exception, cause: Exception | None
+) -> None:
+    for _second in range(125):
+        fail(error, cause)
+        clock.now += 1
+
+    first = f"the tick failed ({type(error).__name__}: {error})"
+    assert filtered.getvalue().splitlines() == [
+        first,
+        *[f"{first} (59 more lines of this outage were left out since the last one)"] * 2,
+    ]
+
+
+def test_two_servers_are_two_outages_and_what_a_library_says_in_words_counts_too(filtered: io.StringIO) -> None:
+    for number in range(3):
+        logging.getLogger("celery.test").error("Cannot connect to redis://…: %s.\nTrying again (%d)", "refused", number)
+        fail(OperationalError("connection refused"), REFUSED)
+
+    assert filtered.getvalue().splitlines() == [
+        "Cannot connect to redis://…: refused.",
+        "the tick failed (OperationalError: connection refused)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ValueError("our mistake"), None),
+        (redis.ResponseError("WRONGTYPE"), None),
+        (OperationalError("deadlock detected"), psycopg.errors.DeadlockDetected("deadlock detected")),
+    ],
+)
+def test_every_other_error_keeps_its_traceback(
+    filtered: io.StringIO, error: Exception, cause: Exception | None
+) -> None:
+    for _time in range(2):
+        fail(error, cause)
+
+    assert filtered.getvalue().count("Traceback (most recent call last)") == 2
+    assert filtered.getvalue().count("the tick failed") == 2

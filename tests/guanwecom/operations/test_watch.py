@@ -81,7 +81,7 @@ def test_what_was_found_before_nobody_looked_has_to_last_anew(
 ) -> None:
     """Start counting anew after an outage of the database, because no heartbeat is fresh yet."""
     told: list[str] = []
-    monkeypatch.setattr(watch, "_in_thread", lambda work: told.append("told"))
+    monkeypatch.setattr(watch, "_run_in_thread", lambda work: told.append("told"))
     Heartbeat.objects.all().delete()
     now = database_clock()()
     watch.check()
@@ -95,7 +95,7 @@ def test_what_was_found_before_nobody_looked_has_to_last_anew(
 
 def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry if the mail server is away, perhaps together with the engine, and back before it."""
-    monkeypatch.setattr(watch, "_in_thread", lambda work: work())
+    monkeypatch.setattr(watch, "_run_in_thread", lambda work: work())
     monkeypatch.setattr(connections, "close_all", lambda: None)
     settings.OPERATOR_EMAILS, backend = ["ops@example.com"], settings.EMAIL_BACKEND
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
