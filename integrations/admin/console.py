@@ -523,7 +523,7 @@ class VerificationPages(CorpPages):
         """Render the files. Return the HTML and whether to poll again."""
         site = corp.find_site_address()
         run = results.find_latest_runs(corp).get(VERIFICATION_FILE.name)
-        check = newest_job(runner.CHECK, run.pk) if run is not None and run.is_unfinished else None
+        check = newest_job(runner.DIAGNOSIS, corp.pk) if run is not None and run.is_unfinished else None
         rows = [_row(site, file, check) for file in corp.verification_files.all()]
         context = {"corp": corp, "rows": rows, "can_act": self.has_change_permission(request, corp)}
         html = render_to_string("admin/integrations/corp/_verification_files.html", context, request)

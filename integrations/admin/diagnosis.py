@@ -34,8 +34,8 @@ from integrations.companies.diagnosis.results import (
 from integrations.core.hooks import Attention, Line
 from integrations.core.validators import without_invisible
 from integrations.jobs.registry import explain_failure, explain_wait
-from integrations.jobs.requests import newest_jobs
-from integrations.models import BiConnection, CheckRun, Corp, DataSource, Job, SiteAddress, datasources
+from integrations.jobs.requests import newest_job
+from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasources
 from integrations.models.fields import corp_condition, unreadable_names
 
 if TYPE_CHECKING:
@@ -112,8 +112,9 @@ class DiagnosisPages(CorpPages):
         """Return the HTML of each part, and the interval until the page asks again (0: never)."""
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
         runs = results.find_latest_runs(corp)
-        jobs = newest_jobs(runner.CHECK, [run.pk for run in runs.values() if run.is_unfinished])
-        rows = [_row(corp, name, runs.get(name), jobs, now, can_act=can_act) for name in CHECKS]
+        job = newest_job(runner.DIAGNOSIS, corp.pk) if any(run.is_unfinished for run in runs.values()) else None
+        wait = "" if job is None else explain_failure(job) or explain_wait(job)
+        rows = [_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in CHECKS]
         found = Counter(row["status"] for row in rows)
         counts = [(status.label, TONES.get(status, "quiet"), found[status]) for status in Status if found[status]]
         # Poll only while something runs or is planned.
@@ -171,9 +172,7 @@ def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) 
     return runner.request_checks(corp=corp, checks=names, now=now, requested_by=request.user.get_username())
 
 
-def _row(
-    corp: Corp, name: str, run: CheckRun | None, jobs: dict[str, Job], now: datetime, *, can_act: bool
-) -> dict[str, Any]:
+def _row(corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, *, can_act: bool) -> dict[str, Any]:
     check = CHECKS[name]
     context: dict[str, Any] = {
         "corp": corp,
@@ -186,12 +185,11 @@ def _row(
     }
     if run is not None:
         is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
-        job = jobs.get(str(run.pk))
         context |= {
             "tone": TONES.get(Status(run.status), "quiet"),
             "explanation": results.explain_run(run),
             "is_outdated": not run.is_unfinished and not results.is_current(run, corp),
-            "wait": "" if job is None else explain_failure(job) or explain_wait(job),
+            "wait": wait,
             "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
             "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
             "help_links": check.help_links if is_bad else (),

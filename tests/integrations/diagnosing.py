@@ -8,14 +8,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.results import CHECKS, essential_checks
 from integrations.core.redis import valkey
-from integrations.jobs.registry import Again
 from integrations.models import CheckRun, Corp, Job
-from tests.jobs import take_job
+from tests.jobs import put_back, take_job
 
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 
@@ -43,22 +43,21 @@ def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:
 
 def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = timezone.now) -> list[int]:
     """Run the check here. Return the runs that are to be tried now because of it."""
-    jobs = Job.objects.filter(kind=runner.CHECK)
-    before, own = set(jobs.values_list("pk", flat=True)), jobs.filter(key=str(run.pk))
-    job = take_job(own.latest("pk"), clock)
-    again = runner.carry_out(job)
-    freed = [int(str(key)) for key in jobs.exclude(pk__in=before).order_by("pk").values_list("key", flat=True)]
-    Job.objects.filter(pk=job.job.pk).update(status="waiting" if isinstance(again, Again) else "done")
-    if isinstance(again, Again) and again.at <= clock():
-        freed.append(run.pk)
+    runs = CheckRun.objects.filter(corp=run.corp_id, status="waiting").order_by("pk")
+    before = set(runs.exclude(pk=run.pk).values_list("pk", flat=True))
     run.refresh_from_db()
-    return freed
+    job = take_job(Job.objects.filter(kind=runner.DIAGNOSIS, corp=run.corp_id).latest("pk"), clock)
+    runner.execute_check(run, job)
+    put_back(job, is_over=False)
+    run.refresh_from_db()
+    return list(runs.exclude(pk__in=before).values_list("pk", flat=True))
 
 
 def checks_waiting() -> list[int]:
-    """Return the runs with a waiting job, in the order of their requests."""
-    waiting = Job.objects.filter(kind=runner.CHECK, status="waiting").order_by("pk")
-    return [int(str(key)) for key in waiting.values_list("key", flat=True)]
+    """Return the runs that a waiting job will try, in the order of their requests."""
+    corps = Job.objects.filter(kind=runner.DIAGNOSIS, status="waiting").values("corp")
+    runs = CheckRun.objects.filter(Q(status="waiting") | Q(next_try_at__isnull=False), corp__in=corps)
+    return list(runs.order_by("pk").values_list("pk", flat=True))
 
 
 def outcome_of(run: CheckRun) -> tuple[str, str, int | None]:

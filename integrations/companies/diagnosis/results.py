@@ -52,6 +52,10 @@ _ORDERED = (
 CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
 # "Run all" leaves out the message, which reaches a person.
 ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE.name)
+# The checks that only call WeCom.
+BEHIND_NETWORK = tuple(
+    check.name for check in (TOKEN, IP, AGENTID, APP, SCOPE, DOMAIN, HOME_PAGE, CONTACTS, DEPARTMENTS, MESSAGE)
+)
 # Without these nobody is reached; sign-in also needs the other two.
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
 ESSENTIAL_TO_SIGN_IN = ("domain", "home_page")

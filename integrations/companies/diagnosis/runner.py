@@ -1,4 +1,4 @@
-"""Requests of checks, and their execution in the background, each as a job."""
+"""Requests of checks, and their execution in the background: one job for each company runs one check after another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Min, Q
 from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError
@@ -27,9 +27,11 @@ from integrations.companies.diagnosis.findings import (
     clip_fact,
     is_passing,
     judge_error,
+    skip,
+    warning,
     wrong,
 )
-from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS, ESSENTIAL
+from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, BEHIND_NETWORK, CHECKS, ESSENTIAL, PASSED
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
 from integrations.jobs import requests
@@ -39,7 +41,7 @@ from integrations.models import CheckRun, Corp
 
 logger = logging.getLogger(__name__)
 
-CHECK = "corp.check"
+DIAGNOSIS = "corp.diagnosis"
 KEPT_RUNS = 20
 # The time limit of everything that a check does on the network.
 CHECK_SECONDS = 60
@@ -47,8 +49,8 @@ CHECK_SECONDS = 60
 TRIES = 5
 # A test message sent later after the click would surprise its reader.
 MESSAGE_GOOD_FOR = timedelta(minutes=10)
-# How often a check is repeated because the check that blocked it has passed.
-TRIES_BEHIND_OBSTACLE = 3
+# Findings of the network check after which every call to WeCom would only wait for its timeout.
+NOTHING_ANSWERS = frozenset({"dns", "tcp", "proxy_dns", "proxy_tcp"})
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
@@ -65,45 +67,42 @@ def request_checks(
     names = ALL_BUT_MESSAGE if checks is None else tuple(checks)
     if MESSAGE.name in names:
         raise ValueError("the test message is asked for by request_test_message")
-    subjects = {name: CHECKS[name].subject(corp) for name in names}
-    return _requested(corp, subjects, now, requested_by)
+    return _request_runs(corp, {name: CHECKS[name].subject(corp) for name in names}, now, requested_by)
 
 
 def request_test_message(*, corp: Corp, userid: str, now: datetime, requested_by: str = "") -> CheckRun:
     """Request a test message to one person. `userid`: WeCom's; raises MessageError for an invalid one."""
     check_userid(userid)
-    return _requested(corp, {MESSAGE.name: userid}, now, requested_by)[0]
+    return _request_runs(corp, {MESSAGE.name: userid}, now, requested_by)[0]
 
 
 @transaction.atomic
-def _requested(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str) -> list[CheckRun]:
+def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str) -> list[CheckRun]:
+    runs = _create_runs(corp, subjects, now, requested_by)
+    requests.request_job(DIAGNOSIS, key=corp.pk, subject=corp.name, corp=corp, now=now)
+    return runs
+
+
+def _create_runs(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str = "") -> list[CheckRun]:
     # Locked, so that simultaneous clicks find each other's runs.
     version = Corp.objects.select_for_update().values_list("connection_version", flat=True).get(pk=corp.pk)
     newest = {run.check_name: run for run in CheckRun.objects.newest_of([corp]).filter(check_name__in=subjects)}
-    jobs = requests.newest_jobs(CHECK, [run.pk for run in newest.values() if run.is_unfinished])
     runs: dict[str, CheckRun] = {}
     new: list[CheckRun] = []
     for name, subject in subjects.items():
         run = newest.get(name)
-        job = None if run is None else jobs.get(str(run.pk))
         is_same = run is not None and (run.connection_version, run.subject) == (version, subject)
-        if run is None or not is_same or job is None or not job.is_unfinished:
+        if run is None or not is_same or not run.is_unfinished:
             run = CheckRun(corp=corp, check_name=name, connection_version=version, subject=subject)
             run.requested_at, run.requested_by = now, requested_by[:255]
             new.append(run)
         runs[name] = run
     CheckRun.objects.bulk_create(new)
-    _put_away(corp, [run.check_name for run in new])
-    for run in new:
-        _request_job(run, corp, now)
+    _purge_runs(corp, [run.check_name for run in new])
     return list(runs.values())
 
 
-def _request_job(run: CheckRun, corp: Corp, now: datetime) -> None:
-    requests.request_job(CHECK, key=run.pk, subject=f"{corp.name} · {run.check_name}", corp=corp, now=now)
-
-
-def _put_away(corp: Corp, names: Sequence[str]) -> None:
+def _purge_runs(corp: Corp, names: Sequence[str]) -> None:
     """Keep the last runs of each check, and let no earlier one be repeated."""
     keys: dict[str, list[int]] = defaultdict(list)
     for key, name in CheckRun.objects.filter(corp=corp, check_name__in=names).values_list("pk", "check_name"):
@@ -123,146 +122,113 @@ def repair_times(*, now: datetime) -> None:
 
 
 @job_kind(
-    CHECK,
+    DIAGNOSIS,
     label=gettext_lazy("Check of a company"),
-    explain=lambda _job: "",  # the check itself shows its finding
+    explain=lambda _job: "",  # the checks themselves show their findings
     seconds=2 * CHECK_SECONDS,
-    tries=TRIES + 1,
+    tries=TRIES + 2,  # the first time after TRIES, only the check is given up
     keep=timedelta(hours=1),
     see="integrations.change_corp",
     retry="integrations.change_corp",
 )
-def carry_out(job_run: JobRun) -> dict[str, Any] | Again:
-    """Execute one check and store its finding; request the checks that it unblocks."""
-    run = CheckRun.objects.filter(pk=int(job_run.job.key or 0)).first()
-    if run is None or run.check_name not in CHECKS:
-        logger.info("check run %s is gone: its company was deleted, or newer runs have pushed it out", job_run.job.key)
-        return {}
-    if not run.is_unfinished and run.next_try_at is None:  # a newer run has come
-        return {}
-    check, now = CHECKS[run.check_name], job_run.clock()
-    end = _end_without_try(run, check, job_run.job.try_count, now)
-    if end is not None:
-        with transaction.atomic():
-            status, problem = end
-            ended = {"status": status, "problem": problem, "finished_at": now, "next_try_at": None}
-            CheckRun.objects.filter(pk=run.pk).update(**ended)
-            job_run.hold()
-        return {}
-    run.started_at, run.try_count = now, run.try_count + 1
-    columns = {"started_at": now, "try_count": run.try_count, "next_try_at": None}
-    with transaction.atomic():
-        CheckRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, **columns)
-        job_run.hold()  # before the test message: a worker that slept must not send a second one
-    corp, finding = _tried(run, check, now)
-    logger.info("check %s corp=%s status=%s errcode=%s", run.check_name, run.corp_id, finding.status, finding.errcode)
-    return _settle(run, check, corp, finding, job_run)
-
-
-def _end_without_try(run: CheckRun, check: Check, try_count: int, now: datetime) -> tuple[Status, str] | None:
-    """Return status and problem of a run that must not be tried (any more)."""
-    if not check.is_repeatable:
-        if run.status == Status.RUNNING:  # its worker died, and the message may have been sent
-            return Status.WARNING, "lost"
-        return (Status.SKIPPED, "too_late") if now - run.requested_at > MESSAGE_GOOD_FOR else None
-    return (Status.WRONG, "died") if try_count > TRIES else None
-
-
-def _tried(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Finding]:
-    """Execute the check. Return the corp and the finding; every failure becomes a finding."""
-    corp: Corp | None = None
-    try:
-        corp = Corp.objects.select_related("site_address").get(pk=run.corp_id)
-        # A Secret just saved in another process must not be judged by the former token.
-        token_store().drop_copies(corp.corpid, corp.agentid)
-        subject = check.subject(corp) if check.name != MESSAGE.name else run.subject
-        run.connection_version, run.subject = corp.connection_version, subject
-        with total_deadline(CHECK_SECONDS):
-            return corp, check.run(Question(corp=corp, now=now, run_id=run.pk, subject=subject))
-    except Corp.DoesNotExist:
-        return None, wrong("crashed", heals=False)
-    except IntegrationError as error:
-        return corp, judge_error(error, check_name=check.name)
-    except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
-        # Without its text, which may hold an address with a Secret in it.
-        logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
-        return corp, wrong("crashed", heals=False, detail=type(error).__name__)
-
-
-def _settle(
-    run: CheckRun, check: Check, corp: Corp | None, finding: Finding, job_run: JobRun
-) -> dict[str, Any] | Again:
-    """Store the finding, and request the runs that follow from it.
-
-    Both are in one transaction under the company's lock: a check that ends as blocked, and the blocking check, must
-    not miss each other, and no page may see the result without the runs that follow.
-    """
-    with transaction.atomic():
-        Corp.objects.select_for_update().filter(pk=run.corp_id).first()
-        next_try_at = _note(run, check, corp, finding, job_run.clock())
-        job_run.hold()
-    if corp is not None and finding.status in {Status.OK, Status.WARNING} and check.name in ESSENTIAL:
-        hooks.calls().probe_at_once(run.corp_id, job_run.clock())
+def run_next_check(job_run: JobRun) -> dict[str, Any] | Again:
+    """Execute the first due check of a company, in the diagnosis' order. The job goes on while others follow."""
+    runs = CheckRun.objects.filter(corp=job_run.job.corp_id, check_name__in=CHECKS)
+    unfinished = Q(status__in=[Status.WAITING, Status.RUNNING])
+    due = runs.filter(unfinished | Q(next_try_at__lte=job_run.clock())).order_by("pk")
+    if first := min(due, key=lambda run: list(CHECKS).index(run.check_name), default=None):
+        execute_check(first, job_run)
+    if runs.filter(unfinished).exists():
+        return Again(job_run.clock())
+    next_try_at = runs.aggregate(Min("next_try_at"))["next_try_at__min"]
     return {} if next_try_at is None else Again(next_try_at)
 
 
-def _note(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, now: datetime) -> datetime | None:
-    """Store the finding. Return when the run is to be repeated, which may be now."""
-    obstacle = _obstacle_in_order(run, finding)
-    if obstacle is not None and run.try_count >= TRIES_BEHIND_OBSTACLE:
-        finding, obstacle = _as_own(finding), None
-    ended_at = None if obstacle is None else obstacle.finished_at
-    # The blocking check passed after this run had begun.
-    again = ended_at is not None and run.started_at is not None and ended_at > run.started_at
-    columns = _columns(run, check, finding, now)
-    if again:
-        columns |= {"status": Status.WAITING, "next_try_at": None}
-    if not CheckRun.objects.filter(pk=run.pk).update(**columns) or corp is None:
-        return None
-    if again:
-        return now
+def execute_check(run: CheckRun, job_run: JobRun) -> None:
+    """Execute one check, store its finding, and request the runs that follow from it."""
+    check, corp = CHECKS[run.check_name], Corp.objects.select_related("site_address").get(pk=run.corp_id)
+    finding = _judge_without_try(run, check, job_run.job.try_count, job_run.clock())
+    if finding is None:
+        run.started_at, run.try_count = job_run.clock(), run.try_count + 1
+        columns = {"started_at": run.started_at, "try_count": run.try_count, "next_try_at": None}
+        with transaction.atomic():
+            CheckRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, **columns)
+            job_run.hold()  # before the test message: a worker that slept must not send a second one
+        finding = _try_check(run, check, corp)
+    logger.info("check %s corp=%s status=%s errcode=%s", run.check_name, run.corp_id, finding.status, finding.errcode)
+    with transaction.atomic():
+        _store_finding(run, check, corp, finding, job_run.clock())
+        job_run.hold()
+    if finding.status in PASSED and check.name in ESSENTIAL:
+        hooks.calls().probe_at_once(run.corp_id, job_run.clock())
+
+
+def _judge_without_try(run: CheckRun, check: Check, try_count: int, now: datetime) -> Finding | None:
+    """Return the finding of a run that must not be tried (any more)."""
+    if check.is_repeatable:
+        return wrong("died", heals=False) if try_count > TRIES else None
+    if run.status == Status.RUNNING:  # its worker died, and the message may have been sent
+        return warning("lost")
+    return skip("too_late") if now - run.requested_at > MESSAGE_GOOD_FOR else None
+
+
+def _try_check(run: CheckRun, check: Check, corp: Corp) -> Finding:
+    """Execute the check. Every failure becomes a finding."""
+    run.connection_version = corp.connection_version
+    try:
+        # A Secret just saved in another process must not be judged by the former token.
+        token_store().drop_copies(corp.corpid, corp.agentid)
+        run.subject = check.subject(corp) if check.name != MESSAGE.name else run.subject
+        with total_deadline(CHECK_SECONDS):
+            return check.run(Question(corp=corp, now=run.started_at, run_id=run.pk, subject=run.subject))
+    except IntegrationError as error:
+        return judge_error(error, check_name=check.name)
+    except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
+        # Without its text, which may hold an address with a Secret in it.
+        logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
+        return wrong("crashed", heals=False, detail=type(error).__name__)
+
+
+def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:
+    """Store the finding, and request the runs that follow from it."""
+    obstacle = _find_passed_obstacle(run, finding)
+    if obstacle is not None and obstacle.finished_at is not None and obstacle.finished_at > run.requested_at:
+        finding, obstacle = _unblock_finding(finding), None  # it passed in this diagnosis, so it is not the cause
+    waits = [step.every for step in check.retries if now - run.requested_at < step.age] if finding.heals else []
+    CheckRun.objects.filter(pk=run.pk).update(
+        status=finding.status,
+        problem=finding.problem,
+        facts=clip_fact(finding.facts),
+        errcode=finding.errcode,
+        hint=finding.hint,
+        caller_ip=finding.caller_ip,
+        detail=finding.detail,
+        connection_version=run.connection_version,
+        subject=run.subject,
+        finished_at=now,
+        next_try_at=now + waits[0] if waits else None,
+    )
     if obstacle is not None:
-        request_checks(corp=corp, checks=[obstacle.check_name], now=now)
-    elif finding.status in {Status.OK, Status.WARNING}:
-        _unblock(corp, check.name, now)
-    next_try_at: datetime | None = columns["next_try_at"]
-    return next_try_at
+        _create_runs(corp, {obstacle.check_name: CHECKS[obstacle.check_name].subject(corp)}, now)
+    elif finding.status in PASSED:
+        behind = Q(status=Status.SKIPPED, problem="blocked", facts__by=check.name)
+        if check.name == BlockingCheck.TOKEN:  # a disabled app gets no token
+            behind |= Q(status=Status.WRONG, errcode=APP_DISABLED)
+        CheckRun.objects.newest_of([corp]).filter(behind).update(status=Status.WAITING, next_try_at=None)
+    elif check.name == BlockingCheck.NETWORK and finding.problem in NOTHING_ANSWERS:
+        blocked = {"status": Status.SKIPPED, "problem": "blocked", "facts": {"by": check.name}, "finished_at": now}
+        CheckRun.objects.filter(corp=corp, status=Status.WAITING, check_name__in=BEHIND_NETWORK).update(**blocked)
 
 
-def _columns(run: CheckRun, check: Check, finding: Finding, now: datetime) -> dict[str, Any]:
-    return {
-        "status": finding.status,
-        "problem": finding.problem,
-        "facts": clip_fact(finding.facts),
-        "errcode": finding.errcode,
-        "hint": finding.hint,
-        "caller_ip": finding.caller_ip,
-        "detail": finding.detail,
-        "connection_version": run.connection_version,
-        "subject": run.subject,
-        "finished_at": now,
-        "next_try_at": next_try(check, finding, requested_at=run.requested_at, now=now),
-    }
-
-
-def next_try(check: Check, finding: Finding, *, requested_at: datetime, now: datetime) -> datetime | None:
-    """Return when a finding that may heal is checked again; None: not automatically."""
-    if not finding.heals:
-        return None
-    return next((now + step.every for step in check.retries if now - requested_at < step.age), None)
-
-
-def _obstacle_in_order(run: CheckRun, finding: Finding) -> CheckRun | None:
+def _find_passed_obstacle(run: CheckRun, finding: Finding) -> CheckRun | None:
     """Return the last run of the blocking check if it passed for the same connection."""
     if finding.problem != "blocked":
         return None
-    obstacle = CheckRun.objects.filter(corp=run.corp_id, check_name=finding.facts["by"]).first()
-    if obstacle is None or obstacle.status != Status.OK or obstacle.connection_version != run.connection_version:
-        return None
-    return obstacle
+    passed = CheckRun.objects.newest_of([run.corp_id]).filter(check_name=finding.facts["by"], status=Status.OK)
+    return passed.filter(connection_version=run.connection_version).first()
 
 
-def _as_own(finding: Finding) -> Finding:
+def _unblock_finding(finding: Finding) -> Finding:
     """Return the finding as the check's own error, because the blocking check has passed.
 
     A refused Secret is never tried again, whatever the token check found.
@@ -270,13 +236,3 @@ def _as_own(finding: Finding) -> Finding:
     problem = "refused" if finding.errcode is not None else "unreachable"
     heals = finding.facts["by"] != BlockingCheck.TOKEN or is_passing(finding.errcode)
     return replace(finding, status=Status.WRONG, problem=problem, facts=NO_FACTS, heals=heals)
-
-
-def _unblock(corp: Corp, name: str, now: datetime) -> None:
-    """Request the checks that were blocked by `name`, which has passed."""
-    behind = Q(status=Status.SKIPPED, problem="blocked", facts__by=name)
-    if name == BlockingCheck.TOKEN:  # a disabled app gets no token
-        behind |= Q(status=Status.WRONG, errcode=APP_DISABLED)
-    for run in CheckRun.objects.newest_of([corp]).filter(behind):
-        if CheckRun.objects.filter(behind, pk=run.pk).update(status=Status.WAITING, next_try_at=None):
-            _request_job(run, corp, now)

@@ -31,9 +31,9 @@ class Command(BaseCommand):
             raise CommandError(_("Something is wrong with: %(companies)s") % {"companies": ", ".join(broken)})
 
     def _is_in_order(self, corp: Corp, *, is_printed: bool) -> bool:
-        """Run all checks of one corp in turn, including those that become possible. Workers may run some of them."""
+        """Run all checks of one corp, including those that become possible. A worker may run some of them."""
         runner.request_checks(corp=corp, checks=None, now=timezone.now())
-        jobs = Job.objects.unfinished().filter(kind=runner.CHECK, corp=corp).order_by("-status", "pk")
+        jobs = Job.objects.unfinished().filter(kind=runner.DIAGNOSIS, corp=corp).order_by("-status", "pk")
         while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():
             run_job(job.pk)
             time.sleep(0.1 if job.status == Job.Status.RUNNING else 0)

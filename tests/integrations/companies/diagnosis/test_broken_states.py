@@ -135,7 +135,7 @@ def test_an_address_that_is_not_trusted_is_named_and_tried_again_by_itself(
 
     running_sandbox.control("PATCH", f"{app_path}/console", {"trusted_ips": copied[1].split(";")})
     assert CheckRun.objects.filter(next_try_at__isnull=False).update(next_try_at=timezone.now())
-    Job.objects.filter(kind=runner.CHECK, status="waiting").update(due_at=timezone.now(), queued_until=None)
+    Job.objects.filter(kind=runner.DIAGNOSIS, status="waiting").update(due_at=timezone.now(), queued_until=None)
     tasks.tick()
     page.work()
 

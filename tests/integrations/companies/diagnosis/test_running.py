@@ -23,7 +23,7 @@ from tests.integrations import diagnosing
 from tests.integrations.companies.diagnosis.wire import Wire, refusal
 from tests.integrations.conftest import client_of
 from tests.integrations.diagnosing import NOW, check_run, checks_waiting, run_one
-from tests.jobs import take_job
+from tests.jobs import do_jobs
 
 pytestmark = pytest.mark.django_db
 SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
@@ -73,14 +73,15 @@ def test_a_second_click_shows_the_run_under_way_while_it_is_about_the_same(corp:
     carry_out(first)
     assert first.connection_version == 2  # the run records what was tried, not what was requested
     Job.objects.update(status="failed")
-    assert ask(corp) != second
+    assert ask(corp) == second
+    assert second.pk in checks_waiting()
 
 
 def test_the_last_twenty_runs_of_each_check_are_kept(corp: Corp, other_corp: Corp) -> None:
     other = ask(other_corp)
     ip = ask(corp, "ip")
     for number in range(runner.KEPT_RUNS + 5):
-        Job.objects.filter(corp=corp).exclude(key=str(ip.pk)).update(status="done")
+        CheckRun.objects.filter(corp=corp, check_name="token").update(status="ok")
         newest = ask(corp, now=NOW + number * 2 * MINUTE)
 
     assert corp.check_runs.filter(check_name="token").count() == runner.KEPT_RUNS == 20
@@ -91,14 +92,31 @@ def test_the_last_twenty_runs_of_each_check_are_kept(corp: Corp, other_corp: Cor
 # --- Once -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_is_not_carried_out_again(corp: Corp, wire: Wire) -> None:
+def test_a_job_does_each_check_once_in_the_order_of_the_diagnosis(corp: Corp, wire: Wire) -> None:
+    check_run(corp, "network")
     wire.token()
-    run = ask(corp)
-    carry_out(run)
+    wire.agent()
+    wire.callback_ip()
+    for name in ("scope", "ip"):
+        ask(corp, name, now=timezone.now())
 
-    carry_out(run)
+    do_jobs()
 
-    assert wire.paths() == ["gettoken"]
+    assert wire.paths() == ["gettoken", "getcallbackip", "agent/get"]
+    assert set(CheckRun.objects.values_list("check_name", "status")) == {
+        (name, "ok") for name in ("network", "ip", "scope")
+    }
+    assert Job.objects.get().status == "done"
+
+
+def test_a_network_that_reaches_nothing_is_not_tried_by_each_check(corp: Corp) -> None:
+    Corp.objects.update(api_base_url="http://127.0.0.1:1")
+    runner.request_checks(corp=corp, checks=["network", "proxy", "token", "scope"], now=timezone.now())
+
+    carry_out(CheckRun.objects.get(check_name="network"))
+
+    runs = CheckRun.objects.order_by("pk").values_list("status", "facts__by")
+    assert list(runs)[1:] == [("waiting", None), ("skipped", "network"), ("skipped", "network")]
 
 
 def test_a_worker_that_lost_its_run_changes_nothing(corp: Corp, wire: Wire) -> None:
@@ -140,22 +158,6 @@ def test_a_message_whose_worker_died_is_not_sent_again(corp: Corp, wire: Wire) -
     carry_out(run, lambda: NOW + MINUTE)
 
     assert (run.status, run.problem, wire.paths()) == ("warning", "lost", [])
-
-
-@pytest.mark.parametrize("gone", [Corp, CheckRun])
-def test_a_run_that_is_gone_when_the_worker_comes_is_left_with_a_line_in_the_log(
-    corp: Corp, gone: type[Corp | CheckRun], caplog: pytest.LogCaptureFixture
-) -> None:
-    run = ask(corp)
-    job = take_job(Job.objects.get(), timezone.now)
-    gone.objects.all().delete()
-
-    with caplog.at_level("INFO", logger="integrations"):
-        assert runner.carry_out(job) == {}
-
-    assert [record.getMessage() for record in caplog.records] == [
-        f"check run {run.pk} is gone: its company was deleted, or newer runs have pushed it out"
-    ]
 
 
 def test_a_mistake_of_ours_ends_the_run_without_a_word_of_it(
@@ -201,19 +203,15 @@ def test_checks_that_waited_for_another_are_tried_when_that_is_in_order(corp: Co
     assert set(CheckRun.objects.filter(status="waiting").values_list("check_name", flat=True)) == {"app", "scope"}
 
 
-def test_what_came_out_of_the_way_meanwhile_is_no_longer_said_to_be_in_it(corp: Corp, wire: Wire) -> None:
-    """Read the app again, though not for ever, because the address was trusted while the app was read."""
+def test_what_passed_in_the_same_diagnosis_is_not_said_to_be_in_the_way(corp: Corp, wire: Wire) -> None:
     wire.token()
     wire.agent(refusal(60020))
     run = ask(corp, "app")
     check_run(corp, "ip", finished_at=NOW + MINUTE)
 
-    for number in (1, 2):
-        assert carry_out(run) == [run.pk], number
-        assert run.status == "waiting"
     assert carry_out(run) == []
 
-    assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 3)
+    assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 1)
 
 
 # --- Retries ----------------------------------------------------------------------------------------------------------
@@ -256,9 +254,6 @@ def test_a_run_whose_time_has_come_is_tried_as_the_same_run_unless_a_newer_one_i
     run = ask(corp, "ip", now=NOW + SECOND)
     earlier.refresh_from_db()
     assert earlier.next_try_at is None
-    calls = len(wire.paths())
-    carry_out(earlier)
-    assert (earlier.status, len(wire.paths())) == ("wrong", calls)
     carry_out(run, lambda: NOW + SECOND)
     assert checks_waiting() == [run.pk]
 
