@@ -38,7 +38,6 @@ from integrations.models import (
     CallbackEvent,
     Card,
     CardData,
-    ConsoleWrite,
     Corp,
     DataSource,
     Department,
@@ -143,7 +142,16 @@ def _companies(world: World, first: Corp) -> None:
         # In use: the second company has this address and was once enabled.
         "default_address": SiteAddress.objects.default(),
         "file": VerificationFile.objects.create(corp=first, code="0123456789abcdef", uploaded_at=now),
-        "write": ConsoleWrite.objects.create(corp=first, kind="settings", status="planned", requested_at=now),
+        "write": Job.objects.create(
+            kind="console.write",
+            corp=first,
+            key=f"{first.pk}:settings",
+            status="done",
+            payload={"kind": "settings"},
+            result={"changes": [{"name": "home_url", "before": "", "after": "x"}]},
+            requested_at=now,
+            due_at=now,
+        ),
     }
 
 
@@ -333,7 +341,7 @@ def state() -> dict[str, list[Any]]:
 def statements() -> dict[str, str]:
     """Return the queries of state() by table. They are cached because building them takes longer than running them."""
     models = (
-        *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, Job),
+        *(Corp, StagedCredentials, SiteAddress, VerificationFile, BiConnection, Job),
         *(DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport),
         *(SignInPolicy, Lockout, Group),

@@ -13,7 +13,7 @@ from accounts.importexport.jobs import stop_restored_imports
 from accounts.models import AuditEntry
 from integrations.core import installation
 from integrations.core.background import database_clock
-from integrations.models import ConsoleWrite, EventWork, Installation, Job
+from integrations.models import EventWork, Installation, Job
 from integrations.models.installation import THE_ONE, Place
 from notifications.delivery.maintenance import end_waiting
 
@@ -35,8 +35,6 @@ def confirm() -> int | None:
     EventWork.objects.waiting().delete()
     stop_restored_imports(now=now)
     Job.objects.unfinished().delete()
-    unfinished = ConsoleWrite.objects.unfinished()
-    unfinished.update(status=ConsoleWrite.Status.FAILED, problem=ConsoleWrite.Problem.OUTDATED)
     Installation.objects.filter(pk=THE_ONE).update(
         place=Place(), deployment=settings.INSTALLATION_NAME, is_held=False, confirmed_at=timezone.now()
     )

@@ -33,10 +33,8 @@ from integrations.core.hooks import offered_landing_pages
 from integrations.core.http import inner_page_from, rooted
 from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import newest_job
-from integrations.models import CallbackEvent, ConsoleWrite, Corp, Job, SiteAddress, StagedCredentials, VerificationFile
+from integrations.models import CallbackEvent, Corp, Job, SiteAddress, StagedCredentials, VerificationFile
 
-Kind = ConsoleWrite.Kind
-Status = ConsoleWrite.Status
 FOLDER = "admin/integrations/corp"
 # The choice of the link builder for a typed path.
 OTHER_PAGE = "other"
@@ -92,9 +90,8 @@ class ConsolePages(CorpPages):
         staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step["is_next"]), None)
-        writes = _last_writes(corp)
-        tones = {Status.DONE.value: "good", Status.FAILED.value: "bad", Status.PLANNED.value: "warn"}
-        last_writes = [(write, tones.get(write.status, "quiet")) for write in writes]
+        writes = console.list_last_writes(corp)
+        last_writes = [_describe_write(write) for write in writes]
         staged_html = ""
         if staged is not None:
             context = {"staged": staged, "explanation": services.explain_credentials(staged)}
@@ -114,7 +111,7 @@ class ConsolePages(CorpPages):
             "step_states": {step["anchor"]: step["pill"] for step in steps},
             "seen": {place: pill(state.tone, services.words_of_value(state)) for place, state in values.items()},
             "is_on_the_way": is_checked
-            or any(_is_under_way(write) for write in writes)
+            or any(write.is_unfinished for write in writes)
             or any(step["is_to_do"] for step in steps),
         }
 
@@ -155,56 +152,45 @@ class ConsolePages(CorpPages):
     def write_start_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Prepare the preview of a change in the background, and show its page."""
         corp = self._corp(request, corp_id, to_change=True)
-        if kind not in Kind.values:
+        if kind not in console.WriteKind.values:
             raise Http404
-        write = console.request_write(corp=corp, kind=Kind(kind), by=request.user, now=timezone.now())
+        write = console.request_preview(corp=corp, kind=console.WriteKind(kind), by=request.user, now=timezone.now())
         if _wants_json(request):
-            return _written_in_place(request, corp, write)
+            return _answer_write(request, corp, write)
         return HttpResponseRedirect(reverse("admin:integrations_corp_write", args=[corp.pk, write.pk]))
 
     def write_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
         """Show the change: the current value, the new one, and the result."""
-        corp = self._corp(request, corp_id, to_change=True)
-        write = get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)
+        corp, write = self._find_write(request, corp_id, write_id)
         titles = {
-            Kind.SETTINGS.value: gettext("Write home page and trusted domain into WeCom"),
-            Kind.MENU.value: gettext("Write the app's menu into WeCom"),
+            console.WriteKind.SETTINGS: gettext("Write home page and trusted domain into WeCom"),
+            console.WriteKind.MENU: gettext("Write the app's menu into WeCom"),
         }
         context = {"write": write, "panel": _write_panel(request, corp, write)}
-        return self._page(request, corp, "console_write.html", titles[write.kind], context)
+        title = titles[console.WriteKind(write.payload["kind"])]
+        return self._page(request, corp, "console_write.html", title, context)
 
     def write_state_view(self, request: HttpRequest, corp_id: int, write_id: int) -> JsonResponse:
-        corp = self._corp(request, corp_id, to_change=True)
-        return JsonResponse(_write_panel(request, corp, get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)))
+        return JsonResponse(_write_panel(request, *self._find_write(request, corp_id, write_id)))
 
     def write_confirm_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
         """Confirm a prepared change, which a worker then writes. The corp's page shows the result."""
-        corp = self._corp(request, corp_id, to_change=True)
-        write = get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)
-        if console.confirm_write(write=write, by=request.user, now=timezone.now()):
-            self.log_change(
-                request, corp, gettext("Change in WeCom confirmed: %(kind)s.") % {"kind": write.get_kind_display()}
-            )
+        corp, preview = self._find_write(request, corp_id, write_id)
+        if write := console.confirm_write(preview=preview, by=request.user, now=timezone.now()):
+            kind = console.WriteKind(write.payload["kind"]).label
+            self.log_change(request, corp, gettext("Change in WeCom confirmed: %(kind)s.") % {"kind": kind})
         else:
             messages.warning(request, gettext("This change was not waiting for a confirmation any more."))
-        return _written_in_place(request, corp, write) if _wants_json(request) else self._to_page(corp, "write")
+        return _answer_write(request, corp, write or preview) if _wants_json(request) else self._to_page(corp, "write")
+
+    def _find_write(self, request: HttpRequest, corp_id: int, write_id: int) -> tuple[Corp, Job]:
+        corp = self._corp(request, corp_id, to_change=True)
+        return corp, get_object_or_404(Job, pk=write_id, corp=corp, kind=console.WRITE)
 
     def _page(
         self, request: HttpRequest, corp: Corp, template: str, title: str, extra: dict[str, Any]
     ) -> TemplateResponse:
         return own_page(self, request, f"{FOLDER}/{template}", {"corp": corp, "title": title, **extra})
-
-
-def _last_writes(corp: Corp) -> list[ConsoleWrite]:
-    """Return the newest change of each kind."""
-    found: dict[str, ConsoleWrite] = {}
-    for write in ConsoleWrite.objects.filter(corp=corp)[: console.KEPT_WRITES]:
-        found.setdefault(write.kind, write)
-    return [found[kind.value] for kind in Kind if kind.value in found]
-
-
-def _is_under_way(write: ConsoleWrite) -> bool:
-    return write.status in {Status.WAITING, Status.CONFIRMED, Status.WRITING}
 
 
 def _known_ips(corp: Corp) -> dict[str, Any]:
@@ -238,34 +224,56 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.deep_link(corp, target)}
 
 
-def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:
+def _describe_write(write: Job) -> dict[str, Any]:
+    """Return the state of a preview or a write for the templates."""
+    confirmed = write.payload.get("changes")
+    changes = write.result.get("changes", []) if confirmed is None else confirmed
+    is_planned = confirmed is None and console.awaits_confirmation(write)
+    tone, words = "quiet", gettext("reading from WeCom") if confirmed is None else gettext("writing to WeCom")
+    if write.status == Job.Status.FAILED:
+        tone, words = "bad", str(console.PROBLEMS.get(write.problem, write.get_status_display()))
+    elif is_planned:
+        tone, words = "warn", gettext("to be confirmed")
+    elif write.status == Job.Status.DONE:
+        words = gettext("written") if confirmed else gettext("nothing to change")
+        tone, words = ("quiet", gettext("outdated")) if changes and confirmed is None else ("good", words)
+    return {
+        "write": write,
+        "kind": console.WriteKind(write.payload["kind"]).label,
+        "changes": changes,
+        "is_planned": is_planned,
+        "is_confirmed": confirmed is not None,
+        "is_written": confirmed is not None and write.status == Job.Status.DONE,
+        "tone": tone,
+        "words": words,
+    }
+
+
+def _write_panel(request: HttpRequest, corp: Corp, write: Job) -> dict[str, Any]:
     """Render a change. Return the HTML and whether to poll again."""
-    job = newest_job(console.WRITE, write.pk)
-    has_failed = job is not None and job.status == Job.Status.FAILED
     labels = {
         "home_url": gettext("App home page"),
         "redirect_domain": gettext("Trusted domain"),
         "menu": gettext("Menu"),
     }
+    described = _describe_write(write)
+    has_reason = write.status == Job.Status.FAILED and write.problem in console.PROBLEMS
     context = {
         "corp": corp,
-        "write": write,
-        "changes": [{**one, "label": labels[one["name"]], "is_menu": one["name"] == "menu"} for one in write.changes],
-        **describe_job(job),
-        "has_failed": has_failed,
-        "may_retry": job is not None and may_retry(request, job),
-        "is_written": bool(write.changes),
+        **described,
+        "changes": [{**one, "label": labels[one["name"]]} for one in described["changes"]],
+        **describe_job(write),
+        **({"problem": "", "explanation": console.explain_write(write)} if has_reason else {}),
+        "may_retry": not has_reason and may_retry(request, write),
         # WeCom reports our address with every refusal. Show it only if the address was refused.
-        "refused_ip": write.caller_ip if write.errcode in IP_REFUSED else None,
-        "explanation": console.explain_write(write) if write.status == Status.FAILED else None,
+        "refused_ip": write.facts.get("caller_ip") if write.facts.get("errcode") in IP_REFUSED else None,
     }
     html = render_to_string(f"{FOLDER}/_console_write.html", context, request)
-    return {"is_unfinished": _is_under_way(write) and not has_failed, "html": html}
+    return {"is_unfinished": write.is_unfinished, "html": html}
 
 
-def _written_in_place(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> JsonResponse:
+def _answer_write(request: HttpRequest, corp: Corp, write: Job) -> JsonResponse:
     """Return the change for the corp's page, with the URL to poll."""
-    write.refresh_from_db()
     url = reverse("admin:integrations_corp_write_state", args=[corp.pk, write.pk])
     return JsonResponse({**_write_panel(request, corp, write), "url": url})
 

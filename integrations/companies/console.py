@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import TextChoices
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
@@ -25,9 +25,9 @@ from integrations.core.hooks import offered_landing_pages
 from integrations.core.sentences import explain_errcode, translate_explanation
 from integrations.core.validators import without_invisible
 from integrations.jobs import requests
-from integrations.jobs.registry import job_kind
+from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import CheckRun, ConsoleWrite, Corp
+from integrations.models import CheckRun, Corp, Job
 from integrations.models.fields import Person
 
 
@@ -89,128 +89,127 @@ def _in_app(place: str) -> str:
 
 # --- Writing an app's settings into WeCom: home page and trusted domain, or the menu ----------------------------------
 
-Kind = ConsoleWrite.Kind
-Status = ConsoleWrite.Status
-Problem = ConsoleWrite.Problem
+
+class WriteKind(TextChoices):
+    """What is written into WeCom together."""
+
+    SETTINGS = "settings", gettext_lazy("home page and trusted domain")
+    MENU = "menu", gettext_lazy("menu of the app")
+
+
 Values = dict[str, Any]
 
 WRITE = "console.write"
-KEPT_WRITES = 20
 NO_MENU = 46003
 SYSTEM_BUSY = -1
 # The checks to repeat after a write.
-CHECKS_AFTER = {Kind.SETTINGS.value: ("domain", "home_page"), Kind.MENU.value: ()}
+CHECKS_AFTER = {WriteKind.SETTINGS.value: ("domain", "home_page"), WriteKind.MENU.value: ()}
 _MENU_FIELDS = ("type", "name", "key", "url", "appid", "pagepath")
 _MENU_ENTRIES_AT_MOST = 3
 
 
-# --- Requests of the administrator ------------------------------------------------------------------------------------
+def request_preview(*, corp: Corp, kind: WriteKind, by: Person, now: datetime) -> Job:
+    """Return a job that prepares a change, or the one under way. It writes nothing to WeCom.
+
+    Its result has the `changes`: [{"name": …, "before": …, "after": …}] with WeCom's values, without equal ones.
+    """
+    newest = requests.newest_job(WRITE, _key(corp, kind))
+    if newest is not None and newest.is_unfinished:
+        return newest
+    return _request_job(corp, kind, by, now)
 
 
 @transaction.atomic
-def request_write(*, corp: Corp, kind: Kind, by: Person, now: datetime) -> ConsoleWrite:
-    """Return a change to prepare in the background, or the one being prepared. This writes nothing to WeCom."""
-    writes = ConsoleWrite.objects.filter(corp=corp)
-    prepared = writes.filter(kind=kind, status=Status.WAITING).first()
-    if prepared is not None and (job := requests.newest_job(WRITE, prepared.pk)) and job.is_unfinished:
-        return prepared
-    write = ConsoleWrite.objects.create(corp=corp, kind=kind, requested_by=str(by)[:255], requested_at=now)
-    # By key: "all but these" would include a change that somebody else requests at this moment.
-    writes.filter(pk__in=list(writes.values_list("pk", flat=True)[KEPT_WRITES:])).delete()
-    _request_job(write, by, now)
-    return write
+def confirm_write(*, preview: Job, by: Person, now: datetime) -> Job | None:
+    """Have a prepared change written. Return the job, or None if the preview is not the newest job (any more)."""
+    corp, kind = Corp.objects.select_for_update().get(pk=preview.corp_id), WriteKind(preview.payload["kind"])
+    if not awaits_confirmation(preview):
+        return None
+    return _request_job(corp, kind, by, now, changes=preview.result["changes"], requested_by=preview.asked_by)
 
 
-@transaction.atomic
-def confirm_write(*, write: ConsoleWrite, by: Person, now: datetime) -> bool:
-    """Have a prepared change written. Return False if it does not wait for confirmation (any more)."""
-    planned = ConsoleWrite.objects.filter(pk=write.pk, status=Status.PLANNED)
-    if not planned.update(status=Status.CONFIRMED, confirmed_by=str(by)[:255], confirmed_at=now):
-        return False
-    _request_job(write, by, now)
-    return True
+def awaits_confirmation(preview: Job) -> bool:
+    """Return whether the job prepared a change that can be confirmed."""
+    return bool(preview.result.get("changes")) and requests.newest_job(WRITE, preview.key) == preview
 
 
-def _request_job(write: ConsoleWrite, by: Person, now: datetime) -> None:
-    subject = f"{write.corp.name} · {write.get_kind_display()}"
-    requests.request_job(WRITE, key=write.pk, subject=subject, corp=write.corp, by=by, now=now)
+def list_last_writes(corp: Corp) -> list[Job]:
+    """Return the newest preview or write of each kind."""
+    found = requests.newest_jobs(WRITE, keys := [_key(corp, kind) for kind in WriteKind])
+    return [found[key] for key in keys if key in found]
 
 
-# --- Background work --------------------------------------------------------------------------------------------------
+def _key(corp: Corp, kind: WriteKind) -> str:
+    return f"{corp.pk}:{kind.value}"
+
+
+def _request_job(corp: Corp, kind: WriteKind, by: Person, now: datetime, **confirmed: Any) -> Job:
+    subject, payload = f"{corp.name} · {kind.label}", {"kind": kind.value, **confirmed}
+    return requests.request_job(
+        WRITE, key=_key(corp, kind), subject=subject, payload=payload, corp=corp, by=by, now=now
+    )
 
 
 @job_kind(
     WRITE,
     label=gettext_lazy("Change in WeCom's console"),
-    explain=lambda _job: "",  # the change itself shows WeCom's refusal
+    explain=lambda job: explain_write(job).what,
     seconds=180,
+    keep=timedelta(days=365),
     see="integrations.change_corp",
     retry="integrations.change_corp",
     template="admin/integrations/corp/_write_link.html",
 )
-def carry_out_write(run: JobRun) -> dict[str, Any]:
+def carry_out_write(run: JobRun) -> Values:
     """Read WeCom's values, or write the confirmed ones. After a write, the affected checks run again."""
-    write = ConsoleWrite.objects.filter(pk=int(run.job.key or 0)).first()
-    if write is not None and write.status == Status.WAITING:
-        _settle(run, write, _plan)
-    elif write is not None and write.status in {Status.CONFIRMED, Status.WRITING}:
-        _settle(run, write, _write)
+    corp = Corp.objects.select_related("site_address").get(pk=run.job.corp_id)
+    kind, changes = run.job.payload["kind"], run.job.payload.get("changes")
+    try:
+        if changes is None:
+            return {"changes": _find_changes(corp, kind)}
+        _write(corp, kind, changes, is_repeat=run.job.try_count > 1)
+    except IntegrationError as error:
+        _note_domain_answer(corp, changes or [], error, run)
+        raise _describe_failure(error) from error
+    except MessageError as error:  # WeCom would not accept one of our values, which the text names
+        raise JobFailedError("wrong_setting", message=str(error)) from error
+    with transaction.atomic():
+        runner.request_checks(corp=corp, checks=CHECKS_AFTER[kind], now=run.clock())
+        _note_domain_answer(corp, changes, None, run)
+        run.hold()
     return {}
 
 
-def _settle(run: JobRun, write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values]) -> None:
-    """Execute one step without a transaction around its calls, then save the result."""
-    refusal: IntegrationError | None = None
-    try:
-        values = step(write, Corp.objects.select_related("site_address").get(pk=write.corp_id))
-    except IntegrationError as error:
-        refusal, values = error, _failure(error)
-    except MessageError as error:  # WeCom would not accept one of our values, which the text names
-        values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
-    now, was_written = run.clock(), write.status == Status.WRITING
-    values["planned_at" if values["status"] == Status.PLANNED else "finished_at"] = now
-    for name, value in values.items():
-        setattr(write, name, value)
-    with transaction.atomic():
-        write.save(update_fields=list(values))
-        # WeCom judges the trusted domain only when it is written, so the diagnosis needs this answer.
-        names_domain = any(change["name"] == "redirect_domain" for change in write.changes)
-        if names_domain and (write.status == Status.DONE or refusal is not None):
-            note_domain_answer(corp=write.corp, error=refusal, now=now)
-        if was_written and write.status == Status.DONE:
-            runner.request_checks(corp=write.corp, checks=CHECKS_AFTER[write.kind], now=now)
-        run.hold()
+def _note_domain_answer(corp: Corp, changes: list[Values], error: IntegrationError | None, run: JobRun) -> None:
+    """Tell the diagnosis: WeCom judges the trusted domain only when it is written."""
+    if any(change["name"] == "redirect_domain" for change in changes):
+        note_domain_answer(corp=corp, error=error, now=run.clock())
 
 
-def _plan(write: ConsoleWrite, corp: Corp) -> Values:
-    before, after = _present(wecom_client(corp), write.kind), wanted(corp, write.kind)
+def _find_changes(corp: Corp, kind: str) -> list[Values]:
+    before, after = _fetch_values(wecom_client(corp), kind), find_wanted_values(corp, kind)
     names = {name for name in after if before[name] != after[name]}
     # Write it again even if WeCom has it: only the answer to a write shows whether the owner is verified.
     if "redirect_domain" in after and is_domain_refused(corp):
         names.add("redirect_domain")
-    changes = [{"name": name, "before": before[name], "after": after[name]} for name in after if name in names]
-    return {"status": Status.PLANNED if changes else Status.DONE, "changes": changes}
+    return [{"name": name, "before": before[name], "after": after[name]} for name in after if name in names]
 
 
-def _write(write: ConsoleWrite, corp: Corp) -> Values:
+def _write(corp: Corp, kind: str, changes: list[Values], *, is_repeat: bool) -> None:
     """Write the confirmed values, unless something changed since or a worker that died has already written them."""
-    is_repeat = write.status == Status.WRITING
-    ConsoleWrite.objects.filter(pk=write.pk).update(status=Status.WRITING)
-    write.status = Status.WRITING
-    client = wecom_client(corp)
-    before = {change["name"]: change["before"] for change in write.changes}
-    after = {change["name"]: change["after"] for change in write.changes}
-    still_wanted = wanted(corp, write.kind)
+    client, wanted = wecom_client(corp), find_wanted_values(corp, kind)
+    before = {change["name"]: change["before"] for change in changes}
+    after = {change["name"]: change["after"] for change in changes}
     # `get`, because the domain is no longer wanted if sign-in was switched off since.
-    if any(still_wanted.get(name) != value for name, value in after.items()):
-        return {"status": Status.FAILED, "problem": Problem.OUTDATED}
-    present = _present(client, write.kind)
+    if any(wanted.get(name) != value for name, value in after.items()):
+        raise JobFailedError("outdated")
+    present = _fetch_values(client, kind)
     if is_repeat and all(present[name] == value for name, value in after.items()):
-        return {"status": Status.DONE}
+        return
     if any(present[name] != value for name, value in before.items()):
-        return {"status": Status.FAILED, "problem": Problem.UNCLEAR if is_repeat else Problem.CHANGED}
+        raise JobFailedError("unclear" if is_repeat else "changed")
     try:
-        if write.kind == Kind.SETTINGS:
+        if kind == WriteKind.SETTINGS:
             client.agent_set(AgentChanges(**after))
         else:
             client.menu_create([MenuEntry(entry["name"], entry["url"]) for entry in after["menu"]])
@@ -219,23 +218,22 @@ def _write(write: ConsoleWrite, corp: Corp) -> Values:
             raise  # WeCom gave the reason
         # The answer was lost, so read WeCom's values instead of writing again.
         try:
-            present = _present(client, write.kind)
+            present = _fetch_values(client, kind)
         except IntegrationError as unread:
-            return {**_failure(unread), "problem": Problem.UNCLEAR}
+            raise _describe_failure(unread, problem="unclear") from unread
         if any(present[name] != value for name, value in after.items()):
-            return {"status": Status.FAILED, "problem": Problem.UNCLEAR}
-    return {"status": Status.DONE}
+            raise JobFailedError("unclear") from error
 
 
 # --- Wanted and present values ----------------------------------------------------------------------------------------
 
 
-def wanted(corp: Corp, kind: str) -> Values:
+def find_wanted_values(corp: Corp, kind: str) -> Values:
     """Return the values that WeCom should have, derived from the corp's site address.
 
     Without sign-in the trusted domain is left out: nobody needs it, and WeCom refuses one whose owner is not proven.
     """
-    if kind == Kind.MENU:
+    if kind == WriteKind.MENU:
         # The pages registered by higher apps, in the product's language, because all employees see the same menu.
         pages = [page for page in offered_landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
         with translation.override(settings.LANGUAGE_CODE):
@@ -248,8 +246,8 @@ def wanted(corp: Corp, kind: str) -> Values:
     return {**home_page, "redirect_domain": links.trusted_domain(corp)} if corp.sign_in_enabled else home_page
 
 
-def _present(client: WeComClient, kind: str) -> Values:
-    if kind == Kind.SETTINGS:
+def _fetch_values(client: WeComClient, kind: str) -> Values:
+    if kind == WriteKind.SETTINGS:
         agent = client.agent_get()
         return {
             "home_url": without_invisible(agent.home_url),
@@ -261,44 +259,55 @@ def _present(client: WeComClient, kind: str) -> Values:
         if error.code != NO_MENU:
             raise
         return {"menu": []}
-    return {"menu": [_tidied(entry) for entry in menu["button"]]}
+    return {"menu": [_drop_empty_fields(entry) for entry in menu["button"]]}
 
 
-def _tidied(entry: Values) -> Values:
+def _drop_empty_fields(entry: Values) -> Values:
     """Return a menu entry as menu/create would take it: menu/get adds empty fields."""
     fields = {name: without_invisible(str(entry[name])) for name in _MENU_FIELDS if entry.get(name)}
     below = entry.get("sub_button")
-    children = [_tidied(child) for child in below if isinstance(child, dict)] if isinstance(below, list) else []
+    children = (
+        [_drop_empty_fields(child) for child in below if isinstance(child, dict)] if isinstance(below, list) else []
+    )
     return {**fields, "sub_button": children} if children else fields
 
 
 # --- Failures ---------------------------------------------------------------------------------------------------------
 
 
-def _failure(error: IntegrationError) -> Values:
-    found = fail(error, name_problem(error), CheckRun.Status.WRONG, heals=False)
-    kept = {"problem": found.problem, "errcode": found.errcode, "hint": found.hint, "caller_ip": found.caller_ip}
-    return {**kept, "status": Status.FAILED, "message": found.detail}
+def _describe_failure(error: IntegrationError, problem: str = "") -> JobFailedError:
+    found = fail(error, problem or name_problem(error), CheckRun.Status.WRONG, heals=False)
+    facts = {"errcode": found.errcode, "hint": found.hint, "caller_ip": found.caller_ip, "message": found.detail}
+    return JobFailedError(found.problem, **facts)
 
 
+PROBLEMS = {
+    "refused": gettext_lazy("refused by WeCom"),
+    "unreachable": gettext_lazy("WeCom cannot be reached"),
+    "wrong_setting": gettext_lazy("address, proxy or certificate is wrong"),
+    "not_wecom": gettext_lazy("the answer is not WeCom's"),
+    "changed": gettext_lazy("WeCom's settings changed after the preview"),
+    "outdated": gettext_lazy("our values changed after the preview"),
+    "unclear": gettext_lazy("outcome unknown"),
+}
 _AGAIN = gettext_noop("Look at the preview again, then confirm it.")
 _EXPLANATIONS = {
     **SHARED_EXPLANATIONS,
-    Problem.CHANGED.value: ask_site_admin(
+    "changed": ask_site_admin(
         gettext_noop("Somebody changed the settings in WeCom after the preview was made. Nothing was written."), _AGAIN
     ),
-    Problem.OUTDATED.value: ask_site_admin(
+    "outdated": ask_site_admin(
         gettext_noop("The values of this site changed after the preview was made. Nothing was written."), _AGAIN
     ),
-    Problem.UNCLEAR.value: ask_site_admin(
+    "unclear": ask_site_admin(
         gettext_noop("WeCom did not confirm the change: it may have been written, or not."),
         gettext_noop("Make a new preview: it shows what WeCom has now."),
     ),
 }
 
 
-def explain_write(write: ConsoleWrite) -> Explanation:
-    """Explain a failed change in the active language."""
-    if write.errcode is not None and write.problem == Problem.REFUSED:
-        return explain_errcode(write.errcode)
-    return translate_explanation(_EXPLANATIONS[write.problem], {})
+def explain_write(job: Job) -> Explanation:
+    """Explain a failed change, with a problem of PROBLEMS, in the active language."""
+    if job.problem == "refused":
+        return of_errcode(job.facts["errcode"])
+    return translated(_EXPLANATIONS[job.problem], {})

@@ -445,68 +445,6 @@ class CheckRun(models.Model):
         return self.status in {self.Status.WAITING, self.Status.RUNNING}
 
 
-class ConsoleWriteQuerySet(models.QuerySet["ConsoleWrite"]):
-    def unfinished(self) -> Self:
-        return self.exclude(status__in=[ConsoleWrite.Status.DONE, ConsoleWrite.Status.FAILED])
-
-
-class ConsoleWrite(models.Model):
-    """A change in WeCom: read first, shown as before and after, confirmed by a person, then written.
-
-    waiting → planned → confirmed → writing → done; any state → failed; without a difference, waiting → done.
-    """
-
-    class Kind(models.TextChoices):
-        SETTINGS = "settings", _("home page and trusted domain")
-        MENU = "menu", _("menu of the app")
-
-    class Status(models.TextChoices):
-        WAITING = "waiting", _("reading from WeCom")
-        PLANNED = "planned", _("to be confirmed")
-        CONFIRMED = "confirmed", _("confirmed")
-        WRITING = "writing", _("writing to WeCom")
-        DONE = "done", _("done")
-        FAILED = "failed", _("failed")
-
-    class Problem(models.TextChoices):
-        REFUSED = "refused", _("refused by WeCom")
-        UNREACHABLE = "unreachable", _("WeCom cannot be reached")
-        WRONG_SETTING = "wrong_setting", _("address, proxy or certificate is wrong")
-        NOT_WECOM = "not_wecom", _("the answer is not WeCom's")
-        CHANGED = "changed", _("WeCom's settings changed after the preview")
-        OUTDATED = "outdated", _("our values changed after the preview")
-        UNCLEAR = "unclear", _("outcome unknown")
-
-    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="console_writes", verbose_name=_("company"))
-    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    # Names instead of users, because this app has no user model and the record outlives people.
-    requested_by = models.CharField(_("requested by"), max_length=255)
-    confirmed_by = models.CharField(_("confirmed by"), max_length=255, blank=True)
-    # [{"name": …, "before": …, "after": …}] with WeCom's values; equal ones are left out.
-    changes = models.JSONField(_("changes"), default=list)
-    problem = models.CharField(_("problem"), max_length=16, choices=Problem.choices, blank=True)
-    errcode = models.IntegerField(_("WeCom's error code"), null=True)
-    hint = models.CharField(_("hint"), max_length=64, blank=True)
-    caller_ip = models.GenericIPAddressField(_("our address as WeCom saw it"), null=True)
-    message = models.TextField(_("message"), blank=True)
-    requested_at = models.DateTimeField(_("requested"))
-    planned_at = models.DateTimeField(pgettext_lazy("from WeCom", "read"), null=True)
-    confirmed_at = models.DateTimeField(_("confirmed"), null=True)
-    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-
-    objects = ConsoleWriteQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("change in WeCom's console")
-        verbose_name_plural = _("changes in WeCom's console")
-        ordering = ["-pk"]
-        default_permissions = ()  # part of the corp's page: the right to change the corp includes it
-
-    def __str__(self) -> str:
-        return f"{self.corp_id} {self.kind} {self.status} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
-
-
 class StagedCredentials(models.Model):
     """A new AgentId and Secret, used once WeCom confirms that they belong together. Each corp's last ones stay here
     without the Secret, to show since when they are in force."""

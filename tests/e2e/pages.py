@@ -31,10 +31,10 @@ from integrations.data.table import Column, Kind, Table
 from integrations.models import (
     Card,
     CardData,
-    ConsoleWrite,
     Corp,
     DataSource,
     Department,
+    Job,
     Member,
     Membership,
     SyncChange,
@@ -84,7 +84,7 @@ class Rows:
     corp: Corp
     subscription: Subscription
     delivery: Delivery
-    writes: tuple[ConsoleWrite, ...]
+    writes: tuple[Job, ...]
     other: Corp
 
 
@@ -303,16 +303,19 @@ def _make_sync_runs(corp: Corp) -> None:
     DirectoryPolicy.objects.create(corp=corp, mode="link")
 
 
-def _make_writes(corp: Corp) -> tuple[ConsoleWrite, ...]:
+def _make_writes(corp: Corp) -> tuple[Job, ...]:
     """Create a change in WeCom that waits for its confirmation, and one that was refused."""
     menu = [{"type": "view", "name": "首页", "url": "https://bi.example.com/" + "a" * 200}]
-    common = {"corp": corp, "requested_by": "root", "requested_at": NOW}
-    planned = ConsoleWrite.objects.create(
-        kind="menu", status="planned", planned_at=NOW, changes=[{"name": "menu", "before": [], "after": menu}], **common
-    )
-    refused = ConsoleWrite.objects.create(
-        kind="settings", status="failed", problem="refused", errcode=60020, caller_ip="203.0.113.9", hint="[1764]",
-        finished_at=NOW, changes=[{"name": "redirect_domain", "before": "", "after": "bi.example.com"}], **common,
+    times = dict.fromkeys(("requested_at", "due_at", "finished_at"), NOW)
+    common = {"kind": "console.write", "corp": corp, "asked_by": "root", **times}
+    planned = Job.objects.create(
+        key=f"{corp.pk}:menu", status="done", payload={"kind": "menu"},
+        result={"changes": [{"name": "menu", "before": [], "after": menu}]}, **common,
+    )  # fmt: skip
+    changes = [{"name": "redirect_domain", "before": "", "after": "bi.example.com"}]
+    refused = Job.objects.create(
+        key=f"{corp.pk}:settings", status="failed", payload={"kind": "settings", "changes": changes}, problem="refused",
+        facts={"errcode": 60020, "caller_ip": "203.0.113.9", "hint": "[1764]", "message": "refused"}, **common,
     )  # fmt: skip
     return planned, refused
 

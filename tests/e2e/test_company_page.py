@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from integrations.models import CheckRun, ConsoleWrite, Corp
+from integrations.models import CheckRun, Corp, Job
 from notifications.delivery.rendering.render import render_run
 from notifications.models import CorpQueue
 from tests.e2e.axe import unfold
@@ -38,7 +38,8 @@ def test_a_preview_survives_a_server_that_is_away_for_a_moment_and_says_when_it_
     page: Page, address: str, corp: Corp
 ) -> None:
     now = timezone.now()
-    write = ConsoleWrite.objects.create(corp=corp, kind="menu", status="waiting", requested_at=now)
+    columns = {"payload": {"kind": "menu"}, "requested_at": now, "due_at": now}
+    write = Job.objects.create(corp=corp, kind="console.write", key=f"{corp.pk}:menu", **columns)
     failures = [502, 502]
     page.route(
         "**/state/",
@@ -47,11 +48,11 @@ def test_a_preview_survives_a_server_that_is_away_for_a_moment_and_says_when_it_
     page.goto(address.replace("change/", f"console/{write.pk}/preview/"))
     expect(page.locator("[data-live] .pill")).to_have_text("正在读取")
 
-    ConsoleWrite.objects.update(status="failed", problem="outdated", finished_at=now)
+    Job.objects.update(status="failed", problem="outdated", finished_at=now)
 
     expect(page.locator("[data-live] .pill-bad")).to_be_visible()
     assert failures == []
-    ConsoleWrite.objects.update(status="waiting", problem="")
+    Job.objects.update(status="waiting", problem="")
     failures.extend([502] * 9)
     page.reload()
     expect(page.locator("[data-live] [role=alert]")).to_have_text("页面与服务器的连接已断开，请刷新页面。")

@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations.companies import links, services
-from integrations.models import ConsoleWrite, Corp, Job, SiteAddress, VerificationFile
+from integrations.companies import console, links, services
+from integrations.models import Corp, Job, SiteAddress, VerificationFile
 from tests.integrations.companies.test_corp_admin import text_of
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.diagnosing import check_run
@@ -199,18 +199,21 @@ def test_the_page_s_steps_and_values_are_told_anew_while_something_is_to_do(admi
 # --- Changes in WeCom -------------------------------------------------------------------------------------------------
 
 
-def planned(corp: Corp, **columns: Any) -> ConsoleWrite:
+def make_preview(corp: Corp, kind: str = "settings", **columns: Any) -> Job:
     changes = [{"name": "home_url", "before": "https://old.example.com/<b>", "after": links.home_page_link(corp)}]
-    common = {"kind": "settings", "status": "planned", "requested_by": "root", "requested_at": timezone.now()}
-    return ConsoleWrite.objects.create(corp=corp, **{**common, "changes": changes, **columns})
+    common = {"kind": console.WRITE, "key": f"{corp.pk}:{kind}", "payload": {"kind": kind}, "status": "done"}
+    times = dict.fromkeys(("requested_at", "due_at", "finished_at"), timezone.now())
+    return Job.objects.create(
+        corp=corp, asked_by="root", **{**common, **times, "result": {"changes": changes}, **columns}
+    )
 
 
 def test_a_change_is_previewed_in_the_background_confirmed_once_and_written(admin_client: Client, corp: Corp) -> None:
     assert admin_client.post(address(corp, "write_start", "secrets")).status_code == 404
     response = admin_client.post(address(corp, "write_start", "settings"))
 
-    write = ConsoleWrite.objects.get()
-    assert (write.kind, write.status, write.requested_by) == ("settings", "waiting", "root")
+    write = Job.objects.get()
+    assert (write.payload, write.status, write.asked_by) == ({"kind": "settings"}, "waiting", "root")
     assert response["Location"] == address(corp, "write", write.pk)
     assert "data-unfinished" in admin_client.get(response["Location"]).content.decode()
     assert admin_client.get(address(corp, "write_state", write.pk)).json()["is_unfinished"] is True
@@ -219,23 +222,23 @@ def test_a_change_is_previewed_in_the_background_confirmed_once_and_written(admi
     died = text_of(admin_client.get(address(corp, "write", write.pk)))
     assert all(one in died for one in ("Every worker that did this ended", "Try again", "Make a new preview"))
 
-    write = planned(corp)
+    write = make_preview(corp)
     shown = text_of(admin_client.get(address(corp, "write", write.pk)))
     assert "In WeCom now https://old.example.com/&lt;b&gt; After writing https://open.weixin.qq.com/" in shown
     assert "Write this into WeCom" in shown
     admin_client.post(address(corp, "write_confirm", write.pk))
     response = admin_client.post(address(corp, "write_confirm", write.pk), follow=True)
-    write.refresh_from_db()
-    assert (write.status, Job.objects.latest("pk").key) == ("confirmed", str(write.pk))
+    confirmed = Job.objects.latest("pk")
+    assert confirmed.payload == {"kind": "settings", "requested_by": "root", **write.result}
     assert "This change was not waiting for a confirmation any more." in text_of(response)
     assert LogEntry.objects.filter(change_message__contains="home page and trusted domain").count() == 1
 
 
 def test_a_refused_change_says_what_who_and_where_and_names_our_address(admin_client: Client, corp: Corp) -> None:
-    failed = {"status": "failed", "problem": "refused", "finished_at": timezone.now()}
-    domain = planned(corp, **failed, errcode=85005, hint="17640000")
+    failed = {"status": "failed", "problem": "refused", "result": {}}
+    domain = make_preview(corp, **failed, facts={"errcode": 85005, "hint": "17640000"})
     refused = {"message": "not allow to access from your ip", "hint": "[1764000000]", "caller_ip": "203.0.113.9"}
-    ip = planned(corp, **failed, **refused, errcode=60020, changes=[])
+    ip = make_preview(corp, **failed, facts={**refused, "errcode": 60020})
 
     text = text_of(admin_client.get(address(corp, "write", domain.pk)))
 
@@ -253,7 +256,7 @@ def test_a_menu_is_shown_entry_by_entry_and_to_nobody_of_another_company(
 ) -> None:
     before = [{"name": "更多", "sub_button": [{"type": "click", "name": "<i>帮助", "key": "HELP"}]}]
     after = [{"type": "view", "name": "首页", "url": "https://bi.example.com/"}]
-    write = planned(corp, kind="menu", changes=[{"name": "menu", "before": before, "after": after}])
+    write = make_preview(corp, "menu", result={"changes": [{"name": "menu", "before": before, "after": after}]})
 
     text = text_of(admin_client.get(address(corp, "write", write.pk)))
 
@@ -263,7 +266,7 @@ def test_a_menu_is_shown_entry_by_entry_and_to_nobody_of_another_company(
     client = client_of(staff("one", other_corp, permissions=("view_corp", "change_corp")))  # of another company
     assert client.get(address(other_corp, "write", write.pk)).status_code == 404
     assert client.post(address(other_corp, "write_confirm", write.pk)).status_code == 404
-    assert ConsoleWrite.objects.get().status == "planned"
+    assert Job.objects.get() == write
 
 
 # --- The callback's keys from WeCom's console -------------------------------------------------------------------------
