@@ -34,7 +34,7 @@ from integrations.core.background import Clock, log_errors
 from integrations.core.client_factory import CALLBACK_COLUMNS, callback_crypto
 from integrations.core.redis import valkey
 from integrations.hooks import Registry
-from integrations.models import CallbackEvent, Corp, EventLane, EventWork, SiteAddress
+from integrations.models import CallbackEvent, Corp, EventLane, EventWork
 from integrations.models.jobs import LET_GO, LeaseLostError, Moment
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ def try_again(*, corp: Corp) -> tuple[int, list[str]]:
     return count, names
 
 
-def touched_by(*, consumer: str, events: Sequence[CallbackEvent]) -> list[int]:
+def find_changed_keys(*, consumer: str, events: Sequence[CallbackEvent]) -> list[int]:
     """Return the keys that `consumer` recorded as changed for these events, each once, in order."""
     works = EventWork.objects.filter(event__in=[one.pk for one in events], consumer=consumer)
     return sorted({key for keys in works.values_list("touched", flat=True) for key in keys})
@@ -317,7 +317,7 @@ NO_CORP = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class CallSignature:
     """The signature in the query of every call."""
 
     signature: str
@@ -372,46 +372,41 @@ def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
 
 def addresses(corp: Corp, *, now: datetime) -> list[Address]:
     """Return both addresses of a corp, the app's first. No key is decrypted."""
-    return [_address(corp, kind, corp.find_site_address(), now) for kind in CallbackEvent.Kind]
+    found, changed_at = [], corp.find_site_address().changed_at
+    for kind in CallbackEvent.Kind:
+        newest = CallbackEvent.objects.filter(corp=corp, kind=kind).order_by("-received_at")
+        verified_at: datetime | None = getattr(corp, CALLBACK_COLUMNS[kind].verified_at)
+        found.append(
+            Address(
+                kind=kind,
+                url=callback_url(corp, kind),
+                has_keys=have_keys(corp=corp, kind=kind),
+                verified_at=verified_at,
+                is_outdated=verified_at is not None and verified_at < changed_at,
+                last_event_at=newest.values_list("received_at", flat=True).first(),
+                refused_today=refused_count(corp_id=corp.pk, kind=kind, now=now),
+            )
+        )
+    return found
 
 
-def _address(corp: Corp, kind: CallbackEvent.Kind, site: SiteAddress, now: datetime) -> Address:
-    columns = CALLBACK_COLUMNS[kind]
-    newest = CallbackEvent.objects.filter(corp=corp, kind=kind).order_by("-received_at")
-    verified_at: datetime | None = getattr(corp, columns.verified_at)
-    return Address(
-        kind=kind,
-        url=callback_url(corp, kind),
-        has_keys=have_keys(corp=corp, kind=kind),
-        verified_at=verified_at,
-        is_outdated=verified_at is not None and verified_at < site.changed_at,
-        last_event_at=newest.values_list("received_at", flat=True).first(),
-        refused_today=refused_count(corp_id=corp.pk, kind=kind, now=now),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class OwnCheck:
-    """Our own check of a callback address, in WeCom's form: the address to request, and the right answer."""
-
-    url: str
-    answer: bytes
-
-
-def own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> OwnCheck:
-    """Return a signed check for `url`. The right answer proves that the keys are there and the query arrived intact."""
+def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple[str, bytes]:
+    """Build our own check of a callback address, in WeCom's form. Return the address to request and the right answer,
+    which proves that the keys are there and the query arrived intact."""
     answer = OWN_CHECK + _random(16).encode()
     sealed = crypto.encrypt(answer, timestamp=str(int(now.timestamp())), nonce=_random(16))
     query = {"msg_signature": sealed.signature, "timestamp": sealed.timestamp, "nonce": sealed.nonce}
-    return OwnCheck(f"{url}?{urlencode({**query, 'echostr': sealed.encrypted})}", answer)
+    return f"{url}?{urlencode({**query, 'echostr': sealed.encrypted})}", answer
 
 
 # --- WeCom's calls ----------------------------------------------------------------------------------------------------
 
 
-def verify_address(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, echostr: str, now: datetime) -> bytes:
+def verify_address(
+    *, corp_id: int, kind: CallbackEvent.Kind, signed: CallSignature, echostr: str, now: datetime
+) -> bytes:
     """Return the answer to WeCom's check, to be sent unchanged within a second. Raises CallbackError."""
-    corp, crypto = _addressee(corp_id, kind)
+    corp, crypto = _find_addressee(corp_id, kind)
     answer = wire.verify_url(
         crypto, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce, echostr=echostr
     )
@@ -421,16 +416,13 @@ def verify_address(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, ec
     return answer
 
 
-def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, body: bytes, now: datetime) -> list[str]:
+def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: CallSignature, body: bytes, now: datetime) -> list[str]:
     """Store a posted event with its work. Return the consumers that may start: none for a known or too old event.
 
     Raises CallbackError. WeCom waits 5 seconds and delivers at most three times, so this only stores the event.
     """
-    corp, crypto = _addressee(corp_id, kind)
-    plaintext = _opened(corp, crypto, signed, body)
-    callback = wire.parse(plaintext)
-    _check_addressee(corp, kind, callback)
-    happened_at = _moment(callback.created_at)
+    corp, crypto = _find_addressee(corp_id, kind)
+    callback, text, happened_at = _decrypt_event(corp, kind, crypto, signed, body)
     if happened_at < now - timedelta(days=EVENT_DAYS):
         logger.warning("callback too old corp=%s kind=%s event=%s", corp.pk, kind, callback.kind[:64])
         return []
@@ -446,16 +438,18 @@ def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, body: byt
                 "userid": callback.userid[:128],
                 "happened_at": happened_at,
                 "received_at": now,
-                "body": _text(plaintext),
+                "body": text,
             },
         )
         beginning = add_work(event) if is_new else []
-    if is_new:
-        _delete_old_events(corp, kind, now)
+    if is_new:  # delete a few old events at a time, so that WeCom does not wait
+        old = CallbackEvent.objects.filter(corp=corp, kind=kind, received_at__lt=now - timedelta(days=EVENT_DAYS))
+        keys = list(old.order_by("received_at").values_list("pk", flat=True)[:DELETED_AT_ONCE])
+        CallbackEvent.objects.filter(pk__in=keys).delete()
     return beginning
 
 
-def _addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, CallbackCrypto]:
+def _find_addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, CallbackCrypto]:
     columns = CALLBACK_COLUMNS[kind]
     corp = Corp.objects.only("corpid", "agentid", columns.token, columns.aes_key).filter(pk=corp_id).first()
     if corp is None:
@@ -469,43 +463,28 @@ def _addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, CallbackCr
     return corp, crypto
 
 
-def _opened(corp: Corp, crypto: CallbackCrypto, signed: Signed, body: bytes) -> bytes:
+def _decrypt_event(
+    corp: Corp, kind: CallbackEvent.Kind, crypto: CallbackCrypto, signed: CallSignature, body: bytes
+) -> tuple[wire.Callback, str, datetime]:
+    """Decrypt an event of this corp. Return it, its text and its time. Raises CallbackError."""
     envelope = wire.read_envelope(body)
     if envelope.receiver != corp.corpid:
         raise CallbackError("the envelope is for another company")
-    return crypto.decrypt(
+    plaintext = crypto.decrypt(
         envelope.encrypted, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce
     )
-
-
-def _check_addressee(corp: Corp, kind: CallbackEvent.Kind, callback: wire.Callback) -> None:
-    """Refuse an event of another app: two apps given the same keys by hand must not get each other's events."""
+    callback = wire.parse(plaintext)
     if callback.corpid != corp.corpid:
         raise CallbackError("the event is of another company")
+    # Two apps given the same keys by hand must not get each other's events.
     if kind == CallbackEvent.Kind.APP and callback.agentid not in {None, corp.agentid}:
         raise CallbackError("the event is of another app")
-
-
-def _moment(seconds: int) -> datetime:
     try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise CallbackError("CreateTime is not a time") from None
-
-
-def _text(plaintext: bytes) -> str:
-    try:
-        return plaintext.decode()
+        return callback, plaintext.decode(), datetime.fromtimestamp(callback.created_at, UTC)
     except UnicodeDecodeError:
         raise CallbackError("the event is not UTF-8") from None
-
-
-def _delete_old_events(corp: Corp, kind: CallbackEvent.Kind, now: datetime) -> None:
-    """Delete a few old events at a time, so that storing an event does not wait."""
-    old = CallbackEvent.objects.filter(corp=corp, kind=kind, received_at__lt=now - timedelta(days=EVENT_DAYS))
-    keys = list(old.order_by("received_at").values_list("pk", flat=True)[:DELETED_AT_ONCE])
-    if keys:
-        CallbackEvent.objects.filter(pk__in=keys).delete()
+    except (ValueError, OverflowError, OSError):
+        raise CallbackError("CreateTime is not a time") from None
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------------------

@@ -88,34 +88,26 @@ def events(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> Http
 
     Everybody else gets the same 403, whatever is wrong, which does not reveal which corps exist.
     """
+    query, now = request.GET, timezone.now()
+    signed = callbacks.CallSignature(query.get("msg_signature", ""), query.get("timestamp", ""), query.get("nonce", ""))
     try:
-        return _checked(request, corp_id, kind) if request.method == "GET" else _received(request, corp_id, kind)
+        if request.method == "GET":
+            echo = callbacks.verify_address(
+                corp_id=corp_id, kind=kind, signed=signed, echostr=query.get("echostr", ""), now=now
+            )
+            return HttpResponse(echo, content_type="text/plain")
+        body = request.read(callbacks.BODY_BYTES_AT_MOST + 1)
+        if len(body) > callbacks.BODY_BYTES_AT_MOST:
+            callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="the body is too long", now=now)
+            return HttpResponse(status=413, content_type="text/plain")
+        consumers = callbacks.receive(corp_id=corp_id, kind=kind, signed=signed, body=body, now=now)
     except CallbackError as error:
-        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason=error.reason, now=timezone.now())
+        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason=error.reason, now=now)
         return HttpResponse(status=403, content_type="text/plain")
-
-
-def _checked(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> HttpResponse:
-    echostr, now = request.GET.get("echostr", ""), timezone.now()
-    answer = callbacks.verify_address(corp_id=corp_id, kind=kind, signed=_signed(request), echostr=echostr, now=now)
-    return HttpResponse(answer, content_type="text/plain")
-
-
-def _received(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> HttpResponse:
-    """Store an event. The empty answer means: do not repeat, no reply. After a failure WeCom delivers again."""
-    body = request.read(callbacks.BODY_BYTES_AT_MOST + 1)
-    if len(body) > callbacks.BODY_BYTES_AT_MOST:
-        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="the body is too long", now=timezone.now())
-        return HttpResponse(status=413, content_type="text/plain")
-    now = timezone.now()
-    for name in callbacks.receive(corp_id=corp_id, kind=kind, signed=_signed(request), body=body, now=now):
+    for name in consumers:
         tasks.queue_events(corp_id, name)
+    # The empty answer means: do not repeat, no reply. After a failure WeCom delivers again.
     return HttpResponse(content_type="text/plain")
-
-
-def _signed(request: HttpRequest) -> callbacks.Signed:
-    query = request.GET
-    return callbacks.Signed(query.get("msg_signature", ""), query.get("timestamp", ""), query.get("nonce", ""))
 
 
 # --- The first middleware: only saved addresses are answered, and their scheme decides what is secure -----------------
@@ -144,21 +136,23 @@ class SiteAddressMiddleware:
         try:
             host = request.get_host().lower()
         except DisallowedHost:
-            return _refused(request, "")
+            return _refuse_host(request, "")
         scheme = http.scheme_of_saved(host)
         if scheme == "https" and is_plain:
-            return _to_https(request, host)
+            return _redirect_to_https(request, host)
         if scheme is not None:
             request.META["wsgi.url_scheme"] = scheme
-        elif not http.is_extra_host(host):
-            return _refused(request, host)
+        elif not http.is_extra(host):
+            return _refuse_host(request, host)
         response = self.get_response(request)
         if request.is_secure():
-            _secure(response)
+            response.headers["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
+            for morsel in response.cookies.values():
+                morsel["secure"] = True
         return response
 
 
-def _to_https(request: HttpRequest, host: str) -> HttpResponse:
+def _redirect_to_https(request: HttpRequest, host: str) -> HttpResponse:
     """Redirect to the same page by https. Refuse a form or API call, whose content was readable on the way."""
     if request.method in {"GET", "HEAD"}:
         return HttpResponseRedirect(f"https://{host.removesuffix(':443')}{request.get_full_path()}")
@@ -168,13 +162,7 @@ def _to_https(request: HttpRequest, host: str) -> HttpResponse:
     return HttpResponse(text, status=403, content_type="text/plain; charset=utf-8")
 
 
-def _secure(response: HttpResponse) -> None:
-    response.headers["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
-    for morsel in response.cookies.values():
-        morsel["secure"] = True
-
-
-def _refused(request: HttpRequest, host: str) -> HttpResponse:
+def _refuse_host(request: HttpRequest, host: str) -> HttpResponse:
     """Answer with a sentence in the browser's language, because no link of a page could be trusted."""
     logger.warning("refused a request for the host %r", host[:255])
     with translation.override(translation.get_language_from_request(request)):

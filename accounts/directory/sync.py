@@ -32,7 +32,7 @@ from accounts.directory.matching import Match, match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount, fold_userid
 from accounts.users.companies import ownership, settle_primary_accounts
 from integrations import directory
-from integrations.callbacks import Batch, Consumer, Outcome, touched_by
+from integrations.callbacks import Batch, Consumer, Outcome, find_changed_keys
 from integrations.core.background import database_now, repeat_on_conflict
 from integrations.core.hooks import RenameRefusedError
 from integrations.directory.events import NAME as COPY
@@ -363,7 +363,7 @@ NAME = "accounts.people"
 
 def consume(batch: Batch) -> Outcome:
     """Apply the policy to all members touched by the events."""
-    touched = touched_by(consumer=COPY, events=batch.events)
+    touched = find_changed_keys(consumer=COPY, events=batch.events)
     for start in range(0, len(touched), STEP):
         repeat_on_conflict(partial(_apply, batch, touched[start : start + STEP]))
     return Outcome(touched)

@@ -33,7 +33,7 @@ from integrations.core.hooks import offered_landing_pages
 from integrations.core.http import inner_page_from, rooted
 from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import newest_job
-from integrations.models import CallbackEvent, Corp, Job, SiteAddress, StagedCredentials, VerificationFile
+from integrations.models import CallbackEvent, Corp, Job, StagedCredentials, VerificationFile
 
 FOLDER = "admin/integrations/corp"
 # The choice of the link builder for a typed path.
@@ -58,9 +58,7 @@ class ConsolePages(CorpPages):
     def console_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Return the context of the console section."""
         return {
-            "domains": console.domains(corp),
-            "home_page": console.home_page(corp),
-            "plain_login": console.plain_login(corp),
+            **console.describe_console_values(corp),
             "link": _link(corp, "", ""),
             **_known_ips(corp),
             "noted_ips": services.IP_SEPARATOR.join(corp.noted_ips),
@@ -81,7 +79,7 @@ class ConsolePages(CorpPages):
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
         """Return the context of the steps, including the next one while the corp is disabled."""
-        values, steps = services.values(corp), []
+        steps = []
         for step in services.list_steps(corp):
             is_to_do = step.state not in {services.StepState.DONE, services.StepState.OPTIONAL}
             line = {"number": step.number, "anchor": step.anchor, "title": step.title, "is_next": step.is_next}
@@ -109,7 +107,7 @@ class ConsolePages(CorpPages):
             "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
             "writes_html": render_to_string(f"{FOLDER}/_last_writes.html", {"last_writes": last_writes}),
             "step_states": {step["anchor"]: step["pill"] for step in steps},
-            "seen": {place: pill(state.tone, services.words_of_value(state)) for place, state in values.items()},
+            "seen": {place: pill(*state) for place, state in services.describe_console_states(corp).items()},
             "is_on_the_way": is_checked
             or any(write.is_unfinished for write in writes)
             or any(step["is_to_do"] for step in steps),
@@ -361,7 +359,7 @@ class CallbackPages(CorpPages):
         return [*self._routes(views), *super().get_urls()]
 
     def generate_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
-        corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
+        corp, address = self._corp(request, corp_id, to_change=True), _find_kind(kind)
         if "first" in request.POST and callbacks.have_keys(corp=corp, kind=address):
             messages.warning(request, gettext("Somebody else saved a pair meanwhile; it was left as it is."))
             return self._to_page(corp, CALLBACK_SECTION)
@@ -374,7 +372,7 @@ class CallbackPages(CorpPages):
 
     def paste_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Save keys that WeCom's console generated."""
-        corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
+        corp, address = self._corp(request, corp_id, to_change=True), _find_kind(kind)
         form = CallbackKeysForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             callbacks.save_callback_keys(corp=corp, kind=address, **form.cleaned_data)
@@ -386,14 +384,14 @@ class CallbackPages(CorpPages):
         context = {
             "title": gettext("Paste Token and EncodingAESKey from WeCom's console"),
             "corp": corp,
-            "where": _where(address),
+            "where": _find_console_path(address),
             "form": form,
         }
         return own_page(self, request, "admin/integrations/corp/callback_paste.html", context)
 
     def keys_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Show Token and EncodingAESKey. Requires POST, because each display is recorded in the history."""
-        corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
+        corp, address = self._corp(request, corp_id, to_change=True), _find_kind(kind)
         crypto = self._saved_keys(request, corp, address)
         if crypto is None:
             return self._to_page(corp, CALLBACK_SECTION)
@@ -403,7 +401,7 @@ class CallbackPages(CorpPages):
         context = {
             "title": gettext("Receiving messages: values for WeCom's console"),
             "corp": corp,
-            "where": _where(address),
+            "where": _find_console_path(address),
             "values": [
                 {"id": "callback-url", "label": "URL", "value": callbacks.callback_url(corp, address)},
                 {"id": "callback-token", "label": "Token", "value": crypto.token},
@@ -416,7 +414,7 @@ class CallbackPages(CorpPages):
 
     def state_view(self, request: HttpRequest, corp_id: int, kind: str) -> JsonResponse:
         """Return whether WeCom has verified the URL. The page with the keys polls it."""
-        return JsonResponse(self._state(self._corp(request, corp_id, to_change=False), _kind(kind)))
+        return JsonResponse(self._state(self._corp(request, corp_id, to_change=False), _find_kind(kind)))
 
     def callback_panel(self, request: HttpRequest, corp: Corp) -> list[dict[str, Any]]:
         """Return the context of the two callback URLs, without keys."""
@@ -424,8 +422,8 @@ class CallbackPages(CorpPages):
         return [
             {
                 "address": address,
-                "where": _where(address.kind),
-                "state": _state_html(address),
+                "where": _find_console_path(address.kind),
+                "state": _render_callback_state(address),
                 "can_act": can_act,
                 "id": f"callback-{address.kind.value}",
             }
@@ -455,24 +453,24 @@ class CallbackPages(CorpPages):
 
     def _state(self, corp: Corp, kind: CallbackKind) -> dict[str, Any]:
         address = next(one for one in callbacks.addresses(corp, now=timezone.now()) if one.kind == kind)
-        return {"is_unfinished": address.verified_at is None, "html": _state_html(address)}
+        return {"is_unfinished": address.verified_at is None, "html": _render_callback_state(address)}
 
 
-def _kind(text: str) -> CallbackKind:
+def _find_kind(text: str) -> CallbackKind:
     try:
         return CallbackKind(text)
     except ValueError:
         raise Http404 from None
 
 
-def _where(kind: CallbackKind) -> str:
+def _find_console_path(kind: CallbackKind) -> str:
     """Return the path in WeCom's console to the form for these values."""
     if kind == CallbackKind.APP:
         return gettext("App management → the app → Receive messages → Set API reception")
     return gettext("Management tools → Contacts sync → Set the server that receives events")
 
 
-def _state_html(address: callbacks.Address) -> str:
+def _render_callback_state(address: callbacks.Address) -> str:
     return render_to_string("admin/integrations/corp/_callback_state.html", {"address": address})
 
 
@@ -532,19 +530,19 @@ class VerificationPages(CorpPages):
         site = corp.find_site_address()
         run = results.find_latest_runs(corp).get(VERIFICATION_FILE.name)
         check = newest_job(runner.DIAGNOSIS, corp.pk) if run is not None and run.is_unfinished else None
-        rows = [_row(site, file, check) for file in corp.verification_files.all()]
+        rows = []
+        for file in corp.verification_files.all():
+            url = links.verification_file_url(site, file)
+            rows.append(
+                {
+                    "file": file,
+                    "url": url,
+                    **describe_job(check),
+                    "is_outdated": bool(file.checked_url) and file.checked_url != url,
+                    "is_found": file.outcome == VerificationFile.Outcome.FOUND,
+                    "explanation": links.explain_file_outcome(file),
+                }
+            )
         context = {"corp": corp, "rows": rows, "can_act": self.has_change_permission(request, corp)}
         html = render_to_string("admin/integrations/corp/_verification_files.html", context, request)
         return {"is_unfinished": any(row["is_unfinished"] for row in rows), "html": html}
-
-
-def _row(site: SiteAddress, file: VerificationFile, check: Job | None) -> dict[str, Any]:
-    url = links.verification_file_url(site, file)
-    return {
-        "file": file,
-        "url": url,
-        **describe_job(check),
-        "is_outdated": bool(file.checked_url) and file.checked_url != url,
-        "is_found": file.outcome == VerificationFile.Outcome.FOUND,
-        "explanation": links.explain_file_outcome(file),
-    }

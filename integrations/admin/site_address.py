@@ -103,8 +103,8 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
             "address": address,
             "new": new,
             "page_version": typed[VERSION],
-            "changes": services.link_changes(address=address, url=new.url),
-            "leaves_this_host": address.domain == request.get_host() and not http.is_extra_host(address.domain),
+            "changes": services.find_link_changes(address=address, url=new.url),
+            "leaves_this_host": address.domain == request.get_host() and not http.is_extra(address.domain),
         }
         response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
         # After saving, the browser is redirected to the new address, and browsers check this against form-action.
@@ -128,4 +128,4 @@ def _must_be_confirmed(request: HttpRequest, saved: SiteAddress, url: str) -> bo
     if url == saved.url:
         return False
     is_here = url == f"{request.scheme}://{request.get_host()}/"
-    return not is_here or bool(services.link_changes(address=saved, url=url))
+    return not is_here or bool(services.find_link_changes(address=saved, url=url))

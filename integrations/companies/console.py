@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,60 +30,46 @@ from integrations.models import CheckRun, Corp, Job
 from integrations.models.fields import Person
 
 
-@dataclass(frozen=True, slots=True)
-class ConsoleValue:
-    """A value to copy. `id`: of its field in the page. `where`: its place in WeCom's console."""
+def describe_console_values(corp: Corp) -> dict[str, Any]:
+    """Return the values to copy, each with the id of its field in the page and its place in WeCom's console.
 
-    id: str
-    label: str
-    value: str
-    where: str
-    note: str = ""
-
-
-def domains(corp: Corp) -> list[ConsoleValue]:
-    """Return the two domains, which must be equal and have no scheme."""
-    domain = links.trusted_domain(corp)
+    The two domains must be equal and have no scheme; the plain login page is the other choice for the home page.
+    """
+    app, domain = _("App management → the app"), links.trusted_domain(corp)
     plain = _("Without http:// or https://, which WeCom's console refuses here.")
     unread = _("WeCom lets no program read it: look there whether it is set.")
-    return [
-        ConsoleValue(
-            "value-domain",
-            _("Trusted domain"),
-            domain,
-            _in_app(_("Web authorisation and JS-SDK → Set the trusted domain")),
-            plain,
-        ),
-        ConsoleValue(
-            "value-callback",
-            _("Callback domain"),
-            domain,
-            _in_app(_("WeCom authorised sign-in → Web page → Set the callback domain")),
-            " ".join([plain, unread]),
-        ),
-    ]
-
-
-def home_page(corp: Corp) -> ConsoleValue:
-    """Return the app's home page, by the corp's setting for sign-in."""
-    return ConsoleValue(
-        "value-home-page",
-        _("App home page"),
-        links.home_page_link(corp),
-        _in_app(_("App home page → Web page")),
-        _("Copy it whole: its parameters sign people in.") if corp.sign_in_enabled else "",
-    )
-
-
-def plain_login(corp: Corp) -> ConsoleValue:
-    """Return the other choice for the home page: the login page, where people type their password."""
-    return ConsoleValue(
-        "value-login", _("Plain login address"), links.plain_login_url(corp), _in_app(_("App home page → Web page"))
-    )
-
-
-def _in_app(place: str) -> str:
-    return " → ".join([_("App management → the app"), place])
+    home_page = f"{app} → {_('App home page → Web page')}"
+    return {
+        "domains": [
+            {
+                "id": "value-domain",
+                "label": _("Trusted domain"),
+                "value": domain,
+                "where": f"{app} → {_('Web authorisation and JS-SDK → Set the trusted domain')}",
+                "note": plain,
+            },
+            {
+                "id": "value-callback",
+                "label": _("Callback domain"),
+                "value": domain,
+                "where": f"{app} → {_('WeCom authorised sign-in → Web page → Set the callback domain')}",
+                "note": f"{plain} {unread}",
+            },
+        ],
+        "home_page": {
+            "id": "value-home-page",
+            "label": _("App home page"),
+            "value": links.home_page_link(corp),
+            "where": home_page,
+            "note": _("Copy it whole: its parameters sign people in.") if corp.sign_in_enabled else "",
+        },
+        "plain_login": {
+            "id": "value-login",
+            "label": _("Plain login address"),
+            "value": links.plain_login_url(corp),
+            "where": home_page,
+        },
+    }
 
 
 # --- Writing an app's settings into WeCom: home page and trusted domain, or the menu ----------------------------------

@@ -22,7 +22,6 @@ from integrations import bi
 from integrations.clients import network
 from integrations.clients.errors import ConfigurationError, Explanation, TransientError
 from integrations.clients.network import fetch_page
-from integrations.clients.transport import Reply
 from integrations.clients.wecom import oauth
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN
 from integrations.core.http import origin_of, rooted
@@ -186,12 +185,7 @@ def verification_file_url(site: SiteAddress, file: VerificationFile) -> str:
 def look_for_file(file: VerificationFile, *, now: datetime) -> None:
     """Fetch the file at its public address and store the result."""
     url = verification_file_url(file.corp.find_site_address(), file)
-    try:
-        outcome, detail = _judge_page(fetch_page(url), file.code)
-    except ConfigurationError as error:
-        outcome, detail = FileOutcome.UNTRUSTED, error.message
-    except TransientError as error:
-        outcome, detail = FileOutcome.UNREACHABLE, error.message
+    outcome, detail = judge_public_page(url, file.code.encode())
     found = {"checked_at": now, "checked_url": url, "outcome": outcome, "detail": without_invisible(detail)[:255]}
     for name, value in found.items():
         setattr(file, name, value)
@@ -199,14 +193,20 @@ def look_for_file(file: VerificationFile, *, now: datetime) -> None:
     VerificationFile.objects.filter(pk=file.pk).update(**found)
 
 
-def _judge_page(page: Reply, code: str) -> tuple[FileOutcome, str]:
+def judge_public_page(url: str, content: bytes) -> tuple[FileOutcome, str]:
+    """Fetch a plain text of this site at its public address. Return whether it has this content, and what answered."""
+    try:
+        page = fetch_page(url)
+    except ConfigurationError as error:
+        return FileOutcome.UNTRUSTED, error.message
+    except TransientError as error:
+        return FileOutcome.UNREACHABLE, error.message
     if 300 <= page.status < 400:
         return FileOutcome.REDIRECTED, f"HTTP {page.status} {page.headers.get('Location', '')}"
     if page.status != 200:
         return FileOutcome.WRONG_STATUS, f"HTTP {page.status}"
     content_type = page.headers.get("Content-Type", "")
-    media_type = content_type.split(";")[0].strip().lower()
-    if page.content != code.encode() or media_type != "text/plain":
+    if page.content != content or content_type.split(";")[0].strip().lower() != "text/plain":
         return FileOutcome.WRONG_CONTENT, f"HTTP 200 {content_type}"
     return FileOutcome.FOUND, ""
 

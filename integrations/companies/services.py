@@ -42,7 +42,6 @@ from integrations.models.fields import corp_condition
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime
 
     from django.db.models import QuerySet
 
@@ -167,26 +166,16 @@ def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class LinkChange:
-    """A corp's values for WeCom's console before and after a change of the site address."""
-
-    corp: Corp
-    domain_before: str
-    domain_after: str
-    home_page_before: str
-    home_page_after: str
-
-
-def link_changes(*, address: SiteAddress, url: str) -> list[LinkChange]:
-    """Return what saving `url` for `address` would change in WeCom's console, for each corp concerned."""
-    new = SiteAddress(url=url)
+def find_link_changes(*, address: SiteAddress, url: str) -> list[dict[str, Any]]:
+    """Return the domain and home page that saving `url` for `address` would change in WeCom's console, for each corp
+    concerned."""
     changes = []
     for corp in Corp.objects.at(address):
-        corp.site_address = address
-        domain, home_page = links.trusted_domain(corp), links.home_page_link(corp)
-        corp.site_address = new
-        changes.append(LinkChange(corp, domain, links.trusted_domain(corp), home_page, links.home_page_link(corp)))
+        change: dict[str, Any] = {"corp": corp}
+        for when, site in (("before", address), ("after", SiteAddress(url=url))):
+            corp.site_address = site
+            change |= {f"domain_{when}": links.trusted_domain(corp), f"home_page_{when}": links.home_page_link(corp)}
+        changes.append(change)
     return changes
 
 
@@ -212,7 +201,7 @@ def discard_credentials(*, corp: Corp) -> bool:
     """Delete credentials that are not in force. Return False if there are none."""
     with transaction.atomic():
         # Without the lock, Django's delete by key could also delete credentials that came into force since.
-        _hold(corp)
+        _lock_corp(corp)
         return bool(StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE).delete()[0])
 
 
@@ -246,7 +235,7 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
         return {}
     now = run.clock()
     goes_on = finding.heals and now < staged.staged_at + TRIED_FOR
-    _as_read(staged).update(
+    _filter_unchanged(staged).update(
         state=CredentialsState.WAITING if goes_on else CredentialsState.REFUSED,
         problem=finding.problem,
         facts=dict(finding.facts),
@@ -282,9 +271,9 @@ def _judge_credentials(corp: Corp, staged: StagedCredentials) -> Finding:
 @transaction.atomic
 def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> bool:
     """Save the credentials in the corp. Return False if they were replaced or discarded while WeCom was asked."""
-    _hold(corp)
+    _lock_corp(corp)
     settled = {"state": CredentialsState.IN_FORCE, "secret": "", "settled_at": now, "problem": ""}
-    if not _as_read(staged).update(**settled):
+    if not _filter_unchanged(staged).update(**settled):
         return False
     corp.agentid, corp.secret = staged.agentid, staged.secret
     save_corp(corp=corp, changed_fields={"agentid", "secret"})
@@ -292,12 +281,12 @@ def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> bo
     return True
 
 
-def _hold(corp: Corp) -> None:
+def _lock_corp(corp: Corp) -> None:
     """Lock the company before its staged credentials, in the same order as its page, against deadlocks."""
     list(Corp.objects.select_for_update(no_key=True).filter(pk=corp.pk).values_list("pk"))
 
 
-def _as_read(staged: StagedCredentials) -> QuerySet[StagedCredentials]:
+def _filter_unchanged(staged: StagedCredentials) -> QuerySet[StagedCredentials]:
     return StagedCredentials.objects.filter(pk=staged.pk, state=CredentialsState.WAITING, staged_at=staged.staged_at)
 
 
@@ -341,14 +330,17 @@ def list_steps(corp: Corp) -> list[Step]:
     wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
     in_console = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
     # Done if everything essential passed and nothing else is wrong.
-    full_test = _of_checks(runs, *runs)
+    full_test = _judge_checks(runs, *runs)
     if full_test not in {StepState.WRONG, StepState.RUNNING}:
-        full_test = _of_checks(runs, *results.essential_checks(corp))
+        full_test = _judge_checks(runs, *results.essential_checks(corp))
+    credentials = _judge_checks(runs, "token")
+    if credentials == StepState.TO_DO and _judge_checks(runs, "network") == StepState.WRONG:
+        credentials = StepState.WRONG  # the network blocked the token
     found = [
-        ("credentials", _("Credentials"), _credentials(runs)),
-        ("verification", _("Verification file"), _verification(corp, runs)),
-        ("console", _("Domain, home page, callback"), _of_checks(runs, *in_console)),
-        ("trusted_ip", _("Trusted IP"), _of_checks(runs, "ip")),
+        ("credentials", _("Credentials"), credentials),
+        ("verification", _("Verification file"), _judge_verification(corp, runs)),
+        ("console", _("Domain, home page, callback"), _judge_checks(runs, *in_console)),
+        ("trusted_ip", _("Trusted IP"), _judge_checks(runs, "ip")),
         ("diagnosis", _("Full test"), full_test),
         ("enable", _("Enable"), StepState.DONE if corp.is_enabled else StepState.TO_DO),
     ]
@@ -360,25 +352,20 @@ def list_steps(corp: Corp) -> list[Step]:
     ]
 
 
-def values(corp: Corp) -> dict[str, StepState]:
-    """Return whether WeCom has our trusted domain and home page, by the name of the check.
+def describe_console_states(corp: Corp) -> dict[str, tuple[str, str]]:
+    """Return tone and words on whether WeCom has our trusted domain and home page, by the name of the check.
 
     The callback domain is missing, because WeCom shows it only in its console.
     """
-    runs = _current_runs(corp)
-    domain = _of_checks(runs, "domain")
-    if domain == StepState.TO_DO and not corp.sign_in_enabled:
-        domain = StepState.OPTIONAL
-    return {"domain": domain, "home_page": _of_checks(runs, "home_page")}
-
-
-def words_of_value(state: StepState) -> str:
-    """Return the words of a state for a value that was copied into WeCom."""
-    return {
+    words = {
         StepState.DONE: _("so in WeCom"),
         StepState.TO_DO: _("not checked in WeCom yet"),
         StepState.WRONG: _("not so in WeCom"),
-    }.get(state, state.words)
+    }
+    states = {name: _judge_checks(_current_runs(corp), name) for name in ("domain", "home_page")}
+    if states["domain"] == StepState.TO_DO and not corp.sign_in_enabled:
+        states["domain"] = StepState.OPTIONAL
+    return {name: (state.tone, words.get(state, state.words)) for name, state in states.items()}
 
 
 def _current_runs(corp: Corp) -> dict[str, CheckRun]:
@@ -386,7 +373,7 @@ def _current_runs(corp: Corp) -> dict[str, CheckRun]:
     return {name: run for name, run in results.find_latest_runs(corp).items() if results.is_current(run, corp)}
 
 
-def _of_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
+def _judge_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
     """Return the worst state of several checks. A blocked check is still to do."""
     known = [runs[name] for name in names if name in runs]
     if any(run.status == Status.WRONG for run in known):
@@ -397,15 +384,9 @@ def _of_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
     return StepState.DONE if is_done else StepState.TO_DO
 
 
-def _credentials(runs: dict[str, CheckRun]) -> StepState:
-    """Return the state of the token; it is wrong, too, if the network failure blocked it."""
-    state = _of_checks(runs, "token")
-    return StepState.WRONG if state == StepState.TO_DO and _of_checks(runs, "network") == StepState.WRONG else state
-
-
-def _verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
+def _judge_verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
     """Return done if the file answers, or if WeCom accepted the domain, for which it had checked the file."""
-    if _of_checks(runs, "domain") == StepState.DONE:
+    if _judge_checks(runs, "domain") == StepState.DONE:
         return StepState.DONE
     site = corp.find_site_address()
     outcomes = {

@@ -165,7 +165,7 @@ def test_who_comes_after_waits_and_is_queued_then(corp: Corp, first: Hearer) -> 
     assert work(corp, "tests.second") == []
 
     assert second.heard == [["update_user"]]
-    assert callbacks.touched_by(consumer="tests.first", events=[event]) == [7, 9]
+    assert callbacks.find_changed_keys(consumer="tests.first", events=[event]) == [7, 9]
 
 
 def test_who_comes_after_does_not_wait_for_one_that_was_given_up(corp: Corp, first: Hearer) -> None:
@@ -187,7 +187,7 @@ def test_a_batch_may_ask_to_be_repeated(corp: Corp, first: Hearer) -> None:
     work(corp, now=NOW + timedelta(seconds=20))
 
     assert (states(), len(first.heard)) == ([Status.DONE], 2)
-    assert callbacks.touched_by(consumer="tests.first", events=[event]) == [1, 2]
+    assert callbacks.find_changed_keys(consumer="tests.first", events=[event]) == [1, 2]
 
 
 def test_an_event_that_comes_while_others_are_worked_off_is_not_forgotten(corp: Corp, first: Hearer) -> None:

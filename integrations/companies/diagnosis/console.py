@@ -10,8 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.utils import timezone
 
 from integrations import callbacks
-from integrations.clients.errors import ConfigurationError, Explanation, TransientError
-from integrations.clients.network import fetch_page
+from integrations.clients.errors import Explanation
 from integrations.clients.wecom.errcodes import TO_TRUSTED_DOMAIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies import links
@@ -360,18 +359,10 @@ def check_callback(question: Question) -> Finding:
     if crypto is None:
         return skip("no_keys")
     facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
-    test = callbacks.own_check(crypto, url=facts["url"], now=question.now)
-    try:
-        page = fetch_page(test.url)
-    except ConfigurationError as error:
-        return wrong("untrusted", facts, detail=error.message)
-    except TransientError as error:
-        return wrong("unreachable", facts, detail=error.message)
-    if page.status != 200:
-        problem = "redirected" if 300 <= page.status < 400 else "wrong_status"
-        return wrong(problem, facts, detail=f"HTTP {page.status}")
-    if page.content != test.answer:
-        return wrong("wrong_content", facts, detail=f"HTTP {page.status}")
+    url, answer = callbacks.build_own_check(crypto, url=facts["url"], now=question.now)
+    outcome, detail = links.judge_public_page(url, answer)
+    if outcome != VerificationFile.Outcome.FOUND:
+        return wrong(outcome, facts, detail=clip(detail))
     address = next(one for one in callbacks.addresses(corp, now=question.now) if one.kind == APP_CALLBACK)
     if address.verified_at is None:
         return warning("unverified", facts, heals=True)

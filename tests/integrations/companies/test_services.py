@@ -98,17 +98,17 @@ def test_the_corpid_is_fixed_once_enabled(corp: Corp) -> None:
 
 def test_a_change_of_the_default_address_concerns_the_corps_without_their_own(corp: Corp, other_corp: Corp) -> None:
     own = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
-    assert services.link_changes(address=own, url="https://new.example.com/") == []
+    assert services.find_link_changes(address=own, url="https://new.example.com/") == []
     other_corp.site_address = own
     other_corp.save()
-    [change] = services.link_changes(address=own, url="https://new.example.com/")
-    assert change.corp == other_corp
+    [change] = services.find_link_changes(address=own, url="https://new.example.com/")
+    assert change["corp"] == other_corp
 
-    (change,) = services.link_changes(address=SiteAddress.objects.default(), url="https://bi.example.com/")
+    (change,) = services.find_link_changes(address=SiteAddress.objects.default(), url="https://bi.example.com/")
 
-    assert (change.corp, change.domain_before, change.domain_after) == (corp, "localhost:3001", "bi.example.com")
-    assert "localhost%3A3001" in change.home_page_before
-    assert "https%3A%2F%2Fbi.example.com%2F" in change.home_page_after
+    assert (change["corp"], change["domain_before"], change["domain_after"]) == (corp, "localhost:3001", "bi.example.com")
+    assert "localhost%3A3001" in change["home_page_before"]
+    assert "https%3A%2F%2Fbi.example.com%2F" in change["home_page_after"]
 
 
 def test_an_address_is_changed_by_those_who_see_every_corp(corp: Corp, other_corp: Corp) -> None:
