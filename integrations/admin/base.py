@@ -143,11 +143,11 @@ class CorpPages(AnyModelAdmin):
         """Return routes below the corp's page. `views`: (path, end of the route's name) → view."""
         return own_routes(self, {(f"<int:corp_id>/{end}", name): view for (end, name), view in views.items()})
 
-    def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
+    def _find_corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
         corp: Corp = find_row(self, request, corp_id, to_change=to_change)
         return corp
 
-    def _to_page(self, corp: Corp, section: str = "") -> HttpResponseRedirect:
+    def _redirect_to_page(self, corp: Corp, section: str = "") -> HttpResponseRedirect:
         """Redirect to the corp's page instead of the list, because it shows the next step."""
         address = reverse("admin:integrations_corp_change", args=[corp.pk])
         return HttpResponseRedirect(f"{address}#{section}" if section else address)
@@ -165,15 +165,15 @@ class NamedDeletions(AnyModelAdmin):
         beginnings = tuple(f"{capfirst(options.verbose_name)}: " for options in joining)
         plurals = {str(options.verbose_name_plural) for options in joining}
         kept = {name: count for name, count in counts.items() if str(name) not in plurals}
-        return _without(listed, beginnings), kept, *more
+        return _drop_texts_beginning_with(listed, beginnings), kept, *more
 
 
-def _without(listed: list[Any], beginnings: tuple[str, ...]) -> list[Any]:
+def _drop_texts_beginning_with(listed: list[Any], beginnings: tuple[str, ...]) -> list[Any]:
     """Return the nested list without texts that start with one of `beginnings` and without lists that become empty."""
     found: list[Any] = []
     for one in listed:
         if isinstance(one, list):
-            if inner := _without(one, beginnings):
+            if inner := _drop_texts_beginning_with(one, beginnings):
                 found.append(inner)
         elif not str(one).startswith(beginnings):
             found.append(one)

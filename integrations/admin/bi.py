@@ -259,7 +259,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: BiConnection | None = None) -> Any:
         """Hide write-only fields that the person may not set: they would be empty."""
-        hidden = self._withheld(request) if self.has_change_permission(request, obj) else SECRET_FIELDS
+        hidden = self._find_withheld_fields(request) if self.has_change_permission(request, obj) else SECRET_FIELDS
         return [
             (title, {**options, "fields": [name for name in options["fields"] if name not in hidden]})
             for title, options in self.fieldsets
@@ -269,11 +269,11 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         self, request: HttpRequest, obj: BiConnection | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        for name in self._withheld(request):
+        for name in self._find_withheld_fields(request):
             form.base_fields.pop(name, None)  # declared fields exist regardless of the fieldsets
         return form
 
-    def _withheld(self, request: HttpRequest) -> frozenset[str]:
+    def _find_withheld_fields(self, request: HttpRequest) -> frozenset[str]:
         return frozenset() if request.user.is_superuser else PROXY_FIELDS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BiConnection]:
@@ -318,7 +318,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
 
     def response_post_save_change(self, request: HttpRequest, obj: BiConnection) -> HttpResponseRedirect:
         """Redirect to this page instead of a list, because it shows the next step."""
-        return self._to_page()
+        return self._redirect_to_page()
 
     def _panels(self, request: HttpRequest, saved: BiConnection) -> dict[str, Any]:
         source = hooks.external_id_of(saved.external_id_source)
@@ -341,11 +341,11 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         saved = self._connection(request)
         if "first" in request.POST and saved.has_key:
             messages.warning(request, gettext("Somebody else saved a key pair meanwhile; it was left as it is."))
-            return self._to_page("key")
+            return self._redirect_to_page("key")
         bi.generate_key(now=timezone.now())
         self.log_change(request, saved, gettext("Key pair generated."))
         messages.success(request, gettext("A key pair is generated. Paste its public key into the BI."))
-        return self._to_page("key")
+        return self._redirect_to_page("key")
 
     def paste_view(self, request: HttpRequest) -> HttpResponse:
         """Save a pasted private key. For superusers only: a known key allows entering the BI as anybody."""
@@ -357,7 +357,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             bi.paste_key(text=form.cleaned_data["private_key"], now=timezone.now())
             self.log_change(request, saved, gettext("Private key pasted."))
             messages.success(request, gettext("The key is saved. The BI must have the public key that belongs to it."))
-            return self._to_page("key")
+            return self._redirect_to_page("key")
         context = {
             "title": gettext("Paste a private key"),
             "bi": saved,
@@ -372,7 +372,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         """Test the connection in the background. The page polls state_view."""
         self._connection(request)
         bi.request_test(by=request.user, now=timezone.now())
-        return self._to_page("test")
+        return self._redirect_to_page("test")
 
     def state_view(self, request: HttpRequest) -> JsonResponse:
         if not self.has_view_or_change_permission(request):
@@ -387,7 +387,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         except bi.CannotEnter as refusal:
             missing = str(refusal.source.label) if refusal.source else ""
             messages.error(request, explain_obstacle(refusal.obstacle, missing))
-            return self._to_page("test")
+            return self._redirect_to_page("test")
         self.log_change(request, saved, gettext("Test sign-in to the BI."))
         response = HttpResponseRedirect(address)
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -410,6 +410,6 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             raise PermissionDenied
         return bi.ensure_connection()
 
-    def _to_page(self, section: str = "") -> HttpResponseRedirect:
+    def _redirect_to_page(self, section: str = "") -> HttpResponseRedirect:
         address = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
         return HttpResponseRedirect(f"{address}#{section}" if section else address)

@@ -36,7 +36,7 @@ def is_sent(request: HttpRequest) -> bool:
     return "bi_card_id" in request.POST
 
 
-def keep(request: HttpRequest) -> str:
+def keep_draft(request: HttpRequest) -> str:
     """Keep the submitted form in the session. Return its key, or an empty text if the form is too long. The form has no
     secrets: the source holds them."""
     typed = {name: request.POST[name] for name in CardForm.Meta.fields if name in request.POST}
@@ -48,14 +48,14 @@ def keep(request: HttpRequest) -> str:
     return key
 
 
-def typed(request: HttpRequest) -> dict[str, str]:
+def read_draft(request: HttpRequest) -> dict[str, str]:
     """Return the kept values of the draft named in the URL. Leaves out an empty name, so that the chosen card's name is
     used."""
     found: dict[str, str] = request.session.get(_STORED, {}).get(request.GET.get(KEY, ""), {})
     return {name: InvalidJSONInput(text) for name, text in found.items() if text or name != "name"}
 
 
-# --- Choosing ---
+# --- CardChoice ---
 
 FOLDER = "admin/integrations/card"
 SHOWN_AT_MOST = 200
@@ -69,7 +69,7 @@ ID_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Choosing:
+class CardChoice:
     """The state of a choice for a new card of `source`, or for `card`. `page_id`: empty until a page is chosen.
     `draft`: the key of the kept form."""
 
@@ -95,7 +95,7 @@ class Choosing:
 
 def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show what the BI listed. A POST requests a listing."""
-    choosing = _choosing(model_admin, request)
+    choosing = _read_choice(model_admin, request)
     if request.method == "POST":
         page_id, is_again = choosing.page_id, "again" in request.POST
         catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now(), anew=is_again)
@@ -111,10 +111,10 @@ def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
 
 
 def state_view(model_admin: Any, request: HttpRequest) -> JsonResponse:
-    return JsonResponse(_state(request, _choosing(model_admin, request)))
+    return JsonResponse(_state(request, _read_choice(model_admin, request)))
 
 
-def _choosing(model_admin: Any, request: HttpRequest) -> Choosing:
+def _read_choice(model_admin: Any, request: HttpRequest) -> CardChoice:
     """Read the choice from the request. Raises PermissionDenied or Http404 if the person may not edit the card or see
     the source."""
     sent = {**request.GET.dict(), **request.POST.dict()}
@@ -128,8 +128,8 @@ def _choosing(model_admin: Any, request: HttpRequest) -> Choosing:
     page_id = sent.get("page", "")
     if len(page_id) > ID_CHARACTERS:
         raise Http404
-    draft = keep(request) if is_sent(request) else sent.get(KEY, "")[:ID_CHARACTERS]
-    return Choosing(source, card, page_id, draft)
+    draft = keep_draft(request) if is_sent(request) else sent.get(KEY, "")[:ID_CHARACTERS]
+    return CardChoice(source, card, page_id, draft)
 
 
 def _number(text: str) -> int:
@@ -138,7 +138,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
+def _state(request: HttpRequest, choosing: CardChoice) -> dict[str, Any]:
     listing = catalogue.find_listing(choosing.page_id)
     wanted = request.GET.get("q", "").strip()
     entries = catalogue.read_entries(listing)
@@ -165,7 +165,7 @@ def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
     }
 
 
-def _row(choosing: Choosing, entry: list[str]) -> dict[str, Any]:
+def _row(choosing: CardChoice, entry: list[str]) -> dict[str, Any]:
     """Describe a page or card of the BI. `address`: the form with this card; empty for pages and for cards without
     rows."""
     its_id, name, kind = entry

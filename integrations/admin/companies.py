@@ -422,7 +422,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         once = [*FIXED_ONCE_ENABLED, *(["name"] if corp_condition(request.user) else [])] if was_enabled else []
         return [*fixed, *once, "admin_rights_enabled", *IDENTITY_FIELDS, *SHOWN_INSTEAD.values()]
 
-    def _withheld(self, request: HttpRequest, corp: Corp | None) -> set[str]:
+    def _find_withheld_fields(self, request: HttpRequest, corp: Corp | None) -> set[str]:
         """Return the write-only fields that this person may not set."""
         if request.user.is_superuser:
             return set()
@@ -441,7 +441,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     def get_fieldsets(self, request: HttpRequest, obj: Corp | None = None) -> Any:
         """Hide write-only fields that the person may not set: they would be empty."""
         if obj is None or self.has_change_permission(request, obj):
-            withheld = self._withheld(request, obj)
+            withheld = self._find_withheld_fields(request, obj)
             instead = {name: SHOWN_INSTEAD.get(name, "") for name in withheld}
         else:
             instead = dict.fromkeys((*SECRET_FIELDS, *PROXY_FIELDS), "") | {
@@ -477,7 +477,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             reasons = {name: text for name, text in REASONS.items() if name in fixed}
             kwargs["help_texts"] = {**CorpForm.Meta.help_texts, **reasons}
         form = super().get_form(request, obj, change=change, **kwargs)
-        for name in self._withheld(request, obj):
+        for name in self._find_withheld_fields(request, obj):
             form.base_fields.pop(name, None)  # declared fields exist regardless of the fieldsets
         hide_related_links(form, "site_address")
         return form
@@ -505,14 +505,14 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             super().delete_model(request, obj)
 
     def response_post_save_add(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
-        return self._to_page(obj)
+        return self._redirect_to_page(obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
         """Redirect to the corp's page. For an enabled corp, show the tab of the diagnosis if saving started checks."""
         if not obj.is_enabled:
-            return self._to_page(obj)
+            return self._redirect_to_page(obj)
         is_checked = any(run.is_unfinished for run in results.find_latest_runs(obj).values())
-        return self._to_page(obj, "diagnosis" if is_checked else "credentials")
+        return self._redirect_to_page(obj, "diagnosis" if is_checked else "credentials")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         return super().add_view(request, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
@@ -551,7 +551,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return [*self._routes(views), *super().get_urls()]
 
     def enable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         reasons = services.reasons_against_enabling(corp, now=timezone.now())
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
@@ -567,18 +567,18 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
                 messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
                 if is_first:
                     messages.info(request, _tell_of_attributes(request))
-                return self._to_page(corp)
+                return self._redirect_to_page(corp)
         title = gettext("Enable “%(corp)s”") % {"corp": corp}
         status = 409 if request.method == "POST" else 200
         return self._confirmation(request, corp, "enable", {"title": title, "reasons": reasons}, status)
 
     def disable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         if request.method == "POST":
             services.disable_corp(corp=corp)
             self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_OFF]}}])
             messages.success(request, gettext("“%(corp)s” is disabled.") % {"corp": corp})
-            return self._to_page(corp)
+            return self._redirect_to_page(corp)
         title = gettext("Disable “%(corp)s”") % {"corp": corp}
         effects = hooks.corp_disabling.joined(corp)
         return self._confirmation(request, corp, "disable", {"title": title, "effects": effects})

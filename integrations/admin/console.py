@@ -59,8 +59,8 @@ class ConsolePages(CorpPages):
         """Return the context of the console section."""
         return {
             **console.describe_console_values(corp),
-            "link": _link(corp, "", ""),
-            **_known_ips(corp),
+            "link": _build_link(corp, "", ""),
+            **_describe_known_ips(corp),
             "noted_ips": services.IP_SEPARATOR.join(corp.noted_ips),
         }
 
@@ -68,13 +68,15 @@ class ConsolePages(CorpPages):
 
     def steps_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
         """Return the state of each step and the values that WeCom reports. The page polls it while steps are open."""
-        corp = self._corp(request, corp_id, to_change=False)
+        corp = self._find_corp(request, corp_id, to_change=False)
         panel = self.steps_panel(corp)
         parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
         parts |= {"staged-credentials": panel["staged_html"], "token-result": panel["token_html"]}
         parts |= {"last-writes": panel["writes_html"]}
         parts |= {"corp-state": panel["state_html"], **({"corp-reach": panel["reach_html"]} if corp.is_enabled else {})}
-        parts["known-ips"] = render_to_string(f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _known_ips(corp)})
+        parts["known-ips"] = render_to_string(
+            f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _describe_known_ips(corp)}
+        )
         return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["next_html"], "parts": parts})
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
@@ -117,8 +119,8 @@ class ConsolePages(CorpPages):
 
     def link_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Return the deep link for a chosen or typed page, as JSON or as a page."""
-        corp = self._corp(request, corp_id, to_change=False)
-        link = _link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
+        corp = self._find_corp(request, corp_id, to_change=False)
+        link = _build_link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
         if _wants_json(request):
             return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"corp": corp, "link": link})})
         return self._page(request, corp, "link.html", gettext("Link to a page"), {"link": link})
@@ -127,12 +129,12 @@ class ConsolePages(CorpPages):
 
     def ips_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Save the addresses that the administrator noted."""
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         try:
             addresses = services.read_ip_addresses(request.POST.get("addresses", ""))
         except ValidationError as refusal:
             messages.error(request, " ".join(refusal.messages))
-            return self._to_page(corp, "trusted_ip")
+            return self._redirect_to_page(corp, "trusted_ip")
         is_noted = services.note_trusted_ips(corp=corp, addresses=addresses, seen=request.POST.get("seen", ""))
         noted = services.IP_SEPARATOR.join(corp.noted_ips) or "—"
         if is_noted:
@@ -143,13 +145,13 @@ class ConsolePages(CorpPages):
                 "Somebody else noted %(ips)s meanwhile, so nothing of yours was saved. Check, then save."
             )
             messages.error(request, sentence % {"ips": noted})
-        return self._to_page(corp, "trusted_ip")
+        return self._redirect_to_page(corp, "trusted_ip")
 
     # --- Changes in WeCom ---------------------------------------------------------------------------------------------
 
     def write_start_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Prepare the preview of a change in the background, and show its page."""
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         if kind not in console.WriteKind.values:
             raise Http404
         write = console.request_preview(corp=corp, kind=console.WriteKind(kind), by=request.user, now=timezone.now())
@@ -179,10 +181,14 @@ class ConsolePages(CorpPages):
             self.log_change(request, corp, gettext("Change in WeCom confirmed: %(kind)s.") % {"kind": kind})
         else:
             messages.warning(request, gettext("This change was not waiting for a confirmation any more."))
-        return _answer_write(request, corp, write or preview) if _wants_json(request) else self._to_page(corp, "write")
+        return (
+            _answer_write(request, corp, write or preview)
+            if _wants_json(request)
+            else self._redirect_to_page(corp, "write")
+        )
 
     def _find_write(self, request: HttpRequest, corp_id: int, write_id: int) -> tuple[Corp, Job]:
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         return corp, get_object_or_404(Job, pk=write_id, corp=corp, kind=console.WRITE)
 
     def _page(
@@ -191,7 +197,7 @@ class ConsolePages(CorpPages):
         return own_page(self, request, f"{FOLDER}/{template}", {"corp": corp, "title": title, **extra})
 
 
-def _known_ips(corp: Corp) -> dict[str, Any]:
+def _describe_known_ips(corp: Corp) -> dict[str, Any]:
     ips = services.list_known_ips(corp)
     return {"ips": ips, "ips_to_paste": services.IP_SEPARATOR.join(ip.address for ip in ips)}
 
@@ -200,7 +206,7 @@ def _wants_json(request: HttpRequest) -> bool:
     return "application/json" in request.headers.get("Accept", "")
 
 
-def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
+def _build_link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     """Return the context of the link builder: choices, selection, and the link or an error."""
     known = offered_landing_pages()
     is_typed = page == OTHER_PAGE or page not in {one.path for one in known}
@@ -298,7 +304,7 @@ class CredentialPages(CorpPages):
         corp = self._corp_of_superuser(request, corp_id)
         if not services.check_credentials_again(corp=corp, by=request.user, now=timezone.now()):
             messages.info(request, gettext("No new credentials wait any more."))
-        return self._to_page(corp, "credentials")
+        return self._redirect_to_page(corp, "credentials")
 
     def credentials_discard_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         corp = self._corp_of_superuser(request, corp_id)
@@ -307,10 +313,10 @@ class CredentialPages(CorpPages):
             messages.success(request, gettext("The new AgentId and Secret are discarded; the old ones go on serving."))
         else:
             messages.info(request, gettext("No new credentials wait any more."))
-        return self._to_page(corp, "credentials")
+        return self._redirect_to_page(corp, "credentials")
 
     def _corp_of_superuser(self, request: HttpRequest, corp_id: int) -> Corp:
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         if not request.user.is_superuser:
             raise PermissionDenied
         return corp
@@ -359,20 +365,20 @@ class CallbackPages(CorpPages):
         return [*self._routes(views), *super().get_urls()]
 
     def generate_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
-        corp, address = self._corp(request, corp_id, to_change=True), _find_kind(kind)
+        corp, address = self._find_corp(request, corp_id, to_change=True), _find_kind(kind)
         if "first" in request.POST and callbacks.have_keys(corp=corp, kind=address):
             messages.warning(request, gettext("Somebody else saved a pair meanwhile; it was left as it is."))
-            return self._to_page(corp, CALLBACK_SECTION)
+            return self._redirect_to_page(corp, CALLBACK_SECTION)
         callbacks.generate_callback_keys(corp=corp, kind=address)
         self.log_change(
             request, corp, gettext("Token and EncodingAESKey generated (%(address)s).") % {"address": address.label}
         )
         messages.success(request, gettext("Token and EncodingAESKey are generated. Show them to copy them."))
-        return self._to_page(corp, CALLBACK_SECTION)
+        return self._redirect_to_page(corp, CALLBACK_SECTION)
 
     def paste_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Save keys that WeCom's console generated."""
-        corp, address = self._corp(request, corp_id, to_change=True), _find_kind(kind)
+        corp, address = self._find_corp(request, corp_id, to_change=True), _find_kind(kind)
         form = CallbackKeysForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             callbacks.save_callback_keys(corp=corp, kind=address, **form.cleaned_data)
@@ -380,7 +386,7 @@ class CallbackPages(CorpPages):
                 request, corp, gettext("Token and EncodingAESKey pasted (%(address)s).") % {"address": address.label}
             )
             messages.success(request, gettext("Token and EncodingAESKey are saved."))
-            return self._to_page(corp, CALLBACK_SECTION)
+            return self._redirect_to_page(corp, CALLBACK_SECTION)
         context = {
             "title": gettext("Paste Token and EncodingAESKey from WeCom's console"),
             "corp": corp,
@@ -391,10 +397,10 @@ class CallbackPages(CorpPages):
 
     def keys_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Show Token and EncodingAESKey. Requires POST, because each display is recorded in the history."""
-        corp, address = self._corp(request, corp_id, to_change=True), _find_kind(kind)
+        corp, address = self._find_corp(request, corp_id, to_change=True), _find_kind(kind)
         crypto = self._saved_keys(request, corp, address)
         if crypto is None:
-            return self._to_page(corp, CALLBACK_SECTION)
+            return self._redirect_to_page(corp, CALLBACK_SECTION)
         self.log_change(
             request, corp, gettext("Token and EncodingAESKey shown (%(address)s).") % {"address": address.label}
         )
@@ -414,7 +420,7 @@ class CallbackPages(CorpPages):
 
     def state_view(self, request: HttpRequest, corp_id: int, kind: str) -> JsonResponse:
         """Return whether WeCom has verified the URL. The page with the keys polls it."""
-        return JsonResponse(self._state(self._corp(request, corp_id, to_change=False), _find_kind(kind)))
+        return JsonResponse(self._state(self._find_corp(request, corp_id, to_change=False), _find_kind(kind)))
 
     def callback_panel(self, request: HttpRequest, corp: Corp) -> list[dict[str, Any]]:
         """Return the context of the two callback URLs, without keys."""
@@ -490,40 +496,40 @@ class VerificationPages(CorpPages):
         return [*self._routes(views), *super().get_urls()]
 
     def upload_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         upload = request.FILES.get("file")
         if upload is None:
             messages.error(request, gettext("Choose the file first."))
-            return self._to_page(corp, VERIFICATION_SECTION)
+            return self._redirect_to_page(corp, VERIFICATION_SECTION)
         content = upload.read(links.FILE_BYTES_AT_MOST + 1)
         try:
             file = links.store_file(corp=corp, name=upload.name or "", content=content, now=timezone.now())
         except ValidationError as refusal:
             messages.error(request, " ".join(refusal.messages))
-            return self._to_page(corp, VERIFICATION_SECTION)
+            return self._redirect_to_page(corp, VERIFICATION_SECTION)
         self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
         messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
         start_checks(request, corp, [VERIFICATION_FILE.name])
-        return self._to_page(corp, VERIFICATION_SECTION)
+        return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
     def check_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
         """Request the files at their public URLs in the background. The page polls files_view."""
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         get_object_or_404(VerificationFile, pk=file_id, corp=corp)
         start_checks(request, corp, [VERIFICATION_FILE.name])
-        return self._to_page(corp, VERIFICATION_SECTION)
+        return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
     def remove_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         file = get_object_or_404(VerificationFile, pk=file_id, corp=corp)
         file.delete()
         self.log_change(request, corp, gettext("Verification file %(name)s removed.") % {"name": file})
         messages.success(request, gettext("%(name)s is no longer served.") % {"name": file})
-        return self._to_page(corp, VERIFICATION_SECTION)
+        return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
     def files_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
         """Return the current list of files, which the page polls."""
-        return JsonResponse(self.verification_panel(request, self._corp(request, corp_id, to_change=False)))
+        return JsonResponse(self.verification_panel(request, self._find_corp(request, corp_id, to_change=False)))
 
     def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Render the files. Return the HTML and whether to poll again."""

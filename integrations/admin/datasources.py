@@ -113,7 +113,7 @@ class TestedRows(AnyModelAdmin):
             if not self.has_add_permission(request):
                 raise PermissionDenied
             return self.choose(request)
-        extra = {**(extra_context or {}), "unsaved_test": self.unsaved_test(request, row, kind)}
+        extra = {**(extra_context or {}), "unsaved_test": self.describe_unsaved_test(request, row, kind)}
         if object_id is None or row is not None:
             extra |= self.describe_page(request, row)
         return super().changeform_view(request, object_id, form_url, extra)
@@ -141,11 +141,11 @@ class TestedRows(AnyModelAdmin):
 
     def try_view(self, request: HttpRequest) -> JsonResponse:
         """Test the submitted form without saving it. Errors of the form are returned at once."""
-        row = self._at_work(request)
+        row = self._find_edited_row(request)
         form: Any = self.get_form(request, row, change=row is not None)(request.POST, request.FILES, instance=row)
         form.fields.pop(VERSION, None)  # concurrent changes are reported only on saving
         form.is_valid()
-        problems = list(_problems(form))
+        problems = list(_list_problems(form))
         if problems:
             html = render_to_string(TEMPLATE, {"problems": problems}, request)
             return JsonResponse({"html": html, "is_unfinished": False})
@@ -176,7 +176,7 @@ class TestedRows(AnyModelAdmin):
             }
         )
 
-    def _at_work(self, request: HttpRequest) -> Any:
+    def _find_edited_row(self, request: HttpRequest) -> Any:
         """Return the row that the page edits, or None for a new one. Raises PermissionDenied or Http404."""
         if key := request.POST.get("_id", ""):
             return find_row(self, request, key, to_change=True)
@@ -184,7 +184,9 @@ class TestedRows(AnyModelAdmin):
             raise PermissionDenied
         return None
 
-    def unsaved_test(self, request: HttpRequest, row: DataSource | Card | None, kind: SourceKind | None) -> Any:
+    def describe_unsaved_test(
+        self, request: HttpRequest, row: DataSource | Card | None, kind: SourceKind | None
+    ) -> Any:
         """Return the context for testing the form. None if the person may not edit it, and for a BI source, whose
         connection is tested elsewhere."""
         may = self.has_add_permission(request) if row is None else self.has_change_permission(request, row)
@@ -244,11 +246,11 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
 
     def choose(self, request: HttpRequest) -> HttpResponse:
         rows = [
-            {"name": kind.label, "help": pages.help, "query": _with(request, kind=kind.value)}
+            {"name": kind.label, "help": pages.help, "query": _extend_query(request, kind=kind.value)}
             for kind, pages in KINDS.items()
             if kind != SourceKind.GUANDATA or not corp_condition(request.user)
         ]
-        return _choices(self, request, gettext("Which kind of data source?"), rows)
+        return _show_choices(self, request, gettext("Which kind of data source?"), rows)
 
     def describe_page(self, request: HttpRequest, row: DataSource | None) -> dict[str, Any]:
         if row is None or request.method != "GET":
@@ -330,7 +332,7 @@ class CardAdmin(TestedRows):
         form.person = request.user
         form.kind = self.find_kind(request, obj) or ""
         # Initial values that replace the saved ones; submitted values are compared with the saved ones.
-        form.filled_in = {**card_picker.typed(request), **self._chosen(request)} if request.method == "GET" else {}
+        form.filled_in = {**card_picker.read_draft(request), **self._chosen(request)} if request.method == "GET" else {}
         further = f"?card={obj.pk}" if obj else ""
         form.choosing_address = reverse("admin:integrations_card_choose") + further
         return form
@@ -381,14 +383,16 @@ class CardAdmin(TestedRows):
     def choose(self, request: HttpRequest) -> HttpResponse:
         sources = DataSource.objects.visible_to(request.user).defer(*SECRETS)
         rows = [
-            {"name": one.name, "help": one.get_kind_display(), "query": _with(request, source=str(one.pk))}
+            {"name": one.name, "help": one.get_kind_display(), "query": _extend_query(request, source=str(one.pk))}
             for one in sources
         ]
         may_add = request.user.has_perm("integrations.add_datasource")
-        address = f"{reverse('admin:integrations_datasource_add')}?{_with(request, **{FOR_CARD: '1'})}"
-        way = {} if rows else describe_empty_select(DataSource, request, is_empty=True)
+        address = f"{reverse('admin:integrations_datasource_add')}?{_extend_query(request, **{FOR_CARD: '1'})}"
+        way = {} if rows else describe_way(WAYS[DataSource._meta.label], DataSource, request, is_empty=True)
         further = {"add_address": address if may_add else "", "way": way}
-        return _choices(self, request, gettext("From which data source does the card take its data?"), rows, **further)
+        return _show_choices(
+            self, request, gettext("From which data source does the card take its data?"), rows, **further
+        )
 
     def request_test(self, request: HttpRequest, row: Card) -> None:
         """Fetch the card's data as for a report."""
@@ -427,14 +431,14 @@ KINDS_OF_COLUMNS = {
 }
 
 
-def _with(request: HttpRequest, **values: str) -> str:
+def _extend_query(request: HttpRequest, **values: str) -> str:
     """Return the query string of the request with these values."""
     query = request.GET.copy()
     query.update(values)
     return query.urlencode()
 
 
-def _choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any], **further: Any) -> HttpResponse:
+def _show_choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any], **further: Any) -> HttpResponse:
     """Show a page of links to the form. `rows`: name, help and query of each."""
     context = {
         "title": title,
@@ -454,7 +458,7 @@ def _source_test(source: DataSource) -> dict[str, Any]:
     return {"source": source, "source_test": {"is_unfinished": context["is_unfinished"], "html": html}}
 
 
-def _problems(form: Any) -> Iterator[str]:
+def _list_problems(form: Any) -> Iterator[str]:
     for name, texts in form.errors.items():
         if name not in UNTRIED:
             label = form.fields[name].label if name in form.fields else ""

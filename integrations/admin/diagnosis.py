@@ -27,8 +27,8 @@ from integrations.companies.diagnosis.findings import Status
 from integrations.companies.diagnosis.results import (
     ALL_BUT_MESSAGE,
     CHECKS,
-    essential_checks,
     export_text,
+    list_essential_checks,
     write_technical_line,
 )
 from integrations.core.hooks import Attention, Line
@@ -65,11 +65,11 @@ class DiagnosisPages(CorpPages):
 
     def diagnosis_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
         """Return the current state of the section, which the page polls."""
-        return JsonResponse(self._answer_parts(request, self._corp(request, corp_id, to_change=False)))
+        return JsonResponse(self._answer_parts(request, self._find_corp(request, corp_id, to_change=False)))
 
     def run_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Run the checks named in `check`, or all. The page then polls diagnosis_view."""
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         names = request.POST.getlist("check")
         if not set(names) <= set(ALL_BUT_MESSAGE):
             return HttpResponseBadRequest()
@@ -78,7 +78,7 @@ class DiagnosisPages(CorpPages):
 
     def message_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Send a test message to the person with the typed account."""
-        corp = self._corp(request, corp_id, to_change=True)
+        corp = self._find_corp(request, corp_id, to_change=True)
         userid = without_invisible(request.POST.get("userid", ""))
         try:
             runner.request_test_message(
@@ -91,7 +91,7 @@ class DiagnosisPages(CorpPages):
         return self._answer(request, corp)
 
     def export_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._corp(request, corp_id, to_change=False)
+        corp = self._find_corp(request, corp_id, to_change=False)
         now = timezone.localtime()
         response = HttpResponse(export_text(corp, now=now), content_type="text/plain; charset=utf-8")
         name = f"guanwecom-diagnosis-{corp.pk}-{now:%Y%m%d-%H%M%S}.txt"
@@ -106,7 +106,7 @@ class DiagnosisPages(CorpPages):
         if "application/json" in request.headers.get("Accept", ""):
             notes = [str(note) for note in messages.get_messages(request)]
             return JsonResponse({**self._answer_parts(request, corp), "notes": notes})
-        return self._to_page(corp, SECTION)
+        return self._redirect_to_page(corp, SECTION)
 
     def _answer_parts(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Return the HTML of each part, and the interval until the page asks again (0: never)."""
@@ -139,7 +139,7 @@ def corp_reasons(corp: Corp) -> list[str]:
 def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
     """Return the context of the corp's state: the last refusal of a real call, whether the current credentials are
     untested, and whether an essential check failed."""
-    essential = [runs[name] for name in essential_checks(corp) if name in runs]
+    essential = [runs[name] for name in list_essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
     # Without a network, nothing essential is tried: then the network is what failed.
@@ -177,7 +177,7 @@ def _row(corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, 
     context: dict[str, Any] = {
         "corp": corp,
         "name": name,
-        "label": results.label(name),
+        "label": results.label_check(name),
         "purpose": gettext(check.purpose),
         "run": run,
         "can_act": can_act and name != MESSAGE.name,

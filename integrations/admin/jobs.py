@@ -59,7 +59,7 @@ class JobAdmin(ReadRows):
     paginator = CappedPaginator
     show_full_result_count = False
     list_per_page = 50
-    list_display = ("requested_at", "kind_shown", "subject", "status_shown", "asked_by", "finished_at")
+    list_display = ("requested_at", "kind_label", "subject", "status_label", "asked_by", "finished_at")
     list_filter = ("status",)
     search_fields = ("subject", "asked_by")
     empty_list = _("What workers do for you in the background stands here, with how far it is and what came of it.")
@@ -69,11 +69,11 @@ class JobAdmin(ReadRows):
         js = ["integrations/live.js"]
 
     @admin.display(description=_("kind"), ordering="kind")
-    def kind_shown(self, job: Job) -> str:
+    def kind_label(self, job: Job) -> str:
         return label_job(job)
 
     @admin.display(description=_("status"), ordering="status")
-    def status_shown(self, job: Job) -> str:
+    def status_label(self, job: Job) -> str:
         return pill(TONES.get(Job.Status(job.status), "quiet"), job.get_status_display())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:

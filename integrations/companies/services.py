@@ -332,7 +332,7 @@ def list_steps(corp: Corp) -> list[Step]:
     # Done if everything essential passed and nothing else is wrong.
     full_test = _judge_checks(runs, *runs)
     if full_test not in {StepState.WRONG, StepState.RUNNING}:
-        full_test = _judge_checks(runs, *results.essential_checks(corp))
+        full_test = _judge_checks(runs, *results.list_essential_checks(corp))
     credentials = _judge_checks(runs, "token")
     if credentials == StepState.TO_DO and _judge_checks(runs, "network") == StepState.WRONG:
         credentials = StepState.WRONG  # the network blocked the token

@@ -89,7 +89,7 @@ def at_diagnosis(corp: Corp) -> None:
 
 
 def at_enable(corp: Corp) -> None:
-    found(corp, "ok", *{*results.essential_checks(corp), "token", "ip", "domain", "home_page"})
+    found(corp, "ok", *{*results.list_essential_checks(corp), "token", "ip", "domain", "home_page"})
 
 
 STATES = (at_credentials, at_verification, at_console, at_trusted_ip, at_diagnosis, at_enable)
@@ -115,7 +115,7 @@ def test_the_step_at_which_one_is_stands_open_alone(page: Page, show: Callable[.
 
 def test_each_tab_of_an_enabled_company(page: Page, show: Callable[..., None], corp: Corp) -> None:
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
-    found(corp, "ok", *results.essential_checks(corp))
+    found(corp, "ok", *results.list_essential_checks(corp))
     show()
 
     heights = {}

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from integrations.companies.diagnosis import runner
-from integrations.companies.diagnosis.results import CHECKS, essential_checks
+from integrations.companies.diagnosis.results import CHECKS, list_essential_checks
 from integrations.core.redis import valkey
 from integrations.models import CheckRun, Corp, Job
 from tests.jobs import take_job
@@ -31,7 +31,7 @@ def check_run(corp: Corp, name: str, status: str = "ok", **columns: Any) -> Chec
 
 def passed(corp: Corp) -> dict[str, CheckRun]:
     """Make good results, a moment old, of everything that enabling requires."""
-    return {name: check_run(corp, name, finished_at=timezone.now()) for name in essential_checks(corp)}
+    return {name: check_run(corp, name, finished_at=timezone.now()) for name in list_essential_checks(corp)}
 
 
 def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:

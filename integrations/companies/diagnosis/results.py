@@ -104,7 +104,7 @@ def explain_finding(check_name: str, problem: str, errcode: int | None, found: M
     """Explain a check's finding in the active language. `found`: its facts."""
     facts = _Facts(found)
     if problem == "blocked":
-        facts["by_label"] = label(facts["by"])
+        facts["by_label"] = label_check(facts["by"])
     if "until" in facts:
         facts["until"] = f"{timezone.localtime(datetime.fromisoformat(facts['until'])):%Y-%m-%d %H:%M}"
     check = CHECKS[check_name]
@@ -117,7 +117,7 @@ def explain_finding(check_name: str, problem: str, errcode: int | None, found: M
     return translate_explanation(errcodes.explain(errcode, operation=operation), facts)
 
 
-def label(name: str) -> str:
+def label_check(name: str) -> str:
     """Return a check's name in the active language."""
     return _(CHECKS[name].label) if name in CHECKS else name
 
@@ -125,7 +125,7 @@ def label(name: str) -> str:
 # --- Enabling a company -----------------------------------------------------------------------------------------------
 
 
-def essential_checks(corp: Corp) -> tuple[str, ...]:
+def list_essential_checks(corp: Corp) -> tuple[str, ...]:
     """Name the checks that must have passed, with sign-in including those that it needs."""
     return (*ESSENTIAL, *ESSENTIAL_TO_SIGN_IN) if corp.sign_in_enabled else ESSENTIAL
 
@@ -135,7 +135,7 @@ def find_reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
 
     Only results for the present values count, and none older than RESULTS_COUNT_FOR.
     """
-    return _find_reasons(essential_checks(corp), find_latest_runs(corp), corp, now)
+    return _find_reasons(list_essential_checks(corp), find_latest_runs(corp), corp, now)
 
 
 def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
@@ -161,14 +161,14 @@ def _find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, n
     for name in names:
         run = runs.get(name)
         if run is not None and run.is_unfinished:
-            unfinished.append(label(name))
+            unfinished.append(label_check(name))
         elif run is None or not is_current(run, corp):
-            missing.append(label(name))
+            missing.append(label_check(name))
         elif run.status not in PASSED:
-            words = {"check": label(name), "reason": explain_run(run).what}
+            words = {"check": label_check(name), "reason": explain_run(run).what}
             sentences.append(_("%(check)s: %(reason)s") % words)
         elif run.finished_at is None or now - run.finished_at > RESULTS_COUNT_FOR:
-            old.append(label(name))
+            old.append(label_check(name))
     texts = {
         _("Not checked, or not since the last change: %(checks)s. Run the diagnosis first."): missing,
         _("Checked more than a day ago: %(checks)s. Run the diagnosis again."): old,
@@ -191,7 +191,7 @@ class Health:
     wrong_count: int
 
 
-def health_of(runs: Iterable[CheckRun], *, version: int) -> Health:
+def sum_up_health(runs: Iterable[CheckRun], *, version: int) -> Health:
     """Sum up the newest run of each check of a corp with this connection version."""
     runs = [run for run in runs if run.check_name != MESSAGE.name]
     current = [run for run in runs if run.connection_version == version]
@@ -229,7 +229,7 @@ class Refusal:
     anchor: str
 
 
-def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
+def find_refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
     """Map keys of corps to the refusal of their last real calls, or to the reason why they get no token."""
     now, known = timezone.now(), {corp.pk: corp for corp in corps}
     found: dict[int, CallsRefused] = {}
@@ -244,7 +244,7 @@ def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
 
 def find_refusal(corp: Corp) -> Refusal | None:
     """Return the refusal of the corp's last real calls, if any."""
-    return corp.refusal if hasattr(corp, "refusal") else refusals([corp]).get(corp.pk)  # set by fetch_states
+    return corp.refusal if hasattr(corp, "refusal") else find_refusals([corp]).get(corp.pk)  # set by fetch_states
 
 
 def fetch_states(corps: Sequence[Corp]) -> None:
@@ -253,12 +253,12 @@ def fetch_states(corps: Sequence[Corp]) -> None:
     """
     if all(hasattr(corp, "health") for corp in corps):
         return
-    found = refusals(corps)
+    found = find_refusals(corps)
     prefetch_related_objects(corps, Prefetch("check_runs", CheckRun.objects.newest_of(corps), to_attr="newest_runs"))
     for known in corps:
         corp: Any = known
         corp.refusal = found.get(corp.pk)
-        corp.health = health_of(corp.newest_runs, version=corp.connection_version)
+        corp.health = sum_up_health(corp.newest_runs, version=corp.connection_version)
 
 
 def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
@@ -299,7 +299,7 @@ def find_held_up(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str
     """Return a sentence for each of these companies (None: all) whose calls are refused, if the person may see it."""
     corps = Corp.objects.visible_to(seen_by).only("name", "corpid", "agentid", "is_enabled")
     found = corps if corp_ids is None else corps.filter(pk__in=list(corp_ids))
-    return [refusal.sentence for refusal in refusals(found).values()]
+    return [refusal.sentence for refusal in find_refusals(found).values()]
 
 
 # --- The text for support ---------------------------------------------------------------------------------------------
@@ -340,9 +340,9 @@ def export_text(corp: Corp, *, now: datetime) -> str:
 
 def _describe_run(name: str, run: CheckRun | None, corp: Corp) -> Iterator[str]:
     if run is None:
-        yield f"[{Status.SKIPPED.label}] {label(name)} ({name})"
+        yield f"[{Status.SKIPPED.label}] {label_check(name)} ({name})"
         return
-    yield f"[{run.get_status_display()}] {label(name)} ({name})"
+    yield f"[{run.get_status_display()}] {label_check(name)} ({name})"
     times = {"requested": run.requested_at, "finished": run.finished_at, "next try": run.next_try_at}
     yield "  " + ", ".join(f"{key} {moment.isoformat(timespec='seconds')}" for key, moment in times.items() if moment)
     if not is_current(run, corp):

@@ -106,7 +106,11 @@ def test_a_change_of_the_default_address_concerns_the_corps_without_their_own(co
 
     (change,) = services.find_link_changes(address=SiteAddress.objects.default(), url="https://bi.example.com/")
 
-    assert (change["corp"], change["domain_before"], change["domain_after"]) == (corp, "localhost:3001", "bi.example.com")
+    assert (change["corp"], change["domain_before"], change["domain_after"]) == (
+        corp,
+        "localhost:3001",
+        "bi.example.com",
+    )
     assert "localhost%3A3001" in change["home_page_before"]
     assert "https%3A%2F%2Fbi.example.com%2F" in change["home_page_after"]
 

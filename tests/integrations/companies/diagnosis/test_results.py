@@ -78,7 +78,7 @@ def test_each_essential_check_stands_against_it(at_home: Corp, name: str, status
     check_run(at_home, name, status, problem="blocked", facts={"by": "network"})
 
     assert services.reasons_against_enabling(at_home, now=NOW) == [
-        f"{results.label(name)}: Not tried: “Network and DNS” has to be in order first."
+        f"{results.label_check(name)}: Not tried: “Network and DNS” has to be in order first."
     ]
 
 
