@@ -358,11 +358,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             self.log_change(request, saved, gettext("Private key pasted."))
             messages.success(request, gettext("The key is saved. The BI must have the public key that belongs to it."))
             return self._redirect_to_page("key")
-        context = {
-            "title": gettext("Paste a private key"),
-            "bi": saved,
-            "form": form,
-        }
+        context = {"title": gettext("Paste a private key"), "bi": saved, "form": form}
         response = own_page(self, request, f"{FOLDER}/paste.html", context)
         return never_cache(lambda _request: response)(request)
 

@@ -63,12 +63,7 @@ KINDS = {
     SourceKind.SQL: PagesOfKind(
         help=_("PostgreSQL, MySQL, MariaDB, and others with a driver: one query that reads."),
         connection=(*NAMES, "new_sql_url", *PLACE),
-        tried_with=(
-            "db_host",
-            "db_name",
-            "db_user",
-            "db_password",
-        ),  # with an empty password only the button tests
+        tried_with=("db_host", "db_name", "db_user", "db_password"),  # with an empty password only the button tests
         card_tried_with=("sql",),
     ),
     SourceKind.JSON: PagesOfKind(
@@ -164,10 +159,7 @@ class TestedRows(AnyModelAdmin):
         job = source_tests.latest_unsaved_test(token, by=request.user)
         if job is None:
             raise Http404
-        context = {
-            **describe_job(job),
-            "table": source_tests.find_first_rows(job),
-        }
+        context = {**describe_job(job), "table": source_tests.find_first_rows(job)}
         return JsonResponse(
             {
                 "html": render_to_string(TEMPLATE, context, request),
@@ -440,12 +432,7 @@ def _extend_query(request: HttpRequest, **values: str) -> str:
 
 def _show_choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any], **further: Any) -> HttpResponse:
     """Show a page of links to the form. `rows`: name, help and query of each."""
-    context = {
-        "title": title,
-        "rows": rows,
-        "is_popup": "_popup" in request.GET,
-        **further,
-    }
+    context = {"title": title, "rows": rows, "is_popup": "_popup" in request.GET, **further}
     return own_page(model_admin, request, "admin/integrations/choices.html", context)
 
 

@@ -261,10 +261,7 @@ def test_a_card_that_cannot_work_is_refused(root: Client, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "sql"),
-    [
-        ("mysql://u@h/db", r"SELECT 'it\'s; ok' AS said"),
-        ("postgresql://u@h/db", r"SELECT E'it\'s; ok :x' AS said"),
-    ],
+    [("mysql://u@h/db", r"SELECT 'it\'s; ok' AS said"), ("postgresql://u@h/db", r"SELECT E'it\'s; ok :x' AS said")],
 )
 def test_a_query_is_read_by_the_rules_of_its_database_also_without_a_key_for_its_address(
     root: Client, settings: Any, url: str, sql: str

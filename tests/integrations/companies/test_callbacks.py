@@ -249,8 +249,7 @@ def test_old_events_of_an_address_are_deleted_a_few_at_a_time_when_one_arrives(
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"msg_signature": "0" * 40}, {"msg_signature": ""}, {"timestamp": "1764000002"}, {"nonce": "998878"}],
+    "changes", [{"msg_signature": "0" * 40}, {"msg_signature": ""}, {"timestamp": "1764000002"}, {"nonce": "998878"}]
 )
 def test_an_event_with_a_wrong_signature_is_refused(path: str, corp: Corp, changes: dict[str, str]) -> None:
     assert_refused(post(path, EVENT_BODY, {**EVENT_QUERY, **changes}))

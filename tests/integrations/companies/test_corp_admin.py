@@ -118,10 +118,7 @@ def test_a_company_is_added_tidied_and_checked(
 
 WRONG = {
     "name": (" ", "This field is required."),
-    "domain_id": (
-        "域" * 9,
-        "Too long for a link, where it takes 135 characters: at most 128. Use letters and digits.",
-    ),
+    "domain_id": ("域" * 9, "Too long for a link, where it takes 135 characters: at most 128. Use letters and digits."),
     "new_secret": ("", "This field is required."),
     "corpid": ("1234", "A CorpId has 18 characters and begins with ww or wx."),
     "agentid": ("my app", "Write a whole number, such as 1000002."),

@@ -15,11 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.callbacks import callback_url, generate_callback_keys
 from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.console import (
-    find_domain_mistake,
-    judge_home_page,
-    note_domain_answer,
-)
+from integrations.companies.diagnosis.console import find_domain_mistake, judge_home_page, note_domain_answer
 from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
 from tests.integrations.clients.wecom.server import listening
 from tests.integrations.companies.diagnosis.wire import HOME, Wire
