@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from tests.accounts.people import sent_form, with_role
 from tests.bi import BI, KEY, PUBLIC, claims_in, make_bi
 from tests.guandata import APP_TOKEN, PASSWORD
 from tests.integrations.conftest import client_of
+from tests.integrations.pages import errors_of, text_of
 from tests.jobs import do_jobs
 
 pytestmark = pytest.mark.django_db
@@ -49,15 +49,6 @@ def system_administrator(db: None) -> Client:
 def save(client: Client, **changes: Any) -> Any:
     sent = {name: value for name, value in {**sent_form(client, PAGE), **changes}.items() if value is not None}
     return client.post(PAGE, sent)
-
-
-def errors(response: Any) -> dict[str, list[str]]:
-    assert response.status_code == 200
-    return {name: list(words) for name, words in response.context["adminform"].form.errors.items()}
-
-
-def text_of(response: Any) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
 class TestConnection:
@@ -94,12 +85,12 @@ class TestConnection:
 
         for number in range(max(map(len, self.REFUSED.values()))):
             typed = {name: values[number] for name, values in self.REFUSED.items() if number < len(values)}
-            assert typed.keys() <= errors(save(admin_client, **typed)).keys()
+            assert typed.keys() <= errors_of(save(admin_client, **typed)).keys()
             assert BiConnection.objects.values().get() == before
 
     def test_is_switched_on_once_it_has_address_and_key(self, admin_client: Client) -> None:
         admin_client.get(LIST)
-        assert errors(save(admin_client, is_enabled="on")) == {
+        assert errors_of(save(admin_client, is_enabled="on")) == {
             "is_enabled": [
                 "Enter the address of the BI first.",
                 "Save without this tick, generate the key pair below, then switch it on.",
@@ -175,7 +166,7 @@ class TestSecrets:
     ) -> None:
         make_bi(api_login="robot", api_password=PASSWORD, app_token=APP_TOKEN)
 
-        assert set(errors(save(admin_client, **change))) == {"new_api_password", "new_app_token"}
+        assert set(errors_of(save(admin_client, **change))) == {"new_api_password", "new_app_token"}
         assert BiConnection.objects.get().base_url == BI
         assert save(admin_client, **change, new_api_password="again", new_app_token="again").status_code == 302
 
@@ -361,7 +352,7 @@ class TestCompanies:
         make_bi()
         for typed in ("https://evil.example/page/p1", "a" * 641):
             refused = self.saved(admin_client, corp, home_page="bi", home_bi_page=typed)
-            assert set(errors(refused)) == {"home_bi_page"}
+            assert set(errors_of(refused)) == {"home_bi_page"}
 
         assert self.saved(admin_client, corp, home_page="bi", home_bi_page=f"{BI}/page/p1").status_code == 302
 
@@ -371,7 +362,7 @@ class TestCompanies:
     def test_the_bi_is_no_home_page_before_it_is_connected_and_keeps_nothing_from_being_saved_later(
         self, admin_client: Client, corp: Corp
     ) -> None:
-        assert set(errors(self.saved(admin_client, corp, home_page="bi"))) == {"home_page"}
+        assert set(errors_of(self.saved(admin_client, corp, home_page="bi"))) == {"home_page"}
         Corp.objects.filter(pk=corp.pk).update(home_page="bi")
 
         assert self.saved(admin_client, corp, name="新名字").status_code == 302

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -15,6 +14,7 @@ from pytest_django import Settings
 
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from tests.integrations.callback_sender import AES_KEY, ECHO, EVENT_BODY, EVENT_QUERY, TOKEN, post, with_keys
+from tests.integrations.pages import messages_of
 
 pytestmark = pytest.mark.django_db
 
@@ -37,10 +37,6 @@ def page_of(client: Client, corp: Corp) -> str:
     return client.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
 
 
-def said(response: Any) -> list[str]:
-    return [str(message) for message in response.context["messages"]]
-
-
 def history() -> list[str]:
     return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
 
@@ -51,7 +47,7 @@ def test_keys_are_shown_by_post_alone_and_each_showing_is_noted(admin_client: Cl
         assert (link.status_code, TOKEN in link.content.decode()) == (405, False)
     assert admin_client.post(url(corp, "keys", "other")).status_code == 404
     missing = admin_client.post(url(corp, "keys", "contacts"), follow=True)
-    assert said(missing) == ["There are no values yet. Generate them first."]
+    assert messages_of(missing) == ["There are no values yet. Generate them first."]
     assert history() == []
 
     response = admin_client.post(url(corp, "keys"))
@@ -80,7 +76,7 @@ def test_generated_keys_are_noted_and_shown_at_their_own_address_only(admin_clie
     assert corp.callback_token != TOKEN
     assert corp.callback_verified_at is None
     assert response.redirect_chain == [(f"/admin/integrations/corp/{corp.pk}/change/#callback", 302)]
-    assert said(response) == ["Token and EncodingAESKey are generated. Show them to copy them."]
+    assert messages_of(response) == ["Token and EncodingAESKey are generated. Show them to copy them."]
     assert corp.callback_token not in response.content.decode()
     assert corp.callback_aes_key not in response.content.decode()
     assert history() == ["Token and EncodingAESKey generated (app)."]
@@ -111,7 +107,7 @@ def test_who_asks_for_the_first_pair_replaces_none_that_somebody_made_meanwhile(
 
     corp.refresh_from_db()
     assert (corp.callback_token, corp.callback_aes_key) == (TOKEN, AES_KEY)
-    assert said(response) == ["Somebody else saved a pair meanwhile; it was left as it is."]
+    assert messages_of(response) == ["Somebody else saved a pair meanwhile; it was left as it is."]
     assert history() == []
 
 

@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from integrations.companies import console, links, services
 from integrations.models import Corp, Job, SiteAddress, VerificationFile
-from tests.integrations.companies.test_corp_admin import text_of
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.diagnosing import check_run
+from tests.integrations.pages import text_of
 
 pytestmark = pytest.mark.django_db
 # Written by hand from the specification's link and choice 2 of the design; 1 stands for the company's key.

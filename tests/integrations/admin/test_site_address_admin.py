@@ -6,16 +6,15 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.models import User
 from accounts.users.roles import Role
 from integrations.models import Corp, SiteAddress
 from tests.integrations.conftest import ADDRESS_PERMISSIONS, client_of, staff
+from tests.integrations.pages import in_role, text_of
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/integrations/siteaddress/add/"
@@ -41,10 +40,6 @@ def opened(client: Client, address: SiteAddress, headers: dict[str, str] = HERE)
     """Open the page and return its version."""
     response: Any = client.get(page(address), headers=headers)
     return {"page_version": response.context["adminform"].form["page_version"].value()}
-
-
-def text_of(response: Any) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
 def test_a_change_is_shown_then_saved_and_leads_to_the_new_address(
@@ -169,12 +164,6 @@ KEPT = (
     "A superuser can change it."
 )
 ROLES_THAT_CHANGE = (Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR)
-
-
-def in_role(role: Role) -> Client:
-    person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
-    person.groups.add(Group.objects.get(name=role))
-    return client_of(person)
 
 
 @pytest.fixture(params=["default", "own"])

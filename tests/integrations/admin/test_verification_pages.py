@@ -16,6 +16,7 @@ from accounts.models import User
 from integrations.jobs.registry import LONG_WAIT
 from integrations.models import Corp, Job, SiteAddress, VerificationFile
 from tests.integrations.conftest import client_of
+from tests.integrations.pages import messages_of
 from tests.jobs import do_jobs
 from tools.services import free_port
 
@@ -37,10 +38,6 @@ def upload(client: Client, corp: Corp, name: str = NAME, content: bytes = CODE.e
     return client.post(url(corp), {"file": SimpleUploadedFile(name, content)}, follow=True)
 
 
-def said(response: Any) -> list[str]:
-    return [str(message) for message in response.context["messages"]]
-
-
 def stored(corp: Corp, code: str = CODE, **columns: Any) -> VerificationFile:
     return VerificationFile.objects.create(corp=corp, code=code, uploaded_at=timezone.now(), **columns)
 
@@ -50,13 +47,13 @@ def panel(client: Client, corp: Corp) -> dict[str, Any]:
 
 
 def test_a_file_is_uploaded_served_checked_and_removed(admin_client: Client, corp: Corp) -> None:
-    assert said(admin_client.post(url(corp), {"file": "text"}, follow=True)) == ["Choose the file first."]
+    assert messages_of(admin_client.post(url(corp), {"file": "text"}, follow=True)) == ["Choose the file first."]
     response = upload(admin_client, corp)
     assert ">not tried<" not in panel(admin_client, corp)["html"]
     do_jobs()
 
     assert response.redirect_chain == [(f"/admin/integrations/corp/{corp.pk}/change/#verification", 302)]
-    assert said(response) == [f"{NAME} is served from now on."]
+    assert messages_of(response) == [f"{NAME} is served from now on."]
     assert Client().get(f"/{NAME}").content == CODE.encode()
     file = VerificationFile.objects.get()
     assert (file.corp, file.outcome) == (corp, "unreachable")
@@ -70,7 +67,7 @@ def test_a_file_is_uploaded_served_checked_and_removed(admin_client: Client, cor
     assert "HTTP 302 &lt;script&gt;x&lt;/script&gt;" in panel(admin_client, corp)["html"]
 
     response = admin_client.post(url(corp, "verification_remove", file.pk), follow=True)
-    assert said(response) == [f"{NAME} is no longer served."]
+    assert messages_of(response) == [f"{NAME} is no longer served."]
     assert Client().get(f"/{NAME}").status_code == 404
     assert LogEntry.objects.latest("pk").get_change_message() == f"Verification file {NAME} removed."
 
@@ -82,7 +79,7 @@ def test_another_file_is_refused_with_a_sentence(admin_client: Client, corp: Cor
     ):
         response = upload(admin_client, corp, name, content)
 
-        assert [message[: len(sentence)] for message in said(response)] == [sentence]
+        assert [message[: len(sentence)] for message in messages_of(response)] == [sentence]
         assert "<script>.txt" not in response.content.decode()
     assert VerificationFile.objects.count() == LogEntry.objects.count() == 0
 

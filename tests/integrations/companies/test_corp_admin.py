@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
@@ -16,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from accounts.models import AuditEntry, User
+from accounts.models import AuditEntry
 from accounts.users.roles import Role
 from integrations.callbacks import generate_callback_keys
 from integrations.clients.errors import ConfigurationError, RateLimitedError
@@ -29,6 +28,7 @@ from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
 from tests.integrations.diagnosing import check_run, checks_waiting, passed
 from tests.integrations.opening import version_on
+from tests.integrations.pages import errors_of, in_role, text_of
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/integrations/corp/add/"
@@ -60,18 +60,6 @@ def page(corp: Corp, action: str = "change") -> str:
 def post(client: Client, url: str, **changes: str) -> HttpResponse:
     seen = "" if url == ADD else version_on(client, url)
     return client.post(url, {**FIELDS, "new_secret": "", "page_version": seen, **changes}, follow=True)  # type: ignore[return-value]  # the client's own class
-
-
-def text_of(response: Any) -> str:
-    """Return what a person reads: without tags, entities resolved as far as these tests need."""
-    text = re.sub(r"<[^>]+>", " ", response.content.decode())
-    return re.sub(r"\s+", " ", text.replace("&#x27;", "'").replace("&amp;", "&"))
-
-
-def errors_of(response: Any) -> dict[str, list[str]]:
-    assert response.status_code == 200, response.status_code
-    form = response.context["adminform"].form
-    return {name: list(errors) for name, errors in form.errors.items()}
 
 
 # --- Adding and changing ----------------------------------------------------------------------------------------------
@@ -293,14 +281,6 @@ def test_the_page_opens_although_no_key_opens_the_secret(admin_client: Client, c
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_has_no_inline_script_or_style(admin_client: Client, corp: Corp) -> None:
-    passed(corp)
-    for url in (ADD, LIST, page(corp), page(corp, "enable"), page(corp, "disable")):
-        content = admin_client.get(url).content.decode()
-
-        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", content), url
-
-
 def test_the_list_shows_each_company_s_state(
     admin_client: Client, corp: Corp, other_corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
@@ -425,13 +405,6 @@ FIXED = (
 FIXED_CONTACTS = (
     "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
 )
-
-
-def in_role(role: Role) -> Client:
-    """Return a browser of somebody with this role for all companies."""
-    person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
-    person.groups.add(Group.objects.get(name=role))
-    return client_of(person)
 
 
 @pytest.mark.parametrize("role", [Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR])

@@ -23,8 +23,9 @@ from integrations.core.client_factory import token_store
 from integrations.jobs.registry import BROKEN
 from integrations.models import CheckRun, Corp, Job, StagedCredentials
 from tests.integrations.companies.diagnosis.wire import AGENT, API, Wire, refusal
-from tests.integrations.companies.test_corp_admin import errors_of, page, post, text_of
+from tests.integrations.companies.test_corp_admin import page, post
 from tests.integrations.conftest import client_of
+from tests.integrations.pages import errors_of, text_of
 from tests.jobs import do_jobs, put_back, take_job
 
 pytestmark = pytest.mark.django_db

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
-from django.utils import timezone, translation
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
@@ -18,18 +17,13 @@ from integrations.companies.diagnosis.console import judge_home_page
 from integrations.core import hooks
 from integrations.hooks import Hook
 from integrations.models import Corp, SiteAddress
-from tests.integrations.companies.test_corp_admin import errors_of, page, post, text_of
+from tests.integrations.companies.test_corp_admin import page, post
 from tests.integrations.diagnosing import check_run, passed
+from tests.integrations.pages import errors_of, text_of
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 ROOT = User(is_superuser=True)
-
-
-@pytest.fixture(autouse=True)
-def _english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
 
 
 def real_address() -> None:

@@ -6,7 +6,6 @@ import datetime as dt
 
 import pytest
 from django.db import transaction
-from django.utils import translation
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
@@ -18,12 +17,6 @@ from tests.integrations.conftest import CORPID, staff
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
-
-
-@pytest.fixture(autouse=True)
-def _english() -> object:
-    with translation.override("en"):
-        yield
 
 
 def token_of(corp: Corp, fresh: str) -> str:
@@ -126,14 +119,3 @@ def test_an_address_is_changed_by_those_who_see_every_corp(corp: Corp, other_cor
         return not services.reason_against_changing(address=address, person=person)
 
     assert [may(own, staff("one", corp)), may(own, every), may(default, every)] == [False, True, True]
-
-
-def test_addresses_of_corps_that_one_does_not_see_stay_hidden(corp: Corp, other_corp: Corp) -> None:
-    own, unused = (SiteAddress.objects.create(url=f"https://{name}.example/") for name in ("theirs", "unused"))
-    other_corp.site_address = own
-    other_corp.save()
-
-    seen = SiteAddress.objects.visible_to(staff("one", corp))
-
-    assert set(seen) == {SiteAddress.objects.default(), unused}
-    assert own in SiteAddress.objects.visible_to(staff("other", other_corp))

@@ -23,9 +23,10 @@ from integrations.core.admin_pages import KeysetPage, keyset_page
 from integrations.core.http import inner_page_from, is_own_page, rooted
 from integrations.models import Corp, SiteAddress
 from tests.accounts.authentication.test_targets import TRICKS
-from tests.integrations.companies.test_corp_admin import FIELDS, page, text_of
+from tests.integrations.companies.test_corp_admin import FIELDS, page
 from tests.integrations.conftest import client_of
 from tests.integrations.opening import version_on
+from tests.integrations.pages import text_of
 
 pytestmark = pytest.mark.django_db
 KEPT = "What you typed is kept below and not saved yet. Save once more to put it in place of that."

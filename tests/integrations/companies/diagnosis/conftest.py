@@ -1,4 +1,4 @@
-"""WeCom at the wire (responses), in English, so that sentences can be compared."""
+"""WeCom at the wire (responses)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import responses
-from django.utils import translation
 
 from integrations.models import Corp, SiteAddress
 from tests.integrations.companies.diagnosis.wire import Wire
-
-
-@pytest.fixture(autouse=True)
-def _english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
 
 
 @pytest.fixture

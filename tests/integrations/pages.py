@@ -1,0 +1,36 @@
+"""What a page of the administration says, and people who open it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from accounts.models import User
+from accounts.users.roles import Role
+from tests.integrations.conftest import client_of
+
+
+def text_of(response: Any) -> str:
+    """Return what a person reads: without tags, entities resolved as far as these tests need."""
+    text = re.sub(r"<[^>]+>", " ", response.content.decode())
+    return re.sub(r"\s+", " ", text.replace("&#x27;", "'").replace("&amp;", "&"))
+
+
+def errors_of(response: Any) -> dict[str, list[str]]:
+    """Return the errors of the page's form, by field."""
+    assert response.status_code == 200, response.status_code
+    return {name: list(errors) for name, errors in response.context["adminform"].form.errors.items()}
+
+
+def messages_of(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+def in_role(role: Role) -> Client:
+    """Return a browser of somebody with this role for all companies."""
+    person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
+    person.groups.add(Group.objects.get(name=role))
+    return client_of(person)
