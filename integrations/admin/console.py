@@ -26,7 +26,7 @@ from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import CallbackCrypto, decode_key
 from integrations.companies import console, links, services
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.console import VERIFICATION_FILE
+from integrations.companies.diagnosis.console import check_verification_files
 from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.client_factory import callback_crypto
 from integrations.core.hooks import offered_landing_pages
@@ -509,14 +509,14 @@ class VerificationPages(CorpPages):
             return self._redirect_to_page(corp, VERIFICATION_SECTION)
         self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
         messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
-        start_checks(request, corp, [VERIFICATION_FILE.name])
+        start_checks(request, corp, [check_verification_files.name])
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
     def check_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
         """Request the files at their public URLs in the background. The page polls files_view."""
         corp = self._find_corp(request, corp_id, to_change=True)
         get_object_or_404(VerificationFile, pk=file_id, corp=corp)
-        start_checks(request, corp, [VERIFICATION_FILE.name])
+        start_checks(request, corp, [check_verification_files.name])
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
     def remove_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
@@ -534,7 +534,7 @@ class VerificationPages(CorpPages):
     def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Render the files. Return the HTML and whether to poll again."""
         site = corp.find_site_address()
-        run = results.find_latest_runs(corp).get(VERIFICATION_FILE.name)
+        run = results.find_latest_runs(corp).get(check_verification_files.name)
         check = newest_job(runner.DIAGNOSIS, corp.pk) if run is not None and run.is_unfinished else None
         rows = []
         for file in corp.verification_files.all():

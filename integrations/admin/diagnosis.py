@@ -22,8 +22,7 @@ from integrations.admin.base import CorpPages
 from integrations.clients.wecom.builders import MessageError
 from integrations.companies import services
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.app import MESSAGE
-from integrations.companies.diagnosis.findings import Status
+from integrations.companies.diagnosis.findings import MESSAGE, Status
 from integrations.companies.diagnosis.results import (
     ALL_BUT_MESSAGE,
     CHECKS,
@@ -180,7 +179,7 @@ def _row(corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, 
         "label": results.label_check(name),
         "purpose": gettext(check.purpose),
         "run": run,
-        "can_act": can_act and name != MESSAGE.name,
+        "can_act": can_act and name != MESSAGE,
         "tone": "quiet",
     }
     if run is not None:

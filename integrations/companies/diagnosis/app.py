@@ -32,15 +32,16 @@ from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
     APP_DISABLED,
     IP_REFUSED,
+    MESSAGE,
     NOT_OF_AN_APP,
     OTHER_APP,
     BlockingCheck,
-    Check,
     Finding,
     Question,
     Status,
     ask_site_admin,
     ask_wecom_admin,
+    check,
     clip,
     fail,
     is_passing,
@@ -66,9 +67,25 @@ SECRET_REFUSED = frozenset({errcodes.INVALID_CREDENTIAL, errcodes.INVALID_SECRET
 NO_DETAILS = 48009
 
 
-# --- Token ------------------------------------------------------------------------------------------------------------
+_LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
 
 
+@check(
+    BlockingCheck.TOKEN,
+    label=_("Token"),
+    purpose=_("Fetches a token with the saved CorpId and Secret."),
+    explanations={
+        "given": Explanation(_("WeCom gives a token for this CorpId and Secret.")),
+        "held": Explanation(
+            _(
+                "WeCom gives this server no token until about %(until)s: too many were asked for, or with a wrong "
+                "Secret."
+            ),
+            _LIMIT.who,
+            _LIMIT.where,
+        ),
+    },
+)
 def check_token(question: Question) -> Finding:
     """Fetch a new token for all processes, because the shared token does not show whether the Secret is right."""
     try:
@@ -86,36 +103,33 @@ def check_token(question: Question) -> Finding:
     return ok("given")
 
 
-_LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
-TOKEN = Check(
-    name=BlockingCheck.TOKEN,
-    label=_("Token"),
-    purpose=_("Fetches a token with the saved CorpId and Secret."),
-    run=check_token,
+_COPY_BOTH = _("Copy AgentId and Secret from the same page: WeCom's console → App management → the app.")
+
+
+@check(
+    BlockingCheck.AGENTID,
+    label=_("AgentId and Secret"),
+    purpose=_("Reads the app, which works only with its own Secret."),
     explanations={
-        "given": Explanation(_("WeCom gives a token for this CorpId and Secret.")),
-        "held": Explanation(
-            _(
-                "WeCom gives this server no token until about %(until)s: too many were asked for, or with a wrong "
-                "Secret."
-            ),
-            _LIMIT.who,
-            _LIMIT.where,
+        "named": Explanation(_("WeCom knows the app as “%(app_name)s”.")),
+        "other_app": ask_site_admin(_("The Secret belongs to another app than the AgentId."), _COPY_BOTH),
+        "contacts_secret": ask_site_admin(
+            _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), _COPY_BOTH
+        ),
+        "connected": ask_site_admin(
+            _("This app is connected as another company here already."), _("Use that company, or another app.")
+        ),
+        "no_app": ask_site_admin(
+            _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."), _COPY_BOTH
         ),
     },
 )
-
-
-# --- AgentId and Secret -----------------------------------------------------------------------------------------------
-
-
 def check_agentid(question: Question) -> Finding:
-    """Read the app, which shows whether AgentId and Secret belong to the same app and not to the contacts assistant."""
     client = wecom_client(question.corp)
     try:
         agent = client.agent_get()
     except IntegrationError as error:
-        return judge_agent_refusal(client, error, check_name=AGENTID.name)
+        return judge_agent_refusal(client, error, check_name=BlockingCheck.AGENTID)
     return judge_agent(agent, agentid=question.corp.agentid)
 
 
@@ -141,33 +155,18 @@ def judge_agent_refusal(client: WeComClient, error: IntegrationError, *, check_n
     return fail(error, "contacts_secret", Status.WRONG, heals=False)
 
 
-_COPY_BOTH = _("Copy AgentId and Secret from the same page: WeCom's console → App management → the app.")
-AGENTID = Check(
-    name=BlockingCheck.AGENTID,
-    label=_("AgentId and Secret"),
-    purpose=_("Reads the app, which works only with its own Secret."),
-    run=check_agentid,
+@check(
+    "app",
+    label=_("App enabled"),
+    purpose=_("Looks whether the app is switched on in WeCom."),
     explanations={
-        "named": Explanation(_("WeCom knows the app as “%(app_name)s”.")),
-        "other_app": ask_site_admin(_("The Secret belongs to another app than the AgentId."), _COPY_BOTH),
-        "contacts_secret": ask_site_admin(
-            _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), _COPY_BOTH
-        ),
-        "connected": ask_site_admin(
-            _("This app is connected as another company here already."), _("Use that company, or another app.")
-        ),
-        "no_app": ask_site_admin(
-            _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."), _COPY_BOTH
+        "enabled": Explanation(_("The app is enabled in WeCom.")),
+        "disabled": ask_wecom_admin(
+            _("The app is disabled in WeCom."), _("WeCom's console → App management → the app → enable it.")
         ),
     },
 )
-
-
-# --- App and scope ----------------------------------------------------------------------------------------------------
-
-
 def check_app(question: Question) -> Finding:
-    """Check whether the app is enabled in WeCom."""
     try:
         agent = wecom_client(question.corp).agent_get()
     except IntegrationError as error:
@@ -177,40 +176,10 @@ def check_app(question: Question) -> Finding:
     return wrong("disabled") if agent.is_closed else ok("enabled")
 
 
-APP = Check(
-    name="app",
-    label=_("App enabled"),
-    purpose=_("Looks whether the app is switched on in WeCom."),
-    run=check_app,
-    explanations={
-        "enabled": Explanation(_("The app is enabled in WeCom.")),
-        "disabled": ask_wecom_admin(
-            _("The app is disabled in WeCom."), _("WeCom's console → App management → the app → enable it.")
-        ),
-    },
-)
-
-
-def check_scope(question: Question) -> Finding:
-    """Count the people whom the app sees, who are those it can reach and let in."""
-    agent = wecom_client(question.corp).agent_get()
-    facts = {
-        "members": len(agent.allowed_userids),
-        "departments": len(agent.allowed_department_ids),
-        "tags": len(agent.allowed_tag_ids),
-    }
-    if not any(facts.values()):
-        return wrong("empty", facts)
-    if facts["members"] and not facts["departments"] and not facts["tags"]:
-        return warning("members_only", facts, heals=True)
-    return ok("seen", facts)
-
-
-SCOPE = Check(
-    name="scope",
+@check(
+    "scope",
     label=_("Visible scope"),
     purpose=_("Counts the members, departments and tags that the app may see."),
-    run=check_scope,
     explanations={
         "seen": Explanation(
             _(
@@ -225,13 +194,40 @@ SCOPE = Check(
         ),
     },
 )
+def check_scope(question: Question) -> Finding:
+    agent = wecom_client(question.corp).agent_get()
+    facts = {
+        "members": len(agent.allowed_userids),
+        "departments": len(agent.allowed_department_ids),
+        "tags": len(agent.allowed_tag_ids),
+    }
+    if not any(facts.values()):
+        return wrong("empty", facts)
+    if facts["members"] and not facts["departments"] and not facts["tags"]:
+        return warning("members_only", facts, heals=True)
+    return ok("seen", facts)
 
 
-# --- Directory --------------------------------------------------------------------------------------------------------
-
-
+@check(
+    "contacts",
+    label=_("Contacts"),
+    purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
+    explanations={
+        "whole": Explanation(
+            _("The directory can be read (departments: %(departments)s), and a member with all fields.")
+        ),
+        "partly": Explanation(
+            _(
+                "The directory can be read (departments: %(departments)s). WeCom withholds these fields from apps made "
+                "after June 2022: %(withheld)s. That is no mistake: link people by their WeCom account instead."
+            )
+        ),
+        "nobody": Explanation(
+            _("The directory can be read (departments: %(departments)s), but no member is found in the first of them.")
+        ),
+    },
+)
 def check_contacts(question: Question) -> Finding:
-    """Read the departments and one member, and list the fields that WeCom withholds from the app."""
     client = wecom_client(question.corp)
     department_ids = [one.department_id for one in client.department_simplelist()]
     userid = _find_any_userid(client, department_ids)
@@ -251,30 +247,30 @@ def _find_any_userid(client: WeComClient, department_ids: list[int]) -> str:
     return allowed[0] if allowed else ""
 
 
-CONTACTS = Check(
-    name="contacts",
-    label=_("Contacts"),
-    purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
-    run=check_contacts,
-    explanations={
-        "whole": Explanation(
-            _("The directory can be read (departments: %(departments)s), and a member with all fields.")
-        ),
-        "partly": Explanation(
-            _(
-                "The directory can be read (departments: %(departments)s). WeCom withholds these fields from apps made "
-                "after June 2022: %(withheld)s. That is no mistake: link people by their WeCom account instead."
-            )
-        ),
-        "nobody": Explanation(
-            _("The directory can be read (departments: %(departments)s), but no member is found in the first of them.")
-        ),
-    },
+_CORRECT_ROOTS = _(
+    "Correct “department roots” on this page, or leave it empty. WeCom's console → Contacts shows the IDs."
 )
 
 
+@check(
+    "departments",
+    label=_("Department roots"),
+    purpose=_("Looks whether the departments named on this page exist and are in the app's visible scope."),
+    subject=lambda corp: ",".join(map(str, corp.department_root_ids)),
+    explanations={
+        "all": Explanation(
+            _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")
+        ),
+        "seen": Explanation(_("All of them exist and are visible to the app: %(roots)s.")),
+        "unknown": ask_site_admin(_("There is no department %(unknown)s in WeCom."), _CORRECT_ROOTS),
+        "outside": ask_wecom_admin(_("The app may not see department %(outside)s."), TO_SCOPE),
+        "both": ask_site_admin(
+            _("There is no department %(unknown)s in WeCom, and the app may not see department %(outside)s."),
+            _CORRECT_ROOTS,
+        ),
+    },
+)
 def check_departments(question: Question) -> Finding:
-    """Check whether the department roots exist and are visible to the app."""
     roots = question.corp.department_root_ids
     client = wecom_client(question.corp)
     visible = {one.department_id for one in client.department_simplelist()}
@@ -302,69 +298,16 @@ def check_departments(question: Question) -> Finding:
     return wrong("outside", facts) if outside else ok("seen", facts)
 
 
-_CORRECT_ROOTS = _(
-    "Correct “department roots” on this page, or leave it empty. WeCom's console → Contacts shows the IDs."
-)
-DEPARTMENTS = Check(
-    name="departments",
-    label=_("Department roots"),
-    purpose=_("Looks whether the departments named on this page exist and are in the app's visible scope."),
-    run=check_departments,
-    subject=lambda corp: ",".join(map(str, corp.department_root_ids)),
-    explanations={
-        "all": Explanation(
-            _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")
-        ),
-        "seen": Explanation(_("All of them exist and are visible to the app: %(roots)s.")),
-        "unknown": ask_site_admin(_("There is no department %(unknown)s in WeCom."), _CORRECT_ROOTS),
-        "outside": ask_wecom_admin(_("The app may not see department %(outside)s."), TO_SCOPE),
-        "both": ask_site_admin(
-            _("There is no department %(unknown)s in WeCom, and the app may not see department %(outside)s."),
-            _CORRECT_ROOTS,
-        ),
-    },
-)
-
-
-# --- Contacts sync ----------------------------------------------------------------------------------------------------
-
-
-def check_assistant(question: Question) -> Finding:
-    """Read the directory with the Secret of Contacts sync, if one is saved."""
-    if not question.corp.contacts_secret:
-        return skip("none")
-    try:
-        token_store().drop_copies(question.corp.corpid, None)
-        client = contacts_client(question.corp)
-        rows = client.user_list_id(limit=1).rows
-        facts = {"departments": len(client.department_simplelist())}
-        if rows:
-            client.user_get(rows[0].userid)
-    except IntegrationError as error:
-        # Judged separately: the findings of the token and IP checks about the app do not apply to the assistant.
-        if error.code == NO_DETAILS and error.operation == "user_get":
-            return ok("ids_only", facts)
-        if error.code is not None and error.operation == "gettoken":
-            problem = "secret_refused" if error.code in SECRET_REFUSED else "refused"
-            return fail(error, problem, Status.WRONG, heals=is_passing(error.code))
-        if error.code == NOT_OF_AN_APP:
-            return fail(error, "of_an_app", Status.WRONG, heals=False)
-        if error.code in IP_REFUSED:
-            address = parse_ip_address(error.caller_ip) or ""
-            return fail(error, "refused_ip", Status.WRONG, heals=True, facts={"address": address})
-        raise
-    return ok("reads", facts)
-
-
 _TO_SECRET = _(
     "WeCom's console → Security and management → Management tools → Contacts sync → Secret; paste it above under "
     "Credentials into “Contacts sync Secret”."
 )
-ASSISTANT = Check(
-    name="assistant",
+
+
+@check(
+    "assistant",
     label=_("Contacts sync"),
     purpose=_("Reads the directory with the Secret of Contacts sync, if one is saved."),
-    run=check_assistant,
     explanations={
         "none": ask_site_admin(
             _("Not entered: the app's own Secret reads whom the app may see. That is enough for many companies."),
@@ -395,6 +338,30 @@ ASSISTANT = Check(
     },
     copied="address",
 )
+def check_assistant(question: Question) -> Finding:
+    if not question.corp.contacts_secret:
+        return skip("none")
+    try:
+        token_store().drop_copies(question.corp.corpid, None)
+        client = contacts_client(question.corp)
+        rows = client.user_list_id(limit=1).rows
+        facts = {"departments": len(client.department_simplelist())}
+        if rows:
+            client.user_get(rows[0].userid)
+    except IntegrationError as error:
+        # Judged separately: the findings of the token and IP checks about the app do not apply to the assistant.
+        if error.code == NO_DETAILS and error.operation == "user_get":
+            return ok("ids_only", facts)
+        if error.code is not None and error.operation == "gettoken":
+            problem = "secret_refused" if error.code in SECRET_REFUSED else "refused"
+            return fail(error, problem, Status.WRONG, heals=is_passing(error.code))
+        if error.code == NOT_OF_AN_APP:
+            return fail(error, "of_an_app", Status.WRONG, heals=False)
+        if error.code in IP_REFUSED:
+            address = parse_ip_address(error.caller_ip) or ""
+            return fail(error, "refused_ip", Status.WRONG, heals=True, facts={"address": address})
+        raise
+    return ok("reads", facts)
 
 
 USERID_BYTES_AT_MOST = 64
@@ -410,6 +377,29 @@ def check_userid(userid: str) -> None:
     Recipients([userid]).check()
 
 
+@check(
+    MESSAGE,
+    label=_("Test message"),
+    purpose=_("Sends a message to a person of your choice."),
+    explanations={
+        "accepted": Explanation(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
+        "with_warning": Explanation(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),
+        "unclear": ask_site_admin(
+            _("It is not known whether the message to %(to)s went out: WeCom's answer was lost."),
+            _("Look at the phone before you send another one."),
+        ),
+        "nobody": ask_site_admin(
+            _("%(to)s cannot receive the message: WeCom knows no such account, or it is outside the visible scope."),
+            _("Take the account from WeCom's console → Contacts → the member → Account, and check the visible scope."),
+        ),
+        "unlicensed": ask_wecom_admin(
+            _("%(to)s has no interface licence, so the message was not delivered (msgid %(msgid)s)."),
+            _("WeCom's console → App management → the app → Interface licence."),
+        ),
+    },
+    retries=(),
+    is_repeatable=False,
+)
 def send_test_message(question: Question) -> Finding:
     """Send the message once. An unclear outcome is reported and never repeated. `subject`: the userid."""
     to = question.subject
@@ -443,29 +433,3 @@ def _write_body(question: Question) -> bytes:
         }
     to = Recipients([question.subject])
     return body_bytes(app_message(agentid=question.corp.agentid, to=to, content=text_content(text)))
-
-
-MESSAGE = Check(
-    name="message",
-    label=_("Test message"),
-    purpose=_("Sends a message to a person of your choice."),
-    run=send_test_message,
-    explanations={
-        "accepted": Explanation(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
-        "with_warning": Explanation(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),
-        "unclear": ask_site_admin(
-            _("It is not known whether the message to %(to)s went out: WeCom's answer was lost."),
-            _("Look at the phone before you send another one."),
-        ),
-        "nobody": ask_site_admin(
-            _("%(to)s cannot receive the message: WeCom knows no such account, or it is outside the visible scope."),
-            _("Take the account from WeCom's console → Contacts → the member → Account, and check the visible scope."),
-        ),
-        "unlicensed": ask_wecom_admin(
-            _("%(to)s has no interface licence, so the message was not delivered (msgid %(msgid)s)."),
-            _("WeCom's console → App management → the app → Interface licence."),
-        ),
-    },
-    retries=(),
-    is_repeatable=False,
-)

@@ -16,12 +16,12 @@ from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies import links
 from integrations.companies.diagnosis.findings import (
     FACT_AT_MOST,
-    Check,
     Finding,
     Question,
     Status,
     ask_network_admin,
     ask_wecom_admin,
+    check,
     clip,
     ok,
     skip,
@@ -37,11 +37,37 @@ if TYPE_CHECKING:
     from integrations.clients.errors import IntegrationError
 
 
-# --- Trusted domain ---------------------------------------------------------------------------------------------------
-
-
+@check(
+    "domain",
+    label=_("Trusted domain"),
+    purpose=_("Compares the app's trusted domain in WeCom with the domain of this site."),
+    subject=links.trusted_domain,
+    explanations={
+        "equal": Explanation(_("The trusted domain in WeCom is %(ours)s, as it should be.")),
+        "missing": ask_wecom_admin(_("The app has no trusted domain in WeCom: sign-in is refused."), TO_TRUSTED_DOMAIN),
+        "scheme": ask_wecom_admin(
+            _("The trusted domain in WeCom, %(theirs)s, has http:// or https:// in front. Enter the domain alone."),
+            TO_TRUSTED_DOMAIN,
+        ),
+        "path": ask_wecom_admin(
+            _("The trusted domain in WeCom, %(theirs)s, has something behind the host. Enter the domain alone."),
+            TO_TRUSTED_DOMAIN,
+        ),
+        "port": ask_wecom_admin(
+            _("The trusted domain in WeCom, %(theirs)s, has another port than %(ours)s. Port and host must be equal."),
+            TO_TRUSTED_DOMAIN,
+        ),
+        "underscore": ask_wecom_admin(
+            _("The trusted domain in WeCom, %(theirs)s, has an underscore, which WeCom does not redirect to."),
+            TO_TRUSTED_DOMAIN,
+        ),
+        "other": ask_wecom_admin(
+            _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."), TO_TRUSTED_DOMAIN
+        ),
+    },
+    copied="ours",
+)
 def check_domain(question: Question) -> Finding:
-    """Compare the app's trusted domain in WeCom with ours; sign-in works only with ours."""
     theirs = wecom_client(question.corp).agent_get().redirect_domain
     ours = links.trusted_domain(question.corp)
     facts = {"ours": ours, "theirs": clip(theirs.strip(), 255)}
@@ -71,41 +97,6 @@ def _read_host(domain: str) -> str | None:
     except ValueError:
         return None
 
-
-DOMAIN = Check(
-    name="domain",
-    label=_("Trusted domain"),
-    purpose=_("Compares the app's trusted domain in WeCom with the domain of this site."),
-    run=check_domain,
-    subject=links.trusted_domain,
-    explanations={
-        "equal": Explanation(_("The trusted domain in WeCom is %(ours)s, as it should be.")),
-        "missing": ask_wecom_admin(_("The app has no trusted domain in WeCom: sign-in is refused."), TO_TRUSTED_DOMAIN),
-        "scheme": ask_wecom_admin(
-            _("The trusted domain in WeCom, %(theirs)s, has http:// or https:// in front. Enter the domain alone."),
-            TO_TRUSTED_DOMAIN,
-        ),
-        "path": ask_wecom_admin(
-            _("The trusted domain in WeCom, %(theirs)s, has something behind the host. Enter the domain alone."),
-            TO_TRUSTED_DOMAIN,
-        ),
-        "port": ask_wecom_admin(
-            _("The trusted domain in WeCom, %(theirs)s, has another port than %(ours)s. Port and host must be equal."),
-            TO_TRUSTED_DOMAIN,
-        ),
-        "underscore": ask_wecom_admin(
-            _("The trusted domain in WeCom, %(theirs)s, has an underscore, which WeCom does not redirect to."),
-            TO_TRUSTED_DOMAIN,
-        ),
-        "other": ask_wecom_admin(
-            _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."), TO_TRUSTED_DOMAIN
-        ),
-    },
-    copied="ours",
-)
-
-
-# --- Home page --------------------------------------------------------------------------------------------------------
 
 # The parts of the link to compare; redirect_uri may lead to any inner page.
 _LINK_PARTS = ("appid", "agentid", "response_type", "scope")
@@ -151,11 +142,12 @@ def _find_differing_parts(ours: str, theirs: str) -> list[str]:
 
 
 _TO_HOME_PAGE = _("WeCom's console → App management → the app → Workbench app home page: paste this link.")
-HOME_PAGE = Check(
-    name="home_page",
+
+
+@check(
+    "home_page",
     label=_("Home page link"),
     purpose=_("Compares the app's home page in WeCom with the link that this site gives."),
-    run=lambda question: judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url),
     subject=links.home_page_link,
     explanations={
         "equal": Explanation(_("The home page in WeCom is the link of this site.")),
@@ -179,19 +171,8 @@ HOME_PAGE = Check(
     },
     copied="ours",
 )
-
-
-# --- Verification file ------------------------------------------------------------------------------------------------
-
-
-def check_verification_files(question: Question) -> Finding:
-    """Fetch each verification file at its public address."""
-    files = list(VerificationFile.objects.filter(corp=question.corp))
-    for file in files:
-        links.look_for_file(file, now=timezone.now())
-    if lost := [file for file in files if file.outcome != VerificationFile.Outcome.FOUND]:
-        return wrong(lost[0].outcome, {"file": lost[0].name, "url": lost[0].checked_url}, detail=lost[0].detail)
-    return ok("found", {"files": ", ".join(file.name for file in files)}) if files else skip("no_file")
+def check_home_page(question: Question) -> Finding:
+    return judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url)
 
 
 def join_verification_codes(corp: Corp) -> str:
@@ -200,11 +181,10 @@ def join_verification_codes(corp: Corp) -> str:
     return " ".join([corp.find_site_address().url, *codes])
 
 
-VERIFICATION_FILE = Check(
-    name="verification_file",
+@check(
+    "verification_file",
     label=_("Verification file"),
     purpose=_("Fetches each verification file at the public address, as WeCom does."),
-    run=check_verification_files,
     subject=join_verification_codes,
     explanations={
         "found": Explanation(
@@ -217,6 +197,13 @@ VERIFICATION_FILE = Check(
         **links.FILE_EXPLANATIONS,
     },
 )
+def check_verification_files(question: Question) -> Finding:
+    files = list(VerificationFile.objects.filter(corp=question.corp))
+    for file in files:
+        links.look_for_file(file, now=timezone.now())
+    if lost := [file for file in files if file.outcome != VerificationFile.Outcome.FOUND]:
+        return wrong(lost[0].outcome, {"file": lost[0].name, "url": lost[0].checked_url}, detail=lost[0].detail)
+    return ok("found", {"files": ", ".join(file.name for file in files)}) if files else skip("no_file")
 
 
 # --- Domain ownership -------------------------------------------------------------------------------------------------
@@ -237,81 +224,17 @@ OWN_DOMAIN_PAGE = "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1"
 ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754"
 
 
-def check_ownership(question: Question) -> Finding:
-    """Judge by WeCom's last answer about this domain, else by the verification file."""
-    corp, domain = question.corp, question.subject
-    known = _domain_answers(corp, domain).exclude(pk=question.run_id).first()
-    files = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
-    if known is None:
-        is_there = files.filter(checked_url__startswith=corp.find_site_address().url).exists()
-        return ok("file", {"domain": domain}) if is_there else skip("unknown", {"domain": domain})
-    if known.errcode is None:
-        return ok("accepted", {"domain": domain})
-    said_at = known.requested_at
-    with suppress(KeyError, TypeError, ValueError):  # a run that only repeats the answer keeps its time
-        said_at = datetime.fromisoformat(known.facts["said_at"])
-    # A file uploaded since then may have cured a refusal as unverified, but no other.
-    if known.errcode == UNVERIFIED and files.filter(uploaded_at__gt=said_at).exists():
-        facts = {"domain": domain, "said_at": said_at.isoformat()}
-        return Finding(Status.WARNING, "file_since", facts, known.errcode, known.hint)
-    return _judge_domain_refusal(known.errcode, domain, hint=known.hint, said_at=said_at)
-
-
-def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> CheckRun | None:
-    """Store WeCom's answer to writing the trusted domain; `error` is None if WeCom accepted it.
-
-    Return None for an error that says nothing about the domain.
-    """
-    domain = links.trusted_domain(corp)
-    if error is None:
-        finding = ok("accepted", {"domain": domain})
-    elif error.code in DOMAIN_REFUSALS:
-        finding = _judge_domain_refusal(error.code, domain, hint=error.hint[:64], said_at=now)
-    else:
-        return None
-    return CheckRun.objects.create(
-        corp=corp,
-        check_name=OWNERSHIP.name,
-        connection_version=corp.connection_version,
-        subject=domain,
-        status=finding.status,
-        problem=finding.problem,
-        errcode=finding.errcode,
-        hint=finding.hint,
-        facts=dict(finding.facts),
-        requested_at=now,
-        started_at=now,
-        finished_at=now,
-        try_count=1,
-    )
-
-
-def is_domain_refused(corp: Corp) -> bool:
-    """Return whether WeCom last refused our present domain."""
-    known = _domain_answers(corp, links.trusted_domain(corp)).first()
-    return known is not None and known.errcode is not None
-
-
-def _domain_answers(corp: Corp, domain: str) -> QuerySet[CheckRun]:
-    runs = CheckRun.objects.filter(corp=corp, check_name=OWNERSHIP.name, subject=domain)
-    return runs.filter(problem__in=[*DOMAIN_REFUSALS.values(), "file_since", "accepted"])
-
-
-def _judge_domain_refusal(code: int, domain: str, *, hint: str, said_at: datetime) -> Finding:
-    facts = {"domain": domain, "said_at": said_at.isoformat()}
-    return Finding(Status.WRONG, DOMAIN_REFUSALS[code], facts, errcode=code, hint=hint)
-
-
 _TO_VERIFICATION = _(
     "Your company's own domain: WeCom's console → App management → the app → Web authorisation and JS-SDK → apply for "
     "verification, upload the file here, then verify. A domain of an associated company: have the association "
     "certified by WeCom. Both ways are described on the two pages below."
 )
-OWNERSHIP = Check(
-    name="ownership",
+
+
+@check(
+    "ownership",
     label=_("Domain ownership"),
     purpose=_("Judges by WeCom's answer when the domain was last written, and by the verification file."),
-    run=check_ownership,
     subject=links.trusted_domain,
     explanations={
         "accepted": Explanation(_("WeCom took %(domain)s as trusted domain when it was written.")),
@@ -345,37 +268,81 @@ OWNERSHIP = Check(
     copied="domain",
     help_links=(OWN_DOMAIN_PAGE, ASSOCIATED_PAGE),
 )
+def check_ownership(question: Question) -> Finding:
+    corp, domain = question.corp, question.subject
+    known = _domain_answers(corp, domain).exclude(pk=question.run_id).first()
+    files = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
+    if known is None:
+        is_there = files.filter(checked_url__startswith=corp.find_site_address().url).exists()
+        return ok("file", {"domain": domain}) if is_there else skip("unknown", {"domain": domain})
+    if known.errcode is None:
+        return ok("accepted", {"domain": domain})
+    said_at = known.requested_at
+    with suppress(KeyError, TypeError, ValueError):  # a run that only repeats the answer keeps its time
+        said_at = datetime.fromisoformat(known.facts["said_at"])
+    # A file uploaded since then may have cured a refusal as unverified, but no other.
+    if known.errcode == UNVERIFIED and files.filter(uploaded_at__gt=said_at).exists():
+        facts = {"domain": domain, "said_at": said_at.isoformat()}
+        return Finding(Status.WARNING, "file_since", facts, known.errcode, known.hint)
+    return _judge_domain_refusal(known.errcode, domain, hint=known.hint, said_at=said_at)
 
 
-# --- Callback address -------------------------------------------------------------------------------------------------
+def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> CheckRun | None:
+    """Store WeCom's answer to writing the trusted domain; `error` is None if WeCom accepted it.
+
+    Return None for an error that says nothing about the domain.
+    """
+    domain = links.trusted_domain(corp)
+    if error is None:
+        finding = ok("accepted", {"domain": domain})
+    elif error.code in DOMAIN_REFUSALS:
+        finding = _judge_domain_refusal(error.code, domain, hint=error.hint[:64], said_at=now)
+    else:
+        return None
+    return CheckRun.objects.create(
+        corp=corp,
+        check_name=check_ownership.name,
+        connection_version=corp.connection_version,
+        subject=domain,
+        status=finding.status,
+        problem=finding.problem,
+        errcode=finding.errcode,
+        hint=finding.hint,
+        facts=dict(finding.facts),
+        requested_at=now,
+        started_at=now,
+        finished_at=now,
+        try_count=1,
+    )
+
+
+def is_domain_refused(corp: Corp) -> bool:
+    """Return whether WeCom last refused our present domain."""
+    known = _domain_answers(corp, links.trusted_domain(corp)).first()
+    return known is not None and known.errcode is not None
+
+
+def _domain_answers(corp: Corp, domain: str) -> QuerySet[CheckRun]:
+    runs = CheckRun.objects.filter(corp=corp, check_name=check_ownership.name, subject=domain)
+    return runs.filter(problem__in=[*DOMAIN_REFUSALS.values(), "file_since", "accepted"])
+
+
+def _judge_domain_refusal(code: int, domain: str, *, hint: str, said_at: datetime) -> Finding:
+    facts = {"domain": domain, "said_at": said_at.isoformat()}
+    return Finding(Status.WRONG, DOMAIN_REFUSALS[code], facts, errcode=code, hint=hint)
+
 
 APP_CALLBACK = CallbackEvent.Kind.APP
 
 
-def check_callback(question: Question) -> Finding:
-    """Request the app's callback address like WeCom, and check whether WeCom itself has verified it."""
-    corp = question.corp
-    crypto = callback_crypto(corp, APP_CALLBACK)
-    if crypto is None:
-        return skip("no_keys")
-    facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
-    url, answer = callbacks.build_own_check(crypto, url=facts["url"], now=question.now)
-    outcome, detail = links.judge_public_page(url, answer)
-    if outcome != VerificationFile.Outcome.FOUND:
-        return wrong(outcome, facts, detail=clip(detail))
-    address = next(one for one in callbacks.addresses(corp, now=question.now) if one.kind == APP_CALLBACK)
-    if address.verified_at is None:
-        return warning("unverified", facts, heals=True)
-    return warning("outdated", facts, heals=True) if address.is_outdated else ok("verified", facts)
-
-
 _TO_RECEPTION = _("WeCom's console → App management → the app → Receive messages: save URL, Token and EncodingAESKey.")
 _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come.")
-CALLBACK = Check(
-    name="callback",
+
+
+@check(
+    "callback",
     label=_("Callback address"),
     purpose=_("Asks the callback address at the public address, signed as WeCom signs, and compares the answer."),
-    run=check_callback,
     subject=lambda corp: callbacks.callback_url(corp, APP_CALLBACK),
     explanations={
         "verified": Explanation(_("The callback address answers rightly, and WeCom has verified it.")),
@@ -404,3 +371,17 @@ CALLBACK = Check(
     },
     copied="url",
 )
+def check_callback(question: Question) -> Finding:
+    corp = question.corp
+    crypto = callback_crypto(corp, APP_CALLBACK)
+    if crypto is None:
+        return skip("no_keys")
+    facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
+    url, answer = callbacks.build_own_check(crypto, url=facts["url"], now=question.now)
+    outcome, detail = links.judge_public_page(url, answer)
+    if outcome != VerificationFile.Outcome.FOUND:
+        return wrong(outcome, facts, detail=clip(detail))
+    address = next(one for one in callbacks.addresses(corp, now=question.now) if one.kind == APP_CALLBACK)
+    if address.verified_at is None:
+        return warning("unverified", facts, heals=True)
+    return warning("outdated", facts, heals=True) if address.is_outdated else ok("verified", facts)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 Status = CheckRun.Status
+# The check that sends a message, which only a person requests.
+MESSAGE = "message"
 TEXT_AT_MOST = 1000
 # The limit of a fact; links are the longest.
 FACT_AT_MOST = 4096
@@ -104,6 +106,11 @@ class Check:
     def guide(self) -> str:
         """The anchor on the guides' page of errors."""
         return f"check-{self.name.replace('_', '-')}"
+
+
+def check(name: str, **options: Any) -> Callable[[Callable[[Question], Finding]], Check]:
+    """Make the function a check, with the fields of Check."""
+    return lambda run: Check(name=name, run=run, **options)
 
 
 # --- Making a finding -------------------------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ from integrations.companies.diagnosis.findings import (
     FOR_A_DAY,
     IP_REFUSED,
     BlockingCheck,
-    Check,
     Finding,
     Question,
     Status,
     ask_network_admin,
     ask_site_admin,
     ask_wecom_admin,
+    check,
     clip,
     fail,
     ok,
@@ -41,33 +41,10 @@ SEEN_FOR = timedelta(days=1)
 RUNS_READ = 50
 
 
-# --- Network ----------------------------------------------------------------------------------------------------------
-
-
-def check_network(question: Question) -> Finding:
-    """Try name, port, proxy and TLS in turn, and check who answers. Failures to reach a proxy are separate problems."""
-    journey = probe_wecom_route(question.corp)
-    facts = {
-        "host": journey.host,
-        "port": journey.port,
-        "addresses": ", ".join(journey.addresses),
-        "reason": journey.reason,
-    }
-    if journey.failed_at:
-        problem = journey.failed_at
-        if question.corp.proxy_url and problem in {"dns", "tcp"}:
-            problem = f"proxy_{problem}"
-        return wrong(problem, facts, detail=f"{journey.failed_at}: {journey.reason}")
-    if not journey.is_wecom:
-        return wrong("not_wecom", facts, detail=f"HTTP {journey.http_status}")
-    return ok("reached", facts)
-
-
-NETWORK = Check(
-    name=BlockingCheck.NETWORK,
+@check(
+    BlockingCheck.NETWORK,
     label=_("Network and DNS"),
     purpose=_("Looks up the API host, connects, and asks without a Secret whether WeCom is there."),
-    run=check_network,
     explanations={
         "reached": Explanation(_("WeCom answers at %(host)s (%(addresses)s).")),
         "dns": ask_network_admin(
@@ -99,32 +76,28 @@ NETWORK = Check(
         ),
     },
 )
+def check_network(question: Question) -> Finding:
+    route = probe_wecom_route(question.corp)
+    facts = {
+        "host": route.host,
+        "port": route.port,
+        "addresses": ", ".join(route.addresses),
+        "reason": route.reason,
+    }
+    if route.failed_at:
+        problem = route.failed_at
+        if question.corp.proxy_url and problem in {"dns", "tcp"}:
+            problem = f"proxy_{problem}"
+        return wrong(problem, facts, detail=f"{route.failed_at}: {route.reason}")
+    if not route.is_wecom:
+        return wrong("not_wecom", facts, detail=f"HTTP {route.http_status}")
+    return ok("reached", facts)
 
 
-# --- Proxy ------------------------------------------------------------------------------------------------------------
-
-
-def check_proxy(question: Question) -> Finding:
-    """Check whether the saved proxy lets this server through to WeCom."""
-    if not question.corp.proxy_url:
-        return skip("none")
-    journey = probe_wecom_route(question.corp)
-    facts = {"host": journey.host, "port": journey.port, "reason": journey.reason}
-    if journey.failed_at == "proxy":
-        problem = "password" if journey.proxy_status in WANTS_PASSWORD else "refuses"
-        return wrong(problem, facts, detail=f"HTTP {journey.proxy_status}")
-    if journey.failed_at in {"dns", "tcp"}:
-        return wrong("unreachable", facts, detail=f"{journey.failed_at}: {journey.reason}")
-    if journey.failed_at == "http":
-        return wrong("silent", facts, detail=f"http: {journey.reason}")
-    return ok("passes", facts)
-
-
-PROXY = Check(
-    name="proxy",
+@check(
+    "proxy",
     label=_("Proxy"),
     purpose=_("Goes through the saved proxy, if there is one."),
-    run=check_proxy,
     explanations={
         "none": Explanation(_("No proxy is set: this server calls WeCom directly.")),
         "passes": Explanation(_("The proxy %(host)s, port %(port)s, lets this server through.")),
@@ -146,39 +119,25 @@ PROXY = Check(
         ),
     },
 )
+def check_proxy(question: Question) -> Finding:
+    if not question.corp.proxy_url:
+        return skip("none")
+    route = probe_wecom_route(question.corp)
+    facts = {"host": route.host, "port": route.port, "reason": route.reason}
+    if route.failed_at == "proxy":
+        problem = "password" if route.proxy_status in WANTS_PASSWORD else "refuses"
+        return wrong(problem, facts, detail=f"HTTP {route.proxy_status}")
+    if route.failed_at in {"dns", "tcp"}:
+        return wrong("unreachable", facts, detail=f"{route.failed_at}: {route.reason}")
+    if route.failed_at == "http":
+        return wrong("silent", facts, detail=f"http: {route.reason}")
+    return ok("passes", facts)
 
 
-# --- Certificate ------------------------------------------------------------------------------------------------------
-
-
-def check_certificate(question: Question) -> Finding:
-    """Check whether the certificate of the API address is trusted, also behind a network that inspects TLS."""
-    corp = question.corp
-    if urlsplit(corp.api_base_url).scheme != "https":
-        return skip("not_encrypted")
-    journey = probe_wecom_route(corp)
-    if journey.is_certificate_refused:
-        problem = "own_authority" if corp.ca_bundle else "untrusted"
-        return wrong(problem, {"reason": journey.reason}, detail=f"tls: {journey.reason}")
-    if journey.failed_at == "tls":
-        return wrong("no_tls", {"reason": journey.reason}, detail=f"tls: {journey.reason}")
-    if journey.failed_at:
-        return skip("blocked", {"by": BlockingCheck.NETWORK})
-    if not corp.ca_bundle:
-        return ok("trusted")
-    # The private authority works: show its name, and the day on which its first certificate ends.
-    certificates = x509.load_pem_x509_certificates(corp.ca_bundle.encode())
-    first = min(certificates, key=lambda one: one.not_valid_after_utc)
-    ends_at = first.not_valid_after_utc
-    facts = {"authority": clip(first.subject.rfc4514_string(), 255), "ends": ends_at.strftime("%Y-%m-%d")}
-    return warning("ends_soon", facts) if ends_at - question.now < EXPIRES_SOON else ok("private", facts)
-
-
-CERTIFICATE = Check(
-    name="certificate",
+@check(
+    "certificate",
     label=_("Certificate"),
     purpose=_("Looks whether the certificate of the API address is trusted: by the usual authorities, or your own."),
-    run=check_certificate,
     explanations={
         "not_encrypted": Explanation(_("The API address is plain http on this machine: there is no certificate.")),
         "trusted": Explanation(_("The certificate is trusted.")),
@@ -203,20 +162,50 @@ CERTIFICATE = Check(
         ),
     },
 )
-
-
-# --- Clock ------------------------------------------------------------------------------------------------------------
-
-
-def check_clock(question: Question) -> Finding:
-    """Compare this server's clock with WeCom's, because signatures, codes and tokens depend on it."""
-    journey = probe_wecom_route(question.corp)
-    if journey.failed_at:
+def check_certificate(question: Question) -> Finding:
+    corp = question.corp
+    if urlsplit(corp.api_base_url).scheme != "https":
+        return skip("not_encrypted")
+    route = probe_wecom_route(corp)
+    if route.is_certificate_refused:
+        problem = "own_authority" if corp.ca_bundle else "untrusted"
+        return wrong(problem, {"reason": route.reason}, detail=f"tls: {route.reason}")
+    if route.failed_at == "tls":
+        return wrong("no_tls", {"reason": route.reason}, detail=f"tls: {route.reason}")
+    if route.failed_at:
         return skip("blocked", {"by": BlockingCheck.NETWORK})
-    if journey.server_date is None:
+    if not corp.ca_bundle:
+        return ok("trusted")
+    # The private authority works: show its name, and the day on which its first certificate ends.
+    certificates = x509.load_pem_x509_certificates(corp.ca_bundle.encode())
+    first = min(certificates, key=lambda one: one.not_valid_after_utc)
+    ends_at = first.not_valid_after_utc
+    facts = {"authority": clip(first.subject.rfc4514_string(), 255), "ends": ends_at.strftime("%Y-%m-%d")}
+    return warning("ends_soon", facts) if ends_at - question.now < EXPIRES_SOON else ok("private", facts)
+
+
+_SET_CLOCK = _("Switch on time synchronisation (NTP, chrony or systemd-timesyncd) on this server.")
+
+
+@check(
+    "clock",
+    label=_("Clock"),
+    purpose=_("Compares the clock of this server with the Date header of the API's answer."),
+    explanations={
+        "right": Explanation(_("The clocks differ by %(seconds)s s.")),
+        "no_date": Explanation(_("The answer has no Date header, so the clocks cannot be compared.")),
+        "ahead": ask_site_admin(_("The clock of this server is ahead by %(seconds)s s."), _SET_CLOCK),
+        "behind": ask_site_admin(_("The clock of this server is behind by %(seconds)s s."), _SET_CLOCK),
+    },
+)
+def check_clock(question: Question) -> Finding:
+    route = probe_wecom_route(question.corp)
+    if route.failed_at:
+        return skip("blocked", {"by": BlockingCheck.NETWORK})
+    if route.server_date is None:
         return skip("no_date")
     # Not `question.now`, because the answer took time; the header has whole seconds.
-    return judge_clock(round((datetime.now(UTC) - journey.server_date).total_seconds()))
+    return judge_clock(round((datetime.now(UTC) - route.server_date).total_seconds()))
 
 
 def judge_clock(seconds: int) -> Finding:
@@ -228,55 +217,10 @@ def judge_clock(seconds: int) -> Finding:
     return wrong(problem, facts) if abs(seconds) > WRONG_SECONDS else warning(problem, facts, heals=True)
 
 
-_SET_CLOCK = _("Switch on time synchronisation (NTP, chrony or systemd-timesyncd) on this server.")
-CLOCK = Check(
-    name="clock",
-    label=_("Clock"),
-    purpose=_("Compares the clock of this server with the Date header of the API's answer."),
-    run=check_clock,
-    explanations={
-        "right": Explanation(_("The clocks differ by %(seconds)s s.")),
-        "no_date": Explanation(_("The answer has no Date header, so the clocks cannot be compared.")),
-        "ahead": ask_site_admin(_("The clock of this server is ahead by %(seconds)s s."), _SET_CLOCK),
-        "behind": ask_site_admin(_("The clock of this server is behind by %(seconds)s s."), _SET_CLOCK),
-    },
-)
-
-
-# --- Trusted IP -------------------------------------------------------------------------------------------------------
-
-
-def check_ip(question: Question) -> Finding:
-    """Make a call that WeCom answers only to trusted addresses (60020)."""
-    try:
-        wecom_client(question.corp).getcallbackip()
-    except IntegrationError as error:
-        if error.code not in IP_REFUSED:
-            raise
-        addresses = _find_refused_addresses(question, parse_ip_address(error.caller_ip))
-        problem = "refused_ip" if addresses else "unnamed_ip"
-        facts = {"addresses": addresses, "copied": ";".join(addresses)}
-        return fail(error, problem, Status.WRONG, heals=True, facts=facts)
-    addresses = _find_refused_addresses(question, None)
-    return ok("trusted", {"addresses": addresses, "copied": ";".join(addresses)}) if addresses else ok("accepted")
-
-
-def _find_refused_addresses(question: Question, newest: str | None) -> list[str]:
-    """Return the addresses that WeCom refused lately, newest first: behind some networks a server has several."""
-    runs = CheckRun.objects.filter(corp=question.corp, finished_at__gte=question.now - SEEN_FOR)
-    seen = [newest] if newest else []
-    for facts, address in runs.values_list("facts", "caller_ip")[:RUNS_READ]:
-        earlier = facts.get("addresses")
-        seen += [address] if address else []
-        seen += earlier if isinstance(earlier, list) else []
-    return list(dict.fromkeys(seen))
-
-
-IP = Check(
-    name=BlockingCheck.IP,
+@check(
+    BlockingCheck.IP,
     label=_("Trusted IP"),
     purpose=_("Makes a call that WeCom answers only to the addresses in its list of trusted IPs."),
-    run=check_ip,
     explanations={
         "accepted": Explanation(_("WeCom accepts calls from this server.")),
         "trusted": Explanation(_("WeCom accepts calls from this server. What it refused last: %(copied)s.")),
@@ -299,3 +243,26 @@ IP = Check(
     retries=FOR_A_DAY,
     copied="copied",
 )
+def check_ip(question: Question) -> Finding:
+    try:
+        wecom_client(question.corp).getcallbackip()
+    except IntegrationError as error:
+        if error.code not in IP_REFUSED:
+            raise
+        addresses = _find_refused_addresses(question, parse_ip_address(error.caller_ip))
+        problem = "refused_ip" if addresses else "unnamed_ip"
+        facts = {"addresses": addresses, "copied": ";".join(addresses)}
+        return fail(error, problem, Status.WRONG, heals=True, facts=facts)
+    addresses = _find_refused_addresses(question, None)
+    return ok("trusted", {"addresses": addresses, "copied": ";".join(addresses)}) if addresses else ok("accepted")
+
+
+def _find_refused_addresses(question: Question, newest: str | None) -> list[str]:
+    """Return the addresses that WeCom refused lately, newest first: behind some networks a server has several."""
+    runs = CheckRun.objects.filter(corp=question.corp, finished_at__gte=question.now - SEEN_FOR)
+    seen = [newest] if newest else []
+    for facts, address in runs.values_list("facts", "caller_ip")[:RUNS_READ]:
+        earlier = facts.get("addresses")
+        seen += [address] if address else []
+        seen += earlier if isinstance(earlier, list) else []
+    return list(dict.fromkeys(seen))

@@ -18,24 +18,16 @@ from django.utils.translation import ngettext
 
 from integrations.clients.errors import Explanation, TransientError
 from integrations.clients.wecom import errcodes
-from integrations.companies.diagnosis.app import AGENTID, APP, ASSISTANT, CONTACTS, DEPARTMENTS, MESSAGE, SCOPE, TOKEN
-from integrations.companies.diagnosis.console import (
-    CALLBACK,
-    DOMAIN,
-    HOME_PAGE,
-    OWNERSHIP,
-    VERIFICATION_FILE,
-    judge_home_page,
-)
+from integrations.companies.diagnosis import app, console, network
 from integrations.companies.diagnosis.findings import (
     IP_REFUSED,
+    MESSAGE,
     OTHER_APP,
     SHARED_EXPLANATIONS,
     BlockingCheck,
     Check,
     Status,
 )
-from integrations.companies.diagnosis.network import CERTIFICATE, CLOCK, IP, NETWORK, PROXY
 from integrations.core import hooks
 from integrations.core.client_factory import CALLBACK_COLUMNS, token_store
 from integrations.core.hooks import CallsRefused
@@ -44,17 +36,18 @@ from integrations.models import CheckRun, Corp
 from integrations.models.fields import Person, Unreadable
 
 _ORDERED = (
-    *(NETWORK, PROXY, CERTIFICATE, CLOCK),
-    *(TOKEN, IP, AGENTID, APP, SCOPE),
-    *(DOMAIN, HOME_PAGE, VERIFICATION_FILE, OWNERSHIP, CALLBACK),
-    *(CONTACTS, ASSISTANT, DEPARTMENTS, MESSAGE),
+    *(network.check_network, network.check_proxy, network.check_certificate, network.check_clock),
+    *(app.check_token, network.check_ip, app.check_agentid, app.check_app, app.check_scope),
+    *(console.check_domain, console.check_home_page, console.check_verification_files),
+    *(console.check_ownership, console.check_callback),
+    *(app.check_contacts, app.check_assistant, app.check_departments, app.send_test_message),
 )
 CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
 # "Run all" leaves out the message, which reaches a person.
-ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE.name)
+ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE)
 # The checks that only call WeCom.
-BEHIND_NETWORK = tuple(
-    check.name for check in (TOKEN, IP, AGENTID, APP, SCOPE, DOMAIN, HOME_PAGE, CONTACTS, DEPARTMENTS, MESSAGE)
+BEHIND_NETWORK = (
+    *("token", "ip", "agentid", "app", "scope", "domain", "home_page", "contacts", "departments", MESSAGE),
 )
 # Without these nobody is reached; sign-in also needs the other two.
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
@@ -84,13 +77,13 @@ def is_current(run: CheckRun, corp: Corp) -> bool:
     """Return whether `run` saw the present connection, address and links."""
     if run.connection_version != corp.connection_version:
         return False
-    return run.check_name == MESSAGE.name or run.subject == CHECKS[run.check_name].subject(corp)
+    return run.check_name == MESSAGE or run.subject == CHECKS[run.check_name].subject(corp)
 
 
 def find_outdated_checks(corp: Corp) -> list[str]:
     """Name the checks whose results do not match the saved values, without the test message, which people get."""
     runs = find_latest_runs(corp)
-    return [name for name, run in runs.items() if name != MESSAGE.name and not is_current(run, corp)]
+    return [name for name, run in runs.items() if name != MESSAGE and not is_current(run, corp)]
 
 
 def explain_run(run: CheckRun) -> Explanation:
@@ -144,11 +137,11 @@ def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
     The home page was compared with the plain login address, so it is judged again by the link of sign-in.
     """
     runs = find_latest_runs(corp)
-    run = runs.get(HOME_PAGE.name)
+    run = runs.get("home_page")
     if run is not None and "theirs" in run.facts and is_current(run, corp):
         with_sign_in = copy(corp)
         with_sign_in.sign_in_enabled = True
-        finding = judge_home_page(with_sign_in, run.facts["theirs"])
+        finding = console.judge_home_page(with_sign_in, run.facts["theirs"])
         run.status, run.problem, run.facts = finding.status, finding.problem, dict(finding.facts)
     return _find_reasons(ESSENTIAL_TO_SIGN_IN, runs, corp, now)
 
@@ -193,7 +186,7 @@ class Health:
 
 def sum_up_health(runs: Iterable[CheckRun], *, version: int) -> Health:
     """Sum up the newest run of each check of a corp with this connection version."""
-    runs = [run for run in runs if run.check_name != MESSAGE.name]
+    runs = [run for run in runs if run.check_name != MESSAGE]
     current = [run for run in runs if run.connection_version == version]
     if runs and not current:
         return Health("warn", _("credentials changed, not checked"), None, 0)

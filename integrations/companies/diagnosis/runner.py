@@ -15,9 +15,10 @@ from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.transport import total_deadline
-from integrations.companies.diagnosis.app import MESSAGE, check_userid
+from integrations.companies.diagnosis.app import check_userid
 from integrations.companies.diagnosis.findings import (
     APP_DISABLED,
+    MESSAGE,
     NO_FACTS,
     BlockingCheck,
     Check,
@@ -65,7 +66,7 @@ def request_checks(
     message, which needs a person.
     """
     names = ALL_BUT_MESSAGE if checks is None else tuple(checks)
-    if MESSAGE.name in names:
+    if MESSAGE in names:
         raise ValueError("the test message is asked for by request_test_message")
     return _request_runs(corp, {name: CHECKS[name].subject(corp) for name in names}, now, requested_by)
 
@@ -73,7 +74,7 @@ def request_checks(
 def request_test_message(*, corp: Corp, userid: str, now: datetime, requested_by: str = "") -> CheckRun:
     """Request a test message to one person. `userid`: WeCom's; raises MessageError for an invalid one."""
     check_userid(userid)
-    return _request_runs(corp, {MESSAGE.name: userid}, now, requested_by)[0]
+    return _request_runs(corp, {MESSAGE: userid}, now, requested_by)[0]
 
 
 @transaction.atomic
@@ -149,12 +150,12 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
     check, corp = CHECKS[run.check_name], Corp.objects.select_related("site_address").get(pk=run.corp_id)
     finding = _judge_without_try(run, check, job_run.job.try_count, job_run.clock())
     if finding is None:
-        run.started_at, run.try_count = job_run.clock(), run.try_count + 1
-        columns = {"started_at": run.started_at, "try_count": run.try_count, "next_try_at": None}
+        now, run.try_count = job_run.clock(), run.try_count + 1
+        columns = {"started_at": now, "try_count": run.try_count, "next_try_at": None}
         with transaction.atomic():
             CheckRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, **columns)
             job_run.hold()  # before the test message: a worker that slept must not send a second one
-        finding = _try_check(run, check, corp)
+        finding = _try_check(run, check, corp, now)
     logger.info("check %s corp=%s status=%s errcode=%s", run.check_name, run.corp_id, finding.status, finding.errcode)
     with transaction.atomic():
         _store_finding(run, check, corp, finding, job_run.clock())
@@ -172,15 +173,15 @@ def _judge_without_try(run: CheckRun, check: Check, try_count: int, now: datetim
     return skip("too_late") if now - run.requested_at > MESSAGE_GOOD_FOR else None
 
 
-def _try_check(run: CheckRun, check: Check, corp: Corp) -> Finding:
+def _try_check(run: CheckRun, check: Check, corp: Corp, now: datetime) -> Finding:
     """Execute the check. Every failure becomes a finding."""
     run.connection_version = corp.connection_version
     try:
         # A Secret just saved in another process must not be judged by the former token.
         token_store().drop_copies(corp.corpid, corp.agentid)
-        run.subject = check.subject(corp) if check.name != MESSAGE.name else run.subject
+        run.subject = check.subject(corp) if check.name != MESSAGE else run.subject
         with total_deadline(CHECK_SECONDS):
-            return check.run(Question(corp=corp, now=run.started_at, run_id=run.pk, subject=run.subject))
+            return check.run(Question(corp=corp, now=now, run_id=run.pk, subject=run.subject))
     except IntegrationError as error:
         return judge_error(error, check_name=check.name)
     except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
