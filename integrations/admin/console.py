@@ -538,17 +538,13 @@ class VerificationPages(CorpPages):
         check = newest_job(runner.DIAGNOSIS, corp.pk) if run is not None and run.is_unfinished else None
         rows = []
         for file in corp.verification_files.all():
-            url = links.verification_file_url(site, file)
-            rows.append(
-                {
-                    "file": file,
-                    "url": url,
-                    **describe_job(check),
-                    "is_outdated": bool(file.checked_url) and file.checked_url != url,
-                    "is_found": file.outcome == VerificationFile.Outcome.FOUND,
-                    "explanation": links.explain_file_outcome(file),
-                }
-            )
+            url, is_found = links.verification_file_url(site, file), file.outcome == links.FileOutcome.FOUND
+            row = {"file": file, "url": url, "is_found": is_found, **describe_job(check)}
+            row["is_outdated"] = bool(file.checked_url) and file.checked_url != url
+            if not is_found:
+                facts = {"url": file.checked_url}
+                row["explanation"] = results.explain_finding(check_verification_files.name, file.outcome, None, facts)
+            rows.append(row)
         context = {"corp": corp, "rows": rows, "can_act": self.has_change_permission(request, corp)}
         html = render_to_string("admin/integrations/corp/_verification_files.html", context, request)
         return {"is_unfinished": any(row["is_unfinished"] for row in rows), "html": html}

@@ -16,16 +16,14 @@ from django.db.models import Q, QuerySet
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop
+from django.utils.translation import gettext_lazy
 
 from integrations import bi
 from integrations.clients import network
-from integrations.clients.errors import ConfigurationError, Explanation, TransientError
+from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.clients.network import fetch_page
 from integrations.clients.wecom import oauth
-from integrations.clients.wecom.errcodes import NETWORK_ADMIN
 from integrations.core.http import origin_of, rooted
-from integrations.core.sentences import translate_explanation
 from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
@@ -209,48 +207,6 @@ def judge_public_page(url: str, content: bytes) -> tuple[FileOutcome, str]:
     if page.content != content or content_type.split(";")[0].strip().lower() != "text/plain":
         return FileOutcome.WRONG_CONTENT, f"HTTP 200 {content_type}"
     return FileOutcome.FOUND, ""
-
-
-def explain_file_outcome(file: VerificationFile) -> Explanation:
-    """Explain the last check of the public address in the active language; empty if all is well."""
-    english = FILE_EXPLANATIONS.get(file.outcome, Explanation(""))
-    return translate_explanation(english, {"url": file.checked_url})
-
-
-_PROXY = gettext_noop("Let the reverse proxy pass /WW_verify_*.txt on to this site, with its Host header as it comes.")
-# `url`: the checked address.
-FILE_EXPLANATIONS = {
-    FileOutcome.WRONG_CONTENT.value: Explanation(
-        gettext_noop("Something else answers at %(url)s: a login page, another server, or a copy of the file."),
-        NETWORK_ADMIN,
-        _PROXY,
-    ),
-    FileOutcome.WRONG_STATUS.value: Explanation(
-        gettext_noop("%(url)s answers, but not with the file: the request does not arrive at this site."),
-        NETWORK_ADMIN,
-        _PROXY,
-    ),
-    FileOutcome.REDIRECTED.value: Explanation(
-        gettext_noop("%(url)s sends the visitor elsewhere. WeCom looks for the file at this very address."),
-        NETWORK_ADMIN,
-        gettext_noop(
-            "If it leads from http:// to https://, save the site address with https://. "
-            "Otherwise exempt /WW_verify_*.txt from the redirection."
-        ),
-    ),
-    FileOutcome.UNTRUSTED.value: Explanation(
-        gettext_noop("The certificate of %(url)s is not trusted."),
-        NETWORK_ADMIN,
-        gettext_noop(
-            "Install a valid certificate of a public authority for this host name, with its intermediate ones."
-        ),
-    ),
-    FileOutcome.UNREACHABLE.value: Explanation(
-        gettext_noop("%(url)s cannot be reached from this server, or did not answer in time."),
-        NETWORK_ADMIN,
-        gettext_noop("Check the DNS entry of the host name, the firewall and the reverse proxy."),
-    ),
-}
 
 
 CERTIFICATE = "site.certificate"

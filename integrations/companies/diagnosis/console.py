@@ -28,6 +28,7 @@ from integrations.companies.diagnosis.findings import (
     warning,
     wrong,
 )
+from integrations.companies.links import FileOutcome
 from integrations.core.client_factory import callback_crypto, wecom_client
 from integrations.models import CallbackEvent, CheckRun, Corp, VerificationFile
 
@@ -175,6 +176,20 @@ def check_home_page(question: Question) -> Finding:
     return judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url)
 
 
+_PROXY = _("Let the reverse proxy pass /WW_verify_*.txt on to this site, with its Host header as it comes.")
+# `url`: the checked address.
+_NOT_SERVED = {
+    FileOutcome.UNTRUSTED.value: ask_network_admin(
+        _("The certificate of %(url)s is not trusted."),
+        _("Install a valid certificate of a public authority for this host name, with its intermediate ones."),
+    ),
+    FileOutcome.UNREACHABLE.value: ask_network_admin(
+        _("%(url)s cannot be reached from this server, or did not answer in time."),
+        _("Check the DNS entry of the host name, the firewall and the reverse proxy."),
+    ),
+}
+
+
 def join_verification_codes(corp: Corp) -> str:
     """Return the address under which the files are checked, and their codes."""
     codes = sorted(file.code for file in corp.verification_files.all())
@@ -194,14 +209,27 @@ def join_verification_codes(corp: Corp) -> str:
             _("No verification file is uploaded. WeCom asks for one before it accepts the trusted domain."),
             _("WeCom's console → the app → Web authorisation and JS-SDK → apply for verification; upload the file."),
         ),
-        **links.FILE_EXPLANATIONS,
+        FileOutcome.WRONG_CONTENT.value: ask_network_admin(
+            _("Something else answers at %(url)s: a login page, another server, or a copy of the file."), _PROXY
+        ),
+        FileOutcome.WRONG_STATUS.value: ask_network_admin(
+            _("%(url)s answers, but not with the file: the request does not arrive at this site."), _PROXY
+        ),
+        FileOutcome.REDIRECTED.value: ask_network_admin(
+            _("%(url)s sends the visitor elsewhere. WeCom looks for the file at this very address."),
+            _(
+                "If it leads from http:// to https://, save the site address with https://. "
+                "Otherwise exempt /WW_verify_*.txt from the redirection."
+            ),
+        ),
+        **_NOT_SERVED,
     },
 )
 def check_verification_files(question: Question) -> Finding:
     files = list(VerificationFile.objects.filter(corp=question.corp))
     for file in files:
         links.look_for_file(file, now=timezone.now())
-    if lost := [file for file in files if file.outcome != VerificationFile.Outcome.FOUND]:
+    if lost := [file for file in files if file.outcome != FileOutcome.FOUND]:
         return wrong(lost[0].outcome, {"file": lost[0].name, "url": lost[0].checked_url}, detail=lost[0].detail)
     return ok("found", {"files": ", ".join(file.name for file in files)}) if files else skip("no_file")
 
@@ -271,7 +299,7 @@ _TO_VERIFICATION = _(
 def check_ownership(question: Question) -> Finding:
     corp, domain = question.corp, question.subject
     known = _domain_answers(corp, domain).exclude(pk=question.run_id).first()
-    files = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
+    files = VerificationFile.objects.filter(corp=corp, outcome=FileOutcome.FOUND)
     if known is None:
         is_there = files.filter(checked_url__startswith=corp.find_site_address().url).exists()
         return ok("file", {"domain": domain}) if is_there else skip("unknown", {"domain": domain})
@@ -367,7 +395,7 @@ _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query
             _("%(url)s sends the visitor elsewhere; WeCom does not follow."),
             _("If it leads from http:// to https://, save the site address with https://."),
         ),
-        **{problem: links.FILE_EXPLANATIONS[problem] for problem in ("untrusted", "unreachable")},
+        **_NOT_SERVED,
     },
     copied="url",
 )
@@ -379,7 +407,7 @@ def check_callback(question: Question) -> Finding:
     facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
     url, answer = callbacks.build_own_check(crypto, url=facts["url"], now=question.now)
     outcome, detail = links.judge_public_page(url, answer)
-    if outcome != VerificationFile.Outcome.FOUND:
+    if outcome != FileOutcome.FOUND:
         return wrong(outcome, facts, detail=clip(detail))
     address = next(one for one in callbacks.addresses(corp, now=question.now) if one.kind == APP_CALLBACK)
     if address.verified_at is None:

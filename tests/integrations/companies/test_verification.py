@@ -15,6 +15,7 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.companies import links
+from integrations.companies.diagnosis.results import explain_finding
 from integrations.models import Corp, SiteAddress, VerificationFile
 from tests.integrations.clients.wecom.server import listening
 from tools.services import free_port
@@ -203,7 +204,6 @@ def test_the_check_finds_our_own_file_at_the_corp_s_own_address(corp: Corp, live
 
     assert (file.outcome, file.detail) == (Outcome.FOUND, "")
     assert file.checked_url == f"{live_server.url}/{NAME}"
-    assert links.explain_file_outcome(file).what == ""
 
 
 REDIRECTION = b"HTTP/1.1 301 Moved\r\nLocation: https://bi.example.com/x\r\nContent-Length: 0\r\n\r\n"
@@ -234,5 +234,5 @@ def test_what_the_check_finds(corp: Corp, answer: bytes | None, outcome: Outcome
     assert (file.outcome, file.detail[: len(detail)]) == (outcome, detail)
     assert len(file.detail) <= 255
     with translation.override("en"):
-        said = links.explain_file_outcome(file)
-    assert bool(said.what) == bool(said.who) == bool(said.where) == (outcome != Outcome.FOUND)
+        said = explain_finding("verification_file", file.outcome, None, {"url": file.checked_url})
+    assert bool(said.who) == bool(said.where) == (outcome != Outcome.FOUND)
