@@ -23,13 +23,6 @@ from integrations.clients.wecom.builders import MessageError
 from integrations.companies import services
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.findings import MESSAGE, Status
-from integrations.companies.diagnosis.results import (
-    ALL_BUT_MESSAGE,
-    CHECKS,
-    export_text,
-    list_essential_checks,
-    write_technical_line,
-)
 from integrations.core.hooks import Attention, Line
 from integrations.core.validators import without_invisible
 from integrations.jobs.registry import explain_failure, explain_wait
@@ -70,7 +63,7 @@ class DiagnosisPages(CorpPages):
         """Run the checks named in `check`, or all. The page then polls diagnosis_view."""
         corp = self._find_corp(request, corp_id, to_change=True)
         names = request.POST.getlist("check")
-        if not set(names) <= set(ALL_BUT_MESSAGE):
+        if not set(names) <= set(results.ALL_BUT_MESSAGE):
             return HttpResponseBadRequest()
         start_checks(request, corp, names or None)
         return self._answer(request, corp)
@@ -92,7 +85,7 @@ class DiagnosisPages(CorpPages):
     def export_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         corp = self._find_corp(request, corp_id, to_change=False)
         now = timezone.localtime()
-        response = HttpResponse(export_text(corp, now=now), content_type="text/plain; charset=utf-8")
+        response = HttpResponse(results.export_text(corp, now=now), content_type="text/plain; charset=utf-8")
         name = f"guanwecom-diagnosis-{corp.pk}-{now:%Y%m%d-%H%M%S}.txt"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
@@ -113,7 +106,7 @@ class DiagnosisPages(CorpPages):
         runs = results.find_latest_runs(corp)
         job = newest_job(runner.DIAGNOSIS, corp.pk) if any(run.is_unfinished for run in runs.values()) else None
         wait = "" if job is None else explain_failure(job) or explain_wait(job)
-        rows = [_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in CHECKS]
+        rows = [_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in results.CHECKS]
         found = Counter(row["status"] for row in rows)
         counts = [(status.label, TONES.get(status, "quiet"), found[status]) for status in Status if found[status]]
         # Poll only while something runs or is planned.
@@ -138,7 +131,7 @@ def corp_reasons(corp: Corp) -> list[str]:
 def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
     """Return the context of the corp's state: the last refusal of a real call, whether the current credentials are
     untested, and whether an essential check failed."""
-    essential = [runs[name] for name in list_essential_checks(corp) if name in runs]
+    essential = [runs[name] for name in results.list_essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
     # Without a network, nothing essential is tried: then the network is what failed.
@@ -172,7 +165,7 @@ def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) 
 
 
 def _row(corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, *, can_act: bool) -> dict[str, Any]:
-    check = CHECKS[name]
+    check = results.CHECKS[name]
     context: dict[str, Any] = {
         "corp": corp,
         "name": name,
@@ -192,7 +185,7 @@ def _row(corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, 
             "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
             "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
             "help_links": check.help_links if is_bad else (),
-            "technical": write_technical_line(run) if run.finished_at and (is_bad or run.detail) else "",
+            "technical": results.write_technical_line(run) if run.finished_at and (is_bad or run.detail) else "",
         }
     html = render_to_string(f"{FOLDER}/_diagnosis_check.html", context)
     return {"name": name, "html": html, "status": run.status if run is not None else Status.SKIPPED}

@@ -100,7 +100,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
 
 def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     """Return why `corp` cannot be enabled yet, as sentences; empty if it can."""
-    reasons = results.find_reasons_against_enabling(corp, now=now)
+    reasons = results.find_reasons(results.list_essential_checks(corp), results.find_latest_runs(corp), corp, now)
     address = corp.find_site_address()
     is_trial = corp.is_sandbox and settings.ENVIRONMENT != "production"
     if address.is_local and not is_trial:
@@ -314,7 +314,7 @@ class StepState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SetupStep:
     """A step. `anchor`: its place on the corp's page. `is_next`: the first step that is not done."""
 
     number: int
@@ -324,7 +324,7 @@ class Step:
     is_next: bool
 
 
-def list_steps(corp: Corp) -> list[Step]:
+def list_steps(corp: Corp) -> list[SetupStep]:
     """Return every step with its state, by the saved values, the last checks and the last real calls."""
     runs, refusal = _current_runs(corp), results.find_refusal(corp)
     wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
@@ -347,7 +347,7 @@ def list_steps(corp: Corp) -> list[Step]:
     found = [(anchor, title, StepState.WRONG if anchor in wrong else state) for anchor, title, state in found]
     open_ones = [anchor for anchor, _title, state in found if state not in {StepState.DONE, StepState.OPTIONAL}]
     return [
-        Step(number, anchor, title, state, is_next=open_ones[:1] == [anchor])
+        SetupStep(number, anchor, title, state, is_next=open_ones[:1] == [anchor])
         for number, (anchor, title, state) in enumerate(found, start=1)
     ]
 

@@ -67,18 +67,12 @@ class Question:
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """An interval between tries, for runs younger than `age`, counted from the request."""
-
-    age: timedelta
-    every: timedelta
-
-
+# Up to an age of a run, counted from the request, and the interval between its tries.
+Retries = Sequence[tuple[timedelta, timedelta]]
 # A change in WeCom's console takes about a minute to apply; meanwhile somebody may watch the page.
-BRIEFLY = (Step(timedelta(minutes=10), timedelta(seconds=20)),)
+BRIEFLY: Retries = ((timedelta(minutes=10), timedelta(seconds=20)),)
 # For a refused address: rarely after ten minutes, in case another department has to approve the entry.
-FOR_A_DAY = (*BRIEFLY, Step(timedelta(hours=24), timedelta(minutes=5)))
+FOR_A_DAY: Retries = (*BRIEFLY, (timedelta(hours=24), timedelta(minutes=5)))
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ class Check:
     run: Callable[[Question], Finding]
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     subject: Callable[[Corp], str] = lambda _corp: ""
-    retries: Sequence[Step] = BRIEFLY
+    retries: Retries = BRIEFLY
     is_repeatable: bool = True
     copied: str = ""
     help_links: Sequence[str] = ()
@@ -274,7 +268,7 @@ def _may_heal(error: IntegrationError, check_name: str) -> bool:
     hour. Nor for an unknown code or our own mistake: WeCom forbids it, and the answer would be the same.
     """
     if isinstance(error, RateLimitedError):
-        return error.retry_after_seconds <= BRIEFLY[0].every.total_seconds()
+        return error.retry_after_seconds <= BRIEFLY[0][1].total_seconds()
     if check_name == BlockingCheck.TOKEN:
         return is_passing(error.code)
     if error.code in errcodes.STALE_TOKEN_CODES:  # WeCom refused even a new token

@@ -123,14 +123,6 @@ def list_essential_checks(corp: Corp) -> tuple[str, ...]:
     return (*ESSENTIAL, *ESSENTIAL_TO_SIGN_IN) if corp.sign_in_enabled else ESSENTIAL
 
 
-def find_reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
-    """Return why the corp cannot be enabled yet, as sentences in the active language.
-
-    Only results for the present values count, and none older than RESULTS_COUNT_FOR.
-    """
-    return _find_reasons(list_essential_checks(corp), find_latest_runs(corp), corp, now)
-
-
 def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
     """Return why sign-in cannot be switched on for an enabled corp yet, by the same rules.
 
@@ -143,10 +135,14 @@ def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
         with_sign_in.sign_in_enabled = True
         finding = console.judge_home_page(with_sign_in, run.facts["theirs"])
         run.status, run.problem, run.facts = finding.status, finding.problem, dict(finding.facts)
-    return _find_reasons(ESSENTIAL_TO_SIGN_IN, runs, corp, now)
+    return find_reasons(ESSENTIAL_TO_SIGN_IN, runs, corp, now)
 
 
-def _find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, now: datetime) -> list[str]:
+def find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, now: datetime) -> list[str]:
+    """Return why these checks do not count as passed, as sentences in the active language.
+
+    Only results for the present values count, and none older than RESULTS_COUNT_FOR.
+    """
     missing: list[str] = []
     old: list[str] = []
     unfinished: list[str] = []

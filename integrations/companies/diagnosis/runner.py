@@ -192,10 +192,13 @@ def _try_check(run: CheckRun, check: Check, corp: Corp, now: datetime) -> Findin
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:
     """Store the finding, and request the runs that follow from it."""
-    obstacle = _find_passed_obstacle(run, finding)
+    obstacle = None
+    if finding.problem == "blocked":
+        passed = CheckRun.objects.newest_of([corp]).filter(check_name=finding.facts["by"], status=Status.OK)
+        obstacle = passed.filter(connection_version=run.connection_version).first()
     if obstacle is not None and obstacle.finished_at is not None and obstacle.finished_at > run.requested_at:
         finding, obstacle = _unblock_finding(finding), None  # it passed in this diagnosis, so it is not the cause
-    waits = [step.every for step in check.retries if now - run.requested_at < step.age] if finding.heals else []
+    waits = [wait for age, wait in check.retries if now - run.requested_at < age] if finding.heals else []
     CheckRun.objects.filter(pk=run.pk).update(
         status=finding.status,
         problem=finding.problem,
@@ -219,14 +222,6 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
     elif check.name == BlockingCheck.NETWORK and finding.problem in NOTHING_ANSWERS:
         blocked = {"status": Status.SKIPPED, "problem": "blocked", "facts": {"by": check.name}, "finished_at": now}
         CheckRun.objects.filter(corp=corp, status=Status.WAITING, check_name__in=BEHIND_NETWORK).update(**blocked)
-
-
-def _find_passed_obstacle(run: CheckRun, finding: Finding) -> CheckRun | None:
-    """Return the last run of the blocking check if it passed for the same connection."""
-    if finding.problem != "blocked":
-        return None
-    passed = CheckRun.objects.newest_of([run.corp_id]).filter(check_name=finding.facts["by"], status=Status.OK)
-    return passed.filter(connection_version=run.connection_version).first()
 
 
 def _unblock_finding(finding: Finding) -> Finding:
