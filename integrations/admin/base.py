@@ -27,6 +27,7 @@ from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_conditi
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
+    from django_stubs_ext import StrOrPromise
 
 
 View = Callable[..., HttpResponseBase]
@@ -52,6 +53,11 @@ def own_page(
         explain_empty_selects(form.fields, request, in_windows=False)
     whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, **context}
     return TemplateResponse(request, template, whole, status=status)
+
+
+def fold_fields(title: StrOrPromise, *fields: str) -> tuple[StrOrPromise, dict[str, Any]]:
+    """Return a fieldset that is folded when the page opens."""
+    return title, {"classes": ["collapse"], "fields": fields}
 
 
 def hide_related_links(form: Any, *names: str) -> None:

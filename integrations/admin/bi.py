@@ -28,6 +28,7 @@ from integrations.admin.base import (
     TidyField,
     View,
     WriteOnlyInput,
+    fold_fields,
     own_page,
     own_routes,
 )
@@ -231,22 +232,14 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
     fieldsets = (
         (None, {"fields": ("base_url", "api_login", "new_api_password", "new_app_token")}),
         (_("Single sign-on"), {"fields": ("is_enabled", "provider", "external_id_source")}),
-        (
+        fold_fields(
             _("Addresses of its pages"),
-            {
-                "classes": ["collapse"],
-                "fields": ("desktop_page", "phone_page", "desktop_home", "phone_home", "routed_paths"),
-            },
+            *("desktop_page", "phone_page", "desktop_home", "phone_home", "routed_paths"),
         ),
-        (
+        fold_fields(
             _("Advanced"),
-            {
-                "classes": ["collapse"],
-                "fields": (
-                    *("token_seconds", "domain_id", "api_domain", "remove_app_token"),
-                    *("new_proxy_url", "remove_proxy", "ca_bundle"),
-                ),
-            },
+            *("token_seconds", "domain_id", "api_domain", "remove_app_token"),
+            *("new_proxy_url", "remove_proxy", "ca_bundle"),
         ),
     )
 

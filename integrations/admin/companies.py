@@ -30,6 +30,7 @@ from integrations.admin.base import (
     ProxyMixin,
     TidyField,
     WriteOnlyInput,
+    fold_fields,
     hide_related_links,
     own_page,
     pill,
@@ -337,26 +338,12 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
                 ]
             },
         ),
-        (
-            _("Sign-in"),
-            {
-                "classes": ["collapse"],
-                "fields": ["sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"],
-            },
-        ),
-        (
-            _("Home page and BI"),
-            {"classes": ["collapse"], "fields": ["home_page", "home_bi_page", "bi_sign_in_enabled"]},
-        ),
-        (
+        fold_fields(_("Sign-in"), "sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"),
+        fold_fields(_("Home page and BI"), "home_page", "home_bi_page", "bi_sign_in_enabled"),
+        fold_fields(
             _("Advanced"),
-            {
-                "classes": ["collapse"],
-                "fields": [
-                    *("api_base_url", "authorize_base_url", "qr_base_url"),
-                    *("new_proxy_url", "remove_proxy", "ca_bundle"),
-                ],
-            },
+            *("api_base_url", "authorize_base_url", "qr_base_url"),
+            *("new_proxy_url", "remove_proxy", "ca_bundle"),
         ),
     ]
 

@@ -85,7 +85,7 @@ class ConsolePages(CorpPages):
         for step in services.list_steps(corp):
             is_to_do = step.state not in {services.StepState.DONE, services.StepState.OPTIONAL}
             line = {"number": step.number, "anchor": step.anchor, "title": step.title, "is_next": step.is_next}
-            line |= {"pill": pill(step.state.tone, step.state.words), "is_to_do": is_to_do}
+            line |= {"pill": pill(step.state.tone, step.state.label), "is_to_do": is_to_do}
             steps.append({**line, "template": f"{FOLDER}/_{step.anchor}.html"})
         staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING

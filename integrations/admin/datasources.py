@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin import card_picker
-from integrations.admin.base import View, find_row, hide_related_links, own_page, own_routes
+from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes
 from integrations.admin.datasource_forms import COLUMN_NOTES, NAMES, QUESTIONS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
 from integrations.data.table import Kind
@@ -229,7 +229,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         return [
             (None, {"fields": ("name", "kind", "is_enabled", "corp")}),
             *([(_("Connection"), {"fields": fields})] if fields else []),
-            (_("Limits"), {"classes": ["collapse"], "fields": ("timeout_seconds", "row_limit", "parallel_limit")}),
+            fold_fields(_("Limits"), "timeout_seconds", "row_limit", "parallel_limit"),
         ]
 
     def find_kind(self, request: HttpRequest, row: DataSource | None) -> SourceKind | None:
@@ -335,8 +335,7 @@ class CardAdmin(TestedRows):
         common: tuple[Any, dict[str, Any]] = (None, {"fields": ("name", "source")})
         if kind is None:
             return [common]
-        columns = (_("Columns"), {"classes": ["collapse"], "fields": COLUMN_NOTES})
-        return [common, (kind.label, {"fields": QUESTIONS[kind]}), columns]
+        return [common, (kind.label, {"fields": QUESTIONS[kind]}), fold_fields(_("Columns"), *COLUMN_NOTES)]
 
     def find_kind(self, request: HttpRequest, row: Card | None) -> SourceKind | None:
         if row is not None:

@@ -8,13 +8,12 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, TextChoices
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -290,26 +289,17 @@ def _filter_unchanged(staged: StagedCredentials) -> QuerySet[StagedCredentials]:
     return StagedCredentials.objects.filter(pk=staged.pk, state=CredentialsState.WAITING, staged_at=staged.staged_at)
 
 
-class StepState(StrEnum):
-    DONE = "done"
-    TO_DO = "to_do"
-    WRONG = "wrong"
-    OPTIONAL = "optional"
-    RUNNING = "running"
+class StepState(TextChoices):
+    """The state of a step of setting up. `label`: the word on the page; `tone`: its colour."""
 
-    @property
-    def words(self) -> str:
-        return {
-            StepState.DONE: _("done"),
-            StepState.TO_DO: _("to do"),
-            StepState.WRONG: _("wrong"),
-            StepState.OPTIONAL: _("not needed"),
-            StepState.RUNNING: _("being checked"),
-        }[self]
+    DONE = "done", gettext_lazy("done")
+    TO_DO = "to_do", gettext_lazy("to do")
+    WRONG = "wrong", gettext_lazy("wrong")
+    OPTIONAL = "optional", gettext_lazy("not needed")
+    RUNNING = "running", gettext_lazy("being checked")
 
     @property
     def tone(self) -> str:
-        """The colour of the word."""
         return {StepState.DONE: "good", StepState.WRONG: "bad", StepState.TO_DO: "warn"}.get(self, "quiet")
 
 
@@ -365,7 +355,7 @@ def describe_console_states(corp: Corp) -> dict[str, tuple[str, str]]:
     states = {name: _judge_checks(_current_runs(corp), name) for name in ("domain", "home_page")}
     if states["domain"] == StepState.TO_DO and not corp.sign_in_enabled:
         states["domain"] = StepState.OPTIONAL
-    return {name: (state.tone, words.get(state, state.words)) for name, state in states.items()}
+    return {name: (state.tone, str(words.get(state, state.label))) for name, state in states.items()}
 
 
 def _current_runs(corp: Corp) -> dict[str, CheckRun]:
