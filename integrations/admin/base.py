@@ -145,14 +145,6 @@ class CorpPages(AnyModelAdmin):
             corp.default_address = SiteAddress.objects.default()
         return corp
 
-    def _routes(self, views: Mapping[tuple[str, str], View]) -> list[URLPattern]:
-        """Return routes below the corp's page. `views`: (path, end of the route's name) → view."""
-        return own_routes(self, {(f"<int:corp_id>/{end}", name): view for (end, name), view in views.items()})
-
-    def _find_corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
-        corp: Corp = find_row(self, request, corp_id, to_change=to_change)
-        return corp
-
     def _redirect_to_page(self, corp: Corp, section: str = "") -> HttpResponseRedirect:
         """Redirect to the corp's page instead of the list, because it shows the next step."""
         address = reverse("admin:integrations_corp_change", args=[corp.pk])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,13 +14,14 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet, prefetch_related_objects
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_http_methods
 
 from integrations import bi
 from integrations.admin.base import (
@@ -29,10 +32,13 @@ from integrations.admin.base import (
     NumberField,
     ProxyMixin,
     TidyField,
+    View,
     WriteOnlyInput,
+    find_row,
     fold_fields,
     hide_related_links,
     own_page,
+    own_routes,
     pill,
     saved_proxy,
 )
@@ -48,6 +54,8 @@ from integrations.models import Corp, SiteAddress
 from integrations.models.companies import HomePage
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_condition
 
+# A view of a corp: gets the request, the corp and what its route names.
+CorpView = Callable[..., HttpResponseBase]
 DOMAIN_ID_IN_LINK = 128
 # Paths of pages that administrators paste instead of a server's URL.
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
@@ -534,11 +542,57 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     # --- Enabling, disabling ------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        views = {("enable/", "enable"): self.enable_view, ("disable/", "disable"): self.disable_view}
-        return [*self._routes(views), *super().get_urls()]
+        """Add the pages below a corp's page. `shown`: to who may view the corp; the others: to who may change it."""
+        shown: dict[tuple[str, str], CorpView] = {
+            ("steps/", "steps"): self.steps_view,
+            ("link/", "link"): self.link_view,
+            ("diagnosis/", "diagnosis"): self.diagnosis_view,
+            ("diagnosis/export/", "diagnosis_export"): self.export_view,
+            ("callback/<slug:kind>/state/", "callback_state"): self.state_view,
+            ("verification/panel/", "verification_panel"): self.files_view,
+        }
+        read: dict[tuple[str, str], CorpView] = {
+            ("console/<int:write_id>/preview/", "write"): self.write_view,
+            ("console/<int:write_id>/state/", "write_state"): self.write_state_view,
+        }
+        sent: dict[tuple[str, str], CorpView] = {
+            ("ips/", "ips"): self.ips_view,
+            ("console/<slug:kind>/", "write_start"): self.write_start_view,
+            ("console/<int:write_id>/confirm/", "write_confirm"): self.write_confirm_view,
+            ("diagnosis/run/", "diagnosis_run"): self.run_view,
+            ("diagnosis/message/", "diagnosis_message"): self.message_view,
+            ("credentials/check/", "credentials_check"): self.credentials_check_view,
+            ("credentials/discard/", "credentials_discard"): self.credentials_discard_view,
+            ("callback/<slug:kind>/generate/", "callback_generate"): self.generate_view,
+            ("callback/<slug:kind>/keys/", "callback_keys"): self.keys_view,
+            ("verification/", "verification"): self.upload_view,
+            ("verification/<int:file_id>/check/", "verification_check"): self.check_view,
+            ("verification/<int:file_id>/remove/", "verification_remove"): self.remove_view,
+        }
+        edited: dict[tuple[str, str], CorpView] = {
+            ("callback/<slug:kind>/paste/", "callback_paste"): self.paste_view,
+            ("enable/", "enable"): self.enable_view,
+            ("disable/", "disable"): self.disable_view,
+        }
+        views: dict[tuple[str, str], View] = {}
+        for routes, methods, to_change in (
+            (shown, ["GET"], False),
+            (read, ["GET"], True),
+            (sent, ["POST"], True),
+            (edited, ["GET", "POST"], True),
+        ):
+            for (end, name), view in routes.items():
+                opened = require_http_methods(methods)(partial(self._open_corp, view, to_change))
+                views[f"<int:corp_id>/{end}", name] = opened
+        return [*own_routes(self, views), *super().get_urls()]
 
-    def enable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._find_corp(request, corp_id, to_change=True)
+    def _open_corp(
+        self, view: CorpView, to_change: bool, request: HttpRequest, corp_id: int, **more: Any
+    ) -> HttpResponseBase:
+        """Call the view with the corp, if the person may view or change it."""
+        return view(request, find_row(self, request, corp_id, to_change=to_change), **more)
+
+    def enable_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         reasons = services.reasons_against_enabling(corp, now=timezone.now())
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
@@ -559,8 +613,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         status = 409 if request.method == "POST" else 200
         return self._confirmation(request, corp, "enable", {"title": title, "reasons": reasons}, status)
 
-    def disable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._find_corp(request, corp_id, to_change=True)
+    def disable_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         if request.method == "POST":
             services.disable_corp(corp=corp)
             self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_OFF]}}])

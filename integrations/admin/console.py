@@ -12,14 +12,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_GET, require_POST
 
 from integrations import bi, callbacks
-from integrations.admin.base import CompactField, CorpPages, View, VisibleWriteOnlyInput, own_page, pill
+from integrations.admin.base import CompactField, CorpPages, VisibleWriteOnlyInput, own_page, pill
 from integrations.admin.diagnosis import corp_state, start_checks, token_result
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
@@ -43,18 +42,6 @@ OTHER_PAGE = "other"
 class ConsolePages(CorpPages):
     """Steps, links and changes in WeCom's console. View permission builds links, change permission changes things."""
 
-    def get_urls(self) -> list[URLPattern]:
-        views: dict[tuple[str, str], View] = {
-            ("steps/", "steps"): require_GET(self.steps_view),
-            ("link/", "link"): require_GET(self.link_view),
-            ("ips/", "ips"): require_POST(self.ips_view),
-            ("console/<slug:kind>/", "write_start"): require_POST(self.write_start_view),
-            ("console/<int:write_id>/preview/", "write"): require_GET(self.write_view),
-            ("console/<int:write_id>/state/", "write_state"): require_GET(self.write_state_view),
-            ("console/<int:write_id>/confirm/", "write_confirm"): require_POST(self.write_confirm_view),
-        }
-        return [*self._routes(views), *super().get_urls()]
-
     def console_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Return the context of the console section."""
         return {
@@ -66,9 +53,8 @@ class ConsolePages(CorpPages):
 
     # --- The steps ----------------------------------------------------------------------------------------------------
 
-    def steps_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
+    def steps_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the state of each step and the values that WeCom reports. The page polls it while steps are open."""
-        corp = self._find_corp(request, corp_id, to_change=False)
         panel = self.steps_panel(corp)
         parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
         parts |= {"staged-credentials": panel["staged_html"], "token-result": panel["token_html"]}
@@ -117,9 +103,8 @@ class ConsolePages(CorpPages):
 
     # --- Deep links ---------------------------------------------------------------------------------------------------
 
-    def link_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+    def link_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Return the deep link for a chosen or typed page, as JSON or as a page."""
-        corp = self._find_corp(request, corp_id, to_change=False)
         link = _build_link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
         if _wants_json(request):
             return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"corp": corp, "link": link})})
@@ -127,9 +112,8 @@ class ConsolePages(CorpPages):
 
     # --- Trusted IPs --------------------------------------------------------------------------------------------------
 
-    def ips_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+    def ips_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Save the addresses that the administrator noted."""
-        corp = self._find_corp(request, corp_id, to_change=True)
         try:
             addresses = services.read_ip_addresses(request.POST.get("addresses", ""))
         except ValidationError as refusal:
@@ -149,9 +133,8 @@ class ConsolePages(CorpPages):
 
     # --- Changes in WeCom ---------------------------------------------------------------------------------------------
 
-    def write_start_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
+    def write_start_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Prepare the preview of a change in the background, and show its page."""
-        corp = self._find_corp(request, corp_id, to_change=True)
         if kind not in console.WriteKind.values:
             raise Http404
         write = console.request_preview(corp=corp, kind=console.WriteKind(kind), by=request.user, now=timezone.now())
@@ -159,9 +142,9 @@ class ConsolePages(CorpPages):
             return _answer_write(request, corp, write)
         return HttpResponseRedirect(reverse("admin:integrations_corp_write", args=[corp.pk, write.pk]))
 
-    def write_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
+    def write_view(self, request: HttpRequest, corp: Corp, write_id: int) -> HttpResponse:
         """Show the change: the current value, the new one, and the result."""
-        corp, write = self._find_write(request, corp_id, write_id)
+        write = _find_write(corp, write_id)
         titles = {
             console.WriteKind.SETTINGS: gettext("Write home page and trusted domain into WeCom"),
             console.WriteKind.MENU: gettext("Write the app's menu into WeCom"),
@@ -170,12 +153,12 @@ class ConsolePages(CorpPages):
         title = titles[console.WriteKind(write.payload["kind"])]
         return self._page(request, corp, "console_write.html", title, context)
 
-    def write_state_view(self, request: HttpRequest, corp_id: int, write_id: int) -> JsonResponse:
-        return JsonResponse(_write_panel(request, *self._find_write(request, corp_id, write_id)))
+    def write_state_view(self, request: HttpRequest, corp: Corp, write_id: int) -> JsonResponse:
+        return JsonResponse(_write_panel(request, corp, _find_write(corp, write_id)))
 
-    def write_confirm_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
+    def write_confirm_view(self, request: HttpRequest, corp: Corp, write_id: int) -> HttpResponse:
         """Confirm a prepared change, which a worker then writes. The corp's page shows the result."""
-        corp, preview = self._find_write(request, corp_id, write_id)
+        preview = _find_write(corp, write_id)
         if write := console.confirm_write(preview=preview, by=request.user, now=timezone.now()):
             kind = console.WriteKind(write.payload["kind"]).label
             self.log_change(request, corp, gettext("Change in WeCom confirmed: %(kind)s.") % {"kind": kind})
@@ -187,14 +170,14 @@ class ConsolePages(CorpPages):
             else self._redirect_to_page(corp, "write")
         )
 
-    def _find_write(self, request: HttpRequest, corp_id: int, write_id: int) -> tuple[Corp, Job]:
-        corp = self._find_corp(request, corp_id, to_change=True)
-        return corp, get_object_or_404(Job, pk=write_id, corp=corp, kind=console.WRITE)
-
     def _page(
         self, request: HttpRequest, corp: Corp, template: str, title: str, extra: dict[str, Any]
     ) -> TemplateResponse:
         return own_page(self, request, f"{FOLDER}/{template}", {"corp": corp, "title": title, **extra})
+
+
+def _find_write(corp: Corp, write_id: int) -> Job:
+    return get_object_or_404(Job, pk=write_id, corp=corp, kind=console.WRITE)
 
 
 def _describe_known_ips(corp: Corp) -> dict[str, Any]:
@@ -285,13 +268,6 @@ def _answer_write(request: HttpRequest, corp: Corp, write: Job) -> JsonResponse:
 class CredentialPages(CorpPages):
     """Check or discard new credentials. View permission shows their state; only superusers act."""
 
-    def get_urls(self) -> list[URLPattern]:
-        views = {
-            ("credentials/check/", "credentials_check"): require_POST(self.credentials_check_view),
-            ("credentials/discard/", "credentials_discard"): require_POST(self.credentials_discard_view),
-        }
-        return [*self._routes(views), *super().get_urls()]
-
     def stage_credentials(self, request: HttpRequest, corp: Corp, agentid: int, secret: str) -> None:
         """Store new credentials of a superuser, and let a worker check them with WeCom."""
         services.stage_credentials(corp=corp, agentid=agentid, secret=secret, by=request.user, now=timezone.now())
@@ -300,14 +276,14 @@ class CredentialPages(CorpPages):
             request, gettext("WeCom is asked to confirm the new AgentId and Secret. Until then the old ones serve.")
         )
 
-    def credentials_check_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._corp_of_superuser(request, corp_id)
+    def credentials_check_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
+        _require_superuser(request)
         if not services.check_credentials_again(corp=corp, by=request.user, now=timezone.now()):
             messages.info(request, gettext("No new credentials wait any more."))
         return self._redirect_to_page(corp, "credentials")
 
-    def credentials_discard_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._corp_of_superuser(request, corp_id)
+    def credentials_discard_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
+        _require_superuser(request)
         if services.discard_credentials(corp=corp):
             self.log_change(request, corp, gettext("New AgentId and Secret discarded."))
             messages.success(request, gettext("The new AgentId and Secret are discarded; the old ones go on serving."))
@@ -315,11 +291,10 @@ class CredentialPages(CorpPages):
             messages.info(request, gettext("No new credentials wait any more."))
         return self._redirect_to_page(corp, "credentials")
 
-    def _corp_of_superuser(self, request: HttpRequest, corp_id: int) -> Corp:
-        corp = self._find_corp(request, corp_id, to_change=True)
-        if not request.user.is_superuser:
-            raise PermissionDenied
-        return corp
+
+def _require_superuser(request: HttpRequest) -> None:
+    if not request.user.is_superuser:
+        raise PermissionDenied
 
 
 CallbackKind = CallbackEvent.Kind
@@ -355,17 +330,8 @@ class CallbackKeysForm(forms.Form):
 class CallbackPages(CorpPages):
     """Generate and show the keys of a corp's callbacks. Both need change permission and are logged."""
 
-    def get_urls(self) -> list[URLPattern]:
-        views = {
-            ("callback/<slug:kind>/generate/", "callback_generate"): require_POST(self.generate_view),
-            ("callback/<slug:kind>/keys/", "callback_keys"): require_POST(self.keys_view),
-            ("callback/<slug:kind>/paste/", "callback_paste"): self.paste_view,
-            ("callback/<slug:kind>/state/", "callback_state"): require_GET(self.state_view),
-        }
-        return [*self._routes(views), *super().get_urls()]
-
-    def generate_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
-        corp, address = self._find_corp(request, corp_id, to_change=True), _find_kind(kind)
+    def generate_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
+        address = _find_kind(kind)
         if "first" in request.POST and callbacks.have_keys(corp=corp, kind=address):
             messages.warning(request, gettext("Somebody else saved a pair meanwhile; it was left as it is."))
             return self._redirect_to_page(corp, CALLBACK_SECTION)
@@ -376,9 +342,9 @@ class CallbackPages(CorpPages):
         messages.success(request, gettext("Token and EncodingAESKey are generated. Show them to copy them."))
         return self._redirect_to_page(corp, CALLBACK_SECTION)
 
-    def paste_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
+    def paste_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Save keys that WeCom's console generated."""
-        corp, address = self._find_corp(request, corp_id, to_change=True), _find_kind(kind)
+        address = _find_kind(kind)
         form = CallbackKeysForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             callbacks.save_callback_keys(corp=corp, kind=address, **form.cleaned_data)
@@ -395,9 +361,9 @@ class CallbackPages(CorpPages):
         }
         return own_page(self, request, "admin/integrations/corp/callback_paste.html", context)
 
-    def keys_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
+    def keys_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Show Token and EncodingAESKey. Requires POST, because each display is recorded in the history."""
-        corp, address = self._find_corp(request, corp_id, to_change=True), _find_kind(kind)
+        address = _find_kind(kind)
         crypto = self._saved_keys(request, corp, address)
         if crypto is None:
             return self._redirect_to_page(corp, CALLBACK_SECTION)
@@ -418,9 +384,9 @@ class CallbackPages(CorpPages):
         }
         return own_page(self, request, "admin/integrations/corp/callback_keys.html", context)
 
-    def state_view(self, request: HttpRequest, corp_id: int, kind: str) -> JsonResponse:
+    def state_view(self, request: HttpRequest, corp: Corp, kind: str) -> JsonResponse:
         """Return whether WeCom has verified the URL. The page with the keys polls it."""
-        return JsonResponse(self._state(self._find_corp(request, corp_id, to_change=False), _find_kind(kind)))
+        return JsonResponse(self._state(corp, _find_kind(kind)))
 
     def callback_panel(self, request: HttpRequest, corp: Corp) -> list[dict[str, Any]]:
         """Return the context of the two callback URLs, without keys."""
@@ -486,17 +452,7 @@ VERIFICATION_SECTION = "verification"
 class VerificationPages(CorpPages):
     """Upload, check and remove verification files of a corp. All need change permission."""
 
-    def get_urls(self) -> list[URLPattern]:
-        views: dict[tuple[str, str], View] = {
-            ("verification/", "verification"): require_POST(self.upload_view),
-            ("verification/panel/", "verification_panel"): require_GET(self.files_view),
-            ("verification/<int:file_id>/check/", "verification_check"): require_POST(self.check_view),
-            ("verification/<int:file_id>/remove/", "verification_remove"): require_POST(self.remove_view),
-        }
-        return [*self._routes(views), *super().get_urls()]
-
-    def upload_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._find_corp(request, corp_id, to_change=True)
+    def upload_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         upload = request.FILES.get("file")
         if upload is None:
             messages.error(request, gettext("Choose the file first."))
@@ -512,24 +468,22 @@ class VerificationPages(CorpPages):
         start_checks(request, corp, [check_verification_files.name])
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
-    def check_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
+    def check_view(self, request: HttpRequest, corp: Corp, file_id: int) -> HttpResponse:
         """Request the files at their public URLs in the background. The page polls files_view."""
-        corp = self._find_corp(request, corp_id, to_change=True)
         get_object_or_404(VerificationFile, pk=file_id, corp=corp)
         start_checks(request, corp, [check_verification_files.name])
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
-    def remove_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
-        corp = self._find_corp(request, corp_id, to_change=True)
+    def remove_view(self, request: HttpRequest, corp: Corp, file_id: int) -> HttpResponse:
         file = get_object_or_404(VerificationFile, pk=file_id, corp=corp)
         file.delete()
         self.log_change(request, corp, gettext("Verification file %(name)s removed.") % {"name": file})
         messages.success(request, gettext("%(name)s is no longer served.") % {"name": file})
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
-    def files_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
+    def files_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the current list of files, which the page polls."""
-        return JsonResponse(self.verification_panel(request, self._find_corp(request, corp_id, to_change=False)))
+        return JsonResponse(self.verification_panel(request, corp))
 
     def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Render the files. Return the HTML and whether to poll again."""

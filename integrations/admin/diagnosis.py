@@ -12,11 +12,10 @@ from django.contrib import messages
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin.base import CorpPages
 from integrations.clients.wecom.builders import MessageError
@@ -46,31 +45,20 @@ TONES = {Status.OK: "good", Status.WARNING: "warn", Status.WRONG: "bad"}
 class DiagnosisPages(CorpPages):
     """Diagnosis of a corp. View permission shows results, change permission runs checks."""
 
-    def get_urls(self) -> list[URLPattern]:
-        views = {
-            ("diagnosis/", "diagnosis"): require_GET(self.diagnosis_view),
-            ("diagnosis/run/", "diagnosis_run"): require_POST(self.run_view),
-            ("diagnosis/message/", "diagnosis_message"): require_POST(self.message_view),
-            ("diagnosis/export/", "diagnosis_export"): require_GET(self.export_view),
-        }
-        return [*self._routes(views), *super().get_urls()]
-
-    def diagnosis_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
+    def diagnosis_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the current state of the section, which the page polls."""
-        return JsonResponse(self._answer_parts(request, self._find_corp(request, corp_id, to_change=False)))
+        return JsonResponse(self._answer_parts(request, corp))
 
-    def run_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+    def run_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Run the checks named in `check`, or all. The page then polls diagnosis_view."""
-        corp = self._find_corp(request, corp_id, to_change=True)
         names = request.POST.getlist("check")
         if not set(names) <= set(results.ALL_BUT_MESSAGE):
             return HttpResponseBadRequest()
         start_checks(request, corp, names or None)
         return self._answer(request, corp)
 
-    def message_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+    def message_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Send a test message to the person with the typed account."""
-        corp = self._find_corp(request, corp_id, to_change=True)
         userid = without_invisible(request.POST.get("userid", ""))
         try:
             runner.request_test_message(
@@ -82,8 +70,7 @@ class DiagnosisPages(CorpPages):
         self.log_change(request, corp, gettext("Test message to %(userid)s.") % {"userid": userid})
         return self._answer(request, corp)
 
-    def export_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        corp = self._find_corp(request, corp_id, to_change=False)
+    def export_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         now = timezone.localtime()
         response = HttpResponse(results.export_text(corp, now=now), content_type="text/plain; charset=utf-8")
         name = f"guanwecom-diagnosis-{corp.pk}-{now:%Y%m%d-%H%M%S}.txt"
