@@ -229,7 +229,7 @@ def _consume(lane: LeasedLane, works: Sequence[EventWork], clock: Clock) -> None
         with log_errors(logger, "events corp=%s consumer=%s count=%d", *facts, unless=expected) as consumed:
             outcome = lane.consumer.consume(batch)
     except IntegrationError as error:
-        _wait(lane, works, error, clock())
+        _delay_lane(lane, works, error, clock())
         return
     if consumed.error is None:
         settle(lane, works, outcome, now=clock())
@@ -240,13 +240,13 @@ def _consume(lane: LeasedLane, works: Sequence[EventWork], clock: Clock) -> None
             _consume(lane, [work], clock)
     else:
         is_last = works[0].try_count + 1 >= TRIES_AT_MOST
-        pause, problem = _pause(works[0].try_count), type(consumed.error).__name__
+        pause, problem = _choose_pause(works[0].try_count), type(consumed.error).__name__
         _postpone(lane, works, problem=problem, wait=pause, give_up=is_last, now=clock())
 
 
-def _wait(lane: LeasedLane, works: Sequence[EventWork], error: IntegrationError, now: datetime) -> None:
+def _delay_lane(lane: LeasedLane, works: Sequence[EventWork], error: IntegrationError, now: datetime) -> None:
     """Let the whole lane wait, because the other side is unreachable or refuses us."""
-    wait = _pause(max(one.try_count for one in works))
+    wait = _choose_pause(max(one.try_count for one in works))
     if isinstance(error, RateLimitedError):
         wait = max(wait, timedelta(seconds=error.retry_after_seconds))
     old = [one for one in works if one.event.received_at < now - TRIED_FOR]
@@ -259,7 +259,7 @@ def _wait(lane: LeasedLane, works: Sequence[EventWork], error: IntegrationError,
     lane.due_works(now).update(next_try_at=now + wait)  # the rest would meet the same obstacle
 
 
-def _pause(try_count: int) -> timedelta:
+def _choose_pause(try_count: int) -> timedelta:
     return min(FIRST_WAIT * (1 << min(try_count, 10)), LONGEST_WAIT)
 
 
@@ -344,7 +344,9 @@ class Address:
 
 def generate_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> None:
     """Give an address a new Token and EncodingAESKey. WeCom is refused until its console has them."""
-    save_callback_keys(corp=corp, kind=kind, token=_random(TOKEN_CHARACTERS), aes_key=_random(AES_KEY_CHARACTERS))
+    save_callback_keys(
+        corp=corp, kind=kind, token=_make_random_text(TOKEN_CHARACTERS), aes_key=_make_random_text(AES_KEY_CHARACTERS)
+    )
 
 
 def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_key: str) -> None:
@@ -361,7 +363,7 @@ def have_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
     return all(Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get())
 
 
-def _random(length: int) -> str:
+def _make_random_text(length: int) -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(length))
 
 
@@ -370,7 +372,7 @@ def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
     return corp.find_site_address().absolute(reverse(_VIEWS[kind], args=[corp.pk]))
 
 
-def addresses(corp: Corp, *, now: datetime) -> list[Address]:
+def list_addresses(corp: Corp, *, now: datetime) -> list[Address]:
     """Return both addresses of a corp, the app's first. No key is decrypted."""
     found, changed_at = [], corp.find_site_address().changed_at
     for kind in CallbackEvent.Kind:
@@ -393,8 +395,8 @@ def addresses(corp: Corp, *, now: datetime) -> list[Address]:
 def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple[str, bytes]:
     """Build our own check of a callback address, in WeCom's form. Return the address to request and the right answer,
     which proves that the keys are there and the query arrived intact."""
-    answer = OWN_CHECK + _random(16).encode()
-    sealed = crypto.encrypt(answer, timestamp=str(int(now.timestamp())), nonce=_random(16))
+    answer = OWN_CHECK + _make_random_text(16).encode()
+    sealed = crypto.encrypt(answer, timestamp=str(int(now.timestamp())), nonce=_make_random_text(16))
     query = {"msg_signature": sealed.signature, "timestamp": sealed.timestamp, "nonce": sealed.nonce}
     return f"{url}?{urlencode({**query, 'echostr': sealed.encrypted})}", answer
 

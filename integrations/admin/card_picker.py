@@ -31,11 +31,6 @@ CHARACTERS_AT_MOST = 100_000
 _STORED = "card_drafts"
 
 
-def is_sent(request: HttpRequest) -> bool:
-    """Return whether the card form itself was submitted, rather than a page of the list."""
-    return "bi_card_id" in request.POST
-
-
 def keep_draft(request: HttpRequest) -> str:
     """Keep the submitted form in the session. Return its key, or an empty text if the form is too long. The form has no
     secrets: the source holds them."""
@@ -124,18 +119,13 @@ def _read_choice(model_admin: Any, request: HttpRequest) -> CardChoice:
     elif not model_admin.has_add_permission(request):
         raise PermissionDenied
     sources = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA).only("name", "kind")
-    source = get_object_or_404(sources, pk=_number(sent.get("source", "")))
-    page_id = sent.get("page", "")
-    if len(page_id) > ID_CHARACTERS:
+    source_id, page_id = sent.get("source", ""), sent.get("page", "")
+    if not source_id.isdecimal() or len(source_id) > 9 or len(page_id) > ID_CHARACTERS:
         raise Http404
-    draft = keep_draft(request) if is_sent(request) else sent.get(KEY, "")[:ID_CHARACTERS]
+    source = get_object_or_404(sources, pk=int(source_id))
+    # The card form itself was submitted, or a page of the list.
+    draft = keep_draft(request) if "bi_card_id" in request.POST else sent.get(KEY, "")[:ID_CHARACTERS]
     return CardChoice(source, card, page_id, draft)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise Http404
-    return int(text)
 
 
 def _state(request: HttpRequest, choosing: CardChoice) -> dict[str, Any]:

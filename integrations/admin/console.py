@@ -22,7 +22,7 @@ from integrations.admin.base import CompactField, CorpPages, VisibleWriteOnlyInp
 from integrations.admin.diagnosis import corp_state, start_checks, token_result
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.wecom.callbacks import CallbackCrypto, decode_key
+from integrations.clients.wecom.callbacks import decode_key
 from integrations.companies import console, links, services
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.console import check_verification_files
@@ -364,8 +364,17 @@ class CallbackPages(CorpPages):
     def keys_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Show Token and EncodingAESKey. Requires POST, because each display is recorded in the history."""
         address = _find_kind(kind)
-        crypto = self._saved_keys(request, corp, address)
+        try:
+            crypto = callback_crypto(corp, address)
+            problem = gettext("There are no values yet. Generate them first.")
+        except UnreadableSecretError:
+            crypto = None
+            problem = gettext(
+                "The saved values cannot be decrypted: a key is missing in FIELD_ENCRYPTION_KEYS. "
+                "Restore it, or generate new values."
+            )
         if crypto is None:
+            messages.error(request, problem)
             return self._redirect_to_page(corp, CALLBACK_SECTION)
         self.log_change(
             request, corp, gettext("Token and EncodingAESKey shown (%(address)s).") % {"address": address.label}
@@ -399,7 +408,7 @@ class CallbackPages(CorpPages):
                 "can_act": can_act,
                 "id": f"callback-{address.kind.value}",
             }
-            for address in callbacks.addresses(corp, now=timezone.now())
+            for address in callbacks.list_addresses(corp, now=timezone.now())
         ]
 
     def refused_elsewhere(self) -> int:
@@ -407,24 +416,8 @@ class CallbackPages(CorpPages):
         now = timezone.now()
         return sum(callbacks.refused_count(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in CallbackKind)
 
-    def _saved_keys(self, request: HttpRequest, corp: Corp, kind: CallbackKind) -> CallbackCrypto | None:
-        try:
-            crypto = callback_crypto(corp, kind)
-        except UnreadableSecretError:
-            messages.error(
-                request,
-                gettext(
-                    "The saved values cannot be decrypted: a key is missing in FIELD_ENCRYPTION_KEYS. "
-                    "Restore it, or generate new values."
-                ),
-            )
-            return None
-        if crypto is None:
-            messages.error(request, gettext("There are no values yet. Generate them first."))
-        return crypto
-
     def _state(self, corp: Corp, kind: CallbackKind) -> dict[str, Any]:
-        address = next(one for one in callbacks.addresses(corp, now=timezone.now()) if one.kind == kind)
+        address = next(one for one in callbacks.list_addresses(corp, now=timezone.now()) if one.kind == kind)
         return {"is_unfinished": address.verified_at is None, "html": _render_callback_state(address)}
 
 

@@ -385,7 +385,7 @@ def test_the_two_addresses_and_their_state(path: str, corp: Corp) -> None:
     Client().get(path, headers={"host": "bi.example.com"})
     corp.refresh_from_db()
 
-    app, contacts = callbacks.addresses(corp, now=NOW)
+    app, contacts = callbacks.list_addresses(corp, now=NOW)
 
     assert app == callbacks.Address(
         kind=Kind.APP,
@@ -406,4 +406,4 @@ def test_the_two_addresses_and_their_state(path: str, corp: Corp) -> None:
         refused_today=0,
     )
     SiteAddress.objects.update(url="https://new.example.com/", changed_at=NOW + dt.timedelta(seconds=1))
-    assert callbacks.addresses(Corp.objects.get(), now=NOW)[0].is_outdated
+    assert callbacks.list_addresses(Corp.objects.get(), now=NOW)[0].is_outdated
