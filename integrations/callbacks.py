@@ -344,9 +344,7 @@ class Address:
 
 def generate_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> None:
     """Give an address a new Token and EncodingAESKey. WeCom is refused until its console has them."""
-    save_callback_keys(
-        corp=corp, kind=kind, token=_make_random_text(TOKEN_CHARACTERS), aes_key=_make_random_text(AES_KEY_CHARACTERS)
-    )
+    save_callback_keys(corp=corp, kind=kind, token=_draw_text(TOKEN_CHARACTERS), aes_key=_draw_text(AES_KEY_CHARACTERS))
 
 
 def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_key: str) -> None:
@@ -363,7 +361,7 @@ def have_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
     return all(Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get())
 
 
-def _make_random_text(length: int) -> str:
+def _draw_text(length: int) -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(length))
 
 
@@ -395,8 +393,8 @@ def list_addresses(corp: Corp, *, now: datetime) -> list[Address]:
 def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple[str, bytes]:
     """Build our own check of a callback address, in WeCom's form. Return the address to request and the right answer,
     which proves that the keys are there and the query arrived intact."""
-    answer = OWN_CHECK + _make_random_text(16).encode()
-    sealed = crypto.encrypt(answer, timestamp=str(int(now.timestamp())), nonce=_make_random_text(16))
+    answer = OWN_CHECK + _draw_text(16).encode()
+    sealed = crypto.encrypt(answer, timestamp=str(int(now.timestamp())), nonce=_draw_text(16))
     query = {"msg_signature": sealed.signature, "timestamp": sealed.timestamp, "nonce": sealed.nonce}
     return f"{url}?{urlencode({**query, 'echostr': sealed.encrypted})}", answer
 
