@@ -398,7 +398,6 @@ def check_userid(userid: str) -> None:
         ),
     },
     retries=(),
-    is_repeatable=False,
 )
 def send_test_message(question: Question) -> Finding:
     """Send the message once. An unclear outcome is reported and never repeated. `subject`: the userid."""

@@ -81,8 +81,8 @@ class Check:
 
     `run` may let errors of the client pass; `judge_error` then judges them as for every check. `subject`: our checked
     value; a result counts while it is unchanged, and always if it is empty. `retries`: how a finding that heals is
-    repeated. `is_repeatable`: a run may be repeated after its worker died. `copied`: the fact that an administrator
-    copies into WeCom's console. `help_links`: WeCom's pages that explain it.
+    repeated. `copied`: the fact that an administrator copies into WeCom's console. `help_links`: WeCom's pages that
+    explain it.
     """
 
     name: str
@@ -92,7 +92,6 @@ class Check:
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     subject: Callable[[Corp], str] = lambda _corp: ""
     retries: Retries = BRIEFLY
-    is_repeatable: bool = True
     copied: str = ""
     help_links: Sequence[str] = ()
 

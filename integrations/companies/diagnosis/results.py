@@ -177,7 +177,6 @@ class Health:
     tone: str
     words: str
     checked_at: datetime | None
-    wrong_count: int
 
 
 def sum_up_health(runs: Iterable[CheckRun], *, version: int) -> Health:
@@ -185,7 +184,7 @@ def sum_up_health(runs: Iterable[CheckRun], *, version: int) -> Health:
     runs = [run for run in runs if run.check_name != MESSAGE]
     current = [run for run in runs if run.connection_version == version]
     if runs and not current:
-        return Health("warn", _("credentials changed, not checked"), None, 0)
+        return Health("warn", _("credentials changed, not checked"), None)
     # A blocked check counts as a warning, even if the check that blocked it is in order by now.
     counts = Counter(
         Status.WARNING if run.problem == "blocked" and run.status == Status.SKIPPED else run.status for run in current
@@ -201,7 +200,7 @@ def sum_up_health(runs: Iterable[CheckRun], *, version: int) -> Health:
     else:
         tone, words = ("good", _("in order")) if counts[Status.OK] else ("quiet", _("not checked yet"))
     checked_at = max((run.finished_at for run in current if run.finished_at is not None), default=None)
-    return Health(tone, words, checked_at, wrong)
+    return Health(tone, words, checked_at)
 
 
 # --- The state of a company by its last real calls, whatever a diagnosis found before ---------------------------------

@@ -166,7 +166,7 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
 
 def _judge_without_try(run: CheckRun, check: Check, try_count: int, now: datetime) -> Finding | None:
     """Return the finding of a run that must not be tried (any more)."""
-    if check.is_repeatable:
+    if check.name != MESSAGE:
         return wrong("died", heals=False) if try_count > TRIES else None
     if run.status == Status.RUNNING:  # its worker died, and the message may have been sent
         return warning("lost")
