@@ -18,10 +18,9 @@ from django.views.static import serve
 
 from integrations import callbacks, tasks
 from integrations.clients.wecom.callbacks import CallbackError
-from integrations.companies import links
 from integrations.core import heartbeats, http, sentences
 from integrations.core.http import without_session
-from integrations.models import CallbackEvent
+from integrations.models import CallbackEvent, VerificationFile
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
 @require_safe
 def verification_file(request: HttpRequest, code: str) -> HttpResponse:
     """Serve the file that proves to WeCom that this domain is ours: exactly its code. Open to everybody."""
-    if not links.is_file_served(code):
+    if not VerificationFile.objects.filter(code=code).exists():
         return HttpResponse(status=404, content_type="text/plain")
     return HttpResponse(code, content_type="text/plain")
 

@@ -170,11 +170,6 @@ def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> Verif
     return VerificationFile.objects.get_or_create(corp=corp, code=code, defaults={"uploaded_at": now})[0]
 
 
-def is_file_served(code: str) -> bool:
-    """Return whether some corp has the file with this code."""
-    return VerificationFile.objects.filter(code=code).exists()
-
-
 def verification_file_url(site: SiteAddress, file: VerificationFile) -> str:
     """Return the address at which WeCom fetches the file. `site`: the site address of the file's corp."""
     return site.absolute(reverse("verification-file", args=[file.code]))

@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from integrations.companies import links
+from integrations.core.client_factory import token_store
 from integrations.models import Corp, SiteAddress
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
@@ -36,6 +37,15 @@ def test_the_command_tells_all_of_it_and_where_asked_ends_badly(
     call_command("diagnose", strict=True)
     assert "[in order] Trusted IP (ip)" in capsys.readouterr().out
 
+    connected.secret = "not-the-secret-of-the-app"
+    connected.save()
+    call_command("diagnose")
+    told = capsys.readouterr().out
+    assert "[wrong] Token (token)" in told
+    assert "[not tried] Trusted IP (ip)" in told
+    connected.secret = SECRET
+    connected.save()
+    token_store().forget(CORPID, AGENTID)
     change_app(running_sandbox, scope={})
 
     with pytest.raises(CommandError, match="北山制造"):
