@@ -8,12 +8,11 @@ import pytest
 from django.db import transaction
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from accounts.models import User
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.core.client_factory import token_store
 from integrations.models import Corp, SiteAddress
-from tests.integrations.conftest import CORPID, staff
+from tests.integrations.conftest import CORPID
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
@@ -106,16 +105,3 @@ def test_a_change_of_the_default_address_concerns_the_corps_without_their_own(co
     )
     assert "localhost%3A3001" in change["home_page_before"]
     assert "https%3A%2F%2Fbi.example.com%2F" in change["home_page_after"]
-
-
-def test_an_address_is_changed_by_those_who_see_every_corp(corp: Corp, other_corp: Corp) -> None:
-    default, own = SiteAddress.objects.default(), SiteAddress.objects.create(url="https://bi.subsidiary.example/")
-    corp.site_address = own
-    corp.save()
-    every = staff("every")
-    every.manages_all_corps = True
-
-    def may(address: SiteAddress, person: User) -> bool:
-        return not services.reason_against_changing(address=address, person=person)
-
-    assert [may(own, staff("one", corp)), may(own, every), may(default, every)] == [False, True, True]
