@@ -177,11 +177,20 @@ def work_through(*, corp_id: int, consumer: str, clock: Clock) -> list[tuple[int
     """Process due work in one lane, in batches. Return the lanes to queue now: those that waited for this one, and
     this one if its time ended before its work. Does nothing if another worker has the lane.
     """
-    lane = _claim(corp_id, find_consumer(consumer), clock())
-    if lane is None:
+    found, now = find_consumer(consumer), clock()
+    if found is None or not Corp.objects.filter(pk=corp_id).exists():
         return []
+    row, _is_new = EventLane.objects.get_or_create(corp_id=corp_id, consumer=consumer)
+    token = EventLane.objects.free(now).filter(pk=row.pk).claim(until=now + LEASE)
+    if not token:
+        return []
+    lane, is_done, order = LeasedLane(row.pk, corp_id, found, token), True, ("event__happened_at", "event_id")
     try:
-        is_done = _work_off(lane, clock)
+        while works := list(lane.due_works(clock()).select_related("event").order_by(*order)[:BATCH]):
+            _consume(lane, works, clock)
+            if clock() > now + TURN:
+                is_done = False
+                break
     except LeaseLostError:
         logger.warning("events corp=%s consumer=%s were taken over by another worker", corp_id, consumer)
         return []
@@ -192,26 +201,6 @@ def work_through(*, corp_id: int, consumer: str, clock: Clock) -> list[tuple[int
     if is_done and not lane.due_works(clock()).exists():
         return following
     return [*following, (corp_id, consumer)]
-
-
-def _claim(corp_id: int, consumer: Consumer | None, now: datetime) -> LeasedLane | None:
-    """Claim a lane; return None if another worker has it, or the corp is gone."""
-    if consumer is None or not Corp.objects.filter(pk=corp_id).exists():
-        return None
-    lane, _ = EventLane.objects.get_or_create(corp_id=corp_id, consumer=consumer.name)
-    token = EventLane.objects.free(now).filter(pk=lane.pk).claim(until=now + LEASE)
-    return LeasedLane(lane.pk, corp_id, consumer, token) if token else None
-
-
-def _work_off(lane: LeasedLane, clock: Clock) -> bool:
-    """Process batches. Return False if the time ended before the work."""
-    end = clock() + TURN
-    order = ("event__happened_at", "event_id")
-    while works := list(lane.due_works(clock()).select_related("event").order_by(*order)[:BATCH]):
-        _consume(lane, works, clock)
-        if clock() > end:
-            return False
-    return True
 
 
 def _consume(lane: LeasedLane, works: Sequence[EventWork], clock: Clock) -> None:
