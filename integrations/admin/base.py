@@ -151,9 +151,6 @@ class CorpPages(AnyModelAdmin):
         return HttpResponseRedirect(f"{address}#{section}" if section else address)
 
 
-# --- Listing what a deletion removes ---
-
-
 class NamedDeletions(AnyModelAdmin):
     """Hides rows of automatic many-to-many tables from the list of deletions: they have no readable name."""
 

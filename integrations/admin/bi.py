@@ -129,8 +129,6 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         if self.instance.external_id_source not in {one.key for one in offered}:
             field.choices.append((self.instance.external_id_source, _("one that does not exist any more")))
 
-    # --- Single fields ------------------------------------------------------------------------------------------------
-
     def clean_base_url(self) -> str:
         """Refuse our own address, which would lead to a redirect loop."""
         typed: str = self.cleaned_data["base_url"]
@@ -145,8 +143,6 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         if hooks.external_id_of(chosen) is None:
             raise ValidationError(_("This value does not exist any more: choose another."), code="gone")
         return chosen
-
-    # --- All fields ---------------------------------------------------------------------------------------------------
 
     def clean(self) -> None:
         super().clean()
@@ -273,8 +269,6 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         """Defer the secrets, so that the page opens even if one cannot be decrypted."""
         return super().get_queryset(request).defer(*bi.SECRETS)
 
-    # --- The page -----------------------------------------------------------------------------------------------------
-
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], View] = {
             ("key/generate/", "generate"): require_POST(self.generate_view),
@@ -328,8 +322,6 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             "connection_state": test["parts"]["connection-state"],
         }
 
-    # --- Key pair -----------------------------------------------------------------------------------------------------
-
     def generate_view(self, request: HttpRequest) -> HttpResponse:
         saved = self._connection(request)
         if "first" in request.POST and saved.has_key:
@@ -354,8 +346,6 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         context = {"title": gettext("Paste a private key"), "bi": saved, "form": form}
         response = own_page(self, request, f"{FOLDER}/paste.html", context)
         return never_cache(lambda _request: response)(request)
-
-    # --- Test ---------------------------------------------------------------------------------------------------------
 
     def test_view(self, request: HttpRequest) -> HttpResponse:
         """Test the connection in the background. The page polls state_view."""

@@ -50,8 +50,6 @@ def read_draft(request: HttpRequest) -> dict[str, str]:
     return {name: InvalidJSONInput(text) for name, text in found.items() if text or name != "name"}
 
 
-# --- CardChoice ---
-
 FOLDER = "admin/integrations/card"
 SHOWN_AT_MOST = 200
 # A search field appears above so many entries.

@@ -390,8 +390,6 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         when = timezone.localtime(health.checked_at).strftime("%Y-%m-%d %H:%M")
         return format_html("{} <time>{}</time>", pill(health.tone, health.words), when)
 
-    # --- Permissions --------------------------------------------------------------------------------------------------
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse people limited to some corps, who would not see the new one."""
         return super().has_add_permission(request) and not corp_condition(request.user)
@@ -430,8 +428,6 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     @admin.display(description=_("proxy"))
     def saved_proxy_host(self, corp: Corp) -> str:
         return str(saved_proxy(corp)) or "—"
-
-    # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Corp | None = None) -> Any:
         """Hide write-only fields that the person may not set: they would be empty."""
@@ -538,8 +534,6 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             "site_address": corp.find_site_address(),
             "reasons": corp_reasons(corp),
         }
-
-    # --- Enabling, disabling ------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
         """Add the pages below a corp's page. `shown`: to who may view the corp; the others: to who may change it."""

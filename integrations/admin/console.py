@@ -51,8 +51,6 @@ class ConsolePages(CorpPages):
             "noted_ips": services.IP_SEPARATOR.join(corp.noted_ips),
         }
 
-    # --- The steps ----------------------------------------------------------------------------------------------------
-
     def steps_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the state of each step and the values that WeCom reports. The page polls it while steps are open."""
         panel = self.steps_panel(corp)
@@ -101,16 +99,12 @@ class ConsolePages(CorpPages):
             or any(step["is_to_do"] for step in steps),
         }
 
-    # --- Deep links ---------------------------------------------------------------------------------------------------
-
     def link_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Return the deep link for a chosen or typed page, as JSON or as a page."""
         link = _build_link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
         if _wants_json(request):
             return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"corp": corp, "link": link})})
         return self._page(request, corp, "link.html", gettext("Link to a page"), {"link": link})
-
-    # --- Trusted IPs --------------------------------------------------------------------------------------------------
 
     def ips_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Save the addresses that the administrator noted."""
@@ -130,8 +124,6 @@ class ConsolePages(CorpPages):
             )
             messages.error(request, sentence % {"ips": noted})
         return self._redirect_to_page(corp, "trusted_ip")
-
-    # --- Changes in WeCom ---------------------------------------------------------------------------------------------
 
     def write_start_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Prepare the preview of a change in the background, and show its page."""

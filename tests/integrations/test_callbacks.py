@@ -74,9 +74,6 @@ def states() -> list[str]:
     return list(EventWork.objects.order_by("pk").values_list("status", flat=True))
 
 
-# --- Storing ----------------------------------------------------------------------------------------------------------
-
-
 def post_change(path: str) -> None:
     elements = {"ChangeType": "update_user", "UserID": "lilei"}
     sent = Sender(path).post(event_xml(created_at=int(NOW.timestamp()), **elements))
@@ -124,9 +121,6 @@ def test_the_one_who_stores_names_who_may_begin(corp: Corp, first: Hearer) -> No
 
     assert callbacks.add_work(event) == ["tests.first"]
     assert set(EventWork.objects.values_list("consumer", flat=True)) == {"tests.first", "tests.second"}
-
-
-# --- Processing -------------------------------------------------------------------------------------------------------
 
 
 def test_events_come_once_in_batches_in_the_order_in_which_they_happened(
@@ -232,9 +226,6 @@ def test_a_consumer_or_company_that_is_gone(corp: Corp, first: Hearer, name: str
     assert callbacks.due_lanes(now=NOW) == []
 
 
-# --- Leases -----------------------------------------------------------------------------------------------------------
-
-
 def test_a_dead_worker_s_lane_is_taken_over(corp: Corp, first: Hearer) -> None:
     make_event(corp)
     EventLane.objects.create(corp=corp, consumer="tests.first", lease_token="dead", lease_until=NOW)
@@ -259,9 +250,6 @@ def test_a_worker_whose_lane_was_taken_writes_nothing(corp: Corp, first: Hearer,
 
     assert states() == [Status.WAITING]
     assert EventLane.objects.get().lease_token == "another"
-
-
-# --- What goes wrong --------------------------------------------------------------------------------------------------
 
 
 def refusal(error: type[ConfigurationError | TransientError], **more: object) -> Callable[[Batch], None]:
@@ -344,9 +332,6 @@ def test_a_bad_event_is_given_up_in_the_end(corp: Corp, first: Hearer) -> None:
         work(corp)
 
     assert states() == [Status.FAILED]
-
-
-# --- Tasks ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -38,9 +38,6 @@ def status(host: str, **headers: str) -> int:
     return Client().get(LOGIN, headers={"host": host, **headers}).status_code
 
 
-# --- Hosts ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("url", "host"),
     [
@@ -137,9 +134,6 @@ def test_a_forwarded_host_changes_nothing(settings: Settings) -> None:
 )
 def test_health_and_nothing_else_is_answered_under_every_host(path: str, code: int) -> None:
     assert Client().get(path, headers={"host": "203.0.113.9:8000"}).status_code == code
-
-
-# --- Secure or not --------------------------------------------------------------------------------------------------
 
 
 def cookies_of(host: str, **headers: str) -> list[Morsel[str]]:
@@ -251,9 +245,6 @@ def test_a_host_of_the_environment_takes_the_scheme_of_a_trusted_proxy(
     (morsel,) = cookies_of("internal.example", **{"x-forwarded-proto": "https"})
 
     assert morsel["secure"] == secure
-
-
-# --- Forms ----------------------------------------------------------------------------------------------------------
 
 
 def post(host: str, origin: str) -> int:

@@ -54,9 +54,6 @@ def fields_of(response: Any) -> dict[str, str]:
     return found
 
 
-# --- Values to copy ---------------------------------------------------------------------------------------------------
-
-
 def test_every_value_derives_from_the_site_address(admin_client: Client, corp: Corp) -> None:
     Corp.objects.update(domain_id="a&b")
     page = admin_client.get(address(corp, "change"))
@@ -90,9 +87,6 @@ def test_where_nobody_signs_in_the_page_does_not_speak_of_it(admin_client: Clien
     assert '<span id="state-of-domain"><span class="pill pill-quiet">not needed</span></span>' in response.text
 
 
-# --- Links to inner pages ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("asked", "query"),
     [
@@ -124,9 +118,6 @@ def test_a_path_that_leads_elsewhere_gives_no_link(admin_client: Client, corp: C
     assert (page.status_code, fields_of(page)) == (200, {})
     assert 'role="alert"' in content
     assert f'value="{html.escape(path)}"' in content  # for correction, not for typing again
-
-
-# --- The steps --------------------------------------------------------------------------------------------------------
 
 
 def states(corp: Corp) -> dict[str, str]:
@@ -194,9 +185,6 @@ def test_the_page_s_steps_and_values_are_told_anew_while_something_is_to_do(admi
     check_run(corp, "domain", "wrong")
     check_run(corp, "home_page", "ok")
     assert seen() == ["not so in WeCom", "so in WeCom"]
-
-
-# --- Changes in WeCom -------------------------------------------------------------------------------------------------
 
 
 def make_preview(corp: Corp, kind: str = "settings", **columns: Any) -> Job:
@@ -268,8 +256,6 @@ def test_a_menu_is_shown_entry_by_entry_and_to_nobody_of_another_company(
     assert client.post(address(other_corp, "write_confirm", write.pk)).status_code == 404
     assert Job.objects.get() == write
 
-
-# --- The callback's keys from WeCom's console -------------------------------------------------------------------------
 
 KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
 

@@ -157,8 +157,6 @@ def test_the_list_names_the_first_companies(admin_client: Client, corp: Corp, ot
     assert re.search(r"http://localhost:3001/\s+北山制造 ", text_of(limited.get(LIST, headers=HERE)))
 
 
-# --- Who may change an address ----------------------------------------------------------------------------------------
-
 KEPT = (
     "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody is. "
     "A superuser can change it."
@@ -236,9 +234,6 @@ def test_who_may_change_none_reads_no_reason_and_who_manages_some_companies_who_
 
     assert "This site answers under each address that is saved: who manages all companies can" in shown
     assert KEPT not in text_of(in_role(Role.READ_ONLY).get(page(default), headers=HERE))
-
-
-# --- The first address ------------------------------------------------------------------------------------------------
 
 
 def test_the_address_at_which_one_reads_is_filled_in_and_needs_no_confirmation(

@@ -155,9 +155,6 @@ def test_a_source_of_another_company_is_not_tried(client: Client, corp: Corp, ot
     assert "errorlist" in client.post(TRY_CARD, {**CARD, "source": theirs.pk, "sql": "SELECT 1"}).json()["html"]
 
 
-# --- Each error in words ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("error", "problem", "words"),
     [

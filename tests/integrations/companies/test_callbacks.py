@@ -74,9 +74,6 @@ def assert_refused(response: Any) -> None:
     assert CallbackEvent.objects.count() == 0
 
 
-# --- WeCom's check of the address ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("is_enabled", [True, False])
 def test_the_check_gets_the_plain_message_and_each_address_is_noted_apart(
     path: str, corp: Corp, is_enabled: bool
@@ -117,9 +114,6 @@ def test_a_check_that_is_not_wecom_s_is_refused(path: str, corp: Corp, changes: 
     assert refused_count(corp) == 1
     corp.refresh_from_db()
     assert corp.callback_verified_at is None
-
-
-# --- Events ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_event_is_stored_once_encrypted_and_answered_with_nothing(path: str, corp: Corp) -> None:
@@ -209,9 +203,6 @@ def test_deliveries_at_the_same_moment_make_one_row(path: str) -> None:
     assert CallbackEvent.objects.count() == 1
 
 
-# --- Age -------------------------------------------------------------------------------------------------------------
-
-
 def test_what_is_older_than_what_is_kept_is_answered_and_not_stored(path: str) -> None:
     last_kept = int(NOW.timestamp()) - callbacks.EVENT_DAYS * 24 * 3600
 
@@ -243,9 +234,6 @@ def test_old_events_of_an_address_are_deleted_a_few_at_a_time_when_one_arrives(
     assert keys() == {f"sha256:{number}" for number in (2, 3, 4, 10, 11)}
     Sender(path).post(event_xml(ChangeType="delete_user", UserID="lilei"))
     assert keys() == {f"sha256:{number}" for number in (3, 4, 10, 11)}
-
-
-# --- Everybody else --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -345,9 +333,6 @@ def test_refusals_are_counted_by_day_and_logged_without_content(
     assert (refused_count(corp), callbacks.refused_in_all()) == (0, {})
 
 
-# --- Keys ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", list(Kind))
 def test_generated_keys_are_what_wecom_s_console_takes_and_end_the_former(corp: Corp, path: str, kind: Kind) -> None:
     columns = CALLBACK_COLUMNS[kind]
@@ -373,9 +358,6 @@ def test_generated_keys_are_what_wecom_s_console_takes_and_end_the_former(corp: 
     callbacks.generate_callback_keys(corp=corp, kind=Kind.APP)
     assert corp.callback_aes_key != aes_key
     assert_refused(Client().get(path, ECHO))
-
-
-# --- What the administrator sees -------------------------------------------------------------------------------------
 
 
 def test_the_two_addresses_and_their_state(path: str, corp: Corp) -> None:

@@ -64,9 +64,6 @@ def changes(preview: Job) -> dict[str, tuple[Any, Any]]:
     return {change["name"]: (change["before"], change["after"]) for change in preview.result["changes"]}
 
 
-# --- From the request to the write ------------------------------------------------------------------------------------
-
-
 def test_home_page_and_domain_are_read_shown_confirmed_and_written(corp: Corp, wecom: WeComAnswers) -> None:
     home_page = links.home_page_link(corp)
     in_wecom(wecom)
@@ -156,9 +153,6 @@ def test_the_menu_is_replaced_by_links_that_sign_in(corp: Corp, wecom: WeComAnsw
     theirs = [{**entry, "key": "", "sub_button": []} for entry in expected]  # empty fields are no difference
     wecom.says("menu_get", {"errcode": 0, "errmsg": "ok", "button": theirs}, params=AGENT)
     assert step(ask(corp, MENU)).status == "done"
-
-
-# --- Obstacles --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -279,9 +273,6 @@ def test_a_value_that_wecom_would_not_take_ends_it_and_is_named(corp: Corp, weco
     assert (write.status, write.problem) == ("failed", "wrong_setting")
     assert write.facts["message"].startswith("button[0].url: ")
     assert write.facts["message"].endswith(" bytes of UTF-8, at most 1024")
-
-
-# --- Twice ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_second_click_shows_the_preview_under_way_unless_its_job_failed(corp: Corp) -> None:

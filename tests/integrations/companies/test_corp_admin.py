@@ -62,9 +62,6 @@ def post(client: Client, url: str, **changes: str) -> HttpResponse:
     return client.post(url, {**FIELDS, "new_secret": "", "page_version": seen, **changes}, follow=True)  # type: ignore[return-value]  # the client's own class
 
 
-# --- Adding and changing ----------------------------------------------------------------------------------------------
-
-
 def test_a_company_is_added_tidied_and_checked(
     admin_client: Client, db: None, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
@@ -174,8 +171,6 @@ def test_the_corpid_is_fixed_after_the_first_enabling(admin_client: Client, corp
     assert (corp.corpid, corp.name) == (CORPID, "新名")
 
 
-# --- Secrets ----------------------------------------------------------------------------------------------------------
-
 PROXY = "http://user:pass@proxy.example.com:3128"
 
 
@@ -278,9 +273,6 @@ def test_the_page_opens_although_no_key_opens_the_secret(admin_client: Client, c
     assert (saved.secret, saved.contacts_secret, saved.proxy_url, saved.connection_version) == ("another", "new", "", 2)
 
 
-# --- The page ---------------------------------------------------------------------------------------------------------
-
-
 def test_the_list_shows_each_company_s_state(
     admin_client: Client, corp: Corp, other_corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
@@ -294,9 +286,6 @@ def test_the_list_shows_each_company_s_state(
 
     assert f"北山制造 enabled in order 2026-03-02 09:00 {CORPID} 1000002" in text
     assert f"南海物流 disabled not checked yet {other_corp.corpid} 1000003" in text
-
-
-# --- The diagnosis ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -396,8 +385,6 @@ def test_the_page_and_the_overview_tell_that_wecom_gives_no_token(
     assert re.search(f"“北山制造”: {said}", text_of(admin_client.get("/admin/")))
 
 
-# --- The address, once it is in use -----------------------------------------------------------------------------------
-
 FIXED = (
     "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
     "somebody is."
@@ -479,9 +466,6 @@ def test_who_may_only_look_finds_no_form_no_secret_and_no_reason(corp: Corp) -> 
     assert "Only a superuser" not in text_of(response)
     assert re.search(r"Contacts sync Secret\W+saved", text_of(response))
     assert "data-copy" in content
-
-
-# --- Choosing an address ----------------------------------------------------------------------------------------------
 
 
 def test_only_visible_addresses_can_be_chosen(corp: Corp, other_corp: Corp) -> None:

@@ -99,9 +99,6 @@ def test_the_sandbox_is_enough_outside_production(corp: Corp, settings: Settings
     assert len(services.reasons_against_enabling(corp, now=NOW)) == count
 
 
-# --- The pages ---
-
-
 def test_enabling_is_refused_with_every_reason(admin_client: Client, corp: Corp) -> None:
     shown = admin_client.get(page(corp, "enable"))
     refused = admin_client.post(page(corp, "enable"))
@@ -162,9 +159,6 @@ def test_without_sign_in_neither_page_speaks_of_it(admin_client: Client, corp: C
     assert "sign in" not in text.split("Enable “", 1)[1]
     assert "Nothing will be sent to this company." in stopped
     assert "sign in" not in stopped.split("Disable “", 1)[1]
-
-
-# --- Sign-in, switched on while enabled -------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -23,9 +23,6 @@ def token_of(corp: Corp, fresh: str) -> str:
     return token_store().get(corp.corpid, corp.agentid, lambda: FetchedToken(fresh, 7200))
 
 
-# --- Saving ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("column", "value"),
     [
@@ -83,9 +80,6 @@ def test_the_corpid_is_fixed_once_enabled(corp: Corp) -> None:
         services.save_corp(corp=corp, changed_fields={"corpid"})
 
     assert Corp.objects.get(pk=corp.pk).corpid == CORPID
-
-
-# --- Site addresses -------------------------------------------------------------------------------------------------
 
 
 def test_a_change_of_the_default_address_concerns_the_corps_without_their_own(corp: Corp, other_corp: Corp) -> None:

@@ -38,9 +38,6 @@ def refusal_of(name: str, content: bytes) -> ValidationError:
     return refusal.value
 
 
-# --- Accepting files --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "content",
     [BODY, BODY + b"\n", BODY + b"\r\n", BODY + b"\n\n", b"\xef\xbb\xbf" + BODY, b"\xef\xbb\xbf" + BODY + b"\r\n"],
@@ -104,9 +101,6 @@ def test_another_content_is_refused(content: bytes) -> None:
     ]
 
 
-# --- Serving ----------------------------------------------------------------------------------------------------------
-
-
 def test_the_file_is_served_byte_for_byte(corp: Corp, admin_client: Client) -> None:
     links.store_file(corp=corp, name=NAME, content=b"\xef\xbb\xbf" + BODY + b"\r\n", now=NOW)
 
@@ -165,9 +159,6 @@ def test_other_paths_are_not_found_and_it_can_only_be_read(corp: Corp) -> None:
         assert Client().get(path).status_code == 404, path
     assert Client().head(f"/{NAME}").status_code == 200
     assert [getattr(Client(), method)(f"/{NAME}").status_code for method in ("post", "put", "delete")] == [405] * 3
-
-
-# --- The public address -----------------------------------------------------------------------------------------------
 
 
 @contextmanager

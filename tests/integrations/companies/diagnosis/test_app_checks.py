@@ -241,9 +241,6 @@ def test_what_a_check_finds(corp: Corp, wire: Wire, state: Outcome) -> None:
     assert tuple(wire.paths()) == state.asked
 
 
-# --- Tokens and their pauses ---
-
-
 def refused_token() -> FetchedToken:
     raise ConfigurationError("wrong", system="wecom", operation="gettoken", code=40001)
 
@@ -283,9 +280,6 @@ def test_a_given_token_ends_the_pause_after_a_wrong_secret(
     assert token_store().pause(CORPID, 1000002) is None
 
 
-# --- The app ----------------------------------------------------------------------------------------------------------
-
-
 def test_what_wecom_says_fits_into_the_row_whatever_it_is(corp: Corp, wire: Wire) -> None:
     wire.token()
     wire.agent(name="a\x00b" + "长" * 500, home_url="http://" + "x" * 9999, redirect_domain="y" * 999)
@@ -295,9 +289,6 @@ def test_what_wecom_says_fits_into_the_row_whatever_it_is(corp: Corp, wire: Wire
     theirs = run_one(corp, "domain").facts["theirs"]
 
     assert (name[:3], len(name), len(link), len(theirs)) == ("ab长", 128, 4096, 255)
-
-
-# --- Contacts and departments -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -324,9 +315,6 @@ def test_department_roots(
 
     assert (run.status, run.problem) == ("wrong" if codes else "ok", problem)
     assert (run.facts.get("unknown"), run.facts.get("outside")) == (unknown, outside)
-
-
-# --- Contacts sync ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -40,9 +40,6 @@ def answering(status: str, content: bytes = b"", *headers: str) -> Callable[[soc
     return serve
 
 
-# --- Verification file ------------------------------------------------------------------------------------------------
-
-
 def test_each_verification_file_is_looked_for(corp: Corp) -> None:
     assert run_one(corp, "verification_file").problem == "no_file"
     files = [
@@ -59,9 +56,6 @@ def test_each_verification_file_is_looked_for(corp: Corp) -> None:
     assert (whole.status, whole.problem, whole.subject) == ("ok", "found", f"{url}/ {CODE}")
     files[1].refresh_from_db()
     assert files[1].outcome == "found"
-
-
-# --- Callback address -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
@@ -119,9 +113,6 @@ def test_the_question_is_signed_as_wecom_signs_it(corp: Corp) -> None:
     assert query["timestamp"] == [str(int((NOW + dt.timedelta(seconds=1)).timestamp()))]
     assert corp.callback_aes_key not in url
     assert query["echostr"][0] not in str(run.facts) + run.detail
-
-
-# --- Domain ownership -------------------------------------------------------------------------------------------------
 
 
 def refused(code: int) -> ConfigurationError:
@@ -198,9 +189,6 @@ def test_looking_again_does_not_make_the_refusal_any_younger(at_home: Corp) -> N
     VerificationFile.objects.filter(pk=file.pk).update(outcome="found")
 
     assert run_one(at_home, "ownership", now=NOW + 3 * HOUR).problem == "file_since"
-
-
-# --- Home page and domain ---------------------------------------------------------------------------------------------
 
 
 def home(corp: Corp) -> str:

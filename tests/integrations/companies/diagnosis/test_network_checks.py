@@ -62,9 +62,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return _certificate(tmp_path_factory.mktemp("tls"), "127.0.0.1")
 
 
-# --- Network ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("content", "status"),
     [
@@ -133,9 +130,6 @@ def test_an_address_that_is_none(corp: Corp, address: str) -> None:
     assert (run.status, run.problem) == ("wrong", "wrong_setting")
 
 
-# --- Proxy ------------------------------------------------------------------------------------------------------------
-
-
 def behind(corp: Corp, name: str, answer: bytes) -> CheckRun:
     with listening(proxy(answer)) as url:
         address = url.replace("http://", "http://bob:pass-word-9@")
@@ -179,9 +173,6 @@ def test_a_proxy_that_passes(corp: Corp) -> None:
     assert (run.status, run.problem, way.status) == ("ok", "passes", "ok")
 
 
-# --- Certificate ------------------------------------------------------------------------------------------------------
-
-
 def test_an_own_authority_is_named_with_its_end(corp: Corp, certificate: Certificate) -> None:
     """Warn, because the invented authority ends tomorrow."""
     with listening(page(), certificate.context) as url:
@@ -204,9 +195,6 @@ def test_a_certificate_of_another_authority_than_ours(
     assert (run.status, run.problem) == ("wrong", "own_authority")
     assert (untrusted.status, untrusted.problem) == ("wrong", "untrusted")
     assert untrusted.facts == {"reason": "unable to get local issuer certificate"}
-
-
-# --- Clock ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -234,9 +222,6 @@ def test_the_clock_is_compared_with_the_date_that_wecom_sends(corp: Corp) -> Non
         run = run_at(corp, "clock", url)
 
     assert (run.status, run.problem) == ("wrong", "ahead")
-
-
-# --- Trusted IP -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [60020, 301042])

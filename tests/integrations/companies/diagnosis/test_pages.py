@@ -40,9 +40,6 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
 
 
-# --- Starting ---------------------------------------------------------------------------------------------------------
-
-
 def test_all_checks_are_started_by_one_job(
     admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
@@ -95,9 +92,6 @@ def test_the_connection_s_result_stands_beside_its_button_with_reason_and_remedy
 def test_what_is_no_check_is_refused(admin_client: Client, corp: Corp, name: str) -> None:
     assert admin_client.post(url(corp, "run/"), {"check": name}).status_code == 400
     assert not CheckRun.objects.exists()
-
-
-# --- Following --------------------------------------------------------------------------------------------------------
 
 
 def test_the_answer_follows_what_is_found(
@@ -172,9 +166,6 @@ def test_a_refused_address_has_all_that_is_needed(admin_client: Client, corp: Co
     assert "Is the beat process running?" in row(admin_client, corp, "ip")
 
 
-# --- Test message -----------------------------------------------------------------------------------------------------
-
-
 def test_a_message_goes_to_the_person_who_was_typed_and_into_the_history(
     admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
@@ -194,9 +185,6 @@ def test_a_message_to_nobody_or_many_is_refused_with_a_sentence(admin_client: Cl
     assert response.json()["notes"] == ["Type the WeCom account of one person."]
     assert not CheckRun.objects.exists()
     assert not LogEntry.objects.exists()
-
-
-# --- Export -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_diagnosis_is_downloaded_as_text(admin_client: Client, corp: Corp) -> None:

@@ -48,9 +48,6 @@ def test_a_result_ends_with_what_it_was_about(corp: Corp, name: str, change: Any
     assert not results.is_current(run, Corp.objects.get(pk=corp.pk))
 
 
-# --- Enabling ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("signs_in", "name", "status"),
     [
@@ -146,8 +143,6 @@ def test_the_health_of_a_company(
     assert health.checked_at == (NOW if found and version == 1 else None)
 
 
-# --- The text for support ---------------------------------------------------------------------------------------------
-
 SECRETS = {
     "secret": "the-secret",
     "contacts_secret": "the-contacts-secret",
@@ -213,9 +208,6 @@ def ask(corp: Corp, name: str) -> CheckRun:
 
 def carry_out(run: CheckRun) -> list[int]:
     return diagnosing.carry_out(run, clock=lambda: LATER + SECOND)
-
-
-# --- One cause is reported once ---------------------------------------------------------------------------------------
 
 
 def answers_with(wire: Wire, name: str, answer: dict[str, Any]) -> None:
@@ -317,9 +309,6 @@ def test_all_checks_together_ask_once_with_a_wrong_secret(corp: Corp, wire: Wire
     assert outcome_of(runs["token"]) == ("wrong", "refused", 40001)
 
 
-# --- An obstacle whose own check is good ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("obstacle", "answer"), [("ip", refusal(60020)), ("token", refusal(-1)), ("token", refusal(40001))]
 )
@@ -369,9 +358,6 @@ def test_an_obstacle_whose_last_result_says_so_itself_is_left_alone(
     assert carry_out(ask(corp, "scope")) == []
 
     assert CheckRun.objects.filter(check_name="ip").count() == 1
-
-
-# --- What is not asked again ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [40001, 40013, 45009])

@@ -37,9 +37,6 @@ def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = lambda: NOW) -> 
     return diagnosing.carry_out(run, clock)
 
 
-# --- Requests ---------------------------------------------------------------------------------------------------------
-
-
 def test_all_checks_are_asked_for_in_their_order_but_nobody_is_written_to(corp: Corp) -> None:
     runs = runner.request_checks(corp=corp, checks=None, now=NOW, requested_by="root")
 
@@ -87,9 +84,6 @@ def test_the_last_twenty_runs_of_each_check_are_kept(corp: Corp, other_corp: Cor
     assert corp.check_runs.filter(check_name="token").count() == runner.KEPT_RUNS == 20
     assert results.find_latest_runs(corp) == {"token": newest, "ip": ip}
     assert results.find_latest_runs(other_corp) == {"token": other}
-
-
-# --- Once -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_job_does_each_check_once_in_the_order_of_the_diagnosis(corp: Corp, wire: Wire) -> None:
@@ -189,9 +183,6 @@ def test_no_call_goes_out_inside_a_transaction(corp: Corp, transactional_db: Non
     assert not transaction.get_connection().in_atomic_block
 
 
-# --- Checks that a result releases ------------------------------------------------------------------------------------
-
-
 def test_checks_that_waited_for_another_are_tried_when_that_is_in_order(corp: Corp, wire: Wire) -> None:
     blocked = [check_run(corp, name, "skipped", problem="blocked", facts={"by": "ip"}) for name in ("app", "scope")]
     check_run(corp, "domain", "skipped", problem="blocked", facts={"by": "token"})
@@ -213,9 +204,6 @@ def test_what_passed_in_the_same_diagnosis_is_not_said_to_be_in_the_way(corp: Co
     assert carry_out(run) == []
 
     assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 1)
-
-
-# --- Retries ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -292,9 +280,6 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
     ]
 
 
-# --- Two at a time ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.django_db(transaction=True)
 def test_two_clicks_at_the_same_moment_make_one_run(corp: Corp) -> None:
     barrier = threading.Barrier(2)
@@ -323,9 +308,6 @@ def test_nobody_is_asked_while_a_page_is_shown_or_a_button_pressed(superuser: ob
     assert wire.paths() == []
 
 
-# --- Dead workers -----------------------------------------------------------------------------------------------------
-
-
 def test_a_check_that_kills_its_workers_is_given_up(corp: Corp, wire: Wire) -> None:
     run = ask(corp)
     Job.objects.update(try_count=runner.TRIES)
@@ -337,9 +319,6 @@ def test_a_check_that_kills_its_workers_is_given_up(corp: Corp, wire: Wire) -> N
     assert (
         results.explain_run(run).what == "Each worker that ran this check ended before it was done, so it was given up."
     )
-
-
-# --- Test messages ----------------------------------------------------------------------------------------------------
 
 
 def test_a_test_message_that_waited_for_the_address_is_not_sent_the_next_day(corp: Corp, wire: Wire) -> None:
