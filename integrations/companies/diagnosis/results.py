@@ -29,11 +29,11 @@ from integrations.companies.diagnosis.findings import (
     Status,
 )
 from integrations.core import hooks
-from integrations.core.client_factory import CALLBACK_COLUMNS, token_store
+from integrations.core.client_factory import token_store
 from integrations.core.hooks import CallsRefused
 from integrations.core.sentences import translate_explanation
 from integrations.models import CheckRun, Corp
-from integrations.models.fields import Person, Unreadable
+from integrations.models.fields import EncryptedTextField, Person, Unreadable
 
 _ORDERED = (
     *(network.check_network, network.check_proxy, network.check_certificate, network.check_clock),
@@ -292,10 +292,6 @@ def find_held_up(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str
 
 # --- The text for support ---------------------------------------------------------------------------------------------
 
-_SECRET_COLUMNS = (
-    *("secret", "contacts_secret", "proxy_url"),
-    *(name for columns in CALLBACK_COLUMNS.values() for name in (columns.token, columns.aes_key)),
-)
 # Shorter ones are not secret, and replacing them would damage ordinary words.
 _SECRET_AT_LEAST = 4
 
@@ -351,11 +347,10 @@ def write_technical_line(run: CheckRun) -> str:
 
 
 def _read_secrets(corp: Corp) -> set[str]:
-    found: set[str] = set()
-    for name in _SECRET_COLUMNS:
-        # Each by a query of its own, because the page's query leaves them out.
-        value = Corp.objects.values_list(name, flat=True).get(pk=corp.pk)
-        if not value or isinstance(value, Unreadable):
-            continue
-        found |= {value, urlsplit(value).password or ""} if name == "proxy_url" else {value}
+    fresh = Corp.objects.get(pk=corp.pk)  # the page's query leaves the secrets out
+    columns = [column.name for column in fresh._meta.fields if isinstance(column, EncryptedTextField)]
+    values = [getattr(fresh, name) for name in columns]
+    found = {value for value in values if not isinstance(value, Unreadable)}
+    if not isinstance(fresh.proxy_url, Unreadable):
+        found.add(urlsplit(fresh.proxy_url).password or "")
     return {secret for secret in found if len(secret) >= _SECRET_AT_LEAST}
