@@ -141,7 +141,7 @@ class SiteAddressMiddleware:
             return _redirect_to_https(request, host)
         if scheme is not None:
             request.META["wsgi.url_scheme"] = scheme
-        elif not http.is_extra(host):
+        elif not http.is_extra_host(host):
             return _refuse_host(request, host)
         response = self.get_response(request)
         if request.is_secure():

@@ -104,7 +104,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
             "new": new,
             "page_version": typed[VERSION],
             "changes": services.find_link_changes(address=address, url=new.url),
-            "leaves_this_host": address.domain == request.get_host() and not http.is_extra(address.domain),
+            "leaves_this_host": address.domain == request.get_host() and not http.is_extra_host(address.domain),
         }
         response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
         # After saving, the browser is redirected to the new address, and browsers check this against form-action.

@@ -294,5 +294,5 @@ _EXPLANATIONS = {
 def explain_write(job: Job) -> Explanation:
     """Explain a failed change, with a problem of PROBLEMS, in the active language."""
     if job.problem == "refused":
-        return of_errcode(job.facts["errcode"])
-    return translated(_EXPLANATIONS[job.problem], {})
+        return explain_errcode(job.facts["errcode"])
+    return translate_explanation(_EXPLANATIONS[job.problem], {})
