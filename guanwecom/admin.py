@@ -25,7 +25,7 @@ from guanwecom.operations import pages
 from guanwecom.operations.pages import panel
 from integrations.core import sentences
 from integrations.core.admin_pages import CappedPaginator, explain_empty_selects
-from integrations.hooks import Provided
+from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
 from notifications.views.overview import Overview, steps_of
@@ -43,7 +43,7 @@ else:
     ModelAdminBase = object
 
 # Provided by guanwecom.urls, which imports pages that register with this site.
-index_overview: Provided[Callable[[HttpRequest], Overview]] = Provided()
+index_overview: SingleProvider[Callable[[HttpRequest], Overview]] = SingleProvider()
 # Options of every list. A facet is a full count for each choice of each filter.
 LIGHT_LISTS = {
     "paginator": CappedPaginator,

@@ -27,7 +27,7 @@ class Registry(Generic[T]):
         return (one for _place, one in self._placed)
 
 
-class Provided(Generic[T]):
+class SingleProvider(Generic[T]):
     """A single object from a higher app."""
 
     def register(self, one: T) -> None:

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, barred_by_wecom
 from integrations.core.background import repeat_on_conflict
-from integrations.hooks import Hook, Provided
+from integrations.hooks import Hook, SingleProvider
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -137,4 +137,4 @@ class Ownership:
     succeed: Callable[[Collection[int]], list[str]]
 
 
-ownership: Provided[Ownership] = Provided()
+ownership: SingleProvider[Ownership] = SingleProvider()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from integrations.hooks import Hook, Provided, Registry
+from integrations.hooks import Hook, Registry, SingleProvider
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,7 +52,7 @@ class Calls:
     probe_at_once: Callable[[int, datetime], None]
 
 
-calls: Provided[Calls] = Provided()
+calls: SingleProvider[Calls] = SingleProvider()
 
 
 # --- Pages that links in WeCom lead to --------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class People:
     last_saved: Callable[[Sequence[Model], datetime], Saved | None]
 
 
-people: Provided[People] = Provided()
+people: SingleProvider[People] = SingleProvider()
 
 
 def external_id_of(key: str) -> ExternalId | None:
