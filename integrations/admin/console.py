@@ -215,7 +215,7 @@ def _describe_write(write: Job) -> dict[str, Any]:
         tone, words = "warn", gettext("to be confirmed")
     elif write.status == Job.Status.DONE:
         words = gettext("written") if confirmed else gettext("nothing to change")
-        tone, words = ("quiet", gettext("outdated")) if changes and confirmed is None else ("good", words)
+        tone, words = ("quiet", write.get_status_display()) if changes and confirmed is None else ("good", words)
     return {
         "write": write,
         "kind": console.WriteKind(write.payload["kind"]).label,
