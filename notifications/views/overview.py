@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Exists, F, Subquery
@@ -81,14 +81,17 @@ def overview(
         if lines[corp.pk]
     ]
     attentions = [one for find in attentions_of for one in find(request, shown)]
-    sees_pushes = request.user.has_perm("notifications.view_delivery")
+    sees_pushes, picture = request.user.has_perm("notifications.view_delivery"), None
+    if sees_pushes and corps:
+        sent, zone = Delivery.objects.visible_to(request.user), timezone.get_current_timezone()
+        picture = draw(statistics.last_days(sent, today=timezone.localdate(), days=DAYS, zone=zone))
     return Overview(
         cards=cards,
         has_more_cards=len(corps) > CARDS_SHOWN,
         attentions=attentions[:ATTENTIONS_SHOWN],
         more_attentions=max(0, len(attentions) - ATTENTIONS_SHOWN),
         steps=first_steps(request, corps),
-        picture=_draw_last_days(request) if sees_pushes and corps else None,
+        picture=picture,
         sees_pushes=sees_pushes,
     )
 
@@ -98,11 +101,6 @@ _UNREAD = (
     *("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key"),
     *("callback_token", "callback_aes_key", "proxy_url", "ca_bundle"),
 )
-
-
-def _draw_last_days(request: HttpRequest) -> dict[str, Any]:
-    seen, zone = Delivery.objects.visible_to(request.user), timezone.get_current_timezone()
-    return draw(statistics.last_days(seen, today=timezone.localdate(), days=DAYS, zone=zone))
 
 
 # Lengths in units of the SVG drawing.
@@ -157,8 +155,6 @@ def _round_up(value: int) -> int:
     return next(power * factor for factor in (2, 4, 6, 8, 10) if power * factor >= value)
 
 
-# One more than CARDS_SHOWN.
-CORPS_READ = 61
 # The permissions that the steps need.
 _ADDRESS = "integrations.change_siteaddress"
 _COMPANY, _NEW_COMPANY = "integrations.change_corp", "integrations.add_corp"
@@ -182,24 +178,6 @@ class Step:
     other_url: str = ""
     may_wait: bool = False
     is_next: bool = False
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """Facts about what the person may see. `has_hidden_data`: the person only sees some companies and there are sources
-    for all. `bi_results`: test of the current BI connection. `push_id`: the first enabled push. `last_status`: status
-    of the newest message."""
-
-    has_people: bool
-    has_members: bool
-    has_cards: bool
-    has_hidden_data: bool
-    has_bi: bool
-    bi_results: list[dict[str, Any]] | None
-    push_id: int | None
-    has_arrived: bool
-    is_sending: bool
-    last_status: str | None
 
 
 def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
@@ -231,32 +209,32 @@ def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
 def steps_of(request: HttpRequest) -> list[Step]:
     """List the first steps for a page that has not loaded the companies. Makes three queries."""
     corps = Corp.objects.visible_to(request.user).order_by("name", "pk")
-    return first_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[:CORPS_READ]))
+    return first_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[: CARDS_SHOWN + 1]))
 
 
-def _read_facts(request: HttpRequest) -> _Facts:
+def _read_facts(request: HttpRequest) -> Any:
+    """Return one row of facts about what the person may see. `has_hidden_data`: the person only sees some companies and
+    there are sources for all. `bi_results`: test of the current BI connection. `push_id`: the first enabled push.
+    `last_status`: status of the newest message."""
     corps = Corp.objects.visible_to(request.user)
     pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk")
     sent = Delivery.objects.visible_to(request.user)
     bi = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
     connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exclude(api_login="")
-    found = (
-        User.objects.filter(username=request.user.get_username())
-        .annotate(
-            has_people=Exists(WeComAccount.objects.complete().filter(corp__in=corps, user__is_active=True)),
-            has_members=Exists(Member.objects.visible_to(request.user)),
-            has_cards=Exists(Card.objects.visible_to(request.user)),
-            has_hidden_data=Exists(DataSource.objects.hidden_from(request.user).filter(is_enabled=True)),
-            has_bi=Exists(bi.filter(Exists(connected))),
-            bi_results=Subquery(connected.filter(checked_version=F("connection_version")).values("check_results")),
-            push_id=Subquery(pushes.values("pk")[:1]),
-            has_arrived=Exists(sent.filter(status=Delivery.Status.ACCEPTED)),
-            is_sending=Exists(Run.objects.visible_to(request.user).under_way()),
-            last_status=Subquery(sent.order_by("-pk").values("status")[:1]),
-        )
-        .values_list(*(field.name for field in fields(_Facts)))
-    )
-    return _Facts(*found.get())
+    facts = {
+        "has_people": Exists(WeComAccount.objects.complete().filter(corp__in=corps, user__is_active=True)),
+        "has_members": Exists(Member.objects.visible_to(request.user)),
+        "has_cards": Exists(Card.objects.visible_to(request.user)),
+        "has_hidden_data": Exists(DataSource.objects.hidden_from(request.user).filter(is_enabled=True)),
+        "has_bi": Exists(bi.filter(Exists(connected))),
+        "bi_results": Subquery(connected.filter(checked_version=F("connection_version")).values("check_results")),
+        "push_id": Subquery(pushes.values("pk")[:1]),
+        "has_arrived": Exists(sent.filter(status=Delivery.Status.ACCEPTED)),
+        "is_sending": Exists(Run.objects.visible_to(request.user).under_way()),
+        "last_status": Subquery(sent.order_by("-pk").values("status")[:1]),
+    }
+    person = User.objects.filter(username=request.user.get_username())
+    return person.annotate(**facts).values_list(*facts, named=True).get()
 
 
 def _take(
@@ -301,7 +279,7 @@ def _company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     return Step(name, purpose, _("No company yet."), **taken)
 
 
-def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: _Facts) -> Step:
+def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: Any) -> Step:
     name = pgettext("step", "People")
     purpose = _("Who receives pushes and signs in: users with a WeCom account, from a company's directory.")
     if facts.has_people:
@@ -316,7 +294,7 @@ def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, fac
     return Step(name, purpose, missing, **_take(request, SYNC, _("Synchronise the directory"), page))
 
 
-def _data_step(request: HttpRequest, facts: _Facts) -> Step:
+def _data_step(request: HttpRequest, facts: Any) -> Step:
     name = pgettext("step", "Data")
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
@@ -344,7 +322,7 @@ def _data_step(request: HttpRequest, facts: _Facts) -> Step:
     return Step(name, purpose, sentence, **_take(request, _SOURCE, _("Add a data source"), source))
 
 
-def _push_step(request: HttpRequest, facts: _Facts) -> Step:
+def _push_step(request: HttpRequest, facts: Any) -> Step:
     name = pgettext("step", "Push")
     purpose = _("What is sent, to whom and when.")
     if facts.push_id is not None:
@@ -353,33 +331,25 @@ def _push_step(request: HttpRequest, facts: _Facts) -> Step:
     return Step(name, purpose, _("None is enabled."), **taken)
 
 
-def _arrival_step(request: HttpRequest, facts: _Facts) -> Step:
+def _arrival_step(request: HttpRequest, facts: Any) -> Step:
     name = pgettext("step", "Delivered")
     purpose = _("The first message on a phone. The log shows who got it.")
     if facts.has_arrived:
         return Step(name, purpose, _("WeCom accepted a message."), is_done=True)
-    if (
-        facts.last_status is None
-        and not facts.is_sending
-        and facts.push_id
-        and request.user.has_perm("notifications.change_subscription")
-    ):
+    is_first = facts.last_status is None and not facts.is_sending
+    if is_first and facts.push_id and request.user.has_perm("notifications.change_subscription"):
         page = reverse("admin:notifications_subscription_run", args=[facts.push_id])
         return Step(name, purpose, _("Nothing was sent yet."), label=_("Send it now"), url=page)
-    sentence = _("A message is on its way.") if facts.is_sending else _outcome(facts.last_status)
+    if facts.is_sending or facts.last_status in Delivery.UNSETTLED:
+        sentence = _("A message is on its way.")
+    elif is_first:
+        sentence = _("Nothing was sent yet.")
+    elif facts.last_status == Delivery.Status.UNKNOWN:
+        sentence = _("WeCom did not tell what became of the message: look on the phone whether it is there.")
+    else:
+        sentence = _("No message has gone out: the log says why.")
     taken = _take(request, _LOG, _("Open the log"), reverse("admin:notifications_run_changelist"))
     return Step(name, purpose, sentence, **taken)
-
-
-def _outcome(last_status: str | None) -> str:
-    """Explain the state of the newest message while WeCom has accepted none."""
-    if last_status is None:
-        return _("Nothing was sent yet.")
-    if last_status in Delivery.UNSETTLED:
-        return _("A message is on its way.")
-    if last_status == Delivery.Status.UNKNOWN:
-        return _("WeCom did not tell what became of the message: look on the phone whether it is there.")
-    return _("No message has gone out: the log says why.")
 
 
 def _change_page(row: Corp | SiteAddress) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -37,20 +36,13 @@ SHOWN_AT_MOST = 5
 CHARACTERS_AT_MOST = 100
 
 
-@dataclass(frozen=True)
-class Found:
-    """The results of one list. `list_url`: link to all results, empty if all are shown."""
-
-    label: str
-    rows: list[tuple[str, str]]
-    list_url: str
-
-
 @require_safe
 def search_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Show the first results of each list that the person may see. The number of queries is fixed."""
     text = request.GET.get("q", "").replace("\x00", "").strip()[:CHARACTERS_AT_MOST]
-    found = [each for each in _found(site, request, text) if each.rows] if text else []
+    admins = [site.get_model_admin(apps.get_model(label)) for label in SEARCHED] if text else []
+    seen = [one for one in admins if one.has_view_or_change_permission(request)]
+    found = [one for one in (_search_list(model_admin, request, text) for model_admin in seen) if one["rows"]]
     context = {
         **site.each_context(request),
         "title": _("Search: %(text)s") % {"text": text} if text else _("Search"),
@@ -61,12 +53,9 @@ def search_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     return TemplateResponse(request, "admin/search.html", context)
 
 
-def _found(site: AdminSite, request: HttpRequest, text: str) -> list[Found]:
-    admins = [site.get_model_admin(apps.get_model(label)) for label in SEARCHED]
-    return [_of_list(one, request, text) for one in admins if one.has_view_or_change_permission(request)]
-
-
-def _of_list(model_admin: ModelAdmin[Any], request: HttpRequest, text: str) -> Found:
+def _search_list(model_admin: ModelAdmin[Any], request: HttpRequest, text: str) -> dict[str, Any]:
+    """Return the label of a list, the names and addresses of its first results, and the address of all results, empty
+    if all are shown."""
     options = model_admin.opts
     rows, _may_repeat = model_admin.get_search_results(request, model_admin.get_queryset(request), text)
     ordered = rows.order_by(*(model_admin.get_ordering(request) or ("-pk",)))
@@ -75,16 +64,11 @@ def _of_list(model_admin: ModelAdmin[Any], request: HttpRequest, text: str) -> F
     keys = dict.fromkeys(ordered.values_list("pk", flat=True)[: 2 * SHOWN_AT_MOST + 1])
     rows_by_key = model_admin.get_queryset(request).in_bulk(list(keys))
     first = [rows_by_key[key] for key in keys if key in rows_by_key]
+    runs = name_runs(first) if options.model is Run else {}
+    names = {pk: f"{name} {timezone.localtime(rows_by_key[pk].slot_at):%Y-%m-%d %H:%M}" for pk, name in runs.items()}
     url_names = f"admin:{options.app_label}_{options.model_name}"
-    named = _run_names([row for row in first if isinstance(row, Run)])
     shown = [
-        (named.get(row.pk) or str(row), reverse(f"{url_names}_change", args=[row.pk])) for row in first[:SHOWN_AT_MOST]
+        (names.get(row.pk) or str(row), reverse(f"{url_names}_change", args=[row.pk])) for row in first[:SHOWN_AT_MOST]
     ]
     list_url = f"{reverse(f'{url_names}_changelist')}?{urlencode({'q': text})}" if len(first) > SHOWN_AT_MOST else ""
-    return Found(capfirst(str(options.verbose_name_plural)), shown, list_url)
-
-
-def _run_names(runs: list[Run]) -> dict[int, str]:
-    """Return the names with due times."""
-    found = name_runs(runs)
-    return {run.pk: f"{found[run.pk]} {timezone.localtime(run.slot_at):%Y-%m-%d %H:%M}" for run in runs}
+    return {"label": capfirst(str(options.verbose_name_plural)), "rows": shown, "list_url": list_url}

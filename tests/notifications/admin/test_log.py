@@ -455,6 +455,6 @@ def test_the_same_messages_are_found_in_each_way(log: Log, monkeypatch: pytest.M
     assert titles == ["日报17"] * 5 + ["日报7"] * 5
     answer = client_of(root).get(f"/admin/search/?q={quote('日报7')}")
     newest = log.expected("日报7", log.corps)[:5]
-    assert [url for each in answer.context["found"] for _name, url in each.rows] == [
+    assert [url for each in answer.context["found"] for _name, url in each["rows"]] == [
         f"/admin/notifications/delivery/{pk}/change/" for pk in newest
     ]
