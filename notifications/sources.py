@@ -161,7 +161,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class SkipReason:
     """Reason why a person gets nothing. `detail`: more about the reason, if there is more to say."""
 
     reason: Receipt.Reason
@@ -185,7 +185,7 @@ class RunContents(Protocol):
     def learn(self, user_ids: Collection[int]) -> None:
         """Read at once what decides the content for each of these people."""
 
-    def reason_against(self, user_id: int) -> LeftOut | None:
+    def reason_against(self, user_id: int) -> SkipReason | None:
         """Return why the person gets nothing; None if they get something."""
 
     def key_of(self, user_id: int) -> Hashable:

@@ -148,7 +148,7 @@ def _recall(now: datetime) -> None:
 
 
 def _update_cards(now: datetime) -> None:
-    enqueue_card_updates(card_updates.due(now=now))
+    enqueue_card_updates(card_updates.claim_due(now=now))
 
 
 def _call_back(now: datetime) -> None:
@@ -170,7 +170,7 @@ def _purge(now: datetime) -> None:
 def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     """Return the old rows that nothing depends on."""
     inbound = [outgoing.find_old_mails(now), accept.find_old_uploads(now), calls.find_old_payloads(now)]
-    return [*inbound, evaluation.old(now), find_old_requests(now), find_old_drafts(now)]
+    return [*inbound, evaluation.find_old_checks(now), find_old_requests(now), find_old_drafts(now)]
 
 
 def _notify_administrators(now: datetime) -> None:
@@ -183,14 +183,14 @@ TICK = Tick(
     at_least_seconds=10,
     steps=(
         Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
-        Step(_check_rules, evaluation.due),
-        Step(_notify_incidents, lambda now: [incidents.orphaned(), Incident.objects.notice_due(now)]),
+        Step(_check_rules, evaluation.find_due),
+        Step(_notify_incidents, lambda now: [incidents.find_orphaned(), Incident.objects.notice_due(now)]),
         Step(_sweep, lambda now: [*find_sweepable(now), find_without_queue()]),
         Step(_notify_owners, lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()]),
         Step(_hand_out, lambda _now: []),
         Step(_make_media, find_media_to_make),
         Step(_prepare, lambda _now: []),
-        Step(_update_cards, lambda now: [card_updates.changeable(now)]),
+        Step(_update_cards, lambda now: [card_updates.find_changeable(now)]),
         Step(_recall, lambda now: [recall.due(now)]),
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
         Step(_notify_administrators, lambda _now: [find_unnotified()]),

@@ -61,7 +61,7 @@ WAYS = (
             "notifications/delivery/sending/send.py:send_deliveries",
             "integrations/views.py:events",
             "integrations/callbacks.py:work_through",
-            "notifications/alerts/card_updates.py:due",
+            "notifications/alerts/card_updates.py:claim_due",
             "notifications/alerts/card_updates.py:update_cards",
         ),
         files_at_most=46,

@@ -56,7 +56,7 @@ from notifications.sources import RenderingError
 from notifications.subscriptions.addressees import describe_addressees
 from notifications.subscriptions.calendar import describe_crontab, describe_schedule
 from notifications.subscriptions.schedules import reschedule
-from notifications.views.media import made_answer
+from notifications.views.media import answer_medium
 
 if TYPE_CHECKING:
     from django.http import QueryDict
@@ -90,7 +90,7 @@ class RuleStateFilter(OptionFilter):
 _OPEN = Q(status=Incident.Status.OPEN)
 
 
-signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(conditions.described, from_rows(rows))))
+signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(conditions.describe_condition, from_rows(rows))))
 signals.describe(AlertRule, "crontab", describe_crontab)
 
 
@@ -182,7 +182,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
             reschedule(obj, now=database_now())
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         obj.save(update_fields=changed)
-        evaluation.renew(obj, now=database_now())
+        evaluation.reset_if_changed(obj, now=database_now())
         self.forget_draft(request, is_new=not change, row=obj)
 
     @admin.display(description=_("severity"), ordering="severity")
@@ -283,11 +283,14 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
             return context, data, table
         if form.people is not None:
             form.instance.receiver = form.people.instance
-        tried = trial.try_rule(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
-        context |= {"trial": tried, "problem": tried.problem, **self.begin_media(request, tried.pictures, now=now)}
-        if tried.notices:
+        try:
+            tried = trial.try_rule(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
+        except ConditionError as error:
+            return context | {"problem": conditions.explain_error(error)}, data, table
+        context |= {"trial": tried, **self.begin_media(request, tried["pictures"], now=now)}
+        if tried["notices"]:
             try:
-                context["message"] = trial.preview_notice(form.instance, tried.notices[0], administrator(request))
+                context["message"] = trial.preview_notice(form.instance, tried["notices"][0], administrator(request))
             except RenderingError as error:
                 context["message_problem"] = str(error)
         return context, data, table
@@ -418,7 +421,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     @admin.display(description=_("status"), ordering="status")
     def state(self, incident: Incident) -> SafeString:
         now = timezone.now()
-        tone = actions.tone_of(incident, now) or "quiet"
+        tone = actions.choose_tone(incident, now) or "quiet"
         words = incident.get_status_display()
         if incident.is_open and incident.is_silenced(now):
             words = gettext("silent")
@@ -447,8 +450,8 @@ class IncidentAdmin(ReadOnlyAdmin):
         return {
             "title": incident.title,
             "incident": incident,
-            "shown": actions.shown(incident, person=person, now=now),
-            "pictures": charts.shown(incident, person=person, now=now),
+            "shown": actions.view_incident(incident, person=person, now=now),
+            "pictures": charts.list_charts(incident, person=person, now=now),
             "labels": list(incident.labels.items()),
             "timeline": incident.events.select_related("user"),
             "severity": self.level(incident),
@@ -462,8 +465,8 @@ class IncidentAdmin(ReadOnlyAdmin):
     def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
         """Return a picture of the incident's data. `extension`: svg or png."""
         incident = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
-        medium = charts.picture_of(incident, picture, person=administrator(request))
-        return made_answer(medium, extension)
+        medium = charts.find_chart(incident, picture, person=administrator(request))
+        return answer_medium(medium, extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Acknowledge, take over, silence, end the silence of, or close the incident."""

@@ -40,7 +40,7 @@ from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.models import Delivery, MakerQueue, Medium, Receipt, Run
 from notifications.subscriptions.recipients import SET_ON_PERSON
-from notifications.views.media import made_answer
+from notifications.views.media import answer_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -344,7 +344,7 @@ class DeliveryAdmin(ExportedLog):
         if delivery is None or not self.has_view_permission(request, delivery):
             raise PermissionDenied
         medium = delivery.medium if _may_be_looked_at(delivery.medium) else None
-        return made_answer(medium, medium.extension if medium is not None and medium.name else "svg")
+        return answer_medium(medium, medium.extension if medium is not None and medium.name else "svg")
 
     def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
         run = step_to(request, delivery.run, name_run(delivery.run))

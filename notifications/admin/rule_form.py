@@ -123,13 +123,13 @@ class ConditionsField(forms.Field):
     def clean(self, value: Any) -> list[dict[str, Any]]:
         rows: list[Row] = list(value or [])
         if not rows:
-            raise ValidationError(conditions.sentence(ConditionError("no_condition")))
+            raise ValidationError(conditions.explain_error(ConditionError("no_condition")))
         found, problems = [], {}
         for number, row in enumerate(rows):
             try:
                 found.append(condition_of(row))
             except ConditionError as error:
-                problems[number] = conditions.sentence(error)
+                problems[number] = conditions.explain_error(error)
         if problems:
             self.widget.problems = problems
             sentence = _("Condition %(number)d: %(problem)s")
@@ -337,7 +337,7 @@ class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
                 conditions.check(condition, newest.table)
             except ConditionError as error:
                 if error.reason in {"no_date", "no_times"}:
-                    problems[number] = conditions.sentence(error)
+                    problems[number] = conditions.explain_error(error)
         if problems:
             self.add_error("conditions", list(problems.values()))
             field: Any = self.fields["conditions"]

@@ -490,10 +490,10 @@ def unreachable_lines(found: Reachability, *, may_open: bool = False) -> list[st
     """Return a line with the reason for each person named in `found`, the number of others, and where to fix it.
     `may_open`: link the names to the pages of the people."""
     lines = []
-    for who in found.unreachable:
-        line = str(_("%(name)s: %(reason)s")) % {"name": who.name, "reason": who.recipient.reason_text}
-        url = reverse("admin:accounts_user_change", args=[who.recipient.user_id])
-        is_link = may_open and who.recipient.reason in SET_ON_PERSON
+    for name, recipient in found.unreachable:
+        line = str(_("%(name)s: %(reason)s")) % {"name": name, "reason": recipient.reason_text}
+        url = reverse("admin:accounts_user_change", args=[recipient.user_id])
+        is_link = may_open and recipient.reason in SET_ON_PERSON
         lines.append(format_html('<a href="{}">{}</a>', url, line) if is_link else line)
     more = found.unreachable_count - len(found.unreachable)
     if more:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -49,7 +49,7 @@ class Action(StrEnum):
 
 
 @dataclass
-class Done:
+class ActionResult:
     """Result of an action: changed, unchanged and refused incidents. Refused ones do not concern the person."""
 
     changed: list[Incident] = field(default_factory=list)
@@ -57,11 +57,11 @@ class Done:
     refused: list[Incident] = field(default_factory=list)
 
 
-def act(action: Action, incident_ids: Collection[int], *, person: User, now: datetime) -> Done:
+def act(action: Action, incident_ids: Collection[int], *, person: User, now: datetime) -> ActionResult:
     """Do the action to each of these incidents that is open and concerns the person. Repeating it changes nothing. If
     two people take one at once, the first gets it. The cards that show the changed incidents are marked stale in the
     same transaction."""
-    done = Done()
+    done = ActionResult()
     with transaction.atomic():
         # Locked in the order of their ids, as everywhere, to avoid deadlocks.
         rows = Incident.objects.filter(pk__in=incident_ids).select_for_update(of=("self",))
@@ -195,38 +195,27 @@ SHOWN_FOR = timedelta(days=7)
 LISTED_AT_MOST = 100
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Incident as a page shows it. `state`: its state in words; `tone`: the colour of its badge."""
-
-    incident: Incident
-    state: str
-    tone: str
-    is_silenced: bool
-    may_acknowledge: bool
-    may_take_over: bool
-
-
-def incident_for(person: User, pk: int) -> Incident | None:
+def find_incident(person: User, pk: int) -> Incident | None:
     """Return the incident if the person is notified of it or administers its company."""
     incident = Incident.objects.with_people().filter(pk=pk).first()
     return incident if incident is not None and notices.may_act(incident, person) else None
 
 
-def shown(incident: Incident, *, person: User, now: datetime) -> Shown:
-    """Return the incident with what the person may do now. The caller checks who may see it."""
+def view_incident(incident: Incident, *, person: User, now: datetime) -> dict[str, Any]:
+    """Return the incident for a template: its state in words, the colour of its badge, and what the person may do now.
+    The caller checks who may see it."""
     is_free = incident.is_open and incident.acknowledged_at is None
-    return Shown(
-        incident,
-        notices.state_line(incident, now),
-        tone_of(incident, now),
-        is_silenced=incident.is_silenced(now),
-        may_acknowledge=is_free,
-        may_take_over=incident.is_open and not is_free and incident.acknowledged_by_id != person.pk,
-    )
+    return {
+        "incident": incident,
+        "state": notices.describe_state(incident, now),
+        "tone": choose_tone(incident, now),
+        "is_silenced": incident.is_silenced(now),
+        "may_acknowledge": is_free,
+        "may_take_over": incident.is_open and not is_free and incident.acknowledged_by_id != person.pk,
+    }
 
 
-def tone_of(incident: Incident, now: datetime) -> str:
+def choose_tone(incident: Incident, now: datetime) -> str:
     """Return the tone of the incident's badge: good, bad, warn or none."""
     if not incident.is_open:
         return "good"
@@ -235,11 +224,11 @@ def tone_of(incident: Incident, now: datetime) -> str:
     return "bad" if incident.severity == "critical" else "warn"
 
 
-def incidents_of(person: User, *, now: datetime) -> tuple[list[Shown], bool]:
+def list_incidents(person: User, *, now: datetime) -> tuple[list[dict[str, Any]], bool]:
     """Return the person's open and recently resolved incidents, newest first, and whether there are more."""
     recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - SHOWN_FOR, notified_at__isnull=False)
     rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk")
-    theirs = filter(notices.ConcernsOf(person), rows.iterator(chunk_size=500))
+    theirs = filter(notices.ConcernTest(person), rows.iterator(chunk_size=500))
     found = list(islice(theirs, LISTED_AT_MOST + 1))
-    listed = [shown(incident, person=person, now=now) for incident in found[:LISTED_AT_MOST]]
+    listed = [view_incident(incident, person=person, now=now) for incident in found[:LISTED_AT_MOST]]
     return listed, len(found) > LISTED_AT_MOST

@@ -53,18 +53,18 @@ class _CompanyWaitsError(Exception):
         self.seconds = seconds
 
 
-def changeable(now: Moment) -> QuerySet[AlertCard]:
+def find_changeable(now: Moment) -> QuerySet[AlertCard]:
     """Return the cards whose next change may be tried. Cards of a blocked company wait until it works again or may be
     probed."""
     held_up = CorpQueue.objects.blocked().filter(probe_at__gt=now, corp=OuterRef("delivery__corp"))
-    return _stale(now).exclude(Exists(held_up))
+    return _find_stale(now).exclude(Exists(held_up))
 
 
-def due(*, now: datetime) -> list[int]:
+def claim_due(*, now: datetime) -> list[int]:
     """Claim the cards to change now and return their ids. Nobody else gets them until their lease ends."""
-    ids = list(changeable(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    ids = list(find_changeable(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     # Checks only conditions on AlertCard: conditions on other tables are not checked again after waiting for a lock.
-    return [pk for pk in ids if _stale(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
+    return [pk for pk in ids if _find_stale(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
 
 
 def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
@@ -100,7 +100,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
     return count
 
 
-def _stale(now: Moment) -> QuerySet[AlertCard]:
+def _find_stale(now: Moment) -> QuerySet[AlertCard]:
     return AlertCard.objects.filter(is_stale=True, next_try_at__lte=now)
 
 
@@ -116,14 +116,14 @@ def _update(card_id: int, clock: Clock) -> bool:
     if delivery.status in {Delivery.Status.PENDING, Delivery.Status.SENDING}:
         # The message is not sent yet. A paused or blocked company must not use up the tries, so the count stops at the
         # longest wait.
-        _wait(card, now, try_count=min(card.try_count + 1, DOUBLINGS_AT_MOST))
+        _postpone_card(card, now, try_count=min(card.try_count + 1, DOUBLINGS_AT_MOST))
         return False
     if delivery.status == Delivery.Status.ACCEPTED:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
-    notice = notices.notice_of(delivery.run, now=now, is_locked=False)
+    notice = notices.read_notice(delivery.run, now=now, is_locked=False)
     if notice is None:
         return _settle(card, "")
-    if notices.digest_of(notice) == card.shown or not _codes(delivery, now).exists():
+    if notices.make_digest(notice) == card.shown or not _find_codes(delivery, now).exists():
         return _settle(card)
     return _change_within_limits(card, clock)
 
@@ -138,7 +138,7 @@ def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
         return _change(card, clock)
     except (ConfigurationError, RateLimitedError) as error:
         outcome = outcome_of_error(error)
-        _postpone(delivery, outcome, clock())
+        _postpone_company(delivery, outcome, clock())
         raise _CompanyWaitsError(outcome.wait_seconds) from error
     finally:
         release_permits([permit])
@@ -151,34 +151,34 @@ def _change(card: AlertCard, clock: Clock) -> bool:
     if code is None:
         return _settle(card)
     # Read after the code was taken: there may be no second code for changes made while the limiter was waited for.
-    notice = notices.notice_of(delivery.run, now=clock(), is_locked=False)
+    notice = notices.read_notice(delivery.run, now=clock(), is_locked=False)
     if notice is None:
-        _free(code)
+        _release_code(code)
         return _settle(card, "")
     with translation.override(delivery.language or settings.LANGUAGE_CODE):
         url = delivery.corp.find_site_address().absolute(notices.page_path(notice.incidents, delivery.mark))
         content = notices.content(notice, url=url, mark=delivery.mark, has_buttons=True)
-    digest = notices.digest_of(notice)
+    digest = notices.make_digest(notice)
     update = builders.card_update(agentid=delivery.agentid, response_code=code.code, card=content)
     try:
         client_factory.wecom_client(delivery.corp).message_update_template_card(update)
     except (ConfigurationError, RateLimitedError):
-        _free(code)
+        _release_code(code)
         raise
     except IntegrationError as error:
         # After an unknown outcome the code may be used up. The next code, if any, shows the same content.
         is_for_now = isinstance(error, TransientError)
         if is_for_now:
-            _free(code)
+            _release_code(code)
         level = logging.INFO if is_for_now else logging.WARNING
         logger.log(level, "card of delivery=%d not changed errcode=%s", delivery.pk, error.code)
-        _wait(card, clock(), try_count=card.try_count + 1)
+        _postpone_card(card, clock(), try_count=card.try_count + 1)
         return False
     unblock_companies([delivery.corp_id], now=clock())
     return _settle(card, digest)
 
 
-def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+def _postpone_company(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     """Make all cards of the company wait as long as the answer asks. This counts as no try."""
     logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
     if outcome.is_rate_limited:
@@ -193,17 +193,17 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
 def _use_code(delivery: Delivery, now: datetime) -> CardCode | None:
     """Take an unused code and mark it as used before the call: a crash loses the code but never uses it twice. The
     newest code goes first, so a click's code serves that click and the message's own code is kept for the end."""
-    for code in _codes(delivery, now).order_by("-received_at", "-pk"):
+    for code in _find_codes(delivery, now).order_by("-received_at", "-pk"):
         if CardCode.objects.filter(pk=code.pk, used_at__isnull=True).update(used_at=now):
             return code
     return None
 
 
-def _codes(delivery: Delivery, now: datetime) -> QuerySet[CardCode]:
+def _find_codes(delivery: Delivery, now: datetime) -> QuerySet[CardCode]:
     return CardCode.objects.filter(delivery=delivery, used_at__isnull=True, received_at__gt=now - CODE_LIFETIME)
 
 
-def _free(code: CardCode) -> None:
+def _release_code(code: CardCode) -> None:
     """Mark the code as unused again. Call it only if WeCom certainly did not accept the code."""
     CardCode.objects.filter(pk=code.pk).update(used_at=None)
 
@@ -219,7 +219,7 @@ def _settle(card: AlertCard, shown: str | None = None) -> bool:
     return bool(changed)
 
 
-def _wait(card: AlertCard, now: datetime, *, try_count: int) -> None:
+def _postpone_card(card: AlertCard, now: datetime, *, try_count: int) -> None:
     wait = min(FIRST_WAIT * (1 << min(card.try_count, DOUBLINGS_AT_MOST)), LONGEST_WAIT)
     mine = AlertCard.objects.filter(pk=card.pk, next_try_at=card.next_try_at)
     mine.update(next_try_at=now + wait, try_count=try_count, is_stale=try_count < TRIES_AT_MOST)

@@ -5,7 +5,7 @@ A chart shows the column of a condition, with its thresholds as lines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -27,8 +27,6 @@ from notifications.subscriptions.schedules import read_zone
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from django.db.models import QuerySet
-
     from accounts.models import User
     from notifications.alerts.conditions import Condition
     from notifications.alerts.verdicts import Verdict
@@ -40,7 +38,7 @@ REQUESTED_AT_MOST = 20
 DAYS_CHARTED = {Against.DAY: 31, Against.WEEK: 31, Against.YEAR: 400}
 _DOWN = frozenset({Comparison.LESS, Comparison.AT_MOST})
 _UP = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
-_TOGETHER = {
+_CHART_AGGREGATES = {
     Aggregate.SUM: charts.Aggregate.SUM,
     Aggregate.CHANGE: charts.Aggregate.SUM,
     Aggregate.AVERAGE: charts.Aggregate.AVERAGE,
@@ -51,26 +49,11 @@ _TOGETHER = {
 _COMPARABLE = BY_ROW | {Aggregate.AVERAGE, Aggregate.LEAST, Aggregate.MOST}
 
 
-@dataclass(frozen=True)
-class Fired:
-    """An incident that a check opened, with the verdict and the data of its part."""
-
-    incident: Incident
-    verdict: Verdict
-    table: Table
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A picture as a page shows it. `words`: text to show while there is no picture."""
-
-    medium: Medium
-    words: str = ""
-
-
-def request_charts(rule: AlertRule, fired: Sequence[Fired], *, slot_at: datetime, now: datetime) -> int:
-    """Request the first REQUESTED_AT_MOST charts, one of each incident before a second of any. Return how many.
-    `slot_at`: the slot of the check. Call it outside a transaction: large tables take time."""
+def request_charts(
+    rule: AlertRule, opened: Sequence[tuple[Incident, Verdict]], *, slot_at: datetime, now: datetime
+) -> None:
+    """Request the first REQUESTED_AT_MOST charts, one of each incident before a second of any. `opened`: incidents that
+    a check opened; `slot_at`: its slot. Call it outside a transaction: large tables take time."""
     requested = [
         Medium(
             incident=incident,
@@ -80,45 +63,43 @@ def request_charts(rule: AlertRule, fired: Sequence[Fired], *, slot_at: datetime
             created_at=now,
             make_after=now,
         )
-        for incident, recipe in islice(_recipes(rule, fired, slot_at), REQUESTED_AT_MOST)
+        for incident, recipe in islice(_make_recipes(rule, opened, slot_at), REQUESTED_AT_MOST)
     ]
     # A conflict is a condition that the rule contains twice.
-    return len(Medium.objects.bulk_create(requested, ignore_conflicts=True))
+    Medium.objects.bulk_create(requested, ignore_conflicts=True)
 
 
-def shown(incident: Incident, *, person: User, now: datetime) -> list[Shown]:
-    """Return the incident's charts; none if the person may not see the data. The caller checks that the person may see
-    the incident."""
-    media = list(_media(incident).defer("recipe", "content", "svg"))
+def list_charts(incident: Incident, *, person: User, now: datetime) -> list[tuple[Medium, str]]:
+    """Return the incident's charts, each with the words to show while there is no picture; none if the person may not
+    see the data. The caller checks that the person may see the incident."""
+    media = list(incident.pictures.order_by("pk").defer("recipe", "content", "svg"))
     if not media or not notices.may_see_data(incident, person):
         return []
-    return [Shown(medium, _words(medium, now)) for medium in media]
+    return [(medium, _explain_absence(medium, now)) for medium in media]
 
 
-def picture_of(incident: Incident, medium_id: int, *, person: User) -> Medium | None:
-    """Return the picture behind an address that `shown` gave out, ready or not. None if it belongs to another incident
-    or the person may not see the data."""
-    medium = _media(incident).filter(pk=medium_id).defer("recipe").first()
+def find_chart(incident: Incident, medium_id: int, *, person: User) -> Medium | None:
+    """Return the picture behind an address that `list_charts` gave out, ready or not. None if it belongs to another
+    incident or the person may not see the data."""
+    medium = incident.pictures.filter(pk=medium_id).defer("recipe").first()
     return medium if medium is not None and notices.may_see_data(incident, person) else None
 
 
-def _media(incident: Incident) -> QuerySet[Medium]:
-    return Medium.objects.filter(incident=incident).order_by("pk")
-
-
-def _recipes(rule: AlertRule, fired: Sequence[Fired], slot_at: datetime) -> Iterator[tuple[Incident, bytes]]:
+def _make_recipes(
+    rule: AlertRule, opened: Sequence[tuple[Incident, Verdict]], slot_at: datetime
+) -> Iterator[tuple[Incident, bytes]]:
     """Yield a chart recipe for each condition that holds, condition by condition."""
     language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(read_zone(rule.time_zone))
     for index, condition in enumerate(conditions.from_rows(rule.conditions)):
-        for one in fired:
-            if not one.verdict.found[index].holds:
+        for incident, verdict in opened:
+            if not verdict.results[index].holds:
                 continue
-            drawn = recipe_of(condition, one.table, rule=rule, at=at, language=language)
+            drawn = make_recipe(condition, verdict.table, rule=rule, at=at, language=language)
             if drawn is not None:
-                yield one.incident, drawn[1]
+                yield incident, drawn[1]
 
 
-def _words(medium: Medium, now: datetime) -> str:
+def _explain_absence(medium: Medium, now: datetime) -> str:
     if medium.status == Medium.Status.READY:
         return ""
     if medium.status == Medium.Status.FAILED:
@@ -132,7 +113,7 @@ def _words(medium: Medium, now: datetime) -> str:
 # --- The chart of one condition. Pure ---
 
 
-def recipe_of(
+def make_recipe(
     condition: Condition, table: Table, *, rule: AlertRule, at: datetime, language: str
 ) -> tuple[str, bytes] | None:
     """Return the title and the drawing recipe of the condition's chart; None if there is no chart. `at`: the slot in
@@ -141,8 +122,8 @@ def recipe_of(
     if drawn is None:
         return None
     chart, rows = drawn
-    shape, zone = drawing.Shape.FREE, rule.time_zone
-    return chart.title, picture_recipe(chart, rows, shape=shape, language=language, time_zone=zone)
+    recipe = picture_recipe(chart, rows, shape=drawing.Shape.FREE, language=language, time_zone=rule.time_zone)
+    return chart.title, recipe
 
 
 def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: str = "") -> tuple[Chart, Table] | None:
@@ -151,46 +132,46 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
     columns without numbers, data without an axis, and several rows at one place if no direction says which one matters.
     """
     of_all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in BY_CHANGE else condition
-    chosen = verdicts.rows_counting(verdicts.resolve_dates(of_all_days, table, at), table)
+    chosen = verdicts.find_matching_rows(verdicts.resolve_dates(of_all_days, table, at), table)
     counting = table.with_rows([table.rows[index] for index in chosen])
     kinds = {column.name: column.kind for column in table.columns}
     if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) not in NUMERIC:
         return None
     if set(counting.values(condition.column)) <= {None}:
         return None
-    axis = _axis(counting, {condition.column, split_column})
+    axis = _choose_axis(counting, {condition.column, split_column})
     if not axis:
         return None
     kind = ChartKind.LINE if table.column(axis).is_temporal else ChartKind.BAR
     if condition.against is not None and kind == ChartKind.LINE:
-        counting = _latest_days(counting, axis, DAYS_CHARTED[condition.against])
-    together = _together(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
+        counting = _keep_latest_days(counting, axis, DAYS_CHARTED[condition.against])
+    together = _choose_aggregate(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
     if together is None:
         return None
     has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE | BY_CHANGE
-    lines = tuple(float(one) for one in conditions.entered(condition)) if has_lines else ()
-    title = conditions.described(condition)
+    lines = tuple(float(one) for one in conditions.read_values(condition)) if has_lines else ()
+    title = conditions.describe_condition(condition)
     chart = Chart(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=together, title=title, thresholds=lines
     )
-    return chart, _only(counting, (axis, condition.column))
+    return chart, _select_columns(counting, (axis, condition.column))
 
 
-def _latest_days(table: Table, axis: str, count: int) -> Table:
+def _keep_latest_days(table: Table, axis: str, count: int) -> Table:
     """Return the rows of the latest `count` days. In a chart of years the two compared days would not be seen."""
     days = [verdicts.day_of(value) for value in table.values(axis)]
     first = max(day for day in days if day is not None) - timedelta(days=count - 1)
     return table.with_rows([row for row, day in zip(table.rows, days, strict=True) if day is not None and day >= first])
 
 
-def _only(table: Table, names: Sequence[str]) -> Table:
+def _select_columns(table: Table, names: Sequence[str]) -> Table:
     """Return the table with these columns only, because a recipe stores all it gets."""
     places = [table.position(name) for name in names]
     columns = tuple(table.columns[place] for place in places)
     return replace(table, columns=columns, rows=tuple(tuple(row[place] for place in places) for row in table.rows))
 
 
-def _axis(table: Table, taken: Collection[str]) -> str:
+def _choose_axis(table: Table, taken: Collection[str]) -> str:
     """Return the first column of times with several values, else the text column that fits and best tells the rows
     apart."""
     free = [column for column in table.columns if column.name not in taken]
@@ -204,10 +185,10 @@ def _axis(table: Table, taken: Collection[str]) -> str:
     return min(counts, key=lambda name: counts[name], default="")
 
 
-def _together(condition: Condition, table: Table, axis: str, places_at_most: int) -> charts.Aggregate | None:
+def _choose_aggregate(condition: Condition, table: Table, axis: str, places_at_most: int) -> charts.Aggregate | None:
     """Return how several rows at one place are combined, so that they stay on the condition's side of the line."""
     if condition.aggregate not in BY_ROW:
-        return _TOGETHER[condition.aggregate]
+        return _CHART_AGGREGATES[condition.aggregate]
     if condition.comparison in _UP | _DOWN:
         is_largest = (condition.comparison in _UP) == (condition.aggregate == Aggregate.ANY)
         return charts.Aggregate.MAXIMUM if is_largest else charts.Aggregate.MINIMUM

@@ -31,7 +31,7 @@ from notifications.charts.drawing import describe_change
 from notifications.subscriptions.schedules import read_workdays
 
 if TYPE_CHECKING:
-    from notifications.alerts.verdicts import Found, Verdict
+    from notifications.alerts.verdicts import ConditionResult, Verdict
     from notifications.models import AlertRule
 
 
@@ -139,11 +139,11 @@ def _check_values(condition: Condition) -> None:
     if len(condition.values) != needed or any(not value.strip() for value in condition.values):
         raise ConditionError("values", condition.column)
     for value in condition.values:
-        if condition.aggregate not in BY_ROW and entered_number(value) is None:
+        if condition.aggregate not in BY_ROW and read_comparable(value) is None:
             raise ConditionError("no_number", value)
-        if condition.comparison in BY_CHANGE and (entered_number(value) or 0) < 0:
+        if condition.comparison in BY_CHANGE and (read_comparable(value) or 0) < 0:
             raise ConditionError("signed", value)
-        if condition.comparison in ORDERED and entered_number(value) is None and not is_date(value):
+        if condition.comparison in ORDERED and read_comparable(value) is None and not is_date(value):
             raise ConditionError("no_number_or_date", value)
 
 
@@ -215,16 +215,16 @@ def position(table: Table, name: str) -> int:
         raise ConditionError("no_such_column", name) from None
 
 
-def entered(condition: Condition) -> list[Number]:
+def read_values(condition: Condition) -> list[Number]:
     """Return the condition's values as numbers. Raise ConditionError if one is not a number."""
-    found = [entered_number(value) for value in condition.values]
+    found = [read_comparable(value) for value in condition.values]
     numbers = [one for one in found if one is not None]
     if len(numbers) != len(condition.values):
         raise ConditionError("no_number", condition.column)
     return numbers
 
 
-def entered_moments(condition: Condition) -> list[datetime]:
+def read_moments(condition: Condition) -> list[datetime]:
     """Return the condition's values as moments, after verdicts.resolve_dates. Raise ConditionError if one is not a
     date."""
     found = [read_day(value) or read_moment(value, UTC) for value in condition.values]
@@ -269,7 +269,7 @@ def wall_clock(value: date) -> datetime:
     return value.replace(tzinfo=None) if isinstance(value, datetime) else datetime.combine(value, time())
 
 
-def entered_number(text: str) -> Number | None:
+def read_comparable(text: str) -> Number | None:
     """Read a number as people write it: 1,000.5, 12%, 1.2万. None if it is not a number or too large."""
     found = read_number(text)
     if found is None or found.unit not in {"", "%"}:
@@ -348,7 +348,7 @@ def _split(text: str, signs: str) -> list[str]:
     return re.sub(rf"(\\.)|[{signs}]", lambda found: found[1] or "\0", text).split("\0")
 
 
-def sentence(error: ConditionError) -> str:
+def explain_error(error: ConditionError) -> str:
     """Return a sentence for the rule's author that says what is wrong."""
     return str(_SENTENCES[error.reason]) % {"about": error.about}
 
@@ -360,7 +360,7 @@ def _filter(text: str) -> tuple[str, tuple[str, ...]]:
     return _unescape(found[1].strip()), tuple(_unescape(one.strip()) for one in _split(found[2], "|"))
 
 
-def plain(number: Number, *, digits: int | None = None) -> str:
+def format_plain(number: Number, *, digits: int | None = None) -> str:
     """Write a number without an exponent and trailing zeros; with at most `digits` decimals. round() is not used: it
     refuses numbers with more digits than a Decimal computes with (28)."""
     text = f"{number:f}" if digits is None else f"{number:.{digits}f}"
@@ -374,47 +374,47 @@ def plain(number: Number, *, digits: int | None = None) -> str:
 DIGITS = 4
 
 
-def described(condition: Condition) -> str:
+def describe_condition(condition: Condition) -> str:
     """Describe the condition without any result."""
     words = _describe_compared(condition)
     if condition.aggregate == Aggregate.ANY:
         words = _("at least one row with %(compared)s") % {"compared": words}
     elif condition.aggregate == Aggregate.ALL:
         words = _("every row with %(compared)s") % {"compared": words}
-    return words + _narrowed(condition)
+    return words + _describe_filters(condition)
 
 
-def findings(rule: AlertRule, verdict: Verdict, *, unknown: ConditionError | None = None) -> str:
+def describe_results(rule: AlertRule, verdict: Verdict, *, unknown: ConditionError | None = None) -> str:
     """Describe each condition with its result, one line each, for a card and the page. `unknown`: the reason given for
     conditions whose result is unknown and has no reason of its own."""
-    pairs = zip(from_rows(rule.conditions), verdict.found, strict=True)
-    return "\n".join(_finding(condition, found, unknown) for condition, found in pairs)
+    pairs = zip(from_rows(rule.conditions), verdict.results, strict=True)
+    return "\n".join(_describe_result(condition, found, unknown) for condition, found in pairs)
 
 
-def _finding(condition: Condition, found: Found, unknown: ConditionError | None) -> str:
+def _describe_result(condition: Condition, found: ConditionResult, unknown: ConditionError | None) -> str:
     problem = found.problem or (unknown if found.holds is None else None)
     if problem is not None:
         return _("%(condition)s: cannot be known. %(why)s") % {
-            "condition": described(condition),
-            "why": sentence(problem),
+            "condition": describe_condition(condition),
+            "why": explain_error(problem),
         }
     if found.holds is None:
-        return _("%(condition)s: cannot be known") % {"condition": described(condition)}
+        return _("%(condition)s: cannot be known") % {"condition": describe_condition(condition)}
     if found.before is not None and found.value is not None:
-        return _change(condition, found, found.value, found.before)
+        return _describe_change(condition, found, found.value, found.before)
     if found.value is not None:
-        value = _number_text(found.value, condition) + found.unit
-        return _("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value}
+        value = _format_number(found.value, condition) + found.unit
+        return _("%(condition)s: now %(value)s") % {"condition": describe_condition(condition), "value": value}
     if condition.aggregate not in BY_ROW:
-        return described(condition)
+        return describe_condition(condition)
     compared = _describe_compared(condition)
     if not found.row_count:
-        return _("no row with %(compared)s") % {"compared": compared} + _narrowed(condition)
+        return _("no row with %(compared)s") % {"compared": compared} + _describe_filters(condition)
     words = ngettext("%(count)d row with %(compared)s", "%(count)d rows with %(compared)s", found.row_count)
-    return words % {"count": found.row_count, "compared": compared} + _narrowed(condition)
+    return words % {"count": found.row_count, "compared": compared} + _describe_filters(condition)
 
 
-def _change(condition: Condition, found: Found, number: Number, before: Number) -> str:
+def _describe_change(condition: Condition, found: ConditionResult, number: Number, before: Number) -> str:
     """Describe both values with their days, and the change."""
     today, earlier = found.days
     try:
@@ -422,9 +422,9 @@ def _change(condition: Condition, found: Found, number: Number, before: Number) 
     except OverflowError:
         change = DASH
     words = {
-        "condition": described(condition),
-        "value": _number_text(number, condition) + found.unit,
-        "before": _number_text(before, condition) + found.unit,
+        "condition": describe_condition(condition),
+        "value": _format_number(number, condition) + found.unit,
+        "before": _format_number(before, condition) + found.unit,
         "today": today,
         "earlier": earlier,
         "change": change,
@@ -434,14 +434,14 @@ def _change(condition: Condition, found: Found, number: Number, before: Number) 
     return _("%(condition)s: %(today)s %(value)s, %(earlier)s %(before)s (%(change)s)") % words
 
 
-def _number_text(number: Number, condition: Condition) -> str:
+def _format_number(number: Number, condition: Condition) -> str:
     """Write a number as pushes do; with more decimals if it would look equal to a limit that it does not equal."""
-    limits = [entered_number(value) for value in condition.values]
+    limits = [read_comparable(value) for value in condition.values]
     try:
         looks_equal = number not in limits and round_number(number, USUAL_DECIMALS) in limits
-        return plain(number, digits=DIGITS) if looks_equal else format_number(number)
+        return format_plain(number, digits=DIGITS) if looks_equal else format_number(number)
     except OverflowError:
-        return plain(number, digits=DIGITS)
+        return format_plain(number, digits=DIGITS)
 
 
 def _describe_compared(condition: Condition) -> str:
@@ -467,7 +467,7 @@ def _describe_compared(condition: Condition) -> str:
     return " ".join([column, comparison, *condition.values])
 
 
-def _narrowed(condition: Condition) -> str:
+def _describe_filters(condition: Condition) -> str:
     """Describe which rows count. `filters_line` writes them in the form that the page reads."""
     words = "; ".join(f"{name}={'|'.join(values)}" for name, values in condition.filters)
     return f" ({words})" if words else ""

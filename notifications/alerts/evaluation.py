@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from integrations.core.background import database_clock, log_errors
 from integrations.datasources import fetch
 from integrations.models.jobs import Moment
 from notifications.alerts import charts, conditions, incidents, verdicts
-from notifications.alerts.charts import Fired
 from notifications.alerts.conditions import ConditionError
 from notifications.alerts.verdicts import Verdict
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
@@ -33,10 +32,9 @@ from notifications.delivery.runs.ownership import write_ownership_notice, write_
 from notifications.models import AlertCheck, AlertRule, Incident, Run
 from notifications.models.alerts import TITLE_CHARACTERS
 from notifications.sources import Content, OneContent
-from notifications.subscriptions.schedules import ScheduleError, next_due, read_zone
+from notifications.subscriptions.schedules import ScheduleError, read_zone, reschedule
 
 if TYPE_CHECKING:
-    from integrations.data.table import Table
     from integrations.models import CardData
 
 
@@ -51,7 +49,7 @@ PROBLEM_CHARACTERS = 255
 _UNWATCHED = ("name", "as_of_column", "bi_page_id")
 
 
-def due(now: Moment) -> list[QuerySet[Any]]:
+def find_due(now: Moment) -> list[QuerySet[Any]]:
     """Return the rules that are due or were disabled, and the checks that are not decided yet."""
     return [
         AlertRule.objects.due(now),
@@ -67,8 +65,12 @@ def claim_due(*, now: datetime) -> int:
     with transaction.atomic():
         rules = list(unlocked(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
         for rule in rules:
-            slot_at = rule.next_run_at or now
-            AlertRule.objects.filter(pk=rule.pk).update(next_run_at=_next(rule, now))
+            slot_at, rule.next_run_at = rule.next_run_at or now, None
+            try:
+                reschedule(rule, now=now)
+            except ScheduleError:
+                logger.exception("rule=%d has no times", rule.pk)
+            AlertRule.objects.filter(pk=rule.pk).update(next_run_at=rule.next_run_at)
             request_check(rule, slot_at=slot_at, now=now)
     return len(rules)
 
@@ -97,12 +99,12 @@ def sweep(*, now: datetime) -> int:
     return count
 
 
-def old(now: Moment) -> QuerySet[AlertCheck]:
+def find_old_checks(now: Moment) -> QuerySet[AlertCheck]:
     """Return the checks that are too old to keep."""
     return AlertCheck.objects.filter(requested_at__lt=now - KEPT)
 
 
-def renew(rule: AlertRule, *, now: datetime) -> None:
+def reset_if_changed(rule: AlertRule, *, now: datetime) -> None:
     """Reset the rule if it watches something else than at its last check: other conditions, parts or card settings.
     Every check calls this, so it does not matter where the change was made."""
     # Empty fields are left out, so that a column added by a later version changes nothing.
@@ -132,7 +134,7 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         if not rule.is_enabled or rule.card_id != check.card_id:
             check.delete()
             return None
-        renew(rule, now=now)
+        reset_if_changed(rule, now=now)
         outcome, fired = _decide_rule(rule, check, state, now)
         AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
@@ -149,118 +151,94 @@ def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) 
     return row.error is None
 
 
-def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdict]:
-    """Return the verdict of the rule's conditions for each part of the table. `at`: the slot in the rule's time zone,
-    like the table's moments. Raise ConditionError for a missing column, before anything else, and for a table without
-    any part, unless the rule ends incidents of absent values."""
-    entered = conditions.from_rows(rule.conditions)
-    columns = [name for one in entered for name in (one.column, *dict(one.filters))]
-    for name in filter(None, [*columns, rule.split_column]):
-        conditions.position(table, name)
-    found = [verdicts.resolve_dates(one, table, at) for one in entered]
-    kept = verdicts.read_kept_parts(rule, found, table, at=at)
-    parts = verdicts.parts_of(rule, table)
-    if not parts and not rule.absent_checks:
-        raise ConditionError("cut" if table.is_cut else "no_value")
-    return {
-        part: verdicts.evaluate(found, rule.join, its_table, rule.memory.get(part, {}), kept(part))
-        for part, its_table in parts.items()
-    }
-
-
 def draft_incidents(rule: AlertRule, found: dict[str, Verdict], *, now: datetime) -> list[Incident]:
     """Make, unsaved, the incidents that would open if each part whose conditions hold fired now."""
     check, link = AlertCheck(card_id=rule.card_id, slot_at=now), bi_link([rule.card])
     holding = {part: verdict for part, verdict in found.items() if verdict.holds}
-    reports = [_report(rule, check, Kind.FIRING, part, verdict=verdict) for part, verdict in holding.items()]
-    for report in reports:
-        report.draft.link = link
-    return [report.draft for report in reports]
+    return [_draft_incident(rule, check, part, verdict, link=link) for part, verdict in holding.items()]
 
 
 def _decide_rule(
     rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime
-) -> tuple[AlertCheck.Outcome, list[Fired]]:
-    """Return the outcome, and the incidents that the rule's conditions opened."""
+) -> tuple[AlertCheck.Outcome, list[tuple[Incident, Verdict]]]:
+    """Return the outcome, and the incidents that the rule's conditions opened, each with its verdict."""
     if rule.checked_slot_at is not None and check.slot_at <= rule.checked_slot_at:
         return Outcome.LATE, []
     if state is None or state.status != state.Status.READY:
         problem = (state.problem if state else "") or _("There was no answer in time.")
         # True if the source no longer knows the card; None if its answer does not say.
         is_broken = True if state and state.is_lost else None
-        return _without_data(rule, check, problem, now, is_broken=is_broken), []
+        return _count_missing_data(rule, check, problem, now, is_broken=is_broken), []
     zone = read_zone(rule.time_zone)
     table = verdicts.localize(state.table, zone)
     try:
-        found = evaluate(rule, table, at=check.slot_at.astimezone(zone))
+        found = verdicts.evaluate_rule(rule, table, at=check.slot_at.astimezone(zone))
         if found and all(one.holds is None for one in found.values()):
-            raise _problem(found) or ConditionError("cut" if table.is_cut else "no_value")
+            raise _find_problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
         # An answer without any column is an empty answer.
-        known = error.reason == "no_such_column" if table.columns else None
-        return _without_data(rule, check, conditions.sentence(error), now, is_broken=known), []
-    opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
-    tables = verdicts.parts_of(rule, table) if opened else {}
-    fired = [Fired(incident, found[part], tables[part]) for part, incident in opened.items()]
-    return Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE, fired
+        is_missing = error.reason == "no_such_column" if table.columns else None
+        problem = conditions.explain_error(error)
+        return _count_missing_data(rule, check, problem, now, is_broken=is_missing), []
+    opened = _apply_verdicts(rule, check, found, now, is_cut=table.is_cut)
+    return Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE, opened
 
 
-def _with_data(
+def _apply_verdicts(
     rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime, *, is_cut: bool
-) -> dict[str, Incident]:
-    """Store the verdicts and apply them to the rule's incidents. Return the opened incidents by part. A part that holds
-    long enough fires. A part that is there and does not hold is over. A part without an answer keeps its incident. So
-    does a part that is missing from the data, for as many checks as the rule says."""
-    holding, reports = {}, [_report(rule, check, Kind.NO_DATA, "", ends_at=check.slot_at)]
-    parts = {}
+) -> list[tuple[Incident, Verdict]]:
+    """Store the verdicts and apply them to the rule's incidents. Return the opened incidents. A part that holds long
+    enough fires. A part that is there and does not hold is over. A part without an answer keeps its incident. So does a
+    part that is missing from the data, for as many checks as the rule says."""
+    holding, link = {}, bi_link([rule.card])
+    drafts = [_draft_incident(rule, check, ends_at=check.slot_at, link=link)]
     for part, verdict in found.items():
-        if verdict.holds is None:
-            continue
-        if not verdict.holds:
-            reports.append(_report(rule, check, Kind.FIRING, part, ends_at=check.slot_at, verdict=verdict))
-            continue
-        holding[part] = rule.holding.get(part, 0) + 1
-        if holding[part] >= rule.hold_checks:
-            is_going_on = holding[part] > rule.hold_checks
-            reports.append(_report(rule, check, Kind.FIRING, part, is_going_on=is_going_on, verdict=verdict))
-            parts[reports[-1].draft.key] = part
+        if verdict.holds:
+            holding[part] = rule.holding.get(part, 0) + 1
+            if holding[part] >= rule.hold_checks:
+                drafts.append(_draft_incident(rule, check, part, verdict, link=link))
+                drafts[-1].is_going_on = holding[part] > rule.hold_checks
+        elif verdict.holds is False:
+            drafts.append(_draft_incident(rule, check, part, verdict, ends_at=check.slot_at, link=link))
     if not is_cut:
-        reports += _absences(rule, check, found)
-    rule.holding, rule.memory = holding, _remembered(rule, found)
-    problem = _problem(found)
-    rule.problem = "" if problem is None else conditions.sentence(problem)[:PROBLEM_CHARACTERS]
+        drafts += _end_absent_parts(rule, check, found, link)
+    # The memory of absent parts stays, because they may come back. The number of parts is limited.
+    memory = {part: row for part, row in rule.memory.items() if part not in found}
+    memory |= {part: verdict.memory for part, verdict in found.items()}
+    rule.holding, rule.memory = holding, dict([*memory.items()][-verdicts.PARTS_AT_MOST :])
+    problem = _find_problem(found)
+    rule.problem = "" if problem is None else conditions.explain_error(problem)[:PROBLEM_CHARACTERS]
     rule.failure_count, rule.checked_slot_at, rule.is_broken = 0, check.slot_at, False
     rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at", "is_broken"])
-    return {parts[incident.key]: incident for incident in _apply(reports, rule, now).opened}
+    # Without the ends of incidents that are not open: every check would report some.
+    ended = {draft.key for draft in drafts if draft.ends_at is not None}
+    is_open = set(Incident.objects.open().filter(key__in=ended).values_list("key", flat=True))
+    drafts = [draft for draft in drafts if draft.ends_at is None or draft.key in is_open]
+    outcome = incidents.apply(drafts, source=rule, now=now)
+    by_key = {_make_key(rule, Kind.FIRING, part): verdict for part, verdict in found.items()}
+    return [(incident, by_key[incident.key]) for incident in outcome.opened]
 
 
-def _problem(found: dict[str, Verdict]) -> ConditionError | None:
+def _find_problem(found: dict[str, Verdict]) -> ConditionError | None:
     """Return why a part's verdict is unknown; None if all are known or none gives a reason."""
     unknown = (verdict for verdict in found.values() if verdict.holds is None)
-    return next((one.problem for verdict in unknown for one in verdict.found if one.problem is not None), None)
+    return next((one.problem for verdict in unknown for one in verdict.results if one.problem is not None), None)
 
 
-def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> list[incidents.Report]:
-    """End the incidents whose split value has been missing from the data for long enough."""
+def _end_absent_parts(rule: AlertRule, check: AlertCheck, found: Collection[str], link: str) -> list[Incident]:
+    """Draft the ends of incidents whose split value has been missing from the data for long enough."""
     if not (rule.absent_checks and rule.split_column):
         rule.absent = {}
         return []
-    there = {_key(rule, Kind.FIRING, part) for part in found}
-    keys = set(Incident.objects.open().filter(rule=rule, kind=Kind.FIRING).values_list("key", flat=True)) - there
+    present = {_make_key(rule, Kind.FIRING, part) for part in found}
+    keys = set(Incident.objects.open().filter(rule=rule, kind=Kind.FIRING).values_list("key", flat=True)) - present
     rule.absent = {key: rule.absent.get(key, 0) + 1 for key in sorted(keys)}
     ended = [key for key, count in rule.absent.items() if count >= rule.absent_checks]
     times = {"starts_at": check.slot_at, "ends_at": check.slot_at}
-    return [incidents.Report(Incident(key=key, severity=rule.severity, **times)) for key in ended]
+    return [Incident(key=key, severity=rule.severity, link=link, **times) for key in ended]
 
 
-def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
-    """Return the memory of all parts, also of absent ones: they may come back. The number of parts is limited."""
-    absent = {part: row for part, row in rule.memory.items() if part not in found}
-    seen = {part: verdict.memory for part, verdict in found.items()}
-    return dict([*absent.items(), *seen.items()][-verdicts.PARTS_AT_MOST :])
-
-
-def _without_data(
+def _count_missing_data(
     rule: AlertRule, check: AlertCheck, problem: str, now: datetime, *, is_broken: bool | None
 ) -> AlertCheck.Outcome:
     """Count a check without data and report it once there are enough in a row. Parts lose their count of checks that
@@ -282,58 +260,38 @@ def _without_data(
         ]
     )
     if rule.failure_count >= rule.no_data_checks and not rule.is_broken:
-        is_going_on = rule.failure_count > rule.no_data_checks
-        report = _report(rule, check, Kind.NO_DATA, "", is_going_on=is_going_on, problem=problem)
-        _apply([report], rule, now)
+        draft = _draft_incident(rule, check, summary=problem, link=bi_link([rule.card]))
+        draft.is_going_on = rule.failure_count > rule.no_data_checks
+        incidents.apply([draft], source=rule, now=now)
     return Outcome.NO_DATA
 
 
-def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) -> incidents.Outcome:
-    """Apply the reports, without the ends of incidents that are not open: every check would report some."""
-    drafts = [report.draft for report in reports]
-    link = bi_link([rule.card])
-    for draft in drafts:
-        draft.link = link
-    ended = {draft.key for draft in drafts if draft.ends_at is not None}
-    is_open = set(Incident.objects.open().filter(key__in=ended).values_list("key", flat=True))
-    meant = [one for one in reports if one.draft.ends_at is None or one.draft.key in is_open]
-    return incidents.apply(meant, source=rule, now=now)
-
-
-def _report(
-    rule: AlertRule,
-    check: AlertCheck,
-    kind: Incident.Kind,
-    part: str,
-    *,
-    ends_at: datetime | None = None,
-    is_going_on: bool = False,
-    verdict: Verdict | None = None,
-    problem: str = "",
-) -> incidents.Report:
-    title = f"{rule.name} · {part}" if part else rule.name
-    if kind == Kind.NO_DATA:
-        title = _("No data: %(name)s") % {"name": rule.name}
-    labels: dict[str, Any] = {rule.split_column: part} if part else {}
-    draft = Incident(
-        key=_key(rule, kind, part),
+def _draft_incident(
+    rule: AlertRule, check: AlertCheck, part: str = "", verdict: Verdict | None = None, **fields: Any
+) -> Incident:
+    """Draft the incident of a part with its verdict or, without a verdict, the one for missing data."""
+    title, kind = f"{rule.name} · {part}" if part else rule.name, Kind.FIRING
+    if verdict is None:
+        title, kind = _("No data: %(name)s") % {"name": rule.name}, Kind.NO_DATA
+    else:
+        fields["summary"] = conditions.describe_results(rule, verdict)
+    return Incident(
+        key=_make_key(rule, kind, part),
         starts_at=check.slot_at,
-        ends_at=ends_at,
         rule=rule,
         kind=kind,
         part=part[:255],
         corp_id=rule.receiver.corp_id,
         card_id=check.card_id,
         title=title[:TITLE_CHARACTERS],
-        summary=problem or (conditions.findings(rule, verdict) if verdict is not None else ""),
         severity=rule.severity,
-        labels=labels,
+        labels={rule.split_column: part} if part else {},
+        **fields,
     )
-    return incidents.Report(draft, is_going_on)
 
 
-def _key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
-    return incidents.key_of(f"rule:{rule.pk}", kind, f"part:{part}")
+def _make_key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
+    return incidents.make_key(f"rule:{rule.pk}", kind, f"part:{part}")
 
 
 def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = None) -> AlertCheck:
@@ -346,15 +304,6 @@ def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = 
     if is_new:
         fetch.request([rule.card_id], slot_at=check.slot_at, now=now)
     return check
-
-
-def _next(rule: AlertRule, now: datetime) -> datetime | None:
-    try:
-        found = next_due(rule, now)
-    except ScheduleError:
-        logger.exception("rule=%d has no times", rule.pk)
-        return None
-    return None if found is None else found.due_at
 
 
 # --- Notices to the owners of broken rules, whose data lacks a column or a card; one notice each time ---

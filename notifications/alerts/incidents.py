@@ -42,7 +42,7 @@ ORPHANS_AT_ONCE = 500
 _SAID = ("title", "summary", "severity", "link")
 
 
-class Step(Enum):
+class ReportDecision(Enum):
     """Decision about a report, given the known incident."""
 
     OPEN = "open"
@@ -53,16 +53,7 @@ class Step(Enum):
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True)
-class Report:
-    """A source's report about one thing, drafted as an incident: firing since `starts_at`, over if `ends_at` is set.
-    `is_going_on`: it fired at the report before, too, so the source knows that no stretch ended in between."""
-
-    draft: Incident
-    is_going_on: bool = False
-
-
-def key_of(source: str, kind: str, part: str) -> str:
+def make_key(source: str, kind: str, part: str) -> str:
     """Return the key of an incident. `source`: like `channel:7`; `part`: a fingerprint, or a split key of any
     length.
     """
@@ -70,39 +61,39 @@ def key_of(source: str, kind: str, part: str) -> str:
     return f"{source}:{kind}:{digest}"
 
 
-def decide(known: Incident | None, report: Report, *, now: datetime) -> Step:
-    """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure.
+def decide(known: Incident | None, said: Incident, *, now: datetime) -> ReportDecision:
+    """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure. `said`: a
+    report, drafted as an incident: firing since `starts_at`, over if `ends_at` is set.
 
     An end before the known beginning belongs to an earlier stretch. An end without a known beginning is recorded, so
     that its firing opens nothing if it comes later. A firing that began before the known end is late, or was closed by
     hand, or the sender was mistaken about the end. Prometheus is mistaken if it was cut off for longer than its alerts
     last: it goes on with the same beginning.
     """
-    said = report.draft
     if known is None:
-        return Step.OPEN if said.ends_at is None else Step.RECORD
+        return ReportDecision.OPEN if said.ends_at is None else ReportDecision.RECORD
     if known.is_open:
         if said.ends_at is None:
-            return Step.SEEN
-        return Step.RESOLVE if said.ends_at >= known.stretch_at else Step.IGNORE
-    if report.is_going_on and known.is_closed_by_hand:
-        return Step.IGNORE
+            return ReportDecision.SEEN
+        return ReportDecision.RESOLVE if said.ends_at >= known.stretch_at else ReportDecision.IGNORE
+    if said.is_going_on and known.is_closed_by_hand:
+        return ReportDecision.IGNORE
     since_end = None if known.resolved_at is None else now - known.resolved_at
     is_before_end = known.ends_at is not None and said.starts_at < known.ends_at
-    if (is_before_end or said.starts_at == known.stretch_at) and not _goes_on(known, said, since_end):
-        return Step.IGNORE
+    if (is_before_end or said.starts_at == known.stretch_at) and not _must_still_last(known, said, since_end):
+        return ReportDecision.IGNORE
     if said.ends_at is not None:
-        return Step.RECORD
-    return Step.REOPEN if since_end is not None and since_end <= DAMPING else Step.OPEN
+        return ReportDecision.RECORD
+    return ReportDecision.REOPEN if since_end is not None and since_end <= DAMPING else ReportDecision.OPEN
 
 
-def _goes_on(known: Incident, said: Incident, since_end: timedelta | None) -> bool:
+def _must_still_last(known: Incident, said: Incident, since_end: timedelta | None) -> bool:
     """Return whether a stretch taken for over is reported so long after its end that it must still last."""
     is_latest = said.ends_at is None and said.starts_at >= known.stretch_at
     return is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
 
 
-def newest(keys: Iterable[str]) -> dict[str, Incident]:
+def lock_newest(keys: Iterable[str]) -> dict[str, Incident]:
     """Return the newest incident of each key, locked in the order of their ids. Runs inside the caller's transaction,
     which holds the lock on the channel or rule."""
     found = Incident.objects.filter(key__in=set(keys)).order_by().values("key").annotate(newest=Max("pk"))
@@ -111,7 +102,7 @@ def newest(keys: Iterable[str]) -> dict[str, Incident]:
 
 
 @dataclass
-class Outcome:
+class IncidentChanges:
     """The incidents that reports began or ended."""
 
     opened: list[Incident] = field(default_factory=list)
@@ -119,30 +110,28 @@ class Outcome:
     resolved: list[Incident] = field(default_factory=list)
 
 
-def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> Outcome:
-    """Apply reports to the incidents of one channel or rule. The order of the reports does not matter. Runs inside the
-    caller's transaction, which holds the lock on `source`. Safe to repeat."""
-    reports = list(reports)
-    known, outcome = newest(report.draft.key for report in reports), Outcome()
-    for report in reports:
-        said = report.draft
+def apply(reports: Sequence[Incident], *, source: AlertSource, now: datetime) -> IncidentChanges:
+    """Apply reports, drafted as incidents, to the incidents of one channel or rule. The order of the reports does not
+    matter. Runs inside the caller's transaction, which holds the lock on `source`. Safe to repeat."""
+    known, outcome = lock_newest(said.key for said in reports), IncidentChanges()
+    for said in reports:
         former = known.get(said.key)
-        match decide(former, report, now=now):
-            case Step.OPEN:
+        match decide(former, said, now=now):
+            case ReportDecision.OPEN:
                 _open(said, source, now, former)
                 known[said.key] = said
                 outcome.opened.append(said)
-            case Step.RECORD:
+            case ReportDecision.RECORD:
                 _record(said, now)
                 known[said.key] = said
-            case Step.REOPEN if former is not None:
+            case ReportDecision.REOPEN if former is not None:
                 _reopen(former, said, source, now)
                 outcome.reopened.append(former)
-            case Step.RESOLVE if former is not None:
+            case ReportDecision.RESOLVE if former is not None:
                 _refresh(former, said)
                 resolve(former, ends_at=said.ends_at or now, source=source, now=now)
                 outcome.resolved.append(former)
-            case Step.SEEN if former is not None:
+            case ReportDecision.SEEN if former is not None:
                 # A late report about an earlier stretch changes neither texts nor times.
                 if said.starts_at >= former.stretch_at:
                     former.stretch_at = said.starts_at
@@ -178,7 +167,7 @@ def _open(incident: Incident, source: AlertSource, now: datetime, former: Incide
     """Open an incident. A silence of the former incident goes on for its whole time."""
     if former is not None and former.is_silenced(now):
         incident.silenced_until, incident.silenced_by = former.silenced_until, former.silenced_by
-    incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
+    incident.notice_kind, incident.notice_due_at = Notice.FIRE, _first_notice_at(source, now)
     _insert(incident, now)
     note(incident, IncidentEvent.Kind.OPENED, at=now)
 
@@ -188,7 +177,7 @@ def _insert(incident: Incident, now: datetime) -> None:
     incident.save(force_insert=True)
 
 
-def _gathered(source: AlertSource, now: datetime) -> datetime:
+def _first_notice_at(source: AlertSource, now: datetime) -> datetime:
     """Return `now`, or the end of the gathering time if people were just notified."""
     return now if source.gather_until is None else max(now, source.gather_until)
 
@@ -210,7 +199,7 @@ def _reopen(incident: Incident, said: Incident, source: AlertSource, now: dateti
     incident.reopened_count += 1
     _refresh(incident, said)
     if not was_notified:
-        incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
+        incident.notice_kind, incident.notice_due_at = Notice.FIRE, _first_notice_at(source, now)
     elif knows_of_recovery:
         incident.notice_kind = Notice.REPEAT
         incident.notice_due_at = max(now, (incident.notified_at or now) + DAMPING)
@@ -270,7 +259,7 @@ def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
 # --- Incidents that nobody reports any more: their channel or rule was deleted, disabled or changed ---
 
 
-def orphaned() -> QuerySet[Incident]:
+def find_orphaned() -> QuerySet[Incident]:
     """Return open incidents without a source, or of a disabled rule, which is not checked any more. A disabled channel
     does not count: its sender may still report the end."""
     is_without_source = Q(channel__isnull=True, rule__isnull=True)
@@ -281,11 +270,11 @@ def orphaned() -> QuerySet[Incident]:
 def end_orphaned(*, now: datetime) -> int:
     """End orphaned incidents and return how many. Nobody is notified: nothing recovered, and the rule was ended on
     purpose."""
-    found = list(orphaned().select_for_update(of=("self",)).order_by("pk")[:ORPHANS_AT_ONCE])
+    found = list(find_orphaned().select_for_update(of=("self",)).order_by("pk")[:ORPHANS_AT_ONCE])
     disabled = [incident for incident in found if incident.rule_id is not None]
     deleted = [incident for incident in found if incident.rule_id is None]
-    _end(disabled, Sentence("The rule was disabled."), now)
-    _end(deleted, Sentence("The channel or rule was deleted."), now)
+    _end_all(disabled, Sentence("The rule was disabled."), now)
+    _end_all(deleted, Sentence("The channel or rule was deleted."), now)
     return len(found)
 
 
@@ -295,26 +284,28 @@ def end_watched(rule: AlertRule, *, now: datetime) -> None:
     lock on the rule."""
     found = Incident.objects.filter(rule=rule)
     is_open = found.open().select_for_update(of=("self",)).order_by("pk")
-    _end(list(is_open), Sentence("What the rule watches was changed."), now)
+    _end_all(list(is_open), Sentence("What the rule watches was changed."), now)
     found.filter(key__startswith=f"rule:{rule.pk}:").update(key=Concat(Value("former:"), Cast("pk", CharField())))
 
 
-def _end(found: Sequence[Incident], why: Sentence, now: datetime) -> None:
+def _end_all(found: Sequence[Incident], why: Sentence, now: datetime) -> None:
     for incident in found:
         resolve(incident, ends_at=now, source=None, now=now, why=why)
     mark_stale(found, now=now)
 
 
-def receive(alerts: Sequence[Incident], *, channel: InboundChannel, left_out_count: int, now: datetime) -> Outcome:
+def receive(
+    alerts: Sequence[Incident], *, channel: InboundChannel, left_out_count: int, now: datetime
+) -> IncidentChanges:
     """Apply a sender's alerts to the channel's incidents. Alerts may be repeated, late and out of order. `alerts`: each
     drafted as an incident whose key is its fingerprint. `left_out_count`: alerts that the sender or we left out. Runs
     in the caller's transaction: the channel is locked, so that the second of two concurrent calls sees the incident
     that the first opened."""
     locked = InboundChannel.objects.select_for_update(of=("self",)).get(pk=channel.pk)
     for alert in alerts:
-        alert.key = key_of(f"channel:{locked.pk}", alert.kind, alert.key)
+        alert.key = make_key(f"channel:{locked.pk}", alert.kind, alert.key)
         alert.channel, alert.corp_id = locked, locked.corp_id
-    outcome = apply(map(Report, alerts), source=locked, now=now)
+    outcome = apply(alerts, source=locked, now=now)
     if left_out_count and outcome.opened:
         first = outcome.opened[0]
         first.truncated_count = left_out_count

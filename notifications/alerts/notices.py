@@ -43,8 +43,13 @@ from notifications.models import (
     Severity,
 )
 from notifications.sources import Audience, Rule
-from notifications.subscriptions import reach
-from notifications.subscriptions.recipients import match_chosen, match_rules, named_audience, resolve_audience
+from notifications.subscriptions.recipients import (
+    match_chosen,
+    match_rules,
+    name_alerted_by_channel,
+    named_audience,
+    resolve_audience,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +95,7 @@ class AlertRunSource:
     def __init__(self, run: Run, notice: AlertNotice | None = None) -> None:
         """Load the run's notice, or use `notice`, whose incidents are unsaved drafts."""
         self._run, self._is_draft = run, notice is not None
-        self._notice = notice or notice_of(run, now=run.slot_at, is_locked=False)
+        self._notice = notice or read_notice(run, now=run.slot_at, is_locked=False)
         self.terms = sources.Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
 
     def audience(self) -> sources.Audience:
@@ -101,11 +106,11 @@ class AlertRunSource:
         if notice is None:
             return sources.OneContent(sources.Content(_("Alerts"), ""))
         link = page_path(notice.incidents, "").partition("?")[0]
-        return sources.OneContent(sources.Content(title_of(notice), text_of(notice), link=link))
+        return sources.OneContent(sources.Content(write_title(notice), write_text(notice), link=link))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
         """Return the request body of the card with its buttons, showing the incidents as they are now."""
-        notice = self._notice if self._is_draft else notice_of(self._run, now=now, is_locked=True)
+        notice = self._notice if self._is_draft else read_notice(self._run, now=now, is_locked=True)
         if notice is None:
             raise Incident.DoesNotExist
         url = address.absolute(page_path(notice.incidents, mark))
@@ -125,7 +130,7 @@ class AlertRunSource:
         IncidentEvent.objects.filter(**lines).update(note=reason)
 
 
-def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None:
+def read_notice(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None:
     """Return the notice of a run with its incidents' current state; None without incidents. `is_locked`: lock the
     incidents, inside a transaction. A later change of one of them then finds this message and updates its
     card."""
@@ -141,7 +146,7 @@ def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None
 # --- What a message says ---
 
 
-def title_of(notice: AlertNotice) -> str:
+def write_title(notice: AlertNotice) -> str:
     """Return the badge and the incident's title, or the source's name and the number of several incidents."""
     lead, count = notice.lead, len(notice.incidents)
     words = lead.title
@@ -149,13 +154,13 @@ def title_of(notice: AlertNotice) -> str:
         name = str(lead.source) if lead.source is not None else lead.title
         words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
         words = words % {"name": name, "count": count}
-    return tidy_title(f"{_badge(notice)} {words}")
+    return tidy_title(f"{_write_badge(notice)} {words}")
 
 
-def text_of(notice: AlertNotice) -> str:
+def write_text(notice: AlertNotice) -> str:
     """Return the whole text without formatting, for e-mail, a group's robot and the page of the message."""
-    blocks = ["\n".join(_facts(one, notice.now)) for one in notice.incidents[:NAMED_AT_MOST]]
-    return tidy_text("\n\n".join([*blocks, *_further(notice)]))
+    blocks = ["\n".join(_write_facts(one, notice.now)) for one in notice.incidents[:NAMED_AT_MOST]]
+    return tidy_text("\n\n".join([*blocks, *_write_further(notice)]))
 
 
 def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
@@ -164,32 +169,32 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
     lead, colour = notice.lead, GREY
     if notice.is_over or notice.kind == Notice.RECOVER:
         colour = GREEN
-    elif _worst(notice.incidents) == Severity.CRITICAL:
+    elif _find_worst(notice.incidents) == Severity.CRITICAL:
         colour = RED
     origin = str(lead.source) if lead.source is not None else _("Alerts")
     description = "" if len(notice.incidents) > 1 else " ".join(lead.summary.split())
     head = cards.Head(
-        title=clip_text(title_of(notice), TITLE_CHARACTERS),
+        title=clip_text(write_title(notice), TITLE_CHARACTERS),
         description=clip_text(description, DESCRIPTION_CHARACTERS),
         source=Source(text=clip_text(origin, 20), colour=colour),
         task_id=mark,
         url=url,
     )
-    rows = [*_rows(notice)]
-    states = {state_line(one, notice.now) for one in notice.incidents}
+    rows = [*_make_rows(notice)]
+    states = {describe_state(one, notice.now) for one in notice.incidents}
     # The count comes first: the end of a long text is cut off.
-    lines = [states.pop() if len(states) == 1 else _counts(notice), *_further(notice)]
+    lines = [states.pop() if len(states) == 1 else _count_states(notice), *_write_further(notice)]
     if len(notice.incidents) > 1:
-        shared, names = _names(notice.incidents)
+        shared, names = _name_incidents(notice.incidents)
         lines += [*shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
     text = clip_text("\n".join(lines), TEXT_CHARACTERS)
-    buttons = _buttons(notice) if has_buttons else []
+    buttons = _make_buttons(notice) if has_buttons else []
     if buttons:
         return cards.button_interaction(head, buttons=buttons, sub_title=text, horizontal_items=rows)
     return cards.text_notice(head, sub_title=text, horizontal_items=rows)
 
 
-def digest_of(notice: AlertNotice) -> str:
+def make_digest(notice: AlertNotice) -> str:
     """Return a digest that changes exactly when the card has to be changed."""
     state = [
         [one.pk, one.status, one.acknowledged_by_id, one.is_silenced(notice.now) and str(one.silenced_until)]
@@ -205,27 +210,27 @@ def page_path(incidents: Sequence[Incident], mark: str) -> str:
     return f"/alerts/{page}?{urlencode({'m': mark})}"
 
 
-def state_line(incident: Incident, now: datetime) -> str:
+def describe_state(incident: Incident, now: datetime) -> str:
     """Say in a few words who has taken the incident, until when it is silent, or since when it is over."""
     if not incident.is_open:
-        return _("Over since %(time)s") % {"time": clock(incident.resolved_at or now, now)}
+        return _("Over since %(time)s") % {"time": format_clock(incident.resolved_at or now, now)}
     lines = []
     if incident.acknowledged_at is not None:
-        words = {"name": _name(incident.acknowledged_by), "time": clock(incident.acknowledged_at, now)}
+        words = {"name": _name_person(incident.acknowledged_by), "time": format_clock(incident.acknowledged_at, now)}
         lines.append(_("%(time)s taken by %(name)s") % words)
     if incident.silenced_until is not None and incident.is_silenced(now):
-        words = {"name": _name(incident.silenced_by), "time": clock(incident.silenced_until, now)}
+        words = {"name": _name_person(incident.silenced_by), "time": format_clock(incident.silenced_until, now)}
         lines.append(_("silent until %(time)s (%(name)s)") % words)
     return " · ".join(lines) or _("Nobody has taken it yet")
 
 
-def clock(moment: datetime, now: datetime) -> str:
+def format_clock(moment: datetime, now: datetime) -> str:
     """Return the local time of day, with the date if it is not today."""
     local, today = timezone.localtime(moment), timezone.localtime(now)
     return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%m-%d %H:%M}"
 
 
-def _badge(notice: AlertNotice) -> str:
+def _write_badge(notice: AlertNotice) -> str:
     if notice.kind == Notice.RECOVER or notice.is_over:
         return pgettext("before an alert's title", "[Over]")
     words = {
@@ -233,20 +238,20 @@ def _badge(notice: AlertNotice) -> str:
         Severity.WARNING: pgettext("before an alert's title", "[Warning]"),
         Severity.INFO: pgettext("before an alert's title", "[Notice]"),
     }
-    badge = words[_worst(notice.incidents)]
+    badge = words[_find_worst(notice.incidents)]
     return pgettext("before an alert's title", "[Still]") + badge if notice.kind == Notice.REPEAT else badge
 
 
-def _worst(incidents: Sequence[Incident]) -> Severity:
+def _find_worst(incidents: Sequence[Incident]) -> Severity:
     found = {one.severity for one in incidents}
     return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in found)
 
 
-def _rows(notice: AlertNotice) -> Iterator[HorizontalItem]:
+def _make_rows(notice: AlertNotice) -> Iterator[HorizontalItem]:
     first = min(one.starts_at for one in notice.incidents)
-    yield HorizontalItem(_("Since"), clock(first, notice.now))
+    yield HorizontalItem(_("Since"), format_clock(first, notice.now))
     if notice.is_over and notice.lead.ends_at is not None:
-        yield HorizontalItem(_("Until"), clock(notice.lead.ends_at, notice.now))
+        yield HorizontalItem(_("Until"), format_clock(notice.lead.ends_at, notice.now))
     if len(notice.incidents) == 1:
         for name, value in list(_distinctive_labels(notice.lead))[:3]:
             yield HorizontalItem(clip_text(name, 12), clip_text(value, VALUE_CHARACTERS) or "—")
@@ -256,7 +261,7 @@ def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in incident.labels.items() if name not in {"alertname", "severity"})
 
 
-def _counts(notice: AlertNotice) -> str:
+def _count_states(notice: AlertNotice) -> str:
     open_ones = [one for one in notice.incidents if one.is_open]
     words = {
         "open": len(open_ones),
@@ -266,7 +271,7 @@ def _counts(notice: AlertNotice) -> str:
     return _("%(open)d open, of them %(taken)d taken; %(over)d over") % words
 
 
-def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
+def _name_incidents(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
     """Return the title that all incidents share, if any, and a distinctive name for each. Equal titles are told apart
     by the values of the labels in which the incidents differ."""
     titles = [one.title for one in incidents]
@@ -280,7 +285,7 @@ def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
     return [], [f"{title} ({value})" if value else title for title, value in zip(titles, values, strict=True)]
 
 
-def _further(notice: AlertNotice) -> list[str]:
+def _write_further(notice: AlertNotice) -> list[str]:
     lines = []
     more = len(notice.incidents) - NAMED_AT_MOST
     if more > 0:
@@ -293,17 +298,17 @@ def _further(notice: AlertNotice) -> list[str]:
     return lines
 
 
-def _facts(incident: Incident, now: datetime) -> Iterator[str]:
+def _write_facts(incident: Incident, now: datetime) -> Iterator[str]:
     yield incident.title
     if incident.summary:
         yield incident.summary
     yield _("Since %(time)s") % {"time": f"{timezone.localtime(incident.starts_at):%Y-%m-%d %H:%M}"}
-    yield state_line(incident, now)
+    yield describe_state(incident, now)
     if labels := ", ".join(f"{name}={value}" for name, value in _distinctive_labels(incident)):
         yield labels
 
 
-def _buttons(notice: AlertNotice) -> list[Button]:
+def _make_buttons(notice: AlertNotice) -> list[Button]:
     open_ones = [one for one in notice.incidents if one.is_open]
     buttons = []
     if any(one.acknowledged_at is None for one in open_ones):
@@ -313,18 +318,14 @@ def _buttons(notice: AlertNotice) -> list[Button]:
     return buttons
 
 
-def _name(person: User | None) -> str:
+def _name_person(person: User | None) -> str:
     return _("somebody") if person is None else person.get_full_name()
 
 
 def audience_of(incident: Incident) -> Audience:
-    """Return whom an incident concerns now; nobody if its channel or rule is gone. A rule that is split by an
-    attribute: the receiver's people whose attribute has the incident's value. A channel: the chosen people whom the
-    channel's owner may reach."""
-    if incident.rule is None:
-        return Audience() if incident.channel is None else reach.named_by_channel(incident.channel)
-    audience = named_audience(incident.rule.receiver)
-    attribute = incident.rule.split_attribute
+    """Return whom an incident concerns now. A rule that is split by an attribute: the receiver's people whose attribute
+    has the incident's value."""
+    audience, attribute = _name_people(incident), None if incident.rule is None else incident.rule.split_attribute
     if attribute is None or audience.channel == Channel.ROBOT:
         return audience
     theirs = Rule(attribute, Operator.ONE_OF, (incident.part,))
@@ -335,6 +336,13 @@ def audience_of(incident: Incident) -> Audience:
         channel=audience.channel,
         fallback_channel=audience.fallback_channel,
     )
+
+
+def _name_people(incident: Incident) -> Audience:
+    """Return the people of the incident's rule or channel, whatever its part; nobody if the rule or channel is gone."""
+    if incident.rule is not None:
+        return named_audience(incident.rule.receiver)
+    return Audience() if incident.channel is None else name_alerted_by_channel(incident.channel)
 
 
 def waits_for_company(incident: Incident) -> bool:
@@ -355,7 +363,7 @@ def audience_key(incident: Incident) -> tuple[object, ...]:
     return ("rule", rule.pk, incident.part) if rule.split_attribute_id is not None else ("receiver", rule.receiver_id)
 
 
-class ConcernsOf:
+class ConcernTest:
     """Test whether incidents concern `person`: somebody who is notified and still can be, so no leaver, barred or
     disabled person. It queries once per rule or channel and once for the person's attribute values, for any number of
     incidents."""
@@ -374,10 +382,7 @@ class ConcernsOf:
     def _is_notified(self, incident: Incident) -> bool:
         key = (incident.rule_id, incident.channel_id)
         if key not in self._notified:
-            rule, channel = incident.rule, incident.channel
-            audience = Audience() if channel is None else reach.named_by_channel(channel)
-            if rule is not None:
-                audience = named_audience(rule.receiver)
+            audience = _name_people(incident)
             people = () if audience.channel == Channel.ROBOT else resolve_audience(audience, only=self._person.pk)
             self._notified[key] = any(one.reason is None for one in people)
         return self._notified[key]
@@ -392,14 +397,14 @@ class ConcernsOf:
 
 def may_act(incident: Incident, person: User) -> bool:
     """Return whether the person may act: a recipient, or an administrator of the company who may change incidents."""
-    return person.is_active and (ConcernsOf(person)(incident) or _administers(incident, person))
+    return person.is_active and (ConcernTest(person)(incident) or _administers(incident, person))
 
 
 def may_see_data(incident: Incident, person: User) -> bool:
     """Return whether somebody who may see the incident may also see its data. Recipients may, and administrators who
     may see the card: a rule's people and its card may belong to different companies."""
     is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
-    return is_seen or ConcernsOf(person)(incident)
+    return is_seen or ConcernTest(person)(incident)
 
 
 def _administers(incident: Incident, person: User) -> bool:

@@ -40,34 +40,34 @@ STEPS_AT_MOST = 60
 def request_notices(*, now: datetime) -> list[int]:
     """Make the runs of all due notices. Return their ids, to be rendered. Safe to run concurrently: a channel or rule
     that somebody else locks for too long is left to the next call."""
-    due = Incident.objects.notice_due(now).order_by()
-    sources: list[tuple[type[Source], str, int | None]] = []
+    due, run_ids = Incident.objects.notice_due(now).order_by(), []
     for channel_id, rule_id in due.values_list("channel_id", "rule_id").distinct():
-        sources.append((InboundChannel, "channel", channel_id) if rule_id is None else (AlertRule, "rule", rule_id))
-    run_ids = []
-    for model, column, source_id in sources:
         with transaction.atomic():
-            run_ids += _of_source(model, column, source_id, now)
+            run_ids += _request_for_source(channel_id, rule_id, now)
     return run_ids
 
 
-def _of_source(model: type[Source], column: str, source_id: int | None, now: datetime) -> list[int]:
+def _request_for_source(channel_id: int | None, rule_id: int | None, now: datetime) -> list[int]:
     """Make the runs of one source. Its lock comes first, in the same order as where incidents are opened."""
+    model: type[Source] = InboundChannel if rule_id is None else AlertRule
+    sources: QuerySet[Any] = model._default_manager.filter(pk=rule_id or channel_id)
     source: Source | None = None
-    if source_id is not None:
-        rows: QuerySet[Any] = model._default_manager.filter(pk=source_id)
-        source = first_locked(rows, seconds=LOCK_SECONDS)
+    if rule_id is not None or channel_id is not None:
+        source = first_locked(sources, seconds=LOCK_SECONDS)
         if source is None:
             return []
-    due = Incident.objects.notice_due(now).filter(**{column: source_id}).order_by("pk")
+    due = Incident.objects.notice_due(now).filter(channel=channel_id, rule=rule_id).order_by("pk")
     if source is not None and not source.is_enabled:
         due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
-    if source_id is None:
-        due = due.filter(channel__isnull=True, rule__isnull=True)
     groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
     for incident in unlocked(due.select_related("channel__owner", "rule"))[:INCIDENTS_PER_NOTICE]:
-        until = _quiet_until(incident, source, windows, now)
+        # A silence holds back everything but the recovery. A rule's hours and silence windows hold back everything.
+        until = now
+        if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
+            until = max(until, incident.silenced_until)
+        if isinstance(source, AlertRule):
+            until = earliest_notice_at(source, until, windows)
         key = (incident.notice_kind, incident.kind, incident.corp_id, *notices.audience_key(incident))
         if until <= now and incident.is_open and key not in groups and notices.waits_for_company(incident):
             until = now + RECHECK_AFTER
@@ -77,20 +77,8 @@ def _of_source(model: type[Source], column: str, source_id: int | None, now: dat
             groups[key].append(incident)
     run_ids = [_create_run(kind[0], together, source, now) for kind, together in groups.items()]
     if source is not None and any(kind[0] == Notice.FIRE for kind in groups):
-        until = now + timedelta(seconds=source.gather_seconds)
-        model._default_manager.filter(pk=source.pk).update(gather_until=until)
+        sources.update(gather_until=now + timedelta(seconds=source.gather_seconds))
     return run_ids
-
-
-def _quiet_until(
-    incident: Incident, source: Source | None, windows: Sequence[SilenceWindow], now: datetime
-) -> datetime:
-    """Return until when nobody may be notified; `now` if people may be notified at once. A silence holds back
-    everything but the recovery. A rule's hours and silence windows hold back everything."""
-    until = now
-    if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
-        until = max(until, incident.silenced_until)
-    return max(until, earliest_notice_at(source, until, windows)) if isinstance(source, AlertRule) else until
 
 
 def _create_run(kind: str, together: list[Incident], source: Source | None, now: datetime) -> int:
@@ -98,7 +86,7 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
         incident.repeat_count += kind == Notice.REPEAT
         incident.recovery_count += kind == Notice.RECOVER
     run = Run.objects.create(
-        key=run_key(together[0], kind),
+        key=make_run_key(together[0], kind),
         trigger=Run.Trigger.ALERT,
         corp_id=together[0].corp_id,
         slot_at=now,
@@ -106,7 +94,8 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
         render_after=now + RENDER_LEASE,
     )
     IncidentNotice.objects.bulk_create(
-        IncidentNotice(incident=incident, run=run, kind=kind, number=_number(incident, kind)) for incident in together
+        IncidentNotice(incident=incident, run=run, kind=kind, number=_count_notices(incident, kind))
+        for incident in together
     )
     for incident in together:
         incident.notified_at = now
@@ -124,14 +113,14 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
     return run.pk
 
 
-def run_key(incident: Incident, kind: str) -> str:
+def make_run_key(incident: Incident, kind: str) -> str:
     """Return `incident:<id>:<fire|repeat-n|recover>`; from an incident's second recovery on, `recover-n`."""
-    number = _number(incident, kind)
+    number = _count_notices(incident, kind)
     is_numbered = kind == Notice.REPEAT or number > 1
     return f"incident:{incident.pk}:{kind}-{number}" if is_numbered else f"incident:{incident.pk}:{kind}"
 
 
-def _number(incident: Incident, kind: str) -> int:
+def _count_notices(incident: Incident, kind: str) -> int:
     counts = {Notice.REPEAT: incident.repeat_count, Notice.RECOVER: incident.recovery_count}
     return counts.get(Notice(kind), 1)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from types import MappingProxyType
@@ -46,11 +47,12 @@ from notifications.alerts.conditions import (
     Number,
     Unit,
     check,
-    entered,
-    entered_moments,
-    entered_number,
+    from_rows,
     is_comparable,
     position,
+    read_comparable,
+    read_moments,
+    read_values,
     span_of,
     wall_clock,
 )
@@ -72,13 +74,18 @@ Join = AlertRule.Join
 PARTS_AT_MOST = 1000
 
 
+# Data fetched on earlier days, each with its day; None if nothing was kept.
+EarlierData = Mapping[Against, tuple[date, Table | None]]
+
+
 @dataclass(frozen=True)
-class Found:
+class ConditionResult:
     """Result of a condition for one part of the data. `holds` is None if unknown; `problem` then says why.
 
     `value`: the compared value; None if each row was compared. `rows`: positions in the part's table of the rows that
     made it hold, at most ROWS_MARKED. `row_count`: how many rows fitted, for conditions on rows. `before`, `days`: for
     a fall or a rise, the earlier day's value and the names of both days. `unit`: "%" for a column of percentages.
+    `remembered`: the number that the next check compares with.
     """
 
     holds: bool | None
@@ -89,21 +96,43 @@ class Found:
     days: tuple[str, str] = ("", "")
     unit: str = ""
     problem: ConditionError | None = None
+    remembered: Number | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict for one part: whether it holds (None: unknown), and the result of each condition. `memory`: numbers that
-    the next check compares with, by the position of their condition."""
+    """Verdict for one part of the data, `table`: whether it holds (None: unknown), and the result of each condition.
+    `memory`: numbers that the next check compares with, by the position of their condition."""
 
     holds: bool | None
-    found: tuple[Found, ...]
+    results: tuple[ConditionResult, ...]
     memory: dict[str, str]
+    table: Table
 
     @property
     def rows(self) -> tuple[int, ...]:
         """Positions of the rows that any holding condition marks, in order."""
-        return tuple(sorted({row for one in self.found if one.holds for row in one.rows}))
+        return tuple(sorted({row for one in self.results if one.holds for row in one.rows}))
+
+
+def evaluate_rule(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdict]:
+    """Return the verdict of the rule's conditions for each part of the table. `at`: the slot in the rule's time zone,
+    like the table's moments. Raise ConditionError for a missing column, before anything else, and for a table without
+    any part, unless the rule ends incidents of absent values."""
+    stored = from_rows(rule.conditions)
+    columns = [name for one in stored for name in (one.column, *dict(one.filters))]
+    for name in filter(None, [*columns, rule.split_column]):
+        position(table, name)
+    conditions = [resolve_dates(one, table, at) for one in stored]
+    earlier = _read_earlier_days(rule, conditions, table, at)
+    parts = split_for_rule(rule, table)
+    if not parts and not rule.absent_checks:
+        raise ConditionError("cut" if table.is_cut else "no_value")
+    verdicts = {}
+    for part, rows in parts.items():
+        its_earlier = {against: (day, kept.get(fold_text(part))) for against, (day, kept) in earlier.items()}
+        verdicts[part] = evaluate(conditions, rule.join, rows, rule.memory.get(part, {}), its_earlier)
+    return verdicts
 
 
 def evaluate(
@@ -111,29 +140,24 @@ def evaluate(
     join: str,
     table: Table,
     memory: Mapping[str, str] = MappingProxyType({}),
-    kept: Mapping[Against, Kept] = MappingProxyType({}),
+    earlier: EarlierData = MappingProxyType({}),
 ) -> Verdict:
     """Return whether the conditions hold in this table. Raise ConditionError if the data cannot answer. A number in
-    `memory` is kept while there is no new one: a change across a gap is a change, too. `kept`: data fetched on earlier
-    days, for a table without a column of days."""
+    `memory` is kept while there is no new one: a change across a gap is a change, too. `earlier`: for a table without a
+    column of days."""
     if not conditions:
         raise ConditionError("no_condition")
-    found, numbers = [], dict(memory)
+    results, numbers = [], dict(memory)
     for index, condition in enumerate(conditions):
         former = numbers.get(str(index))
-        one, number = _answer(condition, table, None if former is None else Number(former), kept)
-        is_percent = condition.aggregate not in {Aggregate.COUNT, Aggregate.CHANGE} and _is_percent(condition, table)
-        found.append(replace(one, unit="%") if is_percent else one)
-        if number is not None:
-            numbers[str(index)] = str(number)
-    return Verdict(_joined([one.holds for one in found], join), tuple(found), numbers)
-
-
-def _joined(answers: Collection[bool | None], join: str) -> bool | None:
+        result = _evaluate_condition(condition, table, None if former is None else Number(former), earlier)
+        results.append(result)
+        if result.remembered is not None:
+            numbers[str(index)] = str(result.remembered)
+    answers = {one.holds for one in results}
     decisive = join == Join.ANY
-    if decisive in answers:
-        return decisive
-    return None if None in answers else not decisive
+    holds = decisive if decisive in answers else None if None in answers else not decisive
+    return Verdict(holds, tuple(results), numbers, table)
 
 
 def split(table: Table, column: str, known: Collection[str] = ()) -> dict[str, Table]:
@@ -151,64 +175,60 @@ def split(table: Table, column: str, known: Collection[str] = ()) -> dict[str, T
     return {name: table.with_rows(rows) for name, rows in parts.items()}
 
 
-def _answer(
-    condition: Condition, table: Table, former: Number | None, kept: Mapping[Against, Kept]
-) -> tuple[Found, Number | None]:
-    """Return the condition's result, and the number that the next check compares with. `former`: the previous
-    check's.
-    """
+def _evaluate_condition(
+    condition: Condition, table: Table, former: Number | None, earlier: EarlierData
+) -> ConditionResult:
+    """Return the condition's result. `former`: the number that the previous check remembered."""
     check(condition, table)
-    chosen = rows_counting(condition, table)
+    chosen = find_matching_rows(condition, table)
     if condition.aggregate in BY_ROW:
-        return _by_row(condition, table, chosen), None
+        return _compare_rows(condition, table, chosen)
     number = None if table.is_cut else _aggregate(condition, table, chosen)
     if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
-        return Found(None), None
+        return ConditionResult(None)
+    is_percent = condition.aggregate != Aggregate.COUNT and table.column(condition.column).kind is Kind.PERCENT
     if condition.comparison in BY_CHANGE and number is not None:
-        return _judge_change(condition, table, number, chosen, kept), None
-    if condition.aggregate == Aggregate.CHANGE:
-        change = Change(number, former, _is_percent(condition, table))
-        return _compare(condition, _in_percent(change), chosen), number
-    if condition.comparison == Comparison.CHANGED and number is not None:
-        holds = former not in {None, number}
-        return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), number
-    return _compare(condition, number, chosen), None
+        result = _compare_days(condition, table, number, earlier, is_percent=is_percent)
+    elif condition.aggregate == Aggregate.CHANGE:
+        change = _in_percent(Change(number, former, is_percent))
+        result = ConditionResult(_compare_number(condition, change), change, remembered=number)
+    elif condition.comparison == Comparison.CHANGED and number is not None:
+        result = ConditionResult(former not in {None, number}, number, remembered=number)
+    else:
+        result = ConditionResult(_compare_number(condition, number), number)
+    unit = "%" if is_percent and condition.aggregate != Aggregate.CHANGE else ""
+    return replace(result, rows=tuple(chosen[:ROWS_MARKED]) if result.holds else (), unit=unit)
 
 
-def _judge_change(
-    condition: Condition, table: Table, number: Number, chosen: list[int], kept: Mapping[Against, Kept]
-) -> Found:
+def _compare_days(
+    condition: Condition, table: Table, number: Number, earlier: EarlierData, *, is_percent: bool
+) -> ConditionResult:
     """Return whether the number fell or rose by more than the condition's value since the earlier day."""
-    then = move_days(condition, table)
+    then, reason = move_days(condition, table), "no_earlier"
+    before: Number | None = None
     if then is not condition:
         days = name_days(condition, table), name_days(then, table)
         # If the earlier day has no row at all, its count is unknown, not 0.
-        days_alone = replace(then, filters=day_filters(then, table))
-        has_rows = bool(rows_counting(days_alone, table))
-        before, reason = _aggregate(then, table, rows_counting(then, table)) if has_rows else None, "no_earlier"
+        if find_matching_rows(replace(then, filters=day_filters(then, table)), table):
+            before = _aggregate(then, table, find_matching_rows(then, table))
     else:
-        found = kept.get(condition.against) if condition.against is not None else None
-        days = "", "" if found is None else found.day.isoformat()
-        before = None if found is None or found.table is None else _value_kept(then, found.table)
-        reason = "not_kept"
+        found = None if condition.against is None else earlier.get(condition.against)
+        kept_day, kept = found or ("", None)
+        days, reason = ("", str(kept_day)), "not_kept"
+        if kept is not None and not kept.is_cut:
+            with suppress(ConditionError):  # it may have had other columns
+                before = _aggregate(then, kept, find_matching_rows(then, kept))
     if before is None:
-        return Found(None, number, days=days, problem=ConditionError(reason, days[1]))
-    change = Change(number, before, _is_percent(condition, table))
-    moved, limit = change.difference if condition.unit == Unit.AMOUNT else _in_percent(change), entered(condition)[0]
+        return ConditionResult(None, number, days=days, problem=ConditionError(reason, days[1]))
+    change = Change(number, before, is_percent)
+    moved = change.difference if condition.unit == Unit.AMOUNT else _in_percent(change)
+    limit = read_values(condition)[0]
     if moved is None:
         # A change from 0 has no percentage. It counts only if the rule says so, and then any change does.
         moved, limit = change.difference if condition.unit == Unit.PERCENT_FROM_ZERO else None, Number(0)
     moved = moved or Number(0)
     holds = moved < -limit if condition.comparison == Comparison.FELL else moved > limit
-    return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else (), before=before, days=days)
-
-
-def _value_kept(condition: Condition, table: Table) -> Number | None:
-    """Return the value in earlier data; None if that data was cut or had other columns."""
-    try:
-        return None if table.is_cut else _aggregate(condition, table, rows_counting(condition, table))
-    except ConditionError:
-        return None
+    return ConditionResult(holds, number, before=before, days=days)
 
 
 def localize(table: Table, zone: tzinfo) -> Table:
@@ -265,11 +285,7 @@ def _in_percent(change: Change) -> Number | None:
     return None if change.relative is None else change.relative * 100
 
 
-def _is_percent(condition: Condition, table: Table) -> bool:
-    return condition.aggregate != Aggregate.COUNT and table.column(condition.column).kind is Kind.PERCENT
-
-
-def rows_counting(condition: Condition, table: Table) -> list[int]:
+def find_matching_rows(condition: Condition, table: Table) -> list[int]:
     """Return the positions of the rows that fit all filters. A day fits all its times."""
     wanted = [(position(table, name), _matcher(table.column(name), values)) for name, values in condition.filters]
     return [index for index, row in enumerate(table.rows) if all(fits(row[place]) for place, fits in wanted)]
@@ -282,13 +298,13 @@ def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]
         moments = {wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
         return lambda cell: day_of(cell) in days or (isinstance(cell, datetime) and wall_clock(cell) in moments)
     if column.is_numeric:
-        numbers = {entered_number(value) for value in values} - {None}
+        numbers = {read_comparable(value) for value in values} - {None}
         return lambda cell: to_decimal(cell) in numbers
     texts = set(map(fold_text, values))
     return lambda cell: fold_text(cell_text(cell)) in texts
 
 
-def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
+def _compare_rows(condition: Condition, table: Table, chosen: list[int]) -> ConditionResult:
     """Evaluate a condition on single rows. In a table that was cut, a row that fits is certain; everything else is
     unknown. Without any row ANY is False (a list of faults may be empty), but ALL is unknown; so are both if all cells
     are empty."""
@@ -302,7 +318,7 @@ def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
     else:
         holds = len(fitting) == len(known)
         is_known = bool(known) and not table.is_cut
-    return Found(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]), len(fitting))
+    return ConditionResult(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]), len(fitting))
 
 
 def _aggregate(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
@@ -328,12 +344,10 @@ def _aggregate(condition: Condition, table: Table, chosen: list[int]) -> Number 
             return total(numbers)
 
 
-def _compare(condition: Condition, number: Number | None, chosen: list[int]) -> Found:
+def _compare_number(condition: Condition, number: Number | None) -> bool:
     if condition.comparison == Comparison.IS_NULL:
-        holds = number is None
-    else:
-        holds = number is not None and _holds(condition.comparison, number, entered(condition))
-    return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ())
+        return number is None
+    return number is not None and _holds(condition.comparison, number, read_values(condition))
 
 
 def _fits(condition: Condition, value: Value) -> bool:
@@ -343,10 +357,10 @@ def _fits(condition: Condition, value: Value) -> bool:
     if value is None:
         return False
     if isinstance(value, date):
-        return _holds(condition.comparison, wall_clock(value), entered_moments(condition))
+        return _holds(condition.comparison, wall_clock(value), read_moments(condition))
     number = to_decimal(value)
     if number is not None:
-        return _holds(condition.comparison, number, entered(condition))
+        return _holds(condition.comparison, number, read_values(condition))
     if condition.comparison in ORDERED:
         raise ConditionError("no_order", condition.column)
     return _holds(condition.comparison, fold_text(cell_text(value)), [fold_text(one) for one in condition.values])
@@ -359,7 +373,7 @@ def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
     return bool(low <= value <= high) is (comparison == Comparison.BETWEEN)
 
 
-def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
+def split_for_rule(rule: AlertRule, table: Table) -> dict[str, Table]:
     """Return the parts that the rule watches separately, under the names that earlier checks used. A rule split by an
     attribute has no part of rows without a value, because nobody may see them. Raise ConditionError for too many parts.
     """
@@ -376,14 +390,6 @@ def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
 # The compared days are those of the condition's filters on a column of days, else the table's latest day; and the same
 # days a day, week or year before. A table without such a column holds one day and is compared with what was fetched on
 # the earlier day.
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Data fetched on an earlier day, of one part. `table` is None if nothing was kept."""
-
-    day: date
-    table: Table | None
 
 
 def day_of(value: Value) -> date | None:
@@ -441,30 +447,24 @@ def _move_day(value: str, against: Against) -> str:
         raise ConditionError("no_earlier", value) from error
 
 
-def read_kept_parts(
-    rule: AlertRule, conditions: Sequence[Condition], table: Table, *, at: datetime
-) -> Callable[[str], Mapping[Against, Kept]]:
-    """Return a function from a part to what was fetched for it on the earlier days that the conditions need. Each
-    earlier day uses the answer closest to the time of day of `at`. Nothing is read if the table has a column of days.
-    """
-    needed = set() if day_columns(table) else {one.against for one in conditions if one.against is not None}
-    days = {against: EARLIER[against](at.date()) for against in needed}
-    found = {against: _read_kept_day(rule, at, day) for against, day in days.items()}
-    return lambda part: {against: Kept(days[against], parts.get(fold_text(part))) for against, parts in found.items()}
-
-
-def _read_kept_day(rule: AlertRule, moment: datetime, day: date) -> dict[str, Table]:
-    """Return the parts of that day's data; empty if nothing was kept or its columns differ."""
-    wanted = moment.replace(year=day.year, month=day.month, day=day.day)
-    midnight = wanted.replace(hour=0, minute=0, second=0, microsecond=0)
-    answers = CardData.objects.filter(card=rule.card_id, status=CardData.Status.READY)
-    that_day = answers.filter(slot_at__gte=midnight, slot_at__lt=midnight + timedelta(days=1))
-    distances = {pk: abs(at - wanted) for pk, at in that_day.values_list("pk", "slot_at") if at is not None}
-    if not distances:
-        return {}
-    pk = min(distances, key=lambda one: distances[one])
-    try:
-        table = localize(answers.get(pk=pk).table, read_zone(rule.time_zone))
-        return {fold_text(part): its_table for part, its_table in parts_of(rule, table).items()}
-    except ConditionError:
-        return {}
+def _read_earlier_days(
+    rule: AlertRule, conditions: Sequence[Condition], table: Table, at: datetime
+) -> dict[Against, tuple[date, dict[str, Table]]]:
+    """Return the earlier days that the conditions need, each with the parts of its data: of the answer closest to the
+    time of day of `at`. A day has no parts if nothing was kept or its columns differ. Nothing is read if the table has
+    a column of days."""
+    found: dict[Against, tuple[date, dict[str, Table]]] = {}
+    for against in set() if day_columns(table) else {one.against for one in conditions if one.against is not None}:
+        day, parts = EARLIER[against](at.date()), dict[str, Table]()
+        wanted = at.replace(year=day.year, month=day.month, day=day.day)
+        midnight = wanted.replace(hour=0, minute=0, second=0, microsecond=0)
+        answers = CardData.objects.filter(card=rule.card_id, status=CardData.Status.READY)
+        that_day = answers.filter(slot_at__gte=midnight, slot_at__lt=midnight + timedelta(days=1))
+        distances = {pk: abs(slot_at - wanted) for pk, slot_at in that_day.values_list("pk", "slot_at") if slot_at}
+        if distances:
+            kept = answers.get(pk=min(distances, key=lambda pk: distances[pk])).table
+            with suppress(ConditionError):
+                split_table = split_for_rule(rule, localize(kept, read_zone(rule.time_zone)))
+                parts = {fold_text(part): rows for part, rows in split_table.items()}
+        found[against] = day, parts
+    return found

@@ -35,8 +35,13 @@ from notifications.models import (
 )
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.sources import Audience, Content, Figure, OneContent, ReadyMedium, RunSource, Terms
-from notifications.subscriptions import reach
-from notifications.subscriptions.recipients import Recipient, match_chosen, resolve_audience
+from notifications.subscriptions.recipients import (
+    Recipient,
+    find_reachable_people,
+    find_usable_corps,
+    match_chosen,
+    resolve_audience,
+)
 
 PEOPLE_AT_ONCE = 2000
 CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
@@ -120,22 +125,17 @@ def preview(incoming: Incoming) -> Preview:
     """Return who would and would not be reached if the message were accepted now. Write nothing."""
     now, message = timezone.now(), incoming.message
     found, parts = _complete_message(incoming, now)
-    audience = Audience(user_ids=found.user_ids, corp_id=message.corp_id)
     carried = None if parts[0] is None else ReadyMedium(0, parts[0].kind, parts[0].name)
     run = _draft_run(message, 0, now)
-    recipients = list(resolve_audience(audience))
+    recipients = list(resolve_audience(Audience(user_ids=found.user_ids, corp_id=message.corp_id)))
     return Preview(MessageSource(run, message, carried), run, len(parts), recipients, found.unknown)
 
 
 def _find_people(incoming: Incoming) -> ResolvedAddresses:
     if incoming.only_user_id is not None:
         return ResolvedAddresses(frozenset({incoming.only_user_id}))
-    people = reach.people_of(incoming.sender)
-    if incoming.message.corp is not None:
-        people = people.filter(pk__in=reach.receiving([incoming.message.corp.pk]))
-    if incoming.among is not None:
-        people = people.filter(match_chosen(incoming.among))
-    found = resolve_addresses(incoming.addresses, among=people, corps=reach.corps_of(incoming.sender))
+    people = find_reachable_people(incoming.sender, through=incoming.message.corp, among=incoming.among)
+    found = resolve_addresses(incoming.addresses, among=people, corps=find_usable_corps(incoming.sender))
     user_ids = found.user_ids
     if incoming.audience is not None:
         user_ids |= set(people.filter(match_chosen(incoming.audience)).order_by().values_list("pk", flat=True))

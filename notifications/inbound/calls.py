@@ -50,7 +50,7 @@ from notifications.models import (
     Priority,
 )
 from notifications.sources import Audience
-from notifications.subscriptions.reach import chosen_by_channel
+from notifications.subscriptions.recipients import name_chosen_by_channel
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def incoming_of(
         sender=channel,
         message=message,
         addresses=mapped.addresses or (),
-        audience=None if mapped.addresses is not None else chosen or chosen_by_channel(channel),
+        audience=None if mapped.addresses is not None else chosen or name_chosen_by_channel(channel),
         only_user_id=only_user_id,
         files=files,
     )

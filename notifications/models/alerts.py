@@ -109,7 +109,9 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # Rule or channel, kind, and split value: notifications.alerts.incidents.key_of.
+    # Of a report, drafted as an incident: it fired at the report before, too, so no stretch ended in between.
+    is_going_on = False
+    # Rule or channel, kind, and split value: notifications.alerts.incidents.make_key.
     key = models.CharField(max_length=KEY_CHARACTERS)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.FIRING)
     channel = models.ForeignKey(
@@ -179,7 +181,7 @@ class Incident(models.Model):
             models.UniqueConstraint(fields=["key"], condition=Q(status="open"), name="one_open_incident_per_key")
         ]
         indexes = [
-            # The newest incident of a key: notifications.alerts.incidents.newest.
+            # The newest incident of a key: notifications.alerts.incidents.lock_newest.
             models.Index(F("key"), F("id").desc(), name="incident_of_key"),
             models.Index(
                 fields=["notice_due_at"], condition=Q(notice_due_at__isnull=False), name="incident_notice_due"
@@ -296,9 +298,6 @@ class CardCode(models.Model):
 
     def __str__(self) -> str:
         return str(self.delivery_id)
-
-
-# --- Rules and their checks ---
 
 
 CHECKS_AT_MOST = 100

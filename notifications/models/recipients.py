@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -74,6 +74,8 @@ class Addressed(models.Model):
     """Base of models that name recipients (notifications.subscriptions.recipients.named_audience). Their attribute
     rules are in notifications.models.subscriptions."""
 
+    # The column of AttributeRule that names a row of this model.
+    rule_column: ClassVar[str]
     to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
     users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
     groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
@@ -146,6 +148,7 @@ class ForCompany(models.Model):
 class AlertReceiver(Addressed, ForCompany):
     """The recipients and channel of one alert rule, chosen on the rule's page."""
 
+    rule_column = "receiver"
     # The rule's name.
     name = models.CharField(_("name"), max_length=128)
 

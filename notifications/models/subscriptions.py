@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any, Self, cast
+from typing import Self, cast
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -297,6 +297,7 @@ class Subscription(Addressed, StandingOrder):
     failures_paused_at = models.DateTimeField(null=True, editable=False)
     failures_counted_from = models.DateTimeField(null=True, editable=False)
 
+    rule_column = "subscription"
     objects = SubscriptionQuerySet.as_manager()
 
     class Meta:
@@ -400,11 +401,6 @@ class AttributeRule(models.Model):
     def order(self) -> Subscription | AlertReceiver:
         """The subscription or receiver whose recipients the rule chooses."""
         return self.receiver or cast("Subscription", self.subscription)  # the constraint ensures one of them
-
-
-def order_field(order: Addressed) -> dict[str, Any]:
-    """Return the columns that make a rule belong to `order`."""
-    return {"receiver" if isinstance(order, AlertReceiver) else "subscription": order}
 
 
 # --- Working days and days off in China as administrators entered them: they override the published ones ---

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
@@ -16,8 +16,9 @@ from accounts.models import User, WeComAccount
 from accounts.users.roles import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Membership
-from notifications.models import AlertReceiver, AttributeRule, Receipt, Subscription, SubscriptionChoice
-from notifications.subscriptions.recipients import find_concerned_orders
+from notifications.models import AlertReceiver, Receipt, Subscription, SubscriptionChoice
+from notifications.sources import Rule
+from notifications.subscriptions.recipients import find_concerned_orders, read_rules_by_order
 
 if TYPE_CHECKING:
     from integrations.models.fields import Person
@@ -31,6 +32,8 @@ NAMED_AT_MOST = 2
 def describe_addressees(orders: Sequence[Any], model: Model, *, seen_by: Person) -> dict[int, str]:
     """Describe the recipients of each order of `model`, by its key. People whom `seen_by` may not see are counted, not
     named. Seven queries at most."""
+    if not orders:
+        return {}
     keys = [one.pk for one in orders]
     found: dict[int, list[str]] = defaultdict(list)
     for one in orders:
@@ -41,19 +44,15 @@ def describe_addressees(orders: Sequence[Any], model: Model, *, seen_by: Person)
     visible = Q(user__in=people_visible_to(seen_by))
     for field, condition in (("departments", Q()), ("groups", Q()), ("users", visible)):
         for pk, (count, names) in _name_addressees(model, field, keys, condition).items():
-            found[pk].append(_join_words(names) if len(names) == count else _count_addressees(field, count))
-    for pk, words in _describe_rules(model, keys).items():
-        found[pk].append(words)
+            counted = {
+                "departments": ngettext("%(count)d department", "%(count)d departments", count),
+                "groups": ngettext("%(count)d group", "%(count)d groups", count),
+                "users": ngettext("%(count)d person", "%(count)d people", count),
+            }
+            found[pk].append(_join_words(names) if len(names) == count else counted[field] % {"count": count})
+    for pk, rules in read_rules_by_order(orders).items():
+        found[pk] += map(_describe_rule, rules)
     return {pk: _join_words(found[pk]) or _("nobody") for pk in keys}
-
-
-def _count_addressees(field: str, count: int) -> str:
-    words = {
-        "departments": ngettext("%(count)d department", "%(count)d departments", count),
-        "groups": ngettext("%(count)d group", "%(count)d groups", count),
-        "users": ngettext("%(count)d person", "%(count)d people", count),
-    }
-    return words[field] % {"count": count}
 
 
 def _name_addressees(model: Model, field: str, keys: list[int], visible: Q) -> dict[int, tuple[int, list[str]]]:
@@ -71,19 +70,11 @@ def _name_addressees(model: Model, field: str, keys: list[int], visible: Q) -> d
     return {pk: (count, names[pk]) for pk, count in counts.items()}
 
 
-def _describe_rules(model: Model, keys: list[int]) -> dict[int, str]:
-    column = "subscription" if model is Subscription else "receiver"
-    rows = AttributeRule.objects.filter(**{f"{column}__in": keys}).select_related("attribute").order_by("pk")
-    rules: dict[int, list[str]] = defaultdict(list)
-    for row in rows:
-        words = pgettext("attribute, comparison, values", "%(attribute)s %(operator)s %(values)s")
-        values = _join_words([*row.values[:NAMED_AT_MOST], *(["…"] if len(row.values) > NAMED_AT_MOST else [])])
-        owner = row.subscription_id if model is Subscription else row.receiver_id
-        if owner is not None:
-            rules[owner].append(
-                words % {"attribute": row.attribute, "operator": row.get_operator_display(), "values": values}
-            )
-    return {pk: _join_words(found) for pk, found in rules.items()}
+def _describe_rule(rule: Rule) -> str:
+    further = ["…"] if len(rule.values) > NAMED_AT_MOST else []
+    values = _join_words([*rule.values[:NAMED_AT_MOST], *further])
+    words = pgettext("attribute, comparison, values", "%(attribute)s %(operator)s %(values)s")
+    return words % {"attribute": rule.attribute, "operator": rule.operator.label, "values": values}
 
 
 def _join_words(words: list[str]) -> str:
@@ -137,27 +128,12 @@ SHOWN_AT_MOST = 200
 RECEIPTS_READ = 500
 
 
-@dataclass(frozen=True, slots=True)
-class OwnSubscription:
-    """A push that concerns a person. `name`: the push's own name, since its title may be a template. `choice`: a
-    SubscriptionChoice.Kind, or empty while it is sent. `next_at`: its next time, if known."""
-
-    pk: int
-    name: str
-    choice: str
-    next_at: datetime | None
-
-
-def find_own_subscriptions(person: User) -> list[OwnSubscription]:
-    """Return the person's enabled pushes, by name. Seven queries; for members of departments one more per level."""
-    found = _find_concerning(person).order_by("name", "next_run_at", "pk")
-    rows = list(found[:SHOWN_AT_MOST])
-    choices: dict[int, str] = dict(
-        SubscriptionChoice.objects.filter(user=person, subscription__in=[row.pk for row in rows]).values_list(
-            "subscription_id", "kind"
-        )
-    )
-    return [OwnSubscription(row.pk, row.name, choices.get(row.pk, ""), row.next_run_at) for row in rows]
+def find_own_subscriptions(person: User) -> QuerySet[Subscription, Any]:
+    """Return the person's enabled pushes, by name, each with its `choice`: a SubscriptionChoice.Kind, or empty while it
+    is sent. Six queries; for members of departments one more per level."""
+    chosen = SubscriptionChoice.objects.filter(user=person, subscription=OuterRef("pk"))
+    found = _find_concerning(person).annotate(choice=Coalesce(Subquery(chosen.values("kind")), Value("")))
+    return found.order_by("name", "next_run_at", "pk")[:SHOWN_AT_MOST]
 
 
 def choose_subscription(person: User, *, subscription_id: int, kind: str, now: datetime) -> bool:

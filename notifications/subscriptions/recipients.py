@@ -1,4 +1,4 @@
-"""Resolves the recipients of an audience, and which of them can be reached."""
+"""Resolves the recipients of an audience, which of them can be reached, and whom a sender may reach."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, barred_by_wecom, fold_value
-from accounts.users.roles import people_visible_to
+from accounts.users.roles import people_visible_to, sees_all
 from integrations.core.sentences import Sentence
 from integrations.directory import departments
-from integrations.models import Department, Member
+from integrations.models import Corp, Department, Member
 from notifications.models import (
     Addressed,
     AlertReceiver,
+    ApiToken,
     AttributeRule,
     Channel,
+    InboundChannel,
     Operator,
     Receipt,
     RulesMatch,
@@ -44,8 +46,7 @@ from notifications.models import (
     Subscription,
     SubscriptionChoice,
 )
-from notifications.models.subscriptions import order_field
-from notifications.sources import NOT_KNOWN, Audience, Expected, LeftOut, Rule, RunContents
+from notifications.sources import NOT_KNOWN, Audience, Expected, Rule, RunContents, SkipReason
 
 if TYPE_CHECKING:
     from integrations.models.fields import Person
@@ -80,7 +81,7 @@ class Recipient:
     detour: Receipt.Reason | None = None
     detail: Sentence | None = None
 
-    def left_out(self, why: LeftOut) -> Recipient:
+    def skip(self, why: SkipReason) -> Recipient:
         """Return the person with the reason why they get nothing."""
         return replace(self, reason=why.reason, detail=why.detail, address=f"user:{self.user_id}")
 
@@ -91,16 +92,8 @@ class Recipient:
 
 
 @dataclass(frozen=True)
-class Unreachable:
-    """A person whom a message would not reach."""
-
-    name: str
-    recipient: Recipient
-
-
-@dataclass(frozen=True)
 class Reachability:
-    """Numbers of people whom a message would and would not reach, and the first of the latter with their reasons.
+    """Numbers of people whom a message would and would not reach, and the first of the latter, each with their name.
 
     `unlinked_count`: members of the chosen departments without an account here; `removed`: the first chosen departments
     that no longer exist. `reasons`: of all unreachable people. `first_id`: key of the first reachable person, or None.
@@ -110,7 +103,7 @@ class Reachability:
 
     reachable_count: int
     unreachable_count: int
-    unreachable: list[Unreachable] = field(default_factory=list)
+    unreachable: list[tuple[str, Recipient]] = field(default_factory=list)
     unlinked_count: int = 0
     removed: list[str] = field(default_factory=list)
     reasons: frozenset[Receipt.Reason] = frozenset()
@@ -222,7 +215,7 @@ def apply_contents(people: Iterable[Recipient], contents: RunContents | None) ->
     contents.learn([person.user_id for person in people if person.reason is None])
     for person in people:
         why = None if person.reason is not None else contents.reason_against(person.user_id)
-        yield person if why is None else person.left_out(why)
+        yield person if why is None else person.skip(why)
 
 
 def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recipient]]:
@@ -310,12 +303,12 @@ def count_reachability(
             first_id = first_id or recipient.user_id
         else:
             unreachable.append(recipient)
-    listed: list[Unreachable] = []
+    listed: list[tuple[str, Recipient]] = []
     # In steps: there may be thousands, and a database limits the values in one condition.
     for start in range(0, len(unreachable), NAMES_AT_ONCE):
         by_key = {one.user_id: one for one in unreachable[start : start + NAMES_AT_ONCE]}
         people = people_visible_to(seen_by).filter(pk__in=by_key).order_by("pk")[: named - len(listed)]
-        listed += [Unreachable(str(person), by_key[person.pk]) for person in people]
+        listed += [(str(person), by_key[person.pk]) for person in people]
         if len(listed) >= named:
             break
     unlinked_count, removed = 0, list[str]()
@@ -436,7 +429,7 @@ def read_rules(order: Addressed) -> tuple[Rule, ...]:
 
 def read_rules_by_order(orders: Sequence[Addressed]) -> dict[int, tuple[Rule, ...]]:
     """Return the rules of `orders` of one model, by their keys. One query."""
-    column = "subscription_id" if isinstance(orders[0], Subscription) else "receiver_id"
+    column = f"{orders[0].rule_column}_id"
     found: dict[int, list[Rule]] = {order.pk: [] for order in orders}
     rows = AttributeRule.objects.filter(**{f"{column}__in": found}).select_related("attribute").order_by("pk")
     for row in rows:
@@ -456,10 +449,9 @@ def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
     wanted = list(rules)
     with transaction.atomic():
         kept = []
-        rows = list(AttributeRule.objects.filter(**order_field(order)).select_related("attribute"))
-        [owner] = order_field(order)
+        rows = list(AttributeRule.objects.filter(**{order.rule_column: order}).select_related("attribute"))
         for row in rows:
-            setattr(row, owner, order)  # this instance knows the companies that it was moved between
+            setattr(row, order.rule_column, order)  # this instance knows the companies that it was moved between
             same = Rule(row.attribute, Operator(row.operator), tuple(row.values))
             if same in wanted:
                 wanted.remove(same)
@@ -467,12 +459,8 @@ def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
             else:
                 row.delete()
         for rule in wanted:
-            AttributeRule.objects.create(
-                **order_field(order),
-                attribute=rule.attribute,
-                operator=rule.operator,
-                values=list(rule.values),
-            )
+            fields = {order.rule_column: order, "operator": rule.operator, "values": list(rule.values)}
+            AttributeRule.objects.create(attribute=rule.attribute, **fields)
         return bool(wanted) or len(kept) < len(rows)
 
 
@@ -499,7 +487,7 @@ def find_concerned_orders(person: User, model: type[Subscription] | type[AlertRe
         values[attribute_id].add(folded)
     if not values:
         return []
-    column = "subscription" if model is Subscription else "receiver"
+    column = model.rule_column
     touched = AttributeRule.objects.filter(attribute__in=values, **{f"{column}__isnull": False}).order_by()
     rows: QuerySet[Any] = AttributeRule.objects.filter(**{f"{column}__in": touched.values(column)})
     answers: dict[tuple[int, str], list[bool]] = defaultdict(list)
@@ -530,3 +518,68 @@ def _rule_condition(rule: Rule) -> Q:
     if rule.operator == Operator.IS and rule.attribute.is_many_valued:
         condition &= ~Q(Exists(theirs.exclude(folded__in=folded)))
     return condition
+
+
+# --- People whom a sender may reach: those whom its owner may reach, within the sender's own limit ---
+
+
+def find_reachable_people(
+    sender: ApiToken | InboundChannel, *, through: Corp | None = None, among: Audience | None = None
+) -> QuerySet[User]:
+    """Return the people whom messages of an API token or an inbound channel may reach: only `through` this company and
+    only `among` these people, if given.
+
+    A message goes through the company of the account that receives a person's messages, and the owner must see that
+    company. People without such an account are known only to those who see all companies.
+    """
+    people, chosen = User.objects.all(), list[Audience]([] if among is None else [among])
+    limits: list[QuerySet[Corp] | list[int]] = [] if through is None else [[through.pk]]
+    if isinstance(sender, InboundChannel):
+        limits += [] if sender.corp_id is None else [[sender.corp_id]]
+        if sender.reach == InboundChannel.Reach.CHOSEN:
+            chosen.append(name_chosen_by_channel(sender))
+    elif sender.sends_to == ApiToken.SendReach.CORPS:
+        limits.append(list(sender.send_corps.values_list("pk", flat=True)))
+    elif sender.sends_to == ApiToken.SendReach.CHOSEN:
+        chosen.append(_make_audience(sender.send_users, sender.send_groups, sender.send_departments))
+    if not sees_all(sender.owner):
+        limits.append(Corp.objects.visible_to(sender.owner))
+    for corps in limits:
+        accounts = WeComAccount.objects.filter(corp__in=corps, is_primary=True)
+        people = people.filter(pk__in=accounts.order_by().values("user_id"))
+    for audience in chosen:
+        people = people.filter(match_chosen(audience))
+    return people
+
+
+def find_usable_corps(sender: ApiToken | InboundChannel) -> QuerySet[Corp]:
+    """Return the companies whose userids and departments a sender may use: those its owner sees, within the sender's
+    limit."""
+    corps = Corp.objects.visible_to(sender.owner)
+    if isinstance(sender, InboundChannel):
+        return corps if sender.corp_id is None else corps.filter(pk=sender.corp_id)
+    is_limited = sender.sends_to == ApiToken.SendReach.CORPS
+    return corps.filter(pk__in=sender.send_corps.values("pk")) if is_limited else corps
+
+
+def name_chosen_by_channel(channel: InboundChannel) -> Audience:
+    """Return the people chosen on the channel's page, reachable or not."""
+    audience = _make_audience(channel.users, channel.groups, channel.departments)
+    return replace(audience, with_subdepartments=channel.with_subdepartments)
+
+
+def name_alerted_by_channel(channel: InboundChannel) -> Audience:
+    """Return whom a channel's alerts concern: the people chosen on its page whom its owner may reach now. Nobody if the
+    owner may not send messages."""
+    if not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
+        return Audience()
+    people = find_reachable_people(channel).filter(match_chosen(name_chosen_by_channel(channel)))
+    return Audience(user_ids=people.order_by().values("pk"), corp_id=channel.corp_id)
+
+
+def _make_audience(users: Any, groups: Any, departments: Any) -> Audience:
+    return Audience(
+        user_ids=users.order_by().values("pk"),
+        group_ids=list(groups.values_list("pk", flat=True)),
+        department_ids=tuple(departments.values_list("pk", flat=True)),
+    )

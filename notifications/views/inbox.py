@@ -33,7 +33,7 @@ from notifications.models import Delivery, IncomingMessage, Receipt, Run, Subscr
 from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import count_pages, load_content, paginate_tables
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
-from notifications.views.media import made_answer
+from notifications.views.media import answer_medium
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -147,7 +147,7 @@ def _read_report(delivery: Delivery, page: str) -> dict[str, object]:
 @login_required
 def my_subscriptions(request: HttpRequest) -> HttpResponse:
     """List the pushes that the person receives, has paused, or has declined."""
-    found = find_own_subscriptions(signed_in(request.user))
+    found = list(find_own_subscriptions(signed_in(request.user)))
     context = {
         "wanted": [one for one in found if one.choice != Kind.DECLINED],
         "declined": [one for one in found if one.choice == Kind.DECLINED],
@@ -222,10 +222,10 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """List open and recent alerts that concern the person."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
-    listed, is_cut = actions.incidents_of(signed_in(request.user), now=timezone.now())
+    listed, is_cut = actions.list_incidents(signed_in(request.user), now=timezone.now())
     context = {
-        "open_ones": [one for one in listed if one.incident.is_open],
-        "over": [one for one in listed if not one.incident.is_open],
+        "open_ones": [one for one in listed if one["incident"].is_open],
+        "over": [one for one in listed if not one["incident"].is_open],
         "listed_at_most": actions.LISTED_AT_MOST if is_cut else None,
     }
     return render(request, "notifications/alerts.html", context)
@@ -238,12 +238,12 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
     person, now = signed_in(request.user), database_now()
-    incident = actions.incident_for(person, pk)
+    incident = actions.find_incident(person, pk)
     if incident is None:
         return render(request, "notifications/not_yours.html", status=404)
     context = {
-        "shown": actions.shown(incident, person=person, now=now),
-        "pictures": charts.shown(incident, person=person, now=now),
+        "shown": actions.view_incident(incident, person=person, now=now),
+        "pictures": charts.list_charts(incident, person=person, now=now),
         "incident": incident,
         "labels": list(incident.labels.items()),
         "timeline": incident.events.select_related("user"),
@@ -256,9 +256,9 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
     """Return a picture of an alert's data if the person may see it now. `extension`: svg or png."""
     person = signed_in(request.user)
-    incident = actions.incident_for(person, pk)
-    medium = None if incident is None else charts.picture_of(incident, picture, person=person)
-    return made_answer(medium, extension)
+    incident = actions.find_incident(person, pk)
+    medium = None if incident is None else charts.find_chart(incident, picture, person=person)
+    return answer_medium(medium, extension)
 
 
 @require_POST

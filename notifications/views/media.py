@@ -52,7 +52,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
     medium = find_linked_picture(signed, now=timezone.now())
     if medium is None:
         raise Http404
-    return _answer(
+    return _make_answer(
         bytes(medium.cover or medium.content),
         medium.content_type or _TYPES["png"],
         {
@@ -78,12 +78,11 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
     row = found.select_related("medium", "delivery").first()
     if row is None:
         raise Http404
-    content = content_of(row.medium, extension)
-    if row.medium.kind == Medium.Kind.PICTURE:
-        return _answer(content, _type_of(row.medium, extension), {})
-    name = row.medium.name or write_file_name(row.delivery.title, row.delivery.created_at, extension)
-    disposition = f"attachment; filename*=UTF-8''{quote(name)}"
-    return _answer(content, _type_of(row.medium, extension), {"Content-Disposition": disposition})
+    headers = {}
+    if row.medium.kind != Medium.Kind.PICTURE:
+        name = row.medium.name or write_file_name(row.delivery.title, row.delivery.created_at, extension)
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
+    return _answer_with(row.medium, extension, headers)
 
 
 @require_safe
@@ -101,7 +100,7 @@ def preview_state(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 def preview_file(request: HttpRequest, token: str, extension: str) -> HttpResponse:
     """Return the picture or file of a preview."""
-    return made_answer(_preview_of(request, token).medium, extension)
+    return answer_medium(_preview_of(request, token).medium, extension)
 
 
 def _preview_of(request: HttpRequest, token: str) -> MediumState:
@@ -116,36 +115,29 @@ def _preview_of(request: HttpRequest, token: str) -> MediumState:
     return state
 
 
-def content_of(medium: Medium, extension: str) -> bytes:
-    """Return the content in this format. Raises Http404 if the medium has none."""
-    if medium.name:
-        if extension != medium.extension:
-            raise Http404
-        return bytes(medium.content)
-    if medium.kind == Medium.Kind.PICTURE and extension == "svg":
-        return zlib.decompress(bytes(medium.svg))
-    if medium.kind == Medium.Kind.PICTURE and extension == "dark.svg":
-        return in_dark(zlib.decompress(bytes(medium.svg)).decode()).encode()
-    if (medium.kind == Medium.Kind.PICTURE and extension == "png") or medium.kind == extension:
-        return bytes(medium.content)
-    raise Http404
-
-
-def made_answer(medium: Medium | None, extension: str) -> HttpResponse:
+def answer_medium(medium: Medium | None, extension: str) -> HttpResponse:
     """Return a picture or file that must not be cached, as the calling page decides who sees it. Raises Http404."""
     if medium is None or medium.status != Medium.Status.READY:
         raise Http404
-    content, headers = content_of(medium, extension), {"Cache-Control": "private, no-store"}
+    headers = {"Cache-Control": "private, no-store"}
     if medium.kind != Medium.Kind.PICTURE:
         headers["Content-Disposition"] = f'attachment; filename="preview.{extension}"'
-    return _answer(content, _type_of(medium, extension), headers)
+    return _answer_with(medium, extension, headers)
 
 
-def _type_of(medium: Medium, extension: str) -> str:
-    return medium.content_type or _TYPES[extension]
+def _answer_with(medium: Medium, extension: str, headers: dict[str, str]) -> HttpResponse:
+    """Return the medium in this format. Raises Http404 if it has none."""
+    if extension == medium.extension:
+        content = bytes(medium.content)
+    elif medium.kind == Medium.Kind.PICTURE and not medium.name and extension in {"svg", "dark.svg"}:
+        svg = zlib.decompress(bytes(medium.svg))
+        content = svg if extension == "svg" else in_dark(svg.decode()).encode()
+    else:
+        raise Http404
+    return _make_answer(content, medium.content_type or _TYPES[extension], headers)
 
 
-def _answer(content: bytes, content_type: str, headers: dict[str, str]) -> HttpResponse:
+def _make_answer(content: bytes, content_type: str, headers: dict[str, str]) -> HttpResponse:
     always = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
     response = HttpResponse(content, content_type=content_type, headers=always | headers)
     response._csp_replace = _CLOSED  # type: ignore[attr-defined]  # the place where django-csp looks

@@ -28,7 +28,7 @@ from notifications.delivery.rendering.message_builder import render_markdown, sa
 from notifications.delivery.rendering.render import Batch, compose, draft_delivery, mail_batches, plan_media
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageForm, Robot, Run
-from notifications.sources import Content, LeftOut, RunSource
+from notifications.sources import Content, RunSource, SkipReason
 from notifications.subscriptions.recipients import Recipient
 
 # The recipient of a preview when the chosen one cannot be reached, or nobody in particular is chosen.
@@ -74,7 +74,7 @@ class MessagePreview:
     phone: PhoneMessage | None = None
     media: Plan = NOTHING
     lacks: bool = False
-    left_out: LeftOut | None = None
+    left_out: SkipReason | None = None
 
 
 def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *, now: datetime) -> MessagePreview:

@@ -69,11 +69,11 @@ from notifications.reports.contents import dump_content
 from notifications.sources import (
     Audience,
     Content,
-    LeftOut,
     NotWorthSending,
     RenderingError,
     RunContents,
     RunSource,
+    SkipReason,
     source_of,
 )
 from notifications.subscriptions.recipients import Recipient, find_recipients, recheck_people
@@ -237,7 +237,7 @@ def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterab
                 errors[key] = error
         if person.reason is None and key in errors:
             detail = Sentence("their message could not be made: %(reason)s") % {"reason": errors[key].sentence}
-            found.append(person.left_out(LeftOut(Receipt.Reason.NO_MESSAGE, detail)))
+            found.append(person.skip(SkipReason(Receipt.Reason.NO_MESSAGE, detail)))
         else:
             found.append(person)
     if errors and not is_written:
@@ -296,7 +296,7 @@ def _update_recipient(planned: Recipient, found: Recipient) -> Recipient:
     """
     reason = found.reason or (found.detour if planned.channel == Channel.WECOM else None)
     if reason is not None:
-        return planned.left_out(LeftOut(reason))
+        return planned.skip(SkipReason(reason))
     is_same_way = (found.channel, found.corp_id) == (planned.channel, planned.corp_id)
     return found if is_same_way else planned
 

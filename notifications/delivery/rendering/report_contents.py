@@ -53,11 +53,11 @@ from notifications.sources import (
     Content,
     Expected,
     Figure,
-    LeftOut,
     NotWorthSending,
     PageView,
     RenderingError,
     RunSource,
+    SkipReason,
     Terms,
 )
 from notifications.subscriptions.calendar import moment_line
@@ -187,18 +187,18 @@ class Contents:
         if self._pages is not None:
             self._pages.learn(user_ids)
 
-    def reason_against(self, user_id: int) -> LeftOut | None:
+    def reason_against(self, user_id: int) -> SkipReason | None:
         """Return why the person gets nothing: no rows, if the report skips such people, or no account for the page."""
         skips = self._own_rows is not None and self._report.skips_people_without_rows
         if skips and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
             missing = missing_values(self._parts.conditions, self._values.get(user_id, {}))
             if not missing:
-                return LeftOut(Receipt.Reason.NO_ROWS)
+                return SkipReason(Receipt.Reason.NO_ROWS)
             named = ", ".join(str(self._reader.labels.get(key, key)) for key in missing)
             sentence = Sentence("the person's attribute is empty: %(names)s") % {"names": named}
-            return LeftOut(Receipt.Reason.NO_VALUE, sentence)
+            return SkipReason(Receipt.Reason.NO_VALUE, sentence)
         if self._pages is not None and not self._pages.identity_of(user_id):
-            return LeftOut(Receipt.Reason.NO_BI_IDENTITY)
+            return SkipReason(Receipt.Reason.NO_BI_IDENTITY)
         return None
 
     def key_of(self, user_id: int) -> Hashable:

@@ -123,7 +123,7 @@ class Duty:
             notices = notify.request_notices(now=self.clock.now)
             self.engine._publish("render", notices)
             has_worked = self.engine.work_off()
-            ids = card_updates.due(now=self.clock.now)
+            ids = card_updates.claim_due(now=self.clock.now)
             card_updates.update_cards(ids, clock=self.clock, is_stopping=lambda: False)
             if not (notices or has_worked or ids):
                 return

@@ -82,6 +82,15 @@ def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.
     return evaluation.decide(row.pk, state, now=slot_at)
 
 
+def check_each(rule: AlertRule, *answers: Table | None, first: int = 0) -> list[AlertCheck.Outcome | None]:
+    """Check these answers one STEP after the other, the first at NOW and `first` steps."""
+    return [check(rule, NOW + number * STEP, answer) for number, answer in enumerate(answers, first)]
+
+
+def watch(rule: AlertRule, text: str, **fields: Any) -> None:
+    AlertRule.objects.filter(pk=rule.pk).update(conditions=conditions.to_rows(parse(text)), **fields)
+
+
 def row(
     number: int, aggregate: str, column: str, comparison: str, value: str, second: str = "", filters: str = ""
 ) -> dict[str, str]:

@@ -32,7 +32,7 @@ def stale(duty: Duty) -> Duty:
 
 
 def due(duty: Duty) -> list[int]:
-    return card_updates.due(now=duty.clock.now)
+    return card_updates.claim_due(now=duty.clock.now)
 
 
 def update(duty: Duty, ids: Iterable[int]) -> int:
@@ -42,6 +42,12 @@ def update(duty: Duty, ids: Iterable[int]) -> int:
 def refuse(duty: Duty, code: int) -> None:
     """Make WeCom refuse card updates with this code until the faults are cleared."""
     duty.world.faults.add(Fault.from_json({"kind": "errcode", "code": code, "endpoint": ENDPOINT, "count": None}))
+
+
+def block(duty: Duty, seconds: int = 0) -> CorpQueue:
+    """Block the company's queue until it may be probed after so many seconds."""
+    blocked = {"blocked_since": NOW, "probe_at": duty.clock.now + timedelta(seconds=seconds)}
+    return CorpQueue.objects.update_or_create(corp=duty.corp, defaults=blocked)[0]
 
 
 def call_count(duty: Duty) -> int:
@@ -94,13 +100,9 @@ def test_a_refusal_that_lasts_gives_up_no_card(stale: Duty, monkeypatch: pytest.
 
 def test_cards_wait_until_a_message_finds_out_that_the_companys_queue_works_again(stale: Duty) -> None:
     ids = due(stale)
-    CorpQueue.objects.update_or_create(
-        corp=stale.corp, defaults={"blocked_since": NOW, "probe_at": stale.clock.now + timedelta(seconds=90)}
-    )
+    block(stale, seconds=90)
 
-    assert update(stale, ids) == 0
-
-    assert call_count(stale) == 0
+    assert (update(stale, ids), call_count(stale)) == (0, 0)
     assert AlertCard.objects.filter(is_stale=True, try_count=0).count() == 3
     stale.clock.advance(seconds=61)
     assert due(stale) == []
@@ -109,9 +111,7 @@ def test_cards_wait_until_a_message_finds_out_that_the_companys_queue_works_agai
 
 
 def test_where_no_message_waits_a_card_finds_out_whether_the_company_works(stale: Duty) -> None:
-    queue, _is_new = CorpQueue.objects.update_or_create(
-        corp=stale.corp, defaults={"blocked_since": NOW, "probe_at": stale.clock.now}
-    )
+    queue = block(stale)
     refuse(stale, 60020)
     assert update(stale, due(stale)) == 0
     assert call_count(stale) == 1
@@ -128,10 +128,7 @@ def test_where_no_message_waits_a_card_finds_out_whether_the_company_works(stale
 
 def test_changes_keep_to_limits_of_their_own(stale: Duty, settings: Settings) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 2
-
-    assert update(stale, due(stale)) == 2
-
-    assert call_count(stale) == 2
+    assert (update(stale, due(stale)), call_count(stale)) == (2, 2)
     assert CardCode.objects.exclude(used_at=None).count() == 2
     stale.clock.advance(seconds=62)
     assert update(stale, due(stale)) == 1

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from accounts.models import User
+from accounts.models import User, WeComAccount
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import actions, incidents, notify
 from notifications.alerts.actions import Action
-from notifications.alerts.incidents import Report
 from notifications.delivery.runs.owner_notices import NoticeSource, request_owner_notices
 from notifications.models import (
     AlertReceiver,
@@ -41,6 +40,17 @@ def titles(duty: Duty, userid: str = "LiLei") -> list[str]:
     return [str(one.content["main_title"]["title"]) for one in duty.phone(userid)]  # type: ignore[index]  # a card
 
 
+def tell_after(duty: Duty, minutes: int, *, begins: bool = False, **fields: Any) -> None:
+    """Tell, after so many minutes, that the alert is over or, with `begins`, that it begins again."""
+    duty.clock.advance(minutes=minutes)
+    duty.tell(alert(**{"starts" if begins else "ends": duty.clock.now, **fields}))
+
+
+def wait(duty: Duty, **units: float) -> None:
+    duty.clock.advance(**units)
+    duty.work_off()
+
+
 def test_an_alert_is_a_card_with_buttons_for_everybody_on_duty_which_changes_when_its_end_is_told(duty: Duty) -> None:
     duty.tell(alert(instance="db-1"))
 
@@ -52,8 +62,7 @@ def test_an_alert_is_a_card_with_buttons_for_everybody_on_duty_which_changes_whe
     assert [len(duty.phone(userid)) for userid in ("LiLei", "hanmeimei", "jim")] == [1, 1, 0]
     assert list(Run.objects.values_list("key", "trigger")) == [(f"incident:{Incident.objects.get().pk}:fire", "alert")]
 
-    duty.clock.advance(minutes=5)
-    duty.tell(alert(instance="db-1", ends=NOW + 5 * MINUTE))
+    tell_after(duty, 5, instance="db-1")
 
     assert titles(duty) == ["[严重] DiskFull 磁盘快满了", "[已恢复] DiskFull 磁盘快满了"]
     assert [duty.card(position=position)["source"]["desc_color"] for position in (0, 1)] == [3, 3]  # green
@@ -65,16 +74,12 @@ def test_an_alert_is_a_card_with_buttons_for_everybody_on_duty_which_changes_whe
 
 def test_a_recovery_waits_for_the_alert_before_it(duty: Duty) -> None:
     duty.engine.wecom_will("close_before", count=1)
-    duty.hand_in(alert())
-    duty.work_off()
+    duty.tell(alert())
     assert duty.phone() == []
-
-    duty.hand_in(alert(ends=NOW + MINUTE))
-    duty.work_off()
+    duty.tell(alert(ends=NOW + MINUTE))
     assert Run.objects.count() == 1
 
-    duty.clock.advance(seconds=30)
-    duty.work_off()
+    wait(duty, seconds=30)
     duty.work_off()
     assert len(duty.phone()) == 2
 
@@ -93,10 +98,7 @@ def test_without_callbacks_the_card_leads_to_the_page(duty: Duty) -> None:
 def test_an_end_before_its_notice_tells_nobody(duty: Duty) -> None:
     duty.hand_in(alert())
     duty.hand_in(alert(ends=NOW))
-    duty.clock.advance(minutes=1)
-
-    duty.work_off()
-
+    wait(duty, minutes=1)
     assert duty.phone() == []
     assert not Run.objects.exists()
 
@@ -107,35 +109,21 @@ def test_what_fired_while_the_company_was_disabled_is_told_when_it_is_back_if_it
 ) -> None:
     Corp.objects.update(is_enabled=False)
     duty.tell(alert())
-    duty.clock.advance(hours=30)
-    duty.work_off()
+    wait(duty, hours=30)
     assert not Run.objects.exists()
     if is_over:
         duty.tell(alert(ends=duty.clock.now))
 
     Corp.objects.update(is_enabled=True)
-    duty.clock.advance(minutes=5)
-    duty.work_off()
-
+    wait(duty, minutes=5)
     assert titles(duty) == told
 
 
-def test_while_one_company_of_two_is_disabled_those_of_the_other_are_told(duty: Duty) -> None:
-    other = make_person(make_corp(is_enabled=False), "other")
-    duty.channel.users.add(other)
-
-    duty.tell(alert())
-
-    assert titles(duty) == ["[严重] DiskFull 磁盘快满了"]
-
-
-def test_an_end_is_told_where_that_is_wanted_only(duty: Duty) -> None:
+def test_while_one_company_of_two_is_disabled_those_of_the_other_are_told_an_end_only_where_wanted(duty: Duty) -> None:
+    duty.channel.users.add(make_person(make_corp(is_enabled=False), "other"))
     InboundChannel.objects.update(notifies_recovery=False)
     duty.tell(alert())
-    duty.clock.advance(minutes=5)
-
-    duty.tell(alert(ends=duty.clock.now))
-
+    tell_after(duty, 5)
     assert titles(duty) == ["[严重] DiskFull 磁盘快满了"]
     assert duty.card(position=0)["main_title"]["title"] == "[已恢复] DiskFull 磁盘快满了"
 
@@ -144,61 +132,47 @@ def test_who_acknowledged_it_has_it_still_when_it_begins_again(duty: Duty) -> No
     InboundChannel.objects.update(repeat_minutes=30)
     duty.tell(alert())
     duty.press("LiLei", "alert-take")
-    duty.clock.advance(minutes=3)
-    duty.tell(alert(ends=duty.clock.now))
-    duty.clock.advance(minutes=2)
-
-    duty.tell(alert(starts=duty.clock.now))
+    tell_after(duty, 3)
+    tell_after(duty, 2, begins=True)
 
     incident = Incident.objects.get()
     assert (incident.status, incident.acknowledged_by) == ("open", duty.people["LiLei"])
 
 
-class TestStorm:
-    def test_what_follows_within_the_gathering_time_is_one_more_message(self, duty: Duty) -> None:
-        for n in range(6):
-            duty.tell(alert(instance=f"db-{n}"))
-            duty.clock.advance(seconds=1)
-        assert len(duty.phone()) == 1
-
-        duty.clock.advance(seconds=60)
-        duty.work_off()
-
-        assert len(duty.phone()) == 2
-        assert titles(duty)[1] == "[严重] 数据平台：5 条预警"
+def test_what_follows_within_the_gathering_time_is_one_more_message(duty: Duty) -> None:
+    for n in range(6):
+        duty.tell(alert(instance=f"db-{n}"))
+        duty.clock.advance(seconds=1)
+    assert len(duty.phone()) == 1
+    wait(duty, seconds=60)
+    assert len(duty.phone()) == 2
+    assert titles(duty)[1] == "[严重] 数据平台：5 条预警"
 
 
 class TestFlapping:
     def test_what_comes_and_goes_is_told_at_most_once_in_the_damping_time(self, duty: Duty) -> None:
         for n in range(6):
-            starts = NOW + timedelta(seconds=60 * n)
+            starts = NOW + n * MINUTE
             duty.tell(alert(starts=starts))
             duty.clock.advance(seconds=30)
             duty.tell(alert(starts=starts, ends=starts + timedelta(seconds=30)))
             duty.clock.advance(seconds=30)
 
-        incident = Incident.objects.get()
-        assert incident.reopened_count == 5
+        assert Incident.objects.get().reopened_count == 5
         assert len(duty.phone()) <= 2
 
     def test_its_end_is_told_once_it_is_quiet(self, duty: Duty) -> None:
         duty.tell(alert())
-        duty.clock.advance(minutes=1)
-        duty.tell(alert(ends=duty.clock.now))
-        duty.clock.advance(minutes=1)
-        duty.tell(alert(starts=duty.clock.now))
-        duty.clock.advance(minutes=10)
-        duty.work_off()
+        tell_after(duty, 1)
+        tell_after(duty, 1, begins=True)
+        wait(duty, minutes=10)
         assert titles(duty)[-1].startswith("[仍未恢复]")
-        duty.clock.advance(minutes=1)
-        duty.tell(alert(starts=NOW + 2 * MINUTE, ends=duty.clock.now))
+        tell_after(duty, 1, starts=NOW + 2 * MINUTE)
         told = len(duty.phone())
-        duty.clock.advance(minutes=9)
-        duty.work_off()
+        wait(duty, minutes=9)
         assert len(duty.phone()) == told
 
-        duty.clock.advance(minutes=2)
-        duty.work_off()
+        wait(duty, minutes=2)
 
         assert len(duty.phone()) == told + 1
         assert titles(duty)[-1].startswith("[已恢复]")
@@ -206,14 +180,10 @@ class TestFlapping:
     def test_what_ends_twice_is_told_as_over_once(self, duty: Duty) -> None:
         """Ends, comes back, and ends again before anybody was notified of the return."""
         duty.tell(alert())
-        duty.clock.advance(minutes=3)
-        duty.tell(alert(ends=duty.clock.now))
-        duty.clock.advance(minutes=2)
-        duty.tell(alert(starts=duty.clock.now))
-        duty.clock.advance(minutes=2)
-        duty.tell(alert(starts=NOW + 5 * MINUTE, ends=duty.clock.now))
-        duty.clock.advance(minutes=30)
-        duty.work_off()
+        tell_after(duty, 3)
+        tell_after(duty, 2, begins=True)
+        tell_after(duty, 2, starts=NOW + 5 * MINUTE)
+        wait(duty, minutes=30)
 
         assert titles(duty) == ["[严重] DiskFull 磁盘快满了", "[已恢复] DiskFull 磁盘快满了"]
         assert Incident.objects.get().status == "resolved"
@@ -221,24 +191,19 @@ class TestFlapping:
     def test_an_hour_of_silence_lasts_an_hour_also_for_what_ends_meanwhile(self, duty: Duty) -> None:
         duty.tell(alert())
         duty.press("LiLei", "alert-silence-1h")
-        duty.clock.advance(minutes=5)
-        duty.tell(alert(ends=duty.clock.now))
+        tell_after(duty, 5)
         told = len(duty.phone())
-        duty.clock.advance(minutes=15)
-        duty.tell(alert(starts=duty.clock.now))
+        tell_after(duty, 15, begins=True)
 
         newest = Incident.objects.latest("pk")
         assert (newest.status, newest.silenced_by) == ("open", duty.people["LiLei"])
         assert newest.silenced_until == NOW + timedelta(hours=1)
         assert len(duty.phone()) == told
-
-        duty.clock.advance(minutes=41)
-        duty.work_off()
+        wait(duty, minutes=41)
         assert len(duty.phone()) == told + 1
 
-        duty.tell(alert(starts=newest.starts_at, ends=duty.clock.now))
-        duty.clock.advance(minutes=15)
-        duty.tell(alert(starts=duty.clock.now))
+        tell_after(duty, 0, starts=newest.starts_at)
+        tell_after(duty, 15, begins=True)
         assert Incident.objects.latest("pk").silenced_until is None
 
 
@@ -254,10 +219,7 @@ class TestFacts:
         duty.tell(alert())
         duty.clock.advance(minutes=30)
         duty.tell(self.said("剩余 1%"))
-
-        duty.clock.advance(minutes=31)
-        duty.work_off()
-
+        wait(duty, minutes=31)
         assert titles(duty)[-1] == "[仍未恢复][严重] 剩余 1%"
         assert duty.card()["main_title"]["desc"] == "剩余 1%。"
         assert Incident.objects.get().link == "http://m/1"
@@ -280,8 +242,7 @@ def test_reminders_come_until_somebody_acknowledges_it(duty: Duty) -> None:
     InboundChannel.objects.update(repeat_minutes=60)
     duty.tell(alert())
     for _ in range(2):
-        duty.clock.advance(minutes=61)
-        duty.work_off()
+        wait(duty, minutes=61)
     pk = Incident.objects.get().pk
     keys = [f"incident:{pk}:{name}" for name in ("fire", "repeat-1", "repeat-2")]
     assert sorted(Run.objects.values_list("key", flat=True)) == keys
@@ -289,16 +250,13 @@ def test_reminders_come_until_somebody_acknowledges_it(duty: Duty) -> None:
 
     duty.clock.advance(minutes=30)
     duty.press("LiLei", "alert-silence-1h")
-    duty.clock.advance(minutes=45)
-    duty.work_off()
+    wait(duty, minutes=45)
     assert len(duty.phone()) == 3
-    duty.clock.advance(minutes=50)
-    duty.work_off()
+    wait(duty, minutes=50)
     assert len(duty.phone()) == 4
 
     duty.press("LiLei", "alert-take")
-    duty.clock.advance(hours=5)
-    duty.work_off()
+    wait(duty, hours=5)
     assert len(duty.phone()) == 4
 
 
@@ -308,16 +266,14 @@ def tell_of_rule(duty: Duty, receiver: AlertReceiver, **columns: Any) -> None:
     watched = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
     draft = Incident(key="rule:1", starts_at=NOW, rule=watched, corp_id=duty.corp.pk, **columns)
     with transaction.atomic():
-        incidents.apply([Report(draft)], source=watched, now=duty.clock.now)
+        incidents.apply([draft], source=watched, now=duty.clock.now)
     duty.work_off()
 
 
 def test_people_without_the_app_are_told_by_mail(duty: Duty) -> None:
     mailed = make_receiver(duty.people["jim"], corp=duty.corp, channel=Channel.EMAIL, name="邮件")
     User.objects.filter(pk=duty.people["jim"].pk).update(email="jim@example.com")
-
     tell_of_rule(duty, mailed, title="销售额过低")
-
     assert set(Run.objects.values_list("deliveries__channel", flat=True)) == {"email"}
 
 
@@ -334,20 +290,19 @@ def test_a_group_robot_gets_words_of_which_nothing_is_a_link_or_a_mention(duty: 
     assert "<" not in message["text"]["content"]
 
 
-def test_who_cannot_be_told_stands_in_the_log(duty: Duty) -> None:
+def test_who_cannot_be_told_stands_in_the_log_and_where_nobody_can_the_owner_of_the_channel_is_told(
+    duty: Duty,
+) -> None:
     duty.people["LiLei"].wecom_accounts.update(userid="", userid_folded="")
-
     duty.tell(alert())
-
     [run] = Run.objects.all()
     assert (run.recipient_count, run.skipped_count) == (1, 1)
     assert request_owner_notices(now=duty.clock.now) == []
 
-
-def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_channel(duty: Duty) -> None:
-    for person in duty.people.values():
-        person.wecom_accounts.update(userid="", userid_folded="")
-
+    Incident.objects.all().delete()
+    Run.objects.all().delete()
+    WeComAccount.objects.update(userid="", userid_folded="")
+    wait(duty, minutes=2)
     duty.tell(alert())
 
     [run] = Run.objects.filter(trigger="alert")
@@ -401,6 +356,10 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo("Asia/Shanghai"))
 
 
+def night(rule: AlertRule, weekdays: str, to_time: time, from_time: time = time(22)) -> SilenceWindow:
+    return SilenceWindow(rule=rule, name="夜间", weekdays=weekdays, from_time=from_time, to_time=to_time)
+
+
 class TestHours:
     @pytest.mark.parametrize(
         ("fields", "now", "expected"),
@@ -439,17 +398,8 @@ class TestSilenceWindows:
         ],
     )
     def test_keep_people_untold_until_they_end(self, rule: AlertRule, now: str, expected: str) -> None:
-        windows = [
-            SilenceWindow(rule=rule, name="夜间", weekdays="1,2", from_time=time(22), to_time=time(6)),
-            SilenceWindow(
-                rule=rule,
-                name="检修",
-                kind="once",
-                starts_at=at("2026-11-26 10:00"),
-                ends_at=at("2026-11-26 18:00"),
-            ),
-        ]
-
+        times = {"starts_at": at("2026-11-26 10:00"), "ends_at": at("2026-11-26 18:00")}
+        windows = [night(rule, "1,2", time(6)), SilenceWindow(rule=rule, name="检修", kind="once", **times)]
         assert notify.earliest_notice_at(rule, at(now), windows) == at(expected)
 
     @pytest.mark.parametrize(
@@ -467,7 +417,7 @@ class TestSilenceWindows:
     ) -> None:
         """Clocks in Berlin went back from 03:00 to 02:00 on 2026-10-25."""
         rule.time_zone = "Europe/Berlin"
-        windows = [SilenceWindow(rule=rule, name="夜间", weekdays="6", from_time=time(22), to_time=time(2, 30))]
+        windows = [night(rule, "6", time(2, 30))]
         if not is_window:
             rule.notify_from, rule.notify_until, windows = time(2, 30), time(22), []
 
@@ -475,16 +425,12 @@ class TestSilenceWindows:
 
         assert found == datetime.fromisoformat(f"{expected}+00:00")
 
-    def test_and_hours_hold_together(self, rule: AlertRule) -> None:
-        rule.notify_from, rule.notify_until = time(9), time(18)
-        lunch = SilenceWindow(rule=rule, name="早会", weekdays="2", from_time=time(9), to_time=time(10))
-
-        assert notify.earliest_notice_at(rule, at("2026-11-24 03:00"), [lunch]) == at("2026-11-24 10:00")
-
-    def test_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
-        always = SilenceWindow(rule=rule, name="x", weekdays="1,2,3,4,5,6,7", from_time=time(0), to_time=time(0))
-
+    def test_and_hours_hold_together_and_those_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
+        always = night(rule, "1,2,3,4,5,6,7", time(0), from_time=time(0))
         assert notify.earliest_notice_at(rule, at("2026-11-24 03:00"), [always]) > at("2026-12-24 03:00")
+        rule.notify_from, rule.notify_until = time(9), time(18)
+        meeting = night(rule, "2", time(10), from_time=time(9))
+        assert notify.earliest_notice_at(rule, at("2026-11-24 03:00"), [meeting]) == at("2026-11-24 10:00")
 
     @pytest.mark.parametrize("is_taken_away", [False, True])
     def test_that_end_or_are_taken_away_keep_nothing_back_any_longer(

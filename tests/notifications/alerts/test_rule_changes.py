@@ -13,17 +13,16 @@ from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData
 from integrations.models.datasources import compress_table
-from notifications.alerts import conditions, evaluation, notify
+from notifications.alerts import evaluation, notify
 from notifications.alerts.conditions import to_rows
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertCheck, AlertRule, Delivery, Incident, Run
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.alerts.rules import STEP, check, parse, row, table
+from tests.notifications.alerts.rules import STEP, check, check_each, parse, row, table, watch
 from tests.notifications.alerts.test_rule_page import change, send
 from tests.notifications.factories import NOW, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
-OTHER = conditions.to_rows(parse("sum 销售额 < 90"))
 
 
 def on_its_page(rule: AlertRule) -> None:
@@ -32,26 +31,20 @@ def on_its_page(rule: AlertRule) -> None:
 
 
 def past_all_pages(rule: AlertRule) -> None:
-    AlertRule.objects.update(conditions=OTHER)
+    watch(rule, "sum 销售额 < 90")
 
 
 def at_its_card(rule: AlertRule) -> None:
     Card.objects.update(sql="SELECT 2")
 
 
-DOORS = [on_its_page, past_all_pages, at_its_card]
-
-
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", [on_its_page, past_all_pages, at_its_card])
 def test_what_was_open_ends_and_what_is_found_then_is_another_incident(
-    rule: AlertRule,
-    people: list[User],
-    door: Callable[[AlertRule], None],
+    rule: AlertRule, people: list[User], door: Callable[[AlertRule], None]
 ) -> None:
     """Holds when a new start would otherwise reopen the incident, too. Nobody is notified of an end."""
-    AlertRule.objects.update(hold_checks=2, conditions=conditions.to_rows(parse("sum 销售额 < 100")))
-    for number in range(2):
-        check(rule, NOW + number * STEP, table(上海=1))
+    watch(rule, "sum 销售额 < 100", hold_checks=2)
+    check_each(rule, table(上海=1), table(上海=1))
     Incident.objects.update(acknowledged_at=NOW, acknowledged_by=people[0])
     assert len(notify.request_notices(now=NOW + STEP)) == 1
 
@@ -67,13 +60,11 @@ def test_what_was_open_ends_and_what_is_found_then_is_another_incident(
 
 
 def test_a_change_is_not_reckoned_from_what_other_conditions_saw(rule: AlertRule) -> None:
-    AlertRule.objects.update(conditions=conditions.to_rows(parse("change 销售额 <= -50")))
+    watch(rule, "change 销售额 <= -50")
     check(rule, NOW, table(上海=100))
-
-    AlertRule.objects.update(conditions=conditions.to_rows(parse("change 销售额 <= -20")))
-
-    assert check(rule, NOW + STEP, table(上海=10)) == AlertCheck.Outcome.FINE
-    assert check(rule, NOW + 2 * STEP, table(上海=5)) == AlertCheck.Outcome.FIRING
+    watch(rule, "change 销售额 <= -20")
+    outcomes = check_each(rule, table(上海=10), table(上海=5), first=1)
+    assert outcomes == [AlertCheck.Outcome.FINE, AlertCheck.Outcome.FIRING]
 
 
 @pytest.mark.parametrize("fields", [{"name": "别名"}, {"severity": "critical"}, {"hold_checks": 1}])
@@ -81,21 +72,14 @@ def test_what_changes_nothing_of_it_lets_it_go_on(rule: AlertRule, fields: dict[
     check(rule, NOW, table(上海=1))
     AlertRule.objects.update(**fields)
     Card.objects.update(name="另一个名称")
-
     check(rule, NOW + STEP, table(上海=1))
-
     assert Incident.objects.open().count() == Incident.objects.count() == 1
 
 
 @pytest.mark.parametrize(("zone", "outcome"), [("Asia/Shanghai", "firing"), ("Asia/Tokyo", "fine")])
-def test_the_day_is_that_of_the_slot_whenever_it_is_decided(
-    rule: AlertRule,
-    zone: str,
-    outcome: str,
-) -> None:
+def test_the_day_is_that_of_the_slot_whenever_it_is_decided(rule: AlertRule, zone: str, outcome: str) -> None:
     """Decides the slot of 23:55 in Shanghai after midnight; in Tokyo the slot is on the next day."""
-    conditions_ = conditions.to_rows(parse("sum 销售额 < 100 where 日期=今天"))
-    AlertRule.objects.update(conditions=conditions_, time_zone=zone)
+    watch(rule, "sum 销售额 < 100 where 日期=今天", time_zone=zone)
     slot_at = datetime(2026, 11, 24, 15, 55, tzinfo=UTC)
     rows = ((date(2026, 11, 24), 50), (date(2026, 11, 25), 500))
     data = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), rows, NOW)
@@ -193,9 +177,7 @@ def test_a_card_that_its_source_does_not_know_any_more_is_told_alike_where_there
     ],
 )
 def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_again(
-    rule: AlertRule,
-    owner: User,
-    fields: dict[str, Any],
+    rule: AlertRule, owner: User, fields: dict[str, Any]
 ) -> None:
     """Holds for an answer without rows, and while the source is down in between."""
     AlertRule.objects.update(**fields)
@@ -212,7 +194,7 @@ def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_aga
     assert (rule.is_broken, rule.problem[:6]) == (True, "数据中没有列")
 
     check(rule, NOW + 3 * STEP, replace(RENAMED, columns=(), rows=()))
-    AlertRule.objects.update(split_column="", conditions=to_rows(parse("sum 金额 < 100")))
+    watch(rule, "sum 金额 < 100", split_column="")
     check(rule, NOW + 4 * STEP, RENAMED.with_rows([]))
     rule.refresh_from_db()
     assert (rule.is_broken, rule.failure_count) == (False, 1)
@@ -227,10 +209,7 @@ def test_a_source_that_is_down_or_an_answer_without_any_column_breaks_no_rule(ru
     assert not rule.is_broken
 
 
-def test_data_that_fits_again_mends_it_and_another_break_is_told_again(
-    rule: AlertRule,
-    owner: User,
-) -> None:
+def test_data_that_fits_again_mends_it_and_another_break_is_told_again(rule: AlertRule, owner: User) -> None:
     check(rule, NOW, RENAMED)
     assert len(told()) == 1
     check(rule, NOW + STEP, table(上海=500))

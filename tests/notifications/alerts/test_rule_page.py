@@ -19,7 +19,6 @@ from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, trial
 from notifications.models import AlertReceiver, AlertRule, Draft, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import named_audience, resolve_audience
-from tests.accounts.people import sent_form
 from tests.browser_form import untouched
 from tests.guandata import GuandataAnswers
 from tests.notifications import preview_pages
@@ -40,6 +39,12 @@ def card(bi_card: Card) -> Card:
 
 def change(rule: AlertRule) -> str:
     return f"{LIST}{rule.pk}/change/"
+
+
+def opened(client: Client, rule: AlertRule | None = None, **changes: Any) -> dict[str, Any]:
+    """Return the values of the page's form with these changes."""
+    address = ADD if rule is None else change(rule)
+    return {**untouched(client.get(address).content.decode(), "alertrule_form"), **changes}
 
 
 def send(client: Client, address: str, **changes: Any) -> Any:
@@ -155,7 +160,7 @@ def test_a_fall_without_its_day_or_with_a_sign_is_refused(root: Client, card: Ca
 
 def test_what_was_typed_is_kept_and_offered(root: Client, card: Card, corp: Corp) -> None:
     person = make_person(corp, "lilei")
-    typed = {**untouched(root.get(ADD).content.decode(), "alertrule_form"), "name": "没写完", "users": [person.pk]}
+    typed = opened(root, name="没写完", users=[person.pk])
     assert root.post(f"{LIST}draft/", typed).json() == {"is_kept": True}
 
     assert root.get(ADD).context["draft"] is not None
@@ -172,7 +177,7 @@ def test_what_was_typed_is_kept_and_offered(root: Client, card: Card, corp: Corp
 
 def beside(client: Client, **values: Any) -> dict[str, Any]:
     """Return the panel beside the form once the workers have fetched the data."""
-    values = {**untouched(client.get(ADD).content.decode(), "alertrule_form"), **values}
+    values = opened(client, **values)
     first: dict[str, Any] = client.post(f"{LIST}try/", values).json()
     if not first["token"]:
         return first
@@ -213,20 +218,6 @@ def test_a_fall_is_tried_on_the_rows_and_what_they_cannot_answer_is_said(
     assert "列“区域”不是数值" in beside(root, card=card.pk, **row(0, "sum", "区域", "lt", "0"))["message"]
 
 
-@pytest.mark.parametrize(("limit", "is_shown"), [("100", True), ("90", False)])
-def test_the_message_that_would_be_sent_stands_below(
-    root: Client, card: Card, corp: Corp, bi: GuandataAnswers, limit: str, is_shown: bool
-) -> None:
-    person = make_person(corp, "lilei")
-    values = {"name": "销售过低", "users": [person.pk], **row(0, "any", "销售额", "lt", limit)}
-
-    html = beside(root, card=card.pk, **values)["message"]
-
-    assert ('class="phone-message phone-text_notice"' in html) is is_shown
-    assert ("销售过低" in html) is is_shown
-    assert not Incident.objects.exists()
-
-
 # --- Folded parts -----------------------------------------------------------------------------------------------------
 
 
@@ -250,10 +241,6 @@ def test_a_page_that_is_sent_twice_makes_one_rule(root: Client, card: Card, corp
 
 
 # --- Saved by two, and a source that is down --------------------------------------------------------------------------
-
-
-def opened(client: Client, rule: AlertRule, **changes: Any) -> dict[str, Any]:
-    return {**untouched(client.get(change(rule)).content.decode(), "alertrule_form"), **changes}
 
 
 def test_what_somebody_else_chose_meanwhile_stands_until_saved_again_and_a_deleted_rule_is_not_made_again(
@@ -312,24 +299,24 @@ def receiver(corp: Corp) -> AlertReceiver:
     return make_receiver(make_person(corp, "zhang"), corp=corp)
 
 
-def save(client: Client, path: str, **changes: Any) -> Any:
-    return client.post(path, {**sent_form(client, path), "weekdays": [], **changes})
-
-
 def errors_of(answer: Any) -> dict[str, Any]:
     return dict(answer.context["adminform"].form.errors)
 
 
-def tried(client: Client, rule: AlertRule, conditions: dict[str, str]) -> str:
+def tried(client: Client, rule: AlertRule, *rows: dict[str, str]) -> str:
     """Return what the page shows after "try", with these conditions in the form."""
-    values = {**sent_form(client, f"/admin/notifications/alertrule/{rule.pk}/change/"), **conditions, "_id": rule.pk}
+    values = opened(client, rule, _id=rule.pk)
+    for condition in rows:
+        values |= condition
     return preview_pages.preview(client, f"{LIST}try/", values)
 
 
 class TestRule:
-    def test_says_beside_a_row_what_is_wrong_with_it(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
-        rule = make_rule(card, receiver)
-        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
+    @pytest.fixture
+    def rule(self, card: Card, receiver: AlertReceiver) -> AlertRule:
+        return make_rule(card, receiver)
+
+    def test_says_beside_a_row_what_is_wrong_with_it(self, root: Client, rule: AlertRule) -> None:
         rows = {
             **row(0, "sum", "销售额", "lt", "100"),
             **row(1, "sum", "销售额", "lt", "viel"),
@@ -337,7 +324,7 @@ class TestRule:
             **row(3, "any", "销售额", "gt", "1", filters="城市"),
         }
 
-        answer = save(root, path, **rows)
+        answer = send(root, change(rule), **rows)
 
         page = answer.content.decode()
         assert page.count("data-row-problem") == 3
@@ -347,38 +334,28 @@ class TestRule:
         rule.refresh_from_db()
         assert len(rule.conditions) == 1
 
-    def test_keeps_every_part_of_its_rows_and_begins_anew(
-        self, root: Client, card: Card, receiver: AlertReceiver
-    ) -> None:
-        rule = make_rule(card, receiver, join="any", holding={"": 2}, next_run_at=None, watched="something else")
-        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
-        rows = {
-            **row(0, "avg", "销售额", "outside", "10", "20", "区域=华东|华南; 品类=酒"),
-            **row(4, "sum", "销售额", "changed", "left over"),
-        }
+    def test_keeps_every_part_of_its_rows_and_begins_anew(self, root: Client, rule: AlertRule) -> None:
+        AlertRule.objects.update(join="any", holding={"": 2}, next_run_at=None, watched="something else")
+        first = row(0, "avg", "销售额", "outside", "10", "20", "区域=华东|华南; 品类=酒")
+        times = {"repeat": "crontab", "crontab": "*/5 * * * *"}
 
-        first = save(root, path, **rows, crontab="*/5 * * * *")
+        saved = send(
+            root, change(rule), **first, **row(4, "sum", "销售额", "changed", "left over"), **times, _enable="1"
+        )
 
-        assert first.status_code == 302, errors_of(first)
+        assert saved.status_code == 302, errors_of(saved)
         rule.refresh_from_db()
         assert conditions.from_rows(rule.conditions) == parse(
             "avg 销售额 outside 10 and 20 where 区域=华东|华南; 品类=酒\nsum 销售额 changed"
         )
         assert (rule.holding, rule.next_run_at is not None) == ({}, True)
-        assert 'value="区域=华东|华南; 品类=酒"' in root.get(path).content.decode()
-        holding = {"": 3}
-        AlertRule.objects.update(holding=holding)
-        same = {
-            **row(0, "avg", "销售额", "outside", "10", "20", "区域=华东|华南; 品类=酒"),
-            **row(1, "sum", "销售额", "changed", ""),
-        }
-        assert save(root, path, **same).status_code == 302
+        assert 'value="区域=华东|华南; 品类=酒"' in root.get(change(rule)).content.decode()
+        AlertRule.objects.update(holding={"": 3})
+        assert send(root, change(rule), _enable="1").status_code == 302
         rule.refresh_from_db()
-        assert rule.holding == holding  # nothing was changed
+        assert rule.holding == {"": 3}  # nothing was changed
 
-    def test_has_silence_windows_that_can_be(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
-        rule = make_rule(card, receiver)
-        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
+    def test_has_silence_windows_that_can_be(self, root: Client, rule: AlertRule) -> None:
         window = {
             "silence_windows-TOTAL_FORMS": "1",
             "silence_windows-0-name": "夜间",
@@ -386,37 +363,35 @@ class TestRule:
             "silence_windows-0-from_time": "22:00",
             "silence_windows-0-to_time": "06:00",
         }
-        condition = row(0, "sum", "销售额", "lt", "100")
 
-        refused = save(root, path, **condition, **window)
-        saved = save(root, path, **condition, **window, **{"silence_windows-0-weekdays": ["6", "7"]})
+        refused = send(root, change(rule), **window)
+        saved = send(root, change(rule), **window, **{"silence_windows-0-weekdays": ["6", "7"]})
 
         assert "请选择星期" in refused.content.decode()
         assert saved.status_code == 302, errors_of(saved)
         known = SilenceWindow.objects.get(rule=rule)
         assert (known.name, known.weekdays, known.from_time) == ("夜间", "6,7", time(22))
 
-    def test_is_tried_on_the_data_as_it_is_now(
-        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
+    def test_is_tried_on_the_data_as_it_is_now_with_the_message_that_would_be_sent(
+        self, root: Client, rule: AlertRule, bi: GuandataAnswers
     ) -> None:
-        rule = make_rule(card, receiver)
-        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
-        values = {**sent_form(root, path), **row(0, "any", "销售额", "lt", "100")}
-
-        html = preview_pages.preview(root, f"{LIST}try/", {**values, "_id": rule.pk})
+        html = tried(root, rule, row(0, "any", "销售额", "lt", "100"))
 
         assert "会触发" in html
         assert "无法按过去的日子试算：数据中没有日期列，或行数过多。" in html
         assert html.count("trial-marked") == 1
         assert html.index("华南") < html.index("华东")
+        message = html.partition('class="phone-message phone-text_notice"')[2]
+        assert "销售额过低" in message
+        assert "phone-message" not in tried(root, rule, row(0, "any", "销售额", "lt", "90"))
         assert not Incident.objects.exists()
         rule.refresh_from_db()
         assert rule.conditions[0]["aggregate"] == "sum"
 
     def test_tried_shows_pictures_that_workers_draw_for_this_person_only(
-        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
+        self, root: Client, rule: AlertRule, bi: GuandataAnswers
     ) -> None:
-        html = tried(root, make_rule(card, receiver), row(0, "any", "销售额", "lt", "100"))
+        html = tried(root, rule, row(0, "any", "销售额", "lt", "100"))
 
         medium = Medium.objects.get(run=None, status="waiting")
         recipe = json.loads(zlib.decompress(medium.recipe))
@@ -435,13 +410,10 @@ class TestRule:
             assert [other.get(path).status_code for path in (address, found["address"])] == [status, status]
 
     def test_tried_draws_few_of_many_parts(
-        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
+        self, root: Client, rule: AlertRule, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(trial, "PICTURES_SHOWN", 2)
-        rows = [row(n, "any", "销售额", "lt", str(100 + n)) for n in range(3)]
-
-        html = tried(root, make_rule(card, receiver), {**rows[0], **rows[1], **rows[2]})
-
+        html = tried(root, rule, *(row(n, "any", "销售额", "lt", str(100 + n)) for n in range(3)))
         assert html.count("data-making=") == Medium.objects.count() == 2
 
     def test_is_not_tried_on_a_card_of_another_company(self, corp: Corp, card: Card, bi: GuandataAnswers) -> None:
@@ -462,11 +434,11 @@ class TestPeople:
         region = Attribute.objects.create(key="region", name="区域")
         set_values(attribute=region, values={north.pk: ["华北"], south.pk: ["华南"]})
         whole = Department.objects.create(corp=corp, wecom_department_id=1, name="北山制造")
-        path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
+        path = change(make_rule(card, receiver))
         people = {"rules-0-attribute": region.pk, "rules-0-operator": "is", "rules-0-values": "华北", "users": []}
         people |= {"departments": [whole.pk], "with_subdepartments": "on"}
 
-        answer = save(root, path, **row(0, "any", "销售额", "lt", "0"), **people)
+        answer = send(root, path, **row(0, "any", "销售额", "lt", "0"), **people)
 
         assert answer.status_code == 302, answer.context["adminform"].form.people.errors
         audience = named_audience(receiver)
@@ -477,9 +449,7 @@ class TestPeople:
     def test_with_a_robot_of_no_group_and_a_rule_without_a_condition_are_refused(
         self, root: Client, card: Card, receiver: AlertReceiver
     ) -> None:
-        path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
-
-        answer = save(root, path, **row(0, "", "", "gt", ""), channel="robot")
+        answer = send(root, change(make_rule(card, receiver)), **row(0, "", "", "gt", ""), channel="robot")
 
         assert "conditions" in errors_of(answer)
         assert "robot" in answer.context["adminform"].form.people.errors

@@ -349,7 +349,7 @@ def make_incident(**fields: Any) -> Incident:
 
 def make_alert(kind: str, *incidents: Incident) -> Run:
     times = dict.fromkeys(("slot_at", "claimed_at", "render_after"), TODAY)
-    run = Run.objects.create(key=notify.run_key(incidents[0], kind), trigger=Run.Trigger.ALERT, **times)
+    run = Run.objects.create(key=notify.make_run_key(incidents[0], kind), trigger=Run.Trigger.ALERT, **times)
     for incident in incidents:
         IncidentNotice.objects.create(incident=incident, run=run, kind=kind)
     return run

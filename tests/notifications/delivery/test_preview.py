@@ -219,7 +219,7 @@ def test_the_message_of_a_rule_has_the_bytes_that_its_incidents_send(
     monkeypatch.setattr(trial, "now", lambda: NOW)
 
     with only_reading(), translation.override("en"):
-        [notice] = trial.try_rule(rule, data, language="en").notices
+        [notice] = trial.try_rule(rule, data, language="en")["notices"]
         found = trial.preview_notice(rule, notice, person).delivery
     check(rule, NOW, data)
     [run_id] = notify.request_notices(now=NOW)

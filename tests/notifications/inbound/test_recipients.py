@@ -20,7 +20,7 @@ from notifications.inbound.recipients import (
     resolve_addresses,
 )
 from notifications.models import ApiToken, InboundChannel
-from notifications.subscriptions import reach
+from notifications.subscriptions.recipients import find_reachable_people, find_usable_corps
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.factories import make_sender
 
@@ -44,7 +44,7 @@ def find_among_all(*addresses: Address) -> ResolvedAddresses:
 
 
 def find_for(sender: ApiToken | InboundChannel, *addresses: Address) -> ResolvedAddresses:
-    return resolve_addresses(addresses, among=reach.people_of(sender), corps=reach.corps_of(sender))
+    return resolve_addresses(addresses, among=find_reachable_people(sender), corps=find_usable_corps(sender))
 
 
 @pytest.fixture
@@ -183,10 +183,10 @@ def test_people_of_other_companies_are_unknown_as_those_that_do_not_exist(corp: 
     found = find_for(token, *addresses)
 
     assert found == ResolvedAddresses(frozenset({zhang.pk}), [(addresses[1], UNKNOWN), (addresses[2], UNKNOWN)])
-    assert li.pk not in reach.people_of(token).values_list("pk", flat=True)
+    assert li.pk not in find_reachable_people(token).values_list("pk", flat=True)
     zhang.wecom_accounts.update(is_primary=False)
     zhang.wecom_accounts.create(corp=make_corp(), userid="zw")
-    assert list(reach.people_of(token)) == []
+    assert list(find_reachable_people(token)) == []
 
 
 def test_a_token_reaches_its_companies_or_its_people_and_no_more_than_its_owner(corp: Corp, zhang: User) -> None:
@@ -196,7 +196,7 @@ def test_a_token_reaches_its_companies_or_its_people_and_no_more_than_its_owner(
     root = make_superuser()
 
     def reached(token: object) -> set[int]:
-        return set(reach.people_of(token).values_list("pk", flat=True))  # type: ignore[arg-type]  # a token
+        return set(find_reachable_people(token).values_list("pk", flat=True))  # type: ignore[arg-type]  # a token
 
     chosen = make_sender(manager, sends_to="chosen")
     chosen.send_users.set([zhang, li])
@@ -244,7 +244,7 @@ def test_a_channel_reaches_its_company_or_its_people(corp: Corp, zhang: User) ->
     def reached(**fields: Any) -> set[int]:
         InboundChannel.objects.filter(pk=channel.pk).update(**fields)
         channel.refresh_from_db()
-        return set(reach.people_of(channel).values_list("pk", flat=True))
+        return set(find_reachable_people(channel).values_list("pk", flat=True))
 
     assert reached() == {zhang.pk, li.pk}
     assert reached(corp=other) == {li.pk}
