@@ -91,9 +91,7 @@ def test_a_tick_has_cards_changed(wire: WeComStub) -> None:
     tasks.tick.delay()
     AlertCard.objects.create(delivery=Delivery.objects.get(), next_try_at=datetime.now(UTC) - timedelta(minutes=1))
     TickClaim.objects.all().delete()
-
     tasks.tick.delay()
-
     assert not AlertCard.objects.get().is_stale
 
 
@@ -113,11 +111,9 @@ def test_a_run_that_crashes_keeps_no_other(wire: WeComStub, monkeypatch: pytest.
     assert runs[0].status == Run.Status.WAITING
 
 
-def test_a_worker_that_stops_gives_runs_back(wire: WeComStub) -> None:
+def test_a_worker_that_stops_gives_runs_back() -> None:
     run = make_run(make_subscription(), render_after=datetime.now(UTC) + timedelta(hours=1))
-
     assert render.render_runs([run.pk], clock=database_clock(), is_stopping=lambda: True) == []
-
     run.refresh_from_db()
     assert run.render_after <= datetime.now(UTC)
     assert run.render_count == 0

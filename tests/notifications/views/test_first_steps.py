@@ -40,8 +40,8 @@ def steps_of(person: User) -> list[Step]:
     return overview.steps_of(request)
 
 
-def done(steps: list[Step]) -> list[str]:
-    return [step.name for step in steps if step.is_done]
+def done(person: User) -> list[str]:
+    return [step.name for step in steps_of(person) if step.is_done]
 
 
 def staff(*codenames: str, **fields: Any) -> User:
@@ -106,16 +106,20 @@ def test_of_the_company() -> None:
 
 def test_of_people() -> None:
     root = make_superuser()
-    assert state_of("人员", root) == (False, "还没有人关联企业微信，请先启用一家公司。", "接入企业微信公司")
+
+    def assert_open(state: str, label: str = "同步通讯录") -> None:
+        assert state_of("人员", root) == (False, state, label)
+
+    assert_open("还没有人关联企业微信，请先启用一家公司。", "接入企业微信公司")
     corp = make_corp(is_enabled=False)
-    assert state_of("人员", root) == (False, "还没有人关联企业微信，请先启用一家公司。", "继续")
+    assert_open("还没有人关联企业微信，请先启用一家公司。", "继续")
     Corp.objects.update(is_enabled=True)
-    assert state_of("人员", root) == (False, "还没有人关联企业微信。", "同步通讯录")
+    assert_open("还没有人关联企业微信。")
     WeComAccount.objects.create(user=root, corp=corp)  # without a userid
-    assert state_of("人员", root) == (False, "还没有人关联企业微信。", "同步通讯录")
+    assert_open("还没有人关联企业微信。")
     now = timezone.now()
     Member.objects.create(corp=corp, userid="LiLei", userid_folded="lilei", first_seen_at=now, changed_at=now)
-    assert state_of("人员", root) == (False, "通讯录已同步，但还没有用户关联：请选择同步时怎么处理用户。", "同步通讯录")
+    assert_open("通讯录已同步，但还没有用户关联：请选择同步时怎么处理用户。")
     WeComAccount.objects.filter(user=root).update(userid="Root", userid_folded="root")
     assert state_of("人员", root) == (True, "已有用户关联企业微信。", "")
 
@@ -139,7 +143,7 @@ def test_of_data_and_the_push() -> None:
     assert state_of("数据", root) == (True, "已连接 BI，推送中可以直接选卡片。", "")
     Card.objects.create(name="销售", source=source, bi_card_id="c1")
     assert state_of("数据", root) == (True, "已有可用的卡片。", "")
-    assert done(steps_of(root)) == ["数据"]  # before there is a company
+    assert done(root) == ["数据"]  # before there is a company
     Card.objects.all().delete()
     make_bi(api_login="")
     assert state_of("推送", root) == (False, "还没有启用的推送。", "新建推送")
@@ -170,9 +174,8 @@ def test_nothing_was_sent_yet() -> None:
     ],
 )
 def test_what_became_of_the_newest_message(status: str, sentence: str) -> None:
-    corp = make_corp()
-    make_deliveries(corp, status="failed")
-    make_deliveries(corp, status=status)
+    for one in ("failed", status):
+        make_deliveries(make_corp(), status=one)
     Run.objects.update(status="finished")
     make_subscription(report=make_report())
     is_done = status == "accepted"
@@ -253,4 +256,4 @@ def test_a_limited_editor_sees_the_steps_of_their_companies() -> None:
     left = User.objects.create(username="left", is_active=False)
     WeComAccount.objects.create(user=left, corp=mine, userid="Left", is_primary=True)
     make_subscription(report=make_report(corp=mine), is_enabled=False)
-    assert done(steps_of(make_manager(mine))) == ["公司"]
+    assert done(make_manager(mine)) == ["公司"]

@@ -9,6 +9,7 @@ from accounts.models import User
 from integrations.core.background import database_clock
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, IncomingMessage
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.channels import make_mail_channel, take
 from tests.notifications.inbound.mail import senders
@@ -30,12 +31,6 @@ def delivery(zhang: User) -> Delivery:
     _answer, run_ids = take(channel, senders.guandata(), "ZhangWei@wecom.local")
     render_run(run_id=run_ids[0], now=database_clock()())
     return Delivery.objects.get()
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def test_the_frame_runs_nothing_and_loads_nothing(zhang: User, delivery: Delivery) -> None:
