@@ -140,8 +140,10 @@ def fetch_page(url: str, *, total_seconds: float = TOTAL_SECONDS) -> Reply:
     """
     with open_session(connections=1) as session:
         route = Route(session, system="site", connect_seconds=CONNECT_SECONDS)
-        options = {"headers": {"Accept": "text/plain"}, "beginning_bytes": CONTENT_BYTES_AT_MOST}
-        return route.exchange("fetch", "GET", url, seconds=total_seconds, **options)
+        headers = {"Accept": "text/plain"}
+        return route.exchange(
+            "fetch", "GET", url, seconds=total_seconds, headers=headers, beginning_bytes=CONTENT_BYTES_AT_MOST
+        )
 
 
 def fetch_certificate_end(host: str, port: int, *, seconds: float) -> datetime | None:

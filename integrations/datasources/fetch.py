@@ -330,9 +330,10 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
 
 def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
     """Notify the followers, but not of a preview, for which its page polls."""
-    for follower in card_data_finished if slot_at is not None else ():
-        with log_errors(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):
-            follower(card_id, slot_at)
+    if slot_at is not None:
+        for follower in card_data_finished:
+            with log_errors(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):
+                follower(card_id, slot_at)
     CardData.objects.filter(pk=row_id).update(notified_at=clock())
 
 

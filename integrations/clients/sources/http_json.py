@@ -126,7 +126,7 @@ def _exchange(question: JsonQuestion, url: str, seconds: float) -> tuple[bytes, 
     headers |= question.headers
     with _open_response(question.method, url, body, headers, question.reach, seconds, question.ca_bundle) as response:
         if response.status in _REDIRECTS:
-            target = urljoin(url, response.headers.get("Location", url))
+            target: str = urljoin(url, response.headers.get("Location", url))
             is_repeated = question.method == "GET" or response.status in (307, 308)
             if target == url or _find_origin(target) != _find_origin(url) or not is_repeated:
                 raise SourceError(Problem.REDIRECTED)
