@@ -43,7 +43,7 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def first() -> Hearer:
-    return registered(Hearer())
+    return register(Hearer())
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def path(corp: Corp) -> str:
     return f"/wecom/{with_keys(corp).pk}/events/"
 
 
-def registered(hearer: Hearer, *, after: str = "", wants: str = "change_contact") -> Hearer:
+def register(hearer: Hearer, *, after: str = "", wants: str = "change_contact") -> Hearer:
     callbacks.consumers.register(Consumer(hearer.name, frozenset({wants}), hearer.consume, after=after))
     return hearer
 
@@ -112,8 +112,8 @@ def test_without_a_broker_wecom_is_answered_and_the_work_waits(path: str, corp: 
 
 @pytest.mark.usefixtures("_at_that_time")
 def test_the_one_who_stores_names_who_may_begin(corp: Corp, first: Hearer) -> None:
-    registered(Hearer("tests.second"), after="tests.first")
-    registered(Hearer("tests.other"), wants="enter_agent")
+    register(Hearer("tests.second"), after="tests.first")
+    register(Hearer("tests.other"), wants="enter_agent")
     event = CallbackEvent.objects.create(
         **{"corp": corp, "kind": "app", "key": "k", "event": "change_contact", "is_event": True},
         **{"happened_at": NOW, "received_at": NOW, "body": "<xml/>"},
@@ -149,7 +149,7 @@ def test_each_company_has_its_own_lane(corp: Corp, other_corp: Corp, first: Hear
 
 
 def test_who_comes_after_waits_and_is_queued_then(corp: Corp, first: Hearer) -> None:
-    second = registered(Hearer("tests.second"), after="tests.first")
+    second = register(Hearer("tests.second"), after="tests.first")
     first.act = lambda batch: Outcome([7, 9])
     event = make_event(corp)
 
@@ -163,7 +163,7 @@ def test_who_comes_after_waits_and_is_queued_then(corp: Corp, first: Hearer) -> 
 
 
 def test_who_comes_after_does_not_wait_for_one_that_was_given_up(corp: Corp, first: Hearer) -> None:
-    second = registered(Hearer("tests.second"), after="tests.first")
+    second = register(Hearer("tests.second"), after="tests.first")
     make_event(corp)
     EventWork.objects.filter(consumer="tests.first").update(status=Status.FAILED)
 
@@ -252,7 +252,7 @@ def test_a_worker_whose_lane_was_taken_writes_nothing(corp: Corp, first: Hearer,
     assert EventLane.objects.get().lease_token == "another"
 
 
-def refusal(error: type[ConfigurationError | TransientError], **more: object) -> Callable[[Batch], None]:
+def refuse_by(error: type[ConfigurationError | TransientError], **more: object) -> Callable[[Batch], None]:
     def act(batch: Batch) -> None:
         raise error("does not answer", system="wecom", operation="user_get", **more)  # type: ignore[arg-type]  # as it comes
 
@@ -266,7 +266,7 @@ def test_where_the_other_side_is_not_to_be_had_the_lane_waits(
     monkeypatch.setattr(callbacks, "BATCH", 1)
     make_event(corp, "a")
     make_event(corp, "b", seconds=1)
-    first.act = refusal(error)
+    first.act = refuse_by(error)
 
     work(corp)
 
@@ -279,7 +279,7 @@ def test_where_the_other_side_is_not_to_be_had_the_lane_waits(
 
 def test_the_pauses_grow_to_a_quarter_of_an_hour(corp: Corp, first: Hearer) -> None:
     make_event(corp)
-    first.act = refusal(TransientError)
+    first.act = refuse_by(TransientError)
     now, pauses = NOW, []
     for _ in range(9):
         work(corp, now=now)
@@ -289,14 +289,14 @@ def test_the_pauses_grow_to_a_quarter_of_an_hour(corp: Corp, first: Hearer) -> N
         now = next_try_at
 
     assert pauses == [10, 20, 40, 80, 160, 320, 640, 900, 900]
-    first.act = refusal(RateLimitedError, retry_after_seconds=7000)
+    first.act = refuse_by(RateLimitedError, retry_after_seconds=7000)
     work(corp, now=now)
     assert EventWork.objects.get().next_try_at == now + timedelta(seconds=7000)  # a limit of WeCom is waited out
 
 
 def test_after_a_day_and_a_half_an_event_is_given_up(corp: Corp, first: Hearer) -> None:
     make_event(corp)
-    first.act = refusal(TransientError)
+    first.act = refuse_by(TransientError)
 
     work(corp, now=NOW + timedelta(hours=36))
     assert states() == [Status.WAITING]
@@ -345,7 +345,7 @@ def _eager() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_eager")
 def test_the_sweep_finds_what_was_lost_and_the_task_goes_on_to_who_waited(corp: Corp, first: Hearer) -> None:
-    second = registered(Hearer("tests.second"), after="tests.first")
+    second = register(Hearer("tests.second"), after="tests.first")
     make_event(corp)
 
     tasks.sweep_events(NOW)

@@ -26,7 +26,7 @@ from notifications.models import AlertReceiver, AlertRule, Report, Subscription
 from tests.accounts.conftest import DESKTOP, PASSWORD, make_person, visitor
 from tests.accounts.people import HOST, LIST, sent_form, signed_in, with_role
 from tests.audit import clear_trail
-from tests.integrations.diagnosing import passed
+from tests.integrations.diagnosing import pass_checks
 
 TRAIL = "/admin/accounts/auditentry/"
 SECRETS = ("top-secret-1", "top-secret-2", "http://user:proxy-password@proxy.example:3128", "new-password-123")
@@ -175,7 +175,7 @@ class TestWhatIsRecorded:
         SiteAddress.objects.update(url="https://bi.example.com/")
         Corp.objects.filter(pk=corp.pk).update(is_enabled=False, first_enabled_at=None)
         corp.refresh_from_db()
-        passed(corp)
+        pass_checks(corp)
         clear_trail()
 
         for action in ("enable", "enable", "disable", "disable"):

@@ -28,7 +28,7 @@ from tests.accounts.admin.test_admin import administrator, form_of
 from tests.accounts.conftest import Visitor, make_corp, make_person
 from tests.accounts.people import LIST, signed_in
 from tests.accounts.wecom import WeCom
-from tests.integrations.diagnosing import passed
+from tests.integrations.diagnosing import pass_checks
 from tests.statements import count_statements
 
 Kind = Attribute.Kind
@@ -283,7 +283,7 @@ NEITHER_NOR = "不是个人微信号，也不是企业微信名称"
 def new_corp(db: None) -> Corp:
     """A company that was entered and tested, but never enabled."""
     corp = make_corp("北山制造", 1, is_enabled=False)
-    passed(corp)
+    pass_checks(corp)
     return corp
 
 

@@ -34,7 +34,7 @@ def bi() -> Iterator[GuandataAnswers]:
         yield GuandataAnswers(wire)
 
 
-def shown(client: Client, address: str = "", **sent: Any) -> str:
+def open_list(client: Client, address: str = "", **sent: Any) -> str:
     """Return the page that lists the choices."""
     return client.get(address or reverse(CHOOSE), sent or None).text
 
@@ -115,12 +115,12 @@ def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: Gua
     assert f'formaction="{reverse(CHOOSE)}"' in form
 
     asked: Any = root.post(reverse(CHOOSE), {**CARD, "name": "", "source": source.pk})
-    running = shown(root, asked.url)
+    running = open_list(root, asked.url)
     make_listing([["p1", "销售<总览>", "PAGE"]], at=timezone.now())
-    pages = shown(root, asked.url)
+    pages = open_list(root, asked.url)
     root.post(asked.url, {"page": "p1"})
     make_listing([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1", at=timezone.now())
-    cards = shown(root, source=source.pk, page="p1")
+    cards = open_list(root, source=source.pk, page="p1")
 
     assert "The BI is being asked" in running
     assert "data-unfinished" in running
@@ -146,7 +146,7 @@ def link_to(card_id: str, page: str) -> str:
     return next(part for part in page.split('"') if f"bi_card_id={card_id}" in part).replace("&amp;", "&")
 
 
-def shown_form(client: Client, address: str) -> dict[str, Any]:
+def read_form(client: Client, address: str) -> dict[str, Any]:
     """Return the field values of the form at this address."""
     form = client.get(address).context["adminform"].form
     return {name: form[name].value() for name in form.fields}
@@ -163,13 +163,13 @@ def test_what_was_typed_stays_until_the_card_is_chosen(root: Client, bi: Guandat
     make_listing([["c1", "每日销售额", "CHART"]], "p1", at=timezone.now())
 
     listed = leave_form(root, source=source.pk, name="我的名称", **TYPED)
-    searched = shown(root, f"{listed}&q=每日")
-    filled = shown_form(root, link_to("c1", searched))
+    searched = open_list(root, f"{listed}&q=每日")
+    filled = read_form(root, link_to("c1", searched))
 
     chosen = {"name": "我的名称", "source": str(source.pk), "bi_card_id": "c1", "bi_page_id": "p1"}
     assert filled == {**chosen, **TYPED}
     back = next(one for one in searched.split('"') if "/card/add/?" in one and "bi_card_id" not in one)
-    assert shown_form(root, back.replace("&amp;", "&")) == {**filled, "bi_card_id": "", "bi_page_id": ""}
+    assert read_form(root, back.replace("&amp;", "&")) == {**filled, "bi_card_id": "", "bi_page_id": ""}
 
 
 def test_each_tab_has_what_was_typed_in_it_and_nobody_else_has(
@@ -178,17 +178,17 @@ def test_each_tab_has_what_was_typed_in_it_and_nobody_else_has(
     source = make_source()
     make_listing([["c1", "每日销售额", "CHART"]], "p1", at=timezone.now())
     first, second = (leave_form(root, source=source.pk, name=name) for name in ("甲", "乙"))
-    links = [link_to("c1", shown(root, listed)) for listed in (first, second)]
+    links = [link_to("c1", open_list(root, listed)) for listed in (first, second)]
     listed = leave_form(root, source=source.pk, name="丙", bi_filters="x" * 100_001)  # too long to keep
     assert "draft" not in listed
-    assert shown_form(root, link_to("c1", shown(root, listed)))["name"] == "每日销售额"
+    assert read_form(root, link_to("c1", open_list(root, listed)))["name"] == "每日销售额"
     unnamed = leave_form(root, source=source.pk, name="", **TYPED)  # a card without a name gets the BI's name
-    assert shown_form(root, link_to("c1", shown(root, unnamed)))["name"] == "每日销售额"
+    assert read_form(root, link_to("c1", open_list(root, unnamed)))["name"] == "每日销售额"
     stranger = Client()
     stranger.force_login(django_user_model.objects.create_superuser("other"), backend=BACKEND)
 
-    assert [shown_form(root, link)["name"] for link in links] == ["甲", "乙"]
-    assert shown_form(stranger, links[0])["name"] == "每日销售额"
+    assert [read_form(root, link)["name"] for link in links] == ["甲", "乙"]
+    assert read_form(stranger, links[0])["name"] == "每日销售额"
 
 
 def test_what_was_typed_over_a_saved_card_stays_and_is_saved_as_a_change(root: Client, bi: GuandataAnswers) -> None:
@@ -196,8 +196,8 @@ def test_what_was_typed_over_a_saved_card_stays_and_is_saved_as_a_change(root: C
     make_listing([["c9", "另一张", "CHART"]], "p1", at=timezone.now())
 
     listed = leave_form(root, f"?card={card.pk}", source=card.source_id, name="新名", bi_filters="", kinds="{}")
-    link = link_to("c9", shown(root, listed))
-    filled = shown_form(root, link)
+    link = link_to("c9", open_list(root, listed))
+    filled = read_form(root, link)
     card.refresh_from_db()
     assert card.bi_card_id == "c1"  # choosing saves nothing
     refused: Any = root.post(link, {**CARD, **filled, "kinds": "x"})
@@ -214,8 +214,8 @@ def test_many_are_searched_and_cut_visibly(root: Client, bi: GuandataAnswers) ->
     source = make_source()
     make_listing([[f"p{number}", f"页面 {number}", "PAGE"] for number in range(230)], at=NOW)
 
-    whole = shown(root, source=source.pk)
-    found = shown(root, source=source.pk, q=" 页面 229 ")
+    whole = open_list(root, source=source.pk)
+    found = open_list(root, source=source.pk, q=" 页面 229 ")
 
     assert whole.count('name="page"') == 200
     assert "30 more" in whole
@@ -229,7 +229,7 @@ def test_a_failure_is_said_with_the_way_to_mend_it_and_the_id_can_be_typed(
     source = make_source(corp=corp)
     make_listing(at=NOW, status="failed", problem="not-set-up", facts={"missing": "app-token"})
 
-    page = shown(root, source=source.pk)
+    page = open_list(root, source=source.pk)
 
     assert "The data source is not set up completely: the BI&#x27;s app token is missing." in page
     address = reverse("admin:integrations_biconnection_changelist")
@@ -238,7 +238,7 @@ def test_a_failure_is_said_with_the_way_to_mend_it_and_the_id_can_be_typed(
     state = root.get(reverse("admin:integrations_card_choose_state"), {"source": source.pk}).json()
     assert (state["is_unfinished"], address in state["html"]) == (False, True)
     root.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
-    limited = shown(root, source=source.pk)
+    limited = open_list(root, source=source.pk)
     assert "Who sees all companies can set up the connection" in limited
     assert "biconnection" not in limited
 

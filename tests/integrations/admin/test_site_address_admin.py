@@ -36,7 +36,7 @@ def page(address: SiteAddress, action: str = "change") -> str:
     return reverse(f"admin:integrations_siteaddress_{action}", args=[address.pk])
 
 
-def opened(client: Client, address: SiteAddress, headers: dict[str, str] = HERE) -> dict[str, str]:
+def open_page(client: Client, address: SiteAddress, headers: dict[str, str] = HERE) -> dict[str, str]:
     """Open the page and return its version."""
     response: Any = client.get(page(address), headers=headers)
     return {"page_version": response.context["adminform"].form["page_version"].value()}
@@ -49,7 +49,7 @@ def test_a_change_is_shown_then_saved_and_leads_to_the_new_address(
     other_corp.save()
 
     shown = admin_client.post(
-        page(default), {"url": "HTTPS://BI.example.com", **opened(admin_client, default)}, headers=HERE
+        page(default), {"url": "HTTPS://BI.example.com", **open_page(admin_client, default)}, headers=HERE
     )
 
     text, content = text_of(shown), shown.content.decode()
@@ -80,7 +80,7 @@ def test_who_came_under_a_host_of_the_environment_stays_there(
     settings.EXTRA_ALLOWED_HOSTS = ["internal.example"]
     headers = {"host": "internal.example"}
 
-    typed = {"url": "https://bi.example.com", **opened(admin_client, default, headers)}
+    typed = {"url": "https://bi.example.com", **open_page(admin_client, default, headers)}
     shown = admin_client.post(page(default), typed, headers=headers)
     response = admin_client.post(page(default), {**typed, "_confirmed": "1", "_save": "1"}, headers=headers)
 
@@ -100,7 +100,7 @@ def test_a_wrong_address_is_refused(admin_client: Client, default: SiteAddress) 
         )
     ):
         confirmed = {"_confirmed": "1"} if number % 2 else {}  # with and without confirmation
-        typed = {"url": url, **confirmed, **opened(admin_client, default)}
+        typed = {"url": url, **confirmed, **open_page(admin_client, default)}
         response: Any = admin_client.post(page(default), typed, headers=HERE)
 
         assert response.status_code == 200
@@ -113,7 +113,7 @@ def test_a_wrong_address_is_refused(admin_client: Client, default: SiteAddress) 
 def test_what_is_not_encrypted_is_called_so_and_the_same_address_asks_nothing(
     admin_client: Client, default: SiteAddress
 ) -> None:
-    carried = opened(admin_client, default)
+    carried = open_page(admin_client, default)
     shown = admin_client.post(page(default), {"url": "http://bi.example.com", **carried}, headers=HERE)
     same = {"url": "http://localhost:3001", "_save": "1", **carried}
     saved = admin_client.post(page(default), same, headers=HERE)
@@ -211,7 +211,7 @@ def test_the_roles_set_an_address_up_first_and_add_others_later_a_superuser_alwa
     administrator = in_role(role)
     for client, url in ((administrator, "https://bi.example.com/"), (admin_client, "https://new.example.com/")):
         headers = {"host": address.domain}
-        typed = {"url": url, "_confirmed": "1", **opened(client, address, headers)}
+        typed = {"url": url, "_confirmed": "1", **open_page(client, address, headers)}
         client.post(page(address), typed, headers=headers)
 
         address.refresh_from_db()
@@ -269,7 +269,9 @@ def test_another_scheme_or_a_company_at_it_asks_first(
         request.getfixturevalue("corp")
     headers = {"host": "hub.example.com"}
 
-    response = admin_client.post(page(default), {"url": url, **opened(admin_client, default, headers)}, headers=headers)
+    response = admin_client.post(
+        page(default), {"url": url, **open_page(admin_client, default, headers)}, headers=headers
+    )
 
     assert 'name="_confirmed"' in response.content.decode()
     default.refresh_from_db()

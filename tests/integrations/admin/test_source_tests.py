@@ -22,7 +22,7 @@ from tests.jobs import do_jobs
 pytestmark = pytest.mark.django_db
 
 
-def said(client: Client, source: DataSource) -> str:
+def read_state(client: Client, source: DataSource) -> str:
     state = client.get(reverse("admin:integrations_datasource_state", args=[source.pk])).json()
     return f"{state['is_unfinished']} {state['html']}"
 
@@ -33,11 +33,11 @@ def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(chinese_root:
     source = DataSource.objects.get()
     page = reverse("admin:integrations_datasource_change", args=[source.pk])
     assert answer["Location"] == f"{page}#test"
-    assert "True" in said(chinese_root, source)
-    assert "正在测试连接" in said(chinese_root, source)
+    assert "True" in read_state(chinese_root, source)
+    assert "正在测试连接" in read_state(chinese_root, source)
 
     do_jobs()
-    assert "False" in said(chinese_root, source)
+    assert "False" in read_state(chinese_root, source)
     new_card = f"{reverse('admin:integrations_card_add')}?source={source.pk}"
     assert all("连接正常" in chinese_root.get(one).content.decode() for one in (page, new_card))
 
@@ -47,7 +47,7 @@ def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(chinese_root:
     )
     assert answer["Location"] == f"{page}#test"
     do_jobs()
-    assert 'class="problem" role="alert"' in said(chinese_root, source)
+    assert 'class="problem" role="alert"' in read_state(chinese_root, source)
 
 
 class Service(BaseHTTPRequestHandler):
@@ -70,17 +70,17 @@ def test_a_web_service_answers_or_says_why_not(chinese_root: Client, settings: A
         source = make_source(kind="json", http_url=f"http://127.0.0.1:{port}", allows_private_addresses=True)
         source_tests.request_source_test(source, by=None, now=timezone.now())
         do_jobs()
-    assert tone in said(chinese_root, source)
+    assert tone in read_state(chinese_root, source)
 
 
 def test_a_test_that_no_worker_takes_says_so_and_one_is_shown_for_an_hour(chinese_root: Client) -> None:
     source = make_source(kind="json", http_url="https://api.example.com")
     source_tests.request_source_test(source, by=None, now=timezone.now())
     Job.objects.update(due_at=timezone.now() - LONG_WAIT)
-    assert "没有 worker 响应" in said(chinese_root, source)
+    assert "没有 worker 响应" in read_state(chinese_root, source)
 
     Job.objects.update(requested_at=timezone.now() - source_tests.SHOWN_FOR)
-    assert "尚未测试" in said(chinese_root, source)
+    assert "尚未测试" in read_state(chinese_root, source)
 
 
 def test_a_source_that_was_deleted_meanwhile_is_named(chinese_root: Client) -> None:

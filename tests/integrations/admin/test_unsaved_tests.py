@@ -36,7 +36,7 @@ def token_of(answer: dict[str, Any]) -> str:
     return str(answer["url"]).rstrip("/").rpartition("/")[2]
 
 
-def tried(client: Client, address: str, values: dict[str, Any]) -> str:
+def try_unsaved(client: Client, address: str, values: dict[str, Any]) -> str:
     """Return what the page shows when the test is finished."""
     answer = client.post(address, values).json()
     if answer["is_unfinished"]:
@@ -49,9 +49,9 @@ def tried(client: Client, address: str, values: dict[str, Any]) -> str:
 
 def test_a_database_is_tried_before_it_is_saved(chinese_root: Client, postgresql: Database) -> None:
     values = {**SOURCE, "name": "", "new_sql_url": postgresql.url, "allows_private_addresses": "on"}
-    assert "连接正常" in tried(chinese_root, TRY_SOURCE, values)
+    assert "连接正常" in try_unsaved(chinese_root, TRY_SOURCE, values)
     wrong = postgresql.url.replace(databases.SECRET, "wrong")
-    assert 'class="problem"' in tried(chinese_root, TRY_SOURCE, {**values, "new_sql_url": wrong})
+    assert 'class="problem"' in try_unsaved(chinese_root, TRY_SOURCE, {**values, "new_sql_url": wrong})
     assert not DataSource.objects.exists()
 
 
@@ -67,7 +67,7 @@ def test_a_database_is_tried_before_it_is_saved(chinese_root: Client, postgresql
 def test_what_is_wrong_without_asking_anybody_is_said_at_once(
     chinese_root: Client, values: dict[str, str], sentence_shown: str
 ) -> None:
-    html = tried(chinese_root, TRY_SOURCE, {**SOURCE, **FIELDS, "db_password": SECRET, **values})
+    html = try_unsaved(chinese_root, TRY_SOURCE, {**SOURCE, **FIELDS, "db_password": SECRET, **values})
     assert 'class="errorlist"' in html
     assert sentence_shown in html
     assert SECRET not in html
@@ -99,7 +99,7 @@ def test_a_saved_password_is_tried_at_its_own_place_and_sent_to_no_other(chinese
 
 
 def test_a_network_that_the_source_may_not_enter_is_said_with_the_fix(chinese_root: Client) -> None:
-    html = tried(chinese_root, TRY_SOURCE, {**SOURCE, "kind": "json", "http_url": "http://127.0.0.1:1"})
+    html = try_unsaved(chinese_root, TRY_SOURCE, {**SOURCE, "kind": "json", "http_url": "http://127.0.0.1:1"})
     assert "该地址指向本机" in html
     assert "可以位于内网" in explain_problem(Problem.ADDRESS_FORBIDDEN, {})
 
@@ -108,15 +108,15 @@ def test_the_first_rows_of_a_query_are_shown_before_it_is_saved(chinese_root: Cl
     source = make_source(kind="sql", sql_url=postgresql.url, allows_private_addresses=True)
     values = {**CARD, "name": "", "source": source.pk, "sql": "SELECT amount AS 金额 FROM facts ORDER BY amount"}
 
-    html = tried(chinese_root, TRY_CARD, values)
+    html = try_unsaved(chinese_root, TRY_CARD, values)
 
     assert '<th scope="col">金额' in html
     assert html.count("<td>") == source_tests.ROWS_SHOWN
     assert "还有更多行" in html
     assert "没有" not in html
     assert not Card.objects.exists()
-    assert "does not exist" in tried(chinese_root, TRY_CARD, {**values, "sql": "SELECT * FROM nowhere"})
-    assert "只能" in tried(chinese_root, TRY_CARD, {**values, "sql": "DELETE FROM facts"})
+    assert "does not exist" in try_unsaved(chinese_root, TRY_CARD, {**values, "sql": "SELECT * FROM nowhere"})
+    assert "只能" in try_unsaved(chinese_root, TRY_CARD, {**values, "sql": "DELETE FROM facts"})
 
 
 def test_a_test_is_its_own_person_s_alone(chinese_root: Client, client: Client, corp: Corp) -> None:
@@ -142,7 +142,7 @@ def test_credentials_that_no_key_opens_are_said(chinese_root: Client, settings: 
     source = make_source(kind="json", http_url="https://api.example.com", http_headers={"Authorization": SECRET})
     settings.FIELD_ENCRYPTION_KEYS = ["b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXktMTI="]
     page = reverse("admin:integrations_datasource_change", args=[source.pk])
-    html = tried(
+    html = try_unsaved(
         chinese_root, TRY_SOURCE, {**untouched(chinese_root.get(page).text, "datasource_form"), "_id": source.pk}
     )
     assert "FIELD_ENCRYPTION_KEYS" in html

@@ -38,7 +38,7 @@ def upload(client: Client, corp: Corp, name: str = NAME, content: bytes = CODE.e
     return client.post(url(corp), {"file": SimpleUploadedFile(name, content)}, follow=True)
 
 
-def stored(corp: Corp, code: str = CODE, **columns: Any) -> VerificationFile:
+def make_file(corp: Corp, code: str = CODE, **columns: Any) -> VerificationFile:
     return VerificationFile.objects.create(corp=corp, code=code, uploaded_at=timezone.now(), **columns)
 
 
@@ -85,7 +85,7 @@ def test_another_file_is_refused_with_a_sentence(admin_client: Client, corp: Cor
 
 
 def test_a_check_that_waits_is_followed_and_says_when_no_worker_takes_it(admin_client: Client, corp: Corp) -> None:
-    file = stored(corp)
+    file = make_file(corp)
     assert ">not tried<" in panel(admin_client, corp)["html"]
     assert admin_client.post(url(corp, "verification_check", file.pk))["Location"].endswith("/change/#verification")
 
@@ -105,7 +105,7 @@ def test_a_check_that_waits_is_followed_and_says_when_no_worker_takes_it(admin_c
 
 def test_a_good_result_says_how_far_it_goes_and_an_old_one_that_it_is_old(admin_client: Client, corp: Corp) -> None:
     base, now = SiteAddress.objects.default().url, timezone.now()
-    stored(corp, checked_at=now, outcome="found", checked_url=f"{base}{NAME}")
+    make_file(corp, checked_at=now, outcome="found", checked_url=f"{base}{NAME}")
 
     fresh = panel(admin_client, corp)["html"]
     SiteAddress.objects.update(url="https://new.example.com/")
@@ -122,7 +122,7 @@ def test_a_good_result_says_how_far_it_goes_and_an_old_one_that_it_is_old(admin_
 def test_another_company_s_file_cannot_be_named_under_one_s_own(
     administrator: User, corp: Corp, other_corp: Corp, action: str
 ) -> None:
-    theirs = stored(other_corp)
+    theirs = make_file(other_corp)
     client = client_of(administrator)
 
     response = client.post(url(corp, action, theirs.pk))
@@ -135,12 +135,12 @@ def test_another_company_s_file_cannot_be_named_under_one_s_own(
 def test_the_list_takes_as_many_queries_for_ten_files_as_for_one(
     admin_client: Client, corp: Corp, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    stored(corp)
+    make_file(corp)
     panel(admin_client, corp)  # the first request of a session saves it
     with django_assert_num_queries(6):  # the host, person, corp, site address, newest checks, files
         panel(admin_client, corp)
     for number in range(10):
-        stored(corp, f"{number:016}")
+        make_file(corp, f"{number:016}")
 
     with django_assert_num_queries(6):
         panel(admin_client, corp)

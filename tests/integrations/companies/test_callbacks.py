@@ -212,7 +212,7 @@ def test_what_is_older_than_what_is_kept_is_answered_and_not_stored(path: str) -
     assert CallbackEvent.objects.get().happened_at.timestamp() == last_kept
 
 
-def stored_days_ago(corp: Corp, days: float, number: int, kind: Kind = Kind.APP) -> None:
+def store_event(corp: Corp, days: float, number: int, kind: Kind = Kind.APP) -> None:
     at = NOW - dt.timedelta(days=days)
     values = {"event": "view", "is_event": True, "happened_at": at, "received_at": at, "body": "<xml/>"}
     CallbackEvent.objects.create(corp=corp, kind=kind, key=f"sha256:{number}", **values)
@@ -223,9 +223,9 @@ def test_old_events_of_an_address_are_deleted_a_few_at_a_time_when_one_arrives(
 ) -> None:
     monkeypatch.setattr(callbacks, "DELETED_AT_ONCE", 2)
     for number, days in enumerate([41, 40, 30.1, 29.9, 1]):
-        stored_days_ago(corp, days, number)
-    stored_days_ago(other_corp, 40, 10)
-    stored_days_ago(corp, 40, 11, Kind.CONTACTS)
+        store_event(corp, days, number)
+    store_event(other_corp, 40, 10)
+    store_event(corp, 40, 11, Kind.CONTACTS)
 
     def keys() -> set[str]:
         return set(CallbackEvent.objects.filter(event="view").values_list("key", flat=True))

@@ -26,7 +26,7 @@ from integrations.core.client_factory import token_store
 from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, StagedCredentials, VerificationFile
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
-from tests.integrations.diagnosing import check_run, checks_waiting, passed
+from tests.integrations.diagnosing import check_run, checks_waiting, pass_checks
 from tests.integrations.opening import version_on
 from tests.integrations.pages import errors_of, in_role, text_of
 
@@ -300,7 +300,7 @@ def test_the_list_shows_each_company_s_state(
 def test_an_enabled_company_is_shown_where_what_saving_began_is_told(
     admin_client: Client, corp: Corp, changes: dict[str, str], tab: str
 ) -> None:
-    passed(corp)
+    pass_checks(corp)
     check_run(corp, "departments", "wrong", problem="unknown", facts={"unknown": "99"})
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
     fields = {**FIELDS, "page_version": version_on(admin_client, page(corp)), "new_secret": "", **changes}
@@ -342,13 +342,13 @@ def test_the_head_of_the_page_says_whether_the_credentials_were_checked_and_work
     CheckRun.objects.all().delete()
     Corp.objects.update(is_enabled=True)
     assert said() == ("enabled", "enabled")
-    passed(corp)
+    pass_checks(corp)
     assert said() == ("enabled", "enabled")
     Corp.objects.update(connection_version=2)
     assert said() == ("enabled credentials changed, not checked",) * 2
     check_run(corp, "token", "waiting", finished_at=None)
     assert said() == ("enabled credentials changed, not checked",) * 2
-    passed(corp)
+    pass_checks(corp)
     reach = admin_client.get(page(corp, "steps")).json()["parts"]["corp-reach"]
     assert "People of this company sign in with WeCom and receive messages." in reach
     assert reach in admin_client.get(page(corp)).content.decode()
@@ -453,7 +453,7 @@ def test_who_may_only_look_finds_no_form_no_secret_and_no_reason(corp: Corp) -> 
     VerificationFile.objects.create(corp=corp, code="0123456789abcdef", uploaded_at=timezone.now())
     for kind in CallbackEvent.Kind:
         generate_callback_keys(corp=corp, kind=kind)
-    passed(corp)
+    pass_checks(corp)
     Corp.objects.update(first_enabled_at=timezone.now(), contacts_secret="of-contacts")
 
     response = client_of(staff("one", corp, permissions=("view_corp",))).get(page(corp))

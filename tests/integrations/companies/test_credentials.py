@@ -49,7 +49,7 @@ def used(corp: Corp) -> Corp:
     return corp
 
 
-def staged(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> StagedCredentials:
+def stage(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> StagedCredentials:
     return services.stage_credentials(corp=corp, agentid=agentid, secret=NEW, by=User(username="root"), now=at)
 
 
@@ -60,7 +60,7 @@ def confirm(at: dt.datetime = NOW) -> None:
     put_back(job, is_over=True)
 
 
-def tried(_waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCredentials:
+def try_once(_waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCredentials:
     confirm(at)
     return StagedCredentials.objects.get()
 
@@ -90,7 +90,7 @@ class TestAskingWeCom:
         wire.get("agent/get", {**AGENT, "agentid": 1000009}, agentid=1000009)
 
         with django_capture_on_commit_callbacks(execute=True):
-            settled = tried(staged(used, 1000009))
+            settled = try_once(stage(used, 1000009))
 
         assert in_force() == (1000009, NEW)
         assert (settled.state, settled.settled_at, settled.secret) == (State.IN_FORCE, NOW, "")
@@ -115,7 +115,7 @@ class TestAskingWeCom:
         if agent is not None:
             wire.agent(agent)
 
-        refused = tried(staged(used))
+        refused = try_once(stage(used))
 
         assert in_force() == OLD
         assert (refused.state, refused.problem, refused.errcode) == found
@@ -128,25 +128,25 @@ class TestAskingWeCom:
     def test_silence_is_tried_for_a_day(self, used: Corp, wire: Wire) -> None:
         for _time in range(2):
             wire.mock.get(f"{API}/gettoken", status=502)
-        waiting = tried(staged(used))
+        waiting = try_once(stage(used))
         assert (waiting.state, waiting.problem) == (State.WAITING, "unreachable")
 
-        refused = tried(waiting, at=NOW + services.TRIED_FOR)
+        refused = try_once(waiting, at=NOW + services.TRIED_FOR)
 
         assert refused.state == State.REFUSED
         assert in_force() == OLD
 
     def test_an_app_that_became_another_company_meanwhile_is_refused_unasked(self, used: Corp, wire: Wire) -> None:
-        waiting = staged(used, 1000009)
+        waiting = stage(used, 1000009)
         Corp.objects.create(name="另一个", corpid=used.corpid, agentid=1000009, secret="x")
 
-        assert tried(waiting).problem == "connected"
+        assert try_once(waiting).problem == "connected"
 
     @pytest.mark.parametrize("change", ["discarded", "replaced"])
     def test_what_was_discarded_or_replaced_while_wecom_was_asked_never_serves(
         self, used: Corp, wire: Wire, change: str
     ) -> None:
-        staged(used)
+        stage(used)
 
         def answer(_request: object) -> tuple[int, dict[str, str], str]:
             if change == "discarded":
@@ -169,7 +169,7 @@ class TestAskingWeCom:
     @pytest.mark.django_db(transaction=True)
     def test_what_comes_into_force_while_it_is_discarded_is_not_called_discarded(self, used: Corp, wire: Wire) -> None:
         """Delete under a lock: Django reads the row and deletes it by key, and deleted one that was in use by then."""
-        staged(used)
+        stage(used)
         wire.token(secret=NEW)
         wire.agent()
         coming: list[Future[None]] = []
@@ -193,7 +193,7 @@ class TestAskingWeCom:
     @pytest.mark.django_db(transaction=True)
     def test_nothing_deadlocks_where_the_page_of_the_company_discards_it(self, used: Corp, wire: Wire) -> None:
         """Lock as the page does: it holds the company from its check to the end."""
-        staged(used)
+        stage(used)
         wire.token(secret=NEW)
         wire.agent()
 
@@ -214,16 +214,16 @@ class TestAskingWeCom:
         wire.token(secret=NEW)
         wire.agent()
 
-        tried(staged(used))
+        try_once(stage(used))
 
         assert in_force() == (1000002, NEW)
 
     def test_new_ones_that_no_key_opens_are_said_to_be_so(self, used: Corp, wire: Wire) -> None:
-        waiting = staged(used)
+        waiting = stage(used)
         with connection.cursor() as cursor:
             cursor.execute("UPDATE integrations_stagedcredentials SET secret = 'gAAA'")
 
-        found = tried(waiting)
+        found = try_once(waiting)
 
         assert (found.state, found.errcode) == (State.REFUSED, UNREADABLE_SECRET)
         assert in_force() == OLD
@@ -233,7 +233,7 @@ class TestInTheBackground:
     def test_what_may_pass_is_tried_again_a_minute_later_until_it_is_discarded(self, used: Corp, wire: Wire) -> None:
         wire.token(secret=NEW)
         wire.agent(refusal(60020))
-        staged(used, at=timezone.now())
+        stage(used, at=timezone.now())
         do_jobs(services.CONFIRM)
 
         job = Job.objects.get(kind=services.CONFIRM)
@@ -265,7 +265,7 @@ class TestThePage:
     def test_over_another_way_they_serve_at_once_and_older_ones_that_still_wait_never(
         self, admin_client: Client, used: Corp
     ) -> None:
-        staged(used)
+        stage(used)
 
         post(admin_client, page(used), api_base_url="https://gate.example", new_secret="newest-secret")
 
@@ -278,7 +278,7 @@ class TestThePage:
     ) -> None:
         wire.token(secret=NEW)
         wire.agent(refusal(301002))
-        tried(staged(used))
+        try_once(stage(used))
 
         text = text_of(admin_client.get(page(used)))
         assert "refused New AgentId 1000002 and Secret, handed in by root at" in text
@@ -293,7 +293,7 @@ class TestThePage:
         )
 
     def test_a_check_that_broke_is_said(self, admin_client: Client, used: Corp) -> None:
-        staged(used)
+        stage(used)
         Job.objects.update(status=Job.Status.FAILED, problem=BROKEN, finished_at=NOW)
 
         parts = admin_client.get(reverse("admin:integrations_corp_steps", args=[used.pk])).json()["parts"]
@@ -303,7 +303,7 @@ class TestThePage:
     def test_it_says_since_when_they_are_in_force(self, admin_client: Client, used: Corp, wire: Wire) -> None:
         wire.token(secret=NEW)
         wire.agent()
-        tried(staged(used))
+        try_once(stage(used))
 
         parts = admin_client.get(reverse("admin:integrations_corp_steps", args=[used.pk])).json()["parts"]
 

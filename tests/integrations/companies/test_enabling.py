@@ -18,7 +18,7 @@ from integrations.core import hooks
 from integrations.hooks import Hook
 from integrations.models import Corp, SiteAddress
 from tests.integrations.companies.test_corp_admin import page, post
-from tests.integrations.diagnosing import check_run, passed
+from tests.integrations.diagnosing import check_run, pass_checks
 from tests.integrations.pages import errors_of, text_of
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +30,7 @@ def real_address() -> None:
     SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
 
 
-def reasons(corp: Corp) -> list[str]:
+def refuse_enabling(corp: Corp) -> list[str]:
     with pytest.raises(services.CorpNotReady) as refusal:
         services.enable_corp(corp=corp, by=ROOT, now=NOW)
     corp.refresh_from_db()
@@ -46,7 +46,7 @@ def test_the_first_enabling_is_remembered_and_carries_rights_if_a_superuser_did_
     """Carry no rights otherwise: whoever set it up may have chosen which app identifies people."""
     Corp.objects.update(admin_rights_enabled=True)
     real_address()
-    passed(corp)
+    pass_checks(corp)
 
     services.enable_corp(corp=corp, by=by, now=NOW)
     assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
@@ -73,18 +73,18 @@ def test_only_the_first_company_of_all_begins_with_rights_after_wecom(db: None) 
 )
 def test_a_corp_that_somebody_changed_since_it_was_read_is_not_enabled(corp: Corp, change: dict[str, Any]) -> None:
     real_address()
-    passed(corp)
+    pass_checks(corp)
     if "site_address" in change:
         change = {"site_address": SiteAddress.objects.create(url="https://other.example.com/")}
     Corp.objects.filter(pk=corp.pk).update(**change)
 
-    assert reasons(corp) == ["Somebody changed the connection in the meantime. Test it again."]
+    assert refuse_enabling(corp) == ["Somebody changed the connection in the meantime. Test it again."]
 
 
 def test_a_corp_is_not_enabled_on_the_initial_address(corp: Corp) -> None:
-    passed(corp)
+    pass_checks(corp)
 
-    assert reasons(corp) == [
+    assert refuse_enabling(corp) == [
         "The site address is still http://localhost:3001/, which only this machine reaches. Enter your real one first."
     ]
 
@@ -94,7 +94,7 @@ def test_the_sandbox_is_enough_outside_production(corp: Corp, settings: Settings
     settings.ENVIRONMENT = environment
     corp.api_base_url = "http://127.0.0.1:3002"
     corp.save()
-    passed(corp)
+    pass_checks(corp)
 
     assert len(services.reasons_against_enabling(corp, now=NOW)) == count
 
@@ -113,7 +113,7 @@ def test_enabling_is_refused_with_every_reason(admin_client: Client, corp: Corp)
 
 def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, corp: Corp) -> None:
     SiteAddress.objects.update(url="https://bi.example.com/")
-    passed(corp)
+    pass_checks(corp)
     headers = {"host": "bi.example.com"}
     shown = admin_client.get(page(corp, "enable"), headers=headers)
     assert "People of this company will be able to sign in" in text_of(shown)
@@ -150,7 +150,7 @@ def test_without_sign_in_neither_page_speaks_of_it(admin_client: Client, corp: C
     real_address()
     Corp.objects.update(sign_in_enabled=False)
     corp.refresh_from_db()
-    passed(corp)
+    pass_checks(corp)
     headers = {"host": "bi.example.com"}
 
     text, stopped = (text_of(admin_client.get(page(corp, name), headers=headers)) for name in ("enable", "disable"))
@@ -170,7 +170,9 @@ def pushing(corp: Corp) -> Corp:
     return corp
 
 
-def found(corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: dt.timedelta = dt.timedelta()) -> None:
+def make_results(
+    corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: dt.timedelta = dt.timedelta()
+) -> None:
     """Make the checks' results of WeCom's settings; `home_page` None is the plain login address."""
     theirs = links.plain_login_url(corp) if home_page is None else home_page
     at = timezone.now() - age
@@ -201,7 +203,7 @@ def test_sign_in_is_switched_on_once_domain_and_home_page_were_found(
     if how == "never enabled":  # nothing is asked
         Corp.objects.update(is_enabled=False, first_enabled_at=None)
     else:
-        found(pushing, home_page=prepared)
+        make_results(pushing, home_page=prepared)
 
     switch_on(admin_client, pushing)
 
@@ -232,7 +234,7 @@ def test_sign_in_stays_off_while_something_essential_is_wrong(
     if how == {"site_address": "another"}:
         how, changes = {}, {"site_address": str(SiteAddress.objects.create(url="https://new.example.com/").pk)}
     if how is not None:
-        found(pushing, **how)
+        make_results(pushing, **how)
 
     (told,) = errors_of(switch_on(admin_client, pushing, **changes))["sign_in_enabled"]
 

@@ -28,7 +28,7 @@ NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 Outcome = VerificationFile.Outcome
 
 
-def stored(corp: Corp, code: str = CODE) -> VerificationFile:
+def store(corp: Corp, code: str = CODE) -> VerificationFile:
     return links.store_file(corp=corp, name=f"WW_verify_{code}.txt", content=code.encode(), now=timezone.now())
 
 
@@ -119,7 +119,7 @@ def test_the_file_is_served_byte_for_byte(corp: Corp, admin_client: Client) -> N
 
 
 def test_several_files_stand_side_by_side_and_one_corp_s_removal_is_not_another_s(corp: Corp, other_corp: Corp) -> None:
-    files = [stored(corp), stored(corp, "F" * 16), stored(other_corp)]
+    files = [store(corp), store(corp, "F" * 16), store(other_corp)]
 
     files[0].delete()
 
@@ -135,7 +135,7 @@ def test_every_admitted_host_serves_it_whether_or_not_the_corp_is_enabled(
     settings.EXTRA_ALLOWED_HOSTS = ["extra.example.com"]
     SiteAddress.objects.create(url="https://bi.example.com/")
     Corp.objects.update(is_enabled=is_enabled)
-    stored(corp)
+    store(corp)
 
     hosts = ["localhost:3001", "bi.example.com", "extra.example.com", "evil.example.com"]
     statuses = [Client().get(f"/{NAME}", headers={"host": host}).status_code for host in hosts]
@@ -144,7 +144,7 @@ def test_every_admitted_host_serves_it_whether_or_not_the_corp_is_enabled(
 
 
 def test_other_paths_are_not_found_and_it_can_only_be_read(corp: Corp) -> None:
-    stored(corp)
+    store(corp)
 
     for path in (
         f"/WW_verify_{CODE.lower()}.txt",
@@ -176,10 +176,10 @@ def plain(body: bytes, content_type: str = "text/plain") -> bytes:
     return head.encode() + body
 
 
-def looked_for(corp: Corp, url: str) -> VerificationFile:
+def look_for(corp: Corp, url: str) -> VerificationFile:
     """Store a file of the corp, which is reached at `url`, and look for it at its public address."""
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
-    file = stored(corp)
+    file = store(corp)
     links.look_for_file(file, now=NOW)
     file.refresh_from_db()
     assert file.checked_at == NOW
@@ -191,7 +191,7 @@ def test_the_check_finds_our_own_file_at_the_corp_s_own_address(corp: Corp, live
     corp.site_address = SiteAddress.objects.create(url=f"{live_server.url}/")
     corp.save()
 
-    file = looked_for(corp, "http://localhost:1")
+    file = look_for(corp, "http://localhost:1")
 
     assert (file.outcome, file.detail) == (Outcome.FOUND, "")
     assert file.checked_url == f"{live_server.url}/{NAME}"
@@ -220,7 +220,7 @@ LOGIN_PAGE = plain(b"<html>Please sign in</html>", "text/html; charset=utf-8")
 def test_what_the_check_finds(corp: Corp, answer: bytes | None, outcome: Outcome, detail: str) -> None:
     """Use None for an address at which nothing listens."""
     with proxy_that_answers(answer or b"") as url:
-        file = looked_for(corp, f"http://127.0.0.1:{free_port()}" if answer is None else url)
+        file = look_for(corp, f"http://127.0.0.1:{free_port()}" if answer is None else url)
 
     assert (file.outcome, file.detail[: len(detail)]) == (outcome, detail)
     assert len(file.detail) <= 255

@@ -31,7 +31,7 @@ def serve_at(url: str) -> None:
     SiteAddress.objects.filter(is_default=True).update(url=url.rstrip("/") + "/")
 
 
-def answering(status: str, content: bytes = b"", *headers: str) -> Callable[[socket.socket], None]:
+def answer_with(status: str, content: bytes = b"", *headers: str) -> Callable[[socket.socket], None]:
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers, "", ""]
@@ -45,7 +45,7 @@ def test_each_verification_file_is_looked_for(corp: Corp) -> None:
     files = [
         VerificationFile.objects.create(corp=corp, code=code, uploaded_at=NOW) for code in ("f" * 16, CODE, "e" * 16)
     ]
-    with listening(answering("200 OK", CODE.encode(), "Content-Type: text/plain")) as url:
+    with listening(answer_with("200 OK", CODE.encode(), "Content-Type: text/plain")) as url:
         serve_at(url)
         run = run_one(corp, "verification_file")
         files[0].delete()
@@ -82,9 +82,9 @@ def test_our_own_address_answers(
 @pytest.mark.parametrize(
     ("serve", "problem"),
     [
-        (answering("200 OK", b"a login page"), "wrong_content"),
-        (answering("403 Forbidden"), "wrong_status"),
-        (answering("302 Found", b"", "Location: https://elsewhere.example/"), "redirected"),
+        (answer_with("200 OK", b"a login page"), "wrong_content"),
+        (answer_with("403 Forbidden"), "wrong_status"),
+        (answer_with("302 Found", b"", "Location: https://elsewhere.example/"), "redirected"),
     ],
 )
 def test_another_server_at_the_callback_address(corp: Corp, serve: Any, problem: str) -> None:
@@ -115,7 +115,7 @@ def test_the_question_is_signed_as_wecom_signs_it(corp: Corp) -> None:
     assert query["echostr"][0] not in str(run.facts) + run.detail
 
 
-def refused(code: int) -> ConfigurationError:
+def make_refusal(code: int) -> ConfigurationError:
     return ConfigurationError("refused", system="wecom", operation="agent_set", code=code, hint="123")
 
 
@@ -124,9 +124,9 @@ def test_what_is_known_of_the_domain(at_home: Corp) -> None:
     assert (run.status, run.problem, run.subject) == ("skipped", "unknown", "bi.example.com")
     busy = TransientError("busy", system="wecom", operation="agent_set", code=-1)
     assert note_domain_answer(corp=at_home, error=busy, now=NOW) is None
-    file_put_there(at_home, NOW)
+    put_file(at_home, NOW)
     assert run_one(at_home, "ownership").problem == "file"
-    note_domain_answer(corp=at_home, error=refused(85008), now=NOW)
+    note_domain_answer(corp=at_home, error=make_refusal(85008), now=NOW)
     assert run_one(at_home, "ownership").problem == "no_filing"
     note_domain_answer(corp=at_home, error=None, now=NOW)
     assert run_one(at_home, "ownership").problem == "accepted"
@@ -139,7 +139,7 @@ def test_what_is_known_of_the_domain(at_home: Corp) -> None:
     ("code", "problem"), [(85005, "unverified"), (85008, "no_filing"), (80001, "no_filing"), (85111, "of_a_provider")]
 )
 def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str) -> None:
-    noted = note_domain_answer(corp=at_home, error=refused(code), now=NOW)
+    noted = note_domain_answer(corp=at_home, error=make_refusal(code), now=NOW)
     assert noted is not None
     assert results.find_latest_runs(at_home)["ownership"] == noted
 
@@ -151,7 +151,7 @@ def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str)
     assert "associated company" in results.explain_run(run).where
 
 
-def file_put_there(corp: Corp, at: dt.datetime, *, outcome: str = "found") -> VerificationFile:
+def put_file(corp: Corp, at: dt.datetime, *, outcome: str = "found") -> VerificationFile:
     url = f"https://bi.example.com/WW_verify_{CODE}.txt"
     return VerificationFile.objects.create(
         corp=corp, code=CODE, uploaded_at=at, outcome=outcome, checked_at=NOW, checked_url=url
@@ -173,8 +173,8 @@ HOUR = dt.timedelta(hours=1)
 def test_a_file_put_there_after_the_refusal_answers_it_if_it_asked_for_one(
     at_home: Corp, code: int, age: dt.timedelta, outcome: tuple[str, str]
 ) -> None:
-    note_domain_answer(corp=at_home, error=refused(code), now=NOW)
-    file_put_there(at_home, NOW + age)
+    note_domain_answer(corp=at_home, error=make_refusal(code), now=NOW)
+    put_file(at_home, NOW + age)
 
     for _number in range(2):
         run = run_one(at_home, "ownership", now=NOW + 2 * HOUR)
@@ -183,8 +183,8 @@ def test_a_file_put_there_after_the_refusal_answers_it_if_it_asked_for_one(
 
 def test_looking_again_does_not_make_the_refusal_any_younger(at_home: Corp) -> None:
     """Keep the refusal's time: the file was put there after WeCom's answer, but before the run that repeated it."""
-    note_domain_answer(corp=at_home, error=refused(85005), now=NOW)
-    file = file_put_there(at_home, NOW + HOUR, outcome="unreachable")
+    note_domain_answer(corp=at_home, error=make_refusal(85005), now=NOW)
+    file = put_file(at_home, NOW + HOUR, outcome="unreachable")
     assert run_one(at_home, "ownership", now=NOW + 2 * HOUR).problem == "unverified"
     VerificationFile.objects.filter(pk=file.pk).update(outcome="found")
 

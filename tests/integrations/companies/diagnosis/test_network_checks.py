@@ -130,7 +130,7 @@ def test_an_address_that_is_none(corp: Corp, address: str) -> None:
     assert (run.status, run.problem) == ("wrong", "wrong_setting")
 
 
-def behind(corp: Corp, name: str, answer: bytes) -> CheckRun:
+def run_behind(corp: Corp, name: str, answer: bytes) -> CheckRun:
     with listening(proxy(answer)) as url:
         address = url.replace("http://", "http://bob:pass-word-9@")
         return run_at(corp, name, "https://qyapi.weixin.qq.com", proxy_url=address)
@@ -145,12 +145,12 @@ def behind(corp: Corp, name: str, answer: bytes) -> CheckRun:
     ],
 )
 def test_a_proxy_that_does_not_let_us_out(corp: Corp, answer: bytes, problem: str, detail: str) -> None:
-    run = behind(corp, "proxy", answer)
-    way = behind(corp, "network", answer)
+    run = run_behind(corp, "proxy", answer)
+    way = run_behind(corp, "network", answer)
 
     assert (run.status, run.problem, run.detail) == ("wrong", problem, detail)
     assert (way.status, way.problem) == ("wrong", "proxy")
-    assert behind(corp, "proxy", b"").problem == "silent"
+    assert run_behind(corp, "proxy", b"").problem == "silent"
     assert "pass-word-9" not in str(list(CheckRun.objects.values()))
 
 

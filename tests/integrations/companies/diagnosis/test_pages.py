@@ -16,7 +16,7 @@ from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
 from integrations.jobs.registry import LONG_WAIT
 from integrations.models import CheckRun, Corp, Job
-from tests.integrations.diagnosing import carry_out, check_run, checks_waiting, passed, queued
+from tests.integrations.diagnosing import carry_out, check_run, checks_waiting, pass_checks, queued
 
 pytestmark = pytest.mark.django_db
 JSON = {"accept": "application/json"}
@@ -188,7 +188,7 @@ def test_a_message_to_nobody_or_many_is_refused_with_a_sentence(admin_client: Cl
 
 
 def test_the_diagnosis_is_downloaded_as_text(admin_client: Client, corp: Corp) -> None:
-    passed(corp)
+    pass_checks(corp)
 
     response = admin_client.get(url(corp, "export/"))
 

@@ -21,7 +21,7 @@ from integrations.models import CheckRun, Corp, SiteAddress
 from tests.integrations import diagnosing
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, HINT, Wire, refusal
 from tests.integrations.conftest import CORPID
-from tests.integrations.diagnosing import NOW, check_run, outcome_of, passed, run_one
+from tests.integrations.diagnosing import NOW, check_run, outcome_of, pass_checks, run_one
 
 pytestmark = pytest.mark.django_db
 
@@ -62,7 +62,7 @@ def test_nothing_stands_against_a_corp_whose_essential_checks_passed(
 ) -> None:
     at_home.sign_in_enabled = signs_in
     at_home.save()
-    passed(at_home)
+    pass_checks(at_home)
     check_run(at_home, name, status, problem="missing")
 
     assert services.reasons_against_enabling(at_home, now=NOW) == []
@@ -71,7 +71,7 @@ def test_nothing_stands_against_a_corp_whose_essential_checks_passed(
 @pytest.mark.parametrize("name", ["token", "ip", "agentid", "app", "scope", "domain", "home_page"])
 @pytest.mark.parametrize("status", ["wrong", "skipped"])
 def test_each_essential_check_stands_against_it(at_home: Corp, name: str, status: str) -> None:
-    passed(at_home)
+    pass_checks(at_home)
     check_run(at_home, name, status, problem="blocked", facts={"by": "network"})
 
     assert services.reasons_against_enabling(at_home, now=NOW) == [
@@ -80,7 +80,7 @@ def test_each_essential_check_stands_against_it(at_home: Corp, name: str, status
 
 
 def test_an_earlier_success_does_not_hide_what_is_wrong_or_running_now(at_home: Corp) -> None:
-    passed(at_home)
+    pass_checks(at_home)
     check_run(at_home, "token", "running", finished_at=None)
     check_run(at_home, "ip", "wrong", problem="refused_ip", errcode=60020, facts={"copied": "203.0.113.9"})
 
@@ -99,7 +99,7 @@ def test_all_that_was_never_checked_is_named_in_one_sentence(at_home: Corp) -> N
 
 def test_what_was_found_in_order_long_ago_says_nothing_of_today(at_home: Corp) -> None:
     """Ignore results of a company that was disabled for months, whose Secret may have been reset."""
-    passed(at_home)
+    pass_checks(at_home)
     check_run(at_home, "token", finished_at=NOW - dt.timedelta(hours=24))
     check_run(at_home, "ip", finished_at=NOW - dt.timedelta(hours=24, seconds=1))
     check_run(at_home, "app", "warning", finished_at=NOW - dt.timedelta(days=90))
