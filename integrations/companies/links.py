@@ -186,8 +186,11 @@ def look_for_file(file: VerificationFile, *, now: datetime) -> None:
     VerificationFile.objects.filter(pk=file.pk).update(**found)
 
 
-def judge_public_page(url: str, content: bytes) -> tuple[FileOutcome, str]:
-    """Fetch a plain text of this site at its public address. Return whether it has this content, and what answered."""
+def judge_public_page(url: str, content: bytes, *, media_type: str = "text/plain") -> tuple[FileOutcome, str]:
+    """Fetch a page of this site at its public address. Return whether it has this content, and what answered.
+
+    `media_type`: empty if any will do.
+    """
     try:
         page = fetch_page(url)
     except ConfigurationError as error:
@@ -195,11 +198,12 @@ def judge_public_page(url: str, content: bytes) -> tuple[FileOutcome, str]:
     except TransientError as error:
         return FileOutcome.UNREACHABLE, error.message
     if 300 <= page.status < 400:
-        return FileOutcome.REDIRECTED, f"HTTP {page.status} {page.headers.get('Location', '')}"
+        location = page.headers.get("Location", "").partition("?")[0]  # the query may be signed
+        return FileOutcome.REDIRECTED, f"HTTP {page.status} {location}"
     if page.status != 200:
         return FileOutcome.WRONG_STATUS, f"HTTP {page.status}"
     content_type = page.headers.get("Content-Type", "")
-    if page.content != content or content_type.split(";")[0].strip().lower() != "text/plain":
+    if page.content != content or media_type not in {"", content_type.split(";")[0].strip().lower()}:
         return FileOutcome.WRONG_CONTENT, f"HTTP 200 {content_type}"
     return FileOutcome.FOUND, ""
 

@@ -406,7 +406,7 @@ def check_callback(question: Question) -> Finding:
         return skip("no_keys")
     facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
     url, answer = callbacks.build_own_check(crypto, url=facts["url"], now=question.now)
-    outcome, detail = links.judge_public_page(url, answer)
+    outcome, detail = links.judge_public_page(url, answer, media_type="")
     if outcome != FileOutcome.FOUND:
         return wrong(outcome, facts, detail=clip(detail))
     address = next(one for one in callbacks.list_addresses(corp, now=question.now) if one.kind == APP_CALLBACK)
