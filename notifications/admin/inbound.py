@@ -58,9 +58,9 @@ from notifications.inbound.calls import CALLS_SHOWN
 from notifications.inbound.channels import SCHEMES
 from notifications.inbound.content import InboundError
 from notifications.inbound.mail import html as mail_page
-from notifications.inbound.mapping import OTHER, PRESETS, Mapped, tree_of
+from notifications.inbound.mapping import OTHER, PRESETS, MappedMessage, tree_of
 from notifications.inbound.payloads import Payload, read_alerts
-from notifications.inbound.recipients import AddressProblem, Kind
+from notifications.inbound.recipients import AddressKind, AddressProblem
 from notifications.models import InboundCall, InboundChannel, Incident, IncomingMessage, Medium, Run
 from notifications.models.inbound import senders
 from notifications.reports.templates.merge_fields import PAYLOAD
@@ -362,7 +362,7 @@ def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *
 def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: datetime) -> Trial:
     try:
         alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
-        mapped = Mapped(IncomingMessage()) if channel.is_alert else calls.map_payload(channel, payload, now=now)
+        mapped = MappedMessage(IncomingMessage()) if channel.is_alert else calls.map_payload(channel, payload, now=now)
         if mapped is None:
             return Trial(is_left_out=True)
         is_limited = channel.reach == InboundChannel.Reach.CHOSEN
@@ -375,7 +375,7 @@ def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: da
         return Trial(problem=str(error.sentence))
 
 
-def _shown(incoming: Incoming, mapped: Mapped, seen_by: User, now: datetime) -> Trial:
+def _shown(incoming: Incoming, mapped: MappedMessage, seen_by: User, now: datetime) -> Trial:
     found = accept.preview(incoming)
     reached = [one for one in found.recipients if one.reason is None]
     unreached = [one for one in found.recipients if one.reason is not None]
@@ -408,14 +408,14 @@ def _named(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:
 
 UNKNOWN_SHOWN = 100
 _KINDS = {
-    Kind.USER: _("user name"),
-    Kind.USERID: _("WeCom account"),
-    Kind.LOGIN_ID: "BI loginId",
-    Kind.ACCOUNT: _("account at the mail door"),
-    Kind.EMAIL: _("e-mail"),
-    Kind.ATTRIBUTE: _("user attribute"),
-    Kind.DEPARTMENT: _("department"),
-    Kind.GROUP: _("group"),
+    AddressKind.USER: _("user name"),
+    AddressKind.USERID: _("WeCom account"),
+    AddressKind.LOGIN_ID: "BI loginId",
+    AddressKind.ACCOUNT: _("account at the mail door"),
+    AddressKind.EMAIL: _("e-mail"),
+    AddressKind.ATTRIBUTE: _("user attribute"),
+    AddressKind.DEPARTMENT: _("department"),
+    AddressKind.GROUP: _("group"),
 }
 _PROBLEMS = {
     AddressProblem.UNKNOWN: _("unknown, or out of the sender’s reach"),
@@ -548,4 +548,4 @@ def _describe_unknown(message: IncomingMessage) -> Iterator[tuple[str, str, str]
     """Yield kind, value and reason for each unknown recipient."""
     for one in message.unknown[:UNKNOWN_SHOWN]:
         words = " · ".join(filter(None, (one.get("value"), one.get("attribute"), one.get("corp"))))
-        yield str(_KINDS[Kind(one["kind"])]), words, str(_PROBLEMS[AddressProblem(one["reason"])])
+        yield str(_KINDS[AddressKind(one["kind"])]), words, str(_PROBLEMS[AddressProblem(one["reason"])])

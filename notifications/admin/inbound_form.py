@@ -27,7 +27,7 @@ from notifications.inbound import channels, mapping
 from notifications.inbound.channels import SCHEMES, WEBHOOK_SCHEMES
 from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
 from notifications.inbound.mapping import OTHER, PRESETS, Mapping
-from notifications.inbound.recipients import Kind
+from notifications.inbound.recipients import AddressKind
 from notifications.models import InboundChannel
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.models.subscriptions import INCOMING_FORMS
@@ -38,13 +38,13 @@ PATH_CHARACTERS = 1000
 LINES_AT_MOST = 20
 RECIPIENTS = (
     ("", _("the people chosen here")),
-    (Kind.USER.value, _("a field with user names")),
-    (Kind.USERID.value, _("a field with WeCom accounts (userid)")),
-    (Kind.LOGIN_ID.value, _("a field with BI accounts (loginId)")),
-    (Kind.EMAIL.value, _("a field with mail addresses")),
-    (Kind.ATTRIBUTE.value, _("a field with values of a user attribute")),
-    (Kind.DEPARTMENT.value, _("a field with departments")),
-    (Kind.GROUP.value, _("a field with groups")),
+    (AddressKind.USER.value, _("a field with user names")),
+    (AddressKind.USERID.value, _("a field with WeCom accounts (userid)")),
+    (AddressKind.LOGIN_ID.value, _("a field with BI accounts (loginId)")),
+    (AddressKind.EMAIL.value, _("a field with mail addresses")),
+    (AddressKind.ATTRIBUTE.value, _("a field with values of a user attribute")),
+    (AddressKind.DEPARTMENT.value, _("a field with departments")),
+    (AddressKind.GROUP.value, _("a field with groups")),
 )
 # Fields of webhooks and mail channels.
 COMMON_FIELDS = (
@@ -262,7 +262,7 @@ class ChannelForm(VersionedForm):
         kind = cleaned.get("recipient_kind", "")
         if kind and not cleaned.get("recipient_path"):
             self.add_error("recipient_path", _("Choose the field that names the recipients."))
-        if kind == Kind.ATTRIBUTE and not cleaned.get("recipient_attribute"):
+        if kind == AddressKind.ATTRIBUTE and not cleaned.get("recipient_attribute"):
             self.add_error("recipient_attribute", _("Choose the attribute whose values the field has."))
         if cleaned.get("is_alert") and kind:
             self.add_error("recipient_kind", _("An alert goes to the people chosen here."))

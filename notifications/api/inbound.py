@@ -56,13 +56,14 @@ def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> C
     found = InboundChannel.objects.usable().select_related("owner", "corp")
     channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
     scheme = None if channel is None else SCHEMES.get(channel.scheme)
-    is_proven, now = False, timezone.now().timestamp()
+    key: str | None = None
     try:
         # The body is read before the check only if the check needs it.
         body = _read_body(request) if scheme is not None and scheme.needs_secret else b""
-        if not channels.verify(channel, Proof(request.headers, query, body), now=now) or channel is None:
+        proof = Proof(request.headers, query, body)
+        key = channels.verify(channel, proof, now=timezone.now().timestamp())
+        if key is None or channel is None:
             raise InboundError("invalid_proof")
-        is_proven = True
         body = body or _read_body(request)
         count_call(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
         payload = parse_body(body, request.headers.get("Content-Type", ""))
@@ -71,10 +72,8 @@ def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> C
             calls.note(channel, InboundCall.Outcome.REFUSED, SENTENCES[error.code], now=database_now())
         # Without the secret, no answer may reveal that the channel exists.
         headers = error.headers if isinstance(error, ProblemError) else {}
-        raise ProblemError(error.code if is_proven else "invalid_proof", headers=headers) from error
-    proof = Proof(request.headers, query, body)
+        raise ProblemError(error.code if key is not None else "invalid_proof", headers=headers) from error
     # With a signature over the time no header counts, because headers of a replayed call can be changed.
-    key = channels.repeat_key(channel.scheme, proof, now=now)
     key = key or next((request.headers[name] for name in REPEAT_HEADERS if request.headers.get(name)), "")
     return calls.take(channel, payload, request_key=key, now=database_now())
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from notifications.delivery.runs import statistics
 from notifications.inbound.accept import CAPTION_CHARACTERS, WORDS_CHARACTERS, Preview
 from notifications.inbound.content import FILES_AT_MOST
-from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
+from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, AddressKind
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, Subscription, Upload
 from notifications.models.inbound import FIGURES_AT_MOST, LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
@@ -148,7 +148,7 @@ class RecipientIn(Schema):
 
     @property
     def address(self) -> Address:
-        return Address(Kind(self.by), self.value, corp=self.corp, attribute=self.attribute)
+        return Address(AddressKind(self.by), self.value, corp=self.corp, attribute=self.attribute)
 
 
 class FigureIn(Schema):

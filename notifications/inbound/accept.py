@@ -72,13 +72,11 @@ class Incoming:
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """Result of `accept`. `is_new`: False if the message was accepted before; then no runs are handed out. `run_ids`:
-    to be handed out after the transaction."""
+class AcceptedMessage:
+    """Result of `accept`. `run_ids`: to be handed out after the transaction; empty if it was accepted before."""
 
     message: IncomingMessage
     run_ids: list[int]
-    is_new: bool
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Preview:
     unknown: list[tuple[Address, Any]]
 
 
-def accept(incoming: Incoming, *, now: datetime) -> Accepted:
+def accept(incoming: Incoming, *, now: datetime) -> AcceptedMessage:
     """Write the message with its runs, inside the caller's transaction. A second message with the same key is ignored,
     whatever it says. Raise InboundError if no address names anybody whom the sender may reach, or the message exceeds
     the sender's daily limit; then nothing is written."""
@@ -102,7 +100,7 @@ def accept(incoming: Incoming, *, now: datetime) -> Accepted:
     sender = rows.get(pk=incoming.sender.pk)
     known = IncomingMessage.objects.filter(key=incoming.message.key).first()
     if known is not None:
-        return Accepted(known, [], is_new=False)
+        return AcceptedMessage(known, [])
     found, parts = _complete_message(incoming, now)
     if not found.user_ids:
         raise InboundError("nobody_found", unknown=found.unknown)
@@ -118,7 +116,7 @@ def accept(incoming: Incoming, *, now: datetime) -> Accepted:
     Medium.objects.bulk_create(
         _draft_medium(run, file, now) for run, file in zip(runs, parts, strict=True) if file is not None
     )
-    return Accepted(message, [run.pk for run in runs], is_new=True)
+    return AcceptedMessage(message, [run.pk for run in runs])
 
 
 def preview(incoming: Incoming) -> Preview:

@@ -38,7 +38,7 @@ from notifications.alerts import incidents, notify
 from notifications.inbound import mapping
 from notifications.inbound.accept import MESSAGE_BYTES, Incoming, accept, check_limit
 from notifications.inbound.content import FILE_BYTES, CheckedFile, InboundError, check_file
-from notifications.inbound.mapping import Mapped, Mapping
+from notifications.inbound.mapping import MappedMessage, Mapping
 from notifications.inbound.payloads import Payload, read_alerts
 from notifications.models import (
     InboundCall,
@@ -98,7 +98,8 @@ def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: da
 
 
 def _take_message(channel: InboundChannel, payload: Payload, request_key: str, now: datetime) -> CallResult:
-    outcome, message_id, run_ids, left_out = Outcome.REPEATED, None, list[int](), tuple[Sentence, ...]()
+    outcome, run_ids, left_out = Outcome.REPEATED, list[int](), tuple[Sentence, ...]()
+    message_id: int | None = None
     mapped = map_payload(channel, payload, now=now)
     key = "" if mapped is None else key_of(channel, mapped.key or request_key)
     if mapped is None:
@@ -116,7 +117,7 @@ def _take_message(channel: InboundChannel, payload: Payload, request_key: str, n
     else:
         accepted = accept(incoming_of(channel, mapped, key=key), now=now)
         message_id = accepted.message.pk
-        if accepted.is_new:
+        if accepted.run_ids:
             outcome, run_ids, left_out = Outcome.ACCEPTED, accepted.run_ids, mapped.refused
     note(channel, outcome, message_id=message_id, now=now)
     note_left_out(channel, left_out, now=now)
@@ -131,7 +132,7 @@ def _take_alerts(channel: InboundChannel, payload: Payload, now: datetime) -> Ca
     return CallResult(Outcome.ACCEPTED if is_news else Outcome.REPEATED)
 
 
-def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> Mapped | None:
+def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> MappedMessage | None:
     """Return the message that the channel's mapping makes, in the site's language. The sender's language does not
     matter: it does not read the message. Raise InboundError."""
     with translation.override(settings.LANGUAGE_CODE):
@@ -141,7 +142,7 @@ def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> 
 
 def incoming_of(
     channel: InboundChannel,
-    mapped: Mapped,
+    mapped: MappedMessage,
     *,
     key: str,
     fetched: Sequence[CheckedFile] = (),
@@ -316,7 +317,9 @@ def give_up_fetch(job: Job) -> None:
         call.delete()
 
 
-def _fetch_files(mapped: Mapped, channel: InboundChannel, run: JobRun) -> tuple[list[CheckedFile], list[Sentence]]:
+def _fetch_files(
+    mapped: MappedMessage, channel: InboundChannel, run: JobRun
+) -> tuple[list[CheckedFile], list[Sentence]]:
     """Fetch the files of a message. Return them, and the reasons for missing ones."""
     files, refused, end = list[CheckedFile](), list[Sentence](), run.clock() + timedelta(seconds=TOTAL_SECONDS)
     room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files)

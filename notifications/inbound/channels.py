@@ -117,29 +117,28 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def verify(channel: InboundChannel | None, proof: Proof, *, now: float) -> bool:
-    """Return whether the call proves the channel's secret. `now`: seconds since 1970. The comparison takes constant
-    time, also without a channel or for one that stores nothing, which no call proves."""
+def verify(channel: InboundChannel | None, proof: Proof, *, now: float) -> str | None:
+    """Return a key if the call proves the channel's secret, else None. `now`: seconds since 1970.
+
+    The key is a digest of the signed content and time, equal for a replayed call; it is empty for schemes that sign no
+    time, with which an honest sender may make the same call twice. The comparison takes constant time, also without a
+    channel or for one that stores nothing, which no call proves.
+    """
     channel = channel or InboundChannel()
     known = SCHEMES.get(channel.scheme) or SCHEMES["bearer"]
     if not known.needs_secret:
         token = _read_token(known, proof)[:TOKEN_CHARACTERS_AT_MOST]
-        return hmac.compare_digest(digest_of(token), channel.digest or "-" * 64) and bool(token and channel.digest)
+        is_right = hmac.compare_digest(digest_of(token), channel.digest or "-" * 64)
+        return "" if is_right and token and channel.digest else None
     secret = "" if isinstance(channel.secret, Unreadable) else channel.secret
-    is_signed = [
-        hmac.compare_digest(hmac.digest(secret.encode(), content, known.algorithm), given)
+    signed = [
+        content
         for content, given in _read_signatures(known, proof, now)
+        if hmac.compare_digest(hmac.digest(secret.encode(), content, known.algorithm), given)
     ]
-    return any(is_signed) and bool(secret)
-
-
-def repeat_key(scheme: str, proof: Proof, *, now: float) -> str:
-    """Return a digest of the signed content, which is equal for a replayed call. Call it after `verify`. Empty for
-    schemes that sign no time: with those an honest sender may make the same call twice."""
-    known = SCHEMES[scheme]
-    if known.where != "timed_hmac":
-        return ""
-    return next((hashlib.sha256(content).hexdigest() for content, _given in _read_signatures(known, proof, now)), "")
+    if not signed or not secret:
+        return None
+    return hashlib.sha256(signed[0]).hexdigest() if known.where == "timed_hmac" else ""
 
 
 def _read_token(scheme: Scheme, proof: Proof) -> str:

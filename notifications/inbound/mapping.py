@@ -34,7 +34,7 @@ from integrations.clients.expressions import TooMuchWork
 from integrations.core.sentences import Sentence
 from notifications.inbound.content import FILES_AT_MOST, ChannelRules, CheckedFile, InboundError, check_file
 from notifications.inbound.payloads import Payload
-from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
+from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, AddressKind
 from notifications.models import IncomingMessage, MessageForm
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.reports.templates import renderer
@@ -81,7 +81,7 @@ class Mapping(ChannelRules):
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
+class MappedMessage:
     """Result of a mapping. `message`: unsaved, with its title, text, link and figures. `addresses`: None for the people
     chosen for the channel. `key`: empty for none. `urls`: name and address of pictures and files still to be fetched;
     `refused`: reasons why files are not sent."""
@@ -95,7 +95,7 @@ class Mapped:
     refused: tuple[Sentence, ...] = ()
 
 
-def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) -> Mapped | None:
+def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) -> MappedMessage | None:
     """Return the message; None if the mapping's condition excludes it. Raise InboundError if the mapping does not fit
     the payload."""
     given = RenderContext(now, zone, values={PAYLOAD: view_of(payload)})
@@ -112,7 +112,7 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
             figures=list(_find_figures(mapping, payload)),
         )
         severity = _write_text(expressions.find(mapping.severity_path, payload)).lower()
-        return Mapped(
+        return MappedMessage(
             message,
             addresses=tuple(_find_addresses(mapping, payload)) if mapping.recipient_kind else None,
             key=_write_key(expressions.find(mapping.key_path, payload)),
@@ -162,10 +162,10 @@ def _find_addresses(mapping: Mapping, payload: Payload) -> list[Address]:
     """Return the recipients. One text may name several, and a mail address may follow a name: `Wang
     <wang@example.com>`.
     """
-    kind = Kind(mapping.recipient_kind)
+    kind = AddressKind(mapping.recipient_kind)
     texts = map(_write_text, _as_list(expressions.find(mapping.recipient_path, payload)))
     names = [word for text in texts for word in text.translate(_SEPARATORS).split()]
-    if kind == Kind.EMAIL:
+    if kind == AddressKind.EMAIL:
         names = [name.strip("<>") for name in names if "@" in name]
     attribute = mapping.recipient_attribute
     return [Address(kind, name[:ADDRESS_CHARACTERS], attribute=attribute) for name in names[:ADDRESSES_AT_MOST]]
@@ -305,7 +305,7 @@ def view_of(payload: Payload) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PayloadLine:
     """A line of the tree. `path`: in JMESPath; `template`: text that a click inserts. `example`: its value, cut; empty
     for an object or a list. `depth`: from 0."""
 
@@ -317,12 +317,12 @@ class Row:
     is_leaf: bool
 
 
-def tree_of(payload: Payload) -> list[Row]:
+def tree_of(payload: Payload) -> list[PayloadLine]:
     """Return the first ROWS_AT_MOST lines in the payload's order, with the first ITEMS_AT_MOST items of each list."""
     return list(islice(_list_rows(payload, "", PAYLOAD, 0), ROWS_AT_MOST))
 
 
-def _list_rows(value: Payload, path: str, template: str, depth: int) -> Iterator[Row]:
+def _list_rows(value: Payload, path: str, template: str, depth: int) -> Iterator[PayloadLine]:
     """Yield the lines below a value. A path is written as `alerts[0].labels."odd name"`, a template as
     `{{ payload.alerts[0].labels['odd name'] }}`."""
     members: list[tuple[str | int, Any]] = list(value.items()) if isinstance(value, dict) else []
@@ -344,7 +344,7 @@ def _list_rows(value: Payload, path: str, template: str, depth: int) -> Iterator
         if is_leaf:
             text = child if isinstance(child, str) else json.dumps(child, ensure_ascii=False)
             example = text if len(text) <= EXAMPLE_CHARACTERS else f"{text[: EXAMPLE_CHARACTERS - 1]}…"
-        yield Row(name, child_path, f"{{{{ {child_template} }}}}", example, depth, is_leaf)
+        yield PayloadLine(name, child_path, f"{{{{ {child_template} }}}}", example, depth, is_leaf)
         yield from _list_rows(child, child_path, child_template, depth + 1)
 
 

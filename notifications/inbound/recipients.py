@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from django.db.models import Q, QuerySet
@@ -23,7 +23,7 @@ NUMBER_DIGITS = 10
 SAME_NAMED_AT_MOST = 20
 
 
-class Kind(StrEnum):
+class AddressKind(StrEnum):
     """Property by which an address names people."""
 
     USER = "user"
@@ -47,18 +47,17 @@ class AddressProblem(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Address:
     """A recipient as the sender names it. `corp`: for a userid or a department, the CorpId or the name of its company;
-    empty: any company. `attribute`: key of the attribute, for Kind.ATTRIBUTE. A department is named by its WeCom number
-    or by its name."""
+    empty: any company. `attribute`: key of the attribute, for that kind. A department is named by its WeCom number or
+    by its name."""
 
-    kind: Kind
+    kind: AddressKind
     value: str
     corp: str = ""
     attribute: str = ""
 
     def document(self) -> dict[str, str]:
         """Return the non-empty fields, in the form that rows and the API use."""
-        members = {"kind": self.kind.value, "value": self.value, "corp": self.corp, "attribute": self.attribute}
-        return {name: text for name, text in members.items() if text}
+        return {name: str(value) for name, value in asdict(self).items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def resolve_addresses(
     userid, a loginId and a mail address must name exactly one person, and a department's name one department; otherwise
     they name nobody. An account is a userid or a loginId. `corps`: the companies whose userids and departments the
     sender may use."""
-    by_kind: dict[Kind, list[Address]] = defaultdict(list)
+    by_kind: dict[AddressKind, list[Address]] = defaultdict(list)
     wanted = list(dict.fromkeys(addresses))
     for address in wanted:
         # Unprintable text, as with a NUL, names nobody and would make PostgreSQL fail.
@@ -98,7 +97,7 @@ def resolve_addresses(
     return ResolvedAddresses(frozenset(user_ids), unknown)
 
 
-_OF_SEVERAL = frozenset({Kind.ATTRIBUTE, Kind.DEPARTMENT, Kind.GROUP})
+_OF_SEVERAL = frozenset({AddressKind.ATTRIBUTE, AddressKind.DEPARTMENT, AddressKind.GROUP})
 # People by address; or the reason why an address names nobody.
 _Named = Mapping[Address, set[int]]
 _NamedOrProblem = Mapping[Address, set[int] | AddressProblem]
@@ -236,13 +235,13 @@ def _by_group(addresses: Sequence[Address], people: QuerySet[User], corps: Query
     return _map_people(addresses, str, members.order_by().values_list("group__name", "user_id"))
 
 
-_LOOKUPS: Mapping[Kind, Callable[[Sequence[Address], QuerySet[User], QuerySet[Corp]], _NamedOrProblem]] = {
-    Kind.USER: _by_username,
-    Kind.USERID: _by_userid,
-    Kind.LOGIN_ID: _by_login_id,
-    Kind.ACCOUNT: _by_account,
-    Kind.EMAIL: _by_email,
-    Kind.ATTRIBUTE: _by_attribute,
-    Kind.DEPARTMENT: _by_department,
-    Kind.GROUP: _by_group,
+_LOOKUPS: Mapping[AddressKind, Callable[[Sequence[Address], QuerySet[User], QuerySet[Corp]], _NamedOrProblem]] = {
+    AddressKind.USER: _by_username,
+    AddressKind.USERID: _by_userid,
+    AddressKind.LOGIN_ID: _by_login_id,
+    AddressKind.ACCOUNT: _by_account,
+    AddressKind.EMAIL: _by_email,
+    AddressKind.ATTRIBUTE: _by_attribute,
+    AddressKind.DEPARTMENT: _by_department,
+    AddressKind.GROUP: _by_group,
 }

@@ -27,7 +27,7 @@ from notifications.models import IncomingMessage, Medium, MessageForm
 from notifications.reports.templates.values import escaped
 
 if TYPE_CHECKING:
-    from notifications.inbound.mail.parse import Part
+    from notifications.inbound.mail.parse import MailPart
 
 
 # Characters of a mail's HTML that are read. A message holds 2048 bytes, and its page need not be longer.
@@ -68,7 +68,7 @@ _ROW = re.compile("\n*\1([^\1\2]*)\2")
 _BLANK_LINES, _BLANKS = re.compile(r"\n{3,}"), re.compile(r"[^\S\n]+")
 
 
-def render_page(html: str, text: str, pictures: Sequence[Part]) -> str:
+def render_page(html: str, text: str, pictures: Sequence[MailPart]) -> str:
     """Return the mail as a page: no script, nothing loaded from elsewhere, links in a new window, inline pictures as
     data. Without HTML, the plain text."""
     html = _limit(html)
@@ -329,11 +329,10 @@ def page_of(message_id: int) -> HttpResponse:
     mail.
     """
     mail = IncomingMessage.objects.filter(pk=message_id, origin=IncomingMessage.Origin.MAIL)
-    message = mail.only("title", "text", "page").first()
+    message = mail.only("title", "page").first()
     if message is None:
         raise Http404
-    # Empty for a mail that came before pages were stored.
-    body = zlib.decompress(message.page).decode() if message.page else f"<pre>{escape(message.text)}</pre>"
+    body = zlib.decompress(message.page).decode()
     page = f"{_HEAD}<title>{escape(message.title)}</title></head><body>{body}</body></html>"
     headers = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
     response = HttpResponse(page, headers=headers)

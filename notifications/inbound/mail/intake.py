@@ -31,8 +31,8 @@ from notifications.inbound.content import InboundError
 from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.parse import Forward, MailRules, UnreadableMailError, find_message_id
 from notifications.inbound.mail.reader import MailReading, read
-from notifications.inbound.mail.server import Door, Limits, Mail, Network, RefusedError, SignIn
-from notifications.inbound.recipients import Address, Kind
+from notifications.inbound.mail.server import Door, Limits, Network, ReceivedMail, RefusedError, SignIn
+from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, OutgoingMail
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Intake:
         said = SignIn(channel.pk if channel is not None else 0, digest_of(password), address)
         return said if _admits(channel, said) else None
 
-    def take(self, signed_in: SignIn, mail: Mail) -> str:
+    def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Write the mail as a message in one transaction. Return the SMTP answer. Raise RefusedError and
         django.db.Error."""
         if installation.is_copy():
@@ -99,7 +99,7 @@ def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
 
 
 def _accept(
-    channel: InboundChannel, mail: Mail, reading: MailReading, *, prefix: str, key: str, now: datetime
+    channel: InboundChannel, mail: ReceivedMail, reading: MailReading, *, prefix: str, key: str, now: datetime
 ) -> tuple[IncomingMessage | None, list[int]]:
     """Write the message and the mails that follow from it. Raise InboundError. Return the message and, if it is new,
     its runs. The message is None if no address names anybody or everybody has it."""
@@ -120,12 +120,13 @@ def _accept(
             raise
         unknown = [addresses[address] for address, _why in error.unknown]
         # Either no address names anybody, or everybody has the mail already.
-        calls.note(channel, *((Outcome.REFUSED, error.sentence) if unknown else (Outcome.REPEATED,)), now=now)
+        outcome, reason = (Outcome.REFUSED, error.sentence) if unknown else (Outcome.REPEATED, None)
+        calls.note(channel, outcome, reason, now=now)
     else:
         message, run_ids = accepted.message, accepted.run_ids
         documents = [{name: text for name, text in one.items() if name != "reason"} for one in message.unknown]
         unknown = [text for address, text in addresses.items() if address.document() in documents]
-        outcome, message_id = (Outcome.ACCEPTED, message.pk) if accepted.is_new else (Outcome.REPEATED, None)
+        outcome, message_id = (Outcome.ACCEPTED, message.pk) if run_ids else (Outcome.REPEATED, None)
         calls.note(channel, outcome, message_id=message_id, now=now)
     rules = MailRules.of(channel.mapping)
     # Automatic mails get no answer, so that no two systems write to each other.
@@ -154,8 +155,8 @@ def address_of(recipient: str) -> Address:
     person with that mail address."""
     account, _at, domain = recipient.rpartition("@")
     if domain.lower() not in settings.MAIL_DOOR_DOMAINS:
-        return Address(Kind.EMAIL, recipient)
-    return Address(Kind.ACCOUNT, account.strip('"').replace("\\", ""))
+        return Address(AddressKind.EMAIL, recipient)
+    return Address(AddressKind.ACCOUNT, account.strip('"').replace("\\", ""))
 
 
 def _digest(content: bytes) -> str:

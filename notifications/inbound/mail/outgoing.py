@@ -11,6 +11,7 @@ import logging
 import re
 import zlib
 from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from email.mime.image import MIMEImage
 from email.utils import format_datetime
@@ -34,7 +35,6 @@ from notifications.inbound.mail import html
 from notifications.inbound.mail.html import files_of, not_sent
 from notifications.inbound.mail.parse import PASSED_ON, MailRules, UnreadableMailError, parse
 from notifications.models import IncomingMessage, OutgoingMail, Receipt, Run
-from notifications.models.inbound import TITLE_CHARACTERS
 
 logger = logging.getLogger(__name__)
 
@@ -64,27 +64,20 @@ def write_mails(draft: OutgoingMail, *, prefix: str, sender: str, forwarded: Seq
     about = str(draft.message_id) if draft.message else " ".join(sorted(draft.unknown))
     wanted = [(OutgoingMail.Kind.BOUNCE, sender, about)]
     wanted += [(OutgoingMail.Kind.FORWARD, address, "") for address in forwarded]
-    rows = (_make_row(draft, *one, prefix, now) for one in wanted if _is_address(one[1]))
+    rows = []
+    for kind, recipient, subject in wanted:
+        if _is_address(recipient):
+            row = copy(draft)
+            row.kind, row.recipient, row.next_attempt_at, row.created_at = kind, recipient, now, now
+            row.key = hashlib.sha256("\n".join((prefix, kind, recipient, subject)).encode()).hexdigest()
+            if kind == OutgoingMail.Kind.FORWARD:
+                row.unknown = []
+            if kind == OutgoingMail.Kind.BOUNCE or draft.message is not None:
+                row.original = row.page = b""
+            rows.append(row)
     OutgoingMail.objects.bulk_create(rows, ignore_conflicts=True)
     if forwarded:
         check_limit(draft.channel, 0, now=now)
-
-
-def _make_row(draft: OutgoingMail, kind: str, recipient: str, about: str, prefix: str, now: datetime) -> OutgoingMail:
-    has_mail = kind == OutgoingMail.Kind.FORWARD and draft.message is None
-    return OutgoingMail(
-        key=hashlib.sha256("\n".join((prefix, kind, recipient, about)).encode()).hexdigest(),
-        kind=kind,
-        channel=draft.channel,
-        message=draft.message,
-        recipient=recipient,
-        subject=draft.subject[:TITLE_CHARACTERS],
-        unknown=draft.unknown if kind == OutgoingMail.Kind.BOUNCE else [],
-        original=draft.original if has_mail else b"",
-        page=draft.page if has_mail else b"",
-        next_attempt_at=now,
-        created_at=now,
-    )
 
 
 def _is_address(text: str) -> bool:

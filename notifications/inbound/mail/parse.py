@@ -113,7 +113,7 @@ class UnreadableMailError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MailPart:
     """A picture or a file. `name`: tidied by notifications.inbound.content; `content_type`: the sender's, in lower
     case; `cid`: its name in the HTML; empty for an attachment."""
 
@@ -133,8 +133,8 @@ class ParsedMail:
     sender: str
     html: str
     text: str
-    pictures: tuple[Part, ...] = ()
-    files: tuple[Part, ...] = ()
+    pictures: tuple[MailPart, ...] = ()
+    files: tuple[MailPart, ...] = ()
     left_out: tuple[str, ...] = ()
     is_automatic: bool = False
     is_passed_on: bool = False
@@ -199,8 +199,8 @@ class _Collected:
 
     html: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
-    pictures: list[Part] = field(default_factory=list)
-    files: list[Part] = field(default_factory=list)
+    pictures: list[MailPart] = field(default_factory=list)
+    files: list[MailPart] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
 
@@ -239,9 +239,9 @@ def _add_part(found: _Collected, part: Message, kind: str, name: str) -> None:
         return
     cid = _NOT_IN_AN_ID.sub("", str(part.get("content-id", ""))).strip("<>")
     if kind.startswith("image/") and (cid or part.get_content_disposition() == "inline"):
-        found.pictures.append(Part(name, kind, content, cid or f"inline-{len(found.pictures)}"))
+        found.pictures.append(MailPart(name, kind, content, cid or f"inline-{len(found.pictures)}"))
     elif content:
-        found.files.append(Part(name, kind, content))
+        found.files.append(MailPart(name, kind, content))
 
 
 def _iterate_leaves(message: Message) -> Iterator[Message]:
@@ -346,7 +346,7 @@ def _read_file_name(part: Message) -> str:
     return ""
 
 
-def _extract_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part]]:
+def _extract_data_pictures(html: str, pictures: list[MailPart]) -> tuple[str, list[MailPart]]:
     """Turn pictures inside the HTML (data: URLs) into parts with an id, like those of other senders."""
     found = list(pictures)
 
@@ -356,13 +356,13 @@ def _extract_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[P
         except ValueError:
             return match[1]
         cid, kind = f"data-{len(found)}", match[2].lower()
-        found.append(Part(f"{cid}.{kind.rpartition('/')[2]}", kind, bytes(content), cid))
+        found.append(MailPart(f"{cid}.{kind.rpartition('/')[2]}", kind, bytes(content), cid))
         return f"{match[1]}cid:{cid}"
 
     return (_DATA_PICTURE.sub(taken, html) if "base64," in html else html), found[:READ_FILES_AT_MOST]
 
 
-def _sort_pictures(html: str, pictures: list[Part]) -> tuple[list[Part], list[Part]]:
+def _sort_pictures(html: str, pictures: list[MailPart]) -> tuple[list[MailPart], list[MailPart]]:
     """Sort the pictures as the HTML shows them. Return the inline pictures and the attachments: if the HTML names any
     picture, the others are attachments."""
     places: dict[str, int] = {}

@@ -37,7 +37,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class ReceivedMail:
     """A mail as it came. `sender`: of the envelope, NULL_SENDER for a bounce; `recipients`: of the envelope, in
     order.
     """
@@ -63,7 +63,7 @@ class Backend(Protocol):
     def sign_in(self, *, user: str, password: str, address: str) -> SignIn | None:
         """Return the sign-in; None if user, password or address are wrong."""
 
-    def take(self, signed_in: SignIn, mail: Mail) -> str:
+    def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Store a mail if the channel may still sign in. Return an answer with 250 after the commit. Raise
         RefusedError."""
 
@@ -75,12 +75,8 @@ T = TypeVar("T")
 RECIPIENTS_AT_MOST = 1000
 ADDRESS_CHARACTERS = 320
 SIGN_INS_PER_CONNECTION = 3
-# Delay after a wrong password, in seconds.
-WRONG_PASSWORD_SECONDS = 1.0
 # All connections together may hold this many mails of the size limit that are not stored yet.
 HELD_MAILS = 8
-# Time from the connection to the sign-in, and of a whole session. Commands do not extend them.
-SIGN_IN_SECONDS, SESSION_SECONDS = 30.0, 3600.0
 # Seconds that a mail under way may take once the process is asked to end.
 STOP_SECONDS = 30
 CHUNK = 65_536
@@ -97,7 +93,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 @dataclass(frozen=True)
 class Limits:
     """Limits of the server. `networks`: from where one may connect. `plain_networks`: from where passwords may come
-    without TLS."""
+    without TLS. `wrong_password_seconds`: delay of the answer. `sign_in_seconds`, `session_seconds`: time from the
+    connection to the sign-in, and to the end; commands do not extend them."""
 
     size_bytes: int
     connections: int
@@ -106,9 +103,9 @@ class Limits:
     networks: Sequence[Network]
     plain_networks: Sequence[Network]
     threads: int = 4
-    wrong_password_seconds: float = WRONG_PASSWORD_SECONDS
-    sign_in_seconds: float = SIGN_IN_SECONDS
-    session_seconds: float = SESSION_SECONDS
+    wrong_password_seconds: float = 1.0
+    sign_in_seconds: float = 30.0
+    session_seconds: float = 3600.0
 
 
 @dataclass
@@ -147,7 +144,7 @@ class Door:
         threads = threads or self._sign_in_thread
         return await asyncio.get_running_loop().run_in_executor(threads, _with_fresh_connection, work)
 
-    async def store(self, signed_in: SignIn, mail: Mail) -> str:
+    async def store(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Hand a mail to the backend when it is its channel's turn."""
         async with self._turns[signed_in.channel_id]:
             return await self.in_thread(lambda: self.backend.take(signed_in, mail), self._threads)
@@ -345,7 +342,7 @@ class Connection(SMTP):
         content = received[2 : -len(_END) + 2].replace(b"\r\n.", b"\r\n")
         content = content[1:] if content.startswith(b".") else content
         envelope = self.envelope or Envelope()
-        mail = Mail(envelope.mail_from or NULL_SENDER, tuple(map(str, envelope.rcpt_tos)), content)
+        mail = ReceivedMail(envelope.mail_from or NULL_SENDER, tuple(map(str, envelope.rcpt_tos)), content)
         channel_id = signed_in.channel_id
         began = time.monotonic()
         try:

@@ -21,7 +21,7 @@ from integrations.models import EngineWatch, Installation
 from notifications.delivery.attachments import file_recipe
 from notifications.delivery.runs import scheduler
 from notifications.inbound.mail.intake import Intake
-from notifications.inbound.mail.server import Mail, RefusedError, SignIn
+from notifications.inbound.mail.server import ReceivedMail, RefusedError, SignIn
 from notifications.models import Delivery, Medium, Run, Subscription
 from notifications.tasks import make_medium as make_medium_task
 from notifications.tasks import prepare_deliveries, render_runs, tick
@@ -213,7 +213,7 @@ def test_imports_that_were_under_way_are_stopped() -> None:
 
 @pytest.mark.usefixtures("copy")
 def test_the_mail_door_asks_senders_to_try_again_later() -> None:
-    mail = Mail("a@example.com", ("lilei@wecom.local",), b"Subject: x\r\n\r\nx")
+    mail = ReceivedMail("a@example.com", ("lilei@wecom.local",), b"Subject: x\r\n\r\nx")
 
     with pytest.raises(RefusedError, match="451 4.3.0 This is a copy"):
         Intake(enqueue=lambda _ids: None).take(SignIn(0, "", "192.0.2.1"), mail)

@@ -17,7 +17,7 @@ from notifications.delivery.explanations import name_run
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.accept import accept
 from notifications.inbound.content import check_file
-from notifications.inbound.recipients import Address, Kind
+from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_editor
@@ -45,7 +45,7 @@ def message(corp: Corp, editor: User, zhang: User) -> IncomingMessage:
     files = [check_file("看板.png", png()), check_file("周报.pdf", b"%PDF-1.7 rest")]
     asked = incoming(
         make_sender(editor),
-        addresses=[Address(Kind.USER, "zhang"), Address(Kind.EMAIL, "nobody@example.test")],
+        addresses=[Address(AddressKind.USER, "zhang"), Address(AddressKind.EMAIL, "nobody@example.test")],
         text="<b>剩 5%</b>",
         figures=[("剩余", "5%")],
         files=files,

@@ -12,7 +12,7 @@ from accounts.models import User
 from notifications.inbound.channels import renew_secret, store_secret
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.parse import MailRules
-from notifications.inbound.mail.server import Mail, SignIn
+from notifications.inbound.mail.server import ReceivedMail, SignIn
 from notifications.inbound.mapping import PRESETS, Mapping
 from notifications.models import InboundChannel
 from tests.rows import join, put
@@ -81,7 +81,7 @@ def take(
     """Hand in a mail. Return the answer to the sender and the runs that were handed out."""
     run_ids: list[int] = []
     signed_in = SignIn(channel.pk, channel.digest, "127.0.0.1")
-    answer = Intake(run_ids.extend).take(signed_in, Mail(sender, recipients, content))
+    answer = Intake(run_ids.extend).take(signed_in, ReceivedMail(sender, recipients, content))
     return answer, run_ids
 
 

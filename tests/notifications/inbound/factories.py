@@ -12,7 +12,7 @@ from accounts.models import User
 from integrations.models import Corp
 from notifications.api import tokens
 from notifications.inbound.accept import Incoming
-from notifications.inbound.recipients import Address, Kind
+from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import ApiToken, InboundChannel, IncomingMessage
 from tests.notifications.factories import NOW
 
@@ -33,10 +33,10 @@ def make_sender(owner: User, **fields: Any) -> ApiToken:
 
 def incoming(sender: ApiToken | InboundChannel, *people: User, **fields: Any) -> Incoming:
     """Return a message addressed to these people by their user names."""
-    addresses = [Address(Kind.USER, person.username) for person in people]
+    addresses = [Address(AddressKind.USER, person.username) for person in people]
     message = {"origin": "api", "key": f"api:test:{next(_numbers)}", "title": "磁盘快满了"}
-    others = {name: fields.pop(name) for name in ("addresses", "files") if name in fields}
-    return Incoming(sender, IncomingMessage(**{**message, **fields}), **{"addresses": addresses, **others})
+    files, addresses = fields.pop("files", ()), fields.pop("addresses", addresses)
+    return Incoming(sender, IncomingMessage(**{**message, **fields}), addresses, files)
 
 
 def png(width: int = 2, height: int = 2, *, seed: int = 0) -> bytes:

@@ -16,7 +16,7 @@ from notifications.delivery.sending.uploads import prepare_deliveries
 from notifications.inbound import calls
 from notifications.inbound.accept import Incoming, accept
 from notifications.inbound.content import InboundError, check_file
-from notifications.inbound.recipients import Address, AddressProblem, Kind
+from notifications.inbound.recipients import Address, AddressKind, AddressProblem
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, MessageForm, Receipt, Run
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
@@ -49,7 +49,7 @@ def read_body(delivery: Delivery) -> dict[str, Any]:
 
 def test_a_message_is_written_with_its_run_its_people_and_its_sender(corp: Corp, sender: ApiToken) -> None:
     zhang = make_person(corp, "ZhangWei")
-    addresses = [Address(Kind.USER, zhang.username), Address(Kind.USERID, "nobody", corp=corp.corpid)]
+    addresses = [Address(AddressKind.USER, zhang.username), Address(AddressKind.USERID, "nobody", corp=corp.corpid)]
 
     accepted = accept(incoming(sender, addresses=addresses, key="api:1:a", corp=corp), now=NOW)
 
@@ -72,12 +72,12 @@ def test_the_same_key_gives_the_same_message_whatever_the_second_says(corp: Corp
     first = accept(message, now=NOW)
     second = accept(incoming(sender, key=message.message.key, title="又来了"), now=NOW)
 
-    assert (second.message, second.run_ids, second.is_new) == (first.message, [], False)
+    assert (second.message, second.run_ids) == (first.message, [])
     assert (IncomingMessage.objects.count(), Run.objects.count()) == (1, 1)
 
 
 def test_a_message_for_nobody_is_refused_and_leaves_nothing(sender: ApiToken) -> None:
-    address = Address(Kind.USER, "nobody")
+    address = Address(AddressKind.USER, "nobody")
 
     with pytest.raises(InboundError) as refused:
         accept(incoming(sender, addresses=[address]), now=NOW)
@@ -155,7 +155,7 @@ def test_whoever_belongs_to_another_company_than_the_message_is_not_named(corp: 
     other = make_corp()
     sender.owner.managed_corps.add(other)
     mine, theirs = (
-        Address(Kind.USER, make_person(one, userid).username) for one, userid in ((corp, "Zhang"), (other, "Li"))
+        Address(AddressKind.USER, make_person(one, userid).username) for one, userid in ((corp, "Zhang"), (other, "Li"))
     )
 
     accepted = accept(incoming(sender, corp=corp, addresses=[mine, theirs]), now=NOW)

@@ -14,8 +14,8 @@ from integrations.models import BiConnection, Corp, Department, Member, Membersh
 from notifications.inbound.recipients import (
     SAME_NAMED_AT_MOST,
     Address,
+    AddressKind,
     AddressProblem,
-    Kind,
     ResolvedAddresses,
     resolve_addresses,
 )
@@ -39,7 +39,7 @@ def make_member(corp: Corp, userid: str, place: Department) -> None:
     Membership.objects.create(member=row, department=place)
 
 
-def find_among_all(*addresses: Address) -> ResolvedAddresses:
+def find(*addresses: Address) -> ResolvedAddresses:
     return resolve_addresses(addresses, among=User.objects.all(), corps=Corp.objects.all())
 
 
@@ -60,43 +60,43 @@ def zhang(corp: Corp) -> User:
 @pytest.mark.parametrize(
     "address",
     [
-        Address(Kind.USER, "zhang"),
-        Address(Kind.USERID, "zhangwei"),
-        Address(Kind.USERID, "ZhangWei", corp="ww0000000000000101"),
-        Address(Kind.USERID, "ZhangWei", corp="北山制造"),
-        Address(Kind.EMAIL, "zhang.wei@example.test"),
+        Address(AddressKind.USER, "zhang"),
+        Address(AddressKind.USERID, "zhangwei"),
+        Address(AddressKind.USERID, "ZhangWei", corp="ww0000000000000101"),
+        Address(AddressKind.USERID, "ZhangWei", corp="北山制造"),
+        Address(AddressKind.EMAIL, "zhang.wei@example.test"),
     ],
 )
 def test_a_person_is_found_by_name_userid_and_mail_address(address: Address, zhang: User) -> None:
     make_person(make_corp(), "LiLei", username="li")
 
-    assert find_among_all(address) == ResolvedAddresses(frozenset({zhang.pk}))
+    assert find(address) == ResolvedAddresses(frozenset({zhang.pk}))
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        Address(Kind.USER, "Zhang"),
-        Address(Kind.USERID, "zhangwei", corp="ww0000000000000999"),
-        Address(Kind.EMAIL, ""),
-        Address(Kind.USER, "zh\0ang"),
-        Address(Kind.USERID, "\ud800"),
-        Address(Kind.ATTRIBUTE, "华东", attribute="nothing"),
-        Address(Kind.DEPARTMENT, "9" * 5000),
-        Address(Kind.GROUP, "销售"),
-        Address(Kind.LOGIN_ID, "zhang"),
+        Address(AddressKind.USER, "Zhang"),
+        Address(AddressKind.USERID, "zhangwei", corp="ww0000000000000999"),
+        Address(AddressKind.EMAIL, ""),
+        Address(AddressKind.USER, "zh\0ang"),
+        Address(AddressKind.USERID, "\ud800"),
+        Address(AddressKind.ATTRIBUTE, "华东", attribute="nothing"),
+        Address(AddressKind.DEPARTMENT, "9" * 5000),
+        Address(AddressKind.GROUP, "销售"),
+        Address(AddressKind.LOGIN_ID, "zhang"),
     ],
 )
 def test_what_names_nobody_is_unknown(address: Address, zhang: User) -> None:
-    assert find_among_all(address) == ResolvedAddresses(frozenset(), [(address, UNKNOWN)])
+    assert find(address) == ResolvedAddresses(frozenset(), [(address, UNKNOWN)])
 
 
 def test_several_people_with_one_address_are_ambiguous(corp: Corp) -> None:
     make_person(corp, "Li", email="team@example.test")
     make_person(make_corp(), "li", email="TEAM@example.test")
-    addresses = [Address(Kind.EMAIL, "team@example.test"), Address(Kind.USERID, "LI")]
+    addresses = [Address(AddressKind.EMAIL, "team@example.test"), Address(AddressKind.USERID, "LI")]
 
-    assert find_among_all(*addresses) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS) for address in addresses])
+    assert find(*addresses) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS) for address in addresses])
 
 
 @pytest.mark.parametrize(("source", "value"), [("bi_login_id", "bi-7"), ("username", "zhang"), ("email", "z@b.test")])
@@ -106,7 +106,7 @@ def test_a_login_id_is_what_the_bi_knows_people_by(source: str, value: str, corp
     AttributeValue.objects.create(user=zhang, attribute=attribute, value="BI-7", folded="bi-7")
     BiConnection.objects.update_or_create(pk=1, defaults={"external_id_source": source})
 
-    assert find_among_all(Address(Kind.LOGIN_ID, value)) == ResolvedAddresses(frozenset({zhang.pk}))
+    assert find(Address(AddressKind.LOGIN_ID, value)) == ResolvedAddresses(frozenset({zhang.pk}))
 
 
 def test_attributes_and_groups_name_several_people(corp: Corp, zhang: User) -> None:
@@ -116,7 +116,7 @@ def test_attributes_and_groups_name_several_people(corp: Corp, zhang: User) -> N
         AttributeValue.objects.create(user=person, attribute=region, value="华东", folded="华东")
     Group.objects.create(name="夜班").user_set.add(other)
 
-    found = find_among_all(Address(Kind.ATTRIBUTE, "华东", attribute="region"), Address(Kind.GROUP, "夜班"))
+    found = find(Address(AddressKind.ATTRIBUTE, "华东", attribute="region"), Address(AddressKind.GROUP, "夜班"))
 
     assert found == ResolvedAddresses(frozenset({zhang.pk, li.pk, other.pk}))
 
@@ -129,7 +129,7 @@ def test_a_department_names_whoever_stands_in_it_or_below(value: str, corp: Corp
     make_member(corp, "zhangwei", below)
     make_person(corp, "Li")
 
-    assert find_among_all(Address(Kind.DEPARTMENT, value, corp="北山制造")) == ResolvedAddresses(frozenset({zhang.pk}))
+    assert find(Address(AddressKind.DEPARTMENT, value, corp="北山制造")) == ResolvedAddresses(frozenset({zhang.pk}))
 
 
 def test_a_department_that_two_companies_have_is_named_with_its_company(corp: Corp, zhang: User) -> None:
@@ -138,10 +138,10 @@ def test_a_department_that_two_companies_have_is_named_with_its_company(corp: Co
     for one, userid in ((corp, "zhangwei"), (other, "li")):
         make_member(one, userid, make_department(one, 2, "华东区"))
 
-    address = Address(Kind.DEPARTMENT, "2")
+    address = Address(AddressKind.DEPARTMENT, "2")
 
-    assert find_among_all(address) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS)])
-    assert find_among_all(Address(Kind.DEPARTMENT, "2", corp=other.corpid)) == ResolvedAddresses(frozenset({li.pk}))
+    assert find(address) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS)])
+    assert find(Address(AddressKind.DEPARTMENT, "2", corp=other.corpid)) == ResolvedAddresses(frozenset({li.pk}))
 
 
 @pytest.mark.parametrize("standing", [0, -1])
@@ -150,12 +150,12 @@ def test_of_departments_with_one_name_that_is_meant_where_somebody_stands_unless
 ) -> None:
     places = [make_department(corp, number, "仓库") for number in range(2, SAME_NAMED_AT_MOST + 2)]
     make_member(corp, "zhangwei", places[standing])
-    address = Address(Kind.DEPARTMENT, "仓库")
+    address = Address(AddressKind.DEPARTMENT, "仓库")
 
-    assert find_among_all(address) == ResolvedAddresses(frozenset({zhang.pk}))
+    assert find(address) == ResolvedAddresses(frozenset({zhang.pk}))
     make_department(corp, 1, "仓库")
-    assert find_among_all(address) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS)])
-    assert find_among_all(Address(Kind.DEPARTMENT, str(places[standing].wecom_department_id))).user_ids == {zhang.pk}
+    assert find(address) == ResolvedAddresses(frozenset(), [(address, AMBIGUOUS)])
+    assert find(Address(AddressKind.DEPARTMENT, str(places[standing].wecom_department_id))).user_ids == {zhang.pk}
 
 
 def test_many_departments_are_looked_up_at_once(corp: Corp, zhang: User) -> None:
@@ -166,9 +166,9 @@ def test_many_departments_are_looked_up_at_once(corp: Corp, zhang: User) -> None
         make_department(corp, number, f"仓库 {number % 20}", parent=2)
 
     with CaptureQueriesContext(connection) as one:
-        find_among_all(Address(Kind.DEPARTMENT, "仓库 0"))
+        find(Address(AddressKind.DEPARTMENT, "仓库 0"))
     with CaptureQueriesContext(connection) as many:
-        found = find_among_all(*(Address(Kind.DEPARTMENT, f"仓库 {number}") for number in range(20)))
+        found = find(*(Address(AddressKind.DEPARTMENT, f"仓库 {number}") for number in range(20)))
 
     assert found.user_ids == {zhang.pk}
     assert len(many) == len(one) <= 4
@@ -178,7 +178,7 @@ def test_people_of_other_companies_are_unknown_as_those_that_do_not_exist(corp: 
     """Holds for people whose messages go through another company, too."""
     li = make_person(make_corp(), "li", username="li")
     token = make_sender(make_manager(corp))
-    addresses = [Address(Kind.USER, name) for name in ("zhang", "li", "nobody")]
+    addresses = [Address(AddressKind.USER, name) for name in ("zhang", "li", "nobody")]
 
     found = find_for(token, *addresses)
 
@@ -217,10 +217,10 @@ def test_userids_and_departments_of_companies_out_of_reach_name_nobody(
     WeComAccount.objects.create(user=zhang, corp=other, userid="b-secret", is_primary=False)
     make_member(other, "b-secret", make_department(other, 7, "秘密项目"))
     addresses = [
-        Address(Kind.USERID, "b-secret", corp=corp_of_address),
-        Address(Kind.ACCOUNT, "b-secret", corp=corp_of_address),
-        Address(Kind.DEPARTMENT, "秘密项目", corp=corp_of_address),
-        Address(Kind.DEPARTMENT, "7", corp=corp_of_address),
+        Address(AddressKind.USERID, "b-secret", corp=corp_of_address),
+        Address(AddressKind.ACCOUNT, "b-secret", corp=corp_of_address),
+        Address(AddressKind.DEPARTMENT, "秘密项目", corp=corp_of_address),
+        Address(AddressKind.DEPARTMENT, "7", corp=corp_of_address),
     ]
     limited, everywhere = make_manager(corp), make_manager(corp, other)
 

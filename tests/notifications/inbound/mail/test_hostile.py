@@ -22,7 +22,7 @@ from integrations.core.background import database_clock
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail.parse import LINES_AT_MOST, MailRules, UnreadableMailError
 from notifications.inbound.mail.reader import BEGINNING_BYTES, MailReading, read
-from notifications.inbound.mail.server import Mail, RefusedError, SignIn
+from notifications.inbound.mail.server import ReceivedMail, RefusedError, SignIn
 from notifications.models import Delivery, IncomingMessage, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.channels import make_mail_channel, take
@@ -126,7 +126,7 @@ class _NobodyTakes:
     def sign_in(self, *, user: str, password: str, address: str) -> SignIn:
         return SignIn(1, password, address)
 
-    def take(self, signed_in: SignIn, mail: Mail) -> str:
+    def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         raise AssertionError(len(mail.content))
 
 

@@ -15,7 +15,7 @@ from notifications.inbound.mail.html import (
     first_link,
     render_page,
 )
-from notifications.inbound.mail.parse import MailRules, ParsedMail, Part, parse
+from notifications.inbound.mail.parse import MailPart, MailRules, ParsedMail, parse
 from notifications.models import IncomingMessage
 from tests.notifications.inbound.mail import senders
 from tests.notifications.inbound.mail.hostile import TRICKS
@@ -87,7 +87,7 @@ def test_links_open_beside_the_page_and_tell_nobody_where_they_stood() -> None:
 
 def test_inline_pictures_stand_in_the_page_and_what_is_none_does_not() -> None:
     picture = senders.png(4, 4)
-    parts = [Part("a.png", "image/png", picture, "a&b c"), Part("x.svg", "image/png", b"<svg onload=x>", "x")]
+    parts = [MailPart("a.png", "image/png", picture, "a&b c"), MailPart("x.svg", "image/png", b"<svg onload=x>", "x")]
 
     cleaned = render_page('<img alt="Sales" src="cid:a&amp;b%20c"><img src="cid:x"><img src="cid:gone">', "", parts)
 
@@ -218,10 +218,10 @@ def test_a_channel_may_leave_out_the_words_and_the_files() -> None:
 
 def test_what_is_not_sent_is_named() -> None:
     parts = [
-        Part("a.exe", "application/octet-stream", b"MZ" + b"x" * 50),
-        Part("virus.xlsx", "application/octet-stream", b"MZ" + b"x" * 50),
-        Part("empty.csv", "text/csv", b"1"),
-        *(Part(f"{number}.csv", "text/csv", b"a,b\r\n1,2\r\n") for number in range(SENT_FILES_AT_MOST + 1)),
+        MailPart("a.exe", "application/octet-stream", b"MZ" + b"x" * 50),
+        MailPart("virus.xlsx", "application/octet-stream", b"MZ" + b"x" * 50),
+        MailPart("empty.csv", "text/csv", b"1"),
+        *(MailPart(f"{number}.csv", "text/csv", b"a,b\r\n1,2\r\n") for number in range(SENT_FILES_AT_MOST + 1)),
     ]
     mail = ParsedMail("x", "", "", "words", files=tuple(parts), left_out=("old.eml",))
 

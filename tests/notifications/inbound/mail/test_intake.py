@@ -21,7 +21,7 @@ from notifications.inbound.channels import digest_of
 from notifications.inbound.content import FILE_BYTES
 from notifications.inbound.mail.intake import SIZE_BYTES, Intake
 from notifications.inbound.mail.parse import MailRules
-from notifications.inbound.mail.server import Mail, RefusedError, SignIn
+from notifications.inbound.mail.server import ReceivedMail, RefusedError, SignIn
 from notifications.models import Delivery, InboundCall, InboundChannel, IncomingMessage, OutgoingMail, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.channels import mail, make_mail_channel, take
@@ -79,7 +79,7 @@ def test_who_signed_in_with_what_counts_no_more_sends_no_more(
     InboundChannel.objects.update(**changed)
 
     with pytest.raises(RefusedError) as refused:
-        intake.take(signed_in, Mail("bi@example.com", ("ZhangWei@wecom.local",), mail()))
+        intake.take(signed_in, ReceivedMail("bi@example.com", ("ZhangWei@wecom.local",), mail()))
 
     assert refused.value.answer.startswith("550 ")
     assert not IncomingMessage.objects.exists()

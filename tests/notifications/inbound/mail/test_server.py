@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from notifications.inbound.mail.server import RECIPIENTS_AT_MOST, Limits, Mail, RefusedError, SignIn
+from notifications.inbound.mail.server import RECIPIENTS_AT_MOST, Limits, ReceivedMail, RefusedError, SignIn
 from tests.e2e.waiting import eventually
 from tests.notifications.inbound.mail.doors import LIMITS, OpenDoor, certificate, open_door
 
@@ -28,7 +28,7 @@ class Backend:
     """Keeps the mails that it takes; refuses or fails as the test sets."""
 
     def __init__(self) -> None:
-        self.taken: list[Mail] = []
+        self.taken: list[ReceivedMail] = []
         self.error: Exception | None = None
         self.may_go_on = threading.Event()
         self.may_go_on.set()
@@ -39,7 +39,7 @@ class Backend:
             raise self.error
         return SignIn(7, "proof", address) if (user, password, address) == (USER, PASSWORD, "127.0.0.1") else None
 
-    def take(self, signed_in: SignIn, mail: Mail) -> str:
+    def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         self.began.set()
         assert self.may_go_on.wait(60)
         if self.error is not None:
@@ -214,7 +214,7 @@ def test_a_mail_arrives_as_it_was_sent_with_its_recipients_in_their_order(door: 
     with log_in(door) as client:
         client.sendmail("bi@example.com", ["b@x.y", "a@x.y"], content)
 
-    assert backend.taken == [Mail("bi@example.com", ("b@x.y", "a@x.y"), content)]
+    assert backend.taken == [ReceivedMail("bi@example.com", ("b@x.y", "a@x.y"), content)]
 
 
 @pytest.mark.parametrize(
