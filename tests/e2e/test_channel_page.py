@@ -12,7 +12,7 @@ from tests.e2e.axe import assert_no_faults
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.notifications.factories import make_corp, make_person
-from tests.notifications.inbound.channels import example
+from tests.notifications.inbound.channels import read_example
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 LIST = "/admin/notifications/inboundchannel/"
@@ -40,7 +40,7 @@ def test_from_nothing_to_an_enabled_channel_by_clicks(desk: BrowserContext, live
     visible = form.locator("input:visible:not([readonly]), select:visible, textarea:visible, [role=textbox]:visible")
     names = visible.evaluate_all("all => all.map((one) => one.name || one.className || one.id)")
     assert len([name for name in names if "select2" not in name]) <= INPUTS_AT_MOST, names
-    body, kind = example("guandata")
+    body, kind = read_example("guandata")
     path = f"/in/{InboundChannel.objects.get().public_id}?{address.partition('?')[2]}"
     noted = requests.post(root + path, body, headers={"Content-Type": kind}, timeout=30)
     assert noted.json() == {"status": "noted"}

@@ -22,7 +22,7 @@ from notifications.models import Delivery, InboundChannel, IncomingMessage, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.factories import make_corp, make_person, make_superuser
-from tests.notifications.inbound.factories import incoming, make_sender, png
+from tests.notifications.inbound.factories import make_incoming, make_sender, png
 
 pytestmark = pytest.mark.django_db
 LISTS = ("incomingmessage", "run", "delivery")
@@ -43,7 +43,7 @@ def zhang(corp: Corp) -> User:
 def message(corp: Corp, editor: User, zhang: User) -> IncomingMessage:
     """A sent message with a picture, a file and figures, addressed to a person and to an unknown address."""
     files = [check_file("看板.png", png()), check_file("周报.pdf", b"%PDF-1.7 rest")]
-    asked = incoming(
+    asked = make_incoming(
         make_sender(editor),
         addresses=[Address(AddressKind.USER, "zhang"), Address(AddressKind.EMAIL, "nobody@example.test")],
         text="<b>剩 5%</b>",
@@ -84,7 +84,7 @@ def test_the_page_shows_the_message_its_runs_and_whom_nobody_was_found_for(
 
 
 def test_a_message_to_every_company_is_seen_by_its_owner_and_whoever_sees_all(editor: User, zhang: User) -> None:
-    accepted = accept(incoming(make_sender(editor), zhang), now=timezone.now())
+    accepted = accept(make_incoming(make_sender(editor), zhang), now=timezone.now())
     for run_id in accepted.run_ids:
         render_run(run_id=run_id, now=timezone.now())
     (run,) = Run.objects.all()
@@ -147,7 +147,7 @@ def test_lists_and_pages_ask_as_much_for_one_message_as_for_many(
 
     def send(count: int) -> None:
         for who in senders * count:
-            for run_id in accept(incoming(who, zhang, corp=corp), now=timezone.now()).run_ids:
+            for run_id in accept(make_incoming(who, zhang, corp=corp), now=timezone.now()).run_ids:
                 render_run(run_id=run_id, now=timezone.now())
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=timezone.now())
 

@@ -39,13 +39,13 @@ def make_channel(owner: User, *people: User, **fields: Any) -> InboundChannel:
     return channel
 
 
-def example(sender: str) -> tuple[bytes, str]:
+def read_example(sender: str) -> tuple[bytes, str]:
     """Return the body that a sender posts, and its content type."""
     [path] = EXAMPLES.glob(f"{sender}.*")
     return path.read_bytes(), MULTIPART if path.suffix == ".multipart" else JSON
 
 
-def preset_channel(sender: str, owner: User, *people: User) -> InboundChannel:
+def make_preset_channel(sender: str, owner: User, *people: User) -> InboundChannel:
     preset = PRESETS[sender]
     return make_channel(owner, *people, preset=sender, scheme=preset.scheme, mapping=preset.mapping)
 

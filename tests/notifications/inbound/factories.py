@@ -31,7 +31,7 @@ def make_sender(owner: User, **fields: Any) -> ApiToken:
     return token
 
 
-def incoming(sender: ApiToken | InboundChannel, *people: User, **fields: Any) -> Incoming:
+def make_incoming(sender: ApiToken | InboundChannel, *people: User, **fields: Any) -> Incoming:
     """Return a message addressed to these people by their user names."""
     addresses = [Address(AddressKind.USER, person.username) for person in people]
     message = {"origin": "api", "key": f"api:test:{next(_numbers)}", "title": "磁盘快满了"}

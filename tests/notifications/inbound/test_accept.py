@@ -20,7 +20,7 @@ from notifications.inbound.recipients import Address, AddressKind, AddressProble
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, MessageForm, Receipt, Run
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
-from tests.notifications.inbound.factories import incoming, make_sender, png
+from tests.notifications.inbound.factories import make_incoming, make_sender, png
 from tests.notifications.one_delivery import send_delivery
 from tests.notifications.wecom_stub import WeComStub
 
@@ -51,7 +51,7 @@ def test_a_message_is_written_with_its_run_its_people_and_its_sender(corp: Corp,
     zhang = make_person(corp, "ZhangWei")
     addresses = [Address(AddressKind.USER, zhang.username), Address(AddressKind.USERID, "nobody", corp=corp.corpid)]
 
-    accepted = accept(incoming(sender, addresses=addresses, key="api:1:a", corp=corp), now=NOW)
+    accepted = accept(make_incoming(sender, addresses=addresses, key="api:1:a", corp=corp), now=NOW)
 
     message, run = accepted.message, Run.objects.get(pk=accepted.run_ids[0])
     assert (message.title, message.token, message.requested_by, message.person_count) == (
@@ -67,10 +67,10 @@ def test_a_message_is_written_with_its_run_its_people_and_its_sender(corp: Corp,
 
 
 def test_the_same_key_gives_the_same_message_whatever_the_second_says(corp: Corp, sender: ApiToken) -> None:
-    message = incoming(sender, make_person(corp, "Zhang"))
+    message = make_incoming(sender, make_person(corp, "Zhang"))
 
     first = accept(message, now=NOW)
-    second = accept(incoming(sender, key=message.message.key, title="又来了"), now=NOW)
+    second = accept(make_incoming(sender, key=message.message.key, title="又来了"), now=NOW)
 
     assert (second.message, second.run_ids) == (first.message, [])
     assert (IncomingMessage.objects.count(), Run.objects.count()) == (1, 1)
@@ -80,7 +80,7 @@ def test_a_message_for_nobody_is_refused_and_leaves_nothing(sender: ApiToken) ->
     address = Address(AddressKind.USER, "nobody")
 
     with pytest.raises(InboundError) as refused:
-        accept(incoming(sender, addresses=[address]), now=NOW)
+        accept(make_incoming(sender, addresses=[address]), now=NOW)
 
     assert (refused.value.code, refused.value.unknown) == ("nobody_found", [(address, AddressProblem.UNKNOWN)])
     assert not IncomingMessage.objects.exists()
@@ -89,15 +89,15 @@ def test_a_message_for_nobody_is_refused_and_leaves_nothing(sender: ApiToken) ->
 def test_a_sender_has_its_day_and_no_more(corp: Corp, sender: ApiToken) -> None:
     people = [make_person(corp, f"U{number}") for number in range(3)]
     ApiToken.objects.update(daily_limit=4)
-    accept(incoming(sender, *people), now=NOW)
+    accept(make_incoming(sender, *people), now=NOW)
 
     with pytest.raises(InboundError) as refused:
-        accept(incoming(sender, *people[:2]), now=NOW)
-    accept(incoming(sender, people[0]), now=NOW)
+        accept(make_incoming(sender, *people[:2]), now=NOW)
+    accept(make_incoming(sender, people[0]), now=NOW)
 
     # NOW is 09:00:30 in Shanghai.
     assert (refused.value.code, refused.value.retry_after_seconds) == ("daily_limit_reached", 15 * 3600 - 30)
-    accept(incoming(sender, *people), now=NOW + timedelta(seconds=15 * 3600 - 30))
+    accept(make_incoming(sender, *people), now=NOW + timedelta(seconds=15 * 3600 - 30))
     assert IncomingMessage.objects.count() == 3
 
 
@@ -120,14 +120,14 @@ def test_a_sender_has_its_day_and_no_more(corp: Corp, sender: ApiToken) -> None:
 def test_the_form_is_chosen_by_what_there_is(
     fields: dict[str, Any], form: MessageForm, corp: Corp, sender: ApiToken
 ) -> None:
-    assert accept(incoming(sender, make_person(corp, "Zhang"), **fields), now=NOW).message.form == form
+    assert accept(make_incoming(sender, make_person(corp, "Zhang"), **fields), now=NOW).message.form == form
 
 
 @pytest.mark.parametrize("form", [value for value in MessageForm if value not in {"xlsx", "csv"}])
 def test_every_form_is_sent_also_without_words_picture_and_file(
     form: MessageForm, corp: Corp, sender: ApiToken
 ) -> None:
-    (delivery,) = send_message(incoming(sender, make_person(corp, "Zhang"), form=form.value))
+    (delivery,) = send_message(make_incoming(sender, make_person(corp, "Zhang"), form=form.value))
 
     assert (delivery.status, delivery.title) == ("pending", "磁盘快满了")
     assert Run.objects.get().status == Run.Status.SENDING
@@ -138,7 +138,7 @@ def test_what_it_says_comes_to_people_who_get_the_same_in_one_call(corp: Corp, s
     leaver = make_person(corp, "Gone", is_active=False)
 
     (delivery,) = send_message(
-        incoming(sender, *people, leaver, text="剩 5%", link="https://ops.example.test/disk", priority=0)
+        make_incoming(sender, *people, leaver, text="剩 5%", link="https://ops.example.test/disk", priority=0)
     )
 
     assert read_body(delivery)["touser"] == "ZhangWei|LiLei"
@@ -158,7 +158,7 @@ def test_whoever_belongs_to_another_company_than_the_message_is_not_named(corp: 
         Address(AddressKind.USER, make_person(one, userid).username) for one, userid in ((corp, "Zhang"), (other, "Li"))
     )
 
-    accepted = accept(incoming(sender, corp=corp, addresses=[mine, theirs]), now=NOW)
+    accepted = accept(make_incoming(sender, corp=corp, addresses=[mine, theirs]), now=NOW)
 
     assert accepted.message.unknown == [{**theirs.document(), "reason": "unknown"}]
 
@@ -167,7 +167,7 @@ def test_figures_stand_in_a_card_or_else_in_the_text(corp: Corp, sender: ApiToke
     figures = [("剩余", "5%"), ("主机", "db-1")]
     zhang = make_person(corp, "Zhang")
 
-    card, text = (send_message(incoming(sender, zhang, figures=figures, form=form))[-1] for form in ("", "text"))
+    card, text = (send_message(make_incoming(sender, zhang, figures=figures, form=form))[-1] for form in ("", "text"))
 
     assert read_body(card)["template_card"]["emphasis_content"] == {"title": "5%", "desc": "剩余"}
     assert text.text == "剩余: 5%\n主机: db-1"
@@ -175,7 +175,7 @@ def test_figures_stand_in_a_card_or_else_in_the_text(corp: Corp, sender: ApiToke
 
 def test_each_further_file_is_a_message_of_its_own(corp: Corp, sender: ApiToken) -> None:
     deliveries = send_message(
-        incoming(sender, make_person(corp, "Zhang"), text="见附件", files=[PDF, PICTURE, PICTURE, PDF])
+        make_incoming(sender, make_person(corp, "Zhang"), text="见附件", files=[PDF, PICTURE, PICTURE, PDF])
     )
 
     assert [(one.message_form, one.title) for one in deliveries] == [
@@ -198,7 +198,7 @@ def test_a_file_is_uploaded_as_what_it_is_under_its_name(
 ) -> None:
     Corp.objects.filter(pk=corp.pk).update(api_base_url=wire.url)
     wire.sends.append({"errcode": 0, "errmsg": "", "type": kind, "media_id": "media-1", "created_at": "1764000000"})
-    (delivery,) = send_message(incoming(sender, make_person(corp, "Zhang"), files=[file]))
+    (delivery,) = send_message(make_incoming(sender, make_person(corp, "Zhang"), files=[file]))
 
     prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
     send_delivery(delivery.pk, clock=clock)
@@ -211,7 +211,7 @@ def test_a_file_is_uploaded_as_what_it_is_under_its_name(
 
 
 def test_a_sender_that_dies_before_handing_out_leaves_the_run_to_the_sweep(corp: Corp, sender: ApiToken) -> None:
-    run_ids = accept(incoming(sender, make_person(corp, "Zhang")), now=NOW).run_ids
+    run_ids = accept(make_incoming(sender, make_person(corp, "Zhang")), now=NOW).run_ids
 
     assert maintenance.sweep(now=NOW).run_ids == []
     assert maintenance.sweep(now=NOW + timedelta(seconds=21)).run_ids == run_ids
@@ -220,7 +220,7 @@ def test_a_sender_that_dies_before_handing_out_leaves_the_run_to_the_sweep(corp:
 def test_a_message_is_forgotten_after_the_last_of_its_runs_and_after_a_year(corp: Corp, sender: ApiToken) -> None:
     later, person = NOW + timedelta(days=366), make_person(corp, "Zhang")
     files = [check_file(f"{number}.pdf", b"%PDF-1.7 rest") for number in range(2)]
-    send_message(incoming(sender, person, files=files))
+    send_message(make_incoming(sender, person, files=files))
     Run.objects.update(status=Run.Status.FINISHED)
 
     assert calls.purge(now=later) == 0

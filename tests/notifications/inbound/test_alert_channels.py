@@ -16,7 +16,7 @@ from notifications.inbound.payloads import read_alerts
 from notifications.models import InboundCall, InboundChannel, Incident, IncidentEvent, IncomingMessage, Run
 from tests.notifications.alerts.conftest import alert, make_alert_channel, payload
 from tests.notifications.factories import NOW, make_person
-from tests.notifications.inbound.channels import call, example
+from tests.notifications.inbound.channels import call, read_example
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
@@ -71,7 +71,7 @@ class TestIncidents:
 
     def test_the_same_alert_of_another_channel_is_another_incident(self, channel: InboundChannel, corp: Corp) -> None:
         for one in (channel, make_alert_channel(corp=corp, name="另一个")):
-            assert post(one, example("grafana")[0]).status_code == 202
+            assert post(one, read_example("grafana")[0]).status_code == 202
 
         opened = Incident.objects.open()
         assert [opened.filter(channel=one).count() for one in InboundChannel.objects.all()] == [2, 2]
@@ -80,7 +80,7 @@ class TestIncidents:
 
 class TestSenders:
     def test_nightingale_opens_and_ends_one(self, channel: InboundChannel) -> None:
-        [event] = json.loads(example("nightingale")[0])
+        [event] = json.loads(read_example("nightingale")[0])
         post(channel, json.dumps([event]))
         incident = Incident.objects.get()
         post(channel, json.dumps({**event, "is_recovered": True, "last_eval_time": 1795829600}))

@@ -28,7 +28,7 @@ from notifications.models import Delivery, InboundCall, InboundChannel, InboundP
 from tests.between import just_before
 from tests.nightly import IS_NIGHTLY
 from tests.notifications.factories import make_corp, make_manager, make_person
-from tests.notifications.inbound.channels import SECRET, call, example, make_channel, preset_channel
+from tests.notifications.inbound.channels import SECRET, call, make_channel, make_preset_channel, read_example
 
 pytestmark = pytest.mark.django_db
 Outcome = InboundCall.Outcome
@@ -99,9 +99,9 @@ def test_a_call_becomes_a_message_to_the_chosen_people(channel: InboundChannel, 
 def test_a_ready_made_mapping_takes_what_its_sender_documents(
     sender: str, title: str, text: str, link: str, owner: User, zhang: User
 ) -> None:
-    channel = preset_channel(sender, owner, zhang)
+    channel = make_preset_channel(sender, owner, zhang)
 
-    answer = call(channel, *example(sender))
+    answer = call(channel, *read_example(sender))
 
     assert answer.status_code == 202, answer.content
     message = IncomingMessage.objects.get()
@@ -111,7 +111,7 @@ def test_a_ready_made_mapping_takes_what_its_sender_documents(
 
 def test_files_of_superset_and_the_picture_of_metabase_come_along(owner: User, zhang: User) -> None:
     for sender in ("superset", "metabase"):
-        call(preset_channel(sender, owner, zhang), *example(sender))
+        call(make_preset_channel(sender, owner, zhang), *read_example(sender))
 
     media = [
         (run.key.split(":")[0], medium.name, medium.kind)
@@ -138,15 +138,15 @@ def test_a_message_is_written_in_the_sites_language_and_severity_makes_it_urgent
     channel = make_channel(owner, zhang, mapping=Mapping(title="{{ payload.ok }}"))
 
     call(channel, {"ok": True}, **{"Accept-Language": "en"})
-    call(preset_channel("grafana", owner, zhang), *example("grafana"))
+    call(make_preset_channel("grafana", owner, zhang), *read_example("grafana"))
 
     first, urgent = IncomingMessage.objects.order_by("pk")
     assert (first.title, first.priority > 0, urgent.priority) == ("是", True, 0)
 
 
 def test_what_the_condition_leaves_out_is_answered_and_noted(owner: User, zhang: User) -> None:
-    channel = preset_channel("jenkins", owner, zhang)
-    body, kind = example("jenkins")
+    channel = make_preset_channel("jenkins", owner, zhang)
+    body, kind = read_example("jenkins")
 
     answer = call(channel, body.replace(b"FINALIZED", b"STARTED"), kind)
 
@@ -168,8 +168,8 @@ def test_what_the_condition_leaves_out_is_answered_and_noted(owner: User, zhang:
 def test_a_ready_made_mapping_tells_a_repeat_from_the_next_event(
     sender: str, before: str, after: str, owner: User, zhang: User
 ) -> None:
-    channel = preset_channel(sender, owner, zhang)
-    body, kind = example(sender)
+    channel = make_preset_channel(sender, owner, zhang)
+    body, kind = read_example(sender)
 
     answers = [call(channel, one, kind) for one in (body, body, body.replace(before.encode(), after.encode()))]
 

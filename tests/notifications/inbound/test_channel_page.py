@@ -13,7 +13,7 @@ from integrations.models import Corp
 from notifications.models import InboundCall, InboundChannel, IncomingMessage
 from tests.browser_form import untouched
 from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
-from tests.notifications.inbound.channels import call, example, make_channel, preset_channel
+from tests.notifications.inbound.channels import call, make_channel, make_preset_channel, read_example
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/inboundchannel/"
@@ -93,11 +93,11 @@ def test_another_secret_ends_the_one_before_and_another_proof_brings_one(
 def test_the_page_waits_for_the_first_payload_and_shows_its_fields_the_message_and_its_people(
     client: Client, root: User, zhang: User
 ) -> None:
-    channel = preset_channel("guandata", root, zhang)
+    channel = make_preset_channel("guandata", root, zhang)
     InboundChannel.objects.update(is_enabled=False)
     before = read_preview(client, channel)
 
-    call(channel, *example("guandata"))
+    call(channel, *read_example("guandata"))
     after = read_preview(
         client, channel, title="{{ payload.subscriptionName }}", text="今日 {{ payload.content }}", is_enabled=""
     )
@@ -220,8 +220,8 @@ def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> N
 
 def test_an_alert_goes_to_the_people_chosen_and_needs_no_text(client: Client, root: User, zhang: User) -> None:
     """Previews each alert of the last call and its recipients."""
-    channel = preset_channel("alertmanager", root, zhang)
-    call(channel, *example("alertmanager"))
+    channel = make_preset_channel("alertmanager", root, zhang)
+    call(channel, *read_example("alertmanager"))
     sent = fill_form(client, channel, is_alert="on", title="", text="")
 
     trial = client.post(page_of(channel, "preview"), sent).json()["trial"]

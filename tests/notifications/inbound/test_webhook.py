@@ -23,7 +23,7 @@ from notifications.models import ApiToken, IncomingMessage, Run
 from tests.http_server import serving
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
-from tests.notifications.inbound.factories import incoming, make_sender
+from tests.notifications.inbound.factories import make_incoming, make_sender
 
 pytestmark = pytest.mark.django_db
 
@@ -74,7 +74,7 @@ def sender() -> ApiToken:
 def make_settled_message(sender: ApiToken, url: str) -> IncomingMessage:
     """Create a message whose runs have all ended."""
     corp = sender.owner.managed_corps.get()
-    message = accept(incoming(sender, make_person(corp, "Zhang"), callback_url=url), now=NOW).message
+    message = accept(make_incoming(sender, make_person(corp, "Zhang"), callback_url=url), now=NOW).message
     Run.objects.update(status=Run.Status.FINISHED, finished_at=NOW, recipient_count=2, skipped_count=1)
     return message
 

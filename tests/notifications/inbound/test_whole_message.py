@@ -20,7 +20,7 @@ from notifications.models import Delivery, IncomingMessage, Receipt, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.factories import make_person, make_superuser
-from tests.notifications.inbound.factories import incoming, make_sender
+from tests.notifications.inbound.factories import make_incoming, make_sender
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +46,7 @@ def lin(corp: Corp) -> User:
 @pytest.fixture
 def message(corp: Corp, editor: User, zhang: User, lin: User) -> IncomingMessage:
     """A message with two files to two people, all of it accepted by WeCom."""
-    accepted = accept(incoming(make_sender(editor), zhang, lin, text="见附件", files=FILES, corp=corp), now=now())
+    accepted = accept(make_incoming(make_sender(editor), zhang, lin, text="见附件", files=FILES, corp=corp), now=now())
     for run_id in accepted.run_ids:
         render_run(run_id=run_id, now=now())
     Delivery.objects.update(status="accepted", msgid="m", settled_at=now())
@@ -153,7 +153,7 @@ def test_a_second_time_only_those_who_still_lack_it(message: IncomingMessage, ed
 
 
 def test_the_owner_of_a_message_to_every_company_sees_it_sent_again(editor: User, zhang: User) -> None:
-    accepted = accept(incoming(make_sender(editor), zhang), now=now())
+    accepted = accept(make_incoming(make_sender(editor), zhang), now=now())
     render_run(run_id=accepted.run_ids[0], now=now())
     [run] = list_runs()
     mark_unreached(run, zhang)
