@@ -131,7 +131,7 @@ def _number(lines: list[str], breakage: Breakage) -> int:
 
 
 def breakages_of(path: Path) -> Iterator[Breakage]:
-    """All that one module allows."""
+    """List all that one module allows."""
     source = path.read_text()
     lines = source.splitlines()
     for edit in sorted(set(edits_of(source)), key=lambda one: (one.number, one.start, one.kind, one.text)):

@@ -20,6 +20,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "format": ("ruff", "format", "--check", "--quiet", "."),
     "rules": ("ruff", "check", "--quiet", "."),
     "sizes": ("tools.sizes",),
+    "names": ("tools.names",),
     "types": ("mypy", *(folder for folder in CODE if any((ROOT / folder).glob("*.py")))),
     "import contracts": ("importlinter.cli", "lint"),
     "security": ("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "-ll", *APPS),

@@ -46,7 +46,7 @@ def is_pooled() -> bool:
 
 
 class Blocks(IntEnum):
-    """What others cannot do while a table is locked."""
+    """Kinds of use that a lock on a table keeps from others."""
 
     NOTHING = 0
     WRITING = 1

@@ -76,7 +76,7 @@ def describe_console_values(corp: Corp) -> dict[str, Any]:
 
 
 class WriteKind(TextChoices):
-    """What is written into WeCom together."""
+    """Kinds of values that are written into WeCom together."""
 
     SETTINGS = "settings", gettext_lazy("home page and trusted domain")
     MENU = "menu", gettext_lazy("menu of the app")

@@ -26,7 +26,7 @@ from notifications.reports.templates.values import escaped
 
 
 class InboundError(SentenceError):
-    """What another system sends is refused. `code`: of a problem (notifications.api.problems). `sentence`: for the log
+    """Refusal of what another system sends. `code`: of a problem (notifications.api.problems). `sentence`: for the log
     of calls and the sender. `retry_after_seconds`: until it may be sent again. `unknown`: addresses that name nobody,
     with reasons."""
 

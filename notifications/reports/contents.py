@@ -50,7 +50,7 @@ SHORT_CHARACTERS = 12
 
 @dataclass(frozen=True)
 class TablePage:
-    """Some rows of a table on a page, each cell with its CSS class: "number", "short" (not wrapped), or none.
+    """Rows of a table for one page, each cell with its CSS class: "number", "short" (not wrapped), or none.
 
     `columns`: names, units, and whether they are numbers. `is_cut`: the source had more rows than it gave.
     """

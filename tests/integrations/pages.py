@@ -1,4 +1,4 @@
-"""What a page of the administration says, and people who open it."""
+"""Readers of a page of the administration, and people who open it."""
 
 from __future__ import annotations
 
