@@ -410,7 +410,6 @@ ORDERS = [
         args=("subscription",),
         data={"name": ""},
     ),
-    Row("notifications_report_preview", expect(ALL_EDITORS), method="post"),
     # A preview is shown only to the person for whom it was made: tests/notifications/reports/test_report_drawings.py.
     Row("notifications_preview", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
     Row("notifications_preview_file", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
@@ -544,7 +543,10 @@ ORDERS = [
             *(("recall", "get", 200), ("recall", "post", 302)),
         )
     ),
-    *(Row(f"notifications_{model}_csv", expect(" ".join(SEE_ORDERS))) for model in ("run", "delivery", "receipt")),
+    *(
+        Row(f"notifications_{model}_csv", expect(" ".join(SEE_ORDERS)))
+        for model in ("run", "delivery", "receipt", "incident", "incomingmessage")
+    ),
     # The delivery has no picture: 404 even for those who may see it.
     Row("notifications_delivery_picture", expect(ORDER_READERS, 404), args=("delivery",)),
     *(row for model in ("run", "delivery", "receipt") for row in log(f"notifications_{model}", model, *SEE_ORDERS)),

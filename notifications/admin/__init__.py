@@ -2,23 +2,23 @@
 
 from accounts.users.companies import person_panels
 from notifications.admin import (
-    alerts,
     api_tokens,
     inbound,
     log_pages,
     operations,
     reports,
+    rules,
     subscriptions,
 )
 from notifications.admin.dashboard import person_panel
 
 __all__ = [
-    "alerts",
     "api_tokens",
     "inbound",
     "log_pages",
     "operations",
     "reports",
+    "rules",
     "subscriptions",
 ]
 

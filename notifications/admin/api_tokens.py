@@ -28,6 +28,7 @@ from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin.base import (
+    Column,
     RecipientsMixin,
     RowContextMixin,
     SuccessorPage,
@@ -42,7 +43,7 @@ from notifications.inbound.accept import sent_today
 from notifications.models import ApiToken, Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 PEOPLE = ("send_users", "send_groups", "send_departments")
@@ -88,7 +89,7 @@ class ApiTokenForm(AnyModelForm):
     def clean_page_key(self) -> str:
         key: str = self.cleaned_data["page_key"]
         if ApiToken.objects.filter(form_key=key).exists():
-            raise ValidationError(made_already())
+            raise ValidationError(explain_made_already())
         return key
 
     def clean(self) -> dict[str, Any]:
@@ -121,11 +122,15 @@ class ApiTokenForm(AnyModelForm):
         return token
 
 
-def made_already() -> str:
+def explain_made_already() -> str:
     return str(_("This page has made its token already; it is shown once. Revoke it if you have not kept it."))
 
 
 LISTED_AT_MOST = 50
+
+
+def _show_beginning(token: ApiToken) -> SafeString:
+    return format_html("<code>{}…</code>", token.prefix)
 
 
 @admin.register(ApiToken)
@@ -138,7 +143,10 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
     # Revoking must be quick and grants nothing, so it needs no confirmation of identity.
     unconfirmed_pages = frozenset({"notifications_apitoken_revoke"})
     change_form_template = "admin/notifications/api_token.html"
-    list_display = ("name", "begins_with", "owner", "purposes", "reach", "state", "last_used")
+    list_display = (
+        *("name", Column("begins_with", _("begins with"), _show_beginning), "owner", "purposes", "reach", "state"),
+        Column("last_used", _("last used"), lambda token: token.last_used_at, ordering="last_used_at"),
+    )
     list_select_related = ("owner",)
     search_fields = ("name", "prefix")
     autocomplete_fields = ("subscriptions", "send_users", "send_groups")
@@ -159,10 +167,6 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         return [path("<int:pk>/revoke/", revoke, name="notifications_apitoken_revoke"), *super().get_urls()]
 
     # --- The list -----------------------------------------------------------------------------------------------------
-
-    @admin.display(description=_("begins with"))
-    def begins_with(self, token: ApiToken) -> SafeString:
-        return format_html("<code>{}…</code>", token.prefix)
 
     @admin.display(description=_("may"))
     def purposes(self, token: ApiToken) -> str:
@@ -185,10 +189,6 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         day = f"{timezone.localtime(token.expires_at):%Y-%m-%d}"
         return tone_pill("good", gettext("until %(day)s") % {"day": day})
 
-    @admin.display(description=_("last used"), ordering="last_used_at")
-    def last_used(self, token: ApiToken) -> str:
-        return moment(token.last_used_at)
-
     # --- Creating a token ---------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
@@ -200,7 +200,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         try:
             return super().add_view(request, form_url, {**(extra_context or {}), **ONE_SAVE_BUTTON})
         except IntegrityError:  # submitted again before the first request was done
-            messages.warning(request, made_already())
+            messages.warning(request, explain_made_already())
             return HttpResponseRedirect(reverse("admin:notifications_apitoken_changelist"))
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
@@ -235,7 +235,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         return False
 
     def row_context(self, request: HttpRequest, token: ApiToken) -> dict[str, Any]:
-        context: dict[str, Any] = {"facts": _facts(token, self, request)}
+        context: dict[str, Any] = {"facts": _list_facts(token, self, request)}
         if _may_revoke(request) and token.revoked_at is None:
             context["revoke_url"] = reverse("admin:notifications_apitoken_revoke", args=[token.pk])
         return context
@@ -244,7 +244,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         """Ask for confirmation, then revoke the token."""
         token = find_row(request, self.get_queryset(request), pk, lambda request, _token: _may_revoke(request))
         if request.method != "POST":
-            context = {"title": gettext("Revoke the token"), "token": token, "facts": _facts(token, self, request)}
+            context = {"title": gettext("Revoke the token"), "token": token, "facts": _list_facts(token, self, request)}
             return own_page(self, request, "admin/notifications/api_token_revoke.html", context)
         if tokens.revoke(token, now=timezone.now()):
             messages.success(request, gettext("The token is revoked: nothing is done with it any more."))
@@ -257,37 +257,45 @@ def _may_revoke(request: HttpRequest) -> bool:
     return request.user.has_perm("notifications.change_apitoken")
 
 
-def _facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[tuple[Any, Any]]:
-    revoked = [] if token.revoked_at is None else [(_("revoked"), moment(token.revoked_at))]
-    return [
+def _list_facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[tuple[Any, Any]]:
+    """Return label and value of what the page tells about a token. Without pushes or without messages, the facts about
+    them are left out."""
+    facts: list[tuple[Any, Any]] = [
         (_("name"), token.name),
-        (_("begins with"), shown.begins_with(token)),
+        (_("begins with"), _show_beginning(token)),
         (_("owner"), describe_owner(token, administrator(request))),
         (_("may"), shown.purposes(token)),
-        *_reach_facts(token),
-        *_sending_facts(token),
+    ]
+    if any(getattr(token, name) for name in PURPOSES):
+        names = {Reach.CORPS: "corps", Reach.SUBSCRIPTIONS: "subscriptions"}.get(Reach(token.reach))
+        facts.append((_("reaches"), _list_rows(token, token.get_reach_display(), [names] if names else [])))
+    if token.may_send:
+        counts = {"sent": sent_today(token, now=timezone.now()), "limit": token.daily_limit}
+        sends_to = SendReach(token.sends_to)
+        lists = {SendReach.CORPS: ["send_corps"], SendReach.CHOSEN: PEOPLE}.get(sends_to, ())
+        facts += [
+            (_("messages to"), _list_rows(token, sends_to.label, lists)),
+            (_("messages today"), gettext("%(sent)d of %(limit)d") % counts),
+            (
+                _("webhooks may go into the internal network"),
+                gettext("yes") if token.allows_private_addresses else gettext("no"),
+            ),
+        ]
+    return [
+        *facts,
         (_("status"), shown.state(token)),
         (_("created"), moment(token.created_at)),
         (_("expires"), moment(token.expires_at)),
         (_("last used"), moment(token.last_used_at)),
         (_("last used from"), token.last_used_from or "—"),
-        *revoked,
+        *([] if token.revoked_at is None else [(_("revoked"), moment(token.revoked_at))]),
     ]
 
 
-def _reach_facts(token: ApiToken) -> list[tuple[Any, Any]]:
-    """Return the facts about the scope; none for a token that only sends messages."""
-    if not any(getattr(token, name) for name in PURPOSES):
-        return []
-    facts: list[tuple[Any, Any]] = [(_("reaches"), token.get_reach_display())]
-    named = {
-        ApiToken.Reach.CORPS: (_("companies"), token.corps.only("name").order_by("name")),
-        ApiToken.Reach.SUBSCRIPTIONS: (_("pushes"), token.subscriptions.order_by("pk")),
-    }.get(ApiToken.Reach(token.reach))
-    if named is not None:
-        label, rows = named
-        facts.append((label, format_html_join("", "<div>{}</div>", ((str(row),) for row in rows[:LISTED_AT_MOST]))))
-    return facts
+def _list_rows(token: ApiToken, words: object, names: Iterable[str]) -> SafeString:
+    """Show `words`, and below them the first rows of the token's relations `names`."""
+    rows = [row for name in names for row in getattr(token, name).order_by("pk")[:LISTED_AT_MOST]]
+    return format_html_join("", "<div>{}</div>", ((str(line),) for line in (words, *rows)))
 
 
 def limit_sending(fields: dict[str, Any], person: User) -> None:
@@ -319,26 +327,3 @@ def clean_sending(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if is_sending and meant and not any(cleaned.get(name) for name in meant):
         is_by_corp = reach == SendReach.CORPS
         yield meant[0], gettext("Choose at least one company.") if is_by_corp else gettext("Choose whom it may reach.")
-
-
-def _sending_facts(token: ApiToken) -> list[tuple[Any, Any]]:
-    """Return the facts about messages; none for a token that may not send any."""
-    if not token.may_send:
-        return []
-    counts = {"sent": sent_today(token, now=timezone.now()), "limit": token.daily_limit}
-    network = gettext("yes") if token.allows_private_addresses else gettext("no")
-    return [
-        (_("messages to"), _whom(token)),
-        (_("messages today"), gettext("%(sent)d of %(limit)d") % counts),
-        (_("webhooks may go into the internal network"), network),
-    ]
-
-
-def _whom(token: ApiToken) -> Any:
-    lines = [str(token.get_sends_to_display())]
-    if token.sends_to == SendReach.CORPS:
-        lines += [str(corp) for corp in token.send_corps.order_by("name")[:LISTED_AT_MOST]]
-    elif token.sends_to == SendReach.CHOSEN:
-        named = (getattr(token, name).order_by("pk") for name in PEOPLE)
-        lines += [str(one) for rows in named for one in rows[:LISTED_AT_MOST]]
-    return format_html_join("", "<div>{}</div>", ((line,) for line in lines))

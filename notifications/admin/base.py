@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django import forms
@@ -13,7 +12,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -23,104 +22,15 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.directory.groups import DepartmentsSelect
-from accounts.models import User, WeComAccount, fold_userid
-from accounts.users.roles import people_visible_to, role_groups
-from integrations.admin.base import ReadRows, hide_related_links, own_page
+from accounts.models import User
+from accounts.users.roles import role_groups
+from integrations.admin.base import hide_related_links, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin
-from integrations.models import Corp, Department
-from integrations.models.fields import Person
+from integrations.models import Department
 from notifications.delivery.runs.ownership import ACTING, choose_successor, find_changeable, find_offered_successors
-from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
+from notifications.models import AlertRule, Incident, Run
 from notifications.subscriptions.recipients import list_rules, read_rules
-
-# A search for people stops after so many.
-PEOPLE_AT_MOST = 100
-NAMED_AT_MOST = 200
-# Up to so many keys are read first and passed to the next query.
-KEYS_AT_MOST = 1_000
-_MARK = re.compile(r"\b[0-9a-f]{32}\b")
-
-
-def mark_in(words: str) -> str | None:
-    """Return the mark of a message in `words`, which may be the mark itself or the message's URL; None if there is
-    none."""
-    found = _MARK.search(words.lower())
-    return found[0] if found else None
-
-
-def people_found(words: str, *, seen_by: Person) -> list[int]:
-    """Return ids of visible people whose username or WeCom account begins with `words` or whose name contains them."""
-    folded = fold_userid(words)
-    accounts = WeComAccount.objects.visible_to(seen_by)
-    account = accounts.filter(user=OuterRef("pk"), userid_folded__startswith=folded)
-    wanted = Q(username__istartswith=words) | Q(name__contains=words) | Q(Exists(account))
-    return list(people_visible_to(seen_by).filter(wanted).values_list("pk", flat=True)[:PEOPLE_AT_MOST])
-
-
-def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Person) -> QuerySet[Delivery]:
-    """Keep deliveries with the mark in `words`; without a mark, those to matching people or with a matching title."""
-    mark = mark_in(words)
-    if mark is not None:
-        return deliveries.filter(mark=mark)
-    theirs = Receipt.objects.filter(user_id__in=people_found(words, seen_by=seen_by), delivery__isnull=False)
-    of_people = Q(pk__in=_keys(theirs.values_list("delivery", flat=True)))
-    # Select only the key, so that the index on titles suffices, a small part of the table.
-    titled = Q(pk__in=_keys(Delivery.objects.filter(title__contains=words).values_list("pk", flat=True)))
-    return deliveries.filter(titled | of_people)
-
-
-def _keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
-    """Return the keys themselves if they are few, because with a subquery the database would scan all rows."""
-    found = found.order_by()
-    keys = list(found[: KEYS_AT_MOST + 1])
-    return keys if len(keys) <= KEYS_AT_MOST else found
-
-
-def receipts_found(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) -> QuerySet[Receipt]:
-    """Keep receipts with the mark in `words`; without a mark, those of matching people."""
-    mark = mark_in(words)
-    if mark is not None:
-        return receipts.filter(delivery__mark=mark)
-    return receipts.filter(user_id__in=people_found(words, seen_by=seen_by))
-
-
-def messages_found(messages: QuerySet[IncomingMessage], words: str, *, seen_by: Person) -> QuerySet[IncomingMessage]:
-    """Keep incoming messages whose title contains `words`."""
-    return messages.filter(pk__in=IncomingMessage.objects.filter(title__contains=words).order_by().values("pk"))
-
-
-def runs_found(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[Run]:
-    """Keep runs of visible pushes, alerts and incoming messages whose name contains `words`."""
-    return runs.filter(pk__in=runs_named(words, seen_by=seen_by))
-
-
-def runs_named(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
-    """Return keys of the runs of matching pushes (by name), incidents (by title, rule or channel) and incoming messages
-    (by title). Uses the newest NAMED_AT_MOST visible ones of each."""
-    pushes = Subscription.objects.visible_to(seen_by).filter(name__icontains=words).order_by("-pk")
-    named = Q(title__icontains=words) | Q(rule__name__icontains=words) | Q(channel__name__icontains=words)
-    incidents = Incident.objects.visible_to(seen_by).filter(named).order_by("-pk")
-    of_pushes = Run.objects.filter(subscription__in=list(pushes.values_list("pk", flat=True)[:NAMED_AT_MOST]))
-    of_alerts = IncidentNotice.objects.filter(incident__in=list(incidents.values_list("pk", flat=True)[:NAMED_AT_MOST]))
-    messages = messages_found(IncomingMessage.objects.visible_to(seen_by), words, seen_by=seen_by).order_by("-pk")
-    of_messages = Run.objects.filter(message__in=list(messages.values_list("pk", flat=True)[:NAMED_AT_MOST]))
-    found = [of_alerts.order_by().values("run"), of_messages.order_by().values("pk")]
-    return of_pushes.order_by().values("pk").union(*found, all=True)
-
-
-def of_people(rows: QuerySet[Any], user_ids: list[int]) -> QuerySet[Any]:
-    """Keep the runs, deliveries or receipts that concern these people."""
-    if rows.model is Receipt:
-        return rows.filter(user_id__in=user_ids)
-    theirs = Receipt.objects.filter(user_id__in=user_ids).order_by()
-    if rows.model is Run:
-        return rows.filter(pk__in=theirs.values("run"))
-    return rows.filter(pk__in=theirs.filter(delivery__isnull=False).values("delivery"))
-
-
-# --- Lists ---
-
 
 TONES = {
     **dict.fromkeys(["accepted", "finished"], "good"),
@@ -219,26 +129,11 @@ class DescribedList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        rows = self.read_rows()
-        self.model_admin.describe_rows(request, rows)
-        self.result_list = rows
+        self.result_list = self.read_rows()
+        self.model_admin.describe_rows(request, self.result_list)
 
     def read_rows(self) -> list[Any]:
         return list(self.result_list)
-
-
-class LogList(DescribedList):
-    """Selects the keys of a page's rows first, then loads these rows. In one query the database would sort whole rows,
-    and plan badly: it orders at most eight tables freely (join_collapse_limit), and a log row joins more."""
-
-    def get_ordering_field(self, field_name: Any) -> Any:
-        """Ignore columns that are not sortable. Django only hides their links, but accepts them in the URL."""
-        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
-
-    def read_rows(self) -> list[Any]:
-        keys = list(self.result_list.values_list("pk", flat=True))
-        found = self.root_queryset.in_bulk(keys)
-        return [found[key] for key in keys if key in found]
 
 
 class DescribedRows(AnyModelAdmin):
@@ -253,48 +148,33 @@ class DescribedRows(AnyModelAdmin):
         """Set additional values on the rows for their columns."""
 
 
-class ReadOnlyAdmin(ReadRows, RowContextMixin):
-    """A log: rows that people may view, but not add, change or delete."""
+class Column:
+    """A column of a list, of a log's CSV file, and of the facts of a row's page. `value`: the text for the file; times
+    are in the zone of the page. `shown`: HTML for pages, if different. `ordering`: the database column that the list
+    may be sorted by."""
 
-    list_per_page = 50
-    actions: Sequence[str] | None = None
-    ordering = ("-pk",)
-    # Indexed columns only: sorting by others takes longer with each year of the log.
-    sortable_by: ClassVar[tuple[str, ...]] = ()
+    def __init__(
+        self,
+        name: str,
+        label: Any,
+        value: Callable[[Any], Any],
+        shown: Callable[[Any], Any] | None = None,
+        *,
+        ordering: str | None = None,
+    ) -> None:
+        self.value, self.shown = value, shown
+        # The attributes that Django's change list reads.
+        self.__name__, self.short_description, self.admin_order_field = name, label, ordering
 
+    def __call__(self, row: Any) -> Any:
+        if self.shown is not None:
+            return self.shown(row)
+        value = self.value(row)
+        return moment(value) if value is None or isinstance(value, datetime) else value
 
-class IndexedLogAdmin(DescribedRows, ReadOnlyAdmin):
-    """A log whose search uses indexes. `found`: returns the rows that match `words` and that `seen_by` may see."""
-
-    list_class = LogList
-    change_form_template = "admin/notifications/log_page.html"
-    found: Callable[..., QuerySet[Any]]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        words = search_term.strip()
-        if not words:
-            return queryset, False
-        return self.found(queryset, words, seen_by=administrator(request)), False
-
-
-def list_corps(person: User) -> list[tuple[str, Any]]:
-    """Return the companies that the person sees as choices of a select."""
-    corps = Corp.objects.visible_to(person).order_by("name").values_list("pk", "name")
-    return [(str(corp_id), name) for corp_id, name in corps]
-
-
-class CorpFilter(admin.SimpleListFilter):
-    title = _("company")
-    parameter_name = "corp"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list_corps(administrator(request))
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(corp_id=value) if value in dict(self.lookup_choices) else queryset
+    def text(self, row: Any) -> str:
+        value = self.value(row)
+        return format_plain_moment(value) if value is None or isinstance(value, datetime) else str(value)
 
 
 class OptionFilter(admin.SimpleListFilter):
@@ -312,55 +192,25 @@ class OptionFilter(admin.SimpleListFilter):
         return queryset if option is None else option[1](queryset)
 
 
-# Columns for filters by day, if not `created_at`. Each has an index.
-_DAY_COLUMNS: dict[type[Any], str] = {Run: "claimed_at", Receipt: "run__claimed_at", Incident: "opened_at"}
-
-
-def day_column(rows: QuerySet[Any]) -> str:
-    return _DAY_COLUMNS.get(rows.model, "created_at")
-
-
-def of_day(rows: QuerySet[Any], name: str) -> QuerySet[Any]:
-    """Keep the rows of the named period, in the time zone of the page. `name`: one of DAYS."""
-    today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    first, last = {"today": (0, 0), "yesterday": (-1, -1), "week": (-6, 0)}[name]
-    column, start, end = day_column(rows), today + timedelta(days=first), today + timedelta(days=last + 1)
-    return rows.filter(**{f"{column}__gte": start, f"{column}__lt": end})
-
-
-DAYS = (("today", _("Today")), ("yesterday", _("Yesterday")), ("week", _("Last 7 days")))
-
-
-class DayFilter(admin.SimpleListFilter):
-    title = _("day")
-    parameter_name = "day"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(DAYS)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return of_day(queryset, value) if value in dict(DAYS) else queryset
-
-
 def pill(value: str, text: object) -> SafeString:
     return tone_pill(TONES.get(value, "quiet"), text)
 
 
-def severity_pill(severity: str, words: str) -> SafeString:
-    return tone_pill({"critical": "bad", "warning": "warn"}.get(severity, "quiet"), words)
+def show_severity(row: AlertRule | Incident) -> SafeString:
+    tone = {"critical": "bad", "warning": "warn"}.get(row.severity, "quiet")
+    return tone_pill(tone, row.get_severity_display())
 
 
 def run_pill(run: Run) -> SafeString:
     """Show the run's state. A finished run that missed somebody or had no recipients is not shown as a success."""
     if run.status == Run.Status.FINISHED and not run.recipient_count:
-        return tone_pill("warn", run_state(run))
+        return tone_pill("warn", describe_run_state(run))
     if run.status == Run.Status.FINISHED and run.error:
-        return tone_pill("bad", run_state(run))
-    return pill(run.status, run_state(run))
+        return tone_pill("bad", describe_run_state(run))
+    return pill(run.status, describe_run_state(run))
 
 
-def run_state(run: Run) -> str:
+def describe_run_state(run: Run) -> str:
     if run.status == Run.Status.FINISHED and not run.recipient_count:
         return gettext("finished, reached nobody")
     if run.status == Run.Status.FINISHED and run.error:
@@ -368,17 +218,17 @@ def run_state(run: Run) -> str:
     return str(run.get_status_display())
 
 
-def run_people(run: Run) -> tuple[int | str, int | str]:
+def count_run_people(run: Run) -> tuple[int | str, int | str]:
     """Return the numbers of recipients and of skipped people; dashes until the run is rendered."""
     return ("—", "—") if run.rendered_at is None else (run.recipient_count, run.skipped_count)
 
 
 def moment(value: datetime | None) -> str:
     """Format a time in the zone of the page, as HTML."""
-    return "—" if value is None else format_html("<time>{}</time>", plain_moment(value))
+    return "—" if value is None else format_html("<time>{}</time>", format_plain_moment(value))
 
 
-def plain_moment(value: datetime | None) -> str:
+def format_plain_moment(value: datetime | None) -> str:
     """Format a time in the zone of the page, as text; empty for None."""
     return "" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
 

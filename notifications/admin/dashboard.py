@@ -75,9 +75,9 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
         zone = timezone.get_current_timezone()
         found = statistics.of_corps(Delivery.objects.filter(corp__in=lines), today=timezone.localdate(), zone=zone)
         for pk, its_lines in lines.items():
-            its_lines += _today(pk, found.get(pk, statistics.Counts()))
+            its_lines += _list_todays_counts(pk, found.get(pk, statistics.Counts()))
     if request.user.has_perm("notifications.view_subscription"):
-        own, everyones = _next_times(Subscription.objects.visible_to(request.user))
+        own, everyones = _find_next_times(Subscription.objects.visible_to(request.user))
         for corp in corps:
             due = [time for time in (own.get(corp.pk), everyones) if time is not None and corp.is_enabled]
             words = f"{timezone.localtime(min(due)):%Y-%m-%d %H:%M}" if due else "—"
@@ -113,26 +113,26 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
 
 
 def _about_incidents(incidents: IncidentQuerySet) -> Iterator[Attention]:
-    if count := _counted(incidents.open().unacknowledged()):
+    if count := _count_capped(incidents.open().unacknowledged()):
         sentence = ngettext(
             "%(count)s incident is open and nobody has taken it.",
             "%(count)s incidents are open and nobody has taken them.",
             count,
         )
-        yield Attention(sentence % {"count": _number(count)}, _list_url("incident", state="untaken"))
+        yield Attention(sentence % {"count": _format_count(count)}, _list_url("incident", state="untaken"))
 
 
 def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> Iterator[Attention]:
     """Warn of webhooks given up within a week: their senders do not know what became of the messages."""
     lost = messages.filter(callback_state=IncomingMessage.Callback.GIVEN_UP, created_at__gt=now - timedelta(days=7))
-    if count := _counted(lost):
+    if count := _count_capped(lost):
         sentence = ngettext(
             "%(count)s webhook was given up within a week: its sender does not know what became of the message.",
             "%(count)s webhooks were given up within a week: their senders do not know what became of the messages.",
             count,
         )
         url = _list_url("incomingmessage", callback_state__exact=IncomingMessage.Callback.GIVEN_UP.value)
-        yield Attention(sentence % {"count": _number(count)}, url, "warn")
+        yield Attention(sentence % {"count": _format_count(count)}, url, "warn")
 
 
 def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
@@ -153,36 +153,41 @@ def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> Iterato
     rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
     for queue in rows:
         if queue.is_paused:
-            yield Attention(_("Pushes of %(corp)s are paused.") % {"corp": queue}, _queue(queue), "warn")
+            yield Attention(_("Pushes of %(corp)s are paused.") % {"corp": queue}, _link_queue(queue), "warn")
     for queue, percent in statistics.nearly_used(rows):
         sentence = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
-        yield Attention(sentence % {"corp": queue, "percent": percent}, _queue(queue), "warn")
+        yield Attention(sentence % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
 
 
-def _queue(queue: CorpQueue) -> str:
+def _link_queue(queue: CorpQueue) -> str:
     return reverse("admin:notifications_corpqueue_change", args=[queue.pk])
 
 
-def _today(corp_id: int, counts: statistics.Counts) -> list[Line]:
+def _list_todays_counts(corp_id: int, counts: statistics.Counts) -> list[Line]:
     # The counts are people, while the linked lists show their deliveries.
     todays: dict[str, str | int] = {"corp": corp_id, "day": "today"}
     bad, waiting_url = counts.refused, _list_url("delivery", corp=corp_id, status__exact="pending")
     lines = [
-        Line(_("Accepted today"), _recipients(counts.accepted), url=_list_url("delivery", **todays)),
-        Line(_("Refused or canceled today"), _recipients(bad), "bad" if bad else "", _list_url("delivery", **todays)),
-        Line(_("Waiting"), _recipients(counts.waiting), url=waiting_url),
+        Line(_("Accepted today"), _format_recipients(counts.accepted), url=_list_url("delivery", **todays)),
+        Line(
+            _("Refused or canceled today"),
+            _format_recipients(bad),
+            "bad" if bad else "",
+            _list_url("delivery", **todays),
+        ),
+        Line(_("Waiting"), _format_recipients(counts.waiting), url=waiting_url),
     ]
     if counts.unknown:
         url = _list_url("delivery", **todays, status__exact="unknown")
-        lines.insert(2, Line(_("Outcome unknown today"), _recipients(counts.unknown), "bad", url))
+        lines.insert(2, Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
     return lines
 
 
-def _recipients(count: int) -> str:
+def _format_recipients(count: int) -> str:
     return ngettext("%(count)s recipient", "%(count)s recipients", count) % {"count": f"{count:,}"}
 
 
-def _next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, datetime], datetime | None]:
+def _find_next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, datetime], datetime | None]:
     """Return the next due time by corp, and that of pushes to people of every company."""
     rows = (
         subscriptions.filter(is_enabled=True, next_run_at__isnull=False)
@@ -199,21 +204,21 @@ def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> Iterator
     blocked = CorpQueue.objects.blocked().values("corp")
     stuck = sendable.filter(next_attempt_at__lt=now - OVERDUE).exclude(corp__in=blocked)
     unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
-    if count := _counted(stuck):
+    if count := _count_capped(stuck):
         sentence = ngettext(
             "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
             "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
             count,
         )
-        yield Attention(sentence % {"count": _number(count)}, _list_url("delivery", status__exact="pending"))
-    if count := _counted(unknown):
+        yield Attention(sentence % {"count": _format_count(count)}, _list_url("delivery", status__exact="pending"))
+    if count := _count_capped(unknown):
         sentence = ngettext(
             "For %(count)s message of the last 24 hours it is not known whether it arrived.",
             "For %(count)s messages of the last 24 hours it is not known whether they arrived.",
             count,
         )
         url = _list_url("delivery", status__exact="unknown", day="week")
-        yield Attention(sentence % {"count": _number(count)}, url)
+        yield Attention(sentence % {"count": _format_count(count)}, url)
 
 
 def _about_media(now: datetime) -> Iterator[Attention]:
@@ -227,7 +232,7 @@ def _about_media(now: datetime) -> Iterator[Attention]:
                 "“%(queue)s”?",
                 count,
             )
-            words = {"count": _number(count), "queue": queue}
+            words = {"count": _format_count(count), "queue": queue}
             yield Attention(sentence % words, _list_url("delivery", status__exact="preparing"))
 
 
@@ -245,7 +250,7 @@ def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
             concerned = rows.visible_to(request.user).filter(is_enabled=True).by_workdays().order_by("name")
             found = list(concerned.values_list("name", flat=True)[: NAMED_AT_MOST + 1])
             names += found
-            addresses += [_enabled(name)] if found else []
+            addresses += [_link_enabled(name)] if found else []
     if not names:
         return []
     listed = pgettext("between days of the week", ", ").join(names[:NAMED_AT_MOST])
@@ -257,20 +262,20 @@ def _about_times(request: HttpRequest) -> Iterator[Attention]:
     """Warn of enabled pushes and alert rules without a next time, which would stay silent for ever."""
     person = request.user
     subscriptions, rules = Subscription.objects.visible_to(person), AlertRule.objects.visible_to(person)
-    if person.has_perm("notifications.view_subscription") and (count := _counted(subscriptions.without_times())):
+    if person.has_perm("notifications.view_subscription") and (count := _count_capped(subscriptions.without_times())):
         sentence = ngettext(
             "%(count)s enabled push has no further time: save its schedule again.",
             "%(count)s enabled pushes have no further time: save their schedules again.",
             count,
         )
-        yield Attention(sentence % {"count": _number(count)}, _enabled("subscription"))
-    if person.has_perm("notifications.view_alertrule") and (count := _counted(rules.without_times())):
+        yield Attention(sentence % {"count": _format_count(count)}, _link_enabled("subscription"))
+    if person.has_perm("notifications.view_alertrule") and (count := _count_capped(rules.without_times())):
         sentence = ngettext(
             "%(count)s enabled alert rule has no further time: save its schedule again.",
             "%(count)s enabled alert rules have no further time: save their schedules again.",
             count,
         )
-        yield Attention(sentence % {"count": _number(count)}, _enabled("alertrule"))
+        yield Attention(sentence % {"count": _format_count(count)}, _link_enabled("alertrule"))
 
 
 def _about_runs(runs: QuerySet[Run], now: datetime) -> Iterator[Attention]:
@@ -298,15 +303,15 @@ def _about_runs(runs: QuerySet[Run], now: datetime) -> Iterator[Attention]:
         yield Attention(sentence % {"count": f"{count:,}"}, url, "warn")
 
 
-def _counted(rows: QuerySet[Any]) -> int:
+def _count_capped(rows: QuerySet[Any]) -> int:
     return rows.order_by()[:COUNTED].count()
 
 
-def _number(count: int) -> str:
+def _format_count(count: int) -> str:
     return f"{count:,}+" if count >= COUNTED else str(count)
 
 
-def _enabled(model: str) -> str:
+def _link_enabled(model: str) -> str:
     return _list_url(model, **{"state": "enabled"} if model == "subscription" else {"is_enabled__exact": "1"})
 
 
@@ -335,16 +340,16 @@ def person_panel(request: HttpRequest, person: User) -> SafeString:
     context: dict[str, Any] = {"person": person}
     may_see_orders = any(request.user.has_perm(f"notifications.view_{one}") for one in ("subscription", "alertrule"))
     if may_see_orders:
-        context["lines"] = [*_pushes(request, person), *_alerts(request, person)]
+        context["lines"] = [*_list_pushes(request, person), *_list_alerts(request, person)]
     if request.user.has_perm("notifications.view_receipt"):
-        context["last_messages"] = _messages(request, person)
+        context["last_messages"] = _list_messages(request, person)
         context["receipts_url"] = log.receipts_url(user__id__exact=person.pk)
     if len(context) == 1:
         return SafeString()
     return render_to_string("admin/notifications/person_panel.html", context)
 
 
-def _pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
+def _list_pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
     if not request.user.has_perm("notifications.view_subscription"):
         return
     why = explain_naming(person, Subscription)
@@ -359,19 +364,19 @@ def _pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
             one.name,
             reverse("admin:notifications_subscription_change", args=[one.pk]),
             describe_schedule(one),
-            _join(why[one.pk]),
+            _join_reasons(why[one.pk]),
             found.reason_text,
         )
 
 
-def _alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
+def _list_alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
     if not request.user.has_perm("notifications.view_alertrule"):
         return
     why = explain_naming(person, AlertReceiver)
     rules = AlertRule.objects.visible_to(request.user).filter(receiver__in=why, is_enabled=True)
     rules = rules.exclude(receiver__channel=Channel.ROBOT).select_related("receiver", "split_attribute")
     for one in rules.order_by("name", "pk")[:SHOWN_AT_MOST]:
-        reason = _join(why[one.receiver_id])
+        reason = _join_reasons(why[one.receiver_id])
         if one.split_attribute is not None:
             reason = _("%(reason)s; only what concerns their %(attribute)s") % {
                 "reason": reason,
@@ -382,11 +387,11 @@ def _alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
         yield AddressedLine(_("Alert"), one.name, url, "", reason, found.reason_text)
 
 
-def _join(reasons_found: list[str]) -> str:
+def _join_reasons(reasons_found: list[str]) -> str:
     return pgettext("between reasons", ", ").join(dict.fromkeys(reasons_found))
 
 
-def _messages(request: HttpRequest, person: User) -> list[dict[str, Any]]:
+def _list_messages(request: HttpRequest, person: User) -> list[dict[str, Any]]:
     """Return the newest messages to the person."""
     receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
     nameable = prepare_names(receipts, path="run__").select_related("delivery__corp")

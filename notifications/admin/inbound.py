@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,30 +30,27 @@ from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
 from integrations.models import SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin import base, inbound_form, resend
+from notifications.admin import inbound_form, log, resend
 from notifications.admin.base import (
-    CorpFilter,
-    DayFilter,
-    IndexedLogAdmin,
+    Column,
     RecipientsMixin,
     SuccessorPage,
     administrator,
+    count_run_people,
     find_row,
     for_person,
     moment,
-    run_people,
     run_pill,
 )
 from notifications.admin.inbound_form import COMMON_FIELDS, TEMPLATES, ChannelForm, NewChannelForm
-from notifications.admin.log import technical
-from notifications.admin.previews import read_template
-from notifications.admin.push.one_page import apply_button, problems_of
+from notifications.admin.log import LogAdmin, LogFilter, format_support_lines
+from notifications.admin.push.one_page import apply_pressed_button, list_problems, read_template
 from notifications.delivery import explanations
-from notifications.delivery.rendering.preview import PhoneMessage, preview_message
+from notifications.delivery.rendering.preview import preview_message
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.inbound import accept, calls, channels
-from notifications.inbound.accept import Incoming, is_main_of
+from notifications.inbound.accept import is_main_of
 from notifications.inbound.calls import CALLS_SHOWN
 from notifications.inbound.channels import SCHEMES
 from notifications.inbound.content import InboundError
@@ -154,27 +151,13 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
     ) -> Any:
         channel = self.get_object(request, unquote(object_id)) if object_id else None
         if request.method == "POST":
-            apply_button(request, channel)
+            apply_pressed_button(request, channel)
         extra: dict[str, Any] = {**(extra_context or {})}
-        may = channel is not None and self.has_change_permission(request, channel)
-        if channel is not None and may and channel.kind == InboundChannel.Kind.WEBHOOK:
-            extra |= self._page_context(channel)
-        elif channel is not None and may:
-            extra |= _mail_context(channel)
-        if channel is not None and may:
+        if channel is not None and self.has_change_permission(request, channel):
+            is_webhook = channel.kind == InboundChannel.Kind.WEBHOOK
+            extra |= _list_webhook_facts(channel) if is_webhook else _list_mail_facts(channel)
             extra["owner"] = describe_owner(channel, administrator(request))
         return super().changeform_view(request, object_id, form_url, extra)
-
-    def _page_context(self, channel: InboundChannel) -> dict[str, Any]:
-        return {
-            "is_channel_page": True,
-            "channel": channel,
-            "sender": PRESETS.get(channel.preset, PRESETS[OTHER]),
-            "scheme": SCHEMES[channel.scheme],
-            "unreadable": UNREADABLE_NOTE if isinstance(channel.secret, Unreadable) else "",
-            "address": address_of(channel),
-            "calls": call_lines(channel, CALLS_BESIDE),
-        }
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -182,7 +165,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         if context.get("is_channel_page"):
             form = context["adminform"].form
             is_sent = request.method == "POST"
-            context["problems"] = list(problems_of((form,), ())) if is_sent else []
+            context["problems"] = list(list_problems((form,), ())) if is_sent else []
             context["errors"] = None  # replaces Django's line with our list
             context["has_advanced_errors"] = is_sent and bool(set(form.errors) - FIRST)
         return super().render_change_form(request, context, *args, **kwargs)
@@ -193,7 +176,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         form = self.get_form(request, channel, change=True)(request.POST, instance=channel)
         form.fields.pop(VERSION, None)  # concurrent changes are reported only on saving
         form.is_valid()
-        return JsonResponse(state_of(request, channel, form, now=timezone.now()))
+        return JsonResponse(preview_form(request, channel, form, now=timezone.now()))
 
     def stamp_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the time of the last payload. The page polls it every few seconds."""
@@ -203,7 +186,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
     def calls_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """List the last calls with outcomes, without payloads and secrets."""
         channel = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
-        lines = call_lines(channel, CALLS_SHOWN)
+        lines = list_calls(channel, CALLS_SHOWN)
         context = {"title": gettext("The last 50 calls"), "channel": channel, "calls": lines}
         return own_page(self, request, "admin/notifications/inboundchannel/calls.html", context)
 
@@ -264,7 +247,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
 
     def _secret_page(self, request: HttpRequest, channel: InboundChannel, secret: str) -> HttpResponse:
         scheme = SCHEMES[channel.scheme]
-        address = address_of(channel)
+        address = build_call_address(channel)
         context = {
             "title": gettext("Address and secret"),
             "channel": channel,
@@ -274,7 +257,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
             "address": f"{address}?{scheme.name}={secret}" if scheme.where == "query" else address,
         }
         if channel.kind == InboundChannel.Kind.MAIL:
-            context |= _mail_context(channel)
+            context |= _list_mail_facts(channel)
         return own_page(self, request, "admin/notifications/inboundchannel/secret.html", context)
 
     def _changeable(self, request: HttpRequest, pk: int) -> InboundChannel:
@@ -284,20 +267,32 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         return channel
 
 
-def _mail_context(channel: InboundChannel) -> dict[str, Any]:
+def _list_webhook_facts(channel: InboundChannel) -> dict[str, Any]:
     return {
+        "is_channel_page": True,
         "channel": channel,
-        "server_facts": inbound_form.server_facts(channel.public_id),
-        "is_door_open": inbound_form.is_door_open(),
-        "calls": call_lines(channel, CALLS_BESIDE),
+        "sender": PRESETS.get(channel.preset, PRESETS[OTHER]),
+        "scheme": SCHEMES[channel.scheme],
+        "unreadable": UNREADABLE_NOTE if isinstance(channel.secret, Unreadable) else "",
+        "address": build_call_address(channel),
+        "calls": list_calls(channel, CALLS_BESIDE),
     }
 
 
-def address_of(channel: InboundChannel) -> str:
+def _list_mail_facts(channel: InboundChannel) -> dict[str, Any]:
+    return {
+        "channel": channel,
+        "server_facts": inbound_form.list_server_facts(channel.public_id),
+        "is_door_open": inbound_form.is_door_open(),
+        "calls": list_calls(channel, CALLS_BESIDE),
+    }
+
+
+def build_call_address(channel: InboundChannel) -> str:
     return SiteAddress.objects.default().absolute(reverse("inbound", args=[channel.public_id]))
 
 
-def call_lines(channel: InboundChannel, at_most: int) -> list[dict[str, Any]]:
+def list_calls(channel: InboundChannel, at_most: int) -> list[dict[str, Any]]:
     """Return the newest calls, each with outcome, reason, and URL of the run of its message."""
     rows = list(InboundCall.objects.filter(channel=channel).newest_first()[:at_most])
     named = [row.message_id for row in rows if row.message_id is not None]
@@ -319,26 +314,7 @@ FOLDER = "admin/notifications/inboundchannel"
 NAMED_AT_MOST, ALERTS_NAMED_AT_MOST = 8, 20
 
 
-@dataclass(frozen=True)
-class Trial:
-    """The result of the submitted form on the last payload. `problem`: why there is no message. `unreached`: names with
-    reasons."""
-
-    is_left_out: bool = False
-    problem: str = ""
-    preview: PhoneMessage | None = None
-    message_count: int = 0
-    reached_count: int = 0
-    reached: list[str] = field(default_factory=list)
-    unreached_count: int = 0
-    unreached: list[tuple[str, str]] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    url_count: int = 0
-    alerts: list[str] = field(default_factory=list)
-
-
-def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *, now: datetime) -> dict[str, Any]:
+def preview_form(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *, now: datetime) -> dict[str, Any]:
     """Return the JSON answer of the preview. `form` must be cleaned. `stamp` in the answer: the time of the last
     payload, empty without one."""
     last = calls.last_payload(channel, now=now)
@@ -346,7 +322,7 @@ def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *
         "rows": [] if last is None else tree_of(last[0]),
         "at": None if last is None else last[1],
         "errors": list(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts)),
-        "trial": None if last is None else _trial(channel, form, last[0], now),
+        "trial": None if last is None else _try_payload(channel, form, last[0], now),
     }
     return {
         "folded": {},
@@ -359,37 +335,36 @@ def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *
     }
 
 
-def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: datetime) -> Trial:
+def _try_payload(channel: InboundChannel, form: ChannelForm, payload: Payload, now: datetime) -> dict[str, Any]:
+    """Return the template context of the submitted form's message over the payload, or the problem why there is
+    none."""
     try:
         alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
         mapped = MappedMessage(IncomingMessage()) if channel.is_alert else calls.map_payload(channel, payload, now=now)
         if mapped is None:
-            return Trial(is_left_out=True)
+            return {"is_left_out": True}
         is_limited = channel.reach == InboundChannel.Reach.CHOSEN
         # Use the people chosen in the form, which are not saved in the row yet.
         channel.reach, people = InboundChannel.Reach.EVERYONE, form.audience()
         incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
-        trial = _shown(replace(incoming, among=people if is_limited else None), mapped, form.person, now)
-        return replace(trial, alerts=[_describe_alert(one) for one in alerts[:ALERTS_NAMED_AT_MOST]])
+        found = accept.preview(replace(incoming, among=people if is_limited else None))
+        reached = [one for one in found.recipients if one.reason is None]
+        unreached = [one for one in found.recipients if one.reason is not None]
+        phone = preview_message(found.source, found.run, next(iter(reached), None), now=now).phone
     except (InboundError, RenderingError) as error:
-        return Trial(problem=str(error.sentence))
-
-
-def _shown(incoming: Incoming, mapped: MappedMessage, seen_by: User, now: datetime) -> Trial:
-    found = accept.preview(incoming)
-    reached = [one for one in found.recipients if one.reason is None]
-    unreached = [one for one in found.recipients if one.reason is not None]
-    return Trial(
-        preview=preview_message(found.source, found.run, next(iter(reached), None), now=now).phone,
-        message_count=found.message_count,
-        reached_count=len(reached),
-        reached=[name for name, _reason in _named(reached, seen_by)],
-        unreached_count=len(unreached),
-        unreached=_named(unreached, seen_by),
-        unknown=[address.value for address, _why in found.unknown[:NAMED_AT_MOST]],
-        refused=[str(one) for one in mapped.refused],
-        url_count=len(mapped.urls),
-    )
+        return {"problem": str(error.sentence)}
+    return {
+        "preview": phone,
+        "message_count": found.message_count,
+        "reached_count": len(reached),
+        "reached": [name for name, _reason in _name_recipients(reached, form.person)],
+        "unreached_count": len(unreached),
+        "unreached": _name_recipients(unreached, form.person),
+        "unknown": [address.value for address, _why in found.unknown[:NAMED_AT_MOST]],
+        "refused": [str(one) for one in mapped.refused],
+        "url_count": len(mapped.urls),
+        "alerts": [_describe_alert(one) for one in alerts[:ALERTS_NAMED_AT_MOST]],
+    }
 
 
 def _describe_alert(alert: Incident) -> str:
@@ -397,7 +372,7 @@ def _describe_alert(alert: Incident) -> str:
     return f"{alert.title} · {alert.get_severity_display()} · {state}"
 
 
-def _named(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:
+def _name_recipients(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:
     """Return names and reasons of the first recipients. Hides names that the person may not see."""
     first = recipients[:NAMED_AT_MOST]
     people = people_visible_to(seen_by).in_bulk([one.user_id for one in first])
@@ -424,13 +399,36 @@ _PROBLEMS = {
 _INCOMING_TONES = {"waiting": "quiet", "delivered": "good", "given_up": "bad"}
 
 
+class MessageFilter(LogFilter):
+    has_words = False
+    selects = {
+        "origin__exact": (_("came by"), IncomingMessage.Origin.choices),
+        "callback_state__exact": (_("webhook"), IncomingMessage.Callback.choices),
+    }
+
+
+def _show_webhook(message: IncomingMessage) -> SafeString | str:
+    if not message.callback_state:
+        return "—"
+    return pill(_INCOMING_TONES[message.callback_state], message.get_callback_state_display())
+
+
 @admin.register(IncomingMessage)
-class IncomingMessageAdmin(IndexedLogAdmin):
-    found = staticmethod(base.messages_found)
+class IncomingMessageAdmin(LogAdmin):
+    search_rows = staticmethod(log.search_messages)
     empty_list = _("What other systems send to people stands here: over the HTTP API, by mail or through a channel.")
     change_form_template = "admin/notifications/incoming_message.html"
-    list_display = ("title", "sender", "came_by", "form_shown", "person_count", "unknown_count", "webhook", "received")
-    list_filter = (CorpFilter, DayFilter, "origin", "callback_state")
+    columns = (
+        Column("title", _("title"), lambda one: one.title),
+        Column("sender", _("from"), lambda one: one.origin_name),
+        Column("came_by", _("came by"), lambda one: one.get_origin_display()),
+        Column("form_shown", _("message form"), lambda one: one.get_form_display()),
+        Column("person_count", _("person-messages"), lambda one: one.person_count),
+        Column("unknown_count", _("not found"), lambda one: len(one.unknown)),
+        Column("webhook", _("webhook"), lambda one: one.get_callback_state_display(), _show_webhook),
+        Column("received", _("received"), lambda one: one.created_at),
+    )
+    list_filter = (MessageFilter,)
     search_fields = ("title",)
     search_help_text = _("title")
     show_full_result_count = False
@@ -451,32 +449,6 @@ class IncomingMessageAdmin(IndexedLogAdmin):
             "original", "page", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping"
         )
 
-    @admin.display(description=_("from"))
-    def sender(self, message: IncomingMessage) -> str:
-        return message.origin_name
-
-    @admin.display(description=_("came by"), ordering="origin")
-    def came_by(self, message: IncomingMessage) -> str:
-        return str(message.get_origin_display())
-
-    @admin.display(description=_("message form"), ordering="form")
-    def form_shown(self, message: IncomingMessage) -> str:
-        return str(message.get_form_display())
-
-    @admin.display(description=_("not found"))
-    def unknown_count(self, message: IncomingMessage) -> int:
-        return len(message.unknown)
-
-    @admin.display(description=_("webhook"), ordering="callback_state")
-    def webhook(self, message: IncomingMessage) -> SafeString | str:
-        if not message.callback_state:
-            return "—"
-        return pill(_INCOMING_TONES[message.callback_state], message.get_callback_state_display())
-
-    @admin.display(description=_("received"), ordering="created_at")
-    def received(self, message: IncomingMessage) -> str:
-        return moment(message.created_at)
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Forbid adding by a page: this permission allows sending a message with an API token."""
         return False
@@ -493,21 +465,21 @@ class IncomingMessageAdmin(IndexedLogAdmin):
             "message": message,
             "is_mail": message.origin == IncomingMessage.Origin.MAIL,
             "sandbox": " ".join(mail_page.SANDBOX),
-            "facts": [*_list_facts(self, message), *_list_callback_facts(self, message)],
+            "facts": [*_list_facts(self, message), *_list_callback_facts(message)],
             "runs": [
                 {
                     "url": reverse("admin:notifications_run_change", args=[run.pk]),
                     "name": message.title if is_main_of(message, run) else files.get(run.first_sent.pk),
                     "trigger": run.get_trigger_display(),
                     "state": run_pill(run),
-                    **dict(zip(("recipients", "skipped"), run_people(run), strict=True)),
+                    **dict(zip(("recipients", "skipped"), count_run_people(run), strict=True)),
                     "why": reasons[run.pk],
                 }
                 for run in runs
             ],
             "unknown": list(_describe_unknown(message)),
             **(resend.list_actions(request, runs[0]) if runs else {}),
-            "technical": technical([(gettext("number"), message.pk), ("key", message.key)]),
+            "technical": format_support_lines([(gettext("number"), message.pk), ("key", message.key)]),
         }
 
 
@@ -515,9 +487,7 @@ def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[t
     counts = statistics.of_message(message.pk)
     facts: list[tuple[Any, Any]] = [
         (_("from"), message.token or message.origin_name),
-        (_("came by"), shown.came_by(message)),
-        (_("received"), shown.received(message)),
-        (_("message form"), shown.form_shown(message)),
+        *shown.facts(message, "came_by", "received", "form_shown"),
         (_("priority"), message.get_priority_display()),
         (_("person-messages"), message.person_count),
         (_("accepted"), counts.accepted),
@@ -535,10 +505,10 @@ def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[t
     return facts
 
 
-def _list_callback_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
+def _list_callback_facts(message: IncomingMessage) -> list[tuple[Any, Any]]:
     if not message.callback_state:
         return []
-    facts: list[tuple[Any, Any]] = [(_("webhook"), shown.webhook(message)), (_("attempts"), message.callback_count)]
+    facts: list[tuple[Any, Any]] = [(_("webhook"), _show_webhook(message)), (_("attempts"), message.callback_count)]
     if message.callback_state == IncomingMessage.Callback.WAITING:
         facts.append((_("next attempt"), moment(message.callback_after)))
     return [*facts, (_("error of the webhook"), message.callback_error_text)] if message.callback_error else facts

@@ -22,7 +22,7 @@ from integrations.clients.expressions import ExpressionRefused
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Corp, Heartbeat
-from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from, offer_people
+from notifications.admin.subscription_forms import FIELD_CLASSES, build_audience, offer_people
 from notifications.inbound import channels, mapping
 from notifications.inbound.channels import SCHEMES, WEBHOOK_SCHEMES
 from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
@@ -162,7 +162,7 @@ class ChannelForm(VersionedForm):
         fields["form"].choices = [("", _("chosen by what comes in")), *INCOMING_FORMS]
         fields["form"].required = False
         if self.instance.kind == InboundChannel.Kind.MAIL:
-            for name in (*mapping_names(), *WEBHOOK_FIELDS):
+            for name in (*list_mapping_fields(), *WEBHOOK_FIELDS):
                 fields.pop(name, None)
             return
         if not self.person.is_superuser:
@@ -182,7 +182,7 @@ class ChannelForm(VersionedForm):
     def mapped_values(self, channel: Any) -> dict[str, Any]:
         """Return the field values from the channel's JSON."""
         found = Mapping.of(channel.mapping)
-        values: dict[str, Any] = {name: getattr(found, name) for name in mapping_names()}
+        values: dict[str, Any] = {name: getattr(found, name) for name in list_mapping_fields()}
         values["figures"] = tuple(f"{caption}: {path}" for caption, path in found.figures)
         return {name: self.as_text(name, value) for name, value in values.items()}
 
@@ -195,7 +195,7 @@ class ChannelForm(VersionedForm):
 
     def audience(self) -> Audience:
         """Return the chosen people, once the form is cleaned."""
-        return audience_from(self.cleaned_data, corp=None)
+        return build_audience(self.cleaned_data, corp=None)
 
     @property
     def has_mapping(self) -> bool:
@@ -219,7 +219,7 @@ class ChannelForm(VersionedForm):
 
     def mapping(self) -> Mapping:
         """Return the mapping, once the form is cleaned. Invalid values are left out."""
-        values = {name: self.cleaned_data[name] for name in mapping_names() if name in self.cleaned_data}
+        values = {name: self.cleaned_data[name] for name in list_mapping_fields() if name in self.cleaned_data}
         values["urgent_values"] = tuple(one.lower() for one in values.get("urgent_values", ()))
         return Mapping(**values)
 
@@ -274,7 +274,7 @@ class ChannelForm(VersionedForm):
             self.add_error("title", _("Write a title or a text, or pick fields for them."))
 
 
-def mapping_names() -> tuple[str, ...]:
+def list_mapping_fields() -> tuple[str, ...]:
     return tuple(Mapping.__dataclass_fields__)
 
 
@@ -408,7 +408,7 @@ FIELDSETS = [
 ]
 
 
-def server_facts(public_id: str) -> list[tuple[str, str]]:
+def list_server_facts(public_id: str) -> list[tuple[str, str]]:
     """Return what to enter at the sender, except the password."""
     domain = settings.MAIL_DOOR_DOMAINS[0]
     return [

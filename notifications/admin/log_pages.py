@@ -1,4 +1,4 @@
-"""Admin pages of the log: runs, their messages as sent, and a receipt for each person."""
+"""Admin pages of the log: runs, their messages as sent, a receipt for each person, and incidents."""
 
 from __future__ import annotations
 
@@ -9,36 +9,54 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST, require_safe
 
+from accounts.models import User
+from integrations.admin.base import pill as tone_pill
 from integrations.core import sentences
-from notifications.admin import base, log, resend
-from notifications.admin.base import find_row, moment, pill, plain_moment, run_people, run_pill, run_state
-from notifications.admin.log import (
+from integrations.core.background import database_now
+from notifications.admin import log, resend
+from notifications.admin.base import (
     Column,
-    ExportedLog,
+    administrator,
+    count_run_people,
+    describe_run_state,
+    find_row,
+    format_plain_moment,
+    moment,
+    pill,
+    run_pill,
+    show_severity,
+)
+from notifications.admin.log import (
+    LogAdmin,
     LogFilter,
-    held_up,
+    explain_held_up,
+    format_support_lines,
     link,
     link_to,
     list_known,
+    make_step,
     people_context,
-    step_to,
-    technical,
 )
+from notifications.alerts import actions, charts
+from notifications.alerts.actions import Action
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, name_runs, prepare_names
 from notifications.delivery.rendering import report_contents
 from notifications.delivery.rendering.preview import PhoneMessage, read_message
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import CORP_SECRETS
-from notifications.models import Delivery, MakerQueue, Medium, Receipt, Run
+from notifications.models import Delivery, Incident, MakerQueue, Medium, Receipt, Run
+from notifications.models.alerts import Severity
 from notifications.subscriptions.recipients import SET_ON_PERSON
 from notifications.views.media import answer_medium
 
@@ -59,7 +77,7 @@ class RunFilter(LogFilter):
         "trigger__exact": (_("trigger"), Run.Trigger.choices),
     }
 
-    def narrow(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+    def narrow_rows(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
         match name:
             case "reached":  # finished runs whose error says whom they did not reach
                 return rows.filter(status=Run.Status.FINISHED).exclude(error="")
@@ -67,7 +85,7 @@ class RunFilter(LogFilter):
                 # EXISTS is checked run by run and stops after the first page; a union of keys would be built whole.
                 sent_there = Exists(Delivery.objects.filter(run=OuterRef("pk"), corp_id=int(value)))
                 return rows.filter(Q(corp_id=int(value)) | sent_there)
-        return super().narrow(rows, name, value)
+        return super().narrow_rows(rows, name, value)
 
 
 # Rows shown on a page; the lists show all.
@@ -75,24 +93,24 @@ DELIVERIES_SHOWN = 100
 
 
 @admin.register(Run)
-class RunAdmin(ExportedLog):
-    found = staticmethod(base.runs_found)
+class RunAdmin(LogAdmin):
+    search_rows = staticmethod(log.search_runs)
     empty_list = _(
         "Each execution of a push stands here. The first one comes when a push is due, or with “Run now…” on its page."
     )
     columns = (
         Column("subject", _("name"), lambda run: run.plain_name),
-        Column("state", _("status"), run_state, run_pill),
+        Column("state", _("status"), describe_run_state, run_pill),
         Column("slot", _("due"), lambda run: run.slot_at, ordering="slot_at"),
         Column("ended", _("ended"), lambda run: run.finished_at),
         Column("trigger", _("trigger"), lambda run: run.get_trigger_display()),
-        Column("recipients", _("recipients"), lambda run: run_people(run)[0]),
+        Column("recipients", _("recipients"), lambda run: count_run_people(run)[0]),
         Column("accepted", _("accepted"), lambda run: run.accepted_total),
         # People with a settled message that was not accepted; the waiting ones do not count.
         Column(
             "exceptions", _("not accepted"), lambda run: run.recipient_count - run.accepted_total - run.waiting_total
         ),
-        Column("skipped", _("skipped"), lambda run: run_people(run)[1]),
+        Column("skipped", _("skipped"), lambda run: count_run_people(run)[1]),
         Column("why", _("reason"), lambda run: run.reason_shown),
     )
     listed = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
@@ -119,21 +137,12 @@ class RunAdmin(ExportedLog):
             run.reason_shown, run.plain_name = reasons[run.pk], named[run.pk]
 
     def get_urls(self) -> list[URLPattern]:
-        pages: dict[str, Callable[..., HttpResponse]] = {
-            "resend": partial(self.ask_view, resend.resend_page),
-            "recall": partial(self.ask_view, resend.recall_page),
-            "state": self.state_view,
-        }
-        wrapped = self.admin_site.admin_view
-        ours = (
-            path(f"<int:pk>/{name}/", wrapped(page), name=f"notifications_run_{name}") for name, page in pages.items()
-        )
-        return [*ours, *super().get_urls()]
-
-    def ask_view(self, page: Any, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the page that resends or recalls the run."""
-        answer: HttpResponse = page(self, request, resend.find_run(request, pk))
-        return answer
+        page = self.admin_site.admin_view(self.state_view)
+        return [
+            path("<int:pk>/state/", page, name="notifications_run_state"),
+            *resend.list_urls(self, "<int:pk>/{}/", resend.find_run),
+            *super().get_urls(),
+        ]
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the current parts of the run's page, which polls them."""
@@ -153,20 +162,20 @@ class RunAdmin(ExportedLog):
             "facts": facts,
             "is_under_way": run.status in {Run.Status.WAITING, Run.Status.SENDING},
             "progress": _word_progress(run),
-            "technical": technical(
+            "technical": format_support_lines(
                 [
                     (gettext("number"), run.pk),
                     (pgettext("run", "key"), run.key),
-                    (gettext("claimed"), plain_moment(run.claimed_at)),
-                    (gettext("rendered"), plain_moment(run.rendered_at)),
-                    (gettext("ended"), plain_moment(run.finished_at)),
+                    (gettext("claimed"), format_plain_moment(run.claimed_at)),
+                    (gettext("rendered"), format_plain_moment(run.rendered_at)),
+                    (gettext("ended"), format_plain_moment(run.finished_at)),
                 ]
             ),
             "deliveries": [(one, _pill_of(one)) for one in listed],
             "states": _count_states(run, deliveries),
             "reasons": _count_reasons(request, run),
             "failures": explanations.explain_deliveries(deliveries),
-            "held_up": held_up(request, deliveries),
+            "held_up": explain_held_up(request, deliveries),
             **people_context(request, run=run.pk),
             **resend.list_actions(request, run),
         }
@@ -179,7 +188,7 @@ def _word_progress(run: Run) -> str:
             return gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
         return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
     if run.status != Run.Status.SENDING:
-        return run_state(run)
+        return describe_run_state(run)
     counts = {"settled": statistics.of_run(run.pk).settled, "count": run.recipient_count}
     return gettext("Sending: %(settled)d of %(count)d settled. The outcome appears here by itself.") % counts
 
@@ -254,8 +263,8 @@ def _pill_of(delivery: Delivery) -> SafeString:
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ExportedLog):
-    found = staticmethod(base.deliveries_found)
+class DeliveryAdmin(LogAdmin):
+    search_rows = staticmethod(log.search_deliveries)
     empty_list = _(
         "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
         "first run of a push."
@@ -300,26 +309,15 @@ class DeliveryAdmin(ExportedLog):
             one.run_name, one.said = named[one.run_id], explanations.explain_delivery(one)
 
     def get_urls(self) -> list[URLPattern]:
-        wrapped = self.admin_site.admin_view
-        asks = {"resend": resend.resend_page, "recall": resend.recall_page}
+        picture = self.admin_site.admin_view(self.picture_view)
         return [
-            path("<int:pk>/picture.svg", wrapped(self.picture_view), name="notifications_delivery_picture"),
-            *(
-                path(
-                    f"{name}/<str:keys>/", wrapped(partial(self.ask_view, page)), name=f"notifications_delivery_{name}"
-                )
-                for name, page in asks.items()
-            ),
+            path("<int:pk>/picture.svg", picture, name="notifications_delivery_picture"),
+            *resend.list_urls(self, "{}/<str:keys>/", resend.find_deliveries),
             *super().get_urls(),
         ]
 
-    def ask_view(self, page: Any, request: HttpRequest, keys: str) -> HttpResponse:
-        """Show the page that resends or recalls these messages."""
-        answer: HttpResponse = page(self, request, resend.find_deliveries(request, keys))
-        return answer
-
     def has_resend_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(resend.MAY)
+        return request.user.has_perm(resend.PERMISSION)
 
     @admin.action(description=_("Send again to those not reached"), permissions=["resend"])
     def resend(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
@@ -347,30 +345,30 @@ class DeliveryAdmin(ExportedLog):
         return answer_medium(medium, medium.extension if medium is not None and medium.name else "svg")
 
     def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
-        run = step_to(request, delivery.run, name_run(delivery.run))
+        run = make_step(request, delivery.run, name_run(delivery.run))
         return {
             "title": delivery.title,
             "subtitle": None,
             "way_back": [run],
             "delivery": delivery,
             "facts": [(_("run"), link(run)), *_list_delivery_facts(self, delivery)],
-            "technical": technical(
+            "technical": format_support_lines(
                 [
                     (gettext("number"), delivery.pk),
                     ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
                     ("msgid", delivery.msgid),
                     (gettext("mark"), delivery.mark),
                     ("errcode", delivery.errcode),
-                    (gettext("claimed"), plain_moment(delivery.run.claimed_at)),
-                    (gettext("created"), plain_moment(delivery.created_at)),
-                    (gettext("settled"), plain_moment(delivery.settled_at)),
+                    (gettext("claimed"), format_plain_moment(delivery.run.claimed_at)),
+                    (gettext("created"), format_plain_moment(delivery.created_at)),
+                    (gettext("settled"), format_plain_moment(delivery.settled_at)),
                 ]
             ),
             "attempts": delivery.attempts.order_by("number"),
             "preview": _preview(delivery),
             # 0: no number of people is shown.
             "failures": [(why, 0)] if (why := explanations.explain_delivery(delivery, with_answer=True)) else [],
-            "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
+            "held_up": explain_held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
             **resend.list_actions(request, delivery.run, delivery),
         }
@@ -426,11 +424,11 @@ class ReceiptFilter(LogFilter):
     # Skipped people have no message and therefore no company.
     corp_column = "delivery__corp"
 
-    def narrow(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+    def narrow_rows(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
         """Apply one filter. The status of a receipt falls back to that of its message."""
         if name == "status":
             return cast("ReceiptQuerySet", rows).with_status(value)  # the admin filters its own rows only
-        return super().narrow(rows, name, value)
+        return super().narrow_rows(rows, name, value)
 
 
 def _link_reason(receipt: Receipt) -> str:
@@ -451,15 +449,15 @@ def _link_message(receipt: Receipt) -> SafeString:
 
 
 @admin.register(Receipt)
-class ReceiptAdmin(ExportedLog):
-    found = staticmethod(base.receipts_found)
+class ReceiptAdmin(LogAdmin):
+    search_rows = staticmethod(log.search_receipts)
     empty_list = _(
         "For each person what became of each message stands here. The first receipts come with the first run of a push."
     )
     columns = (
         Column("person", _("user"), log.person),
-        Column("company_and_account", _("WeCom account"), log.company_and_account),
-        Column("state", _("status"), log.state_words, log.state),
+        Column("company_and_account", _("WeCom account"), log.name_account),
+        Column("state", _("status"), log.describe_state, log.state),
         Column("why", _("reason"), lambda one: one.said.what if one.said else one.reason_text, _link_reason),
         Column("who", _("Who can fix it"), lambda one: one.said and one.said.who),
         Column("where", _("Where"), lambda one: one.said and one.said.where),
@@ -489,9 +487,9 @@ class ReceiptAdmin(ExportedLog):
 
     def row_context(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
         run, delivery = receipt.run, receipt.delivery
-        way_back = [step_to(request, run, name_run(run))]
+        way_back = [make_step(request, run, name_run(run))]
         if delivery is not None:
-            way_back.append(step_to(request, delivery, delivery.title))
+            way_back.append(make_step(request, delivery, delivery.title))
         last = delivery.attempts.last() if delivery is not None else None
         facts = [
             *self.facts(receipt, "person", "company_and_account", "state"),
@@ -513,9 +511,131 @@ class ReceiptAdmin(ExportedLog):
             "subtitle": None,
             "way_back": way_back,
             "facts": facts,
-            "technical": technical(
+            "technical": format_support_lines(
                 [(gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)]
             ),
             "failures": [(why, 0)] if (why := explanations.explain_receipt(receipt, with_answer=True)) else [],
-            "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
+            "held_up": explain_held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
         }
+
+
+# --- Incidents --------------------------------------------------------------------------------------------------------
+
+# Filters by the state that the list shows. A silenced incident may be acknowledged or not.
+_STATES: dict[str, tuple[Any, Callable[[Any], QuerySet[Incident]]]] = {
+    "open": (Incident.Status.OPEN.label, lambda incidents: incidents.open()),
+    "untaken": (_("nobody has taken it"), lambda incidents: incidents.open().unacknowledged()),
+    "taken": (
+        pgettext_lazy("state of an incident", "taken"),
+        lambda incidents: incidents.open().filter(acknowledged_at__isnull=False),
+    ),
+    "silent": (_("silent"), lambda incidents: incidents.open().silent(timezone.now())),
+    "over": (Incident.Status.RESOLVED.label, lambda incidents: incidents.filter(status=Incident.Status.RESOLVED)),
+}
+
+
+def _list_sources(name: str, person: User) -> list[tuple[Any, str]]:
+    """Return the visible rules or channels that opened incidents."""
+    sources: Any = Incident._meta.get_field(name).related_model
+    opened = Exists(Incident.objects.filter(**{name: OuterRef("pk")}))
+    return list(sources.objects.visible_to(person).filter(opened).order_by("name").values_list("pk", "name"))
+
+
+class IncidentFilter(LogFilter):
+    has_words = False
+    selects = {
+        "state": (_("status"), [(name, label) for name, (label, _narrow) in _STATES.items()]),
+        "severity__exact": (_("severity"), Severity.choices),
+        "kind__exact": (_("kind"), Incident.Kind.choices),
+        "rule__id__exact": (_("rule"), partial(_list_sources, "rule")),
+        "channel__id__exact": (_("channel"), partial(_list_sources, "channel")),
+    }
+
+    def narrow_rows(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        return _STATES[value][1](rows) if name == "state" else super().narrow_rows(rows, name, value)
+
+
+def _search_titles(rows: QuerySet[Any], words: str, *, seen_by: User) -> QuerySet[Any]:
+    return rows.filter(title__icontains=words)
+
+
+def _find_state(incident: Incident) -> tuple[str, str]:
+    """Return the tone and the words of the incident's state."""
+    now = timezone.now()
+    words = incident.get_status_display()
+    if incident.is_open and incident.is_silenced(now):
+        words = gettext("silent")
+    elif incident.is_open and incident.acknowledged_at is not None:
+        words = pgettext("state of an incident", "taken")
+    return actions.choose_tone(incident, now) or "quiet", words
+
+
+@admin.register(Incident)
+class IncidentAdmin(LogAdmin):
+    empty_list = _("What alerts tell of stands here: since when, who has taken it, and when it was over.")
+    change_form_template = "admin/notifications/incident.html"
+    columns = (
+        Column("title", _("title"), lambda one: one.title),
+        Column("level", _("severity"), lambda one: one.get_severity_display(), show_severity),
+        Column("state", _("status"), lambda one: _find_state(one)[1], lambda one: tone_pill(*_find_state(one))),
+        Column("source_name", _("from"), lambda one: one.source or "—"),
+        Column("starts", _("began"), lambda one: one.starts_at),
+        Column("ends", _("ended"), lambda one: one.ends_at),
+        Column("acknowledger", _("taken by"), lambda one: one.acknowledged_by or "—"),
+    )
+    list_filter = (IncidentFilter,)
+    list_select_related = ("channel", "rule", "acknowledged_by", "silenced_by")
+    search_fields = ("title",)
+    search_rows = staticmethod(_search_titles)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
+        return Incident.objects.visible_to(request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        act = self.admin_site.admin_view(require_POST(self.act_view))
+        picture = self.admin_site.admin_view(require_safe(self.picture_view))
+        ours = [
+            path("<int:pk>/act/", act, name="notifications_incident_act"),
+            path("<int:pk>/<int:picture>.<str:extension>", picture, name="notifications_incident_picture"),
+        ]
+        return [*ours, *super().get_urls()]
+
+    def row_context(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
+        person, now = administrator(request), database_now()
+        return {
+            "title": incident.title,
+            "incident": incident,
+            "shown": actions.view_incident(incident, person=person, now=now),
+            "pictures": charts.list_charts(incident, person=person, now=now),
+            "labels": list(incident.labels.items()),
+            "timeline": incident.events.select_related("user"),
+            "severity": show_severity(incident),
+            "notices": [
+                {"notice": one, "state": run_pill(one.run)}
+                for one in incident.notices.select_related("run").order_by("pk")
+            ],
+            "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
+        }
+
+    def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
+        """Return a picture of the incident's data. `extension`: svg or png."""
+        incident = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
+        medium = charts.find_chart(incident, picture, person=administrator(request))
+        return answer_medium(medium, extension)
+
+    def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Acknowledge, take over, silence, end the silence of, or close the incident."""
+        find_row(
+            request,
+            self.get_queryset(request),
+            pk,
+            lambda request, _row: request.user.has_perm("notifications.change_incident"),
+        )
+        if request.POST.get("action") not in set(Action):
+            return HttpResponseBadRequest()
+        done = actions.act(Action(request.POST["action"]), [pk], person=administrator(request), now=database_now())
+        if done.changed:
+            messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
+        else:
+            messages.info(request, gettext("Nothing to do: somebody was faster, or it is over."))
+        return HttpResponseRedirect(reverse("admin:notifications_incident_change", args=[pk]))

@@ -31,7 +31,7 @@ from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, Versi
 from integrations.core.background import database_now
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin.base import DescribedRows, RowContextMixin, administrator, for_person, moment
+from notifications.admin.base import Column, DescribedRows, RowContextMixin, administrator, for_person, moment
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import end_page_rights_of_robot
 from notifications.delivery.sending.queue import CORP_SECRETS, explain_block, find_held_until
@@ -43,7 +43,7 @@ from notifications.tasks import enqueue_runs
 @admin.register(CorpQueue)
 class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
     change_form_template = "admin/notifications/queue.html"
-    list_display = ("name", "state", "waiting", "time_left", "today")
+    list_display = (Column("name", _("company"), str, ordering="corp__name"), "state", "waiting", "time_left", "today")
     list_select_related = ("corp",)
     actions = None
     fields = ("is_paused", "daily_budget")
@@ -73,13 +73,9 @@ class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
         lines = [] if queue.blocked_since is None else explain_block(queue).splitlines()
         return {"facts": self._facts(queue), "blocked_lines": lines}
 
-    @admin.display(description=_("company"), ordering="corp__name")
-    def name(self, queue: CorpQueue) -> str:
-        return str(queue)
-
     @admin.display(description=_("status"))
     def state(self, queue: CorpQueue) -> SafeString:
-        return tone_pill(*state_of(queue))
+        return tone_pill(*describe_queue_state(queue))
 
     @admin.display(description=_("waiting"))
     def waiting(self, queue: CorpQueue) -> SafeString | str:
@@ -126,7 +122,7 @@ class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
         return facts
 
 
-def state_of(queue: CorpQueue) -> tuple[str, str]:
+def describe_queue_state(queue: CorpQueue) -> tuple[str, str]:
     """Return the tone and label of a queue's state. `queue` must come from `statistics.describe`."""
     if queue.is_paused:
         return "warn", gettext("paused")
@@ -239,7 +235,7 @@ class RobotForm(VersionedForm):
         pasted: str = self.cleaned_data["webhook"]
         if not pasted:
             return ""
-        key = key_of(pasted)
+        key = read_robot_key(pasted)
         if not _KEY.fullmatch(key):
             # The error must not repeat the key, which allows anybody to write into the group.
             raise ValidationError(_("This is no webhook address: it ends in ?key= and the robot's key."))
@@ -253,7 +249,7 @@ class RobotForm(VersionedForm):
         return robot
 
 
-def key_of(pasted: str) -> str:
+def read_robot_key(pasted: str) -> str:
     """Return the key in a webhook URL, or the text itself if it is no URL."""
     if "://" not in pasted:
         return pasted
@@ -267,7 +263,13 @@ def key_of(pasted: str) -> str:
 class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
     form = RobotForm
     empty_list = _("A robot writes into a group of WeCom. Add it with the webhook address that WeCom shows for it.")
-    list_display = ("name", "corp_name", "created_at")
+    list_display = (
+        *(
+            "name",
+            Column("corp_name", _("company"), lambda robot: robot.corp.name, ordering="corp__name"),
+            "created_at",
+        ),
+    )
     search_fields = ("name",)
     actions = None
 
@@ -286,7 +288,3 @@ class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
         if change and form.cleaned_data.get("webhook"):
             enqueue_runs(end_page_rights_of_robot(obj, by=administrator(request), now=timezone.now()))
         super().save_model(request, obj, form, change)
-
-    @admin.display(description=_("company"), ordering="corp__name")
-    def corp_name(self, robot: Robot) -> str:
-        return robot.corp.name

@@ -1,36 +1,54 @@
-"""Admin pages of reports, with their cards and charts."""
+"""Forms and admin pages of reports, with their cards, charts, own rows and page picture. A template that fails is
+refused with line and reason."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
+from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.forms import Textarea
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.encoding import iri_to_uri
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import User
+from accounts.users.roles import sees_all_corps
 from integrations.admin.base import NamedDeletions, hide_related_links
-from integrations.core.admin_pages import AnyStackedInline, AnyTabularInline
-from notifications.admin import report_forms
-from notifications.admin.base import PartPermissions, administrator, for_person, is_key
-from notifications.admin.previews import (
-    PreviewMixin,
-    PreviewRefusedError,
-    PushDraft,
-    find_person,
-    person_chooser,
-    read_moment,
+from integrations.clients.wecom.builders import LINK_BYTES, MessageError
+from integrations.core.admin_pages import (
+    AnyModelForm,
+    AnyStackedInline,
+    AnyTabularInline,
+    VersionedForm,
+    VersionedFormSet,
 )
-from notifications.admin.report_forms import PagePictureForm, PagePictureFormSet, note_edit
-from notifications.admin.subscription_forms import all_zones
-from notifications.delivery.runs.ownership import may_show_as
+from integrations.data.table import Table
+from integrations.models import Card, Corp
+from notifications.admin.base import Column, PartPermissions, administrator, for_person, is_key
+from notifications.charts import definition as charts
+from notifications.charts.definition import ChartError
+from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS, Words, build_body, tidy_text, tidy_title
+from notifications.delivery.rendering.report_contents import ReportParts, latest_tables
+from notifications.delivery.runs.inbox import link_target
+from notifications.delivery.runs.ownership import (
+    end_page_rights,
+    explain_showing_as,
+    may_show_as,
+    show_as_owner,
+    show_as_recipients,
+)
 from notifications.models import (
     REPORT_FORMS,
     MessageForm,
@@ -41,9 +59,332 @@ from notifications.models import (
     ReportChart,
     Subscription,
 )
-from notifications.reports.templates import column_names
-from notifications.subscriptions.calendar import zone_label
+from notifications.reports.templates import column_names, renderer
+from notifications.reports.templates.renderer import RenderContext
+from notifications.reports.templates.values import TemplateError
+from notifications.sources import RenderingError
+from notifications.subscriptions.recipients import count_reachability, named_audience
 from notifications.tasks import enqueue_runs
+
+PREFIX = "page_picture"
+AS_RECIPIENTS, AS_OWNER = "recipients", "owner"
+PICTURE_FIELDS = ("kind", "bi_id", "name", "width", "theme", "is_cropped")
+_RIGHTS = ("shown_as", "ended_by", "ended_at")
+# At most so many subscriptions are checked for recipients.
+SUBSCRIPTIONS_CHECKED = 50
+CARDS_AT_MOST = 10
+RULES_AT_MOST = 20
+CHARTS_AT_MOST = 10
+CHART_FIELDS = (
+    *("position", "alias", "kind", "title", "x", "y", "series", "unit"),
+    *("top", "sort", "aggregate"),
+)
+# The inlines of a report and their fields.
+PARTS: dict[type[Model], tuple[str, ...]] = {
+    ReportCard: ("card", "alias", "title", "position"),
+    ReportChart: CHART_FIELDS,
+    OwnRowsRule: ("alias", "column", "attribute", "value"),
+    PagePicture: PICTURE_FIELDS,
+}
+TEMPLATES = ("title", "body", "figures")
+
+
+class ReportForm(VersionedForm):
+    """The form of a report. `person`: the signed-in administrator, set by the admin. `spared_subscription`: key of the
+    subscription edited on the same page, whose own form checks it. `is_for_copy`: the report becomes a copy, so other
+    subscriptions keep the saved one."""
+
+    person: User
+    spared_subscription: int | None = None
+    is_for_copy = False
+    edits_rows = True
+    # Initial values that differ from the model's defaults.
+    new_values: Mapping[str, Any] = MappingProxyType({"is_template": True})
+
+    class Meta:
+        model = Report
+        fields = ("title", "body", "is_template", "figures", "link", "corp", "skips_people_without_rows")
+        widgets = {
+            "title": forms.TextInput(attrs={"class": "vLargeTextField"}),
+            "figures": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 3}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "corp" in self.fields:
+            corp: Any = self.fields["corp"]
+            corp.queryset = Corp.objects.visible_to(self.person)
+            # Only people who see all companies may write for all.
+            corp.required = not sees_all_corps(self.person)
+        if self.instance._state.adding:
+            self.initial = {**self.new_values, **self.initial}
+
+    def values_of(self, row: Any) -> dict[str, Any]:
+        parts = {
+            model.__name__: list(model._default_manager.filter(report=row.pk).order_by("pk").values_list(*names))
+            for model, names in PARTS.items()
+        }
+        return {**super().values_of(row), **parts}
+
+    def saved_rows(self) -> Sequence[Model]:
+        return [self.instance, *Subscription.objects.filter(report=self.instance.pk)]
+
+    def clean_title(self) -> str:
+        title: str = self.cleaned_data["title"]
+        if "{" not in title:  # plain titles are sent as typed; the result of a template is cut if too long
+            MaxLengthValidator(TITLE_CHARACTERS)(title)
+        return title
+
+    def clean_link(self) -> str:
+        link: str = self.cleaned_data["link"].strip()
+        if link and not link_target(link):
+            raise ValidationError(
+                _("Write an address that begins with http:// or https://, or a path of this site that begins with /.")
+            )
+        if len(iri_to_uri(link)) > LINK_BYTES:
+            sentence = _(
+                "The link is too long: %(count)d bytes as browsers write it, and WeCom takes %(most)d at most."
+            )
+            raise ValidationError(sentence % {"count": len(iri_to_uri(link)), "most": LINK_BYTES})
+        return link
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors and "corp" in self.changed_data:
+            self._check_subscriptions(cleaned.get("corp"))
+        if not self.errors and not self.instance.is_draft:
+            if cleaned.get("is_template"):
+                self._check_templates(cleaned)
+            else:
+                self._check_plain(Report(title=cleaned["title"], body=cleaned["body"], corp=cleaned.get("corp")))
+        return cleaned
+
+    def _check_plain(self, report: Report) -> None:
+        title, text = tidy_title(report.title), tidy_text(report.body)
+        url = "https://example.invalid/m/"
+        words = Words(title, text, url, picture_url=url, task_id="mark")
+        for value, _label in REPORT_FORMS:
+            try:
+                build_body(MessageForm(value), words, agentid=1, userids=["a"])
+            except MessageError as error:
+                raise ValidationError(str(RenderingError.of(error))) from error
+
+    def _check_templates(self, cleaned: dict[str, Any]) -> None:
+        """Render each template over the last fetched data. Cards without data are tried with what every card has:
+        names, arguments, and empty cells. Fetches nothing, since a slow source must not keep people from saving."""
+        tables = tables_to_try(read_card_keys(self.data), self.person, self.instance)
+        given = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
+        for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
+            try:
+                renderer.render(cleaned.get(name) or "", given, form)
+            except TemplateError as error:
+                self.add_error(name, str(error))
+
+    def _check_subscriptions(self, corp: Corp | None) -> None:
+        """Refuse a change of company that leaves an enabled push without recipients."""
+        if self.instance._state.adding or self.is_for_copy:
+            return
+        orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
+        if self.spared_subscription is not None:
+            orders = orders.exclude(pk=self.spared_subscription)
+        for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
+            audience = replace(named_audience(subscription), corp_id=corp.pk if corp else None)
+            if not count_reachability(audience, seen_by=self.person, named=0).concerns_somebody:
+                message = _("With this company the push “%(name)s” would reach nobody. Disable it first.")
+                self.add_error("corp", message % {"name": subscription})
+
+
+class _PartFormSet(VersionedFormSet):
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "too_many_forms": _("At most %(num)d of these: take some away.")
+    }
+
+
+class CardFormSet(_PartFormSet):
+    """The cards of a report."""
+
+    def clean(self) -> None:
+        super().clean()
+        for form in self.forms:
+            alias = form.cleaned_data.get("alias", "")
+            if alias in renderer.reserved_names():
+                form.add_error("alias", _("“%(name)s” has a meaning already; choose another name.") % {"name": alias})
+
+
+class RuleFormSet(_PartFormSet):
+    """The own-row rules of a report. A rule must name one of its cards, or it would hide everything."""
+
+    def clean(self) -> None:
+        super().clean()
+        known = read_card_keys(self.data)
+        for form in self.forms:
+            values = form.cleaned_data
+            if not values or values.get("DELETE"):
+                continue
+            if "alias" in values and values["alias"] not in known:
+                form.add_error("alias", _("The report has no card of this name."))
+            if bool(values.get("attribute")) == bool((values.get("value") or "").strip()):
+                form.add_error("attribute", _("Choose an attribute, or enter a fixed value: one of the two."))
+
+
+class ChartFormSet(_PartFormSet):
+    """The charts of a report. A chart that cannot be drawn over the last fetched data is refused. `person`: the
+    signed-in administrator, set by the admin."""
+
+    person: User
+
+    def clean(self) -> None:
+        super().clean()
+        drawn = [form for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
+        drawn = [form for form in drawn if not form.errors]
+        known = read_card_keys(self.data)
+        tables = tables_to_try(known, self.person, self.instance) if drawn and not self.instance.is_draft else {}
+        for form in drawn:
+            alias = form.cleaned_data["alias"]
+            if alias not in known:
+                form.add_error("alias", _("The report has no card of this name."))
+            elif table := tables.get(alias):
+                try:
+                    charts.check(form.instance.chart, table)
+                except ChartError as error:
+                    form.add_error(None, str(error))
+
+
+def read_card_keys(values: Mapping[str, Any]) -> dict[str, int]:
+    """Return alias → card key from a submitted report page. The keys are not trusted: read the cards by `tables_to_try`
+    or `visible_to` only."""
+    found = {}
+    for number in range(CARDS_AT_MOST * 2):
+        prefix = f"report_cards-{number}"
+        key, alias = str(values.get(f"{prefix}-card", "")), str(values.get(f"{prefix}-alias", "")).strip()
+        if alias and is_key(key) and not values.get(f"{prefix}-DELETE"):
+            found[alias] = int(key)
+    return found
+
+
+def read_parts(report: Report, formsets: Iterable[Any]) -> tuple[ReportParts, str]:
+    """Read a report from submitted formsets, and the problem of the first invalid row, which is left out. Saved rows
+    that were not submitted are kept."""
+    rows: dict[type[Model], list[Any]] = {}
+    problems = []
+    for formset in formsets:
+        found = rows.setdefault(formset.model, [])
+        saved = {row.pk: row for row in formset.get_queryset()}
+        problems += [str(text) for text in formset.non_form_errors()]
+        for number, form in enumerate(formset.forms, start=1):
+            saved.pop(form.instance.pk, None)
+            if form.cleaned_data.get("DELETE") or (form.empty_permitted and not form.has_changed()):
+                continue
+            if not form.errors:
+                found.append(form.instance)
+                continue
+            name, [said, *_others] = next(iter(form.errors.items()))
+            facts = {"part": formset.model._meta.verbose_name, "number": number, "problem": said}
+            sentence = _("%(part)s %(number)d, “%(field)s”: %(problem)s")
+            problems.append(sentence % {**facts, "field": form.fields[name].label if name in form.fields else ""})
+        found += saved.values()
+    cards, charts = (sorted(rows.get(model, ()), key=lambda row: row.position) for model in (ReportCard, ReportChart))
+    picture = next(iter(rows.get(PagePicture, ())), None)
+    parts = ReportParts(report, cards, charts, rows.get(OwnRowsRule, ()), picture)
+    return parts, next(iter(problems), "")
+
+
+def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:
+    """Return for each card its last fetched data to try templates and charts on. None if nothing was fetched or
+    `person` may not choose the card, because error messages reveal names and cells."""
+    allowed = cards_to_choose(person, None if report._state.adding else report).filter(pk__in=cards.values())
+    keys = set(allowed.values_list("pk", flat=True))
+    tables = latest_tables({alias: key for alias, key in cards.items() if key in keys})
+    return {alias: tables.get(alias) for alias in cards}
+
+
+def cards_to_choose(person: User, report: Report | None) -> Any:
+    """Return the cards that the person sees and those that the report already has."""
+    chosen = ReportCard.objects.filter(report=report).values("card")
+    return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))
+
+
+class PagePictureForm(AnyModelForm):
+    """The form of a page picture. `person`: the signed-in administrator, set by the formset."""
+
+    person: User
+    # Whose rights in the BI are used. Offered to the owner only.
+    seen_by = forms.ChoiceField(
+        label=_("what they see"),
+        choices=[
+            (AS_RECIPIENTS, _("each recipient with their own rights in the BI")),
+            (AS_OWNER, _("all recipients as I see it")),
+        ],
+        widget=forms.RadioSelect,
+        required=False,
+    )
+
+    class Meta:
+        model = PagePicture
+        fields = PICTURE_FIELDS
+
+    def begin(self, report: Report, person: User) -> None:
+        """Set the person. Keep the field `seen_by` for the report's owner only."""
+        self.person = person
+        if may_show_as(report, person):
+            is_mine = self.instance.shown_as_id == person.pk
+            self.initial["seen_by"] = AS_OWNER if is_mine else AS_RECIPIENTS
+        else:
+            del self.fields["seen_by"]
+
+    @property
+    def consequence(self) -> str:
+        """Explain what it means to show everybody one's own view."""
+        return explain_showing_as(self.person)
+
+    def save(self, commit: bool = True) -> PagePicture:
+        """Save, but keep the stored columns about whose view is shown, which only `ownership` writes."""
+        if self.instance.pk is not None:
+            self.instance.refresh_from_db(fields=_RIGHTS)
+        picture: PagePicture = super().save(commit)
+        if commit and "seen_by" in self.fields:
+            is_wanted = self.cleaned_data.get("seen_by") == AS_OWNER
+            if is_wanted and picture.shown_as_id != self.person.pk:
+                show_as_owner(picture, by=self.person)
+            elif not is_wanted and picture.shown_as_id is not None:
+                show_as_recipients(picture)
+        return picture
+
+
+class PagePictureFormSet(VersionedFormSet):
+    """The page picture of a report, at most one. A submission without this part leaves it unchanged. `person`: the
+    signed-in administrator, set by the admin."""
+
+    person: User
+
+    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+        if data is not None and f"{PREFIX}-TOTAL_FORMS" not in data:
+            data = {**data.dict(), f"{PREFIX}-TOTAL_FORMS": "0", f"{PREFIX}-INITIAL_FORMS": "0"}
+        super().__init__(data, *args, **kwargs)
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        form.begin(self.instance, self.person)
+
+
+def has_page_picture(values: Mapping[str, Any]) -> bool:
+    """Return whether the submitted report has a BI page."""
+    return bool(values.get(f"{PREFIX}-0-bi_id")) and not values.get(f"{PREFIX}-0-DELETE")
+
+
+def is_owner_view_wanted(values: Mapping[str, Any]) -> bool:
+    """Return whether the submitted page picture shall show everybody the view of the signed-in person."""
+    return str(values.get(f"{PREFIX}-0-seen_by", "")) == AS_OWNER
+
+
+def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:
+    """End the sharing of the owner's view if somebody else edits the report. Return the keys of the runs that notify
+    the owner. Call it before the forms and formsets are saved."""
+    is_edited = report.pk is not None and any(one is not None and one.has_changed() for one in edited)
+    return end_page_rights(report, by=by, now=timezone.now()) if is_edited else []
+
+
+# --- The parts of a report on an admin page
 
 
 class _ReportPart(PartPermissions):
@@ -66,36 +407,36 @@ class _ReportPart(PartPermissions):
 
 class ReportChartInline(_ReportPart, AnyStackedInline):
     model = ReportChart
-    formset = report_forms.ChartFormSet
-    fields = report_forms.CHART_FIELDS
-    max_num = report_forms.CHARTS_AT_MOST
+    formset = ChartFormSet
+    fields = CHART_FIELDS
+    max_num = CHARTS_AT_MOST
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "y":
-            kwargs["widget"] = Textarea(attrs={"rows": 3})
+            kwargs["widget"] = forms.Textarea(attrs={"rows": 3})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 class ReportCardInline(_ReportPart, AnyTabularInline):
     model = ReportCard
-    formset = report_forms.CardFormSet
-    fields = report_forms.PARTS[ReportCard]
-    max_num = report_forms.CARDS_AT_MOST
+    formset = CardFormSet
+    fields = PARTS[ReportCard]
+    max_num = CARDS_AT_MOST
     named = "card"
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
         card: Any = formset.form.base_fields.get("card")
         if card is not None:
-            card.queryset = report_forms.cards_to_choose(administrator(request), obj)
+            card.queryset = cards_to_choose(administrator(request), obj)
         return formset
 
 
 class OwnRowsInline(_ReportPart, AnyTabularInline):
     model = OwnRowsRule
-    formset = report_forms.RuleFormSet
-    fields = report_forms.PARTS[OwnRowsRule]
-    max_num = report_forms.RULES_AT_MOST
+    formset = RuleFormSet
+    fields = PARTS[OwnRowsRule]
+    max_num = RULES_AT_MOST
     named = "attribute"
 
 
@@ -107,10 +448,10 @@ class PagePictureInline(_ReportPart, AnyStackedInline):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         is_offered = may_show_as(obj or Report(), administrator(request))
-        return [*report_forms.FIELDS, *(["seen_by"] if is_offered else [])]
+        return [*PICTURE_FIELDS, *(["seen_by"] if is_offered else [])]
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        return super().get_formset(request, obj, **{**kwargs, "fields": report_forms.FIELDS})
+        return super().get_formset(request, obj, **{**kwargs, "fields": PICTURE_FIELDS})
 
 
 def template_help(zone: ZoneInfo) -> dict[str, Any]:
@@ -123,27 +464,24 @@ _BOTH = ("notifications.change_report", "notifications.change_subscription")
 
 
 @admin.register(Report)
-class ReportAdmin(PreviewMixin, NamedDeletions):
-    preview_path, preview_name = "preview/", "notifications_report_preview"
-    preview_template = "admin/notifications/report/_preview.html"
+class ReportAdmin(NamedDeletions):
     empty_list = _(
         "A report is what a push sends: a title, a text, and the page that it leads to. It is usually made together "
         "with its push."
     )
-    form = report_forms.ReportForm
-    list_display = ("plain_title", "corp", "subscription_count", "created_at")
+    form = ReportForm
+    list_display = (
+        Column("plain_title", _("title"), lambda report: report.plain_title, ordering="title"),
+        *("corp", Column("subscription_count", _("pushes"), lambda report: report.subscription_total), "created_at"),
+    )
     list_select_related = ("corp",)
     search_fields = ("title",)
     actions = None
     inlines = (ReportCardInline, ReportChartInline, OwnRowsInline, PagePictureInline)
-    change_form_template = "admin/notifications/report/change_form.html"
     fieldsets = (
         (None, {"fields": ("title", "body", "is_template", "figures", "link", "corp")}),
         (_("Own rows"), {"fields": ("skips_people_without_rows",)}),
     )
-
-    class Media:
-        js = ("notifications/preview.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
         """Order the reports here, since the autocomplete select of the subscription page keeps this order."""
@@ -158,81 +496,13 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         enqueue_runs(note_edit(form.instance, [form, *formsets] if change else (), administrator(request)))
         super().save_related(request, form, formsets, change)
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        person = administrator(request)
-        chooser = person_chooser("_person", self.admin_site, person, chosen=None)
-        context |= {"chooser": chooser, "media": context["media"] + chooser.field.widget.media}
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    @admin.display(description=_("title"), ordering="title")
-    def plain_title(self, report: Report) -> str:
-        return report.plain_title
-
-    @admin.display(description=_("pushes"))
-    def subscription_count(self, report: Report) -> int:
-        return int(report.subscription_total)  # type: ignore[attr-defined]  # annotated in get_queryset
-
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Redirect to a push of the report if the person may change both: that page can edit everything."""
-        if request.method == "GET" and (push := self._push_of(request, object_id)):
-            return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[push.pk]))
-        return super().change_view(request, object_id, form_url, extra_context)
-
-    def _push_of(self, request: HttpRequest, object_id: str) -> Subscription | None:
-        """Return the newest push of the report that the person may change together with it, or None."""
+        """Redirect to the newest push of the report if the person may change both: that page can edit everything."""
         key = unquote(object_id)
-        if not is_key(key) or not request.user.has_perms(_BOTH):
-            return None
-        return Subscription.objects.visible_to(request.user).filter(report=int(key)).order_by("-pk").first()
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        zones = report_forms.zones_of(unquote(object_id or ""))
-        extra = {
-            "message_forms": REPORT_FORMS,
-            **template_help(ZoneInfo(zones[0])),
-            "zones": [(zone, zone_label(zone)) for zone in zones],
-        }
-        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
-
-    def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """Preview the submitted form over current data. Saves nothing."""
-        self.check_may_preview(request)
-        values, by, now, data = request.POST, administrator(request), timezone.now(), None
-        try:
-            draft = self._draft_of(request).for_reader(by)
-            person = find_person(values.get("_person", ""), by)
-            at = read_moment(values.get("_at", ""), now, draft.subscription.time_zone)
-            if draft.parts.own_rows and person is None:
-                raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
-            if draft.problem:
-                raise PreviewRefusedError(draft.problem)
-        except PreviewRefusedError as error:
-            return self.answer_preview(request, None, {"problem": str(error)})
-        data = self.read_data(request, draft.cards, now=now)
-        context = self.show_draft(request, draft, data, person, at)
-        return self.answer_preview(request, data, {**context, "is_page_open": True})
-
-    def _draft_of(self, request: HttpRequest) -> PushDraft:
-        """Return what a push of the submitted report would send."""
-        key, values, saved = request.POST.get("_report", ""), request.POST, None
-        if is_key(key) and self.has_change_permission(request):
-            saved = self.get_queryset(request).filter(pk=int(key)).first()
-        form: Any = self.get_form(request, saved)(values, instance=saved or Report())
-        form.instance.is_draft = True
-        form.is_valid()
-        report_forms.take_texts(form.instance, values)
-        make_formsets: Any = self._create_formsets  # type: ignore[attr-defined]  # unknown to the stubs
-        formsets, _inlines = make_formsets(request, form.instance, change=saved is not None)
-        chosen, zone = values.get("_form", ""), values.get("_zone", "")
-        push = Subscription(
-            report=form.instance,
-            message_form=chosen if chosen in MessageForm else MessageForm.TEXTCARD,
-            time_zone=zone if zone in all_zones() else settings.TIME_ZONE,
-        )
-        return PushDraft(push, *report_forms.read_parts(form.instance, formsets))
+        if request.method == "GET" and is_key(key) and request.user.has_perms(_BOTH):
+            pushes = Subscription.objects.visible_to(request.user).filter(report=int(key))
+            if push := pushes.order_by("-pk").first():
+                return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[push.pk]))
+        return super().change_view(request, object_id, form_url, extra_context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
@@ -24,7 +24,7 @@ from notifications.models import Delivery, Receipt, Run
 from notifications.tasks import enqueue_runs
 
 # The permission to resend and recall.
-MAY = "notifications.change_subscription"
+PERMISSION = "notifications.change_subscription"
 # Limit for one page and one confirmation.
 MESSAGES_AT_MOST = 50
 _IDS = re.compile(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*")
@@ -61,14 +61,14 @@ class Item:
 
 
 def find_run(request: HttpRequest, pk: int) -> list[Run]:
-    """Return a visible run, in a list. Raises Http404 if it is not visible, PermissionDenied without MAY."""
+    """Return a visible run, in a list. Raises Http404 if it is not visible, PermissionDenied without PERMISSION."""
     runs = Run.objects.visible_to(request.user).select_related("subscription__report", "corp")
-    return [find_row(request, runs, pk, lambda request, _run: request.user.has_perm(MAY))]
+    return [find_row(request, runs, pk, lambda request, _run: request.user.has_perm(PERMISSION))]
 
 
 def find_deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
     """Return visible messages of visible runs, at most MESSAGES_AT_MOST. Raises Http404 if one is not visible,
-    PermissionDenied without MAY."""
+    PermissionDenied without PERMISSION."""
     if not _IDS.fullmatch(keys):
         raise Http404
     wanted = {int(key) for key in keys.split(",")[:MESSAGES_AT_MOST]}
@@ -77,7 +77,7 @@ def find_deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
     deliveries = list(found.order_by("-pk"))
     if len(deliveries) != len(wanted):
         raise Http404
-    if not request.user.has_perm(MAY):
+    if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
     return deliveries
 
@@ -90,7 +90,7 @@ def ask_url(name: str, keys: Sequence[int]) -> str:
 def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = None) -> dict[str, str]:
     """Return the URLs of the actions that are possible now for the run and the message, by name. `whole` is the label
     of the actions on the whole run."""
-    if not request.user.has_perm(MAY):
+    if not request.user.has_perm(PERMISSION):
         return {}
     is_message = run.message_id is not None
     found = {"whole": gettext("The whole message, with its files:") if is_message else gettext("The whole run:")}
@@ -106,6 +106,20 @@ def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = Non
     if _recall_item(delivery).is_possible:
         found["message_recall_url"] = ask_url("recall", [delivery.pk])
     return found
+
+
+def list_urls(model_admin: Any, route: str, find: Callable[..., Sequence[Run | Delivery]]) -> list[URLPattern]:
+    """Return the URLs of both confirmation pages. `route`: with a place for "resend" or "recall"; `find`: returns the
+    rows of a request."""
+
+    def wrap(page: Callable[..., HttpResponse]) -> Any:
+        return model_admin.admin_site.admin_view(
+            lambda request, **keys: page(model_admin, request, find(request, **keys))
+        )
+
+    name = f"notifications_{model_admin.opts.model_name}"
+    pages = {"resend": resend_page, "recall": recall_page}
+    return [path(route.format(verb), wrap(page), name=f"{name}_{verb}") for verb, page in pages.items()]
 
 
 # --- Resending --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, time
 from functools import cache
 from itertools import islice
@@ -14,7 +13,6 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -26,22 +24,19 @@ from accounts.models.attributes import SEPARATORS, VALUE_CHARACTERS
 from accounts.users.roles import people_visible_to
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from notifications.admin.base import is_key
-from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.models import (
     AlertRule,
     Channel,
     FreeDays,
     MonthDay,
     Operator,
-    OwnRowsRule,
     Repeat,
-    Report,
     Robot,
     RulesMatch,
     Subscription,
 )
 from notifications.models.subscriptions import RULES_AT_MOST, VALUES_AT_MOST
-from notifications.sources import Audience, Expected, Rule
+from notifications.sources import Audience, Rule
 from notifications.subscriptions.calendar import (
     WEEKDAYS,
     ZONES,
@@ -55,7 +50,6 @@ from notifications.subscriptions.recipients import (
     INCOMPLETE,
     SET_ON_PERSON,
     Reachability,
-    count_reachability,
     read_rules,
 )
 from notifications.subscriptions.schedules import (
@@ -146,7 +140,9 @@ class ScheduleFormPart(AnyModelForm):
     def offer_times(self) -> None:
         fields: dict[str, Any] = self.fields
         first = dict.fromkeys((site_zone(), *ZONES))
-        fields["time_zone"].choices = [(name, zone_label(name)) for name in (*first, *sorted(all_zones() - set(first)))]
+        fields["time_zone"].choices = [
+            (name, zone_label(name)) for name in (*first, *sorted(list_zones() - set(first)))
+        ]
         # Named days come first, for people who know no crontab.
         numbers = [(str(number), month_day_label(str(number))) for number in range(1, 32)]
         fields["month_day"].choices = [("", "---------"), *MonthDay.choices, *numbers]
@@ -158,7 +154,7 @@ class ScheduleFormPart(AnyModelForm):
 
 
 @cache
-def all_zones() -> frozenset[str]:
+def list_zones() -> frozenset[str]:
     """Return the time zones known to the system. Cached, because the lookup takes milliseconds."""
     return frozenset(available_timezones())
 
@@ -231,25 +227,44 @@ def find_times_of_form(form: ScheduleFormPart, now: datetime, *, is_check: bool 
     return find_times(candidate(form.cleaned_data, form.instance.pk), now, is_check=is_check)
 
 
+class RowsWidget(forms.Widget):
+    """A widget of numbered rows. `parts`: names of the inputs of a row. `rows_at_most`: rows beyond are ignored."""
+
+    parts: tuple[str, ...]
+    rows_at_most: int
+
+    def read_row(self, values: list[str]) -> Any:
+        """Return the row of these inputs; None if it is empty."""
+        raise NotImplementedError
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[Any]:
+        rows = (
+            self.read_row([str(data.get(f"{name}-{number}-{part}", "")) for part in self.parts])
+            for number in range(self.rows_at_most)
+        )
+        return [row for row in rows if row is not None]
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return not any(f"{name}-{number}-{self.parts[0]}" in data for number in range(self.rows_at_most))
+
+    def id_for_label(self, id_: str) -> str:
+        return f"{id_}-0-{self.parts[0]}" if id_ else id_
+
+
 # Empty rows after the filled ones. A button (rows.js) or saving adds more.
 EMPTY_ROWS = 2
 # A submitted row: the attribute's key, the comparison, the values in one text.
 Row = tuple[str, str, str]
-_PARTS = ("attribute", "operator", "values")
 
 
-class RulesWidget(forms.Widget):
+class RulesWidget(RowsWidget):
     template_name = "notifications/widgets/attribute_rules.html"
+    parts = ("attribute", "operator", "values")
+    rows_at_most = RULES_AT_MOST
 
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[Row]:
-        rows = [_read_row(data, name, number) for number in range(RULES_AT_MOST)]
-        return [row for row in rows if row[0] or row[2].strip()]
-
-    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        return not any(f"{name}-{number}-attribute" in data for number in range(RULES_AT_MOST))
-
-    def id_for_label(self, id_: str) -> str:
-        return f"{id_}-0-attribute" if id_ else id_
+    def read_row(self, values: list[str]) -> Row | None:
+        attribute, operator, text = values
+        return (attribute, operator, text) if attribute or text.strip() else None
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(name, value, attrs)
@@ -293,11 +308,6 @@ class RulesField(forms.Field):
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Compare the rows as written. The rules themselves are compared on saving."""
         return self.prepare_value(initial) != list(data or [])
-
-
-def _read_row(data: Any, name: str, number: int) -> Row:
-    attribute, operator, values = (str(data.get(f"{name}-{number}-{part}", "")) for part in _PARTS)
-    return attribute, operator, values
 
 
 def _clean_rule(row: Row, attributes: dict[int, Attribute]) -> Rule:
@@ -381,7 +391,7 @@ def offer_people(fields: dict[str, Any], row: Any, person: User) -> None:
     fields["departments"].offer(seen_by=person, chosen=departments)
 
 
-def audience_from(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:
+def build_audience(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:
     """Return the audience of a cleaned form. `corp`: limits it to one company."""
     return Audience(
         user_ids=[person.pk for person in cleaned.get("users", ())],
@@ -398,75 +408,6 @@ def audience_from(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:
     )
 
 
-class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
-    class Meta:
-        model = Subscription
-        fields = (
-            *("name", "report", "message_form", "priority", *RECIPIENT_FIELDS, *TIME_FIELDS),
-            *("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale"),
-            *("grace_minutes", "lifetime_hours", "pauses_after_failures", "is_enabled", "is_paused"),
-        )
-        field_classes = FIELD_CLASSES
-        help_texts = {
-            "stale_after_minutes": _(
-                "As old as that when it is due, by the card's column of the data's time, or by what a web service "
-                "says; other data is as of when it is fetched. Empty: data is never stale."
-            ),
-        }
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        fields: dict[str, Any] = self.fields
-        if "report" not in fields:  # people with view permission only get no fields
-            return
-        self.offer_recipients()
-        self.offer_times()
-        if self.instance._state.adding:
-            self.initial.update(repeat=Repeat.DAILY, local_time=USUAL_TIME)
-        fields["report"].queryset = Report.objects.visible_to(self.person)
-        for name in ("if_stale", "pauses_after_failures"):
-            fields[name].required = False  # left out, it stays as it is
-
-    def clean_pauses_after_failures(self) -> int:
-        typed: int | None = self.cleaned_data["pauses_after_failures"]
-        return self.instance.pauses_after_failures if typed is None else typed
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        check(self, cleaned, now=timezone.now())
-        self.check_channel(cleaned)
-        self._check_robot(cleaned.get("robot"), cleaned.get("report"))
-        self._check_recipients(cleaned)
-        return cleaned
-
-    def _check_robot(self, robot: Robot | None, report: Report | None) -> None:
-        """Require a robot of the report's company, and refuse own rows."""
-        if robot is None or report is None:
-            return
-        if report.corp_id not in {None, robot.corp_id}:
-            self.add_error("robot", _("This robot's group is of another company than the report."))
-        elif self.has_own_rows(report):
-            self.add_error("robot", _("Everybody in the group would read the same: own rows cannot go to a robot."))
-
-    def has_own_rows(self, report: Report) -> bool:
-        return OwnRowsRule.objects.filter(report=report).exists()
-
-    def expected(self, cleaned: dict[str, Any]) -> Expected:
-        """Return the expected contents of the push."""
-        order = Subscription(report=cleaned["report"], owner=self.instance.owner)
-        return expected_contents(order, timezone.now())
-
-    def _check_recipients(self, cleaned: dict[str, Any]) -> None:
-        if "report" not in cleaned or "robot" in self.errors:
-            return
-        audience = audience_from(cleaned, corp=cleaned["report"].corp)
-        audience = replace(audience, subscription_id=self.instance.pk)
-        self.found = count_reachability(audience, seen_by=self.person, expected=self.expected(cleaned))
-        # A disabled push may have no recipients: otherwise pushes of a disabled company could not be edited.
-        if cleaned.get("is_enabled") and not self.found.concerns_somebody:
-            raise ValidationError(refusal(self.found))
-
-
 def refusal(found: Reachability) -> list[str]:
     """Explain why nobody would receive anything: a first sentence, and one for each person named."""
     if not found.unreachable_count:
@@ -476,17 +417,17 @@ def refusal(found: Reachability) -> list[str]:
                 "to WeCom."
             )
         )
-        return [sentence, *about_departments(found)]
+        return [sentence, *note_departments(found)]
     count = found.unreachable_count
     first = ngettext(
         "Nobody would receive this: the %(count)d chosen person cannot be reached.",
         "Nobody would receive this: none of the %(count)d chosen people can be reached.",
         count,
     )
-    return [first % {"count": count}, *unreachable_lines(found), *about_departments(found)]
+    return [first % {"count": count}, *list_unreachable(found), *note_departments(found)]
 
 
-def unreachable_lines(found: Reachability, *, may_open: bool = False) -> list[str]:
+def list_unreachable(found: Reachability, *, may_open: bool = False) -> list[str]:
     """Return a line with the reason for each person named in `found`, the number of others, and where to fix it.
     `may_open`: link the names to the pages of the people."""
     lines = []
@@ -503,7 +444,7 @@ def unreachable_lines(found: Reachability, *, may_open: bool = False) -> list[st
     return lines
 
 
-def about_departments(found: Reachability) -> list[str]:
+def note_departments(found: Reachability) -> list[str]:
     """Return notes on the chosen departments: members without a user here, and removed departments."""
     sentences = []
     if found.unlinked_count:

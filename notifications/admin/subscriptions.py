@@ -27,6 +27,7 @@ from integrations.core.sentences import translate_stored
 from notifications.admin import subscription_forms
 from notifications.admin.base import (
     LOST_SOME,
+    Column,
     DescribedRows,
     RecipientsMixin,
     RowContextMixin,
@@ -37,12 +38,11 @@ from notifications.admin.base import (
     moment,
     pill,
 )
-from notifications.admin.log import latest_runs
-from notifications.admin.previews import render_saved, show_outlook
+from notifications.admin.log import render_latest_runs
 from notifications.admin.push.list_page import PushActions, PushStateFilter, week_page
-from notifications.admin.push.one_page import form_key_in
-from notifications.admin.push.page import PushPage
-from notifications.admin.report_forms import note_edit
+from notifications.admin.push.one_page import read_form_key, show_outlook
+from notifications.admin.push.page import PushPage, render_saved
+from notifications.admin.reports import note_edit
 from notifications.admin.subscription_forms import SCHEDULE_FIELDS
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
 from notifications.delivery.runs.owner_notices import explain_auto_pauses, restart_failure_count
@@ -78,7 +78,10 @@ class SubscriptionAdmin(
         "A push sends people a message made of your data, on a schedule. The first one begins with “New push”."
     )
     change_form_template = "admin/notifications/subscription/change_form.html"
-    list_display = ("name", "addressees", "when", "next_run", "state", "last_run")
+    list_display = (
+        *("name", "addressees", Column("when", _("schedule"), describe_schedule)),
+        *("next_run", "state", "last_run"),
+    )
     list_filter = (PushStateFilter, "channel", "message_form")
     list_select_related = ("report",)
     search_fields = ("name", "report__title")
@@ -127,10 +130,6 @@ class SubscriptionAdmin(
         if subscription.channel == Channel.ROBOT:
             return words
         return format_html("{} <small>({})</small>", words, people if expected.is_known else str(expected.note))
-
-    @admin.display(description=_("schedule"))
-    def when(self, subscription: Subscription) -> str:
-        return describe_schedule(subscription)
 
     @admin.display(description=_("next run"), ordering="next_run_at")
     def next_run(self, subscription: Subscription) -> str:
@@ -204,7 +203,7 @@ class SubscriptionAdmin(
         found = form.found
         if found is None or form.cleaned_data.get("robot") or "_try" in request.POST:
             return
-        for sentence in subscription_forms.about_departments(found):
+        for sentence in subscription_forms.note_departments(found):
             messages.warning(request, sentence)
         count = found.reachable_count
         sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count) % {"count": count}
@@ -213,7 +212,7 @@ class SubscriptionAdmin(
         if not found.unreachable_count:
             (messages.info if count else messages.warning)(request, sentence)
             return
-        lines = "; ".join(subscription_forms.unreachable_lines(found))
+        lines = "; ".join(subscription_forms.list_unreachable(found))
         messages.warning(
             request, gettext("%(reached)s Cannot be reached: %(lines)s") % {"reached": sentence, "lines": lines}
         )
@@ -243,9 +242,9 @@ class SubscriptionAdmin(
             "subscription": subscription,
             "owner": describe_owner(subscription, person),
             "can_act": self.has_change_permission(request, subscription),
-            "state": latest_runs(request, subscription),
+            "state": render_latest_runs(request, subscription),
             "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),
-            "held_up": _held_up(request, subscription),
+            "held_up": _explain_held_up(request, subscription),
             "runs_url": runs_url if request.user.has_perm("notifications.view_run") else "",
             "preview": show_outlook(request, reach, times, message=message),
         }
@@ -255,7 +254,6 @@ class SubscriptionAdmin(
     def get_urls(self) -> list[URLPattern]:
         wrapped = self.admin_site.admin_view
         return [
-            *self.push_urls(wrapped),
             path("week/", wrapped(partial(week_page, self)), name="notifications_subscription_week"),
             path("<int:pk>/run/", wrapped(self.run_view), name="notifications_subscription_run"),
             path("<int:pk>/runs/", wrapped(require_GET(self.runs_view)), name="notifications_subscription_runs"),
@@ -266,11 +264,11 @@ class SubscriptionAdmin(
     def runs_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the latest runs for an open page, which polls them."""
         subscription = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
-        return JsonResponse(latest_runs(request, subscription))
+        return JsonResponse(render_latest_runs(request, subscription))
 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for confirmation with the number of recipients, then run. A page submitted twice runs once."""
-        subscription = self.changeable(request, pk)
+        subscription = self.find_changeable_row(request, pk)
         expected = expected_contents(subscription, timezone.now())
         found = count_reachability(named_audience(subscription), seen_by=administrator(request), expected=expected)
         # The run fetches newer data, which may have rows for somebody.
@@ -288,19 +286,19 @@ class SubscriptionAdmin(
             "subscription": subscription,
             "found": found,
             "refusal": refusal,
-            "unreachable_lines": subscription_forms.unreachable_lines(
+            "unreachable_lines": subscription_forms.list_unreachable(
                 found, may_open=request.user.has_perm("accounts.view_user")
             ),
-            "department_lines": subscription_forms.about_departments(found),
+            "department_lines": subscription_forms.note_departments(found),
             "form_token": uuid.uuid4().hex,
-            "held_up": _held_up(request, subscription),
+            "held_up": _explain_held_up(request, subscription),
         }
         status = 409 if request.method == "POST" else 200
         return own_page(self, request, "admin/notifications/subscription/run.html", context, status=status)
 
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Send the push to the administrator only, or show why that is not possible."""
-        return self._try(request, self.changeable(request, pk))
+        return self._try(request, self.find_changeable_row(request, pk))
 
     def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
         person = administrator(request)
@@ -322,7 +320,7 @@ class SubscriptionAdmin(
         return self._try(request, obj) if "_try" in request.POST else super().response_change(request, obj)
 
     def _request(self, request: HttpRequest, subscription: Subscription, trigger: Run.Trigger) -> HttpResponse:
-        token = form_key_in(request)
+        token = read_form_key(request)
         if not token:
             raise PermissionDenied
         run, is_new = request_run(
@@ -337,6 +335,6 @@ class SubscriptionAdmin(
         return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
 
 
-def _held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
+def _explain_held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
     corp_id = subscription.report.corp_id
     return results.find_held_up(None if corp_id is None else [corp_id], seen_by=request.user)

@@ -1,8 +1,7 @@
-"""Previews of reports, trials of alert rules, and alerts in a real browser: real workers fetch and draw."""
+"""Previews of pushes, trials of alert rules, and alerts in a real browser: real workers fetch and draw."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,23 +12,22 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute, User, WeComAccount
 from integrations.data.table import Column, Kind, Table
-from integrations.models import Card, CardData
+from integrations.models import Card
 from notifications import tasks
-from notifications.models import AlertRule, Incident, Medium, OwnRowsRule, Report, ReportChart
+from notifications.models import AlertRule, Incident, Medium, OwnRowsRule, Report, ReportChart, Subscription
 from tests.conftest import program_environ
 from tests.e2e import sales
 from tests.e2e.axe import PHONE, assert_no_faults, look
-from tests.e2e.one_page.test_push_page import choose_person
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import check, make_rule
-from tests.notifications.factories import make_corp
+from tests.notifications.factories import make_corp, make_subscription
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
-OpenPage = Callable[[Report | AlertRule], Page]
+OpenPage = Callable[[Subscription | AlertRule], Page]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +64,7 @@ def refusals(desk: BrowserContext) -> list[str]:
 
 @pytest.fixture
 def open_page(desk: BrowserContext, refusals: list[str], live_server: LiveServer) -> OpenPage:
-    def act(row: Report | AlertRule) -> Page:
+    def act(row: Subscription | AlertRule) -> Page:
         page = desk.new_page()
         page.goto(f"{signed_in(desk, live_server)}/admin/notifications/{row._meta.model_name}/{row.pk}/change/")
         return page
@@ -82,66 +80,29 @@ def drawn_in(image: Locator) -> str:
     return image.page.request.get(str(image.evaluate("one => one.src"))).text()
 
 
-def test_the_page_says_that_no_worker_fetches_and_shows_the_report_once_one_does(
+def test_what_fails_is_said_with_what_to_do_and_a_file_can_be_opened(
     open_page: OpenPage, refusals: list[str], report: Report, request: pytest.FixtureRequest
 ) -> None:
-    OwnRowsRule.objects.all().delete()
-    page = open_page(report)
-    page.locator("[name=title]").fill("还没有保存的标题")
-    place = page.locator("[data-preview-place]")
-
-    expect(place).to_contain_text("正在读取数据…")
-    expect(place.locator("progress")).to_be_visible()
-    expect(place.locator("[data-elapsed]")).to_have_text(re.compile(r"^([2-9]|[1-9][0-9]+) 秒$"))
-    expect(place.locator(".problem")).to_contain_text("是否有 worker 在处理队列“data”")
-    assert refusals == []
-    assert_no_faults(page)
-    refusals.clear()  # caused by axe-core
-    request.getfixturevalue("data_worker")
-    expect(place).to_contain_text("还没有保存的标题")
-    expect(place).to_contain_text("共 288.5 万元")
-    assert Report.objects.get().title == "销售日报"
-    assert CardData.objects.get().slot_at is None
-    assert refusals == []
-
-
-def test_the_page_shows_the_chart_of_somebodys_own_rows(
-    open_page: OpenPage, refusals: list[str], report: Report, data_worker: Program, charts_worker: Program
-) -> None:
-    page = open_page(report)
-    page.get_by_label("消息形式").select_option("news")
-    place = page.locator("[data-preview-place]")
-
-    expect(place.locator(".problem")).to_contain_text("请选择以谁的身份预览")
-    choose_person(page, "韩梅梅")
-
-    expect(place).to_contain_text("可以看到 3 行中的 2 行。")
-    chart = page.locator(".preview-chart img")
-    drawn = [drawn_in(image) for image in (chart, page.locator(".phone-picture img"))][0]
-    expect(chart).to_have_attribute("src", re.compile(r"/preview/[^/]+\.svg$"))
-    expect(place.locator("progress")).to_have_count(0)
-    assert ("杭州" in drawn, "广州" in drawn) == (True, False)
-    assert refusals == []
-    assert_no_faults(page)
-
-
-def test_what_fails_is_said_with_what_to_do_and_a_file_can_be_opened(
-    open_page: OpenPage, report: Report, data_worker: Program, charts_worker: Program
-) -> None:
+    """Says first that no worker fetches the data, and shows the message once one does."""
     sql = Card.objects.get().sql
     Card.objects.update(sql="SELECT * FROM renamed")
     ReportChart.objects.update(y="成本")
     OwnRowsRule.objects.all().delete()
-    page = open_page(report)
-    problem = page.locator("[data-preview-place] .problem")
+    page = open_page(make_subscription(report=report))
+    problem = page.locator("[data-phone] .problem")
+    expect(problem).to_contain_text("是否有 worker 在处理队列“data”")
+    assert refusals == []
+    request.getfixturevalue("data_worker")
+    request.getfixturevalue("charts_worker")
     expect(problem).to_contain_text("卡片“门店销售额”没有数据：数据库拒绝")
 
     Card.objects.update(sql=sql)
     page.reload()
     page.get_by_label("消息形式").select_option("xlsx")
     expect(problem).to_contain_text("没有列“成本”。")
+    page.locator("[name=charts-0-y]").evaluate("one => one.closest('details').open = true")
     page.locator("[name=charts-0-y]").fill("销售额")
-    expect(page.locator(".preview-chart img")).to_be_visible()
+    expect(page.locator(".preview-chart img")).to_have_js_property("naturalWidth", 390)
     with page.expect_download() as download:
         page.get_by_role("link", name="打开文件").click()
     assert download.value.suggested_filename == "preview.xlsx"

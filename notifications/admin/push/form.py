@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.conf import settings
@@ -17,33 +16,47 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core.admin_pages import VERSION
-from integrations.data.table import Table
-from integrations.models import Card
-from notifications.admin import report_forms
 from notifications.admin.base import is_key
 from notifications.admin.push.one_page import DraftedForm
-from notifications.admin.report_forms import (
+from notifications.admin.push.renaming import NamingField, read_column_lines
+from notifications.admin.reports import (
     CARDS_AT_MOST,
     CHARTS_AT_MOST,
     RULES_AT_MOST,
     TEMPLATES,
     ReportForm,
+    has_page_picture,
+    is_owner_view_wanted,
+    read_card_keys,
     read_parts,
 )
-from notifications.admin.subscription_forms import SubscriptionForm
+from notifications.admin.subscription_forms import (
+    FIELD_CLASSES,
+    RECIPIENT_FIELDS,
+    USUAL_TIME,
+    RecipientsFormPart,
+    ScheduleFormPart,
+    build_audience,
+    check,
+    refusal,
+)
 from notifications.delivery.rendering.attachments import RecipientPages
-from notifications.delivery.rendering.report_contents import ReportParts, expect
+from notifications.delivery.rendering.report_contents import ReportParts, expect, expected_contents
 from notifications.models import (
     MessageForm,
     OwnRowsRule,
     PagePicture,
+    Repeat,
     Report,
     ReportCard,
     ReportChart,
+    Robot,
     Subscription,
 )
-from notifications.reports.templates.column_names import ColumnName, find_columns, rename_columns
+from notifications.reports.templates.column_names import find_columns, rename_columns
 from notifications.sources import NOT_KNOWN, Expected
+from notifications.subscriptions.recipients import count_reachability
+from notifications.subscriptions.schedules import TIME_FIELDS
 
 if TYPE_CHECKING:
     from django.http import QueryDict
@@ -57,13 +70,13 @@ FOR_ALL, FOR_THIS = "all", "this"
 
 
 class ContentForm(ReportForm):
-    """The report form as part of a push's page. Its version field is renamed, as the push has one, too."""
+    """The report form as part of a push's page. Its version field is rename_columns, as the push has one, too."""
 
     def add_prefix(self, field_name: str) -> str:
         return "content_version" if field_name == VERSION else super().add_prefix(field_name)
 
 
-class PushForm(DraftedForm, SubscriptionForm):
+class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
     """The form of a push. `content`: the report's form on the same page; None if the person may not edit the report or
     it was not sent. `others`: names of other pushes with the same report. `copied`: set while saving if this push gets
     its own copy of the report. Field names do not collide: a report and a subscription have none in common."""
@@ -85,26 +98,62 @@ class PushForm(DraftedForm, SubscriptionForm):
         required=False,
     )
 
+    class Meta:
+        model = Subscription
+        fields = (
+            *("name", "report", "message_form", "priority", *RECIPIENT_FIELDS, *TIME_FIELDS),
+            *("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale"),
+            *("grace_minutes", "lifetime_hours", "pauses_after_failures", "is_enabled", "is_paused"),
+        )
+        field_classes = FIELD_CLASSES
+        help_texts = {
+            "stale_after_minutes": _(
+                "As old as that when it is due, by the card's column of the data's time, or by what a web service "
+                "says; other data is as of when it is fetched. Empty: data is never stale."
+            ),
+        }
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.others: list[str] = []
-        if "report" not in self.fields:  # people with view permission only get no fields
+        fields: dict[str, Any] = self.fields
+        if "report" not in fields:  # people with view permission only get no fields
             return
+        self.offer_recipients()
+        self.offer_times()
         # Show an error for text that is too long instead of cutting it when it is pasted.
-        self.fields["name"].widget.attrs.pop("maxlength", None)
+        fields["name"].widget.attrs.pop("maxlength", None)
         if self.instance._state.adding:
-            self.initial["is_enabled"] = False
-        found = self._report()
-        self.content = self._content(found)
-        if found is not None:
-            others = Subscription.objects.filter(report=found).exclude(pk=self.instance.pk)
+            self.initial.update(repeat=Repeat.DAILY, local_time=USUAL_TIME, is_enabled=False)
+        for name in ("if_stale", "pauses_after_failures", "report"):
+            fields[name].required = False  # left out, it stays as it is
+        visible = fields["report"].queryset = Report.objects.visible_to(self.person)
+        report: Report | None = None
+        if self.instance._state.adding:  # the report in the form or URL, if the person may see it
+            source: Mapping[str, Any] = self.data if self.is_bound else self.initial
+            key = str(getattr(source.get("report"), "pk", source.get("report")) or "")
+            report = visible.filter(pk=int(key)).first() if is_key(key) else None
+        else:
+            report = self.instance.report
+        self.content = self._build_content_form(report)
+        if report is not None:
+            others = Subscription.objects.filter(report=report).exclude(pk=self.instance.pk)
             self.others = list(others.order_by("name").values_list("name", flat=True))
-        report: Any = self.fields["report"]
-        report.required = False
         if self.content is not None:
-            report.widget = forms.HiddenInput()
+            fields["report"].widget = forms.HiddenInput()
         # The formsets of the page belong to the report; without a report there are none.
         self.instance.content_at_work = self.content.instance if self.content is not None else None
+
+    def _build_content_form(self, report: Report | None) -> ContentForm | None:
+        permission = "notifications.add_report" if report is None else "notifications.change_report"
+        if not self.person.has_perm(permission) or (self.is_bound and CONTENT_IS_SENT not in self.data):
+            return None
+        form = type("PersonalContentForm", (ContentForm,), {"person": self.person})
+        content: ContentForm = form(self.data if self.is_bound else None, instance=report)
+        content.spared_subscription = self.instance.pk
+        content.is_for_copy = self.data.get("content_for") == FOR_THIS
+        self.forgive(content)
+        return content
 
     @property
     def part(self) -> ContentForm | None:
@@ -122,6 +171,10 @@ class PushForm(DraftedForm, SubscriptionForm):
     def may_copy(self) -> bool:
         return bool(self.others) and self.person.has_perm("notifications.add_report")
 
+    def clean_pauses_after_failures(self) -> int:
+        typed: int | None = self.cleaned_data["pauses_after_failures"]
+        return self.instance.pauses_after_failures if typed is None else typed
+
     def clean(self) -> dict[str, Any]:
         """Validate with the unsaved report set, because recipient checks read its corp."""
         cleaned = self.cleaned_data
@@ -129,12 +182,18 @@ class PushForm(DraftedForm, SubscriptionForm):
             self.content.is_valid()
             cleaned["report"] = self.content.instance  # also with errors, so that recipients are still shown
             self._check_same_content()
-            if cleaned.get("message_form") == MessageForm.FILE and not report_forms.is_wanted(self.data):
+            if cleaned.get("message_form") == MessageForm.FILE and not has_page_picture(self.data):
                 self.add_error("message_form", _("A PDF file is made of a page of the BI: choose its picture first."))
         elif cleaned.get("report") is None:
             cleaned.pop("report", None)
             self.add_error("report", _("Choose what is sent."))
-        return super().clean()
+        cleaned = super().clean() or cleaned
+        check(self, cleaned, now=timezone.now())
+        self.check_channel(cleaned)
+        if "report" in cleaned:
+            self._check_robot(cleaned.get("robot"), cleaned["report"])
+            self._check_recipients(cleaned)
+        return cleaned
 
     def _check_same_content(self) -> None:
         """Refuse a page opened before this push got its own report: it would change the shared one."""
@@ -143,9 +202,25 @@ class PushForm(DraftedForm, SubscriptionForm):
             message = _("This push sends another content since the page was opened. Reload it.")
             raise forms.ValidationError(message, code="other-content")
 
-    def has_own_rows(self, report: Report) -> bool:
-        """Return whether the report limits rows per person, read from the page if it has the report's form."""
-        return super().has_own_rows(report) if self.content is None else bool(self.parts[0].own_rows)
+    def _check_robot(self, robot: Robot | None, report: Report) -> None:
+        """Require a robot of the report's company, and refuse own rows."""
+        if robot is None:
+            return
+        is_saved = self.content is None
+        own_rows = OwnRowsRule.objects.filter(report=report).exists() if is_saved else self.parts[0].own_rows
+        if report.corp_id not in {None, robot.corp_id}:
+            self.add_error("robot", _("This robot's group is of another company than the report."))
+        elif own_rows:
+            self.add_error("robot", _("Everybody in the group would read the same: own rows cannot go to a robot."))
+
+    def _check_recipients(self, cleaned: dict[str, Any]) -> None:
+        if "robot" in self.errors:
+            return
+        audience = replace(build_audience(cleaned, corp=cleaned["report"].corp), subscription_id=self.instance.pk)
+        self.found = count_reachability(audience, seen_by=self.person, expected=self._expect(cleaned))
+        # A disabled push may have no recipients: otherwise pushes of a disabled company could not be edited.
+        if cleaned.get("is_enabled") and not self.found.concerns_somebody:
+            raise forms.ValidationError(refusal(self.found))
 
     @cached_property
     def parts(self) -> tuple[ReportParts, str]:
@@ -153,13 +228,15 @@ class PushForm(DraftedForm, SubscriptionForm):
         report: Report = self.instance.content_at_work
         return read_parts(report, type(self).make_formsets(self.instance))
 
-    def expected(self, cleaned: dict[str, Any]) -> Expected:
+    def _expect(self, cleaned: dict[str, Any]) -> Expected:
+        """Return the expected contents of the push."""
+        now = timezone.now()
         if self.content is None:
-            return super().expected(cleaned)
+            return expected_contents(Subscription(report=cleaned["report"], owner=self.instance.owner), now)
         parts, problem = self.parts
         if problem:  # the form is not complete yet
             return NOT_KNOWN
-        now, owner_id = timezone.now(), self.person.pk if report_forms.is_owners(self.data) else None
+        owner_id = self.person.pk if is_owner_view_wanted(self.data) else None
         order = Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
         tables = parts.find_latest_tables() if parts.own_rows else {}
 
@@ -167,26 +244,6 @@ class PushForm(DraftedForm, SubscriptionForm):
             return None if parts.picture is None else RecipientPages(parts.picture, now, owner_id=owner_id)
 
         return expect(parts, tables, order, now, pages)
-
-    def _report(self) -> Report | None:
-        """Return the saved push's report, or for a new push the one in the form or URL. None if not visible."""
-        if not self.instance._state.adding:
-            return cast("Report", self.instance.report)
-        source: Mapping[str, Any] = self.data if self.is_bound else self.initial
-        key = str(getattr(source.get("report"), "pk", source.get("report")) or "")
-        visible = Report.objects.visible_to(self.person)
-        return visible.filter(pk=int(key)).first() if is_key(key) else None
-
-    def _content(self, report: Report | None) -> ContentForm | None:
-        permission = "notifications.add_report" if report is None else "notifications.change_report"
-        if not self.person.has_perm(permission) or (self.is_bound and CONTENT_IS_SENT not in self.data):
-            return None
-        form = type("PersonalContentForm", (ContentForm,), {"person": self.person})
-        content: ContentForm = form(self.data if self.is_bound else None, instance=report)
-        content.spared_subscription = self.instance.pk
-        content.is_for_copy = self.data.get("content_for") == FOR_THIS
-        self.forgive(content)
-        return content
 
 
 Row = TypeVar("Row", bound=Model)
@@ -254,96 +311,26 @@ def _without_key(row: Row) -> Row:
     return row
 
 
-CARDS_OFFERED = 200
-# Minimum similarity (0 to 1) of a missing column's name and the name proposed for it.
-ALIKE = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A column or card that no longer exists. `column`: empty if the card is missing. `choices`: value and label;
-    `proposed` is preselected."""
-
-    alias: str
-    heading: str
-    column: str
-    choices: list[tuple[str, str]]
-    proposed: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Renaming:
-    """Replacements. `columns`: old column → new name. `cards`: alias → key of the new card."""
-
-    columns: Mapping[ColumnName, str] = field(default_factory=dict)
-    cards: Mapping[str, str] = field(default_factory=dict)
-
-
-def missing_columns(
-    named: Iterable[ColumnName], tables: Mapping[str, Table], headings: Mapping[str, str]
-) -> list[Missing]:
-    """Return the columns in `named` that their tables lack. `tables`: loaded tables by alias; a table without columns
-    is skipped."""
-    found = []
-    for alias, column in dict.fromkeys(named):
-        names = tables[alias].names
-        if names and column not in names:
-            proposed = next(iter(get_close_matches(column, names, n=1, cutoff=ALIKE)), "")
-            found.append(Missing(alias, headings[alias], column, [(name, name) for name in names], proposed))
-    return found
-
-
-def missing_card(alias: str, heading: str, person: User) -> Missing:
-    """Describe a card that its source no longer has, with the cards that `person` may choose instead."""
-    cards = Card.objects.visible_to(person).order_by("name", "pk").values_list("pk", "name")[:CARDS_OFFERED]
-    return Missing(alias, heading, "", [(str(key), name) for key, name in cards])
-
-
-def renaming_in(values: QueryDict) -> Renaming:
-    """Read the replacements from a form: `_alias`, `_from` and `_to` are parallel lists; `_from` is empty for a
-    card."""
-    wanted = zip(*(values.getlist(name) for name in ("_alias", "_from", "_to")), strict=False)
-    columns, cards = {}, {}
-    for alias, column, to in wanted:
-        if column and to:
-            columns[alias, column] = to
-        elif is_key(to):
-            cards[alias] = to
-    return Renaming(columns, cards)
-
-
-def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
-    """Return the new values of the form fields in which `renaming` changes something, by field name."""
-    columns = renaming.columns
-    texts = {name: rename_columns(values.get(name, ""), columns) for name in TEMPLATES if "is_template" in values}
-    for name, alias, lines in _column_fields(values):
-        texts[name] = "\n".join(columns.get((alias, line.strip()), line) for line in lines)
-    changed = {name: text for name, text in texts.items() if text != values.get(name, "")}
-    for prefix in _rows(values, "report_cards", CARDS_AT_MOST):
-        key = renaming.cards.get(values.get(f"{prefix}-alias", "").strip())
-        if key is not None and f"{prefix}-card" in values:
-            changed[f"{prefix}-card"] = key
-    return changed
-
-
-def columns_named(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[ColumnName]:
-    """Yield every column of the cards in `tables` that the submitted push names."""
+def list_naming_fields(values: QueryDict) -> Iterator[NamingField]:
+    """Yield the fields of the submitted push that name columns: templates, charts and own rows."""
+    aliases = read_card_keys(values).keys()
     for name in TEMPLATES if "is_template" in values else ():
-        yield from find_columns(values.get(name, ""), tables.keys())
-    for _name, alias, lines in _column_fields(values):
-        yield from ((alias, column) for line in lines if alias in tables and (column := line.strip()))
-
-
-def _column_fields(values: QueryDict) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield each chart or own-row field that names columns: its name, the card's alias, the field's lines."""
-    for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:
+        text = values.get(name, "")
+        yield NamingField(name, find_columns(text, aliases), partial(rename_columns, text))
+    for prefix in [*_list_rows(values, "charts", CHARTS_AT_MOST), *_list_rows(values, "own_rows_rules", RULES_AT_MOST)]:
         alias = values.get(f"{prefix}-alias", "").strip()
         for name in (f"{prefix}-{column}" for column in ("x", "series", "y", "column")):
             if name in values:
-                yield name, alias, values.get(name, "").split("\n")
+                yield read_column_lines(name, alias, values.get(name, ""))
 
 
-def _rows(values: Mapping[str, Any], prefix: str, most: int) -> list[str]:
+def list_card_fields(values: QueryDict) -> dict[str, str]:
+    """Return the field of the card of each alias."""
+    rows = _list_rows(values, "report_cards", CARDS_AT_MOST)
+    return {values.get(f"{row}-alias", "").strip(): f"{row}-card" for row in rows if f"{row}-card" in values}
+
+
+def _list_rows(values: Mapping[str, Any], prefix: str, most: int) -> list[str]:
     """Return the prefixes of the rows that are not deleted."""
     names = [f"{prefix}-{number}" for number in range(most * 2)]
     return [name for name in names if f"{name}-alias" in values and not values.get(f"{name}-DELETE")]

@@ -20,7 +20,7 @@ from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.core.background import database_now
 from notifications.admin import subscription_forms
-from notifications.admin.base import OptionFilter, administrator
+from notifications.admin.base import OptionFilter, administrator, is_key
 from notifications.admin.push.form import copy_push
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
 from notifications.delivery.runs.owner_notices import restart_failure_count
@@ -59,19 +59,25 @@ class Outcome:
     columns: frozenset[str] = frozenset()
 
 
-# Changes the push without saving it. The user is the one who looks at the page.
-Change = Callable[[Subscription, "User", datetime], Outcome]
-
-
 @dataclass(frozen=True)
 class Switch:
     """An action that changes pushes. `what`: explanation on the confirmation page; `done`: entry in the history of each
-    changed push."""
+    changed push; `change`: changes a push without saving it. The user is the one who looks at the page."""
 
     title: StrOrPromise
     what: StrOrPromise
     done: StrOrPromise
-    change: Change
+    change: Callable[[Subscription, User, datetime], Outcome]
+
+
+def _make_action(name: str, description: StrOrPromise) -> Any:
+    """Return the admin action that shows and applies the switch `name`."""
+
+    @admin.action(description=description, permissions=["change"])
+    def switch(self: PushActions, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        return self.switch_pushes(request, queryset, name)
+
+    return switch
 
 
 class PushActions(AnyModelAdmin):
@@ -83,21 +89,10 @@ class PushActions(AnyModelAdmin):
         """Remove "delete selected": a push is deleted on its own page, which lists what is deleted with it."""
         return {name: one for name, one in super().get_actions(request).items() if name != "delete_selected"}
 
-    @admin.action(description=_("Enable the selected pushes"), permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
-        return self._switch(request, queryset, "enable")
-
-    @admin.action(description=_("Disable the selected pushes"), permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
-        return self._switch(request, queryset, "disable")
-
-    @admin.action(description=_("Pause the selected pushes"), permissions=["change"])
-    def pause(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
-        return self._switch(request, queryset, "pause")
-
-    @admin.action(description=_("Resume the selected pushes"), permissions=["change"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
-        return self._switch(request, queryset, "resume")
+    enable = _make_action("enable", _("Enable the selected pushes"))
+    disable = _make_action("disable", _("Disable the selected pushes"))
+    pause = _make_action("pause", _("Pause the selected pushes"))
+    resume = _make_action("resume", _("Resume the selected pushes"))
 
     @admin.action(description=_("Duplicate the selected pushes"), permissions=["duplicate"])
     def duplicate(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
@@ -120,7 +115,7 @@ class PushActions(AnyModelAdmin):
         may_write = self.has_add_permission(request) and self.has_change_permission(request)
         return may_write and request.user.has_perm("notifications.add_report")
 
-    def _switch(self, request: HttpRequest, queryset: QuerySet[Subscription], name: str) -> HttpResponse | None:
+    def switch_pushes(self, request: HttpRequest, queryset: QuerySet[Subscription], name: str) -> HttpResponse | None:
         """Show a confirmation page with the outcome for each push; apply the change once confirmed."""
         if _are_too_many(request, queryset):
             return None
@@ -128,7 +123,7 @@ class PushActions(AnyModelAdmin):
         if "apply" in request.POST:
             self._apply(request, queryset, switch)
             return None
-        outcomes = _outcomes(queryset.select_related("report__corp"), switch, administrator(request))
+        outcomes = _list_outcomes(queryset.select_related("report__corp"), switch, administrator(request))
         context = {
             "title": switch.title,
             "what": switch.what,
@@ -144,20 +139,17 @@ class PushActions(AnyModelAdmin):
     def _apply(self, request: HttpRequest, queryset: QuerySet[Subscription], switch: Switch) -> None:
         keys = list(queryset.order_by().values_list("pk", flat=True))
         locked = Subscription.objects.select_for_update(of=("self",)).select_related("report__corp")
-        outcomes = _outcomes(locked.filter(pk__in=keys), switch, administrator(request))
+        outcomes = _list_outcomes(locked.filter(pk__in=keys), switch, administrator(request))
         changed = [one for one in outcomes if one.columns]
         for one in changed:
             one.subscription.save(update_fields=one.columns)
             self.log_change(request, one.subscription, str(switch.done))
         sentence = ngettext("%(count)d push was changed.", "%(count)d pushes were changed.", len(changed))
         messages.success(request, sentence % {"count": len(changed)})
-        left_out = [_left_out_line(one) for one in outcomes if not one.columns]
+        words = gettext("%(name)s: %(reason)s")
+        left_out = [words % {"name": one.subscription.name, "reason": one.line} for one in outcomes if not one.columns]
         if left_out:
             messages.warning(request, gettext("Left out: %(lines)s") % {"lines": "; ".join(left_out)})
-
-
-def _left_out_line(one: Outcome) -> str:
-    return gettext("%(name)s: %(reason)s") % {"name": one.subscription.name, "reason": one.line}
 
 
 def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> bool:
@@ -168,7 +160,7 @@ def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> boo
     return True
 
 
-def _outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: User) -> list[Outcome]:
+def _list_outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: User) -> list[Outcome]:
     now = database_now()
     found = [switch.change(one, seen_by, now) for one in subscriptions]
     return sorted(found, key=lambda one: (one.subscription.name, one.subscription.pk))
@@ -194,7 +186,7 @@ def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome
     people = ngettext("reaches %(count)d person", "reaches %(count)d people", found.reachable_count)
     line = gettext("%(people)s, next %(time)s") % {
         "people": people % {"count": found.reachable_count} if found.is_count_known else gettext("not known how many"),
-        "time": _next_time(subscription),
+        "time": _format_next_time(subscription),
     }
     return Outcome(subscription, line, frozenset(columns))
 
@@ -202,7 +194,7 @@ def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome
 def _disable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
     if not subscription.is_enabled:
         return Outcome(subscription, gettext("is disabled already"))
-    line = gettext("would be sent next %(time)s") % {"time": _next_time(subscription)}
+    line = gettext("would be sent next %(time)s") % {"time": _format_next_time(subscription)}
     subscription.is_enabled, subscription.next_run_at = False, None
     return Outcome(subscription, line, frozenset({"is_enabled", "next_run_at"}))
 
@@ -213,23 +205,23 @@ def _pause(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
     if not subscription.is_enabled:
         return Outcome(subscription, gettext("is disabled: nothing of it is sent"))
     subscription.is_paused = True
-    return Outcome(subscription, _waiting_line(subscription), frozenset({"is_paused"}))
+    return Outcome(subscription, _count_waiting(subscription), frozenset({"is_paused"}))
 
 
 def _resume(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
     if not subscription.is_paused:
         return Outcome(subscription, gettext("is not paused"))
     subscription.is_paused = False
-    return Outcome(subscription, _waiting_line(subscription), frozenset({"is_paused"}))
+    return Outcome(subscription, _count_waiting(subscription), frozenset({"is_paused"}))
 
 
-def _next_time(subscription: Subscription) -> str:
+def _format_next_time(subscription: Subscription) -> str:
     if subscription.next_run_at is None:
         return gettext("no further time")
     return moment_line(subscription.next_run_at, subscription.time_zone)
 
 
-def _waiting_line(subscription: Subscription) -> str:
+def _count_waiting(subscription: Subscription) -> str:
     waiting = Delivery.objects.filter(run__subscription=subscription).unsettled().aggregate(count=Count("pk"))
     sentence = ngettext("%(count)d message is waiting", "%(count)d messages are waiting", waiting["count"])
     return sentence % waiting
@@ -279,7 +271,8 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
     number of queries does not depend on the number of pushes, see `expect_recipients`."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    number = _number(request)
+    text = request.GET.get("week", "")
+    number = min(int(text), WEEKS_AHEAD) if is_key(text) else 0
     start = timezone.localdate() + timedelta(days=DAYS * number)
     enabled = Subscription.objects.visible_to(request.user).filter(is_enabled=True)
     subscriptions = list(enabled.select_related("report").order_by("name", "pk"))
@@ -289,12 +282,14 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         if expected.is_known
     }
     found = plan_week(subscriptions, people, start=start, now=timezone.now(), zone=timezone.get_current_timezone())
+    used = [hour for _day, hour in found.hours]
+    hours = range(min(used), max(used) + 1) if used else range(0)
     limit = limit_per_hour()
     context: dict[str, Any] = {
         "title": gettext("What goes out when"),
         "week": found,
         "heads": [_cell(found, day, -1) for day in found.days],
-        "rows": [(f"{hour:02}:00", [_cell(found, day, hour) for day in found.days]) for hour in _hours(found)],
+        "rows": [(f"{hour:02}:00", [_cell(found, day, hour) for day in found.days]) for hour in hours],
         "on_the_hour": found.on_the_hour,
         "notes": found.notes,
         "limit": limit,
@@ -308,22 +303,11 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
     return own_page(model_admin, request, TEMPLATE, context)
 
 
-def _number(request: HttpRequest) -> int:
-    text = request.GET.get("week", "")
-    return min(int(text), WEEKS_AHEAD) if text.isascii() and text.isdigit() and len(text) < 4 else 0
-
-
-def _hours(found: Week) -> range:
-    """Return the range from the earliest to the latest hour used on any day."""
-    used = [hour for _day, hour in found.hours]
-    return range(min(used), max(used) + 1) if used else range(0)
-
-
 def _cell(found: Week, day: date, hour: int) -> Cell:
     return Cell(day, WEEKDAYS[day.weekday()], found.hours.get((day, hour)))
 
 
-def only_failing(pushes: QuerySet[Subscription]) -> QuerySet[Subscription]:
+def _filter_failing(pushes: QuerySet[Subscription]) -> QuerySet[Subscription]:
     """Keep the pushes whose newest complete run was missed, failed, or did not reach everybody."""
     whole = Run.objects.filter(subscription=OuterRef(OuterRef("pk"))).exclude(trigger__in=Run.PARTIAL)
     newest = Subquery(whole.order_by("-pk").values("pk")[:1])
@@ -337,6 +321,6 @@ class PushStateFilter(OptionFilter):
     options = {
         "enabled": (_("enabled"), lambda pushes: pushes.filter(is_enabled=True)),
         "paused": (_("paused"), lambda pushes: pushes.filter(_PAUSED)),
-        "failing": (_("failing"), only_failing),
+        "failing": (_("failing"), _filter_failing),
         "disabled": (_("disabled"), lambda pushes: pushes.filter(is_enabled=False)),
     }

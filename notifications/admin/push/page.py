@@ -2,72 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.forms import BoundField, Form, ModelChoiceField
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from accounts.models import Attribute
+from accounts.models import Attribute, User
+from accounts.users.roles import people_visible_to
 from integrations.core.admin_pages import render_empty_select_help
+from integrations.core.sentences import Sentence
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
+from integrations.models import Card
 from notifications.admin.base import administrator, is_key
-from notifications.admin.previews import (
-    PreviewMixin,
-    PreviewRefusedError,
-    PushDraft,
-    find_person,
-    looked_at_as,
-    person_chooser,
-    read_moment,
-    read_template,
-    render_saved,
-    show_missing,
-    show_outlook,
-    show_sample,
-)
+from notifications.admin.push.data_choice import propose_own_rows
 from notifications.admin.push.form import (
     CONTENT_IS_SENT,
     CopiedReport,
     PushForm,
-    changes,
-    columns_named,
     copy_push,
     copy_report,
-    missing_card,
-    missing_columns,
-    renaming_in,
+    list_card_fields,
+    list_naming_fields,
 )
-from notifications.admin.push.one_page import OnePage, Part, proposed_pair, summaries
-from notifications.admin.report_forms import CARDS_AT_MOST, PREFIX, TEMPLATES, take_texts
+from notifications.admin.push.one_page import OnePage, Part, read_template, show_outlook, show_sample, summarise_parts
+from notifications.admin.push.renaming import NamingField
 from notifications.admin.reports import (
+    CARDS_AT_MOST,
+    PREFIX,
+    TEMPLATES,
     OwnRowsInline,
     PagePictureInline,
     ReportCardInline,
     ReportChartInline,
     template_help,
 )
-from notifications.admin.subscription_forms import SubscriptionForm, find_times_of_form
-from notifications.delivery.rendering.attachments import find_obstacle
-from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
+from notifications.admin.subscription_forms import find_times_of_form
+from notifications.delivery.rendering.attachments import find_obstacle, pages_for_editor
+from notifications.delivery.rendering.preview import preview_message
+from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
+from notifications.models import Channel, MessageForm, OwnRowsRule, Report, Robot, Run, Subscription
+from notifications.reports.contents import paginate_tables
 from notifications.reports.starting_points import StartingPoint, offered_points, starting_points
 from notifications.reports.templates import merge_fields, renderer
+from notifications.sources import RenderingError
+from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
 
 if TYPE_CHECKING:
     from django.http import QueryDict
-
-    from accounts.models import User
 
 
 # The parts of a report that are edited as rows of the page.
@@ -97,15 +93,14 @@ PARTS = (
 )
 
 
-class PushPage(OnePage, PreviewMixin):
+class PushPage(OnePage):
     """The change page of subscriptions. Its inline rows belong to the report, not to the subscription."""
 
     draft_name, new_title = "push", _("New push")
     parts = PARTS
-    preview_path, preview_name = "outlook/", "notifications_subscription_preview"
-    preview_template = "admin/notifications/report/_preview.html"
+    preview_path, preview_template = "outlook/", "admin/notifications/report/_preview.html"
     form = PushForm
-    shown_fields = (*SubscriptionForm.Meta.fields, "rules")
+    shown_fields = (*PushForm.Meta.fields, "rules")
 
     # --- The content --------------------------------------------------------------------------------------------------
 
@@ -156,18 +151,18 @@ class PushPage(OnePage, PreviewMixin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """List the reports that would be deleted with their last push, too."""
         listed, counts, *more = super().get_deleted_objects(objs, request)
-        for report in self._left_alone(request, objs):
+        for report in self._find_orphaned_reports(request, objs):
             listed.append(gettext("Content: %(title)s (no other push sends it)") % {"title": report})
             counts[str(Report._meta.verbose_name_plural)] = 1
         return listed, counts, *more
 
     def delete_model(self, request: HttpRequest, obj: Subscription) -> None:
-        reports = self._left_alone(request, [obj])
+        reports = self._find_orphaned_reports(request, [obj])
         super().delete_model(request, obj)
         self.log_deletions(request, reports)
         reports.delete()
 
-    def _left_alone(self, request: HttpRequest, subscriptions: Iterable[Subscription]) -> QuerySet[Report]:
+    def _find_orphaned_reports(self, request: HttpRequest, subscriptions: Iterable[Subscription]) -> QuerySet[Report]:
         """Return the reports that only `subscriptions` send and that the person may delete."""
         keys = [one.pk for one in subscriptions]
         theirs = Report.objects.visible_to(request.user).filter(subscriptions__in=keys).distinct()
@@ -202,12 +197,20 @@ class PushPage(OnePage, PreviewMixin):
         return {
             "starting_points": offered_points(),
             "field_formats": merge_fields.formats(),
-            "chooser": person_chooser("as", self.admin_site, person, chosen=person),
+            "chooser": self._build_person_select(person),
             "of_person": OwnRowsRule.OF_PERSON,
             "attributes_way": render_empty_select_help(Attribute, request, field="own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
         }
+
+    def _build_person_select(self, by: User) -> BoundField:
+        """Return an autocomplete select for the person whose view is shown."""
+        field: Any = Subscription._meta.get_field("users")
+        widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": ""})
+        form = Form(auto_id="preview-%s", initial={"as": by})
+        form.fields["as"] = ModelChoiceField(find_viewable_people(by), widget=widget)
+        return form["as"]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -220,15 +223,21 @@ class PushPage(OnePage, PreviewMixin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.draft = self.draft_chosen(request, obj)
+        form.draft = self.read_chosen_draft(request, obj)
         form.make_formsets = lambda row: self._create_formsets(request, row, change=row.pk is not None)[0]
         return form
 
     # --- Requests of the page -----------------------------------------------------------------------------------------
 
-    def push_urls(self, wrapped: Callable[[Any], Any]) -> list[URLPattern]:
-        copy = path("<int:pk>/copy/", wrapped(require_POST(self.copy_view)), name="notifications_subscription_copy")
-        return [*self.page_urls(wrapped), copy]
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_POST(self.copy_view))
+        return [path("<int:pk>/copy/", view, name="notifications_subscription_copy"), *super().get_urls()]
+
+    def list_naming_fields(self, values: QueryDict) -> Iterator[NamingField]:
+        return list_naming_fields(values)
+
+    def list_card_fields(self, values: QueryDict) -> dict[str, str]:
+        return list_card_fields(values)
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """Preview the submitted form: data, message, recipients and times. Saves nothing. The answer has `as`: the
@@ -236,11 +245,11 @@ class PushPage(OnePage, PreviewMixin):
         loaded; `parts`: for each template its texts and merge fields, null if only the source can be edited; `sources`:
         the templates that `parts` was made from."""
         by, now = administrator(request), timezone.now()
-        subscription = self.at_work(request)
-        form = self.form_at_work(request, subscription)
+        subscription = self.find_edited_row(request)
+        form = self.read_form(request, subscription)
         further = {
             "outlook": show_outlook(request, form.found, find_times_of_form(form, now)),
-            "folded": summaries(PARTS, (form, form.content), type(form).make_formsets(form.instance)),
+            "folded": summarise_parts(PARTS, (form, form.content), type(form).make_formsets(form.instance)),
         }
         if form.content is None:  # without permission to edit the report, preview the saved one
             report = form.cleaned_data.get("report")
@@ -248,59 +257,78 @@ class PushPage(OnePage, PreviewMixin):
             message = {} if report is None else render_saved(form.instance, by=by, now=now)
             return self.answer_preview(request, None, message, **further)
         draft = _draft_of(form, form.content.instance).for_reader(by)
-        data = self.read_data(request, draft.cards, now=now)
+        data = self.read_data(request, draft.cards)
         found = data.tables if data is not None else {}
         tables = {one.alias: found[one.card_id] for one in draft.parts.cards if one.card_id in found}
-        person, context = self._look(request, form, draft, data, now)
-        headings = {card.alias: card.heading for card in draft.parts.cards}
+        person, context = self._preview_as_person(request, form, draft, data, now)
+        cards = {card.alias: (card.card_id, card.heading) for card in draft.parts.cards}
+        headings = {alias: heading for alias, (_key, heading) in cards.items()}
         shown = {headings[alias]: table for alias, table in tables.items()}
+        sources = {name: request.POST.get(name, "") for name in TEMPLATES}
+        parts: dict[str, list[dict[str, str]] | None] = {
+            name: [{"text": text.replace("\r\n", "\n")}] if text else [] for name, text in sources.items()
+        }
+        if "is_template" in request.POST:
+            parts = {name: read_template(text, headings) for name, text in sources.items()}
         return self.answer_preview(
             request,
             data,
             context,
             **further,
             rows=show_sample(request, shown, data),
-            missing=_missing(request, draft, data, tables),
-            limits=_limits(form, form.content),
-            parts={name: _read_text(request.POST, name, headings) for name in TEMPLATES},
-            sources={name: request.POST.get(name, "") for name in TEMPLATES},
+            missing=self.show_missing(request, data, cards, tables),
+            limits=_list_length_errors(form, form.content),
+            parts=parts,
+            sources=sources,
             **{"as": {"id": str(person.pk), "name": str(person)}},
-            **_offered(draft, tables, by),
+            **_list_offers(draft, tables, by),
         )
 
-    def _look(
+    def _preview_as_person(
         self, request: HttpRequest, form: PushForm, draft: PushDraft, data: DataPreview | None, now: datetime
     ) -> tuple[User, dict[str, Any]]:
         """Return the person whose view is shown (the chosen one, else the first recipient, else oneself) and the
-        message."""
-        by = administrator(request)
-        first = form.found.first_id if form.found is not None else None
-        person = looked_at_as(by).filter(pk=first or by.pk).first() or by
-        try:
-            person = find_person(request.POST.get("_person", ""), by) or person
-            at = read_moment(request.POST.get("_at", ""), now, draft.subscription.time_zone)
-        except PreviewRefusedError as error:
-            return person, {"problem": str(error)}
-        if not any(request.POST.get(name, "").strip() for name in TEMPLATES):
+        template context of the message or its problem."""
+        by, values = administrator(request), request.POST
+        viewable, first = find_viewable_people(by), form.found.first_id if form.found is not None else None
+        person = viewable.filter(pk=first or by.pk).first() or by
+        if key := values.get("_person", ""):
+            chosen = viewable.filter(pk=int(key)).first() if is_key(key) else None
+            if chosen is None:
+                return person, {"problem": gettext("Nobody whom you see is “%(typed)s”.") % {"typed": key}}
+            person = chosen
+        at = now
+        if typed := values.get("_at", ""):
+            try:
+                at = datetime.fromisoformat(typed).replace(tzinfo=ZoneInfo(draft.subscription.time_zone))
+            except ValueError:
+                return person, {"problem": gettext("Write the time as 2026-11-28 09:00.")}
+        if not any(values.get(name, "").strip() for name in TEMPLATES):
             return person, {}
-        return person, self.show_draft(request, draft, data, person, at)
+        if draft.problem or (data is not None and (data.token or data.problem)):
+            return person, {"problem": draft.problem}
+        tables = {} if data is None else {card.alias: data.tables[card.card_id] for card in draft.parts.cards}
+        try:
+            context = render_draft(draft, tables, by=by, person=person, at=at)
+        except RenderingError as error:
+            return person, {"problem": str(error)}
+        return person, {**context, **self.begin_media(request, context["found"].media)}
 
-    def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
-        """Return the renamed fields of the report. Raises PermissionDenied without permission to write reports."""
+    def rename_view(self, request: HttpRequest) -> JsonResponse:
         verb = "change" if is_key(request.POST.get("_id", "")) else "add"
         if not request.user.has_perm(f"notifications.{verb}_report"):
             raise PermissionDenied
-        return changes(request.POST, renaming_in(request.POST))
+        return super().rename_view(request)
 
     def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Create a disabled copy of the push with its own report, and show it."""
-        subscription = self.changeable(request, pk)
+        subscription = self.find_changeable_row(request, pk)
         if not (self.has_add_permission(request) and request.user.has_perm("notifications.add_report")):
             raise PermissionDenied
         copied = copy_push(subscription, owner=administrator(request))
         self.log_addition(request, copied, gettext("Copied from “%(name)s”.") % {"name": subscription.name})
         messages.success(request, gettext("This is the copy. It is not enabled."))
-        return HttpResponseRedirect(self.address_of(copied))
+        return HttpResponseRedirect(self.find_page_url(copied))
 
 
 def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
@@ -311,10 +339,100 @@ def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
         form.instance.report = formset.instance
 
 
+# --- Preview ----------------------------------------------------------------------------------------------------------
+
+ROWS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class PushDraft:
+    """A push as submitted by a form. `problem`: why it has no message, whatever the data."""
+
+    subscription: Subscription
+    parts: ReportParts
+    problem: str = ""
+
+    @property
+    def cards(self) -> list[Card]:
+        """The cards whose data is needed, without duplicates."""
+        return list({card.card_id: card.card for card in self.parts.cards}.values())
+
+    def for_reader(self, by: User) -> PushDraft:
+        """Return the draft without cards and with a problem if `by` may not see one of them, even one saved earlier."""
+        keys = {card.card_id for card in self.parts.cards}
+        seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
+        hidden = [card.alias for card in self.parts.cards if card.card_id not in seen]
+        if not hidden:
+            return self
+        problem = gettext("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
+        return replace(self, parts=replace(self.parts, cards=()), problem=problem)
+
+
+def render_draft(
+    draft: PushDraft, tables: dict[str, Table], *, by: User, person: User | None, at: datetime
+) -> dict[str, Any]:
+    """Render a push as if due at `at`, for `person` or for nobody in particular. Return the template's context. `by`:
+    the viewer, whose own BI account is used for BI pages. Raises RenderingError."""
+    order, parts, pages, page_problem = draft.subscription, draft.parts, None, ""
+    if parts.picture is not None:
+        try:
+            pages = pages_for_editor(parts.picture, by, at)
+        except RenderingError as error:
+            page_problem = str(error)
+    to: Recipient | Robot | None = order.robot if order.channel == Channel.ROBOT else None
+    if to is None and person is not None:
+        [to] = find_recipients(trial_audience(order, person.pk), None)
+    elif to is None and parts.own_rows:
+        raise RenderingError(Sentence("Each person sees rows of their own: choose as whom to look."))
+    run = Run(subscription=order, trigger=Run.Trigger.SCHEDULE, slot_at=at)
+    source = SubscriptionSource(run, order, parts, tables, pages)
+    found = preview_message(source, run, to, now=at)
+    if found.content is None:
+        sentence = Sentence(
+            "%(person)s sees none of these rows. Look as somebody else, or give the person a value of the attribute."
+        )
+        raise RenderingError(sentence % {"person": str(person)})
+    with timezone.override(ZoneInfo(order.time_zone)):
+        shown = paginate_tables(found.content, ROWS_SHOWN)
+    return {
+        "found": found,
+        "preview": found.phone,
+        "tables": shown,
+        "person": person if parts.own_rows else None,
+        "rows_seen": sum(len(table.rows) for table in found.content.tables.values()),
+        "rows_there": sum(len(table.rows) for table in tables.values()),
+        "unreachable": to.reason_text if isinstance(to, Recipient) else "",
+        "skipped": source.find_reason_to_skip(tables) or "",
+        "has_page": pages is not None,
+        "page_problem": page_problem,
+    }
+
+
+def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict[str, Any]:
+    """Render a saved push over the last fetched data for nobody in particular. Own rows are not shown, since people who
+    may see a push may not see everybody's rows."""
+    parts = read_saved_parts(subscription.report)
+    tables = parts.find_latest_tables()
+    if parts.own_rows:
+        return {"problem": gettext("Each person gets rows of their own.")}
+    if len(tables) < len({card.alias for card in parts.cards}):
+        return {"problem": gettext("No data was fetched yet.")}
+    try:
+        return render_draft(PushDraft(subscription, parts), tables, by=by, person=None, at=now)
+    except RenderingError as error:
+        return {"problem": str(error)}
+
+
+def find_viewable_people(by: User) -> QuerySet[User]:
+    """Return the people whose view of a message `by` may see."""
+    return people_visible_to(by) | User.objects.filter(pk=by.pk)
+
+
 def _draft_of(form: PushForm, report: Report) -> PushDraft:
     """Return the submitted push as a draft. `form` must be cleaned."""
     push = form.instance
-    take_texts(report, form.data)
+    for name in TEMPLATES:  # as typed: rendering over real data reports the errors
+        setattr(report, name, form.data.get(name, "").strip())
     push.report = report
     chosen = form.data.get("message_form", "")
     push.message_form = chosen if chosen in MessageForm else MessageForm.TEXTCARD
@@ -322,16 +440,7 @@ def _draft_of(form: PushForm, report: Report) -> PushDraft:
     return PushDraft(push, *form.parts)
 
 
-def _missing(request: HttpRequest, draft: PushDraft, data: DataPreview | None, tables: Mapping[str, Table]) -> str:
-    """Render the columns and cards that the push names but the data lacks, with replacements to choose."""
-    lost = frozenset() if data is None else data.lost
-    gone = [one for one in draft.parts.cards if one.card_id in lost]
-    found = [missing_card(one.alias, one.heading, administrator(request)) for one in gone]
-    headings = {card.alias: card.heading for card in draft.parts.cards}
-    return show_missing(request, [*found, *missing_columns(columns_named(request.POST, tables), tables, headings)])
-
-
-def _limits(*forms: Any) -> str:
+def _list_length_errors(*forms: Any) -> str:
     """Return the errors about texts that are too long, before saving; empty if there are none."""
     return " ".join(
         f"{form.fields[name].label}: {message}"
@@ -343,7 +452,7 @@ def _limits(*forms: Any) -> str:
     )
 
 
-def _offered(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
+def _list_offers(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
     """Return what the loaded data allows to insert: merge fields, columns, starting points for the first card, and a
     proposed column and attribute for own rows."""
     groups = [group for alias, table in tables.items() for group in merge_fields.groups_of(table, alias)]
@@ -352,7 +461,7 @@ def _offered(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[st
     if tables:
         first = draft.parts.cards[0]
         points = starting_points(first.alias, first.heading, tables[first.alias])
-        pair = None if draft.parts.own_rows else proposed_pair(tables[first.alias], by=by)
+        pair = None if draft.parts.own_rows else propose_own_rows(tables[first.alias], by=by)
     return {
         "fields": [asdict(group) for group in [*groups, merge_fields.day_fields(tables)]],
         "columns": {alias: list(table.names) for alias, table in tables.items()},
@@ -369,10 +478,3 @@ def _offered(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[st
             for point in points
         ],
     }
-
-
-def _read_text(values: QueryDict, name: str, headings: Mapping[str, str]) -> list[dict[str, str]] | None:
-    source = values.get(name, "")
-    if "is_template" in values:
-        return read_template(source, headings)
-    return [{"text": source.replace("\r\n", "\n")}] if source else []

@@ -66,37 +66,5 @@ window.preview = (() => {
     return refresh;
   };
 
-  // [data-preview]: of a page that has no script of its own.
-  document.addEventListener("DOMContentLoaded", () => {
-    const box = document.querySelector("[data-preview]");
-    const form = document.getElementById(box?.dataset.form ?? "");
-    if (!form) return;
-    const place = box.querySelector("[data-preview-place]");
-    const post = async (body) => {
-      const options = { method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin" };
-      const response = await fetch(box.dataset.url, options);
-      return response.ok && !response.redirected ? response.json() : null;
-    };
-    const refresh = begin({
-      form,
-      post,
-      keyOf: () => [...form.querySelectorAll("[name$='-card']")].map((card) => card.value).join(),
-      addTo: (body) => box.querySelectorAll("[name]").forEach((field) => body.set(field.name, field.value)),
-      show: (found) => showDrawn(place, found.message, box.dataset),
-      failed: () => place.replaceChildren(problem(box.dataset.failed)),
-    });
-    let timer;
-    const changed = () => {
-      clearTimeout(timer);
-      timer = setTimeout(refresh, 500);
-    };
-    // Select2 tells jQuery only.
-    for (const each of [form, box]) {
-      each.addEventListener("input", changed);
-      django.jQuery(each).on("change", changed);
-    }
-    refresh();
-  });
-
   return { begin, showDrawn };
 })();

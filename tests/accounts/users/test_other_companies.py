@@ -10,7 +10,7 @@ from django.test import Client
 from accounts.models import User, WeComAccount
 from accounts.users.roles import Role
 from integrations.models import Corp
-from notifications.admin.base import people_found
+from notifications.admin.log import search_people
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
 
@@ -98,9 +98,9 @@ def test_a_search_by_the_account_there(person: User, chief: User, corp: Corp, pa
 def test_a_search_of_the_log_by_the_account_there(person: User, chief: User) -> None:
     superuser = User.objects.get(username="root")
 
-    assert people_found(HIDDEN_USERID, seen_by=superuser) == [person.pk]
-    assert people_found(HIDDEN_USERID, seen_by=chief) == []
-    assert people_found("LiLei", seen_by=chief) == [person.pk]
+    assert search_people(HIDDEN_USERID, seen_by=superuser) == [person.pk]
+    assert search_people(HIDDEN_USERID, seen_by=chief) == []
+    assert search_people("LiLei", seen_by=chief) == [person.pk]
 
 
 def test_a_filter_by_rights_that_the_pages_hide(person: User, hidden: Corp, chief: User, root: Client) -> None:

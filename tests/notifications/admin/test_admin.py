@@ -146,7 +146,7 @@ def test_a_subscription_is_saved_with_its_next_run_and_its_owner(root: Client) -
     answer = root.post(ADDS[1], values(make_report(), *people, crontab=" 0  9 * * * "))
 
     subscription = Subscription.objects.get()
-    assert (subscription.crontab, list(subscription.users.all())) == ("0 9 * * *", people)
+    assert (subscription.crontab, set(subscription.users.all())) == ("0 9 * * *", set(people))
     assert subscription.owner == User.objects.get(is_superuser=True)
     assert subscription.next_run_at is not None
     assert subscription.next_run_at > timezone.now()

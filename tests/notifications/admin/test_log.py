@@ -24,7 +24,7 @@ from django.utils.translation import gettext
 from accounts.models import User
 from integrations.clients.wecom import errcodes
 from integrations.models import Corp
-from notifications.admin import base
+from notifications.admin.log import KEYS_AT_MOST
 from notifications.delivery.explanations import NO_LICENCE
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import withdraw
@@ -395,7 +395,7 @@ def test_long_logs_are_not_counted_to_the_end(world: World, monkeypatch: pytest.
 
 
 # The number of keys read first: all of a short log, or none, when the database joins them itself.
-WAYS = [base.KEYS_AT_MOST, 0]
+WAYS = [KEYS_AT_MOST, 0]
 # Oldest first, alternating between two companies. No newer messages have the old report's name.
 TITLES = ["旧表 100%", "旧表 100", *(["日报7", "日报17", "周报_A", "周报BA"] * 5)]
 WORDS = ["日报7", "7", "报", "旧表", "100%", "周报_", "没有这样的", "李雷"]
@@ -440,7 +440,7 @@ def found_by(seen_by: User, words: str, **query: str) -> list[int]:
 
 @pytest.mark.parametrize("keys", WAYS)
 def test_the_same_messages_are_found_in_each_way(log: Log, monkeypatch: pytest.MonkeyPatch, keys: int) -> None:
-    monkeypatch.setattr(base, "KEYS_AT_MOST", keys)
+    monkeypatch.setattr("notifications.admin.log.KEYS_AT_MOST", keys)
     root, manager = make_superuser(), make_manager(log.corps[1])
 
     found = {words: (found_by(root, words), found_by(manager, words)) for words in WORDS}

@@ -1,4 +1,4 @@
-"""Previews of a report and of an alert rule: waiting, finished or failed, and for which person."""
+"""Previews of a push and of an alert rule: waiting, finished or failed, and for which person."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from tests.notifications.preview_pages import fetch, preview
 from tests.notifications.reports.places import page_values
 
 pytestmark = pytest.mark.django_db
-OF_REPORT, OF_RULE = reverse("admin:notifications_report_preview"), reverse("admin:notifications_alertrule_preview")
+OF_PUSH, OF_RULE = reverse("admin:notifications_subscription_preview"), reverse("admin:notifications_alertrule_preview")
 
 
 @dataclass(frozen=True)
 class Page:
-    """The page of a report or of an alert rule. `shown` appears in its preview only once the data has been fetched."""
+    """The page of a push or of an alert rule. `shown` appears in its preview only once the data has been fetched."""
 
     path: str
     shown: str
     values: Callable[[Client, Card], Mapping[str, Any]]
 
 
-def report_values(_client: Client, card: Card) -> Mapping[str, Any]:
+def push_values(_client: Client, card: Card) -> Mapping[str, Any]:
     return page_values(card, body="合计 {{ c0.sum('销售额') }}")
 
 
@@ -50,7 +50,7 @@ def rule_values(client: Client, card: Card) -> Mapping[str, Any]:
 
 
 PAGES = [
-    pytest.param(Page(OF_REPORT, "合计 224.5", report_values), id="report"),
+    pytest.param(Page(OF_PUSH, "合计 224.5", push_values), id="push"),
     pytest.param(Page(OF_RULE, "会触发", rule_values), id="rule"),
 ]
 
@@ -137,13 +137,9 @@ class TestPreview:
         assert "128.5" not in manager.post(place.path, sent).text
 
 
-def test_what_is_wrong_without_data_is_said_before_anything_is_fetched(root: Client, card: Card) -> None:
-    rule = {"alias": "c0", "column": "区域", "attribute": "", "value": "华东"}
-
-    assert "请选择以谁的身份预览" in preview(root, OF_REPORT, page_values(card, rules=(rule,)))
-    assert "您可见的人中没有" in preview(root, OF_REPORT, page_values(card, _person="99999999"))
-    assert "请按 2026-11-28 09:00 的格式填写时间。" in preview(root, OF_REPORT, page_values(card, _at="tomorrow"))
-    assert not CardData.objects.exists()
+def test_what_is_wrong_without_data_is_said(root: Client, card: Card) -> None:
+    assert "您可见的人中没有" in preview(root, OF_PUSH, page_values(card, _person="99999999"))
+    assert "请按 2026-11-28 09:00 的格式填写时间。" in preview(root, OF_PUSH, page_values(card, _at="tomorrow"))
     # The page of a rule shows the rows also while a condition is wrong.
     assert "errorlist" in preview(root, OF_RULE, {**rule_values(root, card), **row(0, "sum", "销售额", "lt", "viel")})
 
@@ -168,9 +164,9 @@ def test_a_picture_is_followed_by_whom_it_is_drawn_for(root: Client, card: Card)
     assert client_of(make_superuser()).get(address).status_code == 404
 
 
-def test_a_report_over_a_source_whose_key_is_lost_says_so(root: Client, settings: Any) -> None:
+def test_a_push_over_a_source_whose_key_is_lost_says_so(root: Client, settings: Any) -> None:
     source = make_source(name="仓库", kind="sql", sql_url="postgresql://robot:sim@db.example.com/sales")
     card = Card.objects.create(source=source, name="库", sql="SELECT 1")
     settings.FIELD_ENCRYPTION_KEYS = ["c2ltLW90aGVyLWtleS1zaW0tb3RoZXIta2V5LXNpbSE="]
 
-    assert "FIELD_ENCRYPTION_KEYS" in preview(root, OF_REPORT, page_values(card))
+    assert "FIELD_ENCRYPTION_KEYS" in preview(root, OF_PUSH, page_values(card))

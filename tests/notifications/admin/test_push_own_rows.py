@@ -9,7 +9,7 @@ from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.models import CardData, Corp, Department
 from integrations.models.datasources import compress_table
-from notifications.admin.push.one_page import proposed_pair
+from notifications.admin.push.data_choice import propose_own_rows
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, OwnRowsRule, Receipt
 from tests.notifications.admin.test_person_panel import stand_in
@@ -66,15 +66,15 @@ def test_the_pair_is_proposed_whose_values_match_whatever_it_is_called(root: Cli
 def test_accounts_and_departments_are_proposed_too(people: list[User], values: list[str], key: str) -> None:
     data = table("商品", "归属", rows=[("茶", value) for value in values])
 
-    assert proposed_pair(data, by=make_superuser()) == ("归属", key)
+    assert propose_own_rows(data, by=make_superuser()) == ("归属", key)
 
 
 def test_nothing_is_proposed_where_less_than_half_of_the_values_match(people: list[User]) -> None:
     place(people[0], make_region(), "华东")
     data = table("日期", "大区", rows=[("2026-11-23", "华东"), ("2026-11-24", "华南"), ("2026-11-24", "华北")])
 
-    assert proposed_pair(data, by=make_superuser()) is None
-    assert proposed_pair(Table((Column("日期", Kind.DATE),), ((NOW.date(),),), NOW), by=make_superuser()) is None
+    assert propose_own_rows(data, by=make_superuser()) is None
+    assert propose_own_rows(Table((Column("日期", Kind.DATE),), ((NOW.date(),),), NOW), by=make_superuser()) is None
 
 
 def test_people_whom_one_does_not_see_are_no_reason_to_propose(people: list[User], corp: Corp) -> None:
@@ -82,8 +82,8 @@ def test_people_whom_one_does_not_see_are_no_reason_to_propose(people: list[User
     place(people[0], region, "华东")
     data = table("大区", rows=[("华东",)])
 
-    assert proposed_pair(data, by=make_manager(corp)) == ("大区", str(region.pk))
-    assert proposed_pair(data, by=make_manager(make_corp())) is None
+    assert propose_own_rows(data, by=make_manager(corp)) == ("大区", str(region.pk))
+    assert propose_own_rows(data, by=make_manager(make_corp())) is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp
 from integrations.models.datasources import compress_table
-from notifications.admin.rule_form import Row, condition_of
+from notifications.admin.rules import ConditionRow, read_condition
 from notifications.alerts import actions, conditions, evaluation, incidents, notify, verdicts
 from notifications.alerts.actions import Action
 from notifications.alerts.conditions import ConditionError
@@ -387,19 +387,19 @@ class TestApi:
 @pytest.mark.parametrize(
     "row",
     [
-        Row("", "销售额", "lt", "1"),
-        Row("sum", "销售额", "", "1"),
-        Row("sum", "", "lt", "1"),
-        Row("sum", "销售额", "lt", "x"),
-        Row("sum", "销售额", "between", "1"),
-        Row("any", "销售额", "changed"),
-        Row("sum", "销售额", "lt", "1", filters="城市"),
-        Row("sum", "销售额", "lt", "1", filters="城市=" + "|".join(map(str, range(101)))),
+        ConditionRow("", "销售额", "lt", "1"),
+        ConditionRow("sum", "销售额", "", "1"),
+        ConditionRow("sum", "", "lt", "1"),
+        ConditionRow("sum", "销售额", "lt", "x"),
+        ConditionRow("sum", "销售额", "between", "1"),
+        ConditionRow("any", "销售额", "changed"),
+        ConditionRow("sum", "销售额", "lt", "1", filters="城市"),
+        ConditionRow("sum", "销售额", "lt", "1", filters="城市=" + "|".join(map(str, range(101)))),
     ],
 )
-def test_a_row_that_is_no_condition_is_refused_with_a_sentence(row: Row) -> None:
+def test_a_row_that_is_no_condition_is_refused_with_a_sentence(row: ConditionRow) -> None:
     with pytest.raises(ConditionError) as caught:
-        condition_of(row)
+        read_condition(row)
 
     assert conditions.explain_error(caught.value)
 

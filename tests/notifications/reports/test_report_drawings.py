@@ -1,4 +1,4 @@
-"""Charts and files in the preview of a report: made by the workers, for the person who looks and nobody else."""
+"""Charts and files in the preview of a push: made by the workers, for the person who looks and nobody else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.notifications.factories import (
 from tests.notifications.reports.places import answer, make_card, make_data_report, page_values
 
 pytestmark = pytest.mark.django_db
-PREVIEW = reverse("admin:notifications_report_preview")
+PREVIEW = reverse("admin:notifications_subscription_preview")
 BAR = {"alias": "c0", "kind": "bar", "title": "各区域", "x": "区域", "y": "销售额", "top": 10, "position": 0}
 CHART = {**BAR, "sort": "as_is", "aggregate": "sum", "series": "", "unit": ""}
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
@@ -80,7 +80,7 @@ def test_each_chart_is_drawn_apart_and_shown_once_it_is_ready(root: Client, card
 
 @pytest.mark.parametrize("form", ["news", "image", "news_notice"])
 def test_the_picture_that_a_message_carries_stands_in_it(root: Client, card: Card, form: str) -> None:
-    html = preview(root, card, charts=(CHART,), _form=form)
+    html = preview(root, card, charts=(CHART,), message_form=form)
 
     phone, page = html.split('<figure class="preview-chart">')
     assert len(making_addresses(phone)) == len(making_addresses(page)) == 1
@@ -90,7 +90,7 @@ def test_the_picture_that_a_message_carries_stands_in_it(root: Client, card: Car
 
 @pytest.mark.parametrize("form", ["xlsx", "csv"])
 def test_a_file_can_be_opened(root: Client, card: Card, form: str) -> None:
-    [address] = making_addresses(preview(root, card, title="日报", _form=form, _at="2026-11-24T09:00"))
+    [address] = making_addresses(preview(root, card, title="日报", message_form=form, _at="2026-11-24T09:00"))
 
     assert produce_medium(Medium.objects.get().pk, clock=timezone.now)
     found = root.get(address).json()
@@ -103,7 +103,7 @@ def test_a_file_can_be_opened(root: Client, card: Card, form: str) -> None:
 
 
 def test_a_form_without_its_picture_is_shown_as_it_will_go_out(root: Client, card: Card) -> None:
-    html = preview(root, card, _form="image")
+    html = preview(root, card, message_form="image")
 
     assert "报告没有适用于此形式的图片或文件" in html
     assert "phone-textcard" in html
@@ -192,7 +192,7 @@ def test_times_are_those_of_the_chosen_zone(root: Client, card: Card, settings: 
     settings.TIME_ZONE = "Asia/Tokyo"
 
     def hours(zone: str) -> str:
-        html = preview(root, card, charts=(CHART,), body="[{{ c0.as_of|date('DD HH') }}]", _zone=zone)
+        html = preview(root, card, charts=(CHART,), body="[{{ c0.as_of|date('DD HH') }}]", time_zone=zone)
         return html.split("[")[1].split("]")[0]
 
     assert len({hours("America/New_York"), hours("UTC"), hours("Asia/Tokyo")}) == 3

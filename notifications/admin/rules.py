@@ -1,0 +1,652 @@
+"""The form and the admin page of alert rules: conditions in rows, schedule, recipients, and a trial on real data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.translation import get_language, gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audit import signals
+from accounts.models import User
+from accounts.users.roles import people_visible_to, sees_all_corps
+from integrations.admin.base import NamedDeletions
+from integrations.admin.base import pill as tone_pill
+from integrations.core.admin_pages import VERSION, AnyModelForm, AnyStackedInline, VersionedForm, VersionedFormSet
+from integrations.core.background import database_now
+from integrations.data.table import Table
+from integrations.datasources.fetch import DataPreview
+from integrations.models import Card, CardData, Corp
+from notifications.admin import subscription_forms
+from notifications.admin.base import (
+    Column,
+    DescribedRows,
+    OptionFilter,
+    PartPermissions,
+    RecipientsMixin,
+    RowContextMixin,
+    SuccessorPage,
+    administrator,
+    for_person,
+    moment,
+    show_severity,
+)
+from notifications.admin.push.one_page import DraftedForm, OnePage, Part, show_outlook, show_sample, summarise_parts
+from notifications.admin.push.renaming import NamingField, read_column_lines
+from notifications.admin.subscription_forms import (
+    FIELD_CLASSES,
+    RECIPIENT_FIELDS,
+    SCHEDULE_FIELDS,
+    RecipientsFormPart,
+    RowsWidget,
+    ScheduleFormPart,
+    build_audience,
+    find_times_of_form,
+    refusal,
+)
+from notifications.alerts import conditions, evaluation, trial
+from notifications.alerts.conditions import (
+    BY_CHANGE,
+    CONDITIONS_AT_MOST,
+    Against,
+    Aggregate,
+    Comparison,
+    Condition,
+    ConditionError,
+    Filters,
+    Unit,
+    from_rows,
+)
+from notifications.delivery.rendering.report_contents import latest_tables
+from notifications.delivery.runs.ownership import describe_owner
+from notifications.models import AlertReceiver, AlertRule, Incident, Repeat, SilenceWindow
+from notifications.reports.templates.column_names import ColumnName
+from notifications.sources import RenderingError
+from notifications.subscriptions.addressees import describe_addressees
+from notifications.subscriptions.calendar import describe_crontab, describe_schedule
+from notifications.subscriptions.recipients import Reachability, count_reachability, save_rules
+from notifications.subscriptions.schedules import TIME_FIELDS, reschedule
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.http import QueryDict
+
+
+# Empty rows after the filled ones. A button (rows.js) or saving adds more.
+EMPTY_ROWS = 1
+ENTRY_CHARACTERS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRow:
+    """A condition as submitted by the browser."""
+
+    aggregate: str = ""
+    column: str = ""
+    comparison: str = ""
+    value: str = ""
+    second: str = ""
+    filters: str = ""
+    against: str = ""
+    unit: str = ""
+
+
+class ConditionsWidget(RowsWidget):
+    """The widget of conditions. `problems`: error by row number. `names`: columns to choose from, if known."""
+
+    template_name = "notifications/widgets/conditions.html"
+    parts = tuple(part.name for part in fields(ConditionRow))
+    rows_at_most = CONDITIONS_AT_MOST
+
+    def __init__(self, attrs: Any = None) -> None:
+        super().__init__(attrs)
+        self.problems: dict[int, str] = {}
+        self.names: list[str] = []
+
+    def read_row(self, values: list[str]) -> ConditionRow | None:
+        """Return the row if it holds anything; it may be half written. Drops the choices for falls and rises, which are
+        submitted with every row, if they do not apply."""
+        row = ConditionRow(*(value[:ENTRY_CHARACTERS] for value in values))
+        if not any((row.aggregate, row.column, row.value, row.second, row.filters)):
+            return None
+        return row if row.comparison in BY_CHANGE else replace(row, against="", unit="")
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        rows: list[ConditionRow] = list(value or [])
+        rows += [ConditionRow()] * EMPTY_ROWS
+        context["widget"] |= {
+            "rows": [(row, self.problems.get(number, "")) for number, row in enumerate(rows[:CONDITIONS_AT_MOST])],
+            "aggregates": Aggregate.choices,
+            "comparisons": Comparison.choices,
+            "againsts": Against.choices,
+            "units": Unit.choices,
+            "rows_at_most": CONDITIONS_AT_MOST,
+            "names": self.names,
+        }
+        return context
+
+
+class ConditionsField(forms.Field):
+    """Cleans to the JSON of AlertRule.conditions."""
+
+    widget = ConditionsWidget
+
+    def prepare_value(self, value: Any) -> list[ConditionRow]:
+        rows: list[Any] = list(value or [])
+        if all(isinstance(row, ConditionRow) for row in rows):
+            return rows
+        return [write_row(one) for one in conditions.from_rows(rows)]
+
+    def clean(self, value: Any) -> list[dict[str, Any]]:
+        rows: list[ConditionRow] = list(value or [])
+        if not rows:
+            raise ValidationError(conditions.explain_error(ConditionError("no_condition")))
+        found, problems = [], {}
+        for number, row in enumerate(rows):
+            try:
+                found.append(read_condition(row))
+            except ConditionError as error:
+                problems[number] = conditions.explain_error(error)
+        if problems:
+            self.widget.problems = problems
+            sentence = _("Condition %(number)d: %(problem)s")
+            raise ValidationError(
+                [sentence % {"number": number + 1, "problem": problem} for number, problem in problems.items()]
+            )
+        return conditions.to_rows(found)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return list(map(astuple, self.prepare_value(initial))) != list(map(astuple, data or []))
+
+
+def read_condition(row: ConditionRow) -> Condition:
+    """Convert a submitted row. Raises ConditionError."""
+    if row.aggregate not in set(Aggregate):
+        raise ConditionError("no_aggregate")
+    if row.comparison not in set(Comparison):
+        raise ConditionError("no_comparison")
+    comparison = Comparison(row.comparison)
+    entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
+    against, unit = None, Unit.PERCENT
+    if comparison in BY_CHANGE:
+        if row.against not in set(Against) or row.unit not in set(Unit):
+            raise ConditionError("no_against", row.column)
+        against, unit = Against(row.against), Unit(row.unit)
+    if against is not None and unit != Unit.AMOUNT:
+        entered = [row.value.strip().rstrip("%％").rstrip()]
+    condition = Condition(
+        Aggregate(row.aggregate),
+        row.column.strip(),
+        comparison,
+        () if comparison in conditions.WITHOUT_VALUE else tuple(value for value in entered if value),
+        conditions.parse_filters(row.filters),
+        against,
+        unit,
+    )
+    conditions.check(condition)
+    return condition
+
+
+def write_row(condition: Condition) -> ConditionRow:
+    first, second = (*condition.values, "", "")[:2]
+    filters = conditions.filters_line(condition.filters)
+    change = () if condition.against is None else (condition.against.value, condition.unit.value)
+    return ConditionRow(
+        condition.aggregate.value, condition.column, condition.comparison.value, first, second, filters, *change
+    )
+
+
+# Named intervals and the crontab that is stored for each.
+EVERY = MappingProxyType(
+    {
+        "every_10": ("*/10 * * * *", _("every 10 minutes")),
+        "every_30": ("*/30 * * * *", _("every 30 minutes")),
+        "every_60": ("0 * * * *", _("every hour")),
+    }
+)
+
+
+class RulePeopleForm(RecipientsFormPart):
+    """The recipients of one rule. `needs_people`: require at least one recipient."""
+
+    needs_people = True
+
+    class Meta:
+        model = AlertReceiver
+        fields = ("corp", *RECIPIENT_FIELDS)
+        field_classes = FIELD_CLASSES
+        help_texts = {
+            "robot": _(
+                "Only for the channel “group robot”: everybody in its group reads it, and nobody there can act."
+            ),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields
+        self.offer_recipients()
+        fields["corp"].queryset = Corp.objects.visible_to(self.person)
+        fields["corp"].required = not sees_all_corps(self.person)
+        fields["departments"].help_text = _(
+            "Whoever is there when an alert is sent, as the last synchronisation of the directory showed it."
+        )
+        if fields["corp"].required and self.instance._state.adding:
+            self.initial["corp"] = fields["corp"].queryset.order_by("pk").values_list("pk", flat=True).first()
+
+    def add_prefix(self, field_name: str) -> str:
+        """Rename the version field of the recipients, as the rule has one, too."""
+        return "people_version" if field_name == VERSION else super().add_prefix(field_name)
+
+    def saved_rows(self) -> Sequence[Model]:
+        return [self.instance, *AlertRule.objects.filter(receiver=self.instance.pk)]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        self.check_channel(cleaned)
+        robot, corp = cleaned.get("robot"), cleaned.get("corp")
+        if robot is not None and corp is not None and robot.corp_id != corp.pk:
+            self.add_error("robot", _("This robot's group is of another company."))
+        if not self.errors:
+            self.found = count_reachability(build_audience(cleaned, corp=corp), seen_by=self.person)
+            # People who cannot be reached now may be later: a warning follows after saving.
+            if self.needs_people and not self.found.concerns_somebody and not self.found.unreachable_count:
+                raise ValidationError(refusal(self.found))
+        return cleaned
+
+    def save_for(self, rule: AlertRule) -> AlertReceiver:
+        receiver: AlertReceiver = self.save(commit=False)
+        receiver.name = rule.name
+        receiver.save()
+        self.save_m2m()
+        save_rules(receiver, self.cleaned_data["rules"])
+        return receiver
+
+
+class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
+    """The form of a rule. `person`: the signed-in administrator, set by the admin. `people`: the form of the recipients
+    on the same page; None with view permission only. Field names of the two do not collide."""
+
+    person: User
+    edits_rows = True
+    people_class: type[RulePeopleForm]
+    people: RulePeopleForm | None = None
+    conditions = ConditionsField(
+        label=_("conditions"),
+        help_text=_(
+            "Each row one condition. “change” is in percent, of the sum against the check before. Between and outside "
+            "take two values. Falls and rises compare with an earlier day: the latest day of the data, or the day that "
+            "“only rows with” names, against the day, week or year before it. “only rows with” narrows the data "
+            "before: column=value, | between several values of a column, ; between columns."
+        ),
+    )
+    notify_from = subscription_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
+    notify_until = subscription_forms.LocalTimeField(label=capfirst(_("tell until")), required=False)
+
+    class Meta:
+        model = AlertRule
+        fields = (
+            *("name", "is_enabled", "card", "conditions", "join", "severity", "hold_checks", "no_data_checks"),
+            *("split_column", "absent_checks", "split_attribute", "owner"),
+            *("gather_seconds", "repeat_minutes", "notifies_recovery"),
+            *("notify_from", "notify_until", "notifies_on_workdays_only", *TIME_FIELDS),
+        )
+
+        help_texts = {"owner": _("Is told when an alert of this rule reaches nobody. Empty: whoever adds the rule.")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields
+        if "card" not in fields:
+            return
+        self._offer_when()
+        own = AlertReceiver() if self.instance._state.adding else self.instance.receiver
+        self.people = self.people_class(self.data if self.is_bound else None, instance=own)
+        self.forgive(self.people)
+        fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
+        fields["owner"].queryset = people_visible_to(self.person).filter(is_staff=True) | User.objects.filter(
+            pk=self.instance.owner_id
+        )
+        if self.instance.card_id:  # the columns of the last fetched data
+            tables = latest_tables({"": self.instance.card_id})
+            fields["conditions"].widget.names = list(tables[""].names) if tables else []
+
+    def values_of(self, row: Any) -> dict[str, Any]:
+        windows = row.silence_windows.order_by("pk").values_list(*SilenceWindowForm.Meta.fields)
+        return {**super().values_of(row), "silence_windows": list(windows)}
+
+    @property
+    def found(self) -> Reachability | None:
+        """The reachability of the recipients; only after cleaning."""
+        return None if self.people is None else self.people.found
+
+    @property
+    def part(self) -> RulePeopleForm | None:
+        return self.people
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        every = EVERY.get(cleaned.get("repeat", ""))
+        if every is not None:
+            cleaned.update(repeat=Repeat.CRONTAB, crontab=every[0])
+        subscription_forms.check(self, cleaned, now=timezone.now())
+        if cleaned.get("split_attribute") and not cleaned.get("split_column"):
+            self.add_error(
+                "split_column", _("Say which column has the values that people's attribute is compared with.")
+            )
+        self._check_dates(cleaned)
+        if self.people is not None:
+            # A disabled rule may be saved without recipients.
+            self.people.needs_people = bool(cleaned.get("is_enabled"))
+        return cleaned
+
+    def _check_dates(self, cleaned: dict[str, Any]) -> None:
+        """Refuse a value that is no date for a date column, judged by the last fetched data."""
+        card, rows = cleaned.get("card"), cleaned.get("conditions")
+        newest = CardData.objects.filter(card=card, status=CardData.Status.READY).order_by("-pk").first()
+        if newest is None or not rows:
+            return
+        problems = {}
+        for number, condition in enumerate(conditions.from_rows(rows)):
+            try:
+                conditions.check(condition, newest.table)
+            except ConditionError as error:
+                if error.reason in {"no_date", "no_times"}:
+                    problems[number] = conditions.explain_error(error)
+        if problems:
+            self.add_error("conditions", list(problems.values()))
+            field: Any = self.fields["conditions"]
+            field.widget.problems = problems
+
+    def _offer_when(self) -> None:
+        self.offer_times()
+        fields: dict[str, Any] = self.fields
+        names = {crontab: name for name, (crontab, _words) in EVERY.items()}
+        fields["repeat"].choices = [*((name, words) for name, (_crontab, words) in EVERY.items()), *Repeat.choices]
+        if self.instance._state.adding:
+            self.initial.update(repeat="every_10", crontab="", is_enabled=False)
+        elif self.instance.repeat == Repeat.CRONTAB:
+            self.initial["repeat"] = names.get(self.instance.crontab, Repeat.CRONTAB)
+
+
+class SilenceWindowForm(AnyModelForm):
+    weekdays = subscription_forms.WeekdaysField(label=capfirst(_("days of the week")), required=False)
+    from_time = subscription_forms.LocalTimeField(label=capfirst(_("from (time of day)")), required=False)
+    to_time = subscription_forms.LocalTimeField(label=capfirst(_("until (time of day)")), required=False)
+
+    class Meta:
+        model = SilenceWindow
+        fields = ("name", "kind", "weekdays", "from_time", "to_time", "starts_at", "ends_at")
+        labels = {
+            "starts_at": pgettext_lazy("silence window", "From"),
+            "ends_at": pgettext_lazy("silence window", "Until"),
+        }
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+CHECKS_SHOWN = 10
+
+
+class SilenceWindowInline(PartPermissions, AnyStackedInline):
+    whole = "alertrule"
+    model = SilenceWindow
+    form = SilenceWindowForm
+    formset = VersionedFormSet
+    extra = 0
+    fields = ("name", "kind", "weekdays", ("from_time", "to_time"), ("starts_at", "ends_at"))
+
+
+class RuleStateFilter(OptionFilter):
+    """Filters rules that need attention."""
+
+    options = {
+        "open": (
+            _("with open incidents"),
+            lambda rules: rules.filter(Exists(Incident.objects.open().filter(rule=OuterRef("pk")))),
+        ),
+        "broken": (_("does not work"), lambda rules: rules.filter(is_broken=True)),
+        "no_data": (_("no data"), lambda rules: rules.exclude(problem="").exclude(is_broken=True)),
+    }
+
+
+_OPEN = Q(status=Incident.Status.OPEN)
+
+
+signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(conditions.describe_condition, from_rows(rows))))
+signals.describe(AlertRule, "crontab", describe_crontab)
+
+
+PARTS = (
+    Part(
+        "conditions",
+        _("More about the conditions: severity, several checks, parts"),
+        (
+            *("join", "severity", "hold_checks", "no_data_checks"),
+            *("split_column", "absent_checks", "split_attribute"),
+        ),
+    ),
+    Part(
+        "people",
+        _("More recipients, delivery and repetition"),
+        (
+            *("groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot"),
+            *("fallback_channel", "owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
+        ),
+    ),
+    Part(
+        "exceptions",
+        _("Time zone, holidays, and when nobody is notified"),
+        (
+            *("notify_from", "notify_until", "notifies_on_workdays_only"),
+            *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
+        ),
+        (("silence_windows", 0),),
+    ),
+)
+
+
+# Fields that must be valid for a trial.
+_TRIED = ("card", "conditions", "split_column")
+
+
+@admin.register(AlertRule)
+class AlertRuleAdmin(SuccessorPage, OnePage, DescribedRows, NamedDeletions, RowContextMixin):
+    draft_name, new_title = "rule", _("New alert")
+    parts = PARTS
+    form = AlertRuleForm
+    shown_fields = AlertRuleForm.Meta.fields
+    is_rule = True
+    preview_path, preview_template = "try/", "admin/notifications/alertrule/_preview.html"
+    change_form_template = "admin/notifications/alertrule/change_form.html"
+    empty_list = _(
+        "A rule watches the data of a card and tells people as soon as its conditions hold. Add one as soon as there "
+        "is a card."
+    )
+    inlines = (SilenceWindowInline,)
+    list_display = (
+        *("name", "is_enabled", Column("level", _("severity"), show_severity, ordering="severity")),
+        *(Column("open_count", _("open"), lambda rule: rule.open_total), "card"),
+        *(Column("addressees", _("recipients"), lambda rule: rule.addressees_shown), "when"),
+        *(Column("last_incident", _("last incident"), lambda rule: rule.last_opened_at), "last_check"),
+    )
+    list_filter = (RuleStateFilter, "is_enabled", "severity")
+    list_select_related = ("card", "receiver")
+    search_fields = ("name",)
+    actions = None
+
+    class Media:
+        js = (
+            *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
+            *("notifications/silence_windows.js", "integrations/live.js"),
+            *("notifications/preview.js", "notifications/one_page.js", "notifications/data_browser.js"),
+            *("notifications/searching_select.js", "notifications/renaming.js", "notifications/rule.js"),
+        )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
+        return AlertRule.objects.visible_to(request.user).order_by("-pk")
+
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Add the recipients in words and the incidents."""
+        receivers = {rule.receiver_id: rule.receiver for rule in rows}
+        words = describe_addressees(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
+        incidents = Incident.objects.filter(rule__in=rows).order_by().values_list("rule")
+        found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
+        counted = {key: (open_total, last) for key, open_total, last in found}
+        for rule in rows:
+            rule.addressees_shown = words[rule.receiver_id]
+            rule.open_total, rule.last_opened_at = counted.get(rule.pk, (0, None))
+
+    def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
+        """Save only the changed columns, since checks update others concurrently."""
+        changed = set(form.changed_data)
+        obj.receiver = form.people.save_for(obj)
+        changed.add("receiver")
+        if not change:
+            obj.owner = obj.owner or administrator(request)
+            obj.save()
+        if not change or changed & SCHEDULE_FIELDS:
+            reschedule(obj, now=database_now())
+            changed |= {"next_run_at", *SCHEDULE_FIELDS}
+        obj.save(update_fields=changed)
+        evaluation.reset_if_changed(obj, now=database_now())
+        self.forget_draft(request, is_new=not change, row=obj)
+
+    @admin.display(description=_("schedule"), ordering="next_run_at")
+    def when(self, rule: AlertRule) -> str:
+        """Describe the schedule and the next check."""
+        if not rule.is_enabled or rule.next_run_at is None:
+            return describe_schedule(rule)
+        after = gettext("next: %(time)s") % {"time": f"{timezone.localtime(rule.next_run_at):%m-%d %H:%M}"}
+        return format_html('{}<div class="help">{}</div>', describe_schedule(rule), after)
+
+    @admin.display(description=_("last check"), ordering="checked_slot_at")
+    def last_check(self, rule: AlertRule) -> str:
+        if rule.is_broken:
+            state = tone_pill("bad", gettext("does not work"))
+            return format_html('{} {}<p class="help">{}</p>', state, moment(rule.checked_slot_at), rule.problem)
+        if rule.problem:
+            return format_html("{} {}", tone_pill("bad", gettext("no data")), moment(rule.checked_slot_at))
+        return moment(rule.checked_slot_at)
+
+    def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
+        owner = describe_owner(rule, administrator(request))
+        return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        names = ["card", "owner", "split_attribute"]
+        form: Any = for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+        form.draft = self.read_chosen_draft(request, obj)
+        form.people_class = self._people_class(request)
+        return form
+
+    # --- Preview ------------------------------------------------------------------------------------------------------
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """Preview the submitted form: the card's rows, results of the conditions, recipients and times. The page asks
+        again until workers have fetched the data. Saves nothing and notifies nobody."""
+        rule = self.find_edited_row(request)
+        form = self.read_form(request, rule)
+        context, data, table = self._try_form(request, form)
+        card = form.cleaned_data.get("card")
+        cards = {} if card is None else {CARD: (card.pk, str(card))}
+        missing = self.show_missing(request, data, cards, {} if table is None else {CARD: table})
+        if missing.strip() and table is not None:
+            context = {}  # nothing can be tried without the missing column, which is reported separately
+        times = find_times_of_form(form, timezone.now(), is_check=True)
+        formsets = self._create_formsets(request, form.instance, change=rule is not None)[0]
+        tables = {} if table is None else {str(card): table}
+        return self.answer_preview(
+            request,
+            data,
+            context,
+            rows=show_sample(request, tables, data),
+            missing=missing,
+            columns=[] if table is None else [[one.name, one.kind.value] for one in table.columns],
+            dates=conditions.relative_names(),
+            outlook=show_outlook(request, form.found, times, is_rule=True),
+            folded=summarise_parts(PARTS, (form, form.people), formsets),
+        )
+
+    def _try_form(
+        self, request: HttpRequest, form: AlertRuleForm
+    ) -> tuple[dict[str, Any], DataPreview | None, Table | None]:
+        """Return the template context of the trial, the progress of the data, and the data if it is loaded."""
+        card = form.cleaned_data.get("card")
+        wrong = [name for name in _TRIED if name in form.errors]
+        is_begun = card is not None and bool(form["conditions"].value())
+        shown = [name for name in wrong if is_begun or name != "conditions"]
+        context: dict[str, Any] = {"errors": {name: form.errors[name] for name in shown}}
+        if not request.POST.get("card"):
+            return (
+                {"hint": gettext("Choose data: its rows stand here, and what the conditions say of them.")},
+                None,
+                None,
+            )
+        if card is None:
+            return context, None, None
+        data = self.read_data(request, [card])
+        table = data.tables[card.pk] if data is not None and data.is_there else None
+        if table is None or wrong:
+            if table is not None and not shown:
+                context["hint"] = gettext("Write a condition: it is tried on these rows.")
+            return context, data, table
+        if form.people is not None:
+            form.instance.receiver = form.people.instance
+        try:
+            tried = trial.try_rule(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
+        except ConditionError as error:
+            return context | {"problem": conditions.explain_error(error)}, data, table
+        context |= {"trial": tried, **self.begin_media(request, tried["pictures"])}
+        if tried["notices"]:
+            try:
+                context["message"] = trial.preview_notice(form.instance, tried["notices"][0], administrator(request))
+            except RenderingError as error:
+                context["message_problem"] = str(error)
+        return context, data, table
+
+    def list_naming_fields(self, values: QueryDict) -> Iterator[NamingField]:
+        for name in (*(f"conditions-{number}-column" for number in range(CONDITIONS_AT_MOST)), "split_column"):
+            yield read_column_lines(name, CARD, values.get(name, ""))
+        for number in range(CONDITIONS_AT_MOST):
+            name = f"conditions-{number}-filters"
+            try:
+                filters = conditions.parse_filters(values.get(name, ""))
+            except ConditionError:
+                continue
+            yield NamingField(name, [(CARD, column) for column, _values in filters], partial(_rename_filters, filters))
+
+    def list_card_fields(self, values: QueryDict) -> dict[str, str]:
+        return {CARD: "card"}
+
+    def _people_class(self, request: HttpRequest) -> type[RulePeopleForm]:
+        people = RulePeople(AlertReceiver, self.admin_site)
+        form: Any = people.get_form(request, None, form=RulePeopleForm, fields=RulePeopleForm.Meta.fields)
+        return for_person(form, request, ["corp", "robot", "users", "groups", "departments"])  # type: ignore[no-any-return]  # the stubs know the class of the model alone
+
+
+class RulePeople(RecipientsMixin):
+    """Builds the form of a rule's recipients with the admin's widgets. It is not registered and has no pages."""
+
+    autocomplete_fields = ("users", "groups")
+
+
+# A rule has one card, which has no alias.
+CARD = ""
+
+
+def _rename_filters(filters: Filters, names: Mapping[ColumnName, str]) -> str:
+    return conditions.filters_line(tuple((names.get((CARD, column), column), its) for column, its in filters))
