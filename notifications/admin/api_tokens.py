@@ -30,7 +30,7 @@ from integrations.models import Corp
 from notifications.admin.base import (
     Column,
     RecipientsMixin,
-    RowContextMixin,
+    RowsAdmin,
     SuccessorPage,
     administrator,
     find_row,
@@ -43,7 +43,7 @@ from notifications.inbound.accept import sent_today
 from notifications.models import ApiToken, Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 
 PEOPLE = ("send_users", "send_groups", "send_departments")
@@ -84,7 +84,13 @@ class ApiTokenForm(AnyModelForm):
         # People limited to some companies must name the scope: otherwise it would grow with their companies.
         if not sees_all_corps(self.person):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]
-        limit_sending(fields, self.person)
+            fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]
+        fields["send_corps"].queryset = Corp.objects.visible_to(self.person).order_by("name")
+        fields["send_users"].queryset = people_visible_to(self.person)
+        fields["send_departments"].offer(seen_by=self.person, chosen=[])
+        fields["allows_private_addresses"].disabled = not self.person.is_superuser
+        for name in ("sends_to", "daily_limit"):
+            fields[name].required = False
 
     def clean_page_key(self) -> str:
         key: str = self.cleaned_data["page_key"]
@@ -96,8 +102,7 @@ class ApiTokenForm(AnyModelForm):
         cleaned = super().clean() or self.cleaned_data
         if not any(cleaned.get(name) for name in (*PURPOSES, "may_send")):
             raise ValidationError(_("Choose at least one thing that the token may do."))
-        for name, problem in clean_sending(cleaned):
-            self.add_error(name, problem)
+        self._clean_sending(cleaned)
         # A token that only sends needs no pushes.
         needs_reach = any(cleaned.get(name) for name in PURPOSES)
         reach = cleaned.get("reach")
@@ -113,6 +118,23 @@ class ApiTokenForm(AnyModelForm):
         if reach != Reach.SUBSCRIPTIONS and "subscriptions" in cleaned:
             cleaned["subscriptions"] = Subscription.objects.none()
         return cleaned
+
+    def _clean_sending(self, cleaned: dict[str, Any]) -> None:
+        """Require recipients of a token that sends. Clears lists that the chosen recipients ignore, because readers
+        would take them for limits."""
+        is_sending = bool(cleaned.get("may_send"))
+        reach = cleaned["sends_to"] = (is_sending and cleaned.get("sends_to")) or SendReach.CORPS
+        if cleaned.get("daily_limit") is None:
+            cleaned["daily_limit"] = ApiToken._meta.get_field("daily_limit").default
+        meant = ("send_corps",) if reach == SendReach.CORPS else PEOPLE if reach == SendReach.CHOSEN else ()
+        for name in ("send_corps", *PEOPLE):
+            if name in cleaned and not (is_sending and name in meant):
+                cleaned[name] = cleaned[name].none()
+        if is_sending and meant and not any(cleaned.get(name) for name in meant):
+            is_by_corp = reach == SendReach.CORPS
+            self.add_error(
+                meant[0], _("Choose at least one company.") if is_by_corp else _("Choose whom it may reach.")
+            )
 
     def save(self, commit: bool = True) -> ApiToken:
         self.instance.owner = self.person
@@ -134,7 +156,7 @@ def _show_beginning(token: ApiToken) -> SafeString:
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContextMixin):
+class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin):
     empty_list = _(
         "With a token another system runs pushes over the HTTP API, for example after a data update. It may do "
         "what you give it of your own rights, until it expires or is revoked."
@@ -296,34 +318,3 @@ def _list_rows(token: ApiToken, words: object, names: Iterable[str]) -> SafeStri
     """Show `words`, and below them the first rows of the token's relations `names`."""
     rows = [row for name in names for row in getattr(token, name).order_by("pk")[:LISTED_AT_MOST]]
     return format_html_join("", "<div>{}</div>", ((str(line),) for line in (words, *rows)))
-
-
-def limit_sending(fields: dict[str, Any], person: User) -> None:
-    """Limit the choices to what `person` may grant. The fields may be empty if the token sends no messages."""
-    fields["send_corps"].queryset = Corp.objects.visible_to(person).order_by("name")
-    fields["send_users"].queryset = people_visible_to(person)
-    fields["send_departments"].offer(seen_by=person, chosen=[])
-    fields["allows_private_addresses"].disabled = not person.is_superuser
-    for name in ("sends_to", "daily_limit"):
-        fields[name].required = False
-    # Otherwise the recipients would grow with the owner's companies.
-    if not sees_all_corps(person):
-        fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]
-
-
-def clean_sending(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield field names with errors. Clears lists that the chosen recipients ignore, because readers would take them
-    for limits."""
-    if not cleaned.get("may_send"):
-        cleaned["sends_to"] = SendReach.CORPS
-    cleaned["sends_to"] = cleaned.get("sends_to") or SendReach.CORPS
-    if cleaned.get("daily_limit") is None:
-        cleaned["daily_limit"] = ApiToken._meta.get_field("daily_limit").default
-    reach, is_sending = cleaned["sends_to"], bool(cleaned.get("may_send"))
-    meant = ("send_corps",) if reach == SendReach.CORPS else PEOPLE if reach == SendReach.CHOSEN else ()
-    for name in ("send_corps", *PEOPLE):
-        if name in cleaned and not (is_sending and name in meant):
-            cleaned[name] = cleaned[name].none()
-    if is_sending and meant and not any(cleaned.get(name) for name in meant):
-        is_by_corp = reach == SendReach.CORPS
-        yield meant[0], gettext("Choose at least one company.") if is_by_corp else gettext("Choose whom it may reach.")

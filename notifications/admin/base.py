@@ -41,32 +41,6 @@ TONES = {
 LOST_SOME = _("finished, not everybody reached")
 
 
-class RowContextMixin(AnyModelAdmin):
-    """Adds `row_context` to the page of a row if the person may see the row."""
-
-    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Return additional template context for the row's page."""
-        raise NotImplementedError
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Load the row once per GET request, although several methods ask for it."""
-        known: Any = request
-        if request.method == "GET" and getattr(known, "row_opened", (None,))[0] == (self, object_id):
-            return known.row_opened[1]
-        row = super().get_object(request, object_id, from_field)
-        known.row_opened = (self, object_id), row
-        return row
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {})}
-        row = self.get_object(request, unquote(object_id)) if object_id else None
-        if row is not None and self.has_view_permission(request, row):
-            extra |= self.row_context(request, row)
-        return super().changeform_view(request, object_id, form_url, extra)
-
-
 class RecipientsMixin(AnyModelAdmin):
     """Adds a tree of departments and attribute rules to the admin of a model with recipients."""
 
@@ -122,10 +96,10 @@ class SuccessorPage(AnyModelAdmin):
         return own_page(self, request, "admin/notifications/successor.html", context)
 
 
-class DescribedList(ChangeList):
+class RowsList(ChangeList):
     """Loads for all rows of a page at once what their columns show additionally."""
 
-    model_admin: DescribedRows
+    model_admin: RowsAdmin
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -136,16 +110,38 @@ class DescribedList(ChangeList):
         return list(self.result_list)
 
 
-class DescribedRows(AnyModelAdmin):
-    """Base of admins that load for all rows of a list page at once what columns show additionally."""
+class RowsAdmin(AnyModelAdmin):
+    """Base of admins whose lists and pages show more than the columns of their rows."""
 
-    list_class: type[DescribedList] = DescribedList
+    list_class: type[RowsList] = RowsList
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return self.list_class
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Set additional values on the rows for their columns."""
+        """Set additional values on the rows of a list page for their columns."""
+
+    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return additional template context for the page of a row that the person may see."""
+        return {}
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Load the row once per GET request, although several methods ask for it."""
+        known: Any = request
+        if request.method == "GET" and getattr(known, "row_opened", (None,))[0] == (self, object_id):
+            return known.row_opened[1]
+        row = super().get_object(request, object_id, from_field)
+        known.row_opened = (self, object_id), row
+        return row
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra: dict[str, Any] = {**(extra_context or {})}
+        row = self.get_object(request, unquote(object_id)) if object_id else None
+        if row is not None and self.has_view_permission(request, row):
+            extra |= self.row_context(request, row)
+        return super().changeform_view(request, object_id, form_url, extra)
 
 
 class Column:

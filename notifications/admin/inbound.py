@@ -25,7 +25,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.users.roles import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
-from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges
+from integrations.core.admin_pages import VERSION, ConfirmedChanges
 from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
 from integrations.models import SiteAddress
@@ -34,6 +34,7 @@ from notifications.admin import inbound_form, log, resend
 from notifications.admin.base import (
     Column,
     RecipientsMixin,
+    RowsAdmin,
     SuccessorPage,
     administrator,
     count_run_people,
@@ -82,7 +83,7 @@ _TONES = {
 
 
 @admin.register(InboundChannel)
-class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
+class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin):
     empty_list = _(
         "With an inbound channel another system sends messages to people in WeCom: by a call to an address, or by "
         "mail. It reaches only people whom its owner may reach."
@@ -149,15 +150,17 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        channel = self.get_object(request, unquote(object_id)) if object_id else None
         if request.method == "POST":
+            channel = self.get_object(request, unquote(object_id)) if object_id else None
             apply_pressed_button(request, channel)
-        extra: dict[str, Any] = {**(extra_context or {})}
-        if channel is not None and self.has_change_permission(request, channel):
-            is_webhook = channel.kind == InboundChannel.Kind.WEBHOOK
-            extra |= _list_webhook_facts(channel) if is_webhook else _list_mail_facts(channel)
-            extra["owner"] = describe_owner(channel, administrator(request))
-        return super().changeform_view(request, object_id, form_url, extra)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def row_context(self, request: HttpRequest, channel: InboundChannel) -> dict[str, Any]:
+        if not self.has_change_permission(request, channel):
+            return {}
+        is_webhook = channel.kind == InboundChannel.Kind.WEBHOOK
+        facts = _list_webhook_facts(channel) if is_webhook else _list_mail_facts(channel)
+        return {**facts, "owner": describe_owner(channel, administrator(request))}
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -36,9 +36,8 @@ from integrations.models import Corp
 from integrations.models.fields import Person
 from notifications.admin.base import (
     Column,
-    DescribedList,
-    DescribedRows,
-    RowContextMixin,
+    RowsAdmin,
+    RowsList,
     administrator,
     count_run_people,
     format_plain_moment,
@@ -427,7 +426,7 @@ def _filter_by_days(rows: QuerySet[Any], first: date | None, last: date | None) 
     return rows
 
 
-class LogList(DescribedList):
+class LogList(RowsList):
     """Selects the keys of a page's rows first, then loads these rows. In one query the database would sort whole rows,
     and plan badly: it orders at most eight tables freely (join_collapse_limit), and a log row joins more."""
 
@@ -441,7 +440,7 @@ class LogList(DescribedList):
         return [found[key] for key in keys if key in found]
 
 
-class LogAdmin(DescribedRows, ReadRows, RowContextMixin):
+class LogAdmin(RowsAdmin, ReadRows):
     """A log: rows that people may view, but not add, change or delete. Its search uses indexes. It offers a CSV file of
     the filtered list, at most ROWS_AT_MOST rows. `search_rows`: returns the rows that match `words` and that `seen_by`
     may see. `listed`, `filed`: names of the columns in the list and in the file; empty: all of them."""

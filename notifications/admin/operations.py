@@ -31,7 +31,7 @@ from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, Versi
 from integrations.core.background import database_now
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin.base import Column, DescribedRows, RowContextMixin, administrator, for_person, moment
+from notifications.admin.base import Column, RowsAdmin, administrator, for_person, moment
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import end_page_rights_of_robot
 from notifications.delivery.sending.queue import CORP_SECRETS, explain_block, find_held_until
@@ -41,7 +41,7 @@ from notifications.tasks import enqueue_runs
 
 
 @admin.register(CorpQueue)
-class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
+class CorpQueueAdmin(RowsAdmin, FixedRows):
     change_form_template = "admin/notifications/queue.html"
     list_display = (Column("name", _("company"), str, ordering="corp__name"), "state", "waiting", "time_left", "today")
     list_select_related = ("corp",)
@@ -89,7 +89,7 @@ class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
 
     @admin.display(description=_("done in about"))
     def time_left(self, queue: CorpQueue) -> str:
-        left: timedelta | None = queue.time_left  # type: ignore[attr-defined]  # pace.describe
+        left: timedelta | None = queue.time_left  # type: ignore[attr-defined]  # statistics.describe
         if left is None:
             return "—"
         minutes = max(1, round(left.total_seconds() / 60))
@@ -98,7 +98,7 @@ class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
     @admin.display(description=_("sent today / daily budget"))
     def today(self, queue: CorpQueue) -> SafeString | str:
         """Show a warning colour from the percentage at which the start page warns."""
-        used: int | None = queue.used_today  # type: ignore[attr-defined]  # pace.describe
+        used: int | None = queue.used_today  # type: ignore[attr-defined]  # statistics.describe
         if queue.corp_id is None or used is None:
             return "—"
         if not queue.daily_budget:
@@ -126,7 +126,7 @@ def describe_queue_state(queue: CorpQueue) -> tuple[str, str]:
     """Return the tone and label of a queue's state. `queue` must come from `statistics.describe`."""
     if queue.is_paused:
         return "warn", gettext("paused")
-    if queue.is_all_paused:  # type: ignore[attr-defined]  # pace.describe
+    if queue.is_all_paused:  # type: ignore[attr-defined]  # statistics.describe
         return "warn", gettext("all companies are paused")
     if queue.corp is not None and not queue.corp.is_enabled:
         return "quiet", gettext("the company is disabled")

@@ -33,11 +33,10 @@ from integrations.models import Card, CardData, Corp
 from notifications.admin import subscription_forms
 from notifications.admin.base import (
     Column,
-    DescribedRows,
     OptionFilter,
     PartPermissions,
     RecipientsMixin,
-    RowContextMixin,
+    RowsAdmin,
     SuccessorPage,
     administrator,
     for_person,
@@ -464,7 +463,7 @@ _TRIED = ("card", "conditions", "split_column")
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(SuccessorPage, OnePage, DescribedRows, NamedDeletions, RowContextMixin):
+class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
     draft_name, new_title = "rule", _("New alert")
     parts = PARTS
     form = AlertRuleForm

@@ -28,9 +28,8 @@ from notifications.admin import subscription_forms
 from notifications.admin.base import (
     LOST_SOME,
     Column,
-    DescribedRows,
     RecipientsMixin,
-    RowContextMixin,
+    RowsAdmin,
     SuccessorPage,
     administrator,
     find_row,
@@ -71,9 +70,7 @@ signals.describe(Subscription, "crontab", describe_crontab)
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(
-    SuccessorPage, PushActions, PushPage, RecipientsMixin, DescribedRows, NamedDeletions, RowContextMixin
-):
+class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, RowsAdmin, NamedDeletions):
     empty_list = _(
         "A push sends people a message made of your data, on a schedule. The first one begins with “New push”."
     )
