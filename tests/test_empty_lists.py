@@ -7,14 +7,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import (
-    DepartmentGroup,
-    DirectoryPolicy,
-    LinkConflict,
-    Lockout,
-    PeopleImport,
-    User,
-)
+from accounts.models import DepartmentGroup, DirectoryPolicy, LinkConflict, Lockout, PeopleImport, User
 from integrations.models import Card, Corp, DataSource, Job, Member, SyncRun
 from notifications.models import Delivery, Receipt, Report, Robot, Run, Subscription
 

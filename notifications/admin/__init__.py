@@ -1,15 +1,7 @@
 """Admin pages of pushes and alerts, and the log of their runs and messages."""
 
 from accounts.users.companies import person_panels
-from notifications.admin import (
-    api_tokens,
-    inbound,
-    log_pages,
-    operations,
-    reports,
-    rules,
-    subscriptions,
-)
+from notifications.admin import api_tokens, inbound, log_pages, operations, reports, rules, subscriptions
 from notifications.admin.dashboard import person_panel
 
 __all__ = [

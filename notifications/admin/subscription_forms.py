@@ -46,20 +46,8 @@ from notifications.subscriptions.calendar import (
     write_notes,
     zone_label,
 )
-from notifications.subscriptions.recipients import (
-    INCOMPLETE,
-    SET_ON_PERSON,
-    Reachability,
-    read_rules,
-)
-from notifications.subscriptions.schedules import (
-    TIME_FIELDS,
-    ScheduleError,
-    due_times,
-    find_slots,
-    next_due,
-    read_zone,
-)
+from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, read_rules
+from notifications.subscriptions.schedules import TIME_FIELDS, ScheduleError, due_times, find_slots, next_due, read_zone
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

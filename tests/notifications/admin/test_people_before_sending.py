@@ -25,13 +25,7 @@ from notifications.models import Receipt, Run, Subscription, SubscriptionChoice
 from notifications.subscriptions.recipients import named_audience, named_audiences, resolve_audience, resolve_audiences
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change
-from tests.notifications.factories import (
-    make_corp,
-    make_person,
-    make_report,
-    make_run,
-    make_subscription,
-)
+from tests.notifications.factories import make_corp, make_person, make_report, make_run, make_subscription
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
 pytestmark = pytest.mark.django_db

@@ -18,14 +18,7 @@ from integrations.models import Card, Corp, DataSource
 from notifications.admin.push import list_page
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertReceiver, AlertRule, Delivery, Incident, Report, Run, Subscription
-from tests.notifications.factories import (
-    NOW,
-    make_person,
-    make_report,
-    make_run,
-    make_subscription,
-    make_superuser,
-)
+from tests.notifications.factories import NOW, make_person, make_report, make_run, make_subscription, make_superuser
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/subscription/"

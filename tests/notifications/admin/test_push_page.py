@@ -13,16 +13,7 @@ from django.utils import timezone
 
 from accounts.models import Attribute, User
 from integrations.models import Card, DataSource, Job, SourceKind
-from notifications.models import (
-    Draft,
-    OwnRowsRule,
-    Report,
-    ReportCard,
-    ReportChart,
-    Robot,
-    Run,
-    Subscription,
-)
+from notifications.models import Draft, OwnRowsRule, Report, ReportCard, ReportChart, Robot, Run, Subscription
 from tests.bi import make_bi, make_listing
 from tests.browser_form import untouched
 from tests.notifications.admin.conftest import client_of

@@ -20,12 +20,7 @@ from notifications.sources import Rule
 from notifications.subscriptions.recipients import read_rules, save_rules
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import values, version_on
-from tests.notifications.factories import (
-    make_manager,
-    make_person,
-    make_report,
-    make_subscription,
-)
+from tests.notifications.factories import make_manager, make_person, make_report, make_subscription
 
 pytestmark = pytest.mark.django_db
 PREVIEW = reverse("admin:notifications_subscription_preview")

@@ -23,12 +23,7 @@ from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import errors_of, said, values, version_on
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
-from tests.notifications.factories import (
-    make_corp,
-    make_person,
-    make_report,
-    make_subscription,
-)
+from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/notifications/subscription/add/"

@@ -24,11 +24,7 @@ from notifications.delivery.rendering.attachments import _SHAPES, Wanted, previe
 from notifications.models import MakerQueue, Medium, Report, ReportChart
 from tests.notifications import preview_pages
 from tests.notifications.delivery.attachments.places import make_medium, make_run
-from tests.notifications.factories import (
-    make_corp,
-    make_manager,
-    make_person,
-)
+from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.reports.places import answer, make_card, make_data_report, page_values
 
 pytestmark = pytest.mark.django_db
