@@ -89,10 +89,7 @@ def history(model: str, thing: str, people: str, blind: str) -> Row:
 
 def adds(model: str, people: str) -> list[Row]:
     """Make the rows of the empty form and of sending it empty, which shows it again to those who may add."""
-    return [
-        Row(f"{model}_add", expect(people)),
-        Row(f"{model}_add", expect(people), method="post"),
-    ]
+    return [Row(f"{model}_add", expect(people)), Row(f"{model}_add", expect(people), method="post")]
 
 
 def saves(model: str, thing: str, people: str, elsewhere: str, form: dict[str, Any]) -> Row:

@@ -4,14 +4,6 @@ from accounts.users.companies import person_panels
 from notifications.admin import api_tokens, inbound, log_pages, operations, reports, rules, subscriptions
 from notifications.admin.dashboard import person_panel
 
-__all__ = [
-    "api_tokens",
-    "inbound",
-    "log_pages",
-    "operations",
-    "reports",
-    "rules",
-    "subscriptions",
-]
+__all__ = ["api_tokens", "inbound", "log_pages", "operations", "reports", "rules", "subscriptions"]
 
 person_panels.register(person_panel)

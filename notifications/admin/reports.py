@@ -75,10 +75,7 @@ SUBSCRIPTIONS_CHECKED = 50
 CARDS_AT_MOST = 10
 RULES_AT_MOST = 20
 CHARTS_AT_MOST = 10
-CHART_FIELDS = (
-    *("position", "alias", "kind", "title", "x", "y", "series", "unit"),
-    *("top", "sort", "aggregate"),
-)
+CHART_FIELDS = (*("position", "alias", "kind", "title", "x", "y", "series", "unit"), *("top", "sort", "aggregate"))
 # The inlines of a report and their fields.
 PARTS: dict[type[Model], tuple[str, ...]] = {
     ReportCard: ("card", "alias", "title", "position"),

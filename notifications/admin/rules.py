@@ -229,9 +229,7 @@ class RulePeopleForm(RecipientsFormPart):
         fields = ("corp", *RECIPIENT_FIELDS)
         field_classes = FIELD_CLASSES
         help_texts = {
-            "robot": _(
-                "Only for the channel “group robot”: everybody in its group reads it, and nobody there can act."
-            ),
+            "robot": _("Only for the channel “group robot”: everybody in its group reads it, and nobody there can act.")
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -433,10 +431,7 @@ PARTS = (
     Part(
         "conditions",
         _("More about the conditions: severity, several checks, parts"),
-        (
-            *("join", "severity", "hold_checks", "no_data_checks"),
-            *("split_column", "absent_checks", "split_attribute"),
-        ),
+        (*("join", "severity", "hold_checks", "no_data_checks"), *("split_column", "absent_checks", "split_attribute")),
     ),
     Part(
         "people",

@@ -60,14 +60,8 @@ SCHEDULE_FIELDS = frozenset({*TIME_FIELDS, "is_enabled"})
 # Required fields of each kind of schedule, with the error if one is missing.
 _NEEDED: dict[str, dict[str, StrOrPromise]] = {
     Repeat.DAILY: {"local_time": _("Choose the time of day.")},
-    Repeat.WEEKLY: {
-        "weekdays": _("Choose at least one day of the week."),
-        "local_time": _("Choose the time of day."),
-    },
-    Repeat.MONTHLY: {
-        "month_day": _("Choose the day of the month."),
-        "local_time": _("Choose the time of day."),
-    },
+    Repeat.WEEKLY: {"weekdays": _("Choose at least one day of the week."), "local_time": _("Choose the time of day.")},
+    Repeat.MONTHLY: {"month_day": _("Choose the day of the month."), "local_time": _("Choose the time of day.")},
     Repeat.CRONTAB: {"crontab": _("Write the five fields of the crontab.")},
 }
 _EMPTY: dict[str, Any] = {"local_time": None, "weekdays": "", "month_day": "", "crontab": ""}

@@ -105,11 +105,7 @@ def _questions(rows: Rows) -> list[Posted]:
         (people, {"action": "delete_selected", "_selected_action": [str(rows.person.pk)]}),
         (
             reverse("admin:integrations_siteaddress_change", args=[address.pk]),
-            {
-                "url": "https://bi.example.com/",
-                "page_version": version,
-                "_save": "1",
-            },
+            {"url": "https://bi.example.com/", "page_version": version, "_save": "1"},
         ),
         (reverse("admin:integrations_corp_callback_keys", args=[rows.corp.pk, "app"]), {}),
     ]

@@ -41,10 +41,7 @@ def test_a_preview_survives_a_server_that_is_away_for_a_moment_and_says_when_it_
     columns = {"payload": {"kind": "menu"}, "requested_at": now, "due_at": now}
     write = Job.objects.create(corp=corp, kind="console.write", key=f"{corp.pk}:menu", **columns)
     failures = [502, 502]
-    page.route(
-        "**/state/",
-        lambda route: route.fulfill(status=failures.pop()) if failures else route.fallback(),
-    )
+    page.route("**/state/", lambda route: route.fulfill(status=failures.pop()) if failures else route.fallback())
     page.goto(address.replace("change/", f"console/{write.pk}/preview/"))
     expect(page.locator("[data-live] .pill")).to_have_text("正在读取")
 

@@ -100,10 +100,7 @@ WAYS: dict[str, tuple[str, Callable[[Page, Joined, str], str]]] = {
 
 @pytest.mark.parametrize(("user_agent", "address_of"), WAYS.values(), ids=WAYS.keys())
 def test_nobody_is_signed_in_as_somebody_else(
-    opened: Callable[[str, str], Page],
-    joined: Joined,
-    user_agent: str,
-    address_of: Callable[[Page, Joined, str], str],
+    opened: Callable[[str, str], Page], joined: Joined, user_agent: str, address_of: Callable[[Page, Joined, str], str]
 ) -> None:
     """Inside WeCom each phone then signs in its own person; elsewhere the QR page asks again."""
     attacker, victim = opened(user_agent, "hanmeimei"), opened(user_agent, "LiLei")

@@ -110,7 +110,7 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
             "stale_after_minutes": _(
                 "As old as that when it is due, by the card's column of the data's time, or by what a web service "
                 "says; other data is as of when it is fetched. Empty: data is never stale."
-            ),
+            )
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

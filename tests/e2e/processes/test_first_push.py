@@ -118,11 +118,7 @@ def send(hand: Counted) -> None:
 
 @pytest.mark.journey
 def test_from_the_empty_product_to_the_first_push_on_a_phone_and_a_further_one(
-    hand: Counted,
-    stack: Stack,
-    browser: Browser,
-    data_worker: Program,
-    record_property: Callable[[str, object], None],
+    hand: Counted, stack: Stack, browser: Browser, data_worker: Program, record_property: Callable[[str, object], None]
 ) -> None:
     save_address(hand)
     connect(hand, stack)

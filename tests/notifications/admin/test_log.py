@@ -352,10 +352,9 @@ def test_a_message_is_found_by_person_title_and_mark(world: World) -> None:
 
     for words in ("韩梅", "hanmm", "HANMEI", "周报", wanted.mark, f"https://bi.example.com/m/{wanted.mark}/"):
         found = {model: [row.pk for row in listed(root, model, q=words).result_list] for model in MODELS[1:]}
-        assert found == {
-            "delivery": [wanted.pk],
-            "receipt": [] if words == "周报" else [wanted.receipts.get().pk],
-        }, words
+        assert found == {"delivery": [wanted.pk], "receipt": [] if words == "周报" else [wanted.receipts.get().pk]}, (
+            words
+        )
 
 
 def test_rows_of_a_day_are_found(world: World) -> None:

@@ -360,9 +360,7 @@ def writer(*codenames: str) -> Client:
     return client_of(person)
 
 
-def test_who_may_not_write_reports_changes_the_rest_of_the_page(
-    shared: tuple[Subscription, Subscription],
-) -> None:
+def test_who_may_not_write_reports_changes_the_rest_of_the_page(shared: tuple[Subscription, Subscription]) -> None:
     first, _second = shared
     client = writer("view_subscription", "change_subscription", "view_report")
     address = change(first)

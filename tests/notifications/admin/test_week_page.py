@@ -64,10 +64,7 @@ def test_each_hour_has_its_pushes_and_the_people_who_would_get_them_now(root: Cl
 
     found = hours(root)
 
-    assert found == {
-        **{(day, 9): (2, ["daily"]) for day in range(1, 7)},
-        (2, 9): (2, ["daily", "new"]),
-    }
+    assert found == {**{(day, 9): (2, ["daily"]) for day in range(1, 7)}, (2, 9): (2, ["daily", "new"])}
     assert hours(root, "?week=1") == {(day, 9): (2, ["daily"]) for day in range(1, 7)}
     assert hours(root, "?week=x") == found
     page = root.get(PAGE).content.decode()
