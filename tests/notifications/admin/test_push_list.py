@@ -15,7 +15,7 @@ from django.utils.html import strip_tags
 
 from accounts.models import AuditEntry, User
 from integrations.models import Card, Corp, DataSource
-from notifications.admin.push import list_page
+from notifications.admin import subscriptions
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertReceiver, AlertRule, Delivery, Incident, Report, Run, Subscription
 from tests.notifications.factories import NOW, make_person, make_report, make_run, make_subscription, make_superuser
@@ -125,7 +125,7 @@ def test_duplicates_are_disabled_and_have_contents_of_their_own(root: Client) ->
 
 
 def test_nothing_is_done_to_more_than_can_be_worked_out(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(list_page, "AT_MOST", 1)
+    monkeypatch.setattr(subscriptions, "AT_MOST", 1)
     chosen = make_subscription(name="A"), make_subscription(name="B")
 
     for name in ("pause", "duplicate"):
