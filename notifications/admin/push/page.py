@@ -256,7 +256,7 @@ class PushPage(OnePage):
             form.instance.message_form = form.cleaned_data.get("message_form") or MessageForm.TEXTCARD
             message = {} if report is None else render_saved(form.instance, by=by, now=now)
             return self.answer_preview(request, None, message, **further)
-        draft = _draft_of(form, form.content.instance).for_reader(by)
+        draft = _build_draft(form, form.content.instance).for_reader(by)
         data = self.read_data(request, draft.cards)
         found = data.tables if data is not None else {}
         tables = {one.alias: found[one.card_id] for one in draft.parts.cards if one.card_id in found}
@@ -382,8 +382,6 @@ def render_draft(
     to: Recipient | Robot | None = order.robot if order.channel == Channel.ROBOT else None
     if to is None and person is not None:
         [to] = find_recipients(trial_audience(order, person.pk), None)
-    elif to is None and parts.own_rows:
-        raise RenderingError(Sentence("Each person sees rows of their own: choose as whom to look."))
     run = Run(subscription=order, trigger=Run.Trigger.SCHEDULE, slot_at=at)
     source = SubscriptionSource(run, order, parts, tables, pages)
     found = preview_message(source, run, to, now=at)
@@ -428,7 +426,7 @@ def find_viewable_people(by: User) -> QuerySet[User]:
     return people_visible_to(by) | User.objects.filter(pk=by.pk)
 
 
-def _draft_of(form: PushForm, report: Report) -> PushDraft:
+def _build_draft(form: PushForm, report: Report) -> PushDraft:
     """Return the submitted push as a draft. `form` must be cleaned."""
     push = form.instance
     for name in TEMPLATES:  # as typed: rendering over real data reports the errors

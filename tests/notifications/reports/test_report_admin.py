@@ -250,13 +250,6 @@ class TestPreview:
         assert "可以看到 2 行中的 1 行。" in html
         assert "华东" not in html
 
-    def test_as_nobody_whom_one_does_not_see(self, client: Client) -> None:
-        mine = make_corp()
-        stranger = make_person(make_corp(), "stranger")
-        client.force_login(make_manager(mine), backend="django.contrib.auth.backends.ModelBackend")
-
-        assert f"您可见的人中没有“{stranger.pk}”。" in preview(client, _person=stranger.pk)
-
 
 def test_names_of_the_help_are_those_of_the_templates() -> None:
     for entry in [*column_names.times(NOW, ZoneInfo("UTC")), *column_names.formats()]:
