@@ -64,27 +64,27 @@ LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
 
 
 @dataclass(frozen=True)
-class Step:
+class Breadcrumb:
     """A breadcrumb. `url`: empty if the person may not open it."""
 
     label: str
     url: str
 
 
-def make_step(request: HttpRequest, row: Model, label: str) -> Step:
+def make_breadcrumb(request: HttpRequest, row: Model, label: str) -> Breadcrumb:
     """Return the breadcrumb of a row of this app."""
     name = row._meta.model_name
     may = request.user.has_perm(f"notifications.view_{name}")
-    return Step(label, reverse(f"admin:notifications_{name}_change", args=[row.pk]) if may else "")
+    return Breadcrumb(label, reverse(f"admin:notifications_{name}_change", args=[row.pk]) if may else "")
 
 
-def link(step: Step) -> SafeString | str:
+def link(step: Breadcrumb) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', step.url, step.label) if step.url else step.label
 
 
 def link_to(request: HttpRequest, row: Model, label: str) -> SafeString | str:
     """Link to a row's page, or return an empty text if the person may not open it."""
-    step = make_step(request, row, label)
+    step = make_breadcrumb(request, row, label)
     return link(step) if step.url else ""
 
 

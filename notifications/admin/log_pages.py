@@ -44,7 +44,7 @@ from notifications.admin.log import (
     link,
     link_to,
     list_known,
-    make_step,
+    make_breadcrumb,
     people_context,
 )
 from notifications.alerts import actions, charts
@@ -345,7 +345,7 @@ class DeliveryAdmin(LogAdmin):
         return answer_medium(medium, medium.extension if medium is not None and medium.name else "svg")
 
     def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
-        run = make_step(request, delivery.run, name_run(delivery.run))
+        run = make_breadcrumb(request, delivery.run, name_run(delivery.run))
         return {
             "title": delivery.title,
             "subtitle": None,
@@ -487,9 +487,9 @@ class ReceiptAdmin(LogAdmin):
 
     def row_context(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
         run, delivery = receipt.run, receipt.delivery
-        way_back = [make_step(request, run, name_run(run))]
+        way_back = [make_breadcrumb(request, run, name_run(run))]
         if delivery is not None:
-            way_back.append(make_step(request, delivery, delivery.title))
+            way_back.append(make_breadcrumb(request, delivery, delivery.title))
         last = delivery.attempts.last() if delivery is not None else None
         facts = [
             *self.facts(receipt, "person", "company_and_account", "state"),

@@ -43,7 +43,7 @@ from notifications.admin.base import (
     moment,
     show_severity,
 )
-from notifications.admin.push.one_page import DraftedForm, OnePage, Part, show_outlook, show_sample, summarise_parts
+from notifications.admin.push.one_page import DraftedForm, FormPart, OnePage, show_outlook, show_sample, summarise_parts
 from notifications.admin.push.renaming import NamingField, read_column_lines
 from notifications.admin.subscription_forms import (
     FIELD_CLASSES,
@@ -428,12 +428,12 @@ signals.describe(AlertRule, "crontab", describe_crontab)
 
 
 PARTS = (
-    Part(
+    FormPart(
         "conditions",
         _("More about the conditions: severity, several checks, parts"),
         (*("join", "severity", "hold_checks", "no_data_checks"), *("split_column", "absent_checks", "split_attribute")),
     ),
-    Part(
+    FormPart(
         "people",
         _("More recipients, delivery and repetition"),
         (
@@ -441,7 +441,7 @@ PARTS = (
             *("fallback_channel", "owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
         ),
     ),
-    Part(
+    FormPart(
         "exceptions",
         _("Time zone, holidays, and when nobody is notified"),
         (

@@ -92,7 +92,7 @@ AT_MOST = 50
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SwitchOutcome:
     """The effect of an action on one push. `columns`: the changed, unsaved fields; empty if the push is left out, for
     the reason in `line`."""
 
@@ -109,7 +109,7 @@ class Switch:
     title: StrOrPromise
     what: StrOrPromise
     done: StrOrPromise
-    change: Callable[[Subscription, User, datetime], Outcome]
+    change: Callable[[Subscription, User, datetime], SwitchOutcome]
 
 
 def _make_action(name: str, description: StrOrPromise) -> Any:
@@ -130,7 +130,7 @@ def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> boo
     return True
 
 
-def _list_outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: User) -> list[Outcome]:
+def _list_outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: User) -> list[SwitchOutcome]:
     now = database_now()
     found = [switch.change(one, seen_by, now) for one in subscriptions]
     return sorted(found, key=lambda one: (one.subscription.name, one.subscription.pk))
@@ -139,50 +139,50 @@ def _list_outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_b
 # --- The changes ------------------------------------------------------------------------------------------------------
 
 
-def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
+def _enable(subscription: Subscription, seen_by: User, now: datetime) -> SwitchOutcome:
     if subscription.is_enabled:
-        return Outcome(subscription, gettext("is enabled already"))
+        return SwitchOutcome(subscription, gettext("is enabled already"))
     found = count_reachability(
         named_audience(subscription), seen_by=seen_by, named=1, expected=expected_contents(subscription, now)
     )
     if not found.concerns_somebody:
-        return Outcome(subscription, subscription_forms.refusal(found)[0])
+        return SwitchOutcome(subscription, subscription_forms.refusal(found)[0])
     subscription.is_enabled = True
     try:
         reschedule(subscription, now=now)
     except ScheduleError as error:
-        return Outcome(subscription, str(error.sentence))
+        return SwitchOutcome(subscription, str(error.sentence))
     columns = {"is_enabled", "next_run_at", *restart_failure_count(subscription, now=now)}
     people = ngettext("reaches %(count)d person", "reaches %(count)d people", found.reachable_count)
     line = gettext("%(people)s, next %(time)s") % {
         "people": people % {"count": found.reachable_count} if found.is_count_known else gettext("not known how many"),
         "time": _format_next_time(subscription),
     }
-    return Outcome(subscription, line, frozenset(columns))
+    return SwitchOutcome(subscription, line, frozenset(columns))
 
 
-def _disable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
+def _disable(subscription: Subscription, seen_by: User, now: datetime) -> SwitchOutcome:
     if not subscription.is_enabled:
-        return Outcome(subscription, gettext("is disabled already"))
+        return SwitchOutcome(subscription, gettext("is disabled already"))
     line = gettext("would be sent next %(time)s") % {"time": _format_next_time(subscription)}
     subscription.is_enabled, subscription.next_run_at = False, None
-    return Outcome(subscription, line, frozenset({"is_enabled", "next_run_at"}))
+    return SwitchOutcome(subscription, line, frozenset({"is_enabled", "next_run_at"}))
 
 
-def _pause(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
+def _pause(subscription: Subscription, seen_by: User, now: datetime) -> SwitchOutcome:
     if subscription.is_paused:
-        return Outcome(subscription, gettext("is paused already"))
+        return SwitchOutcome(subscription, gettext("is paused already"))
     if not subscription.is_enabled:
-        return Outcome(subscription, gettext("is disabled: nothing of it is sent"))
+        return SwitchOutcome(subscription, gettext("is disabled: nothing of it is sent"))
     subscription.is_paused = True
-    return Outcome(subscription, _count_waiting(subscription), frozenset({"is_paused"}))
+    return SwitchOutcome(subscription, _count_waiting(subscription), frozenset({"is_paused"}))
 
 
-def _resume(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
+def _resume(subscription: Subscription, seen_by: User, now: datetime) -> SwitchOutcome:
     if not subscription.is_paused:
-        return Outcome(subscription, gettext("is not paused"))
+        return SwitchOutcome(subscription, gettext("is not paused"))
     subscription.is_paused = False
-    return Outcome(subscription, _count_waiting(subscription), frozenset({"is_paused"}))
+    return SwitchOutcome(subscription, _count_waiting(subscription), frozenset({"is_paused"}))
 
 
 def _format_next_time(subscription: Subscription) -> str:

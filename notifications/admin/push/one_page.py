@@ -59,7 +59,7 @@ NAMED_AT_MOST = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class FormPart:
     """A folded part of the form. `names`: its fields, from any form of the page. `rows`: prefixes of its formsets, each
     with the number of rows to ignore in the summary because another part of the page creates them."""
 
@@ -127,7 +127,7 @@ class OnePage(AnyModelAdmin):
     preview_path: str
     preview_template: str
     new_title: StrOrPromise
-    parts: tuple[Part, ...]
+    parts: tuple[FormPart, ...]
     shown_fields: tuple[str, ...]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -446,7 +446,7 @@ def drop_draft(person: User, page: str) -> None:
 
 
 def build_folded_parts(
-    parts: Sequence[Part], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
+    parts: Sequence[FormPart], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
 ) -> dict[str, FoldedPart]:
     """Return the parts by key. After submission, a part with errors is open. `forms` may contain None."""
     found, said = {}, summarise_parts(parts, forms, [one.formset for one in inlines])
@@ -458,13 +458,13 @@ def build_folded_parts(
     return found
 
 
-def summarise_parts(parts: Iterable[Part], forms: Sequence[Any], formsets: Iterable[Any]) -> dict[str, str]:
+def summarise_parts(parts: Iterable[FormPart], forms: Sequence[Any], formsets: Iterable[Any]) -> dict[str, str]:
     """Return a one-line summary of the settings of each part, by key; empty if all are defaults."""
     rows = {one.prefix: (one.model._meta.verbose_name_plural, sum(map(_is_filled, one.forms))) for one in formsets}
     return {part.key: _summary(part, _fields(part, forms), rows) for part in parts}
 
 
-def _summary(part: Part, fields: Iterable[BoundField], rows: Mapping[str, tuple[Any, int]]) -> str:
+def _summary(part: FormPart, fields: Iterable[BoundField], rows: Mapping[str, tuple[Any, int]]) -> str:
     changed = [_describe_field(field) for field in fields if _is_set(field)]
     for prefix, spared in part.rows:
         name, count = rows.get(prefix, ("", 0))
@@ -475,7 +475,7 @@ def _summary(part: Part, fields: Iterable[BoundField], rows: Mapping[str, tuple[
     return " · ".join([*changed[:NAMED_AT_MOST], *further])
 
 
-def _fields(part: Part, forms: Iterable[Any]) -> list[BoundField]:
+def _fields(part: FormPart, forms: Iterable[Any]) -> list[BoundField]:
     by_name = {name: form[name] for form in forms if form is not None for name in form.fields}
     return [by_name[name] for name in part.names if name in by_name]
 

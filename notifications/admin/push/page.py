@@ -39,7 +39,14 @@ from notifications.admin.push.form import (
     list_card_fields,
     list_naming_fields,
 )
-from notifications.admin.push.one_page import OnePage, Part, read_template, show_outlook, show_sample, summarise_parts
+from notifications.admin.push.one_page import (
+    FormPart,
+    OnePage,
+    read_template,
+    show_outlook,
+    show_sample,
+    summarise_parts,
+)
 from notifications.admin.push.renaming import NamingField
 from notifications.admin.reports import (
     CARDS_AT_MOST,
@@ -69,10 +76,10 @@ if TYPE_CHECKING:
 # The parts of a report that are edited as rows of the page.
 INLINES = (ReportCardInline, ReportChartInline, OwnRowsInline, PagePictureInline)
 PARTS = (
-    Part(
+    FormPart(
         "look", _("More styles"), ("figures", "is_template", "link"), (("report_cards", CARDS_AT_MOST), ("charts", 0))
     ),
-    Part(
+    FormPart(
         "delivery",
         _("More recipients, delivery and retries"),
         (
@@ -81,7 +88,7 @@ PARTS = (
         ),
         (("own_rows_rules", 1),),
     ),
-    Part(
+    FormPart(
         "exceptions",
         _("Time zone, holidays, and when nothing is sent"),
         (
