@@ -15,7 +15,7 @@ from accounts.authentication.flow import Cause
 from accounts.models import AuditEntry, ImportRow, PeopleImport, PeopleRun, User, WeComAccount
 from accounts.views.errors import ErrorDetails, seal
 from integrations.data.table import Column, Kind, Table
-from integrations.models import Card, CardData, ConsoleWrite, Corp, DataSource, Member, SyncChange, SyncRun
+from integrations.models import Card, CardData, Corp, DataSource, Job, Member, SyncChange, SyncRun
 from integrations.models.datasources import compress_table
 from notifications.models import (
     AlertRule,
@@ -56,7 +56,7 @@ class Rows:
     corp: Corp
     subscription: Subscription
     delivery: Delivery
-    writes: tuple[ConsoleWrite, ...]
+    writes: tuple[Job, ...]
     other: Corp
 
 
@@ -203,19 +203,20 @@ def _make_sync_runs(corp: Corp) -> None:
     PeopleRun.objects.create(run=runs[-1], status="done", done_count=3, counts={"linked": 1})
 
 
-def _make_writes(things: dict[str, Any]) -> tuple[ConsoleWrite, ...]:
+def _make_writes(things: dict[str, Any]) -> tuple[Job, ...]:
     """Return a change in WeCom that waits for its confirmation, and one that was refused."""
-    planned = things["write"]
+    corp, refused = things["corp"], things["write"]
     menu = [{"type": "view", "name": "首页", "url": "https://bi.example.com/" + "a" * 200}]
-    ConsoleWrite.objects.update(
-        kind="menu", planned_at=NOW, changes=[{"name": "menu", "before": [], "after": menu}], requested_by="root"
+    planned = Job.objects.create(
+        **{"kind": "console.write", "corp": corp, "asked_by": "root", "key": f"{corp.pk}:menu", "status": "done"},
+        **{"payload": {"kind": "menu"}, "result": {"changes": [{"name": "menu", "before": [], "after": menu}]}},
+        **dict.fromkeys(("requested_at", "due_at", "finished_at"), NOW),
     )
-    domain = {"name": "redirect_domain", "before": "", "after": "bi.example.com"}
-    refused = ConsoleWrite.objects.create(
-        **{"corp": things["corp"], "requested_by": "root", "requested_at": NOW, "finished_at": NOW},
-        **{"kind": "settings", "status": "failed", "problem": "refused", "errcode": 60020},
-        **{"caller_ip": "203.0.113.9", "hint": "[1764]", "changes": [domain]},
-    )
+    changes = [{"name": "redirect_domain", "before": "", "after": "bi.example.com"}]
+    facts = {"errcode": 60020, "caller_ip": "203.0.113.9", "hint": "[1764]", "message": "refused"}
+    payload = {"kind": "settings", "changes": changes}
+    failed = {"status": "failed", "problem": "refused", "facts": facts, "payload": payload, "result": {}}
+    Job.objects.filter(pk=refused.pk).update(**failed, finished_at=NOW)
     return planned, refused
 
 
