@@ -117,17 +117,14 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "external_id_source" in self.fields:
-            self._describe_source()
+            field: Any = self.fields["external_id_source"]
+            offered = hooks.people().external_ids()
+            field.choices = [(one.key, one.label) for one in offered]
+            field.help_text = BiConnection._meta.get_field("external_id_source").help_text
+            if self.instance.external_id_source not in {one.key for one in offered}:
+                field.choices.append((self.instance.external_id_source, _("one that does not exist any more")))
         for name in ("new_api_password", "new_app_token"):
             self.describe_secret(name, saved=_SAVED)
-
-    def _describe_source(self) -> None:
-        field: Any = self.fields["external_id_source"]
-        offered = hooks.people().external_ids()
-        field.choices = [(one.key, one.label) for one in offered]
-        field.help_text = BiConnection._meta.get_field("external_id_source").help_text
-        if self.instance.external_id_source not in {one.key for one in offered}:
-            field.choices.append((self.instance.external_id_source, _("one that does not exist any more")))
 
     def clean_base_url(self) -> str:
         """Refuse our own address, which would lead to a redirect loop."""

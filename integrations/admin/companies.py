@@ -57,6 +57,7 @@ from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_conditi
 # A view of a corp: gets the request, the corp and what its route names.
 CorpView = Callable[..., HttpResponseBase]
 DOMAIN_ID_IN_LINK = 128
+CONFIRMATION = "admin/integrations/corp/confirm.html"
 # Paths of pages that administrators paste instead of a server's URL.
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
 
@@ -603,9 +604,9 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
                 if is_first:
                     messages.info(request, _tell_of_attributes(request))
                 return self._redirect_to_page(corp)
-        title = gettext("Enable “%(corp)s”") % {"corp": corp}
-        status = 409 if request.method == "POST" else 200
-        return self._confirmation(request, corp, "enable", {"title": title, "reasons": reasons}, status)
+        title, status = gettext("Enable “%(corp)s”") % {"corp": corp}, 409 if request.method == "POST" else 200
+        context = {"title": title, "corp": corp, "action": "enable", "reasons": reasons}
+        return own_page(self, request, CONFIRMATION, context, status=status)
 
     def disable_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         if request.method == "POST":
@@ -614,14 +615,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             messages.success(request, gettext("“%(corp)s” is disabled.") % {"corp": corp})
             return self._redirect_to_page(corp)
         title = gettext("Disable “%(corp)s”") % {"corp": corp}
-        effects = hooks.corp_disabling.joined(corp)
-        return self._confirmation(request, corp, "disable", {"title": title, "effects": effects})
-
-    def _confirmation(
-        self, request: HttpRequest, corp: Corp, action: str, extra: dict[str, Any], status: int = 200
-    ) -> HttpResponse:
-        context = {"corp": corp, "action": action, **extra}
-        return own_page(self, request, "admin/integrations/corp/confirm.html", context, status=status)
+        context = {"title": title, "corp": corp, "action": "disable", "effects": hooks.corp_disabling.joined(corp)}
+        return own_page(self, request, CONFIRMATION, context)
 
 
 def _tell_of_attributes(request: HttpRequest) -> SafeString:
