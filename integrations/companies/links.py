@@ -187,10 +187,7 @@ def look_for_file(file: VerificationFile, *, now: datetime) -> None:
 
 
 def judge_public_page(url: str, content: bytes, *, media_type: str = "text/plain") -> tuple[FileOutcome, str]:
-    """Fetch a page of this site at its public address. Return whether it has this content, and what answered.
-
-    `media_type`: empty if any will do.
-    """
+    """Fetch our page at its public address. Return whether it has this content and type, and what answered."""
     try:
         page = fetch_page(url)
     except ConfigurationError as error:

@@ -65,8 +65,6 @@ DEPARTMENT_OUT_OF_SCOPE = 60011
 SECRET_REFUSED = frozenset({errcodes.INVALID_CREDENTIAL, errcodes.INVALID_SECRET})
 # Details are withheld from addresses that WeCom first saw after 2022-08-15.
 NO_DETAILS = 48009
-
-
 _LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
 
 

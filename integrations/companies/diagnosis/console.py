@@ -250,8 +250,6 @@ DOMAIN_REFUSALS = {
 # WeCom's pages on the company's own domain, and on one of an associated company.
 OWN_DOMAIN_PAGE = "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1"
 ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754"
-
-
 _TO_VERIFICATION = _(
     "Your company's own domain: WeCom's console → App management → the app → Web authorisation and JS-SDK → apply for "
     "verification, upload the file here, then verify. A domain of an associated company: have the association "
@@ -361,8 +359,6 @@ def _judge_domain_refusal(code: int, domain: str, *, hint: str, said_at: datetim
 
 
 APP_CALLBACK = CallbackEvent.Kind.APP
-
-
 _TO_RECEPTION = _("WeCom's console → App management → the app → Receive messages: save URL, Token and EncodingAESKey.")
 _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come.")
 
