@@ -13,7 +13,6 @@ class AdminConfig(SimpleAdminConfig):
         super().ready()
         # Models can be imported only after all apps are loaded.
         from accounts.audit.signals import track
-        from guanwecom.operations import tasks  # noqa: F401  # connects itself to Celery's signals
         from notifications.models import OperatorContacts
 
         track(OperatorContacts, corps=lambda _contacts: [])

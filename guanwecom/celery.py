@@ -17,7 +17,7 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 app = Celery(
     "guanwecom",
-    task_cls="guanwecom.operations.tasks:InstallationTask",
+    task_cls="integrations.core.installation:InstallationTask",
     fixups=["guanwecom.worker_connections:fixup"],
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -47,7 +47,7 @@ WAYS = (
         "a slot to a receipt",
         "tests/notifications/test_tasks.py::test_a_tick_brings_what_is_due_all_the_way",
         ("notifications/tasks.py:_claim_due",),
-        files_at_most=33,
+        files_at_most=32,
         rooms_at_most=11,
     ),
     Way(
@@ -83,13 +83,11 @@ class Trace:
         files = self.files[item.nodeid] = set()
         current_app.conf.get("broker_url")  # reads the settings
         notice = self.recorder(files, self._starts[item.nodeid])
-        threading.setprofile(notice)
-        sys.setprofile(notice)
+        threading.setprofile_all_threads(notice)
         try:
             return (yield)
         finally:
-            sys.setprofile(None)
-            threading.setprofile(None)
+            threading.setprofile_all_threads(None)
 
     @staticmethod
     def recorder(files: set[str], starts: Collection[str]) -> Callable[[FrameType, str, object], None]:

@@ -16,7 +16,6 @@ from django.db import Error, InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
-from guanwecom.operations import tasks
 from guanwecom.operations.worker import HeartbeatThread
 from integrations import tasks as integrations_tasks
 from integrations.clients.transport import read_boot_clock
@@ -106,7 +105,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         with suppress(Error):  # the scheduler itself reports that the database is away
             is_copy = installation.is_known_copy()
         if is_copy:
-            tasks.copy_warning.log("beat queues no task")
+            installation.copy_warning.log("beat queues no task")
             wait = COPY_SECONDS
         else:
             self._asks_for_changes = read_boot_clock() >= self._asked_at + self.max_interval

@@ -1,4 +1,4 @@
-"""Format of log lines: JSON, or readable at a console; always with their time zone.
+"""Format of log lines: JSON, or readable at a console; always with their time zone. The frame of each Celery task.
 
 Every line carries the bound request_id, run_id, delivery_id and task. Lines hold ids, codes and durations; never an
 address with its query, a body or a token. An outage of Valkey, the database or the broker is one line, then one a
@@ -12,19 +12,22 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, MutableMapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import redis
+from celery.signals import before_task_publish, task_postrun, task_prerun
 from django.db import InterfaceError, OperationalError
 from kombu.exceptions import OperationalError as BrokerError
-from structlog.contextvars import merge_contextvars
+from structlog.contextvars import bind_contextvars, get_contextvars, merge_contextvars, reset_contextvars
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import JSONRenderer, format_exc_info
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 
 from integrations.clients.transport import read_boot_clock
+from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -215,3 +218,35 @@ def _shorten_line(record: logging.LogRecord, dropped: int) -> None:
         text += f" ({dropped} more lines of this outage were left out since the last one)"
     record.msg, record.args = text, ()
     record.exc_info = record.exc_text = record.stack_info = None
+
+
+# --- Tasks: their lines carry the id of the request that queued them, and their ends are counted ----------------------
+
+# A header of a task's message.
+_HEADER = "request_id"
+_TASKS = CountedMetric("guanwecom_tasks", "Tasks that ended, by outcome", "task", "outcome")
+_SECONDS = TimedMetric("guanwecom_task_duration_seconds", "How long tasks took", "task", edges=LONG_SECONDS)
+
+
+@before_task_publish.connect(weak=False)
+def send_request_id(headers: dict[str, Any] | None = None, **_signal: Any) -> None:
+    request_id = get_contextvars().get("request_id")
+    if request_id and headers is not None:
+        headers[_HEADER] = request_id
+
+
+@task_prerun.connect(weak=False)
+def begin_task(task_id: str, task: Any, **_signal: Any) -> None:
+    """Bind the context of the task's log lines, and start its clock."""
+    request_id = getattr(task.request, _HEADER, None) or get_contextvars().get("request_id")
+    tokens = bind_contextvars(task=task.name, task_id=task_id, request_id=request_id)
+    task.request.begun = (time.perf_counter(), tokens)
+
+
+@task_postrun.connect(weak=False)
+def end_task(task: Any, state: str | None = None, **_signal: Any) -> None:
+    """Count the task and its seconds, and unbind its context."""
+    started, tokens = task.request.begun
+    _TASKS.add(task.name, (state or "UNKNOWN").lower())
+    _SECONDS.add(time.perf_counter() - started, task.name)
+    reset_contextvars(**tokens)

@@ -6,7 +6,7 @@ The overview warns about the rules of deploy/prometheus and nothing else; /metri
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -30,7 +30,7 @@ from prometheus_client.registry import Collector
 from accounts.audit.signals import tracked_models
 from accounts.models import AuditEntry, UnsentAudit
 from accounts.users.roles import sees_all
-from guanwecom.operations import health, middleware, tasks
+from guanwecom.operations import health, logs, middleware
 from integrations.clients.transport import read_boot_clock
 from integrations.core import metrics, sentences
 from integrations.core.background import database_clock
@@ -40,7 +40,7 @@ from integrations.core.redis import valkey
 from integrations.models import BiConnection, CardData, Corp, DataSource, EventWork, Installation, SiteAddress
 from notifications.delivery.channels import address_scope, company_scope
 from notifications.delivery.limiter import Scope, StoreLostError, query
-from notifications.delivery.metrics import push_metrics
+from notifications.delivery.metrics import make_gauge, push_metrics
 from notifications.delivery.sending import settle
 from notifications.inbound.mail import server as mail_backend
 from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
@@ -320,7 +320,7 @@ def _measure_shares(scopes: list[tuple[str, int | None, Scope]], window: str) ->
 
 
 # Importing these registers their counters, so that every process shows them.
-COUNTING = (middleware, tasks, mail_backend, settle)
+COUNTING = (logs, middleware, mail_backend, settle)
 
 
 class EngineCollector(Collector):
@@ -332,47 +332,39 @@ class EngineCollector(Collector):
         yield from metrics.families()
 
 
-def _make_gauge(name: str, text: str, values: Mapping[Any, float], labels: Sequence[str] = ()) -> Metric:
-    """Make a gauge from `values` by tuples of their labels."""
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for names, value in values.items():
-        family.add_metric(names, value)
-    return family
-
-
 def _engine_metrics() -> Iterator[Metric]:
     state, now = health.read(), database_clock()()
     up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
     yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
     yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
-    yield _make_gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
+    yield make_gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
     yield GaugeMetricFamily("guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count)
     if state.tick_seconds is not None:
         yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
     yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
     yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
     site = {(SiteAddress.objects.default().url,): 1.0}
-    yield _make_gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
+    yield make_gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
     if (row := Installation.objects.first()) is not None:
         age = row.backup_age(now).total_seconds()
         yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
     rows = {(name,): float(count) for name, count in count_waiting_work(now=now).items()}
-    yield _make_gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
+    yield make_gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
     queued = {(name,): float(count) for name, count in count_queued_tasks().items()}
-    yield _make_gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
-    yield _make_gauge(
+    yield make_gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
+    yield make_gauge(
         "guanwecom_limit_used_ratio",
         "How much of a limit of WeCom is used; corp: empty for an address, which companies share",
         {(one.limit, "" if one.corp_id is None else str(one.corp_id)): one.share for one in measure_limits()},
         ["limit", "corp"],
     )
-    yield _make_gauge(
+    yield make_gauge(
         "guanwecom_certificate_expiry_timestamp_seconds",
         "When the first certificate of each kind ends, in Unix time",
         {(one.kind, one.name): one.ends_at.timestamp() for one in find_certificates()},
         ["kind", "name"],
     )
-    yield _make_gauge(
+    yield make_gauge(
         "guanwecom_secret_set_timestamp_seconds",
         "When a stored secret was last changed, in Unix time",
         {(one.kind, str(one.row_id)): one.set_at.timestamp() for one in find_secrets()},

@@ -21,7 +21,7 @@ from celery.worker.state import active_requests, maybe_shutdown, reserved_reques
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connections
 
-from guanwecom.operations import tasks, watch
+from guanwecom.operations import watch
 from integrations.core import heartbeats, installation
 from integrations.core.background import log_errors
 from integrations.models import Heartbeat
@@ -187,5 +187,5 @@ def _may_be_copy() -> bool:
     finally:
         connections.close_all()
     if is_copy:
-        tasks.copy_warning.log("this worker takes no task")
+        installation.copy_warning.log("this worker takes no task")
     return is_copy

@@ -1,4 +1,4 @@
-"""Errors of every client, the explanation that a person reads, and the observer of calls.
+"""Errors of every client, and the explanation that a person reads.
 
 An error's class says what the caller should do.
 """
@@ -6,11 +6,8 @@ An error's class says what the caller should do.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 _SHOWN = re.compile(r"[a-z]+ (\w+)(?: -?\d+)?: ")
 
@@ -146,30 +143,3 @@ class Explanation:
     def sentences(self) -> list[str]:
         """The sentences that are not empty, without `raw`."""
         return [text for text in (self.what, self.who, self.where) if text]
-
-
-# --- Observers of calls -----------------------------------------------------------------------------------------------
-
-# Called with the operation, the outcome and the seconds. The outcome is "0" or the error number of the other side;
-# without a number it is the name of our error class: "transient", "outcome_unknown".
-Observe: TypeAlias = Callable[[str, str, float], None]
-
-
-def ignore_call(_operation: str, _outcome: str, _seconds: float) -> None:
-    """Do nothing: the observer of clients whose calls are not counted."""
-
-
-@contextmanager
-def observe_call(observe: Observe, operation: str) -> Iterator[None]:
-    """Report the call that the block makes to `observe`, also if it fails."""
-    started, outcome = time.perf_counter(), "crashed"
-    try:
-        yield
-        outcome = "0"
-    except IntegrationError as error:
-        name = type(error).__name__.removesuffix("Error")
-        words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
-        outcome = words if error.code is None else str(error.code)
-        raise
-    finally:
-        observe(operation, outcome, time.perf_counter() - started)

@@ -21,15 +21,12 @@ import requests
 from integrations.clients.errors import (
     ConfigurationError,
     IntegrationError,
-    Observe,
     RateLimitedError,
     TransientError,
     UnexpectedResponseError,
-    ignore_call,
-    observe_call,
 )
 from integrations.clients.network import CONTENT_BYTES_AT_MOST
-from integrations.clients.transport import Reply, Route, total_deadline
+from integrations.clients.transport import Observe, Reply, Route, ignore_call, observe_call, total_deadline
 from integrations.clients.wecom.calls import AnswerError, objects, optional_integer, optional_text, text
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 

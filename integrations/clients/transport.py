@@ -19,12 +19,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import requests
 import urllib3
@@ -414,3 +414,30 @@ def list_causes(error: BaseException) -> list[BaseException]:
         inner = [getattr(cause, "reason", None), cause.__cause__, *cause.args]
         waiting.extend(one for one in inner if isinstance(one, BaseException))
     return found
+
+
+# --- Observers of calls -----------------------------------------------------------------------------------------------
+
+# Called with the operation, the outcome and the seconds. The outcome is "0" or the error number of the other side;
+# without a number it is the name of our error class: "transient", "outcome_unknown".
+Observe: TypeAlias = Callable[[str, str, float], None]
+
+
+def ignore_call(_operation: str, _outcome: str, _seconds: float) -> None:
+    """Do nothing: the observer of clients whose calls are not counted."""
+
+
+@contextmanager
+def observe_call(observe: Observe, operation: str) -> Iterator[None]:
+    """Report the call that the block makes to `observe`, also if it fails."""
+    started, outcome = time.perf_counter(), "crashed"
+    try:
+        yield
+        outcome = "0"
+    except IntegrationError as error:
+        name = type(error).__name__.removesuffix("Error")
+        words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+        outcome = words if error.code is None else str(error.code)
+        raise
+    finally:
+        observe(operation, outcome, time.perf_counter() - started)

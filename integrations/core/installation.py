@@ -1,10 +1,15 @@
-"""Detection of a database copy, which must not send, by comparing it with the confirmed installation."""
+"""Detection of a database copy, which must not send, by comparing it with the confirmed installation.
+
+No task runs in a copy (`InstallationTask`).
+"""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
+from celery import Task
 from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
@@ -18,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # How long a web process and a drawing process use a cached result.
 KNOWN_SECONDS = 5.0
+_HOUR_SECONDS = 3600.0
 
 
 @dataclass
@@ -80,3 +86,38 @@ def is_copied(row: Installation) -> bool:
 def parse_version(version: str) -> tuple[int, ...]:
     """Return the comparable part of a version, without the commit, which says nothing about the order."""
     return tuple(int(part) for part in version.partition("+")[0].split(".") if part.isdigit())
+
+
+class InstallationTask(Task[Any, Any]):
+    """Base of all tasks, which skips them in a copy of the database; guanwecom.celery names it. The rows hold the work,
+    so a skipped task is queued again once the copy is confirmed, unless that settled its row."""
+
+    abstract = True
+    # True for tasks that only draw: they may notice some seconds late that the database became a copy
+    # (guanwecom.celery).
+    sends_nothing = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.request.called_directly:
+            if is_known_copy() if self.sends_nothing else is_copy():
+                copy_warning.log(f"{self.name} and all other tasks are left out")
+                return None
+            return self.run(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+class CopyWarning:
+    """The hourly log line of a process in a copy that says why it does nothing."""
+
+    def __init__(self) -> None:
+        self._next_at = float("-inf")
+
+    def log(self, consequence: str) -> None:
+        """Log the line if an hour has passed. `consequence`: what the process does not do."""
+        now = read_boot_clock()
+        if now >= self._next_at:
+            self._next_at = now + _HOUR_SECONDS
+            logger.warning("this database is a copy (manage.py installation): %s", consequence)
+
+
+copy_warning = CopyWarning()

@@ -19,16 +19,13 @@ from integrations.clients.errors import (
     BadRequestError,
     ForeignAnswerError,
     IntegrationError,
-    Observe,
     OutcomeUnknownError,
     RateLimitedError,
     RecipientError,
     TransientError,
     UnexpectedResponseError,
-    ignore_call,
-    observe_call,
 )
-from integrations.clients.transport import Reply, Route, limit_to_deadline
+from integrations.clients.transport import Observe, Reply, Route, ignore_call, limit_to_deadline, observe_call
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.builders import JSON_TYPE, body_bytes
 from integrations.clients.wecom.tokens import FetchedToken

@@ -14,7 +14,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry, ImportFile, PeopleImport
-from guanwecom.operations import health, tasks, watch
+from guanwecom.operations import health, watch
 from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.models import EngineWatch, Installation
@@ -105,9 +105,9 @@ def test_no_task_does_anything_in_a_copy() -> None:
 def test_a_process_of_a_copy_says_so_once_an_hour(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    copy_warning = tasks.CopyWarning()
+    copy_warning = installation.CopyWarning()
     for seconds in (0.0, 2.0, 3599.0, 3600.0, 3602.0):
-        monkeypatch.setattr(tasks, "read_boot_clock", lambda moment=seconds: moment)
+        monkeypatch.setattr(installation, "read_boot_clock", lambda moment=seconds: moment)
         copy_warning.log("beat queues no task")
 
     said = "this database is a copy (manage.py installation): beat queues no task"
