@@ -26,14 +26,14 @@ class NotificationsConfig(AppConfig):
         from notifications.alerts.evaluation import follow, source_of_notice
         from notifications.alerts.notices import source_of_alert
         from notifications.delivery import maintenance  # noqa: F401  # registers its checks
-        from notifications.delivery.limiter import store_lost
+        from notifications.delivery.limiter import past_call_sources
         from notifications.delivery.rendering.report_contents import source_of_subscription
         from notifications.delivery.runs.ownership import (
             find_objections,
             find_owned,
             follow_leavers,
             hand_over,
-            succeed,
+            let_successors_take_over,
         )
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.queue import find_refused_calls, probe_at_once
@@ -44,10 +44,12 @@ class NotificationsConfig(AppConfig):
         from notifications.subscriptions.recipients import find_rules_naming
         from notifications.tasks import enqueue_waiting_runs
 
-        store_lost.register(read_past_calls)
+        past_call_sources.register(read_past_calls)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
-        companies.ownership.register(companies.Ownership(find_owned, find_objections, hand_over, succeed))
+        companies.ownership.register(
+            companies.Ownership(find_owned, find_objections, hand_over, let_successors_take_over)
+        )
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)

@@ -169,7 +169,7 @@ class SkipReason:
 
 
 class RunContents(Protocol):
-    """Contents of a run for its people. `is_split`: the content depends on the person; then call `learn` first."""
+    """Contents of a run for its people. `is_split`: it depends on the person; then call `preload_people` first."""
 
     @property
     def is_split(self) -> bool: ...
@@ -182,7 +182,7 @@ class RunContents(Protocol):
     def fingerprint(self) -> str:
         """A text that is equal for equal data; empty without data."""
 
-    def learn(self, user_ids: Collection[int]) -> None:
+    def preload_people(self, user_ids: Collection[int]) -> None:
         """Read at once what decides the content for each of these people."""
 
     def reason_against(self, user_id: int) -> SkipReason | None:
@@ -218,7 +218,7 @@ class OneContent:
     charts: ClassVar[Sequence[tuple[str, Chart]]] = ()
     fingerprint = ""
 
-    def learn(self, user_ids: Collection[int]) -> None:
+    def preload_people(self, user_ids: Collection[int]) -> None:
         """Do nothing: the content does not depend on people."""
 
     def reason_against(self, user_id: int) -> None:

@@ -144,7 +144,7 @@ def _prepare(now: datetime) -> None:
 
 
 def _recall(now: datetime) -> None:
-    _enqueue(recall_deliveries, recall.to_recall(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
+    _enqueue(recall_deliveries, recall.hand_out_recalls(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
 def _update_cards(now: datetime) -> None:
@@ -191,7 +191,7 @@ TICK = Tick(
         Step(_make_media, find_media_to_make),
         Step(_prepare, lambda _now: []),
         Step(_update_cards, lambda now: [card_updates.find_changeable(now)]),
-        Step(_recall, lambda now: [recall.due(now)]),
+        Step(_recall, lambda now: [recall.find_due_recalls(now)]),
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
         Step(_notify_administrators, lambda _now: [find_unnotified()]),
         Step(_call_back, lambda now: [IncomingMessage.objects.to_call_back(now)]),

@@ -73,7 +73,7 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
     if request.user.has_perm("notifications.view_delivery"):
         zone = timezone.get_current_timezone()
-        found = statistics.of_corps(Delivery.objects.filter(corp__in=lines), today=timezone.localdate(), zone=zone)
+        found = statistics.count_by_corp(Delivery.objects.filter(corp__in=lines), today=timezone.localdate(), zone=zone)
         for pk, its_lines in lines.items():
             its_lines += _list_todays_counts(pk, found.get(pk, statistics.Counts()))
     if request.user.has_perm("notifications.view_subscription"):

@@ -487,7 +487,7 @@ class IncomingMessageAdmin(LogAdmin):
 
 
 def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
-    counts = statistics.of_message(message.pk)
+    counts = statistics.count_message(message.pk)
     facts: list[tuple[Any, Any]] = [
         (_("from"), message.token or message.origin_name),
         *shown.facts(message, "came_by", "received", "form_shown"),

@@ -189,7 +189,7 @@ def _word_progress(run: Run) -> str:
         return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
     if run.status != Run.Status.SENDING:
         return describe_run_state(run)
-    counts = {"settled": statistics.of_run(run.pk).settled, "count": run.recipient_count}
+    counts = {"settled": statistics.count_run(run.pk).settled, "count": run.recipient_count}
     return gettext("Sending: %(settled)d of %(count)d settled. The outcome appears here by itself.") % counts
 
 
@@ -221,7 +221,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
 
 def _list_counts(run: Run) -> list[tuple[Any, Any]]:
     """Return the numbers of people by outcome. Zero counts are left out, except the accepted."""
-    counts = statistics.of_run(run.pk)
+    counts = statistics.count_run(run.pk)
     return [
         *((_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count), (_("accepted"), counts.accepted)),
         *list_known(

@@ -63,13 +63,13 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add figures from Valkey and from attempts."""
-        statistics.describe(rows, now=timezone.now())
+        statistics.annotate_queues(rows, now=timezone.now())
 
     def get_fields(self, request: HttpRequest, obj: CorpQueue | None = None) -> tuple[str, ...]:
         return ("is_paused",) if obj is not None and obj.corp_id is None else ("is_paused", "daily_budget")
 
     def row_context(self, request: HttpRequest, queue: CorpQueue) -> dict[str, Any]:
-        statistics.describe([queue], now=timezone.now())
+        statistics.annotate_queues([queue], now=timezone.now())
         lines = [] if queue.blocked_since is None else explain_block(queue).splitlines()
         return {"facts": self._facts(queue), "blocked_lines": lines}
 
@@ -89,7 +89,7 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
 
     @admin.display(description=_("done in about"))
     def time_left(self, queue: CorpQueue) -> str:
-        left: timedelta | None = queue.time_left  # type: ignore[attr-defined]  # statistics.describe
+        left: timedelta | None = queue.time_left  # type: ignore[attr-defined]  # statistics.annotate_queues
         if left is None:
             return "—"
         minutes = max(1, round(left.total_seconds() / 60))
@@ -98,7 +98,7 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
     @admin.display(description=_("sent today / daily budget"))
     def today(self, queue: CorpQueue) -> SafeString | str:
         """Show a warning colour from the percentage at which the start page warns."""
-        used: int | None = queue.used_today  # type: ignore[attr-defined]  # statistics.describe
+        used: int | None = queue.used_today  # type: ignore[attr-defined]  # statistics.annotate_queues
         if queue.corp_id is None or used is None:
             return "—"
         if not queue.daily_budget:
@@ -123,10 +123,10 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
 
 
 def describe_queue_state(queue: CorpQueue) -> tuple[str, str]:
-    """Return the tone and label of a queue's state. `queue` must come from `statistics.describe`."""
+    """Return the tone and label of a queue's state. `queue` must come from `statistics.annotate_queues`."""
     if queue.is_paused:
         return "warn", gettext("paused")
-    if queue.is_all_paused:  # type: ignore[attr-defined]  # statistics.describe
+    if queue.is_all_paused:  # type: ignore[attr-defined]  # statistics.annotate_queues
         return "warn", gettext("all companies are paused")
     if queue.corp is not None and not queue.corp.is_enabled:
         return "quiet", gettext("the company is disabled")

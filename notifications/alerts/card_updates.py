@@ -26,7 +26,7 @@ from notifications.delivery.channels import Outcome, address_scope, company_scop
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.rows import update_unlocked
 from notifications.delivery.sending.queue import take_probes, unblock_companies
-from notifications.delivery.sending.send import ask_permit, hold_scopes, release_permits
+from notifications.delivery.sending.send import ask_permits, hold_scopes, release_permits
 from notifications.models import AlertCard, CardCode, CorpQueue, Delivery
 from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
 
@@ -131,7 +131,8 @@ def _update(card_id: int, clock: Clock) -> bool:
 def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
     delivery = card.delivery
     scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
-    permit = ask_permit(Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True))
+    request = Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
+    [permit] = ask_permits([request])
     if not isinstance(permit, Permit):
         raise _CompanyWaitsError(permit)
     try:

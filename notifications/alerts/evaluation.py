@@ -26,7 +26,7 @@ from notifications.alerts.conditions import ConditionError
 from notifications.alerts.verdicts import Verdict
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rendering.report_contents import bi_link
-from notifications.delivery.rows import BATCH, unlocked
+from notifications.delivery.rows import BATCH, lock_skipping
 from notifications.delivery.runs.owner_notices import NoticeSource, new_notice
 from notifications.delivery.runs.ownership import write_ownership_notice, write_page_notice
 from notifications.models import AlertCheck, AlertRule, Incident, Run
@@ -63,7 +63,7 @@ def claim_due(*, now: datetime) -> int:
     made up for: only the present state counts."""
     AlertRule.objects.interrupted().update(holding={}, absent={})
     with transaction.atomic():
-        rules = list(unlocked(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
+        rules = list(lock_skipping(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
         for rule in rules:
             slot_at, rule.next_run_at = rule.next_run_at or now, None
             try:
@@ -313,7 +313,7 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
     """Make the notices of broken rules whose owners do not know yet. Return the ids of their runs, to be rendered."""
     run_ids = []
     with transaction.atomic():
-        for rule in unlocked(AlertRule.objects.untold().order_by("pk"))[:BATCH]:
+        for rule in lock_skipping(AlertRule.objects.untold().order_by("pk"))[:BATCH]:
             key, corp_id = f"rule:{rule.pk}:broken:{now:%Y%m%d%H%M%S}", rule.receiver.corp_id
             notice = new_notice(key=key, person_id=rule.owner_id, corp_id=corp_id, now=now)
             notice.save()

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from integrations.core.sentences import Sentence
 from notifications.alerts import incidents, notices
-from notifications.delivery.rows import RENDER_LEASE, first_locked, unlocked
+from notifications.delivery.rows import RENDER_LEASE, lock_first, lock_skipping
 from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
 from notifications.subscriptions.schedules import read_workdays, read_zone
 
@@ -53,7 +53,7 @@ def _request_for_source(channel_id: int | None, rule_id: int | None, now: dateti
     sources: QuerySet[Any] = model._default_manager.filter(pk=rule_id or channel_id)
     source: Source | None = None
     if rule_id is not None or channel_id is not None:
-        source = first_locked(sources, seconds=LOCK_SECONDS)
+        source = lock_first(sources, seconds=LOCK_SECONDS)
         if source is None:
             return []
     due = Incident.objects.notice_due(now).filter(channel=channel_id, rule=rule_id).order_by("pk")
@@ -61,7 +61,7 @@ def _request_for_source(channel_id: int | None, rule_id: int | None, now: dateti
         due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
     groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
-    for incident in unlocked(due.select_related("channel__owner", "rule"))[:INCIDENTS_PER_NOTICE]:
+    for incident in lock_skipping(due.select_related("channel__owner", "rule"))[:INCIDENTS_PER_NOTICE]:
         # A silence holds back everything but the recovery. A rule's hours and silence windows hold back everything.
         until = now
         if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:

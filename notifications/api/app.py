@@ -33,7 +33,6 @@ from notifications.delivery.runs.triggers import (
     KEY_PATTERN,
     KeyReusedError,
     TriggerRefusedError,
-    TriggerRequest,
     read_fingerprint,
     trigger_run,
 )
@@ -166,17 +165,14 @@ def run_subscription(
     token = token_for(request, Action.RUN)
     subscription = get_object_or_404(tokens.subscriptions_of(token), pk=subscription_id)
     asked = asked or RunRequest()
-    run_request = TriggerRequest(
-        token=token,
-        trigger=Run.Trigger(asked.trigger),
-        ip=address_of(request),
-        key=idempotency_key or "",
-        fingerprint=read_fingerprint("POST", request.path, asked.model_dump_json()),
-    )
     try:
         answer = trigger_run(
             subscription,
-            request=run_request,
+            token=token,
+            trigger=Run.Trigger(asked.trigger),
+            ip=address_of(request),
+            key=idempotency_key or "",
+            fingerprint=read_fingerprint("POST", request.path, asked.model_dump_json()),
             now=database_now(),
             words=lambda run: RunState.of(run).model_dump_json(),
             enqueue=lambda run_id: enqueue_runs([run_id]),

@@ -32,7 +32,7 @@ from notifications.charts import definition as charts
 from notifications.charts import drawing, renderer
 from notifications.charts.definition import Chart, ChartError
 from notifications.charts.vega import build_spec
-from notifications.delivery.rows import unlocked, update_unlocked
+from notifications.delivery.rows import lock_skipping, update_unlocked
 from notifications.delivery.spreadsheets import Part, cut_parts, write_csv, write_xlsx
 from notifications.models import MakerQueue, Medium
 
@@ -70,7 +70,7 @@ _LATE = {
 
 def find_media_to_make(now: Moment) -> list[QuerySet[Medium]]:
     """Return media that wait to be made, and previews that have expired."""
-    return [Medium.objects.filter(status=Medium.Status.WAITING), _old_previews(now)]
+    return [Medium.objects.filter(status=Medium.Status.WAITING), _find_old_previews(now)]
 
 
 def hand_out_media(*, now: datetime) -> list[int]:
@@ -89,7 +89,7 @@ def hand_out_media(*, now: datetime) -> list[int]:
 
 @transaction.atomic
 def _take(due: QuerySet[Medium], at_most: int, now: datetime) -> list[int]:
-    ids = [medium.pk for medium in unlocked(due.only("pk"))[:at_most]]
+    ids = [medium.pk for medium in lock_skipping(due.only("pk"))[:at_most]]
     Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
     return ids
 
@@ -163,33 +163,28 @@ def sweep_media(*, now: datetime) -> int:
     """Give up media that ended their workers or that no worker took in time, and return how many; delete old
     previews."""
     waiting = Medium.objects.filter(status=Medium.Status.WAITING)
-    fields = {"status": Medium.Status.FAILED, "recipe": b"", "made_at": now}
-    crashed = waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now)
-    count = update_unlocked(crashed, error=_CRASHED.stored(), **fields)
-    if count:
-        logger.error("%d pictures or files given up: each try ended its worker", count)
-    late_count = _give_up_late(waiting, fields, now)
-    previews = _old_previews(now)
+    pages, is_impatient = waiting.filter(queue=SNAPSHOTS_QUEUE), Q(created_at__lte=now - PATIENCE)
+    late_pages = Q(give_up_at__lte=now)
+    if pages.exists() and not is_served(SNAPSHOTS_QUEUE, now=now):
+        late_pages |= is_impatient
+    given_up, why_late = 0, "no worker took them"
+    for media, error, why in (
+        (waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now), _CRASHED, "each try ended its worker"),
+        (waiting.filter(is_impatient, queue=CHARTS_QUEUE), _LATE[CHARTS_QUEUE], why_late),
+        (pages.filter(late_pages, error=""), _LATE[SNAPSHOTS_QUEUE], why_late),
+        (pages.filter(late_pages).exclude(error=""), None, why_late),
+    ):
+        fields = {} if error is None else {"error": error.stored()}
+        count = update_unlocked(media, status=Medium.Status.FAILED, recipe=b"", made_at=now, **fields)
+        if count:
+            logger.error("%d pictures or files given up: %s", count, why)
+        given_up += count
+    previews = _find_old_previews(now)
     previews._raw_delete(previews.db)  # raw, because no row refers to a preview
-    return count + late_count
+    return given_up
 
 
-def _give_up_late(waiting: QuerySet[Medium], fields: dict[str, Any], now: datetime) -> int:
-    charts, pages = (waiting.filter(queue=queue) for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE))
-    impatient = charts.filter(created_at__lte=now - PATIENCE)
-    count = update_unlocked(impatient, error=_LATE[CHARTS_QUEUE].stored(), **fields)
-    if pages.exists():
-        late = Q(give_up_at__lte=now)
-        if not is_served(SNAPSHOTS_QUEUE, now=now):
-            late |= Q(created_at__lte=now - PATIENCE)
-        count += update_unlocked(pages.filter(late).exclude(error=""), **fields)
-        count += update_unlocked(pages.filter(late, error=""), error=_LATE[SNAPSHOTS_QUEUE].stored(), **fields)
-    if count:
-        logger.error("%d pictures or files given up: no worker took them", count)
-    return count
-
-
-def _old_previews(now: Moment) -> QuerySet[Medium]:
+def _find_old_previews(now: Moment) -> QuerySet[Medium]:
     return Medium.objects.previews().filter(created_at__lte=now - PREVIEW_KEPT)
 
 

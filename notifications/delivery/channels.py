@@ -12,7 +12,7 @@ from email.mime.image import MIMEImage
 from email.utils import format_datetime
 from enum import StrEnum, auto
 from functools import cache, partial
-from typing import ClassVar, Protocol
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -35,8 +35,7 @@ from integrations.clients.wecom.errcodes import NOBODY_REACHED, RATE_LIMITED
 from integrations.core import client_factory
 from integrations.models import Corp
 from notifications.delivery.limiter import Budget, Member, Request, Scope
-from notifications.models import Channel as Name
-from notifications.models import Medium, Priority, Robot
+from notifications.models import Channel, Medium, Priority, Robot
 
 SENDS = frozenset({"message_send", "webhook_send"})
 # While a configuration is broken, one message of the company is tried this often.
@@ -45,7 +44,7 @@ CONFIGURATION_WAIT_SECONDS = 120
 CONTENT_CODES = frozenset({40201, 82004, 85002})
 
 
-class Kind(StrEnum):
+class OutcomeKind(StrEnum):
     ACCEPTED = auto()
     REFUSED = auto()  # certain and final
     RECIPIENTS = auto()  # certain and final: the people, not the message
@@ -61,7 +60,7 @@ class Outcome:
     `is_configuration`: the company cannot be sent to; after `held_seconds` one message probes whether it works again.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     message: str = ""
     errcode: int | None = None
     answer: str = ""
@@ -76,25 +75,26 @@ class Outcome:
     @property
     def is_plainly_accepted(self) -> bool:
         """Return whether everybody was accepted, without a remark."""
-        return self.kind == Kind.ACCEPTED and not (
+        return self.kind == OutcomeKind.ACCEPTED and not (
             self.message or self.response_code or self.invalid_userids or self.unlicensed_userids
         )
 
     @property
     def proves_configuration(self) -> bool:
         """Return whether the other side judged the message, so that the settings work."""
-        return self.kind in {Kind.ACCEPTED, Kind.RECIPIENTS} or (self.kind == Kind.REFUSED and self.errcode is not None)
+        is_judged = self.kind == OutcomeKind.REFUSED and self.errcode is not None
+        return is_judged or self.kind in {OutcomeKind.ACCEPTED, OutcomeKind.RECIPIENTS}
 
     @property
     def is_rate_limited(self) -> bool:
         """Return whether the other side limits the rate, so that other messages must slow down too."""
-        return self.kind == Kind.POSTPONED and not self.is_configuration
+        return self.kind == OutcomeKind.POSTPONED and not self.is_configuration
 
     @property
     def is_for_everyone(self) -> bool:
         """Return whether the refusal concerns every recipient: WeCom says so, or names nobody."""
         named = self.invalid_userids or self.unlicensed_userids
-        return self.kind == Kind.RECIPIENTS and (self.errcode == NOBODY_REACHED or not named)
+        return self.kind == OutcomeKind.RECIPIENTS and (self.errcode == NOBODY_REACHED or not named)
 
 
 def _send(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
@@ -103,7 +103,7 @@ def _send(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
     except IntegrationError as error:
         return outcome_of_error(error)
     return Outcome(
-        Kind.ACCEPTED,
+        OutcomeKind.ACCEPTED,
         message=result.warning,
         errcode=0,
         msgid=result.msgid,
@@ -119,7 +119,7 @@ def outcome_of_error(error: IntegrationError) -> Outcome:
     It never raises: an error of any other class is a refusal.
     """
     kind, wait_seconds = _kind_and_wait(error)
-    held_seconds = CONFIGURATION_WAIT_SECONDS if kind == Kind.POSTPONED else 0
+    held_seconds = CONFIGURATION_WAIT_SECONDS if kind == OutcomeKind.POSTPONED else 0
     if held_seconds and isinstance(error, RateLimitedError):
         # Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour, so the
         # company is blocked. The limiter handles other limits.
@@ -138,45 +138,30 @@ def outcome_of_error(error: IntegrationError) -> Outcome:
     )
 
 
-def not_begun(error: Exception) -> Outcome:
-    """Return the outcome of an unforeseen error before the call: nothing was sent, and it is tried again later."""
-    return Outcome(
-        Kind.POSTPONED,
-        message=f"the call could not be prepared: {type(error).__name__}",
-        wait_seconds=CONFIGURATION_WAIT_SECONDS,
-        is_configuration=True,
-    )
-
-
-def crashed(error: BaseException) -> Outcome:
-    """Return the outcome of an unforeseen error during the call."""
-    return Outcome(Kind.UNCLEAR, message=f"the call failed: {type(error).__name__}")
-
-
 # The message was frozen for the company's former app: WeCom would refuse it, and the messages behind it would wait.
-OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after this message was made")
-ROBOT_GONE = Outcome(Kind.REFUSED, message="the robot was deleted after this message was made")
-NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
-NOT_COUNTED = Outcome(Kind.NOT_SENT, message="the limiter lost its counts before the call began")
-NOT_CLAIMED = Outcome(Kind.NOT_SENT, message="the database did not confirm that the call may begin")
-LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
+OTHER_APP = Outcome(OutcomeKind.REFUSED, message="the company's app was changed after this message was made")
+ROBOT_GONE = Outcome(OutcomeKind.REFUSED, message="the robot was deleted after this message was made")
+NO_THREAD = Outcome(OutcomeKind.NOT_SENT, message="the call did not begin in time")
+NOT_COUNTED = Outcome(OutcomeKind.NOT_SENT, message="the limiter lost its counts before the call began")
+NOT_CLAIMED = Outcome(OutcomeKind.NOT_SENT, message="the database did not confirm that the call may begin")
+LOST_WORKER = Outcome(OutcomeKind.UNCLEAR, message="the worker ended before the answer was written down")
 
 
-def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
+def _kind_and_wait(error: IntegrationError) -> tuple[OutcomeKind, int]:
     if isinstance(error, OutcomeUnknownError):
-        return Kind.UNCLEAR, 0
+        return OutcomeKind.UNCLEAR, 0
     if isinstance(error, RateLimitedError):
-        return Kind.POSTPONED, error.retry_after_seconds
+        return OutcomeKind.POSTPONED, error.retry_after_seconds
     if isinstance(error, TransientError):
-        return Kind.NOT_SENT, 0
+        return OutcomeKind.NOT_SENT, 0
     if isinstance(error, ConfigurationError):
-        return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
+        return OutcomeKind.POSTPONED, CONFIGURATION_WAIT_SECONDS
     # Not a refusal of the message: only its token could not be fetched, and a proxy's page is no answer of WeCom.
     if isinstance(error, UnexpectedResponseError) and error.operation not in SENDS:
-        return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
+        return OutcomeKind.POSTPONED, CONFIGURATION_WAIT_SECONDS
     if isinstance(error, RecipientError) and error.code not in CONTENT_CODES:
-        return Kind.RECIPIENTS, 0
-    return Kind.REFUSED, 0
+        return OutcomeKind.RECIPIENTS, 0
+    return OutcomeKind.REFUSED, 0
 
 
 @dataclass(slots=True)
@@ -204,31 +189,38 @@ class Sendable:
 
 
 # Columns of Delivery in the order of Sendable's fields.
-SENT = (
+SENDABLE_COLUMNS = (
     *("pk", "run_id", "corp_id", "channel", "robot_id", "corpid", "agentid", "body", "created_at"),
     *("priority", "recipient_count", "attempt_count"),
 )
 
 
-Caller = Callable[[], Outcome]
+Call = Callable[[], Outcome]
 Requester = Callable[[Sendable], Request]
 
 
-class Channel(Protocol):
-    """Sends frozen deliveries. Knows the channel's limits, and whether a repeat of the same bytes is safe."""
+class Sender:
+    """Base of the channels: sends frozen deliveries, without limits per member and without a daily budget."""
 
     # Whether the other side drops a repeat of the same bytes. If not, an unclear outcome becomes unknown at once.
-    is_repeat_safe: ClassVar[bool]
+    is_repeat_safe: ClassVar[bool] = False
 
-    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+    def make_requester(self, corp: Corp, *, daily_budget: int) -> Requester:
         """Return a function that makes the limiter's request for a delivery of the company. `daily_budget`: the
         company's person-messages per day, 0 for no limit."""
+        return lambda delivery: Request(
+            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
+            scopes=self.held_scopes(delivery),
+            is_urgent=delivery.priority == Priority.URGENT,
+        )
 
-    def caller(self, delivery: Sendable) -> Caller:
+    def make_call(self, delivery: Sendable) -> Call:
         """Return the call, ready to be made in a thread without a database. It raises only unforeseen errors."""
+        raise NotImplementedError
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         """Return the scopes to slow down when the other side limits the rate."""
+        raise NotImplementedError
 
 
 _API = "message_send"
@@ -239,12 +231,12 @@ MEMBER_PER_HOUR = 1000
 MESSAGES_PER_MINUTE = 20
 
 
-class WeComApp:
+class AppSender(Sender):
     """Channel.WECOM."""
 
-    is_repeat_safe: ClassVar[bool] = True
+    is_repeat_safe = True
 
-    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+    def make_requester(self, corp: Corp, *, daily_budget: int) -> Requester:
         scopes = app_scopes(corp)
 
         @cache
@@ -270,7 +262,7 @@ class WeComApp:
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (company_scope(delivery.corpid),)
 
-    def caller(self, delivery: Sendable) -> Caller:
+    def make_call(self, delivery: Sendable) -> Call:
         corp, body = delivery.corp, bytes(delivery.body)
         if (delivery.corpid, delivery.agentid) != (corp.corpid, corp.agentid):
             return lambda: OTHER_APP
@@ -321,26 +313,13 @@ def address_scope(corp: Corp, api: str = _API) -> Scope:
     )
 
 
-class _WithoutApp(Channel):
-    """Base of channels without limits per member and without a daily budget."""
-
-    is_repeat_safe: ClassVar[bool] = False
-
-    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
-        return lambda delivery: Request(
-            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
-            scopes=self.held_scopes(delivery),
-            is_urgent=delivery.priority == Priority.URGENT,
-        )
-
-
-class WeComRobot(_WithoutApp):
+class RobotSender(Sender):
     """Channel.ROBOT."""
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope(f"robot:{delivery.robot_id}", per_minute=MESSAGES_PER_MINUTE),)
 
-    def caller(self, delivery: Sendable) -> Caller:
+    def make_call(self, delivery: Sendable) -> Call:
         robot, body = Robot.objects.filter(pk=delivery.robot_id or 0).first(), bytes(delivery.body)
         if robot is None:
             return lambda: ROBOT_GONE
@@ -355,28 +334,29 @@ class WeComRobot(_WithoutApp):
 _FINAL = 500
 
 
-class Mail(_WithoutApp):
+class MailSender(Sender):
     """Channel.EMAIL. A delivery is one mail to one person."""
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope("mail", per_minute=settings.LIMIT_MAIL_PER_MINUTE),)
 
-    def caller(self, delivery: Sendable) -> Caller:
+    def make_call(self, delivery: Sendable) -> Call:
         mail = json.loads(bytes(delivery.body))
         headers = {"Message-ID": mail["message_id"], "Date": format_datetime(delivery.created_at)}
         message = EmailMultiAlternatives(mail["subject"], mail["text"], mail["from"], [mail["to"]], headers=headers)
         if medium := mail.get("medium"):
-            _carry(message, Medium.objects.only("kind", "content", "content_type").get(pk=medium["id"]), medium["name"])
+            row = Medium.objects.only("kind", "content", "content_type").get(pk=medium["id"])
+            _attach_medium(message, row, medium["name"])
         return partial(send_mail, message)
 
 
-def _carry(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
+def _attach_medium(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
     """Put a picture below the words of a mail; attach a file."""
     content = bytes(medium.content)
     if medium.kind != Medium.Kind.PICTURE:
-        message.attach(name, content, medium.content_type or _TYPES[Medium.Kind(medium.kind)])
+        message.attach(name, content, medium.media_type)
         return
-    picture = MIMEImage(content, medium.content_type.partition("/")[2] or "png")
+    picture = MIMEImage(content, medium.media_type.partition("/")[2])
     picture.add_header("Content-ID", "<chart>")
     picture.add_header("Content-Disposition", "inline", filename=name)
     text = urlize(message.body, nofollow=True, autoescape=True).replace("\n", "<br>\n")
@@ -387,12 +367,6 @@ def _carry(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
     message.attach(picture)
 
 
-_TYPES = {
-    Medium.Kind.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    Medium.Kind.CSV: "text/csv",
-}
-
-
 def send_mail(message: EmailMessage) -> Outcome:
     """Hand a mail to the mail server. Raises only unforeseen errors."""
     connection = get_connection()
@@ -400,35 +374,34 @@ def send_mail(message: EmailMessage) -> Outcome:
         connection.open()
     except smtplib.SMTPAuthenticationError as error:
         return Outcome(
-            Kind.POSTPONED,
+            OutcomeKind.POSTPONED,
             message=f"the mail server refused our name: {error.smtp_code}",
             wait_seconds=CONFIGURATION_WAIT_SECONDS,
             is_configuration=True,
         )
     except (OSError, smtplib.SMTPException) as error:
-        return Outcome(Kind.NOT_SENT, message=f"no mail server: {type(error).__name__}")
+        return Outcome(OutcomeKind.NOT_SENT, message=f"no mail server: {type(error).__name__}")
     try:
         connection.send_messages([message])
     except smtplib.SMTPRecipientsRefused as error:
-        return _refused(max(code for code, _text in error.recipients.values()), Kind.RECIPIENTS)
+        return _make_mail_refusal(max(code for code, _text in error.recipients.values()), OutcomeKind.RECIPIENTS)
     except smtplib.SMTPResponseException as error:
-        return _refused(error.smtp_code, Kind.REFUSED)
+        return _make_mail_refusal(error.smtp_code, OutcomeKind.REFUSED)
     except (OSError, smtplib.SMTPException) as error:
-        return Outcome(Kind.UNCLEAR, message=f"the mail server went away: {type(error).__name__}")
+        return Outcome(OutcomeKind.UNCLEAR, message=f"the mail server went away: {type(error).__name__}")
     finally:
         with suppress(OSError, smtplib.SMTPException):  # errors while closing do not change the outcome
             connection.close()
-    return Outcome(Kind.ACCEPTED, errcode=0, msgid=str(message.extra_headers["Message-ID"]))
+    return Outcome(OutcomeKind.ACCEPTED, errcode=0, msgid=str(message.extra_headers["Message-ID"]))
 
 
-def _refused(code: int, kind: Kind) -> Outcome:
+def _make_mail_refusal(code: int, kind: OutcomeKind) -> Outcome:
     message = f"the mail server answered {code}"
-    return Outcome(kind if code >= _FINAL else Kind.NOT_SENT, message=message, errcode=code)
+    return Outcome(kind if code >= _FINAL else OutcomeKind.NOT_SENT, message=message, errcode=code)
 
 
-_CHANNELS: dict[str, Channel] = {Name.WECOM: WeComApp(), Name.ROBOT: WeComRobot(), Name.EMAIL: Mail()}
-
-
-def channel_of(name: str) -> Channel:
-    """Return the channel of this name. Raises KeyError."""
-    return _CHANNELS[name]
+SENDERS: dict[str, Sender] = {
+    Channel.WECOM: AppSender(),
+    Channel.ROBOT: RobotSender(),
+    Channel.EMAIL: MailSender(),
+}

@@ -24,7 +24,7 @@ from integrations.jobs import requests
 from integrations.models.jobs import Moment
 from notifications.delivery.channels import LOST_WORKER
 from notifications.delivery.explanations import sum_up_losses
-from notifications.delivery.rows import BATCH, QUEUE_LEASE, RENDER_LEASE, delivery_lease, unlocked, update_unlocked
+from notifications.delivery.rows import BATCH, QUEUE_LEASE, RENDER_LEASE, delivery_lease, lock_skipping, update_unlocked
 from notifications.delivery.runs import recall
 from notifications.delivery.sending.settle import fall_back, settle_attempt
 from notifications.models import (
@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepResult:
     """The counts of one sweep, and the runs whose rendering is to be started again."""
 
     run_ids: list[int]
@@ -75,20 +75,18 @@ def find_sweepable(now: Moment) -> list[QuerySet[Any]]:
     ]
 
 
-def sweep(*, now: datetime) -> Swept:
+def sweep(*, now: datetime) -> SweepResult:
     """Settle ended leases, give up what may not be tried any more, finish runs, find lost renderings.
 
     It is safe to run at any time, also several at once: a sweep skips rows that another one holds.
     """
-    # Most of the time nothing is under way, and this short query saves many long ones.
-    is_waiting = Delivery.objects.unsettled().exists()
-    lease_count = _settle_ended_leases(now) if is_waiting else 0
-    given_up_count = _give_up(now) if is_waiting else 0
+    # Most of the time nothing is under way, and these short queries save many long ones.
+    counts = (_settle_ended_leases(now), _give_up(now)) if Delivery.objects.unsettled().exists() else (0, 0)
     is_sending = Run.objects.filter(status=Run.Status.SENDING).exists()
     with transaction.atomic():
-        run_ids = [run.pk for run in unlocked(Run.objects.unrendered(now).only("pk"))[:BATCH]]
+        run_ids = [run.pk for run in lock_skipping(Run.objects.unrendered(now).only("pk"))[:BATCH]]
         Run.objects.filter(pk__in=run_ids).update(render_after=now + RENDER_LEASE)
-    swept = Swept(run_ids, lease_count, given_up_count, *(_finish_runs(now) if is_sending else (0, 0)))
+    swept = SweepResult(run_ids, *counts, *(_finish_runs(now) if is_sending else (0, 0)))
     if swept.run_ids or swept.lease_count or swept.given_up_count:
         logger.warning(
             "swept: %d lost renderings, %d ended leases, %d given up",
@@ -103,7 +101,7 @@ def _settle_ended_leases(now: datetime) -> int:
     while True:
         settled = 0
         with transaction.atomic():
-            ended = list(unlocked(Delivery.objects.lease_expired(now))[:BATCH])
+            ended = list(lock_skipping(Delivery.objects.lease_expired(now))[:BATCH])
             for delivery in ended:
                 with log_errors(logger, "delivery=%d: its ended lease could not be settled", delivery.pk):
                     _settle_ended_lease(delivery, now)
@@ -149,7 +147,7 @@ def _finish_runs(now: datetime) -> tuple[int, int]:
     mailed_count = finished_count = 0
     while True:
         with transaction.atomic():
-            rows = unlocked(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH]
+            rows = lock_skipping(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH]
             recalls = dict(rows)
             # Only under the lock: otherwise a run whose last answer came in between would end without its mails.
             mailed_count += fall_back(recalls, now=now)
@@ -217,7 +215,7 @@ def purge_runs(*, now: datetime) -> int:
             return count
     run_id = run.pk
     run.delete()
-    logger.info("run=%d forgotten", run_id)
+    logger.info("run=%d deleted", run_id)
     return 1
 
 
@@ -230,7 +228,7 @@ def purge_incidents(*, now: datetime) -> int:
     if picture_count := delete_chunk(Medium.objects.filter(incident__in=ids)):
         return picture_count
     Incident.objects.filter(pk__in=ids).delete()
-    logger.info("incidents=%d forgotten", len(ids))
+    logger.info("incidents=%d deleted", len(ids))
     return len(ids)
 
 
@@ -248,13 +246,16 @@ def delete_chunk(rows: QuerySet[Any]) -> int:
 # With a right clock a message waits at most until the next day's budget.
 LONGEST_WAIT = timedelta(days=1)
 LONGEST_LIFETIME = timedelta(hours=MAX_LIFETIME_HOURS)
-# The longest block of a company (WeCom's limit of gettoken), and the longest lease of a picture or file.
-LONGEST_HOLD = timedelta(hours=1)
+# The longest block of a company (WeCom's limit of gettoken), and the longest silence (notifications.alerts.actions).
+LONGEST_HOLD = LONGEST_SILENCE = timedelta(hours=1)
+# The longest lease of a picture or file.
 LONGEST_MAKING = timedelta(minutes=10)
-# The longest that an incident is silenced (notifications.alerts.actions).
-LONGEST_SILENCE = timedelta(hours=1)
 # WeCom's duplicate check lasts this much longer than we repeat.
 SPARE = timedelta(minutes=30)
+_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
+# Incidents of a channel take these times from their sender. Those that a rule found become now, because the incident
+# would never end otherwise.
+_FOUND_BY_RULES = ("starts_at", "stretch_at", "ends_at")
 
 
 def repair_clock_damage(*, now: datetime) -> int:
@@ -266,21 +267,41 @@ def repair_clock_damage(*, now: datetime) -> int:
     count = 0
     while found_count := _repair_runs(now):
         count += found_count
-    waiting = Run.objects.filter(status=Run.Status.WAITING)
-    update_unlocked(waiting.filter(render_after__gt=now + 3 * RENDER_LEASE), render_after=now)
-    _repair_deliveries(now)
-    making = Medium.objects.filter(status=Medium.Status.WAITING)
-    update_unlocked(making.filter(make_after__gt=now + LONGEST_MAKING), make_after=now)
-    update_unlocked(making.filter(created_at__gt=now), created_at=now)
-    update_unlocked(CorpQueue.objects.filter(probe_at__gt=now + LONGEST_HOLD), probe_at=now)
     while _repair_rules(now):
         pass
-    _repair_incidents(now)
-    fetch.repair_times(now=now)
-    runner.repair_times(now=now)
-    requests.repair_times(now=now)
+    # Before the times that show it are corrected.
+    is_early = Q(silenced_until__gt=now + LONGEST_SILENCE)
+    for name in _HEARD:
+        is_early |= Q(**{f"{name}__gt": now})
+    update_unlocked(Incident.objects.filter(is_early, notice_due_at__gt=now), notice_due_at=now)
+    for rows, name, longest, right in _list_longest_times(now):
+        update_unlocked(rows.filter(**{f"{name}__gt": now + longest}), **{name: right})
+    for repair in (fetch.repair_times, runner.repair_times, requests.repair_times):
+        repair(now=now)
     logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
     return count
+
+
+def _list_longest_times(now: datetime) -> list[tuple[QuerySet[Any], str, timedelta, datetime | None]]:
+    """List rows, a column, how far it lies in the future at most with a right clock, and its value if it is further."""
+    preparing, pending, sending = (Delivery.objects.filter(status=status) for status in Delivery.UNSETTLED)
+    making = Medium.objects.filter(status=Medium.Status.WAITING)
+    moment = timedelta()
+    return [
+        (Run.objects.filter(status=Run.Status.WAITING), "render_after", 3 * RENDER_LEASE, now),
+        (preparing | pending, "next_attempt_at", LONGEST_WAIT, now),
+        (preparing | pending, "expires_at", LONGEST_LIFETIME, now + LONGEST_WAIT),
+        (preparing | pending, "queued_until", 2 * QUEUE_LEASE, None),
+        (preparing | sending, "lease_until", 2 * delivery_lease(), now),
+        # It is not known how long ago that was, so what may not be repeated any more becomes unknown.
+        (pending | sending, "unclear_since", SPARE, now - timedelta(seconds=REPEAT_SECONDS)),
+        (making, "make_after", LONGEST_MAKING, now),
+        (making, "created_at", moment, now),
+        (CorpQueue.objects.all(), "probe_at", LONGEST_HOLD, now),
+        (Incident.objects.all(), "silenced_until", LONGEST_SILENCE, now),
+        *((Incident.objects.all(), name, moment, now) for name in _HEARD),
+        *((Incident.objects.filter(rule__isnull=False), name, moment, now) for name in _FOUND_BY_RULES),
+    ]
 
 
 def _repair_runs(now: datetime) -> int:
@@ -318,40 +339,6 @@ def _repair_rules(now: datetime) -> int:
         # Otherwise every later check would count as overtaken.
         rules.filter(checked_slot_at__gt=now).update(checked_slot_at=now)
     return len(found)
-
-
-_WHEN_WE_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
-# Incidents of a channel take these times from their sender.
-_WHEN_RULES_FOUND = ("starts_at", "stretch_at", "ends_at")
-
-
-def _repair_incidents(now: datetime) -> None:
-    """Make notices due now. Times that a rule found become now, because the incident would never end otherwise."""
-    is_early = Q(silenced_until__gt=now + LONGEST_SILENCE)
-    for name in _WHEN_WE_HEARD:
-        is_early |= Q(**{f"{name}__gt": now})
-    update_unlocked(Incident.objects.filter(is_early, notice_due_at__gt=now), notice_due_at=now)
-    update_unlocked(Incident.objects.filter(silenced_until__gt=now + LONGEST_SILENCE), silenced_until=now)
-    for names, incidents in (
-        (_WHEN_WE_HEARD, Incident.objects.all()),
-        (_WHEN_RULES_FOUND, Incident.objects.filter(rule__isnull=False)),
-    ):
-        for name in names:
-            update_unlocked(incidents.filter(**{f"{name}__gt": now}), **{name: now})
-
-
-def _repair_deliveries(now: datetime) -> None:
-    pending = Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.PENDING])
-    update_unlocked(pending.filter(next_attempt_at__gt=now + LONGEST_WAIT), next_attempt_at=now)
-    update_unlocked(pending.filter(expires_at__gt=now + LONGEST_LIFETIME), expires_at=now + LONGEST_WAIT)
-    update_unlocked(pending.filter(queued_until__gt=now + 2 * QUEUE_LEASE), queued_until=None)
-    held = Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.SENDING])
-    update_unlocked(held.filter(lease_until__gt=now + 2 * delivery_lease()), lease_until=now)
-    # It is not known how long ago that was, so what may not be repeated any more becomes unknown.
-    too_old = now - timedelta(seconds=REPEAT_SECONDS)
-    unsettled = Q(status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])
-    unclear = Delivery.objects.filter(unsettled, unclear_since__gt=now + SPARE)
-    update_unlocked(unclear, unclear_since=too_old)
 
 
 # --- A restored copy: the original has sent what waited in it, or it is out of date ---

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 from django.utils import timezone
@@ -14,25 +15,29 @@ from notifications.delivery.sending.queue import CORP_SECRETS, find_held_until
 from notifications.models import CorpQueue, Delivery, Incident, Priority
 
 
+def make_gauge(name: str, text: str, values: Mapping[Any, float], labels: Sequence[str] = ()) -> Metric:
+    """Make a gauge from `values` by tuples of their labels."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for names, value in values.items():
+        family.add_metric(names, value)
+    return family
+
+
 def push_metrics() -> Iterator[Metric]:
     """Yield the metrics of pushes, incidents and callbacks for a scrape. Raises redis.RedisError."""
-    waiting = GaugeMetricFamily(
-        "guanwecom_push_waiting", "Messages that wait or are under way", labels=["priority", "status"]
-    )
-    rows = Delivery.objects.unsettled().order_by().values_list("priority", "status").annotate(count=Count("pk"))
-    for priority, status, count in rows:
-        waiting.add_metric([Priority(priority).name.lower(), status], count)
-    yield waiting
-    alerts = GaugeMetricFamily(
-        "guanwecom_incidents_open", "Incidents that are open", labels=["severity", "kind", "state"]
+    deliveries = Delivery.objects.unsettled().order_by().values_list("priority", "status").annotate(count=Count("pk"))
+    waiting = {(Priority(priority).name.lower(), status): count for priority, status, count in deliveries}
+    yield make_gauge(
+        "guanwecom_push_waiting", "Messages that wait or are under way", waiting, labels=["priority", "status"]
     )
     is_free = ExpressionWrapper(Q(acknowledged_at__isnull=True), output_field=BooleanField())
-    incidents = Incident.objects.open().order_by().annotate(is_free=is_free)
-    of_each = incidents.values_list("severity", "kind", "is_free").annotate(count=Count("pk"))
-    for severity, kind, is_nobodys, count in of_each:
-        alerts.add_metric([severity, kind, "free" if is_nobodys else "taken"], count)
-    yield alerts
-    yield from _queues()
+    incidents = Incident.objects.open().order_by().annotate(is_free=is_free).values_list("severity", "kind", "is_free")
+    alerts = {
+        (severity, kind, "free" if is_nobodys else "taken"): count
+        for severity, kind, is_nobodys, count in incidents.annotate(count=Count("pk"))
+    }
+    yield make_gauge("guanwecom_incidents_open", "Incidents that are open", alerts, ["severity", "kind", "state"])
+    yield from _queue_metrics()
     refused = CounterMetricFamily(
         "guanwecom_callbacks_refused",
         "Callbacks that were refused, by company (0: of none) and address",
@@ -43,23 +48,23 @@ def push_metrics() -> Iterator[Metric]:
     yield refused
 
 
-def _queues() -> tuple[Metric, ...]:
+def _queue_metrics() -> Iterator[Metric]:
     queues = list(CorpQueue.objects.filter(corp__isnull=False).select_related("corp").defer(*CORP_SECRETS))
-    used = statistics.used_today(queues)
-    budget = GaugeMetricFamily("guanwecom_push_daily_budget", "Person-messages a day; 0: no limit", labels=["corp"])
-    spent = GaugeMetricFamily("guanwecom_push_sent_today", "Person-messages of this day in China", labels=["corp"])
-    held = GaugeMetricFamily("guanwecom_push_held_up", "1: paused, or its configuration is broken", labels=["corp"])
-    until = GaugeMetricFamily(
-        "guanwecom_push_held_until_seconds",
-        "When WeCom gives a token again, in Unix time; 0: not held",
-        labels=["corp"],
-    )
-    now = timezone.now()
-    for queue in queues:
-        labels = [str(queue.corp_id)]
-        held_until = find_held_until(queue, now=now)
-        until.add_metric(labels, 0 if held_until is None else held_until.timestamp())
-        budget.add_metric(labels, queue.daily_budget)
-        spent.add_metric(labels, used.get(queue.pk, 0))
-        held.add_metric(labels, int(queue.is_paused or queue.blocked_since is not None))
-    return budget, spent, held, until
+    used, now = statistics.used_today(queues), timezone.now()
+    until = {queue: find_held_until(queue, now=now) for queue in queues}
+    for name, text, values in (
+        ("daily_budget", "Person-messages a day; 0: no limit", [queue.daily_budget for queue in queues]),
+        ("sent_today", "Person-messages of this day in China", [used.get(queue.pk, 0) for queue in queues]),
+        (
+            "held_up",
+            "1: paused, or its configuration is broken",
+            [int(queue.is_paused or queue.blocked_since is not None) for queue in queues],
+        ),
+        (
+            "held_until_seconds",
+            "When WeCom gives a token again, in Unix time; 0: not held",
+            [0 if moment is None else moment.timestamp() for moment in until.values()],
+        ),
+    ):
+        by_corp = {(str(queue.corp_id),): value for queue, value in zip(queues, values, strict=True)}
+        yield make_gauge(f"guanwecom_push_{name}", text, by_corp, ["corp"])

@@ -41,12 +41,12 @@ def delivery_lease() -> timedelta:
     return timedelta(seconds=max(60, 3 * settings.WECOM_TOTAL_TIMEOUT_SECONDS))
 
 
-def unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
+def lock_skipping(rows: models.QuerySet[M]) -> models.QuerySet[M]:
     """Lock `rows`, and skip those that another transaction holds. Call it inside a transaction."""
     return rows.select_for_update(skip_locked=True, of=("self",))
 
 
-def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
+def lock_first(rows: models.QuerySet[M], *, seconds: int) -> M | None:
     """Lock and return the first of `rows`, waiting up to `seconds` for another transaction. Return None if there is no
     row or it stays locked. A row that is nearly always locked would be missed by skipping. Call it inside a
     transaction."""
@@ -71,14 +71,14 @@ def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:
     count = 0
     while True:
         with transaction.atomic():
-            ids = [row.pk for row in unlocked(rows.order_by("pk").only("pk"))[:BATCH]]
+            ids = [row.pk for row in lock_skipping(rows.order_by("pk").only("pk"))[:BATCH]]
             rows.model._default_manager.filter(pk__in=ids).update(**fields)
         count += len(ids)
         if len(ids) < BATCH:
             return count
 
 
-def share_freezing(corp_ids: Collection[int]) -> None:
+def lock_freezing_shared(corp_ids: Collection[int]) -> None:
     """Keep the recipients of these companies unchanged until the transaction ends. A change waits for the lock and then
     finds what was frozen; queries after this call see earlier changes. Several freezings run side by side."""
     if corp_ids:
@@ -88,7 +88,7 @@ def share_freezing(corp_ids: Collection[int]) -> None:
             cursor.execute(shared, [_FREEZING, sorted(corp_ids)])
 
 
-def exclude_freezing(corp_id: int) -> None:
+def lock_freezing(corp_id: int) -> None:
     """Wait for freezings of the company, and block new ones until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FREEZING, corp_id])
@@ -151,7 +151,7 @@ def insert_runs(runs: Sequence[PlannedRun]) -> list[int]:
     """Insert the runs whose keys are new. Return the ids of those to render."""
     if not runs:
         return []
-    statement = _RUNS.format(columns=", ".join(_RUN_COLUMNS), listed=_listed(**_RUN_COLUMNS))
+    statement = _RUNS.format(columns=", ".join(_RUN_COLUMNS), listed=_rows_from_json(**_RUN_COLUMNS))
     with connection.cursor() as cursor:
         cursor.execute(statement, [_json([_run_values(run) for run in runs])])
         return [pk for pk, status in cursor.fetchall() if status == Run.Status.WAITING]
@@ -160,12 +160,12 @@ def insert_runs(runs: Sequence[PlannedRun]) -> list[int]:
 def move_subscriptions(rows: Sequence[tuple[int, datetime | None]]) -> None:
     """Write the next time of each subscription (id, next time)."""
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT_TIMES.format(listed=_listed(id="bigint", at="timestamptz")), [_json(rows)])
+        cursor.execute(_NEXT_TIMES.format(listed=_rows_from_json(id="bigint", at="timestamptz")), [_json(rows)])
 
 
 def settle_deliveries(rows: Sequence[tuple[int, UUID, datetime, str]]) -> set[int]:
     """Mark each (id, fencing token, accepted at, msgid) as accepted. Return the ids of those whose lease still held."""
-    listed = _listed(id="bigint", token="uuid", at="timestamptz", msgid="text")  # noqa: S106  # a column's type
+    listed = _rows_from_json(id="bigint", token="uuid", at="timestamptz", msgid="text")  # noqa: S106  # a column's type
     values = [Delivery.Status.ACCEPTED.value, _json(rows), Delivery.Status.SENDING.value]
     with connection.cursor() as cursor:
         cursor.execute(_DELIVERIES.format(listed=listed), values)
@@ -174,12 +174,12 @@ def settle_deliveries(rows: Sequence[tuple[int, UUID, datetime, str]]) -> set[in
 
 def settle_attempts(rows: Sequence[tuple[int, int, datetime]]) -> None:
     """Mark each attempt (id, milliseconds, answered at) as accepted."""
-    listed = _listed(id="bigint", ms="integer", at="timestamptz")
+    listed = _rows_from_json(id="bigint", ms="integer", at="timestamptz")
     with connection.cursor() as cursor:
         cursor.execute(_ATTEMPTS.format(listed=listed), [Attempt.Outcome.ACCEPTED.value, _json(rows)])
 
 
-def _listed(**columns: str) -> str:
+def _rows_from_json(**columns: str) -> str:
     """Return SQL for a table of one parameter, a JSON list of rows. `columns`: their types, in the order of a row."""
     named = (f"CAST(value ->> {n} AS {kind}) AS {name}" for n, (name, kind) in enumerate(columns.items()))
     rows = "jsonb_array_elements(%s::jsonb) AS rows(value)"

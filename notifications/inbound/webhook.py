@@ -23,7 +23,7 @@ from integrations.core.background import log_errors
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.datasources.query import find_allowed_network
 from integrations.models.fields import require_readable
-from notifications.delivery.rows import unlocked
+from notifications.delivery.rows import lock_skipping
 from notifications.delivery.runs import statistics
 from notifications.models import IncomingMessage
 
@@ -45,7 +45,7 @@ Callback = IncomingMessage.Callback
 def hand_out(*, now: datetime) -> list[int]:
     """Claim the messages whose senders are to be called now and return their ids. Nobody else gets them for LEASE."""
     with transaction.atomic():
-        rows = unlocked(IncomingMessage.objects.to_call_back(now).order_by("callback_after", "pk").only("pk"))
+        rows = lock_skipping(IncomingMessage.objects.to_call_back(now).order_by("callback_after", "pk").only("pk"))
         ids = [row.pk for row in rows[:HANDED_OUT_AT_ONCE]]
         IncomingMessage.objects.filter(pk__in=ids).update(callback_after=now + LEASE)
     return ids
@@ -106,7 +106,7 @@ def _post_result(message: IncomingMessage, now: datetime) -> None:
 
 
 def _write_result(message: IncomingMessage) -> bytes:
-    counts = statistics.of_message(message.pk)
+    counts = statistics.count_message(message.pk)
     ended = message.runs.aggregate(at=Max("finished_at"))["at"]
     document: dict[str, Any] = {
         "event": "message.settled",

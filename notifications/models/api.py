@@ -14,7 +14,7 @@ from accounts.models import User
 from accounts.users.roles import rights_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
-from notifications.models.recipients import Succeeded
+from notifications.models.recipients import WithSuccessor
 from notifications.models.subscriptions import Subscription
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         return self.filter(own | Q(owner__in=rights_changeable_by(person)))
 
 
-class ApiToken(Succeeded):
+class ApiToken(WithSuccessor):
     """A token that lets another system do part of what its owner may do. The secret itself is not stored.
 
     `reach` is separate from the two lists: deleting a company empties its list, which must not mean everything.

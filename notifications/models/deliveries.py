@@ -124,7 +124,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         It has no join: after waiting for a lock, PostgreSQL checks a conditional update's own conditions again, but not
         those in a subquery on the same table, which Django makes of a join: two workers would both claim.
         """
-        return self._let_out(now).filter(
+        return self._due_and_not_held(now).filter(
             Q(unclear_since__isnull=True) | Q(unclear_since__gt=now - timedelta(seconds=REPEAT_SECONDS)),
             # WeCom deletes uploads after three days: they are uploaded anew.
             Q(media_until__isnull=True) | Q(media_until__gt=now) | Q(unclear_since__isnull=False),
@@ -133,13 +133,13 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def preparable(self, now: datetime) -> Self:
         """Deliveries whose medium is made or has failed, and that no worker is preparing."""
-        return self._let_out(now).filter(
+        return self._due_and_not_held(now).filter(
             Q(medium__isnull=True) | ~Q(medium__status="waiting"),
             Q(lease_until__isnull=True) | Q(lease_until__lt=now),
             status=Delivery.Status.PREPARING,
         )
 
-    def _let_out(self, now: datetime) -> Self:
+    def _due_and_not_held(self, now: datetime) -> Self:
         """Deliveries that are due, and whose company, run and subscription are not held."""
         return self.filter(
             next_attempt_at__lte=now,
@@ -392,7 +392,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         A union of two queries, as in with_status: an OR over two tables would read all receipts of a run.
         """
         own = self.exclude(status__in=["", Receipt.Status.ACCEPTED])
-        return self._either(own, self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN]))
+        return self._union(own, self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN]))
 
     def with_status(self, status: str) -> Self:
         """Receipts with this status: their own, else their delivery's.
@@ -407,7 +407,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
             return inherited
         if status == Receipt.Status.ACCEPTED:
             return self.filter(Q(status=status) | Q(status="", delivery__status=status))
-        return self._either(own, inherited)
+        return self._union(own, inherited)
 
     def arrived(self) -> Self:
         """Receipts of messages that are, or may be, on the person's phone."""
@@ -421,21 +421,21 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         rows; recalled messages; and people to whom it was sent again since.
         """
         lost = [*_LOST, Delivery.Status.UNKNOWN] if with_unknown else _LOST
-        all_of_run = self._of(run, mark)
+        all_of_run = self._of_run(run, mark)
         own = all_of_run.filter(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
-        found = self._either(own, all_of_run.filter(status="", delivery__in=run.deliveries.filter(status__in=lost)))
+        found = self._union(own, all_of_run.filter(status="", delivery__in=run.deliveries.filter(status__in=lost)))
         found = found.exclude(reason__in=Receipt.NOT_SENT_AGAIN).exclude(delivery__recall_requested_at__isnull=False)
         return found._not_sent_again(run, lost)
 
     def unknown(self, run: Run, *, mark: str = "") -> Self:
         """Receipts of people who may have got the run."""
-        found = self._of(run, mark).filter(status="", delivery__status=Delivery.Status.UNKNOWN)
+        found = self._of_run(run, mark).filter(status="", delivery__status=Delivery.Status.UNKNOWN)
         return found._not_sent_again(run, [*_LOST, Delivery.Status.UNKNOWN])
 
-    def _either(self, first: Self, second: Self) -> Self:
+    def _union(self, first: Self, second: Self) -> Self:
         return self.filter(pk__in=first.order_by().values("pk").union(second.order_by().values("pk"), all=True))
 
-    def _of(self, run: Run, mark: str) -> Self:
+    def _of_run(self, run: Run, mark: str) -> Self:
         return self.filter(run=run, delivery__mark=mark) if mark else self.filter(run=run)
 
     def _not_sent_again(self, run: Run, lost: Sequence[Delivery.Status]) -> Self:

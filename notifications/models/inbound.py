@@ -19,7 +19,7 @@ from integrations.models import Corp, Department
 from integrations.models.fields import NOTHING, EncryptedTextField
 from integrations.models.jobs import Moment
 from notifications.models.alerts import AlertSource
-from notifications.models.recipients import Succeeded
+from notifications.models.recipients import WithSuccessor
 from notifications.models.runs import Run
 from notifications.models.subscriptions import INCOMING_FORMS, MAX_LIFETIME_HOURS, Priority
 
@@ -58,7 +58,7 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
         return self.filter(owner__in=senders())
 
 
-class InboundChannel(AlertSource, Succeeded):
+class InboundChannel(AlertSource, WithSuccessor):
     """An address that takes what another system sends, and makes messages or incidents of it with its owner's rights.
 
     It stores what its scheme needs: a digest if the sender sends the secret itself, the encrypted secret if the sender

@@ -27,6 +27,13 @@ class MakerQueue(models.TextChoices):
     SNAPSHOTS = "snapshots"
 
 
+_MEDIA_TYPES = {
+    "picture": "image/png",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "csv": "text/csv",
+}
+
+
 class MediumQuerySet(models.QuerySet["Medium"]):
     def due(self, now: datetime) -> Self:
         """Media to make that no worker is making, and no task will make soon."""
@@ -114,6 +121,11 @@ class Medium(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.digest[:12]}"
+
+    @property
+    def media_type(self) -> str:
+        """The type of its content."""
+        return self.content_type or _MEDIA_TYPES[self.kind]
 
     @property
     def extension(self) -> str:

@@ -70,7 +70,7 @@ class RulesMatch(models.TextChoices):
     ANY = "any", _("who matches any rule")
 
 
-class Addressed(models.Model):
+class WithRecipients(models.Model):
     """Base of models that name recipients (notifications.subscriptions.recipients.named_audience). Their attribute
     rules are in notifications.models.subscriptions."""
 
@@ -117,7 +117,7 @@ class Addressed(models.Model):
         raise NotImplementedError
 
 
-class Succeeded(models.Model):
+class WithSuccessor(models.Model):
     """Base of models whose owner may have a successor (notifications.delivery.runs.ownership)."""
 
     successor = models.ForeignKey(
@@ -145,7 +145,7 @@ class ForCompany(models.Model):
         abstract = True
 
 
-class AlertReceiver(Addressed, ForCompany):
+class AlertReceiver(WithRecipients, ForCompany):
     """The recipients and channel of one alert rule, chosen on the rule's page."""
 
     rule_column = "receiver"

@@ -206,7 +206,7 @@ class Run(models.Model):
             run = run.resends
         return run
 
-    def together(self) -> QuerySet[Run]:
+    def runs_of_same_message(self) -> QuerySet[Run]:
         """Return the runs that are recalled with it: all of its incoming message, else itself alone."""
         return (
             Run.objects.filter(pk=self.pk) if self.message_id is None else Run.objects.filter(message=self.message_id)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Attribute, User
 from integrations.models.fields import Person
 from integrations.models.jobs import Moment
-from notifications.models.recipients import Addressed, AlertReceiver, ForCompany, M, ScopedQuerySet, Succeeded
+from notifications.models.recipients import AlertReceiver, ForCompany, M, ScopedQuerySet, WithRecipients, WithSuccessor
 
 # Less than an hour: a push due at nine comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
@@ -115,7 +115,7 @@ class Scheduled(models.Model):
         return {int(number) for number in self.weekdays.split(",") if number}
 
 
-class StandingOrder(Scheduled, Succeeded):
+class StandingOrder(Scheduled, WithSuccessor):
     """Base of pushes and alert rules: a name, an owner, and times while it is enabled."""
 
     name = models.CharField(_("name"), max_length=128)
@@ -236,7 +236,7 @@ class SubscriptionQuerySet(ScheduledQuerySet["Subscription"]):
         return self.filter(report__in=Report.objects.visible_to(person))
 
 
-class Subscription(Addressed, StandingOrder):
+class Subscription(WithRecipients, StandingOrder):
     """A standing order: which report, to whom, in which form, when."""
 
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="subscriptions", verbose_name=_("report"))

@@ -33,7 +33,6 @@ from integrations.core.sentences import Sentence
 from integrations.directory import departments
 from integrations.models import Corp, Department, Member
 from notifications.models import (
-    Addressed,
     AlertReceiver,
     ApiToken,
     AttributeRule,
@@ -45,6 +44,7 @@ from notifications.models import (
     Run,
     Subscription,
     SubscriptionChoice,
+    WithRecipients,
 )
 from notifications.sources import NOT_KNOWN, Audience, Expected, Rule, RunContents, SkipReason
 
@@ -138,7 +138,7 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
     )
 
 
-def trial_audience(order: Addressed, user_id: int | None) -> Audience:
+def trial_audience(order: WithRecipients, user_id: int | None) -> Audience:
     """Return an audience of one person on the order's channel; an order for a group is tried by the app."""
     is_to_group = order.channel == Channel.ROBOT
     return Audience(
@@ -149,12 +149,12 @@ def trial_audience(order: Addressed, user_id: int | None) -> Audience:
     )
 
 
-def named_audience(order: Addressed) -> Audience:
+def named_audience(order: WithRecipients) -> Audience:
     """Return the present audience of a subscription or an alert receiver."""
     return named_audiences([order])[order.pk]
 
 
-def named_audiences(orders: Sequence[Addressed]) -> dict[int, Audience]:
+def named_audiences(orders: Sequence[WithRecipients]) -> dict[int, Audience]:
     """Return the present audiences of `orders` of one model, by their keys. Four queries."""
     if not orders:
         return {}
@@ -212,7 +212,7 @@ def apply_contents(people: Iterable[Recipient], contents: RunContents | None) ->
         yield from people
         return
     people = list(people)
-    contents.learn([person.user_id for person in people if person.reason is None])
+    contents.preload_people([person.user_id for person in people if person.reason is None])
     for person in people:
         why = None if person.reason is not None else contents.reason_against(person.user_id)
         yield person if why is None else person.skip(why)
@@ -422,12 +422,12 @@ def _choose_channel(audience: Audience, email: str, by_app: Recipient) -> Recipi
 # --- Rules that choose people by their attributes ---
 
 
-def read_rules(order: Addressed) -> tuple[Rule, ...]:
+def read_rules(order: WithRecipients) -> tuple[Rule, ...]:
     """Return the rules of a subscription or an alert receiver. One query."""
     return read_rules_by_order([order])[order.pk]
 
 
-def read_rules_by_order(orders: Sequence[Addressed]) -> dict[int, tuple[Rule, ...]]:
+def read_rules_by_order(orders: Sequence[WithRecipients]) -> dict[int, tuple[Rule, ...]]:
     """Return the rules of `orders` of one model, by their keys. One query."""
     column = f"{orders[0].rule_column}_id"
     found: dict[int, list[Rule]] = {order.pk: [] for order in orders}
@@ -443,7 +443,7 @@ def list_rules(rules: Iterable[Rule]) -> SafeString:
     return format_html_join("", "<div>{} {} {}</div>", lines) or format_html("{}", "—")
 
 
-def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
+def save_rules(order: WithRecipients, rules: Iterable[Rule]) -> bool:
     """Set the rules of a subscription or a receiver and keep those that exist. Return whether anything changed. Rules
     are written one by one, so that the audit trail names each."""
     wanted = list(rules)

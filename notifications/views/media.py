@@ -22,7 +22,7 @@ from integrations.core.http import without_session
 from integrations.core.redis import LIMIT_SECONDS, allows
 from notifications.charts.drawing import in_dark
 from notifications.delivery.attachments import find_linked_picture
-from notifications.delivery.rendering.preview import MediumState, state_of
+from notifications.delivery.rendering.preview import MediumState, find_medium_state
 from notifications.delivery.runs import inbox
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Attachment, Medium
@@ -109,7 +109,7 @@ def _preview_of(request: HttpRequest, token: str) -> MediumState:
     models = ("subscription", "report", "alertrule")
     if not any(user.has_perm(f"notifications.{verb}_{model}") for verb in ("add", "change") for model in models):
         raise PermissionDenied
-    state = state_of(token, by=cast("User", user), now=timezone.now())
+    state = find_medium_state(token, by=cast("User", user), now=timezone.now())
     if state is None:
         raise Http404
     return state

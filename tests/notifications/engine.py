@@ -21,16 +21,16 @@ from wecom_sandbox.state.world import Clock, World
 
 from integrations.clients.wecom.errcodes import STALE_TOKEN_CODES
 from notifications.delivery import maintenance
-from notifications.delivery.channels import channel_of
+from notifications.delivery.channels import SENDERS
 from notifications.delivery.limiter import Gate
 from notifications.delivery.rendering import render
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.delivery.sending.queue import claim_deliveries, ensure_queues, hand_out
-from notifications.delivery.sending.send import Admission, send_deliveries
-from notifications.delivery.sending.settle import Ended, settle_calls
+from notifications.delivery.sending.send import SendTask, send_deliveries
+from notifications.delivery.sending.settle import EndedCall, settle_calls
 from notifications.models import CorpQueue, Delivery, Run
-from tests.chaos.judge import Arrived, arrived
+from tests.chaos.judge import Arrived, count_arrived
 from tests.notifications.conftest import FakeClock
 
 MINUTE_SECONDS = 60
@@ -82,7 +82,7 @@ class Engine:
     world: World
     store: Any
     broker: deque[tuple[str, list[int]]] = field(default_factory=deque)
-    gone: list[Ended] = field(default_factory=list)
+    gone: list[EndedCall] = field(default_factory=list)
 
     def gate(self, lease_seconds: float) -> Gate:
         """Return the limiter on the test's clock."""
@@ -95,7 +95,7 @@ class Engine:
         self._publish("render", maintenance.sweep(now=now).run_ids)
         self._publish("render", request_owner_notices(now=now))
         self._hand_out()
-        self._publish("recall", recall.to_recall(now=now))
+        self._publish("recall", recall.hand_out_recalls(now=now))
 
     def do_task(self, position: int) -> None:
         """Take a task and finish it."""
@@ -129,8 +129,8 @@ class Engine:
         if kind != "send":
             return
         for attempt in self._claimed(ids):
-            outcome = channel_of(attempt.delivery.channel).caller(attempt.delivery)()
-            self.gone.append(Ended(attempt, outcome, 10, self.clock.now))
+            outcome = SENDERS[attempt.delivery.channel].make_call(attempt.delivery)()
+            self.gone.append(EndedCall(attempt, outcome, 10, self.clock.now))
 
     def settle_late(self) -> None:
         """Settle the answers of workers that were thought dead."""
@@ -168,11 +168,11 @@ class Engine:
         """Add a fault of the sandbox for the next calls."""
         self.world.faults.add(Fault.from_json({"kind": kind, "endpoint": "message/send", **values}))
 
-    def arrived(self) -> Arrived:
+    def count_arrived(self) -> Arrived:
         found: Arrived = Arrived()
         for corpid in self.world.companies:
             theirs = [each for each in self.world.mail.messages.values() if each.corpid == corpid]
-            found += arrived([each.as_json() for each in theirs], corpid)
+            found += count_arrived([each.as_json() for each in theirs], corpid)
         return found
 
     def most_calls_in_a_minute(self, corpid: str) -> list[float]:
@@ -190,7 +190,7 @@ class Engine:
         return max(windows, key=len, default=[])
 
     def _claimed(self, ids: list[int]) -> list[Any]:
-        admitted = Admission(ids).admit(len(ids))
+        admitted = SendTask(ids, self.clock, _never).admit(len(ids))
         return claim_deliveries([each for each, _permit in admitted], now=self.clock.now)
 
     def _hand_out(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -11,6 +12,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, find_pending
 from notifications.delivery.sending.send import send_deliveries
+from notifications.models import Delivery
 from tests.notifications.factories import NOW, make_person, make_run, make_subscription
 
 _numbers = count()
@@ -26,6 +28,14 @@ def personal(corp: Corp, number: int, **fields: Any) -> list[int]:
 def send_delivery(delivery_id: int, *, clock: Clock) -> bool:
     """Send the delivery. Return False if it may not be tried: not due, settled, held back, or claimed by another."""
     return send_deliveries([delivery_id], clock=clock, is_stopping=lambda: False) == 1
+
+
+def send_all(clock: Clock, ids: Sequence[int] | None = None) -> int:
+    """Send these deliveries, or all that are pending. Return how many were tried."""
+    if ids is None:
+        pending = Delivery.objects.filter(status=Delivery.Status.PENDING).order_by("pk")
+        ids = list(pending.values_list("pk", flat=True))
+    return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
 
 
 def claim_delivery(delivery_id: int, *, now: datetime) -> StartedAttempt | None:

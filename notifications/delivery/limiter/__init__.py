@@ -173,7 +173,10 @@ class Gate:
         for batch in _batches(requests):
             scopes = {scope.key: scope for request in batch for scope in request.scopes}
             positions = {key: number for number, key in enumerate(scopes, start=1)}
-            asked = {"scopes": list(map(_scope, scopes.values())), "calls": [_call(it, positions) for it in batch]}
+            asked = {
+                "scopes": list(map(_describe_scope, scopes.values())),
+                "calls": [_describe_call(it, positions) for it in batch],
+            }
             epoch, _now, waits = self._run("acquire", asked)
             for request, wait_ms in zip(batch, waits, strict=True):
                 answers.append(wait_ms / 1000 if wait_ms else Permit(request, epoch.decode()))
@@ -189,7 +192,7 @@ class Gate:
 
     def cancel(self, permits: Iterable[Permit]) -> None:
         """Uncount calls that were not made. Windows of members and hours may keep counting them for a while."""
-        unused = [_counted(permit.request, epoch=permit.epoch) for permit in permits]
+        unused = [_describe_counts(permit.request, epoch=permit.epoch) for permit in permits]
         self._scripts["cancel"](keys=[_READY], args=[self._json(unused=unused)])
 
     def is_known(self, permits: Sequence[Permit]) -> list[bool]:
@@ -218,7 +221,9 @@ class Gate:
         known = {scope.key: scope for scope in scopes}
         rooms = self._answers(
             within=round(within_seconds * 1000),
-            scopes=[{**_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in known.values()],
+            scopes=[
+                {**_describe_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in known.values()
+            ],
         )[2]
         return Room(dict(zip(known, rooms, strict=True)))
 
@@ -247,7 +252,7 @@ class Gate:
         for keys in _chunks(counts, _CLEARED_AT_ONCE):
             if not self._scripts["clear"](keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
                 return False
-        for past in _chunks(map(_past, calls), _PAST_AT_ONCE):
+        for past in _chunks(map(_describe_past_call, calls), _PAST_AT_ONCE):
             if not self._scripts["restore"](keys=[_RESTORING], args=[self._json(calls=past, **mine)]):
                 return False
         return bool(self._scripts["end_restore"](keys=[_READY, _RESTORING], args=[token, identity]))
@@ -330,7 +335,7 @@ def _member_prefix(member: Member) -> str:
     return f"{_PREFIX}member:{member.app}:"
 
 
-def _scope(scope: Scope) -> dict[str, Any]:
+def _describe_scope(scope: Scope) -> dict[str, Any]:
     return {
         "key": _key(scope),
         "limit": scope.per_minute,
@@ -340,7 +345,7 @@ def _scope(scope: Scope) -> dict[str, Any]:
     }
 
 
-def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
+def _describe_call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
     wanted: dict[str, Any] = {
         "id": request.id,
         "urgent": request.is_urgent,
@@ -364,16 +369,16 @@ def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
     return wanted
 
 
-def _counted(request: Request, *, has_budget: bool = True, **facts: Any) -> dict[str, Any]:
+def _describe_counts(request: Request, *, has_budget: bool = True, **facts: Any) -> dict[str, Any]:
     said: dict[str, Any] = {"id": request.id, "windows": [_key(scope) for scope in request.scopes], **facts}
     if request.budget is not None and has_budget:
         said |= {"budget": _budget_key(request.budget), "persons": request.persons}
     return said
 
 
-def _past(call: PastCall) -> dict[str, Any]:
+def _describe_past_call(call: PastCall) -> dict[str, Any]:
     request = call.request
-    return _counted(
+    return _describe_counts(
         request,
         has_budget=call.is_today,
         ago=round(call.ended_seconds_ago * 1000),
@@ -386,7 +391,7 @@ def _past(call: PastCall) -> dict[str, Any]:
 PERMIT_SECONDS = 10
 
 # Called for past calls when a store does not know them.
-store_lost: Hook[[], Iterable[PastCall]] = Hook()
+past_call_sources: Hook[[], Iterable[PastCall]] = Hook()
 
 
 def gate(*, call_seconds: float | None = None) -> Gate:
@@ -404,7 +409,7 @@ def query(question: Callable[[Gate], T]) -> T:
     try:
         return question(gate())
     except StoreLostError:
-        if not gate().restore(chain.from_iterable(store_lost())):
+        if not gate().restore(chain.from_iterable(past_call_sources())):
             raise
         logger.warning(
             "the limiter's store was empty, old or another one, or its clock was set: it begins from the attempts "

@@ -173,7 +173,7 @@ class RecipientPages:
                     Sentence("The picture of a page is shown as the owner sees it, who has no account in the BI.")
                 )
 
-    def learn(self, user_ids: Collection[int]) -> None:
+    def preload_people(self, user_ids: Collection[int]) -> None:
         """Look up the BI accounts of all these people at once."""
         if self.is_split:
             self._identities = self._find_identities(user_ids)

@@ -123,7 +123,7 @@ def _build_textcard(words: Words) -> Content:
 def _build_news(words: Words) -> Content:
     article = Article(
         title=builders.clip_utf8(words.title, TITLE_BYTES),
-        description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, say_cut_here()),
+        description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, cut_suffix()),
         url=words.url,
         picture_url=words.picture_url,
     )
@@ -136,7 +136,7 @@ def _build_text_notice(words: Words) -> Content:
     return cards.text_notice(
         _build_head(words),
         emphasis=emphasis,
-        sub_title=clip_text(words.text, CARD_TEXT, say_cut_here()),
+        sub_title=clip_text(words.text, CARD_TEXT, cut_suffix()),
         horizontal_items=_build_lines(lines),
         jumps=[Jump(title=_("View all"), url=words.url)],
     )
@@ -149,7 +149,7 @@ def _build_news_notice(words: Words) -> Content:
     text = rest.strip() if is_short else words.text
     below = [VerticalItem(clip_text(text, VERTICAL_TITLE), "")] if 0 < len(text) <= VERTICAL_TITLE else []
     if len(text) > VERTICAL_TITLE:
-        below = [VerticalItem(_("Summary"), clip_text(text, CARD_TEXT, say_cut_here()))]
+        below = [VerticalItem(_("Summary"), clip_text(text, CARD_TEXT, cut_suffix()))]
     return cards.news_notice(
         _build_head(words, first if is_short else ""),
         image=CardImage(words.picture_url, CARD_RATIO),
@@ -192,7 +192,7 @@ def _build_lines(figures: Sequence[Figure]) -> list[HorizontalItem]:
     return lines
 
 
-def say_cut_here() -> str:
+def cut_suffix() -> str:
     """Return the suffix of a text that was cut."""
     return "… " + _("View all")
 

@@ -24,7 +24,7 @@ from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.attachments import PREVIEW_KEPT
 from notifications.delivery.rendering.attachments import FILE_FORMS, MEDIA_FORMS, NOTHING, Plan, preview_medium
-from notifications.delivery.rendering.message_builder import render_markdown, say_cut_here
+from notifications.delivery.rendering.message_builder import cut_suffix, render_markdown
 from notifications.delivery.rendering.render import Batch, compose, draft_delivery, mail_batches, plan_media
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageForm, Robot, Run
@@ -86,11 +86,11 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
         contents = source.contents(now=now)
         user_id = to.user_id if isinstance(to, Recipient) else None
         if user_id is not None and contents.is_split:
-            contents.learn([user_id])
+            contents.preload_people([user_id])
             if (left_out := contents.reason_against(user_id)) is not None:
                 return MessagePreview(left_out=left_out)
         content = contents.of(user_id)
-        [batch] = plan_media(source.terms.form, contents, [_batch(source, to, content)])
+        [batch] = plan_media(source.terms.form, contents, [_make_batch(source, to, content)])
         address = batch.corp.find_site_address()
         delivery = compose(
             draft_delivery(run, source, batch, now), source, batch, address, address.absolute("/p/preview.png"), now=now
@@ -106,7 +106,7 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
         return MessagePreview(delivery, content, phone, batch.media, form in MEDIA_FORMS and not carried)
 
 
-def _batch(source: RunSource, to: Recipient | Robot | None, content: Content) -> Batch:
+def _make_batch(source: RunSource, to: Recipient | Robot | None, content: Content) -> Batch:
     """Return the call that would send it."""
     if isinstance(to, Robot):
         return Batch(to.corp, [], content, channel=Channel.ROBOT, robot=to)
@@ -136,27 +136,27 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
     return replace(found, file_name=medium_name or write_file_name(delivery.title, delivery.created_at, extension))
 
 
-def _textcard(card: dict[str, Any], text: str) -> PhoneMessage:
+def _read_textcard(card: dict[str, Any], text: str) -> PhoneMessage:
     description = str(card["description"])
     html = mark_safe(str(escape(description)).replace("&lt;br&gt;", "<br>"))  # noqa: S308  # escaped, but for breaks
     is_cut = description.endswith("…") and not text.endswith("…")
     return PhoneMessage("textcard", html, card["title"], card.get("btntxt", ""), is_cut=is_cut)
 
 
-def _text(content: dict[str, Any], text: str) -> PhoneMessage:
+def _read_text(content: dict[str, Any], text: str) -> PhoneMessage:
     linked = _LINK.sub(r'<a href="\1" rel="noopener noreferrer">\2</a>', str(escape(content["content"])))
     html = mark_safe(linked.replace("\n", "<br>"))  # noqa: S308  # escaped, but for the link that we wrote ourselves
     return PhoneMessage("text", html, is_cut=text not in content["content"])
 
 
-def _news(content: dict[str, Any], text: str) -> PhoneMessage:
+def _read_news(content: dict[str, Any], text: str) -> PhoneMessage:
     [article] = content["articles"]
     description, has_picture = str(article.get("description", "")), bool(article.get("picurl"))
     is_cut = description != text
-    return PhoneMessage("news", _lines(description), article["title"], is_cut=is_cut, has_picture=has_picture)
+    return PhoneMessage("news", _escape_lines(description), article["title"], is_cut=is_cut, has_picture=has_picture)
 
 
-def _card(card: dict[str, Any], text: str) -> PhoneMessage:
+def _read_card(card: dict[str, Any], text: str) -> PhoneMessage:
     emphasis, title = card.get("emphasis_content", {}), card.get("main_title", {})
     below = " ".join(str(each.get("desc") or each["title"]) for each in card.get("vertical_content_list", ()))
     said = str(card.get("sub_title_text") or below)
@@ -164,9 +164,9 @@ def _card(card: dict[str, Any], text: str) -> PhoneMessage:
     buttons = [*card.get("jump_list", ()), *({"title": one["text"]} for one in card.get("button_list", ()))]
     return PhoneMessage(
         str(card["card_type"]),
-        _lines("\n".join([*first, said]).strip()),
+        _escape_lines("\n".join([*first, said]).strip()),
         title.get("title", ""),
-        is_cut=said.endswith(say_cut_here()),
+        is_cut=said.endswith(cut_suffix()),
         has_picture="card_image" in card,
         large=emphasis.get("title", ""),
         below_large=emphasis.get("desc", ""),
@@ -176,20 +176,20 @@ def _card(card: dict[str, Any], text: str) -> PhoneMessage:
 
 
 _READERS: dict[str, Callable[[dict[str, Any], str], PhoneMessage]] = {
-    "textcard": _textcard,
-    "text": _text,
+    "textcard": _read_textcard,
+    "text": _read_text,
     "markdown": lambda content, text: PhoneMessage(
         "markdown", render_markdown(content["content"], MessageForm.MARKDOWN), is_cut=text not in content["content"]
     ),
-    "news": _news,
+    "news": _read_news,
     "image": lambda _content, _said: PhoneMessage("image", SafeString(""), has_picture=True),
     "file": lambda _content, _said: PhoneMessage("file", SafeString("")),
-    "template_card": _card,
-    "": lambda mail, _said: PhoneMessage("mail", _lines(str(mail["text"])), mail["subject"]),
+    "template_card": _read_card,
+    "": lambda mail, _said: PhoneMessage("mail", _escape_lines(str(mail["text"])), mail["subject"]),
 }
 
 
-def _lines(text: str) -> SafeString:
+def _escape_lines(text: str) -> SafeString:
     return mark_safe(str(escape(text)).replace("\n", "<br>"))  # noqa: S308  # escaped, but for breaks
 
 
@@ -230,7 +230,9 @@ def begin_media(plan: Plan, *, by: User, now: datetime) -> Drawings | None:
     if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
         return None
     media = {each: preview_medium(each, now=now) for each in wanted}
-    drawings = {each: Drawing(each.title, token_of(medium, by, now), each.alias) for each, medium in media.items()}
+    drawings = {
+        each: Drawing(each.title, make_medium_token(medium, by, now), each.alias) for each, medium in media.items()
+    }
     return Drawings(
         carried=drawings[plan.carried] if plan.carried else None,
         shown=[drawings[each] for each in plan.shown if each.kind == Medium.Kind.PICTURE],
@@ -238,12 +240,12 @@ def begin_media(plan: Plan, *, by: User, now: datetime) -> Drawings | None:
     )
 
 
-def token_of(medium: Medium, by: User, now: datetime) -> str:
+def make_medium_token(medium: Medium, by: User, now: datetime) -> str:
     """Make the token with which a page asks for a medium's progress. It is valid for its own person and an hour."""
     return signing.dumps((medium.pk, by.pk, int(now.timestamp())), salt=_SALT)
 
 
-def state_of(token: str, *, by: User, now: datetime) -> MediumState | None:
+def find_medium_state(token: str, *, by: User, now: datetime) -> MediumState | None:
     """Return the medium's state; None if the token is another person's or too old, or the medium was deleted."""
     try:
         medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=PREVIEW_KEPT)

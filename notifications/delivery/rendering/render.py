@@ -1,6 +1,6 @@
 """Rendering: turns a run into frozen deliveries and a receipt per person, in one transaction.
 
-First the contents and recipients are planned, outside the transaction; then the exact bytes are written (`freeze`).
+First the contents and recipients are planned, outside the transaction; then the exact bytes are written.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from notifications.delivery.rendering.message_builder import (
     drop_picture,
 )
 from notifications.delivery.rendering.report_contents import RECHECK_AFTER, DataPending
-from notifications.delivery.rows import RENDER_LEASE, share_freezing, update_unlocked
+from notifications.delivery.rows import RENDER_LEASE, lock_freezing_shared, update_unlocked
 from notifications.models import (
     Attachment,
     Channel,
@@ -111,7 +111,7 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
                 plan = _plan_messages(run_id, now)
             with transaction.atomic():
                 run = started.select_for_update(of=("self",)).first()
-                return [] if run is None else _render(run, _update_plan(plan), now)
+                return [] if run is None else _write_run(run, _update_plan(plan), now)
     except RenderingError as error:
         started.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
     except NotWorthSending as skipped:
@@ -153,7 +153,7 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
 
 
 @dataclass(frozen=True)
-class _Plan:
+class MessagePlan:
     source: RunSource
     audience: Audience
     batches: list[Batch]
@@ -161,7 +161,7 @@ class _Plan:
     fingerprint: str = ""
 
 
-def _plan_messages(run_id: int, now: datetime) -> _Plan:
+def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     """Decide who gets what, in which calls. Write nothing. Raises RenderingError, NotWorthSending and DataPending."""
     # Most reports have no cards; this saves the query for them.
     has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
@@ -176,7 +176,7 @@ def _plan_messages(run_id: int, now: datetime) -> _Plan:
     if audience.robot_id is not None:
         robot = Robot.objects.select_related("corp__site_address").get(pk=audience.robot_id)
         batch = Batch(robot.corp, [], contents.of(None), channel=Channel.ROBOT, robot=robot)
-        return _Plan(source, audience, plan_media(form, contents, [batch]), [], contents.fingerprint)
+        return MessagePlan(source, audience, plan_media(form, contents, [batch]), [], contents.fingerprint)
     by_corp: dict[int, list[Recipient]] = defaultdict(list)
     mailed, skipped = list[Recipient](), list[Recipient]()
     for person in _with_messages(find_recipients(audience, contents), contents):
@@ -195,7 +195,7 @@ def _plan_messages(run_id: int, now: datetime) -> _Plan:
         for call, wait_seconds in split_into_calls(people, waits, lambda person: contents.key_of(person.user_id)):
             calls.append(Batch(corp, call, contents.of(call[0].user_id), wait_seconds=wait_seconds))
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
-    return _Plan(source, audience, plan_media(form, contents, [*calls, *mails]), skipped, contents.fingerprint)
+    return MessagePlan(source, audience, plan_media(form, contents, [*calls, *mails]), skipped, contents.fingerprint)
 
 
 def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch]) -> list[Batch]:
@@ -266,7 +266,7 @@ def split_into_calls(
                 yield [person for _wait, person in call], call[-1][0]
 
 
-def _update_plan(plan: _Plan) -> _Plan:
+def _update_plan(plan: MessagePlan) -> MessagePlan:
     """Drop people who cannot be reached any more, and update userids. One query if nobody has changed.
 
     Withdrawals and renames during planning find nothing frozen yet. From here on they wait, and find what was frozen.
@@ -274,7 +274,7 @@ def _update_plan(plan: _Plan) -> _Plan:
     planned = {person.user_id: person for batch in plan.batches for person in batch.people}
     if not planned:
         return plan
-    share_freezing({batch.corp.pk for batch in plan.batches})
+    lock_freezing_shared({batch.corp.pk for batch in plan.batches})
     found = recheck_people(plan.audience, planned)
     changed = {pk: _update_recipient(planned[pk], person) for pk, person in found.items() if person != planned[pk]}
     if not changed:
@@ -301,7 +301,7 @@ def _update_recipient(planned: Recipient, found: Recipient) -> Recipient:
     return found if is_same_way else planned
 
 
-def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
+def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
     delivery_ids = _write_batches(run, plan, now)
     skipped = (
         Receipt(
@@ -331,7 +331,7 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     return delivery_ids
 
 
-def _write_batches(run: Run, plan: _Plan, now: datetime) -> list[int]:
+def _write_batches(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
     """Write contents, once per content, and deliveries, for PORTION people at a time: this saves statements and bounds
     memory. Return the ids of the deliveries."""
     delivery_ids, kept, seen = list[int](), dict[int, int](), set[int]()
@@ -421,7 +421,7 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
     for batch in batches:
         way = batch.corp.pk, batch.channel, None if batch.robot is None else batch.robot.pk
         draft = drafts[way] if way in drafts else drafts.setdefault(way, draft_delivery(run, source, batch, now))
-        delivery, shown = freeze(draft, source, batch, addresses[batch.corp.pk], now=now)
+        delivery, shown = build_delivery(draft, source, batch, addresses[batch.corp.pk], now=now)
         deliveries.append(delivery)
         attachments += shown
         whose = {"run": run, "delivery": delivery, "channel": batch.channel}
@@ -454,11 +454,11 @@ def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
     )
 
 
-def freeze(
+def build_delivery(
     draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, *, now: datetime
 ) -> tuple[Delivery, list[Attachment]]:
     """Write the media of a message. Return its unsaved delivery and attachments. Raises RenderingError."""
-    media = _media_of(draft, batch.media, now=now)
+    media = _get_or_create_media(draft, batch.media, now=now)
     carried = media[batch.media.carried] if batch.media.carried else None
     picture_url = "" if carried is None else address.absolute(picture_path(carried.pk, now=now))
     delivery = compose(draft, source, batch, address, picture_url, now=now)
@@ -479,7 +479,7 @@ def compose(
     """
     corp, people = batch.corp, batch.people
     delivery = copy(draft)
-    mark = delivery.mark = _mark(draft, batch, now)
+    mark = delivery.mark = _make_mark(draft, batch, now)
     words = words_of(batch.content, address, mark)
     link = batch.content.link or source.terms.link
     delivery.title, delivery.text, delivery.link = words.title, words.text, link
@@ -493,7 +493,7 @@ def compose(
         if batch.channel == Channel.WECOM:
             userids = [person.userid for person in people]
             own = source.app_body(corp, userids, address=address, mark=mark, now=now)
-        return _body(batch, form, words, link, address) if own is None else own
+        return _build_body(batch, form, words, link, address) if own is None else own
 
     try:
         if batch.media.carried is not None:
@@ -509,7 +509,7 @@ def compose(
     return delivery
 
 
-def _mark(draft: Delivery, batch: Batch, now: datetime) -> str:
+def _make_mark(draft: Delivery, batch: Batch, now: datetime) -> str:
     """Return the mark of a message. A database that lost its last seconds makes the slot's message again: with the same
     mark WeCom drops it as a duplicate. Messages with a picture or a file differ anyway, because it is uploaded anew."""
     run, content, robot = draft.run, batch.content, batch.robot
@@ -520,7 +520,7 @@ def _mark(draft: Delivery, batch: Batch, now: datetime) -> str:
     return salted_hmac("notifications.mark", parts, algorithm="sha256").hexdigest()[:32]
 
 
-def _media_of(delivery: Delivery, planned: Plan, *, now: datetime) -> dict[Wanted, Medium]:
+def _get_or_create_media(delivery: Delivery, planned: Plan, *, now: datetime) -> dict[Wanted, Medium]:
     """Return the row of each medium of the plan. Media that the run has already are not made a second time."""
     run, found = delivery.run, dict[Wanted, Medium]()
     for wanted in [*planned.shown, *([planned.carried] if planned.carried else [])]:
@@ -535,7 +535,7 @@ def _media_of(delivery: Delivery, planned: Plan, *, now: datetime) -> dict[Wante
     return found
 
 
-def _body(batch: Batch, form: MessageForm, words: Words, link: str, address: SiteAddress) -> bytes:
+def _build_body(batch: Batch, form: MessageForm, words: Words, link: str, address: SiteAddress) -> bytes:
     """Return the exact bytes of the batch's call. Raises MessageError."""
     match batch.channel:
         case Channel.ROBOT:

@@ -180,12 +180,12 @@ class Contents:
         """Return whether people get rows of their own, or a page with their own rights."""
         return self._own_rows is not None or (self._pages is not None and self._pages.is_split)
 
-    def learn(self, user_ids: Collection[int]) -> None:
+    def preload_people(self, user_ids: Collection[int]) -> None:
         """Read the deciding attributes and accounts of all these people at once."""
         if self._own_rows is not None:
             self._values = self._reader.read(user_ids, self._own_rows.attribute_ids, self._report.corp_id)
         if self._pages is not None:
-            self._pages.learn(user_ids)
+            self._pages.preload_people(user_ids)
 
     def reason_against(self, user_id: int) -> SkipReason | None:
         """Return why the person gets nothing: no rows, if the report skips such people, or no account for the page."""
@@ -216,7 +216,7 @@ class Contents:
             key = self._rows_key(user_id)
             tables = self._own_rows.tables(key)
         if key not in self._written:
-            self._written[key] = _write(self._parts, tables, self._subscription, self._slot_at, self._link)
+            self._written[key] = _write_content(self._parts, tables, self._subscription, self._slot_at, self._link)
         if self._pages is None:
             return self._written[key]
         page = self._pages.view_of(user_id)
@@ -240,7 +240,9 @@ def expect(
         note = Sentence("No data was fetched yet: how many people have rows of their own is not known before.")
         parts = replace(parts, own_rows=())
     elif parts.conditions and tables:
-        note = Sentence("Own rows by the data of %(time)s.") % {"time": _as_of_line(tables, subscription.time_zone)}
+        note = Sentence("Own rows by the data of %(time)s.") % {
+            "time": _format_data_time(tables, subscription.time_zone)
+        }
     try:
         return Expected(Contents(parts, tables, subscription, now, pages(), reader), note, is_known)
     except RenderingError as error:
@@ -313,7 +315,7 @@ def expect_recipients(
     return found
 
 
-def _write(
+def _write_content(
     parts: ReportParts, tables: dict[str, Table], subscription: Subscription, slot_at: datetime, link: str
 ) -> Content:
     """Write the content over these tables. Raises RenderingError for a template that fails.
@@ -324,7 +326,7 @@ def _write(
     shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in parts.cards)
     notes = []
     if _is_stale(tables, subscription, slot_at):
-        notes.append(_("The data is stale: it is of %(moment)s.") % {"moment": _as_of_line(tables, time_zone)})
+        notes.append(_("The data is stale: it is of %(moment)s.") % {"moment": _format_data_time(tables, time_zone)})
     sentence = _("The data is not whole: of “%(card)s” only the first %(count)s rows were read.")
     notes += [sentence % {"card": one.title, "count": f"{len(one.table.rows):,}"} for one in shown if one.table.is_cut]
     note = "\n".join(notes)
@@ -458,7 +460,7 @@ def _is_stale(tables: Mapping[str, Table], subscription: Subscription, slot_at: 
     return oldest is not None and minutes is not None and oldest < slot_at - timedelta(minutes=minutes)
 
 
-def _as_of_line(tables: Mapping[str, Table], time_zone: str) -> str:
+def _format_data_time(tables: Mapping[str, Table], time_zone: str) -> str:
     """Return the day, or the moment in the zone, of the oldest data."""
     oldest = min(tables.values(), key=lambda table: table.as_of, default=None)
     return "" if oldest is None else str(oldest.as_of_day or moment_line(oldest.as_of, time_zone))
@@ -524,7 +526,7 @@ class SubscriptionSource(RunSource):
         if push.skips_empty and not any(table.rows for table in tables.values()):
             return Sentence("Not sent: the data is empty.")
         if push.if_stale == IfStale.SKIP and _is_stale(tables, push, self.run.slot_at):
-            moment = _as_of_line(tables, push.time_zone)
+            moment = _format_data_time(tables, push.time_zone)
             return Sentence("Not sent: the data is of %(moment)s, too old.") % {"moment": moment}
         if push.skips_unchanged and _fingerprint(tables) == _last_fingerprint(self.run):
             return Sentence("Not sent: the data is the same as in the message before.")
@@ -570,12 +572,12 @@ def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict
     for one in cards:
         state = found.get(one.card_id)
         if state is not None and state.status == CardData.Status.FAILED:
-            raise RenderingError(_problem(one, state))
+            raise RenderingError(_explain_missing_data(one, state))
         if state is None or state.status != CardData.Status.READY:
             waiting.append(one)
     missing = card_ids - found.keys()
     if waiting and now > run.claimed_at + WAIT_AT_MOST:
-        raise RenderingError(_problem(waiting[0], Sentence("nothing came within an hour.")))
+        raise RenderingError(_explain_missing_data(waiting[0], Sentence("nothing came within an hour.")))
     if missing:
         fetch.request(missing, slot_at=run.slot_at, now=now)
     if waiting:
@@ -607,7 +609,7 @@ def problem_so_far(run: Run) -> Sentence | None:
     cards = [] if run.subscription is None else cards_of(run.subscription.report)
     found = fetch.states({one.card_id for one in cards}, slot_at=run.slot_at)
     failed = [one for one in cards if one.card_id in found and found[one.card_id].problem_code]
-    return _problem(failed[0], found[failed[0].card_id]) if failed else None
+    return _explain_missing_data(failed[0], found[failed[0].card_id]) if failed else None
 
 
 def unknown_values(run: Run) -> dict[str, int]:
@@ -621,6 +623,6 @@ def unknown_values(run: Run) -> dict[str, int]:
     return counts
 
 
-def _problem(card: ReportCard, problem: Sentence | CardData) -> Sentence:
+def _explain_missing_data(card: ReportCard, problem: Sentence | CardData) -> Sentence:
     why = NoData(problem.problem_code, problem.problem_facts) if isinstance(problem, CardData) else problem
     return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": why}

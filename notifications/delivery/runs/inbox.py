@@ -10,6 +10,8 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import User
 from integrations.core.http import safe_path
+from notifications.delivery.explanations import prepare_names
+from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.models import Attachment, Delivery, Receipt
 from notifications.models.deliveries import tidy_mark
 
@@ -31,7 +33,9 @@ def messages_of(person: User, *, older_than: int | None = None, words: str = "")
 
     `words`: only messages with this text in title or body, ignoring case.
     """
-    receipts = _arrived(person).select_related(*_RELATED).only(*_SHOWN).order_by("-pk")
+    unread = ("body", "plain_body", *CORP_SECRETS)
+    receipts = prepare_names(_find_arrived(person).select_related("delivery__corp"), path="run__").order_by("-pk")
+    receipts = receipts.defer(*(f"delivery__{name}" for name in unread))
     if older_than is not None:
         receipts = receipts.filter(pk__lt=older_than)
     if words:
@@ -43,7 +47,7 @@ def messages_of(person: User, *, older_than: int | None = None, words: str = "")
 
 def unread_count(person: User) -> int:
     """Count the messages that the person has not opened, up to one more than UNREAD_COUNTED."""
-    return len(_arrived(person).filter(read_at__isnull=True).values_list("pk")[: UNREAD_COUNTED + 1])
+    return len(_find_arrived(person).filter(read_at__isnull=True).values_list("pk")[: UNREAD_COUNTED + 1])
 
 
 def receipt_for(person: User, *, mark: str) -> Receipt | None:
@@ -83,24 +87,5 @@ def link_target(link: str) -> str:
     return link if parts.scheme in {"http", "https"} and parts.netloc else ""
 
 
-_SHOWN = (
-    "read_at",
-    "user_id",
-    "delivery__mark",
-    "delivery__title",
-    "delivery__text",
-    "delivery__status",
-    "delivery__settled_at",
-    "delivery__next_attempt_at",
-    "delivery__corp__name",
-    "run__trigger",
-    "run__subscription__name",
-    "run__message__origin",
-    "run__message__token__name",
-    "run__message__channel__name",
-)
-_RELATED = ("delivery__corp", "run__subscription", "run__message__token", "run__message__channel")
-
-
-def _arrived(person: User) -> QuerySet[Receipt]:
+def _find_arrived(person: User) -> QuerySet[Receipt]:
     return Receipt.objects.arrived().filter(user=person)

@@ -23,7 +23,7 @@ from django.utils.translation import ngettext
 from integrations.core.sentences import Sentence
 from notifications.delivery.explanations import explain_runs, name_runs, prepare_names
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.rows import BATCH, RENDER_LEASE, unlocked
+from notifications.delivery.rows import BATCH, RENDER_LEASE, lock_skipping
 from notifications.models import (
     Channel,
     Delivery,
@@ -52,7 +52,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     with transaction.atomic():
         unnotified = _find_notifiable(now).select_related("subscription__report").order_by("pk")
         by_owner: dict[int | None, list[Run]] = defaultdict(list)
-        for run in unlocked(unnotified)[:BATCH]:
+        for run in lock_skipping(unnotified)[:BATCH]:
             by_owner[_owner_id(run)].append(run)
         _mark_notified(by_owner.pop(None, []), None, now)
         notices = []

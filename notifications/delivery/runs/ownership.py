@@ -110,7 +110,7 @@ def choose_successor(row: Any, successor: User | None) -> str:
     return ""
 
 
-def succeed(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> list[str]:
+def let_successors_take_over(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> list[str]:
     """Let chosen successors take over from those of these people, or of all, who were disabled or have left in WeCom.
     Return sentences that say who took over what. One query if nobody has left."""
     now = timezone.now()
@@ -130,7 +130,7 @@ def succeed(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> lis
 
 def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
     """Let successors take over from members whom WeCom bars, if they are deleted there."""
-    succeed(WeComAccount.objects.filter(corp=corp, userid_folded__in=userids).values("user_id"))
+    let_successors_take_over(WeComAccount.objects.filter(corp=corp, userid_folded__in=userids).values("user_id"))
 
 
 @transaction.atomic
@@ -195,9 +195,9 @@ def _give_row(row: Any, successor: User) -> None:
 def find_attentions(person: User, now: datetime) -> list[Attention]:
     """List rows that lost their owner or soon will, and tokens that expire soon. Two queries; six if there are any."""
     found = []
-    for owner, rows in _find_forsaken(now=now, seen_by=person).items():
+    for owner, rows in _find_ownerless(now=now, seen_by=person).items():
         url = _owner_page_of(owner) if person.has_perm("accounts.change_user") else _page_of(rows[0])
-        found.append(Attention(_explain_forsaken(owner, rows), url, "warn" if _may_act(owner) else "bad"))
+        found.append(Attention(_explain_ownerless(owner, rows), url, "warn" if _may_act(owner) else "bad"))
     expiring = _find_working(Q(expires_at__lte=now + EXPIRY_NOTICE), now=now, seen_by=person, models=[ApiToken])
     return [*found, *(Attention(_explain_expiry(token), _page_of(token), "warn") for token in expiring)]
 
@@ -206,9 +206,9 @@ def request_ownership_notices(*, now: datetime) -> list[int]:
     """Let successors take over. Make notices about other rows that lost their owner or soon will, each month until they
     are handed over, and once about each token that expires soon. Return the ids of the notices' runs, to be
     rendered."""
-    succeed()
+    let_successors_take_over()
     told: dict[str, int] = {}
-    for owner in _find_forsaken(now=now):
+    for owner in _find_ownerless(now=now):
         key = f"owned:{owner.pk}:{'left' if _may_act(owner) else 'gone'}:{now:%Y%m}"
         told |= {f"{key}:{one.pk}": one.pk for one in _find_managers(owner, now)}
     expiring = ApiToken.objects.usable(now).filter(expires_at__lte=now + EXPIRY_NOTICE)
@@ -231,7 +231,7 @@ def write_ownership_notice(notice: Run) -> Content | None:
     if owner is None or not rows:  # handed over meanwhile
         return None
     title = _("Somebody has to take over from %(person)s") % {"person": owner}
-    return _make_notice(title, _explain_forsaken(owner, rows), _owner_page_of(owner))
+    return _make_notice(title, _explain_ownerless(owner, rows), _owner_page_of(owner))
 
 
 def _write_taken_notice(
@@ -297,7 +297,7 @@ def _find_working(
     return found
 
 
-def _find_forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, list[Any]]:
+def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User, list[Any]]:
     """Map owners who can no longer act, or have left in WeCom, to their rows in use. One query if there are none."""
     first, *others = (model.objects.filter(_is_used(model, now)).order_by().values("owner") for model in MODELS)
     channels = InboundChannel.objects.filter(owner=OuterRef("pk"), is_enabled=True)
@@ -363,7 +363,7 @@ def _owner_page_of(owner: User) -> str:
     return f"{reverse('admin:accounts_user_change', args=[owner.pk])}#owned"
 
 
-def _explain_forsaken(owner: User, rows: Collection[Any]) -> str:
+def _explain_ownerless(owner: User, rows: Collection[Any]) -> str:
     words = {"person": owner, "names": _name_rows(rows)}
     if _may_act(owner):
         return _("%(person)s has left in WeCom or may not send any more, and owns %(names)s.") % words

@@ -28,7 +28,7 @@ from integrations.models import Corp
 from integrations.models.jobs import Moment
 from notifications.delivery.channels import Outcome, address_scope, company_scope, outcome_of_error
 from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.rows import exclude_freezing, unlocked, update_unlocked
+from notifications.delivery.rows import lock_freezing, lock_skipping, update_unlocked
 from notifications.delivery.sending.send import ask_permits, hold_scopes, release_permits
 from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
 
@@ -46,22 +46,22 @@ def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
 
     Their receipts say why; other people get the message as before. It is safe to repeat, and waits for freezings.
     """
-    exclude_freezing(corp.pk)
-    if not _untried().exists():
+    lock_freezing(corp.pk)
+    if not _find_untried().exists():
         return
     gone = frozenset(userids)
-    for delivery in _find_meant(_waiting_of(corp), Q(address__in=_addresses(corp, gone))):
-        receipts = Receipt.objects.filter(delivery=delivery, status="", address__in=_addresses(corp, gone))
+    for delivery in _find_meant(_waiting_of(corp), Q(address__in=_make_addresses(corp, gone))):
+        receipts = Receipt.objects.filter(delivery=delivery, status="", address__in=_make_addresses(corp, gone))
         count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
         is_left = _write_recipients(delivery, lambda userid: None if fold_userid(userid) in gone else userid)
-        _settle(delivery, count, is_left, now)
+        _subtract_recipients(delivery, count, is_left, now)
     for mail in _find_mails(corp):
         receipts = Receipt.objects.filter(delivery=mail, status="")
         count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
-        _settle(mail, count, False, now)
+        _subtract_recipients(mail, count, False, now)
 
 
-def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> None:
+def _subtract_recipients(delivery: Delivery, count: int, is_left: bool, now: datetime) -> None:
     """Subtract `count` people from the delivery; cancel it if nobody `is_left`."""
     if not is_left:
         delivery.status, delivery.settled_at = Delivery.Status.CANCELED, now
@@ -76,20 +76,20 @@ def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> Non
 @transaction.atomic
 def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) -> None:
     """Cancel untried messages of these reports' pushes to the robot. Waits for freezings."""
-    exclude_freezing(robot.corp_id)
-    waiting = _untried().filter(robot=robot, run__subscription__report__in=reports)
+    lock_freezing(robot.corp_id)
+    waiting = _find_untried().filter(robot=robot, run__subscription__report__in=reports)
     for delivery in waiting.select_for_update(of=("self",)).order_by("pk"):
-        _settle(delivery, 0, False, now)
+        _subtract_recipients(delivery, 0, False, now)
 
 
 @transaction.atomic
 def readdress(corp: Corp, old: str, new: str) -> None:
     """Send untried messages to the person's new userid. Waits for freezings."""
-    exclude_freezing(corp.pk)
+    lock_freezing(corp.pk)
     if not _waiting_of(corp).exists():
         return
     folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
-    for delivery in _find_meant(_waiting_of(corp), Q(address__in=_addresses(corp, {folded}))):
+    for delivery in _find_meant(_waiting_of(corp), Q(address__in=_make_addresses(corp, {folded}))):
         if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=address).exists():
             continue  # it was meant for the former holder of the new userid: WeCom refuses the old one
         Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
@@ -108,7 +108,7 @@ def _find_mails(corp: Corp) -> list[Delivery]:
     has_gone = Q(user__is_active=False) | Q(Exists(theirs.shut_out()))
     is_still_there = accounts.filter(corp=OuterRef("delivery__corp"), left_at__isnull=True).exclude(corp=corp)
     meant = has_gone & (Q(delivery__corp=corp) | Q(Exists(theirs)) & ~Q(Exists(is_still_there)))
-    return _find_meant(_untried().filter(channel=Channel.EMAIL), meant)
+    return _find_meant(_find_untried().filter(channel=Channel.EMAIL), meant)
 
 
 def _find_meant(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
@@ -119,14 +119,14 @@ def _find_meant(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
 
 
 def _waiting_of(corp: Corp) -> QuerySet[Delivery]:
-    return _untried().filter(corp=corp)
+    return _find_untried().filter(corp=corp)
 
 
-def _untried() -> QuerySet[Delivery]:
+def _find_untried() -> QuerySet[Delivery]:
     return Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.PENDING], attempt_count=0)
 
 
-def _addresses(corp: Corp, userids: Collection[str]) -> list[str]:
+def _make_addresses(corp: Corp, userids: Collection[str]) -> list[str]:
     return [f"{corp.pk}:{userid}" for userid in userids]
 
 
@@ -158,7 +158,7 @@ _WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
     """Return whether any part of the run can still be stopped: not rendered, waiting, or accepted within RECALL_WITHIN.
     An incoming message is recalled as a whole, with its files."""
-    runs = run.together().filter(recall_requested_at__isnull=True)
+    runs = run.runs_of_same_message().filter(recall_requested_at__isnull=True)
     if runs.filter(status=Run.Status.WAITING).exists():
         return True
     return any(rows.filter(run__in=runs).exists() for rows in (Delivery.objects.unsettled(), _recallable(now)))
@@ -167,12 +167,12 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
     """Stop the run, or all runs of its incoming message, and mark it for recall. Return False if that was done
     already."""
-    unrequested = run.together().filter(recall_requested_at__isnull=True)
+    unrequested = run.runs_of_same_message().filter(recall_requested_at__isnull=True)
     with transaction.atomic():
         if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
             return False
         _record(run, str(run), [] if run.corp_id is None else [run.corp_id])
-    waiting = run.together().filter(status=Run.Status.WAITING)
+    waiting = run.runs_of_same_message().filter(status=Run.Status.WAITING)
     waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED.stored())
     cancel_recalled(now=now)
     return True
@@ -233,7 +233,7 @@ def _cancel(recalled: QuerySet[Delivery], now: datetime) -> int:
     )
 
 
-def due(now: Moment) -> QuerySet[Delivery]:
+def find_due_recalls(now: Moment) -> QuerySet[Delivery]:
     """Return accepted messages to recall now, alone or with runs. Two subqueries: an OR would read the whole log."""
     since = now - 2 * RECALL_WITHIN
     alone = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
@@ -243,9 +243,9 @@ def due(now: Moment) -> QuerySet[Delivery]:
 
 
 @transaction.atomic
-def to_recall(*, now: datetime) -> list[int]:
+def hand_out_recalls(*, now: datetime) -> list[int]:
     """Return ids of at most HANDED_OUT_AT_ONCE accepted messages to recall, each reserved for RETRY."""
-    ids = list(unlocked(due(now).order_by("pk")).values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    ids = list(lock_skipping(find_due_recalls(now).order_by("pk")).values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     # The row is settled, so its next attempt is the recall.
     Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now + RETRY)
     return ids

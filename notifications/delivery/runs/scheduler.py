@@ -17,7 +17,7 @@ from django.db.models.functions import Least
 from integrations.clients.transport import read_boot_clock
 from integrations.core.background import log_errors
 from integrations.core.sentences import Sentence
-from notifications.delivery.rows import RENDER_LEASE, PlannedRun, insert_runs, move_subscriptions, unlocked
+from notifications.delivery.rows import RENDER_LEASE, PlannedRun, insert_runs, lock_skipping, move_subscriptions
 from notifications.models import Report, Run, Subscription, TickClaim
 from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, ScheduleError, due_times
 
@@ -88,7 +88,7 @@ def plan(
     *,
     now: datetime,
     former_id: int | None = None,
-    known: dict[tuple[Any, ...], _Found] | None = None,
+    known: dict[tuple[Any, ...], FoundTimes] | None = None,
 ) -> Plan:
     """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen.
     `former_id`: its run that is under way. `known`: a cache of times by schedule, for many subscriptions with one
@@ -120,7 +120,7 @@ def plan(
 
 
 @dataclass(frozen=True)
-class _Found:
+class FoundTimes:
     """Times of a schedule: older than the grace period (counted up to a limit), due, and the first to come."""
 
     missed: list[DueTime]
@@ -128,7 +128,7 @@ class _Found:
     following: DueTime | None
 
 
-def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _Found:
+def _look_back(subscription: Subscription, first: datetime, now: datetime) -> FoundTimes:
     grace_start = now - timedelta(minutes=subscription.grace_minutes)
     just_before_first = first - timedelta(seconds=1)
     missed: list[DueTime] = []
@@ -138,10 +138,10 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _F
     due: list[DueTime] = []
     for found in due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
         if found.due_at > now:
-            return _Found(missed, due, found)
+            return FoundTimes(missed, due, found)
         if found.due_at >= grace_start:
             due.append(found)
-    return _Found(missed, due, None)
+    return FoundTimes(missed, due, None)
 
 
 def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None) -> PlannedRun:
@@ -165,7 +165,7 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
         # No join: thousands share a report.
         companies = Prefetch("report", Report.objects.only("corp"))
         due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
-        found = list(unlocked(due.order_by("next_run_at"))[:BATCH])
+        found = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
         # Checked again: the query does not see runs made since it began. Making one locks the subscription.
         under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
         former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
@@ -174,7 +174,7 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
         is_moving = any(one.next_run_at != its.next_run_at for one, its in zip(subscriptions, plans, strict=True))
         runs = [run for planned in plans for run in planned.runs]
         # Some exist already, when a schedule was saved back and forth. Times that one run held up are added to its row.
-        run_ids = insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _is_counted_on(run))])
+        run_ids = insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _add_to_overlap(run))])
         move_subscriptions([(one.pk, its.next_run_at) for one, its in zip(subscriptions, plans, strict=True)])
         is_last = len(subscriptions) == len(found) < BATCH
         return is_last or not is_moving, run_ids
@@ -188,7 +188,7 @@ def claimable(now: datetime) -> QuerySet[Subscription]:
     return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
 
 
-def _is_counted_on(run: PlannedRun) -> bool:
+def _add_to_overlap(run: PlannedRun) -> bool:
     known = Run.objects.filter(key=run.key)
     return known.update(slot_count=Least(F("slot_count") + run.slot_count, MISSED_COUNTED)) == 1
 
@@ -199,7 +199,7 @@ def _plans_in_time(
     """Plan the first subscriptions: at least one, then as many as fit into BATCH_SECONDS."""
     plans: list[Plan] = []
     end_at = read_boot_clock() + BATCH_SECONDS
-    known: dict[tuple[Any, ...], _Found] = {}
+    known: dict[tuple[Any, ...], FoundTimes] = {}
     for subscription in subscriptions:
         with log_errors(logger, "subscription=%d could not be planned", subscription.pk) as row:
             plans.append(plan(subscription, now=now, former_id=former_ids.get(subscription.pk), known=known))

@@ -63,7 +63,7 @@ def last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: Z
     return [Day(day, found.get(day, Counts())) for day in dates]
 
 
-def of_corps(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> dict[int, Counts]:
+def count_by_corp(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> dict[int, Counts]:
     """Return the counts by corp: today's settled messages, and all that still wait. Two queries."""
     todays = deliveries.filter(created_at__gte=_midnight(today, zone), created_at__lt=_midnight(today, zone, 1))
     settled = _sum_up(todays.exclude(status__in=Delivery.UNSETTLED), "corp")
@@ -71,12 +71,12 @@ def of_corps(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> 
     return {corp: settled.get(corp, Counts()) + waiting.get(corp, Counts()) for corp in settled | waiting}
 
 
-def of_run(run_id: int) -> Counts:
+def count_run(run_id: int) -> Counts:
     """Count the outcomes of one run's messages. One query."""
     return _sum_up(Delivery.objects.filter(run=run_id), "run").get(run_id, Counts())
 
 
-def of_message(message_id: int) -> Counts:
+def count_message(message_id: int) -> Counts:
     """Count the outcomes of all runs of an incoming message. One query."""
     rows = Delivery.objects.filter(run__message=message_id)
     return _sum_up(rows, "run__message").get(message_id, Counts())
@@ -115,7 +115,7 @@ MINUTE = timedelta(minutes=1)
 WARNED_PERCENT = 80
 
 
-def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
+def annotate_queues(queues: Sequence[CorpQueue], *, now: datetime) -> None:
     """Set on each queue, annotated with waiting `calls`: `used_today` (None: not known), `time_left` (None: nothing
     waits, it is held up, or it is the row of all companies) and `is_all_paused`: nothing is sent to any company."""
     recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()

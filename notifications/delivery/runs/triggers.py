@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 
-OVER = (Run.Status.SENDING, Run.Status.FINISHED)
+_OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 
 
 def can_be_resent(run: Run) -> bool:
     """Return whether the run has receipts, and its subscription or message still exists to be sent."""
     if run.message_id is not None:
         return run.recall_requested_at is None and bool(find_parts(run))
-    return run.status in OVER and run.subscription_id is not None and run.recall_requested_at is None
+    return run.status in _OVER and run.subscription_id is not None and run.recall_requested_at is None
 
 
 def find_parts(run: Run) -> list[Run]:
     """Return the runs that are resent with it: all first runs of its incoming message, else itself alone."""
     if run.message_id is None:
         return [run]
-    return list(run.together().filter(trigger=Run.Trigger.MESSAGE, status__in=OVER).order_by("pk"))
+    return list(run.runs_of_same_message().filter(trigger=Run.Trigger.MESSAGE, status__in=_OVER).order_by("pk"))
 
 
 def refuse_resend(delivery: Delivery) -> Sentence | None:
@@ -49,7 +49,7 @@ def refuse_resend(delivery: Delivery) -> Sentence | None:
         return Sentence("It was taken back.")
     if delivery.run.subscription_id is None and delivery.run.message_id is None:
         return Sentence("It belongs to no push any more, or to an alert: nothing says what to send.")
-    if delivery.status in Delivery.UNSETTLED or delivery.run.status not in OVER:
+    if delivery.status in Delivery.UNSETTLED or delivery.run.status not in _OVER:
         return Sentence("It is still on its way.")
     return None
 
@@ -107,7 +107,7 @@ def _resend_fields(run: Run, now: datetime) -> dict[str, Any]:
 
 def next_number(run: Run) -> int:
     """Return the number of the next resending of the run, or of its incoming message: 1 for the first."""
-    return Run.objects.filter(resends__in=run.together()).count() + 1
+    return Run.objects.filter(resends__in=run.runs_of_same_message()).count() + 1
 
 
 # --- Runs by hand, by URL, or after a data update. A subscription has one run at a time ---
@@ -121,37 +121,31 @@ class TriggerRefusedError(Exception):
         self.code, self.sentence = code, sentence
 
 
-@dataclass(frozen=True)
-class TriggerRequest:
-    """A request for a run. `key`: the Idempotency-Key, or empty; `fingerprint`: of the HTTP request."""
-
-    token: ApiToken
-    trigger: Run.Trigger
-    ip: str | None
-    key: str = ""
-    fingerprint: str = ""
-
-
 def trigger_run(
     subscription: Subscription,
     *,
-    request: TriggerRequest,
+    token: ApiToken,
+    trigger: Run.Trigger,
+    ip: str | None,
+    key: str = "",
+    fingerprint: str = "",
     now: datetime,
     words: Callable[[Run], str],
     enqueue: Callable[[int], None],
 ) -> Answer:
     """Make the requested run, once for each Idempotency-Key. Run, answer and audit entry share a transaction.
 
-    `words`: returns the answer for a new run; `enqueue`: hands it out after the transaction. Raises TriggerRefusedError
-    and KeyReusedError; nothing is written then.
+    `key`: the Idempotency-Key, or empty; `fingerprint`: of the HTTP request; `words`: returns the answer for a new run;
+    `enqueue`: hands it out after the transaction. Raises TriggerRefusedError and KeyReusedError; nothing is written
+    then.
     """
 
     def make() -> tuple[Run, str]:
-        run = _make_run(subscription, request, now)
+        run = _make_run(subscription, token, trigger, ip, now)
         enqueue(run.pk)
         return run, words(run)
 
-    return answer_once(token=request.token, key=request.key, fingerprint=request.fingerprint, now=now, make=make)
+    return answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
 
 
 def request_run(
@@ -175,7 +169,7 @@ def _lock_subscription(subscription: Subscription) -> Subscription:
     return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
 
 
-def _make_run(subscription: Subscription, request: TriggerRequest, now: datetime) -> Run:
+def _make_run(subscription: Subscription, token: ApiToken, trigger: Run.Trigger, ip: str | None, now: datetime) -> Run:
     current = _lock_subscription(subscription)
     if not current.is_enabled:
         sentence = _("The push is disabled: it runs by hand only, in the administration.")
@@ -185,13 +179,13 @@ def _make_run(subscription: Subscription, request: TriggerRequest, now: datetime
         raise TriggerRefusedError("outside_validity", _("The push is not valid at this time."))
     _check_alone(current)
     run = Run.objects.create(
-        **run_fields(current, request.trigger, slot_at=now, now=now),
+        **run_fields(current, trigger, slot_at=now, now=now),
         key=f"api:{current.pk}:{secrets.token_hex(16)}",
-        requested_by=request.token.owner,
-        api_token=request.token,
+        requested_by=token.owner,
+        api_token=token,
     )
-    with services.on_behalf(request.token.owner, request.ip):
-        note = f"{run.get_trigger_display()} ({run.key}) · {request.token}"
+    with services.on_behalf(token.owner, ip):
+        note = f"{run.get_trigger_display()} ({run.key}) · {token}"
         corps = signals.corps_of(current)
         services.record(action=AuditEntry.Action.DONE, subject=current, note=note, corps=corps)
     return run

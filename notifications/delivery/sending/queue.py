@@ -26,9 +26,9 @@ from integrations.clients.wecom import errcodes
 from integrations.core.hooks import CallsRefused
 from integrations.core.sentences import explain_errcode
 from integrations.models import Corp
-from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENT, Outcome, Sendable, app_scopes
+from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENDABLE_COLUMNS, Outcome, Sendable, app_scopes
 from notifications.delivery.limiter import Scope, StoreLostError, query
-from notifications.delivery.rows import QUEUE_LEASE, delivery_lease, unlocked, update_unlocked
+from notifications.delivery.rows import QUEUE_LEASE, delivery_lease, lock_skipping, update_unlocked
 from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts, Priority, Run
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ def share_evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
 def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int]:
     with transaction.atomic():
         first = sendable.order_by("priority", "next_attempt_at", "pk").only("pk")
-        ids = [delivery.pk for delivery in unlocked(first)[:count]]
+        ids = [delivery.pk for delivery in lock_skipping(first)[:count]]
         Delivery.objects.filter(pk__in=ids).update(queued_until=now + QUEUE_LEASE)
     return ids
 
@@ -174,7 +174,7 @@ def claim_deliveries(
     known, token = {row.pk: row for row in deliveries}, token or uuid.uuid4()
     with transaction.atomic():
         # PostgreSQL reads a row again once it is locked, so nobody can change these values any more.
-        locked = _read_sendables(unlocked(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
+        locked = _read_sendables(lock_skipping(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
         rows = [row for row in locked if row == known[row.pk]]
         if not rows:
             return []
@@ -208,7 +208,7 @@ def find_unanswered_claim(delivery_ids: Collection[int], token: uuid.UUID) -> li
 def _read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
     # No join, because the run would be locked too.
-    return [Sendable(*row) for row in rows.values_list(*SENT, Subquery(run))]
+    return [Sendable(*row) for row in rows.values_list(*SENDABLE_COLUMNS, Subquery(run))]
 
 
 # --- Blocked companies: their messages wait, administrators get one mail, and probes unblock them ---

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -34,18 +34,18 @@ from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
 from integrations.core.background import database_clock, log_errors
 from integrations.models import Corp
 from notifications.delivery.channels import (
+    CONFIGURATION_WAIT_SECONDS,
     NO_THREAD,
     NOT_CLAIMED,
     NOT_COUNTED,
-    SENT,
-    Caller,
+    SENDABLE_COLUMNS,
+    SENDERS,
+    Call,
     Outcome,
+    OutcomeKind,
     Requester,
     Sendable,
     app_name,
-    channel_of,
-    crashed,
-    not_begun,
 )
 from notifications.delivery.limiter import (
     PERMIT_SECONDS,
@@ -60,13 +60,15 @@ from notifications.delivery.limiter import (
 )
 from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS
 from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, find_pending, find_unanswered_claim
-from notifications.delivery.sending.settle import Ended, retry_reconnected, settle_attempt, settle_calls
+from notifications.delivery.sending.settle import EndedCall, retry_reconnected, settle_attempt, settle_calls
 from notifications.models import Attempt, Channel, CorpQueue, Delivery
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
 
 
+K = TypeVar("K")
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # Ended calls are settled this often, also while others are under way. Not at once: one statement settles many calls,
@@ -75,46 +77,76 @@ SETTLE_SECONDS = 0.2
 
 
 def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Try each delivery that is due. Return how many were tried.
-
-    `is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back. It waits at most
-    STOP_SECONDS for calls under way; the sweep settles their deliveries later.
-    """
-    task = _Task(delivery_ids, clock)
-    give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
-    stop_at: float | None = None
-    while task.admission.has_waiting or task.calls:
-        if is_stopping():
-            stop_at = stop_at or read_boot_clock() + STOP_SECONDS
-        may_begin = stop_at is None and clock() < give_back_at
-        if may_begin:
-            task.begin()
-        elif not task.calls or (stop_at is not None and read_boot_clock() >= stop_at):
-            break
-        task.settle_ended(waits_for_room=may_begin)
-    task.give_back()
+    """Try each delivery that is due. Return how many were tried. The sweep settles calls that a stopping worker leaves
+    under way."""
+    task = SendTask(delivery_ids, clock, is_stopping)
+    task.run()
     return task.tried_count
 
 
-class _Task:
-    """The messages of one sending task: waiting, under way, passed over."""
+class CallTask(Generic[K, T]):
+    """Base of tasks that make several calls at once."""
 
-    def __init__(self, delivery_ids: Iterable[int], clock: Clock) -> None:
-        self._clock = clock
-        self.admission = Admission(delivery_ids)
-        self.calls: CallBatch[tuple[StartedAttempt, Permit], Ended] = CallBatch()
+    _waiting: Sized
+
+    def __init__(self, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+        """`is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back."""
+        self._clock, self._is_stopping = clock, is_stopping
+        self._give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
+        self._calls: CallBatch[K, T] = CallBatch()
+
+    def run(self) -> None:
+        """Begin and settle calls until none is left. A stopping worker waits at most STOP_SECONDS for calls under
+        way."""
+        stop_at: float | None = None
+        while self._waiting or self._calls:
+            if self._is_stopping():
+                stop_at = stop_at or read_boot_clock() + STOP_SECONDS
+            may_begin = stop_at is None and self._clock() < self._give_back_at
+            if may_begin:
+                self.begin()
+            elif not self._calls or (stop_at is not None and read_boot_clock() >= stop_at):
+                break
+            self.settle_ended(waits_for_room=may_begin)
+        self.give_back()
+
+    def begin(self) -> None: ...
+
+    def settle_ended(self, *, waits_for_room: bool) -> None: ...
+
+    def give_back(self) -> None: ...
+
+
+@dataclass
+class WaitingMessage:
+    """A message that has not begun. `retry_at`, `waiting_since`: seconds of the boot clock."""
+
+    delivery: Sendable
+    request: Request
+    retry_at: float = 0.0
+    waiting_since: float | None = None
+
+
+class SendTask(CallTask[tuple[StartedAttempt, Permit], EndedCall]):
+    """The messages of one sending task: waiting, under way, postponed by the limiter, passed over."""
+
+    def __init__(self, delivery_ids: Iterable[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
+        self._waiting = {each.delivery.pk: each for each in _read_waiting(list(delivery_ids))}
+        # Seconds until each message that the limiter held back for too long may be tried.
+        self._postponed: dict[int, float] = {}
         self._passed_over: list[int] = []
         # Failed claims by token: each may have taken effect.
         self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
+        super().__init__(clock, is_stopping)
 
     def begin(self) -> None:
         """Begin as many calls as limits and threads allow."""
-        room = settings.SEND_PARALLEL_PER_TASK - len(self.calls)
+        room = settings.SEND_PARALLEL_PER_TASK - len(self._calls)
         # Only when half is free: claiming many rows costs the database as much as claiming one.
-        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self.calls:
+        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._calls:
             return
-        admitted = self.admission.admit(room)
+        admitted = self.admit(room)
         if not admitted:
             return
         attempts = {attempt.delivery_id: attempt for attempt in self._claim_together([each for each, _ in admitted])}
@@ -130,33 +162,59 @@ class _Task:
         for (attempt, permit), is_counted in zip(begun, are_known, strict=True):
             self._call(attempt, permit, is_counted=is_counted)
 
+    def admit(self, count: int) -> list[tuple[Sendable, Permit]]:
+        """Return up to `count` messages that may begin now, with their permits. The others wait, or are postponed."""
+        now = read_boot_clock()
+        ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]
+        admitted = []
+        for each, answer in zip(ready, _ask_limiter([each.request for each in ready]) if ready else (), strict=True):
+            if isinstance(answer, Permit):
+                del self._waiting[each.delivery.pk]
+                admitted.append((each.delivery, answer))
+                continue
+            each.waiting_since = each.waiting_since or now
+            each.retry_at = now + answer
+            if each.retry_at - each.waiting_since > PATIENCE_SECONDS:
+                del self._waiting[each.delivery.pk]
+                self._postponed[each.delivery.pk] = answer
+        return admitted
+
     def settle_ended(self, *, waits_for_room: bool) -> None:
         """Wait up to SETTLE_SECONDS for calls under way, or for the limiter, and write the outcomes."""
-        if not self.calls:
+        if not self._calls:
             if waits_for_room:
-                time.sleep(self.admission.seconds_to_next())
+                now = read_boot_clock()
+                time.sleep(max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now))
             return
-        ended = self.calls.wait(seconds=SETTLE_SECONDS)
+        ended = self._calls.wait(seconds=SETTLE_SECONDS)
         if not ended:
             return
         release_permits([permit for (_attempt, permit), _x in ended])
         settled = []
         for (attempt, _permit), answered in ended:
-            if not isinstance(answered, Ended):  # an unforeseen error: something may have been sent
+            if not isinstance(answered, EndedCall):  # an unforeseen error: something may have been sent
                 logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
-                answered = Ended(attempt, crashed(answered), None, attempt.started_at)
+                outcome = Outcome(OutcomeKind.UNCLEAR, message=f"the call failed: {type(answered).__name__}")
+                answered = EndedCall(attempt, outcome, None, attempt.started_at)
             settled.append(answered)
         # If WeCom limits the rate, all calls there wait; if it limits parallel calls, fewer run at once.
         for each in settled:
             if each.outcome.is_rate_limited:
                 delivery = each.attempt.delivery
-                hold_scopes(channel_of(delivery.channel).held_scopes(delivery), each.outcome)
+                hold_scopes(SENDERS[delivery.channel].held_scopes(delivery), each.outcome)
         settle_calls(settled)
 
     def give_back(self) -> None:
-        """Release deliveries that were not tried: at once, or for when the limiter has room."""
+        """Release messages that were not tried: at once, or for when the limiter has room."""
         self._undo_failed_claims()
-        self.admission.give_back(now=self._clock(), passed_over=self._passed_over)
+        if idle := [*self._waiting, *self._passed_over]:
+            _update_pending(idle, queued_until=None)
+        by_wait: dict[float, list[int]] = defaultdict(list)
+        for pk, seconds in self._postponed.items():
+            by_wait[round(seconds, 1)].append(pk)
+        now = self._clock()
+        for seconds, ids in by_wait.items():
+            _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
 
     def _claim_together(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
         """Claim together or, if that fails, one by one: a bad row must not keep the others from going out."""
@@ -194,29 +252,28 @@ class _Task:
         self.tried_count += 1
         delivery = attempt.delivery
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
-            caller = channel_of(delivery.channel).caller(delivery) if is_counted else lambda: NOT_COUNTED
+            call = SENDERS[delivery.channel].make_call(delivery) if is_counted else lambda: NOT_COUNTED
         if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
-            unprepared = not_begun(prepared.error)
-            caller = lambda: unprepared  # noqa: E731  # as short as it is
-        call = partial(copy_context().run, _make_call, attempt, caller, permit, self._clock)
-        self.calls.begin((attempt, permit), call)
+            said = f"the call could not be prepared: {type(prepared.error).__name__}"
+            wait = CONFIGURATION_WAIT_SECONDS
+            outcome = Outcome(OutcomeKind.POSTPONED, message=said, wait_seconds=wait, is_configuration=True)
+            call = lambda: outcome  # noqa: E731  # as short as it is
+        timed = partial(copy_context().run, _make_call, attempt, call, permit, self._clock)
+        self._calls.begin((attempt, permit), timed)
 
 
-def _make_call(attempt: StartedAttempt, caller: Caller, permit: Permit, clock: Clock) -> Ended:
+def _make_call(attempt: StartedAttempt, call: Call, permit: Permit, clock: Clock) -> EndedCall:
     """Make one call, unless its permit is too old: the limiter may have given the slot to another call.
 
     It runs in its own context, so that the log's context variables end with it.
     """
     bind_contextvars(run_id=attempt.delivery.run_id, delivery_id=attempt.delivery_id)
     started = read_boot_clock()
-    outcome = NO_THREAD if permit.age_seconds > PERMIT_SECONDS else caller()
-    return Ended(attempt, outcome, round((read_boot_clock() - started) * 1000), clock())
+    outcome = NO_THREAD if permit.age_seconds > PERMIT_SECONDS else call()
+    return EndedCall(attempt, outcome, round((read_boot_clock() - started) * 1000), clock())
 
 
 # --- Threads that make calls, without database or queue ---
-
-K = TypeVar("K")
-T = TypeVar("T")
 
 # More than all tasks of a worker have under way. A thread that was started keeps some 100 kB.
 THREADS_AT_MOST = 400
@@ -290,65 +347,6 @@ RESTORING_SECONDS = 0.5
 HOLD_SECONDS_AT_MOST = 120
 
 
-@dataclass
-class Waiting:
-    """A message that has not begun. `retry_at`, `waiting_since`: seconds of the boot clock."""
-
-    delivery: Sendable
-    request: Request
-    retry_at: float = 0.0
-    waiting_since: float | None = None
-
-
-class Admission:
-    """Messages of one task that have not begun."""
-
-    def __init__(self, delivery_ids: Iterable[int]) -> None:
-        self._waiting = {each.delivery.pk: each for each in _waiting(list(delivery_ids))}
-        # Seconds until each message that the limiter held back for too long may be tried.
-        self._postponed: dict[int, float] = {}
-
-    @property
-    def has_waiting(self) -> bool:
-        """Return whether any message has neither begun nor been given back."""
-        return bool(self._waiting)
-
-    def seconds_to_next(self) -> float:
-        """Return the seconds until the limiter should be asked again; 0 for now."""
-        now = read_boot_clock()
-        return max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now)
-
-    def admit(self, count: int) -> list[tuple[Sendable, Permit]]:
-        """Return up to `count` messages that may begin now, with their permits. The others wait, or are postponed."""
-        now = read_boot_clock()
-        ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]
-        if not ready:
-            return []
-        admitted = []
-        for each, answer in zip(ready, _ask_limiter([each.request for each in ready]), strict=True):
-            if isinstance(answer, Permit):
-                del self._waiting[each.delivery.pk]
-                admitted.append((each.delivery, answer))
-                continue
-            each.waiting_since = each.waiting_since or now
-            each.retry_at = now + answer
-            if each.retry_at - each.waiting_since > PATIENCE_SECONDS:
-                del self._waiting[each.delivery.pk]
-                self._postponed[each.delivery.pk] = answer
-        return admitted
-
-    def give_back(self, *, now: datetime, passed_over: Collection[int]) -> None:
-        """Release messages that have not begun. Those that the limiter held back are not due before their time."""
-        idle = [*self._waiting, *passed_over]
-        if idle:
-            _update_pending(idle, queued_until=None)
-        by_wait: dict[float, list[int]] = defaultdict(list)
-        for pk, seconds in self._postponed.items():
-            by_wait[round(seconds, 1)].append(pk)
-        for seconds, ids in by_wait.items():
-            _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
-
-
 @contextmanager
 def _limiter_asked(what: str, whose: Sequence[object]) -> Iterator[None]:
     """Go on if the limiter is unreachable: calls count as under way until their leases end."""
@@ -393,12 +391,6 @@ def ask_permits(requests: Sequence[Request], *, call_seconds: float | None = Non
     return answers
 
 
-def ask_permit(request: Request, *, call_seconds: float | None = None) -> Permit | float:
-    """Ask for one call as `ask_permits` does."""
-    [answer] = ask_permits([request], call_seconds=call_seconds)
-    return answer
-
-
 def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
     """Ask the limiter. If it is unreachable nothing begins: exceeding WeCom's limits blocks the whole address."""
     try:
@@ -410,21 +402,27 @@ def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = No
         return [UNREACHABLE_SECONDS] * len(requests)
 
 
-def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
+def _read_waiting(ids: Sequence[int]) -> Iterator[WaitingMessage]:
     """Yield each pending delivery with its request to the limiter, in the order of `ids`."""
     rows = {row.pk: row for row in find_pending(ids)}
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
     budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
-    requesters: dict[tuple[str, int], Requester] = {}
+    make_request = _make_requester(corps, budgets)
     # Not the attempt's id alone: another task may hold the same message, and must not give back our permit.
     task = secrets.token_hex(4)
     for row in (rows[pk] for pk in ids if pk in rows):
-        way = (row.channel, row.corp_id)
-        if way not in requesters:
-            budget = budgets.get(row.corp_id, 0)
-            requesters[way] = channel_of(row.channel).requester(corps[row.corp_id], daily_budget=budget)
-        request = requesters[way](row)
-        yield Waiting(row, replace(request, id=f"{request.id}.{task}"))
+        request = make_request(row)
+        yield WaitingMessage(row, replace(request, id=f"{request.id}.{task}"))
+
+
+def _make_requester(corps: Mapping[int, Corp], budgets: Mapping[int, int]) -> Requester:
+    """Return a function that makes any delivery's request to the limiter."""
+
+    @cache
+    def of_way(channel: str, corp_id: int) -> Requester:
+        return SENDERS[channel].make_requester(corps[corp_id], daily_budget=budgets.get(corp_id, 0))
+
+    return lambda row: of_way(row.channel, row.corp_id)(row)
 
 
 @transaction.atomic
@@ -455,17 +453,14 @@ def read_past_calls(*, now: datetime | None = None) -> Iterator[PastCall]:
 def _read_calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) -> Iterator[PastCall]:
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
     longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
-    requesters: dict[tuple[str, int], Requester] = {}
-    columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in SENT))
+    make_request = _make_requester(corps, {})
+    columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in SENDABLE_COLUMNS))
     rows = attempts.order_by("pk").values_list(*columns).iterator(chunk_size=500)
     for number, started_at, finished_at, *sent in rows:
         delivery = Sendable(*sent)
         delivery.attempt_count = number - 1
-        way = (delivery.channel, delivery.corp_id)
-        if way not in requesters:
-            requesters[way] = channel_of(delivery.channel).requester(corps[delivery.corp_id], daily_budget=0)
         ended_at = finished_at or started_at + longest
-        yield PastCall(requesters[way](delivery), (now - ended_at).total_seconds(), is_today=started_at >= midnight)
+        yield PastCall(make_request(delivery), (now - ended_at).total_seconds(), is_today=started_at >= midnight)
 
 
 def _sum_calls(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:

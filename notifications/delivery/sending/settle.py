@@ -19,10 +19,10 @@ from accounts.models import WeComAccount, fold_userid
 from integrations.clients.wecom.errcodes import BUSY
 from integrations.core.background import log_errors
 from integrations.core.metrics import CountedMetric, TimedMetric
-from notifications.delivery.channels import Kind, Outcome, channel_of
+from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind
 from notifications.delivery.rendering.render import mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
-from notifications.delivery.rows import settle_attempts, settle_deliveries, share_freezing, update_unlocked
+from notifications.delivery.rows import lock_freezing_shared, settle_attempts, settle_deliveries, update_unlocked
 from notifications.delivery.sending.queue import StartedAttempt, block_company, unblock_companies
 from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt, Run
 from notifications.sources import Content, RenderingError
@@ -43,12 +43,12 @@ UPLOADS_AT_MOST = 3
 LINES_AT_MOST = 10
 
 _ATTEMPT_OUTCOMES = {
-    Kind.ACCEPTED: Attempt.Outcome.ACCEPTED,
-    Kind.REFUSED: Attempt.Outcome.REFUSED,
-    Kind.RECIPIENTS: Attempt.Outcome.REFUSED,
-    Kind.NOT_SENT: Attempt.Outcome.NOT_SENT,
-    Kind.POSTPONED: Attempt.Outcome.NOT_SENT,
-    Kind.UNCLEAR: Attempt.Outcome.UNCLEAR,
+    OutcomeKind.ACCEPTED: Attempt.Outcome.ACCEPTED,
+    OutcomeKind.REFUSED: Attempt.Outcome.REFUSED,
+    OutcomeKind.RECIPIENTS: Attempt.Outcome.REFUSED,
+    OutcomeKind.NOT_SENT: Attempt.Outcome.NOT_SENT,
+    OutcomeKind.POSTPONED: Attempt.Outcome.NOT_SENT,
+    OutcomeKind.UNCLEAR: Attempt.Outcome.UNCLEAR,
 }
 
 
@@ -77,7 +77,7 @@ def settle_attempt(
         released = {"fencing_token": None, "lease_until": None, "queued_until": None}
         Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
         # In the same transaction: if the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
-        if outcome.kind == Kind.POSTPONED:
+        if outcome.kind == OutcomeKind.POSTPONED:
             # What is due on the same way waits too: one message at a time probes whether it works again.
             way = {"corp": delivery.corp_id, "channel": delivery.channel, "robot": delivery.robot_id}
             due = Delivery.objects.filter(**way, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
@@ -94,26 +94,26 @@ def decide_fields(
     """Return the delivery's new fields. Write nothing; read the attempts if WeCom was busy."""
     said = {"errcode": outcome.errcode, "error": outcome.message}
     match outcome.kind:
-        case Kind.ACCEPTED:
+        case OutcomeKind.ACCEPTED:
             answered = {"msgid": outcome.msgid, "response_code": outcome.response_code}
             return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
-        case Kind.REFUSED if (
+        case OutcomeKind.REFUSED if (
             # WeCom no longer knows the picture or file: a certain refusal, so other bytes cannot arrive twice.
             (outcome.errcode == MEDIA_GONE and delivery.media_until is not None)
             and (delivery.unclear_since is None and delivery.attempt_count < UPLOADS_AT_MOST)
         ):
             again = _pend_again(now, backoff_seconds(delivery.attempt_count))
             return {**again, "status": Delivery.Status.PREPARING, "media_until": None, **said}
-        case Kind.REFUSED | Kind.RECIPIENTS:
+        case OutcomeKind.REFUSED | OutcomeKind.RECIPIENTS:
             # Certain for this attempt, but an earlier one may have been delivered.
             is_certain = delivery.unclear_since is None
             status = Delivery.Status.FAILED if is_certain else Delivery.Status.UNKNOWN
             return {"status": status, "settled_at": now, **said}
-        case Kind.NOT_SENT:
+        case OutcomeKind.NOT_SENT:
             return {**_pend_again(now, backoff_seconds(delivery.attempt_count)), **said}
-        case Kind.POSTPONED:
+        case OutcomeKind.POSTPONED:
             return {**_pend_again(now, outcome.wait_seconds), **said}
-        case Kind.UNCLEAR:
+        case OutcomeKind.UNCLEAR:
             return {**_after_unclear(delivery, attempt, outcome, now), **said}
 
 
@@ -128,7 +128,7 @@ def _after_unclear(
         is_last = busy_count > len(BUSY_WAITS_SECONDS)
         wait_seconds = None if is_last else _with_jitter(BUSY_WAITS_SECONDS[busy_count - 1])
     unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
-    if wait_seconds is None or not channel_of(delivery.channel).is_repeat_safe:
+    if wait_seconds is None or not SENDERS[delivery.channel].is_repeat_safe:
         return unknown
     pending = _pend_again(now, wait_seconds)
     if pending["next_attempt_at"] >= unclear_since + timedelta(seconds=REPEAT_SECONDS):
@@ -169,7 +169,7 @@ def _mark_receipts(receipts: Any, delivery: Delivery, userids: Collection[str], 
 
 # --- Settling of calls that ended: plain acceptances many at a time, the others one by one ---
 
-_LOST = " (its lease was lost)"
+_LEASE_LOST = " (its lease was lost)"
 _ATTEMPTS = CountedMetric("guanwecom_push_attempts", "Calls that ended, by channel and errcode", "channel", "errcode")
 _LAG = TimedMetric(
     "guanwecom_push_lag_seconds",
@@ -179,7 +179,7 @@ _LAG = TimedMetric(
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedCall:
     """A call that ended."""
 
     attempt: StartedAttempt
@@ -188,7 +188,7 @@ class Ended:
     ended_at: datetime
 
 
-def settle_calls(ended: Sequence[Ended]) -> None:
+def settle_calls(ended: Sequence[EndedCall]) -> None:
     """Settle each call. Plain acceptances, nearly all of them, are written together."""
     answered = set()
     for each in ended:
@@ -209,7 +209,7 @@ def settle_calls(ended: Sequence[Ended]) -> None:
     for each in ended:  # after the outcomes are written: a failing counter must not lose an answer
         delivery, outcome = each.attempt.delivery, each.outcome
         _ATTEMPTS.add(delivery.channel, outcome.kind.value if outcome.errcode is None else str(outcome.errcode))
-        if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
+        if outcome.kind == OutcomeKind.ACCEPTED and delivery.due_at is not None:
             _LAG.add(max(0.0, (each.ended_at - delivery.due_at).total_seconds()))
 
 
@@ -229,7 +229,7 @@ def retry_reconnected(write: Callable[[], T]) -> T:
         return write()
 
 
-def _settle_alone(each: Ended) -> None:
+def _settle_alone(each: EndedCall) -> None:
     delivery = each.attempt.delivery
     with log_errors(logger, "delivery=%d could not be settled", delivery.pk) as row:
         is_held = retry_reconnected(
@@ -242,11 +242,11 @@ def _settle_alone(each: Ended) -> None:
             "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
             *(delivery.pk, delivery.corp_id, each.attempt.number, each.outcome.kind, each.outcome.errcode),
             each.duration_ms,
-            "" if is_held else _LOST,
+            "" if is_held else _LEASE_LOST,
         )
 
 
-def _settle_accepted(ended: Sequence[Ended]) -> None:
+def _settle_accepted(ended: Sequence[EndedCall]) -> None:
     """Write all of them in one transaction with two statements. Deliveries come before attempts, as everywhere."""
     with transaction.atomic():
         held = settle_deliveries(
@@ -263,7 +263,7 @@ def _settle_accepted(ended: Sequence[Ended]) -> None:
         delivery = each.attempt.delivery
         if delivery.pk not in held or len(held) <= LINES_AT_MOST:
             with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
-                logger.info("accepted ms=%d%s", each.duration_ms, "" if delivery.pk in held else _LOST)
+                logger.info("accepted ms=%d%s", each.duration_ms, "" if delivery.pk in held else _LEASE_LOST)
 
 
 REFUSED = (Receipt.Status.INVALID, Receipt.Status.UNLICENSED)
@@ -278,7 +278,7 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
     if not run_ids:
         return 0
     runs = Run.objects.filter(
-        Exists(_unreached().filter(run=OuterRef("pk"))),
+        Exists(_find_unreached().filter(run=OuterRef("pk"))),
         pk__in=run_ids,
         subscription__fallback_channel=Channel.EMAIL,
         recall_requested_at__isnull=True,
@@ -286,11 +286,13 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
     found = list(runs.select_related("subscription__report").order_by("pk"))
     if not found:
         return 0
-    share_freezing(set(_unreached().filter(run__in=found).order_by().values_list("delivery__corp", flat=True)))
+    lock_freezing_shared(
+        set(_find_unreached().filter(run__in=found).order_by().values_list("delivery__corp", flat=True))
+    )
     return sum(_mail_run(run, now) for run in found)
 
 
-def _unreached() -> QuerySet[Receipt]:
+def _find_unreached() -> QuerySet[Receipt]:
     mailed = Receipt.objects.filter(run=OuterRef("run"), user=OuterRef("user"), channel=Channel.EMAIL)
     # WeCom names leavers as invalid. They get no mail instead.
     barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=OuterRef("delivery__corp"))
@@ -304,7 +306,7 @@ def _mail_run(run: Run, now: datetime) -> int:
         return 0
     source = SubscriptionSource(run, run.subscription, ReportParts(run.subscription.report))
     columns = ("delivery_id", "user_id", "delivery__corp_id", "user__email")
-    rows = _unreached().filter(run=run).order_by("pk").values_list(*columns)
+    rows = _find_unreached().filter(run=run).order_by("pk").values_list(*columns)
     people = {
         Recipient(
             user_id, corp_id, "", mail_address(user_id, email), reason=None, channel=Channel.EMAIL, email=email

@@ -24,18 +24,34 @@ from django.utils import translation
 from structlog.contextvars import bind_contextvars
 
 from integrations.clients.errors import IntegrationError
-from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import MessageError, body_bytes, robot_image
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import MediaKind
 from integrations.core import client_factory
 from integrations.core.background import log_errors
 from integrations.models import Corp
-from notifications.delivery.channels import ROBOT_GONE, Kind, Outcome, address_scope, company_scope, outcome_of_error
+from notifications.delivery.channels import (
+    ROBOT_GONE,
+    Outcome,
+    OutcomeKind,
+    address_scope,
+    company_scope,
+    outcome_of_error,
+)
 from notifications.delivery.limiter import PERMIT_SECONDS, Permit, Request
-from notifications.delivery.rows import QUEUE_LEASE, STOP_SECONDS, TASK_SECONDS, unlocked, update_unlocked
+from notifications.delivery.rows import (
+    QUEUE_LEASE,
+    lock_skipping,
+    update_unlocked,
+)
 from notifications.delivery.sending.queue import CALLED, HandedOut, block_company, take_probes, unblock_companies
-from notifications.delivery.sending.send import SETTLE_SECONDS, CallBatch, ask_permits, hold_scopes, release_permits
+from notifications.delivery.sending.send import (
+    SETTLE_SECONDS,
+    CallTask,
+    ask_permits,
+    hold_scopes,
+    release_permits,
+)
 from notifications.delivery.sending.settle import backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
@@ -63,7 +79,9 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
     ready = Delivery.objects.preparable(now).unqueued(now).order_by("priority", "next_attempt_at", "pk")
     found: dict[bool, list[int]] = {True: [], False: []}
     with transaction.atomic():
-        rows = list(unlocked(ready.only("pk", "priority", "corp_id", "channel", "message_form"))[:HANDED_OUT_AT_ONCE])
+        rows = list(
+            lock_skipping(ready.only("pk", "priority", "corp_id", "channel", "message_form"))[:HANDED_OUT_AT_ONCE]
+        )
         if not rows:
             return HandedOut()
         probes = take_probes({row.corp_id for row in rows if is_uploaded(row)}, now=now)
@@ -87,30 +105,18 @@ def renew_uploads(*, now: datetime) -> int:
 
 
 def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Upload the medium of each delivery and freeze its bytes. Return how many may be sent now.
-
-    Deliveries not begun within TASK_SECONDS are handed out again. A stopping worker waits at most STOP_SECONDS for
-    uploads under way; another worker takes the rest when the lease ends.
-    """
-    task = _Task(list(delivery_ids), clock)
-    end, stop_at = clock() + timedelta(seconds=TASK_SECONDS), None
-    while True:
-        if is_stopping():
-            stop_at = stop_at or read_boot_clock() + STOP_SECONDS
-        if stop_at is None and clock() < end:
-            task.begin(may_go_on=lambda: clock() < end and not is_stopping())
-        if not task.has_flying or (stop_at is not None and read_boot_clock() >= stop_at):
-            break
-        task.settle_ended()
-    update_unlocked(_preparing(task.waiting).filter(queued_until__isnull=False), queued_until=None)
+    """Upload the medium of each delivery and freeze its bytes. Return how many may be sent now. Another worker takes
+    what a stopping one leaves when the lease ends."""
+    task = UploadTask(list(delivery_ids), clock, is_stopping)
+    task.run()
     return task.prepared_count
 
 
 @dataclass(eq=False)
-class _Upload:
+class MediumUpload:
     """An upload for all of a task's deliveries that carry the same medium."""
 
-    held: list[Delivery]
+    deliveries: list[Delivery]
     content: bytes
     name: str
     media_type: str
@@ -118,38 +124,33 @@ class _Upload:
 
     @property
     def first(self) -> Delivery:
-        return self.held[0]
+        return self.deliveries[0]
 
 
-class _Task:
-    def __init__(self, delivery_ids: list[int], clock: Clock) -> None:
-        self.waiting = delivery_ids
+class UploadTask(CallTask[MediumUpload, str]):
+    """The deliveries of one task whose media are uploaded."""
+
+    def __init__(self, delivery_ids: list[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
+        super().__init__(clock, is_stopping)
+        self._waiting = delivery_ids
         self.prepared_count = 0
-        self._clock = clock
         carrying = Delivery.objects.filter(pk__in=delivery_ids, medium__isnull=False).order_by()
         self._sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))
-        self._calls: CallBatch[_Upload, str] = CallBatch()
         self._flying_bytes = 0
 
-    @property
-    def has_flying(self) -> bool:
-        return bool(self._calls)
-
-    def begin(self, *, may_go_on: Callable[[], bool]) -> None:
-        """Claim deliveries while there is room, begin their uploads, and freeze those without one. `may_go_on` is asked
-        after each chunk, because a chunk may wait for the limiter."""
-        # Only when half is free: claiming many rows costs the database as much as claiming one.
-        while self.waiting and (not self._calls or len(self._calls) * 2 <= AT_ONCE):
+    def begin(self) -> None:
+        # While half is free: claiming many rows costs the database as much as claiming one.
+        while self._waiting and (not self._calls or len(self._calls) * 2 <= AT_ONCE):
             chunk = self._next_chunk()
             if not chunk:
                 return
             # A chunk that fails is tried again when its lease ends.
             with log_errors(logger, "%d deliveries could not be prepared", len(chunk)):
-                self._begin(self._claimed(chunk))
-            if not may_go_on():
+                self._begin_chunk(self._claim_chunk(chunk))
+            if self._clock() >= self._give_back_at or self._is_stopping():
                 return
 
-    def settle_ended(self) -> None:
+    def settle_ended(self, *, waits_for_room: bool) -> None:
         """Wait up to SETTLE_SECONDS for uploads under way, and write the outcome of those that ended."""
         ended = self._calls.wait(seconds=SETTLE_SECONDS)
         if not ended:
@@ -167,17 +168,20 @@ class _Task:
             unblock_companies(works, now=now)
         self.prepared_count += freeze_prepared(prepared, now)
 
+    def give_back(self) -> None:
+        update_unlocked(_preparing(self._waiting).filter(queued_until__isnull=False), queued_until=None)
+
     def _next_chunk(self) -> list[int]:
         chunk: list[int] = []
         room, bytes_left = AT_ONCE - len(self._calls), BYTES_AT_ONCE - self._flying_bytes
-        while self.waiting and len(chunk) < room:
-            bytes_left -= self._sizes.get(self.waiting[0], 0)
+        while self._waiting and len(chunk) < room:
+            bytes_left -= self._sizes.get(self._waiting[0], 0)
             if bytes_left < 0 and (chunk or self._calls):
                 break
-            chunk.append(self.waiting.pop(0))
+            chunk.append(self._waiting.pop(0))
         return chunk
 
-    def _claimed(self, chunk: list[int]) -> list[Delivery]:
+    def _claim_chunk(self, chunk: list[int]) -> list[Delivery]:
         """Claim the chunk together or, if that fails, one by one."""
         with log_errors(logger, "%d deliveries could not be claimed together", len(chunk)) as together:
             found = claim_preparable(chunk, self._clock())
@@ -189,26 +193,27 @@ class _Task:
                 found += claim_preparable([pk], self._clock())
         return found
 
-    def _begin(self, held: list[Delivery]) -> None:
-        prepared, to_upload = list[Prepared](), list[_Upload]()
-        media = Medium.objects.filter(pk__in=[one.medium_id for one in held if one.medium_id])
+    def _begin_chunk(self, deliveries: list[Delivery]) -> None:
+        prepared, to_upload = list[Prepared](), list[MediumUpload]()
+        media = Medium.objects.filter(pk__in=[one.medium_id for one in deliveries if one.medium_id])
         contents = {pk: bytes(content) for pk, content in media.values_list("pk", "content")}
-        for one in held:
+        for one in deliveries:
             if one.medium is None or one.medium.status == Medium.Status.FAILED:
                 prepared.append(Prepared(one, reason=one.medium.error if one.medium else ""))
                 continue
             with log_errors(logger, "delivery=%d could not be prepared", one.pk):
-                content = contents[one.medium.pk]
+                content, name = contents[one.medium.pk], name_medium(one, one.medium)
                 if not is_uploaded(one):
-                    prepared.append(Prepared(one, partial(fill_body, held=one, content=content)))
+                    prepared.append(Prepared(one, partial(fill_body, delivery=one, content=content, name=name)))
                 elif one.channel == Channel.ROBOT and one.robot is None:
                     prepared.append(_refuse_medium(one, ROBOT_GONE.message))
                 else:
-                    to_upload.append(_upload_of(one, content))
+                    # It is complete before a permit is asked for.
+                    to_upload.append(MediumUpload([one], content, name, one.medium.media_type))
         self.prepared_count += freeze_prepared(prepared, self._clock())
         self._call(_join_equal(to_upload))
 
-    def _call(self, uploads: Sequence[_Upload]) -> None:
+    def _call(self, uploads: Sequence[MediumUpload]) -> None:
         requests = [
             Request(
                 id=f"upload:{one.pk}.{one.prepare_count}",
@@ -224,28 +229,19 @@ class _Task:
                 self._flying_bytes += len(upload.content)
                 self._calls.begin(upload, partial(copy_context().run, _prepare_upload(upload)))
             else:
-                for one in upload.held:
+                for one in upload.deliveries:
                     give_delivery_back(one, self._clock() + timedelta(seconds=answer))
 
 
-# --- Steps ---
-
-
-def _upload_of(one: Delivery, content: bytes) -> _Upload:
-    """Return the upload of one delivery. It is complete before a permit is asked for."""
-    media_type = (one.medium and one.medium.content_type) or _MEDIA_TYPES[MessageForm(one.message_form)]
-    return _Upload([one], content, file_name_of(one), media_type)
-
-
-def _join_equal(uploads: Sequence[_Upload]) -> list[_Upload]:
+def _join_equal(uploads: Sequence[MediumUpload]) -> list[MediumUpload]:
     """Join uploads of one medium with the same name through the same application or robot."""
-    found: dict[Hashable, _Upload] = {}
+    found: dict[Hashable, MediumUpload] = {}
     for each in uploads:
         one = each.first
         # Within one run only: WeCom would drop equal bodies as duplicates.
         way = (one.run_id, one.channel, one.corp_id, one.corpid, one.agentid, one.robot_id)
         if (known := found.setdefault((*way, one.message_form, one.medium_id, each.name), each)) is not each:
-            known.held += each.held
+            known.deliveries += each.deliveries
     return list(found.values())
 
 
@@ -253,35 +249,35 @@ class _NoThreadError(Exception):
     """Raised when no thread was free in time."""
 
 
-def _prepare_upload(upload: _Upload) -> Callable[[], str]:
+def _prepare_upload(upload: MediumUpload) -> Callable[[], str]:
     """Return the upload as a call without a database, which returns the media_id. It raises MessageError,
     IntegrationError or _NoThreadError."""
-    held, content, permit = upload.first, upload.content, upload.permit
+    delivery, content, permit = upload.first, upload.content, upload.permit
     name, media_type = upload.name, upload.media_type
-    kind: MediaKind = "image" if held.message_form == MessageForm.IMAGE else "file"
+    kind: MediaKind = "image" if delivery.message_form == MessageForm.IMAGE else "file"
 
     def call() -> str:
-        bind_contextvars(run_id=held.run_id, delivery_id=held.pk)
+        bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
         if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the slot to another call
             raise _NoThreadError
-        if held.robot is not None:
-            robot = client_factory.robot_client(held.corp, held.robot.key)
+        if delivery.robot is not None:
+            robot = client_factory.robot_client(delivery.corp, delivery.robot.key)
             return robot.webhook_upload_media(content, file_name=name, media_type=media_type)
-        client = client_factory.wecom_client(held.corp)
+        client = client_factory.wecom_client(delivery.corp)
         return client.media_upload(content, kind=kind, file_name=name, media_type=media_type)
 
     return call
 
 
-def _settle_upload(upload: _Upload, answer: str | BaseException, now: datetime) -> list[Prepared]:
+def _settle_upload(upload: MediumUpload, answer: str | BaseException, now: datetime) -> list[Prepared]:
     """Return the deliveries to freeze; give the others back. Only the first delivery takes a failure."""
     if isinstance(answer, str):
 
         def complete(body: dict[str, Any]) -> dict[str, Any]:
             return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": answer}}
 
-        return [Prepared(one, complete, now + UPLOADED_FOR) for one in upload.held]
-    _try_soon(upload.held[1:], now)
+        return [Prepared(one, complete, now + UPLOADED_FOR) for one in upload.deliveries]
+    _try_soon(upload.deliveries[1:], now)
     match answer:
         case IntegrationError():
             return _settle_failure(upload.first, answer, now)
@@ -294,33 +290,33 @@ def _settle_upload(upload: _Upload, answer: str | BaseException, now: datetime) 
     return []
 
 
-def _try_soon(held: Iterable[Delivery], now: datetime) -> None:
+def _try_soon(deliveries: Iterable[Delivery], now: datetime) -> None:
     """Give them back for SOON. Nothing was tried, so the count behind the backoff does not grow."""
-    for one in held:
+    for one in deliveries:
         give_delivery_back(one, now + SOON, prepare_count=one.prepare_count - 1)
 
 
-def _settle_failure(held: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
+def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
     """Retry with backoff what may pass. No message was sent, whatever became of the upload."""
     outcome = outcome_of_error(error)
-    if outcome.kind in {Kind.REFUSED, Kind.RECIPIENTS}:
-        return [_refuse_medium(held, str(error))]
-    wait_seconds = backoff_seconds(held.prepare_count)
-    if outcome.kind == Kind.POSTPONED:
+    if outcome.kind in {OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}:
+        return [_refuse_medium(delivery, str(error))]
+    wait_seconds = backoff_seconds(delivery.prepare_count)
+    if outcome.kind == OutcomeKind.POSTPONED:
         wait_seconds = outcome.wait_seconds
-        if held.channel == Channel.WECOM and outcome.is_configuration:
-            block_company(held.corp_id, outcome, now=now)
-        elif held.channel == Channel.WECOM:
-            hold_scopes([company_scope(held.corpid, UPLOAD_API)], outcome)
-    give_delivery_back(held, now + timedelta(seconds=wait_seconds), outcome)
-    logger.info("delivery=%d not uploaded errcode=%s", held.pk, outcome.errcode)
+        if delivery.channel == Channel.WECOM and outcome.is_configuration:
+            block_company(delivery.corp_id, outcome, now=now)
+        elif delivery.channel == Channel.WECOM:
+            hold_scopes([company_scope(delivery.corpid, UPLOAD_API)], outcome)
+    give_delivery_back(delivery, now + timedelta(seconds=wait_seconds), outcome)
+    logger.info("delivery=%d not uploaded errcode=%s", delivery.pk, outcome.errcode)
     return []
 
 
-def _refuse_medium(held: Delivery, reason: str) -> Prepared:
+def _refuse_medium(delivery: Delivery, reason: str) -> Prepared:
     """Send the words alone, because WeCom refuses the picture or file."""
-    logger.warning("delivery=%d: its picture or file was refused", held.pk)
-    return Prepared(held, reason=reason)
+    logger.warning("delivery=%d: its picture or file was refused", delivery.pk)
+    return Prepared(delivery, reason=reason)
 
 
 # --- Which media are uploaded, under which name, and where they go in the body ---
@@ -329,12 +325,6 @@ _UPLOADED = {
     Channel.WECOM: frozenset({MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
     Channel.ROBOT: frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
 }
-_MEDIA_TYPES = {
-    MessageForm.IMAGE: "image/png",
-    MessageForm.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    MessageForm.CSV: "text/csv",
-}
-_EXTENSIONS = {MessageForm.XLSX: "xlsx", MessageForm.CSV: "csv"}
 
 
 def is_uploaded(delivery: Delivery) -> bool:
@@ -342,21 +332,19 @@ def is_uploaded(delivery: Delivery) -> bool:
     return delivery.message_form in _UPLOADED.get(Channel(delivery.channel), ())
 
 
-def file_name_of(delivery: Delivery) -> str:
+def name_medium(delivery: Delivery, medium: Medium) -> str:
     """Return the medium's own name, else one made of the title in the message's language."""
     with translation.override(delivery.language):
-        extension = _EXTENSIONS.get(MessageForm(delivery.message_form), "png")
-        medium = delivery.medium
-        return (medium.name if medium else "") or write_file_name(delivery.title, delivery.created_at, extension)
+        return medium.name or write_file_name(delivery.title, delivery.created_at, medium.extension)
 
 
-def fill_body(body: dict[str, Any], held: Delivery, content: bytes) -> dict[str, Any]:
+def fill_body(body: dict[str, Any], delivery: Delivery, content: bytes, name: str) -> dict[str, Any]:
     """Put the medium into a robot's picture or a mail. News and cards already hold the picture's address."""
-    if held.channel == Channel.ROBOT:
-        return robot_image(content) if held.message_form == MessageForm.IMAGE else body
-    if held.channel == Channel.EMAIL:
+    if delivery.channel == Channel.ROBOT:
+        return robot_image(content) if delivery.message_form == MessageForm.IMAGE else body
+    if delivery.channel == Channel.EMAIL:
         digest = hashlib.sha256(content).hexdigest()
-        return body | {"medium": {"id": held.medium_id, "name": file_name_of(held), "digest": digest}}
+        return body | {"medium": {"id": delivery.medium_id, "name": name, "digest": digest}}
     return body
 
 
@@ -379,7 +367,7 @@ def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Deliv
     token = uuid.uuid4()
     mine = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
     with transaction.atomic():
-        ids = [row.pk for row in unlocked(mine.only("pk"))]
+        ids = [row.pk for row in lock_skipping(mine.only("pk"))]
         if not ids:
             return []
         Delivery.objects.filter(pk__in=ids).update(
@@ -399,7 +387,7 @@ class Prepared:
     """A delivery whose upload is settled. `complete` returns the final body from the row's; it raises MessageError.
     Without `complete` the words go alone, because of `reason`. `until`: when WeCom forgets the upload."""
 
-    held: Delivery
+    delivery: Delivery
     complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     until: datetime | None = None
     reason: str = ""
@@ -409,7 +397,7 @@ def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
     """Write the final bytes of each; one that fails is tried again later. Return how many may be sent now."""
     count = 0
     for one in prepared:
-        with log_errors(logger, "delivery=%d could not be frozen", one.held.pk):
+        with log_errors(logger, "delivery=%d could not be frozen", one.delivery.pk):
             count += _freeze(one, now)
     return count
 
@@ -417,7 +405,7 @@ def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
 @transaction.atomic
 def _freeze(one: Prepared, now: datetime) -> bool:
     """Freeze what the row holds now: recipients may have been withdrawn since it was claimed."""
-    mine = _preparing([one.held.pk]).filter(fencing_token=one.held.fencing_token)
+    mine = _preparing([one.delivery.pk]).filter(fencing_token=one.delivery.fencing_token)
     row = mine.select_for_update(of=("self",)).only("body", "plain_body", "channel").first()
     if row is None:
         return False
@@ -439,10 +427,10 @@ def _freeze(one: Prepared, now: datetime) -> bool:
     return bool(body)
 
 
-def give_delivery_back(held: Delivery, at: datetime, outcome: Outcome | None = None, **fields: Any) -> None:
+def give_delivery_back(delivery: Delivery, at: datetime, outcome: Outcome | None = None, **fields: Any) -> None:
     """Release the delivery, to be tried again at `at`. `outcome`: of the upload, for the log page."""
     said = {"errcode": outcome.errcode, "error": outcome.message} if outcome else {}
-    mine = _preparing([held.pk]).filter(fencing_token=held.fencing_token)
+    mine = _preparing([delivery.pk]).filter(fencing_token=delivery.fencing_token)
     mine.update(next_attempt_at=at, **said, **fields, **_FREE)
 
 

@@ -29,7 +29,7 @@ from accounts.models import User
 from integrations.core.background import Clock, log_errors
 from integrations.models.jobs import Moment
 from notifications.delivery import channels
-from notifications.delivery.channels import Kind as OutcomeKind
+from notifications.delivery.channels import OutcomeKind
 from notifications.inbound.accept import check_limit
 from notifications.inbound.mail import html
 from notifications.inbound.mail.html import files_of, not_sent

@@ -191,7 +191,7 @@ def test_one_that_is_under_way_is_recalled_once_it_was_accepted(root: Client, fi
 
     accept(first, next_attempt_at=NOW)
 
-    assert recall.to_recall(now=timezone.now()) == [first.pk]
+    assert recall.hand_out_recalls(now=timezone.now()) == [first.pk]
 
 
 def test_two_clicks_and_two_administrators_take_it_back_once(root: Client, run: Run, first: Delivery) -> None:

@@ -128,8 +128,8 @@ class TestLifeOfOne:
 
         assert preview_medium(Wanted(Medium.Kind.PICTURE, bytes(medium.recipe), ""), now=NOW) != medium
         assert hand_out_previews([medium.pk], now=NOW) == []
-        token = rendering.token_of(medium, user, timezone.now())
-        assert rendering.state_of(token, by=user, now=timezone.now()) is None
+        token = rendering.make_medium_token(medium, user, timezone.now())
+        assert rendering.find_medium_state(token, by=user, now=timezone.now()) is None
         drawn()
         sweep_media(now=NOW + PREVIEW_KEPT)
         assert list(Medium.objects.all()) == [medium]

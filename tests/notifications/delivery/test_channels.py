@@ -15,16 +15,16 @@ from django.core.mail.backends import locmem
 from django.db import connection
 from pytest_django import Settings
 
-from accounts.models import DirectoryPolicy, User, WeComAccount
-from integrations.models import Corp, Member
+from accounts.models import User, WeComAccount
+from integrations.models import Corp
 from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import withdraw
-from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Receipt, Robot, Run, Subscription
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
-from tests.notifications.one_delivery import claim_delivery
+from tests.notifications.leavers import disable, suspend, unlink
+from tests.notifications.one_delivery import claim_delivery, send_all
 from tests.notifications.wecom_stub import WeComStub, errcode, reset
 
 pytestmark = pytest.mark.django_db
@@ -40,31 +40,7 @@ def rendered(subscription: Subscription, **fields: Any) -> list[Delivery]:
     return list(Delivery.objects.filter(pk__in=ids).order_by("pk"))
 
 
-def send_all(clock: FakeClock) -> int:
-    ids = list(Delivery.objects.filter(status="pending").order_by("pk").values_list("pk", flat=True))
-    return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
-
-
 Leave = Callable[[Corp, str], None]
-
-
-def suspend(corp: Corp, userid: str) -> None:
-    """Disable the member in WeCom under a directory policy: the person here stays active."""
-    DirectoryPolicy.objects.create(corp=corp, mode="link")
-    Member.objects.create(
-        corp=corp, userid=userid, userid_folded=userid, status="disabled", first_seen_at=NOW, changed_at=NOW
-    )
-
-
-def disable(corp: Corp, userid: str) -> None:
-    """Do what a directory policy with "disable" does after the member is deleted in WeCom."""
-    User.objects.filter(wecom_accounts__corp=corp, wecom_accounts__userid_folded=userid).update(is_active=False)
-
-
-def unlink(corp: Corp, userid: str) -> None:
-    """Do what a directory policy with "unlink" does after WeCom deleted the member: the person stays active."""
-    accounts = WeComAccount.objects.filter(corp=corp, userid_folded=userid)
-    assert accounts.update(userid="", userid_folded="", left_at=NOW) == 1
 
 
 def receipts() -> list[tuple[str, str, str, str]]:

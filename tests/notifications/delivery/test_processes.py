@@ -60,23 +60,6 @@ def test_a_worker_stopped_in_the_middle_ends_after_the_message_it_is_at(stack: S
     assert Attempt.objects.count() == MESSAGES
 
 
-def test_a_worker_killed_in_the_middle_of_many_messages_loses_and_doubles_none(stack: Stack) -> None:
-    stack.sandbox.fault("slow", "message/send", seconds=0.2, count=None)
-    with ExitStack() as exits:
-        first = stack.start_worker(exits, "first")
-        stack.start_beat(exits)
-        ask_for_personal_messages()
-        eventually(lambda: Attempt.objects.count() > MESSAGES // 4, stack.programs.values())
-
-        first.kill()
-        stack.sandbox.control("DELETE", "faults")
-        stack.start_worker(exits, "second")
-
-        eventually(all_accepted, stack.programs.values(), seconds=240)
-
-    assert arrived_by_person(stack) == ONE_EACH
-
-
 def test_a_worker_outlives_a_broker_that_goes_away_while_a_task_is_under_way(stack: Stack) -> None:
     stack.sandbox.fault("slow", "message/send", seconds=4, count=MESSAGES)
     broker = start_valkey()

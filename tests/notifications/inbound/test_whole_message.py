@@ -82,7 +82,7 @@ def test_one_press_takes_back_the_message_and_its_files(part: int, message: Inco
 
     assert (answer.status_code, answer.headers["Location"]) == (302, page_of(message))
     assert [one.recall_requested_by for one in list_runs()] == [editor] * 3
-    assert recall.due(now()).count() == 3
+    assert recall.find_due_recalls(now()).count() == 3
     assert not recall.can_be_recalled(run, now=now())
     assert AuditEntry.objects.filter(action="done", model="notifications.run").count() == 1
     assert address_of("recall", run) not in browser.get(page_of(message)).content.decode()
@@ -97,7 +97,7 @@ def test_what_waits_of_it_is_not_sent(message: IncomingMessage, editor: User) ->
 
     assert Run.objects.get(pk=third.pk).status == "failed"
     assert Delivery.objects.get(run=second).status == "canceled"
-    assert recall.due(now()).filter(run=first).count() == 1
+    assert recall.find_due_recalls(now()).filter(run=first).count() == 1
     assert not recall.request_recall(second, person=editor, now=now())
 
 

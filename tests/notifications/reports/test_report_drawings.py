@@ -125,24 +125,24 @@ def test_a_token_that_is_not_ours_or_too_old_shows_nothing(root: Client, card: C
     user = make_person(make_corp(), "other")
 
     def state(token: str) -> rendering.MediumState | None:
-        return rendering.state_of(token, by=user, now=timezone.now())
+        return rendering.find_medium_state(token, by=user, now=timezone.now())
 
     assert root.get(address.replace(":", "a:")).status_code == 404
     assert state(signing.dumps((medium.pk, user.pk, 0))) is None  # signed for something else
-    assert state(rendering.token_of(medium, user, timezone.now())) is not None
-    assert state(rendering.token_of(Medium(pk=medium.pk + 1), user, timezone.now())) is None
+    assert state(rendering.make_medium_token(medium, user, timezone.now())) is not None
+    assert state(rendering.make_medium_token(Medium(pk=medium.pk + 1), user, timezone.now())) is None
     of_a_message = make_medium(make_run())
-    assert state(rendering.token_of(of_a_message, user, timezone.now())) is None
+    assert state(rendering.make_medium_token(of_a_message, user, timezone.now())) is None
 
 
 def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> None:
     [address] = making_addresses(preview(root, card, charts=(CHART,)))
     medium, user = Medium.objects.get(), make_person(make_corp(), "other")
-    token = rendering.token_of(medium, user, timezone.now())
+    token = rendering.make_medium_token(medium, user, timezone.now())
     later = timezone.now() + rendering.PATIENCE[MakerQueue.CHARTS]
 
     def problem() -> str:
-        state = rendering.state_of(token, by=user, now=later)
+        state = rendering.find_medium_state(token, by=user, now=later)
         assert state is not None
         return state.problem
 

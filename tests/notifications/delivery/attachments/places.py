@@ -77,7 +77,7 @@ def make_delivery(
     with translation.override("zh-hans"):
         draft = render.draft_delivery(run, source, batch, NOW)
         address = SiteAddress(url="https://site.example.test/")
-        delivery, shown = render.freeze(draft, source, batch, address, now=NOW)
+        delivery, shown = render.build_delivery(draft, source, batch, address, now=NOW)
     for name, value in {"mark": new_mark(), **fields}.items():
         setattr(delivery, name, value)
     delivery.save(force_insert=True)

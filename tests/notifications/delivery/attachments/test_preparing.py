@@ -36,7 +36,7 @@ from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.rendering.attachments import FILE_FORMS, PICTURE_FORMS
 from notifications.delivery.runs import recall
 from notifications.delivery.sending.queue import HandedOut, find_pending
-from notifications.delivery.sending.send import ask_permit
+from notifications.delivery.sending.send import ask_permits
 from notifications.delivery.sending.uploads import (
     LEASE,
     UPLOAD_API,
@@ -265,7 +265,7 @@ def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
     def upload_is_slow() -> None:
         wire.on_send = lambda: None
         time.sleep(0.2)
-        meanwhile.append(ask_permit(request, call_seconds=1))
+        meanwhile.extend(ask_permits([request], call_seconds=1))
 
     wire.on_send = upload_is_slow
     prepared(first, clock)
@@ -322,7 +322,7 @@ def test_a_mail_carries_its_picture_or_file(
     ready(medium_of(delivery), PNG if form == MessageForm.IMAGE else b"\xef\xbb\xbfa,b\r\n")
 
     prepared(delivery, clock)
-    channels.Mail().caller(find_pending([delivery.pk])[0])()
+    channels.MailSender().make_call(find_pending([delivery.pk])[0])()
 
     [sent] = mailoutbox
     parts = [part.get_content_type() for part in sent.message().walk() if not part.is_multipart()]

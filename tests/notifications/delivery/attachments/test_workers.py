@@ -48,18 +48,7 @@ TYPES = {
 
 
 def start_charts(stack: Stack, exits: ExitStack, name: str) -> Program:
-    command = [
-        str(BIN / "celery"),
-        "-A",
-        "guanwecom",
-        "worker",
-        "-Q",
-        "charts",
-        "-n",
-        f"{name}@%h",
-        "--loglevel",
-        "INFO",
-    ]
+    command = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "charts", "-n", f"{name}@%h", "-l", "INFO"]
     command += ["--pool", "prefork", "--autoscale", "1,0", "--max-tasks-per-child", "3", "--without-mingle"]
     program = stack.start(name, command, exits)
     wait_for_log("ready.", program)

@@ -144,14 +144,6 @@ class TestHours:
         granted(gate, request(4, self.SCOPE))
         assert isinstance(gate.acquire([request(5, self.SCOPE)])[0], float)
 
-    def test_the_reserved_share_is_kept_of_the_hour_too(self, gate: Gate) -> None:
-        scope = Scope("company:ww1:send", per_hour=10, reserved_percent=20)
-        granted(gate, *(request(number, scope) for number in range(8)))
-
-        assert isinstance(gate.acquire([request(8, scope)])[0], float)
-        granted(gate, request(9, scope, is_urgent=True), request(10, scope, is_urgent=True))
-        assert isinstance(gate.acquire([request(11, scope, is_urgent=True)])[0], float)
-
     def test_room_is_the_smaller_of_both(self, gate: Gate) -> None:
         wide = Scope("company:ww2:send", per_minute=100, per_hour=3)
         granted(gate, request(1, self.SCOPE), request(2, wide))
@@ -161,7 +153,9 @@ class TestHours:
         assert room.calls == {self.SCOPE.key: 2, wide.key: 2}
         assert room.of(self.SCOPE) == 2
 
-    def test_a_lost_store_begins_with_the_calls_of_the_hour(self, gate: Gate, valkey_client: redis.Redis) -> None:
+    def test_a_lost_store_begins_with_the_calls_of_the_hour_and_keeps_no_older_ones(
+        self, gate: Gate, clock: Clock, valkey_client: redis.Redis
+    ) -> None:
         valkey_client.flushdb()
         past = [PastCall(request(number, self.SCOPE), ended_seconds_ago=1800 * number) for number in range(2)]
 
@@ -169,19 +163,9 @@ class TestHours:
 
         granted(gate, request(7, self.SCOPE))
         assert isinstance(gate.acquire([request(8, self.SCOPE)])[0], float)
-
-    def test_what_has_left_the_hour_takes_no_place_in_the_store(
-        self, gate: Gate, clock: Clock, valkey_client: redis.Redis
-    ) -> None:
-        wide = Scope("company:ww1:send", per_hour=100)
-        for number in range(5):
-            granted(gate, request(number, wide))
-            clock.advance(60)
-        clock.advance(3600)
-
-        granted(gate, request(9, wide))
-
-        assert valkey_client.hlen("push:limit:company:ww1:send:hour") <= 4
+        clock.advance(3600 + LEASE_SECONDS + 60)
+        granted(gate, request(9, self.SCOPE))
+        assert valkey_client.hlen("push:limit:company:ww1:send:hour") <= 2
 
     @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 4)), min_size=1, max_size=25))
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -213,8 +197,9 @@ def test_an_unused_permit_gives_its_room_back(gate: Gate) -> None:
     assert gate.used_today([budget]) == [3]
 
 
-def test_the_reserved_share_is_for_urgent_calls(gate: Gate) -> None:
-    scope = Scope("company:ww1:send", per_minute=10, parallel=10, reserved_percent=20)
+@pytest.mark.parametrize("limits", [{"per_minute": 10, "parallel": 10}, {"per_hour": 10}])
+def test_the_reserved_share_is_for_urgent_calls(gate: Gate, limits: dict[str, int]) -> None:
+    scope = Scope("company:ww1:send", **limits, reserved_percent=20)
 
     granted(gate, *(request(number, scope) for number in range(8)))
 

@@ -15,7 +15,7 @@ from django.utils import translation
 from pytest_django import Settings
 
 from accounts.directory.sync import apply_to
-from accounts.models import DirectoryPolicy, User, WeComAccount
+from accounts.models import DirectoryPolicy, User
 from integrations.core import hooks
 from integrations.models import Corp, Member, SiteAddress
 from notifications.delivery import maintenance
@@ -36,6 +36,7 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
+from tests.notifications.leavers import disable, lose_userid, suspend, unlink
 from tests.notifications.side_by_side import Elsewhere, Meanwhile
 
 pytestmark = pytest.mark.django_db
@@ -257,38 +258,12 @@ def test_a_message_for_each_of_many_people_takes_no_more_statements() -> None:
 Change = Callable[[Corp], object]
 
 
-def make_member(corp: Corp, **fields: Any) -> Member:
-    named = {"userid": "lilei", "userid_folded": "lilei"}
-    return Member.objects.create(corp=corp, first_seen_at=NOW, changed_at=NOW, **named, **fields)
-
-
-def suspend(corp: Corp) -> None:
-    """Disable the member in WeCom under a directory policy: the person here stays active."""
-    DirectoryPolicy.objects.create(corp=corp, mode="link")
-    make_member(corp, status="disabled")
-
-
-def disable(corp: Corp) -> None:
-    """Do what a directory policy with "disable" does after the member is deleted in WeCom."""
-    User.objects.filter(wecom_accounts__corp=corp, wecom_accounts__userid_folded="lilei").update(is_active=False)
-
-
-def unlink(corp: Corp) -> None:
-    """Do what a directory policy with "unlink" does after WeCom deleted the member: the person stays active."""
-    accounts = WeComAccount.objects.filter(corp=corp, userid_folded="lilei")
-    accounts.update(userid="", userid_folded="", left_at=NOW)
-
-
-def lose_userid(corp: Corp) -> None:
-    """Remove the userid, as an administrator does, or WeCom when it gives the userid to somebody else."""
-    WeComAccount.objects.filter(corp=corp, userid_folded="lilei").update(userid="", userid_folded="")
-
-
 def leave_wecom(corp: Corp) -> None:
     """Process a deleted member as directory synchronisation does."""
     policy = DirectoryPolicy.objects.create(corp=corp, mode="link", leavers="disable")
     with transaction.atomic():
-        gone = make_member(corp, presence="deleted", left_at=NOW)
+        named = {"userid": "lilei", "userid_folded": "lilei", "first_seen_at": NOW, "changed_at": NOW}
+        gone = Member.objects.create(corp=corp, presence="deleted", left_at=NOW, **named)
         apply_to(corp=corp, policy=policy, members=[gone], now=NOW)
 
 

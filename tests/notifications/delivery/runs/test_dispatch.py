@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
 from notifications import tasks
-from notifications.delivery.rows import RENDER_LEASE, unlocked
+from notifications.delivery.rows import RENDER_LEASE, lock_skipping
 from notifications.delivery.runs import scheduler
 from notifications.delivery.runs.triggers import TriggerRefusedError, request_run
 from notifications.models import FreeDays, Repeat, Run, Subscription
@@ -374,12 +374,12 @@ def test_a_dispatcher_that_is_late_sees_the_run_of_the_other(monkeypatch: pytest
     subscription = make_hourly(crontab="* * * * *")
 
     def with_another_between(rows: object) -> object:
-        monkeypatch.setattr(scheduler, "unlocked", unlocked)
+        monkeypatch.setattr(scheduler, "lock_skipping", lock_skipping)
         found = list(Subscription.objects.filter(pk=subscription.pk))
         do_at_once(lambda: scheduler.claim_due(now=NOW))
         return found
 
-    monkeypatch.setattr(scheduler, "unlocked", with_another_between)
+    monkeypatch.setattr(scheduler, "lock_skipping", with_another_between)
     scheduler.claim_due(now=NOW + timedelta(minutes=2))
     scheduler.claim_due(now=NOW + timedelta(minutes=2))
 

@@ -45,7 +45,7 @@ from notifications.delivery.runs.triggers import (
 )
 from notifications.models import CorpQueue, Delivery, MessageForm, Receipt, Run, Subscription
 from notifications.subscriptions.schedules import find_slots
-from tests.chaos.judge import doubled, stuck, unfounded, wrongs
+from tests.chaos.judge import find_doubled, find_unfinished, find_unfounded, find_wrong_receipts
 from tests.nightly import IS_NIGHTLY
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
@@ -297,12 +297,12 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def receipts_tell_what_stands_on_the_phones(self) -> None:
-        assert wrongs(self.engine.arrived(), deaf=self.deaf) == []
+        assert find_wrong_receipts(self.engine.count_arrived(), deaf=self.deaf) == []
 
     @invariant()
     def nobody_has_a_run_twice(self) -> None:
         """Covers the deliveries of a run and of the runs that resend it."""
-        assert doubled(self.engine.arrived()) == []
+        assert find_doubled(self.engine.count_arrived()) == []
 
     @invariant()
     def of_one_order_one_run_is_under_way(self) -> None:
@@ -349,8 +349,8 @@ class Machine(RuleBasedStateMachine):
     def _work_until_all_is_over(self) -> None:
         until = self.engine.clock.now + DRAINED_WITHIN
         self.engine.work_off()
-        while stuck(now=self.engine.clock.now):
-            assert self.engine.clock.now < until, "\n".join(stuck(now=self.engine.clock.now))
+        while find_unfinished(now=self.engine.clock.now):
+            assert self.engine.clock.now < until, "\n".join(find_unfinished(now=self.engine.clock.now))
             self.engine.next_moment()
             self.engine.work_off()
 
@@ -358,7 +358,7 @@ class Machine(RuleBasedStateMachine):
         self.receipts_tell_what_stands_on_the_phones()
         self.nobody_has_a_run_twice()
         self.no_limit_is_crossed()
-        assert unfounded() == []
+        assert find_unfounded() == []
         assert not Run.objects.unnotified().exists()
         assert self._silent_losses() == []
         assert self._lost_slots() == []

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
 from notifications.admin import dashboard
-from notifications.delivery.runs.statistics import Counts, Day, last_days, of_corps
+from notifications.delivery.runs.statistics import Counts, Day, count_by_corp, last_days
 from notifications.models import Delivery, FreeDays, Run
 from notifications.subscriptions.schedules import last_known_year
 from notifications.views import overview
@@ -114,7 +114,7 @@ def test_what_waits_counts_whenever_it_was_made_and_what_is_settled_today_only()
     make_deliveries(first, created_at=today, recipient_count=60)
     make_deliveries(second, created_at=today, status="failed", recipient_count=4)
 
-    found = of_corps(Delivery.objects.all(), today=day, zone=SHANGHAI)
+    found = count_by_corp(Delivery.objects.all(), today=day, zone=SHANGHAI)
 
     assert found == {first.pk: Counts(accepted=60, waiting=5), second.pk: Counts(refused=4)}
 

@@ -17,13 +17,12 @@ from accounts.models import DirectoryPolicy, User
 from integrations.core import hooks
 from integrations.models import Corp, Member
 from notifications.delivery import maintenance
-from notifications.delivery.channels import Kind, Outcome
+from notifications.delivery.channels import Outcome, OutcomeKind
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall as runs_recall
 from notifications.delivery.runs.recall import readdress, withdraw
 from notifications.delivery.runs.triggers import can_be_resent, next_number, request_resend
 from notifications.delivery.sending.queue import hand_out
-from notifications.delivery.sending.send import send_deliveries
 from notifications.delivery.sending.settle import settle_attempt
 from notifications.models import Delivery, MessageForm, Receipt, Robot, Run
 from notifications.subscriptions.addressees import choose_subscription
@@ -37,7 +36,7 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
-from tests.notifications.one_delivery import claim_delivery
+from tests.notifications.one_delivery import claim_delivery, send_all
 from tests.notifications.side_by_side import Elsewhere
 from tests.notifications.wecom_stub import WeComStub, errcode
 
@@ -56,18 +55,13 @@ def run(corp: Corp) -> Run:
     return run
 
 
-def send(clock: FakeClock) -> int:
-    ids = list(Delivery.objects.values_list("pk", flat=True))
-    return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
-
-
 def recall(run: Run, me: User, clock: FakeClock) -> int:
     assert runs_recall.request_recall(run, person=me, now=clock.now)
     return recall_due(clock)
 
 
 def recall_due(clock: FakeClock) -> int:
-    ids = runs_recall.to_recall(now=clock.now)
+    ids = runs_recall.hand_out_recalls(now=clock.now)
     return runs_recall.recall_deliveries(ids, clock=clock, is_stopping=lambda: False)
 
 
@@ -79,12 +73,12 @@ def test_what_waits_is_canceled_first(run: Run, me: User, wire: WeComStub, clock
     assert not runs_recall.can_be_recalled(run, now=NOW)
     assert Delivery.objects.get().status == Delivery.Status.CANCELED
     assert hand_out(now=clock.now).ordinary == []
-    assert send(clock) == 0
+    assert send_all(clock) == 0
     assert wire.bodies == []
 
 
 def test_what_was_accepted_is_recalled_by_its_msgid(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
-    send(clock)
+    send_all(clock)
     wire.bodies.clear()
 
     assert recall(run, me, clock) == 1
@@ -102,15 +96,15 @@ def test_what_is_under_way_is_recalled_when_it_is_settled(
     assert attempt is not None
     assert recall(run, me, clock) == 0
 
-    settle_attempt(attempt, Outcome(Kind.ACCEPTED, errcode=0, msgid="m7"), duration_ms=1, now=NOW)
+    settle_attempt(attempt, Outcome(OutcomeKind.ACCEPTED, errcode=0, msgid="m7"), duration_ms=1, now=NOW)
 
     assert recall_due(clock) == 1
     assert json.loads(wire.bodies[-1]) == {"msgid": "m7"}
 
 
-@pytest.mark.parametrize(("kind", "status"), [(Kind.NOT_SENT, "canceled"), (Kind.UNCLEAR, "unknown")])
+@pytest.mark.parametrize(("kind", "status"), [(OutcomeKind.NOT_SENT, "canceled"), (OutcomeKind.UNCLEAR, "unknown")])
 def test_what_comes_back_to_its_queue_does_not_go_out_again(
-    kind: Kind, status: str, run: Run, me: User, clock: FakeClock
+    kind: OutcomeKind, status: str, run: Run, me: User, clock: FakeClock
 ) -> None:
     attempt = claim_delivery(Delivery.objects.get().pk, now=NOW)
     assert attempt is not None
@@ -124,7 +118,7 @@ def test_what_comes_back_to_its_queue_does_not_go_out_again(
 
 
 def test_a_refused_recall_says_why_and_is_not_repeated(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
-    send(clock)
+    send_all(clock)
     wire.sends.append(errcode(42052))
 
     assert recall(run, me, clock) == 0
@@ -136,7 +130,7 @@ def test_a_refused_recall_says_why_and_is_not_repeated(run: Run, me: User, wire:
 
 
 def test_what_fails_for_the_moment_is_tried_again(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
-    send(clock)
+    send_all(clock)
     wire.sends.append(errcode(-1))
     assert recall(run, me, clock) == 0
     assert recall_due(clock) == 0
@@ -155,7 +149,7 @@ def three(corp: Corp, clock: FakeClock) -> Run:
     for number in range(2):
         delivery.pk, delivery.mark = None, f"mark{number}"
         delivery.save()
-    assert send(clock) == 3
+    assert send_all(clock) == 3
     return run
 
 
@@ -189,7 +183,7 @@ def test_recalls_keep_to_the_limits_of_their_own(
 
 
 def test_after_a_day_nothing_is_recalled(run: Run, me: User, wire: WeComStub, clock: FakeClock) -> None:
-    send(clock)
+    send_all(clock)
     clock.now += timedelta(hours=24)
     run.refresh_from_db()
 
@@ -216,7 +210,7 @@ class TestSideBySide:
         first, *others = Delivery.objects.order_by("pk").values_list("pk", flat=True)
         runs_recall.request_recall(three, person=me, now=NOW)
         handed_out: list[int] = []
-        work = Elsewhere(lambda: handed_out.extend(runs_recall.to_recall(now=NOW)))
+        work = Elsewhere(lambda: handed_out.extend(runs_recall.hand_out_recalls(now=NOW)))
 
         with transaction.atomic():
             Delivery.objects.select_for_update().get(pk=first)
@@ -225,7 +219,7 @@ class TestSideBySide:
         work.join()
 
         assert while_it_is_held == others
-        assert runs_recall.to_recall(now=NOW) == [first]
+        assert runs_recall.hand_out_recalls(now=NOW) == [first]
 
     def test_what_somebody_holds_is_not_waited_for_where_a_company_must_wait(
         self, three: Run, me: User, wire: WeComStub, clock: FakeClock
@@ -238,7 +232,7 @@ class TestSideBySide:
         with transaction.atomic():
             Delivery.objects.select_for_update().get(pk=first)
             work.until_it_waits()
-            due_ids = list(runs_recall.due(clock.now).order_by("pk").values_list("pk", flat=True))
+            due_ids = list(runs_recall.find_due_recalls(clock.now).order_by("pk").values_list("pk", flat=True))
         work.join()
 
         assert due_ids == [first]

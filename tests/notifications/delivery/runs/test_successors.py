@@ -13,7 +13,7 @@ from accounts.models import AuditEntry, User
 from accounts.users.roles import Role
 from integrations.models import Card, Corp, DataSource
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs.ownership import request_ownership_notices, succeed
+from notifications.delivery.runs.ownership import let_successors_take_over, request_ownership_notices
 from notifications.models import (
     AlertReceiver,
     AlertRule,
@@ -201,7 +201,7 @@ def test_a_successor_who_was_disabled_too_is_not_used(owner: User, heir: User, c
     User.objects.filter(pk=heir.pk).update(**change)
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
-    assert succeed() == []
+    assert let_successors_take_over() == []
 
     assert owners() == ["owner"] * 5
 
@@ -211,7 +211,7 @@ def test_what_acts_never_gains_rights_by_a_successor_who_rose_meanwhile(owner: U
     User.objects.filter(pk=heir.pk).update(is_superuser=True)
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
-    succeed()
+    let_successors_take_over()
 
     assert owners() == ["owner", "owner", "owner", "heir", "heir"]
 
@@ -232,7 +232,7 @@ def test_what_was_disabled_is_taken_over_too(owner: User, heir: User, chief: Use
 def test_an_owner_who_stays_keeps_everything(owner: User, chief: User) -> None:
     save(client_of(chief), owner, name="别名")
 
-    assert succeed() == []
+    assert let_successors_take_over() == []
 
     assert owners() == ["owner"] * 5
 

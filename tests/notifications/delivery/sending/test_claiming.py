@@ -23,7 +23,7 @@ from notifications.delivery.sending.send import CallBatch, send_deliveries
 from notifications.models import Attempt, CorpQueue, Delivery, Robot
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_person, make_run, make_subscription
-from tests.notifications.one_delivery import send_delivery
+from tests.notifications.one_delivery import send_all, send_delivery
 from tests.notifications.side_by_side import Elsewhere, do_at_once
 from tests.notifications.wecom_stub import WeComStub, errcode, reset
 
@@ -154,11 +154,6 @@ def cut(pid: int) -> None:
     do_at_once(end)
 
 
-def send_all(clock: FakeClock) -> None:
-    ids = list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
-    send_deliveries(ids, clock=clock, is_stopping=lambda: False)
-
-
 def assert_all_accepted(count: int) -> None:
     assert list(Delivery.objects.values_list("status", flat=True)) == ["accepted"] * count
     assert list(Attempt.objects.values_list("outcome", flat=True)) == ["accepted"] * count
@@ -218,7 +213,7 @@ def test_a_refusal_that_was_committed_without_an_answer_holds_its_company(
     wire.sends.append(errcode(60020))
 
     with losing('UPDATE "notifications_attempt"'):
-        send_deliveries([first.pk], clock=clock, is_stopping=lambda: False)
+        send_all(clock, [first.pk])
 
     assert list(CorpQueue.objects.values_list("blocked_errcode", flat=True)) == [60020]
     second.refresh_from_db()

@@ -20,21 +20,21 @@ from pytest_django import Settings
 
 from integrations.core.background import database_clock
 from integrations.models import Corp
-from notifications.delivery.channels import Kind, Outcome, address_scope, app_name, company_scope, member_limits
+from notifications.delivery.channels import Outcome, OutcomeKind, address_scope, app_name, company_scope, member_limits
 from notifications.delivery.limiter import Budget, Request, gate, query
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import HandedOut, claim_deliveries, find_pending, hand_out, share_evenly
 from notifications.delivery.sending.send import (
     UNREACHABLE_SECONDS,
-    Admission,
+    SendTask,
     read_past_calls,
     send_deliveries,
 )
-from notifications.delivery.sending.settle import Ended, settle_calls
+from notifications.delivery.sending.settle import EndedCall, settle_calls
 from notifications.models import Attempt, CorpQueue, Delivery, Priority, Receipt
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
-from tests.notifications.one_delivery import personal
+from tests.notifications.one_delivery import personal, send_all
 from tests.notifications.side_by_side import do_at_once
 from tests.notifications.wecom_stub import WeComStub, errcode
 
@@ -52,10 +52,6 @@ def together(corp: Corp, *userids: str) -> Delivery:
     return Delivery.objects.get(pk=pk)
 
 
-def send_all(ids: list[int], clock: FakeClock) -> int:
-    return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
-
-
 def app_of(corp: Corp) -> str:
     return app_name(corp.corpid, corp.agentid)
 
@@ -68,7 +64,7 @@ def used_today(corp: Corp) -> int:
 def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock, settings: Settings) -> None:
     delivery = together(corp, *"abc")
 
-    send_all([delivery.pk], clock)
+    send_all(clock, [delivery.pk])
 
     rooms = gate().room([address_scope(corp), company_scope(corp.corpid)], within_seconds=0).calls
     assert list(rooms.values()) == [19_999, 9_999]
@@ -93,7 +89,7 @@ def test_never_more_at_once_than_a_company_may_have(
 
     wire.on_send = stay_a_moment
 
-    assert send_all(personal(corp, 12), clock) == 12
+    assert send_all(clock, personal(corp, 12)) == 12
 
     assert max(most) <= 3
     assert Delivery.objects.filter(status="accepted").count() == 12
@@ -103,7 +99,7 @@ def test_a_day_that_is_used_up_leaves_the_rest_for_tomorrow(corp: Corp, wire: We
     CorpQueue.objects.create(corp=corp, daily_budget=5)
     first, second = together(corp, *"abcd"), together(corp, *"ef")
 
-    assert send_all([first.pk, second.pk], clock) == 1
+    assert send_all(clock, [first.pk, second.pk]) == 1
 
     second.refresh_from_db()
     assert (second.status, second.attempt_count) == (Delivery.Status.PENDING, 0)
@@ -134,7 +130,7 @@ def test_without_a_limiter_nothing_is_split_and_nothing_is_sent(
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
     delivery = together(corp, *"ab")
 
-    assert send_all([delivery.pk], clock) == 0
+    assert send_all(clock, [delivery.pk]) == 0
 
     delivery.refresh_from_db()
     assert wire.bodies == []
@@ -152,12 +148,12 @@ def test_a_lost_store_begins_from_the_attempts(
     Delivery.objects.all().delete()
     ids = personal(corp, 4)
     Delivery.objects.update(next_attempt_at=now, expires_at=now + timedelta(hours=1))
-    send_all(ids[:2], clock)
+    send_all(clock, ids[:2])
 
     if is_flushed:
         valkey_client.flushdb()
 
-    assert send_all(ids[2:], clock) == 1
+    assert send_all(clock, ids[2:]) == 1
     assert len(wire.bodies) == 3
     assert used_today(corp) == 3
 
@@ -184,8 +180,8 @@ def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
 def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings: Settings) -> None:
     """Tasks may hold the same message, each with its own permit."""
     delivery = together(corp, "a")
-    [(_one, first)] = Admission([delivery.pk]).admit(1)
-    [(_other, second)] = Admission([delivery.pk]).admit(1)
+    tasks = [SendTask([delivery.pk], lambda: NOW, lambda: False) for _number in range(2)]
+    first, second = (permit for task in tasks for _delivery, permit in task.admit(1))
     scope = company_scope(corp.corpid)
 
     gate().cancel([first])
@@ -229,12 +225,12 @@ def test_too_much_for_wecom_slows_the_company_for_every_worker(
     first, *others = personal(corp, 3)
     wire.sends.append(errcode(code))
 
-    send_all([first], clock)
+    send_all(clock, [first])
 
     [answer] = gate().acquire([Request("other", (company_scope(corp.corpid),), is_urgent=True)])
     assert isinstance(answer, float)
     assert seconds - 2 < answer <= seconds
-    assert send_all(others, clock) == 0
+    assert send_all(clock, others) == 0
     ceiling = valkey_client.get(f"push:limit:{company_scope(corp.corpid).key}:ceiling")
     assert ceiling == (b"1" if code == 45033 else None)  # too many at once: fewer may be
 
@@ -246,7 +242,7 @@ def test_many_tasks_together_stay_within_the_companys_minute(
     settings.LIMIT_COMPANY_PER_MINUTE = 10
     ids = personal(corp, 24)
 
-    do_at_once(*(partial(send_all, ids[start::4], clock) for start in range(4)))
+    do_at_once(*(partial(send_all, clock, ids[start::4]) for start in range(4)))
 
     assert len(wire.bodies) == 10
     assert Delivery.objects.filter(status="accepted").count() == 10
@@ -257,9 +253,9 @@ def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp, wire
     ids = personal(corp, 3)
     attempts = claim_deliveries(find_pending(ids), now=NOW)
     Delivery.objects.filter(pk=ids[1]).update(fencing_token="00000000-0000-0000-0000-000000000001")
-    outcomes = [Outcome(Kind.ACCEPTED, errcode=0, msgid=f"m{number}") for number in range(3)]
+    outcomes = [Outcome(OutcomeKind.ACCEPTED, errcode=0, msgid=f"m{number}") for number in range(3)]
 
-    settle_calls([Ended(attempt, outcome, 7, NOW) for attempt, outcome in zip(attempts, outcomes, strict=True)])
+    settle_calls([EndedCall(attempt, outcome, 7, NOW) for attempt, outcome in zip(attempts, outcomes, strict=True)])
 
     rows = Delivery.objects.order_by("pk").values_list("status", "msgid", "settled_at", "lease_until")
     assert [row[:2] for row in rows] == [("accepted", "m0"), ("sending", ""), ("accepted", "m2")]

@@ -253,6 +253,6 @@ def test_the_estimate_knows_both_limits_and_what_is_held_has_no_end(
     queue = CorpQueue.objects.create(corp=make_corp(), **state)
     queue.calls = calls  # type: ignore[attr-defined]  # annotated by whoever asks
 
-    statistics.describe([queue], now=NOW)
+    statistics.annotate_queues([queue], now=NOW)
 
     assert queue.time_left == expected  # type: ignore[attr-defined]  # set by describe

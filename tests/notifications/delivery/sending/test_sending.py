@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from integrations.models import Corp
 from notifications.delivery import maintenance
-from notifications.delivery.channels import Kind, Outcome
+from notifications.delivery.channels import Outcome, OutcomeKind
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import hand_out
 from notifications.delivery.sending.send import send_deliveries
@@ -410,7 +410,7 @@ def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire
     delivery.refresh_from_db()
     before = (delivery.status, delivery.next_attempt_at, delivery.unclear_since)
 
-    is_held = settle_attempt(attempt, Outcome(Kind.REFUSED, errcode=40058), duration_ms=1, now=clock.now)
+    is_held = settle_attempt(attempt, Outcome(OutcomeKind.REFUSED, errcode=40058), duration_ms=1, now=clock.now)
 
     assert not is_held
     delivery.refresh_from_db()
@@ -455,7 +455,7 @@ def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: WeComSt
 def test_the_sweep_and_a_late_worker_do_not_wait_in_a_circle(delivery: Delivery) -> None:
     attempt = claim_delivery(delivery.pk, now=NOW)
     assert attempt is not None
-    accepted, results = Outcome(Kind.ACCEPTED, errcode=0), list[bool]()
+    accepted, results = Outcome(OutcomeKind.ACCEPTED, errcode=0), list[bool]()
     late = Elsewhere(lambda: results.append(settle_attempt(attempt, accepted, duration_ms=1, now=NOW)))
 
     with transaction.atomic():  # as the sweep does: first the delivery, then its attempt

@@ -118,8 +118,7 @@ def test_one_whose_upload_cannot_be_made_keeps_no_other_from_its_picture(
     wire: WeComStub, clock: FakeClock, *, is_same: bool
 ) -> None:
     broken, *others = with_pictures(wire, 3, is_same=is_same)
-    # This form needs a medium with a type, and the body names no form.
-    Delivery.objects.filter(pk=broken.pk).update(message_form=MessageForm.FILE, body=b"{}")
+    Delivery.objects.filter(pk=broken.pk).update(channel="fax")  # which nobody knows
     wire.sends.extend([uploaded(0), uploaded(1)])
 
     assert prepare([broken, *others], clock) == 2
@@ -167,7 +166,7 @@ def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_ba
     wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.delivery.sending.uploads.AT_ONCE", 1)
-    monkeypatch.setattr("notifications.delivery.sending.uploads.STOP_SECONDS", 0)
+    monkeypatch.setattr("notifications.delivery.sending.send.STOP_SECONDS", 0)
     hanging, other = with_pictures(wire, 2)
     Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
     goes_on = threading.Event()
