@@ -214,7 +214,7 @@ class Breaker:
 
     def _leave(self, what: Disturbance) -> None:
         """Let WeCom refuse some people of a company. Messages that wait for them are withdrawn at once."""
-        town, number = self._town, int(what.target.removeprefix("company-"))
+        town, number = self._town, int(what.target)
         corp = town.corps[number]
         mine = [fold_userid(userid) for userid in userids(number)[-int(what.seconds) :]]
         town.left |= {f"{corp.pk}:{userid}" for userid in mine}

@@ -19,7 +19,7 @@ _GOES_ON = Delivery.UNSETTLED
 _MAY_HAVE_ARRIVED = {*_GOES_ON, Delivery.Status.UNKNOWN}
 
 
-def arrived(messages: Iterable[Mapping[str, Any]], corpid: str) -> Arrived:
+def count_arrived(messages: Iterable[Mapping[str, Any]], corpid: str) -> Arrived:
     """Count what arrived at a company's people. `messages` come from the sandbox's `companies/{corpid}/messages`."""
     found: Arrived = Counter()
     for message in messages:
@@ -30,12 +30,12 @@ def arrived(messages: Iterable[Mapping[str, Any]], corpid: str) -> Arrived:
     return found
 
 
-def in_groups(messages: Iterable[Mapping[str, Any]]) -> int:
+def count_in_groups(messages: Iterable[Mapping[str, Any]]) -> int:
     """Count the messages that a robot brought."""
     return sum(bool(message.get("robot")) for message in messages)
 
 
-def wrong_groups(corpid: str, count: int) -> list[str]:
+def find_wrong_groups(corpid: str, count: int) -> list[str]:
     """Compare the number of messages in a group with what was sent.
 
     A robot's message is there once if it was accepted, and perhaps if the outcome is unknown: it has no mark.
@@ -68,7 +68,7 @@ def _mark_of(delivery: Delivery) -> str:
     return _mark_in(bytes(delivery.body).decode(), delivery.mark)
 
 
-def wrongs(found: Arrived, *, deaf: Collection[tuple[str, str]] = ()) -> list[str]:
+def find_wrong_receipts(found: Arrived, *, deaf: Collection[tuple[str, str]] = ()) -> list[str]:
     """Return a sentence for each receipt that disagrees with the phone.
 
     `deaf` holds company and folded userid of people whom WeCom did not reach for a while. A message that was
@@ -101,7 +101,7 @@ def _complaints(receipt: Receipt, delivery: Delivery, count: int, *, is_excused:
         yield f"arrived, and would be sent afresh: {what}"
 
 
-def doubled(found: Arrived) -> list[str]:
+def find_doubled(found: Arrived) -> list[str]:
     """Return a sentence for each person who has a run twice: in two messages, or resent although it had arrived."""
     runs = {mark: delivery.run_id for mark, delivery in marks().items()}
     origins: dict[int, int | None] = dict(Run.objects.filter(resends__isnull=False).values_list("pk", "resends"))
@@ -115,7 +115,7 @@ def doubled(found: Arrived) -> list[str]:
     ]
 
 
-def unfounded() -> list[str]:
+def find_unfounded() -> list[str]:
     """Return deliveries that were not accepted and lack a reason that the documentation names."""
     said = []
     for delivery in Delivery.objects.exclude(status=Delivery.Status.ACCEPTED).select_related("run").defer("body"):
@@ -139,7 +139,7 @@ def _is_founded(delivery: Delivery) -> bool:
     return False
 
 
-def stuck(*, now: datetime) -> list[str]:
+def find_unfinished(*, now: datetime) -> list[str]:
     """Return a sentence for each run and delivery that has not ended."""
     runs = Run.objects.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING]).order_by("pk")
     deliveries = Delivery.objects.unsettled().order_by("pk").defer("body")

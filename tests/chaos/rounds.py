@@ -19,9 +19,16 @@ from notifications.models import Channel, Delivery, Incident, Receipt, Run, Subs
 from tests.chaos import database as databases
 from tests.chaos.breaker import Breaker, at_once
 from tests.chaos.clocks import Clocks
-from tests.chaos.judge import doubled, in_groups, stuck, unfounded, wrong_groups, wrongs
+from tests.chaos.judge import (
+    count_in_groups,
+    find_doubled,
+    find_unfinished,
+    find_unfounded,
+    find_wrong_groups,
+    find_wrong_receipts,
+)
 from tests.chaos.network import ways
-from tests.chaos.plan import NETWORK, POOLER, Disturbance, plan
+from tests.chaos.plan import COMPANIES, NETWORK, POOLER, Disturbance, plan
 from tests.chaos.town import ON_DUTY, PEOPLE, Asked, ClockedStack, Town, corpid, robot_key, userids, with_servers
 from tests.chaos.wecom import WeCom
 from tests.e2e.stack import wait_for_log
@@ -29,7 +36,6 @@ from tests.pooler import pgbouncer_command
 from tests.sandbox_process import ROOT, company
 from tools.services import Service
 
-COMPANIES = 3
 # After so long without a change, only waiting is left, and the clock is moved on.
 STILL_SECONDS = 1.6
 # A round that takes longer is stuck.
@@ -81,7 +87,7 @@ def running_town(database: Service, broker: Service, clocks: Clocks, folder: Pat
 def play(town: Town, seed: int, number: int) -> Verdict:
     """Play one round."""
     started = time.monotonic()
-    disturbances = plan(seed, number, companies=COMPANIES)
+    disturbances = plan(seed, number)
     town.barred.clear()
     town.left.clear()
     town.control("DELETE", "calls", {})
@@ -101,7 +107,7 @@ def play(town: Town, seed: int, number: int) -> Verdict:
     is_over = _drained(town, started, revived)
     said = with_servers(lambda: _judged(town, orders, asked))
     if not is_over:
-        said += with_servers(lambda: stuck(now=town.now()))
+        said += with_servers(lambda: find_unfinished(now=town.now()))
     counts, accepted = with_servers(_counts), with_servers(_accepted)
     return Verdict(number, disturbances, time.monotonic() - started, said, counts, accepted, revived)
 
@@ -155,10 +161,10 @@ def _state() -> str:
 
 
 def _judged(town: Town, orders: list[Subscription], asked: Asked) -> list[str]:
-    found = town.arrived()
-    said = [*wrongs(found, deaf=town.deaf), *doubled(found), *unfounded()]
+    found = town.count_arrived()
+    said = [*find_wrong_receipts(found, deaf=town.deaf), *find_doubled(found), *find_unfounded()]
     for number in town.secrets:
-        said += wrong_groups(corpid(number), in_groups(town.messages(number)))
+        said += find_wrong_groups(corpid(number), count_in_groups(town.messages(number)))
     for order in orders:
         said += _complaints_of_order(town, order)
     return said + list(_complaints_of_asked(town, asked))

@@ -9,14 +9,14 @@ from wecom_sandbox.limits.limits import KINDS, Fault
 from tests.chaos.plan import DISTURBANCES, PROGRAMS, SPAN_SECONDS, plan
 
 ROUNDS = 300
-ALL = [each for number in range(ROUNDS) for each in plan(1, number, companies=3)]
+ALL = [each for number in range(ROUNDS) for each in plan(1, number)]
 
 
 @given(seed=st.integers(0, 10**6), number=st.integers(0, 1000))
 def test_the_same_seed_gives_the_same_round(seed: int, number: int) -> None:
-    first = plan(seed, number, companies=3)
+    first = plan(seed, number)
 
-    assert first == plan(seed, number, companies=3) != plan(seed + 1, number, companies=3)
+    assert first == plan(seed, number) != plan(seed + 1, number)
     assert len(first) <= DISTURBANCES[1]
     assert first == sorted(first, key=lambda each: each.at)
     assert all(0 <= each.at <= SPAN_SECONDS for each in first)
@@ -46,6 +46,6 @@ def test_enough_rounds_kill_everything_and_meet_every_fault() -> None:
 def test_the_database_s_clock_does_not_jump_where_valkey_is_filled_anew() -> None:
     """Guard what the guide excludes: calls would look older than they are."""
     for number in range(ROUNDS):
-        found = plan(1, number, companies=3)
+        found = plan(1, number)
         is_filled = any(each.target == "broker" and each.kind not in {"freeze", "full"} for each in found)
         assert not (is_filled and any(each.kind == "jump" for each in found))

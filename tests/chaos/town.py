@@ -36,7 +36,7 @@ from notifications.models import (
 )
 from tests.chaos import callers, database
 from tests.chaos.clocks import Clocks
-from tests.chaos.judge import Arrived, arrived
+from tests.chaos.judge import Arrived, count_arrived
 from tests.chaos.orders import Orders, card_of_the_bi, give_regions
 from tests.chaos.plan import BEATS, CHARTS, POOLER, PROGRAMS, WORKERS
 from tests.chaos.wecom import WeCom
@@ -279,10 +279,10 @@ class Town:
         path = f"companies/{corpid(number)}/messages"
         return patiently(lambda: self.stack.sandbox.listed(path, "messages"), requests.ConnectionError)
 
-    def arrived(self) -> Arrived:
+    def count_arrived(self) -> Arrived:
         found: Arrived = Arrived()
         for number in self.secrets:
-            found += arrived(self.messages(number), corpid(number))
+            found += count_arrived(self.messages(number), corpid(number))
         return found
 
     def _paste_secret(self, number: int) -> None:
