@@ -25,15 +25,7 @@ from integrations import bi as bi_services
 from integrations.companies import services
 from integrations.core.background import database_clock
 from integrations.models import CardData, Corp
-from notifications.models import (
-    CorpQueue,
-    Delivery,
-    Incident,
-    Medium,
-    Robot,
-    Run,
-    Subscription,
-)
+from notifications.models import CorpQueue, Delivery, Incident, Medium, Robot, Run, Subscription
 from tests.chaos import callers, database
 from tests.chaos.clocks import Clocks
 from tests.chaos.judge import Arrived, count_arrived

@@ -30,13 +30,7 @@ from integrations.clients.wecom.builders import (
     text_content,
     textcard_content,
 )
-from integrations.clients.wecom.cards import (
-    CardImage,
-    Emphasis,
-    HorizontalItem,
-    Jump,
-    VerticalItem,
-)
+from integrations.clients.wecom.cards import CardImage, Emphasis, HorizontalItem, Jump, VerticalItem
 from notifications.charts.drawing import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.templates.values import escaped

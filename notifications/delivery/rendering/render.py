@@ -105,9 +105,17 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
     started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
     if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
         return []
+    began = read_boot_clock()
+
+    def renew_lease() -> None:
+        passed = timedelta(seconds=read_boot_clock() - began)
+        if passed < KEPT_AT_MOST:
+            until = now + passed + RENDER_LEASE
+            update_unlocked(started.filter(render_after__lt=until), render_after=until)
+
     try:
         with translation.override(settings.LANGUAGE_CODE):
-            with keep_lease(_renewal(run_id, now)):
+            with keep_lease(renew_lease):
                 plan = _plan_messages(run_id, now)
             with transaction.atomic():
                 run = started.select_for_update(of=("self",)).first()
@@ -120,19 +128,6 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
         # Nothing failed, so this rendering does not count.
         started.update(render_count=F("render_count") - 1, render_after=now + RECHECK_AFTER)
     return []
-
-
-def _renewal(run_id: int, now: datetime) -> Callable[[], None]:
-    began = read_boot_clock()
-
-    def renew() -> None:
-        passed = timedelta(seconds=read_boot_clock() - began)
-        if passed < KEPT_AT_MOST:
-            until = now + passed + RENDER_LEASE
-            held = Run.objects.filter(pk=run_id, status=Run.Status.WAITING, render_after__lt=until)
-            update_unlocked(held, render_after=until)
-
-    return renew
 
 
 def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> list[int]:
@@ -377,13 +372,6 @@ def message_path(mark: str) -> str:
     return f"/m/{mark}/"
 
 
-def words_of(content: Content, address: SiteAddress, mark: str) -> Words:
-    """Return the words of a message of this content, with its page at `address`. A long title is cut visibly."""
-    url = address.absolute(message_path(mark))
-    title = clip_text(content.title, TITLE_CHARACTERS)
-    return Words(title=title, text=content.text, url=url, figures=content.figures)
-
-
 def mail_batches(
     people: list[Recipient], corp_id: int | None, content_of: Callable[[Recipient], tuple[Content, int | None]]
 ) -> Iterator[Batch]:
@@ -480,13 +468,15 @@ def compose(
     corp, people = batch.corp, batch.people
     delivery = copy(draft)
     mark = delivery.mark = _make_mark(draft, batch, now)
-    words = words_of(batch.content, address, mark)
-    link = batch.content.link or source.terms.link
+    content, url = batch.content, address.absolute(message_path(mark))
+    title = clip_text(content.title, TITLE_CHARACTERS)  # a long title is cut visibly
+    words = Words(title=title, text=content.text, url=url, figures=content.figures, task_id=mark)
+    link = content.link or source.terms.link
     delivery.title, delivery.text, delivery.link = words.title, words.text, link
     delivery.content_id = batch.content_id
     delivery.recipient_count = len(people) or 1
     delivery.next_attempt_at = now + timedelta(seconds=batch.wait_seconds)
-    form, words = MessageForm(delivery.message_form), replace(words, task_id=mark)
+    form = MessageForm(delivery.message_form)
 
     def body(form: MessageForm, words: Words) -> bytes:
         own = None

@@ -556,11 +556,6 @@ class DataPending(Exception):  # noqa: N818  # no error: the run waits
     """Raised while some of the data is still being fetched."""
 
 
-def cards_of(report: Report) -> list[ReportCard]:
-    """Return the report's cards in order, with their sources. One query."""
-    return list(ReportCard.objects.filter(report=report.pk).select_related("card__source"))
-
-
 def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict[str, Table]:
     """Return the data of the run's slot, by the alias of each card. Request what was not requested yet.
 
@@ -606,21 +601,23 @@ def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
 
 def problem_so_far(run: Run) -> Sentence | None:
     """Return why the data of a run is missing, if a fetch has failed and will be repeated."""
-    cards = [] if run.subscription is None else cards_of(run.subscription.report)
-    found = fetch.states({one.card_id for one in cards}, slot_at=run.slot_at)
-    failed = [one for one in cards if one.card_id in found and found[one.card_id].problem_code]
-    return _explain_missing_data(failed[0], found[failed[0].card_id]) if failed else None
+    found = _find_states(run)
+    return next((_explain_missing_data(card, state) for card, state in found if state.problem_code), None)
 
 
 def unknown_values(run: Run) -> dict[str, int]:
     """Map each column of the run's data to its number of misfitting values, which count as unknown. The values are left
     out: a viewer of the run may not see all of its data."""
-    cards = [] if run.subscription is None else cards_of(run.subscription.report)
-    counts: dict[str, int] = {}
-    for state in fetch.states({one.card_id for one in cards}, slot_at=run.slot_at).values():
-        if state.status == CardData.Status.READY:
-            counts |= {misfit.column: misfit.count for misfit in state.table.misfits}
-    return counts
+    ready = [state for _card, state in _find_states(run) if state.status == CardData.Status.READY]
+    return {misfit.column: misfit.count for state in ready for misfit in state.table.misfits}
+
+
+def _find_states(run: Run) -> list[tuple[ReportCard, CardData]]:
+    if run.subscription is None:
+        return []
+    cards = list(ReportCard.objects.filter(report=run.subscription.report_id).select_related("card__source"))
+    found = fetch.states({one.card_id for one in cards}, slot_at=run.slot_at)
+    return [(card, found[card.card_id]) for card in cards if card.card_id in found]
 
 
 def _explain_missing_data(card: ReportCard, problem: Sentence | CardData) -> Sentence:

@@ -24,16 +24,7 @@ from integrations.core.sentences import Sentence
 from notifications.delivery.explanations import explain_runs, name_runs, prepare_names
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rows import BATCH, RENDER_LEASE, lock_skipping
-from notifications.models import (
-    Channel,
-    Delivery,
-    IncidentNotice,
-    MessageForm,
-    Priority,
-    Receipt,
-    Run,
-    Subscription,
-)
+from notifications.models import Channel, Delivery, IncidentNotice, MessageForm, Priority, Receipt, Run, Subscription
 from notifications.sources import Audience, Content, NotWorthSending, OneContent, RunSource, Terms
 from notifications.subscriptions.calendar import moment_line
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+_WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 
 
 @transaction.atomic
@@ -49,9 +50,9 @@ def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
     lock_freezing(corp.pk)
     if not _find_untried().exists():
         return
-    gone = frozenset(userids)
-    for delivery in _find_meant(_waiting_of(corp), Q(address__in=_make_addresses(corp, gone))):
-        receipts = Receipt.objects.filter(delivery=delivery, status="", address__in=_make_addresses(corp, gone))
+    gone, addresses = frozenset(userids), [f"{corp.pk}:{userid}" for userid in userids]
+    for delivery in _find_meant(_find_untried().filter(corp=corp), Q(address__in=addresses)):
+        receipts = Receipt.objects.filter(delivery=delivery, status="", address__in=addresses)
         count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
         is_left = _write_recipients(delivery, lambda userid: None if fold_userid(userid) in gone else userid)
         _subtract_recipients(delivery, count, is_left, now)
@@ -86,10 +87,11 @@ def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) ->
 def readdress(corp: Corp, old: str, new: str) -> None:
     """Send untried messages to the person's new userid. Waits for freezings."""
     lock_freezing(corp.pk)
-    if not _waiting_of(corp).exists():
+    waiting = _find_untried().filter(corp=corp)
+    if not waiting.exists():
         return
     folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
-    for delivery in _find_meant(_waiting_of(corp), Q(address__in=_make_addresses(corp, {folded}))):
+    for delivery in _find_meant(waiting, Q(address=f"{corp.pk}:{folded}")):
         if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=address).exists():
             continue  # it was meant for the former holder of the new userid: WeCom refuses the old one
         Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
@@ -118,16 +120,8 @@ def _find_meant(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
     return list(waiting.filter(pk__in=keys).select_for_update(of=("self",)).order_by("pk")) if keys else []
 
 
-def _waiting_of(corp: Corp) -> QuerySet[Delivery]:
-    return _find_untried().filter(corp=corp)
-
-
 def _find_untried() -> QuerySet[Delivery]:
-    return Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.PENDING], attempt_count=0)
-
-
-def _make_addresses(corp: Corp, userids: Collection[str]) -> list[str]:
-    return [f"{corp.pk}:{userid}" for userid in userids]
+    return Delivery.objects.filter(status__in=_WAITING, attempt_count=0)
 
 
 def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -> bool:
@@ -152,7 +146,6 @@ RETRY = timedelta(minutes=1)
 # WeCom counts the calls of each API separately.
 RECALL_API = "message_recall"
 _RECALLED = Sentence("Taken back before its messages were made.")
-_WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:

@@ -39,19 +39,9 @@ from notifications.delivery.channels import (
     outcome_of_error,
 )
 from notifications.delivery.limiter import PERMIT_SECONDS, Permit, Request
-from notifications.delivery.rows import (
-    QUEUE_LEASE,
-    lock_skipping,
-    update_unlocked,
-)
+from notifications.delivery.rows import QUEUE_LEASE, lock_skipping, update_unlocked
 from notifications.delivery.sending.queue import CALLED, HandedOut, block_company, take_probes, unblock_companies
-from notifications.delivery.sending.send import (
-    SETTLE_SECONDS,
-    CallTask,
-    ask_permits,
-    hold_scopes,
-    release_permits,
-)
+from notifications.delivery.sending.send import SETTLE_SECONDS, CallTask, ask_permits, hold_scopes, release_permits
 from notifications.delivery.sending.settle import backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority

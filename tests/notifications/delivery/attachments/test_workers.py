@@ -19,12 +19,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from integrations.models import Corp
 from notifications import tasks
-from notifications.delivery.attachments import (
-    CHARTS_QUEUE,
-    SECONDS_AT_MOST,
-    file_recipe,
-    produce_medium,
-)
+from notifications.delivery.attachments import CHARTS_QUEUE, SECONDS_AT_MOST, file_recipe, produce_medium
 from notifications.models import Attempt, Delivery, Medium, MessageForm, Run
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually

@@ -20,12 +20,7 @@ from tests.crowd import arrived_by_person
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
 from tests.notifications.delivery.hosts.sentinel import SENTINEL_PASSWORD, Watched, watched_valkeys
-from tests.notifications.delivery.many_people import (
-    ONE_EACH,
-    all_accepted,
-    ask_for_personal_messages,
-    stack_of_many,
-)
+from tests.notifications.delivery.many_people import ONE_EACH, all_accepted, ask_for_personal_messages, stack_of_many
 
 # A program with settings of its own, which uses every client of Valkey once for each line that it reads. One client
 # reads what another wrote, so all use the same database of the same server.

@@ -17,12 +17,7 @@ from integrations.models import Card, CardData, CheckRun, DataSource
 from notifications import tasks
 from notifications.alerts import evaluation
 from notifications.delivery import maintenance
-from notifications.delivery.maintenance import (
-    delete_chunk,
-    find_old_drafts,
-    purge_runs,
-    repair_clock_damage,
-)
+from notifications.delivery.maintenance import delete_chunk, find_old_drafts, purge_runs, repair_clock_damage
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.rows import delivery_lease
 from notifications.delivery.runs import scheduler

@@ -79,25 +79,17 @@ def test_markdown_and_a_card(form: MessageForm, text: str, part: dict[str, str])
 
 @given(TEXTS)
 def test_text_fits_and_ends_with_the_link(text: str) -> None:
-    message = composed(MessageForm.TEXT, text)["text"]
+    plain, marked = (composed(form, text)[form] for form in (MessageForm.TEXT, MessageForm.MARKDOWN))
 
-    assert isinstance(message, dict)
-    content = message["content"]
-    link = f'\n<a href="{URL}">View all</a>'
-    assert len(content.encode()) <= 2048
+    assert isinstance(plain, dict)
+    assert isinstance(marked, dict)
+    content, link = plain["content"], f'\n<a href="{URL}">View all</a>'
+    assert max(len(plain["content"].encode()), len(marked["content"].encode())) <= 2048
+    assert marked["content"].endswith(f"\n[View all]({URL})")
     assert content.startswith("Sales\n")
     assert content.endswith(link)
     shown = content.removeprefix("Sales\n").removesuffix(link)
     assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]))
-
-
-@given(TEXTS)
-def test_markdown_fits_and_ends_with_the_link(text: str) -> None:
-    message = composed(MessageForm.MARKDOWN, text)["markdown"]
-
-    assert isinstance(message, dict)
-    assert len(message["content"].encode()) <= 2048
-    assert message["content"].endswith(f"\n[View all]({URL})")
 
 
 LINE = '**合计 <font color="warning">下降 `3`</font>** [明细](https://bi.example.com/a_b) 见 <a href="https://x.example/">页</a>\n'

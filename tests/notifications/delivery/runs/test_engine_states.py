@@ -19,13 +19,7 @@ from django.test import TestCase
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as rules
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from pytest_django import Settings
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import World

@@ -24,12 +24,7 @@ from notifications.delivery.channels import Outcome, OutcomeKind, address_scope,
 from notifications.delivery.limiter import Budget, Request, gate, query
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import HandedOut, claim_deliveries, find_pending, hand_out, share_evenly
-from notifications.delivery.sending.send import (
-    UNREACHABLE_SECONDS,
-    SendTask,
-    read_past_calls,
-    send_deliveries,
-)
+from notifications.delivery.sending.send import UNREACHABLE_SECONDS, SendTask, read_past_calls, send_deliveries
 from notifications.delivery.sending.settle import EndedCall, settle_calls
 from notifications.models import Attempt, CorpQueue, Delivery, Priority, Receipt
 from tests.notifications.conftest import FakeClock
@@ -324,10 +319,15 @@ def test_no_more_is_handed_out_than_the_company_may_send_soon(settings: Settings
     assert hand_out(now=NOW + timedelta(seconds=60)).ordinary[:1] == many[:1]
 
 
-def test_rows_of_one_corpid_share_its_room(settings: Settings) -> None:
-    settings.LIMIT_COMPANY_PER_MINUTE = 4
-    first = make_corp()
-    second = make_corp(corpid=first.corpid)
+@pytest.mark.parametrize(
+    ("limit", "value", "is_same_corpid"), [("COMPANY", 4, True), ("ADDRESS", 2, False)], ids=["corpid", "proxy"]
+)
+def test_rows_of_one_corpid_share_its_room_and_a_proxy_has_an_address_of_its_own(
+    limit: str, value: int, is_same_corpid: bool, settings: Settings
+) -> None:
+    setattr(settings, f"LIMIT_{limit}_PER_MINUTE", value)
+    first, proxy = make_corp(), "http://user:password@proxy.example.test:3128"
+    second = make_corp(corpid=first.corpid) if is_same_corpid else make_corp(proxy_url=proxy)
     personal(first, 5)
     personal(second, 5)
 
@@ -345,17 +345,6 @@ def test_the_address_serves_its_companies_evenly(settings: Settings) -> None:
     found = hand_out(now=NOW).ordinary
 
     assert [corp_of(pk) for pk in found] == [corp.pk for corp in [*corps, corps[0], corps[2], corps[0], corps[2]]]
-
-
-def test_a_company_behind_a_proxy_has_an_address_of_its_own(settings: Settings) -> None:
-    settings.LIMIT_ADDRESS_PER_MINUTE = 2
-    direct, proxied = make_corp(), make_corp(proxy_url="http://user:password@proxy.example.test:3128")
-    personal(direct, 3)
-    personal(proxied, 3)
-
-    found = hand_out(now=NOW).ordinary
-
-    assert sorted(map(corp_of, found)) == [direct.pk] * 2 + [proxied.pk] * 2
 
 
 def test_urgent_messages_have_a_queue_and_a_share_of_their_own(

@@ -24,13 +24,7 @@ from notifications.delivery.sending.send import send_deliveries
 from notifications.delivery.sending.settle import settle_attempt
 from notifications.models import Attempt, Delivery, Receipt
 from tests.notifications.conftest import FakeClock
-from tests.notifications.factories import (
-    NOW,
-    make_corp,
-    make_person,
-    make_run,
-    make_subscription,
-)
+from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import claim_delivery, personal, send_delivery
 from tests.notifications.side_by_side import Elsewhere, do_at_once
 from tests.notifications.wecom_stub import WeComStub, errcode, http, reset
@@ -341,33 +335,27 @@ def test_without_a_token_the_message_is_kept_and_nothing_is_unclear(
     assert wire.bodies == []
 
 
-def test_a_worthless_message_is_canceled(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
-    clock.advance(hours=24)
+@pytest.mark.parametrize(
+    ("valid_for", "is_unclear"),
+    [(timedelta(hours=24), False), (timedelta(minutes=10), True), (timedelta(hours=3.5), True)],
+    ids=["worthless", "unclear and worthless", "unclear and held up"],
+)
+def test_what_is_not_sent_in_time_is_canceled_or_unknown_if_it_may_have_arrived(
+    valid_for: timedelta, is_unclear: bool, delivery: Delivery, wire: WeComStub, clock: FakeClock
+) -> None:
+    if valid_for < timedelta(hours=1):
+        Delivery.objects.update(expires_at=NOW + valid_for)
+    if is_unclear:
+        wire.sends.append(reset)
+        send(delivery, clock)
+    clock.now += valid_for
 
     assert not send_delivery(delivery.pk, clock=clock)
     assert maintenance.sweep(now=clock.now).given_up_count == 1
 
     delivery.refresh_from_db()
-    assert (delivery.status, delivery.settled_at) == (Delivery.Status.CANCELED, clock.now)
-    assert wire.bodies == []
-
-
-@pytest.mark.parametrize("valid_for", [timedelta(minutes=10), timedelta(hours=3.5)], ids=["worthless", "held up"])
-def test_an_unclear_message_that_is_not_repeated_in_time_is_unknown(
-    valid_for: timedelta, delivery: Delivery, wire: WeComStub, clock: FakeClock
-) -> None:
-    if valid_for < timedelta(hours=1):
-        Delivery.objects.update(expires_at=NOW + valid_for)
-    wire.sends.append(reset)
-    send(delivery, clock)
-    clock.now += valid_for
-
-    assert not send_delivery(delivery.pk, clock=clock)
-    maintenance.sweep(now=clock.now)
-
-    delivery.refresh_from_db()
-    assert delivery.status == Delivery.Status.UNKNOWN
-    assert len(wire.bodies) == 1
+    expected = Delivery.Status.UNKNOWN if is_unclear else Delivery.Status.CANCELED
+    assert (delivery.status, delivery.settled_at, len(wire.bodies)) == (expected, clock.now, is_unclear)
 
 
 def test_a_worker_that_died_during_the_call_is_followed_by_the_same_bytes(

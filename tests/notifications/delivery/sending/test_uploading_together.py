@@ -102,24 +102,14 @@ def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: WeC
     assert body_of(second)["image"] == {"media_id": "media-2"}
 
 
-def test_a_row_that_cannot_be_frozen_keeps_no_other_from_it(wire: WeComStub, clock: FakeClock) -> None:
-    broken, other = with_pictures(wire, 2)
-    Delivery.objects.filter(pk=broken.pk).update(body=b"no JSON")
-    wire.sends.extend([uploaded(0), uploaded(1)])
-
-    assert prepare([broken, other], clock) == 1
-
-    assert (broken.status, other.status) == (Status.PREPARING, Status.PENDING)
-    assert broken.lease_until == NOW + LEASE  # then it is tried again
-
-
 @pytest.mark.parametrize("is_same", [True, False])
-def test_one_whose_upload_cannot_be_made_keeps_no_other_from_its_picture(
-    wire: WeComStub, clock: FakeClock, *, is_same: bool
+@pytest.mark.parametrize("fields", [{"body": b"no JSON"}, {"channel": "fax"}], ids=["not frozen", "not uploaded"])
+def test_one_that_cannot_be_prepared_keeps_no_other_from_its_picture(
+    wire: WeComStub, clock: FakeClock, *, fields: dict[str, Any], is_same: bool
 ) -> None:
     broken, *others = with_pictures(wire, 3, is_same=is_same)
-    Delivery.objects.filter(pk=broken.pk).update(channel="fax")  # which nobody knows
-    wire.sends.extend([uploaded(0), uploaded(1)])
+    Delivery.objects.filter(pk=broken.pk).update(**fields)
+    wire.sends.extend(map(uploaded, range(3)))
 
     assert prepare([broken, *others], clock) == 2
 
