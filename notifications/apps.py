@@ -28,13 +28,7 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery import maintenance  # noqa: F401  # registers its checks
         from notifications.delivery.limiter import past_call_sources
         from notifications.delivery.rendering.report_contents import source_of_subscription
-        from notifications.delivery.runs.ownership import (
-            find_objections,
-            find_owned,
-            follow_leavers,
-            hand_over,
-            let_successors_take_over,
-        )
+        from notifications.delivery.runs import ownership
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.queue import find_refused_calls, probe_at_once
         from notifications.delivery.sending.send import read_past_calls
@@ -47,15 +41,14 @@ class NotificationsConfig(AppConfig):
         past_call_sources.register(read_past_calls)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
-        companies.ownership.register(
-            companies.Ownership(find_owned, find_objections, hand_over, let_successors_take_over)
-        )
+        by_hand = (ownership.find_owned, ownership.find_objections, ownership.hand_over)
+        companies.ownership.register(companies.Ownership(*by_hand, ownership.let_successors_take_over))
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)
         values_dropped.register(find_rules_naming)
         people_left.register(withdraw)
-        people_left.register(follow_leavers)
+        people_left.register(ownership.follow_leavers)
         hooks.member_renamed.register(readdress)
         hooks.calls.register(hooks.Calls(find_refused_calls, probe_at_once))
         hooks.corp_disabling.register(disabling_holds_back)

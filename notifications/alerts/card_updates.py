@@ -131,8 +131,7 @@ def _update(card_id: int, clock: Clock) -> bool:
 def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
     delivery = card.delivery
     scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
-    request = Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
-    [permit] = ask_permits([request])
+    [permit] = ask_permits([Request(f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes, is_urgent=True)])
     if not isinstance(permit, Permit):
         raise _CompanyWaitsError(permit)
     try:

@@ -101,7 +101,8 @@ def _settle_ended_leases(now: datetime) -> int:
     while True:
         settled = 0
         with transaction.atomic():
-            ended = list(lock_skipping(Delivery.objects.lease_expired(now))[:BATCH])
+            sending = Delivery.objects.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
+            ended = list(lock_skipping(sending)[:BATCH])
             for delivery in ended:
                 with log_errors(logger, "delivery=%d: its ended lease could not be settled", delivery.pk):
                     _settle_ended_lease(delivery, now)

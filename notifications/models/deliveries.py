@@ -159,16 +159,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Deliveries without a task under way, or whose task was lost."""
         return self.filter(Q(queued_until__isnull=True) | Q(queued_until__lte=now))
 
-    def given_up(self, now: datetime) -> Self:
-        """Pending deliveries that may not be tried any more: expired, or unclear for too long."""
-        return self.filter(
-            Q(expires_at__lte=now) | Q(unclear_since__lte=now - timedelta(seconds=REPEAT_SECONDS)),
-            status=Delivery.Status.PENDING,
-        )
-
-    def lease_expired(self, now: datetime) -> Self:
-        return self.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
-
     def unsettled(self) -> Self:
         return self.filter(status__in=Delivery.UNSETTLED)
 
@@ -273,7 +263,7 @@ class Delivery(models.Model):
                 name="delivery_exception",
             ),
             models.Index(fields=["title", "id"], name="delivery_title"),
-            # For the tick: DeliveryQuerySet.sendable() and given_up().
+            # For the tick: DeliveryQuerySet.sendable().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
             # For notifications.delivery.sending.queue: waiting deliveries of a company, and of robots and mail, in
             # order, so that only the first are read however many wait.
@@ -298,7 +288,7 @@ class Delivery(models.Model):
                 fields=["recall_requested_at"], condition=Q(recall_requested_at__isnull=False), name="delivery_recalled"
             ),
             models.Index(fields=["unclear_since"], condition=Q(status="pending"), name="delivery_unclear"),
-            # For the sweep: DeliveryQuerySet.lease_expired().
+            # For the sweep: ended leases.
             models.Index(fields=["lease_until"], condition=Q(status="sending"), name="delivery_leased"),
             # Whether a run is finished: DeliveryQuerySet.unsettled() of one run.
             models.Index(

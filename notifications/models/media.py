@@ -130,9 +130,8 @@ class Medium(models.Model):
     @property
     def extension(self) -> str:
         """The extension of its file, in lower case."""
-        if self.name:
-            return self.name.rpartition(".")[2].lower()
-        return "png" if self.kind == self.Kind.PICTURE else self.kind
+        usual = "png" if self.kind == self.Kind.PICTURE else self.kind
+        return self.name.rpartition(".")[2].lower() or usual
 
     @property
     def error_text(self) -> str:

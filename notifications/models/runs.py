@@ -208,9 +208,8 @@ class Run(models.Model):
 
     def runs_of_same_message(self) -> QuerySet[Run]:
         """Return the runs that are recalled with it: all of its incoming message, else itself alone."""
-        return (
-            Run.objects.filter(pk=self.pk) if self.message_id is None else Run.objects.filter(message=self.message_id)
-        )
+        same = Q(pk=self.pk) if self.message_id is None else Q(message=self.message_id)
+        return Run.objects.filter(same)
 
     def resent_by(self) -> list[int]:
         """Return ids of the later runs that sent it again."""

@@ -65,8 +65,7 @@ class Breaker:
         self._start_again(what.target)
 
     def _start_again(self, name: str) -> None:
-        """Start a program. If it ends while it starts, as beside a full Valkey, it is revived later."""
-        with suppress(ProcessFailed):
+        with suppress(ProcessFailed):  # it ends while it starts, as beside a full Valkey, and is revived later
             self._town.start(name)
 
     def _restart(self, what: Disturbance) -> None:
@@ -108,23 +107,14 @@ class Breaker:
     def _old_snapshot(self, what: Disturbance) -> None:
         """Kill Valkey and restart it with its data of some seconds before: tasks, counts and states."""
         broker = self._town.broker
-
-        def save() -> None:
-            with redis.Redis.from_url(broker.url) as store:
-                store.save()
-
-        with_servers(save)
+        self._ask_broker(lambda store: store.save())
         time.sleep(what.seconds)
         broker.kill()
         broker.restart()
         (broker.folder / "dump.rdb").unlink(missing_ok=True)
 
     def _flush(self, _what: Disturbance) -> None:
-        def flush() -> None:
-            with redis.Redis.from_url(self._town.broker.url) as store:
-                store.flushall()
-
-        with_servers(flush)
+        self._ask_broker(lambda store: store.flushall())
 
     def _full(self, what: Disturbance) -> None:
         """Let every write fail for lack of space."""
@@ -132,16 +122,16 @@ class Breaker:
             with database.full(self._town.database.url):
                 time.sleep(what.seconds)
             return
-        self._set_memory(NO_MEMORY_BYTES)
+        self._ask_broker(lambda store: store.config_set("maxmemory", NO_MEMORY_BYTES))
         time.sleep(what.seconds)
-        self._set_memory(0)
+        self._ask_broker(lambda store: store.config_set("maxmemory", 0))
 
-    def _set_memory(self, most: int) -> None:
-        def configure() -> None:
+    def _ask_broker(self, ask: Callable[[redis.Redis], object]) -> None:
+        def work() -> None:
             with redis.Redis.from_url(self._town.broker.url) as store:
-                store.config_set("maxmemory", most)
+                ask(store)
 
-        with_servers(configure)
+        with_servers(work)
 
     def _read_only(self, what: Disturbance) -> None:
         with database.read_only(self._town.database.url):
@@ -181,9 +171,7 @@ class Breaker:
     # --- WeCom --------------------------------------------------------------------------------------------------------
 
     def _fault(self, what: Disturbance) -> None:
-        values = dict(what.fault)
-        fault = {"kind": values.pop("kind"), "endpoint": values.pop("endpoint"), **values}
-        self._town.control("POST", "faults", fault)
+        self._town.control("POST", "faults", what.fault)
 
     def _disable(self, what: Disturbance) -> None:
         corp = self._town.corps[int(what.target)]

@@ -77,18 +77,18 @@ class Orders:
 
     def _picture(self, title: str, slot: datetime, corp: Corp, number: int) -> Subscription:
         """Write an order of a picture: in turn alone (uploaded) and with words (linked to)."""
-        form = MessageForm.IMAGE if number % 2 else MessageForm.NEWS
-        order = self._order(title, slot, corp=corp, form=form, body=_BODY, is_template=True, to_everyone=True)
-        ReportCard.objects.create(report=order.report, card=self._card, alias=_ALIAS, title="产量")
+        order = self._order_of_data(title, slot, corp, MessageForm.IMAGE if number % 2 else MessageForm.NEWS)
         ReportChart.objects.create(report=order.report, alias=_ALIAS, kind="bar", title="产量", x="区域", y="产量")
         return order
 
     def _own_rows(self, title: str, slot: datetime, corp: Corp) -> Subscription:
-        order = self._order(
-            title, slot, corp=corp, form=MessageForm.TEXT, body=_BODY, is_template=True, to_everyone=True
-        )
-        ReportCard.objects.create(report=order.report, card=self._card, alias=_ALIAS, title="产量")
+        order = self._order_of_data(title, slot, corp, MessageForm.TEXT)
         OwnRowsRule.objects.create(report=order.report, alias=_ALIAS, column="区域", attribute=self._region)
+        return order
+
+    def _order_of_data(self, title: str, slot: datetime, corp: Corp, form: MessageForm) -> Subscription:
+        order = self._order(title, slot, corp=corp, form=form, body=_BODY, is_template=True, to_everyone=True)
+        ReportCard.objects.create(report=order.report, card=self._card, alias=_ALIAS, title="产量")
         return order
 
     def _group(self, title: str, slot: datetime, corp: Corp) -> Subscription:

@@ -33,6 +33,7 @@ from tests.chaos.orders import Orders, card_of_the_bi, give_regions
 from tests.chaos.plan import BEATS, CHARTS, POOLER, PROGRAMS, WORKERS
 from tests.chaos.wecom import WeCom
 from tests.e2e.stack import Program, Stack
+from tests.notifications.factories import make_corp
 from tests.postgresql_programs import execute
 from tests.sandbox_process import AGENTID
 from tests.standby import start_standby
@@ -127,13 +128,9 @@ class Town:
     def settle_in(self) -> None:
         """Create companies, people and an administrator."""
         for number, secret in self.secrets.items():
-            corp = Corp.objects.create(
-                name=f"公司{number}",
-                corpid=corpid(number),
-                agentid=AGENTID,
-                secret=secret,
-                api_base_url=self.stack.sandbox.base_url,
-                is_enabled=True,
+            url = self.stack.sandbox.base_url
+            corp = make_corp(
+                name=f"公司{number}", corpid=corpid(number), agentid=AGENTID, secret=secret, api_base_url=url
             )
             self.corps.append(corp)
             people = User.objects.bulk_create(User(username=userid) for userid in userids(number))
@@ -253,10 +250,11 @@ class Town:
         for row in Delivery.objects.unsettled().values_list("next_attempt_at", "queued_until", "lease_until"):
             moments += [moment for moment in row if moment is not None]
         moments += Run.objects.filter(status=Run.Status.WAITING).values_list("render_after", flat=True)
-        probes = CorpQueue.objects.blocked().values_list("probe_at", flat=True)
-        moments += [moment for moment in probes if moment is not None]
-        notices = Incident.objects.filter(notice_due_at__isnull=False).values_list("notice_due_at", flat=True)
-        moments += [moment for moment in notices if moment is not None]
+        for column in (
+            CorpQueue.objects.blocked().values_list("probe_at", flat=True),
+            Incident.objects.values_list("notice_due_at", flat=True),
+        ):
+            moments += [moment for moment in column if moment is not None]
         moments += Medium.objects.filter(status=Medium.Status.WAITING).values_list("make_after", flat=True)
         for pair in CardData.objects.waiting().values_list("next_try_at", "lease_until"):
             moments += [moment for moment in pair if moment is not None]

@@ -33,9 +33,9 @@ def messages_of(person: User, *, older_than: int | None = None, words: str = "")
 
     `words`: only messages with this text in title or body, ignoring case.
     """
-    unread = ("body", "plain_body", *CORP_SECRETS)
+    unneeded = ("body", "plain_body", *CORP_SECRETS)
     receipts = prepare_names(_find_arrived(person).select_related("delivery__corp"), path="run__").order_by("-pk")
-    receipts = receipts.defer(*(f"delivery__{name}" for name in unread))
+    receipts = receipts.defer(*(f"delivery__{name}" for name in unneeded))
     if older_than is not None:
         receipts = receipts.filter(pk__lt=older_than)
     if words:

@@ -35,7 +35,7 @@ def robot(corp: Corp) -> Robot:
     return Robot.objects.create(name="销售群", corp=corp, key="robot-key-1")
 
 
-def rendered(subscription: Subscription, **fields: Any) -> list[Delivery]:
+def render_deliveries(subscription: Subscription, **fields: Any) -> list[Delivery]:
     ids = render_run(run_id=make_run(subscription, **fields).pk, now=NOW)
     return list(Delivery.objects.filter(pk__in=ids).order_by("pk"))
 
@@ -43,7 +43,7 @@ def rendered(subscription: Subscription, **fields: Any) -> list[Delivery]:
 Leave = Callable[[Corp, str], None]
 
 
-def receipts() -> list[tuple[str, str, str, str]]:
+def read_receipts() -> list[tuple[str, str, str, str]]:
     rows = Receipt.objects.order_by("channel", "address").select_related("delivery")
     return [
         (row.channel, row.address, row.status or (row.delivery.status if row.delivery else ""), row.reason)
@@ -53,7 +53,7 @@ def receipts() -> list[tuple[str, str, str, str]]:
 
 class TestTheGroupRobot:
     def to_group(self, robot: Robot, **fields: Any) -> Delivery:
-        [delivery] = rendered(make_subscription(channel="robot", robot=robot, **fields))
+        [delivery] = render_deliveries(make_subscription(channel="robot", robot=robot, **fields))
         return delivery
 
     @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ class TestTheGroupRobot:
         assert send_all(clock) == 1
 
         assert [json.loads(body) for body in wire.bodies] == [expected]
-        assert receipts() == [("robot", f"robot:{robot.pk}", "accepted", "")]
+        assert read_receipts() == [("robot", f"robot:{robot.pk}", "accepted", "")]
         run = Run.objects.get()
         assert (run.recipient_count, run.skipped_count) == (1, 0)
 
@@ -135,7 +135,7 @@ class TestTheGroupRobot:
         [held] = Delivery.objects.all()
         assert (held.status, held.errcode) == (Delivery.Status.PENDING, 93000)
         assert not CorpQueue.objects.blocked().exists()
-        rendered(make_subscription(make_person(corp, "lilei")))
+        render_deliveries(make_subscription(make_person(corp, "lilei")))
         assert send_all(clock) == 1
 
     def test_a_deleted_robots_message_is_refused(self, robot: Robot, wire: WeComStub, clock: FakeClock) -> None:
@@ -151,7 +151,7 @@ class TestTheGroupRobot:
     def test_a_trial_goes_to_the_person_who_asks(self, robot: Robot, corp: Corp) -> None:
         me = make_person(corp, "me")
 
-        [delivery] = rendered(
+        [delivery] = render_deliveries(
             make_subscription(channel="robot", robot=robot), trigger=Run.Trigger.TRIAL, requested_by=me
         )
 
@@ -186,7 +186,9 @@ def failing(settings: Settings, **errors: Exception) -> Iterator[None]:
 
 class TestMail:
     def to(self, *people: User, **fields: Any) -> list[Delivery]:
-        return rendered(make_subscription(*people, channel="email", report=make_report(body="100 万"), **fields))
+        return render_deliveries(
+            make_subscription(*people, channel="email", report=make_report(body="100 万"), **fields)
+        )
 
     def test_each_person_gets_one_of_his_own(self, corp: Corp, clock: FakeClock, settings: Settings) -> None:
         settings.DEFAULT_FROM_EMAIL = "bi@example.com"
@@ -202,7 +204,7 @@ class TestMail:
         assert (message.subject, message.from_email) == ("日报", "bi@example.com")
         assert message.body == f"100 万\n\n查看全部: http://localhost:3001/m/{mark}/\n"
         assert message.extra_headers["Message-ID"] == f"<{mark}@localhost>"
-        assert receipts() == [
+        assert read_receipts() == [
             ("email", f"mail:{first.pk}:a@example.com", "accepted", ""),
             ("email", f"mail:{second.pk}:b@example.com", "accepted", ""),
         ]
@@ -213,7 +215,7 @@ class TestMail:
 
         assert len(self.to(*people, *others)) == 2
 
-        assert sorted(reason for *_rest, reason in receipts()) == ["", "", "no_email", "user_disabled"]
+        assert sorted(reason for *_rest, reason in read_receipts()) == ["", "", "no_email", "user_disabled"]
 
     @pytest.mark.parametrize(
         ("errors", "status", "outcome"),
@@ -250,9 +252,9 @@ class TestMail:
         person = make_person(corp, "jim", email="jim@example.com")
         leave(corp, "jim")
 
-        assert rendered(make_subscription(person, **fields)) == []
+        assert render_deliveries(make_subscription(person, **fields)) == []
 
-        assert [reason for *_rest, reason in receipts()] == ["barred"]
+        assert [reason for *_rest, reason in read_receipts()] == ["barred"]
 
     @pytest.mark.parametrize("leave", [disable, suspend, unlink])
     def test_a_mail_that_waits_for_a_leaver_is_canceled(self, corp: Corp, leave: Leave) -> None:
@@ -262,7 +264,7 @@ class TestMail:
 
         withdraw(corp, ["jim"], NOW)
 
-        assert receipts() == [
+        assert read_receipts() == [
             ("email", f"mail:{leaver.pk}:jim@example.com", "skipped", "barred"),
             ("email", f"mail:{other.pk}:han@example.com", "pending", ""),
         ]
@@ -292,7 +294,7 @@ class TestMail:
         withdraw(corp, ["jim"], NOW)
 
         assert Delivery.objects.get().status == status
-        assert [row[2] for row in receipts()] == ["pending" if is_of_other else "skipped"]
+        assert [row[2] for row in read_receipts()] == ["pending" if is_of_other else "skipped"]
 
     def test_without_any_company_there_is_nobody_to_see_it(self) -> None:
         run = make_run(make_subscription(make_person(email="a@example.com"), channel="email"))
@@ -309,12 +311,12 @@ class TestTheSecondChannel:
         other, nobody = make_person(email="b@example.com"), make_person()
         unlinked = make_person(corp, "jim", email="jim@example.com")
         WeComAccount.objects.filter(user=unlinked).update(userid="", userid_folded="")
-        rendered(make_subscription(reached, other, nobody, unlinked, fallback_channel="email"))
+        render_deliveries(make_subscription(reached, other, nobody, unlinked, fallback_channel="email"))
 
         assert send_all(clock) == 3
 
         assert sorted(message.to[0] for message in mail.outbox) == ["b@example.com", "jim@example.com"]
-        assert set(receipts()) == {
+        assert set(read_receipts()) == {
             ("email", f"mail:{other.pk}:b@example.com", "accepted", "no_account"),
             ("email", f"mail:{unlinked.pk}:jim@example.com", "accepted", "no_userid"),
             ("wecom", f"{corp.pk}:lilei", "accepted", ""),
@@ -331,7 +333,7 @@ class TestTheSecondChannel:
     ) -> None:
         people = [make_person(corp, userid, email=f"{userid}@example.com") for userid in ("jim", "han")]
         people.append(make_person(corp, "without"))
-        rendered(make_subscription(*people, fallback_channel="email"))
+        render_deliveries(make_subscription(*people, fallback_channel="email"))
         wire.sends.append(answer)
         send_all(clock)
 
@@ -359,7 +361,9 @@ class TestTheSecondChannel:
 
         for position in count(1):
             address = f"jim{position}@example.com"
-            rendered(make_subscription(make_person(corp, f"jim{position}", email=address), fallback_channel="email"))
+            render_deliveries(
+                make_subscription(make_person(corp, f"jim{position}", email=address), fallback_channel="email")
+            )
             wire.sends.append(errcode(81013))
             statements = count(1)
             with connection.execute_wrapper(answered_before(position)):
@@ -379,7 +383,9 @@ class TestTheSecondChannel:
     def test_is_not_used_for_a_leaver_whom_wecom_refuses(
         self, corp: Corp, wire: WeComStub, clock: FakeClock, leave: Leave
     ) -> None:
-        rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
+        render_deliveries(
+            make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email")
+        )
         wire.sends.append(errcode(81013))
         send_all(clock)
         leave(corp, "jim")
@@ -389,7 +395,9 @@ class TestTheSecondChannel:
 
     def test_is_not_used_for_what_nobody_knows(self, corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
         """Messages with an unknown outcome may have arrived, and a mail would be a second one."""
-        rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
+        render_deliveries(
+            make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email")
+        )
         Delivery.objects.update(status=Delivery.Status.UNKNOWN)
 
         assert maintenance.sweep(now=clock.now).mailed_count == 0

@@ -63,13 +63,13 @@ def in_language(person: Any, language: str) -> Client:
     return client
 
 
-def store(delivery: Delivery, **fields: Any) -> Delivery:
+def update_delivery(delivery: Delivery, **fields: Any) -> Delivery:
     Delivery.objects.filter(pk=delivery.pk).update(**fields)
     delivery.refresh_from_db()
     return delivery
 
 
-def pages(delivery: Delivery, receipt: Receipt) -> dict[str, str]:
+def make_addresses(delivery: Delivery, receipt: Receipt) -> dict[str, str]:
     keys = {"run": delivery.run_id, "delivery": delivery.pk, "receipt": receipt.pk}
     return {name: reverse(f"admin:notifications_{name}_change", args=[key]) for name, key in keys.items()}
 
@@ -77,7 +77,7 @@ def pages(delivery: Delivery, receipt: Receipt) -> dict[str, str]:
 def test_each_page_says_what_happened_who_mends_it_where_and_the_raw_answer(
     delivery: Delivery, receipt: Receipt
 ) -> None:
-    store(delivery, status="failed", errcode=60020, error=IP_REFUSED)
+    update_delivery(delivery, status="failed", errcode=60020, error=IP_REFUSED)
     delivery.attempts.create(
         number=1, fencing_token="00000000-0000-0000-0000-000000000000", started_at=NOW, finished_at=NOW,
         outcome="refused", errcode=60020, answer='{"errcode": 60020}',
@@ -87,7 +87,7 @@ def test_each_page_says_what_happened_who_mends_it_where_and_the_raw_answer(
         words = [escape(gettext(text)) for text in (advice.what, advice.who, advice.where)]
     assert all(re.search("[\u4e00-\u9fff]", text) for text in words)
 
-    for name, url in pages(delivery, receipt).items():
+    for name, url in make_addresses(delivery, receipt).items():
         text = client.get(url).content.decode()
         [failure] = re.findall(r'<div class="log-failure">.*?</details>', text, re.DOTALL)
         shown, raw = failure.split("<details>")
@@ -98,7 +98,7 @@ def test_each_page_says_what_happened_who_mends_it_where_and_the_raw_answer(
 
 
 def test_somebody_without_an_interface_licence_is_explained(delivery: Delivery, receipt: Receipt) -> None:
-    store(delivery, status="accepted", errcode=0, unlicensed_count=1)
+    update_delivery(delivery, status="accepted", errcode=0, unlicensed_count=1)
     Receipt.objects.filter(pk=receipt.pk).update(status=Receipt.Status.UNLICENSED)
     with translation.override("en"):
         said = explanations.explain_receipt(
@@ -107,7 +107,7 @@ def test_somebody_without_an_interface_licence_is_explained(delivery: Delivery, 
     assert said is not None
 
     client = in_language(make_superuser(), "en")
-    page = client.get(pages(delivery, receipt)["receipt"]).content.decode()
+    page = client.get(make_addresses(delivery, receipt)["receipt"]).content.decode()
     listed = client.get(reverse("admin:notifications_receipt_changelist")).content.decode()
 
     assert all(text in page for text in (said.what, said.who))
@@ -128,7 +128,7 @@ def test_somebody_without_an_interface_licence_is_explained(delivery: Delivery, 
     ],
 )
 def test_what_no_answer_or_another_one_means(delivery: Delivery, fields: dict[str, Any], what: str) -> None:
-    store(delivery, **{"status": "failed", **fields})
+    update_delivery(delivery, **{"status": "failed", **fields})
 
     with translation.override("en"):
         found = explanations.explain_delivery(delivery, with_answer=True)
@@ -141,7 +141,7 @@ def test_what_no_answer_or_another_one_means(delivery: Delivery, fields: dict[st
 
 
 def test_what_arrived_has_no_failure(delivery: Delivery, receipt: Receipt) -> None:
-    store(delivery, status="accepted", errcode=0, error="")
+    update_delivery(delivery, status="accepted", errcode=0, error="")
 
     assert explanations.explain_delivery(delivery, with_answer=True) is None
     assert explanations.explain_receipt(receipt, with_answer=True) is None
@@ -159,12 +159,12 @@ def test_while_its_company_is_held_each_page_of_the_push_says_so(delivery: Deliv
     client = in_language(make_superuser(), "en")
     elsewhere = in_language(make_manager(make_corp(), permissions="subscription"), "en")
 
-    for url in [*pages(delivery, receipt).values(), *of_subscription]:
+    for url in [*make_addresses(delivery, receipt).values(), *of_subscription]:
         assert "“北山制造”: server address refused" in client.get(url).content.decode(), url
         assert "server address refused" not in elsewhere.get(url).content.decode(), url
 
-    store(delivery, status="accepted")
-    assert "server address refused" not in client.get(pages(delivery, receipt)["run"]).content.decode()
+    update_delivery(delivery, status="accepted")
+    assert "server address refused" not in client.get(make_addresses(delivery, receipt)["run"]).content.decode()
 
 
 @pytest.fixture
@@ -175,14 +175,14 @@ def owner(corp: Corp) -> User:
 PLAIN = {"settled_at": NOW, "recipient_count": 1, "invalid_count": 0, "unlicensed_count": 0}
 
 
-def rendered(*people: User, **fields: Any) -> Run:
+def render_subscription(*people: User, **fields: Any) -> Run:
     run = make_run(make_subscription(*people, **fields))
     render_run(run_id=run.pk, now=NOW)
     run.refresh_from_db()
     return run
 
 
-def ended(run: Run, *deliveries: dict[str, Any]) -> Run:
+def end_run(run: Run, *deliveries: dict[str, Any]) -> Run:
     """Give the run these deliveries, run the sweep, and return the finished run."""
     original = Delivery.objects.get(run=run)
     for number, fields in enumerate(deliveries):
@@ -196,7 +196,7 @@ def ended(run: Run, *deliveries: dict[str, Any]) -> Run:
     return run
 
 
-def notices() -> list[Run]:
+def make_notices() -> list[Run]:
     return list(Run.objects.filter(pk__in=request_owner_notices(now=NOW)))
 
 
@@ -222,12 +222,12 @@ def notices() -> list[Run]:
 def test_a_run_that_lost_somebody_says_so_and_its_owner_is_notified(
     deliveries: list[dict[str, Any]], sentence: str, owner: User
 ) -> None:
-    run = ended(rendered(owner, owner=owner), *deliveries)
+    run = end_run(render_subscription(owner, owner=owner), *deliveries)
 
     assert run.error_text == sentence
-    [notice] = notices()
+    [notice] = make_notices()
     assert list(notice.notified_runs.all()) == [run]
-    assert notices() == []
+    assert make_notices() == []
 
 
 @pytest.mark.parametrize(
@@ -242,21 +242,21 @@ def test_a_run_that_lost_somebody_says_so_and_its_owner_is_notified(
     ],
 )
 def test_who_is_named_by_wecom_is_no_loss_while_others_got_it(deliveries: list[dict[str, Any]], owner: User) -> None:
-    run = ended(rendered(owner, owner=owner), *deliveries)
+    run = end_run(render_subscription(owner, owner=owner), *deliveries)
 
     assert run.error == ""
-    assert notices() == []
+    assert make_notices() == []
 
 
 def test_a_content_that_wecom_refuses_is_reported_all_the_way(
     corp: Corp, owner: User, wire: WeComStub, clock: FakeClock
 ) -> None:
-    run = rendered(owner, *make_people(corp, 4), owner=owner, name="周报")
+    run = render_subscription(owner, *make_people(corp, 4), owner=owner, name="周报")
     wire.sends.append(errcode(40058))
     assert send_delivery(Delivery.objects.get().pk, clock=clock)
 
     maintenance.sweep(now=clock.now)
-    [notice] = notices()
+    [notice] = make_notices()
     render_run(run_id=notice.pk, now=NOW)
 
     delivery = Delivery.objects.get(run=notice)
@@ -267,9 +267,9 @@ def test_a_content_that_wecom_refuses_is_reported_all_the_way(
 
 
 def test_what_was_recalled_or_paused_is_no_news(owner: User, clock: FakeClock) -> None:
-    recalled = rendered(owner, owner=owner)
+    recalled = render_subscription(owner, owner=owner)
     recall.request_recall(recalled, person=make_superuser(), now=NOW)
-    paused = rendered(owner, owner=owner, lifetime_hours=1, is_paused=True)
+    paused = render_subscription(owner, owner=owner, lifetime_hours=1, is_paused=True)
 
     maintenance.sweep(now=clock.advance(hours=2))
 
@@ -277,17 +277,17 @@ def test_what_was_recalled_or_paused_is_no_news(owner: User, clock: FakeClock) -
     paused.refresh_from_db()
     assert (recalled.status, recalled.error_text) == (Run.Status.FINISHED, "")
     assert paused.error_text
-    assert notices() == []
+    assert make_notices() == []
 
 
 @pytest.mark.parametrize(
     ("number", "error"), [(2, "没有送达任何人：原因见送达明细。"), (0, "没有送达任何人：没有选择接收人。")]
 )
 def test_a_run_that_reaches_nobody_is_reported(owner: User, number: int, error: str) -> None:
-    run = rendered(*make_people(make_corp(is_enabled=False), number), owner=owner)
+    run = render_subscription(*make_people(make_corp(is_enabled=False), number), owner=owner)
 
     assert (run.status, run.error_text) == (Run.Status.FINISHED, error)
-    assert len(notices()) == 1
+    assert len(make_notices()) == 1
 
 
 def test_who_has_paused_it_is_no_loss(corp: Corp, owner: User) -> None:
@@ -301,11 +301,11 @@ def test_who_has_paused_it_is_no_loss(corp: Corp, owner: User) -> None:
 
     run.refresh_from_db()
     assert (run.status, run.error, Receipt.objects.get().reason) == (Run.Status.FINISHED, "", "paused")
-    assert notices() == []
+    assert make_notices() == []
 
 
 def test_many_ended_runs_cost_two_questions(owner: User) -> None:
-    runs = [rendered(owner) for _ in range(5)]
+    runs = [render_subscription(owner) for _ in range(5)]
     Delivery.objects.update(status=Delivery.Status.FAILED)
 
     with CaptureQueriesContext(connection) as queries:
@@ -317,8 +317,8 @@ def test_many_ended_runs_cost_two_questions(owner: User) -> None:
 
 
 def test_the_administration_points_at_them(owner: User) -> None:
-    lost = ended(rendered(owner, owner=owner), {"status": "failed"})
-    fine = ended(rendered(owner, owner=owner), {"status": "accepted"})
+    lost = end_run(render_subscription(owner, owner=owner), {"status": "failed"})
+    fine = end_run(render_subscription(owner, owner=owner), {"status": "accepted"})
     Run.objects.update(claimed_at=timezone.now())
     root = client_of(make_superuser())
 

@@ -29,7 +29,7 @@ def _token(settings: Settings) -> None:
     settings.METRICS_TOKEN = TOKEN
 
 
-def scraped() -> dict[str, float]:
+def scrape() -> dict[str, float]:
     metrics.flush()
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 200
@@ -60,7 +60,7 @@ def test_calls_lag_and_what_waits(wire: WeComStub, clock: FakeClock) -> None:
     for pk in ids[:4]:
         send_deliveries([pk], clock=clock, is_stopping=lambda: False)
 
-    found = scraped()
+    found = scrape()
 
     assert found['guanwecom_push_attempts_total{channel="wecom",errcode="0"}'] == 2
     assert found['guanwecom_push_attempts_total{channel="wecom",errcode="81013"}'] == 1
@@ -86,7 +86,7 @@ def test_until_when_a_company_is_held_and_refused_callbacks_are_told() -> None:
         callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="signature", now=NOW)
     callbacks.note_refusal(corp_id=held.pk, kind=CallbackEvent.Kind.APP, reason="time", now=NOW)
 
-    found = scraped()
+    found = scrape()
 
     assert [found[f'guanwecom_push_held_up{{corp="{corp.pk}"}}'] for corp in (held, mended)] == [1, 0]
     assert found[f'guanwecom_push_held_until_seconds{{corp="{held.pk}"}}'] == until.timestamp()
@@ -98,4 +98,4 @@ def test_until_when_a_company_is_held_and_refused_callbacks_are_told() -> None:
 def test_an_emptied_store_begins_again(wire: WeComStub, valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
 
-    assert scraped()['guanwecom_push_lag_seconds_bucket{le="+Inf"}'] == 0
+    assert scrape()['guanwecom_push_lag_seconds_bucket{le="+Inf"}'] == 0

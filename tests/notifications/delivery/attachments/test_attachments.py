@@ -38,7 +38,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 HOST = {"host": "localhost:3001"}
 
 
-def made(delivery: Delivery) -> None:
+def make_media(delivery: Delivery) -> None:
     pictures = Medium.objects.filter(pk__in=delivery.attachments.values("medium"), kind=Medium.Kind.PICTURE)
     pictures.update(status="ready", content=PNG, svg=zlib.compress(SVG), made_at=timezone.now())
     Medium.objects.exclude(kind=Medium.Kind.PICTURE).update(status="ready", content=b"a,b", made_at=timezone.now())
@@ -48,7 +48,7 @@ def made(delivery: Delivery) -> None:
 def delivery() -> Delivery:
     """A message in file form: its page shows the chart (0) and the file (1)."""
     found = make_delivery(make_corp(), MessageForm.XLSX)
-    made(found)
+    make_media(found)
     return found
 
 
@@ -59,11 +59,11 @@ def person(delivery: Delivery) -> User:
     return someone
 
 
-def address(delivery: Delivery, position: int = 0, extension: str = "svg", mark: str = "") -> str:
+def make_address(delivery: Delivery, position: int = 0, extension: str = "svg", mark: str = "") -> str:
     return reverse("attachment", args=[mark or delivery.mark, position, extension])
 
 
-def fetched(person: User | None, path: str) -> Any:
+def fetch(person: User | None, path: str) -> Any:
     client = Client()
     if person is not None:
         client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
@@ -71,8 +71,8 @@ def fetched(person: User | None, path: str) -> Any:
 
 
 def test_who_got_the_message_sees_its_picture_and_downloads_its_file(person: User, delivery: Delivery) -> None:
-    svg, png = (fetched(person, address(delivery, extension=extension)) for extension in ("svg", "png"))
-    file = fetched(person, address(delivery, 1, "xlsx"))
+    svg, png = (fetch(person, make_address(delivery, extension=extension)) for extension in ("svg", "png"))
+    file = fetch(person, make_address(delivery, 1, "xlsx"))
 
     assert (svg.status_code, svg.content, svg["Content-Type"]) == (200, SVG, "image/svg+xml")
     assert (png.status_code, png.content, png["Content-Type"]) == (200, PNG, "image/png")
@@ -88,48 +88,50 @@ def test_who_got_the_message_sees_its_picture_and_downloads_its_file(person: Use
 def test_the_picture_is_there_for_dark_pages_too(person: User, delivery: Delivery) -> None:
     Medium.objects.update(svg=zlib.compress(b'<svg><rect fill="#ffffff"/><text fill="#1F2329">#ffffff</text></svg>'))
 
-    dark = fetched(person, address(delivery, extension="dark.svg"))
-    page = fetched(person, reverse("message", args=[delivery.mark])).content.decode()
+    dark = fetch(person, make_address(delivery, extension="dark.svg"))
+    page = fetch(person, reverse("message", args=[delivery.mark])).content.decode()
 
     assert (dark.status_code, dark["Content-Type"]) == (200, "image/svg+xml")
     assert dark.content == b'<svg><rect fill="#1c1e21"/><text fill="#e8eaed">#ffffff</text></svg>'
-    assert f'<source media="(prefers-color-scheme: dark)" srcset="{address(delivery, extension="dark.svg")}">' in page
+    assert (
+        f'<source media="(prefers-color-scheme: dark)" srcset="{make_address(delivery, extension="dark.svg")}">' in page
+    )
 
 
 def test_nobody_else_gets_anything(person: User, delivery: Delivery) -> None:
     paths = [
-        address(delivery),
-        address(delivery, extension="dark.svg"),
-        address(delivery, extension="png"),
-        address(delivery, 1, "xlsx"),
+        make_address(delivery),
+        make_address(delivery, extension="dark.svg"),
+        make_address(delivery, extension="png"),
+        make_address(delivery, 1, "xlsx"),
     ]
     colleague, administrator = make_person(delivery.corp, "han"), make_superuser()
     other = make_delivery(delivery.corp, MessageForm.XLSX, run=delivery.run)  # of the same run
     other.receipts.create(run=other.run, user=colleague, channel=Channel.WECOM, address=f"{other.corp_id}:han")
 
-    assert fetched(colleague, address(other)).status_code == 200
+    assert fetch(colleague, make_address(other)).status_code == 200
     for path in paths:
-        assert fetched(colleague, path).status_code == 404
-        assert fetched(administrator, path).status_code == 404
-        answer = fetched(None, path)
+        assert fetch(colleague, path).status_code == 404
+        assert fetch(administrator, path).status_code == 404
+        answer = fetch(None, path)
         assert (answer.status_code, b"svg" in answer.content) == (302, False)
 
 
 def test_what_is_not_there_is_not_found(person: User, delivery: Delivery) -> None:
     for path in (
-        address(delivery, 2),
-        address(delivery, 1, "svg"),
-        address(delivery, 1, "csv"),
-        address(delivery, 0, "xlsx"),
-        address(delivery, 0, "html"),
-        address(delivery, mark=new_mark()),
-        address(delivery, mark="x"),
-        address(delivery, mark="%00"),
+        make_address(delivery, 2),
+        make_address(delivery, 1, "svg"),
+        make_address(delivery, 1, "csv"),
+        make_address(delivery, 0, "xlsx"),
+        make_address(delivery, 0, "html"),
+        make_address(delivery, mark=new_mark()),
+        make_address(delivery, mark="x"),
+        make_address(delivery, mark="%00"),
     ):
-        assert fetched(person, path).status_code == 404, path
+        assert fetch(person, path).status_code == 404, path
     for status in ("waiting", "failed"):
         Medium.objects.update(status=status)
-        assert fetched(person, address(delivery)).status_code == 404, status
+        assert fetch(person, make_address(delivery)).status_code == 404, status
 
 
 def test_the_index_says_that_no_worker_makes_pictures() -> None:
@@ -165,17 +167,19 @@ def test_wecom_gets_the_cover_of_a_page_its_reader_the_whole_and_the_log_nothing
     page_delivery.receipts.create(run=page_delivery.run, user=someone, channel=Channel.WECOM, address="1:li")
     [article] = json.loads(bytes(page_delivery.body))["news"]["articles"]
 
-    cover = fetched(None, urlsplit(article["picurl"]).path)
-    whole = fetched(someone, address(page_delivery, extension="png"))
-    page = fetched(someone, reverse("message", args=[page_delivery.mark])).content.decode()
+    cover = fetch(None, urlsplit(article["picurl"]).path)
+    whole = fetch(someone, make_address(page_delivery, extension="png"))
+    page = fetch(someone, reverse("message", args=[page_delivery.mark])).content.decode()
 
     assert (cover.status_code, cover.content, cover["Content-Type"]) == (200, b"cover", "image/png")
     assert (whole.status_code, whole.content, whole["Content-Type"]) == (200, PNG, "image/png")
-    assert f'src="{address(page_delivery, extension="png")}" width="640" height="480"' in page
-    assert fetched(make_person(page_delivery.corp, "han"), address(page_delivery, extension="png")).status_code == 404
+    assert f'src="{make_address(page_delivery, extension="png")}" width="640" height="480"' in page
+    assert (
+        fetch(make_person(page_delivery.corp, "han"), make_address(page_delivery, extension="png")).status_code == 404
+    )
     root = make_superuser()
-    log = fetched(root, reverse("admin:notifications_delivery_change", args=[page_delivery.pk])).content.decode()
-    assert fetched(root, reverse("admin:notifications_delivery_picture", args=[page_delivery.pk])).status_code == 404
+    log = fetch(root, reverse("admin:notifications_delivery_change", args=[page_delivery.pk])).content.decode()
+    assert fetch(root, reverse("admin:notifications_delivery_picture", args=[page_delivery.pk])).status_code == 404
     assert '<img class="phone-picture"' not in log
     assert "picurl" not in log
 
@@ -186,7 +190,7 @@ def test_a_page_that_is_not_there_yet_or_never_will_be_is_said(page_delivery: De
     someone = make_person(page_delivery.corp, "li")
     page_delivery.receipts.create(run=page_delivery.run, user=someone, channel=Channel.WECOM, address="1:li")
 
-    page = fetched(someone, reverse("message", args=[page_delivery.mark])).content.decode()
+    page = fetch(someone, reverse("message", args=[page_delivery.mark])).content.decode()
 
     assert said in page
     assert "<img" not in page.partition('class="chart"')[2].partition("</figure>")[0]
@@ -199,19 +203,19 @@ STARTS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "=cmd|' /C calc
 WHAT_TO_DO = "减少卡片的列或行，或减少报告中的卡片，即可容下更多。"
 
 
-def table_of(*rows: tuple[Any, ...], kinds: tuple[Kind, ...], is_cut: bool = False) -> Table:
+def make_table(*rows: tuple[Any, ...], kinds: tuple[Kind, ...], is_cut: bool = False) -> Table:
     return Table(tuple(Column(f"c{i}", kind) for i, kind in enumerate(kinds)), rows, AS_OF, is_cut)
 
 
-def xlsx(tables: list[tuple[str, Table]]) -> bytes:
+def write_workbook(tables: list[tuple[str, Table]]) -> bytes:
     return write_xlsx(cut_parts(tables))
 
 
-def csv_text(table: Table) -> bytes:
+def write_csv_text(table: Table) -> bytes:
     return write_csv(cut_parts([("x", table)])[0])
 
 
-def opened(content: bytes) -> openpyxl.Workbook:
+def open_workbook(content: bytes) -> openpyxl.Workbook:
     return openpyxl.load_workbook(io.BytesIO(content))
 
 
@@ -222,7 +226,7 @@ def test_a_workbook_has_typed_cells_a_frozen_head_and_fitting_widths() -> None:
         AS_OF,
     )
 
-    sheet = opened(xlsx([("销售日报", table)]))["销售日报"]
+    sheet = open_workbook(write_workbook([("销售日报", table)]))["销售日报"]
 
     assert [cell.value for cell in sheet[1]] == ["日期", "销售额 (元)", "城市"]
     assert [(cell.value, cell.number_format) for cell in sheet[2]] == [
@@ -240,7 +244,7 @@ def test_a_workbook_has_typed_cells_a_frozen_head_and_fitting_widths() -> None:
 def test_nothing_in_a_file_is_a_formula(text: str) -> None:
     table = Table((Column(text, Kind.TEXT),), ((text,),), AS_OF)
 
-    sheet, made = opened(xlsx([(text, table)])).worksheets[0], csv_text(table)
+    sheet, made = open_workbook(write_workbook([(text, table)])).worksheets[0], write_csv_text(table)
 
     assert {cell.data_type for row in sheet.rows for cell in row} == {"s"}
     assert sheet["A2"].quotePrefix == text.startswith(("=", "+", "-", "@", "\t", "\r"))
@@ -254,7 +258,9 @@ def test_what_a_spreadsheet_cannot_hold_is_text_or_empty() -> None:
     row = (12345678901234567890, float("inf"), Decimal("NaN"), "a\x00\x07b", old, "长" * 40_000)
     kinds = (Kind.NUMBER, Kind.NUMBER, Kind.NUMBER, Kind.TEXT, Kind.DATETIME, Kind.TEXT)
 
-    values = [cell.value for cell in opened(xlsx([("x", table_of(row, kinds=kinds))])).worksheets[0][2]]
+    values = [
+        cell.value for cell in open_workbook(write_workbook([("x", make_table(row, kinds=kinds))])).worksheets[0][2]
+    ]
 
     assert values == [
         "12345678901234567890",
@@ -267,28 +273,30 @@ def test_what_a_spreadsheet_cannot_hold_is_text_or_empty() -> None:
 
 
 def test_nothing_in_a_file_turns_the_direction_of_reading() -> None:
-    table = table_of(("fdp\u202eexe", "\u2066=1+1"), kinds=(Kind.TEXT, Kind.TEXT))
+    table = make_table(("fdp\u202eexe", "\u2066=1+1"), kinds=(Kind.TEXT, Kind.TEXT))
 
-    cells = [cell.value for cell in opened(xlsx([("x", table)])).worksheets[0][2]]
+    cells = [cell.value for cell in open_workbook(write_workbook([("x", table)])).worksheets[0][2]]
 
     assert cells == ["fdpexe", "=1+1"]
-    assert csv_text(table).decode("utf-8-sig").splitlines()[1] == "fdpexe,'=1+1"
+    assert write_csv_text(table).decode("utf-8-sig").splitlines()[1] == "fdpexe,'=1+1"
 
 
 def test_each_table_has_a_sheet_with_a_name_that_a_spreadsheet_takes() -> None:
-    table = table_of((1,), kinds=(Kind.NUMBER,))
+    table = make_table((1,), kinds=(Kind.NUMBER,))
 
-    names = opened(xlsx([("a/b:[c]*?", table), ("A/B:[C]", table), ("x" * 50, table), ("History", table)])).sheetnames
+    names = open_workbook(
+        write_workbook([("a/b:[c]*?", table), ("A/B:[C]", table), ("x" * 50, table), ("History", table)])
+    ).sheetnames
 
     assert names == ["a b c", "A B C 2", "x" * 31, "History 2"]
 
 
 def test_what_has_no_room_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notifications.delivery.spreadsheets.FILE_BYTES", 6000)
-    table = table_of(*((f"{n:0100d}",) for n in range(1000)), kinds=(Kind.TEXT,))
+    table = make_table(*((f"{n:0100d}",) for n in range(1000)), kinds=(Kind.TEXT,))
 
     with translation.override("zh-hans"):
-        made = csv_text(table)
+        made = write_csv_text(table)
 
     rows = list(csv.reader(io.StringIO(made.decode("utf-8-sig"))))
     assert len(made) <= 6000
@@ -298,12 +306,12 @@ def test_what_has_no_room_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) 
 
 def test_cells_are_shared_out_among_the_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notifications.delivery.spreadsheets.CELLS_AT_MOST", 100)
-    wide = table_of(*[(n,) * 4 for n in range(50)], kinds=(Kind.NUMBER,) * 4)
-    narrow = table_of(*[(n,) for n in range(50)], kinds=(Kind.NUMBER,))
-    short = table_of((7,), kinds=(Kind.NUMBER,))
+    wide = make_table(*[(n,) * 4 for n in range(50)], kinds=(Kind.NUMBER,) * 4)
+    narrow = make_table(*[(n,) for n in range(50)], kinds=(Kind.NUMBER,))
+    short = make_table((7,), kinds=(Kind.NUMBER,))
 
     with translation.override("zh-hans"):
-        book = opened(xlsx([("wide", wide), ("narrow", narrow), ("short", short)]))
+        book = open_workbook(write_workbook([("wide", wide), ("narrow", narrow), ("short", short)]))
 
     # 19 x 4 + 19 + 1 cells; one row more would be 101.
     said = f"共 50 行，本文件只容得下前 19 行。{WHAT_TO_DO}"
@@ -313,12 +321,12 @@ def test_cells_are_shared_out_among_the_sheets(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_a_recipe_leaves_out_is_said_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = table_of(*[(n,) for n in range(50)], kinds=(Kind.NUMBER,))
+    table = make_table(*[(n,) for n in range(50)], kinds=(Kind.NUMBER,))
     monkeypatch.setattr("notifications.delivery.spreadsheets.CELLS_AT_MOST", 10)
     recipe = file_recipe([("x", table)], language="zh-hans")
     monkeypatch.undo()
 
-    book = opened(make_from_recipe("xlsx", recipe).content)
+    book = open_workbook(make_from_recipe("xlsx", recipe).content)
     text = make_from_recipe("csv", recipe).content.decode("utf-8-sig")
 
     said = f"共 50 行，本文件只容得下前 10 行。{WHAT_TO_DO}"
@@ -328,7 +336,9 @@ def test_what_a_recipe_leaves_out_is_said_by_the_file(monkeypatch: pytest.Monkey
 
 def test_data_that_was_cut_before_is_said_to_be() -> None:
     with translation.override("zh-hans"):
-        sheet = opened(xlsx([("x", table_of((1,), kinds=(Kind.NUMBER,), is_cut=True))])).worksheets[0]
+        sheet = open_workbook(write_workbook([("x", make_table((1,), kinds=(Kind.NUMBER,), is_cut=True))])).worksheets[
+            0
+        ]
 
     assert sheet["A3"].value == "数据超过取数上限，其余未取。"
 
@@ -361,10 +371,10 @@ def test_a_file_has_a_name_that_every_system_takes(title: str, name: str) -> Non
     )
 )
 def test_any_table_becomes_files(rows: list[tuple[Any, ...]]) -> None:
-    table = table_of(*rows, kinds=(Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.BOOLEAN))
+    table = make_table(*rows, kinds=(Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.BOOLEAN))
 
-    sheet = opened(xlsx([("x", table)])).worksheets[0]
-    made = list(csv.reader(io.StringIO(csv_text(table).decode("utf-8-sig"), newline="")))
+    sheet = open_workbook(write_workbook([("x", table)])).worksheets[0]
+    made = list(csv.reader(io.StringIO(write_csv_text(table).decode("utf-8-sig"), newline="")))
 
     assert sheet.max_row <= len(rows) + 1
     assert "f" not in {cell.data_type for row in sheet.rows for cell in row}

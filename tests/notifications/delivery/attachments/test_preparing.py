@@ -63,25 +63,33 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
 UPLOADED = {"errcode": 0, "errmsg": "", "type": "image", "media_id": "media-1", "created_at": "1764000000"}
 
 
-def ready(medium: Medium, content: bytes = PNG) -> None:
+def mark_ready(medium: Medium, content: bytes = PNG) -> None:
     Medium.objects.filter(pk=medium.pk).update(status=Medium.Status.READY, content=content, made_at=NOW)
 
 
-def failed(medium: Medium, error: str = "没有数据") -> None:
+def mark_failed(medium: Medium, error: str = "没有数据") -> None:
     Medium.objects.filter(pk=medium.pk).update(status=Medium.Status.FAILED, error=error, made_at=NOW)
 
 
-def prepared(delivery: Delivery, clock: FakeClock) -> Delivery:
+def prepare(delivery: Delivery, clock: FakeClock) -> Delivery:
     prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
     delivery.refresh_from_db()
     return delivery
 
 
-def with_picture(wire: WeComStub) -> Delivery:
+def make_with_picture(wire: WeComStub) -> Delivery:
     """Create a message whose picture is made."""
     delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
-    ready(medium_of(delivery))
+    mark_ready(medium_of(delivery))
     return delivery
+
+
+def make_two(corp: Corp) -> list[Delivery]:
+    """Create two messages whose pictures are made."""
+    found = [make_delivery(corp, MessageForm.IMAGE) for _number in range(2)]
+    for delivery in found:
+        mark_ready(medium_of(delivery))
+    return found
 
 
 def medium_of(delivery: Delivery) -> Medium:
@@ -127,10 +135,10 @@ def test_a_message_that_cannot_have_what_it_should_carry_goes_without() -> None:
 
 
 def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: WeComStub, clock: FakeClock) -> None:
-    delivery = with_picture(wire)
+    delivery = make_with_picture(wire)
     wire.sends.append(UPLOADED)
 
-    prepared(delivery, clock)
+    prepare(delivery, clock)
 
     assert (delivery.status, delivery.plain_body, delivery.lease_until) == (Status.PENDING, b"", None)
     assert delivery.media_until == NOW + UPLOADED_FOR
@@ -156,7 +164,7 @@ def test_a_file_is_made_and_uploaded_as_one(wire: WeComStub, clock: FakeClock, f
     wire.sends.append({**UPLOADED, "type": "file"})
 
     assert produce_medium(medium_of(delivery).pk, clock=clock)
-    prepared(delivery, clock)
+    prepare(delivery, clock)
 
     assert body_of(delivery)["file"] == {"media_id": "media-1"}
     assert f'filename="销售日报 2026-11-24.{form}"'.encode() in wire.bodies[0]
@@ -172,9 +180,9 @@ def test_a_picture_by_address_is_not_uploaded(
 ) -> None:
     delivery = make_delivery(make_corp(api_base_url=wire.url), form)
     body = body_of(delivery)
-    ready(medium_of(delivery))
+    mark_ready(medium_of(delivery))
 
-    prepared(delivery, clock)
+    prepare(delivery, clock)
 
     assert (delivery.status, delivery.media_until, wire.bodies) == (Status.PENDING, None, [])
     assert body_of(delivery) == body
@@ -186,19 +194,19 @@ def test_a_picture_by_address_is_not_uploaded(
 def test_what_cannot_be_made_goes_without_it(clock: FakeClock) -> None:
     delivery = make_delivery(make_corp(), MessageForm.IMAGE)
     plain = delivery.plain_body
-    failed(medium_of(delivery))
+    mark_failed(medium_of(delivery))
 
-    prepared(delivery, clock)
+    prepare(delivery, clock)
 
     assert (delivery.status, bytes(delivery.body), delivery.error) == (Status.PENDING, plain, "没有数据")
 
 
 @pytest.mark.parametrize("answer", [reset, errcode(-1)])
 def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: WeComStub, clock: FakeClock, answer: Any) -> None:
-    delivery = with_picture(wire)
+    delivery = make_with_picture(wire)
     wire.sends.extend([answer, answer, answer, UPLOADED])
 
-    while prepared(delivery, clock).status == Status.PREPARING:
+    while prepare(delivery, clock).status == Status.PREPARING:
         assert NOW < delivery.next_attempt_at <= NOW + timedelta(minutes=15)
         clock.now = delivery.next_attempt_at
 
@@ -209,12 +217,10 @@ def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: WeComStub, clo
 def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(
     corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
-    first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
-    for delivery in (first, second):
-        ready(medium_of(delivery))
+    first, second = make_two(corp)
     wire.sends.extend([errcode(60020), UPLOADED])
 
-    prepared(first, clock)
+    prepare(first, clock)
     clock.advance(seconds=60)
     early = hand_out_uploads(now=clock())
     clock.advance(seconds=120)
@@ -222,7 +228,7 @@ def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(
 
     assert early == HandedOut([], [])
     assert len(found.ordinary) == 1
-    assert prepared(Delivery.objects.get(pk=found.ordinary[0]), clock).status == Status.PENDING
+    assert prepare(Delivery.objects.get(pk=found.ordinary[0]), clock).status == Status.PENDING
     assert len(hand_out_uploads(now=clock.advance(seconds=130)).ordinary) == 1
 
 
@@ -232,13 +238,11 @@ def test_uploads_count_against_limits_of_their_own(
     settings.LIMIT_COMPANY_PER_MINUTE = 1
     monkeypatch.setattr(channels, "RESERVED_PERCENT", 0)
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
-    first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
-    for delivery in (first, second):
-        ready(medium_of(delivery))
+    first, second = make_two(corp)
     wire.sends.append(UPLOADED)
 
-    prepared(first, clock)
-    prepared(second, clock)
+    prepare(first, clock)
+    prepare(second, clock)
 
     assert (first.status, second.status) == (Status.PENDING, Status.PREPARING)
     assert NOW < second.next_attempt_at <= NOW + timedelta(seconds=61)
@@ -255,9 +259,7 @@ def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
     monkeypatch.setattr(channels, "RESERVED_PERCENT", 0)
     monkeypatch.setattr(limiter, "PERMIT_SECONDS", 0)
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
-    first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
-    for delivery in (first, second):
-        ready(medium_of(delivery))
+    first, second = make_two(corp)
     wire.sends.extend([UPLOADED, UPLOADED])
     request = Request("other", (company_scope(corp.corpid, UPLOAD_API),))
     meanwhile: list[Permit | float] = []
@@ -268,26 +270,26 @@ def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
         meanwhile.extend(ask_permits([request], call_seconds=1))
 
     wire.on_send = upload_is_slow
-    prepared(first, clock)
+    prepare(first, clock)
 
     assert [isinstance(answer, Permit) for answer in meanwhile] == [False]
     assert first.status == Status.PENDING
-    assert prepared(second, clock).status == Status.PENDING  # it was given back
+    assert prepare(second, clock).status == Status.PENDING  # it was given back
 
 
 # --- Robots and mail ---
 
 
-def for_robot(corp: Corp, form: MessageForm, content: bytes = PNG) -> Delivery:
+def make_for_robot(corp: Corp, form: MessageForm, content: bytes = PNG) -> Delivery:
     robot, _is_new = Robot.objects.get_or_create(corp=corp, name="群", defaults={"key": "k" * 36})
     delivery = make_delivery(corp, form, channel=Channel.ROBOT, robot=robot)
-    ready(medium_of(delivery), content)
+    mark_ready(medium_of(delivery), content)
     return delivery
 
 
 def test_a_robot_gets_its_picture_in_the_message_unless_it_is_too_large(corp: Corp, clock: FakeClock) -> None:
-    small = prepared(for_robot(corp, MessageForm.IMAGE), clock)
-    large = prepared(for_robot(corp, MessageForm.IMAGE, PNG + b"\0" * 2 * 1024 * 1024), clock)
+    small = prepare(make_for_robot(corp, MessageForm.IMAGE), clock)
+    large = prepare(make_for_robot(corp, MessageForm.IMAGE, PNG + b"\0" * 2 * 1024 * 1024), clock)
 
     assert body_of(small)["image"]["base64"].startswith("iVBORw0KGgo")
     assert (large.status, body_of(large)["msgtype"]) == (Status.PENDING, "text")
@@ -296,13 +298,13 @@ def test_a_robot_gets_its_picture_in_the_message_unless_it_is_too_large(corp: Co
 def test_a_robots_file_is_uploaded_with_its_key_unless_the_robot_is_gone(
     corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
-    first, second = (for_robot(corp, MessageForm.XLSX) for _ in range(2))
+    first, second = (make_for_robot(corp, MessageForm.XLSX) for _ in range(2))
     wire.sends.append({**UPLOADED, "type": "file"})
 
-    prepared(first, clock)
+    prepare(first, clock)
     Robot.objects.all().delete()
     second.refresh_from_db()
-    prepared(second, clock)
+    prepare(second, clock)
 
     assert body_of(first) == {"msgtype": "file", "file": {"media_id": "media-1"}}
     assert (second.status, second.error) == (Status.PENDING, ROBOT_GONE.message)
@@ -319,9 +321,9 @@ def test_a_mail_carries_its_picture_or_file(
     clock: FakeClock, mailoutbox: list[Any], form: MessageForm, types: list[str]
 ) -> None:
     delivery = make_delivery(make_corp(), form, channel=Channel.EMAIL)
-    ready(medium_of(delivery), PNG if form == MessageForm.IMAGE else b"\xef\xbb\xbfa,b\r\n")
+    mark_ready(medium_of(delivery), PNG if form == MessageForm.IMAGE else b"\xef\xbb\xbfa,b\r\n")
 
-    prepared(delivery, clock)
+    prepare(delivery, clock)
     channels.MailSender().make_call(find_pending([delivery.pk])[0])()
 
     [sent] = mailoutbox
@@ -334,14 +336,14 @@ def test_a_mail_carries_its_picture_or_file(
 
 
 def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: WeComStub, clock: FakeClock) -> None:
-    delivery = with_picture(wire)
+    delivery = make_with_picture(wire)
     wire.sends.append(UPLOADED)
 
     [held] = claim_preparable([delivery.pk], clock())  # the worker ends here
-    prepared(delivery, clock)
+    prepare(delivery, clock)
     assert delivery.status == Status.PREPARING  # while the lease lasts
     clock.now += LEASE + timedelta(seconds=1)
-    prepared(delivery, clock)
+    prepare(delivery, clock)
 
     assert delivery.status == Status.PENDING
     late = Prepared(held, lambda body: body | {"image": {"media_id": "late"}})
@@ -352,7 +354,7 @@ def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: WeComStu
 def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeClock) -> None:
     run = make_run()
     delivery = make_delivery(make_corp(), MessageForm.IMAGE, run=run)
-    ready(medium_of(delivery))
+    mark_ready(medium_of(delivery))
     [held] = claim_preparable([delivery.pk], clock())
 
     Run.objects.update(recall_requested_at=NOW)
@@ -377,7 +379,7 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: WeComStub
     corp = make_corp(api_base_url=wire.url)
     delivery = make_delivery(corp, MessageForm.IMAGE)
     delivery.receipts.create(run=delivery.run, channel=Channel.WECOM, address=f"{corp.pk}:lilei")
-    ready(medium_of(delivery))
+    mark_ready(medium_of(delivery))
     [held] = claim_preparable([delivery.pk], clock())
 
     recall.withdraw(corp, ["lilei"], NOW)
@@ -387,23 +389,23 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: WeComStub
 
 
 def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: WeComStub, clock: FakeClock) -> None:
-    delivery = with_picture(wire)
+    delivery = make_with_picture(wire)
     Delivery.objects.update(expires_at=NOW + timedelta(days=7))
     wire.sends.extend([UPLOADED, {**UPLOADED, "media_id": "media-2"}])
-    prepared(delivery, clock)
+    prepare(delivery, clock)
 
     clock.now += UPLOADED_FOR
     assert not send_delivery(delivery.pk, clock=clock)
     assert renew_uploads(now=clock()) == 1
-    prepared(delivery, clock)
+    prepare(delivery, clock)
 
     assert (delivery.status, body_of(delivery)["image"]) == (Status.PENDING, {"media_id": "media-2"})
 
 
 def test_what_may_have_arrived_is_never_written_anew(wire: WeComStub, clock: FakeClock) -> None:
-    delivery = with_picture(wire)
+    delivery = make_with_picture(wire)
     wire.sends.extend([UPLOADED, reset])
-    prepared(delivery, clock)
+    prepare(delivery, clock)
     assert send_delivery(delivery.pk, clock=clock)
     Delivery.objects.update(media_until=NOW)
 
@@ -415,15 +417,15 @@ def test_what_may_have_arrived_is_never_written_anew(wire: WeComStub, clock: Fak
 
 
 def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: WeComStub, clock: FakeClock) -> None:
-    delivery = with_picture(wire)
+    delivery = make_with_picture(wire)
     wire.sends.extend([UPLOADED, errcode(40007), {**UPLOADED, "media_id": "media-2"}])
-    prepared(delivery, clock)
+    prepare(delivery, clock)
     send_delivery(delivery.pk, clock=clock)
     delivery.refresh_from_db()
     assert delivery.status == Status.PREPARING
 
     clock.now = delivery.next_attempt_at
-    prepared(delivery, clock)
+    prepare(delivery, clock)
     send_delivery(delivery.pk, clock=clock)
 
     delivery.refresh_from_db()
@@ -434,11 +436,11 @@ def test_what_is_made_is_handed_out_once_and_not_of_a_disabled_company(clock: Fa
     delivery, disabled = (make_delivery(make_corp(is_enabled=each), MessageForm.IMAGE) for each in (True, False))
     assert hand_out_uploads(now=NOW) == HandedOut([], [])
     for one in (delivery, disabled):
-        ready(medium_of(one))
+        mark_ready(medium_of(one))
 
     assert hand_out_uploads(now=NOW) == HandedOut([], [delivery.pk])
     assert hand_out_uploads(now=NOW) == HandedOut([], [])
-    assert prepared(disabled, clock).status == Status.PREPARING
+    assert prepare(disabled, clock).status == Status.PREPARING
 
 
 # --- Made ---
@@ -493,7 +495,7 @@ def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> No
 # --- Fetched by their addresses ---
 
 
-def picture_url(medium: Medium, **units: float) -> str:
+def make_picture_url(medium: Medium, **units: float) -> str:
     SiteAddress.objects.default()
     return picture_path(medium.pk, now=NOW + timedelta(**units))
 
@@ -502,8 +504,8 @@ def test_whoever_has_the_address_sees_the_picture_until_it_is_too_old(client: Cl
     medium = make_medium(make_run(), status=Medium.Status.READY, content=PNG)
     fresh = (timezone.now() - NOW) / timedelta(days=1)
 
-    answer = client.get(picture_url(medium, days=fresh))
-    too_old = client.get(picture_url(medium, days=fresh - LINK_DAYS - 1))
+    answer = client.get(make_picture_url(medium, days=fresh))
+    too_old = client.get(make_picture_url(medium, days=fresh - LINK_DAYS - 1))
 
     assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, PNG, "image/png")
     assert answer["Cache-Control"] == "private, max-age=86400"
@@ -519,15 +521,15 @@ def test_nobody_guesses_an_address_or_fetches_too_many(client: Client, monkeypat
     other = make_medium(make_run(), status=Medium.Status.READY, content=PNG)
     workbook = make_medium(make_run(), status=Medium.Status.READY, content=PNG, kind=Medium.Kind.XLSX)
     fresh = (timezone.now() - NOW) / timedelta(days=1)
-    url = picture_url(medium, days=fresh)
+    url = make_picture_url(medium, days=fresh)
 
     for path in (
         url.replace(f"/{medium.pk}-", f"/{other.pk}-"),
         url.replace(".png", "x.png"),
         f"/p/{medium.pk}.png",
         "/p/1-9999999999.png",
-        picture_url(workbook, days=fresh),
-        picture_url(make_medium(make_run()), days=fresh),
+        make_picture_url(workbook, days=fresh),
+        make_picture_url(make_medium(make_run()), days=fresh),
     ):
         assert client.get(path).status_code == 404, path
 

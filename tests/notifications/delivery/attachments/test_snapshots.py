@@ -77,11 +77,11 @@ def wire(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[respon
     bi_snapshots.close_browser()
 
 
-def answers(wire: responses.RequestsMock, content: bytes | Exception, status: int = 200) -> None:
+def answer_pages(wire: responses.RequestsMock, content: bytes | Exception, status: int = 200) -> None:
     wire.upsert("GET", PAGES, body=content, status=status)
 
 
-def asked_pages(wire: responses.RequestsMock) -> int:
+def count_asked_pages(wire: responses.RequestsMock) -> int:
     """Count the requests for a page."""
     return sum(PAGES.match(call.request.url or "") is not None for call in wire.calls)
 
@@ -96,14 +96,14 @@ def make_page(identity: str = "lilei", page: str = "page/p1", **fields: Any) -> 
     return Medium.objects.create(**{**defaults, **fields})
 
 
-def served(now: Any) -> None:
+def mark_served(now: Any) -> None:
     """Let a worker of the snapshot queue be alive at this moment."""
     heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=["snapshots"])
     Heartbeat.objects.update(beat_at=now)
 
 
 def test_what_the_browser_sees_as_the_account_is_the_picture(wire: responses.RequestsMock, clock: FakeClock) -> None:
-    answers(wire, PNG)
+    answer_pages(wire, PNG)
     medium = make_page()
 
     assert produce_medium(medium.pk, clock=clock)
@@ -116,7 +116,7 @@ def test_what_the_browser_sees_as_the_account_is_the_picture(wire: responses.Req
 
 
 def test_an_error_page_is_tried_a_few_times_and_never_sent(wire: responses.RequestsMock, clock: FakeClock) -> None:
-    answers(wire, b"<html>")
+    answer_pages(wire, b"<html>")
     medium = make_page()
 
     for _ in range(TRIES_AT_MOST):
@@ -129,7 +129,7 @@ def test_an_error_page_is_tried_a_few_times_and_never_sent(wire: responses.Reque
 
 
 def test_an_account_that_the_bi_refuses_is_not_tried_again(wire: responses.RequestsMock, clock: FakeClock) -> None:
-    answers(wire, b"", status=401)
+    answer_pages(wire, b"", status=401)
     medium = make_page()
 
     produce_medium(medium.pk, clock=clock)
@@ -143,27 +143,27 @@ def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
     wire: responses.RequestsMock, clock: FakeClock
 ) -> None:
     media = [make_page(f"person{number}") for number in range(40)]
-    answers(wire, ConnectionError())
+    answer_pages(wire, ConnectionError())
     handed_out = hand_out_media(now=clock())
     assert len(handed_out) == QUEUED_AT_MOST["snapshots"]
 
     for pk in handed_out:  # they are already in the queue
         produce_medium(pk, clock=clock)
 
-    assert asked_pages(wire) == 1
+    assert count_asked_pages(wire) == 1
     assert set(Medium.objects.values_list("status", "make_count")) == {(Status.WAITING, 0)}
     assert hand_out_media(now=clock()) == []
     assert "没有响应" in Medium.objects.all()[0].error_text
 
     for _ in range(20):  # an hour later nothing is given up, as long as a worker is alive
         now = clock.advance(seconds=AGAIN_AFTER.total_seconds() + 30)
-        served(now)
+        mark_served(now)
         sweep_media(now=now)
         for pk in hand_out_media(now=now):
             produce_medium(pk, clock=clock)
-    assert asked_pages(wire) == 21
+    assert count_asked_pages(wire) == 21
 
-    answers(wire, PNG)
+    answer_pages(wire, PNG)
     clock.advance(seconds=AGAIN_AFTER.total_seconds())
     while found := hand_out_media(now=clock()):
         for pk in found:
@@ -192,10 +192,10 @@ def test_a_page_that_alone_does_not_answer_keeps_no_other_waiting(
 def test_what_the_message_does_not_live_to_see_is_given_up_with_the_reason(
     wire: responses.RequestsMock, clock: FakeClock
 ) -> None:
-    answers(wire, ConnectionError())
+    answer_pages(wire, ConnectionError())
     medium = make_page(give_up_at=NOW + timedelta(hours=1))
     produce_medium(medium.pk, clock=clock)
-    served(clock.advance(hours=1))
+    mark_served(clock.advance(hours=1))
 
     assert sweep_media(now=clock()) == 1
 

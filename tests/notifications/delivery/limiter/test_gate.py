@@ -43,11 +43,11 @@ def gate(valkey_client: redis.Redis, clock: Clock) -> Gate:
     return gate
 
 
-def request(number: int, *scopes: Scope, **fields: Any) -> Request:
+def make_request(number: int, *scopes: Scope, **fields: Any) -> Request:
     return Request(str(number), scopes or (COMPANY,), **fields)
 
 
-def granted(gate: Gate, *requests: Request) -> list[Permit]:
+def acquire_all(gate: Gate, *requests: Request) -> list[Permit]:
     """Return the permits of these requests, all of which must be granted."""
     answers = gate.acquire(requests)
     permits = [answer for answer in answers if isinstance(answer, Permit)]
@@ -55,46 +55,46 @@ def granted(gate: Gate, *requests: Request) -> list[Permit]:
     return permits
 
 
-def one_after_the_other(gate: Gate, clock: Clock, count: int, *scopes: Scope) -> None:
+def call_in_turn(gate: Gate, clock: Clock, count: int, *scopes: Scope) -> None:
     """Make `count` calls that end at once, a second apart."""
     for number in range(count):
-        gate.release(granted(gate, request(number, *scopes)))
+        gate.release(acquire_all(gate, make_request(number, *scopes)))
         clock.advance(1)
 
 
 def test_a_window_is_full_until_sixty_seconds_after_the_first_call_ended(gate: Gate, clock: Clock) -> None:
-    one_after_the_other(gate, clock, 5)
+    call_in_turn(gate, clock, 5)
 
-    [wait] = gate.acquire([request(6)])
+    [wait] = gate.acquire([make_request(6)])
 
     assert wait == pytest.approx(55.01, abs=0.001)
     clock.advance(55)
-    assert gate.acquire([request(6)]) == [0.05]
+    assert gate.acquire([make_request(6)]) == [0.05]
     clock.advance(0.02)
-    granted(gate, request(6))
-    assert gate.acquire([request(7)]) == [pytest.approx(1, abs=0.05)]
+    acquire_all(gate, make_request(6))
+    assert gate.acquire([make_request(7)]) == [pytest.approx(1, abs=0.05)]
 
 
 def test_calls_under_way_are_limited_and_make_room_when_they_end(gate: Gate) -> None:
-    permits = granted(gate, request(1), request(2), request(3))
-    assert gate.acquire([request(4)]) == [0.05]
+    permits = acquire_all(gate, make_request(1), make_request(2), make_request(3))
+    assert gate.acquire([make_request(4)]) == [0.05]
 
     gate.release(permits[:1])
 
-    granted(gate, request(4))
-    assert gate.acquire([request(5)]) == [0.05]
+    acquire_all(gate, make_request(4))
+    assert gate.acquire([make_request(5)]) == [0.05]
 
 
 def test_the_places_of_a_killed_worker_come_back_when_its_leases_end(gate: Gate, clock: Clock) -> None:
-    granted(gate, request(1), request(2), request(3))
+    acquire_all(gate, make_request(1), make_request(2), make_request(3))
 
     clock.advance(LEASE_SECONDS - 0.001)
-    assert gate.acquire([request(4)]) == [0.05]
+    assert gate.acquire([make_request(4)]) == [0.05]
     clock.advance(0.001)
-    granted(gate, request(4), request(5))
+    acquire_all(gate, make_request(4), make_request(5))
 
     # They may have arrived at WeCom at the end of their lease, so they count until then.
-    [wait] = gate.acquire([request(6)])
+    [wait] = gate.acquire([make_request(6)])
     assert wait == pytest.approx(60.01, abs=0.001)
 
 
@@ -102,11 +102,11 @@ def test_a_call_must_find_room_in_each_of_its_scopes(gate: Gate) -> None:
     address = Scope("address:default:send", per_minute=2)
     other = Scope("company:ww2:send", per_minute=5)
 
-    granted(gate, request(1, address, COMPANY), request(2, address, COMPANY))
+    acquire_all(gate, make_request(1, address, COMPANY), make_request(2, address, COMPANY))
 
-    [wait] = gate.acquire([request(3, address, other)])
+    [wait] = gate.acquire([make_request(3, address, other)])
     assert isinstance(wait, float)
-    granted(gate, request(4, other))
+    acquire_all(gate, make_request(4, other))
     assert gate.room([address, other, COMPANY], within_seconds=0).calls == {
         address.key: 0,
         other.key: 4,
@@ -120,33 +120,33 @@ class TestHours:
     SCOPE = Scope("company:ww1:send", per_hour=3)
 
     def test_no_more_begin_in_an_hour(self, gate: Gate, clock: Clock) -> None:
-        one_after_the_other(gate, clock, 3, self.SCOPE)
+        call_in_turn(gate, clock, 3, self.SCOPE)
 
-        [wait] = gate.acquire([request(4, self.SCOPE)])
+        [wait] = gate.acquire([make_request(4, self.SCOPE)])
 
         assert wait == pytest.approx(3600 + LEASE_SECONDS + 60, abs=4)
         clock.advance(3600 - 4)
-        assert isinstance(gate.acquire([request(4, self.SCOPE)])[0], float)
+        assert isinstance(gate.acquire([make_request(4, self.SCOPE)])[0], float)
         clock.advance(LEASE_SECONDS + 60 + 4)
-        granted(gate, request(4, self.SCOPE), request(5, self.SCOPE), request(6, self.SCOPE))
+        acquire_all(gate, make_request(4, self.SCOPE), make_request(5, self.SCOPE), make_request(6, self.SCOPE))
 
     def test_the_wait_is_until_the_oldest_minute_has_left(self, gate: Gate, clock: Clock) -> None:
-        gate.release(granted(gate, request(1, self.SCOPE)))
+        gate.release(acquire_all(gate, make_request(1, self.SCOPE)))
         clock.advance(600)
-        gate.release(granted(gate, request(2, self.SCOPE), request(3, self.SCOPE)))
+        gate.release(acquire_all(gate, make_request(2, self.SCOPE), make_request(3, self.SCOPE)))
         clock.advance(600)
 
-        [wait] = gate.acquire([request(4, self.SCOPE)])
+        [wait] = gate.acquire([make_request(4, self.SCOPE)])
 
         assert isinstance(wait, float)
         assert wait == pytest.approx(3600 + 60 + LEASE_SECONDS - 1200, abs=1)
         clock.advance(wait)
-        granted(gate, request(4, self.SCOPE))
-        assert isinstance(gate.acquire([request(5, self.SCOPE)])[0], float)
+        acquire_all(gate, make_request(4, self.SCOPE))
+        assert isinstance(gate.acquire([make_request(5, self.SCOPE)])[0], float)
 
     def test_room_is_the_smaller_of_both(self, gate: Gate) -> None:
         wide = Scope("company:ww2:send", per_minute=100, per_hour=3)
-        granted(gate, request(1, self.SCOPE), request(2, wide))
+        acquire_all(gate, make_request(1, self.SCOPE), make_request(2, wide))
 
         room = gate.room([self.SCOPE, wide], within_seconds=2)
 
@@ -157,14 +157,14 @@ class TestHours:
         self, gate: Gate, clock: Clock, valkey_client: redis.Redis
     ) -> None:
         valkey_client.flushdb()
-        past = [PastCall(request(number, self.SCOPE), ended_seconds_ago=1800 * number) for number in range(2)]
+        past = [PastCall(make_request(number, self.SCOPE), ended_seconds_ago=1800 * number) for number in range(2)]
 
         assert gate.restore(past)
 
-        granted(gate, request(7, self.SCOPE))
-        assert isinstance(gate.acquire([request(8, self.SCOPE)])[0], float)
+        acquire_all(gate, make_request(7, self.SCOPE))
+        assert isinstance(gate.acquire([make_request(8, self.SCOPE)])[0], float)
         clock.advance(3600 + LEASE_SECONDS + 60)
-        granted(gate, request(9, self.SCOPE))
+        acquire_all(gate, make_request(9, self.SCOPE))
         assert valkey_client.hlen("push:limit:company:ww1:send:hour") <= 2
 
     @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 4)), min_size=1, max_size=25))
@@ -178,7 +178,7 @@ class TestHours:
         arrivals: list[float] = []
         for number, (seconds, calls) in enumerate(steps):
             clock.advance(seconds)
-            answers = gate.acquire([request(number * 10 + call, self.SCOPE) for call in range(calls)])
+            answers = gate.acquire([make_request(number * 10 + call, self.SCOPE) for call in range(calls)])
             late = LEASE_SECONDS * 1000 if number % 2 else 0
             arrivals += [clock.now + late for answer in answers if isinstance(answer, Permit)]
 
@@ -189,7 +189,7 @@ class TestHours:
 
 def test_an_unused_permit_gives_its_room_back(gate: Gate) -> None:
     budget = Budget("ww1:1", per_day=10)
-    permits = granted(gate, *(request(n, budget=budget, persons=3) for n in range(3)))
+    permits = acquire_all(gate, *(make_request(n, budget=budget, persons=3) for n in range(3)))
 
     gate.cancel(permits[:2])
 
@@ -201,9 +201,9 @@ def test_an_unused_permit_gives_its_room_back(gate: Gate) -> None:
 def test_the_reserved_share_is_for_urgent_calls(gate: Gate, limits: dict[str, int]) -> None:
     scope = Scope("company:ww1:send", **limits, reserved_percent=20)
 
-    granted(gate, *(request(number, scope) for number in range(8)))
+    acquire_all(gate, *(make_request(number, scope) for number in range(8)))
 
-    [ordinary, urgent] = gate.acquire([request(9, scope), request(10, scope, is_urgent=True)])
+    [ordinary, urgent] = gate.acquire([make_request(9, scope), make_request(10, scope, is_urgent=True)])
     assert isinstance(ordinary, float)
     assert isinstance(urgent, Permit)
     assert gate.room([scope], within_seconds=0).of(scope) == 0
@@ -213,49 +213,49 @@ def test_the_reserved_share_is_for_urgent_calls(gate: Gate, limits: dict[str, in
 def test_a_hold_stops_everybody_until_it_ends(gate: Gate, clock: Clock) -> None:
     gate.hold(COMPANY, seconds=60)
 
-    assert gate.acquire([request(1, is_urgent=True)]) == [60.0]
+    assert gate.acquire([make_request(1, is_urgent=True)]) == [60.0]
     assert gate.room([COMPANY], within_seconds=10).of(COMPANY) == 0
     assert gate.room([COMPANY], within_seconds=60).of(COMPANY) == 5
     clock.advance(60)
-    granted(gate, request(1))
+    acquire_all(gate, make_request(1))
 
 
 def test_after_too_many_at_once_half_as_many_are_let_through(gate: Gate) -> None:
     scope = Scope("company:ww1:send", parallel=300)
-    granted(gate, *(request(number, scope) for number in range(9)))
+    acquire_all(gate, *(make_request(number, scope) for number in range(9)))
 
     assert gate.lower_parallel(scope) == 4
 
-    assert gate.acquire([request(10, scope)]) == [0.05]
+    assert gate.acquire([make_request(10, scope)]) == [0.05]
 
 
 def test_a_member_is_not_written_to_more_often_than_wecom_delivers(gate: Gate, clock: Clock) -> None:
     wide, member = Scope("company:ww1:send"), Member("ww1:1", per_minute=3, per_hour=5)
 
     def to(number: int, *members: str) -> Request:
-        return request(number, wide, member=member, members=members)
+        return make_request(number, wide, member=member, members=members)
 
     for number in range(3):
-        gate.release(granted(gate, to(number, "lilei")))
+        gate.release(acquire_all(gate, to(number, "lilei")))
         clock.advance(1)
 
     # A call that WeCom may get at the end of its lease counts that much longer.
     assert gate.acquire([to(4, "lilei")]) == [pytest.approx(57.01 + LEASE_SECONDS, abs=0.01)]
     assert gate.acquire([to(4, "han", "lilei")]) == [pytest.approx(57.01 + LEASE_SECONDS, abs=0.01)]
-    granted(gate, to(5, "han"))
+    acquire_all(gate, to(5, "han"))
     waits = gate.member_waits(member, ["lilei", "han", "jim"])
     assert waits == [pytest.approx(57.01 + LEASE_SECONDS, abs=0.01), 0, 0]
     clock.advance(60 + LEASE_SECONDS)
-    granted(gate, to(6, "lilei"), to(7, "lilei"))
+    acquire_all(gate, to(6, "lilei"), to(7, "lilei"))
     clock.advance(120)
     assert gate.member_waits(member, ["lilei"]) == [pytest.approx(3600 - 213 + LEASE_SECONDS, abs=0.1)]
 
 
 def test_nothing_was_counted_for_a_call_that_one_member_held_back(gate: Gate) -> None:
     member = Member("ww1:1", per_minute=1)
-    granted(gate, request(1, member=member, members=("lilei",)))
+    acquire_all(gate, make_request(1, member=member, members=("lilei",)))
 
-    [wait] = gate.acquire([request(2, member=member, members=("han", "lilei"))])
+    [wait] = gate.acquire([make_request(2, member=member, members=("han", "lilei"))])
 
     assert isinstance(wait, float)
     assert gate.member_waits(member, ["han"]) == [0]
@@ -266,33 +266,33 @@ def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, c
     wide, budget = Scope("company:ww1:send"), Budget("ww1:1", per_day=100)
 
     def to(number: int, persons: int) -> Request:
-        return request(number, wide, budget=budget, persons=persons)
+        return make_request(number, wide, budget=budget, persons=persons)
 
-    granted(gate, to(1, 70), to(2, 30))
+    acquire_all(gate, to(1, 70), to(2, 30))
     assert gate.acquire([to(3, 1)]) == [12 * 3600]
-    granted(gate, request(5, wide, budget=Budget("ww2:1"), persons=1000))  # counted without a limit, too
+    acquire_all(gate, make_request(5, wide, budget=Budget("ww2:1"), persons=1000))  # counted without a limit, too
     assert gate.used_today([budget, Budget("ww2:1")]) == [100, 1000]
     clock.advance(12 * 3600)
     # A message larger than a day's budget gets a day of its own; otherwise it would wait for ever.
-    granted(gate, to(3, 150))
+    acquire_all(gate, to(3, 150))
     assert gate.acquire([to(4, 1)]) == [24 * 3600]
 
 
 def test_the_reserved_share_of_a_day_is_for_urgent_calls(gate: Gate) -> None:
     wide, budget = Scope("company:ww1:send"), Budget("ww1:1", per_day=100, reserved_percent=3)
 
-    granted(gate, request(1, wide, budget=budget, persons=90), request(2, wide, budget=budget, persons=7))
+    acquire_all(gate, make_request(1, wide, budget=budget, persons=90), make_request(2, wide, budget=budget, persons=7))
 
-    assert gate.acquire([request(3, wide, budget=budget, persons=1)]) == [12 * 3600]
-    granted(gate, request(4, wide, budget=budget, persons=3, is_urgent=True))
-    assert gate.acquire([request(5, wide, budget=budget, persons=1, is_urgent=True)]) == [12 * 3600]
+    assert gate.acquire([make_request(3, wide, budget=budget, persons=1)]) == [12 * 3600]
+    acquire_all(gate, make_request(4, wide, budget=budget, persons=3, is_urgent=True))
+    assert gate.acquire([make_request(5, wide, budget=budget, persons=1, is_urgent=True)]) == [12 * 3600]
 
 
 def test_an_emptied_store_is_noticed_by_every_question(gate: Gate, valkey_client: redis.Redis, clock: Clock) -> None:
     valkey_client.flushdb()
 
     for question in (
-        lambda: gate.acquire([request(1)]),
+        lambda: gate.acquire([make_request(1)]),
         lambda: gate.room([COMPANY], within_seconds=0),
         lambda: gate.used_today([Budget("ww1:1")]),
         lambda: gate.member_waits(Member("ww1:1", 30, 1000), ["lilei"]),
@@ -307,16 +307,19 @@ def test_an_emptied_store_begins_from_the_calls_that_are_known(
     valkey_client.flushdb()
     member, budget = Member("ww1:1", per_minute=1), Budget("ww1:1")
     known = {"member": member, "members": ("lilei",), "budget": budget, "persons": 1}
-    past = [PastCall(request(number, **known), ended_seconds_ago=10 * number) for number in range(1, 4)]
-    past += [PastCall(request(4, **known), ended_seconds_ago=-5), PastCall(request(5, **known), 3000, is_today=False)]
+    past = [PastCall(make_request(number, **known), ended_seconds_ago=10 * number) for number in range(1, 4)]
+    past += [
+        PastCall(make_request(4, **known), ended_seconds_ago=-5),
+        PastCall(make_request(5, **known), 3000, is_today=False),
+    ]
 
     assert gate.restore(past)
 
     assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 1
     assert gate.used_today([budget]) == [4]
     assert gate.member_waits(member, ["lilei"]) == [pytest.approx(60.01 + LEASE_SECONDS, abs=0.01)]
-    granted(gate, request(6))
-    [wait] = gate.acquire([request(7)])
+    acquire_all(gate, make_request(6))
+    [wait] = gate.acquire([make_request(7)])
     assert wait == pytest.approx(30.01, abs=0.001)
 
 
@@ -326,10 +329,10 @@ def test_of_many_workers_one_restores(gate: Gate, valkey_client: redis.Redis) ->
 
     def while_it_restores() -> Iterator[PastCall]:
         assert not other.restore([])
-        yield PastCall(request(1), ended_seconds_ago=1)
+        yield PastCall(make_request(1), ended_seconds_ago=1)
 
     assert gate.restore(while_it_restores())
-    assert gate.restore([PastCall(request(2), ended_seconds_ago=1)])  # known already: nothing is added
+    assert gate.restore([PastCall(make_request(2), ended_seconds_ago=1)])  # known already: nothing is added
     assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 4
 
 
@@ -360,7 +363,7 @@ def test_no_window_of_sixty_seconds_ever_holds_too_many_arrivals(
     number = 0
     for step, value in steps:
         if step == "begin":
-            answers = gate.acquire([request(number + n) for n in range(value)])
+            answers = gate.acquire([make_request(number + n) for n in range(value)])
             number += value
             flying += [(answer, clock.now) for answer in answers if isinstance(answer, Permit)]
             alive = [began for _permit, began in flying if began + LEASE_SECONDS * 1000 > clock.now]
@@ -380,7 +383,7 @@ def test_no_window_of_sixty_seconds_ever_holds_too_many_arrivals(
 
 def test_every_window_is_forgotten_when_nobody_uses_it(gate: Gate, valkey_client: redis.Redis) -> None:
     member, budget = Member("ww1:1", 30, 1000), Budget("ww1:1")
-    gate.release(granted(gate, request(1, member=member, members=("lilei",), budget=budget, persons=1)))
+    gate.release(acquire_all(gate, make_request(1, member=member, members=("lilei",), budget=budget, persons=1)))
 
     lives = {key: valkey_client.pttl(key) for key in valkey_client.keys("push:limit:*")}
 

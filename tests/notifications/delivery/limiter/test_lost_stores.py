@@ -43,17 +43,17 @@ def gate(store: redis.Redis) -> Gate:
     return gate
 
 
-def call(name: str) -> Request:
+def make_request(name: str) -> Request:
     return Request(name, (COMPANY,), member=MEMBER, members=("lilei",), budget=BUDGET, persons=1)
 
 
-def granted(gate: Gate, *names: str) -> list[Permit]:
-    permits = [answer for answer in gate.acquire([call(name) for name in names]) if isinstance(answer, Permit)]
+def acquire_all(gate: Gate, *names: str) -> list[Permit]:
+    permits = [answer for answer in gate.acquire([make_request(name) for name in names]) if isinstance(answer, Permit)]
     assert len(permits) == len(names)
     return permits
 
 
-def come_back_old(server: Service) -> None:
+def restart_with_old_snapshot(server: Service) -> None:
     """Restart the server with its last snapshot, as after a crash."""
     server.kill()
     server.restart()
@@ -63,26 +63,26 @@ def test_a_store_that_comes_back_old_is_filled_from_the_calls_of_the_past(
     gate: Gate, server: Service, store: redis.Redis
 ) -> None:
     store.save()
-    granted(gate, "1.1", "2.1")
+    acquire_all(gate, "1.1", "2.1")
 
-    come_back_old(server)
+    restart_with_old_snapshot(server)
 
     with pytest.raises(StoreLostError):
-        gate.acquire([call("3.1")])
-    assert gate.restore([PastCall(call("1.1"), 1), PastCall(call("2.1"), 1)])
-    [answer] = gate.acquire([call("3.1")])
+        gate.acquire([make_request("3.1")])
+    assert gate.restore([PastCall(make_request("1.1"), 1), PastCall(make_request("2.1"), 1)])
+    [answer] = gate.acquire([make_request("3.1")])
     assert isinstance(answer, float)
     assert gate.used_today([BUDGET]) == [2]
 
 
 def test_what_the_old_snapshot_counted_is_not_counted_twice(gate: Gate, server: Service, store: redis.Redis) -> None:
-    granted(gate, "1.1")
+    acquire_all(gate, "1.1")
     gate.hold(COMPANY, seconds=60)
     store.set("another:key", 1)
     store.save()
 
-    come_back_old(server)
-    gate.restore([PastCall(call("1.1"), 1)])
+    restart_with_old_snapshot(server)
+    gate.restore([PastCall(make_request("1.1"), 1)])
 
     assert gate.used_today([BUDGET]) == [1]
     assert gate.member_waits(MEMBER, ["lilei"]) == [0]
@@ -96,24 +96,24 @@ def test_another_history_of_replication_is_another_store(gate: Gate, store: redi
     store.replicaof("NO", "ONE")
 
     with pytest.raises(StoreLostError):
-        gate.acquire([call("1.1")])
+        gate.acquire([make_request("1.1")])
 
 
 def test_permits_of_a_store_that_was_lost_are_known_no_more(gate: Gate, store: redis.Redis) -> None:
-    before = granted(gate, "1.1")
+    before = acquire_all(gate, "1.1")
     assert gate.is_known(before) == [True]
 
     store.flushall()
     assert gate.is_known(before) == [False]
     gate.restore([])
 
-    assert gate.is_known([*before, *granted(gate, "2.1")]) == [False, True]
+    assert gate.is_known([*before, *acquire_all(gate, "2.1")]) == [False, True]
 
 
 def test_a_permit_of_a_lost_store_is_not_taken_out_of_the_new_one(gate: Gate, store: redis.Redis) -> None:
-    old = granted(gate, "1.1")
+    old = acquire_all(gate, "1.1")
     store.flushall()
-    gate.restore([PastCall(call("1.1"), 1)])
+    gate.restore([PastCall(make_request("1.1"), 1)])
 
     gate.cancel(old)
 
@@ -128,15 +128,15 @@ def test_a_store_that_is_lost_while_it_is_filled_is_not_called_full(when: str, g
     def past() -> Iterator[PastCall]:
         if when == "while it is emptied":
             store.flushall()
-        yield PastCall(call("1.1"), 1)
+        yield PastCall(make_request("1.1"), 1)
         if when == "before the end":
             store.flushall()
 
     assert not gate.restore(past())
 
     with pytest.raises(StoreLostError):
-        gate.acquire([call("2.1")])
-    assert gate.restore([PastCall(call("1.1"), 1)])
+        gate.acquire([make_request("2.1")])
+    assert gate.restore([PastCall(make_request("1.1"), 1)])
 
 
 def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate, store: redis.Redis) -> None:
@@ -144,8 +144,8 @@ def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate,
 
     def past() -> Iterator[PastCall]:
         store.delete("push:limit:restoring")  # the process was away longer than its lock lasts
-        assert gate.restore([PastCall(call("1.1"), 1)])
-        yield PastCall(call("2.1"), 1)
+        assert gate.restore([PastCall(make_request("1.1"), 1)])
+        yield PastCall(make_request("2.1"), 1)
 
     assert not gate.restore(past())
     assert gate.used_today([BUDGET]) == [1]
@@ -173,7 +173,7 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
         with redis.Redis.from_url(server.url) as store:
             gate = Gate(store, lease_seconds=30)
             assert gate.restore([])
-            granted(gate, "1.1", "2.1")
+            acquire_all(gate, "1.1", "2.1")
             gate.hold(Scope("robot:1"), seconds=120)
             gate.lower_parallel(COMPANY)
 
@@ -182,9 +182,9 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
             # Valkey may use a cached time from just before.
             with pytest.raises(StoreLostError):
                 [gate.room([COMPANY], within_seconds=0) for _ in range(100)]
-            assert gate.restore([PastCall(call("1.1"), 1), PastCall(call("2.1"), 1)])
+            assert gate.restore([PastCall(make_request("1.1"), 1), PastCall(make_request("2.1"), 1)])
             assert gate.used_today([BUDGET]) == [2]
-            [wait] = gate.acquire([call("3.1")])
+            [wait] = gate.acquire([make_request("3.1")])
             assert isinstance(wait, float)
             assert 88 < wait < 90  # the member's limit: calls may arrive until their leases end
             [wait] = gate.acquire([Request("4.1", (Scope("robot:1"),))])
@@ -196,7 +196,7 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
 
 
 def test_an_answer_that_comes_late_is_no_other_clock(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    granted(gate, "1.1")
+    acquire_all(gate, "1.1")
     seconds = iter([0, 8, 8, 8])
 
     monkeypatch.setattr(GATE, "read_boot_clock", lambda: read_boot_clock() + next(seconds))
@@ -210,13 +210,13 @@ def test_who_missed_that_the_clock_was_set_goes_on_with_the_filled_store(
     gate: Gate, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Gate(store, lease_seconds=30)
-    granted(gate, "1.1")
+    acquire_all(gate, "1.1")
     assert other.used_today([BUDGET]) == [1]
     monkeypatch.setattr(GATE, "read_boot_clock", lambda: read_boot_clock() - 50)
     with pytest.raises(StoreLostError):
         gate.used_today([BUDGET])
 
-    assert gate.restore([PastCall(call("1.1"), 1)])
+    assert gate.restore([PastCall(make_request("1.1"), 1)])
 
     assert other.used_today([BUDGET]) == [1]
-    granted(gate, "2.1")
+    acquire_all(gate, "2.1")

@@ -48,7 +48,7 @@ from tools.services import start_valkey
 pytestmark = pytest.mark.django_db
 
 
-def rendered(number: int = 1) -> list[int]:
+def render_messages(number: int = 1) -> list[int]:
     return personal(make_corp(), number)
 
 
@@ -62,7 +62,7 @@ def test_a_lost_rendering_is_found_after_its_time_and_handed_out_once() -> None:
 
 
 def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    rendered(2)
+    render_messages(2)
     bad, good = Delivery.objects.order_by("pk")
     Delivery.objects.update(status=Delivery.Status.SENDING, lease_until=NOW)
 
@@ -81,7 +81,7 @@ def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCapt
 
 
 def test_the_longest_due_go_first_up_to_the_limit() -> None:
-    ids = rendered(3)
+    ids = render_messages(3)
     Delivery.objects.update(queued_until=None)
     Delivery.objects.filter(pk=ids[2]).update(next_attempt_at=NOW - timedelta(hours=1))
 
@@ -91,7 +91,7 @@ def test_the_longest_due_go_first_up_to_the_limit() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_side_by_side_each_message_is_queued_once() -> None:
-    ids = rendered(40)
+    ids = render_messages(40)
     Delivery.objects.update(queued_until=None)
     found: list[int] = []
 
@@ -107,7 +107,7 @@ def test_side_by_side_each_message_is_queued_once() -> None:
 
 @pytest.mark.parametrize("status", ["accepted", "failed", "unknown", "canceled"])
 def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> None:
-    rendered()
+    render_messages()
     for unsettled in ("pending", "sending"):
         Delivery.objects.update(status=unsettled, lease_until=NOW + timedelta(seconds=60))
         assert maintenance.sweep(now=NOW).finished_count == 0
@@ -181,7 +181,7 @@ def test_drafts_that_nobody_came_back_to_go_at_the_tick() -> None:
 YEAR = timedelta(days=365)
 
 
-def next_of(subscription: Subscription) -> datetime | None:
+def read_next_run_at(subscription: Subscription) -> datetime | None:
     subscription.refresh_from_db()
     return subscription.next_run_at
 
@@ -198,13 +198,13 @@ def test_ticks_under_a_wrong_clock_and_then_under_the_right_one(
 ) -> None:
     subscription = make_subscription(next_run_at=utc("2026-11-25 01:00"))
     tick_at(NOW + ahead, monkeypatch)
-    far = next_of(subscription)
+    far = read_next_run_at(subscription)
     assert far is not None
     assert far > NOW + ahead
 
     tick_at(NOW, monkeypatch)
 
-    assert next_of(subscription) == utc("2026-11-25 01:00")
+    assert read_next_run_at(subscription) == utc("2026-11-25 01:00")
     assert not scheduler.clock_was_set_back(scheduler.TICK, now=NOW)
 
 
@@ -233,22 +233,22 @@ def test_a_slot_that_ran_before_its_time_runs_again_only_if_nothing_was_made_of_
         Run.objects.update(status=Run.Status.FINISHED)
 
     repair_clock_damage(now=NOW)
-    assert next_of(subscription) == utc("2026-11-25 01:00")
+    assert read_next_run_at(subscription) == utc("2026-11-25 01:00")
     run_ids = scheduler.claim_due(now=utc("2026-11-25 01:00:10"))
 
     assert (len(run_ids), Run.objects.filter(status=Run.Status.MISSED).count()) == ((0, 0) if is_sent else (1, 1))
     assert Run.objects.filter(key=f"sub:{subscription.pk}:2026-11-25T01:00Z").exists()
-    assert next_of(subscription) == utc("2026-11-26 01:00")
+    assert read_next_run_at(subscription) == utc("2026-11-26 01:00")
 
 
 def test_one_whose_validity_had_ended_goes_on() -> None:
     subscription = make_subscription(next_run_at=utc("2026-11-25 01:00"), valid_to=utc("2026-12-01 00:00"))
     scheduler.claim_due(now=NOW + YEAR)
-    assert next_of(subscription) is None
+    assert read_next_run_at(subscription) is None
 
     repair_clock_damage(now=NOW)
 
-    assert next_of(subscription) == utc("2026-11-25 01:00")
+    assert read_next_run_at(subscription) == utc("2026-11-25 01:00")
 
 
 @pytest.mark.parametrize(("claimed_at", "render_after"), [(NOW, NOW + timedelta(seconds=60)), (NOW + YEAR, NOW)])
@@ -264,7 +264,7 @@ def test_a_run_that_waits_is_rendered_now_unless_it_was_claimed_before(
     run.refresh_from_db()
     assert (run.claimed_at, run.render_after) == (NOW, render_after)
     assert repair_clock_damage(now=NOW) == 0
-    assert (next_of(subscription) == NOW + YEAR) is (claimed_at == NOW)
+    assert (read_next_run_at(subscription) == NOW + YEAR) is (claimed_at == NOW)
 
 
 def test_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +274,7 @@ def test_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
     repair_clock_damage(now=NOW)
 
-    assert {next_of(one) for one in subscriptions} == {utc("2026-11-25 01:00")}
+    assert {read_next_run_at(one) for one in subscriptions} == {utc("2026-11-25 01:00")}
 
 
 @pytest.mark.parametrize("status", [Delivery.Status.PENDING, Delivery.Status.SENDING])
@@ -430,27 +430,27 @@ def store(settings: Settings) -> Iterator[redis.Redis]:
     server.stop()
 
 
-def found() -> set[str]:
+def run_valkey_checks() -> set[str]:
     # With databases, as `migrate` does: these checks ask servers.
     messages = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
     return {str(message.id) for message in messages if str(message.id).startswith("notifications.")}
 
 
 def test_a_valkey_that_would_come_back_old_or_forget_a_part_is_found(store: redis.Redis) -> None:
-    assert found() == set()
+    assert run_valkey_checks() == set()
     store.config_set("save", "3600 1")
-    assert found() == {"notifications.W002"}
+    assert run_valkey_checks() == {"notifications.W002"}
     store.config_set("appendonly", "yes")
-    assert found() == set()
+    assert run_valkey_checks() == set()
     store.config_set("maxmemory-policy", "allkeys-lru")
-    assert found() == {"notifications.W001"}
+    assert run_valkey_checks() == {"notifications.W001"}
 
     # Without the right to read its settings, other known facts are still reported.
     store.acl_setuser("default", enabled=True, categories=["+@all"], commands=["-config"])
-    assert found() == {"notifications.W001"}
+    assert run_valkey_checks() == {"notifications.W001"}
 
 
 def test_a_valkey_that_is_away_is_no_finding(settings: Settings) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
 
-    assert found() == set()
+    assert run_valkey_checks() == set()

@@ -37,7 +37,7 @@ def _english() -> Iterator[None]:
         yield
 
 
-def composed(form: MessageForm, text: str, title: str = "Sales") -> dict[str, object]:
+def compose(form: MessageForm, text: str, title: str = "Sales") -> dict[str, object]:
     made = build_body(form, Words(title, text, URL), agentid=1000002, userids=["LiLei", "han"])
     answer: dict[str, object] = json.loads(made)
     return answer
@@ -67,7 +67,7 @@ def test_a_text_message_byte_by_byte() -> None:
     ],
 )
 def test_markdown_and_a_card(form: MessageForm, text: str, part: dict[str, str]) -> None:
-    assert composed(form, text) == {
+    assert compose(form, text) == {
         "touser": "LiLei|han",
         "msgtype": form,
         "agentid": 1000002,
@@ -79,7 +79,7 @@ def test_markdown_and_a_card(form: MessageForm, text: str, part: dict[str, str])
 
 @given(TEXTS)
 def test_text_fits_and_ends_with_the_link(text: str) -> None:
-    plain, marked = (composed(form, text)[form] for form in (MessageForm.TEXT, MessageForm.MARKDOWN))
+    plain, marked = (compose(form, text)[form] for form in (MessageForm.TEXT, MessageForm.MARKDOWN))
 
     assert isinstance(plain, dict)
     assert isinstance(marked, dict)
@@ -128,7 +128,7 @@ def test_a_link_that_leaves_no_room_at_a_robot_is_refused_with_a_reason() -> Non
 
 @given(st.text(st.sampled_from("销a\n<é😀"), min_size=1, max_size=400), st.text("销a😀", min_size=1, max_size=128))
 def test_a_card_fits_and_holds_no_broken_tag(text: str, title: str) -> None:
-    card = composed(MessageForm.TEXTCARD, text, title)["textcard"]
+    card = compose(MessageForm.TEXTCARD, text, title)["textcard"]
 
     assert isinstance(card, dict)
     assert len(card["title"].encode()) <= 128
@@ -139,7 +139,7 @@ def test_a_card_fits_and_holds_no_broken_tag(text: str, title: str) -> None:
 def test_a_text_of_exactly_the_limit_is_not_cut() -> None:
     room = 2048 - len(f'Sales\n\n<a href="{URL}">View all</a>')
 
-    fits, too_long = (composed(MessageForm.TEXT, "x" * length)["text"] for length in (room, room + 1))
+    fits, too_long = (compose(MessageForm.TEXT, "x" * length)["text"] for length in (room, room + 1))
 
     assert isinstance(fits, dict)
     assert isinstance(too_long, dict)
@@ -150,7 +150,7 @@ def test_a_text_of_exactly_the_limit_is_not_cut() -> None:
 def test_a_cut_card_leads_to_the_whole_in_chinese_too() -> None:
     """Card descriptions end in an ellipsis, and the button follows."""
     with translation.override("zh-hans"):
-        card = composed(MessageForm.TEXTCARD, "长" * 500)["textcard"]
+        card = compose(MessageForm.TEXTCARD, "长" * 500)["textcard"]
 
     assert isinstance(card, dict)
     assert card["description"].endswith("长…")
@@ -170,7 +170,7 @@ AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z�
 )
 def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
     """Titles may contain a cell's value that somebody else wrote."""
-    message = composed(form, "text", title=MARKED)[form]
+    message = compose(form, "text", title=MARKED)[form]
 
     assert isinstance(message, dict)
     assert message["content"].startswith(shown)
@@ -182,7 +182,7 @@ def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
 @pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.TEXT_NOTICE])
 def test_titles_of_cards_and_subjects_of_mails_are_plain_text(form: MessageForm) -> None:
     """WeCom and mail programs know no markup there, so the title stays as it was written."""
-    card = composed(form, "text", title="**y**")[{MessageForm.TEXTCARD: "textcard"}.get(form, "template_card")]
+    card = compose(form, "text", title="**y**")[{MessageForm.TEXTCARD: "textcard"}.get(form, "template_card")]
     mail = json.loads(
         build_mail_body(Words("**y**", "text", URL), sender="a@example.test", to="b@example.test", message_id="")
     )
@@ -211,7 +211,7 @@ def test_nothing_in_a_message_turns_the_direction_of_reading(form: MessageForm) 
 
 def test_an_empty_title_is_no_card() -> None:
     with pytest.raises(MessageError, match=r"textcard\.title"):
-        composed(MessageForm.TEXTCARD, "text", title="")
+        compose(MessageForm.TEXTCARD, "text", title="")
 
 
 def test_tidying() -> None:

@@ -53,31 +53,31 @@ def make_push(*people: User, form: str = MessageForm.IMAGE, **fields: Any) -> Su
     return make_subscription(*people, report=report, message_form=form, **fields)
 
 
-def rendered(push: Subscription, **fields: Any) -> Run:
+def render_push(push: Subscription, **fields: Any) -> Run:
     run = make_run(push, **fields)
     render_run(run_id=run.pk, now=NOW)
     run.refresh_from_db()
     return run
 
 
-def recipe_of(delivery: Delivery) -> tuple[str, str, Options]:
+def read_recipe(delivery: Delivery) -> tuple[str, str, Options]:
     assert delivery.medium is not None
     return read_page_recipe(bytes(delivery.medium.recipe))
 
 
-def identities() -> dict[str, str]:
+def read_identities() -> dict[str, str]:
     """Return the account with which each userid's picture is to be taken."""
     found = {}
     for delivery in Delivery.objects.select_related("medium"):
         for userid in json.loads(bytes(delivery.body))["touser"].split("|"):
-            found[userid] = recipe_of(delivery)[1]
+            found[userid] = read_recipe(delivery)[1]
     return found
 
 
 def test_each_gets_the_page_as_their_own_account_sees_it(people: list[User]) -> None:
-    rendered(make_push(*people))
+    render_push(make_push(*people))
 
-    assert identities() == {"lilei": "lilei", "hanmeimei": "hanmeimei", "zhangsan": "zhangsan"}
+    assert read_identities() == {"lilei": "lilei", "hanmeimei": "hanmeimei", "zhangsan": "zhangsan"}
     assert Medium.objects.count() == 3
     assert set(Delivery.objects.values_list("status", flat=True)) == {Delivery.Status.PREPARING}
 
@@ -89,17 +89,17 @@ def test_people_who_are_one_account_in_the_bi_share_a_message_and_a_picture(peop
     for person, account in zip(people, ("sales", "sales", "boss"), strict=True):
         AttributeValue.objects.create(attribute=login_id, user=person, value=account, folded=account, position=0)
 
-    rendered(make_push(*people))
+    render_push(make_push(*people))
 
-    assert identities() == {"lilei": "sales", "hanmeimei": "sales", "zhangsan": "boss"}
+    assert read_identities() == {"lilei": "sales", "hanmeimei": "sales", "zhangsan": "boss"}
     assert sorted(delivery.recipient_count for delivery in Delivery.objects.all()) == [1, 2]
     assert Medium.objects.count() == 2
 
 
 def test_what_is_to_be_on_it_is_in_the_recipe(people: list[User]) -> None:
-    rendered(make_push(people[0], form=MessageForm.NEWS, width="phone", theme="dark", kind="card"))
+    render_push(make_push(people[0], form=MessageForm.NEWS, width="phone", theme="dark", kind="card"))
 
-    path, identity, options = recipe_of(Delivery.objects.get())
+    path, identity, options = read_recipe(Delivery.objects.get())
     assert (path, identity) == ("card/p1", "lilei")
     assert (options.width, options.theme, options.kind) == (Width.PHONE, Theme.DARK, Kind.PICTURE)
     assert options.cover_ratio == pytest.approx(1068 / 455)
@@ -110,16 +110,16 @@ def test_what_is_to_be_on_it_is_in_the_recipe(people: list[User]) -> None:
 
 
 def test_a_file_is_the_pdf(people: list[User]) -> None:
-    rendered(make_push(people[0], form=MessageForm.FILE))
+    render_push(make_push(people[0], form=MessageForm.FILE))
 
     delivery = Delivery.objects.select_related("medium").get()
-    assert recipe_of(delivery)[2].kind == Kind.PDF
+    assert read_recipe(delivery)[2].kind == Kind.PDF
     assert delivery.medium is not None
     assert (delivery.medium.kind, delivery.medium.name) == (Medium.Kind.FILE, "销售看板 2026-11-24.pdf")
 
 
 def test_beside_other_forms_it_stands_on_the_page_of_the_message(people: list[User]) -> None:
-    rendered(make_push(people[0], form=MessageForm.TEXTCARD))
+    render_push(make_push(people[0], form=MessageForm.TEXTCARD))
 
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.medium) == (Delivery.Status.PENDING, None)
@@ -132,7 +132,7 @@ def test_nobody_without_an_account_or_the_right_to_enter_gets_it_and_the_receipt
     made = make_person(corp, "new", username="new1", made_username="new1")
     outside = make_person(make_corp(bi_sign_in_enabled=False), "outside", username="outside")
 
-    run = rendered(make_push(people[0], made, outside))
+    run = render_push(make_push(people[0], made, outside))
 
     skipped, other = Receipt.objects.filter(status=Receipt.Status.SKIPPED).order_by("user")
     assert (skipped.user, skipped.reason, other.user) == (made, Receipt.Reason.NO_BI_IDENTITY, outside)
@@ -144,33 +144,33 @@ def test_as_the_owner_all_get_one_picture(corp: Corp, people: list[User]) -> Non
     guest = make_person(corp, "guest", username="guest1", made_username="guest1")  # has no account in the BI
     owner = people[0]
 
-    rendered(make_push(*people, guest, owner=owner, shown_as=owner))
+    render_push(make_push(*people, guest, owner=owner, shown_as=owner))
 
     delivery = Delivery.objects.get()
-    assert recipe_of(delivery)[1] == "lilei"
+    assert read_recipe(delivery)[1] == "lilei"
     assert delivery.recipient_count == 4
 
 
 def test_a_push_of_somebody_else_shows_each_their_own(people: list[User]) -> None:
-    rendered(make_push(*people, owner=people[1], shown_as=people[0]))
+    render_push(make_push(*people, owner=people[1], shown_as=people[0]))
 
-    assert identities()["zhangsan"] == "zhangsan"
+    assert read_identities()["zhangsan"] == "zhangsan"
 
 
 def test_who_tries_it_sees_their_own_and_not_the_owners(people: list[User]) -> None:
     owner, editor, _other = people
     push = make_push(*people, owner=owner, shown_as=owner)
 
-    rendered(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
+    render_push(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
 
-    assert identities() == {"hanmeimei": "hanmeimei"}
+    assert read_identities() == {"hanmeimei": "hanmeimei"}
 
 
 def test_nor_when_a_trial_is_sent_again(corp: Corp, people: list[User]) -> None:
     """People without an account in the BI do not see the owner's picture by sending the trial again."""
     owner, editor = people[0], make_person(corp, "editor", username="editor1", made_username="editor1")
     push = make_push(*people, owner=owner, shown_as=owner)
-    trial = rendered(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
+    trial = render_push(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
     assert trial.skipped_count == 1
 
     [again], _is_new = request_resend(trial, number=1, with_unknown=False, person=editor, now=NOW)
@@ -184,7 +184,7 @@ def test_nor_when_a_trial_is_sent_again(corp: Corp, people: list[User]) -> None:
 def test_as_an_owner_without_an_account_nothing_is_sent(corp: Corp, people: list[User]) -> None:
     owner = make_person(corp, "boss", username="boss1", made_username="boss1")
 
-    run = rendered(make_push(*people, owner=owner, shown_as=owner))
+    run = render_push(make_push(*people, owner=owner, shown_as=owner))
 
     assert run.status == Run.Status.FAILED
     assert "BI 账号" in run.error_text
@@ -194,18 +194,18 @@ def test_a_robots_group_gets_the_owners_picture_alone(corp: Corp, people: list[U
     robot = Robot.objects.create(corp=corp, name="群", key="k")
     push = make_push(channel=Channel.ROBOT, robot=robot, owner=people[0])
 
-    run = rendered(push)
+    run = render_push(push)
     assert run.status == Run.Status.FAILED
 
     PagePicture.objects.update(shown_as=people[0])
-    rendered(push)
-    assert recipe_of(Delivery.objects.get())[1] == "lilei"
+    render_push(push)
+    assert read_recipe(Delivery.objects.get())[1] == "lilei"
 
 
 def test_without_a_connection_to_the_bi_the_run_says_so(people: list[User]) -> None:
     make_bi(is_enabled=False)
 
-    run = rendered(make_push(*people))
+    run = render_push(make_push(*people))
 
     assert run.status == Run.Status.FAILED
     assert "BI" in run.error_text

@@ -58,7 +58,7 @@ def rename(client: Client, corp: Corp, name: str) -> None:
     assert response.status_code == 302, response.context["adminform"].form.errors
 
 
-def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]]:
+def list_pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]]:
     """Return every page that shows the name of 小张's company, each with a client that may see it."""
     delivery, receipt, report = Delivery.objects.get(), Receipt.objects.get(), Report.objects.get()
     admin, nobody, person = "/admin", Client(headers=HOST), client_of(zhang)
@@ -82,23 +82,23 @@ def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]
     }
 
 
-def text_of(client: Client, address: str) -> str:
+def read_text(client: Client, address: str) -> str:
     response = client.get(address)
     assert response.status_code in {200, 403}, address
     return response.content.decode()
 
 
 def test_every_screen_shows_the_new_name_at_once(root: Client, corp: Corp, zhang: User) -> None:
-    for where, (client, address) in pages(root, corp, zhang).items():
-        assert BEFORE in text_of(client, address), where
+    for where, (client, address) in list_pages(root, corp, zhang).items():
+        assert BEFORE in read_text(client, address), where
 
     rename(root, corp, AFTER)
 
-    for where, (client, address) in pages(root, corp, zhang).items():
-        shown = text_of(client, address)
+    for where, (client, address) in list_pages(root, corp, zhang).items():
+        shown = read_text(client, address)
         assert AFTER in shown, where
         assert BEFORE not in shown, where
-    assert BEFORE not in text_of(root, "/admin/")
+    assert BEFORE not in read_text(root, "/admin/")
 
 
 def test_people_sign_in_and_receive_as_before_and_what_was_said_stays(root: Client, corp: Corp, zhang: User) -> None:
@@ -125,7 +125,7 @@ def test_people_sign_in_and_receive_as_before_and_what_was_said_stays(root: Clie
     entry = AuditEntry.objects.filter(model="integrations.corp", object_id=corp.pk).latest("pk")
     assert [change[1:] for change in entry.changes] == [[BEFORE, AFTER]]
     assert entry.actor == User.objects.get(is_superuser=True)
-    assert AFTER in text_of(root, "/admin/accounts/auditentry/")
+    assert AFTER in read_text(root, "/admin/accounts/auditentry/")
 
     later = make_run(make_subscription(zhang))
     render_run(run_id=later.pk, now=NOW)

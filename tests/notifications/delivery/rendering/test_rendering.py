@@ -42,7 +42,7 @@ from tests.notifications.side_by_side import Elsewhere, Meanwhile
 pytestmark = pytest.mark.django_db
 
 
-def payload(delivery: Delivery) -> dict[str, Any]:
+def read_payload(delivery: Delivery) -> dict[str, Any]:
     decoded: dict[str, Any] = json.loads(bytes(delivery.body))
     return decoded
 
@@ -63,7 +63,7 @@ def test_a_delivery_is_frozen_with_everything_it_needs() -> None:
 
     delivery = Delivery.objects.get()
     assert delivery_ids == [delivery.pk]
-    assert payload(delivery) == {
+    assert read_payload(delivery) == {
         "touser": "LiLei|han",
         "msgtype": "textcard",
         "agentid": corp.agentid,
@@ -112,7 +112,7 @@ def test_people_travel_together_up_to_a_thousand_per_company(monkeypatch: pytest
         (large.pk, 10),
         (small.pk, 3),
     ]
-    assert payload(deliveries[0])["touser"].split("|")[:2] == ["U0", "U1"]
+    assert read_payload(deliveries[0])["touser"].split("|")[:2] == ["U0", "U1"]
     assert Receipt.objects.filter(delivery__isnull=False).count() == 23
     run.refresh_from_db()
     assert (run.recipient_count, run.skipped_count) == (23, 1)
@@ -132,11 +132,11 @@ def test_messages_of_one_run_go_each_its_own_way() -> None:
         two.pk: (two.corpid, two.agentid),
         "email": (one.corpid, one.agentid),
     }
-    assert [(payload(rows[corp.pk])["agentid"], payload(rows[corp.pk])["touser"]) for corp in (one, two)] == [
+    assert [(read_payload(rows[corp.pk])["agentid"], read_payload(rows[corp.pk])["touser"]) for corp in (one, two)] == [
         (one.agentid, "li"),
         (two.agentid, "han"),
     ]
-    assert payload(rows["email"])["to"] == "wang@example.com"
+    assert read_payload(rows["email"])["to"] == "wang@example.com"
     assert len({row.mark for row in rows.values()}) == 3
 
 
@@ -238,7 +238,7 @@ def test_the_language_is_frozen(settings: Settings) -> None:
 
     delivery = Delivery.objects.get()
     assert delivery.language == "en"
-    assert ">View all</a>" in payload(delivery)["text"]["content"]
+    assert ">View all</a>" in read_payload(delivery)["text"]["content"]
 
 
 def test_a_message_for_each_of_many_people_takes_no_more_statements() -> None:
@@ -280,11 +280,11 @@ def render_after(work: Callable[[], object], *people: User, **fields: Any) -> Ru
     return run
 
 
-def touser() -> list[str]:
+def read_touser() -> list[str]:
     return [json.loads(bytes(body))["touser"] for body in Delivery.objects.values_list("body", flat=True)]
 
 
-def receipts() -> set[tuple[str, str, str, str]]:
+def read_receipts() -> set[tuple[str, str, str, str]]:
     return set(Receipt.objects.values_list("channel", "address", "status", "reason"))
 
 
@@ -296,8 +296,8 @@ class TestPlannedPeople:
 
         run = render_after(lambda: leave(corp), leaver, jim)
 
-        assert touser() == ["jim"]
-        assert receipts() == {
+        assert read_touser() == ["jim"]
+        assert read_receipts() == {
             ("wecom", f"{corp.pk}:jim", "", ""),
             ("wecom", f"user:{leaver.pk}", "skipped", reason),
         }
@@ -310,7 +310,7 @@ class TestPlannedPeople:
         run = render_after(lambda: leave(corp), leaver, channel="email")
 
         assert not Delivery.objects.exists()
-        assert receipts() == {("email", f"user:{leaver.pk}", "skipped", reason)}
+        assert read_receipts() == {("email", f"user:{leaver.pk}", "skipped", reason)}
         assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.FINISHED, 0, 1)
 
     def test_who_is_renamed_gets_it_at_the_new_userid(self, corp: Corp) -> None:
@@ -318,8 +318,8 @@ class TestPlannedPeople:
 
         run = render_after(lambda: hooks.member_renamed(corp, "LiLei", "Lei.Li"), *people)
 
-        assert touser() == ["Lei.Li|jim"]
-        assert receipts() == {("wecom", f"{corp.pk}:lei.li", "", ""), ("wecom", f"{corp.pk}:jim", "", "")}
+        assert read_touser() == ["Lei.Li|jim"]
+        assert read_receipts() == {("wecom", f"{corp.pk}:lei.li", "", ""), ("wecom", f"{corp.pk}:jim", "", "")}
         assert (run.recipient_count, run.skipped_count) == (2, 0)
 
     def test_no_mail_takes_the_place_of_an_app_from_which_they_were_unlinked(self, corp: Corp) -> None:
@@ -328,7 +328,7 @@ class TestPlannedPeople:
 
         render_after(lambda: lose_userid(corp), person, fallback_channel="email")
 
-        assert receipts() == {("wecom", f"user:{person.pk}", "skipped", "no_userid")}
+        assert read_receipts() == {("wecom", f"user:{person.pk}", "skipped", "no_userid")}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -345,8 +345,8 @@ class TestSideBySide:
             render_run(run_id=run.pk, now=NOW)
         work.join()
 
-        assert touser() == ["jim"]
-        assert receipts() == {
+        assert read_touser() == ["jim"]
+        assert read_receipts() == {
             ("wecom", f"{corp.pk}:jim", "", ""),
             ("wecom", f"{corp.pk}:lilei", "skipped", "barred"),
         }
@@ -364,7 +364,7 @@ class TestSideBySide:
         work.join()
 
         assert Delivery.objects.get(channel="email").status == "canceled"
-        assert receipts() == {
+        assert read_receipts() == {
             ("wecom", f"{corp.pk}:lilei", "invalid", ""),
             ("email", f"mail:{person.pk}:lilei@example.com", "skipped", "barred"),
         }
@@ -378,7 +378,7 @@ class TestSideBySide:
             work.until_it_waits()
         work.join()
 
-        assert touser() == ["Lei.Li|jim"]
+        assert read_touser() == ["Lei.Li|jim"]
 
 
 COMPANY_MISSING, ACCOUNT_MISSING = "缺少企业微信公司名称", "缺少企业微信账号"

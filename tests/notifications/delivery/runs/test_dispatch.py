@@ -32,7 +32,7 @@ from tests.notifications.side_by_side import do_at_once
 pytestmark = pytest.mark.django_db
 
 
-def runs() -> list[tuple[str, datetime, int]]:
+def list_runs() -> list[tuple[str, datetime, int]]:
     return list(Run.objects.order_by("slot_at").values_list("status", "slot_at", "slot_count"))
 
 
@@ -125,7 +125,7 @@ def test_missed_times_are_made_up_for_once_or_recorded(
 
     run_ids = scheduler.claim_due(now=now)
 
-    assert runs() == made
+    assert list_runs() == made
     assert run_ids == list(Run.objects.filter(status="waiting").values_list("pk", flat=True))
     assert all(run.finished_at == now for run in Run.objects.filter(status="missed"))
     assert scheduler.claim_due(now=now) == []
@@ -139,7 +139,7 @@ def test_times_outside_the_validity_do_not_run() -> None:
 
     assert scheduler.claim_due(now=NOW) == []
 
-    assert runs() == []
+    assert list_runs() == []
     subscription.refresh_from_db()
     assert subscription.next_run_at is None
 
@@ -266,7 +266,7 @@ def make_hourly(**fields: Any) -> Subscription:
     )
 
 
-def later_runs(former: Run) -> list[tuple[str, datetime, int]]:
+def list_later_runs(former: Run) -> list[tuple[str, datetime, int]]:
     found = Run.objects.exclude(pk=former.pk).order_by("slot_at", "pk")
     return list(found.values_list("status", "slot_at", "slot_count"))
 
@@ -286,7 +286,7 @@ def test_a_slot_waits_for_the_run_before_it(trigger: Run.Trigger, status: Run.St
 
     assert scheduler.claim_due(now=NOW) == []
 
-    assert later_runs(former) == []
+    assert list_later_runs(former) == []
     subscription.refresh_from_db()
     assert subscription.next_run_at == utc("2026-11-24 01:00")
 
@@ -299,7 +299,7 @@ def test_times_that_came_meanwhile_are_made_up_for_by_one_run() -> None:
     Run.objects.filter(pk=former.pk).update(status=Run.Status.FINISHED)
     scheduler.claim_due(now=utc("2026-11-24 01:25"))
 
-    assert later_runs(former) == [("waiting", utc("2026-11-24 01:20"), 3)]
+    assert list_later_runs(former) == [("waiting", utc("2026-11-24 01:20"), 3)]
 
 
 def test_a_slot_waits_no_longer_than_its_grace_period() -> None:
@@ -307,10 +307,10 @@ def test_a_slot_waits_no_longer_than_its_grace_period() -> None:
     former = make_run(subscription, status=Run.Status.SENDING)
 
     scheduler.claim_due(now=utc("2026-11-24 02:00"))
-    assert later_runs(former) == []
+    assert list_later_runs(former) == []
     scheduler.claim_due(now=utc("2026-11-24 02:00:01"))
 
-    assert later_runs(former) == [("missed", utc("2026-11-24 01:00"), 1)]
+    assert list_later_runs(former) == [("missed", utc("2026-11-24 01:00"), 1)]
     missed = Run.objects.get(status=Run.Status.MISSED)
     assert missed.error_text == "上一次执行在 60 分钟的补发期限结束时仍在进行。"
     assert missed.finished_at == missed.claimed_at
@@ -323,12 +323,12 @@ def test_all_that_one_run_holds_up_is_one_row() -> None:
     former = make_run(subscription, status=Run.Status.SENDING)
     for minute in range(0, 240, 5):
         scheduler.claim_due(now=utc("2026-11-24 01:00") + timedelta(minutes=minute, seconds=1))
-    assert later_runs(former) == [("missed", utc("2026-11-24 01:00"), 21)]
+    assert list_later_runs(former) == [("missed", utc("2026-11-24 01:00"), 21)]
 
     Run.objects.filter(pk=former.pk).update(status=Run.Status.FINISHED)
     scheduler.claim_due(now=utc("2026-11-24 05:00"))
 
-    assert later_runs(former) == [
+    assert list_later_runs(former) == [
         ("missed", utc("2026-11-24 01:00"), 21),
         ("waiting", utc("2026-11-24 05:00"), 4),
     ]
@@ -341,7 +341,7 @@ def test_what_one_run_holds_up_is_counted_up_to_a_limit(monkeypatch: pytest.Monk
     for minute in range(8):
         scheduler.claim_due(now=utc("2026-11-24 01:05") + timedelta(minutes=minute))
 
-    assert later_runs(former) == [("missed", utc("2026-11-24 01:00"), 3)]
+    assert list_later_runs(former) == [("missed", utc("2026-11-24 01:00"), 3)]
 
 
 @pytest.mark.parametrize("trigger", Run.PARTIAL)

@@ -52,7 +52,7 @@ def client_of(person: User) -> Client:
     return client
 
 
-def index(client: Client) -> overview.Overview:
+def read_index(client: Client) -> overview.Overview:
     answer = client.get("/admin/")
     assert answer.status_code == 200
     found: overview.Overview = answer.context["overview"]
@@ -70,7 +70,7 @@ def make_deliveries(corp: Corp, number: int = 1, **fields: Any) -> None:
     Delivery.objects.bulk_create(Delivery(**{**values, **fields}) for _number in range(number))
 
 
-def lines_of(found: overview.Overview, name: str) -> dict[str, tuple[str, str]]:
+def read_lines(found: overview.Overview, name: str) -> dict[str, tuple[str, str]]:
     [card] = [card for card in found.cards if card.name == name]
     return {line.label: (line.value, line.tone) for line in card.lines}
 
@@ -122,13 +122,13 @@ def test_what_waits_counts_whenever_it_was_made_and_what_is_settled_today_only()
 # --- The picture ------------------------------------------------------------------------------------------------------
 
 
-def days_of(*counts: Counts) -> list[Day]:
+def make_days(*counts: Counts) -> list[Day]:
     first = datetime(2026, 11, 30, tzinfo=UTC).date()
     return [Day(first + timedelta(days=number), each) for number, each in enumerate(counts)]
 
 
 def test_a_bar_is_stacked_from_its_parts_to_scale() -> None:
-    drawn = overview.draw(days_of(Counts(accepted=50, unknown=25, refused=25), Counts()))
+    drawn = overview.draw(make_days(Counts(accepted=50, unknown=25, refused=25), Counts()))
 
     base = overview.TOP + overview.PLOT
     assert [bar["parts"] for bar in drawn["bars"]] == [
@@ -140,7 +140,7 @@ def test_a_bar_is_stacked_from_its_parts_to_scale() -> None:
 
 
 def test_three_refused_among_thousands_can_be_seen() -> None:
-    [bar] = overview.draw(days_of(Counts(accepted=99_997, refused=3)))["bars"]
+    [bar] = overview.draw(make_days(Counts(accepted=99_997, refused=3)))["bars"]
 
     assert [(name, height) for name, _y, height in bar["parts"]] == [("accepted", 120), ("refused", overview.LOWEST)]
     assert min(y for _name, y, _height in bar["parts"]) >= 0
@@ -152,7 +152,7 @@ def test_three_refused_among_thousands_can_be_seen() -> None:
 def test_the_scale_ends_on_a_round_number_and_the_month_is_named_where_it_begins(
     highest: int, scale: list[int]
 ) -> None:
-    drawn = overview.draw(days_of(Counts(accepted=highest), Counts(), Counts()))
+    drawn = overview.draw(make_days(Counts(accepted=highest), Counts(), Counts()))
 
     assert [value for value, _y in drawn["lines"]] == scale
     assert [bar["label"] for bar in drawn["bars"]] == ["11/30", "12/1", "2"]
@@ -189,7 +189,7 @@ def test_a_card_says_how_its_company_stands(root: Client) -> None:
     own = make_subscription(report=make_report(corp=corp), next_run_at=datetime(2026, 11, 25, 1, tzinfo=UTC))
     make_subscription(report=make_report(), next_run_at=datetime(2026, 11, 25, 0, tzinfo=UTC), is_enabled=False)
 
-    found = lines_of(index(root), "北山制造")
+    found = read_lines(read_index(root), "北山制造")
 
     assert found["状态"] == ("已启用", "good")
     assert found["今日已接受"] == ("1,197 人次", "")
@@ -204,17 +204,17 @@ def test_a_report_for_every_company_is_the_next_due_of_each(root: Client) -> Non
     make_corp(name="甲"), make_corp(name="乙", is_enabled=False)
     make_subscription(report=make_report(), next_run_at=datetime(2026, 11, 25, 0, tzinfo=UTC))
 
-    found = index(root)
+    found = read_index(root)
 
-    assert lines_of(found, "甲")["下次推送"] == ("2026-11-25 08:00", "")
-    assert lines_of(found, "乙")["下次推送"] == ("—", "")
+    assert read_lines(found, "甲")["下次推送"] == ("2026-11-25 08:00", "")
+    assert read_lines(found, "乙")["下次推送"] == ("—", "")
 
 
 def test_every_link_of_the_index_opens(root: Client) -> None:
     corp = make_corp()
     make_deliveries(corp, recipient_count=5, status="unknown")
     make_run(make_subscription(report=make_report()), timezone.now(), status=Run.Status.FAILED)
-    found = index(root)
+    found = read_index(root)
     urls = {line.url for card in found.cards for line in card.lines} | {card.url for card in found.cards}
     urls |= {item.url for item in found.attentions}
 
@@ -238,7 +238,7 @@ def test_what_needs_attention_is_named_with_its_page(root: Client) -> None:
     make_run(subscription, timezone.now() - timedelta(days=2), status=Run.Status.FAILED)
     make_run(subscription, timezone.now(), status=Run.Status.MISSED)
 
-    found = {item.sentence: item.url for item in index(root).attentions}
+    found = {item.sentence: item.url for item in read_index(root).attentions}
 
     deliveries, runs = "/admin/notifications/delivery/", "/admin/notifications/run/"
     assert (
@@ -258,12 +258,12 @@ def test_a_wrong_check_and_a_company_that_was_never_enabled_need_attention(root:
     CheckRun.objects.create(corp=bad, status="wrong", problem="refused", **fields)
     CheckRun.objects.create(corp=fine, status="ok", **fields)
 
-    found = index(root)
+    found = read_index(root)
 
-    assert lines_of(found, "甲")["上次诊断"][1] == "bad"
-    assert lines_of(found, "甲")["访问凭证（access_token）"][1] == "bad"
-    assert lines_of(found, "乙")["访问凭证（access_token）"][1] == "good"
-    assert lines_of(found, "乙")["诊断时间"] == (f"{timezone.localtime(now):%Y-%m-%d %H:%M}", "")
+    assert read_lines(found, "甲")["上次诊断"][1] == "bad"
+    assert read_lines(found, "甲")["访问凭证（access_token）"][1] == "bad"
+    assert read_lines(found, "乙")["访问凭证（access_token）"][1] == "good"
+    assert read_lines(found, "乙")["诊断时间"] == (f"{timezone.localtime(now):%Y-%m-%d %H:%M}", "")
     item, to_do = sorted(found.attentions, key=lambda one: one.tone)
     assert (to_do.sentence, to_do.tone) == ("“丙”尚未启用：请继续完成其步骤。", "warn")
     assert to_do.url == f"/admin/integrations/corp/{new.pk}/change/"
@@ -322,7 +322,7 @@ def test_alert_rules_that_go_by_working_days_are_named_before_the_calendar_ends(
     blind = client_of(make_manager(make_corp(), permissions="view_subscription"))
 
     def calendar(client: Client) -> list[tuple[str, str]]:
-        found = index(client).attentions
+        found = read_index(client).attentions
         return [
             (one.sentence.partition("涉及：")[2], one.url) for one in found if one.sentence.startswith("本版本还没有")
         ]
@@ -332,7 +332,7 @@ def test_alert_rules_that_go_by_working_days_are_named_before_the_calendar_ends(
     make_rule(make_card(), receiver, name="不查休息日", free_days=FreeDays.SKIP)
     [(named, url)] = calendar(root)
     assert (set(named.split("、")), url) == ({"按工作日", "不查休息日"}, "/admin/notifications/workdaycalendar/")
-    assert index(blind).attentions == []
+    assert read_index(blind).attentions == []
 
     corp = make_corp()
     make_subscription(name="工作日简报", report=make_report(corp=corp), free_days=FreeDays.SKIP)
@@ -357,7 +357,7 @@ def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_la
         make_rule(make_card(), receiver, **times)
     blind = client_of(make_manager(make_corp(), permissions="view_run"))
 
-    found = [(item.sentence, item.url) for item in index(root).attentions if "没有下次" in item.sentence]
+    found = [(item.sentence, item.url) for item in read_index(root).attentions if "没有下次" in item.sentence]
 
     assert found == [
         (
@@ -369,13 +369,13 @@ def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_la
             "/admin/notifications/alertrule/?is_enabled__exact=1",
         ),
     ]
-    assert index(blind).attentions == []
+    assert read_index(blind).attentions == []
 
 
 # --- Who sees what ----------------------------------------------------------------------------------------------------
 
 
-def staff(*codenames: str, **fields: Any) -> User:
+def make_staff(*codenames: str, **fields: Any) -> User:
     person = User.objects.create(username=f"staff{User.objects.count()}", is_staff=True, **fields)
     person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
     return person
@@ -387,28 +387,28 @@ def test_a_limited_administrator_sees_their_companies_only() -> None:
     make_deliveries(other, recipient_count=500, status="unknown")
     make_subscription(report=make_report(), next_run_at=datetime(2026, 11, 25, 0, tzinfo=UTC))
 
-    found = index(client_of(make_manager(mine)))
+    found = read_index(client_of(make_manager(mine)))
 
     assert [card.name for card in found.cards] == ["甲"]
     assert found.picture is not None
     assert found.picture["total"] == Counts(accepted=3)
     assert found.attentions == []
     # A report for all companies is shown only to people who see all of them.
-    assert lines_of(found, "甲")["下次推送"] == ("—", "")
+    assert read_lines(found, "甲")["下次推送"] == ("—", "")
 
 
 def test_nobody_sees_what_they_may_not_open() -> None:
     corp = make_corp(name="甲")
     make_deliveries(corp, recipient_count=500, status="unknown")
 
-    only_corps = index(client_of(staff("view_corp", manages_all_corps=True)))
-    only_pushes = index(client_of(staff("view_delivery", manages_all_corps=True)))
-    nothing = index(client_of(staff(manages_all_corps=True)))
+    only_corps = read_index(client_of(make_staff("view_corp", manages_all_corps=True)))
+    only_pushes = read_index(client_of(make_staff("view_delivery", manages_all_corps=True)))
+    nothing = read_index(client_of(make_staff(manages_all_corps=True)))
 
-    assert set(lines_of(only_corps, "甲")) == {"状态", "上次诊断"}
+    assert set(read_lines(only_corps, "甲")) == {"状态", "上次诊断"}
     assert only_corps.picture is None
     assert only_corps.attentions == []
-    assert set(lines_of(only_pushes, "甲")) == {"今日已接受", "今日被拒绝或已取消", "今日结果未知", "等待中"}
+    assert set(read_lines(only_pushes, "甲")) == {"今日已接受", "今日被拒绝或已取消", "今日结果未知", "等待中"}
     assert [card.url for card in only_pushes.cards] == [""]
     assert (nothing.cards, nothing.attentions, nothing.steps) == ([], [], [])
     assert nothing.picture is None
@@ -417,7 +417,7 @@ def test_nobody_sees_what_they_may_not_open() -> None:
 # --- Queries ----------------------------------------------------------------------------------------------------------
 
 
-def queries_of(client: Client) -> int:
+def count_queries(client: Client) -> int:
     client.get("/admin/")
     with CaptureQueriesContext(connection) as queries:
         assert client.get("/admin/").status_code == 200
@@ -425,20 +425,20 @@ def queries_of(client: Client) -> int:
 
 
 def test_the_index_takes_as_many_queries_for_50_companies_and_1_000_deliveries() -> None:
-    client = client_of(staff(*Permission.objects.values_list("codename", flat=True), manages_all_corps=True))
+    client = client_of(make_staff(*Permission.objects.values_list("codename", flat=True), manages_all_corps=True))
     corps = [make_corp()]
     make_subscription(report=make_report())
-    counts = [queries_of(client)]
+    counts = [count_queries(client)]
     for number in (9, 40):
         corps += [make_corp(is_enabled=number % 2 == 0) for number in range(number)]
-        counts.append(queries_of(client))
+        counts.append(count_queries(client))
     for number in (10, 990):
         make_deliveries(corps[0], number=number)
-        counts.append(queries_of(client))
+        counts.append(count_queries(client))
 
     assert len(set(counts)) == 1, counts
     assert counts[0] <= 64
-    assert len(index(client).cards) == 50
+    assert len(read_index(client).cards) == 50
 
 
 def test_more_companies_than_cards_lead_to_the_list(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:

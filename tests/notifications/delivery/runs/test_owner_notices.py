@@ -46,7 +46,7 @@ def make_wrong(subscription: Subscription, status: Run.Status = Run.Status.MISSE
     return make_run(subscription, status=status, **{"error": "没有按时开始。", **fields})
 
 
-def notices(now: datetime = NOW) -> list[Run]:
+def render_notices(now: datetime = NOW) -> list[Run]:
     """Make and render the notices."""
     ids = request_owner_notices(now=now)
     for pk in ids:
@@ -59,7 +59,7 @@ def test_the_owner_gets_a_message_by_wecom(status: Run.Status, owner: User, corp
     subscription = make_subscription(owner=owner, report=make_report(corp=corp))
     run = make_wrong(subscription, status, slot_at=utc("2026-11-24 01:00"))
 
-    [notice] = notices()
+    [notice] = render_notices()
 
     delivery = Delivery.objects.get()
     assert json.loads(bytes(delivery.body))["touser"] == "Owner"
@@ -78,7 +78,7 @@ def test_an_owner_without_wecom_gets_a_mail(corp: Corp) -> None:
     owner = make_person(username="unlinked", email="owner@example.com")
     make_wrong(make_subscription(owner=owner, report=make_report(corp=corp)))
 
-    notices()
+    render_notices()
 
     delivery = Delivery.objects.get()
     assert (delivery.channel, json.loads(bytes(delivery.body))["to"]) == (Channel.EMAIL, "owner@example.com")
@@ -88,7 +88,7 @@ def test_several_runs_are_one_message(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     runs = [make_wrong(subscription) for _ in range(12)]
 
-    [notice] = notices()
+    [notice] = render_notices()
 
     delivery = Delivery.objects.get()
     assert delivery.title == "12 次推送没有发出"
@@ -103,7 +103,7 @@ def test_each_owner_is_notified_of_his_own(owner: User, corp: Corp) -> None:
     for person in (owner, other):
         make_wrong(make_subscription(owner=person))
 
-    notices()
+    render_notices()
 
     assert {json.loads(bytes(row.body))["touser"] for row in Delivery.objects.all()} == {"Owner", "Other"}
 
@@ -111,11 +111,11 @@ def test_each_owner_is_notified_of_his_own(owner: User, corp: Corp) -> None:
 def test_an_owner_is_notified_once_in_ten_minutes_of_all_since(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     make_wrong(subscription)
-    notices()
+    render_notices()
     later = [make_wrong(subscription) for _ in range(2)]
 
-    assert notices(NOW + timedelta(minutes=9, seconds=59)) == []
-    [notice] = notices(NOW + timedelta(minutes=10))
+    assert render_notices(NOW + timedelta(minutes=9, seconds=59)) == []
+    [notice] = render_notices(NOW + timedelta(minutes=10))
 
     assert set(notice.notified_runs.all()) == set(later)
 
@@ -132,13 +132,13 @@ def test_nobody_is_notified_of_trials_notices_and_what_goes_its_way(
 ) -> None:
     make_wrong(make_subscription(owner=owner), status, **fields)
 
-    assert notices() == []
+    assert render_notices() == []
 
 
 def test_a_subscription_without_owner_counts_as_notified() -> None:
     run = make_wrong(make_subscription())
 
-    assert notices() == []
+    assert render_notices() == []
 
     run.refresh_from_db()
     assert (run.owner_notified_at, run.owner_notice) == (NOW, None)
@@ -149,7 +149,7 @@ def test_what_a_paused_one_misses_is_no_news_and_a_failure_is(owner: User) -> No
     make_wrong(subscription)
     failed = make_wrong(subscription, Run.Status.FAILED)
 
-    [notice] = notices()
+    [notice] = render_notices()
 
     assert list(notice.notified_runs.all()) == [failed]
 
@@ -158,7 +158,7 @@ def test_a_notice_of_several_companies_is_for_those_who_see_all(owner: User, cor
     for its_corp in (corp, make_corp()):
         make_wrong(make_subscription(owner=owner, report=make_report(corp=its_corp)))
 
-    [notice] = notices()
+    [notice] = render_notices()
 
     assert notice.corp is None
 
@@ -166,7 +166,7 @@ def test_a_notice_of_several_companies_is_for_those_who_see_all(owner: User, cor
 def test_a_notice_holds_no_run_up(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     make_wrong(subscription)
-    notices()
+    render_notices()
 
     assert len(scheduler.claim_due(now=NOW)) == 1
     assert not Run.objects.under_way().filter(trigger=Run.Trigger.NOTICE).exists()
@@ -187,7 +187,7 @@ def test_many_at_once_notify_of_each_run_once(owner: User) -> None:
 def test_the_administration_shows_the_reason_and_who_was_notified(owner: User) -> None:
     root, subscription = client_of(make_superuser()), make_subscription(owner=owner)
     run = make_wrong(subscription)
-    [notice] = notices()
+    [notice] = render_notices()
     notice_url = reverse("admin:notifications_run_change", args=[notice.pk])
 
     listed = root.get(reverse("admin:notifications_run_changelist")).content.decode()
@@ -206,7 +206,7 @@ def subscription(owner: User, corp: Corp) -> Subscription:
     return make_subscription(owner=owner, report=make_report(corp=corp), pauses_after_failures=3)
 
 
-def ended(subscription: Subscription, outcome: str, **fields: Any) -> Run:
+def make_ended_run(subscription: Subscription, outcome: str, **fields: Any) -> Run:
     """Create a run with this outcome: its own status, or "delivery:" and the status of its deliveries."""
     if outcome in Run.Status.values:
         return make_run(subscription, status=outcome, error="坏" * (outcome == Run.Status.FAILED), **fields)
@@ -217,7 +217,7 @@ def ended(subscription: Subscription, outcome: str, **fields: Any) -> Run:
     return run
 
 
-def is_paused(subscription: Subscription) -> bool:
+def pauses_itself(subscription: Subscription) -> bool:
     pause_failing(now=NOW)
     subscription.refresh_from_db()
     assert (subscription.failures_paused_at is None) is subscription.is_enabled
@@ -249,45 +249,45 @@ def test_so_many_failures_in_a_row_pause(
 ) -> None:
     subscription.users.add(make_person(corp, "reader"))
     for outcome in outcomes:
-        ended(subscription, outcome)
+        make_ended_run(subscription, outcome)
 
-    assert is_paused(subscription) is pauses
+    assert pauses_itself(subscription) is pauses
 
 
 def test_neither_zero_nor_what_goes_to_one_person_or_again_pauses(subscription: Subscription) -> None:
-    ended(subscription, "failed")
+    make_ended_run(subscription, "failed")
     for trigger in (Run.Trigger.TRIAL, Run.Trigger.RESEND) * 2:
-        ended(subscription, "failed", trigger=trigger)
-    assert is_paused(subscription) is False
+        make_ended_run(subscription, "failed", trigger=trigger)
+    assert pauses_itself(subscription) is False
 
     Subscription.objects.update(pauses_after_failures=0)
     for _number in range(5):
-        ended(subscription, "failed")
-    assert is_paused(subscription) is False
+        make_ended_run(subscription, "failed")
+    assert pauses_itself(subscription) is False
 
 
 def test_a_disabled_company_is_no_failure_and_nobody_to_reach_is_one(subscription: Subscription, corp: Corp) -> None:
     subscription.users.add(make_person(corp, "reader"))
     Corp.objects.update(is_enabled=False)
     for _number in range(3):
-        ended(subscription, "delivery:canceled")
+        make_ended_run(subscription, "delivery:canceled")
     assert set(Receipt.objects.values_list("reason", flat=True)) == {"corp_disabled"}
-    assert is_paused(subscription) is False
+    assert pauses_itself(subscription) is False
 
     Corp.objects.update(is_enabled=True)
     subscription.users.set([make_person()])
     for _number in range(3):
-        ended(subscription, "delivery:canceled")
+        make_ended_run(subscription, "delivery:canceled")
 
     assert set(Receipt.objects.filter(reason="no_account").values_list("run__status", flat=True)) == {"finished"}
-    assert is_paused(subscription) is True
+    assert pauses_itself(subscription) is True
 
 
 def test_its_owner_is_told_what_to_do_and_the_list_its_page_and_the_overview_say_so(
     subscription: Subscription,
 ) -> None:
     for _number in range(3):
-        ended(subscription, "failed")
+        make_ended_run(subscription, "failed")
 
     tasks._notify_owners(NOW)
 
@@ -306,8 +306,8 @@ def test_its_owner_is_told_what_to_do_and_the_list_its_page_and_the_overview_say
 
 def test_whoever_enables_it_begins_the_count_anew(subscription: Subscription, corp: Corp) -> None:
     for _number in range(3):
-        ended(subscription, "failed")
-    assert is_paused(subscription) is True
+        make_ended_run(subscription, "failed")
+    assert pauses_itself(subscription) is True
     page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
     browser = client_of(make_superuser())
 
@@ -322,6 +322,6 @@ def test_whoever_enables_it_begins_the_count_anew(subscription: Subscription, co
     later = subscription.failures_counted_from
     assert later is not None
     for count in range(3):
-        assert is_paused(subscription) is False, count
-        ended(subscription, "failed", claimed_at=later + timedelta(minutes=count))
-    assert is_paused(subscription) is True
+        assert pauses_itself(subscription) is False, count
+        make_ended_run(subscription, "failed", claimed_at=later + timedelta(minutes=count))
+    assert pauses_itself(subscription) is True

@@ -73,7 +73,7 @@ def save(client: Client, person: User, **changes: Any) -> Any:
     return client.post(page_of(person), {name: value for name, value in sent.items() if value is not None})
 
 
-def owners() -> list[str]:
+def list_owners() -> list[str]:
     rows = (model.objects.get().owner for model in (ApiToken, InboundChannel, Subscription))
     return [row.username for row in rows if row is not None]
 
@@ -93,7 +93,7 @@ def test_the_page_that_disables_somebody_asks_who_takes_over_what_they_own(chief
 
     assert taken.status_code == 302
     leaver.refresh_from_db()
-    assert (leaver.is_active, owners()) == (False, ["chief"] * 3)
+    assert (leaver.is_active, list_owners()) == (False, ["chief"] * 3)
 
 
 def test_what_nobody_takes_over_may_stop_though_somebody_takes_the_rest(chief: User, leaver: User) -> None:
@@ -103,10 +103,10 @@ def test_what_nobody_takes_over_may_stop_though_somebody_takes_the_rest(chief: U
     response = save(client, leaver, is_staff=None, **kept)
 
     assert response.context["adminform"].form.errors == {"successor": ["请选择由谁接管此人的内容，或确认可以停止。"]}
-    assert owners() == ["leaver"] * 3
+    assert list_owners() == ["leaver"] * 3
     assert save(client, leaver, is_staff=None, lets_stop="on", **kept).status_code == 302
     leaver.refresh_from_db()
-    assert (leaver.is_staff, owners()) == (False, ["leaver", "leaver", "chief"])
+    assert (leaver.is_staff, list_owners()) == (False, ["leaver", "leaver", "chief"])
 
 
 def test_the_page_of_what_is_owned_leads_to_where_it_is_handed_over(chief: User, leaver: User, corp: Corp) -> None:
@@ -131,7 +131,7 @@ def test_one_thing_alone_can_go_to_another_owner_who_stays(chief: User, leaver: 
 
     save(client_of(chief), leaver, taken_over=[f"subscription:{push.pk}"], successor=editor.pk)
 
-    assert owners() == ["leaver", "leaver", "editor"]
+    assert list_owners() == ["leaver", "leaver", "editor"]
 
 
 def test_a_channel_that_was_closed_works_again_for_who_took_it_over(chief: User, leaver: User) -> None:
@@ -157,7 +157,7 @@ def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: U
         response = save(client_of(chief), leaver, successor=person.pk)
         assert "successor" in response.context["adminform"].form.errors
         assert find_objections(leaver, keys, person, chief) == [f"您不能让{person}接管。"]
-    assert owners() == ["leaver"] * 3
+    assert list_owners() == ["leaver"] * 3
 
 
 def test_nobody_takes_over_what_they_may_not_manage(leaver: User, corp: Corp) -> None:
@@ -230,10 +230,10 @@ def test_whoever_owns_something_is_not_deleted(leaver: User) -> None:
     assert "接入通道“监控”" in client_of(root).get(page).text
     client_of(root).post(page, {"post": "yes"})
 
-    assert owners() == ["leaver"] * 3
+    assert list_owners() == ["leaver"] * 3
 
 
-def told() -> list[tuple[str, str, str, str]]:
+def render_notices() -> list[tuple[str, str, str, str]]:
     """Make the due notices and return recipient, title, text and link of each."""
     ids = request_ownership_notices(now=timezone.now())
     for pk in ids:
@@ -247,8 +247,8 @@ def test_those_who_manage_it_are_told_once_a_month_and_read_it_on_the_overview(c
     names = "API 令牌“仓库”、接入通道“监控”、推送“日报”"
     sentence = f"leaver已停用，其名下有{names}：其中的令牌和通道已停止工作。"
 
-    assert told() == [("Chief", "需要有人接管leaver的内容", sentence, f"{page_of(leaver)}#owned")]
-    assert told() == []
+    assert render_notices() == [("Chief", "需要有人接管leaver的内容", sentence, f"{page_of(leaver)}#owned")]
+    assert render_notices() == []
     assert request_ownership_notices(now=timezone.now() + timedelta(days=32)) != []
     found = find_attentions(chief, timezone.now())
     assert [(one.sentence, one.url, one.tone) for one in found] == [(sentence, f"{page_of(leaver)}#owned", "bad")]
@@ -269,7 +269,7 @@ def test_nobody_is_told_of_what_was_handed_over_meanwhile(chief: User, leaver: U
 def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: User, leaver: User) -> None:
     leaver.wecom_accounts.update(userid="", userid_folded="", left_at=timezone.now())
 
-    [(person, _title, text, _link)] = told()
+    [(person, _title, text, _link)] = render_notices()
 
     assert person == "Chief"
     assert text.startswith("leaver已离开企业微信或不能再发送，其名下有API 令牌“仓库”")
@@ -279,15 +279,15 @@ def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: U
 def test_the_owner_of_a_token_is_told_before_it_expires(leaver: User, corp: Corp) -> None:
     now = timezone.now()
     ApiToken.objects.update(expires_at=now + timedelta(days=15))
-    assert told() == []
+    assert render_notices() == []
     ApiToken.objects.update(expires_at=now + timedelta(days=13))
     token = ApiToken.objects.get()
 
     day = f"{timezone.localtime(token.expires_at):%Y-%m-%d}"
     sentence = f"API 令牌“仓库”将于 {day} 到期，之后的调用会被拒绝。请新建一个。"
     page = f"/admin/notifications/apitoken/{token.pk}/change/"
-    assert told() == [("Leaver", "API 令牌即将到期", sentence, page)]
-    assert told() == []
+    assert render_notices() == [("Leaver", "API 令牌即将到期", sentence, page)]
+    assert render_notices() == []
     assert [(one.sentence, one.url) for one in find_attentions(leaver, now)] == [(sentence, page)]
 
 

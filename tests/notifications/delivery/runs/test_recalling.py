@@ -241,24 +241,24 @@ class TestSideBySide:
 Status = Delivery.Status
 
 
-def rendered(*people: User, form: MessageForm = MessageForm.TEXTCARD) -> Delivery:
+def render_delivery(*people: User, form: MessageForm = MessageForm.TEXTCARD) -> Delivery:
     run = make_run(make_subscription(*people, message_form=form))
     (delivery_id,) = render_run(run_id=run.pk, now=NOW)
     return Delivery.objects.get(pk=delivery_id)
 
 
-def payload(delivery: Delivery) -> dict[str, Any]:
+def read_payload(delivery: Delivery) -> dict[str, Any]:
     delivery.refresh_from_db()
     body: dict[str, Any] = json.loads(bytes(delivery.body))
     return body
 
 
-def receipts(delivery: Delivery) -> dict[str, tuple[str, str]]:
+def read_receipts(delivery: Delivery) -> dict[str, tuple[str, str]]:
     rows = Receipt.objects.filter(delivery=delivery)
     return {one.address.split(":")[1]: (one.status, one.reason) for one in rows}
 
 
-def counts(run_id: int) -> tuple[int, int]:
+def read_counts(run_id: int) -> tuple[int, int]:
     run = Run.objects.get(pk=run_id)
     return run.recipient_count, run.skipped_count
 
@@ -267,14 +267,14 @@ SKIPPED = ("skipped", "barred")
 
 
 def test_a_message_for_one_leaver_is_canceled(corp: Corp) -> None:
-    delivery = rendered(make_person(corp, "LiLei"))
+    delivery = render_delivery(make_person(corp, "LiLei"))
 
     withdraw(corp, ["lilei"], NOW)
 
     delivery.refresh_from_db()
     assert (delivery.status, delivery.settled_at, delivery.recipient_count) == (Status.CANCELED, NOW, 0)
-    assert receipts(delivery) == {"lilei": SKIPPED}
-    assert counts(delivery.run_id) == (0, 1)
+    assert read_receipts(delivery) == {"lilei": SKIPPED}
+    assert read_counts(delivery.run_id) == (0, 1)
     assert claim_delivery(delivery.pk, now=NOW) is None
     maintenance.sweep(now=NOW)
     assert Run.objects.get().status == Run.Status.FINISHED
@@ -283,7 +283,7 @@ def test_a_message_for_one_leaver_is_canceled(corp: Corp) -> None:
 @pytest.mark.parametrize("form", MessageForm)
 def test_a_shared_message_goes_to_the_others_unchanged(corp: Corp, form: MessageForm) -> None:
     people = [make_person(corp, userid) for userid in ("LiLei", "Han.Mei", "jim")]
-    delivery = rendered(*people, form=form)
+    delivery = render_delivery(*people, form=form)
     before = bytes(delivery.body)
 
     withdraw(corp, ["han.mei", "nobody"], NOW)
@@ -293,8 +293,8 @@ def test_a_shared_message_goes_to_the_others_unchanged(corp: Corp, form: Message
     # Keys in their order, nothing escaped: as the body is made at first.
     assert bytes(delivery.body) == before.replace(b'"LiLei|Han.Mei|jim"', b'"LiLei|jim"')
     assert (delivery.status, delivery.recipient_count, delivery.settled_at) == (Status.PENDING, 2, None)
-    assert receipts(delivery) == {"lilei": ("", ""), "han.mei": SKIPPED, "jim": ("", "")}
-    assert counts(delivery.run_id) == (2, 1)
+    assert read_receipts(delivery) == {"lilei": ("", ""), "han.mei": SKIPPED, "jim": ("", "")}
+    assert read_counts(delivery.run_id) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_shared_message_goes_to_the_others_unchanged(corp: Corp, form: Message
 )
 def test_what_was_tried_stays_as_it_is(corp: Corp, change: dict[str, Any]) -> None:
     """Messages are frozen from their first attempt on, including their recipients."""
-    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+    delivery = render_delivery(make_person(corp, "LiLei"), make_person(corp, "jim"))
     Delivery.objects.update(**change)
     before = bytes(delivery.body)
 
@@ -317,17 +317,17 @@ def test_what_was_tried_stays_as_it_is(corp: Corp, change: dict[str, Any]) -> No
 
     delivery.refresh_from_db()
     assert (bytes(delivery.body), delivery.recipient_count) == (before, 2)
-    assert receipts(delivery) == {"lilei": ("", ""), "jim": ("", "")}
+    assert read_receipts(delivery) == {"lilei": ("", ""), "jim": ("", "")}
 
 
 def test_the_same_userid_of_another_company_is_another_person(corp: Corp) -> None:
     other = make_corp()
-    delivery = rendered(make_person(other, "LiLei"))
+    delivery = render_delivery(make_person(other, "LiLei"))
 
     withdraw(corp, ["lilei"], NOW)
     readdress(corp, "lilei", "lei")
 
-    assert payload(delivery)["touser"] == "LiLei"
+    assert read_payload(delivery)["touser"] == "LiLei"
     assert delivery.status == Status.PENDING
 
 
@@ -341,21 +341,21 @@ def test_where_nothing_waits_it_costs_one_query(corp: Corp) -> None:
 
 
 def test_what_waits_goes_to_the_new_userid(corp: Corp) -> None:
-    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+    delivery = render_delivery(make_person(corp, "LiLei"), make_person(corp, "jim"))
 
     hooks.member_renamed(corp, "LiLei", "Lei.Li")
 
-    assert payload(delivery)["touser"] == "Lei.Li|jim"
-    assert receipts(delivery) == {"lei.li": ("", ""), "jim": ("", "")}
+    assert read_payload(delivery)["touser"] == "Lei.Li|jim"
+    assert read_receipts(delivery) == {"lei.li": ("", ""), "jim": ("", "")}
     assert delivery.recipient_count == 2
 
 
 def test_a_message_that_goes_to_the_new_userid_s_former_owner_is_left(corp: Corp) -> None:
-    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+    delivery = render_delivery(make_person(corp, "LiLei"), make_person(corp, "jim"))
 
     readdress(corp, "LiLei", "jim")
 
-    assert payload(delivery)["touser"] == "LiLei|jim"
+    assert read_payload(delivery)["touser"] == "LiLei|jim"
 
 
 @pytest.mark.parametrize(
@@ -374,16 +374,16 @@ def test_applying_the_policy_withdraws(corp: Corp, change: dict[str, Any]) -> No
         Member.objects.create(corp=corp, userid=userid, userid_folded=userid, first_seen_at=NOW, changed_at=NOW)
         for userid in ("lilei", "jim")
     ]
-    delivery = rendered(*(make_person(corp, one.userid) for one in members))
+    delivery = render_delivery(*(make_person(corp, one.userid) for one in members))
     Member.objects.filter(userid="lilei").update(**change)
 
     apply_to(corp=corp, policy=policy, members=list(Member.objects.all()), now=NOW)
 
-    assert payload(delivery)["touser"] == "jim"
-    assert receipts(delivery) == {"lilei": SKIPPED, "jim": ("", "")}
+    assert read_payload(delivery)["touser"] == "jim"
+    assert read_receipts(delivery) == {"lilei": SKIPPED, "jim": ("", "")}
 
 
-def resent(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -> list[str]:
+def resend(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -> list[str]:
     """Send the run again and return the addresses."""
     run.refresh_from_db()
     [again], is_new = request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
@@ -392,7 +392,7 @@ def resent(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -
     return sorted(Receipt.objects.filter(run=again, delivery__isnull=False).values_list("address", flat=True))
 
 
-def one_each(corp: Corp) -> Run:
+def make_mixed_run(corp: Corp) -> Run:
     """Create a run with one delivery for each of four people, and one skipped person."""
     people = [make_person(corp, userid) for userid in ("fine", "failed", "unknown", "late", "invalid")]
     run = make_run(make_subscription(*people, make_person(username="skipped")))
@@ -408,19 +408,19 @@ def one_each(corp: Corp) -> Run:
 
 
 def test_those_who_did_not_get_it_and_others_only_when_that_is_confirmed(corp: Corp, me: User) -> None:
-    run = one_each(corp)
+    run = make_mixed_run(corp)
 
-    assert resent(run, me) == [f"{corp.pk}:{userid}" for userid in ("failed", "invalid", "late")]
+    assert resend(run, me) == [f"{corp.pk}:{userid}" for userid in ("failed", "invalid", "late")]
 
     again = Run.objects.get(resends=run)
     assert (again.trigger, again.requested_by, again.skipped_count) == (Run.Trigger.RESEND, me, 1)
     User.objects.get(username="skipped").wecom_accounts.create(corp=corp, userid="new")  # linked meanwhile
     assert Receipt.objects.unknown(run).count() == 1
-    assert set(resent(run, me, number=2, with_unknown=True)) == {f"{corp.pk}:unknown", f"{corp.pk}:new"}
+    assert set(resend(run, me, number=2, with_unknown=True)) == {f"{corp.pk}:unknown", f"{corp.pk}:new"}
 
 
 def test_one_page_sends_again_once(corp: Corp, me: User) -> None:
-    run = one_each(corp)
+    run = make_mixed_run(corp)
 
     number = next_number(run)
 
@@ -439,7 +439,7 @@ def test_a_group_gets_it_again_where_its_robot_failed(corp: Corp, me: User) -> N
     render_run(run_id=run.pk, now=NOW)
     Delivery.objects.update(status="failed")
 
-    assert resent(run, me) == [f"robot:{robot.pk}"]
+    assert resend(run, me) == [f"robot:{robot.pk}"]
 
 
 @pytest.mark.parametrize("kind", ["paused", "declined"])
@@ -454,7 +454,7 @@ def test_who_wanted_none_of_it_gets_none_of_it_later(corp: Corp, me: User, kind:
     assert list(Receipt.objects.unreached(run).values_list("address", flat=True)) == [f"{corp.pk}:lilei"]
     choose_subscription(han, subscription_id=subscription.pk, kind="", now=NOW)
 
-    assert resent(run, me) == [f"{corp.pk}:lilei"]
+    assert resend(run, me) == [f"{corp.pk}:lilei"]
     assert not Receipt.objects.filter(run__resends=run, user=han).exists()
 
 
@@ -466,7 +466,7 @@ def test_who_declined_after_it_failed_is_left_in_peace(corp: Corp, me: User) -> 
     Delivery.objects.update(status="failed")
     choose_subscription(han, subscription_id=subscription.pk, kind="declined", now=NOW)
 
-    assert resent(run, me) == [f"{corp.pk}:lilei"]
+    assert resend(run, me) == [f"{corp.pk}:lilei"]
     skipped = Receipt.objects.get(run__resends=run, user=han)
     assert (skipped.status, skipped.reason) == ("skipped", "declined")
 
@@ -476,7 +476,7 @@ def test_who_declined_after_it_failed_is_left_in_peace(corp: Corp, me: User) -> 
     [({"status": "finished"}, True), ({"status": "missed"}, False), ({"recall_requested_at": NOW}, False)],
 )
 def test_what_can_be_sent_again(changes: dict[str, object], may: bool, corp: Corp) -> None:
-    run = one_each(corp)
+    run = make_mixed_run(corp)
     Run.objects.filter(pk=run.pk).update(**changes)
     run.refresh_from_db()
 

@@ -70,11 +70,11 @@ def owner(corp: Corp, heir: User) -> User:
     return person
 
 
-def owners() -> list[str]:
+def list_owners() -> list[str]:
     return [str(row.owner.username) for model in MODELS for row in model.objects.order_by("pk")]
 
 
-def successor_page(row: Any) -> str:
+def make_successor_address(row: Any) -> str:
     return f"/admin/notifications/{row._meta.model_name}/{row.pk}/successor/"
 
 
@@ -87,7 +87,7 @@ def render_notices() -> dict[str, tuple[str, str]]:
 def test_where_nobody_may_succeed_the_page_says_so_and_not_that_there_is_nobody(owner: User, chief: User) -> None:
     User.objects.exclude(pk__in=[owner.pk, chief.pk]).update(is_staff=False)
 
-    page = client_of(chief).get(successor_page(InboundChannel.objects.first())).text
+    page = client_of(chief).get(make_successor_address(InboundChannel.objects.first())).text
     Subscription.objects.update(owner=chief)
     User.objects.filter(pk=owner.pk).update(is_staff=False)
     page_of_chief = client_of(chief).get(f"/admin/accounts/user/{chief.pk}/change/").text
@@ -116,11 +116,11 @@ def disable_past_every_page(owner: User, chief: User) -> None:
 
 @pytest.mark.parametrize("disable", [disable_on_the_page, take_away_the_entry, disable_past_every_page])
 def test_the_successor_becomes_the_owner_of_each_kind(owner: User, heir: User, chief: User, disable: Any) -> None:
-    assert owners() == ["owner"] * 5
+    assert list_owners() == ["owner"] * 5
 
     disable(owner, chief)
 
-    assert owners() == ["heir"] * 5
+    assert list_owners() == ["heir"] * 5
     assert [row.successor for model in MODELS for row in model.objects.all()] == [None] * 5
     entries = AuditEntry.objects.filter(model__startswith="notifications.", action="changed")
     assert sorted(
@@ -152,10 +152,10 @@ def test_the_page_asks_about_what_has_no_successor_alone(owner: User, heir: User
 
     refused = save(client, owner, is_active=None)
     assert refused.context["adminform"].form.errors == {"successor": ["请选择由谁接管此人的内容，或确认可以停止。"]}
-    assert owners() == ["owner"] * 5
+    assert list_owners() == ["owner"] * 5
     save(client, owner, is_active=None, taken_over=[push], successor=chief.pk)
 
-    assert owners() == ["heir", "heir", "heir", "chief", "heir"]
+    assert list_owners() == ["heir", "heir", "heir", "chief", "heir"]
 
 
 def test_a_channel_goes_on_with_its_secret_which_the_successor_does_not_see(
@@ -192,7 +192,7 @@ def test_a_successor_who_may_not_own_it_is_not_used_and_managers_are_told(
 
     request_ownership_notices(now=timezone.now())
 
-    assert owners() == ["owner"] * 5
+    assert list_owners() == ["owner"] * 5
     assert {name: title for name, (title, _text) in render_notices().items()} == {"chief": "需要有人接管owner的内容"}
 
 
@@ -203,7 +203,7 @@ def test_a_successor_who_was_disabled_too_is_not_used(owner: User, heir: User, c
 
     assert let_successors_take_over() == []
 
-    assert owners() == ["owner"] * 5
+    assert list_owners() == ["owner"] * 5
 
 
 def test_what_acts_never_gains_rights_by_a_successor_who_rose_meanwhile(owner: User, heir: User) -> None:
@@ -213,7 +213,7 @@ def test_what_acts_never_gains_rights_by_a_successor_who_rose_meanwhile(owner: U
 
     let_successors_take_over()
 
-    assert owners() == ["owner", "owner", "owner", "heir", "heir"]
+    assert list_owners() == ["owner", "owner", "owner", "heir", "heir"]
 
 
 def test_what_was_disabled_is_taken_over_too(owner: User, heir: User, chief: User) -> None:
@@ -223,7 +223,7 @@ def test_what_was_disabled_is_taken_over_too(owner: User, heir: User, chief: Use
 
     disable_past_every_page(owner, chief)
 
-    assert owners() == ["owner", *["heir"] * 4]
+    assert list_owners() == ["owner", *["heir"] * 4]
     names = "接入通道“监控”、接入通道“邮件”、推送“日报”、预警规则“过低”"
     assert render_notices()["heir"][1] == f"heir作为事先指定的接任人，已从owner接管：{names}。"
     assert not InboundChannel.objects.filter(is_enabled=True).exists()
@@ -234,7 +234,7 @@ def test_an_owner_who_stays_keeps_everything(owner: User, chief: User) -> None:
 
     assert let_successors_take_over() == []
 
-    assert owners() == ["owner"] * 5
+    assert list_owners() == ["owner"] * 5
 
 
 # --- Choosing one -----------------------------------------------------------------------------------------------------
@@ -245,15 +245,15 @@ def test_each_page_leads_to_the_choice_of_the_successor(owner: User, heir: User,
     model.objects.update(successor=None)
     client, row = client_of(owner), model.objects.first()
     page = f"/admin/notifications/{model._meta.model_name}/{row.pk}/change/"
-    assert f'接任人：无人 <a href="{successor_page(row)}">选择</a>' in client.get(page).text
+    assert f'接任人：无人 <a href="{make_successor_address(row)}">选择</a>' in client.get(page).text
 
-    answer = client.post(successor_page(row), {"successor": heir.pk})
+    answer = client.post(make_successor_address(row), {"successor": heir.pk})
 
     assert answer.headers["Location"] == page
     row.refresh_from_db()
     assert row.successor == heir
     assert "接任人：heir" in client.get(page).text
-    client.post(successor_page(row), {"successor": ""})
+    client.post(make_successor_address(row), {"successor": ""})
     row.refresh_from_db()
     assert row.successor is None
 
@@ -271,11 +271,11 @@ def test_nobody_is_offered_whom_the_editor_does_not_see_or_who_may_not_own_it(
     model.objects.update(successor=None)
     is_acting = model in (ApiToken, InboundChannel)
 
-    offered = client.get(successor_page(row)).context["form"].fields["successor"].queryset
+    offered = client.get(make_successor_address(row)).context["form"].fields["successor"].queryset
 
     assert sorted(offered.values_list("username", flat=True)) == (["heir"] if is_acting else ["chief", "heir"])
     for person in (reader, elsewhere, gone, owner, *([chief] if is_acting else [])):
-        answer = client.post(successor_page(row), {"successor": person.pk})
+        answer = client.post(make_successor_address(row), {"successor": person.pk})
         assert "successor" in answer.context["form"].errors
     row.refresh_from_db()
     assert row.successor is None
@@ -284,7 +284,7 @@ def test_nobody_is_offered_whom_the_editor_does_not_see_or_who_may_not_own_it(
 def test_a_successor_whose_companies_do_not_suffice_is_refused(owner: User, heir: User) -> None:
     ApiToken.objects.update(sends_to=ApiToken.SendReach.EVERYONE, successor=None)
 
-    answer = client_of(owner).post(successor_page(ApiToken.objects.get()), {"successor": heir.pk})
+    answer = client_of(owner).post(make_successor_address(ApiToken.objects.get()), {"successor": heir.pk})
 
     assert answer.context["form"].errors == {"successor": ["API 令牌“仓库”的范围超出了heir管理的公司。"]}
     assert ApiToken.objects.get().successor is None
@@ -292,6 +292,6 @@ def test_a_successor_whose_companies_do_not_suffice_is_refused(owner: User, heir
 
 def test_another_editor_sees_the_push_but_not_who_succeeds_on_a_channel(owner: User, heir: User, corp: Corp) -> None:
     """Being named as successor gives no access before the channel is handed over."""
-    assert client_of(heir).get(successor_page(Subscription.objects.get())).status_code == 200
+    assert client_of(heir).get(make_successor_address(Subscription.objects.get())).status_code == 200
     for model in (ApiToken, InboundChannel):
-        assert client_of(heir).get(successor_page(model.objects.first())).status_code == 404
+        assert client_of(heir).get(make_successor_address(model.objects.first())).status_code == 404

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -255,15 +254,6 @@ def test_a_mail_that_was_handed_over(corp: Corp, clock: FakeClock, monkeypatch: 
     assert len(mail.outbox) == 1
 
 
-def results(calls: CallBatch[Any, Any], wanted: int) -> dict[Any, Any]:
-    """Wait up to 30 seconds for this many calls and return their results."""
-    found: dict[Any, Any] = {}
-    end = time.monotonic() + 30
-    while len(found) < wanted and time.monotonic() < end:
-        found |= dict(calls.wait(seconds=0.05))
-    return found
-
-
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
 def test_each_call_is_reported_once_with_what_it_returned_or_raised(error: BaseException) -> None:
     calls: CallBatch[str, str] = CallBatch()
@@ -272,13 +262,12 @@ def test_each_call_is_reported_once_with_what_it_returned_or_raised(error: BaseE
     def fail() -> str:
         raise error
 
-    calls.begin("slow", lambda: str(release.wait(30)))
     calls.begin("failing", fail)
-
-    assert results(calls, 1) == {"failing": error}
+    assert calls.wait(seconds=30) == [("failing", error)]
+    calls.begin("slow", lambda: str(release.wait(30)))
     assert calls.wait(seconds=0.05) == []
     release.set()
-    assert results(calls, 1) == {"slow": "True"}
+    assert calls.wait(seconds=30) == [("slow", "True")]
     assert not calls
     # A process that ends does not wait for its calls.
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "call")

@@ -53,7 +53,7 @@ from tests.notifications.wecom_stub import WeComStub, errcode
 pytestmark = pytest.mark.django_db
 
 
-def statuses() -> list[str]:
+def read_statuses() -> list[str]:
     return list(Delivery.objects.order_by("pk").values_list("status", flat=True))
 
 
@@ -81,7 +81,7 @@ def test_one_message_at_a_time_finds_out_and_then_all_go(
     rest = hand_out(now=clock.now).ordinary
     assert len(rest) == 3
     send_all(clock, rest)
-    assert statuses() == ["accepted"] * 4
+    assert read_statuses() == ["accepted"] * 4
     assert len(wire.bodies) == 6
 
 
@@ -98,7 +98,7 @@ def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
         clock.advance(seconds=2)
 
     assert len(wire.tokens) == 19
-    assert statuses() == ["pending"] * 5
+    assert read_statuses() == ["pending"] * 5
 
 
 def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_when_it_ends(
@@ -122,7 +122,7 @@ def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_
     rest = hand_out(now=clock.now).ordinary
     assert len(rest) == 3
     send_all(clock, rest)
-    assert statuses() == ["accepted"] * 4
+    assert read_statuses() == ["accepted"] * 4
     assert len(wire.bodies) == 4
 
 
@@ -229,13 +229,13 @@ def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
     send_all(clock, ids)
 
     queue = CorpQueue.objects.get(corp=corp)
-    assert (statuses(), queue.blocked_since, queue.blocked_errcode) == (["pending"], NOW, -9001)
+    assert (read_statuses(), queue.blocked_since, queue.blocked_errcode) == (["pending"], NOW, -9001)
     assert "FIELD_ENCRYPTION_KEYS" in explain_block(queue)
     assert wire.bodies == []
     Corp.objects.filter(pk=corp.pk).update(secret="entered again", proxy_url="")
     clock.advance(seconds=121)
     send_all(clock, hand_out(now=clock.now).ordinary)
-    assert statuses() == ["accepted"]
+    assert read_statuses() == ["accepted"]
 
 
 def test_the_administrators_are_notified_once(
@@ -253,7 +253,7 @@ def test_the_administrators_are_notified_once(
     assert "北山制造" in message.subject
     assert "可信" in message.body  # 60020: the trusted addresses
     unblock_companies([corp.pk], now=NOW)
-    block_company(corp.pk, _broken(), now=NOW)
+    block_company(corp.pk, make_broken_outcome(), now=NOW)
     assert notify_administrators(now=NOW) == 1
 
 
@@ -263,14 +263,14 @@ def test_a_mail_server_that_does_not_answer_is_not_asked_by_every_tick(
     settings.OPERATOR_EMAILS = ["ops@example.com"]
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
-    block_company(corp.pk, _broken(), now=NOW)
+    block_company(corp.pk, make_broken_outcome(), now=NOW)
 
     assert [notify_administrators(now=NOW) for _ in range(2)] == [1, 0]
 
     assert f"corp={corp.pk}: the administrators could not be told: ConnectionRefusedError" in caplog.text
 
 
-def _broken() -> Outcome:
+def make_broken_outcome() -> Outcome:
     return outcome_of_error(ConfigurationError("no", system="wecom", operation="message_send", code=60020))
 
 
@@ -288,12 +288,12 @@ class TestAPause:
         assert hand_out(now=NOW).ordinary == []
         assert send_all(clock, ids) == 0
         maintenance.sweep(now=clock.advance(hours=23))
-        assert statuses() == ["pending"] * 2
+        assert read_statuses() == ["pending"] * 2
 
         self.switch(of, corp, ids, is_paused=False)
         assert hand_out(now=clock.now).ordinary == ids
         assert send_all(clock, ids) == 2
-        assert statuses() == ["accepted"] * 2
+        assert read_statuses() == ["accepted"] * 2
 
     def switch(self, of: str, corp: Corp, ids: list[int], *, is_paused: bool) -> None:
         if of == "subscription":
@@ -321,7 +321,7 @@ class TestAPause:
 
         maintenance.sweep(now=clock.advance(hours=25))
 
-        assert statuses() == ["canceled"] * 2
+        assert read_statuses() == ["canceled"] * 2
 
     def test_between_two_messages_of_a_task_stops_it(
         self, corp: Corp, ids: list[int], wire: WeComStub, clock: FakeClock, settings: Settings
@@ -362,7 +362,7 @@ def test_a_company_disabled_between_two_messages_of_one_task(
     tried = send_deliveries(ids, clock=clock, is_stopping=disable_before_the_third)
 
     assert (tried, len(wire.bodies)) == (2, 2)
-    assert statuses() == ["accepted", "accepted", "pending", "pending", "pending"]
+    assert read_statuses() == ["accepted", "accepted", "pending", "pending", "pending"]
     assert send_all(clock, ids) == 0
     assert hand_out(now=clock.now, limit=10).ordinary == []
     assert len(wire.bodies) == 2

@@ -41,29 +41,29 @@ def _nothing_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notifications.delivery.channels.RESERVED_PERCENT", 0)
 
 
-def together(corp: Corp, *userids: str) -> Delivery:
+def render_together(corp: Corp, *userids: str) -> Delivery:
     people = [make_person(corp, userid) for userid in userids]
     [pk] = render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
     return Delivery.objects.get(pk=pk)
 
 
-def app_of(corp: Corp) -> str:
+def name_app(corp: Corp) -> str:
     return app_name(corp.corpid, corp.agentid)
 
 
-def used_today(corp: Corp) -> int:
-    [count] = query(lambda gate: gate.used_today([Budget(app_of(corp))]))
+def read_used_today(corp: Corp) -> int:
+    [count] = query(lambda gate: gate.used_today([Budget(name_app(corp))]))
     return count
 
 
 def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock, settings: Settings) -> None:
-    delivery = together(corp, *"abc")
+    delivery = render_together(corp, *"abc")
 
     send_all(clock, [delivery.pk])
 
     rooms = gate().room([address_scope(corp), company_scope(corp.corpid)], within_seconds=0).calls
     assert list(rooms.values()) == [19_999, 9_999]
-    assert used_today(corp) == 3
+    assert read_used_today(corp) == 3
 
 
 def test_never_more_at_once_than_a_company_may_have(
@@ -92,20 +92,20 @@ def test_never_more_at_once_than_a_company_may_have(
 
 def test_a_day_that_is_used_up_leaves_the_rest_for_tomorrow(corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
     CorpQueue.objects.create(corp=corp, daily_budget=5)
-    first, second = together(corp, *"abcd"), together(corp, *"ef")
+    first, second = render_together(corp, *"abcd"), render_together(corp, *"ef")
 
     assert send_all(clock, [first.pk, second.pk]) == 1
 
     second.refresh_from_db()
     assert (second.status, second.attempt_count) == (Delivery.Status.PENDING, 0)
     assert timedelta(0) < second.next_attempt_at - NOW <= timedelta(days=1)
-    assert used_today(corp) == 4
+    assert read_used_today(corp) == 4
 
 
 def test_who_had_too_many_messages_is_split_off_before_freezing_and_waits(corp: Corp, settings: Settings) -> None:
     people = make_people(corp, 3)
     settings.LIMIT_MEMBER_PER_MINUTE = 2
-    member = member_limits(app_of(corp))
+    member = member_limits(name_app(corp))
     earlier = [Request(name, (), member=member, members=("u1",)) for name in ("x", "y")]
     query(lambda gate: gate.acquire(earlier))
 
@@ -123,7 +123,7 @@ def test_without_a_limiter_nothing_is_split_and_nothing_is_sent(
     corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
 ) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
-    delivery = together(corp, *"ab")
+    delivery = render_together(corp, *"ab")
 
     assert send_all(clock, [delivery.pk]) == 0
 
@@ -150,14 +150,14 @@ def test_a_lost_store_begins_from_the_attempts(
 
     assert send_all(clock, ids[2:]) == 1
     assert len(wire.bodies) == 3
-    assert used_today(corp) == 3
+    assert read_used_today(corp) == 3
 
 
 def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
     corp: Corp, wire: WeComStub, clock: FakeClock, valkey_client: redis.Redis
 ) -> None:
     """Neither the limiter that granted the permit nor the attempt, which is not yet written, could count the call."""
-    delivery = together(corp, *"ab")
+    delivery = render_together(corp, *"ab")
 
     def losing_clock() -> datetime:
         """Empty the store between the permit and the claim, the last time the clock is read."""
@@ -174,7 +174,7 @@ def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
 
 def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings: Settings) -> None:
     """Tasks may hold the same message, each with its own permit."""
-    delivery = together(corp, "a")
+    delivery = render_together(corp, "a")
     tasks = [SendTask([delivery.pk], lambda: NOW, lambda: False) for _number in range(2)]
     first, second = (permit for task in tasks for _delivery, permit in task.admit(1))
     scope = company_scope(corp.corpid)
@@ -260,7 +260,7 @@ def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp, wire
     assert list(made) == [("accepted", 0, 7, NOW)] * 3
 
 
-def corp_of(delivery_id: int) -> int:
+def find_corp_id(delivery_id: int) -> int:
     return Delivery.objects.get(pk=delivery_id).corp_id
 
 
@@ -333,7 +333,7 @@ def test_rows_of_one_corpid_share_its_room_and_a_proxy_has_an_address_of_its_own
 
     found = hand_out(now=NOW).ordinary
 
-    assert sorted(map(corp_of, found)) == [first.pk] * 2 + [second.pk] * 2
+    assert sorted(map(find_corp_id, found)) == [first.pk] * 2 + [second.pk] * 2
 
 
 def test_the_address_serves_its_companies_evenly(settings: Settings) -> None:
@@ -344,7 +344,7 @@ def test_the_address_serves_its_companies_evenly(settings: Settings) -> None:
 
     found = hand_out(now=NOW).ordinary
 
-    assert [corp_of(pk) for pk in found] == [corp.pk for corp in [*corps, corps[0], corps[2], corps[0], corps[2]]]
+    assert [find_corp_id(pk) for pk in found] == [corp.pk for corp in [*corps, corps[0], corps[2], corps[0], corps[2]]]
 
 
 def test_urgent_messages_have_a_queue_and_a_share_of_their_own(

@@ -45,35 +45,35 @@ def root() -> Client:
     return client_of(make_superuser())
 
 
-def change(queue: CorpQueue) -> str:
+def make_address(queue: CorpQueue) -> str:
     return reverse("admin:notifications_corpqueue_change", args=[queue.pk])
 
 
-def waiting(corp: Corp, count: int) -> None:
+def make_waiting(corp: Corp, count: int) -> None:
     render_run(run_id=make_run(make_subscription(*make_people(corp, count))).pk, now=NOW)
 
 
-def sent_today(corp: Corp, persons: int) -> None:
+def use_budget(corp: Corp, persons: int) -> None:
     budget = Budget(app_name(corp.corpid, corp.agentid))
     query(lambda gate: gate.acquire([Request("x", (), budget=budget, persons=persons)]))
 
 
-def cells(client: Client, name: str) -> list[str]:
+def read_cells(client: Client, name: str) -> list[str]:
     """Return the texts of column `name`, beginning with the row of all companies."""
     found = re.findall(rf'class="field-{name}[^"]*">(.*?)</t[dh]>', client.get(LIST).content.decode(), re.DOTALL)
     return [re.sub(r"<[^>]+>", "", cell).strip() for cell in found]
 
 
 def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp: Corp) -> None:
-    waiting(corp, 3)
-    waiting(make_corp(), 2)
-    sent_today(corp, 1200)
+    make_waiting(corp, 3)
+    make_waiting(make_corp(), 2)
+    use_budget(corp, 1200)
     ensure_queues()
 
-    assert "1,200" in cells(root, "today")[1]
+    assert "1,200" in read_cells(root, "today")[1]
 
-    assert cells(root, "waiting") == ["5 人次", "3 人次", "2 人次"]
-    assert cells(root, "time_left") == ["—", "1 分钟", "1 分钟"]
+    assert read_cells(root, "waiting") == ["5 人次", "3 人次", "2 人次"]
+    assert read_cells(root, "time_left") == ["—", "1 分钟", "1 分钟"]
 
 
 @pytest.mark.parametrize(
@@ -82,28 +82,28 @@ def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp:
 def test_while_all_is_paused_or_a_company_disabled_its_row_says_so_and_nothing_is_estimated(
     root: Client, corp: Corp, is_disabled: bool, states: list[str]
 ) -> None:
-    waiting(corp, 3)
+    make_waiting(corp, 3)
     ensure_queues()
     if is_disabled:
         Corp.objects.update(is_enabled=False)
     else:
         CorpQueue.objects.filter(corp=None).update(is_paused=True)
 
-    assert cells(root, "state") == states
-    assert cells(root, "time_left") == ["—", "—"]
+    assert read_cells(root, "state") == states
+    assert read_cells(root, "time_left") == ["—", "—"]
 
 
 def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp: Corp) -> None:
-    waiting(corp, 3)
+    make_waiting(corp, 3)
     ensure_queues()
     until = timezone.now() + timedelta(minutes=50)
     CorpQueue.objects.filter(corp=corp).update(blocked_since=NOW, blocked_errcode=45009, probe_at=until)
     shown = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
 
-    text = root.get(change(CorpQueue.objects.get(corp=corp))).content.decode()
+    text = root.get(make_address(CorpQueue.objects.get(corp=corp))).content.decode()
 
-    assert cells(root, "state") == ["正常", f"暂停发送至 {shown}"]
-    assert cells(root, "time_left") == ["—", "—"]
+    assert read_cells(root, "state") == ["正常", f"暂停发送至 {shown}"]
+    assert read_cells(root, "time_left") == ["—", "—"]
     assert "企业微信在一小时内不再向本服务器发放 access_token" in text
     assert "“北山制造”：企业微信在 " in root.get("/admin/").content.decode()
 
@@ -115,9 +115,9 @@ def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp
 def test_a_day_that_is_nearly_used_is_marked(used: int, shown: str, tone: str, root: Client, corp: Corp) -> None:
     ensure_queues()
     CorpQueue.objects.filter(corp=corp).update(daily_budget=1000)
-    sent_today(corp, used)
+    use_budget(corp, used)
 
-    assert cells(root, "today")[1] == shown
+    assert read_cells(root, "today")[1] == shown
     assert (f'<span class="pill pill-{tone}">{shown}</span>' in root.get(LIST).content.decode()) == bool(tone)
 
 
@@ -141,7 +141,7 @@ def _queries(client: Client) -> int:
 def test_pausing_and_the_budget_are_saved_and_stand_in_the_audit_trail(root: Client, corp: Corp) -> None:
     queue = CorpQueue.objects.create(corp=corp)
 
-    root.post(change(queue), {"is_paused": "on", "daily_budget": "100000"})
+    root.post(make_address(queue), {"is_paused": "on", "daily_budget": "100000"})
 
     queue.refresh_from_db()
     assert (queue.is_paused, queue.daily_budget) == (True, 100_000)
@@ -155,8 +155,8 @@ def test_who_manages_one_company_sees_no_other_queue_and_not_that_of_all(corp: C
     client = client_of(manager)
 
     for queue in (theirs, every):
-        assert client.post(change(queue), {"is_paused": "on"}).status_code == 302
-    assert client.post(change(mine), {"is_paused": "on", "daily_budget": "0"}).status_code == 302
+        assert client.post(make_address(queue), {"is_paused": "on"}).status_code == 302
+    assert client.post(make_address(mine), {"is_paused": "on", "daily_budget": "0"}).status_code == 302
 
     assert list(CorpQueue.objects.filter(is_paused=True)) == [mine]
 
@@ -164,7 +164,7 @@ def test_who_manages_one_company_sees_no_other_queue_and_not_that_of_all(corp: C
 def test_a_company_that_is_held_up_says_why_and_what_to_do(root: Client, corp: Corp) -> None:
     queue = CorpQueue.objects.create(corp=corp, blocked_since=NOW, blocked_errcode=60020)
 
-    page, index = root.get(change(queue)).content.decode(), root.get(reverse("admin:index")).content.decode()
+    page, index = root.get(make_address(queue)).content.decode(), root.get(reverse("admin:index")).content.decode()
 
     assert "受阻" in page
     assert "可信" in page
@@ -174,7 +174,7 @@ def test_a_company_that_is_held_up_says_why_and_what_to_do(root: Client, corp: C
 
 def test_the_index_points_at_pauses_and_at_days_that_are_nearly_used(root: Client, corp: Corp) -> None:
     CorpQueue.objects.create(corp=corp, daily_budget=1000, is_paused=True)
-    sent_today(corp, 799)
+    use_budget(corp, 799)
     assert "额度" not in root.get(reverse("admin:index")).content.decode()
 
     sent_today_more = Budget(app_name(corp.corpid, corp.agentid))

@@ -41,7 +41,7 @@ def delivery(wire: WeComStub) -> Delivery:
     return Delivery.objects.get()
 
 
-def another(delivery: Delivery) -> Delivery:
+def make_another(delivery: Delivery) -> Delivery:
     """Create a second message for the same company."""
     person = make_person(delivery.corp, f"more{delivery.pk}")
     render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
@@ -54,16 +54,16 @@ def send(delivery: Delivery, clock: FakeClock) -> Delivery:
     return delivery
 
 
-def outcomes(delivery: Delivery) -> list[tuple[str, int | None]]:
+def read_outcomes(delivery: Delivery) -> list[tuple[str, int | None]]:
     return list(delivery.attempts.values_list("outcome", "errcode"))
 
 
-def exceptions(delivery: Delivery) -> dict[str, str]:
+def read_exceptions(delivery: Delivery) -> dict[str, str]:
     receipts = delivery.receipts.exclude(status="")
     return {address.split(":")[1]: status for address, status in receipts.values_list("address", "status")}
 
 
-def waits_between(delivery: Delivery, clock: FakeClock, low: float, high: float) -> bool:
+def waits_for(delivery: Delivery, clock: FakeClock, low: float, high: float) -> bool:
     assert delivery.status == Delivery.Status.PENDING
     assert (delivery.fencing_token, delivery.lease_until, delivery.queued_until) == (None, None, None)
     return low <= (delivery.next_attempt_at - clock.now).total_seconds() <= high
@@ -79,7 +79,7 @@ def test_an_accepted_message(delivery: Delivery, wire: WeComStub, clock: FakeClo
     assert (delivery.msgid, delivery.response_code, delivery.errcode) == ("m1", "rc", 0)
     assert (delivery.accepted_count, delivery.is_accepted_on_repeat) == (3, False)
     assert (delivery.fencing_token, delivery.lease_until, delivery.unclear_since) == (None, None, None)
-    assert exceptions(delivery) == {}
+    assert read_exceptions(delivery) == {}
     attempt = delivery.attempts.get()
     assert (attempt.number, attempt.outcome, attempt.errcode) == (1, Attempt.Outcome.ACCEPTED, 0)
     assert (attempt.started_at, attempt.finished_at) == (NOW, NOW)
@@ -96,10 +96,10 @@ def test_what_fails_before_the_call_is_certain_and_tried_again(
     send(delivery, clock)
 
     assert wire.bodies == []
-    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
+    assert read_outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
     assert delivery.unclear_since is None
     assert "FileNotFoundError" in delivery.error
-    assert waits_between(delivery, clock, 100, 140)
+    assert waits_for(delivery, clock, 100, 140)
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")
@@ -118,7 +118,7 @@ def test_a_machine_that_sleeps_before_its_call_does_not_make_it(
         send(delivery, clock)
 
     assert wire.bodies == []
-    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
+    assert read_outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
 
 
 def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
@@ -127,7 +127,7 @@ def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: We
     send(delivery, clock)
 
     assert delivery.status == Delivery.Status.ACCEPTED
-    assert exceptions(delivery) == {"lilei": Receipt.Status.INVALID, "jim": Receipt.Status.UNLICENSED}
+    assert read_exceptions(delivery) == {"lilei": Receipt.Status.INVALID, "jim": Receipt.Status.UNLICENSED}
     assert (delivery.accepted_count, delivery.invalid_count, delivery.unlicensed_count) == (1, 1, 1)
 
 
@@ -138,7 +138,7 @@ def test_another_connection_sees_the_started_attempt_during_the_call(
     seen: list[list[tuple[str, int | None]]] = []
 
     def look() -> None:
-        seen.append(outcomes(delivery))
+        seen.append(read_outcomes(delivery))
         with transaction.atomic():  # would wait for a lock held by the sender
             Delivery.objects.filter(pk=delivery.pk).update(link="x")
         connection.close()
@@ -161,7 +161,7 @@ def test_backoff_doubles_up_to_a_quarter_of_an_hour(delivery: Delivery, clock: F
         waits.append((delivery.next_attempt_at - clock.now).total_seconds())
         clock.now = delivery.next_attempt_at
 
-    assert set(outcomes(delivery)) == {(Attempt.Outcome.NOT_SENT, None)}
+    assert set(read_outcomes(delivery)) == {(Attempt.Outcome.NOT_SENT, None)}
     assert delivery.unclear_since is None
     nominal = [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]
     assert all(0.8 * n <= wait <= 1.2 * n for n, wait in zip(nominal, waits, strict=True))
@@ -185,7 +185,7 @@ def test_an_unclear_outcome_is_repeated_with_the_same_bytes(
 
     send(delivery, clock)
 
-    assert outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, code)]
+    assert read_outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, code)]
     assert (delivery.status, delivery.unclear_since) == (Delivery.Status.PENDING, NOW)
     clock.now = delivery.next_attempt_at
     send(delivery, clock)
@@ -201,7 +201,7 @@ def test_a_slow_answer_is_unclear(delivery: Delivery, wire: WeComStub, clock: Fa
     send(delivery, clock)
     released.set()
 
-    assert outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, None)]
+    assert read_outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, None)]
     assert delivery.unclear_since == NOW
 
 
@@ -257,9 +257,9 @@ def test_a_refusal_is_final_and_names_whom_wecom_names(
     send(delivery, clock)
 
     assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, code)
-    assert exceptions(delivery) == dict.fromkeys(invalid, Receipt.Status.INVALID)
+    assert read_exceptions(delivery) == dict.fromkeys(invalid, Receipt.Status.INVALID)
     assert (delivery.accepted_count, delivery.invalid_count) == (0, len(invalid))
-    assert outcomes(delivery) == [(Attempt.Outcome.REFUSED, code)]
+    assert read_outcomes(delivery) == [(Attempt.Outcome.REFUSED, code)]
     assert not send_delivery(delivery.pk, clock=clock)
     assert len(wire.bodies) == 1
 
@@ -287,21 +287,21 @@ def test_a_refusal_after_an_unclear_attempt_leaves_the_outcome_unknown(
     send(delivery, clock)
 
     assert (delivery.status, delivery.errcode) == (Delivery.Status.UNKNOWN, 81013)
-    assert exceptions(delivery) == {}
+    assert read_exceptions(delivery) == {}
 
 
 @pytest.mark.parametrize(("code", "wait_seconds"), [(45009, 60), (45033, 5), (60020, 120), (301002, 120)])
 def test_what_concerns_the_whole_company_makes_its_queue_wait_and_drops_nothing(
     code: int, wait_seconds: int, delivery: Delivery, wire: WeComStub, clock: FakeClock, valkey_client: redis.Redis
 ) -> None:
-    waiting = another(delivery)
+    waiting = make_another(delivery)
     wire.sends.append(errcode(code))
 
     send(delivery, clock)
 
     until = NOW + timedelta(seconds=wait_seconds)
     assert (delivery.status, delivery.next_attempt_at, delivery.errcode) == (Delivery.Status.PENDING, until, code)
-    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, code)]
+    assert read_outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, code)]
     waiting.refresh_from_db()
     assert waiting.next_attempt_at == until
     assert not send_delivery(waiting.pk, clock=clock)
@@ -328,8 +328,8 @@ def test_without_a_token_the_message_is_kept_and_nothing_is_unclear(
 
     send(delivery, clock)
 
-    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, code)]
-    assert waits_between(delivery, clock, *seconds)
+    assert read_outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, code)]
+    assert waits_for(delivery, clock, *seconds)
     assert delivery.unclear_since is None
     assert "secret" not in delivery.error
     assert wire.bodies == []
@@ -369,9 +369,9 @@ def test_a_worker_that_died_during_the_call_is_followed_by_the_same_bytes(
     assert maintenance.sweep(now=clock.now).lease_count == 1
 
     delivery.refresh_from_db()
-    assert waits_between(delivery, clock, 4, 6)
+    assert waits_for(delivery, clock, 4, 6)
     assert delivery.unclear_since == NOW
-    assert outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, None)]
+    assert read_outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, None)]
     clock.now = delivery.next_attempt_at
     send(delivery, clock)
     assert (delivery.status, delivery.is_accepted_on_repeat) == (Delivery.Status.ACCEPTED, True)
@@ -386,7 +386,7 @@ def test_a_lease_without_an_attempt_means_that_nothing_was_sent(delivery: Delive
     maintenance.sweep(now=clock.now)
 
     delivery.refresh_from_db()
-    assert waits_between(delivery, clock, 0, 0)
+    assert waits_for(delivery, clock, 0, 0)
     assert delivery.unclear_since is None
 
 
@@ -403,7 +403,7 @@ def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire
     assert not is_held
     delivery.refresh_from_db()
     assert (delivery.status, delivery.next_attempt_at, delivery.unclear_since) == before
-    assert outcomes(delivery) == [(Attempt.Outcome.REFUSED, 40058)]
+    assert read_outcomes(delivery) == [(Attempt.Outcome.REFUSED, 40058)]
 
 
 @pytest.mark.django_db(transaction=True)

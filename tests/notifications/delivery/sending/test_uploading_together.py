@@ -25,11 +25,11 @@ pytestmark = pytest.mark.django_db
 Status = Delivery.Status
 
 
-def uploaded(number: int) -> dict[str, Any]:
+def make_upload_answer(number: int) -> dict[str, Any]:
     return {"errcode": 0, "errmsg": "", "type": "image", "media_id": f"media-{number}", "created_at": "1764000000"}
 
 
-def with_pictures(wire: WeComStub, count: int, *, is_same: bool = False) -> list[Delivery]:
+def make_with_pictures(wire: WeComStub, count: int, *, is_same: bool = False) -> list[Delivery]:
     """Create messages of one company with finished pictures: each its own, or the same one for all."""
     corp, run = make_corp(api_base_url=wire.url), make_run()
     found = [make_delivery(corp, MessageForm.IMAGE, run=run if is_same else make_run()) for _number in range(count)]
@@ -49,10 +49,10 @@ def prepare(deliveries: list[Delivery], clock: FakeClock, *, stops_after: float 
 
 
 def test_uploads_of_a_task_are_under_way_side_by_side(wire: WeComStub, clock: FakeClock) -> None:
-    deliveries = with_pictures(wire, 3)
+    deliveries = make_with_pictures(wire, 3)
     all_are_there = threading.Barrier(3)
     wire.on_send = lambda: all_are_there.wait(timeout=20)
-    wire.sends.extend(map(uploaded, range(3)))
+    wire.sends.extend(map(make_upload_answer, range(3)))
 
     assert prepare(deliveries, clock) == 3
 
@@ -61,8 +61,8 @@ def test_uploads_of_a_task_are_under_way_side_by_side(wire: WeComStub, clock: Fa
 
 
 def test_one_that_is_refused_or_waits_keeps_no_other_from_its_picture(wire: WeComStub, clock: FakeClock) -> None:
-    deliveries = with_pictures(wire, 4)
-    wire.sends.extend([uploaded(0), errcode(40006), errcode(-1), uploaded(2)])
+    deliveries = make_with_pictures(wire, 4)
+    wire.sends.extend([make_upload_answer(0), errcode(40006), errcode(-1), make_upload_answer(2)])
 
     assert prepare(deliveries, clock) == 3
 
@@ -75,9 +75,9 @@ def test_one_that_is_refused_or_waits_keeps_no_other_from_its_picture(wire: WeCo
 
 def test_the_same_picture_in_one_task_is_uploaded_once(wire: WeComStub, clock: FakeClock) -> None:
     """Uploads it once for each company: a media id is valid for one application."""
-    deliveries = with_pictures(wire, 3, is_same=True)
+    deliveries = make_with_pictures(wire, 3, is_same=True)
     other = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE, run=deliveries[0].run)
-    wire.sends.extend([uploaded(1), uploaded(1)])
+    wire.sends.extend([make_upload_answer(1), make_upload_answer(1)])
 
     assert prepare([*deliveries, other], clock) == 4
 
@@ -86,8 +86,8 @@ def test_the_same_picture_in_one_task_is_uploaded_once(wire: WeComStub, clock: F
 
 
 def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: WeComStub, clock: FakeClock) -> None:
-    first, second = with_pictures(wire, 2, is_same=True)
-    wire.sends.extend([errcode(40006), uploaded(2)])
+    first, second = make_with_pictures(wire, 2, is_same=True)
+    wire.sends.extend([errcode(40006), make_upload_answer(2)])
 
     assert prepare([first, second], clock) == 1
 
@@ -107,9 +107,9 @@ def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: WeC
 def test_one_that_cannot_be_prepared_keeps_no_other_from_its_picture(
     wire: WeComStub, clock: FakeClock, *, fields: dict[str, Any], is_same: bool
 ) -> None:
-    broken, *others = with_pictures(wire, 3, is_same=is_same)
+    broken, *others = make_with_pictures(wire, 3, is_same=is_same)
     Delivery.objects.filter(pk=broken.pk).update(**fields)
-    wire.sends.extend(map(uploaded, range(3)))
+    wire.sends.extend(map(make_upload_answer, range(3)))
 
     assert prepare([broken, *others], clock) == 2
 
@@ -122,7 +122,7 @@ def test_a_task_that_is_to_end_goes_on_to_no_other_chunk(
 ) -> None:
     monkeypatch.setattr("notifications.delivery.sending.uploads.AT_ONCE", 1)
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
-    first, second = with_pictures(wire, 2)
+    first, second = make_with_pictures(wire, 2)
     Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
     limiter.gate().hold(company_scope(first.corpid, UPLOAD_API), seconds=30)
 
@@ -136,7 +136,7 @@ def test_of_large_files_one_is_under_way_at_a_time(
     wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.delivery.sending.uploads.BYTES_AT_ONCE", 150)
-    deliveries = with_pictures(wire, 3)
+    deliveries = make_with_pictures(wire, 3)
     under_way, seen = threading.Semaphore(1), []
 
     def alone() -> None:
@@ -145,7 +145,7 @@ def test_of_large_files_one_is_under_way_at_a_time(
         under_way.release()
 
     wire.on_send = alone
-    wire.sends.extend(map(uploaded, range(3)))
+    wire.sends.extend(map(make_upload_answer, range(3)))
 
     assert prepare(deliveries, clock) == 3
 
@@ -157,11 +157,11 @@ def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_ba
 ) -> None:
     monkeypatch.setattr("notifications.delivery.sending.uploads.AT_ONCE", 1)
     monkeypatch.setattr("notifications.delivery.sending.send.STOP_SECONDS", 0)
-    hanging, other = with_pictures(wire, 2)
+    hanging, other = make_with_pictures(wire, 2)
     Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
     goes_on = threading.Event()
     wire.on_send = lambda: goes_on.wait(timeout=20)
-    wire.sends.extend([uploaded(0), uploaded(1), uploaded(2)])
+    wire.sends.extend([make_upload_answer(0), make_upload_answer(1), make_upload_answer(2)])
 
     assert prepare([hanging, other], clock, stops_after=1) == 0
     goes_on.set()
