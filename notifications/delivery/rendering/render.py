@@ -105,17 +105,9 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
     started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
     if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
         return []
-    began = read_boot_clock()
-
-    def renew_lease() -> None:
-        passed = timedelta(seconds=read_boot_clock() - began)
-        if passed < KEPT_AT_MOST:
-            until = now + passed + RENDER_LEASE
-            update_unlocked(started.filter(render_after__lt=until), render_after=until)
-
     try:
         with translation.override(settings.LANGUAGE_CODE):
-            with keep_lease(renew_lease):
+            with keep_lease(make_lease_renewal(run_id, now)):
                 plan = _plan_messages(run_id, now)
             with transaction.atomic():
                 run = started.select_for_update(of=("self",)).first()
@@ -128,6 +120,20 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
         # Nothing failed, so this rendering does not count.
         started.update(render_count=F("render_count") - 1, render_after=now + RECHECK_AFTER)
     return []
+
+
+def make_lease_renewal(run_id: int, now: datetime) -> Callable[[], None]:
+    """Return a function that renews the lease of a run whose planning began at `now`."""
+    began = read_boot_clock()
+
+    def renew() -> None:
+        passed = timedelta(seconds=read_boot_clock() - began)
+        if passed < KEPT_AT_MOST:
+            until = now + passed + RENDER_LEASE
+            held = Run.objects.filter(pk=run_id, status=Run.Status.WAITING, render_after__lt=until)
+            update_unlocked(held, render_after=until)
+
+    return renew
 
 
 def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> list[int]:

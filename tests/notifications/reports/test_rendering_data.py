@@ -145,7 +145,7 @@ class TestWaiting:
     def test_messages_that_take_long_to_plan_are_planned_by_one_worker(self, corp: Corp) -> None:
         run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
 
-        render._renewal(run.pk, NOW + timedelta(seconds=40))()
+        render.make_lease_renewal(run.pk, NOW + timedelta(seconds=40))()
 
         run.refresh_from_db()
         assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
@@ -158,7 +158,7 @@ class TestWaiting:
         passed = [0.0, render.KEPT_AT_MOST.total_seconds()]
         monkeypatch.setattr(render, "read_boot_clock", lambda: passed.pop(0))
 
-        render._renewal(run.pk, NOW)()
+        render.make_lease_renewal(run.pk, NOW)()
 
         assert maintenance.sweep(now=NOW).run_ids == [run.pk]
 
