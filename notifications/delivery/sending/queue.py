@@ -248,7 +248,8 @@ def unblock_companies(corp_ids: Collection[int], *, now: datetime) -> None:
             return
     blocked = CorpQueue.objects.blocked().filter(corp__in=corp_ids)
     for queue in blocked:
-        if not blocked.filter(pk=queue.pk).update(**_CLEARED):
+        cleared = dict.fromkeys(("blocked_since", "blocked_errcode", "probe_at", "notified_at"))
+        if not blocked.filter(pk=queue.pk).update(blocked_error="", **cleared):
             continue
         _release_waiting(queue, now=now)
         logger.warning("corp=%d can send again", queue.corp_id)
@@ -296,15 +297,6 @@ def _release_waiting(queue: CorpQueue, *, now: datetime) -> None:
         corp=queue.corp_id, status__in=[Delivery.Status.PENDING, Delivery.Status.PREPARING]
     )
     update_unlocked(waiting.filter(next_attempt_at__gt=now, next_attempt_at__lte=soon), next_attempt_at=now)
-
-
-_CLEARED = {
-    "blocked_since": None,
-    "blocked_errcode": None,
-    "blocked_error": "",
-    "probe_at": None,
-    "notified_at": None,
-}
 
 
 def take_probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
