@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from notifications.models import Channel, Delivery, MessageForm, Receipt, Run
+from django.db.models import QuerySet
+
+from notifications.models import Channel, CorpQueue, Delivery, MessageForm, Receipt, Run
 
 # How often each message arrived, by company, folded userid and mark of the delivery. A picture has no mark; its
 # media_id serves instead, which is unique to the delivery.
@@ -148,3 +150,14 @@ def find_unfinished(*, now: datetime) -> list[str]:
         f"{each.next_attempt_at - now}, queued {each.queued_until}, lease {each.lease_until}, errcode {each.errcode}"
         for each in deliveries
     ]
+
+
+def find_due_moments(*others: QuerySet[Any]) -> list[datetime]:
+    """Return every time at which the engine has something to do. `others`: further columns of times, as values_list."""
+    columns = (
+        Delivery.objects.unsettled().values_list("next_attempt_at", "queued_until", "lease_until"),
+        Run.objects.filter(status=Run.Status.WAITING).values_list("render_after"),
+        CorpQueue.objects.blocked().values_list("probe_at"),
+        *others,
+    )
+    return [moment for rows in columns for row in rows for moment in row if moment is not None]

@@ -25,10 +25,10 @@ from integrations import bi as bi_services
 from integrations.companies import services
 from integrations.core.background import database_clock
 from integrations.models import CardData, Corp
-from notifications.models import CorpQueue, Delivery, Incident, Medium, Robot, Run, Subscription
+from notifications.models import Incident, Medium, Robot, Subscription
 from tests.chaos import callers, database
 from tests.chaos.clocks import Clocks
-from tests.chaos.judge import Arrived, count_arrived
+from tests.chaos.judge import Arrived, count_arrived, find_due_moments
 from tests.chaos.orders import Orders, card_of_the_bi, give_regions
 from tests.chaos.plan import BEATS, CHARTS, POOLER, PROGRAMS, WORKERS
 from tests.chaos.wecom import WeCom
@@ -246,18 +246,12 @@ class Town:
     def pass_time(self) -> None:
         """Move the clocks on to what is due next, at most ten minutes, to shorten back-offs."""
         now = self.now()
-        moments = [now + timedelta(minutes=10)]
-        for row in Delivery.objects.unsettled().values_list("next_attempt_at", "queued_until", "lease_until"):
-            moments += [moment for moment in row if moment is not None]
-        moments += Run.objects.filter(status=Run.Status.WAITING).values_list("render_after", flat=True)
-        for column in (
-            CorpQueue.objects.blocked().values_list("probe_at", flat=True),
-            Incident.objects.values_list("notice_due_at", flat=True),
-        ):
-            moments += [moment for moment in column if moment is not None]
-        moments += Medium.objects.filter(status=Medium.Status.WAITING).values_list("make_after", flat=True)
-        for pair in CardData.objects.waiting().values_list("next_try_at", "lease_until"):
-            moments += [moment for moment in pair if moment is not None]
+        due = find_due_moments(
+            Incident.objects.values_list("notice_due_at"),
+            Medium.objects.filter(status=Medium.Status.WAITING).values_list("make_after"),
+            CardData.objects.waiting().values_list("next_try_at", "lease_until"),
+        )
+        moments = [now + timedelta(minutes=10), *due]
         self.pass_world(math.ceil(min((each - now).total_seconds() for each in moments if each > now) + 1))
 
     def control(self, method: str, path: str, document: object = None) -> Any:

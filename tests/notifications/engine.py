@@ -29,8 +29,7 @@ from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.delivery.sending.queue import claim_deliveries, ensure_queues, hand_out
 from notifications.delivery.sending.send import SendTask, send_deliveries
 from notifications.delivery.sending.settle import EndedCall, settle_calls
-from notifications.models import CorpQueue, Delivery, Run
-from tests.chaos.judge import Arrived, count_arrived
+from tests.chaos.judge import Arrived, count_arrived, find_due_moments
 from tests.notifications.conftest import FakeClock
 
 MINUTE_SECONDS = 60
@@ -153,16 +152,8 @@ class Engine:
     def next_moment(self) -> None:
         """Move the clock to the next time at which something is due, by ten minutes at most."""
         now = self.clock.now
-        latest = now + timedelta(minutes=10)
-        moments = [latest]
-        for row in Delivery.objects.unsettled().values_list("next_attempt_at", "queued_until", "lease_until"):
-            moments += [moment for moment in row if moment is not None]
-        moments += Run.objects.filter(status=Run.Status.WAITING).values_list("render_after", flat=True)
-        probes = CorpQueue.objects.blocked().values_list("probe_at", flat=True)
-        moments += [moment for moment in probes if moment is not None]
-        self.clock.now = max(now + timedelta(seconds=1), min(each for each in moments if each > now)) + timedelta(
-            seconds=1
-        )
+        due = min(each for each in [now + timedelta(minutes=10), *find_due_moments()] if each > now)
+        self.clock.now = max(now + timedelta(seconds=1), due) + timedelta(seconds=1)
 
     def wecom_will(self, kind: str, **values: object) -> None:
         """Add a fault of the sandbox for the next calls."""

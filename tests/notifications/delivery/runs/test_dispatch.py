@@ -220,15 +220,6 @@ def test_a_schedule_that_runs_out_of_working_days_says_so() -> None:
     assert subscription.next_run_at is None
 
 
-def test_a_slot_that_already_ran_does_not_run_again() -> None:
-    subscription = make_subscription()
-    make_run(subscription, key=f"sub:{subscription.pk}:2026-11-24T01:00Z", status=Run.Status.FINISHED)
-
-    assert scheduler.claim_due(now=NOW) == []
-
-    assert Run.objects.count() == 1
-
-
 @pytest.mark.django_db(transaction=True)
 def test_dispatchers_side_by_side_never_double_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "BATCH", 7)

@@ -15,7 +15,6 @@ from integrations.models import Corp
 from notifications import tasks
 from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import scheduler
 from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
 from notifications.models import Channel, Delivery, Priority, Receipt, Run, Subscription
 from tests.notifications.admin.conftest import client_of
@@ -161,15 +160,6 @@ def test_a_notice_of_several_companies_is_for_those_who_see_all(owner: User, cor
     [notice] = render_notices()
 
     assert notice.corp is None
-
-
-def test_a_notice_holds_no_run_up(owner: User) -> None:
-    subscription = make_subscription(owner=owner)
-    make_wrong(subscription)
-    render_notices()
-
-    assert len(scheduler.claim_due(now=NOW)) == 1
-    assert not Run.objects.under_way().filter(trigger=Run.Trigger.NOTICE).exists()
 
 
 @pytest.mark.django_db(transaction=True)
