@@ -55,7 +55,7 @@ def own_page(
     return TemplateResponse(request, template, whole, status=status)
 
 
-def fold_fields(title: StrOrPromise, *fields: str) -> tuple[StrOrPromise, dict[str, Any]]:
+def fold_fields(title: StrOrPromise, *fields: str) -> tuple[StrOrPromise, Any]:
     """Return a fieldset that is folded when the page opens."""
     return title, {"classes": ["collapse"], "fields": fields}
 

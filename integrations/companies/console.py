@@ -107,7 +107,8 @@ def request_preview(*, corp: Corp, kind: WriteKind, by: Person, now: datetime) -
 @transaction.atomic
 def confirm_write(*, preview: Job, by: Person, now: datetime) -> Job | None:
     """Have a prepared change written. Return the job, or None if the preview is not the newest job (any more)."""
-    corp, kind = Corp.objects.select_for_update().get(pk=preview.corp_id), WriteKind(preview.payload["kind"])
+    kind = WriteKind(preview.payload["kind"])
+    corp = Corp.objects.select_for_update().get(pk=preview.corp_id)  # type: ignore[misc]  # every write has a company
     if not awaits_confirmation(preview):
         return None
     return _request_job(corp, kind, by, now, changes=preview.result["changes"], requested_by=preview.asked_by)
@@ -147,7 +148,7 @@ def _request_job(corp: Corp, kind: WriteKind, by: Person, now: datetime, **confi
 )
 def carry_out_write(run: JobRun) -> Values:
     """Read WeCom's values, or write the confirmed ones. After a write, the affected checks run again."""
-    corp = Corp.objects.select_related("site_address").get(pk=run.job.corp_id)
+    corp = Corp.objects.select_related("site_address").get(jobs=run.job)
     kind, changes = run.job.payload["kind"], run.job.payload.get("changes")
     try:
         if changes is None:

@@ -310,13 +310,14 @@ class OnePage(AnyModelAdmin):
         self, request: HttpRequest, data: DataPreview | None, context: Mapping[str, Any], **further: Any
     ) -> HttpResponse:
         """Return the JSON answer. While it has a `token`, the page asks again."""
-        token, problem = (data.token, data.problem) if data is not None else ("", "")
+        token, problem, waiting = (data.token, data.problem, data.hindrance) if data is not None else ("", "", "")
         shown = {"waiting": data if token else None, **context, "problem": context.get("problem") or problem}
-        is_waiting = data is not None and token
         return JsonResponse(
             {
                 "token": token,
-                "waiting": (data.hindrance or gettext("The data is being fetched…")) if is_waiting else "",
+                "waiting": (data.hindrance or gettext("The data is being fetched…"))
+                if data is not None and token
+                else "",
                 "is_lost": bool(problem),
                 "message": render_to_string(self.preview_template, shown, request),
                 **further,

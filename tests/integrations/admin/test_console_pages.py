@@ -223,7 +223,7 @@ def test_a_change_is_previewed_in_the_background_confirmed_once_and_written(admi
 
 
 def test_a_refused_change_says_what_who_and_where_and_names_our_address(admin_client: Client, corp: Corp) -> None:
-    failed = {"status": "failed", "problem": "refused", "result": {}}
+    failed: dict[str, Any] = {"status": "failed", "problem": "refused", "result": {}}
     domain = make_preview(corp, **failed, facts={"errcode": 85005, "hint": "17640000"})
     refused = {"message": "not allow to access from your ip", "hint": "[1764000000]", "caller_ip": "203.0.113.9"}
     ip = make_preview(corp, **failed, facts={**refused, "errcode": 60020})

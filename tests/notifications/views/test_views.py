@@ -152,7 +152,7 @@ def test_a_message_is_shown_whole_and_marked_read_once(signed_in: Client, person
 
 
 def test_text_is_escaped(signed_in: Client, person: User) -> None:
-    hostile = {"title": "<b>t</b>", "body": "<script>alert(1)</script>", "link": "javascript:alert(1)"}
+    hostile: dict[str, Any] = {"title": "<b>t</b>", "body": "<script>alert(1)</script>", "link": "javascript:alert(1)"}
     delivery = push(person, form=MessageForm.MARKDOWN, **hostile)
     for path in ("/", f"/m/{delivery.mark}/"):
         page = signed_in.get(path).content.decode()
