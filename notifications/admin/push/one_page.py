@@ -315,9 +315,7 @@ class OnePage(AnyModelAdmin):
         return JsonResponse(
             {
                 "token": token,
-                "waiting": (data.hindrance or gettext("The data is being fetched…"))
-                if data is not None and token
-                else "",
+                "waiting": (waiting or gettext("The data is being fetched…")) if token else "",
                 "is_lost": bool(problem),
                 "message": render_to_string(self.preview_template, shown, request),
                 **further,
