@@ -107,14 +107,14 @@ def read() -> EngineHealth:
     period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
     workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]
-    beat = _served("beat", heard[Heartbeat.Kind.BEAT], now)
+    beat = _count_processes("beat", heard[Heartbeat.Kind.BEAT], now)
     return EngineHealth(
         is_copy=installation.is_copy(),
         valkey_failure=heartbeats.valkey_failure(),
         beat=beat,
         queues=tuple(_queues(workers, waiting, now)),
-        mail_door=_served("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
-        web=_served("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
+        mail_door=_count_processes("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
+        web=_count_processes("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
         tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
         idle_tasks=_idle_tasks(is_beat_up=beat.process_count > 0),
         overdue_count=count,
@@ -128,9 +128,9 @@ def _queues(beats: Iterable[tuple[str, datetime]], waiting: Mapping[str, int], n
         for name in queues.split(","):
             heard.setdefault(name, []).append(at)
     for queue in settings.CELERY_TASK_QUEUES:
-        yield _served(queue.name, heard.get(queue.name, []), now)
+        yield _count_processes(queue.name, heard.get(queue.name, []), now)
     for name in OPTIONAL_QUEUES:
-        yield _served(name, heard.get(name, []), now, is_optional=True, waiting_count=waiting.get(name, 0))
+        yield _count_processes(name, heard.get(name, []), now, is_optional=True, waiting_count=waiting.get(name, 0))
 
 
 def _idle_tasks(*, is_beat_up: bool) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def _idle_tasks(*, is_beat_up: bool) -> tuple[str, ...]:
     return tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up))
 
 
-def _served(
+def _count_processes(
     name: str, heard: list[datetime], now: datetime, *, is_optional: bool = False, waiting_count: int = 0
 ) -> Served:
     live = [at for at in heard if (now - at).total_seconds() < STALE_SECONDS]
@@ -158,8 +158,6 @@ def _overdue(now: datetime) -> tuple[int, datetime | None]:
 
 
 CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm backup guanwecom installation --confirm"
-# Services in compose.yaml (systemd units, after "guanwecom-") whose name is not that of their queue.
-_WORKERS = {"celery": "worker"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +231,7 @@ def _explain_queue(queue: Served) -> EngineExplanation:
     consequence = consequences.get(queue.name, _("what stands in it waits."))
     words = {"queue": queue.name, "consequence": consequence}
     what = _("No worker takes from the queue “%(queue)s”: %(consequence)s") % words
-    command = write_restart(_WORKERS.get(queue.name, f"worker-{queue.name}"))
+    command = write_restart("worker" if queue.name == "celery" else f"worker-{queue.name}")
     return _explain_silence(what, queue, command)
 
 

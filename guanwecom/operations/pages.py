@@ -49,13 +49,13 @@ def require_superuser(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[
     """Admit superusers only, and ask for a confirmation before a POST."""
 
     @wraps(view)
-    def guarded(request: HttpRequest) -> HttpResponse:
+    def check_person(request: HttpRequest) -> HttpResponse:
         if not request.user.is_superuser:
             raise PermissionDenied
         answer = confirmation.gate(request) if request.method == "POST" else None
         return view(request) if answer is None else answer
 
-    return guarded
+    return check_person
 
 
 @require_superuser

@@ -9,9 +9,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from django.db.models import TextChoices
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.figures import average, comparison_key, in_zone, is_unknown, total
@@ -26,34 +27,34 @@ TOP_AT_MOST = 20
 COLUMNS_AT_MOST = 6
 
 
-class ChartKind(StrEnum):
-    LINE = "line"
-    AREA = "area"
-    BAR = "bar"
-    STACKED = "stacked"
-    PIE = "pie"
-    DONUT = "donut"
-    TABLE = "table"
-    NUMBER = "number"
+class ChartKind(TextChoices):
+    LINE = "line", gettext_lazy("line")
+    AREA = "area", pgettext_lazy("chart", "area")
+    BAR = "bar", gettext_lazy("bars")
+    STACKED = "stacked", gettext_lazy("bars on one another")
+    PIE = "pie", gettext_lazy("pie")
+    DONUT = "donut", gettext_lazy("donut")
+    TABLE = "table", gettext_lazy("picture of a table")
+    NUMBER = "number", gettext_lazy("one large number")
 
 
-class Sort(StrEnum):
+class Sort(TextChoices):
     """The order of bars, parts and rows. Times always go from left to right."""
 
-    AS_IS = "as_is"
-    LARGEST = "largest"
-    SMALLEST = "smallest"
-    NAME = "name"
+    AS_IS = "as_is", gettext_lazy("as the data has it")
+    LARGEST = "largest", gettext_lazy("the largest first")
+    SMALLEST = "smallest", gettext_lazy("the smallest first")
+    NAME = "name", gettext_lazy("by name")
 
 
-class Aggregate(StrEnum):
+class Aggregate(TextChoices):
     """The way several rows at one place of a chart become one value."""
 
-    SUM = "sum"
-    AVERAGE = "average"
-    MAXIMUM = "maximum"
-    MINIMUM = "minimum"
-    COUNT = "count"
+    SUM = "sum", gettext_lazy("sum")
+    AVERAGE = "average", gettext_lazy("average")
+    MAXIMUM = "maximum", gettext_lazy("maximum")
+    MINIMUM = "minimum", gettext_lazy("minimum")
+    COUNT = "count", gettext_lazy("number of rows")
 
 
 class ChartError(SentenceError, ValueError):
@@ -422,13 +423,13 @@ def _limit_places(chart: Chart, groups: _Groups, rest: str, top: int, notes: lis
         notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _describe_rest(len(places) - top, chart.x, rest))
         groups = groups.rename(lambda place, series: (place if place in kept else rest, series))
         places = [place for place in places if place in kept]
-    ordered = [str(place) for place in _ordered(chart.sort, places, figures)]
+    ordered = [str(place) for place in _order_places(chart.sort, places, figures)]
     return groups, [*ordered, rest] if has_rest else ordered
 
 
 def _last_places(chart: Chart, groups: _Groups, places: list[str | int], notes: list[str]) -> tuple[_Groups, list[str]]:
     """Order the places of a line without time, and keep only the last POINTS_AT_MOST."""
-    ordered = [str(place) for place in _ordered(chart.sort, places, groups.figures(chart.aggregate))]
+    ordered = [str(place) for place in _order_places(chart.sort, places, groups.figures(chart.aggregate))]
     if len(ordered) > POINTS_AT_MOST:
         notes.append(_("the last %(count)d of %(total)d") % {"count": POINTS_AT_MOST, "total": len(ordered)})
         ordered = ordered[-POINTS_AT_MOST:]
@@ -450,7 +451,9 @@ def _rank(figures: Mapping[str | int, Decimal | None], *, is_descending: bool = 
     ]
 
 
-def _ordered(sort: Sort, places: Sequence[str | int], figures: Mapping[str | int, Decimal | None]) -> list[str | int]:
+def _order_places(
+    sort: Sort, places: Sequence[str | int], figures: Mapping[str | int, Decimal | None]
+) -> list[str | int]:
     if sort in {Sort.LARGEST, Sort.SMALLEST}:
         return _rank({place: figures[place] for place in places}, is_descending=sort == Sort.LARGEST)
     return sorted(places, key=str) if sort == Sort.NAME else list(places)

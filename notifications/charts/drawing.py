@@ -156,12 +156,7 @@ def within(text: str, pixels: float, font_size: float) -> str:
     """
     if text.isascii() or max(text) <= "\uffff":
         return text
-    room = pixels
-    for position, letter in enumerate(text):
-        room -= font_size * (1.4 if letter > "\uffff" else 1)
-        if room < font_size:
-            return text[:position] + "…"
-    return text
+    return cut_to_width(text, _SURELY * pixels * FONT_SIZE / font_size)
 
 
 def drawable(value: Value) -> Decimal | None:

@@ -59,13 +59,13 @@ def fit_columns(
 
 def place_columns(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
     """Return each column's beginning and width with its gap: what it needs, plus a share of the spare room."""
-    least, wished = _least_widths(columns, cells), _wish_widths(columns, cells)
-    spare, lacking = max(0.0, ROOM - sum(least)), sum(wished) - sum(least)
-    if lacking > spare:
-        share = spare / lacking
-        widths = [low + share * (high - low) for low, high in zip(least, wished, strict=True)]
+    bounds = _find_widths(columns, cells)
+    least, wished = (sum(widths) for widths in zip(*bounds, strict=True))
+    if wished > max(ROOM, least):
+        share = max(0.0, ROOM - least) / (wished - least)
+        widths = [low + share * (high - low) for low, high in bounds]
     else:
-        widths = [width * max(1.0, ROOM / sum(wished)) for width in wished]
+        widths = [high * max(1.0, ROOM / wished) for _low, high in bounds]
     found, start = [], float(drawing.MARGIN)
     for width in widths:
         found.append((round(start, 1), round(width, 1)))
@@ -87,28 +87,18 @@ def _shorten(value: Value, column: Column, language: str) -> str:
 
 
 def _fits(columns: Sequence[Column], cells: Cells) -> bool:
-    return sum(_least_widths(columns, cells)) <= ROOM
+    return sum(least for least, _wished in _find_widths(columns, cells)) <= ROOM
 
 
-def _least_widths(columns: Sequence[Column], cells: Cells) -> list[float]:
-    wished = _wish_widths(columns, cells)
-    return [
-        min(wish, _NARROW) if column.kind == Kind.TEXT else _widest_cell(cells, position)
-        for position, (column, wish) in enumerate(zip(columns, wished, strict=True))
-    ]
-
-
-def _wish_widths(columns: Sequence[Column], cells: Cells) -> list[float]:
-    """Return the wanted width of each column. Heads may be cut, as texts may."""
+def _find_widths(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
+    """Return the least and the wanted width of each column. Heads may be cut, as texts may."""
     found = []
     for position, column in enumerate(columns):
-        longest, named = _widest_cell(cells, position), min(_WIDE, drawing.width_of(head(column)) + GAP)
-        found.append(max(min(_WIDE, longest) if column.kind == Kind.TEXT else longest, named))
+        widest = max((drawing.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
+        is_text = column.kind == Kind.TEXT
+        wished = max(min(_WIDE, widest) if is_text else widest, min(_WIDE, drawing.width_of(head(column)) + GAP))
+        found.append((min(wished, _NARROW) if is_text else widest, wished))
     return found
-
-
-def _widest_cell(cells: Cells, position: int) -> float:
-    return max((drawing.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
 
 
 # --- The picture of a table, and one large number ---

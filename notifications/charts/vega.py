@@ -7,6 +7,7 @@ name, because Vega parses dots and brackets in these; and no data is an expressi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -216,16 +217,11 @@ def _draw_bars_over_time(chart: Chart, shaped: ChartPoints, place: Spec, values:
 def _draw_bars_side_by_side(shaped: ChartPoints, values: Spec, colour: Spec) -> Spec:
     """Make each time a named place, because a time axis has no room for bars side by side."""
     wanted = _time_format(shaped)
-    named = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
-    rows = [
-        {"x": named[point.place], "y": drawing.as_float(point.value), "s": point.series}
-        for point in shaped.points
-        if isinstance(point.place, int)
-    ]
-    axis = {"grid": False, "labelAngle": 0}
-    place = {"field": "x", "type": "ordinal", "scale": {"domain": list(named.values())}, "sort": None, "axis": axis}
-    encoding = {"x": place, "y": values, "color": colour, "xOffset": {"field": "s", "sort": shaped.series}}
-    return {"data": {"values": rows}, "mark": {"type": "bar"}, "encoding": encoding}
+    names = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
+    points = [replace(one, place=names[one.place]) for one in shaped.points if isinstance(one.place, int)]
+    named = replace(shaped, points=points, places=list(names.values()), unit=None)
+    encoding = {"x": _place(named), "y": values, "color": colour, "xOffset": {"field": "s", "sort": shaped.series}}
+    return {"data": _data(named), "mark": {"type": "bar"}, "encoding": encoding}
 
 
 def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, language: str, table: Table) -> Spec:

@@ -22,7 +22,7 @@ from integrations.clients.wecom.builders import in_reading_order
 from integrations.core.sentences import Sentence, SentenceError
 from notifications.models import IncomingMessage, Medium, MessageForm
 from notifications.models.inbound import LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
-from notifications.reports.templates.values import escaped
+from notifications.reports.templates.values import escape_markup
 
 
 class InboundError(SentenceError):
@@ -108,10 +108,10 @@ def text_for(form: str, text: str, markup: str) -> str:
     """Return a safe text in the form's own syntax."""
     lines = text.split("\n")
     if markup != IncomingMessage.Markup.MARKDOWN:
-        return "\n".join(escaped(line, form) for line in lines)
+        return "\n".join(escape_markup(line, form) for line in lines)
     if form == MessageForm.MARKDOWN:
         return "\n".join(map(_filter_markdown, lines))
-    return "\n".join(escaped(_strip_markdown(line), form) for line in lines)
+    return "\n".join(escape_markup(_strip_markdown(line), form) for line in lines)
 
 
 def _filter_markdown(line: str) -> str:

@@ -38,7 +38,7 @@ from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Address
 from notifications.models import IncomingMessage, MessageForm
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.reports.templates import renderer
-from notifications.reports.templates.merge_fields import PAYLOAD, quoted
+from notifications.reports.templates.merge_fields import PAYLOAD, quote_text
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, TemplateError, from_cell
 
@@ -338,7 +338,7 @@ def _list_rows(value: Payload, path: str, template: str, depth: int) -> Iterator
             word = step if is_plain else json.dumps(step, ensure_ascii=False)
             child_path = f"{path}.{word}" if path else word
             is_attribute = is_plain and step not in _NOT_ATTRIBUTES
-            child_template = template + (f".{step}" if is_attribute else f"[{quoted(step)}]")
+            child_template = template + (f".{step}" if is_attribute else f"[{quote_text(step)}]")
         is_leaf = not isinstance(child, dict | list) or not child
         example = ""
         if is_leaf:

@@ -105,32 +105,9 @@ class OwnRowsRule(models.Model):
 class ReportChart(models.Model):
     """A chart of a card. The report's first one is the picture of messages that carry one."""
 
-    class Kind(models.TextChoices):
-        LINE = ChartKind.LINE.value, _("line")
-        AREA = ChartKind.AREA.value, pgettext_lazy("chart", "area")
-        BAR = ChartKind.BAR.value, _("bars")
-        STACKED = ChartKind.STACKED.value, _("bars on one another")
-        PIE = ChartKind.PIE.value, _("pie")
-        DONUT = ChartKind.DONUT.value, _("donut")
-        TABLE = ChartKind.TABLE.value, _("picture of a table")
-        NUMBER = ChartKind.NUMBER.value, _("one large number")
-
-    class Order(models.TextChoices):
-        AS_IS = Sort.AS_IS.value, _("as the data has it")
-        LARGEST = Sort.LARGEST.value, _("the largest first")
-        SMALLEST = Sort.SMALLEST.value, _("the smallest first")
-        NAME = Sort.NAME.value, _("by name")
-
-    class Counting(models.TextChoices):
-        SUM = Aggregate.SUM.value, _("sum")
-        AVERAGE = Aggregate.AVERAGE.value, _("average")
-        MAXIMUM = Aggregate.MAXIMUM.value, _("maximum")
-        MINIMUM = Aggregate.MINIMUM.value, _("minimum")
-        COUNT = Aggregate.COUNT.value, _("number of rows")
-
     report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="charts", verbose_name=_("report"))
     alias = models.CharField(_("card"), max_length=ALIAS_CHARACTERS, help_text=_("Its name in templates."))
-    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.LINE)
+    kind = models.CharField(_("kind"), max_length=16, choices=ChartKind.choices, default=ChartKind.LINE)
     title = models.CharField(_("heading"), max_length=128, blank=True)
     x = models.CharField(
         _("column along the axis"),
@@ -156,10 +133,10 @@ class ReportChart(models.Model):
         help_text=_("The most bars, parts or rows; the rest becomes one, “others”."),
     )
     sort = models.CharField(
-        pgettext_lazy("of bars and rows", "order"), max_length=16, choices=Order.choices, default=Order.AS_IS
+        pgettext_lazy("of bars and rows", "order"), max_length=16, choices=Sort.choices, default=Sort.AS_IS
     )
     aggregate = models.CharField(
-        _("rows at the same place"), max_length=16, choices=Counting.choices, default=Counting.SUM
+        _("rows at the same place"), max_length=16, choices=Aggregate.choices, default=Aggregate.SUM
     )
     position = models.PositiveSmallIntegerField(_("place"), default=0)
 

@@ -33,7 +33,7 @@ from integrations.clients.wecom.builders import (
 from integrations.clients.wecom.cards import CardImage, Emphasis, HorizontalItem, Jump, VerticalItem
 from notifications.charts.drawing import CARD_RATIO
 from notifications.models import MessageForm
-from notifications.reports.templates.values import escaped
+from notifications.reports.templates.values import escape_markup
 from notifications.sources import Figure
 
 # A card's description may hold tags. Ours has only <br>; other text that looks like a tag is shown as text.
@@ -95,12 +95,15 @@ def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequen
 
 def _build_text(words: Words) -> Content:
     # The title is plain text that may hold a cell value: escape it in a message that has markup.
-    head, link = escaped(words.title, MessageForm.TEXT), f'<a href="{words.url}">{_("View all")}</a>'
+    head, link = escape_markup(words.title, MessageForm.TEXT), f'<a href="{words.url}">{_("View all")}</a>'
     return text_content(_fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT))
 
 
 def _write_markdown(words: Words, limit_bytes: int) -> str:
-    head, link = escaped(words.title, MessageForm.MARKDOWN), f"\n[{_('View all')}]({words.url})" if words.url else ""
+    head, link = (
+        escape_markup(words.title, MessageForm.MARKDOWN),
+        f"\n[{_('View all')}]({words.url})" if words.url else "",
+    )
     return _fit_around(f"**{head}**\n", words.text, link, limit_bytes, MessageForm.MARKDOWN)
 
 
@@ -345,8 +348,8 @@ def _find_line_kind(line: str, *, is_markdown: bool) -> str:
     return "quote" if is_markdown and _QUOTE.match(line) else "text"
 
 
-def _render_inline(escaped: str) -> str:
+def _render_inline(escape_markup: str) -> str:
     """Render one line: in WeCom markup does not span lines."""
     for pattern, replacement in _INLINE:
-        escaped = pattern.sub(replacement, escaped)
-    return escaped
+        escape_markup = pattern.sub(replacement, escape_markup)
+    return escape_markup

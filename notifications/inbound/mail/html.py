@@ -24,7 +24,7 @@ from integrations.clients.wecom.builders import in_reading_order
 from notifications.inbound.content import CheckedFile, InboundError, check_file
 from notifications.inbound.mail.parse import MailRules, ParsedMail
 from notifications.models import IncomingMessage, Medium, MessageForm
-from notifications.reports.templates.values import escaped
+from notifications.reports.templates.values import escape_markup
 
 if TYPE_CHECKING:
     from notifications.inbound.mail.parse import MailPart
@@ -62,7 +62,7 @@ _URLIZED, _BESIDE = re.compile(r'(<a href="[^"]*")>'), r'\1 target="_blank" rel=
 _FUNCTIONS = {"rgb", "rgba", "hsl", "hsla", "calc", "linear-gradient", "radial-gradient"}
 _CALLED = re.compile(r"([^\s,:;(]*)\(")
 _CID = re.compile(r'src="cid:([^"]{1,300})"')
-_LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")  # noqa: RUF001  # what `escaped` writes
+_LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")  # noqa: RUF001  # what `escape_markup` writes
 # A table's row during conversion: each cell ends with a NUL.
 _ROW = re.compile("\n*\1([^\1\2]*)\2")
 _BLANK_LINES, _BLANKS = re.compile(r"\n{3,}"), re.compile(r"[^\S\n]+")
@@ -172,14 +172,14 @@ class _Converter(MarkdownConverter):
     def escape(self, text: str, parent_tags: set[str]) -> str:
         if not self._is_marked:
             return text
-        return "\n".join(escaped(line, MessageForm.MARKDOWN) for line in text.split("\n"))
+        return "\n".join(escape_markup(line, MessageForm.MARKDOWN) for line in text.split("\n"))
 
     def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
         label, link = text.strip(), str(el.get("href") or "").strip()
         if not self._has_links or not _LINK.fullmatch(link):
             return text
         if self._is_marked:
-            label = " ".join(label.split()).replace("**", "") or escaped(link, MessageForm.MARKDOWN)
+            label = " ".join(label.split()).replace("**", "") or escape_markup(link, MessageForm.MARKDOWN)
             return f"[{label}]({link})"
         return text if label == link else f"{label} {link}".strip()
 
@@ -258,7 +258,7 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMess
     files, left_out = files_of(mail, rules)
     if line := not_sent(left_out):
         is_marked = message.markup == IncomingMessage.Markup.MARKDOWN
-        message.text = f"{message.text}\n\n{escaped(line, MessageForm.MARKDOWN) if is_marked else line}".strip()
+        message.text = f"{message.text}\n\n{escape_markup(line, MessageForm.MARKDOWN) if is_marked else line}".strip()
     return message, ((picture,) if picture else ()) + files
 
 
@@ -274,7 +274,7 @@ def _convert_text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown:
         markup = IncomingMessage.Markup.MARKDOWN
     elif not is_markdown:
         text = convert_html(mail.html, has_links=form == MessageForm.TEXT)
-    markers = [*rules.footers, *(escaped(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
+    markers = [*rules.footers, *(escape_markup(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
     return before_marker(text or mail.text, markers), markup
 
 

@@ -19,7 +19,7 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from integrations.data.figures import RELATIVE_DATES
 from notifications.reports.templates import renderer, values
-from notifications.reports.templates.merge_fields import is_chinese, quoted
+from notifications.reports.templates.merge_fields import is_chinese, quote_text
 from notifications.reports.templates.renderer import ENVIRONMENT
 
 # The alias of a card, and the name of a column.
@@ -66,8 +66,8 @@ def rename_columns(source: str, names: Mapping[ColumnName, str]) -> str:
 
 def _write_name(place: _Place, name: str) -> str:
     if place.is_text:
-        return quoted(name)
-    return f".{name}" if _WORD.fullmatch(name) else f"[{quoted(name)}]"
+        return quote_text(name)
+    return f".{name}" if _WORD.fullmatch(name) else f"[{quote_text(name)}]"
 
 
 def _columns(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
@@ -96,12 +96,12 @@ def _places(source: str) -> Iterator[_Place]:
             if found["end"]:
                 break
             if found["text"] is not None:
-                yield _Place(found.start(), position, _unquoted(found["text"]), is_text=True)
+                yield _Place(found.start(), position, _unquote(found["text"]), is_text=True)
             else:
                 yield _Place(found.start(), position, found["name"], is_text=False)
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     """Unquote a text as Jinja2 does."""
     return text[1:-1].encode("ascii", "backslashreplace").decode("unicode-escape", "replace")
 
@@ -178,11 +178,8 @@ class _NameResolver:
 
     def _place(self, number: str) -> _Place | None:
         """Return the marked place; None for other texts, as two adjacent texts become one."""
-        return (
-            self._places[int(number)]
-            if number.isascii() and number.isdigit() and int(number) < len(self._places)
-            else None
-        )
+        is_number = number.isascii() and number.isdigit() and int(number) < len(self._places)
+        return self._places[int(number)] if is_number else None
 
 
 @dataclass(frozen=True)

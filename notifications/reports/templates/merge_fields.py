@@ -44,7 +44,7 @@ Part = str | Field
 def aggregate(alias: str, measure: str, column: str, *, days: str = "", day_column: str = "") -> str:
     """Return an expression: sum, avg, min or max of a column. `days`: "latest", or the name of a day or period of
     RELATIVE_DATES, in `day_column`; empty: all rows."""
-    return f"{_rows(alias, days, day_column)}.{measure}({quoted(column)})"
+    return f"{_rows(alias, days, day_column)}.{measure}({quote_text(column)})"
 
 
 def row_count(alias: str, *, days: str = "", day_column: str = "") -> str:
@@ -54,13 +54,13 @@ def row_count(alias: str, *, days: str = "", day_column: str = "") -> str:
 
 def change(alias: str, column: str, *, against: str, day_column: str, measure: str = "sum") -> str:
     """Return an expression: the latest day against the same day a "day", "week", "month" or "year" before, as ↑5.0%."""
-    of = "" if measure == "sum" else f", of={quoted(measure)}"
-    return f"{alias}.change({quoted(column)}, {quoted(against)}, by={quoted(day_column)}{of})"
+    of = "" if measure == "sum" else f", of={quote_text(measure)}"
+    return f"{alias}.change({quote_text(column)}, {quote_text(against)}, by={quote_text(day_column)}{of})"
 
 
 def latest_day(alias: str, day_column: str) -> str:
     """Return an expression: the latest day of the data."""
-    return f"{alias}.latest({quoted(day_column)})"
+    return f"{alias}.latest({quote_text(day_column)})"
 
 
 def output(expression: str, style: str = "") -> str:
@@ -70,7 +70,7 @@ def output(expression: str, style: str = "") -> str:
 
 def date(expression: str, pattern: str) -> str:
     """Return the template that shows a time by a pattern of `values.format_time`."""
-    return output(expression, f"date({quoted(pattern)})")
+    return output(expression, f"date({quote_text(pattern)})")
 
 
 def ranking(
@@ -86,9 +86,9 @@ def ranking(
     """Return a template of `count` lines: place, name and number of the largest ("top") or smallest ("bottom") rows. A
     row with an unknown number gets no place. `days`: as for `aggregate`."""
     return (
-        f"{{% for row in {_rows(alias, days, day_column)}.{order}({count}, {quoted(number)}).rows %}}"
-        f"{{{{ '—' if row[{quoted(number)}] is empty else loop.index ~ '.' }}}} "
-        f"{{{{ row[{quoted(name)}] }}}} {{{{ row[{quoted(number)}]|thousands }}}}\n"
+        f"{{% for row in {_rows(alias, days, day_column)}.{order}({count}, {quote_text(number)}).rows %}}"
+        f"{{{{ '—' if row[{quote_text(number)}] is empty else loop.index ~ '.' }}}} "
+        f"{{{{ row[{quote_text(name)}] }}}} {{{{ row[{quote_text(number)}]|thousands }}}}\n"
         "{% endfor %}"
     )
 
@@ -100,7 +100,7 @@ def literal(text: str) -> str:
     return text
 
 
-def quoted(text: str) -> str:
+def quote_text(text: str) -> str:
     """Return the text as a literal of an expression."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
     return f"'{escaped}'"
@@ -110,8 +110,8 @@ def _rows(alias: str, days: str, day_column: str) -> str:
     if not days:
         return alias
     if days == "latest":
-        return f"{alias}.on({latest_day(alias, day_column)}, {quoted(day_column)})"
-    return f"{alias}.{'on' if days in _DAYS else 'within'}({days}, {quoted(day_column)})"
+        return f"{alias}.on({latest_day(alias, day_column)}, {quote_text(day_column)})"
+    return f"{alias}.{'on' if days in _DAYS else 'within'}({days}, {quote_text(day_column)})"
 
 
 def _split_opening(opening: str) -> str:
@@ -191,10 +191,6 @@ class _Match:
 # Labels of a match; None if it only looks like a field.
 
 
-def _label_aggregate(found: _Match) -> str | None:
-    return found.make_label(aggregate_label(found["measure"], found.text("column")))
-
-
 def _label_change(found: _Match) -> str | None:
     what = aggregate_label(found["measure"] or "sum", found.text("column"))
     return found.make_label(change_label(what, found["against"])) if found["against"] in AGAINST else None
@@ -230,7 +226,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
     ),
     (
         re.compile(rf"\{{\{{ {_ROWS}\.(?P<measure>sum|avg|min|max)\({_quoted_group('column')}\){_STYLE} \}}\}}"),
-        _label_aggregate,
+        lambda found: found.make_label(aggregate_label(found["measure"], found.text("column"))),
     ),
     (
         re.compile(rf"\{{\{{ {_ROWS}\.count{_STYLE} \}}\}}"),

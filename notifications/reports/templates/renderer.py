@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal, DecimalException
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,10 +34,9 @@ from notifications.reports.templates.values import (
     Change,
     Exposed,
     ExpressionError,
-    Function,
     Nothing,
     TemplateError,
-    escaped,
+    escape_markup,
     to_number,
 )
 
@@ -88,7 +87,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         raise ExpressionError(Sentence("This has no parts in square brackets."))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # as Jinja2 has it
-        if not isinstance(__obj, Function):
+        if not isinstance(__obj, partial):  # templates are given no other function
             raise ExpressionError(Sentence("This cannot be called."))
         __context[RENDERING].charge(1)
         # Within loops Jinja2 passes its own variables; functions of templates do not take them.
@@ -130,7 +129,7 @@ def _compute(sign: str, left: Any, right: Any) -> Any:
 def _output(context: Context, value: Any) -> str:
     """Write any output of a template, escaped for the form."""
     work: _Rendering = context[RENDERING]
-    return escaped(_write(value), work.form)
+    return escape_markup(_write(value), work.form)
 
 
 def _write(value: Any) -> str:
@@ -218,8 +217,8 @@ FORMATS = (
     Format("yi", "亿", values.in_yi, "1234567890"),
     Format("short", "自动", values.short, "1234567.8"),
     Format("percent", "百分比", values.percent, "0.1234"),
-    Format("round", "四舍五入", values.rounded, "12.56"),
-    Format("signed", "带符号", values.signed, "12.56"),
+    Format("round", "四舍五入", values.round_number, "12.56"),
+    Format("signed", "带符号", values.add_sign, "12.56"),
     Format("abs", "绝对值", _absolute, "12.56"),
     Format("date", "日期", values.format_time_or_dash),
     Format("days", "加天数", values.add_days),
@@ -363,8 +362,8 @@ STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0
 _KEYWORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "for", "set"})
 _FUNCTIONS = {
-    "change": Function(Change),
-    **{name: Function(values.of_day(period)) for name, period in values.AROUND.items()},
+    "change": partial(Change),
+    **{name: partial(values.find_period, period) for name, period in values.AROUND.items()},
 }
 
 

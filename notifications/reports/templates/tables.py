@@ -21,7 +21,6 @@ from notifications.reports.templates.values import (
     Exposed,
     ExpressionError,
     Figure,
-    Function,
     Like,
     Nothing,
     Period,
@@ -75,7 +74,7 @@ class TableView(Exposed):
     def get_attribute(self, name: str) -> Any:
         """Return a function if arguments are needed, else a value."""
         found = find_exposed({**_METHODS, **_PROPERTIES}, name)
-        return Function(partial(found, self)) if name in _METHODS else found(self)
+        return partial(found, self) if name in _METHODS else found(self)
 
     # --- Cells and rows -----------------------------------------------------------------------------------------------
 
@@ -165,7 +164,7 @@ class TableView(Exposed):
             return [self._figure(column, number) for number in self._numbers(column)]
         return [value for value in self._values(column) if not isinstance(value, Nothing) and not is_unknown(value)]
 
-    def _filled(self, column: Any) -> int:
+    def _count_known(self, column: Any) -> int:
         return figures.count_known([value for value in self._values(column) if not isinstance(value, Nothing)])
 
     def _distinct(self, column: Any) -> int:
@@ -209,7 +208,7 @@ class TableView(Exposed):
             raise ExpressionError(Sentence("This is not a period, such as last_week."))
         return self._select(one in period for one in self._days(column))
 
-    def _sorted(self, column: Any, descending: bool, count: Any) -> TableView:
+    def _rank(self, column: Any, descending: bool, count: Any) -> TableView:
         name = self._column_at(self._of(column)).name
         self._charge(len(self._table.rows))
         ranked = figures.rank_rows(self._table, name, is_descending=descending)
@@ -278,7 +277,7 @@ _METHODS: Mapping[str, Callable[..., Any]] = {
     "avg": TableView._avg,
     "min": TableView._min,
     "max": TableView._max,
-    "filled": TableView._filled,
+    "filled": TableView._count_known,
     "distinct": TableView._distinct,
     "value": TableView._value,
     "first": lambda view, column: view._value(column, 0),
@@ -287,8 +286,8 @@ _METHODS: Mapping[str, Callable[..., Any]] = {
     "where": TableView._where,
     "on": TableView._on,
     "within": TableView._within,
-    "top": lambda view, count, column: view._sorted(column, True, count),
-    "bottom": lambda view, count, column: view._sorted(column, False, count),
+    "top": lambda view, count, column: view._rank(column, True, count),
+    "bottom": lambda view, count, column: view._rank(column, False, count),
     "head": lambda view, count: view._with(view._table.rows[: _count(count)]),
     "latest": TableView._latest,
     "change": TableView._change,

@@ -75,14 +75,6 @@ class Nothing:
 
     __gt__ = __le__ = __ge__ = __lt__
 
-    def __neg__(self) -> Nothing:
-        return self
-
-    __pos__ = __neg__
-
-    def __str__(self) -> str:
-        return DASH
-
 
 NOTHING = Nothing()
 
@@ -102,18 +94,6 @@ class Exposed:
     def text(self) -> str:
         """Return the text in a message."""
         raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
-
-
-class Function:
-    """A function that templates may call; they may call nothing else."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
 
 
 def find_exposed(found: Mapping[str, Any], name: str) -> Any:
@@ -219,9 +199,9 @@ class Period(figures.Period, Exposed):
         return find_exposed({"start": self.start, "end": self.end, "days": len(self.days)}, name)
 
     def text(self) -> str:
-        return self.formatted(USUAL_FORMAT)
+        return self.format_by(USUAL_FORMAT)
 
-    def formatted(self, pattern: str) -> str:
+    def format_by(self, pattern: str) -> str:
         return _("%(start)s to %(end)s") % {
             "start": format_time(self.start, pattern),
             "end": format_time(self.end, pattern),
@@ -239,7 +219,7 @@ def format_time(at: Any, pattern: str = "") -> str:
             Sentence("A time's format is a short text, such as %(example)s.") % {"example": "YYYY-MM-DD"}
         )
     if isinstance(at, Period):
-        return at.formatted(pattern or USUAL_FORMAT)
+        return at.format_by(pattern or USUAL_FORMAT)
     if not isinstance(at, date):
         raise ExpressionError(Sentence("This is neither a day nor a time."))
     if not pattern:
@@ -277,18 +257,14 @@ AROUND: dict[str, Callable[[date], figures.Period]] = {
 }
 
 
-def of_day(period: Callable[[date], figures.Period]) -> Callable[[Any], Any]:
-    """Return the function for templates: no value gives no value. It raises ExpressionError for what is no day."""
-
-    def around(day: Any) -> Any:
-        if isinstance(day, Nothing):
-            return NOTHING
-        if not isinstance(day, date):
-            raise ExpressionError(Sentence("This is neither a day nor a time."))
-        found = period(day)
-        return Period(found.start, found.end)
-
-    return around
+def find_period(around: Callable[[date], figures.Period], day: Any) -> Any:
+    """Return the period around a day; no value gives no value. Raises ExpressionError for what is no day."""
+    if isinstance(day, Nothing):
+        return NOTHING
+    if not isinstance(day, date):
+        raise ExpressionError(Sentence("This is neither a day nor a time."))
+    found = around(day)
+    return Period(found.start, found.end)
 
 
 # Cached, because one slot is rendered for many recipients.
@@ -332,7 +308,7 @@ def plain(value: Any) -> str:
     return _format(value, lambda number: table.format_number(number, places, grouped=False))
 
 
-def rounded(value: Any, decimals: int = 0) -> str:
+def round_number(value: Any, decimals: int = 0) -> str:
     """Write without decimals, or with as many as named."""
     places = _decimals(decimals)
     return _format(value, lambda number: table.format_number(number, places, grouped=False))
@@ -364,13 +340,13 @@ def percent(value: Any, decimals: int = 1) -> str:
     """Write 0.123 as 12.3%; numbers of a column of percentages are percentages already."""
     places = _decimals(decimals)
     if getattr(value, "is_percent", False):
-        return rounded(value, places)
+        return round_number(value, places)
     return _format(value, lambda number: f"{table.format_number(number * 100, places, grouped=False)}%")
 
 
-def signed(value: Any, decimals: int = 1) -> str:
+def add_sign(value: Any, decimals: int = 1) -> str:
     """Write with a sign: +1.5, -1.5, 0.0."""
-    text = rounded(value, decimals)
+    text = round_number(value, decimals)
     return f"+{text}" if text not in (DASH, "") and text[0] != "-" and text.strip("0.%") else text
 
 
@@ -429,7 +405,7 @@ _MARKDOWN = str.maketrans(
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
 
-def escaped(text: str, form: str) -> str:
+def escape_markup(text: str, form: str) -> str:
     """Return `text` on one line, without markup in a message of this form.
 
     With an empty form it stays plain text: a title is also the subject of a mail, the name of a file and a heading of
