@@ -35,4 +35,4 @@ def start_standby(primary: Service, *, port: int) -> Service:
             os.chown(path, begin.keywords["user"], begin.keywords["group"])
     url = primary.url.replace(f":{where.port}/", f":{port}/")
     begin = partial(services._popen, command, folder / "log", **begin.keywords)
-    return services._started("PostgreSQL", url, folder, begin, lambda: services.postgresql_answers(url))
+    return services._start("PostgreSQL", url, folder, begin, lambda: services.postgresql_answers(url))

@@ -43,14 +43,17 @@ def main() -> int:
     parser.add_argument("--snapshots", action="store_true", help="with what takes pictures of the BI's pages")
     options = parser.parse_args()
     output, requirements = options.output, SNAPSHOTS if options.snapshots else REQUIREMENTS
-    name = f"guanwecom-{version()}-linux-{platform.machine()}-py{sys.version_info.major}{sys.version_info.minor}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    number = f"{project['version']}+g{commit()}"
+    name = f"guanwecom-{number}-linux-{platform.machine()}-py{python.replace('.', '')}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
         folder.mkdir()
         copy_code(folder)
         (folder / "guanwecom/COMMIT").write_text(f"{commit()}\n")
         # deploy/install.sh compares it with the machine's Python.
-        (folder / "PYTHON").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
+        (folder / "PYTHON").write_text(f"{python}\n")
         shutil.copy(ROOT / requirements, folder / "requirements")
         download_wheels(folder, requirements)
         for app in catalogues.APPS:
@@ -65,12 +68,6 @@ def main() -> int:
         pack(folder, archive)
     print(f"{archive} ({archive.stat().st_size // 1_000_000} MB)")
     return 0
-
-
-def version() -> str:
-    """Return the version of the bundle's product, such as 1.1.0+g0b858e2."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return f"{project['project']['version']}+g{commit()}"
 
 
 def commit() -> str:
@@ -120,7 +117,7 @@ def write_licences(folder: Path) -> None:
     lines += ["| package | version | licence | texts |", "|---|---|---|---|"]
     for wheel in sorted((folder / "wheels").iterdir()):
         with zipfile.ZipFile(wheel) as archive:
-            name, number, licence = described(archive)
+            name, number, licence = describe_wheel(archive)
             texts = licence_texts(archive)
             for member in texts:
                 path = target / name / Path(member).name
@@ -131,7 +128,7 @@ def write_licences(folder: Path) -> None:
     (target / "INDEX.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def described(wheel: zipfile.ZipFile) -> tuple[str, str, str]:
+def describe_wheel(wheel: zipfile.ZipFile) -> tuple[str, str, str]:
     """Return name, version and licence from a wheel's METADATA."""
     (path,) = (name for name in wheel.namelist() if name.count("/") == 1 and name.endswith(".dist-info/METADATA"))
     metadata = HeaderParser().parsestr(wheel.read(path).decode())
@@ -163,14 +160,14 @@ def write_checksums(folder: Path) -> None:
 def pack(folder: Path, archive: Path) -> None:
     """Pack the folder; all files belong to root."""
 
-    def owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    def give_to_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0
         member.uname = member.gname = "root"
         return member
 
     part = archive.with_suffix(".part")
     with tarfile.open(part, "w:gz", compresslevel=1) as packed:
-        packed.add(folder, folder.name, filter=owned)
+        packed.add(folder, folder.name, filter=give_to_root)
     shutil.move(part, archive)
 
 

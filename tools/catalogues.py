@@ -70,7 +70,6 @@ WORDS = {
 }
 # Line, text or forms, comments, context.
 Extracted = tuple[int, str | tuple[str, ...], list[str], str | None]
-CONTEXT_SEPARATOR = "\x04"  # gettext's separator between a context and its text
 
 
 class CatalogueError(Exception):
@@ -173,13 +172,13 @@ def check(app: str, root: Path = ROOT) -> list[str]:
     file = CatalogueFile(app, LANGUAGE, root)
     catalogue = file.read()
     found = {_key(message): message for message in _texts(catalogue)}
-    problems = [f"missing: {_shown(key)}" for key in sorted(wanted - found.keys())]
-    problems += [f"obsolete: {_shown(key)}" for key in sorted(found.keys() - wanted)]
-    problems += [f"obsolete: {_shown(_key(message))}" for message in catalogue.obsolete.values()]
+    problems = [f"missing: {_describe_key(key)}" for key in sorted(wanted - found.keys())]
+    problems += [f"obsolete: {_describe_key(key)}" for key in sorted(found.keys() - wanted)]
+    problems += [f"obsolete: {_describe_key(_key(message))}" for message in catalogue.obsolete.values()]
     if file.po.exists() and FUZZY_HEADER.match(file.po.read_text(encoding="utf-8")):
         problems.append("its header is marked fuzzy")
     for key, message in sorted(found.items()):
-        problems += [f"{fault}: {_shown(key)}" for fault in message_faults(message)]
+        problems += [f"{fault}: {_describe_key(key)}" for fault in message_faults(message)]
     return [f"{file.name}: {problem}" for problem in problems]
 
 
@@ -188,9 +187,11 @@ def conflicts(root: Path = ROOT) -> list[str]:
     translations: dict[str, dict[str, str]] = {}
     for app in DJANGO_APPS:
         for message in _texts(CatalogueFile(app, LANGUAGE, root).read()):
-            translations.setdefault(_json_key(message), {})[app] = " / ".join(_forms(message.string))
+            text = _forms(message.id)[0]
+            key = f"{message.context}: {text}" if message.context else text
+            translations.setdefault(key, {})[app] = " / ".join(_forms(message.string))
     return [
-        f"{key.replace(CONTEXT_SEPARATOR, ': ')!r} differs: {', '.join(f'{app} {text}' for app, text in of.items())}"
+        f"{key!r} differs: {', '.join(f'{app} {text}' for app, text in of.items())}"
         for key, of in sorted(translations.items())
         if len(set(of.values())) > 1
     ]
@@ -256,12 +257,7 @@ def _key(message: Message) -> tuple[str, ...]:
     return (message.context or "", *_forms(message.id))
 
 
-def _json_key(message: Message) -> str:
-    text = _forms(message.id)[0]
-    return f"{message.context}{CONTEXT_SEPARATOR}{text}" if message.context else text
-
-
-def _shown(key: tuple[str, ...]) -> str:
+def _describe_key(key: tuple[str, ...]) -> str:
     context, *forms = key
     return " / ".join(repr(form) for form in forms) + (f" (context {context!r})" if context else "")
 

@@ -26,11 +26,13 @@ DEVELOPERS = "requirements/dev"
 
 
 def main() -> int:
-    licences = _installed()
-    delivered = {name for one in SETS if one != DEVELOPERS for name in _pinned(ROOT / f"{one}.txt")}
+    command = [sys.executable, "-m", "piplicenses", "--format=json", "--from=mixed"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    licences = {canonicalize_name(row["Name"]): row["License"] for row in json.loads(done.stdout)}
+    delivered = {name for one in SETS if one != DEVELOPERS for name in _read_pins(ROOT / f"{one}.txt")}
     refused = [
         f"{name}: {licences[name]}"
-        for name in sorted(delivered | _pinned(ROOT / f"{DEVELOPERS}.txt"))
+        for name in sorted(delivered | _read_pins(ROOT / f"{DEVELOPERS}.txt"))
         if name in licences  # packages for other systems are not installed
         and not is_admitted(licences[name])
         and (name in delivered or name not in TOOLS_UNDER_GPL)
@@ -44,14 +46,7 @@ def is_admitted(licence: str) -> bool:
     return any(all(part in ADMITTED for part in one.split(" AND ")) for one in re.split(r" OR |; ", licence))
 
 
-def _installed() -> dict[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "piplicenses", "--format=json", "--from=mixed"], stdout=subprocess.PIPE, check=True
-    )
-    return {canonicalize_name(row["Name"]): row["License"] for row in json.loads(done.stdout)}
-
-
-def _pinned(path: Path) -> set[str]:
+def _read_pins(path: Path) -> set[str]:
     return {canonicalize_name(one.name) for one in RequirementsFile.from_file(str(path)).requirements if one.name}
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from tools.sizes import FOLDERS, ROOT, Module, imported
+from tools.sizes import FOLDERS, ROOT, Module, find_imported_names
 
 APPS = ("guanwecom", "integrations", "accounts", "notifications")
 REFUSED = re.compile(
@@ -112,7 +112,10 @@ def check_modules(modules: list[Module]) -> Iterator[str]:
             yield f"{module.path}: a name that says nothing"
         if module.path.parts[0] in APPS:
             for node in ast.walk(module.tree):
-                if isinstance(node, ast.Import | ast.ImportFrom) and imported(node)[0].partition(".")[0] == "tools":
+                if (
+                    isinstance(node, ast.Import | ast.ImportFrom)
+                    and find_imported_names(node)[0].partition(".")[0] == "tools"
+                ):
                     yield f"{module.at(node)}: an app imports tools"
 
 

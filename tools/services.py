@@ -160,7 +160,7 @@ def start_valkey() -> Service:
             return _popen(valkey_command(), folder / "log", stdin=config)
 
     url = valkey_url(port=port, password=password)
-    return _started("Valkey", url, folder, begin, lambda: valkey_answers(port))
+    return _start("Valkey", url, folder, begin, lambda: valkey_answers(port))
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def prepare_postgresql(folder: Path, **settings: str) -> PostgresqlServer:
     options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "max_connections": 100}
     arguments = [word for name, value in (options | settings).items() for word in ("-c", f"{name}={value}")]
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    return PostgresqlServer(url, [str(programs / "postgres"), "-D", str(data), *arguments], _unprivileged())
+    return PostgresqlServer(url, [str(programs / "postgres"), "-D", str(data), *arguments], _drop_rights())
 
 
 def start_postgresql(*, keeps_commits: bool = False) -> Service:
@@ -209,7 +209,7 @@ def start_postgresql(*, keeps_commits: bool = False) -> Service:
         server = prepare_postgresql(folder, fsync="off", synchronous_commit=commits, full_page_writes="off")
         failed.pop_all()
     begin = partial(_popen, server.command, folder / "log", **server.identity)
-    return _started("PostgreSQL", server.url, folder, begin, lambda: postgresql_answers(server.url))
+    return _start("PostgreSQL", server.url, folder, begin, lambda: postgresql_answers(server.url))
 
 
 def _postgresql_programs(folder: Path) -> Path:
@@ -217,7 +217,7 @@ def _postgresql_programs(folder: Path) -> Path:
     package = _packaged_postgresql()
     if package is not None and os.geteuid() == 0 and not _postgresql_version(package):
         shutil.rmtree(folder / "copy", ignore_errors=True)
-        package = _copied(package, folder / "copy")
+        package = _copy_programs(package, folder / "copy")
     for programs in filter(None, [package, *_system_postgresqls()]):
         if _postgresql_version(programs) >= POSTGRESQL_MINIMUM:
             return programs
@@ -233,7 +233,7 @@ def _packaged_postgresql() -> Path | None:
     return Path(package.origin).parent / "pginstall" / "bin"
 
 
-def _copied(programs: Path, target: Path) -> Path:
+def _copy_programs(programs: Path, target: Path) -> Path:
     """Copy the pip package's programs, with the libraries that its wheel keeps next to it."""
     package = programs.parent.parent
     shutil.copytree(programs.parent, target / package.name / "pginstall", symlinks=True)
@@ -254,7 +254,7 @@ def _postgresql_version(bin_folder: Path) -> int:
     """Return the major version, or 0 if the server's user cannot run the program."""
     try:
         answer = subprocess.run(
-            [str(bin_folder / "postgres"), "--version"], capture_output=True, check=True, cwd="/", **_unprivileged()
+            [str(bin_folder / "postgres"), "--version"], capture_output=True, check=True, cwd="/", **_drop_rights()
         )
     except (OSError, subprocess.CalledProcessError):
         return 0
@@ -275,7 +275,7 @@ def _init_database(programs: Path, folder: Path) -> None:
     command = [str(programs / "initdb"), "-D", str(new), "-U", "postgres", "--pwfile", str(password)]
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd="/", check=False, start_new_session=True, **_unprivileged()
+        command, capture_output=True, text=True, cwd="/", check=False, start_new_session=True, **_drop_rights()
     )
     os.chown(password, os.geteuid(), os.getegid())
     if done.returncode:
@@ -291,7 +291,7 @@ def postgresql_answers(url: str) -> bool:
     return False
 
 
-def _unprivileged() -> dict[str, Any]:
+def _drop_rights() -> dict[str, Any]:
     """Return arguments for subprocess that drop root's rights; none for other users."""
     if os.geteuid() != 0:
         return {}
@@ -316,7 +316,7 @@ def start_mariadb() -> Service | None:
         folder.chmod(0o711)
         shutil.chown(data, "nobody", pwd.getpwnam("nobody").pw_gid)
     making = [maker, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
-    done = subprocess.run(making, capture_output=True, text=True, cwd="/", check=False, **_unprivileged())
+    done = subprocess.run(making, capture_output=True, text=True, cwd="/", check=False, **_drop_rights())
     if done.returncode:
         shutil.rmtree(folder, ignore_errors=True)
         raise ServiceError(f"mariadb-install-db failed:\n{done.stdout}{done.stderr}")
@@ -324,9 +324,9 @@ def start_mariadb() -> Service | None:
     command = [server, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1"]
     command += [f"--socket={data}/socket", f"--pid-file={data}/pid", "--innodb-flush-log-at-trx-commit=0"]
     command += ["--innodb-buffer-pool-size=16M", "--skip-log-bin"]
-    begin = partial(_popen, command, folder / "log", **_unprivileged())
+    begin = partial(_popen, command, folder / "log", **_drop_rights())
     url = f"mysql://root@127.0.0.1:{port}/mysql"
-    return _started("MariaDB", url, folder, begin, lambda: _mariadb_answers(port), signal.SIGTERM)
+    return _start("MariaDB", url, folder, begin, lambda: _mariadb_answers(port), signal.SIGTERM)
 
 
 def _mariadb_answers(port: int) -> bool:
@@ -339,7 +339,7 @@ def _mariadb_answers(port: int) -> bool:
 # --- All servers -----------------------------------------------------------------------------------------------------
 
 
-def _started(
+def _start(
     name: str,
     url: str,
     folder: Path,

@@ -56,7 +56,7 @@ def main() -> int:
     if sys.argv[1:] == ["--ceilings"]:
         write_ceilings(found)
         return 0
-    problems = [*found_in(found), *too_large(found, tomllib.loads(CEILINGS.read_text()))]
+    problems = [*find_violations(found), *too_large(found, tomllib.loads(CEILINGS.read_text()))]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
@@ -67,9 +67,9 @@ def modules() -> list[Module]:
     return [Module(path, (ROOT / path).read_text()) for path in paths if "migrations" not in path.parts]
 
 
-def found_in(modules: list[Module]) -> Iterator[str]:
+def find_violations(modules: list[Module]) -> Iterator[str]:
     for module in modules:
-        yield from long_ones(module)
+        yield from find_long_ones(module)
     yield from broad_excepts(modules)
     yield from two_way_pairs(modules)
 
@@ -100,7 +100,7 @@ def write_ceilings(modules: list[Module]) -> None:
     CEILINGS.write_text("\n".join(tables))
 
 
-def long_ones(module: Module) -> Iterator[str]:
+def find_long_ones(module: Module) -> Iterator[str]:
     count = len(module.text.splitlines())
     if count > FILE_LINES:
         yield f"{module.path}: {count} lines, at most {FILE_LINES}"
@@ -137,7 +137,7 @@ def two_way_pairs(modules: list[Module]) -> Iterator[str]:
     imports: dict[tuple[str, str], str] = {}
     for module in modules:
         for node in runtime_imports(module.tree):
-            for name in imported(node):
+            for name in find_imported_names(node):
                 other = rooms.get(name) or rooms.get(name.rpartition(".")[0], "")
                 imports.setdefault((rooms[module.name], other), module.at(node))
     for (one, other), place in sorted(imports.items()):
@@ -159,7 +159,7 @@ def runtime_imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
             yield from runtime_imports(node)
 
 
-def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+def find_imported_names(node: ast.Import | ast.ImportFrom) -> list[str]:
     """Return imported names that may be modules. ruff forbids relative imports."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]

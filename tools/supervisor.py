@@ -20,7 +20,6 @@ import psutil
 
 STOP_SECONDS = 10
 POLL_SECONDS = 0.1
-COLOURS = (36, 33, 32, 35, 34, 31)  # of a terminal: cyan, yellow, green, magenta, blue, red
 
 
 class StopRequested(Exception):
@@ -63,12 +62,9 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, request_stop)
 
-    def say(self, name: str, line: str, colour: int | None = None) -> None:
-        prefix = f"{name:<8}| "
-        if colour is not None and self._output.isatty():
-            prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+    def say(self, name: str, line: str) -> None:
         with self._lock, suppress(BrokenPipeError):
-            self._output.write(f"{prefix}{line}\n")
+            self._output.write(f"{name:<8}| {line}\n")
             self._output.flush()
 
     def start(
@@ -92,9 +88,8 @@ class Supervisor:
             start_new_session=True,
             **options,
         )
-        colour = COLOURS[len(self.programs) % len(COLOURS)]
         lines: list[str] = []
-        receive: Callable[[str], None] = lines.append if keep else partial(self.say, name, colour=colour)
+        receive: Callable[[str], None] = lines.append if keep else partial(self.say, name)
         reader = threading.Thread(target=_relay, args=(process, receive), daemon=True)
         program = Program(name, process, reader, lines, is_server)
         self.programs.append(program)

@@ -53,7 +53,9 @@ def test_every_select_of_a_push_that_is_empty_says_why_and_leads_on(root: Client
     }
 
 
-def test_what_a_company_has_is_synchronised_or_added_though_there_is_some(root: Client) -> None:
+def test_what_a_company_has_is_synchronised_or_added_though_there_is_some_and_nothing_has_two_links(
+    root: Client,
+) -> None:
     corp = make_corp()
     Robot.objects.create(name="群", corp=corp, key="k" * 36)
     lines = lines_of(root, PUSH)
@@ -61,8 +63,11 @@ def test_what_a_company_has_is_synchronised_or_added_though_there_is_some(root: 
         **{"id_departments": "还没有同步通讯录。 同步通讯录", "id_users": "新建用户", "id_robot": "新建群机器人"},
         **{"own-rows-attribute": "新建用户属性"},
     }
-    text = root.get(PUSH).content.decode()
+    text = root.get(PUSH).text
     assert f'<a href="/admin/integrations/syncrun/start/{corp.pk}/" target="_blank" rel="opener">' in text
+    for address in (PUSH, ALERT, "/admin/accounts/user/add/"):
+        ids = re.findall(r'id="(add_id_\w+)"', root.get(address).text)
+        assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize("address", [PUSH, ALERT])
@@ -71,12 +76,6 @@ def test_groups_that_stand_for_roles_are_nobody_s_address(root: Client, address:
     assert lines["id_groups"] == "还没有用户组。 新建用户组"
     Group.objects.create(name="早报读者")
     assert "还没有" not in lines_of(root, address).get("id_groups", "")
-
-
-def test_what_can_be_added_has_one_link(root: Client) -> None:
-    text = root.get("/admin/accounts/user/add/").text + root.get("/admin/notifications/alertrule/add/").text
-    ids = re.findall(r'id="(add_id_\w+)"', text)
-    assert len(ids) == len(set(ids))
 
 
 def test_who_may_add_nothing_reads_whom_to_ask() -> None:

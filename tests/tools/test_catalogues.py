@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from babel.messages.catalog import Message
 
 from tools import catalogues
 from tools.catalogues import CatalogueFile
@@ -75,12 +76,17 @@ def chinese(root: Path) -> CatalogueFile:
     return translated(root)
 
 
+def key_of(message: Message) -> str:
+    text = catalogues._forms(message.id)[0]
+    return f"{message.context}: {text}" if message.context else text
+
+
 def translated(root: Path, app: str = "accounts") -> CatalogueFile:
     catalogues.update(app, root)
     file = CatalogueFile(app, "zh_Hans", root)
     catalogue = file.read()
     for message in catalogues._texts(catalogue):
-        text = f"译 {catalogues._json_key(message)}"
+        text = f"译 {key_of(message)}"
         message.string = (text,) if message.pluralizable else text
     file.write(catalogue)
     return file
@@ -134,16 +140,16 @@ def test_check_refuses_a_text_that_two_apps_translate_differently(
     """Let the sandbox translate otherwise, because it is a product of its own."""
     shutil.copytree(root / "accounts", root / "integrations")
     other, sandbox = CatalogueFile("integrations", "zh_Hans", root), translated(root, catalogues.SANDBOX)
-    texts = {catalogues._json_key(one) for one in catalogues._texts(sandbox.read())}
-    assert texts == {"Save", "noun\x04Post", "%(n)s row", "Hello, %(name)s"}, "its templates are Jinja's"
+    texts = {key_of(one) for one in catalogues._texts(sandbox.read())}
+    assert texts == {"Save", "noun: Post", "%(n)s row", "Hello, %(name)s"}, "its templates are Jinja's"
     sandbox.po.write_text(sandbox.po.read_text().replace("译 Save", "保存"))
 
     assert catalogues.main(["check", "accounts", "integrations", catalogues.SANDBOX], root) == 0
-    other.po.write_text(other.po.read_text().replace("译 Save", "保存").replace("译 verb\x04Post", "提交"))
+    other.po.write_text(other.po.read_text().replace("译 Save", "保存").replace("译 verb: Post", "提交"))
     assert catalogues.main(["check", "accounts", "integrations"], root) == 1
     assert capsys.readouterr().out.splitlines() == [
         "'Save' differs: integrations 保存, accounts 译 Save",
-        "'verb: Post' differs: integrations 提交, accounts 译 verb\x04Post",
+        "'verb: Post' differs: integrations 提交, accounts 译 verb: Post",
     ]
 
 

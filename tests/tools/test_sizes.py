@@ -13,7 +13,7 @@ from tools.sizes import Module
 def found(**texts: str) -> list[str]:
     """Return the complaints about files: `sandbox__bi__api` is sandbox/bi/api.py."""
     paths = {Path(name.replace("__", "/") + ".py"): text for name, text in texts.items()}
-    return list(sizes.found_in([Module(path, text) for path, text in paths.items()]))
+    return list(sizes.find_violations([Module(path, text) for path, text in paths.items()]))
 
 
 @pytest.mark.parametrize("start", ["def run():", "async def run():"])

@@ -191,7 +191,7 @@ def power_rows() -> list[dict[str, Any]]:
 
 def harvest_rows() -> list[dict[str, Any]]:
     """Return a row for each region, variety and year with 产量."""
-    with _opened("barley.json") as file:
+    with _open_data("barley.json") as file:
         return [
             {"区域": REGIONS[row["site"]], "品种": row["variety"], "年份": str(row["year"]), "产量": row["yield"]}
             for row in json.load(file)
@@ -199,11 +199,11 @@ def harvest_rows() -> list[dict[str, Any]]:
 
 
 def _csv_rows(name: str) -> list[dict[str, str]]:
-    with _opened(name) as file:
+    with _open_data(name) as file:
         return list(csv.DictReader(file))
 
 
-def _opened(name: str) -> Any:
+def _open_data(name: str) -> Any:
     # Do not import vega_datasets, which would load pandas.
     return (resources.files("vega_datasets") / "_data" / name).open(encoding="utf-8")
 

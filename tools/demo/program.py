@@ -146,11 +146,8 @@ def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
         probe.settimeout(1)
         if probe.connect_ex((host, port)) == 0:
             return False
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            probe.bind((host, port))
-            return True
+    with suppress(OSError), socket.create_server((host, port), family=family):
+        return True
     return False
 
 

@@ -167,7 +167,9 @@ def _people(company: DemoCompany, corp: Corp) -> list[User]:
     """Return the company's people as users, each linked to its account."""
     linked = {
         account.userid_folded: account.user
-        for account in WeComAccount.objects.filter(corp=corp, userid_folded__in=_folded(company)).select_related("user")
+        for account in WeComAccount.objects.filter(corp=corp, userid_folded__in=_fold_userids(company)).select_related(
+            "user"
+        )
     }
     missing = [person for person in company.people if fold_userid(person.userid) not in linked]
     new = {
@@ -182,10 +184,10 @@ def _people(company: DemoCompany, corp: Corp) -> list[User]:
         for folded in [fold_userid(person.userid)]
     )
     linked |= new
-    return [linked[folded] for folded in _folded(company)]
+    return [linked[folded] for folded in _fold_userids(company)]
 
 
-def _folded(company: DemoCompany) -> list[str]:
+def _fold_userids(company: DemoCompany) -> list[str]:
     return [fold_userid(person.userid) for person in company.people]
 
 

@@ -56,10 +56,14 @@ def command(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_a_database_without_a_row_is_the_installation() -> None:
+def test_a_database_without_a_row_is_the_installation_and_under_another_name_a_copy() -> None:
     assert not installation.is_copy()
     assert Installation.objects.get().version == VERSION
     assert command() == "This database is the real installation.\n"
+    with override_settings(INSTALLATION_NAME="trial"):
+        assert installation.is_copy()
+        command("--confirm")
+        assert not installation.is_copy()
 
 
 @pytest.mark.parametrize("changes", [{"place": "7/8/9"}, {"deployment": "trial"}, {"is_held": True}])
@@ -74,15 +78,6 @@ def test_it_is_a_copy_elsewhere_under_another_name_and_where_somebody_said_so(ch
     assert ended.value.code == 3
 
 
-def test_a_copy_that_runs_under_another_name_is_one() -> None:
-    assert not installation.is_copy()
-
-    with override_settings(INSTALLATION_NAME="trial"):
-        assert installation.is_copy()
-        command("--confirm")
-        assert not installation.is_copy()
-
-
 def test_the_highest_version_that_ran_is_kept() -> None:
     for version, kept in (("0.9.0", "0.9.0"), ("0.10.0+gabc", "0.10.0+gabc"), ("0.9.1", "0.10.0+gabc")):
         with override_settings(VERSION=version):
@@ -91,12 +86,15 @@ def test_the_highest_version_that_ran_is_kept() -> None:
 
 
 @pytest.mark.usefixtures("copy")
-def test_no_task_does_anything_in_a_copy() -> None:
+def test_no_task_does_anything_in_a_copy_and_the_mail_door_asks_senders_to_come_again() -> None:
     subscription = make_subscription(crontab="* * * * *")
     Subscription.objects.filter(pk=subscription.pk).update(next_run_at=PAST)
 
     tick.apply()
     render_runs.apply(([1],))
+    mail = ReceivedMail("a@example.com", ("lilei@wecom.local",), b"Subject: x\r\n\r\nx")
+    with pytest.raises(RefusedError, match="451 4.3.0 This is a copy"):
+        Intake(enqueue=lambda _ids: None).take(SignIn(0, "", "192.0.2.1"), mail)
 
     assert Run.objects.count() == 0
     assert Subscription.objects.get().next_run_at == PAST
@@ -211,14 +209,6 @@ def test_imports_that_were_under_way_are_stopped() -> None:
     assert not ImportFile.objects.exists()
 
 
-@pytest.mark.usefixtures("copy")
-def test_the_mail_door_asks_senders_to_try_again_later() -> None:
-    mail = ReceivedMail("a@example.com", ("lilei@wecom.local",), b"Subject: x\r\n\r\nx")
-
-    with pytest.raises(RefusedError, match="451 4.3.0 This is a copy"):
-        Intake(enqueue=lambda _ids: None).take(SignIn(0, "", "192.0.2.1"), mail)
-
-
 # --- Checks: at each sending, and now and then while drawing ----------------------------------------------------------
 
 
@@ -248,10 +238,6 @@ def test_a_task_that_could_send_asks_each_time_and_one_that_draws_once_in_a_whil
         assert run()
 
     assert sum('FROM "integrations_installation"' in query["sql"] for query in asked) == times
-
-
-@pytest.mark.usefixtures("unknown")
-def test_in_a_copy_nothing_is_drawn() -> None:
     command("--hold")
-
+    installation.forget()
     assert not is_file_made()

@@ -47,6 +47,13 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
     assert COMMAND not in text
     assert "邮件入口" not in text
 
+    installation.present()
+    Installation.objects.update(backed_up_at=timezone.now() - timedelta(hours=3, minutes=1))
+    heard(Heartbeat.Kind.MAIL, "host:3")
+    text = index(make_superuser())
+    assert "最近一次备份 3 小时前" in text
+    assert "邮件入口 1 个在运行" in text
+
 
 @pytest.mark.parametrize(
     ("language", "what"),
@@ -64,17 +71,6 @@ def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: s
     assert COMMAND in text
 
 
-def test_the_last_backup_and_a_mail_door_that_was_started_are_shown() -> None:
-    installation.present()
-    Installation.objects.update(backed_up_at=timezone.now() - timedelta(hours=3, minutes=1))
-    heard(Heartbeat.Kind.MAIL, "host:3")
-
-    text = index(make_superuser())
-
-    assert "最近一次备份 3 小时前" in text
-    assert "邮件入口 1 个在运行" in text
-
-
 def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_whom_to_tell() -> None:
     manager = make_manager(make_corp())
     assert "后台进程" not in index(manager)
@@ -84,11 +80,6 @@ def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_who
 
     assert "后台进程 异常 推送已停止：有后台进程没有运行，请联系系统管理员。" in text
     assert "beat" not in text
-
-
-def test_whoever_has_nothing_to_do_with_pushes_is_told_nothing() -> None:
-    kill_beat()
-
     assert "后台进程" not in index(make_manager(make_corp(), permissions="nothing"))
 
 

@@ -123,9 +123,13 @@ def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pyt
     heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=45)
     Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER).update(queues="urgent,celery")
 
-    watch.tell_state(health.read())
+    stopped, again = health.read(), replace(health.read(), beat=Served("beat", 1, None), queues=())
 
-    (sent,) = mail.outbox
+    watch.tell_state(stopped)
+    watch.tell_state(again)
+
+    sent, end = mail.outbox
+    assert (end.subject, end.body.splitlines()[0]) == ("推送已恢复运行", "beat 和所有队列的 worker 都在运行。")
     assert (sent.subject, sent.to) == ("推送已停止：beat, data", ["ops@example.com"])
     assert sent.body == (
         "beat 没有运行：定时推送和预警都不会开始。 最后一次心跳在 45 秒前。\n"
@@ -141,15 +145,6 @@ def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pyt
         "概览：http://localhost:3001/admin/"
     )
     assert "the engine stands still: beat, queue:data" in caplog.text
-
-
-def test_operators_are_told_that_it_runs_again(settings: Settings) -> None:
-    settings.OPERATOR_EMAILS = ["ops@example.com"]
-
-    watch.tell_state(health.read())
-
-    (sent,) = mail.outbox
-    assert (sent.subject, sent.body.splitlines()[0]) == ("推送已恢复运行", "beat 和所有队列的 worker 都在运行。")
 
 
 @pytest.mark.parametrize(

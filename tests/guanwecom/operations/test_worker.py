@@ -95,13 +95,10 @@ def test_who_watches_keeps_a_connection_until_it_breaks(monkeypatch: pytest.Monk
     last = found[-1]
     eventually(lambda: not _is_there(last))
 
-
-def test_a_process_that_forks_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    thread, found = backends(monkeypatch, watches=False)
+    thread, found = backends(monkeypatch, watches=False)  # a process that forks keeps none
     eventually(lambda: len(found) > 3)
     thread.end()
     thread.join()
-
     assert len(set(found)) == len(found)
 
 

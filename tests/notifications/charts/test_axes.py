@@ -60,15 +60,11 @@ def test_moments_that_are_all_midnights_are_days(draw: Draw) -> None:
     assert build_points(chart, table).unit == Unit.DAY
     assert build_points(chart, table).notes == []
     assert "11-01" in labels(draw, chart, table)
+    # One moment that is no midnight keeps the times of all.
+    assert build_points(chart, table_of(Kind.DATETIME, MIDNIGHT, MIDNIGHT + timedelta(hours=30))).unit == Unit.MOMENT
     assert not [
         text for text in texts(draw(build_spec(chart, table, language="zh-hans")).svg) if text.endswith("00:00")
     ]
-
-
-def test_one_moment_that_is_no_midnight_keeps_the_times_of_all() -> None:
-    table = table_of(Kind.DATETIME, MIDNIGHT, MIDNIGHT + timedelta(hours=30))
-
-    assert build_points(Chart(ChartKind.LINE, "x", ("v",)), table).unit == Unit.MOMENT
 
 
 def test_moments_of_several_years_have_year_and_time(draw: Draw) -> None:
@@ -94,7 +90,7 @@ def test_figures_of_lying_bars_stand_beyond_their_ends(draw: Draw) -> None:
 
 
 TEAMS = ("华东大区销售一二部甲组", "华东大区销售一二部乙组")
-LONG = ("门店" * 40 + "一", "门店" * 40 + "二")
+LATE = ("门店" * 40 + "一", "门店" * 40 + "二")
 
 
 def named_table(names: tuple[str, ...]) -> Table:
@@ -114,14 +110,8 @@ def test_names_that_begin_alike_look_different(draw: Draw, x: str, series: str, 
     found = texts(draw(build_spec(Chart(kind, x, ("v",), series=series), named_table(TEAMS), language="zh-hans")).svg)
 
     assert {f"华东大区…部甲组{share}", f"华东大区…部乙组{share}"} <= set(found)
-
-
-@pytest.mark.parametrize("kind", [ChartKind.BAR, ChartKind.PIE, ChartKind.LINE])
-def test_names_that_differ_late_are_not_counted_together(kind: ChartKind) -> None:
-    shaped = build_points(Chart(kind, "名称", ("v",)), named_table(LONG))
-
-    assert [point.value for point in shaped.points] == [3, 3]
-    assert len(set(shaped.places or ())) == 2
+    late = build_points(Chart(kind, "名称", ("v",)), named_table(LATE))
+    assert ([point.value for point in late.points], len(set(late.places or ()))) == ([3, 3], 2)
 
 
 def test_names_that_only_their_middle_tells_apart_are_numbered() -> None:

@@ -66,11 +66,10 @@ def test_rows_with_days_are_ordered_by_them(sort: Sort, days: list[str]) -> None
 
 
 def test_rows_of_a_plan_stand_below_the_newest_day() -> None:
-    columns = (Column("第1列", Kind.DATE), Column("第2列", Kind.NUMBER))
     days = (date(2026, 12, 31), date(2026, 11, 23), date(2026, 11, 25), None, date(2026, 11, 24))
-    chart = Chart(ChartKind.TABLE, x="第1列", y=("第2列",), sort=Sort.LARGEST)
+    table = Table((Column("第1列", Kind.DATE),), tuple((day,) for day in days), AS_OF)
 
-    found = words_of(chart, Table(columns, tuple((day, 7) for day in days), AS_OF))
+    found = words_of(Chart(ChartKind.TABLE, x="第1列", sort=Sort.LARGEST), table)
 
     shown = [text for text in found if text.startswith("2026-1")]
     assert shown == ["2026-11-24", "2026-11-23", "2026-12-31", "2026-11-25"]
@@ -160,18 +159,14 @@ def test_what_is_below_zero_is_told_with_its_sum(draw: Draw, shape: drawing.Shap
     assert {"第0项 50.0%", "第2项 50.0%"} <= set(words)
 
 
-def test_nothing_is_told_where_nothing_is_below_zero() -> None:
-    found = build_spec(Chart(ChartKind.DONUT, "n", ("v",)), parts_of(100, 0, None), language="zh-hans")
-
-    assert found["title"]["subtitle"] == [AS_OF_WORDS]
-
-
 def test_what_is_told_has_as_many_lines_as_it_needs() -> None:
     table = parts_of(*range(1, 20), -40, float("nan"))
     cut = Table(table.columns, table.rows, table.as_of, is_cut=True)
 
     found = build_spec(Chart(ChartKind.PIE, "n", ("v",), top=3), cut, language="zh-hans")
 
+    whole = build_spec(Chart(ChartKind.DONUT, "n", ("v",)), parts_of(100, 0, None), language="zh-hans")
+    assert whole["title"]["subtitle"] == [AS_OF_WORDS]
     assert found["title"]["subtitle"] == [
         f"{AS_OF_WORDS} · 1 项为负，未画出，合计 -40元",
         "n 中 17 项合为“其他” · 数据超过取数上限",
@@ -225,7 +220,9 @@ def line(chart: Chart, table: Table) -> list[float | None]:
 def test_all_rows_of_a_day_are_counted_together(aggregate: Aggregate, number: str, change: str) -> None:
     chart = Chart(ChartKind.NUMBER, "日期", ("销售额",), aggregate=aggregate)
 
+    cut = Table(OF_REGIONS.columns, OF_REGIONS.rows, FETCHED, is_cut=True)
     assert said(chart, OF_REGIONS) == [number, change]
+    assert words_of(chart, cut)[-1] == "截至 2026-11-28 09:00 · 数据超过取数上限"
 
 
 def test_the_line_goes_from_margin_to_margin(draw: Draw) -> None:
@@ -242,17 +239,13 @@ def test_the_line_goes_from_margin_to_margin(draw: Draw) -> None:
     assert (places[0], places[-1]) == (drawing.MARGIN, drawing.WIDTH - drawing.MARGIN)
 
 
-def test_the_line_has_one_place_for_each_day_in_the_order_of_days() -> None:
+def test_the_line_has_one_place_for_each_day_or_moment_in_the_order_of_time() -> None:
     backwards = OF_REGIONS.with_rows(OF_REGIONS.rows[::-1])
+    rows = ((datetime(2026, 11, 26, 1, tzinfo=UTC), 2), (datetime(2026, 11, 26, 9, tzinfo=TOKYO), 1))
+    moments = Table((Column("时间", Kind.DATETIME), Column("v", Kind.NUMBER)), rows, FETCHED)
 
     assert line(Chart(ChartKind.NUMBER, "日期", ("销售额",)), backwards) == [1000.0, 1100.0]
-
-
-def test_moments_of_several_zones_are_in_the_order_of_time() -> None:
-    rows = ((datetime(2026, 11, 26, 1, tzinfo=UTC), 2), (datetime(2026, 11, 26, 9, tzinfo=TOKYO), 1))
-    table = Table((Column("时间", Kind.DATETIME), Column("v", Kind.NUMBER)), rows, FETCHED)
-
-    assert line(Chart(ChartKind.NUMBER, "时间", ("v",)), table) == [1.0, 2.0]
+    assert line(Chart(ChartKind.NUMBER, "时间", ("v",)), moments) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -268,14 +261,6 @@ def test_the_number_is_that_of_the_last_place_or_of_all_rows(
     x: str, more: tuple[tuple[Any, ...], ...], words: list[str]
 ) -> None:
     assert said(Chart(ChartKind.NUMBER, x, ("销售额",)), OF_REGIONS.with_rows([*OF_REGIONS.rows, *more])) == words
-
-
-def test_data_that_was_cut_is_said() -> None:
-    table = Table(OF_REGIONS.columns, OF_REGIONS.rows, FETCHED, is_cut=True)
-
-    assert (
-        words_of(Chart(ChartKind.NUMBER, "日期", ("销售额",)), table)[-1] == "截至 2026-11-28 09:00 · 数据超过取数上限"
-    )
 
 
 @pytest.mark.parametrize(

@@ -36,20 +36,17 @@ def test_each_sees_the_rows_of_their_value() -> None:
     assert regions_of(rows, region=["华东", "华南", "华北"]) == ["华东", "华南"]
     assert regions_of(rows, region=["华"]) == []
     assert regions_of(rows) == []
+    assert rows.key({REGION: frozenset({"华东", "华北"})}) == rows.key({REGION: frozenset({"华东"}), SHOP: frozenset()})
+    assert rows.attribute_ids == {REGION}
 
 
-def test_letters_and_spaces_around_do_not_matter() -> None:
+def test_letters_and_spaces_around_do_not_matter_and_a_fixed_value_is_the_same_for_everybody() -> None:
     table = Table((Column("区域", Kind.TEXT),), ((" East ",), ("WEST",), ("",), (None,)), SLOT)
     rows = own(Condition("sales", "区域", REGION), sales=table)
 
     assert regions_of(rows, region=["eAsT"]) == [" East "]
     assert regions_of(rows, region=["", " "]) == []
-
-
-def test_a_fixed_value_is_the_same_for_everybody() -> None:
-    rows = own(Condition("sales", "区域", None, "华南"))
-
-    assert regions_of(rows) == ["华南"]
+    assert regions_of(own(Condition("sales", "区域", None, "华南"))) == ["华南"]
 
 
 def test_all_conditions_of_a_card_must_hold() -> None:
@@ -68,13 +65,6 @@ def test_a_card_without_conditions_is_seen_whole() -> None:
     assert [len(table.rows) for table in rows.tables(key).values()] == [0, 2]
     assert rows.is_empty(key)
     assert not own(sales=sales()).is_empty(own(sales=sales()).key({}))
-
-
-def test_equal_slices_have_equal_keys() -> None:
-    rows = own(Condition("sales", "区域", REGION))
-
-    assert rows.key({REGION: frozenset({"华东", "华北"})}) == rows.key({REGION: frozenset({"华东"}), SHOP: frozenset()})
-    assert rows.attribute_ids == {REGION}
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ from tests.notifications.reports.places import answer, card_of, make_card, make_
 from tests.notifications.reports.tables import sales
 
 pytestmark = pytest.mark.django_db
+COLUMN_GONE = "数据与正文不符：没有“没有”这一列。现有：日期, 区域, 销售额。请在推送页面重新选择该列。"
 
 
 def ordered(report: Report, *people: User, render_after: datetime = NOW, **fields: Any) -> Run:
@@ -142,7 +143,9 @@ class TestWaiting:
         assert list(CardData.objects.due(later)) == [row]
         assert later + ticks < NOW + timedelta(seconds=60)
 
-    def test_messages_that_take_long_to_plan_are_planned_by_one_worker(self, corp: Corp) -> None:
+    def test_messages_that_take_long_to_plan_are_planned_by_one_worker_unless_it_hangs(
+        self, corp: Corp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
 
         render.make_lease_renewal(run.pk, NOW + timedelta(seconds=40))()
@@ -150,16 +153,16 @@ class TestWaiting:
         run.refresh_from_db()
         assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
         assert maintenance.sweep(now=NOW + timedelta(seconds=50)).run_ids == []
-
-    def test_a_worker_that_hangs_while_it_plans_loses_the_run(
-        self, corp: Corp, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
+        Run.objects.update(render_after=NOW)
         passed = [0.0, render.KEPT_AT_MOST.total_seconds()]
         monkeypatch.setattr(render, "read_boot_clock", lambda: passed.pop(0))
+<<<<<<< HEAD
 
         render.make_lease_renewal(run.pk, NOW)()
 
+=======
+        render._renewal(run.pk, NOW)()
+>>>>>>> 767b7800 (Join tests of reports, charts and operation that repeat a set-up)
         assert maintenance.sweep(now=NOW).run_ids == [run.pk]
 
     def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
@@ -176,41 +179,33 @@ class TestWaiting:
         [pk] = render_run(run_id=notice, now=NOW)
         assert run.error_text in Delivery.objects.get(pk=pk).text
 
-    def test_data_that_never_comes_ends_the_run(self, corp: Corp) -> None:
+    def test_data_that_never_comes_ends_the_run_and_of_a_column_that_is_gone_the_data_is_said(self, corp: Corp) -> None:
         run = ordered(make_data_report(), make_person(corp, "li"))
         render_run(run_id=run.pk, now=NOW)
-
         render_run(run_id=run.pk, now=NOW + report_contents.WAIT_AT_MOST + timedelta(seconds=1))
-
         assert status_of(run) == Run.Status.FAILED
 
-    def test_a_column_that_is_gone_is_said_of_the_data_and_not_of_the_template(self, corp: Corp) -> None:
-        report = make_data_report(body="好\n{{ sales.sum('没有') }}")
-
-        run = rendered(report, make_person(corp, "li"))
-
-        assert run.status == Run.Status.FAILED
-        assert (
-            run.error_text == "数据与正文不符：没有“没有”这一列。现有：日期, 区域, 销售额。请在推送页面重新选择该列。"
-        )
+        run = rendered(make_data_report(body="好\n{{ sales.sum('没有') }}"), make_person(corp, "wang"))
+        assert (run.status, run.error_text) == (Run.Status.FAILED, COLUMN_GONE)
 
 
 class TestWithoutCards:
-    def test_braces_of_a_plain_report_stay(self, corp: Corp) -> None:
-        report = make_report(title="{{ 日报 }}", body="{% if %} {{ nope }} {# #}")
-
-        [pk] = render_run(run_id=ordered(report, make_person(corp, "li")).pk, now=NOW)
+    @pytest.mark.parametrize(
+        ("report", "words"),
+        [
+            ({"title": "{{ 日报 }}", "body": "{% if %} {{ nope }} {# #}"}, ("{{ 日报 }}", "{% if %} {{ nope }} {# #}")),
+            (
+                {"title": "{{ today }}", "body": "{{ 昨天|日期('M月D日') }}", "is_template": True},
+                ("2026-11-24", "11月23日"),
+            ),
+        ],
+        ids=["a plain report keeps its braces", "a template knows the time"],
+    )
+    def test_words_of_a_report(self, corp: Corp, report: dict[str, Any], words: tuple[str, str]) -> None:
+        [pk] = render_run(run_id=ordered(make_report(**report), make_person(corp, "li")).pk, now=NOW)
 
         delivery = Delivery.objects.get(pk=pk)
-        assert (delivery.title, delivery.text, delivery.content) == ("{{ 日报 }}", "{% if %} {{ nope }} {# #}", None)
-
-    def test_a_template_without_cards_knows_the_time(self, corp: Corp) -> None:
-        report = make_report(title="{{ today }}", body="{{ 昨天|日期('M月D日') }}", is_template=True)
-
-        [pk] = render_run(run_id=ordered(report, make_person(corp, "li")).pk, now=NOW)
-
-        delivery = Delivery.objects.get(pk=pk)
-        assert (delivery.title, delivery.text) == ("2026-11-24", "11月23日")
+        assert (delivery.title, delivery.text, delivery.content) == (*words, None)
 
     def test_costs_no_more_queries_for_more_people(self, corp: Corp) -> None:
         counts = []
@@ -307,8 +302,7 @@ class TestOwnRows:
 
         receipts = {one.user: one for one in Receipt.objects.filter(run=run)}
         assert [receipts[person].reason for person in people] == ["", "no_message", ""]
-        reason = "数据与正文不符：没有“没有”这一列。现有：日期, 区域, 销售额。请在推送页面重新选择该列。"
-        assert receipts[people[1]].reason_text == f"此人的消息未能生成：{reason}"
+        assert receipts[people[1]].reason_text == f"此人的消息未能生成：{COLUMN_GONE}"
         assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.SENDING, 2, 1)
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
         maintenance.sweep(now=NOW)
@@ -457,19 +451,16 @@ class TestSkipping:
             (datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai")), "2026-11-23"),  # a date
         ],
     )
-    def test_stale_data_is_not_sent(self, corp: Corp, as_of: datetime, shown: str) -> None:
+    def test_stale_data_is_not_sent_or_with_a_note(self, corp: Corp, as_of: datetime, shown: str) -> None:
         subscription = self.subscribed(corp, stale_after_minutes=60, if_stale=IfStale.SKIP)
 
         run = self.again(subscription, as_of=as_of)
 
         assert (run.status, run.error_text) == (Run.Status.SKIPPED, f"未发送：数据截至 {shown}，已过期。")  # noqa: RUF001
-
-    def test_or_stale_data_is_sent_with_a_note(self, corp: Corp) -> None:
-        subscription = self.subscribed(corp, stale_after_minutes=60)
-
-        self.again(subscription, as_of=NOW - timedelta(minutes=90))
-
-        assert texts()[0].splitlines()[0] == "数据已过期：截至 2026-11-24 07:30:30。"  # noqa: RUF001
+        Subscription.objects.update(if_stale=IfStale.NOTE)
+        subscription.refresh_from_db()
+        self.again(subscription, as_of=as_of)
+        assert texts()[0].splitlines()[0] == f"数据已过期：截至 {shown}。"  # noqa: RUF001
 
 
 def test_a_message_over_data_that_was_cut_says_so(corp: Corp) -> None:

@@ -37,27 +37,23 @@ def shown(point: StartingPoint, table: Table) -> tuple[str, str, str]:
     return tuple(render(source, given(table), "text") for source in (point.title, point.body, point.figures))  # type: ignore[return-value]
 
 
-def test_key_figures_with_their_change() -> None:
-    point = points(sales())["key_figures"]
-    assert point.message_form == MessageForm.TEXT_NOTICE
-    assert shown(point, sales()) == ("销售日报 11月23日", "销售额 8,010 较前一天 ↑33.3%", "销售额: 8,010")
+def test_each_point_is_a_message_over_the_data() -> None:
+    table, found = sales(), points(sales())
+    chart = definition.Chart
 
-
-def test_a_table_as_a_picture_with_the_newest_rows_first() -> None:
-    point = points(sales())["table"]
-    assert shown(point, sales()) == ("销售日报 11月23日", "共 8 行", "销售额: 8,010")
-    chart = definition.Chart(definition.ChartKind.TABLE, x="日期", y=("区域", "销售额"), sort=definition.Sort.LARGEST)
-    assert point.charts == (chart,)
-
-
-def test_a_line_over_time() -> None:
-    point = points(sales())["trend"]
-    assert point.message_form == MessageForm.NEWS_NOTICE
-    assert point.charts == (definition.Chart(definition.ChartKind.LINE, x="日期", y=("销售额",)),)
-
-
-def test_the_ranking_of_the_latest_day() -> None:
-    assert shown(points(sales())["ranking"], sales())[1] == "1. 华南 4,010\n2. 华东 4,000\n"
+    assert found["key_figures"].message_form == MessageForm.TEXT_NOTICE
+    assert shown(found["key_figures"], table) == (
+        "销售日报 11月23日",
+        "销售额 8,010 较前一天 ↑33.3%",
+        "销售额: 8,010",
+    )
+    assert shown(found["table"], table) == ("销售日报 11月23日", "共 8 行", "销售额: 8,010")
+    assert found["table"].charts == (
+        chart(definition.ChartKind.TABLE, x="日期", y=("区域", "销售额"), sort=definition.Sort.LARGEST),
+    )
+    assert found["trend"].message_form == MessageForm.NEWS_NOTICE
+    assert found["trend"].charts == (chart(definition.ChartKind.LINE, x="日期", y=("销售额",)),)
+    assert shown(found["ranking"], table)[1] == "1. 华南 4,010\n2. 华东 4,000\n"
 
 
 def test_who_has_no_number_stands_last_in_the_ranking_without_a_place() -> None:
@@ -66,27 +62,16 @@ def test_who_has_no_number_stands_last_in_the_ranking_without_a_place() -> None:
     assert shown(points(table)["ranking"], table)[1] == "1. 华北 3\n2. 华南 1\n— 华东 —\n"
 
 
+NO_NUMBERS, NO_DAYS = "这份数据没有数字列。", "这份数据没有日期列。"
+
+
 @pytest.mark.parametrize(
     ("columns", "lacks"),
     [
-        (
-            (REGION,),
-            {"key_figures": "这份数据没有数字列。", "trend": "这份数据没有日期列。", "ranking": "这份数据没有数字列。"},
-        ),
-        ((SALES,), {"trend": "这份数据没有日期列。", "ranking": "这份数据没有名称列。"}),
-        (
-            (DAY, REGION),
-            {"key_figures": "这份数据没有数字列。", "trend": "这份数据没有数字列。", "ranking": "这份数据没有数字列。"},
-        ),
-        (
-            (),
-            {
-                "key_figures": "这份数据没有数字列。",
-                "table": "这份数据没有列。",
-                "trend": "这份数据没有日期列。",
-                "ranking": "这份数据没有数字列。",
-            },
-        ),
+        ((REGION,), {"key_figures": NO_NUMBERS, "trend": NO_DAYS, "ranking": NO_NUMBERS}),
+        ((SALES,), {"trend": NO_DAYS, "ranking": "这份数据没有名称列。"}),
+        ((DAY, REGION), dict.fromkeys(("key_figures", "trend", "ranking"), NO_NUMBERS)),
+        ((), {"key_figures": NO_NUMBERS, "table": "这份数据没有列。", "trend": NO_DAYS, "ranking": NO_NUMBERS}),
     ],
 )
 def test_what_does_not_fit_says_what_is_missing(columns: tuple[Column, ...], lacks: dict[str, str]) -> None:

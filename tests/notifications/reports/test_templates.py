@@ -27,14 +27,9 @@ def said(source: str, form: str = "text", **of: object) -> str:
     [
         ("{{ today }}", "2026-11-24"),
         ("{{ 昨天|日期('M月D日') }}", "11月23日"),
-        ("{{ day_before_yesterday }}", "2026-11-22"),
         ("{{ last_week }}", "2026-11-16 至 2026-11-22"),
-        ("{{ this_week.end }}", "2026-11-24"),
         ("{{ month_to_date.start }} {{ month_to_date.days }}", "2026-11-01 24"),
         ("{{ last_month|date('YYYY年M月D日') }}", "2026年10月1日 至 2026年10月31日"),
-        ("{{ last_quarter.start }} {{ last_quarter.end }}", "2026-07-01 2026-09-30"),
-        ("{{ last_year.end }} {{ year_to_date.days }}", "2025-12-31 328"),
-        ("{{ last_7_days.start }} {{ last_7_days.end }}", "2026-11-17 2026-11-23"),
         ("{{ same_day_last_year }} {{ same_day_last_month }}", "2025-11-24 2026-10-24"),
         ("{{ slot }} {{ slot|date('HH:mm ddd W Q') }}", "2026-11-24 09:00 09:00 周二 48 4"),
         ("{{ today - 3 }} {{ today|days(10) }}", "2026-11-21 2026-12-04"),
@@ -110,7 +105,6 @@ def test_knows_cells_and_aggregates(source: str, text: str) -> None:
     [
         ("{{ sales.change('销售额') }}", "↑33.3%"),
         ("{{ sales.change('销售额', on=today - 2) }}", "↑49.9%"),
-        ("{{ sales.change('销售额', 'week') }}", "—"),
         ("{{ sales.change('销售额').arrow }} {{ sales.change('销售额').difference }}", "↑ 2000"),
         ("{{ sales.change('销售额', of='max').percent|percent(2) }}", "33.22%"),
         (
@@ -237,16 +231,13 @@ def kinds() -> Table:
     ("source", "count"),
     [
         ("where('编号', 7)", 1),
-        ("where('编号', '>', 6)", 1),
         ("where('编号', 'A8')", 1),
         ("where('值', '7')", 1),
         ("where('值', '>=', '7.5')", 1),
         ("where('时间', today)", 1),
         ("where('时间', '<', today)", 1),
         ("where('时间', slot)", 0),
-        ("where('时间', '>', slot)", 1),
         ("where('天', today)", 1),
-        ("where('天', slot)", 1),
         ("where('天', '2026-11-24')", 1),
         ("where('有效', true)", 1),
         ("on(slot, '时间')", 1),
@@ -301,7 +292,6 @@ def test_marks_of_the_author_stay() -> None:
         ("{{ 'a' + 'b' }}", 1, "只有数字可以计算"),
         ("{{ 1e9999 }}", 1, "该数字过大。"),
         ("一\n{% if -1e9999 < sales.count %}{% endif %}", 2, "该数字过大。"),
-        ("{{ 1|round(1e30) }}", 1, "该数字过大。"),
     ],
 )
 def test_says_line_and_reason(source: str, line: int, reason: str) -> None:
@@ -328,15 +318,12 @@ def tried(source: str) -> str:
     "source",
     [
         "{{ sales.summ('x') }}",
-        "{{ sales.sum() }}",
         "{{ sales.sum(5) }}",
         "{{ sales.change('x', 'decade') }}",
         "{{ sales.where('x', '~', 1).count }}",
-        "{{ sales.where('x', 1).on(yesterday).summ('y') }}",
         "{{ sales.within('x').count }}",
         "{% for row in sales.top(3, 'x').rows %}{{ row.x|round(99) }}{% endfor %}",
         "{% if sales.is_empty %}无{% else %}{{ sales.nope }}{% endif %}",
-        "{{ today|date(5) }}",
         "{{ sales.value('x')|round('y') }}",
         "{{ sales.head(-1).count }}",
     ],

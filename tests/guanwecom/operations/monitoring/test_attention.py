@@ -79,14 +79,6 @@ def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
     ]
 
 
-def test_a_company_that_wecom_holds_back_has_used_nothing() -> None:
-    corp = make_corp()
-    query(lambda gate: gate.hold(company_scope(corp.corpid), seconds=120))
-
-    assert {one.share for one in monitoring.measure_limits()} == {0.0}
-    assert sentences(make_superuser()) == []
-
-
 def test_the_numbers_are_those_of_the_rules() -> None:
     rules = (Path(configured.BASE_DIR) / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8")
 

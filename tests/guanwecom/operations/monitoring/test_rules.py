@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,11 @@ import pytest
 import yaml
 from django.conf import settings
 from django.test import Client
-from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 import guanwecom.operations.middleware  # noqa: F401  # registers its counters, as the start of web does
 from guanwecom.operations.middleware import _MONITORS
-from integrations.core import installation
-from integrations.models import Installation
 from tests.guanwecom.operations.conftest import ticked
 from tests.programs import needs
 
@@ -63,21 +59,6 @@ def test_rules_and_dashboard_name_metrics_that_there_are(names: set[str]) -> Non
         "guanwecom_site_info"
     }
     assert len({panel["id"] for panel in panels()}) == len(panels())
-
-
-def test_the_age_of_a_backup_is_that_of_the_last_or_of_the_installation(settings: Settings, running: None) -> None:
-    settings.METRICS_TOKEN = TOKEN
-    installation.present()
-    now = timezone.now()
-
-    ages = []
-    for backed_up_at in (None, now - timedelta(hours=2)):
-        Installation.objects.update(confirmed_at=now - timedelta(days=9), backed_up_at=backed_up_at)
-        text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
-        (age,) = re.findall(r"^guanwecom_backup_age_seconds (\S+)$", text, re.M)
-        ages.append(round(float(age) / 3600))
-
-    assert ages == [9 * 24, 2]
 
 
 @pytest.mark.parametrize("alert", ["GuanwecomHttpErrors", "GuanwecomHttpSlow"])

@@ -63,6 +63,9 @@ def test_the_limits_are_used_by_calls(settings: Settings) -> None:
         LimitShare("company_minute", corp.pk, 0.5),
         LimitShare("address_hour", None, 0.125),
     ]
+    held = make_corp()
+    query(lambda gate: gate.hold(company_scope(held.corpid), seconds=120))
+    assert LimitShare("company_minute", held.pk, 0.0) in monitoring.measure_limits()
 
 
 # --- Certificates ----------------------------------------------------------------------------------------------------
