@@ -156,13 +156,7 @@ class TestWaiting:
         Run.objects.update(render_after=NOW)
         passed = [0.0, render.KEPT_AT_MOST.total_seconds()]
         monkeypatch.setattr(render, "read_boot_clock", lambda: passed.pop(0))
-<<<<<<< HEAD
-
         render.make_lease_renewal(run.pk, NOW)()
-
-=======
-        render._renewal(run.pk, NOW)()
->>>>>>> 767b7800 (Join tests of reports, charts and operation that repeat a set-up)
         assert maintenance.sweep(now=NOW).run_ids == [run.pk]
 
     def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
