@@ -13,9 +13,19 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import CheckRun, Corp
 from tests.e2e.axe import DESK, PHONE, TABLET, faults_of, look, open_context, overflow_of, unfold
-from tests.e2e.pages import STATUSES, Rows, admin_pages, employee_pages, error_pages, make_rows, open_pages
+from tests.e2e.pages import (
+    STATUSES,
+    Posted,
+    Rows,
+    admin_pages,
+    employee_pages,
+    error_pages,
+    make_rows,
+    open_pages,
+    posted_pages,
+    send,
+)
 from tests.e2e.policy import refusals_in
-from tests.e2e.posted_pages import Posted, posted_pages, send
 from tests.e2e.session import signed_in
 from tests.nightly import nightly
 

@@ -6,16 +6,33 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, Route, expect
 
 from integrations.models import Corp
-from tests.browsing import close, lead
 from tests.e2e.joined import Joined
 from tests.e2e.waiting import stand_still, until_loaded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PANEL_HOST = "https://login.work.weixin.qq.com"
 FRAME = "[data-panel-frame] iframe"
+
+
+def lead(context: BrowserContext, host: str, address: str) -> None:
+    """Route requests of the context's pages for `host` to `address`. Both have a scheme and no path."""
+
+    def answer(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(host, address)))
+
+    context.route(f"{host}/**", answer)
+
+
+def close(context: BrowserContext) -> None:
+    """Close a context with routes.
+
+    Without this, Playwright raises an unfinished answer as an error in the next test.
+    """
+    context.unroute_all(behavior="ignoreErrors")
+    context.close()
 
 
 @pytest.fixture
