@@ -547,8 +547,8 @@ class IncidentFilter(LogFilter):
         "state": (_("status"), [(name, label) for name, (label, _narrow) in _STATES.items()]),
         "severity__exact": (_("severity"), Severity.choices),
         "kind__exact": (_("kind"), Incident.Kind.choices),
-        "rule__id__exact": (_("rule"), partial(_list_sources, "rule")),
-        "channel__id__exact": (_("channel"), partial(_list_sources, "channel")),
+        "rule__id__exact": (_("alert rule"), partial(_list_sources, "rule")),
+        "channel__id__exact": (_("inbound channel"), partial(_list_sources, "channel")),
     }
 
     def narrow_rows(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
