@@ -67,7 +67,8 @@ def make_rows() -> Rows:
     """Create the world of the administration, and rows in every state that is drawn otherwise."""
     things = admin_world.build().things
     corp, other = things["corp"], things["second"]
-    Corp.objects.update(is_enabled=True, first_enabled_at=NOW)
+    Corp.objects.update(is_enabled=True, first_enabled_at=NOW, site_address=None)  # at the address of the test's server
+    corp.refresh_from_db()
     root = User.objects.create_superuser("root", password=PASSWORD, name="管理员")
     person = User.objects.create_user("lilei", password=PASSWORD, name="李雷")
     for who, userid in ((root, "Root"), (person, "LiLei")):
