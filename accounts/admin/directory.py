@@ -392,7 +392,9 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     @admin.display(description=_("duration"))
     def duration_shown(self, run: SyncRun) -> str:
-        return "—" if run.duration is None else str(run.duration).split(".")[0]
+        if run.started_at is None or run.finished_at is None:
+            return "—"
+        return str(run.finished_at - run.started_at).split(".")[0]
 
     def get_urls(self) -> list[URLPattern]:
         views: list[tuple[str, Any, str]] = [

@@ -57,7 +57,7 @@ class BulkForm(forms.Form):
         chosen = super().clean() or self.cleaned_data
         if not any(chosen.get(name) for name in (*_KEYS, "match_number")):
             raise forms.ValidationError(_("Choose by what people are found, or nobody would be linked."))
-        if chosen.get("match_number") and "corp" in chosen and self._numbered().number_attribute_id is None:
+        if chosen.get("match_number") and "corp" in chosen and self._find_policy().number_attribute_id is None:
             self.add_error("match_number", _("The directory policy of this company names no employee number."))
         return chosen
 
@@ -66,11 +66,11 @@ class BulkForm(forms.Form):
         keys = {name: bool(self.cleaned_data[name]) for name in _KEYS}
         policy = DirectoryPolicy(corp=self.cleaned_data["corp"], mode=DirectoryPolicy.Mode.LINK, **keys)
         if self.cleaned_data["match_number"]:
-            known = self._numbered()
+            known = self._find_policy()
             policy.number_attribute_id, policy.number_field = known.number_attribute_id, known.number_field
         return policy
 
-    def _numbered(self) -> DirectoryPolicy:
+    def _find_policy(self) -> DirectoryPolicy:
         """Return the company's saved policy, or an empty one."""
         corp = self.cleaned_data["corp"]
         return DirectoryPolicy.objects.filter(corp=corp).first() or DirectoryPolicy(corp=corp)

@@ -270,14 +270,14 @@ def send_waiting() -> int:
 def _send(server: tuple[str, tuple[str, int]], entries: Iterable[AuditEntry]) -> None:
     """Send over one connection, which keeps the order."""
     kind, address = server
-    with _connected(kind, address) as connection:
+    with _connect(kind, address) as connection:
         for entry in entries:
             text = message(entry)
             connection.sendall(f"{len(text)} ".encode() + text if kind == "tcp" else text)
 
 
 @contextmanager
-def _connected(kind: str, address: tuple[str, int]) -> Iterator[socket.socket]:
+def _connect(kind: str, address: tuple[str, int]) -> Iterator[socket.socket]:
     if kind == "tcp":
         with socket.create_connection(address, timeout=TIMEOUT_SECONDS) as connection:
             yield connection

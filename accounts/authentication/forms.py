@@ -39,10 +39,10 @@ def _code_field(*, is_required: bool = True) -> forms.CharField:
 
 
 @sensitive_variables("code")
-def _require_code(person: User, code: str) -> None:
+def _require_code(person: User, code: str) -> str:
     try:
         if totp.is_code_of(person=person, code=code, now=timezone.now()):
-            return
+            return code
     except passwords.LockedOut as locked:
         left = {"count": locked.lock.minutes_left(timezone.now())}
         raise forms.ValidationError(_TOO_MANY_CODES, code="locked", params=left) from locked
@@ -59,9 +59,7 @@ class CodeForm(forms.Form):
         self.person = person
 
     def clean_code(self) -> str:
-        code: str = self.cleaned_data["code"]
-        _require_code(self.person, code)
-        return code
+        return _require_code(self.person, self.cleaned_data["code"])
 
 
 class ConfirmForm(forms.Form):
@@ -92,9 +90,7 @@ class ConfirmForm(forms.Form):
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"]
-        if code:
-            _require_code(self.person, code)
-        return code
+        return _require_code(self.person, code) if code else code
 
     def is_valid(self) -> bool:
         """Accept if at least one proof is given and none is wrong."""

@@ -100,7 +100,7 @@ class Step:
 
     def _disable(self, user_ids: set[int]) -> None:
         elsewhere = WeComAccount.objects.complete().filter(user__in=user_ids)
-        leaving = _unprotected(user_ids).filter(is_active=True).exclude(pk__in=elsewhere.values("user_id"))
+        leaving = _filter_unprotected(user_ids).filter(is_active=True).exclude(pk__in=elsewhere.values("user_id"))
         keys = list(leaving.select_for_update(no_key=True).values_list("pk", flat=True))
         if keys:
             self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
@@ -135,7 +135,7 @@ class Step:
         }
         if not values:
             return
-        people = list(_unprotected(list(values)).select_for_update(no_key=True).order_by("pk"))
+        people = list(_filter_unprotected(list(values)).select_for_update(no_key=True).order_by("pk"))
         changes = {person.pk: find_differences(person, values[person.pk]) for person in people}
         for person in people:
             for name, _old, new in changes[person.pk]:
@@ -162,7 +162,7 @@ def _is_protected(user: User) -> bool:
     return user.is_staff or user.is_superuser
 
 
-def _unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
+def _filter_unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
     return User.objects.filter(pk__in=user_ids, is_staff=False, is_superuser=False)
 
 

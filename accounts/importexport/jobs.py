@@ -156,7 +156,7 @@ def carry_on_import(run: JobRun) -> dict[str, Any]:
     """Check the uploaded file, or write the confirmed rows. A repeat continues after the last saved step."""
     status = _find_import(run).values_list("status", flat=True).first()
     if status == Status.WAITING:
-        _read(run)
+        _read_file(run)
     elif status == Status.CONFIRMED:
         _apply(run)
     return {}
@@ -186,7 +186,7 @@ def _find_editor(user_id: int | None) -> User | None:
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-def _read(run: JobRun) -> None:
+def _read_file(run: JobRun) -> None:
     with run.saving(_find_import(run)) as held:
         ImportRow.objects.filter(run=held).delete()
         held.counts, held.row_count = {}, 0

@@ -42,7 +42,7 @@ REFUSALS = {
 }
 
 
-def _refused(code: str, **params: str | int) -> ValidationError:
+def _make_error(code: str, **params: str | int) -> ValidationError:
     return ValidationError(REFUSALS[code], code=code, params=params)
 
 
@@ -127,9 +127,9 @@ class Attribute(models.Model):
         cleaned = (self._cleaned_one(text) for text in texts)
         values = list({fold_value(value): value for value in cleaned if value}.values())
         if len(values) > 1 and not self.is_many_valued:
-            raise _refused("one_value", name=self.name)
+            raise _make_error("one_value", name=self.name)
         if len(values) > VALUES_AT_MOST:
-            raise _refused("many_values", count=VALUES_AT_MOST)
+            raise _make_error("many_values", count=VALUES_AT_MOST)
         return values
 
     def parts(self, text: str) -> list[str]:
@@ -141,18 +141,18 @@ class Attribute(models.Model):
         if not value:
             return ""
         if len(value) > VALUE_CHARACTERS:
-            raise _refused("long", count=VALUE_CHARACTERS)
+            raise _make_error("long", count=VALUE_CHARACTERS)
         if not value.isprintable():
-            raise _refused("invisible")
+            raise _make_error("invisible")
         if self.is_many_valued and SEPARATORS.search(value):
-            raise _refused("separator")
+            raise _make_error("separator")
         if self.kind == self.Kind.NUMBER:
             return plain_number(value)
         if self.kind != self.Kind.CHOICE:
             return value
         spelt: str | None = {fold_value(choice): choice for choice in self.choices}.get(fold_value(value))
         if spelt is None:
-            raise _refused("no_choice", value=value[:64])
+            raise _make_error("no_choice", value=value[:64])
         return spelt
 
 
@@ -208,10 +208,10 @@ def plain_number(text: str) -> str:
     try:
         number = Decimal(text.replace(",", ""))
     except InvalidOperation:
-        raise _refused("no_number", value=text[:64]) from None
+        raise _make_error("no_number", value=text[:64]) from None
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or number.adjusted() >= NUMBER_DIGITS or exponent < -NUMBER_DIGITS:
-        raise _refused("long_number", value=text[:64])
+        raise _make_error("long_number", value=text[:64])
     plain = f"{number:f}"
     plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
     return "0" if plain in {"-0", ""} else plain

@@ -14,6 +14,7 @@ from django.utils.translation import pgettext_lazy
 from accounts.models.attributes import Attribute
 from accounts.models.users import User
 from integrations.models import Corp, Department, Member, SyncRun
+from integrations.models.directory import OfCorpQuerySet
 
 if TYPE_CHECKING:
     from typing import Self
@@ -21,12 +22,9 @@ if TYPE_CHECKING:
     from integrations.models.fields import Person
 
 
-class DirectoryPolicyQuerySet(models.QuerySet["DirectoryPolicy"]):
+class DirectoryPolicyQuerySet(OfCorpQuerySet["DirectoryPolicy"]):
     def in_force(self) -> Self:
         return self.exclude(mode=DirectoryPolicy.Mode.OFF).filter(corp__is_enabled=True)
-
-    def visible_to(self, person: Person) -> Self:
-        return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
 class DirectoryPolicy(models.Model):

@@ -38,11 +38,11 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
     corp = find_entry_company(request)
     try:
         if corp is None and bi.is_open():
-            return _refused(request, ErrorDetails(Cause.BI_NOT_ALLOWED))
+            return _show_refusal(request, ErrorDetails(Cause.BI_NOT_ALLOWED))
         # Do not tell the BI from which page the person came.
         response = HttpResponseRedirect(_address(request, page), headers={"Referrer-Policy": "no-referrer"})
     except CannotEnter as obstacle:
-        return _refused(request, _details_of(obstacle))
+        return _show_refusal(request, _details_of(obstacle))
     logger.info("bi sign-in corp=%s user=%s outcome=passed-on", corp.pk if corp else None, request.user.pk)
     return response
 
@@ -73,6 +73,6 @@ def _details_of(refusal: CannotEnter) -> ErrorDetails:
     return ErrorDetails(cause, missing=str(refusal.source.label), where=str(refusal.source.where))
 
 
-def _refused(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
+def _show_refusal(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     logger.info("bi sign-in user=%s outcome=%s", request.user.pk, found.cause)
     return errors.page(request, found)

@@ -152,12 +152,3 @@ def translate_explanation(english: E, facts: Mapping[str, Any] | None = None) ->
 def explain_errcode(code: int, *, operation: str = "") -> Explanation:
     """Return the explanation of a WeCom error code. `operation`: the refused call, if known."""
     return translate_explanation(errcodes.explain(code, operation=operation))
-
-
-def explain_unreachable_queue() -> Explanation:
-    """Explain why background work does not start."""
-    return Explanation(
-        _("The queue cannot be reached: is Valkey running?"),
-        _("The administrator of this site."),
-        _("Start Valkey, then try again. The health page /healthz says what does not answer."),
-    )

@@ -293,7 +293,7 @@ class Writer:
     def _write_differences(self, chunk: Sequence[Difference]) -> None:
         counts = Counter[str]()
         with self._chunk(counts) as now:
-            members = self._locked(chunk)
+            members = self._lock(chunk)
             chunk = [one for one in chunk if one.member.pk in members]
             counts.update(one.kind.value for one in chunk)
             columns = {"changed_at"}.union(*(_apply_difference(members[one.member.pk], one, now) for one in chunk))
@@ -305,7 +305,7 @@ class Writer:
             self.touched += list(members)
             self._note(chunk, [], now)
 
-    def _locked(self, chunk: Sequence[Difference]) -> dict[int, Member]:
+    def _lock(self, chunk: Sequence[Difference]) -> dict[int, Member]:
         rows = Member.objects.select_for_update().filter(pk__in=[one.member.pk for one in chunk]).order_by("pk")
         members = {
             one.pk: one
@@ -323,7 +323,7 @@ class Writer:
             self.left_count += len(there)
             people = [one for one in people if one.folded not in there]
             counts[Kind.JOINED.value] = len(people)
-            members = insert_rows(Member, [self._joined(person, now) for person in people])
+            members = insert_rows(Member, [self._build_member(person, now) for person in people])
             pairs = list(zip(members, people, strict=True))
             insert_rows(
                 Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)]
@@ -331,7 +331,7 @@ class Writer:
             self.touched += [one.pk for one in members]
             self._note([], members, now)
 
-    def _joined(self, person: Person, now: datetime) -> Member:
+    def _build_member(self, person: Person, now: datetime) -> Member:
         return Member(
             corp=self._corp,
             userid=person.userid,

@@ -99,7 +99,7 @@ def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameR
     if not renames:
         return RenameResult()
     read_since = batch.clock()
-    known = lookup.existing(sorted({userid for one in renames for userid in (one.old, one.new)}), now=read_since)
+    known = lookup.find_existing(sorted({userid for one in renames for userid in (one.old, one.new)}), now=read_since)
     result = apply_renames(batch, renames, known=known, read_since=read_since)
     for one in result.blocked:
         changes.leave_out((one.old, one.new))

@@ -23,7 +23,6 @@ from typing import Any, TypeVar
 
 from integrations.clients.errors import RateLimitedError, RecipientError, TransientError, UnexpectedResponseError
 from integrations.clients.transport import read_boot_clock
-from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.contacts import Department, User
 from integrations.core import client_factory
 from integrations.directory import departments as directory_departments
@@ -200,12 +199,12 @@ class CallPacer:
         """Make one call, up to three times after passing failures. Raises the client's errors."""
         for seconds in PAUSES_SECONDS:
             try:
-                return self._paced(call)
+                return self._pace(call)
             except TransientError as error:
                 if isinstance(error, RateLimitedError) and error.retry_after_seconds > 5:
                     raise  # a block of a minute is too long to sleep
                 self._pause(seconds)
-        return self._paced(call)
+        return self._pace(call)
 
     def many(self, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
         """Yield the results in the order of the calls, some of which run in parallel. Stops at the first error."""
@@ -222,7 +221,7 @@ class CallPacer:
                 for future in waiting:
                     future.cancel()
 
-    def _paced(self, call: Callable[[], T]) -> T:
+    def _pace(self, call: Callable[[], T]) -> T:
         with self._lock:
             self.count += 1
             now = read_boot_clock()
@@ -275,9 +274,8 @@ class Reader:
     def read(self) -> Snapshot:
         """Read the whole directory. Raises the errors of `integrations.clients.errors`, and Stop."""
         self._progress(Phase.DEPARTMENTS, 0, 0)
-        self._read_departments()
-        if self._contacts is not None:
-            self._read_userids(self._contacts)
+        self.read_departments()
+        self.read_company()
         self.read_lists(self._seen_by_app)
         if not self._roots:
             self._read_singles()
@@ -286,7 +284,7 @@ class Reader:
     def look_up(self, userids: Sequence[str]) -> list[UserLookup]:
         """Look up people whom no list has, in order. This also finds people who moved during the reading."""
         self._fetch_people(userids)
-        return [self._whereabouts(self._answers[fold_userid(userid)]) for userid in userids]
+        return [self._locate(self._answers[fold_userid(userid)]) for userid in userids]
 
     # --- Partial reading, for some people only (incremental.py) -------------------------------------------------------
 
@@ -299,12 +297,6 @@ class Reader:
         """Use these departments instead of reading them."""
         self.snapshot.departments = dict(departments)
 
-    def read_departments(self) -> Snapshot:
-        """Read the departments only."""
-        self._read_departments()
-        self._unknown.clear()
-        return self.snapshot
-
     def read_lists(self, numbers: Iterable[int]) -> None:
         """Read the people of these departments whom the app sees."""
         wanted = sorted(self._seen_by_app & set(numbers))
@@ -314,15 +306,10 @@ class Reader:
             for user in users:
                 self._add_user(user, number)
 
-    def read_company(self, wanted: Collection[str]) -> None:
-        """Read the company's userids, and the departments of those `wanted`, if there is a contacts secret."""
-        if self._contacts is not None:
-            self._read_userids(self._contacts, wanted)
-
-    def existing(self, userids: Collection[str]) -> set[str]:
+    def find_existing(self, userids: Collection[str]) -> set[str]:
         """Return which of these userids, folded, exist in the company, also out of the app's sight."""
         self._fetch_people(userids)
-        return {folded for folded in map(fold_userid, userids) if self._whereabouts(self._answers[folded]).exists}
+        return {folded for folded in map(fold_userid, userids) if self._locate(self._answers[folded]).exists}
 
     def forget(self, userids: Iterable[str]) -> None:
         """Forget the results for these userids, so that the next look-up asks again."""
@@ -335,8 +322,10 @@ class Reader:
 
     # --- Departments ----------------------------------------------------------------------------------------------
 
-    def _read_departments(self) -> None:
+    def read_departments(self) -> Snapshot:
+        """Read the departments only."""
         known: dict[int, SeenDepartment] = {}
+        self._unknown.clear()
         if self._contacts is not None:
             self._merge(known, self._calling.one(self._contacts.department_simplelist))
         self._seen_by_app = self._merge(known, self._departments_of_app())
@@ -348,6 +337,7 @@ class Reader:
         chosen = directory_departments.find_subtree(parents, self._roots) if self._roots else set(parents)
         self._seen_by_app &= chosen
         self.snapshot.departments = {number: one for number, one in known.items() if number in chosen}
+        return self.snapshot
 
     def _departments_of_app(self) -> list[Department]:
         if not self._roots or self._contacts is not None:
@@ -387,12 +377,14 @@ class Reader:
 
     # --- People ---------------------------------------------------------------------------------------------------
 
-    def _read_userids(self, contacts: WeComClient, wanted: Collection[str] | None = None) -> None:
-        """Read the company's userids with their departments, the latter only of `wanted` (folded) if given."""
+    def read_company(self, wanted: Collection[str] | None = None) -> None:
+        """Read the company's userids, if there is a contacts secret, and the departments of those `wanted` (folded)."""
+        if self._contacts is None:
+            return
         snapshot, known = self.snapshot, self.snapshot.departments
         company = snapshot.company = set[str]()
         self._progress(Phase.MEMBERS, 0, 0)
-        for page in contacts.user_list_id_pages(through=self._calling.one):
+        for page in self._contacts.user_list_id_pages(through=self._calling.one):
             for row in page.rows:
                 if not self._is_userid(row.userid):
                     continue
@@ -407,7 +399,8 @@ class Reader:
         """Read people whom the app's scope names singly or by a tag, and who are in none of its departments."""
         agent = self._calling.one(partial(self._app.agent_get))
         named = {
-            fold_userid(userid): userid for userid in [*agent.allowed_userids, *self._tagged(agent.allowed_tag_ids)]
+            fold_userid(userid): userid
+            for userid in [*agent.allowed_userids, *self._list_tagged(agent.allowed_tag_ids)]
         }
         people, left = self.snapshot.people, self.snapshot.left
         missing = [
@@ -415,14 +408,14 @@ class Reader:
             for folded, userid in named.items()
             if folded not in left and not (folded in people and people[folded].is_seen_by_app)
         ]
-        answers = self._calling.many(partial(self._found, one) for one in missing)
+        answers = self._calling.many(partial(self._find_user, one) for one in missing)
         for userid, found in zip(missing, answers, strict=True):
             if isinstance(found, User):
                 self._add_user(found, None)
             else:
                 self.snapshot.warnings.add("named_but_gone", userid)
 
-    def _tagged(self, tag_ids: Iterable[int]) -> Iterator[str]:
+    def _list_tagged(self, tag_ids: Iterable[int]) -> Iterator[str]:
         for tag_id in tag_ids:
             try:
                 tag = self._calling.one(partial(self._app.tag_get, tag_id))
@@ -453,12 +446,12 @@ class Reader:
         """Fetch each person once, whatever the spelling."""
         named = {fold_userid(userid): userid for userid in userids}
         new = {folded: userid for folded, userid in named.items() if folded not in self._answers}
-        answers = self._calling.many(partial(self._found, userid) for userid in new.values())
+        answers = self._calling.many(partial(self._find_user, userid) for userid in new.values())
         for done, (folded, answer) in enumerate(zip(new, answers, strict=True)):
             self._progress(Phase.COMPARING, done, len(new))
             self._answers[folded] = answer
 
-    def _found(self, userid: str) -> User | bool:
+    def _find_user(self, userid: str) -> User | bool:
         """Return the person, or whether they exist out of the app's sight."""
         try:
             return self._app.user_get(userid)
@@ -469,7 +462,7 @@ class Reader:
                 return False
             raise
 
-    def _whereabouts(self, found: User | bool) -> UserLookup:
+    def _locate(self, found: User | bool) -> UserLookup:
         if isinstance(found, bool):
             return UserLookup(None, found)
         if found.status == LEFT_COMPANY or not is_userid(found.userid):

@@ -164,11 +164,11 @@ class EventLookup:
         self._departments = list(sync.stored_departments(corp))
         self._wanted: dict[str, str] = {}
 
-    def existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
+    def find_existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
         """Return which of these userids, folded, exist in the company. `look_up` does not ask about them again."""
         self.read_since = now
         self._reader.use_departments(_find_present(self._departments))
-        return self._reader.existing(userids)
+        return self._reader.find_existing(userids)
 
     def forget(self, userids: Iterable[str]) -> None:
         """Forget what `existing` read about these userids, because somebody else changed them since."""
@@ -177,7 +177,7 @@ class EventLookup:
     def look_up(self, *, now: datetime) -> None:
         """Look up everything and plan the changes. `now`: the time of reading, unless `existing` began earlier."""
         self.read_since = self.read_since or now
-        self._wanted = {**self._changes.people, **self._tagged()}
+        self._wanted = {**self._changes.people, **self._find_tagged()}
         if self._changes.has_structure or self._corp.department_root_ids:
             self._read_departments()
         else:
@@ -200,7 +200,7 @@ class EventLookup:
         is_gone = one.kind == SyncChange.Kind.DELETED and folded not in self._changes.leavers
         return is_gone and tries.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
 
-    def _tagged(self) -> dict[str, str]:
+    def _find_tagged(self) -> dict[str, str]:
         """Return members of changed tags that the app's visible scope names."""
         tagged = self._changes.tagged
         if not tagged:

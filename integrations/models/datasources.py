@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -19,7 +19,7 @@ from django.utils.translation import pgettext_lazy
 from integrations.clients.sources import DatabasePrivilege, Problem
 from integrations.data.table import Table, from_document, to_document
 from integrations.models.companies import Corp
-from integrations.models.fields import NOTHING, EncryptedTextField, Person, corp_condition
+from integrations.models.fields import EncryptedTextField, Person, corp_condition
 from integrations.models.jobs import Leased, LeasedQuerySet, Moment
 
 if TYPE_CHECKING:
@@ -38,15 +38,13 @@ def read_by(sees_network: Callable[[], bool]) -> Iterator[None]:
         _reader_sees_network.reset(token)
 
 
-def explain_problem(code: str, facts: Mapping[str, Any], *, sees_network: bool | None = None) -> str:
+def explain_problem(code: str, facts: Mapping[str, Any]) -> str:
     """Return the sentence of a problem in the active language. A code of another version is an unexpected problem.
 
-    `sees_network`: tell a closed port from a silent one; None: as set by `read_by`. Only superusers may see it: others
-    could choose source addresses and learn what runs in the network.
+    A closed port is told from a silent one where `read_by` says so. Only superusers may see it: others could choose
+    source addresses and learn what runs in the network.
     """
-    if sees_network is None:
-        sees_network = _reader_sees_network.get()()
-    if not sees_network and (code == Problem.UNREACHABLE or facts.get("silent")):
+    if not _reader_sees_network.get()() and (code == Problem.UNREACHABLE or facts.get("silent")):
         return str(_SENTENCES["silence"])
     reason = f"{code}-{facts.get('reason', '')}"
     words = str(_SENTENCES.get(reason) or _SENTENCES.get(code, _SENTENCES[Problem.UNEXPECTED]))
@@ -323,15 +321,28 @@ class SourceKind(models.TextChoices):
     JSON = "json", _("Web service (JSON over HTTP)")
 
 
-class DataSourceQuerySet(models.QuerySet["DataSource"]):
-    def visible_to(self, person: Person) -> DataSourceQuerySet:
-        """Filter the sources of companies that `person` sees; those without a company if the person sees all."""
-        return self.filter(_of_visible_corps(person, ""))
+Scoped = TypeVar("Scoped", bound=models.Model)
 
-    def hidden_from(self, person: Person) -> DataSourceQuerySet:
-        """Filter sources without a company, whose existence people of some companies may know."""
-        return self.filter(_of_no_corp(person, ""))
 
+class ScopedQuerySet(models.QuerySet[Scoped]):
+    """Rows of sources. `corp_path`: the lookup of their company."""
+
+    corp_path = "corp"
+
+    def visible_to(self, person: Person) -> Self:
+        """Filter rows of companies that `person` sees; those without a company if the person sees all."""
+        return (
+            self.filter(**{f"{self.corp_path}__in": Corp.objects.visible_to(person)})
+            if corp_condition(person)
+            else self
+        )
+
+    def hidden_from(self, person: Person) -> Self:
+        """Filter rows without a company, whose existence people of some companies may know."""
+        return self.filter(**{f"{self.corp_path}__isnull": True}) if corp_condition(person) else self.none()
+
+
+class DataSourceQuerySet(ScopedQuerySet["DataSource"]):
     def slow(self) -> DataSourceQuerySet:
         """Filter sources whose last answer exceeded their time limit."""
         return self.filter(slow_since__isnull=False)
@@ -415,14 +426,8 @@ class DataSource(models.Model):
         return self.name
 
 
-class CardQuerySet(models.QuerySet["Card"]):
-    def visible_to(self, person: Person) -> CardQuerySet:
-        """Filter cards whose source `person` sees."""
-        return self.filter(_of_visible_corps(person, "source__"))
-
-    def hidden_from(self, person: Person) -> CardQuerySet:
-        """Filter cards of sources without a company, if `person` sees only some companies."""
-        return self.filter(_of_no_corp(person, "source__"))
+class CardQuerySet(ScopedQuerySet["Card"]):
+    corp_path = "source__corp"
 
 
 class CardView(models.TextChoices):
@@ -587,13 +592,3 @@ def compress_table(table: Table) -> bytes:
     """Return a table in the form that CardData stores."""
     document = json.dumps(to_document(table), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return zlib.compress(document.encode(), level=6)
-
-
-def _of_visible_corps(person: Person, prefix: str) -> Q:
-    if not corp_condition(person):
-        return Q()
-    return Q(**{f"{prefix}corp__in": Corp.objects.visible_to(person)})
-
-
-def _of_no_corp(person: Person, prefix: str) -> Q:
-    return Q(**{f"{prefix}corp__isnull": True}) if corp_condition(person) else NOTHING

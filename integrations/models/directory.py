@@ -6,7 +6,7 @@ Rows are never deleted but marked as gone, because other rows refer to them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -20,17 +20,21 @@ from integrations.models.companies import CallbackEvent, Corp
 from integrations.models.jobs import Leased, LeasedQuerySet, Moment
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from typing import Self
 
 
-class DepartmentQuerySet(models.QuerySet["Department"]):
+OfCorp = TypeVar("OfCorp", bound=models.Model)
+
+
+class OfCorpQuerySet(models.QuerySet[OfCorp]):
+    def visible_to(self, person: fields.Person) -> Self:
+        """Filter rows of the corps that `person` may see."""
+        return self.filter(corp__in=Corp.objects.visible_to(person))
+
+
+class DepartmentQuerySet(OfCorpQuerySet["Department"]):
     def present(self) -> Self:
         return self.filter(removed_at__isnull=True)
-
-    def visible_to(self, person: fields.Person) -> Self:
-        """Filter departments of the corps that `person` may see."""
-        return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
 class Department(models.Model):
@@ -59,7 +63,7 @@ class Department(models.Model):
         return self.name or str(self.wecom_department_id)
 
 
-class MemberQuerySet(models.QuerySet["Member"]):
+class MemberQuerySet(OfCorpQuerySet["Member"]):
     def here(self) -> Self:
         """Filter members whom WeCom shows us, enabled or not."""
         return self.filter(presence=Member.Presence.HERE)
@@ -71,10 +75,6 @@ class MemberQuerySet(models.QuerySet["Member"]):
     def waiting_for_administrator(self) -> Self:
         """Filter userids that had been deleted and came back, perhaps as another person's."""
         return self.filter(waits_since__isnull=False)
-
-    def visible_to(self, person: fields.Person) -> Self:
-        """Filter members of the corps that `person` may see."""
-        return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
 class Member(models.Model):
@@ -212,13 +212,9 @@ class MemberRename(models.Model):
         return f"{self.old_folded} → {self.new_folded}"
 
 
-class SyncRunQuerySet(models.QuerySet["SyncRun"]):
+class SyncRunQuerySet(OfCorpQuerySet["SyncRun"]):
     def unfinished(self) -> Self:
         return self.filter(status__in=[SyncRun.Status.WAITING, SyncRun.Status.RUNNING])
-
-    def visible_to(self, person: fields.Person) -> Self:
-        """Filter runs of the corps that `person` may see."""
-        return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
 class SyncRun(models.Model):
@@ -311,13 +307,6 @@ class SyncRun(models.Model):
     def is_confirmed(self) -> bool:
         """True if an administrator approved its question."""
         return self.answered_at is not None and self.status != self.Status.REFUSED
-
-    @property
-    def duration(self) -> timedelta | None:
-        """The time from the first start to the end, including waits."""
-        if self.started_at is None or self.finished_at is None:
-            return None
-        return self.finished_at - self.started_at
 
 
 class SyncChangeQuerySet(models.QuerySet["SyncChange"]):

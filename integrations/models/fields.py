@@ -77,7 +77,7 @@ class EncryptedTextField(TextField):
     """A text column encrypted with settings.FIELD_ENCRYPTION_KEYS.
 
     An empty text stays empty. Each save makes another ciphertext, so look-ups by value are refused.
-    A value that no key decrypts is read as Unreadable, so that pages can show it; code takes a value by `opened`.
+    A value that no key decrypts is read as Unreadable, so that pages can show it; `require_readable` refuses it.
     Fixtures (dumpdata) hold ciphertext, which loaddata decrypts; it also loads plain text.
     """
 

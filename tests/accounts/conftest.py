@@ -22,7 +22,7 @@ from integrations.models import Corp, SiteAddress
 from tests import user_agents
 from tests.accounts.dying import Workers, dying_workers
 from tests.accounts.people import HOST, with_role
-from tests.accounts.wecom import WeCom, answering
+from tests.accounts.wecom import WeCom, answer_as_wecom
 from tests.rows import put
 
 SITE = "https://bi.example.com/"
@@ -84,7 +84,7 @@ def _site(db: None) -> Iterator[None]:
 
 @pytest.fixture
 def wecom() -> Iterator[WeCom]:
-    with answering() as stand_in:
+    with answer_as_wecom() as stand_in:
         yield stand_in
 
 

@@ -64,7 +64,7 @@ def refusal(errcode: int, words: str) -> dict[str, Any]:
 
 
 @contextmanager
-def answering() -> Iterator[WeCom]:
+def answer_as_wecom() -> Iterator[WeCom]:
     """Answer as WeCom while the block runs; any other network call fails."""
     wecom = WeCom()
     with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:

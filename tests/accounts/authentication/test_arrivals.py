@@ -98,7 +98,7 @@ class TestStart:
             assert phone.client.post(f"/wecom/{corp.pk}/{path}/").status_code == 405
 
 
-def begun(corp: Corp) -> str:
+def begin_state(corp: Corp) -> str:
     """Return the state of a sign-in that browser B began."""
     state = flow.LoginState(corp.pk, flow.Kind.SILENT, "/", 1)
     text = flow.keep_state(state=state, browser="B")
@@ -180,7 +180,7 @@ class TestUsedState:
         assert phone.arrive(corp, code="C", state=state).headers["Location"] == "/messages/7/"
 
     def test_is_taken_by_its_own_browser_with_one_code(self, corp: Corp) -> None:
-        text, kinds = begun(corp), flow.Finding
+        text, kinds = begin_state(corp), flow.Finding
 
         def consume(code: str, *browsers: str) -> flow.Finding:
             return flow.consume(text=text, browsers=browsers, corp_id=corp.pk, code=code).finding
@@ -192,7 +192,7 @@ class TestUsedState:
     def test_two_arrivals_at_once_redeem_once(self, corp: Corp) -> None:
         from tests.integrations.clients.wecom.server import at_once
 
-        text = begun(corp)
+        text = begin_state(corp)
 
         arrivals = at_once(8, lambda: flow.consume(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding)
 

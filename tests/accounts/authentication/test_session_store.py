@@ -202,7 +202,7 @@ class TestAnotherKey:
         assert [row.get_decoded() for row in Session.objects.all()] == [{"new": "changed"}]
 
 
-def written() -> tuple[int, int]:
+def count_rows() -> tuple[int, int]:
     return Session.objects.count(), SignedInSession.objects.count()
 
 
@@ -211,7 +211,7 @@ class TestItsRecord:
     def test_is_written_with_a_new_session(self, clerk: User) -> None:
         visitor(DESKTOP).client.post("/login/", {"username": "clerk", "password": PASSWORD})
 
-        assert written() == (1, 1)
+        assert count_rows() == (1, 1)
         assert SignedInSession.objects.get().session_key == Session.objects.get().session_key
 
     def test_a_person_who_is_deleted_meanwhile_gets_neither(self, clerk: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ class TestItsRecord:
 
         assert response.status_code == 500
         assert "sessionid" not in response.cookies
-        assert written() == (0, 0)
+        assert count_rows() == (0, 0)
 
 
 @pytest.mark.parametrize("way", ["first", "again"])

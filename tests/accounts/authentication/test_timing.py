@@ -44,12 +44,12 @@ def _people(settings: Any, db: None) -> Iterator[None]:
     }
     for name, values in people.items():
         User.objects.create(**{"username": name, "password": make_password(RIGHT), **values})
-    refused("warm-up", WRONG)
+    try_password("warm-up", WRONG)
     yield
     CountingHasher.rounds.clear()
 
 
-def refused(username: str, password: str) -> tuple[int, int, list[int | None], str]:
+def try_password(username: str, password: str) -> tuple[int, int, list[int | None], str]:
     """Try a password. Return status, number of queries, rounds of hashing, and the page without its varying parts."""
     browser: Visitor = visitor(DESKTOP)
     browser.get("/login/", stay="1")
@@ -74,18 +74,18 @@ def refused(username: str, password: str) -> tuple[int, int, list[int | None], s
     ],
 )
 def test_costs_and_says_the_same_as_a_wrong_password_of_somebody_known(username: str, password: str) -> None:
-    status, queries, rounds, page = refused("known", WRONG)
+    status, queries, rounds, page = try_password("known", WRONG)
 
     assert rounds == [CountingHasher.iterations]
-    assert refused(username, password) == (status, queries, rounds, page)
+    assert try_password(username, password) == (status, queries, rounds, page)
 
 
 def test_locked_out_nobody_s_password_is_hashed(settings: Any) -> None:
     settings.LOCKOUT_TRIES = 1
     outcomes = []
     for username in ("known", "nobody-of-this-name"):
-        refused(username, WRONG)
-        outcomes.append(refused(username, RIGHT))
+        try_password(username, WRONG)
+        outcomes.append(try_password(username, RIGHT))
 
     (status, queries, rounds, page), unknown = outcomes
     assert (status, rounds) == (429, [])

@@ -30,7 +30,7 @@ LAKE_CORPID, LAKE_SECRET = "ww0000000000000002", "sandbox-secret-of-the-lake"
 PEOPLE = {"lilei": "李雷", "hanmeimei": "韩梅梅", "lucy": "露西", "tom": "汤姆", "kate": "凯特", "jim": "Jim"}
 
 
-def seeded(corpid: str, name: str, secret: str) -> dict[str, object]:
+def make_seed(corpid: str, name: str, secret: str) -> dict[str, object]:
     """Make a company whose app sees department 2; Jim is outside."""
     app = {**company()["apps"][0], "secret": secret, "trusted_domain": "bi.example.com"}
     members = [
@@ -134,7 +134,7 @@ def panel() -> Journey:
     return lambda world, browser: browser.panel_scanned(world.mill.pk, "lilei", requested="/account/")
 
 
-def scanned(answer: str = "approve", page: str = "/account/") -> Journey:
+def scan_code(answer: str = "approve", page: str = "/account/") -> Journey:
     return lambda world, browser: browser.scan(browser.open(world.entry(page)), "lilei", answer)
 
 
@@ -390,7 +390,7 @@ def with_bi(then: Journey, *, is_open: bool = True, **corp: str) -> Journey:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxHandle]:
-    seed = {"companies": [seeded(CORPID, "北山制造", SECRET), seeded(LAKE_CORPID, "南湖贸易", LAKE_SECRET)]}
+    seed = {"companies": [make_seed(CORPID, "北山制造", SECRET), make_seed(LAKE_CORPID, "南湖贸易", LAKE_SECRET)]}
     with start_sandbox(seed=seed) as handle:
         yield handle
 
@@ -442,10 +442,10 @@ OUR_LINKS = [
     Way("entry, private deployment", ua.WECOM_PRIVATE, entry(), "/", via=OWN),
     Way("entry, plain WeChat", ua.WECHAT_IOS, entry(), "WeCom /wwlogin/sso/login", "", via="start", carried_by=""),
     Way("entry, Chrome", ua.CHROME, entry(), "WeCom /wwlogin/sso/login", "", via="start", carried_by=""),
-    Way("QR code, Chrome", ua.CHROME, scanned(), "/account/", via="callback", carried_by=""),
-    Way("QR code, Edge", ua.EDGE, scanned(page="/account/?b=%2F"), "/account/?b=%2F", carried_by=""),
-    Way("QR code in plain WeChat", ua.WECHAT_IOS, scanned(), "/account/", carried_by=""),
-    Way("QR code refused", ua.CHROME, scanned("refuse"), "/login/?next=%2Faccount%2F&stay=1&declined=1", "",
+    Way("QR code, Chrome", ua.CHROME, scan_code(), "/account/", via="callback", carried_by=""),
+    Way("QR code, Edge", ua.EDGE, scan_code(page="/account/?b=%2F"), "/account/?b=%2F", carried_by=""),
+    Way("QR code in plain WeChat", ua.WECHAT_IOS, scan_code(), "/account/", carried_by=""),
+    Way("QR code refused", ua.CHROME, scan_code("refuse"), "/login/?next=%2Faccount%2F&stay=1&declined=1", "",
         via="callback", title="登录", carried_by=""),
     Way("the panel", ua.CHROME, panel(), "/account/", via="callback", carried_by=""),
     Way("several companies, inside WeCom", ua.WECOM_IOS, chosen_among_two, "/account/", via=OWN),
@@ -534,7 +534,7 @@ STATES = [
     Way("cookies refused, home page link", ua.WECOM_IOS, without_cookies(home()), "error cookies-blocked", "", 403,
         COOKIES_REFUSED, via=SILENT),
     Way("cookies refused, QR code", ua.CHROME,
-        without_cookies(lambda world, browser: browser.scan(scanned()(world, browser), "lilei")),
+        without_cookies(lambda world, browser: browser.scan(scan_code()(world, browser), "lilei")),
         "error cookies-blocked", "", 403, COOKIES_REFUSED, carried_by=""),
     Way("WeCom is busy", ua.WECOM_IOS, wecom_busy, "error wecom-unreachable", "", 503, "暂时无法连接企业微信"),
     Way("server's address not trusted", ua.WECOM_IOS, ip_refused, "error ip-not-trusted", "", 502,
@@ -559,7 +559,7 @@ INTO_THE_BI = [
         "BI /?path_url=survey-engine%3FformId%3D7%26x%3D%25E6%258A%25A5", status=302),
     Way("the specification's example", ua.WECOM_IOS, with_bi(at_the_root("?path_url=survey-engine")),
         "BI /?path_url=survey-engine", status=302),
-    Way("page of the BI, by QR code", ua.CHROME, with_bi(scanned(page="/bi/page/p1?a=1")), "BI /page/p1?a=1",
+    Way("page of the BI, by QR code", ua.CHROME, with_bi(scan_code(page="/bi/page/p1?a=1")), "BI /page/p1?a=1",
         status=302, carried_by=""),
     Way("page of the BI with a session", ua.WECOM_IOS,
         with_bi(with_session(at("bi/page/p1"))), PHONE_FORM, status=302,

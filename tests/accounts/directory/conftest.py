@@ -13,7 +13,7 @@ from accounts.models import User
 from tests.accounts.directory.people_of import People
 from tests.accounts.people import signed_in
 from tests.integrations.directory.place import Directory, seed
-from tests.integrations.directory.wecom_events import Recorder, WeComEvents, recording
+from tests.integrations.directory.wecom_events import Recorder, WeComEvents, record_posts
 from tests.sandbox_process import SandboxHandle
 
 
@@ -42,7 +42,7 @@ def admin(root: User) -> Client:
 
 @pytest.fixture(scope="session")
 def recorder() -> Iterator[Recorder]:
-    with recording() as found:
+    with record_posts() as found:
         yield found
 
 

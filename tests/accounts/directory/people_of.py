@@ -89,13 +89,13 @@ def sign_in(place: Directory, visitor: Visitor, userid: str = "LiLei") -> str:
 # Ways in which LiLei leaves.
 
 
-def deleted(people: People) -> None:
+def delete_leaver(people: People) -> None:
     people.place.delete_member("LiLei")
 
 
-def disabled(people: People) -> None:
+def disable_leaver(people: People) -> None:
     people.put("LiLei", department=[2], status=2)
 
 
-def out_of_scope(people: People) -> None:
+def move_out_of_scope(people: People) -> None:
     people.place.set_scope(partyids=[3, 4])

@@ -446,7 +446,7 @@ def attribute(people: People) -> Attribute:
     return made
 
 
-def numbered(attribute: Attribute, username: str, number: str, **values: Any) -> User:
+def make_numbered(attribute: Attribute, username: str, number: str, **values: Any) -> User:
     user = make(username, **values)
     AttributeValue.objects.create(
         user=user, attribute=attribute, value=number, folded=number.lower(), is_unique=attribute.is_unique
@@ -454,7 +454,7 @@ def numbered(attribute: Attribute, username: str, number: str, **values: Any) ->
     return user
 
 
-def put(people: People, userid: str, *fields: dict[str, Any]) -> None:
+def put_with_fields(people: People, userid: str, *fields: dict[str, Any]) -> None:
     people.put(userid, extattr={"attrs": list(fields)})
 
 
@@ -472,9 +472,9 @@ def sync(people: People) -> None:
 
 def test_the_wecom_account_is_the_number_where_no_field_is_named(people: People, attribute: Attribute) -> None:
     region = Attribute.objects.create(key="region", name="区域", is_unique=True)
-    numbered(attribute, "li", "LILEI")
+    make_numbered(attribute, "li", "LILEI")
     make("lilei2", name="李雷")
-    numbered(region, "other", "jim")
+    make_numbered(region, "other", "jim")
 
     sync(people)
 
@@ -484,10 +484,10 @@ def test_the_wecom_account_is_the_number_where_no_field_is_named(people: People,
 
 def test_a_field_of_the_companys_own_is_compared_with_the_attribute(people: People, attribute: Attribute) -> None:
     people.set_policy(number_field=FIELD)
-    numbered(attribute, "li", "a007")
-    numbered(attribute, "other", "LILEI")
-    put(people, "LiLei", text("爱好", "A008"), text(FIELD, " A007 "))
-    put(people, "jim", {"type": 1, "name": FIELD, "web": {"url": "https://example.com", "title": "a007"}})
+    make_numbered(attribute, "li", "a007")
+    make_numbered(attribute, "other", "LILEI")
+    put_with_fields(people, "LiLei", text("爱好", "A008"), text(FIELD, " A007 "))
+    put_with_fields(people, "jim", {"type": 1, "name": FIELD, "web": {"url": "https://example.com", "title": "a007"}})
 
     sync(people)
 
@@ -500,7 +500,7 @@ def test_a_field_that_the_app_does_not_see_is_unknown_and_keeps_what_is_known(
     people: People, attribute: Attribute
 ) -> None:
     people.set_policy(number_field=FIELD)
-    put(people, "LiLei", text(FIELD, "A007"))
+    put_with_fields(people, "LiLei", text(FIELD, "A007"))
     sync(people)
     before = list(Member.objects.order_by("pk").values())
 
@@ -509,16 +509,16 @@ def test_a_field_that_the_app_does_not_see_is_unknown_and_keeps_what_is_known(
     assert list(Member.objects.order_by("pk").values()) == before
     assert SyncRun.objects.latest("pk").counts == {}
     for field, known in (((), "A007"), ((text(FIELD, ""),), "")):
-        put(people, "LiLei", *field)
+        put_with_fields(people, "LiLei", *field)
         sync(people)
         assert people.place.member("LiLei").number == known
 
 
 def test_members_who_share_a_number_are_not_linked(people: People, attribute: Attribute) -> None:
     people.set_policy(number_field=FIELD)
-    numbered(attribute, "li", "A007")
-    put(people, "LiLei", text(FIELD, "A007"))
-    put(people, "jim", text(FIELD, "a007"))
+    make_numbered(attribute, "li", "A007")
+    put_with_fields(people, "LiLei", text(FIELD, "A007"))
+    put_with_fields(people, "jim", text(FIELD, "a007"))
 
     sync(people)
 
@@ -529,10 +529,10 @@ def test_members_who_share_a_number_are_not_linked(people: People, attribute: At
 def test_what_speaks_against_a_person_speaks_against_the_number(people: People, attribute: Attribute) -> None:
     """Refuse, too, if another key names somebody else."""
     people.set_policy(match_username=True)
-    numbered(attribute, "other", "lilei")
+    make_numbered(attribute, "other", "lilei")
     make("lilei")
-    numbered(attribute, "staff", "jim", is_staff=True)
-    numbered(attribute, "off", "hanmeimei", is_active=False)
+    make_numbered(attribute, "staff", "jim", is_staff=True)
+    make_numbered(attribute, "off", "hanmeimei", is_active=False)
 
     sync(people)
 
@@ -562,7 +562,7 @@ def test_the_policy_takes_attributes_that_are_employee_numbers(
 def test_many_are_linked_by_the_number_of_the_policy(people: People, attribute: Attribute, admin: Client) -> None:
     people.set_policy(mode="off")
     sync(people)
-    numbered(attribute, "li", "lilei")
+    make_numbered(attribute, "li", "lilei")
     path = reverse("admin:accounts_linkconflict_bulk")
 
     admin.post(path, {"corp": people.corp.pk, "match_number": "on"})

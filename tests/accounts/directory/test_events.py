@@ -21,13 +21,13 @@ from notifications.models import Delivery, Receipt, Run
 from tests.accounts.conftest import Visitor, make_person, visitor
 from tests.accounts.directory.people_of import (
     People,
-    deleted,
-    disabled,
+    delete_leaver,
+    disable_leaver,
     links,
     make,
     member,
+    move_out_of_scope,
     open_door,
-    out_of_scope,
     sign_in,
 )
 from tests.accounts.people import with_role
@@ -51,7 +51,7 @@ def account(userid: str) -> WeComAccount:
 
 
 @pytest.mark.usefixtures("_door")
-@pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
+@pytest.mark.parametrize("leave", [delete_leaver, disable_leaver, move_out_of_scope])
 def test_a_leaver_is_signed_out_on_all_devices(wecom_events: WeComEvents, people: People, leave: Any) -> None:
     """Run the events' tasks, but no run of the whole directory."""
     devices = [visitor(), visitor()]
@@ -66,7 +66,7 @@ def test_a_leaver_is_signed_out_on_all_devices(wecom_events: WeComEvents, people
         assert SESSION_KEY not in device.client.session
 
 
-@pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
+@pytest.mark.parametrize("leave", [delete_leaver, disable_leaver, move_out_of_scope])
 def test_what_still_waits_for_a_leaver_is_canceled(wecom_events: WeComEvents, people: People, leave: Any) -> None:
     leaver = User.objects.get(username="LiLei")
     alone = make_run(make_subscription(leaver))
@@ -103,7 +103,12 @@ def test_a_deleted_person_is_unlinked_and_disabled_and_staff_only_barred(
 @pytest.mark.parametrize("is_told", [True, False], ids=["callback", "synchronisation"])
 @pytest.mark.parametrize(
     ("leave", "is_staff", "is_taken"),
-    [(deleted, True, True), (deleted, False, True), (disabled, True, False), (out_of_scope, True, False)],
+    [
+        (delete_leaver, True, True),
+        (delete_leaver, False, True),
+        (disable_leaver, True, False),
+        (move_out_of_scope, True, False),
+    ],
 )
 def test_what_a_leaver_owns_goes_to_the_successor(
     wecom_events: WeComEvents, people: People, leave: Any, *, is_staff: bool, is_taken: bool, is_told: bool
@@ -363,7 +368,7 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
     assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
 
 
-@pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
+@pytest.mark.parametrize("leave", [delete_leaver, disable_leaver, move_out_of_scope])
 def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     wecom_events: WeComEvents, people: People, monkeypatch: pytest.MonkeyPatch, leave: Any
 ) -> None:
@@ -373,7 +378,7 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     leave(people)
     with monkeypatch.context() as patch:
         patch.setattr(callbacks, "settle", _die)
-        assert "died" in [_told(wecom_events, post) for post in wecom_events.heard()]
+        assert "died" in [_wake_worker(wecom_events, post) for post in wecom_events.heard()]
     assert not Member.objects.able().filter(userid_folded="lilei").exists()
 
     wecom_events.send(*wecom_events.heard())
@@ -382,7 +387,7 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     assert Delivery.objects.get().status == Delivery.Status.CANCELED
 
 
-def _told(wecom_events: WeComEvents, post: Post) -> str:
+def _wake_worker(wecom_events: WeComEvents, post: Post) -> str:
     """Return what became of the worker that the event woke. Each event wakes one, and either address may be first."""
     try:
         wecom_events.send(post)
@@ -402,7 +407,7 @@ def test_what_waits_for_somebody_who_was_barred_on_wecoms_word_is_canceled(
     run = make_run(make_subscription(User.objects.get(username="LiLei")))
     render_run(run_id=run.pk, now=run.slot_at)
     people.place.sandbox.fault("ip_refused", "*", count=None)
-    out_of_scope(people)
+    move_out_of_scope(people)
     wecom_events.send(*wecom_events.heard())
     assert Member.objects.get(userid_folded="lilei").presence == Member.Presence.OUT_OF_SCOPE
 
@@ -417,7 +422,7 @@ def test_who_was_barred_by_events_is_as_after_a_run(
     wecom_events: WeComEvents, people: People, settings: Settings
 ) -> None:
     settings.DIRECTORY_GUARD_PERCENT = 100  # two of three leave, in the sandbox's order
-    deleted(people)
+    delete_leaver(people)
     people.put("jim", department=[4], status=2)
     people.put("neu", department=[2])
     people.place.rename("hanmeimei", "han")

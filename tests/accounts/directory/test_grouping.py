@@ -49,7 +49,7 @@ def members(group: str) -> set[str]:
     return set(User.objects.filter(groups__name=group).values_list("username", flat=True))
 
 
-def given() -> set[tuple[str, str]]:
+def list_given() -> set[tuple[str, str]]:
     return set(GivenGroup.objects.values_list("user__username", "group__name"))
 
 
@@ -62,7 +62,7 @@ def test_a_run_puts_the_people_of_a_department_into_its_group_and_takes_them_out
 
     assert created.counts() == {"grouped": 2}
     assert members("finance") == {"hanmeimei", "jim"}
-    assert given() == {("hanmeimei", "finance"), ("jim", "finance")}
+    assert list_given() == {("hanmeimei", "finance"), ("jim", "finance")}
 
     entries, before = AuditEntry.objects.count(), list(GivenGroup.objects.order_by("pk").values())
     with CaptureQueriesContext(connection) as queries:
@@ -119,7 +119,7 @@ def test_what_an_administrator_gave_stays_and_what_they_took_comes_back_while_th
     assert created.counts() == {"ungrouped": 1}
 
     assert members("finance") == {"jim", "LiLei"}
-    assert given() == set()
+    assert list_given() == set()
 
 
 def test_who_may_enter_the_administration_is_left_alone(created: People) -> None:
@@ -244,7 +244,7 @@ def test_people_of_others_are_dealt_with_in_parts(created: People, monkeypatch: 
         parts.append(found["ungrouped"])
 
     assert parts == [1, 1, 0]
-    assert given() == set()
+    assert list_given() == set()
 
 
 def test_queries_do_not_grow_with_people_and_rules(created: People) -> None:
@@ -299,7 +299,7 @@ def admin_of(*corps: Corp) -> Client:
     return signed_in(with_role(f"sa{len(corps)}", Role.SYSTEM_ADMINISTRATOR, *corps))
 
 
-def sent(place: Department, group: Group, **values: Any) -> dict[str, Any]:
+def make_form(place: Department, group: Group, **values: Any) -> dict[str, Any]:
     return {"department": place.pk, "group": group.pk, "with_subdepartments": "on", **values}
 
 
@@ -312,20 +312,20 @@ def test_a_rule_is_set_by_who_sees_all_companies_and_of_a_group_that_lends_right
     role = Group.objects.get(name=Role.READ_ONLY)
 
     chief = admin_of()
-    assert chief.post(ADD, sent(place, plain)).status_code == 302
+    assert chief.post(ADD, make_form(place, plain)).status_code == 302
     entry = AuditEntry.objects.get(model="accounts.departmentgroup")
     assert (entry.action, entry.corp_id) == ("created", created.corp.pk)
-    assert chief.post(ADD, sent(place, group)).status_code == 200
-    assert admin.post(ADD, sent(place, role)).status_code == 200
+    assert chief.post(ADD, make_form(place, group)).status_code == 200
+    assert admin.post(ADD, make_form(place, role)).status_code == 200
     found = DepartmentGroup.objects.get()
     assert (found.department, found.group) == (place, plain)
     assert (found.with_subdepartments, found.may_lend_rights) == (True, False)
-    assert admin.post(ADD, sent(place, group)).status_code == 302
+    assert admin.post(ADD, make_form(place, group)).status_code == 302
 
     found = DepartmentGroup.objects.get(group=group)
     assert found.may_lend_rights
     page = reverse("admin:accounts_departmentgroup_change", args=[found.pk])
-    assert chief.post(page, sent(place, group, with_subdepartments="")).status_code == 403
+    assert chief.post(page, make_form(place, group, with_subdepartments="")).status_code == 403
     delete = reverse("admin:accounts_departmentgroup_delete", args=[found.pk])
     assert chief.post(delete, {"post": "yes"}).status_code == 403
     found.refresh_from_db()
@@ -335,13 +335,13 @@ def test_a_rule_is_set_by_who_sees_all_companies_and_of_a_group_that_lends_right
 def test_a_rule_that_somebody_else_saves_anew_lends_no_rights(created: People, admin: Client) -> None:
     group = Group.objects.create(name="finance")
     place = Department.objects.get(name="财务部")
-    admin.post(ADD, sent(place, group))
+    admin.post(ADD, make_form(place, group))
     found = DepartmentGroup.objects.get()
     assert found.may_lend_rights
 
     page = reverse("admin:accounts_departmentgroup_change", args=[found.pk])
     editor = admin_of()
-    values = {**sent(place, group, with_subdepartments=""), **opened_with(editor, page)}
+    values = {**make_form(place, group, with_subdepartments=""), **opened_with(editor, page)}
     assert editor.post(page, values).status_code == 302
 
     found.refresh_from_db()

@@ -16,7 +16,15 @@ from accounts.models import User
 from integrations.directory import admit_member
 from integrations.models import Member, SyncRun
 from tests.accounts.conftest import Visitor, make_corp, make_person, visitor
-from tests.accounts.directory.people_of import People, deleted, disabled, member, open_door, out_of_scope, sign_in
+from tests.accounts.directory.people_of import (
+    People,
+    delete_leaver,
+    disable_leaver,
+    member,
+    move_out_of_scope,
+    open_door,
+    sign_in,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +131,9 @@ def test_a_userid_that_came_back_waits_for_an_administrator(people: People, phon
 # --- Open sessions ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("leave", "halves"), [(deleted, 1), (out_of_scope, 1), (disabled, 1), (deleted, 2)])
+@pytest.mark.parametrize(
+    ("leave", "halves"), [(delete_leaver, 1), (move_out_of_scope, 1), (disable_leaver, 1), (delete_leaver, 2)]
+)
 def test_the_next_click_after_leaving_is_signed_out(
     people: People, phone: Visitor, leave: Callable[[People], None], halves: int
 ) -> None:
@@ -148,7 +158,7 @@ def test_a_policy_that_is_off_or_the_directory_of_another_company_signs_nobody_o
     assert sum('"integrations_member"' in one["sql"] for one in queries) == 1
 
     people.set_policy(mode="off")
-    out_of_scope(people)
+    move_out_of_scope(people)
     people.place.sync_saying_yes()
 
     assert phone.get("/").status_code == 200

@@ -108,7 +108,7 @@ def test_a_hundred_namesakes_cost_a_query_more_for_each_number(people: People, n
 # --- The page 未关联 ----------------------------------------------------------------------------------------------
 
 
-def shown(client: Client) -> str:
+def get_list(client: Client) -> str:
     response = client.get(LIST)
     assert response.status_code == 200
     return str(response.content.decode())
@@ -123,7 +123,7 @@ def test_the_page_offers_to_create_somebody_and_proposes_who_may_be_the_same_per
     make_person("han", other_corp, "han", name="韩梅梅")
     free = member(corp, "Jim")
     LinkConflict.objects.create(member=one, reason="username_taken", since=NOW)
-    text = shown(admin)
+    text = get_list(admin)
     assert [name in text for name in ("李蕾 (lilei)", "韩梅梅 (han)")] == [False, True]
     assert [f"创建为“{name}”" in text for name in ("LiLei-2", "Han-2", "Jim")] == [True, True, True]
 
@@ -146,7 +146,7 @@ def test_an_administrator_of_the_company_may_create_and_others_not(corp: Corp, o
     chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
     for role in (Role.INTEGRATION_ADMINISTRATOR, Role.READ_ONLY):
         other = signed_in(with_role(f"other-{role.name}", role, corp))
-        assert CREATE not in shown(other)
+        assert CREATE not in get_list(other)
     assert chief.post(CREATE, {"member": elsewhere.pk}).status_code == 404
     assert chief.get(CREATE).status_code == 405
     assert links(corp) == links(other_corp) == {}
@@ -167,7 +167,7 @@ def test_nobody_is_created_for_a_member_who_cannot_be_linked(root: User, corp: C
         with pytest.raises(LinkRefusedError):
             create_by_hand(member=one, editor=root)
     assert links(corp) == {"somebody": "linked"}
-    assert CREATE not in shown(signed_in(root))
+    assert CREATE not in get_list(signed_in(root))
 
 
 # --- A made-up username identifies nobody -----------------------------------------------------------------------------

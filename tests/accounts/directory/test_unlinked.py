@@ -29,7 +29,7 @@ LINK = f"{LIST}link/"
 BULK = f"{LIST}bulk/"
 
 
-def shown(client: Client, **query: str) -> str:
+def get_list(client: Client, **query: str) -> str:
     response = client.get(LIST, query)
     assert response.status_code == 200
     return response.content.decode()
@@ -40,7 +40,7 @@ def grounds_for(one: Member) -> dict[str, tuple[str, ...]]:
     return {suggestion.user.username: tuple(ground.value for ground in suggestion.grounds) for suggestion in found}
 
 
-def numbered(user: User, number: str) -> None:
+def make_numbered(user: User, number: str) -> None:
     attribute, _is_new = Attribute.objects.get_or_create(
         key="number", defaults={"name": "工号", "is_unique": True, "is_employee_number": True}
     )
@@ -55,7 +55,7 @@ def test_each_ground_proposes_somebody_the_best_first(corp: Corp) -> None:
     make("somebody", name="李雷")
     make("m", mobile="13000000001")
     make("e", email="li@example.COM")
-    numbered(make("n"), "LILEI")
+    make_numbered(make("n"), "LILEI")
     make("lilei")
 
     assert list(grounds_for(one).items()) == [
@@ -94,7 +94,7 @@ def test_by_name_alone_nobody_who_is_linked_is_proposed_and_not_the_whole_compan
 
 def test_the_other_side_proposes_members_who_are_nobody_here(corp: Corp, other_corp: Corp) -> None:
     person = make("LILEI", name="李雷", email="li@example.com", mobile="13000000001")
-    numbered(person, "007")
+    make_numbered(person, "007")
     member(corp, "lilei")
     member(other_corp, "007")
     member(corp, "e", email="LI@example.com")
@@ -126,13 +126,13 @@ def test_members_who_are_nobody_here_are_listed_with_the_reason(admin: Client, c
     member(corp, "LiLei")
     make_person("li", corp, "lilei")
 
-    text = shown(admin)
+    text = get_list(admin)
 
     assert text.count('<span class="quiet">没有匹配项。') == 1
     assert "孤单 (alone)" in text
     assert "没有匹配的用户" in text
-    assert "孤单 (alone)" in shown(admin, reason="nobody")
-    assert "没有符合筛选条件" in shown(admin, reason="several")
+    assert "孤单 (alone)" in get_list(admin, reason="nobody")
+    assert "没有符合筛选条件" in get_list(admin, reason="several")
 
 
 def test_people_who_are_nobody_in_wecom_are_listed(admin: Client, corp: Corp) -> None:
@@ -141,7 +141,7 @@ def test_people_who_are_nobody_in_wecom_are_listed(admin: Client, corp: Corp) ->
     make_person("half", corp, "")
     make_person("linked", corp, "lilei")
 
-    text = shown(admin, side="users")
+    text = get_list(admin, side="users")
 
     assert [name in text for name in ("没有账号 (alone)", ">half<", ">off<", ">linked<")] == [True, True, False, False]
 
@@ -152,10 +152,10 @@ def test_filters_search_and_nonsense(admin: Client, corp: Corp, other_corp: Corp
     make("finder", name="丙")
     company, users = {"company": str(corp.pk)}, {"side": "users"}
     for query, found in ((company, "甲 (aa)"), ({"q": "乙"}, "乙 (bb)"), ({"q": "AA"}, "甲 (aa)")):
-        assert [one for one in ("甲 (aa)", "乙 (bb)") if one in shown(admin, **query)] == [found]
-    assert ["丙 (finder)" in shown(admin, **users, q=name) for name in "丙丁"] == [True, False]
+        assert [one for one in ("甲 (aa)", "乙 (bb)") if one in get_list(admin, **query)] == [found]
+    assert ["丙 (finder)" in get_list(admin, **users, q=name) for name in "丙丁"] == [True, False]
     for nonsense in ({"after": "x"}, {"before": "-1"}, {"company": "9' OR 1", "side": "?", "reason": "?"}):
-        assert "甲 (aa)" in shown(admin, **nonsense)
+        assert "甲 (aa)" in get_list(admin, **nonsense)
 
 
 def test_pages_follow_each_other_forth_and_back(admin: Client, corp: Corp) -> None:
@@ -180,8 +180,8 @@ def test_pages_follow_each_other_forth_and_back(admin: Client, corp: Corp) -> No
 @pytest.mark.parametrize("side", ["members", "users", "conflicts"])
 def test_the_lists_cost_the_same_for_few_and_for_many(admin: Client, corp: Corp, side: str) -> None:
     def count() -> int:
-        shown(admin, side=side)  # fills the caches of the process
-        return count_statements(shown, admin, side=side)
+        get_list(admin, side=side)  # fills the caches of the process
+        return count_statements(get_list, admin, side=side)
 
     def add(start: int, end: int) -> None:
         for number in range(start, end):
@@ -201,11 +201,11 @@ def test_somebody_of_one_company_sees_its_members_and_no_stranger(corp: Corp, ot
     make("AA", name="外人")
     chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
 
-    text = shown(chief)
+    text = get_list(chief)
 
     assert [name in text for name in ("甲 (aa)", "乙 (bb)", "外人")] == [True, False, False]
-    assert "外人" not in shown(chief, side="users")
-    assert "南湖贸易" not in shown(chief, side="conflicts")
+    assert "外人" not in get_list(chief, side="users")
+    assert "南湖贸易" not in get_list(chief, side="conflicts")
 
 
 NEUTRAL = "通讯录没有自动关联该成员，原因由管理全部公司的管理员查看"
@@ -227,12 +227,12 @@ def test_somebody_of_one_company_learns_nothing_of_strangers_from_a_reason(admin
     def rows_with(**query: str) -> set[str]:
         return {row["subject"].userid for row in chief.get(LIST, query).context["rows"]}
 
-    found = shown(chief)
+    found = get_list(chief)
     assert {one for one in reasons if str(one.label) in found} == OF_MEMBERS
     assert found.count(NEUTRAL) == len(reasons) - len(OF_MEMBERS)
     # A filter that took effect would reveal it too.
     assert (rows_with(reason="nobody"), rows_with(reason="shared")) == (rows_with(), {"u-shared"})
-    whole = shown(admin)
+    whole = get_list(admin)
     assert all(str(one.label) in whole for one in reasons)
     nobody, shared = LinkConflict.Reason.NOBODY, LinkConflict.Reason.SHARED
     assert (NEUTRAL in page(chief, nobody), str(nobody.label) in page(chief, nobody)) == (True, False)
@@ -251,7 +251,7 @@ def test_of_a_person_whom_one_sees_other_companies_are_not_told(corp: Corp, othe
     make_person("stranger", None, "aa")
     chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
 
-    text = shown(chief)
+    text = get_list(chief)
     question = chief.post(LINK, {"member": one.pk, "user": namesake.pk, "back": ""}).content.decode()
 
     assert NEUTRAL in text
@@ -267,7 +267,7 @@ def test_who_may_only_look_gets_no_buttons(corp: Corp) -> None:
     make_person("LiLei", corp, "")
     reader = signed_in(with_role("reader", Role.READ_ONLY, corp))
 
-    text = shown(reader)
+    text = get_list(reader)
 
     assert [word in text for word in ("用户名相同", LINK, BULK)] == [True, False, False]
 
@@ -275,7 +275,7 @@ def test_who_may_only_look_gets_no_buttons(corp: Corp) -> None:
 # --- One link ---------------------------------------------------------------------------------------------------------
 
 
-def sent(one: Member, user: User, **values: str) -> dict[str, Any]:
+def make_form(one: Member, user: User, **values: str) -> dict[str, Any]:
     return {"member": one.pk, "user": user.pk, **values}
 
 
@@ -284,9 +284,9 @@ def test_one_click_links(admin: Client, corp: Corp, has_account: bool) -> None:
     one = member(corp, "LiLei")
     user = make_person("lilei", corp, "", password=None) if has_account else make("lilei")
     LinkConflict.objects.create(member=one, reason="nobody", since=NOW)
-    assert f'action="{LINK}"' in shown(admin)
+    assert f'action="{LINK}"' in get_list(admin)
 
-    response = admin.post(LINK, sent(one, user, back="side=members&company=1"))
+    response = admin.post(LINK, make_form(one, user, back="side=members&company=1"))
 
     assert response["Location"] == f"{LIST}?side=members&company=1"
     account = user.wecom_accounts.get()
@@ -302,20 +302,20 @@ def test_one_click_links(admin: Client, corp: Corp, has_account: bool) -> None:
 def test_what_a_run_would_not_link_is_asked_about(admin: Client, corp: Corp, values: dict[str, Any]) -> None:
     one, user = member(corp, "lilei"), User.objects.create(**{"username": "lilei", "password": "!", **values})
 
-    question = admin.post(LINK, sent(one, user))
+    question = admin.post(LINK, make_form(one, user))
 
     assert question.status_code == 200
     assert 'name="confirmed"' in question.content.decode()
     assert links(corp) == {}
-    assert admin.post(LINK, sent(one, user, confirmed="1")).status_code == 302
+    assert admin.post(LINK, make_form(one, user, confirmed="1")).status_code == 302
     assert links(corp) == {"lilei": "lilei"}
 
 
 def test_the_name_alone_is_asked_about(admin: Client, corp: Corp) -> None:
     one, user = member(corp, "z1", name="张伟"), make("zw", name="张伟")
-    assert 'name="by_name"' in shown(admin)
+    assert 'name="by_name"' in get_list(admin)
 
-    assert "仅姓名相同，可能不是同一个人。" in admin.post(LINK, sent(one, user, by_name="1")).content.decode()  # noqa: RUF001  # Chinese
+    assert "仅姓名相同，可能不是同一个人。" in admin.post(LINK, make_form(one, user, by_name="1")).content.decode()  # noqa: RUF001  # Chinese
     assert links(corp) == {}
 
 
@@ -324,8 +324,8 @@ def test_somebody_of_another_company_is_linked_besides_after_a_question(
 ) -> None:
     one, user = member(corp, "lilei"), make_person("lilei", other_corp, "li", password=None)
 
-    assert admin.post(LINK, sent(one, user)).status_code == 200
-    admin.post(LINK, sent(one, user, confirmed="1"))
+    assert admin.post(LINK, make_form(one, user)).status_code == 200
+    admin.post(LINK, make_form(one, user, confirmed="1"))
 
     assert set(user.wecom_accounts.values_list("corp", "is_primary")) == {(other_corp.pk, True), (corp.pk, False)}
 
@@ -339,7 +339,7 @@ def test_whom_one_may_not_change_or_see_cannot_be_linked(corp: Corp, other_corp:
     chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp)
 
     for one, user in ((here, both), (here, colleague), (here, stranger), (elsewhere, own)):
-        assert signed_in(chief).post(LINK, sent(one, user, confirmed="1")).status_code == 404
+        assert signed_in(chief).post(LINK, make_form(one, user, confirmed="1")).status_code == 404
         with pytest.raises(LinkRefusedError):
             link_by_hand(member=one, user=user, editor=chief)
     assert (links(corp), links(other_corp)) == ({}, {"both": "both"})
@@ -364,7 +364,7 @@ def test_who_came_back_or_is_gone_or_linked_meanwhile_cannot_be_linked(
         make_person("faster", corp, "LILEI")
     before = links(corp)
 
-    page: Any = admin.post(LINK, sent(one, user, confirmed="1"), follow=True)
+    page: Any = admin.post(LINK, make_form(one, user, confirmed="1"), follow=True)
 
     assert ("已关联" in str([str(one) for one in page.context["messages"]])) is (state is None)
     assert links(corp) == before
@@ -484,7 +484,7 @@ def test_linking_many_costs_the_same_queries_for_one_and_for_many(admin: Client,
         for name in names:
             member(corp, name)
             make(name)
-        shown(admin)  # fills the caches of the process
+        get_list(admin)  # fills the caches of the process
         return count_statements(admin.post, BULK, bulk(corp))
 
     count("warm")
@@ -516,9 +516,9 @@ def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> Non
     assert [[one.userid for one in some.rows] for some in found["emails"]] == [["mail-1", "mail-2"]]
     assert [[one.userid for one in some.rows] for some in found["mobiles"]] == [["m1", "m2"]]
     assert [one.user.username for one in found["nameless"]] == ["second", "nameless"]
-    text = shown(admin, side="conflicts", company=str(other_corp.pk))
+    text = get_list(admin, side="conflicts", company=str(other_corp.pk))
     assert "mail-1" not in text  # unlike any token on the page
-    assert "没有冲突" in shown(
+    assert "没有冲突" in get_list(
         signed_in(with_role("elsewhere", Role.READ_ONLY, make_corp("西岭", 9))), side="conflicts"
     )
 

@@ -59,33 +59,33 @@ def wecom_file(*rows: Sequence[Any], header: Sequence[str] = WECOM_HEADER) -> by
     return xlsx(*([note] for note in WECOM_NOTES), header, *rows, change=merge)
 
 
-def uploaded(editor: User, content: bytes, **values: Any) -> PeopleImport:
+def upload_and_read(editor: User, content: bytes, **values: Any) -> PeopleImport:
     """Upload a file and have it read."""
     options: dict[str, Any] = {"corp": None, "match_by": "username", "clears_empty": False, **values}
     run = jobs.request_import(
         editor=editor, ip="192.0.2.7", file_name="people.xlsx", content=content, now=NOW, **options
     )
-    return carried_on(run)
+    return finish_work(run)
 
 
-def carried_on(run: PeopleImport) -> PeopleImport:
+def finish_work(run: PeopleImport) -> PeopleImport:
     do_jobs()
     return PeopleImport.objects.get(pk=run.pk)
 
 
-def applied(run: PeopleImport, mode: str = "skip", by: User | None = None) -> PeopleImport:
+def confirm_and_write(run: PeopleImport, mode: str = "skip", by: User | None = None) -> PeopleImport:
     """Confirm and write an upload, by its owner unless `by` names somebody else."""
     editor = by or run.requested_by
     assert editor is not None
     assert jobs.confirm_import(run=run, mode=mode, editor=editor, ip="192.0.2.7", now=NOW)
-    return carried_on(run)
+    return finish_work(run)
 
 
-def changes_of(run: PeopleImport) -> list[tuple[int, list[list[Any]]]]:
+def read_changes(run: PeopleImport) -> list[tuple[int, list[list[Any]]]]:
     rows = ImportRow.objects.filter(run=run, outcome="change").order_by("number")
     return list(rows.values_list("number", "changes"))
 
 
-def refusals_of(run: PeopleImport) -> list[tuple[int, str]]:
+def read_refusals(run: PeopleImport) -> list[tuple[int, str]]:
     rows = ImportRow.objects.filter(run=run, outcome="refused").order_by("number")
     return list(rows.values_list("number", "reason"))

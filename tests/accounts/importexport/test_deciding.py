@@ -15,12 +15,12 @@ from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.importexport.files import (
     NOW,
-    applied,
-    carried_on,
-    changes_of,
+    confirm_and_write,
     csv_bytes,
-    refusals_of,
-    uploaded,
+    finish_work,
+    read_changes,
+    read_refusals,
+    upload_and_read,
     wecom_file,
     wecom_row,
     xlsx,
@@ -32,7 +32,7 @@ Status = PeopleImport.Status
 
 def reason_of(run: PeopleImport) -> str:
     """Return the reason of the only refused row."""
-    ((_number, reason),) = refusals_of(run)
+    ((_number, reason),) = read_refusals(run)
     return reason
 
 
@@ -44,10 +44,10 @@ class TestOurOwnSheet:
     ) -> None:
         row = ["lilei", "李雷雷", "a@example.com", "138", other_corp.name, "LiLei2", "A1", "华东；华北"]
 
-        run = uploaded(editor, xlsx(self.HEADER, row))
+        run = upload_and_read(editor, xlsx(self.HEADER, row))
 
         assert (run.status, run.row_count, run.counts) == (Status.UNCONFIRMED, 1, {"same": 0, "change": 1})
-        assert changes_of(run) == [
+        assert read_changes(run) == [
             (
                 2,
                 [
@@ -67,7 +67,7 @@ class TestOurOwnSheet:
         assert find_values(attribute=number) == {}
 
     def test_what_is_so_already_is_counted_only(self, editor: User, corp: Corp, person: User) -> None:
-        run = uploaded(editor, xlsx(self.HEADER[:6], ["lilei", "李雷", "", "", corp.name, "LiLei"]))
+        run = upload_and_read(editor, xlsx(self.HEADER[:6], ["lilei", "李雷", "", "", corp.name, "LiLei"]))
 
         assert (run.status, run.counts) == (Status.UNCONFIRMED, {"same": 1})
         assert not ImportRow.objects.exists()
@@ -78,8 +78,8 @@ class TestOurOwnSheet:
         set_values(attribute=number, values={person.pk: ["A1"]})
         content = csv_bytes(["用户名", "姓名", "工号", "企业微信账号"], ["lilei", "", "", ""])
 
-        assert uploaded(editor, content).counts == {"same": 1}
-        assert changes_of(uploaded(editor, content, clears_empty=True)) == [
+        assert upload_and_read(editor, content).counts == {"same": 1}
+        assert read_changes(upload_and_read(editor, content, clears_empty=True)) == [
             (2, [["name", "李雷", None], ["userid", "LiLei", None], ["a:employee_number", "A1", None]])
         ]
 
@@ -88,11 +88,11 @@ class TestOurOwnSheet:
         make_person("LiLei")
         content = csv_bytes(["用户名", "姓名"], ["hanmei", "小写"], ["lilei", "李雷"], ["HANMEI", "x"])
 
-        run = uploaded(editor, content)
+        run = upload_and_read(editor, content)
 
-        assert [number for number, _changes in changes_of(run)] == [2, 3]
+        assert [number for number, _changes in read_changes(run)] == [2, 3]
         assert ImportRow.objects.get(number=2).name == "hanmei"
-        assert refusals_of(run) == [(4, "several")]
+        assert read_refusals(run) == [(4, "several")]
 
     @pytest.mark.parametrize(
         ("header", "row", "reason"),
@@ -123,15 +123,15 @@ class TestOurOwnSheet:
     ) -> None:
         set_values(attribute=number, values={make_person("hanmei", corp, "hanmei").pk: ["B7"]})
 
-        run = uploaded(editor, csv_bytes(header, row))
+        run = upload_and_read(editor, csv_bytes(header, row))
 
-        assert refusals_of(run) == [(2, reason)]
+        assert read_refusals(run) == [(2, reason)]
         assert run.counts == {"same": 0, "refused": 1}
 
     def test_a_formula_is_refused_in_a_used_column_only(self, editor: User, person: User) -> None:
-        run = uploaded(editor, xlsx(["用户名", "姓名", "备注"], ["lilei", "=A2", "x"], ["lilei", "李雷", "=A2"]))
+        run = upload_and_read(editor, xlsx(["用户名", "姓名", "备注"], ["lilei", "=A2", "x"], ["lilei", "李雷", "=A2"]))
 
-        assert refusals_of(run) == [(2, "formula")]
+        assert read_refusals(run) == [(2, "formula")]
         assert run.counts == {"same": 1, "refused": 1}
 
     def test_nobody_comes_twice(self, editor: User, corp: Corp, person: User, number: Attribute) -> None:
@@ -139,7 +139,7 @@ class TestOurOwnSheet:
         make_person("jim")
         header = ["用户名", "企业微信公司名称", "企业微信账号", "工号"]
 
-        run = uploaded(
+        run = upload_and_read(
             editor,
             csv_bytes(
                 header,
@@ -150,22 +150,22 @@ class TestOurOwnSheet:
             ),
         )
 
-        assert refusals_of(run) == [(3, "twice_person"), (4, "twice_account"), (5, "twice_value")]
-        assert [number for number, _changes in changes_of(run)] == [2]
+        assert read_refusals(run) == [(3, "twice_person"), (4, "twice_account"), (5, "twice_value")]
+        assert [number for number, _changes in read_changes(run)] == [2]
 
     def test_another_account_in_that_company_is_in_the_way(
         self, editor: User, corp: Corp, other_corp: Corp, person: User
     ) -> None:
         WeComAccount.objects.create(user=person, corp=other_corp, userid="second", is_primary=False)
 
-        run = uploaded(editor, csv_bytes(["用户名", "企业微信公司名称"], ["lilei", other_corp.name]))
+        run = upload_and_read(editor, csv_bytes(["用户名", "企业微信公司名称"], ["lilei", other_corp.name]))
 
         assert reason_of(run) == "other_account"
 
 
 class TestTheFileOfWeComsConsole:
     def test_people_who_are_linked_already_stay(self, editor: User, corp: Corp, person: User) -> None:
-        run = uploaded(editor, wecom_file(wecom_row("谁也不是", "lilei")), corp=corp)
+        run = upload_and_read(editor, wecom_file(wecom_row("谁也不是", "lilei")), corp=corp)
 
         assert (run.layout, run.counts) == ("wecom", {"same": 1})
 
@@ -180,9 +180,9 @@ class TestTheFileOfWeComsConsole:
     def test_others_are_found_by_what_was_chosen(self, editor: User, corp: Corp, match_by: str, row: list[str]) -> None:
         make_person("hanmei", email="han@example.com", mobile="13900139000")
 
-        run = uploaded(editor, wecom_file(row), corp=corp, match_by=match_by)
+        run = upload_and_read(editor, wecom_file(row), corp=corp, match_by=match_by)
 
-        assert changes_of(run) == [(6, [["company", None, "北山制造"], ["userid", None, row[1]]])]
+        assert read_changes(run) == [(6, [["company", None, "北山制造"], ["userid", None, row[1]]])]
 
     def test_by_an_employee_number_that_the_company_has_added_as_a_column(
         self, editor: User, corp: Corp, number: Attribute
@@ -190,25 +190,25 @@ class TestTheFileOfWeComsConsole:
         hanmei = make_person("somebody")
         set_values(attribute=number, values={hanmei.pk: ["A0042"]})
 
-        run = uploaded(
+        run = upload_and_read(
             editor, xlsx(["姓名", "帐号", "工号"], ["韩梅梅", "HanMei", "a0042"]), corp=corp, match_by="attribute"
         )
 
         assert ImportRow.objects.get(run=run).user_id == hanmei.pk
 
     def test_who_has_another_account_there_is_left(self, editor: User, corp: Corp, person: User) -> None:
-        run = uploaded(editor, wecom_file(wecom_row("李雷", "x", mobile="1")), corp=corp, match_by="mobile")
+        run = upload_and_read(editor, wecom_file(wecom_row("李雷", "x", mobile="1")), corp=corp, match_by="mobile")
         assert reason_of(run) == "nobody"
         User.objects.filter(pk=person.pk).update(mobile="1")
 
-        run = uploaded(editor, wecom_file(wecom_row("李雷", "x", mobile="1")), corp=corp, match_by="mobile")
+        run = upload_and_read(editor, wecom_file(wecom_row("李雷", "x", mobile="1")), corp=corp, match_by="mobile")
 
         assert reason_of(run) == "other_account"
 
     def test_two_people_with_one_mobile_are_refused(self, editor: User, corp: Corp) -> None:
         make_person("a", mobile="1"), make_person("b", mobile="1")
 
-        run = uploaded(editor, wecom_file(wecom_row("x", "x", mobile="1")), corp=corp, match_by="mobile")
+        run = upload_and_read(editor, wecom_file(wecom_row("x", "x", mobile="1")), corp=corp, match_by="mobile")
 
         assert reason_of(run) == "several"
 
@@ -223,7 +223,7 @@ class TestTheFileOfWeComsConsole:
     def test_a_file_that_lacks_what_is_needed_is_refused(
         self, editor: User, corp: Corp, content: bytes, options: dict[str, Any], reason: str
     ) -> None:
-        run = uploaded(editor, content, corp=corp if options else None, **options)
+        run = upload_and_read(editor, content, corp=corp if options else None, **options)
 
         assert (run.status, run.reason) == (Status.REFUSED, reason)
 
@@ -231,10 +231,10 @@ class TestTheFileOfWeComsConsole:
         make_person("hanmei")
         content = csv_bytes(["企业微信公司名称", "账号"], [corp.name, "hanmei"], ["", "x"])
 
-        run = uploaded(editor, content)
+        run = upload_and_read(editor, content)
 
-        assert [number for number, _changes in changes_of(run)] == [2]
-        assert refusals_of(run) == [(3, "no_company")]
+        assert [number for number, _changes in read_changes(run)] == [2]
+        assert read_refusals(run) == [(3, "no_company")]
 
 
 class TestTheListOfTheBi:
@@ -242,26 +242,26 @@ class TestTheListOfTheBi:
         make_person("other", email="li@example.com")
         content = csv_bytes(["loginId", "姓名", "邮箱"], ["LiLei", "李雷", "li@example.com"])
 
-        by_username, by_email = uploaded(editor, content), uploaded(editor, content, match_by="email")
+        by_username, by_email = upload_and_read(editor, content), upload_and_read(editor, content, match_by="email")
 
-        assert changes_of(by_username) == [(2, [["a:bi_login_id", None, "LiLei"]])]
+        assert read_changes(by_username) == [(2, [["a:bi_login_id", None, "LiLei"]])]
         assert ImportRow.objects.get(run=by_username).name == "李雷 (lilei)"
         assert ImportRow.objects.get(run=by_email).name == "other"
 
     def test_a_made_username_is_no_account_there(self, editor: User, login: Attribute) -> None:
         make_person("lilei-2", made_username="lilei-2")
 
-        assert reason_of(uploaded(editor, csv_bytes(["loginId", "姓名"], ["lilei-2", "李雷"]))) == "nobody"
+        assert reason_of(upload_and_read(editor, csv_bytes(["loginId", "姓名"], ["lilei-2", "李雷"]))) == "nobody"
 
     def test_is_refused_from_who_sees_some_companies_only_where_it_changes_something(
         self, limited: User, login: Attribute, person: User
     ) -> None:
         content = csv_bytes(["loginId", "姓名"], ["lilei", "李雷"])
-        assert reason_of(uploaded(limited, content)) == "not_yours"
+        assert reason_of(upload_and_read(limited, content)) == "not_yours"
 
         set_values(attribute=login, values={person.pk: ["lilei"]})
 
-        assert uploaded(limited, content).counts == {"same": 1}
+        assert upload_and_read(limited, content).counts == {"same": 1}
 
 
 class TestRights:
@@ -272,18 +272,20 @@ class TestRights:
         User.objects.create(username="boss", is_staff=True, is_superuser=True)
         header = ["用户名", "姓名"]
 
-        run = uploaded(limited, csv_bytes(header, ["stranger", "x"], ["boss", "x"], ["nobody", "x"], ["lilei", "x"]))
+        run = upload_and_read(
+            limited, csv_bytes(header, ["stranger", "x"], ["boss", "x"], ["nobody", "x"], ["lilei", "x"])
+        )
 
         refused = ImportRow.objects.filter(run=run, outcome="refused").order_by("number")
         assert [(row.reason, row.words, row.user_id) for row in refused] == [("nobody", {}, None)] * 3
-        assert [number for number, _changes in changes_of(run)] == [5]
+        assert [number for number, _changes in read_changes(run)] == [5]
 
     def test_other_companies_are_unknown_and_nobody_leaves_the_sight_of_who_sees_some(
         self, limited: User, other_corp: Corp, person: User
     ) -> None:
         contents = [csv_bytes(["用户名", "企业微信公司名称"], ["lilei", name]) for name in (other_corp.name, "")]
 
-        reasons = [reason_of(uploaded(limited, content, clears_empty=True)) for content in contents]
+        reasons = [reason_of(upload_and_read(limited, content, clears_empty=True)) for content in contents]
 
         assert reasons == ["unknown_company", "company_needed"]
 
@@ -294,7 +296,7 @@ class TestRights:
         set_values(attribute=number, values={stranger.pk: ["A1"]})
         content = csv_bytes(["用户名", "工号"], ["lilei", "A1"])
 
-        words = [ImportRow.objects.get(run=uploaded(who, content)).words for who in (limited, editor)]
+        words = [ImportRow.objects.get(run=upload_and_read(who, content)).words for who in (limited, editor)]
 
         assert words == [{"value": "A1"}, {"value": "A1", "person": "stranger"}]
 
@@ -312,7 +314,7 @@ class TestRights:
         )
         User.objects.filter(pk=editor.pk).update(**change)
 
-        run = carried_on(run)
+        run = finish_work(run)
 
         assert (run.status, run.reason, run.row_count) == (Status.STOPPED, "not_allowed", 0)
 
@@ -324,7 +326,7 @@ def test_the_queries_do_not_grow_with_the_rows(editor: User, corp: Corp, number:
 
     for some in (range(2), range(2, 60)):
         content = csv_bytes(header, *([f"p{one}", "x", corp.name, f"u{one}", f"N{one}", "华东"] for one in some))
-        counts.append(count_statements(uploaded, editor, content))
+        counts.append(count_statements(upload_and_read, editor, content))
 
     assert counts[0] == counts[1]
 
@@ -340,7 +342,7 @@ def test_why_a_value_is_refused_is_worded_for_who_reads(
     editor: User, person: User, region: Attribute, cells: str, said: str
 ) -> None:
     """Word the reason in the reader's language; the worker has another."""
-    run = uploaded(editor, csv_bytes(["用户名", "区域"], ["lilei", cells]))
+    run = upload_and_read(editor, csv_bytes(["用户名", "区域"], ["lilei", cells]))
     row = ImportRow.objects.get(run=run)
 
     with translation.override("en"):
@@ -354,14 +356,16 @@ def test_values_that_two_people_would_exchange_are_refused_with_what_to_do(
 ) -> None:
     other = make_person("hanmei")
     set_values(attribute=number, values={person.pk: ["A1"], other.pk: ["A2"]})
-    run = uploaded(editor, csv_bytes(["用户名", "工号"], ["lilei", "A2"], ["hanmei", "A1"]))
+    run = upload_and_read(editor, csv_bytes(["用户名", "工号"], ["lilei", "A2"], ["hanmei", "A1"]))
 
-    assert refusals_of(run) == [(2, "value_taken"), (3, "value_taken")]
+    assert read_refusals(run) == [(2, "value_taken"), (3, "value_taken")]
     with translation.override("en"):
         said = [explain_row(row.reason, row.words) for row in ImportRow.objects.filter(run=run).order_by("pk")]
     how = "To exchange values between people, empty them with one file and set them with the next."
     assert said == [f"“A2” belongs to hanmei already. {how}", f"“A1” belongs to 李雷 (lilei) already. {how}"]
 
-    applied(uploaded(editor, csv_bytes(["用户名", "工号"], ["lilei", ""], ["hanmei", ""]), clears_empty=True))
-    applied(uploaded(editor, csv_bytes(["用户名", "工号"], ["lilei", "A2"], ["hanmei", "A1"])))
+    confirm_and_write(
+        upload_and_read(editor, csv_bytes(["用户名", "工号"], ["lilei", ""], ["hanmei", ""]), clears_empty=True)
+    )
+    confirm_and_write(upload_and_read(editor, csv_bytes(["用户名", "工号"], ["lilei", "A2"], ["hanmei", "A1"])))
     assert find_values(attribute=number) == {person.pk: ["A2"], other.pk: ["A1"]}

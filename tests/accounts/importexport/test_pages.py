@@ -21,7 +21,7 @@ from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import Role
 from integrations.models import Corp, Job
 from tests.accounts.conftest import make_person
-from tests.accounts.importexport.files import csv_bytes, uploaded, wecom_file, wecom_row
+from tests.accounts.importexport.files import csv_bytes, upload_and_read, wecom_file, wecom_row
 from tests.accounts.people import LIST, signed_in, with_role
 from tests.jobs import do_jobs
 
@@ -47,8 +47,8 @@ class TestWhereNobodyIsYet:
     """An import with nobody to match. It creates nobody: the page says what to do first, with a link."""
 
     def test_a_company_is_to_be_connected_first(self, root: User) -> None:
-        run = uploaded(root, csv_bytes(HEADER, ["lilei", "李雷"]))
-        without_company = uploaded(root, csv_bytes(["姓名", "账号"], ["李雷", "lilei"]))
+        run = upload_and_read(root, csv_bytes(HEADER, ["lilei", "李雷"]))
+        without_company = upload_and_read(root, csv_bytes(["姓名", "账号"], ["李雷", "lilei"]))
         client = signed_in(root)
 
         pages = [client.get(path).text for path in (f"{IMPORTS}add/", page_of(run), page_of(without_company))]
@@ -64,7 +64,7 @@ class TestWhereNobodyIsYet:
         start = f"/admin/integrations/syncrun/start/{corp.pk}/"
 
         assert f'<a href="{start}">立即同步通讯录</a>' in signed_in(editor).get(f"{IMPORTS}add/").text
-        everybody_is_here = uploaded(editor, csv_bytes(HEADER, [editor.username, "李"]))
+        everybody_is_here = upload_and_read(editor, csv_bytes(HEADER, [editor.username, "李"]))
         assert "用户由公司的通讯录创建" not in signed_in(editor).get(page_of(everybody_is_here)).text
 
 
@@ -118,7 +118,7 @@ class TestUploading:
 
 class TestTheResult:
     def test_says_why_the_file_was_refused(self, editor: User) -> None:
-        run = uploaded(editor, b"PK\x03\x04")
+        run = upload_and_read(editor, b"PK\x03\x04")
 
         text = signed_in(editor).get(page_of(run)).content.decode()
 
@@ -127,7 +127,7 @@ class TestTheResult:
         assert "answer" not in text
 
     def test_refused_rows_say_why_and_are_offered_to_be_skipped_only(self, editor: User, person: User) -> None:
-        run = uploaded(editor, csv_bytes(HEADER, ["<b>nobody</b>", "x"], ["lilei", "李"]))
+        run = upload_and_read(editor, csv_bytes(HEADER, ["<b>nobody</b>", "x"], ["lilei", "李"]))
         client = signed_in(editor)
 
         text = client.get(page_of(run)).content.decode()
@@ -142,7 +142,7 @@ class TestTheResult:
         assert run.status == Status.UNCONFIRMED
 
     def test_rows_come_a_hundred_at_a_time(self, editor: User) -> None:
-        run = uploaded(editor, csv_bytes(HEADER, *([f"nobody{one}", "x"] for one in range(250))))
+        run = upload_and_read(editor, csv_bytes(HEADER, *([f"nobody{one}", "x"] for one in range(250))))
         client = signed_in(editor)
 
         pages = [client.get(page_of(run), {"p": number}).content.decode() for number in ("", "3", "99", "x")]
@@ -152,7 +152,7 @@ class TestTheResult:
 
     def test_the_state_follows_the_work(self, editor: User, person: User) -> None:
         client = signed_in(editor)
-        run = uploaded(editor, csv_bytes(HEADER, ["lilei", "李"]))
+        run = upload_and_read(editor, csv_bytes(HEADER, ["lilei", "李"]))
         Job.objects.update(status="running")
         reading = client.get(f"{IMPORTS}{run.pk}/state/").json()
         Job.objects.update(status="done")
@@ -164,7 +164,7 @@ class TestTheResult:
         assert "<ins>李</ins>" in shown["parts"]["import-rows"]
 
     def test_refused_rows_can_be_put_right_and_uploaded_again(self, editor: User, person: User) -> None:
-        run = uploaded(editor, csv_bytes([*HEADER, "备注"], ["=cmd", "x", "n"], ["LILEY", "李", "n"]))
+        run = upload_and_read(editor, csv_bytes([*HEADER, "备注"], ["=cmd", "x", "n"], ["LILEY", "李", "n"]))
 
         response: Any = signed_in(editor).get(f"{IMPORTS}{run.pk}/refused.csv")
         content = b"".join(response.streaming_content)
@@ -172,18 +172,18 @@ class TestTheResult:
         table = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
         why = "没有匹配到您有权修改的用户。导入只改动已有用户，不会新建用户。"
         assert table == [["行", "原因", *HEADER], ["2", why, "'=cmd", "x"], ["3", why, "LILEY", "李"]]
-        again = uploaded(editor, content.replace(b"LILEY", b"lilei"))
+        again = upload_and_read(editor, content.replace(b"LILEY", b"lilei"))
         assert again.counts == {"same": 0, "change": 1, "refused": 1}
 
     def test_old_imports_say_that_their_rows_are_gone(self, editor: User, person: User) -> None:
-        run = uploaded(editor, csv_bytes(HEADER, ["lilei", "李"]))
+        run = upload_and_read(editor, csv_bytes(HEADER, ["lilei", "李"]))
         jobs.forget_old_rows(now=timezone.now() + timedelta(days=9999))
 
         assert "较早的导入不再保留明细。" in signed_in(editor).get(page_of(run)).content.decode()
 
     def test_others_files_are_seen_by_those_who_see_everybody(self, editor: User, limited: User, corp: Corp) -> None:
         second = with_role("second", Role.SYSTEM_ADMINISTRATOR, corp)
-        run = uploaded(limited, csv_bytes(HEADER, ["nobody", "x"]))
+        run = upload_and_read(limited, csv_bytes(HEADER, ["nobody", "x"]))
 
         assert signed_in(editor).get(page_of(run)).status_code == 200
         assert signed_in(limited).get(page_of(run)).status_code == 200

@@ -243,7 +243,7 @@ class TestXlsx:
         assert refusal(xlsx(HEADER, change=add)) == "many_sheets"
 
 
-def repacked(content: bytes, **parts: bytes) -> bytes:
+def repack(content: bytes, **parts: bytes) -> bytes:
     """Replace parts of an archive; a `__` in a name stands for a slash, a `_` for a dot."""
     target = io.BytesIO()
     names = {name.replace("__", "/").replace("_", "."): part for name, part in parts.items()}
@@ -273,7 +273,7 @@ class TestHostileArchives:
         ],
     )
     def test_a_bomb(self, part: str, head: bytes, repeated: bytes, times: int) -> None:
-        packed = repacked(xlsx(HEADER), **{part: head + repeated * times})
+        packed = repack(xlsx(HEADER), **{part: head + repeated * times})
         assert len(packed) < 1_000_000
 
         assert refusal(packed) == "too_big"
@@ -285,7 +285,7 @@ class TestHostileArchives:
             + b'<row r="1"><c r="A1" t="inlineStr"><is><t>&b;</t></is></c></row></sheetData></worksheet>'
         )
 
-        assert refusal(repacked(xlsx(HEADER), xl__worksheets__sheet1_xml=bomb)) == "no_xlsx"
+        assert refusal(repack(xlsx(HEADER), xl__worksheets__sheet1_xml=bomb)) == "no_xlsx"
 
     def test_a_row_number_without_end_ends(self) -> None:
         sheet = (
@@ -295,7 +295,7 @@ class TestHostileArchives:
             + b'<row r="99999999999"><c r="A99999999999"><v>1</v></c></row></sheetData></worksheet>'
         )
 
-        assert rows(repacked(xlsx(HEADER), xl__worksheets__sheet1_xml=sheet)) == []
+        assert rows(repack(xlsx(HEADER), xl__worksheets__sheet1_xml=sheet)) == []
 
     def test_too_many_parts(self) -> None:
         target = io.BytesIO()
@@ -315,8 +315,8 @@ class TestHostileArchives:
             ),
             (b"PK\x03\x04 broken", "no_xlsx"),
             (xlsx(HEADER)[:-100], "no_xlsx"),
-            (repacked(xlsx(HEADER), xl__worksheets__sheet1_xml=SHEET + b"<row"), "no_xlsx"),
-            (repacked(xlsx(HEADER), xl__workbook_xml=b"<a/>"), "no_header"),
+            (repack(xlsx(HEADER), xl__worksheets__sheet1_xml=SHEET + b"<row"), "no_xlsx"),
+            (repack(xlsx(HEADER), xl__workbook_xml=b"<a/>"), "no_header"),
         ],
     )
     def test_what_is_no_xlsx(self, content: bytes, reason: str) -> None:

@@ -17,12 +17,12 @@ from integrations.models import Corp, Job
 from tests.accounts.conftest import make_person
 from tests.accounts.importexport.files import (
     NOW,
-    applied,
-    carried_on,
-    changes_of,
+    confirm_and_write,
     csv_bytes,
-    refusals_of,
-    uploaded,
+    finish_work,
+    read_changes,
+    read_refusals,
+    upload_and_read,
     wecom_file,
     wecom_row,
     xlsx,
@@ -67,7 +67,7 @@ class TestWriting:
         sheet: bytes,
         mode: str,
     ) -> None:
-        run = applied(uploaded(editor, sheet), mode)
+        run = confirm_and_write(upload_and_read(editor, sheet), mode)
 
         assert (run.status, run.counts) == (Status.DONE, {"same": 0, "change": 0, "applied": 2, "refused": 0})
         assert run.confirmed_at == NOW
@@ -82,7 +82,7 @@ class TestWriting:
     def test_the_trail_names_the_administrator_and_the_company(
         self, editor: User, corp: Corp, hanmei: User, sheet: bytes
     ) -> None:
-        applied(uploaded(editor, sheet))
+        confirm_and_write(upload_and_read(editor, sheet))
 
         entries = AuditEntry.objects.filter(actor=editor).order_by("pk")
         said = {(entry.subject, entry.action, str(entry.changes)) for entry in entries}
@@ -95,11 +95,11 @@ class TestWriting:
 
     def test_who_has_confirmed_and_may_no_more_writes_nothing(self, editor: User, person: User, sheet: bytes) -> None:
         chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         assert jobs.confirm_import(run=run, mode="skip", editor=chief, ip=None, now=NOW)
         User.objects.filter(pk=chief.pk).update(is_staff=False)
 
-        run = carried_on(run)
+        run = finish_work(run)
 
         person.refresh_from_db()
         assert (run.status, run.reason, person.name) == (Status.STOPPED, "confirmer_not_allowed", "李雷")
@@ -107,7 +107,7 @@ class TestWriting:
     def test_an_account_of_a_second_company_does_not_receive_messages(
         self, editor: User, corp: Corp, other_corp: Corp, person: User
     ) -> None:
-        applied(uploaded(editor, wecom_file(wecom_row("李雷", "lilei")), corp=other_corp))
+        confirm_and_write(upload_and_read(editor, wecom_file(wecom_row("李雷", "lilei")), corp=other_corp))
 
         assert accounts_of(person) == [("北山制造", "LiLei", "lilei", True), ("南湖贸易", "lilei", "lilei", False)]
 
@@ -116,38 +116,38 @@ class TestWriting:
         counts = []
         for some in (range(2), range(2, 44)):
             rows = ([f"p{one}", corp.name, f"u{one}"] for one in some)
-            run = uploaded(editor, csv_bytes(["用户名", "企业微信公司名称", "企业微信账号"], *rows))
-            counts.append(count_statements(applied, run))
+            run = upload_and_read(editor, csv_bytes(["用户名", "企业微信公司名称", "企业微信账号"], *rows))
+            counts.append(count_statements(confirm_and_write, run))
 
         assert counts[0] == counts[1]
         assert WeComAccount.objects.filter(is_primary=True).count() == 44
 
     def test_refused_rows_are_skipped(self, editor: User, person: User) -> None:
-        run = uploaded(editor, csv_bytes(["用户名", "姓名"], ["nobody", "x"], ["lilei", "李"]))
+        run = upload_and_read(editor, csv_bytes(["用户名", "姓名"], ["nobody", "x"], ["lilei", "李"]))
 
         assert not jobs.confirm_import(run=run, mode="all", editor=editor, ip=None, now=NOW)
         assert not jobs.confirm_import(run=run, mode="nonsense", editor=editor, ip=None, now=NOW)
-        run = applied(run, "skip")
+        run = confirm_and_write(run, "skip")
 
         person.refresh_from_db()
         assert person.name == "李"
         assert run.counts == {"same": 0, "change": 0, "applied": 1, "refused": 1}
 
     def test_a_no_changes_nothing(self, editor: User, person: User, sheet: bytes) -> None:
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
 
         assert jobs.discard_import(run=run, now=NOW)
         assert not jobs.confirm_import(run=run, mode="all", editor=editor, ip=None, now=NOW)
         assert not jobs.discard_import(run=run, now=NOW)
-        run = carried_on(run)
+        run = finish_work(run)
 
         assert run.status == Status.DISCARDED
-        assert changes_of(run) != []
+        assert read_changes(run) != []
         person.refresh_from_db()
         assert person.name == "李雷"
 
     def test_old_rows_are_forgotten_and_counts_stay(self, editor: User, sheet: bytes) -> None:
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
 
         assert jobs.forget_old_rows(now=NOW + timedelta(days=90)) == 0
         assert jobs.forget_old_rows(now=NOW + timedelta(days=90, seconds=1)) == 2
@@ -171,7 +171,7 @@ class TestWhoseRightsCount:
     def test_of_who_confirms_even_if_the_job_of_the_reading_writes(
         self, root: User, chief: User, person: User, file: bytes, is_job_of_reading_first: bool
     ) -> None:
-        run = uploaded(root, file)
+        run = upload_and_read(root, file)
         # The worker died between finishing the reading and finishing the job.
         reading = Job.objects.filter(asked_by_id=root.pk)
         reading.update(status="running", lease_token="dead", due_at=NOW, finished_at=None)
@@ -179,10 +179,10 @@ class TestWhoseRightsCount:
         if not is_job_of_reading_first:
             reading.update(status="done")
 
-        run = carried_on(run)
+        run = finish_work(run)
 
         person.refresh_from_db()
-        assert (run.status, person.name, refusals_of(run)) == (Status.DONE, "李雷雷", [(2, "nobody")])
+        assert (run.status, person.name, read_refusals(run)) == (Status.DONE, "李雷雷", [(2, "nobody")])
         assert (run.confirmed_by, run.confirmed_by_name, run.requested_by) == (chief, "chief", root)
         assert not ImportFile.objects.exists()
         entry = AuditEntry.objects.get(object_id=person.pk, changes=[["name", "李雷", "李雷雷"]])
@@ -201,12 +201,12 @@ class TestGivenUp:
         """Run after each ended lease, until the import is given up."""
         for _try in range(5):
             Job.objects.unfinished().update(due_at=NOW)
-            run = carried_on(run)
+            run = finish_work(run)
         return run
 
     def test_an_import_ends_with_its_file(self, editor: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         self.break_down(monkeypatch, "_read_step")
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         assert (run.status, ImportFile.objects.count()) == (Status.WAITING, 1)
 
         run = self.try_out(run)
@@ -221,19 +221,19 @@ class TestGivenUp:
         assert f"/admin/integrations/job/{job.pk}/retry/" not in page
 
     def test_a_writing_ends_and_says_so(self, editor: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         self.break_down(monkeypatch, "_write_step")
-        assert applied(run).status == Status.CONFIRMED
+        assert confirm_and_write(run).status == Status.CONFIRMED
 
         run = self.try_out(run)
 
         assert (run.status, run.reason) == (Status.STOPPED, "gave_up")
 
     def test_an_import_that_another_job_goes_on_with_stays(self, editor: User, person: User, sheet: bytes) -> None:
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         Job.objects.update(status="running", lease_token="dead", due_at=NOW, finished_at=None, try_count=5)
 
-        run = applied(run)
+        run = confirm_and_write(run)
 
         person.refresh_from_db()
         assert (run.status, person.name) == (Status.DONE, "李雷雷")
@@ -243,22 +243,22 @@ class TestAWorldThatChangesMeanwhile:
     @pytest.fixture
     def taken(self, editor: User, number: Attribute, sheet: bytes) -> PeopleImport:
         """An import of two people, whose second person's number somebody else got after it was read."""
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         set_values(attribute=number, values={make_person("jim").pk: ["a2"]})
         return run
 
     def test_all_or_nothing_is_nothing(self, editor: User, person: User, hanmei: User, taken: PeopleImport) -> None:
-        run = applied(taken, "all")
+        run = confirm_and_write(taken, "all")
 
         person.refresh_from_db()
         assert (person.name, accounts_of(hanmei)) == ("李雷", [])
         assert (run.status, run.reason, run.words) == (Status.STOPPED, "row_refused", {"row": 3})
         assert run.counts == {"same": 0, "change": 1, "refused": 1}
-        assert refusals_of(run) == [(3, "value_taken")]
+        assert read_refusals(run) == [(3, "value_taken")]
         assert not AuditEntry.objects.filter(actor=editor, model="accounts.user").exists()
 
     def test_skipping_leaves_the_row_and_writes_the_rest(self, person: User, hanmei: User, taken: PeopleImport) -> None:
-        run = applied(taken, "skip")
+        run = confirm_and_write(taken, "skip")
 
         person.refresh_from_db()
         assert (person.name, accounts_of(hanmei)) == ("李雷雷", [])
@@ -267,20 +267,20 @@ class TestAWorldThatChangesMeanwhile:
     def test_what_is_no_more_what_was_shown_and_who_is_gone_is_left(
         self, editor: User, person: User, hanmei: User, sheet: bytes
     ) -> None:
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         User.objects.filter(pk=person.pk).update(name="别人改的")
         hanmei.delete()
 
-        run = applied(run, "skip")
+        run = confirm_and_write(run, "skip")
 
         person.refresh_from_db()
         assert person.name == "别人改的"
-        assert refusals_of(run) == [(2, "changed_meanwhile"), (3, "nobody")]
+        assert read_refusals(run) == [(2, "changed_meanwhile"), (3, "nobody")]
 
     def test_an_account_taken_between_look_and_writing_is_seen_at_the_second_try(
         self, editor: User, corp: Corp, person: User, hanmei: User, sheet: bytes
     ) -> None:
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         taken: list[bool] = []
 
         def claim_first(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -290,7 +290,7 @@ class TestAWorldThatChangesMeanwhile:
             return execute(sql, params, many, context)
 
         with connection.execute_wrapper(claim_first):
-            run = applied(run, "skip")
+            run = confirm_and_write(run, "skip")
 
         # The other account was rolled back with our failed step, so the second try succeeds.
         assert run.counts == {"same": 0, "change": 0, "applied": 2, "refused": 0}
@@ -299,9 +299,9 @@ class TestAWorldThatChangesMeanwhile:
 class TestKilledWorkers:
     def later(self, run: PeopleImport) -> PeopleImport:
         """Let another worker take over once the dead one's lease has ended."""
-        assert carried_on(run).status == run.status
+        assert finish_work(run).status == run.status
         Job.objects.update(due_at=NOW)
-        return carried_on(run)
+        return finish_work(run)
 
     def break_at(self, monkeypatch: pytest.MonkeyPatch, function: str, times: int) -> None:
         """Let the worker die at the `times`th call: no code of ours runs after it."""
@@ -320,24 +320,24 @@ class TestKilledWorkers:
         with monkeypatch.context() as patch:
             self.break_at(patch, "_read_step", 2)
             with pytest.raises(KeyboardInterrupt):
-                uploaded(editor, sheet)
+                upload_and_read(editor, sheet)
         run = PeopleImport.objects.get()
         assert (run.status, run.row_count) == (Status.WAITING, 1)
 
         run = self.later(run)
 
         assert (run.status, run.row_count, run.counts) == (Status.UNCONFIRMED, 2, {"same": 0, "change": 2})
-        assert [number for number, _changes in changes_of(run)] == [2, 3]
+        assert [number for number, _changes in read_changes(run)] == [2, 3]
 
     def test_a_skipping_one_goes_on_behind_the_last_step(
         self, editor: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(jobs, "STEP", 1)
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         with monkeypatch.context() as patch:
             self.break_at(patch, "_write_step", 2)
             with pytest.raises(KeyboardInterrupt):
-                applied(run, "skip")
+                confirm_and_write(run, "skip")
         run.refresh_from_db()
         assert (run.status, run.counts["applied"]) == (Status.CONFIRMED, 1)
 
@@ -350,11 +350,11 @@ class TestKilledWorkers:
         self, editor: User, person: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(jobs, "STEP", 1)
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         with monkeypatch.context() as patch:
             self.break_at(patch, "_write_step", 2)
             with pytest.raises(KeyboardInterrupt):
-                applied(run, "all")
+                confirm_and_write(run, "all")
         person.refresh_from_db()
         run.refresh_from_db()
         assert (run.status, person.name, run.counts) == (Status.CONFIRMED, "李雷", {"same": 0, "change": 2})
@@ -368,7 +368,7 @@ class TestKilledWorkers:
     def test_whom_another_worker_has_overtaken_writes_nothing(
         self, editor: User, person: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        run = uploaded(editor, sheet)
+        run = upload_and_read(editor, sheet)
         real = jobs._next_rows
 
         def slow(run: JobRun) -> list[ImportRow]:
@@ -376,7 +376,7 @@ class TestKilledWorkers:
             return real(run)
 
         monkeypatch.setattr(jobs, "_next_rows", slow)
-        run = applied(run, "skip")
+        run = confirm_and_write(run, "skip")
 
         person.refresh_from_db()
         assert (run.status, person.name) == (Status.CONFIRMED, "李雷")

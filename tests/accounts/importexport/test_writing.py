@@ -22,7 +22,7 @@ from accounts.models import Attribute, AuditEntry, User, WeComAccount
 from accounts.users.attributes import set_values
 from integrations.models import Corp, Job, JobFile
 from tests.accounts.conftest import make_person
-from tests.accounts.importexport.files import uploaded
+from tests.accounts.importexport.files import upload_and_read
 from tests.accounts.people import LIST, signed_in
 from tests.jobs import do_jobs
 
@@ -71,7 +71,7 @@ class TestBackAgain:
         User.objects.filter(pk=editor.pk).update(is_staff=False, is_superuser=False)
         superuser = User.objects.create(username="zz", is_staff=True, is_superuser=True)
 
-        run = uploaded(superuser, content, clears_empty=clears_empty)
+        run = upload_and_read(superuser, content, clears_empty=clears_empty)
 
         assert (run.status, run.counts) == ("asking", {"same": len(DANGEROUS) + 4})
 
@@ -79,7 +79,7 @@ class TestBackAgain:
         content = csv_of(Sheet(people=keys_of(User.objects.exclude(pk=editor.pk)), reader=editor))
         assert content.startswith(b"\xef\xbb\xbf")  # Excel recognises UTF-8 by this
 
-        run = uploaded(editor, content.decode("utf-8-sig").encode("gbk"))
+        run = upload_and_read(editor, content.decode("utf-8-sig").encode("gbk"))
 
         assert run.counts == {"same": len(DANGEROUS) + 3}
 

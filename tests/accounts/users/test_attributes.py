@@ -35,7 +35,7 @@ Kind = Attribute.Kind
 pytestmark = pytest.mark.django_db
 
 
-def made(key: str = "region", **values: Any) -> Attribute:
+def make_attribute(key: str = "region", **values: Any) -> Attribute:
     return Attribute.objects.create(**{"key": key, "name": f"{key}的名称", **values})
 
 
@@ -110,7 +110,7 @@ class TestTheReadyMadeOne:
 
     def test_another_one_may_take_its_place(self) -> None:
         Attribute.objects.bi_login_ids().delete()
-        other = made("login", is_bi_login_id=True)
+        other = make_attribute("login", is_bi_login_id=True)
 
         ensure_bi_login_id()
 
@@ -118,7 +118,7 @@ class TestTheReadyMadeOne:
 
     def test_there_is_one_at_most(self) -> None:
         with pytest.raises(IntegrityError), transaction.atomic():
-            made("login", is_bi_login_id=True)
+            make_attribute("login", is_bi_login_id=True)
 
 
 class TestReading:
@@ -262,7 +262,7 @@ class TestChangingADefinition:
         assert set(refused.value.message_dict) == {column}
 
     def test_the_values_follow_the_rule_that_they_belong_to_one_person(self, person: User) -> None:
-        team = made("team")
+        team = make_attribute("team")
         set_values(attribute=team, values={person.pk: ["A"]})
         team.is_unique = True
         check_definition(attribute=team)

@@ -122,7 +122,7 @@ class TestPassedOn:
             assert "Location" not in response.headers
 
 
-def refused(response: Any) -> tuple[int, str]:
+def read_refusal(response: Any) -> tuple[int, str]:
     assert "Location" not in response.headers
     assert b"ssoToken" not in response.content
     return response.status_code, response.context["error"].cause.value
@@ -134,10 +134,10 @@ class TestRefused:
     ) -> None:
         first, browser = b'<a class="button" href="/bi/">', as_person(person, corp)
 
-        assert refused(browser.get("/bi/page/p1")) == (404, "bi-off")
+        assert read_refusal(browser.get("/bi/page/p1")) == (404, "bi-off")
         make_bi(is_enabled=False)
         off = browser.get("/bi/page/p1")
-        assert (refused(off), first in off.content) == ((404, "bi-off"), False)
+        assert (read_refusal(off), first in off.content) == ((404, "bi-off"), False)
         make_bi()
         assert first in browser.get("/bi/page/a%2F..%2Fb").content
 
@@ -145,12 +145,12 @@ class TestRefused:
         browser = as_person(person, corp)
         for broken in ({"base_url": ""}, {"key_saved_at": None}, {"private_key": "no key"}):
             bi = make_bi(**broken)
-            assert refused(browser.get("/bi/page/p1")) == (502, "bi-unusable")
+            assert read_refusal(browser.get("/bi/page/p1")) == (502, "bi-unusable")
             bi.delete()
         bi = make_bi()
         with connection.cursor() as cursor:
             cursor.execute("UPDATE integrations_biconnection SET private_key = 'gAAAAA-of-another-key'")
-        assert refused(browser.get("/bi/page/p1")) == (502, "bi-unusable")
+        assert read_refusal(browser.get("/bi/page/p1")) == (502, "bi-unusable")
 
     def test_people_of_a_company_that_may_not_although_another_may(
         self, bi: BiConnection, person: User, corp: Corp, other_corp: Corp
@@ -158,7 +158,7 @@ class TestRefused:
         WeComAccount.objects.create(user=person, corp=other_corp, userid="lilei", is_primary=False)
         Corp.objects.filter(pk=corp.pk).update(bi_sign_in_enabled=False)
 
-        assert refused(as_person(person, corp).get("/bi/")) == (403, "bi-not-allowed")
+        assert read_refusal(as_person(person, corp).get("/bi/")) == (403, "bi-not-allowed")
         assert as_person(person, other_corp).get("/bi/").status_code == 302
 
     def test_after_a_password_who_has_no_account_of_a_company_that_may(
@@ -169,7 +169,7 @@ class TestRefused:
         disabled = make_person("of-disabled", make_corp("停用", 9, is_enabled=False), "x")
 
         for user in (stranger, half, disabled):
-            assert refused(as_person(user).get("/bi/")) == (403, "bi-not-allowed")
+            assert read_refusal(as_person(user).get("/bi/")) == (403, "bi-not-allowed")
         assert claims_in(as_person(person).get("/bi/").headers["Location"])["externalUserId"] == "lilei"
 
     @pytest.mark.parametrize("language", ["zh-hans", "en"])
@@ -180,7 +180,7 @@ class TestRefused:
 
         response: Any = as_person(person, corp).client.get("/bi/page/p1", headers={"accept-language": language})
 
-        assert refused(response) == (403, "bi-no-external-id")
+        assert read_refusal(response) == (403, "bi-no-external-id")
         text = response.content.decode()
         assert "BI loginId" in text
         assert "lilei" in text
@@ -197,14 +197,14 @@ class TestAsWhom:
 
         make_person("boss", corp, "boss", email="Boss@Example.com")
 
-        assert refused(browser.get("/bi/")) == (403, "bi-no-external-id")
+        assert read_refusal(browser.get("/bi/")) == (403, "bi-no-external-id")
 
     def test_two_user_names_that_differ_in_case_alone_let_neither_in(self, person: User, corp: Corp) -> None:
         make_bi()
         twin = make_person("LiLei", corp, "twin")
 
-        assert refused(as_person(person, corp).get("/bi/")) == (403, "bi-no-external-id")
-        assert refused(as_person(twin, corp).get("/bi/")) == (403, "bi-no-external-id")
+        assert read_refusal(as_person(person, corp).get("/bi/")) == (403, "bi-no-external-id")
+        assert read_refusal(as_person(twin, corp).get("/bi/")) == (403, "bi-no-external-id")
 
     def test_by_the_attribute_that_is_marked_for_it(self, person: User, corp: Corp) -> None:
         make_bi(external_id_source="bi_login_id")
@@ -213,7 +213,7 @@ class TestAsWhom:
 
         assert claims_in(browser.get("/bi/").headers["Location"])["externalUserId"] == "LL-0042"
         Attribute.objects.update(is_bi_login_id=False)
-        assert refused(browser.get("/bi/")) == (502, "bi-unusable")
+        assert read_refusal(browser.get("/bi/")) == (502, "bi-unusable")
 
     def test_two_people_in_one_browser_after_each_other(self, bi: BiConnection, person: User, corp: Corp) -> None:
         other = make_person("hanmeimei", corp, "HanMeimei")
@@ -320,7 +320,7 @@ def test_what_browsers_and_servers_read_in_different_ways_is_no_page(
 def test_a_query_that_no_browser_sends_is_no_page(bi: BiConnection, person: User, corp: Corp) -> None:
     browser = as_person(person, corp)
     for query in ("a=b\r\nSet-Cookie:x=1", "a=\\evil", "a=b c", "a=\x00"):
-        assert refused(browser.client.get("/bi/page/p1", QUERY_STRING=query)) == (404, "bi-no-page")
+        assert read_refusal(browser.client.get("/bi/page/p1", QUERY_STRING=query)) == (404, "bi-no-page")
 
 
 trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t bi-", max_size=30)

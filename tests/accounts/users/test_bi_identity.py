@@ -38,7 +38,7 @@ def permission(codename: str) -> Permission:
     return Permission.objects.get(content_type__app_label="accounts", codename=codename)
 
 
-def sent(client: Client, path: str, **changes: Any) -> Any:
+def save_page(client: Client, path: str, **changes: Any) -> Any:
     """Save the page with these changes; None removes a value."""
     values = {**sent_form(client, path), **changes}
     return client.post(path, {name: value for name, value in values.items() if value is not None})
@@ -75,7 +75,7 @@ class TestChoosingNames:
     def test_is_refused_while_somebody_limited_may_name_people(self, root: Client, limited: User, source: str) -> None:
         make_bi(external_id_source="bi_login_id")
 
-        errors = all_errors(sent(root, BI_PAGE, external_id_source=source))
+        errors = all_errors(save_page(root, BI_PAGE, external_id_source=source))
 
         assert len(errors) == 1
         assert errors[0].startswith(BY_NAME)
@@ -86,7 +86,7 @@ class TestChoosingNames:
         make_bi(external_id_source="username", is_enabled=False)
         chief = client_of(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
 
-        assert len(all_errors(sent(chief, BI_PAGE, is_enabled="on"))) == 1
+        assert len(all_errors(save_page(chief, BI_PAGE, is_enabled="on"))) == 1
         assert not BiConnection.objects.get().is_enabled
 
     def test_is_free_for_the_attribute_which_is_the_default_and_without_such_an_administrator(
@@ -94,12 +94,12 @@ class TestChoosingNames:
     ) -> None:
         assert BiConnection().external_id_source == "bi_login_id"
         make_bi(external_id_source="email")
-        assert sent(root, BI_PAGE, external_id_source="bi_login_id").status_code == 302
+        assert save_page(root, BI_PAGE, external_id_source="bi_login_id").status_code == 302
 
         limited.delete()
         with_role("reader", Role.READ_ONLY, corp)
 
-        assert sent(root, BI_PAGE, external_id_source="username").status_code == 302
+        assert save_page(root, BI_PAGE, external_id_source="username").status_code == 302
         assert BiConnection.objects.get().external_id_source == "username"
 
 
@@ -123,9 +123,9 @@ class TestMakingOne:
         person = User.objects.create(username="new", is_staff=True)
         role = Group.objects.get(name=Role.SYSTEM_ADMINISTRATOR)
 
-        assert self.refused(sent(root, self.page(person), roles=[role.pk], managed_corps=[corp.pk]), person)
+        assert self.refused(save_page(root, self.page(person), roles=[role.pk], managed_corps=[corp.pk]), person)
         reader = Group.objects.get(name=Role.READ_ONLY)
-        assert sent(root, self.page(person), roles=[reader.pk], managed_corps=[corp.pk]).status_code == 302
+        assert save_page(root, self.page(person), roles=[reader.pk], managed_corps=[corp.pk]).status_code == 302
 
     def test_by_a_permission_or_by_taking_away_what_is_more_or_by_letting_somebody_in_again(
         self, root: Client, corp: Corp
@@ -142,26 +142,26 @@ class TestMakingOne:
             (former, {"is_active": "on"}),
             (left, {"is_staff": "on"}),
         ):
-            assert self.refused(sent(root, self.page(person), **changes), person)
+            assert self.refused(save_page(root, self.page(person), **changes), person)
 
     def test_by_an_administrator_of_all_companies(self, corp: Corp) -> None:
         chief = client_of(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
         person = with_role("new", None, corp)
         role = Group.objects.get(name=Role.SYSTEM_ADMINISTRATOR)
 
-        assert self.refused(sent(chief, self.page(person), roles=[role.pk]), person)
+        assert self.refused(save_page(chief, self.page(person), roles=[role.pk]), person)
 
     def test_by_the_permissions_of_a_group(self, root: Client, corp: Corp) -> None:
         group = Group.objects.create(name="helpers")
         person = with_role("reader", Role.READ_ONLY, corp)
         person.groups.add(group)
 
-        response = sent(root, f"/admin/auth/group/{group.pk}/change/", permissions=[permission("change_user").pk])
+        response = save_page(root, f"/admin/auth/group/{group.pk}/change/", permissions=[permission("change_user").pk])
 
         assert self.refused(response, person)
         person.groups.remove(group)
         path = f"/admin/auth/group/{group.pk}/change/"
-        assert sent(root, path, permissions=[permission("change_user").pk]).status_code == 302
+        assert save_page(root, path, permissions=[permission("change_user").pk]).status_code == 302
 
     def test_is_allowed_where_the_bi_is_entered_by_the_attribute_or_not_at_all(self, root: Client, corp: Corp) -> None:
         role = Group.objects.get(name=Role.SYSTEM_ADMINISTRATOR)
@@ -169,7 +169,7 @@ class TestMakingOne:
             make_bi(external_id_source=source, is_enabled=is_enabled)
             person = User.objects.create(username=f"new-{number}", is_staff=True)
 
-            assert sent(root, self.page(person), roles=[role.pk], managed_corps=[corp.pk]).status_code == 302
+            assert save_page(root, self.page(person), roles=[role.pk], managed_corps=[corp.pk]).status_code == 302
             person.delete()
 
 
@@ -178,8 +178,8 @@ def test_installations_that_had_both_go_on_and_are_told_until_one_is_gone(
 ) -> None:
     """Warn on the overview and on the page, but not the administrator of one company."""
     make_bi(external_id_source="username")
-    assert sent(root, BI_PAGE, token_seconds="30").status_code == 302
-    assert sent(root, f"{LIST}{limited.pk}/change/", name="New name").status_code == 302
+    assert save_page(root, BI_PAGE, token_seconds="30").status_code == 302
+    assert save_page(root, f"{LIST}{limited.pk}/change/", name="New name").status_code == 302
 
     index = root.get("/admin/").content.decode()
     assert BY_NAME in index
@@ -196,7 +196,7 @@ def test_somebody_whom_a_limited_administrator_calls_api_does_not_enter_the_bi_a
     make_bi(external_id_source=BiConnection().external_id_source)
     api = make_person("api", corp, "attacker")
 
-    all_errors(sent(root, BI_PAGE, external_id_source="username"))
+    all_errors(save_page(root, BI_PAGE, external_id_source="username"))
     response = client_of(api).get("/bi/")
 
     assert (response.status_code, response.context["error"].cause) == (403, "bi-no-external-id")
@@ -216,23 +216,23 @@ class TestEmailOfWeCom:
         make_bi(external_id_source="bi_login_id")
         DirectoryPolicy.objects.update(mode="create")
 
-        errors = all_errors(sent(root, BI_PAGE, external_id_source="email"))
+        errors = all_errors(save_page(root, BI_PAGE, external_id_source="email"))
 
         assert len(errors) == 1
         assert errors[0].startswith(BY_EMAIL)
-        assert sent(root, BI_PAGE, external_id_source="username").status_code == 302
+        assert save_page(root, BI_PAGE, external_id_source="username").status_code == 302
 
     def test_is_not_taken_over_while_it_is_the_identity(self, root: Client, policy: DirectoryPolicy) -> None:
         make_bi(external_id_source="email")
 
-        errors = all_errors(sent(root, self.page(policy), mode="create"))
+        errors = all_errors(save_page(root, self.page(policy), mode="create"))
 
         assert len(errors) == 1
         assert errors[0].startswith("People enter the BI by their e-mail, and may change it in WeCom")
         policy.refresh_from_db()
         assert policy.mode == "link"
         make_bi(external_id_source="username")
-        assert sent(root, self.page(policy), mode="create").status_code == 302
+        assert save_page(root, self.page(policy), mode="create").status_code == 302
 
     def test_of_an_installation_that_had_both_is_told(self, root: Client, policy: DirectoryPolicy) -> None:
         make_bi(external_id_source="email")
@@ -240,4 +240,4 @@ class TestEmailOfWeCom:
         DirectoryPolicy.objects.update(mode="create")
 
         assert BY_EMAIL in root.get("/admin/").content.decode()
-        assert sent(root, self.page(policy), match_email="on").status_code == 302
+        assert save_page(root, self.page(policy), match_email="on").status_code == 302

@@ -58,7 +58,7 @@ class Row:
         return "proxy_url" if name == "proxy" else name
 
 
-def staged() -> bool:
+def has_staged() -> bool:
     return StagedCredentials.objects.exists()
 
 
@@ -69,8 +69,8 @@ BI_PASTED = {"new_api_password": "p", "remove_app_token": "on"}
 CORP = [
     Row("Corp.name", MANAGERS_OF_ALL, {"name": "新名"}),
     Row("Corp.corpid", (), {"corpid": "ww" + "7" * 16}),
-    Row("Corp.agentid", SUPERUSERS, {"agentid": "1000099", **NEW}, seen=staged),
-    Row("Corp.new_secret", SUPERUSERS, NEW, seen=staged),
+    Row("Corp.agentid", SUPERUSERS, {"agentid": "1000099", **NEW}, seen=has_staged),
+    Row("Corp.new_secret", SUPERUSERS, NEW, seen=has_staged),
     Row("Corp.new_contacts_secret", SUPERUSERS, {"new_contacts_secret": "another-secret"}),
     Row("Corp.remove_contacts_secret", SUPERUSERS, {"remove_contacts_secret": "on"}),
     Row("Corp.department_root_ids", ANYBODY, {"department_root_ids": "2"}),

@@ -42,7 +42,7 @@ def second(db: None) -> Client:
     return client_of(User.objects.create_superuser("second"))
 
 
-def opened(client: Client, corp: Corp) -> dict[str, str]:
+def open_page(client: Client, corp: Corp) -> dict[str, str]:
     """Return the fields of the page as a browser would send them back."""
     return {**FIELDS, "new_secret": "", "page_version": version_on(client, page(corp)), "name": corp.name}
 
@@ -58,8 +58,8 @@ def again(response: Any) -> dict[str, str]:
 
 
 def test_the_second_is_told_who_saved_first_and_saves_over_it(first: Client, second: Client, corp: Corp) -> None:
-    data = opened(second, corp)
-    save(first, corp, {**opened(first, corp), "name": "南河制造"})
+    data = open_page(second, corp)
+    save(first, corp, {**open_page(first, corp), "name": "南河制造"})
 
     response = save(second, corp, {**data, "name": "西岭制造", "domain_id": "d1"})
 
@@ -77,7 +77,7 @@ def test_the_second_is_told_who_saved_first_and_saves_over_it(first: Client, sec
 
 
 def test_a_change_by_the_program_itself_is_told_as_one(second: Client, corp: Corp) -> None:
-    data = opened(second, corp)
+    data = open_page(second, corp)
     corp.name = "南河制造"
     corp.save(update_fields=["name"])
 
@@ -87,9 +87,9 @@ def test_a_change_by_the_program_itself_is_told_as_one(second: Client, corp: Cor
 
 
 def test_nobody_is_named_who_saved_before_the_page_was_opened(first: Client, second: Client, corp: Corp) -> None:
-    save(first, corp, {**opened(first, corp), "name": "南河制造"})
+    save(first, corp, {**open_page(first, corp), "name": "南河制造"})
     sleep(1.1)  # the version counts whole seconds
-    data = opened(second, corp)
+    data = open_page(second, corp)
     Corp.objects.filter(pk=corp.pk).update(name="东湖制造")
 
     text = text_of(save(second, corp, {**data, "domain_id": "d1"}))
@@ -100,12 +100,12 @@ def test_nobody_is_named_who_saved_before_the_page_was_opened(first: Client, sec
 def test_a_replaced_secret_is_told_without_being_shown_and_the_same_change_is_no_conflict(
     first: Client, second: Client, corp: Corp
 ) -> None:
-    data = opened(second, corp)
+    data = open_page(second, corp)
     same = {**data, "name": "南河制造"}
-    save(first, corp, {**opened(first, corp), "name": "南河制造"})
+    save(first, corp, {**open_page(first, corp), "name": "南河制造"})
     assert save(second, corp, same).redirect_chain
-    data = opened(second, corp)
-    save(first, corp, {**opened(first, corp), "new_secret": "another-secret"})
+    data = open_page(second, corp)
+    save(first, corp, {**open_page(first, corp), "new_secret": "another-secret"})
 
     response = save(second, corp, {**data, "new_secret": "a-third-secret"})
 
@@ -115,7 +115,7 @@ def test_a_replaced_secret_is_told_without_being_shown_and_the_same_change_is_no
 
 
 def test_a_page_without_its_version_is_not_saved_at_once(first: Client, corp: Corp, other_corp: Corp) -> None:
-    data = {**opened(first, corp), "name": "南河制造"}
+    data = {**open_page(first, corp), "name": "南河制造"}
     for version in ("", "forged", "x.y", "².", version_on(first, page(other_corp))):
         response = save(first, corp, {**data, "page_version": version})
 
@@ -144,7 +144,7 @@ def test_the_site_address_is_not_overwritten_either(first: Client, second: Clien
 def test_a_saving_waits_for_the_one_that_is_under_way_and_then_sees_it() -> None:
     corp = Corp.objects.create(name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret")
     client = client_of(User.objects.create_superuser("second"))
-    data = {**opened(client, corp), "name": "西岭制造"}
+    data = {**open_page(client, corp), "name": "西岭制造"}
 
     def save_in_another_connection() -> int:
         try:

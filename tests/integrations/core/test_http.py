@@ -131,7 +131,7 @@ def _two_networks_trusted(settings: Settings) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
 
 
-def unwrapped(peer: str, forwarded_for: str | None = None, **headers: str) -> dict[str, Any]:
+def unwrap_meta(peer: str, forwarded_for: str | None = None, **headers: str) -> dict[str, Any]:
     meta: dict[str, Any] = {"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **headers}
     if forwarded_for is not None:
         meta["HTTP_X_FORWARDED_FOR"] = forwarded_for
@@ -159,7 +159,7 @@ def unwrapped(peer: str, forwarded_for: str | None = None, **headers: str) -> di
     ],
 )
 def test_the_client_is_the_rightmost_untrusted_address(peer: str, forwarded_for: str | None, client: str) -> None:
-    assert unwrapped(peer, forwarded_for)["REMOTE_ADDR"] == client
+    assert unwrap_meta(peer, forwarded_for)["REMOTE_ADDR"] == client
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_the_scheme_is_believed_from_a_trusted_proxy_only_and_no_forwarded_heade
 ) -> None:
     headers = dict.fromkeys(http.FORWARDED_HEADERS, "192.0.2.1")
 
-    meta = unwrapped(peer, **{**headers, "HTTP_X_FORWARDED_PROTO": proto})
+    meta = unwrap_meta(peer, **{**headers, "HTTP_X_FORWARDED_PROTO": proto})
 
     assert meta["wsgi.url_scheme"] == scheme
     assert not [name for name in meta if "FORWARDED" in name or "REAL_IP" in name]

@@ -59,7 +59,7 @@ def tokens() -> Iterator[tuple[str, str, str]]:
                         yield table, name, value
 
 
-def opened_by(key: str) -> int:
+def count_opened_by(key: str) -> int:
     count = 0
     for _table, _name, token in tokens():
         try:
@@ -76,7 +76,7 @@ def reencrypt(*arguments: str) -> list[str]:
     return out.getvalue().splitlines()
 
 
-def said(count: int) -> str:
+def describe_count(count: int) -> str:
     return (
         f"{count} values newly encrypted. Once every process with the keys in another order has ended, --check says "
         "whether the other keys can go."
@@ -88,17 +88,17 @@ class TestCommand:
     def test_moves_every_secret_so_that_the_old_key_can_go(self, under_old: Settings) -> None:
         corp = make_corp(contacts_secret="c", callback_token="t", callback_aes_key="k", proxy_url="http://u:p@proxy:1")
         make_events(corp, 3)
-        assert opened_by(OLD) == len(list(tokens())) == 8
-        assert reencrypt()[-1] == said(0)
+        assert count_opened_by(OLD) == len(list(tokens())) == 8
+        assert reencrypt()[-1] == describe_count(0)
         under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
 
         lines = reencrypt()
 
         assert "s3cret" not in "".join(lines)
-        assert lines[-1] == said(8)
+        assert lines[-1] == describe_count(8)
         assert "integrations.Corp: 1 of 1 rows looked at" in lines
         assert "integrations.CallbackEvent: 3 of 3 rows looked at" in lines
-        assert (opened_by(OLD), opened_by(NEW)) == (0, 8)
+        assert (count_opened_by(OLD), count_opened_by(NEW)) == (0, 8)
         under_old.FIELD_ENCRYPTION_KEYS = [NEW]
         again = Corp.objects.get()
         assert (again.secret, again.callback_aes_key, again.proxy_url) == ("s3cret-1", "k", "http://u:p@proxy:1")
@@ -136,7 +136,7 @@ class TestCommand:
 
         words = "no key of FIELD_ENCRYPTION_KEYS opens it"
         assert str(problem.value) == f"integrations.Corp {lost.pk}, secret: {words}"
-        assert (opened_by(NEW), opened_by(OLD)) == (2, 0)
+        assert (count_opened_by(NEW), count_opened_by(OLD)) == (2, 0)
         assert before in [value for _table, _name, value in tokens()]
 
     def test_check_says_what_still_needs_another_key_and_changes_nothing(self, under_old: Settings) -> None:
@@ -190,10 +190,10 @@ def test_broken_off_in_the_middle_it_is_started_again_and_does_the_rest(
 
     with pytest.raises(KeyboardInterrupt):
         key_rotation.sweep(CallbackEvent, ["body"], writes=True, progress=die)
-    assert (opened_by(NEW), opened_by(OLD)) == (20, 6)
+    assert (count_opened_by(NEW), count_opened_by(OLD)) == (20, 6)
 
-    assert reencrypt()[-1] == said(6)
-    assert (opened_by(NEW), opened_by(OLD)) == (26, 0)
+    assert reencrypt()[-1] == describe_count(6)
+    assert (count_opened_by(NEW), count_opened_by(OLD)) == (26, 0)
 
 
 @pytest.mark.django_db
@@ -216,12 +216,14 @@ def test_a_process_that_still_writes_under_the_old_key_is_said(
         with pytest.raises(CommandError, match="restart it; then start this again"):
             reencrypt()
 
-    assert reencrypt()[-1] == said(1)
+    assert reencrypt()[-1] == describe_count(1)
     assert Corp.objects.get().secret == "saved meanwhile"
 
 
 @contextmanager
-def holding(corp: Corp, *, lock: str = "UPDATE", saves: bool = False, until_waited_for: bool = False) -> Iterator[None]:
+def hold_row(
+    corp: Corp, *, lock: str = "UPDATE", saves: bool = False, until_waited_for: bool = False
+) -> Iterator[None]:
     """Hold the row in another transaction, for the block or until somebody waits for it."""
     is_held, is_over = threading.Event(), threading.Event()
 
@@ -259,7 +261,7 @@ def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
     monkeypatch.setattr(key_rotation, "HELD_MILLISECONDS", 60_000)
     monkeypatch.setattr(reencrypt_secrets, "SWEEPS", 1 + 1)  # one that moves, one that finds nothing left
 
-    with holding(held, saves=saves, until_waited_for=True):
+    with hold_row(held, saves=saves, until_waited_for=True):
         reencrypt()
 
     under_old.FIELD_ENCRYPTION_KEYS = [NEW]
@@ -281,11 +283,11 @@ def test_a_row_that_stays_held_is_said(under_old: Settings, monkeypatch: pytest.
         return execute(sql, params, many, context)
 
     is_said = pytest.raises(CommandError, match=r"^integrations\.Corp: rows are still being written")
-    with holding(held), holding(held_too), connection.execute_wrapper(note), is_said:
+    with hold_row(held), hold_row(held_too), connection.execute_wrapper(note), is_said:
         reencrypt()
 
     assert waits == ["'50ms'", "'1ms'", "'1ms'"]
-    assert (opened_by(OLD), opened_by(NEW)) == (2, 1)
+    assert (count_opened_by(OLD), count_opened_by(NEW)) == (2, 1)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -294,7 +296,7 @@ def test_who_refers_to_a_row_does_not_hold_it(under_old: Settings, monkeypatch: 
     under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
     monkeypatch.setattr(key_rotation, "HELD_MILLISECONDS", 50)
 
-    with holding(corp, lock="KEY SHARE"):  # as PostgreSQL locks it for a new row that refers to it
+    with hold_row(corp, lock="KEY SHARE"):  # as PostgreSQL locks it for a new row that refers to it
         reencrypt()
 
-    assert opened_by(OLD) == 0
+    assert count_opened_by(OLD) == 0

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from tests.integrations.directory.place import Directory, seed
-from tests.integrations.directory.wecom_events import Recorder, WeComEvents, recording
+from tests.integrations.directory.wecom_events import Recorder, WeComEvents, record_posts
 from tests.sandbox_process import SandboxHandle
 
 
@@ -22,7 +22,7 @@ def place(db: None, running_sandbox: SandboxHandle) -> Directory:
 
 @pytest.fixture(scope="session")
 def recorder() -> Iterator[Recorder]:
-    with recording() as found:
+    with record_posts() as found:
         yield found
 
 

@@ -24,7 +24,7 @@ parents = st.dictionaries(numbers, st.none() | numbers)
 texts = st.none() | st.text(max_size=5)
 
 
-def stored(*, departments: dict[int, bool | None], **values: Any) -> Member:
+def make_member(*, departments: dict[int, bool | None], **values: Any) -> Member:
     member = Member(userid="lilei", userid_folded="lilei", **values)
     member.places = departments
     return member
@@ -51,14 +51,14 @@ def test_every_department_hangs_on_a_top_or_in_a_cycle(parents: dict[int, int | 
 def test_what_is_unknown_is_no_difference(
     name: str | None, alias: str | None, mobile: str | None, status: str | None
 ) -> None:
-    known = stored(name=name, alias=alias, mobile=mobile, status=status, departments={2: True})
+    known = make_member(name=name, alias=alias, mobile=mobile, status=status, departments={2: True})
 
     assert compare_member(known, Person("lilei", {2: None}), HERE) is None
     assert compare_member(known, Person("lilei", {2: True}, name, alias, None, mobile, status=status), HERE) is None
 
 
 def test_the_weightiest_change_names_the_difference() -> None:
-    known = stored(name="李雷", status="active", departments={2: None})
+    known = make_member(name="李雷", status="active", departments={2: None})
     seen = Person("lilei", {3: True}, name="李磊", status="disabled")
 
     found = compare_member(known, seen, HERE)
@@ -69,7 +69,7 @@ def test_the_weightiest_change_names_the_difference() -> None:
 
 
 def test_a_new_leader_is_a_difference() -> None:
-    found = compare_member(stored(departments={2: False, 3: None}), Person("lilei", {2: True, 3: None}), HERE)
+    found = compare_member(make_member(departments={2: False, 3: None}), Person("lilei", {2: True, 3: None}), HERE)
 
     assert found is not None
     assert found.record == {"leads": [[], [2]]}

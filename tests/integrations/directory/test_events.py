@@ -346,7 +346,7 @@ def admin(db: None) -> Client:
     return client_of(User.objects.create_superuser("root"))
 
 
-def verified(wecom_events: WeComEvents, minutes: int = 1) -> None:
+def verify_address(wecom_events: WeComEvents, minutes: int = 1) -> None:
     """Let WeCom have checked the address so many minutes ago."""
     wecom_events.place.corp.contacts_callback_verified_at = wecom_events.clock.now - timedelta(minutes=minutes)
     wecom_events.place.corp.save()
@@ -368,7 +368,7 @@ def test_what_is_heard_of_changes(
 ) -> None:
     corp = wecom_events.place.corp
     if minutes is not None:
-        verified(wecom_events, minutes)
+        verify_address(wecom_events, minutes)
     if is_heard:
         EventLane.objects.create(corp=corp, consumer="integrations.directory", worked_at=wecom_events.clock.now)
     if not is_copied:
@@ -378,7 +378,7 @@ def test_what_is_heard_of_changes(
 
 
 def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
-    verified(wecom_events, minutes=1)
+    verify_address(wecom_events, minutes=1)
     wecom_events.place.put_members({"userid": "jim", "department": [3]})
     wecom_events.send(*wecom_events.heard())
     assert EventWork.objects.waiting().exists()
@@ -393,7 +393,7 @@ def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
         assert "超过十分钟" in late.sentences[1]
 
 
-def given_up(wecom_events: WeComEvents) -> Corp:
+def give_up_events(wecom_events: WeComEvents) -> Corp:
     """Give up somebody's events, and those of another company."""
     wecom_events.place.put_members({"userid": "jim", "department": [3]})
     wecom_events.send(*wecom_events.heard())
@@ -402,8 +402,8 @@ def given_up(wecom_events: WeComEvents) -> Corp:
 
 
 def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(wecom_events: WeComEvents) -> None:
-    verified(wecom_events, minutes=1)
-    corp = given_up(wecom_events)
+    verify_address(wecom_events, minutes=1)
+    corp = give_up_events(wecom_events)
     count = EventWork.objects.count()
     assert count > 0
 
@@ -419,7 +419,7 @@ def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(wecom
 
 
 def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeComEvents, admin: Client) -> None:
-    corp = given_up(wecom_events)
+    corp = give_up_events(wecom_events)
     other = Corp.objects.create(name="南湖贸易", corpid="ww0000000000000001", agentid=1, secret="s", is_enabled=True)
     start = reverse("admin:integrations_syncrun_start", args=[corp.pk])
     again = reverse("admin:integrations_syncrun_again", args=[corp.pk])
@@ -455,7 +455,7 @@ def test_the_pages_say_how_changes_arrive(wecom_events: WeComEvents, admin: Clie
     off = admin.get(start).content.decode()
     DirectoryPolicy.objects.create(corp=corp, mode="link")
     nightly = [admin.get(page).content.decode() for page in (start, company)]
-    verified(wecom_events)
+    verify_address(wecom_events)
     for _ in range(2):
         assert Client().get("/wecom/987654321/events/").status_code == 403
     silent = [admin.get(page).content.decode() for page in (start, company)]

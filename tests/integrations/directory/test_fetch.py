@@ -376,7 +376,7 @@ def test_two_spellings_of_a_userid_are_one_person(corp: Corp, wecom: WeComAnswer
 # --- Many calls -------------------------------------------------------------------------------------------------------
 
 
-def failing(times: int, error: Exception) -> Callable[[], str]:
+def make_failing_call(times: int, error: Exception) -> Callable[[], str]:
     """Make a call that fails so often, then answers."""
     left = [error] * times
 
@@ -392,18 +392,18 @@ BUSY = TransientError("busy", system="wecom", operation="user_list", code=-1)
 UNEXPECTED = UnexpectedResponseError("what", system="wecom", operation="user_list")
 
 
-def limited(seconds: int) -> RateLimitedError:
+def make_rate_limit_error(seconds: int) -> RateLimitedError:
     return RateLimitedError("slower", system="wecom", operation="user_list", retry_after_seconds=seconds)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "pauses"),
     [
-        (failing(2, BUSY), None, [0.5, 2.0]),
-        (failing(3, BUSY), TransientError, [0.5, 2.0]),
-        (failing(1, limited(60)), RateLimitedError, []),
-        (failing(1, limited(5)), None, [0.5]),
-        (failing(1, UNEXPECTED), UnexpectedResponseError, []),
+        (make_failing_call(2, BUSY), None, [0.5, 2.0]),
+        (make_failing_call(3, BUSY), TransientError, [0.5, 2.0]),
+        (make_failing_call(1, make_rate_limit_error(60)), RateLimitedError, []),
+        (make_failing_call(1, make_rate_limit_error(5)), None, [0.5]),
+        (make_failing_call(1, UNEXPECTED), UnexpectedResponseError, []),
     ],
 )
 def test_a_hiccup_is_repeated_twice_at_most_and_a_minutes_block_never(

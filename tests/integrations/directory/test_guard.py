@@ -26,7 +26,7 @@ def _low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(departments, "FLOOR", 1)
 
 
-def hundred(department: int = 1) -> dict[int, list[int]]:
+def place_hundred(department: int = 1) -> dict[int, list[int]]:
     return {key: [department] for key in range(100)}
 
 
@@ -36,16 +36,16 @@ def hundred(department: int = 1) -> dict[int, list[int]]:
 @pytest.mark.parametrize(
     ("losing", "able", "percent", "roots", "asked"),
     [
-        (set(range(5)), hundred(), 5, (), None),
-        (set(range(6)), hundred(), 5, (), ("share", 6, 100, ())),
-        (set(range(20)), hundred(), 20, (), None),
-        ({0}, hundred(), 0, (), ("share", 1, 100, ())),
-        (set(range(100)), hundred(), 100, (), ("root", 100, 100, ("1",))),
+        (set(range(5)), place_hundred(), 5, (), None),
+        (set(range(6)), place_hundred(), 5, (), ("share", 6, 100, ())),
+        (set(range(20)), place_hundred(), 20, (), None),
+        ({0}, place_hundred(), 0, (), ("share", 1, 100, ())),
+        (set(range(100)), place_hundred(), 100, (), ("root", 100, 100, ("1",))),
         # All people of a root, for any number; without roots the one top is 1, where others stay.
-        ({100}, hundred(3) | {100: [4]}, 5, (2, 4), ("root", 1, 101, ("4",))),
-        ({100}, hundred(3) | {100: [4]}, 5, (2,), None),
-        ({100}, hundred(3) | {100: [4]}, 5, (), None),
-        ({101}, hundred(3) | {100: [4, 3], 101: [4]}, 5, (2, 4), None),
+        ({100}, place_hundred(3) | {100: [4]}, 5, (2, 4), ("root", 1, 101, ("4",))),
+        ({100}, place_hundred(3) | {100: [4]}, 5, (2,), None),
+        ({100}, place_hundred(3) | {100: [4]}, 5, (), None),
+        ({101}, place_hundred(3) | {100: [4, 3], 101: [4]}, 5, (2, 4), None),
         (set(), {}, 5, (), None),
     ],
 )
@@ -139,7 +139,7 @@ def test_whoever_has_lost_access_already_does_not_count(place: Directory) -> Non
 # --- Answers ----------------------------------------------------------------------------------------------------------
 
 
-def asking(place: Directory) -> SyncRun:
+def make_asking_run(place: Directory) -> SyncRun:
     """Make a run that asks about p0 and p1."""
     twenty(place)
     place.delete_member("p0")
@@ -150,7 +150,7 @@ def asking(place: Directory) -> SyncRun:
 
 
 def test_yes_lets_it_go_on(place: Directory) -> None:
-    run = asking(place)
+    run = make_asking_run(place)
     place.clock.now += timedelta(hours=9)  # the next morning
 
     assert confirm_run(run=run, now=place.clock(), answered_by="root")
@@ -165,7 +165,7 @@ def test_yes_lets_it_go_on(place: Directory) -> None:
 
 
 def test_yes_is_only_for_those_who_were_shown(place: Directory) -> None:
-    run = asking(place)
+    run = make_asking_run(place)
     for number in range(2, 12):
         place.delete_member(f"p{number}")
     place.put_members({"userid": "p0", "name": "P0", "department": [2]})  # a person who is back stays
@@ -180,7 +180,7 @@ def test_yes_is_only_for_those_who_were_shown(place: Directory) -> None:
 
 
 def test_no_ends_it_and_changes_nothing(place: Directory) -> None:
-    run = asking(place)
+    run = make_asking_run(place)
 
     assert refuse_run(run=run, now=place.clock(), answered_by="root")
 
@@ -191,7 +191,7 @@ def test_no_ends_it_and_changes_nothing(place: Directory) -> None:
 
 
 def test_a_later_run_overtakes_one_that_asks(place: Directory) -> None:
-    run = asking(place)
+    run = make_asking_run(place)
 
     later = place.request()
     again = request_run(corp=place.corp, trigger=SyncRun.Trigger.NIGHTLY, now=place.clock())

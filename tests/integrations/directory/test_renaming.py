@@ -86,7 +86,7 @@ def test_two_people_who_change_userids_one_after_the_other(wecom_events: WeComEv
     assert wecom_events.place.stored() == wecom_events.place.theirs()
 
 
-def waiting(wecom_events: WeComEvents) -> set[str]:
+def list_waiting(wecom_events: WeComEvents) -> set[str]:
     members = Member.objects.filter(corp=wecom_events.place.corp).waiting_for_administrator()
     return set(members.values_list("userid_folded", flat=True))
 
@@ -98,7 +98,7 @@ def test_userids_that_were_exchanged_before_anybody_looked_wait_for_an_administr
         wecom_events.place.rename(old, new)
     wecom_events.hear()
 
-    assert waiting(wecom_events) == {"lilei", "jim"}
+    assert list_waiting(wecom_events) == {"lilei", "jim"}
     assert wecom_events.place.stored() == wecom_events.place.theirs()
 
 
@@ -120,7 +120,7 @@ def test_a_rename_that_wecom_does_not_know_of_moves_nobody(wecom_events: WeComEv
     wecom_events.work_off()
 
     assert {one.userid: one.pk for one in Member.objects.all()} == before
-    assert waiting(wecom_events) == {"lilei"}
+    assert list_waiting(wecom_events) == {"lilei"}
 
 
 def test_a_doubt_that_was_answered_is_not_raised_again_by_a_repeat(wecom_events: WeComEvents) -> None:
@@ -130,7 +130,7 @@ def test_a_doubt_that_was_answered_is_not_raised_again_by_a_repeat(wecom_events:
     EventWork.objects.update(status=Status.WAITING)
     wecom_events.work_off()
 
-    assert waiting(wecom_events) == set()
+    assert list_waiting(wecom_events) == set()
 
 
 def test_a_rename_to_a_userid_that_does_not_exist_is_none(wecom_events: WeComEvents) -> None:

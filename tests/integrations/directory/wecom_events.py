@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
+def record_posts() -> Iterator[Recorder]:
     recorder = Recorder()
     with serving(_Handler, recorder=recorder) as port:
         recorder.url = f"http://127.0.0.1:{port}/"

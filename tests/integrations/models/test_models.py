@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 
-def stored(corp: Corp, column: str = "secret") -> str:
+def read_stored(corp: Corp, column: str = "secret") -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {column} FROM integrations_corp WHERE id = %s", [corp.pk])  # noqa: S608  # our own names
         value: str = cursor.fetchone()[0]
@@ -45,14 +45,14 @@ def corp(settings: Settings) -> Corp:
 
 
 def test_the_database_holds_no_secret_and_no_text_shows_it(corp: Corp) -> None:
-    assert "s3cret" not in stored(corp)
+    assert "s3cret" not in read_stored(corp)
     assert "s3cret" not in f"{corp} {corp!r}"
-    assert Fernet(OLD).decrypt(stored(corp)).decode() == "密钥-s3cret"
+    assert Fernet(OLD).decrypt(read_stored(corp)).decode() == "密钥-s3cret"
     assert (Corp.objects.get().secret, Corp.objects.get().contacts_secret) == ("密钥-s3cret", "")
-    assert stored(corp, "contacts_secret") == ""
-    before = stored(corp)
+    assert read_stored(corp, "contacts_secret") == ""
+    before = read_stored(corp)
     corp.save(update_fields=["secret"])
-    assert stored(corp) != before  # each encryption gives another value
+    assert read_stored(corp) != before  # each encryption gives another value
 
 
 def test_the_first_key_encrypts_and_every_key_decrypts(corp: Corp, settings: Settings) -> None:
@@ -61,18 +61,18 @@ def test_the_first_key_encrypts_and_every_key_decrypts(corp: Corp, settings: Set
 
     Corp.objects.get().save()
 
-    assert Fernet(NEW).decrypt(stored(corp)).decode() == "密钥-s3cret"
+    assert Fernet(NEW).decrypt(read_stored(corp)).decode() == "密钥-s3cret"
 
 
 def test_a_value_that_no_key_opens_is_read_as_unreadable_and_saved_as_it_was(corp: Corp, settings: Settings) -> None:
     settings.FIELD_ENCRYPTION_KEYS = [NEW]
-    before = stored(corp)
+    before = read_stored(corp)
 
     found = pickle.loads(pickle.dumps(Corp.objects.get()))  # noqa: S301  # our own
     found.save()
 
     assert unreadable_names(found)[0] == "Secret"
-    assert stored(corp) == before
+    assert read_stored(corp) == before
     with pytest.raises(UnreadableSecretError, match="present FIELD_ENCRYPTION_KEYS") as problem:
         require_readable(found.secret)
     assert before not in str(problem.value)
@@ -88,7 +88,7 @@ def test_a_secret_cannot_be_searched_for(corp: Corp) -> None:
 # --- Fixtures ---------------------------------------------------------------------------------------------------------
 
 
-def dumped(*labels: str, written_as: str = "json") -> str:
+def dump_data(*labels: str, written_as: str = "json") -> str:
     output = StringIO()
     call_command("dumpdata", *labels, format=written_as, stdout=output)
     return output.getvalue()
@@ -111,7 +111,7 @@ def test_no_encrypted_column_of_any_app_is_serialized_in_the_clear(model: Any, c
 
 @pytest.mark.parametrize("written_as", ["json", "xml"])
 def test_a_dump_holds_no_secret_and_is_loaded_again(corp: Corp, tmp_path: Path, written_as: str) -> None:
-    text = dumped("integrations", written_as=written_as)
+    text = dump_data("integrations", written_as=written_as)
     assert "s3cret" not in text
     assert "u:p@proxy" not in text
     Corp.objects.all().delete()
@@ -122,22 +122,22 @@ def test_a_dump_holds_no_secret_and_is_loaded_again(corp: Corp, tmp_path: Path, 
 
     loaded = Corp.objects.get()
     assert (loaded.secret, loaded.proxy_url, loaded.contacts_secret) == ("密钥-s3cret", "http://u:p@proxy:1", "")
-    assert Fernet(OLD).decrypt(stored(loaded)).decode() == "密钥-s3cret"
+    assert Fernet(OLD).decrypt(read_stored(loaded)).decode() == "密钥-s3cret"
 
 
 def test_a_fixture_that_a_person_wrote_is_loaded_and_encrypted(corp: Corp, tmp_path: Path) -> None:
-    [row] = json.loads(dumped("integrations.corp"))
+    [row] = json.loads(dump_data("integrations.corp"))
     row["fields"]["secret"] = "plain-s3cret"
     file = tmp_path / "written.json"
     file.write_text(json.dumps([row]))
 
     call_command("loaddata", str(file), verbosity=0)
 
-    assert Fernet(OLD).decrypt(stored(corp)).decode() == "plain-s3cret"
+    assert Fernet(OLD).decrypt(read_stored(corp)).decode() == "plain-s3cret"
 
 
 def test_a_dump_under_a_lost_key_is_refused_and_names_the_setting(corp: Corp, settings: Settings) -> None:
-    text = dumped("integrations.corp")
+    text = dump_data("integrations.corp")
     settings.FIELD_ENCRYPTION_KEYS = [NEW]
 
     with pytest.raises(DeserializationError, match="secret: no key of FIELD_ENCRYPTION_KEYS opens the value"):
@@ -145,7 +145,7 @@ def test_a_dump_under_a_lost_key_is_refused_and_names_the_setting(corp: Corp, se
 
 
 def test_nobody_has_a_ciphertext_opened_by_entering_it(corp: Corp) -> None:
-    corp.secret = f"{SEALED}{stored(corp)}"
+    corp.secret = f"{SEALED}{read_stored(corp)}"
 
     with pytest.raises(ValidationError) as refused:
         corp.clean_fields()

@@ -32,7 +32,7 @@ from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incid
 from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
-from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, recording
+from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, record_posts
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.api.conftest import make_editor
@@ -191,7 +191,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     world = World()
-    with recording() as recorder, sandbox_in_thread(world) as url:
+    with record_posts() as recorder, sandbox_in_thread(world) as url:
         yield Served(world, url, recorder)
 
 
