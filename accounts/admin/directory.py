@@ -392,9 +392,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     @admin.display(description=_("duration"))
     def duration_shown(self, run: SyncRun) -> str:
-        if run.started_at is None or run.finished_at is None:
-            return "—"
-        return str(run.finished_at - run.started_at).split(".")[0]
+        return str(run.finished_at - run.started_at).split(".")[0] if run.started_at and run.finished_at else "—"
 
     def get_urls(self) -> list[URLPattern]:
         views: list[tuple[str, Any, str]] = [
