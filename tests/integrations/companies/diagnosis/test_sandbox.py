@@ -39,6 +39,7 @@ def test_the_command_tells_all_of_it_and_where_asked_ends_badly(
 
     connected.secret = "not-the-secret-of-the-app"
     connected.save()
+    token_store().forget(CORPID, AGENTID)
     call_command("diagnose")
     told = capsys.readouterr().out
     assert "[wrong] Token (token)" in told
