@@ -52,8 +52,6 @@ BEHIND_NETWORK = (
 # Without these nobody is reached; sign-in also needs the other two.
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
 ESSENTIAL_TO_SIGN_IN = ("domain", "home_page")
-
-
 PASSED = frozenset({Status.OK, Status.WARNING})
 # A limit, because a company may be disabled for months, while WeCom's settings change.
 RESULTS_COUNT_FOR = timedelta(days=1)
