@@ -98,7 +98,7 @@ class Engine:
 
     def do_task(self, position: int) -> None:
         """Take a task and finish it."""
-        kind, ids = self._dequeued(position)
+        kind, ids = self._take_task(position)
         if kind == "render":
             if render.render_runs(ids, clock=self.clock, is_stopping=_never):
                 self._hand_out()
@@ -109,7 +109,7 @@ class Engine:
 
     def stop_at(self, position: int) -> None:
         """Take a task as a worker that was already asked to end."""
-        kind, ids = self._dequeued(position)
+        kind, ids = self._take_task(position)
         if kind == "render":
             render.render_runs(ids, clock=self.clock, is_stopping=lambda: True)
         elif kind == "recall":
@@ -118,16 +118,16 @@ class Engine:
             send_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
 
     def die_before_the_call(self, position: int) -> None:
-        kind, ids = self._dequeued(position)
+        kind, ids = self._take_task(position)
         if kind == "send":
-            self._claimed(ids)
+            self._claim(ids)
 
     def die_after_the_call(self, position: int) -> None:
         """Call WeCom and do not store the answers; `settle_late` may do it later."""
-        kind, ids = self._dequeued(position)
+        kind, ids = self._take_task(position)
         if kind != "send":
             return
-        for attempt in self._claimed(ids):
+        for attempt in self._claim(ids):
             outcome = SENDERS[attempt.delivery.channel].make_call(attempt.delivery)()
             self.gone.append(EndedCall(attempt, outcome, 10, self.clock.now))
 
@@ -180,7 +180,7 @@ class Engine:
         windows = [[time for time in times if start <= time < start + MINUTE_SECONDS] for start in times]
         return max(windows, key=len, default=[])
 
-    def _claimed(self, ids: list[int]) -> list[Any]:
+    def _claim(self, ids: list[int]) -> list[Any]:
         admitted = SendTask(ids, self.clock, _never).admit(len(ids))
         return claim_deliveries([each for each, _permit in admitted], now=self.clock.now)
 
@@ -193,7 +193,7 @@ class Engine:
         if ids:
             self.broker.append((kind, ids))
 
-    def _dequeued(self, position: int) -> tuple[str, list[int]]:
+    def _take_task(self, position: int) -> tuple[str, list[int]]:
         self.broker.rotate(-(position % len(self.broker)))
         return self.broker.popleft()
 

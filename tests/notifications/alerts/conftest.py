@@ -152,7 +152,7 @@ class Duty:
         clicks.click(self.world, home, member, self.phone(userid)[position], key, {})
 
     def hear(self, times: int = 1) -> None:
-        for post in self.heard():
+        for post in self.read_callbacks():
             for _ in range(times):
                 answer = Client().post(
                     f"/wecom/{self.corp.pk}/{APP}/?{post.query}", data=post.body, content_type="text/xml"
@@ -161,7 +161,7 @@ class Duty:
         self.work_off_events()
         self.work_off()
 
-    def heard(self) -> list[Any]:
+    def read_callbacks(self) -> list[Any]:
         for _ in range(400):
             requests.get(self.url, timeout=5)  # wakes its event loop to see another thread's change
             if self.recorder.posts and not self.world.outbox.queues and not self.world.outbox.running:

@@ -43,10 +43,10 @@ _LINE = re.compile(
 
 
 def parse(text: str) -> list[Condition]:
-    return [_parsed(line) for line in text.splitlines()]
+    return [_parse_line(line) for line in text.splitlines()]
 
 
-def _parsed(line: str) -> Condition:
+def _parse_line(line: str) -> Condition:
     found = _LINE.fullmatch(line)
     assert found is not None, line
     values, change = found["values"] or "", tuple[Any, ...]()

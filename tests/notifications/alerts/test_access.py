@@ -109,7 +109,7 @@ def open_parts(rule: AlertRule, *parts: str) -> None:
     )
 
 
-def listed(person: User) -> list[str]:
+def list_parts(person: User) -> list[str]:
     return [one["incident"].part for one in actions.list_incidents(person, now=NOW)[0]]
 
 
@@ -117,14 +117,14 @@ def test_of_a_rule_that_is_split_each_sees_the_parts_of_their_own_in_as_many_que
     rule: AlertRule, people: list[User]
 ) -> None:
     open_parts(rule, "上海", "广州", "北京")
-    assert [listed(person) for person in people] == [["北京", "上海"], [], []]
+    assert [list_parts(person) for person in people] == [["北京", "上海"], [], []]
     Incident.objects.all().delete()
 
     counts = []
     for number in range(2):
         open_parts(rule, *(f"城市 {number}-{part}" for part in range(1 + 299 * number)))
         with CaptureQueriesContext(connection) as asked:
-            assert listed(people[0]) == []
+            assert list_parts(people[0]) == []
         counts.append(len(asked))
     assert counts[0] == counts[1]
 
@@ -134,5 +134,5 @@ def test_more_than_are_listed_are_told_of(rule: AlertRule, people: list[User]) -
     open_parts(rule, *map(str, range(actions.LISTED_AT_MOST)))
     assert not actions.list_incidents(people[1], now=NOW)[1]
     open_parts(rule, "one more")
-    assert (len(listed(people[1])), listed(people[1])[0]) == (actions.LISTED_AT_MOST, "one more")
+    assert (len(list_parts(people[1])), list_parts(people[1])[0]) == (actions.LISTED_AT_MOST, "one more")
     assert actions.list_incidents(people[1], now=NOW)[1]

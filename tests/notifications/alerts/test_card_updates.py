@@ -31,7 +31,7 @@ def stale(duty: Duty) -> Duty:
     return duty
 
 
-def due(duty: Duty) -> list[int]:
+def claim(duty: Duty) -> list[int]:
     return card_updates.claim_due(now=duty.clock.now)
 
 
@@ -54,7 +54,7 @@ def call_count(duty: Duty) -> int:
     return sum(call.path.endswith(ENDPOINT) for call in duty.world.calls)
 
 
-def shown(duty: Duty) -> list[str]:
+def read_titles(duty: Duty) -> list[str]:
     return [duty.card(position=position)["main_title"]["title"][:5] for position in range(3)]
 
 
@@ -64,7 +64,7 @@ def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     stale: Duty, code: int, calls: int, seconds: int
 ) -> None:
     refuse(stale, code)
-    first, *others = due(stale)
+    first, *others = claim(stale)
 
     assert update(stale, [first]) == 0
     assert update(stale, others) == 0  # held by another worker
@@ -75,14 +75,14 @@ def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     assert CardCode.objects.exclude(used_at=None).count() == 0
     stale.world.faults.clear()
     stale.clock.advance(seconds=seconds - 1)
-    assert due(stale) == []
+    assert claim(stale) == []
     if code == 45009:  # too many calls: changes meanwhile wait, too
         incidents.mark_stale(list(Incident.objects.all()), now=stale.clock.now)
-        assert update(stale, due(stale)) == 0
+        assert update(stale, claim(stale)) == 0
         assert call_count(stale) == calls
     stale.clock.advance(seconds=2)
-    assert update(stale, due(stale)) == 3
-    assert shown(stale) == ["[已恢复]"] * 3
+    assert update(stale, claim(stale)) == 3
+    assert read_titles(stale) == ["[已恢复]"] * 3
     assert CardCode.objects.exclude(used_at=None).count() == 3
 
 
@@ -91,7 +91,7 @@ def test_a_refusal_that_lasts_gives_up_no_card(stale: Duty, monkeypatch: pytest.
     refuse(stale, 60020)
 
     for _ in range(2 * card_updates.TRIES_AT_MOST):
-        update(stale, due(stale))
+        update(stale, claim(stale))
         stale.clock.advance(seconds=60)
 
     assert call_count(stale) == card_updates.TRIES_AT_MOST
@@ -99,28 +99,28 @@ def test_a_refusal_that_lasts_gives_up_no_card(stale: Duty, monkeypatch: pytest.
 
 
 def test_cards_wait_until_a_message_finds_out_that_the_companys_queue_works_again(stale: Duty) -> None:
-    ids = due(stale)
+    ids = claim(stale)
     block(stale, seconds=90)
 
     assert (update(stale, ids), call_count(stale)) == (0, 0)
     assert AlertCard.objects.filter(is_stale=True, try_count=0).count() == 3
     stale.clock.advance(seconds=61)
-    assert due(stale) == []
+    assert claim(stale) == []
     unblock_companies([stale.corp.pk], now=stale.clock.now)
-    assert update(stale, due(stale)) == 3
+    assert update(stale, claim(stale)) == 3
 
 
 def test_where_no_message_waits_a_card_finds_out_whether_the_company_works(stale: Duty) -> None:
     queue = block(stale)
     refuse(stale, 60020)
-    assert update(stale, due(stale)) == 0
+    assert update(stale, claim(stale)) == 0
     assert call_count(stale) == 1
     queue.refresh_from_db()
     assert (queue.blocked_since, queue.probe_at) == (NOW, stale.clock.now + timedelta(seconds=120))
     stale.world.faults.clear()
     stale.clock.advance(seconds=121)
 
-    assert update(stale, due(stale)) == 3
+    assert update(stale, claim(stale)) == 3
 
     queue.refresh_from_db()
     assert queue.blocked_since is None
@@ -128,10 +128,10 @@ def test_where_no_message_waits_a_card_finds_out_whether_the_company_works(stale
 
 def test_changes_keep_to_limits_of_their_own(stale: Duty, settings: Settings) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 2
-    assert (update(stale, due(stale)), call_count(stale)) == (2, 2)
+    assert (update(stale, claim(stale)), call_count(stale)) == (2, 2)
     assert CardCode.objects.exclude(used_at=None).count() == 2
     stale.clock.advance(seconds=62)
-    assert update(stale, due(stale)) == 1
+    assert update(stale, claim(stale)) == 1
 
 
 def test_a_card_whose_message_waits_for_a_paused_queue_is_not_given_up(duty: Duty) -> None:
@@ -140,14 +140,14 @@ def test_a_card_whose_message_waits_for_a_paused_queue_is_not_given_up(duty: Dut
     card = AlertCard.objects.create(delivery=Delivery.objects.get(), next_try_at=duty.clock.now)
 
     for _ in range(card_updates.TRIES_AT_MOST + 1):
-        update(duty, due(duty))
+        update(duty, claim(duty))
         duty.clock.advance(minutes=15)
 
     card.refresh_from_db()
     assert (card.is_stale, card.try_count) == (True, card_updates.DOUBLINGS_AT_MOST)
 
 
-def after(duty: Duty, count: int, work: Callable[[], object]) -> Callable[[], datetime]:
+def make_clock(duty: Duty, count: int, work: Callable[[], object]) -> Callable[[], datetime]:
     """Return a worker's clock that runs `work` on the call after `count` calls."""
     times = [lambda: None] * count + [work]
 
@@ -164,25 +164,25 @@ def test_a_card_shows_what_is_so_when_its_only_code_is_used(duty: Duty) -> None:
     duty.tell(alert())
     Incident.objects.update(acknowledged_by=duty.people["jim"], acknowledged_at=duty.clock.now)
     incidents.mark_stale(list(Incident.objects.all()), now=duty.clock.now)
-    ids = due(duty)
-    clock = after(duty, 2, lambda: duty.hand_in(alert(ends=duty.clock.now)))
+    ids = claim(duty)
+    clock = make_clock(duty, 2, lambda: duty.hand_in(alert(ends=duty.clock.now)))
 
     assert card_updates.update_cards(ids, clock=clock, is_stopping=lambda: False) == 1
 
     assert duty.card()["main_title"]["title"].startswith("[已恢复]")
-    assert update(duty, due(duty)) == 0
+    assert update(duty, claim(duty)) == 0
     assert not AlertCard.objects.filter(is_stale=True).exists()
 
 
 def test_a_card_that_a_worker_changed_after_it_was_taken_over_is_looked_at_again(duty: Duty) -> None:
     duty.tell(alert())
     duty.hand_in(alert(ends=duty.clock.now))
-    [card_id] = due(duty)
+    [card_id] = claim(duty)
 
     def be_overtaken() -> None:
         AlertCard.objects.update(is_stale=False, shown="newer", next_try_at=duty.clock.now + timedelta(seconds=90))
 
-    clock = after(duty, 2, be_overtaken)
+    clock = make_clock(duty, 2, be_overtaken)
     assert card_updates.update_cards([card_id], clock=clock, is_stopping=lambda: False) == 1
 
     card = AlertCard.objects.get()

@@ -72,7 +72,7 @@ def recipe_of(medium: Medium) -> dict[str, Any]:
     return dict(json.loads(zlib.decompress(medium.recipe)))
 
 
-def drawn() -> None:
+def mark_drawn() -> None:
     """Mark all waiting pictures as drawn, as a worker does."""
     fields = {"content": b"\x89PNG", "svg": zlib.compress(SVG), "width": 390, "height": 300, "recipe": b""}
     Medium.objects.filter(status="waiting").update(status="ready", made_at=timezone.now(), **fields)
@@ -130,7 +130,7 @@ class TestLifeOfOne:
         assert hand_out_previews([medium.pk], now=NOW) == []
         token = rendering.make_medium_token(medium, user, timezone.now())
         assert rendering.find_medium_state(token, by=user, now=timezone.now()) is None
-        drawn()
+        mark_drawn()
         sweep_media(now=NOW + PREVIEW_KEPT)
         assert list(Medium.objects.all()) == [medium]
 
@@ -149,7 +149,7 @@ class TestLifeOfOne:
 class TestOnTheAlertPage:
     def test_stands_with_its_lines_for_those_who_are_told(self, rule: AlertRule, people: list[User]) -> None:
         check(rule, NOW, DATA)
-        drawn()
+        mark_drawn()
         client = client_of(people[0])
 
         [address] = pictures_on(client, f"/alerts/{Incident.objects.get().pk}/")
@@ -168,7 +168,7 @@ class TestOnTheAlertPage:
         self, rule: AlertRule, corp: Corp, people: list[User]
     ) -> None:
         check(rule, NOW, DATA)
-        drawn()
+        mark_drawn()
         path = f"/alerts/{Incident.objects.get().pk}/"
         [address] = pictures_on(client_of(people[0]), path)
 
@@ -185,7 +185,7 @@ class TestOnTheAlertPage:
     def test_of_another_value_is_refused_whatever_address_is_guessed(self, rule: AlertRule, people: list[User]) -> None:
         split_by_city(rule, people)
         check(rule, NOW, DATA)
-        drawn()
+        mark_drawn()
         of = {one.part: one for one in Incident.objects.all()}
         theirs, of_a_message = of["北京"].pictures.get(), make_medium(make_run(), status="ready")
         preview = Medium.objects.create(kind="picture", status="ready", svg=theirs.svg, created_at=NOW, make_after=NOW)
@@ -228,7 +228,7 @@ class TestInTheAdministration:
     ) -> None:
         """Incidents belong to the rule's company, their data to the company of the card."""
         check(rule, NOW, DATA)
-        drawn()
+        mark_drawn()
         if not is_read:
             DataSource.objects.update(corp=make_corp())
         client = client_of(make_manager(corp, permissions="incident"))
@@ -247,7 +247,7 @@ class TestInTheAdministration:
     def test_stays_with_the_card_of_which_it_is(self, rule: AlertRule, corp: Corp) -> None:
         """Holds when the rule watches another card by now or is deleted. A deleted card's company is unknown."""
         check(rule, NOW, DATA)
-        drawn()
+        mark_drawn()
         other = DataSource.objects.create(name="他处", kind="sql", corp=make_corp())
         AlertRule.objects.update(card=Card.objects.create(name="他处", source=other, sql="SELECT 1"))
         client = client_of(make_manager(corp, permissions="incident"))
@@ -268,13 +268,13 @@ CITIES = Table(
 )
 
 
-def pictured(text: str, table: Table = CITIES, split_column: str = "") -> tuple[Chart, Table] | None:
+def plan_chart(text: str, table: Table = CITIES, split_column: str = "") -> tuple[Chart, Table] | None:
     [condition] = parse(text)
     return charts.chart_of(condition, table, at=AT, split_column=split_column)
 
 
 def chart_of(text: str, table: Table = CITIES, split_column: str = "") -> Chart:
-    found = pictured(text, table, split_column)
+    found = plan_chart(text, table, split_column)
     assert found is not None
     return found[0]
 
@@ -324,7 +324,7 @@ def test_names_that_tell_rows_apart_and_have_room_stand_along_the_axis() -> None
 
 
 def test_only_rows_that_count_are_drawn() -> None:
-    found = pictured("any 销售额 < 5 where 城市=上海|北京")
+    found = plan_chart("any 销售额 < 5 where 城市=上海|北京")
     assert found is not None
     # The drawing does not need 备注.
     assert (found[1].rows, found[1].names) == ((("上海", 120), ("北京", 80)), ("城市", "销售额"))
@@ -343,7 +343,7 @@ def test_only_rows_that_count_are_drawn() -> None:
     ],
 )
 def test_there_is_none_that_would_say_nothing_or_something_wrong(text: str, table: Table) -> None:
-    assert pictured(text, table) is None
+    assert plan_chart(text, table) is None
 
 
 @pytest.mark.parametrize(
@@ -365,6 +365,6 @@ def test_lines_cross_the_drawing_at_their_values(text: str, table: Table, axis: 
 def test_a_fall_is_drawn_over_the_days_in_which_it_can_be_seen(against: str, count: int) -> None:
     days = [date(2026, 11, 28) - timedelta(days=number) for number in range(500)]
     table = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), tuple((day, 1) for day in days), AS_OF)
-    found = pictured(f"sum 销售额 fell 20 % {against}", table)
+    found = plan_chart(f"sum 销售额 fell 20 % {against}", table)
     assert found is not None
     assert set(found[1].values("日期")) == set(days[:count])

@@ -27,7 +27,7 @@ ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"
 
 
 @pytest.fixture(autouse=True)
-def _told(duty: Duty) -> None:
+def _first_alert(duty: Duty) -> None:
     duty.tell(alert())
 
 
@@ -137,7 +137,7 @@ def test_notes_of_the_timeline_are_in_the_readers_language(duty: Duty, language:
     assert re.findall(r"<td>([^<]+)</td></tr>", text)[-len(notes) :] == notes
 
 
-def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> None:
+def forge_click(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> None:
     """Store a callback event forged by somebody who holds the callback's keys."""
     body = (
         f"<xml><ToUserName>{duty.corp.corpid}</ToUserName><FromUserName>{userid}</FromUserName><CreateTime>"
@@ -155,20 +155,20 @@ def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> 
 
 def test_a_forged_event_without_the_cards_mark_of_somebody_else_or_with_a_used_code_does_nothing(duty: Duty) -> None:
     for mark in ("", "0" * 32, "'; --"):
-        forged(duty, "LiLei", mark=mark)
+        forge_click(duty, "LiLei", mark=mark)
     duty.channel.users.add(duty.people["jim"])  # on duty now, but the card went to others
     for userid in ("jim", "nobody"):
-        forged(duty, userid, mark=Delivery.objects.get().mark)
+        forge_click(duty, userid, mark=Delivery.objects.get().mark)
     duty.press("LiLei", SILENCE)
     assert [button["text"] for button in duty.card()["button_list"]] == ["认领"]
     code = CardCode.objects.exclude(used_at=None).get().code
-    forged(duty, "LiLei", mark=Delivery.objects.get().mark, code=code)
+    forge_click(duty, "LiLei", mark=Delivery.objects.get().mark, code=code)
 
     assert incident().acknowledged_by is None
 
 
 def test_a_code_that_wecom_did_not_give_is_refused_there_and_another_used(duty: Duty) -> None:
-    forged(duty, "LiLei", mark=Delivery.objects.get().mark)
+    forge_click(duty, "LiLei", mark=Delivery.objects.get().mark)
     duty.work_off()
     duty.clock.advance(seconds=30)
     duty.work_off()
@@ -198,7 +198,7 @@ def test_a_storms_card_takes_all_of_it(duty: Duty) -> None:
 
 class TestPage:
     @pytest.fixture(autouse=True)
-    def _told_now(self, duty: Duty, _told: None) -> None:
+    def _alert_now(self, duty: Duty, _first_alert: None) -> None:
         """An incident at the real time: the pages read the real clock."""
         Incident.objects.all().delete()
         Run.objects.all().delete()

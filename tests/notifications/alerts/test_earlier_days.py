@@ -41,14 +41,14 @@ TABLE = Table(
 )
 
 
-def one(line: str) -> Condition:
+def parse_one(line: str) -> Condition:
     [condition] = parse(line)
     return condition
 
 
-def found(line: str, data: Table = TABLE) -> ConditionResult:
+def evaluate_line(line: str, data: Table = TABLE) -> ConditionResult:
     data = verdicts.localize(data, AT.tzinfo or UTC)
-    fixed = verdicts.resolve_dates(one(line), data, AT)
+    fixed = verdicts.resolve_dates(parse_one(line), data, AT)
     return verdicts.evaluate([fixed], Join.ALL, data).results[0]
 
 
@@ -78,7 +78,7 @@ def found(line: str, data: Table = TABLE) -> ConditionResult:
     ],
 )
 def test_compares_a_day_with_an_earlier_one(line: str, holds: bool | None, before: int | None) -> None:
-    answer = found(line)
+    answer = evaluate_line(line)
     assert (answer.holds, answer.before) == (holds, before)
 
 
@@ -94,9 +94,9 @@ def test_compares_a_day_with_an_earlier_one(line: str, holds: bool | None, befor
 def test_both_values_are_said_and_the_rows_of_the_day_marked(
     before: float, value: float, kind: Kind, words: str
 ) -> None:
-    rule = AlertRule(conditions=to_rows([one("sum 销售额 rose 1 % week")]))
+    rule = AlertRule(conditions=to_rows([parse_one("sum 销售额 rose 1 % week")]))
     table = Table((DAY, replace(SALES, kind=kind)), ((TODAY, value), (LAST_WEEK, before)), NOW)
-    fixed = verdicts.resolve_dates(one("sum 销售额 rose 1 % week"), table, AT)
+    fixed = verdicts.resolve_dates(parse_one("sum 销售额 rose 1 % week"), table, AT)
     verdict = verdicts.evaluate([fixed], Join.ALL, table)
 
     assert verdict.rows == ((0,) if verdict.holds else ())
@@ -113,7 +113,7 @@ def test_both_values_are_said_and_the_rows_of_the_day_marked(
     ],
 )
 def test_without_an_earlier_value_nothing_fires_and_it_says_why(line: str, day: str) -> None:
-    answer = found(line)
+    answer = evaluate_line(line)
 
     assert answer.problem is not None
     assert (answer.holds, answer.problem.reason, answer.problem.about) == (None, "no_earlier", day)
@@ -121,32 +121,32 @@ def test_without_an_earlier_value_nothing_fires_and_it_says_why(line: str, day: 
 
 def test_zero_after_zero_is_no_change_and_no_day_to_come_counts() -> None:
     zero = TABLE.with_rows([("甲", TODAY, 0), ("甲", LAST_WEEK, 0)])
-    assert found("sum 销售额 fell 0 % week", zero).holds is False
+    assert evaluate_line("sum 销售额 fell 0 % week", zero).holds is False
     later = TABLE.with_rows([*TABLE.rows, ("甲", TODAY + timedelta(days=1), 1)])
-    assert found("sum 销售额 fell 20 % week", later).days == ("2026-11-24", "2026-11-17")
+    assert evaluate_line("sum 销售额 fell 20 % week", later).days == ("2026-11-24", "2026-11-17")
 
 
 def test_a_span_is_compared_with_the_span_as_long_before() -> None:
     """Has 100 of yesterday and 120 of the week before in the last 7 days, and nothing in the 7 days before these."""
-    answer = found("sum 销售额 rose 49 % week where 日期=最近 7 天")
+    answer = evaluate_line("sum 销售额 rose 49 % week where 日期=最近 7 天")
     assert (answer.value, answer.before, answer.days[1]) == (Decimal(220), None, "2026-11-10 – 2026-11-16")
-    answer = found("sum 销售额 rose 49 % week where 日期=本周")
+    answer = evaluate_line("sum 销售额 rose 49 % week where 日期=本周")
     assert (answer.value, answer.before, answer.days[1]) == (Decimal(180), Decimal(120), "2026-11-16 – 2026-11-17")
 
 
 def test_times_are_compared_by_their_days() -> None:
     times = Column("时间", Kind.DATETIME)
     rows = [(datetime(2026, 11, 23, 16, tzinfo=UTC), 50), (datetime(2026, 11, 23, 15, tzinfo=UTC), 100)]
-    assert found("sum 销售额 fell 49 % day", Table((times, SALES), tuple(rows), NOW)).holds is True
+    assert evaluate_line("sum 销售额 fell 49 % day", Table((times, SALES), tuple(rows), NOW)).holds is True
 
 
 def test_of_several_columns_of_days_one_must_be_named() -> None:
     table = Table((DAY, Column("交货日", Kind.DATE), SALES), ((TODAY, TODAY, 50), (LAST_WEEK, TODAY, 100)), NOW)
 
     with pytest.raises(ConditionError, match="several_days"):
-        found("sum 销售额 fell 20 % week", table)
+        evaluate_line("sum 销售额 fell 20 % week", table)
 
-    assert found("sum 销售额 fell 20 % week where 日期=今天", table).holds is True
+    assert evaluate_line("sum 销售额 fell 20 % week where 日期=今天", table).holds is True
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_of_several_columns_of_days_one_must_be_named() -> None:
     ],
 )
 def test_what_cannot_be_compared_is_refused(change: dict[str, object], reason: str) -> None:
-    [row] = to_rows([one("sum 销售额 fell 20 % week")])
-    assert from_rows([row]) == [one("sum 销售额 fell 20 % week")]
+    [row] = to_rows([parse_one("sum 销售额 fell 20 % week")])
+    assert from_rows([row]) == [parse_one("sum 销售额 fell 20 % week")]
 
     with pytest.raises(ConditionError, match=reason):
         from_rows([{**row, **change}])

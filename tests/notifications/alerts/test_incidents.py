@@ -109,7 +109,7 @@ def test_senders_at_once_open_one_and_tell_once(channel: InboundChannel) -> None
 
 
 @contextmanager
-def held(channel: InboundChannel, is_over: Callable[[], object]) -> Iterator[None]:
+def hold_channel(channel: InboundChannel, is_over: Callable[[], object]) -> Iterator[None]:
     """Hold the channel's row lock until `is_over` returns."""
     begun = threading.Event()
 
@@ -134,7 +134,7 @@ def test_a_sender_that_is_always_at_its_channel_does_not_keep_people_untold(chan
     """Checking only whether the channel is free at this moment would find it locked."""
     hand_in(channel, alert())
 
-    with held(channel, lambda: time.sleep(1)):
+    with hold_channel(channel, lambda: time.sleep(1)):
         assert len(notify.request_notices(now=NOW)) == 1
 
 
@@ -146,7 +146,7 @@ def test_a_channel_that_hangs_is_left_to_the_next_call(
     hand_in(channel, alert())
     told = threading.Event()
 
-    with held(channel, lambda: told.wait(30)):
+    with hold_channel(channel, lambda: told.wait(30)):
         assert notify.request_notices(now=NOW) == []
         told.set()
 

@@ -130,7 +130,7 @@ def lose_card(rule: AlertRule, slot_at: datetime, code: str = "not-found") -> Al
     return evaluation.decide(row.pk, state, now=slot_at)
 
 
-def told() -> list[str]:
+def render_notices() -> list[str]:
     """Render the due notices of broken rules and return their texts."""
     texts = []
     for run_id in evaluation.request_broken_rule_notices(now=NOW):
@@ -142,7 +142,7 @@ def told() -> list[str]:
 def test_a_missing_column_raises_nothing_and_the_owner_is_told_once(rule: AlertRule, owner: User) -> None:
     for number in range(3):
         assert check(rule, NOW + number * STEP, RENAMED) == AlertCheck.Outcome.NO_DATA
-        [*texts] = told()
+        [*texts] = render_notices()
         assert len(texts) == (1 if number == 0 else 0)
 
     assert not Incident.objects.exists()
@@ -160,9 +160,9 @@ def test_a_card_that_its_source_does_not_know_any_more_is_told_alike_where_there
 ) -> None:
     AlertRule.objects.update(owner=None)
     lose_card(rule, NOW)
-    assert told() == []
+    assert render_notices() == []
     AlertRule.objects.update(owner=owner)
-    [text] = told()
+    [text] = render_notices()
     assert "数据源" in text
     assert not Incident.objects.exists()
 
@@ -182,13 +182,13 @@ def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_aga
     """Holds for an answer without rows, and while the source is down in between."""
     AlertRule.objects.update(**fields)
     check(rule, NOW, RENAMED.with_rows([]))
-    [text] = told()
+    [text] = render_notices()
     assert "数据中没有列" in text
 
     lose_card(rule, NOW + STEP, "timeout")
     check(rule, NOW + 2 * STEP, RENAMED)
 
-    assert told() == []
+    assert render_notices() == []
     assert not Incident.objects.exists()
     rule.refresh_from_db()
     assert (rule.is_broken, rule.problem[:6]) == (True, "数据中没有列")
@@ -203,7 +203,7 @@ def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_aga
 def test_a_source_that_is_down_or_an_answer_without_any_column_breaks_no_rule(rule: AlertRule, owner: User) -> None:
     lose_card(rule, NOW, "unreachable")
     check(rule, NOW + STEP, replace(RENAMED, columns=(), rows=()))
-    assert told() == []
+    assert render_notices() == []
     assert Incident.objects.get().kind == "no_data"
     rule.refresh_from_db()
     assert not rule.is_broken
@@ -211,7 +211,7 @@ def test_a_source_that_is_down_or_an_answer_without_any_column_breaks_no_rule(ru
 
 def test_data_that_fits_again_mends_it_and_another_break_is_told_again(rule: AlertRule, owner: User) -> None:
     check(rule, NOW, RENAMED)
-    assert len(told()) == 1
+    assert len(render_notices()) == 1
     check(rule, NOW + STEP, table(上海=500))
     rule.refresh_from_db()
     assert (rule.is_broken, rule.problem) == (False, "")

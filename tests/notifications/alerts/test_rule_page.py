@@ -41,7 +41,7 @@ def change(rule: AlertRule) -> str:
     return f"{LIST}{rule.pk}/change/"
 
 
-def opened(client: Client, rule: AlertRule | None = None, **changes: Any) -> dict[str, Any]:
+def read_form(client: Client, rule: AlertRule | None = None, **changes: Any) -> dict[str, Any]:
     """Return the values of the page's form with these changes."""
     address = ADD if rule is None else change(rule)
     return {**untouched(client.get(address).content.decode(), "alertrule_form"), **changes}
@@ -58,7 +58,7 @@ def send_new(client: Client, card: Card, **changes: Any) -> Any:
     )
 
 
-def notified(rule: AlertRule) -> set[int]:
+def find_notified(rule: AlertRule) -> set[int]:
     return {one.user_id for one in resolve_audience(named_audience(rule.receiver))}
 
 
@@ -73,7 +73,7 @@ def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client
 
     assert answer.status_code == 302, answer.context["problems"]
     rule = AlertRule.objects.get()
-    assert (rule.is_enabled, rule.next_run_at is not None, notified(rule)) == (True, True, {person.pk})
+    assert (rule.is_enabled, rule.next_run_at is not None, find_notified(rule)) == (True, True, {person.pk})
     assert (rule.receiver.name, rule.repeat, rule.crontab) == ("销售额过低", "crontab", "*/30 * * * *")
     assert root.get(change(rule)).context["adminform"].form.initial["repeat"] == "every_30"
 
@@ -81,7 +81,7 @@ def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client
 
     assert answer.status_code == 302, answer.context["problems"]
     rule = AlertRule.objects.get()
-    assert (notified(rule), rule.receiver.name, rule.crontab) == ({other.pk}, "改名", "0 * * * *")
+    assert (find_notified(rule), rule.receiver.name, rule.crontab) == ({other.pk}, "改名", "0 * * * *")
 
     root.post(f"{LIST}{rule.pk}/delete/", {"post": "yes"})
 
@@ -126,7 +126,7 @@ def test_what_is_no_date_is_refused_on_a_column_of_dates(
 # --- Against an earlier day -------------------------------------------------------------------------------------------
 
 
-def against(day: str, unit: str, value: str) -> dict[str, str]:
+def make_fall(day: str, unit: str, value: str) -> dict[str, str]:
     return {
         **row(0, "sum", "销售额", "fell", value),
         "conditions-0-against": day,
@@ -138,7 +138,7 @@ def against(day: str, unit: str, value: str) -> dict[str, str]:
 def test_a_fall_against_an_earlier_day_is_kept_as_chosen(
     root: Client, card: Card, unit: str, value: str, kept: str
 ) -> None:
-    answer = send_new(root, card, **against("week", unit, value), _save="1")
+    answer = send_new(root, card, **make_fall("week", unit, value), _save="1")
 
     assert answer.status_code == 302, answer.context["problems"]
     rule = AlertRule.objects.get()
@@ -151,7 +151,7 @@ def test_a_fall_against_an_earlier_day_is_kept_as_chosen(
 
 @pytest.mark.parametrize(("day", "value"), [("", "20"), ("month", "20"), ("week", "-20"), ("week", "20 元")])
 def test_a_fall_without_its_day_or_with_a_sign_is_refused(root: Client, card: Card, day: str, value: str) -> None:
-    assert send_new(root, card, **against(day, "percent", value), _save="1").status_code == 200
+    assert send_new(root, card, **make_fall(day, "percent", value), _save="1").status_code == 200
     assert not AlertRule.objects.exists()
 
 
@@ -160,7 +160,7 @@ def test_a_fall_without_its_day_or_with_a_sign_is_refused(root: Client, card: Ca
 
 def test_what_was_typed_is_kept_and_offered(root: Client, card: Card, corp: Corp) -> None:
     person = make_person(corp, "lilei")
-    typed = opened(root, name="没写完", users=[person.pk])
+    typed = read_form(root, name="没写完", users=[person.pk])
     assert root.post(f"{LIST}draft/", typed).json() == {"is_kept": True}
 
     assert root.get(ADD).context["draft"] is not None
@@ -175,9 +175,9 @@ def test_what_was_typed_is_kept_and_offered(root: Client, card: Card, corp: Corp
 # --- What stands beside it --------------------------------------------------------------------------------------------
 
 
-def beside(client: Client, **values: Any) -> dict[str, Any]:
+def read_panel(client: Client, **values: Any) -> dict[str, Any]:
     """Return the panel beside the form once the workers have fetched the data."""
-    values = opened(client, **values)
+    values = read_form(client, **values)
     first: dict[str, Any] = client.post(f"{LIST}try/", values).json()
     if not first["token"]:
         return first
@@ -193,8 +193,8 @@ def test_before_a_condition_is_written_rows_people_and_times_stand_there(
     """People who cannot be notified are shown, too. Notes on crowded times are not, as they do not concern checks."""
     reached, unlinked = make_person(corp, "lilei"), make_superuser()
 
-    empty = beside(root)
-    state = beside(root, card=card.pk, users=[reached.pk, unlinked.pk], repeat="every_30")
+    empty = read_panel(root)
+    state = read_panel(root, card=card.pk, users=[reached.pk, unlinked.pk], repeat="every_30")
 
     assert "请选择数据" in empty["message"]
     assert (empty["rows"].strip(), empty["columns"]) == ("", [])
@@ -212,10 +212,10 @@ def test_a_fall_is_tried_on_the_rows_and_what_they_cannot_answer_is_said(
     root: Client, card: Card, bi: GuandataAnswers
 ) -> None:
     """Uses data without a column of days, and without data fetched a week before."""
-    html = beside(root, card=card.pk, **against("week", "percent", "20"))["message"]
+    html = read_panel(root, card=card.pk, **make_fall("week", "percent", "20"))["message"]
     assert "销售额 合计 比上周同日 下降超过 20%：无法判断。" in html
     assert "也没有保留当天取过的数据" in html
-    assert "列“区域”不是数值" in beside(root, card=card.pk, **row(0, "sum", "区域", "lt", "0"))["message"]
+    assert "列“区域”不是数值" in read_panel(root, card=card.pk, **row(0, "sum", "区域", "lt", "0"))["message"]
 
 
 # --- Folded parts -----------------------------------------------------------------------------------------------------
@@ -248,20 +248,20 @@ def test_what_somebody_else_chose_meanwhile_stands_until_saved_again_and_a_delet
 ) -> None:
     send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
     rule, other = AlertRule.objects.get(), make_person(corp, "han", name="韩梅梅")
-    mine = opened(root, rule, name="我的名字", _enable="1")
+    mine = read_form(root, rule, name="我的名字", _enable="1")
     rule.receiver.users.set([other])
 
     answer = root.post(change(rule), mine)
 
     said = " ".join(problem.text for problem in answer.context["problems"])
     assert "再次保存将以此覆盖已保存的内容" in said
-    assert (AlertRule.objects.get().name, notified(rule)) == ("销售额过低", {other.pk})
+    assert (AlertRule.objects.get().name, find_notified(rule)) == ("销售额过低", {other.pk})
     again = root.post(change(rule), {**untouched(answer.content.decode(), "alertrule_form"), "_enable": "1"})
     assert again.status_code == 302
     assert AlertRule.objects.get().name == "我的名字"
-    assert other.pk not in notified(rule)
+    assert other.pk not in find_notified(rule)
 
-    mine = opened(root, rule, name="别的名字", _enable="1")
+    mine = read_form(root, rule, name="别的名字", _enable="1")
     rule.delete()
     assert root.post(change(rule), mine).status_code == 302
     assert not AlertRule.objects.exists()
@@ -271,7 +271,7 @@ def test_with_a_source_that_is_down_the_page_says_so_and_saves(root: Client, car
     DataSource.objects.update(is_enabled=False)
     person = make_person(corp, "lilei")
 
-    state = beside(root, card=card.pk, users=[person.pk], **row(0, "sum", "销售额", "lt", "100"))
+    state = read_panel(root, card=card.pk, users=[person.pk], **row(0, "sum", "销售额", "lt", "100"))
 
     assert "数据源已停用" in state["message"]
     assert (state["columns"], "1 人</span>" in state["outlook"]) == ([], True)
@@ -303,9 +303,9 @@ def errors_of(answer: Any) -> dict[str, Any]:
     return dict(answer.context["adminform"].form.errors)
 
 
-def tried(client: Client, rule: AlertRule, *rows: dict[str, str]) -> str:
+def try_out(client: Client, rule: AlertRule, *rows: dict[str, str]) -> str:
     """Return what the page shows after "try", with these conditions in the form."""
-    values = opened(client, rule, _id=rule.pk)
+    values = read_form(client, rule, _id=rule.pk)
     for condition in rows:
         values |= condition
     return preview_pages.preview(client, f"{LIST}try/", values)
@@ -375,7 +375,7 @@ class TestRule:
     def test_is_tried_on_the_data_as_it_is_now_with_the_message_that_would_be_sent(
         self, root: Client, rule: AlertRule, bi: GuandataAnswers
     ) -> None:
-        html = tried(root, rule, row(0, "any", "销售额", "lt", "100"))
+        html = try_out(root, rule, row(0, "any", "销售额", "lt", "100"))
 
         assert "会触发" in html
         assert "无法按过去的日子试算：数据中没有日期列，或行数过多。" in html
@@ -383,7 +383,7 @@ class TestRule:
         assert html.index("华南") < html.index("华东")
         message = html.partition('class="phone-message phone-text_notice"')[2]
         assert "销售额过低" in message
-        assert "phone-message" not in tried(root, rule, row(0, "any", "销售额", "lt", "90"))
+        assert "phone-message" not in try_out(root, rule, row(0, "any", "销售额", "lt", "90"))
         assert not Incident.objects.exists()
         rule.refresh_from_db()
         assert rule.conditions[0]["aggregate"] == "sum"
@@ -391,7 +391,7 @@ class TestRule:
     def test_tried_shows_pictures_that_workers_draw_for_this_person_only(
         self, root: Client, rule: AlertRule, bi: GuandataAnswers
     ) -> None:
-        html = tried(root, rule, row(0, "any", "销售额", "lt", "100"))
+        html = try_out(root, rule, row(0, "any", "销售额", "lt", "100"))
 
         medium = Medium.objects.get(run=None, status="waiting")
         recipe = json.loads(zlib.decompress(medium.recipe))
@@ -413,7 +413,7 @@ class TestRule:
         self, root: Client, rule: AlertRule, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(trial, "PICTURES_SHOWN", 2)
-        html = tried(root, rule, *(row(n, "any", "销售额", "lt", str(100 + n)) for n in range(3)))
+        html = try_out(root, rule, *(row(n, "any", "销售额", "lt", str(100 + n)) for n in range(3)))
         assert html.count("data-making=") == Medium.objects.count() == 2
 
     def test_is_not_tried_on_a_card_of_another_company(self, corp: Corp, card: Card, bi: GuandataAnswers) -> None:

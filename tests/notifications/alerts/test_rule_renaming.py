@@ -15,7 +15,7 @@ from notifications.models import AlertRule
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
-from tests.notifications.alerts.test_rule_page import LIST, change, opened
+from tests.notifications.alerts.test_rule_page import LIST, change, read_form
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
 
 pytestmark = pytest.mark.django_db
@@ -29,8 +29,9 @@ def rule(corp: Corp, card: Card) -> AlertRule:
     return make_rule(card, receiver, "sum 销售额 < 100 where 区域=华东", split_column="区域", name="销售额过低")
 
 
-def state_over(client: Client, values: dict[str, Any], **data: Any) -> dict[str, Any]:
-    """Return the preview's answer once the data is fetched, or failed as `data` says."""
+def state_over(client: Client, rule: AlertRule, **data: Any) -> dict[str, Any]:
+    """Return the preview's answer once the rule's data is fetched, or failed as `data` says."""
+    values = read_form(client, rule, _id=rule.pk)
     token = client.post(PREVIEW, values).json()["token"]
     CardData.objects.previews().update(status="ready", finished_at=timezone.now(), notified_at=timezone.now())
     CardData.objects.previews().update(**data)
@@ -39,7 +40,7 @@ def state_over(client: Client, values: dict[str, Any], **data: Any) -> dict[str,
 
 
 def test_the_page_asks_for_each_missing_column_and_proposes_the_one_most_like_it(root: Client, rule: AlertRule) -> None:
-    state = state_over(root, opened(root, rule, _id=rule.pk), content=compress_table(RENAMED))
+    state = state_over(root, rule, content=compress_table(RENAMED))
     assert state["missing"].count("<select") == 2
     assert "“各城市销售额”已没有列“区域”" in state["missing"]
     assert '<option value="销售额(元)" selected>' in state["missing"]
@@ -52,7 +53,7 @@ def test_applying_changes_conditions_filters_and_the_split_and_mends_the_rule(ro
     AlertRule.objects.update(
         is_broken=True, watched="the former columns", problem="数据中没有列“销售额”。", owner_notified_at=NOW
     )
-    values = opened(root, rule, _id=rule.pk)
+    values = read_form(root, rule, _id=rule.pk)
     asked = {"_alias": ["", ""], "_from": ["销售额", "区域"], "_to": ["销售额(元)", "大区"]}
 
     changes = root.post(RENAME, {**values, **asked}).json()["changes"]
@@ -67,18 +68,18 @@ def test_applying_changes_conditions_filters_and_the_split_and_mends_the_rule(ro
     rule.refresh_from_db()
     assert (rule.is_broken, rule.problem, rule.split_column) == (False, "", "大区")
     assert rule.conditions[0]["filters"] == {"大区": ["华东"]}
-    assert state_over(root, opened(root, rule, _id=rule.pk), content=compress_table(RENAMED))["missing"].strip() == ""
+    assert state_over(root, rule, content=compress_table(RENAMED))["missing"].strip() == ""
 
 
 def test_a_card_that_is_gone_is_replaced_by_another(root: Client, rule: AlertRule, card: Card) -> None:
     other = Card.objects.create(name="新卡片", source=card.source, sql="SELECT 1")
-    down = state_over(root, opened(root, rule, _id=rule.pk), status="failed", problem_code="unreachable")
-    empty = state_over(root, opened(root, rule, _id=rule.pk), content=compress_table(Table((), (), NOW)))
+    down = state_over(root, rule, status="failed", problem_code="unreachable")
+    empty = state_over(root, rule, content=compress_table(Table((), (), NOW)))
     assert (down["missing"].strip(), empty["missing"].strip()) == ("", "")
-    state = state_over(root, opened(root, rule, _id=rule.pk), status="failed", problem_code="not-found")
+    state = state_over(root, rule, status="failed", problem_code="not-found")
     assert f'<option value="{other.pk}">新卡片</option>' in state["missing"]
 
-    asked = opened(root, rule, _id=rule.pk, _alias="", _from="", _to=other.pk)
+    asked = read_form(root, rule, _id=rule.pk, _alias="", _from="", _to=other.pk)
     assert root.post(RENAME, asked).json()["changes"] == {"card": str(other.pk)}
 
 

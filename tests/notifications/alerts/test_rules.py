@@ -240,7 +240,7 @@ def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_rule(
     assert len(render_run(run_id=notice_id, now=NOW)) == 1
 
 
-def told() -> dict[str, list[int]]:
+def find_told() -> dict[str, list[int]]:
     """Return the people whom each part's incident concerns."""
     found = {one.part: resolve_audience(audience_of(one)) for one in Incident.objects.all()}
     return {part: sorted(person.user_id for person in people) for part, people in found.items()}
@@ -312,13 +312,13 @@ class TestSplit:
         AlertRule.objects.update(split_column="城市", split_attribute=city)
         check(rule, NOW, table(上海=1, 北京=2))
         assert len(notify.request_notices(now=NOW)) == 2
-        assert told() == {"上海": [people[0].pk], "北京": [people[1].pk]}
+        assert find_told() == {"上海": [people[0].pk], "北京": [people[1].pk]}
 
         Incident.objects.all().delete()
         set_values(attribute=city, values={people[0].pk: ["Shanghai", "Beijing"], people[1].pk: ["beijing"]})
         rows = (("SHANGHAI", 1), ("shanghai ", 2), ("Beijing", 3), (None, 4))
         check(rule, NOW + STEP, Table(COLUMNS, rows, NOW))
-        assert told() == {"SHANGHAI": [people[0].pk], "Beijing": sorted(one.pk for one in people)}
+        assert find_told() == {"SHANGHAI": [people[0].pk], "Beijing": sorted(one.pk for one in people)}
 
 
 class TestEnds:

@@ -54,7 +54,7 @@ def make_people(corp: Any, attribute: Attribute, *values: list[str]) -> list[Use
     return people
 
 
-def chosen(*rules: Rule, match: str = RulesMatch.ALL, **more: Any) -> list[int]:
+def choose_people(*rules: Rule, match: str = RulesMatch.ALL, **more: Any) -> list[int]:
     return [one.user_id for one in resolve_audience(Audience(rules=rules, rules_match=match, **more))]
 
 
@@ -85,7 +85,7 @@ def test_a_rule_finds_people_by_one_or_several_values(
     attribute = regions if is_many else title
     people = make_people(make_corp(), attribute, *held)
 
-    assert chosen(Rule(attribute, operator, values)) == [people[number].pk for number in expected]
+    assert choose_people(Rule(attribute, operator, values)) == [people[number].pk for number in expected]
 
 
 def test_several_rules_are_joined_by_all_or_any_in_one_query(
@@ -95,10 +95,10 @@ def test_several_rules_are_joined_by_all_or_any_in_one_query(
     set_values(attribute=regions, values={both.pk: ["华北"], only_region.pk: ["华北"]})
     rules = (Rule(title, IS, ("经理",)), Rule(regions, CONTAINS, ("华北",)))
 
-    assert chosen(*rules) == [both.pk]
+    assert choose_people(*rules) == [both.pk]
     with django_assert_num_queries(1):
-        assert chosen(*rules * 5, match=RulesMatch.ANY) == [both.pk, only_title.pk, only_region.pk]
-    assert chosen() == chosen(match=RulesMatch.ANY) == []
+        assert choose_people(*rules * 5, match=RulesMatch.ANY) == [both.pk, only_title.pk, only_region.pk]
+    assert choose_people() == choose_people(match=RulesMatch.ANY) == []
 
 
 def test_they_are_resolved_when_a_run_begins(title: Attribute) -> None:
