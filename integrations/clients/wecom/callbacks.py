@@ -80,16 +80,6 @@ class Callback:
         return value if isinstance(value, str) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class EncryptedReply:
-    """An encrypted text with the other fields of a reply."""
-
-    encrypted: str
-    signature: str
-    timestamp: str
-    nonce: str
-
-
 def read_envelope(body: bytes) -> Envelope:
     """Read the posted XML. Raises CallbackError."""
     if len(body) > ENVELOPE_BYTES:
@@ -123,26 +113,6 @@ class CallbackCrypto:
         expected = self.sign(encrypted, timestamp=timestamp, nonce=nonce)
         if not hmac.compare_digest(expected.encode(), signature.encode(errors="replace")):
             raise CallbackError("the signature is wrong")
-        return self._decrypt(encrypted)
-
-    def encrypt(self, message: bytes, *, timestamp: str, nonce: str, random: bytes | None = None) -> EncryptedReply:
-        """Encrypt and sign `message` for a passive reply. `timestamp`: Unix seconds. `random`: only for tests."""
-        random = secrets.token_bytes(RANDOM_BYTES) if random is None else random
-        plain = random + struct.pack(">I", len(message)) + message + self.receiveid.encode()
-        count = BLOCK_BYTES - len(plain) % BLOCK_BYTES
-        encryptor = self._cipher().encryptor()
-        encrypted = base64.b64encode(encryptor.update(plain + bytes([count]) * count) + encryptor.finalize()).decode()
-        return EncryptedReply(encrypted, self.sign(encrypted, timestamp=timestamp, nonce=nonce), timestamp, nonce)
-
-    def sign(self, encrypted: str, *, timestamp: str, nonce: str) -> str:
-        """Return SHA-1 over the four texts in bytewise order."""
-        parts = sorted(part.encode(errors="replace") for part in (self.token, timestamp, nonce, encrypted))
-        return hashlib.sha1(b"".join(parts), usedforsecurity=False).hexdigest()
-
-    def _cipher(self) -> Cipher[modes.CBC]:
-        return Cipher(algorithms.AES256(self._key), modes.CBC(self._key[:16]))
-
-    def _decrypt(self, encrypted: str) -> bytes:
         if len(encrypted) > CIPHERTEXT_CHARACTERS or not _BASE64.fullmatch(encrypted):
             raise CallbackError("the ciphertext is not base64, or too long")
         try:
@@ -153,6 +123,23 @@ class CallbackCrypto:
             raise CallbackError("the ciphertext is not made of whole blocks")
         decryptor = self._cipher().decryptor()
         return self._unpack(decryptor.update(ciphertext) + decryptor.finalize())
+
+    def encrypt(self, message: bytes, *, timestamp: str, nonce: str, random: bytes | None = None) -> tuple[str, str]:
+        """Return `message` encrypted, and its signature. `timestamp`: Unix seconds. `random`: only for tests."""
+        random = secrets.token_bytes(RANDOM_BYTES) if random is None else random
+        plain = random + struct.pack(">I", len(message)) + message + self.receiveid.encode()
+        count = BLOCK_BYTES - len(plain) % BLOCK_BYTES
+        encryptor = self._cipher().encryptor()
+        encrypted = base64.b64encode(encryptor.update(plain + bytes([count]) * count) + encryptor.finalize()).decode()
+        return encrypted, self.sign(encrypted, timestamp=timestamp, nonce=nonce)
+
+    def sign(self, encrypted: str, *, timestamp: str, nonce: str) -> str:
+        """Return SHA-1 over the four texts in bytewise order."""
+        parts = sorted(part.encode(errors="replace") for part in (self.token, timestamp, nonce, encrypted))
+        return hashlib.sha1(b"".join(parts), usedforsecurity=False).hexdigest()
+
+    def _cipher(self) -> Cipher[modes.CBC]:
+        return Cipher(algorithms.AES256(self._key), modes.CBC(self._key[:16]))
 
     def _unpack(self, padded: bytes) -> bytes:
         count = padded[-1]
@@ -181,11 +168,6 @@ def decode_key(encoding_aes_key: str) -> bytes:
     return base64.b64decode(encoding_aes_key + "=")
 
 
-def verify_url(crypto: CallbackCrypto, *, signature: str, timestamp: str, nonce: str, echostr: str) -> bytes:
-    """Return the answer to WeCom's check of an address, to be sent unchanged within a second. Raises CallbackError."""
-    return crypto.decrypt(echostr, signature=signature, timestamp=timestamp, nonce=nonce)
-
-
 def parse(message: bytes) -> Callback:
     """Read the plaintext of a callback. Raises CallbackError."""
     fields = _read_fields(message)
@@ -194,12 +176,14 @@ def parse(message: bytes) -> Callback:
     kind = _text(fields, "Event").lower() if is_event else msgtype
     if not kind:
         raise CallbackError("there is no MsgType, or no Event")
-    agentid, msgid = _text(fields, "AgentID"), _text(fields, "MsgId")
+    agentid, msgid, created_at = (_text(fields, name) for name in ("AgentID", "MsgId", "CreateTime"))
+    if not created_at.isascii() or not created_at.isdigit() or len(created_at) > 12:
+        raise CallbackError("CreateTime is not a time")
     return Callback(
         corpid=_text(fields, "ToUserName"),
         userid=_text(fields, "FromUserName"),
         agentid=int(agentid) if agentid.isascii() and agentid.isdigit() and len(agentid) < 12 else None,
-        created_at=_read_seconds(_text(fields, "CreateTime")),
+        created_at=int(created_at),
         is_event=is_event,
         kind=kind,
         change=_text(fields, "ChangeType").lower(),
@@ -207,12 +191,6 @@ def parse(message: bytes) -> Callback:
         dedupe_key=f"msg:{msgid[:64]}" if msgid else f"sha256:{hashlib.sha256(message).hexdigest()}",
         fields=fields,
     )
-
-
-def _read_seconds(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or len(value) > 12:
-        raise CallbackError("CreateTime is not a time")
-    return int(value)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -86,7 +86,7 @@ class Request:
     is_repeatable: bool
     secrets: tuple[str, ...] = field(repr=False)
 
-    def scrubbed(self, text: str) -> str:
+    def remove_secrets(self, text: str) -> str:
         """Return `text` without our secrets: a proxy's error page may print the address with the secret."""
         for secret in self.secrets:
             for spelling in {secret, quote(secret, safe="")} - {""}:
@@ -120,7 +120,7 @@ class WireOptions(TypedDict, total=False):
     observe: Observe
 
 
-class WeComStub:
+class Wire:
     """The way of one call: send, read, raise. It does not know tokens."""
 
     def __init__(self, **options: Unpack[WireOptions]) -> None:
@@ -170,24 +170,24 @@ def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
     """
     status, content = reply.status, reply.content
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise request.unclear(f"HTTP status {status}", answer=_clipped(request, content))
+        raise request.unclear(f"HTTP status {status}", answer=_clip(request, content))
     if status != HTTPStatus.OK:
-        raise request.foreign(f"HTTP status {status}", answer=_clipped(request, content))
+        raise request.foreign(f"HTTP status {status}", answer=_clip(request, content))
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise request.foreign("the answer is not a JSON object", answer=_clipped(request, content))
+        raise request.foreign("the answer is not a JSON object", answer=_clip(request, content))
     code = answer.get("errcode", errcodes.OK)
     if isinstance(code, bool) or not isinstance(code, int):
-        raise request.foreign("errcode is not a number", answer=_clipped(request, content))
+        raise request.foreign("errcode is not a number", answer=_clip(request, content))
     if code != errcodes.OK:
-        raise _of_code(request, code, answer, content)
+        raise _make_code_error(request, code, answer, content)
     return answer
 
 
-def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: bytes) -> IntegrationError:
+def _make_code_error(request: Request, code: int, answer: Mapping[str, Any], content: bytes) -> IntegrationError:
     errmsg = answer.get("errmsg")
     errmsg = errmsg if isinstance(errmsg, str) else ""
     hint, caller_ip = _HINT.search(errmsg), _CALLER_IP.search(errmsg)
@@ -195,11 +195,11 @@ def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: by
         "code": code,
         "hint": hint[1] if hint else "",
         "caller_ip": caller_ip[1] if caller_ip else "",
-        "answer": _clipped(request, content),
+        "answer": _clip(request, content),
     }
     # Hint, address and link are stored in fields of their own.
     short = _CALLER_IP.sub("", _HINT.sub("", _MORE_INFO.sub("", errmsg)))
-    message = request.scrubbed(short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text")
+    message = request.remove_secrets(short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text")
     if code == errcodes.BUSY:
         return request.unclear(message, **known)
     cls = errcodes.error_class(code)
@@ -209,14 +209,14 @@ def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: by
         wait = _GETTOKEN_WAIT_SECONDS if is_block else _WAIT_SECONDS.get(code, 60)
         return RateLimitedError(message, retry_after_seconds=wait, **known)
     if issubclass(cls, RecipientError):
-        invalid, unlicensed = joined(answer, "invaliduser"), joined(answer, "unlicenseduser")
+        invalid, unlicensed = read_joined_ids(answer, "invaliduser"), read_joined_ids(answer, "unlicenseduser")
         return RecipientError(message, invalid_userids=invalid, unlicensed_userids=unlicensed, **known)
     return cls(message, **known)
 
 
-def _clipped(request: Request, content: bytes) -> str:
+def _clip(request: Request, content: bytes) -> str:
     # Removed before clipping, because a cut secret would not be recognised.
-    return request.scrubbed(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
+    return request.remove_secrets(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
 
 
 # --- Reading fields. Each `*_from` function of a group reads one answer, and raises AnswerError if it cannot ----------
@@ -291,7 +291,7 @@ def child(answer: Answer, name: str) -> Answer:
     return value if isinstance(value, dict) else {}
 
 
-def joined(answer: Answer, name: str) -> tuple[str, ...]:
+def read_joined_ids(answer: Answer, name: str) -> tuple[str, ...]:
     """Return ids joined by "|" (message/send) or given as a list (update_template_card)."""
     value = answer.get(name)
     if isinstance(value, list):
@@ -299,7 +299,7 @@ def joined(answer: Answer, name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in optional_text(answer, name).split("|") if part.strip())
 
 
-def lasting(answer: Answer, name: str) -> FetchedToken:
+def read_token(answer: Answer, name: str) -> FetchedToken:
     """Return a token or ticket with its lifetime in seconds. Raises AnswerError if either is missing."""
     expires_in = integer(answer, "expires_in")
     if expires_in <= 0:
@@ -307,7 +307,7 @@ def lasting(answer: Answer, name: str) -> FetchedToken:
     return FetchedToken(text(answer, name), expires_in)
 
 
-def typed(operation: str, parse: Callable[[Answer], T], answer: Answer) -> T:
+def parse_answer(operation: str, parse: Callable[[Answer], T], answer: Answer) -> T:
     """Parse the answer. Raises UnexpectedResponseError if a field is missing."""
     try:
         return parse(answer)
@@ -329,7 +329,7 @@ class Calls:
         raise NotImplementedError
 
     def _read(self, operation: str, path: str, parse: Callable[[Answer], T], params: Params | None = None) -> T:
-        return typed(operation, parse, self._call(Call(operation, path, params=params)))
+        return parse_answer(operation, parse, self._call(Call(operation, path, params=params)))
 
     def _write(
         self,

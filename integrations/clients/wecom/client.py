@@ -26,22 +26,21 @@ from integrations.clients.wecom.calls import (
     Answer,
     AnswerError,
     Call,
-    Calls,
-    WeComStub,
+    Wire,
     WireOptions,
     child,
     integer,
     integers,
-    joined,
-    lasting,
     objects,
     optional_integer,
     optional_text,
+    parse_answer,
+    read_joined_ids,
+    read_token,
     text,
     texts,
-    typed,
 )
-from integrations.clients.wecom.contacts import ContactCalls, LoginCalls
+from integrations.clients.wecom.contacts import ContactCalls
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 
 NAME_CHARACTERS = 32
@@ -134,52 +133,6 @@ def addresses_from(answer: Answer) -> tuple[str, ...]:
     return texts(answer, "ip_list")
 
 
-def ticket_from(answer: Answer) -> FetchedToken:
-    """Parse get_jsapi_ticket."""
-    return lasting(answer, "ticket")
-
-
-class AppCalls(Calls):
-    """Calls about the application itself: settings, menu, addresses, ticket."""
-
-    def agent_get(self) -> Agent:
-        """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
-        params = {"agentid": self._own_agentid("agent_get")}
-        return self._read("agent_get", "/cgi-bin/agent/get", agent_from, params)
-
-    def agent_set(self, changes: AgentChanges) -> None:
-        """Change the settings that are not None. Source: document/path/90228."""
-        values = {"agentid": self._own_agentid("agent_set"), **changes.fields()}
-        self._write("agent_set", "/cgi-bin/agent/set", values)
-
-    def menu_create(self, entries: Sequence[MenuEntry]) -> None:
-        """Replace the menu of the application's chat by one to three entries. Source: document/path/90231."""
-        check_count("button", len(entries), MENU_ENTRIES_AT_MOST, at_least=1)
-        menu = {"button": [entry.fields(f"button[{index}]") for index, entry in enumerate(entries)]}
-        params = {"agentid": self._own_agentid("menu_create")}
-        self._write("menu_create", "/cgi-bin/menu/create", menu, params=params)
-
-    def menu_get(self) -> Mapping[str, Any]:
-        """Return the stored menu: `{"button": […]}`. Raises RecipientError (46003) if none is set.
-
-        Source: document/path/90232.
-        """
-        params = {"agentid": self._own_agentid("menu_get")}
-        return self._read("menu_get", "/cgi-bin/menu/get", _menu_from, params)
-
-    def getcallbackip(self) -> tuple[str, ...]:
-        """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
-        return self._read("getcallbackip", "/cgi-bin/getcallbackip", addresses_from)
-
-    def get_api_domain_ip(self) -> tuple[str, ...]:
-        """Return the addresses of the API, for a firewall. Source: document/path/92520."""
-        return self._read("get_api_domain_ip", "/cgi-bin/get_api_domain_ip", addresses_from)
-
-    def get_jsapi_ticket(self) -> FetchedToken:
-        """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""
-        return self._read("get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", ticket_from)
-
-
 CHAT_MEMBERS = (2, 2000)
 CHAT_NAME_CHARACTERS = 50
 _SEND = "/cgi-bin/message/send"
@@ -202,8 +155,8 @@ def send_result_from(answer: Answer) -> SendResult:
     return SendResult(
         msgid=optional_text(answer, "msgid"),
         response_code=optional_text(answer, "response_code"),
-        invalid_userids=joined(answer, "invaliduser"),
-        unlicensed_userids=joined(answer, "unlicenseduser"),
+        invalid_userids=read_joined_ids(answer, "invaliduser"),
+        unlicensed_userids=read_joined_ids(answer, "unlicenseduser"),
         warning=errmsg if "warning" in errmsg.lower() else "",
     )
 
@@ -218,84 +171,12 @@ class Chat:
     userids: tuple[str, ...]
 
 
-def chatid_from(answer: Answer) -> str:
-    """Parse appchat/create."""
-    return text(answer, "chatid")
-
-
 def chat_from(answer: Answer) -> Chat:
     """Parse appchat/get."""
     chat = child(answer, "chat_info")
     return Chat(
         text(chat, "chatid"), optional_text(chat, "name"), optional_text(chat, "owner"), texts(chat, "userlist")
     )
-
-
-class MessageCalls(Calls):
-    """Calls that reach people. Raise OutcomeUnknownError if a message may have been sent."""
-
-    def message_send(self, body: bytes) -> SendResult:
-        """Send exactly the bytes of `body` (see `builders.body_bytes`). Partial success is a result, not an error.
-
-        Raises RecipientError with the ids if nobody can receive it. Source: document/path/90236 (page of 2025-09-24).
-        """
-        answer = self._call(Call("message_send", _SEND, "POST", body=body, is_repeatable=False))
-        return send_result_from(answer)
-
-    def message_update_template_card(self, update: Payload) -> tuple[str, ...]:
-        """Change a card (see `builders.card_update`); return the userids, in lower case, for whom that failed.
-
-        A response_code works once. Source: document/path/94945 (page of 2025-07-24).
-        """
-        path = "/cgi-bin/message/update_template_card"
-        answer = self._write("message_update_template_card", path, update, is_repeatable=False)
-        return joined(answer, "invaliduser")
-
-    def message_recall(self, msgid: str) -> None:
-        """Recall a message, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
-        self._write("message_recall", "/cgi-bin/message/recall", {"msgid": msgid})
-
-
-class ChatCalls(Calls):
-    """Group chats that the application owns. The visible scope must be the root department, else 48002, 60011.
-
-    Source: document/path/90245 (create), 90246 (update), 90247 (get), 90248 (send).
-    """
-
-    def appchat_create(self, *, userids: Sequence[str], name: str = "", owner: str = "", chatid: str = "") -> str:
-        """Create a chat of 2 to 2000 members and return its chatid. `name`: at most 50 characters. Without an `owner`
-        WeCom picks a member. Without a `chatid` WeCom makes one, and an unclear failure may then have made a chat."""
-        check_count("userlist", len(userids), CHAT_MEMBERS[1], at_least=CHAT_MEMBERS[0])
-        values: Payload = {**_chat_fields(name, owner), "userlist": list(userids)}
-        # WeCom compares ids without case.
-        if owner and owner.lower() not in {userid.lower() for userid in userids}:
-            raise MessageError("owner", "is not among the members")
-        if chatid:
-            check_chatid(chatid)
-            values["chatid"] = chatid
-        answer = self._write("appchat_create", "/cgi-bin/appchat/create", values, is_repeatable=False)
-        return typed("appchat_create", chatid_from, answer)
-
-    def appchat_update(
-        self, chatid: str, *, name: str = "", owner: str = "", add: Sequence[str] = (), remove: Sequence[str] = ()
-    ) -> None:
-        """Change name, owner or members; an empty value changes nothing."""
-        check_chatid(chatid)
-        values: Payload = {"chatid": chatid, **_chat_fields(name, owner)}
-        if add:
-            values["add_user_list"] = list(add)
-        if remove:
-            values["del_user_list"] = list(remove)
-        self._write("appchat_update", "/cgi-bin/appchat/update", values)
-
-    def appchat_get(self, chatid: str) -> Chat:
-        """Return name, owner and members."""
-        check_chatid(chatid)
-        return self._read("appchat_get", "/cgi-bin/appchat/get", chat_from, {"chatid": chatid})
-
-    def appchat_send(self, body: bytes) -> None:
-        """Send exactly the bytes of `body` (see `builders.chat_message`) into a chat. There is no duplicate check."""
-        self._call(Call("appchat_send", "/cgi-bin/appchat/send", "POST", body=body, is_repeatable=False))
 
 
 def _chat_fields(name: str, owner: str) -> Payload:
@@ -309,25 +190,9 @@ SMALLEST_BYTES = 6  # "more than 5 bytes"
 LARGEST_BYTES: dict[MediaKind, int] = {"image": 10 * 1024 * 1024, "file": 20 * 1024 * 1024}
 
 
-def media_id_from(answer: Answer) -> str:
+def parse_media_id(answer: Answer) -> str:
     """Parse media/upload and webhook/upload_media."""
     return text(answer, "media_id")
-
-
-class MediaCalls(Calls):
-    def media_upload(
-        self, content: bytes, *, kind: MediaKind, file_name: str, media_type: str = "application/octet-stream"
-    ) -> str:
-        """Upload a file for messages and return its media_id, valid for three days. The recipient sees `file_name`.
-
-        `content`: more than 5 bytes; image (JPG, PNG) 10 MB, file 20 MB. Raises MessageError for any other size, and
-        for a name with line breaks. Source: document/path/90253.
-        """
-        check_media("media", content, LARGEST_BYTES[kind])
-        body, content_type = multipart(content, file_name=file_name, media_type=media_type)
-        params = {"type": kind}
-        call = Call("media_upload", "/cgi-bin/media/upload", "POST", params, body, content_type, is_transfer=True)
-        return typed("media_upload", media_id_from, self._call(call))
 
 
 def check_media(field: str, content: bytes, largest: int) -> None:
@@ -336,7 +201,7 @@ def check_media(field: str, content: bytes, largest: int) -> None:
         raise MessageError(field, f"{len(content)} bytes, {SMALLEST_BYTES} to {largest}")
 
 
-class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, MediaCalls):
+class WeComClient(ContactCalls):
     """Client of WeCom for one application.
 
     `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. Raises only the
@@ -356,7 +221,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         self.agentid = agentid
         self._secret = secret
         self._tokens = token_store
-        self._wire = WeComStub(**wire)
+        self._wire = Wire(**wire)
 
     def __repr__(self) -> str:
         return f"WeComClient(corpid={self.corpid!r}, agentid={self.agentid!r})"
@@ -397,7 +262,120 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
         answer = self._wire.ask(Call("gettoken", "/cgi-bin/gettoken"), credentials, secrets=(self._secret,))
         # `expires_in` may count down on a repeated get.
-        return typed("gettoken", lambda fields: lasting(fields, "access_token"), answer)
+        return parse_answer("gettoken", lambda fields: read_token(fields, "access_token"), answer)
+
+    # --- The application itself ---------------------------------------------------------------------------------------
+
+    def agent_get(self) -> Agent:
+        """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
+        params = {"agentid": self._own_agentid("agent_get")}
+        return self._read("agent_get", "/cgi-bin/agent/get", agent_from, params)
+
+    def agent_set(self, changes: AgentChanges) -> None:
+        """Change the settings that are not None. Source: document/path/90228."""
+        values = {"agentid": self._own_agentid("agent_set"), **changes.fields()}
+        self._write("agent_set", "/cgi-bin/agent/set", values)
+
+    def menu_create(self, entries: Sequence[MenuEntry]) -> None:
+        """Replace the menu of the application's chat by one to three entries. Source: document/path/90231."""
+        check_count("button", len(entries), MENU_ENTRIES_AT_MOST, at_least=1)
+        menu = {"button": [entry.fields(f"button[{index}]") for index, entry in enumerate(entries)]}
+        params = {"agentid": self._own_agentid("menu_create")}
+        self._write("menu_create", "/cgi-bin/menu/create", menu, params=params)
+
+    def menu_get(self) -> Mapping[str, Any]:
+        """Return the stored menu: `{"button": […]}`. Raises RecipientError (46003) if none is set.
+
+        Source: document/path/90232.
+        """
+        params = {"agentid": self._own_agentid("menu_get")}
+        return self._read("menu_get", "/cgi-bin/menu/get", _menu_from, params)
+
+    def getcallbackip(self) -> tuple[str, ...]:
+        """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
+        return self._read("getcallbackip", "/cgi-bin/getcallbackip", addresses_from)
+
+    def get_api_domain_ip(self) -> tuple[str, ...]:
+        """Return the addresses of the API, for a firewall. Source: document/path/92520."""
+        return self._read("get_api_domain_ip", "/cgi-bin/get_api_domain_ip", addresses_from)
+
+    def get_jsapi_ticket(self) -> FetchedToken:
+        """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""
+        return self._read("get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", lambda answer: read_token(answer, "ticket"))
+
+    # --- Messages. Raise OutcomeUnknownError if one may have been sent ------------------------------------------------
+
+    def message_send(self, body: bytes) -> SendResult:
+        """Send exactly the bytes of `body` (see `builders.body_bytes`). Partial success is a result, not an error.
+
+        Raises RecipientError with the ids if nobody can receive it. Source: document/path/90236 (page of 2025-09-24).
+        """
+        answer = self._call(Call("message_send", _SEND, "POST", body=body, is_repeatable=False))
+        return send_result_from(answer)
+
+    def message_update_template_card(self, update: Payload) -> tuple[str, ...]:
+        """Change a card (see `builders.card_update`); return the userids, in lower case, for whom that failed.
+
+        A response_code works once. Source: document/path/94945 (page of 2025-07-24).
+        """
+        path = "/cgi-bin/message/update_template_card"
+        answer = self._write("message_update_template_card", path, update, is_repeatable=False)
+        return read_joined_ids(answer, "invaliduser")
+
+    def message_recall(self, msgid: str) -> None:
+        """Recall a message, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
+        self._write("message_recall", "/cgi-bin/message/recall", {"msgid": msgid})
+
+    # --- Group chats that the application owns (document/path/90245 to 90248): its visible scope is the root ----------
+
+    def appchat_create(self, *, userids: Sequence[str], name: str = "", owner: str = "", chatid: str = "") -> str:
+        """Create a chat of 2 to 2000 members and return its chatid. `name`: at most 50 characters. Without an `owner`
+        WeCom picks a member. Without a `chatid` WeCom makes one, and an unclear failure may then have made a chat."""
+        check_count("userlist", len(userids), CHAT_MEMBERS[1], at_least=CHAT_MEMBERS[0])
+        values: Payload = {**_chat_fields(name, owner), "userlist": list(userids)}
+        # WeCom compares ids without case.
+        if owner and owner.lower() not in {userid.lower() for userid in userids}:
+            raise MessageError("owner", "is not among the members")
+        if chatid:
+            check_chatid(chatid)
+            values["chatid"] = chatid
+        answer = self._write("appchat_create", "/cgi-bin/appchat/create", values, is_repeatable=False)
+        return parse_answer("appchat_create", lambda fields: text(fields, "chatid"), answer)
+
+    def appchat_update(
+        self, chatid: str, *, name: str = "", owner: str = "", add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> None:
+        """Change name, owner or members; an empty value changes nothing."""
+        check_chatid(chatid)
+        values: Payload = {"chatid": chatid, **_chat_fields(name, owner)}
+        if add:
+            values["add_user_list"] = list(add)
+        if remove:
+            values["del_user_list"] = list(remove)
+        self._write("appchat_update", "/cgi-bin/appchat/update", values)
+
+    def appchat_get(self, chatid: str) -> Chat:
+        """Return name, owner and members."""
+        check_chatid(chatid)
+        return self._read("appchat_get", "/cgi-bin/appchat/get", chat_from, {"chatid": chatid})
+
+    def appchat_send(self, body: bytes) -> None:
+        """Send exactly the bytes of `body` (see `builders.chat_message`) into a chat. There is no duplicate check."""
+        self._call(Call("appchat_send", "/cgi-bin/appchat/send", "POST", body=body, is_repeatable=False))
+
+    def media_upload(
+        self, content: bytes, *, kind: MediaKind, file_name: str, media_type: str = "application/octet-stream"
+    ) -> str:
+        """Upload a file for messages and return its media_id, valid for three days. The recipient sees `file_name`.
+
+        `content`: more than 5 bytes; image (JPG, PNG) 10 MB, file 20 MB. Raises MessageError for any other size, and
+        for a name with line breaks. Source: document/path/90253.
+        """
+        check_media("media", content, LARGEST_BYTES[kind])
+        body, content_type = multipart(content, file_name=file_name, media_type=media_type)
+        params = {"type": kind}
+        call = Call("media_upload", "/cgi-bin/media/upload", "POST", params, body, content_type, is_transfer=True)
+        return parse_answer("media_upload", parse_media_id, self._call(call))
 
 
 class RobotClient:
@@ -409,7 +387,7 @@ class RobotClient:
 
     def __init__(self, *, key: str, **wire: Unpack[WireOptions]) -> None:
         self._key = key
-        self._wire = WeComStub(**wire)
+        self._wire = Wire(**wire)
 
     def __repr__(self) -> str:
         return "RobotClient()"
@@ -420,7 +398,7 @@ class RobotClient:
         Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/91770.
         """
         call = Call("webhook_send", "/cgi-bin/webhook/send", "POST", body=body, is_repeatable=False)
-        return send_result_from(self._answered(call))
+        return send_result_from(self._send(call))
 
     def webhook_upload_media(
         self,
@@ -437,7 +415,7 @@ class RobotClient:
         body, content_type = multipart(content, file_name=file_name, media_type=media_type)
         path, params = "/cgi-bin/webhook/upload_media", {"type": "file"}
         call = Call("webhook_upload_media", path, "POST", params, body, content_type, is_transfer=True)
-        return typed("webhook_upload_media", media_id_from, self._answered(call))
+        return parse_answer("webhook_upload_media", parse_media_id, self._send(call))
 
-    def _answered(self, call: Call) -> Answer:
+    def _send(self, call: Call) -> Answer:
         return self._wire.ask(call, {"key": self._key}, secrets=(self._key,))

@@ -11,15 +11,14 @@ from integrations.clients.wecom.calls import (
     Answer,
     AnswerError,
     Calls,
-    Params,
     child,
     integer,
     integers,
     objects,
     optional_integer,
     optional_text,
+    parse_answer,
     text,
-    typed,
 )
 
 ROWS_A_PAGE = 10_000
@@ -188,20 +187,17 @@ def tag_from(answer: Answer) -> Tag:
     )
 
 
-class LoginCalls(Calls):
-    """Sign-in. A code works once and for 5 minutes: after LoginRefusedError, start the sign-in again."""
+class ContactCalls(Calls):
+    """Sign-in, members, departments, tags. RecipientError: the object does not exist, or the app may not see it."""
 
     def auth_getuserinfo(self, code: str) -> Identity:
-        """Return the person of `code`. Members outside the visible scope have a userid too: check `user_get` after it.
+        """Return the person of `code`, which works once and for 5 minutes: after LoginRefusedError, start the sign-in
+        again. Members outside the visible scope have a userid too: check `user_get` after it.
 
         Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
         """
         params = {"code": code}
         return self._read("auth_getuserinfo", "/cgi-bin/auth/getuserinfo", identity_from, params)
-
-
-class ContactCalls(Calls):
-    """Members, departments, tags. RecipientError: the object does not exist, or the application may not see it."""
 
     def user_get(self, userid: str) -> User:
         """Return one member. An application created after 2022-06-20 gets no mobile, e-mail or avatar.
@@ -232,7 +228,9 @@ class ContactCalls(Calls):
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """
         question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
-        return typed("user_list_id", member_page_from, self._write("user_list_id", "/cgi-bin/user/list_id", question))
+        return parse_answer(
+            "user_list_id", member_page_from, self._write("user_list_id", "/cgi-bin/user/list_id", question)
+        )
 
     def user_list_id_pages(
         self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST, through: Through = lambda call: call()
@@ -261,17 +259,13 @@ class ContactCalls(Calls):
 
         Source: document/path/90208.
         """
-        params = _department(department_id)
+        params = None if department_id is None else {"id": department_id}
         return self._read("department_list", "/cgi-bin/department/list", departments_from, params)
 
     def department_simplelist(self, department_id: int | None = None) -> tuple[Department, ...]:
         """Return departments like `department_list`, faster, without names and leaders. Source: document/path/95350."""
-        return self._read(
-            "department_simplelist",
-            "/cgi-bin/department/simplelist",
-            departments_from,
-            _department(department_id),
-        )
+        params = None if department_id is None else {"id": department_id}
+        return self._read("department_simplelist", "/cgi-bin/department/simplelist", departments_from, params)
 
     def department_get(self, department_id: int) -> Department:
         """Return one department. Raises RecipientError if it is missing (60003) or not visible to the app (60011).
@@ -284,7 +278,3 @@ class ContactCalls(Calls):
     def tag_get(self, tag_id: int) -> Tag:
         """Return the visible members and departments of a tag. Source: document/path/90213."""
         return self._read("tag_get", "/cgi-bin/tag/get", tag_from, {"tagid": tag_id})
-
-
-def _department(department_id: int | None) -> Params | None:
-    return None if department_id is None else {"id": department_id}
