@@ -159,19 +159,8 @@ _CARDS_BOX = """(card) => {
 _SIGN_IN_PATH = re.compile(r"/(login|sign-?in|passport)(?![\w-])", re.IGNORECASE)
 # A page of few words, without drawings, that says one of these is not a dashboard. A dashboard may count 异常 or 失败.
 _ERROR_WORDS = (
-    *(
-        "不存在",
-        "无权限",
-        "没有权限",
-        "无权访问",
-        "出错",
-        "加载失败",
-        "请求失败",
-        "访问失败",
-        "系统异常",
-        "服务异常",
-        "网络异常",
-    ),
+    *("不存在", "无权限", "没有权限", "无权访问", "出错", "加载失败", "请求失败", "访问失败"),
+    *("系统异常", "服务异常", "网络异常"),
     *("not found", "permission denied", "no permission", "an error", "server error", "went wrong", "forbidden"),
 )
 

@@ -19,7 +19,7 @@ from integrations.clients.sources.addresses import (
     parse_database_url,
     parse_headers,
 )
-from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
+from integrations.clients.sources.guandata_card import read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.core.client_factory import certificate_path, guandata_client
 from integrations.data.table import Column, Table
@@ -75,15 +75,18 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
     connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or bi.connection()
     if not connection.base_url or not connection.api_login:
         raise SourceError(Problem.NOT_SET_UP, missing="bi")
-    question = GuandataQuestion(
-        card_id=card.bi_card_id,
+    filters = [
+        {"name": one["name"], "filterType": one["filterType"], "filterValue": list(one.get("filterValue", ()))}
+        for one in card.bi_filters
+    ]
+    parts = guandata_client(connection).card_data(
+        card.bi_card_id,
         view="GRAPH" if card.bi_view == "GRAPH" else "GRID",
-        filters=card.bi_filters,
+        filters=filters,
         parameters=card.bi_parameters,
-        choices=_column_choices(card),
     )
-    client = guandata_client(connection)
-    return read_card(client, question, rows_at_most=rows_at_most, seconds=card.source.timeout_seconds, now=now)
+    seconds, choices = card.source.timeout_seconds, _column_choices(card)
+    return read_card(parts, rows_at_most=rows_at_most, seconds=seconds, now=now, choices=choices)
 
 
 def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
@@ -142,11 +145,11 @@ def _column_choices(card: Card) -> ColumnChoices:
         units=card.units,
         as_of_column=card.as_of_column,
         zone=timezone.get_default_timezone(),
-        known_last=lambda: _known_last(card),
+        known_last=lambda: _find_last_columns(card),
     )
 
 
-def _known_last(card: Card) -> tuple[Column, ...]:
+def _find_last_columns(card: Card) -> tuple[Column, ...]:
     """Return the columns of the card's last answer; none if no answer is stored."""
     ready = CardData.objects.filter(card_id=card.pk, status=CardData.Status.READY)
     row = ready.order_by("-finished_at", "-pk").first()

@@ -10,6 +10,7 @@ page holds a password.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -70,15 +71,20 @@ def test_source(run: JobRun) -> dict[str, Any]:
     source = DataSource.objects.defer(*SECRETS).filter(pk=int(run.job.key or 0)).first()
     if source is None:
         raise JobFailedError(Problem.SOURCE_OFF.value, deleted=True)
-    began_at = run.clock()
-    failure = None
+    _table, result = _measure(run, lambda now: query.try_source(source, now=now))
+    return result
+
+
+def _measure(run: JobRun, read: Callable[[datetime], Table | None]) -> tuple[Table | None, dict[str, Any]]:
+    """Return what `read` returns, and the job's result: the milliseconds that it took. Raises JobFailedError."""
+    began_at, failure = run.clock(), None
     try:
-        query.try_source(source, now=began_at)
+        table = read(began_at)
     except SourceError as error:
         failure = JobFailedError(error.problem.value, **error.facts)
     if failure is not None:  # outside the block: inside, it would carry the other error with the source's text
         raise failure
-    return {"milliseconds": round((run.clock() - began_at).total_seconds() * 1000)}
+    return table, {"milliseconds": round((run.clock() - began_at).total_seconds() * 1000)}
 
 
 # --- Tests before saving ----------------------------------------------------------------------------------------------
@@ -115,7 +121,7 @@ def latest_unsaved_test(token: str, *, by: Person) -> Job | None:
 
 def find_first_rows(job: Job) -> Table | None:
     """Return the first rows of a tested card that answered, while they are kept."""
-    rows = _kept(f"{job.key}:rows")
+    rows = _read_kept(f"{job.key}:rows")
     return from_document(rows) if rows is not None else None
 
 
@@ -135,24 +141,19 @@ def explain_unsaved_test(job: Job) -> str:
 )
 def try_unsaved(run: JobRun) -> dict[str, Any]:
     """Test the source, or fetch the first rows of the card. Return the milliseconds that it took."""
-    typed, began_at = _kept(f"{run.job.key}:typed"), run.clock()
-    failure = JobFailedError(FORGOTTEN) if typed is None else JobFailedError(Problem.KEY_MISSING.value)
-    try:
-        table = _read(typed, began_at) if typed else None
-    except SourceError as error:
-        typed, failure = None, JobFailedError(error.problem.value, **error.facts)
-    if not typed:  # outside the block: inside, it would carry the other error with the source's text
-        raise failure
+    typed = _read_kept(f"{run.job.key}:typed")
+    if not typed:
+        raise JobFailedError(FORGOTTEN if typed is None else Problem.KEY_MISSING.value)
+    table, result = _measure(run, lambda now: _read_typed(typed, now))
     if table is not None:
         _keep(f"{run.job.key}:rows", to_document(table))
-    return {"milliseconds": round((run.clock() - began_at).total_seconds() * 1000)}
+    return result
 
 
-def _read(typed: dict[str, Any], now: datetime) -> Table | None:
+def _read_typed(typed: dict[str, Any], now: datetime) -> Table | None:
     """Return the first rows of a card; None for a source that answers. Raises SourceError."""
     if "card" not in typed:
-        query.try_source(DataSource(**typed, is_enabled=True), now=now)
-        return None
+        return query.try_source(DataSource(**typed, is_enabled=True), now=now)
     saved = DataSource.objects.defer(*SECRETS).filter(pk=typed["source"]).first()
     if saved is None:
         raise SourceError(Problem.SOURCE_OFF)
@@ -169,6 +170,6 @@ def _keep(name: str, document: Any) -> None:
     cache.set(f"{UNSAVED_TEST}:{name}", cipher().encrypt(json.dumps(document).encode()), KEPT.total_seconds())
 
 
-def _kept(name: str) -> Any:
+def _read_kept(name: str) -> Any:
     sealed = cache.get(f"{UNSAVED_TEST}:{name}")
     return None if sealed is None else json.loads(cipher().decrypt(sealed))

@@ -13,7 +13,7 @@ import requests
 
 from integrations.clients.errors import UnexpectedResponseError
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
+from integrations.clients.sources.guandata_card import read_card
 from integrations.data.table import Kind, Table
 from tests.integrations.clients.sources.place import NOW
 from tests.sandbox.test_bi import SEED, client
@@ -53,8 +53,7 @@ def bi() -> Iterator[SandboxHandle]:
 @pytest.fixture
 def read(bi: SandboxHandle) -> Callable[..., Table]:
     def act(card_id: str, rows_at_most: int = 10_000, **values: Any) -> Table:
-        question = GuandataQuestion(card_id, **values)
-        return read_card(client(bi), question, rows_at_most=rows_at_most, seconds=20, now=NOW)
+        return read_card(client(bi).card_data(card_id, **values), rows_at_most=rows_at_most, seconds=20, now=NOW)
 
     return act
 

@@ -8,13 +8,13 @@ by `row.meta`. docs/en/data-sources.md says what is known of the format, and how
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
-from integrations.clients.guandata import SIGN_IN, GuandataClient, NotAdmittedError
+from integrations.clients.guandata import SIGN_IN, CardPart, NotAdmittedError
 from integrations.clients.sources import Problem, SourceError, explain_table_errors
 from integrations.clients.transport import ANSWER_BYTES_AT_MOST, total_deadline
 from integrations.data.table import Table
@@ -24,17 +24,6 @@ from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, b
 LEVELS_JOINED = " / "
 _POINTER = re.compile(r"(\d{1,9}):(\d{1,9})")
 _NOT_FOUND = 404
-
-
-@dataclass(frozen=True, slots=True)
-class GuandataQuestion:
-    """A card to read. `filters`, `parameters`: in the BI's format."""
-
-    card_id: str
-    view: Literal["GRID", "GRAPH"] = "GRID"
-    filters: Sequence[Mapping[str, Any]] = ()
-    parameters: Sequence[Any] = ()
-    choices: ColumnChoices = field(default_factory=ColumnChoices)
 
 
 @dataclass(slots=True)
@@ -51,17 +40,23 @@ class _Read:
 
 
 def read_card(
-    client: GuandataClient, question: GuandataQuestion, *, rows_at_most: int, seconds: float, now: datetime
+    parts: Iterator[CardPart],
+    *,
+    rows_at_most: int,
+    seconds: float,
+    now: datetime,
+    choices: ColumnChoices | None = None,
 ) -> Table:
-    """Return the first `rows_at_most` rows, within `seconds` for all pages together. Raises SourceError.
+    """Return the first `rows_at_most` rows, within `seconds` for all parts together. Raises SourceError.
 
-    The displayed texts of the cells give a column's unit, decimals and scale of percentages.
+    `parts`: of GuandataClient.card_data. The displayed texts of the cells give a column's unit, decimals and scale of
+    percentages.
     """
     failure: IntegrationError | None = None
     read, is_cut = _Read(), False
     try:
         with total_deadline(seconds):
-            is_cut = _read_parts(client, question, rows_at_most, read)
+            is_cut = _read_parts(parts, rows_at_most, read)
     except IntegrationError as error:
         failure = error
     if failure is not None:
@@ -74,25 +69,20 @@ def read_card(
             [[cell.get("v") for cell in row] for row in cells],
             fetched_at=now,
             is_cut=is_cut,
-            choices=question.choices,
+            choices=choices or ColumnChoices(),
             displays=[[cell.get("d") for cell in row] for row in cells],
         )
 
 
-def _read_parts(client: GuandataClient, question: GuandataQuestion, rows_at_most: int, read: _Read) -> bool:
+def _read_parts(parts: Iterator[CardPart], rows_at_most: int, read: _Read) -> bool:
     """Read the parts into `read`. Return whether the card has more rows than requested."""
-    filters = [
-        {"name": one["name"], "filterType": one["filterType"], "filterValue": list(one.get("filterValue", ()))}
-        for one in question.filters
-    ]
-    parts = client.card_data(question.card_id, view=question.view, filters=filters, parameters=question.parameters)
     for part in parts:
-        rows = [_row(row) for row in part.chart.get("data") or []]
-        fronts = _row_headers(part.chart, len(rows)) or [[] for _row in rows]
+        rows = [_read_row(row) for row in part.chart.get("data") or []]
+        fronts = _read_row_headers(part.chart, len(rows)) or [[] for _row in rows]
         if not read.rows:
             in_front = len(fronts[0]) if fronts else 0
             width = max((len(front) + len(row) for front, row in zip(fronts, rows, strict=True)), default=0)
-            read.names = _names(part.chart, width, in_front)
+            read.names = _find_names(part.chart, width, in_front)
         read.characters += sum(
             len(one) for row in (*fronts, *rows) for cell in row for one in cell.values() if isinstance(one, str)
         )
@@ -108,7 +98,7 @@ def _read_parts(client: GuandataClient, question: GuandataQuestion, rows_at_most
     return False
 
 
-def _row(row: Any) -> list[Mapping[str, Any]]:
+def _read_row(row: Any) -> list[Mapping[str, Any]]:
     if not isinstance(row, list):
         raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
     return [cell if isinstance(cell, dict) else {"v": cell} for cell in row]
@@ -117,18 +107,19 @@ def _row(row: Any) -> list[Mapping[str, Any]]:
 # --- Header -----------------------------------------------------------------------------------------------------------
 
 
-def _names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str]:
+def _find_names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str]:
     """Return the name of each column. `width`: of the data, 0 without data. `in_front`: how many came separately."""
-    column, meta = chart.get("column"), _row_meta(chart)
+    column, meta = chart.get("column"), _read_row_meta(chart)
     values = column.get("values") if isinstance(column, dict) else None
     header = [one if isinstance(one, list) else [one] for one in values] if isinstance(values, list) else []
     if width == 0:
         if not any(header):
             return meta
-        return [*meta, *_levels(header)] if _has_levels(header) else _singles(header)
+        return [*meta, *_read_levels(header)] if _has_levels(header) else _read_singles(header)
     if in_front:
         meta = [*meta[:in_front], *([""] * (in_front - len(meta)))]
-    for names in _readings(header):
+    single, levels = _read_singles(header), _read_levels(header)
+    for names in (levels, single) if _has_levels(header) else (single, levels):  # the likelier first
         if len(names) == width and not in_front:
             return names
         if meta and len(meta) + len(names) == width:
@@ -136,21 +127,15 @@ def _names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str]:
     raise SourceError(Problem.NOT_UNDERSTOOD, what="header")
 
 
-def _readings(header: list[list[Any]]) -> list[list[str]]:
-    """Return the possible readings, the likelier first: only levels have spans."""
-    single, levels = _singles(header), _levels(header)
-    return [levels, single] if _has_levels(header) else [single, levels]
-
-
 def _has_levels(header: list[list[Any]]) -> bool:
     return any(_span(cell) > 1 for level in header for cell in level) or any(len(level) > 1 for level in header)
 
 
-def _singles(header: list[list[Any]]) -> list[str]:
+def _read_singles(header: list[list[Any]]) -> list[str]:
     return [_title(one[0]) if one else "" for one in header]
 
 
-def _levels(header: list[list[Any]]) -> list[str]:
+def _read_levels(header: list[list[Any]]) -> list[str]:
     spread = [[_title(cell) for cell in level for _each in range(_span(cell))] for level in header]
     width = max((len(level) for level in spread), default=0)
     padded = [[*([""] * (width - len(level))), *level] for level in spread]
@@ -168,7 +153,7 @@ def _title(cell: Any) -> str:
     return next((str(cell[key]) for key in ("title", "alias", "originTitle", "d", "v") if cell.get(key)), "")
 
 
-def _row_meta(chart: Mapping[str, Any]) -> list[str]:
+def _read_row_meta(chart: Mapping[str, Any]) -> list[str]:
     row = chart.get("row")
     meta = row.get("meta") if isinstance(row, dict) else None
     return [
@@ -178,17 +163,17 @@ def _row_meta(chart: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Mapping[str, Any]]]:
+def _read_row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Mapping[str, Any]]]:
     """Return the dimensions of each row if they came separately from the data; otherwise nothing."""
     row = chart.get("row")
     values = row.get("values") if isinstance(row, dict) else None
     if not isinstance(values, list) or not values or len(values) != row_count:
         return []
     found = [one if isinstance(one, list) else [one] for one in values]
-    return [[_front_cell(cell) for cell in one] for one in found]
+    return [[_read_front_cell(cell) for cell in one] for one in found]
 
 
-def _front_cell(cell: Any) -> Mapping[str, Any]:
+def _read_front_cell(cell: Any) -> Mapping[str, Any]:
     if not isinstance(cell, dict):
         return {"v": cell}
     return cell if "v" in cell or "t_idx" in cell else {"v": _title(cell)}
@@ -204,10 +189,10 @@ def _follow_pointers(rows: list[list[Mapping[str, Any]]], first: int) -> None:
     """
     for row in rows[first:]:
         for position, cell in enumerate(row):
-            row[position] = _held(cell, rows, first)
+            row[position] = _find_held(cell, rows, first)
 
 
-def _held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: int) -> Mapping[str, Any]:
+def _find_held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: int) -> Mapping[str, Any]:
     seen: set[tuple[int, int]] = set()
     while isinstance(pointer := cell.get("t_idx"), str) and (found := _POINTER.fullmatch(pointer)):
         line, place = int(found[1]), int(found[2])
@@ -227,7 +212,11 @@ def as_source_error(error: IntegrationError, seconds: float) -> SourceError:
     if isinstance(error, RateLimitedError):
         return SourceError(Problem.BUSY)
     if isinstance(error, TransientError):
-        return _passing(error, seconds)
+        if error.message.startswith("HTTP status"):
+            return SourceError(Problem.BROKEN, status=error.message.removeprefix("HTTP status "))
+        if "imeout" in error.message:
+            return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
+        return SourceError(Problem.UNREACHABLE, reason=error.message)
     if error.code == _NOT_FOUND:
         return SourceError(Problem.NOT_FOUND)
     if isinstance(error, NotAdmittedError) or (isinstance(error, ConfigurationError) and error.operation == SIGN_IN):
@@ -239,11 +228,3 @@ def as_source_error(error: IntegrationError, seconds: float) -> SourceError:
     if error.message.startswith("the answer is longer than"):
         return SourceError(Problem.TOO_BIG, megabytes=ANSWER_BYTES_AT_MOST // 2**20)
     return SourceError(Problem.NOT_UNDERSTOOD, what="answer")
-
-
-def _passing(error: TransientError, seconds: float) -> SourceError:
-    if error.message.startswith("HTTP status"):
-        return SourceError(Problem.BROKEN, status=error.message.removeprefix("HTTP status "))
-    if "imeout" in error.message:
-        return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
-    return SourceError(Problem.UNREACHABLE, reason=error.message)

@@ -47,10 +47,9 @@ class CallbackError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An encrypted callback as it arrives. `agentid` is empty for the directory-sync assistant."""
+    """An encrypted callback as it arrives."""
 
     receiver: str
-    agentid: str
     encrypted: str
 
 
@@ -88,7 +87,7 @@ def read_envelope(body: bytes) -> Envelope:
     encrypted = fields.get("Encrypt")
     if not isinstance(encrypted, str) or not encrypted:
         raise CallbackError("there is no Encrypt element")
-    return Envelope(_text(fields, "ToUserName"), _text(fields, "AgentID"), encrypted)
+    return Envelope(_text(fields, "ToUserName"), encrypted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
+from integrations.clients.sources.guandata_card import read_card
 from integrations.data.table import Column, Kind, Table
 from tests.guandata import GuandataAnswers
 from tests.integrations.clients.guandata.test_client import open_client
@@ -30,8 +30,7 @@ def cells(*values: Any) -> list[dict[str, Any]]:
 
 def read(**values: Any) -> Table:
     rows_at_most = values.pop("rows_at_most", 1000)
-    question = GuandataQuestion("c1", **values)
-    return read_card(open_client(), question, rows_at_most=rows_at_most, seconds=5, now=NOW)
+    return read_card(open_client().card_data("c1", **values), rows_at_most=rows_at_most, seconds=5, now=NOW)
 
 
 def test_titles_one_by_one(bi: GuandataAnswers) -> None:
