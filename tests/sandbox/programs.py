@@ -13,7 +13,7 @@ import pytest
 
 from tests.sandbox_process import ROOT
 
-NPM_PACKAGES = ("@wecom/crypto@1.0.1", "@wecom/jssdk@2.4.4", "axe-core@4.14.1")
+NPM_PACKAGES = ("@wecom/jssdk@2.4.4", "axe-core@4.14.1")
 _NPM_FOLDER = ROOT / ".cache" / "npm"
 
 

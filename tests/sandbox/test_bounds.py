@@ -12,11 +12,11 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
 from wecom_sandbox import server
-from wecom_sandbox.control import entities, whole
+from wecom_sandbox.control import whole
 from wecom_sandbox.control.whole import ROWS_AT_ONCE, lines
 from wecom_sandbox.http.bodies import json_pieces
 from wecom_sandbox.messages import inbox
-from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message, Page, Recent, Ring
+from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message, Recent
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state import administration, events, files, world
 from wecom_sandbox.state.world import Missing, World
@@ -30,13 +30,6 @@ T = TypeVar("T")
 OTHER = "ww0000000000000002"
 
 
-def ring(rows: str, most: int | None = None) -> Ring[str]:
-    found: Ring[str] = Ring(most)
-    for row in rows:
-        found.add(row)
-    return found
-
-
 def message(msgid: str, *receivers: str, corpid: str = CORPID, **values: object) -> Message:
     content = {"content": msgid}
     return Message(msgid, corpid, AGENTID, "text", content, 0.0, receivers=receivers, **values)  # type: ignore[arg-type]
@@ -44,31 +37,6 @@ def message(msgid: str, *receivers: str, corpid: str = CORPID, **values: object)
 
 def shown(mail: Mailroom, userid: str, corpid: str = CORPID) -> list[str]:
     return [one.msgid for one in mail.inbox(corpid, userid)]
-
-
-@pytest.mark.parametrize(
-    ("after", "most", "page"),
-    [
-        (0, 2, Page(["c", "d"], 4, more=True, missed=2)),
-        (4, 2, Page(["e"], 5, more=False, missed=0)),
-        (5, 2, Page([], 5, more=False, missed=0)),
-        (1, 3, Page(["c", "d", "e"], 5, more=False, missed=1)),
-        (99, 2, Page([], 5, more=False, missed=0)),
-    ],
-)
-def test_pages_of_a_ring(after: int, most: int, page: Page[str]) -> None:
-    assert ring("abcde", 3).page(after, most) == page
-
-
-def test_a_page_of_wanted_rows_goes_on_behind_the_last_of_them_and_an_emptied_ring_counts_on() -> None:
-    rows = ring("axbxxcx")
-
-    first = rows.page(0, 2, "x".__ne__)
-    assert (first.rows, first.after, first.more) == (["a", "b"], 3, True)
-    assert rows.page(first.after, 2, "x".__ne__) == Page(["c"], 7, more=False, missed=0)
-    rows.clear()
-    rows.add("d")
-    assert rows.page(7, 9) == Page(["d"], 8, more=False, missed=0)
 
 
 def test_a_message_that_its_company_lost_stands_nowhere() -> None:
@@ -263,17 +231,6 @@ def test_calls_are_answered_while_members_are_written(place: World) -> None:
             return seen
 
     assert [number for number in in_a_loop(count) if 0 < number < PEOPLE]
-
-
-def test_members_of_a_company_that_was_deleted_meanwhile_are_refused(place: World) -> None:
-    async def write() -> None:
-        writing = asyncio.ensure_future(entities.post_members(request(), place, people()))
-        await asyncio.sleep(0)
-        administration.remove_company(place, CORPID)
-        await writing
-
-    with pytest.raises(KeyError, match=CORPID):
-        in_a_loop(write)
 
 
 def test_a_wrong_state_changes_nothing_however_late_it_shows(place: World) -> None:

@@ -209,27 +209,6 @@ def test_scanning_as_somebody_refusing_and_scanning_as_the_holder_of_the_phone(p
     page.wait_for_url("http://localhost:3001/cb?code=*")
 
 
-def test_members_move_join_and_leave_by_the_console(page: Page, api: Api) -> None:
-    page.set_viewport_size({"width": 1200, "height": 900})
-    page.goto(f"/console/{CORPID}/members")
-    row = page.get_by_role("row", name="jim")
-    row.get_by_label("部门").fill("3, 4")
-    with page.expect_event("load"):
-        row.get_by_role("button", name="调整").click()
-    page.get_by_label("账号", exact=True).fill("Lucy")
-    page.get_by_label("姓名", exact=True).fill("露西")
-    page.locator("form", has_text="成员入职").get_by_label("部门").fill("2")
-    page.get_by_role("button", name="入职", exact=True).click()
-    expect(page.get_by_text("共 4 人，显示 4 人。")).to_be_visible()
-    page.once("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("row", name="李雷").get_by_role("button", name="离职").click()
-
-    expect(page.get_by_text("共 3 人，显示 3 人。")).to_be_visible()
-    assert api.get("user/get", userid="lilei")["errcode"] == 60111
-    assert api.get("user/get", userid="jim")["department"] == [3]
-    assert api.get("user/get", userid="lucy")["name"] == "露西"
-
-
 def test_a_company_and_its_app_are_made_and_change_by_the_console(page: Page, sandbox: SandboxHandle) -> None:
     page.goto("/console")
     page.get_by_label("名称").fill("南山贸易")

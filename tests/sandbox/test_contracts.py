@@ -1,4 +1,4 @@
-"""Errors of each call of the API by number, in a table of requests, and answers of valid calls."""
+"""Errors of each call of the API by number, in a table of requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from wecom_sandbox.api.call import ENDPOINTS
 
-from tests.sandbox.direct import AMR, CONTACTS, MENU, MP4, PNG, TEXT, DirectApi
+from tests.sandbox.direct import AMR, CONTACTS, MP4, PNG, TEXT, DirectApi
 from tests.sandbox.test_messages import BUTTON, TEXT_NOTICE
 from tests.sandbox_process import AGENTID, CORPID, SECRET
 
@@ -219,42 +219,3 @@ def test_in_recipients_and_cursors_what_is_no_number_is_named(direct: DirectApi,
 def test_digits_are_taken_for_numbers(direct: DirectApi, agentid: str) -> None:
     assert direct.send(agentid=agentid, toparty=" 2 |3", totag="1", safe="")["invalidparty"] == ""
     assert direct.receivers() == [["lilei", "hanmeimei"]]
-
-
-# The fields of each answer beside errcode and errmsg.
-ANSWERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "user/get": (
-        {"userid": "LILEI"},
-        {
-            **{"userid": "LiLei", "name": "李雷", "department": [2], "order": [0], "position": "经理"},
-            **{"is_leader_in_dept": [0], "direct_leader": [], "telephone": "", "alias": "", "status": 1, "enable": 1},
-            **{"main_department": 2, "extattr": {"attrs": []}},
-        },
-    ),
-    "user/simplelist": (
-        {"department_id": 2},
-        {"userlist": [{"userid": "LiLei", "name": "李雷", "department": [2]}]},
-    ),
-    "department/simplelist": ({"id": 3}, {"department_id": [{"id": 3, "parentid": 2, "order": 0}]}),
-    "tag/get": (
-        {"tagid": 1},
-        {"tagname": "值班", "userlist": [{"userid": "LiLei", "name": "李雷"}], "partylist": [3]},
-    ),
-    "agent/set": ({"agentid": AGENTID, "description": "公司的数据", "isreportenter": 1}, {}),
-}
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_answers(direct: DirectApi, name: str) -> None:
-    sent, answer = ANSWERS[name]
-
-    assert direct(name, sent) == {"errcode": 0, "errmsg": "ok", **answer}
-
-
-def test_an_app_keeps_its_menu_and_what_is_not_sent(direct: DirectApi) -> None:
-    assert direct.errcode("menu/create", MENU, agentid=AGENTID) == 0
-    assert direct("menu/get", {"agentid": AGENTID})["button"] == MENU["button"]
-    direct("agent/set", {"agentid": AGENTID, "description": "公司的数据", "isreportenter": 1})
-
-    agent = direct("agent/get", {"agentid": AGENTID})
-    assert (agent["name"], agent["description"], agent["isreportenter"]) == ("观远BI", "公司的数据", 1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -79,34 +77,6 @@ def test_addresses_that_hang_delay_no_other_app(sandbox: SandboxHandle, receiver
         sandbox.control("POST", "reset", {})
         after = sandbox.control("GET", "callbacks")
         assert (after["callbacks"], after["waiting"], after["under_way"]) == ([], 0, 0)
-
-
-@pytest.mark.parametrize("is_late", [False, True])
-def test_after_a_reset_nothing_is_tried_again_and_a_late_reply_changes_nothing(
-    sandbox: SandboxHandle, receiver: Receiver, is_late: bool
-) -> None:
-    called, was_reset = threading.Event(), threading.Event()
-
-    def answer(event: dict[str, object]) -> str | tuple[int, str]:
-        called.set()
-        assert not is_late or was_reset.wait(60)
-        return REPLY if is_late else (500, "broken")
-
-    receiver.answer = answer
-    sandbox.control("PATCH", "settings", {"callback_timeout_seconds": 60, "callback_pause_seconds": 0.3})
-    write(sandbox)
-    assert called.wait(60)
-    if not is_late:
-        log(sandbox, 1)
-    sandbox.control("POST", "reset", {})
-    was_reset.set()
-    receiver.answer = lambda event: None
-    before = len(receiver.events)
-    time.sleep(0.6)
-
-    assert len(receiver.events) == before
-    assert sandbox.control("GET", "callbacks")["callbacks"] == []
-    assert sandbox.messages(CORPID, "lilei") == []
 
 
 @pytest.fixture

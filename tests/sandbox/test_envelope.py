@@ -50,13 +50,6 @@ def test_what_wecom_has_and_the_sandbox_has_not_says_so_and_is_counted(
     assert sandbox.control("GET", "missing")["missing"] == [{"method": method, "path": bare, "count": 2}]
 
 
-def test_under_wecom_s_own_names_what_is_missing_is_counted(wecom_hosts: SandboxHandle) -> None:
-    response = requests.get("https://open.work.weixin.qq.com/wwopen/nothing", timeout=60)
-
-    assert response.status_code == 404
-    assert wecom_hosts.control("GET", "missing")["missing"][0]["path"] == "/wwopen/nothing"
-
-
 def test_body_with_rubbish_behind_it_is_carried_out_with_a_warning(api: Api, sandbox: SandboxHandle) -> None:
     body = b'{"touser":"lilei","agentid":1000002,"msgtype":"text","text":{"content":"first\nsecond"}} trailing'
 

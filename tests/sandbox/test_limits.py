@@ -128,14 +128,6 @@ def test_a_group_member_above_two_hundred_a_minute_gets_nothing(whole: DirectApi
     assert (last.receivers, last.dropped) == (("hanmeimei",), ("lilei",))
 
 
-def test_the_numbers_are_those_that_wecom_published(direct: DirectApi) -> None:
-    found = direct.world.settings
-
-    assert (found.group_per_minute, found.group_per_hour, found.debug_per_minute) == (20_000, 150_000, 5)
-    assert (found.company_per_minute, found.company_per_hour, found.parallel_calls) == (10_000, 150_000, 300)
-    assert (found.member_per_minute, found.member_per_hour) == (30, 1000)
-
-
 def test_debug_mode_is_for_five_calls_a_minute(direct: DirectApi) -> None:
     right = {"corpid": CORPID, "corpsecret": SECRET}
     codes = [direct.errcode("message/send", TEXT, debug="1") for _ in range(3)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import Any
 
@@ -100,33 +99,6 @@ def test_group_chat(direct: DirectApi) -> None:
 def push(api: Api, msgtype: str, key: str = "robot-key", **content: Any) -> dict[str, Any]:
     body = {"msgtype": msgtype, msgtype: content}
     return dict(api.raw("POST", "webhook/send", params={"key": key}, json=body).json())
-
-
-def test_robot_messages(direct: DirectApi) -> None:
-    picture = {
-        "base64": base64.b64encode(PNG).decode(),
-        "md5": hashlib.md5(PNG, usedforsecurity=False).hexdigest(),
-    }
-    form = b'--B\r\nContent-Disposition: form-data; name="media"; filename="a.txt"\r\n\r\n123456\r\n--B--\r\n'
-    headers = {"content_type": "multipart/form-data; boundary=B"}
-    uploaded = direct("webhook/upload_media", form, headers=headers, key="robot-key", type="file")
-    card = {
-        "card_type": "text_notice",
-        "sub_title_text": "x",
-        "card_action": {"type": 1, "url": "https://a.example/"},
-    }
-    sent: dict[str, dict[str, Any]] = {
-        "text": {"content": "hello"},
-        "markdown": {"content": "**b**"},
-        "image": picture,
-        "news": {"articles": [{"title": "t", "url": "https://a.example/"}]},
-        "file": {"media_id": uploaded["media_id"]},
-        "template_card": card,
-    }
-
-    for msgtype, content in sent.items():
-        assert direct.errcode("webhook/send", {"msgtype": msgtype, msgtype: content}, key="robot-key") == 0
-    assert [one.msgtype for one in direct.world.mail.messages.values()] == [*sent]
 
 
 def test_robots_that_may_not(direct: DirectApi) -> None:

@@ -34,16 +34,6 @@ def send(sandbox: Sandbox, text: str) -> dict:
     return call(sandbox, "message/send", message, access_token=token)
 
 
-def test_a_message_arrives(wecom_sandbox: Sandbox) -> None:
-    assert send(wecom_sandbox, "hello")["errcode"] == 0
-    assert [one["text"]["content"] for one in wecom_sandbox.person("lilei").messages()] == ["hello"]
-    assert wecom_sandbox.person("jim").messages() == []
-    assert [one["path"] for one in wecom_sandbox.calls("message/send")] == ["/cgi-bin/message/send"]
-    before = wecom_sandbox.control("GET", "clock")["now"]
-    wecom_sandbox.advance(7200)
-    assert wecom_sandbox.control("GET", "clock")["now"] >= before + 7200
-
-
 def test_nothing_is_left_of_the_tests_before(wecom_sandbox: Sandbox) -> None:
     import time
 
@@ -95,7 +85,7 @@ def test_a_project_without_django_uses_the_fixtures(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, PROJECT)
 
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1].startswith("4 passed")
+    assert done.stdout.splitlines()[-1].startswith("3 passed")
 
 
 @pytest.mark.parametrize("language", ["en", "zh-cn"])

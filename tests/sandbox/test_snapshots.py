@@ -156,18 +156,12 @@ MEDIA = {
     [
         ({"message": GOOD | {"corpid": "ww9"}}, "there is no company ww9"),
         ({"message": GOOD | {"receivers": "lilei"}}, "receivers must be a list of texts"),
-        ({"message": GOOD | {"views": []}}, "message.views must be an object"),
-        ({"message": GOOD | {"weight": 1}}, "message has no weight"),
         ({"response_code": CODE | {"msgid": "other"}}, "and the msgid of a message above"),
         ({"response_code": {"msgid": "m"}}, "response_code must have expires_at, folded, used, value"),
-        ({"chat": {"members": []}}, "chat must have agentid"),
         ({"media": MEDIA | {"body": "é"}}, "media.body must be base64"),
         ({"clock": True}, "clock must be a number"),
-        ({"clock": 1e300}, "must not take the clock beyond"),
         ({"robot": {}}, "it must be an object with one of clock, token, code, user_ticket, js_ticket, consent"),
-        ({"token": {"value": "t"}}, "token: "),
         ({"token": TOKEN | {"expires_at": "soon"}}, "token.expires_at must be of type float"),
-        ({"consent": {"until": 1.0}}, "consent: "),
         ([], "it must be an object"),
     ],
 )

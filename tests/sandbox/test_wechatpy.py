@@ -83,15 +83,6 @@ def test_a_call_is_answered_in_shape(at: At, path: str) -> None:
     assert [one["errcode"] for one in at.sandbox.calls(path)][-1] == 0
 
 
-def test_what_the_sandbox_does_not_have_is_an_error_and_counted(at: At) -> None:
-    with pytest.raises(WeChatClientException) as caught:
-        at.app.external_contact.list("lilei")
-
-    assert caught.value.response.status_code == 404
-    wanted = [row["path"] for row in at.sandbox.control("GET", "missing")["missing"]]
-    assert wanted == ["/cgi-bin/externalcontact/list"]
-
-
 @pytest.mark.parametrize("errcode", [40014, 42001])
 def test_a_spoilt_token_is_fetched_anew_and_other_errors_are_raised(at: At, errcode: int) -> None:
     at.app.user.get("lilei")

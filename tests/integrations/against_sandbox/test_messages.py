@@ -10,7 +10,7 @@ import pytest
 from integrations.clients.wecom import builders
 from integrations.clients.wecom.builders import Article, Content, Recipients, body_bytes
 from integrations.clients.wecom.client import SendResult
-from tests.integrations.against_sandbox.place import PNG, WHOLE, Place, leave_card, sent, text
+from tests.integrations.against_sandbox.place import DONE, PNG, WHOLE, Place, leave_card, sent, text
 from tests.integrations.clients.wecom.test_messages import CARDS
 from tests.sandbox_process import AGENTID
 
@@ -111,15 +111,16 @@ def test_each_kind_of_a_robot_arrives(place: Place) -> None:
         builders.robot_content(
             builders.file_content(place.robot.webhook_upload_media(b"1,2,3\n", file_name="日报.csv"))
         ),
+        builders.robot_content(DONE),
     ]
     for payload in sent_by_robot:
         assert place.robot.webhook_send(body_bytes(payload)) == SendResult()
 
     arrived = place.all_messages()
-    assert [one["msgtype"] for one in arrived] == ["text", "markdown", "image", "news", "file"]
+    assert [one["msgtype"] for one in arrived] == ["text", "markdown", "image", "news", "file", "template_card"]
     assert [one[one["msgtype"]].get("content") for one in arrived[:2]] == [LONGEST_TEXT, longest]
     assert place.fetch(arrived[2]["image"]["media_id"])[0] == PNG
-    assert [one[one["msgtype"]]["filename"] for one in arrived[4:]] == ["日报.csv"]
+    assert [one[one["msgtype"]]["filename"] for one in arrived[4:5]] == ["日报.csv"]
 
 
 def test_the_duplicate_check_goes_before_the_task_id_of_a_card(place: Place) -> None:
