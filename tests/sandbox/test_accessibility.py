@@ -11,8 +11,8 @@ from tests.nightly import nightly
 from tests.sandbox.conftest import Api
 from tests.sandbox.direct import MENU, PNG
 from tests.sandbox.programs import npm_modules
+from tests.sandbox.test_calls import upload
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
-from tests.sandbox.test_other_calls import upload
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 pytestmark = [pytest.mark.e2e, nightly]
