@@ -422,12 +422,8 @@ def explain_findings(findings: list[dict[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def explain_obstacle(found: Obstacle, missing: str = "") -> str:
-    """Explain why an administrator who tests cannot enter the BI."""
-    return _word_obstacles()[found] % {"missing": missing}
-
-
-def _word_obstacles() -> dict[Obstacle, str]:
+def word_obstacles() -> dict[Obstacle, str]:
+    """Return a sentence for each reason why an administrator who tests cannot enter the BI."""
     return {
         Obstacle.OFF: _("Sign-in to the BI is switched off."),
         Obstacle.NO_ADDRESS: _("The address of the BI is missing. Enter and save it above."),
@@ -447,7 +443,7 @@ def _word_obstacles() -> dict[Obstacle, str]:
 
 
 def _word_outcomes() -> dict[tuple[str, str], str]:
-    failed = _word_obstacles()
+    failed = word_obstacles()
     return {
         ("address", "missing"): failed[Obstacle.NO_ADDRESS],
         ("address", "reached"): _("The BI answers (HTTP %(status)s)."),

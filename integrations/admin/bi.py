@@ -32,7 +32,7 @@ from integrations.admin.base import (
     own_page,
     own_routes,
 )
-from integrations.bi import PLACE_OF_KEY, explain_findings, explain_obstacle
+from integrations.bi import PLACE_OF_KEY, explain_findings
 from integrations.clients.guandata_sso import KeyFlaw, KeyRefused, has_reserved, is_template, load_private_key
 from integrations.core import hooks, http, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
@@ -362,7 +362,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             address = bi.build_entrance(saved, lambda: bi.external_id(saved, request.user), now=timezone.now())
         except bi.CannotEnter as refusal:
             missing = str(refusal.source.label) if refusal.source else ""
-            messages.error(request, explain_obstacle(refusal.obstacle, missing))
+            messages.error(request, bi.word_obstacles()[refusal.obstacle] % {"missing": missing})
             return self._redirect_to_page("test")
         self.log_change(request, saved, gettext("Test sign-in to the BI."))
         response = HttpResponseRedirect(address)

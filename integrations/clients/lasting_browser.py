@@ -57,11 +57,12 @@ class LastingBrowser:
         self, address: str, options: Options, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
         """Take a picture like SnapshotBrowser.take. A browser that hangs or grows too large is BROWSER_FAILED."""
-        self._renew_where_worn()
-        browser = self._running()
+        if self._count >= PICTURES_AT_MOST or (self._browser and self.megabytes() > self._megabytes_at_most):
+            self.close()
+        browser = self._ensure_browser()
         try:
-            future = self._threads().submit(browser.take, address, options, marks, within_seconds=within_seconds)
-            picture: Picture = self._result(future, within_seconds + HANGS_AFTER_SECONDS)
+            future = self._ensure_thread().submit(browser.take, address, options, marks, within_seconds=within_seconds)
+            picture: Picture = self._await(future, within_seconds + HANGS_AFTER_SECONDS)
         except SnapshotError as error:
             if error.reason == Reason.BROWSER_FAILED:
                 self.kill()
@@ -74,13 +75,13 @@ class LastingBrowser:
         browser, self._browser = self._browser, None
         if browser is not None:
             with suppress(SnapshotError):
-                self._result(self._threads().submit(browser.close), HANGS_AFTER_SECONDS)
+                self._await(self._ensure_thread().submit(browser.close), HANGS_AFTER_SECONDS)
         self.kill()
 
     def kill(self) -> None:
         """Kill the browser's processes and delete its folder; the next picture starts a new browser."""
-        family = self._family()
-        folders = _folders_of(family)
+        family = self._list_family()
+        folders = _find_folders(family)
         for one in family:
             with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)
@@ -98,28 +99,24 @@ class LastingBrowser:
 
     def megabytes(self) -> int:
         """Return the memory of all processes of the browser; shared memory counts once."""
-        return sum(_megabytes_of(one) for one in self._family())
+        return sum(_measure_megabytes(one) for one in self._list_family())
 
-    def _renew_where_worn(self) -> None:
-        if self._count >= PICTURES_AT_MOST or (self._browser and self.megabytes() > self._megabytes_at_most):
-            self.close()
-
-    def _running(self) -> SnapshotBrowser:
+    def _ensure_browser(self) -> SnapshotBrowser:
         if self._browser is None:
             remove_left_folders(Path(tempfile.gettempdir()))
-            known = _list_children()
-            started = self._threads().submit(SnapshotBrowser, self._executable, self._access)
+            known = _list_processes()
+            started = self._ensure_thread().submit(SnapshotBrowser, self._executable, self._access)
             try:
                 self._browser = started.result(STARTS_WITHIN_SECONDS)
             except TimeoutError:
                 raise SnapshotError(Reason.BROWSER_FAILED) from None
             finally:
-                self._processes = _list_children() - known
+                self._processes = {one for one in _list_processes() - known if one.parent == os.getpid()}
                 if self._browser is None:
                     self.kill()
         return self._browser
 
-    def _result(self, future: Future[Any], seconds: float) -> Any:
+    def _await(self, future: Future[Any], seconds: float) -> Any:
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -128,12 +125,12 @@ class LastingBrowser:
                 if time.monotonic() > deadline or self.megabytes() > self._megabytes_at_most:
                     raise SnapshotError(Reason.BROWSER_FAILED) from None
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _ensure_thread(self) -> ThreadPoolExecutor:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshots")
         return self._thread
 
-    def _family(self) -> set[_Process]:
+    def _list_family(self) -> set[_Process]:
         """Return the started processes that still run, and their descendants."""
         running = _list_processes()
         family = running & self._processes
@@ -161,11 +158,7 @@ def _list_processes() -> set[_Process]:
     return found
 
 
-def _list_children() -> set[_Process]:
-    return {one for one in _list_processes() if one.parent == os.getpid()}
-
-
-def _folders_of(processes: set[_Process]) -> set[str]:
+def _find_folders(processes: set[_Process]) -> set[str]:
     """Return the profile folders of the browsers. Playwright removes them, except for a browser that was killed."""
     words: set[str] = set()
     for one in processes:
@@ -177,7 +170,7 @@ def _folders_of(processes: set[_Process]) -> set[str]:
 
 def remove_left_folders(place: Path) -> None:
     """Remove the folders of browsers that were killed together with their worker."""
-    used = _folders_of(_list_processes())
+    used = _find_folders(_list_processes())
     before = time.time() - LEFT_AFTER_SECONDS
     for folder in (found for pattern in _TEMPORARY for found in place.glob(pattern)):
         with suppress(OSError):
@@ -185,7 +178,7 @@ def remove_left_folders(place: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _megabytes_of(process: _Process) -> int:
+def _measure_megabytes(process: _Process) -> int:
     """Return the memory of a process; all its memory if the system does not count shared memory."""
     for name, field in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
         with suppress(OSError):

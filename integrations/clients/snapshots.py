@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from types import ModuleType, TracebackType
-    from typing import Self
+    from types import ModuleType
 
     from playwright.sync_api import Browser, BrowserContext, Frame, Page, Playwright, Request, Response, Route
 
@@ -315,14 +314,6 @@ class SnapshotBrowser:
         except self._api.Error as error:
             self._driver.stop()
             raise SnapshotError(Reason.NOT_INSTALLED) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End Chromium. A browser that has died can be closed, too."""

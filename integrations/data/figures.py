@@ -48,17 +48,8 @@ class RelativeDate:
     on: Callable[[date], date | Period]
 
 
-def same_day_of_last_month(day: date) -> date:
-    """Return the same day a month before, or that month's last day if it is too short."""
-    return _months_before(day, 1)
-
-
-def same_day_of_last_year(day: date) -> date:
-    """Return the same day a year before; the 28th for a 29 February."""
-    return _months_before(day, 12)
-
-
 def _months_before(day: date, count: int) -> date:
+    """Return the same day some months before, or that month's last day if it is too short."""
     year, month = divmod(day.year * 12 + day.month - 1 - count, 12)
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
@@ -68,8 +59,8 @@ EARLIER: Mapping[str, Callable[[date], date]] = MappingProxyType(
     {
         "day": lambda day: day - timedelta(days=1),
         "week": lambda day: day - timedelta(days=7),
-        "month": same_day_of_last_month,
-        "year": same_day_of_last_year,
+        "month": lambda day: _months_before(day, 1),
+        "year": lambda day: _months_before(day, 12),
     }
 )
 
@@ -105,8 +96,8 @@ RELATIVE_DATES = (
     RelativeDate("yesterday", "昨天", EARLIER["day"]),
     RelativeDate("day_before_yesterday", "前天", lambda day: day - timedelta(days=2)),
     RelativeDate("same_day_last_week", "上周同日", lambda day: day - timedelta(days=7)),
-    RelativeDate("same_day_last_month", "上月同日", same_day_of_last_month),
-    RelativeDate("same_day_last_year", "去年同日", same_day_of_last_year),
+    RelativeDate("same_day_last_month", "上月同日", EARLIER["month"]),
+    RelativeDate("same_day_last_year", "去年同日", EARLIER["year"]),
     RelativeDate("last_7_days", "近7天", lambda day: _days_before(day, 7)),
     RelativeDate("last_30_days", "近30天", lambda day: _days_before(day, 30)),
     RelativeDate("this_week", "本周", lambda day: Period(monday_of(day), day)),

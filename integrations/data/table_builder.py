@@ -68,29 +68,19 @@ class _MisfitError(ValueError):
 
 def plain_value(value: Any) -> Value:
     """Return a value that a table can hold: no infinity, nothing nested, no bytes; texts trimmed and cut."""
-    plain: Value = value if isinstance(value, str) else _plain_or_text(value)
-    if not isinstance(plain, str):
-        return plain
-    text = clean_text(plain).strip()
-    return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
-
-
-def _plain_or_text(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | date):
         return value
     if isinstance(value, float | Decimal):
         return None if is_unknown(value) else value
     if isinstance(value, bytes | bytearray | memoryview):
-        raw = bytes(value)
         try:
-            return raw.decode()
+            value = bytes(value).decode()
         except UnicodeDecodeError:
-            return f"0x{raw[: CELL_CHARACTERS // 2].hex()}"
-    if isinstance(value, time):
-        return value.isoformat()
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+            value = f"0x{bytes(value)[: CELL_CHARACTERS // 2].hex()}"
+    elif isinstance(value, dict | list | tuple):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    text = clean_text(str(value)).strip()
+    return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
 
 
 def _as_text(value: Value) -> str | None:

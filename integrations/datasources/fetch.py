@@ -364,13 +364,12 @@ def sweep(*, clock: Clock) -> None:
 def purge(*, now: datetime) -> int:
     """Delete at most PURGED_AT_ONCE rows older than CARD_DATA_RETENTION_DAYS, and as many previews that nobody waits
     for. Return how many."""
-    return sum(_forget(rows) for rows in _find_old(now))
-
-
-def _forget(rows: QuerySet[CardData]) -> int:
-    ids = list(rows.order_by("requested_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
-    chunk = CardData.objects.filter(pk__in=ids)
-    return int(chunk._raw_delete(chunk.db)) if ids else 0
+    count = 0
+    for rows in _find_old(now):
+        ids = list(rows.order_by("requested_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
+        chunk = CardData.objects.filter(pk__in=ids)
+        count += int(chunk._raw_delete(chunk.db)) if ids else 0
+    return count
 
 
 def _queue(row_ids: list[int]) -> None:

@@ -178,19 +178,21 @@ def _find_origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
 
 
+_PROBLEMS = {
+    **dict.fromkeys((401, 403, 407), Problem.NOT_ADMITTED),
+    **dict.fromkeys((404, 410), Problem.NOT_FOUND),
+    429: Problem.BUSY,
+}
+
+
 def check_status(status: int) -> None:
     """Raise SourceError for a status that is not 2xx."""
-    if 200 <= status < 300:
-        return
-    if status in (401, 403, 407):
-        raise SourceError(Problem.NOT_ADMITTED)
-    if status in (404, 410):
-        raise SourceError(Problem.NOT_FOUND)
-    if status == 429:
-        raise SourceError(Problem.BUSY)
+    if status in _PROBLEMS:
+        raise SourceError(_PROBLEMS[status])
     if status >= 500:
         raise SourceError(Problem.BROKEN, status=status)
-    raise SourceError(Problem.REFUSED, code=status)
+    if not 200 <= status < 300:
+        raise SourceError(Problem.REFUSED, code=status)
 
 
 def _unpack(response: Any, at_most: int) -> Iterator[bytes]:

@@ -73,14 +73,6 @@ def check_bytes(field: str, value: str, limit_bytes: int, *, is_optional: bool =
         raise MessageError(field, f"{size} bytes of UTF-8, at most {limit_bytes}")
 
 
-def check_characters(field: str, value: str, shortest: int, longest: int) -> None:
-    """Raise MessageError unless `value` has `shortest` to `longest` characters."""
-    utf8_size(field, value)
-    length = len(in_reading_order(value))
-    if not shortest <= length <= longest:
-        raise MessageError(field, f"{length} characters, {shortest} to {longest}")
-
-
 def check_count(field: str, count: int, limit: int, *, at_least: int = 0) -> None:
     """Raise MessageError unless `count` is from `at_least` to `limit`."""
     if not at_least <= count <= limit:
@@ -164,7 +156,8 @@ def textcard_content(*, title: str, description: str, url: str, button_text: str
     check_bytes("textcard.title", title, TITLE_BYTES)
     check_bytes("textcard.description", description, DESCRIPTION_BYTES)
     check_link("textcard.url", url)
-    check_characters("textcard.btntxt", button_text, 0, TEXTCARD_BUTTON_CHARACTERS)
+    utf8_size("textcard.btntxt", button_text)
+    check_count("textcard.btntxt", len(in_reading_order(button_text)), TEXTCARD_BUTTON_CHARACTERS)
     return Content(
         "textcard", drop_empty({"title": title, "description": description, "url": url, "btntxt": button_text})
     )

@@ -41,7 +41,7 @@ def rows(browser: LastingBrowser, bi: SandboxHandle) -> int:
 
 
 def started(browser: LastingBrowser) -> list[psutil.Process]:
-    pids = {one.pid for one in browser._family()}
+    pids = {one.pid for one in browser._list_family()}
     return [one for one in psutil.process_iter() if one.pid in pids]  # without those that have ended since
 
 
@@ -69,7 +69,7 @@ def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, mo
     assert rows(browser, bi) == 6
     processes = started(browser)
     assert browser.megabytes() > 50
-    [folder] = lasting_browser._folders_of(browser._family())
+    [folder] = lasting_browser._find_folders(browser._list_family())
     assert Path(folder).exists()
     monkeypatch.setattr(lasting_browser, "HANGS_AFTER_SECONDS", 1)
     for process in processes:
