@@ -1,4 +1,4 @@
-"""wecom-sandbox: where it starts, what it loads and keeps, and the names it answers to."""
+"""The program wecom-sandbox: its start, names and authority, its wheel, its fixtures, and what its guides say."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from wecom_sandbox import __version__
-from wecom_sandbox.http.hosts import WECOM_HOSTS, checked, is_loopback
+from wecom_sandbox.http.hosts import WECOM_HOSTS, Authority, checked, is_loopback
 from wecom_sandbox.limits.limits import KINDS
 from wecom_sandbox.settings import Settings
 
-from tests.sandbox_process import CORPID, ROOT, SandboxHandle, company, start_sandbox
+from tests.programs import needs
+from tests.sandbox_process import AGENTID, CORPID, ROOT, SECRET, SandboxHandle, company, start_sandbox
 from tools.services import free_port
 
 COMMAND = [sys.executable, "-m", "wecom_sandbox"]
@@ -241,3 +248,301 @@ def test_many_connect_while_it_is_at_something_else() -> None:
 
         os.kill(handle.pid, signal.SIGCONT)
         assert handle.control("GET", "health")["sandbox"] is True
+
+
+DISTRIBUTION = ROOT / "sandbox"
+PACKAGE = DISTRIBUTION / "wecom_sandbox"
+READMES = {"README.md": "Hello from my app", "README.zh-CN.md": "来自应用的问候"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the committed files, without compiled catalogues."""
+    folder = tmp_path_factory.mktemp("distribution")
+    unwanted = shutil.ignore_patterns("*.mo", "__pycache__", "build", "dist", "*.egg-info")
+    shutil.copytree(DISTRIBUTION, folder / "source", ignore=unwanted)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*command, "--wheel-dir", folder, folder / "source"], check=True, capture_output=True, timeout=300)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_everything_that_runs_and_says_what_it_is(wheel: Path) -> None:
+    wanted = {
+        str(path.relative_to(DISTRIBUTION))
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and path.suffix not in (".po", ".mo", ".pyc")
+    }
+    wanted |= {str(path.relative_to(DISTRIBUTION).with_suffix(".mo")) for path in PACKAGE.rglob("*.po")}
+
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name for name in archive.namelist() if ".dist-info/" not in name}
+        catalogue = archive.read("wecom_sandbox/locale/zh_Hans/LC_MESSAGES/messages.mo")
+
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        metadata = Parser().parsestr(archive.read(name).decode())
+        licence = archive.read(name.replace("METADATA", "licenses/LICENSE")).decode()
+
+    assert found == wanted
+    assert "工作台".encode() in catalogue
+    assert metadata["Name"] == "wecom-sandbox"
+    assert metadata.get_all("Requires-Dist") == ["aiohttp", "cryptography", "defusedxml", "jinja2"]
+    assert (metadata["License-Expression"], licence) == ("MIT", (ROOT / "LICENSE").read_text(encoding="utf-8"))
+    assert str(metadata.get_payload()).startswith("# wecom-sandbox\n")
+
+
+def commands(readme: str) -> tuple[list[str], str]:
+    """Return the commands of a README: the installation and the start, and the message."""
+    text = (DISTRIBUTION / readme).read_text(encoding="utf-8")
+    first, message = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return first.splitlines(), message
+
+
+@needs("curl")
+@pytest.mark.parametrize(("readme", "text"), READMES.items())
+def test_the_first_message_as_the_readme_says(readme: str, text: str, tmp_path: Path) -> None:
+    (_install, start), message = commands(readme)
+    env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    process = subprocess.Popen(
+        ["sh", "-c", f"exec {start} --port 0"], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1].rstrip("/")
+        typed = message.replace("http://127.0.0.1:3002", url)
+        sent = subprocess.run(["sh", "-c", typed], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+        assert '"errcode":0' in sent.stdout
+        shown = requests.get(f"{url}/sandbox/api/companies/wwsandbox/members/lilei/messages", timeout=60).json()
+        assert "李雷" in requests.get(f"{url}/phone", timeout=60).text
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    assert [one["text"]["content"] for one in shown["messages"]] == [text]
+
+
+@pytest.mark.parametrize("document", [*READMES, "../docs/en/sandbox.md", "../docs/zh-cn/sandbox.md"])
+def test_the_guide_begins_as_the_readme_and_its_lines_of_services_are_yaml(document: str) -> None:
+    text = (DISTRIBUTION / document).read_text(encoding="utf-8")
+    github, gitlab = (yaml.safe_load(line)["services"] for line in re.findall(r"`(services: .*?)`", text))
+
+    assert text.split("```sh\n", 1)[1].split("```", 1)[0].splitlines() == commands("README.md")[0]
+    assert github == {"wecom": {"image": "REGISTRY/wecom-sandbox", "ports": ["3002:3002"]}}
+    assert gitlab == [{"name": "REGISTRY/wecom-sandbox", "alias": "wecom"}]
+
+
+PROJECT = '''
+import json
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+from wecom_sandbox.testing import ControlError, Sandbox, example
+
+
+def call(sandbox: Sandbox, path: str, document: object = None, **query: str) -> dict:
+    body = None if document is None else json.dumps(document).encode()
+    with urlopen(f"{sandbox.url}/cgi-bin/{path}?{urlencode(query)}", body) as answer:
+        return json.load(answer)
+
+
+def send(sandbox: Sandbox, text: str) -> dict:
+    """What the program under test does."""
+    [app] = sandbox.company()["apps"]
+    token = call(sandbox, "gettoken", corpid="wwsandbox", corpsecret=app["secret"])["access_token"]
+    message = {"touser": "lilei", "agentid": app["agentid"], "msgtype": "text", "text": {"content": text}}
+    return call(sandbox, "message/send", message, access_token=token)
+
+
+def test_nothing_is_left_of_the_tests_before(wecom_sandbox: Sandbox) -> None:
+    import time
+
+    assert wecom_sandbox.person("lilei").messages() == []
+    assert wecom_sandbox.calls() == []
+    assert wecom_sandbox.control("GET", "faults")["faults"] == []
+    assert wecom_sandbox.control("GET", "clock")["now"] < time.time() + 3600
+    assert send(wecom_sandbox, "again")["errcode"] == 0
+
+
+def test_people_act(wecom_sandbox: Sandbox) -> None:
+    person = wecom_sandbox.person("lilei")
+    assert person.authorize(redirect_uri="http://localhost:8000/back", state="s")["url"].endswith("&state=s")
+    person.write(1000002, "hello")
+    person.leave()
+    with pytest.raises(ControlError, match="^404 .*lilei"):
+        person.messages()
+
+
+class TestAnotherCompany:
+    @pytest.fixture
+    def wecom_sandbox_seed(self) -> object:
+        seed = example()
+        seed["companies"][0]["members"] = [{"userid": "ann", "name": "Ann", "department": [1]}]
+        return seed
+
+    def test_it_is_there(self, wecom_sandbox: Sandbox) -> None:
+        assert [one["userid"] for one in wecom_sandbox.company()["members"]] == ["ann"]
+'''
+
+
+def run_pytest(folder: Path, program: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest on a program, with nothing of this suite but its Python."""
+    (folder / "test_program.py").write_text(program, encoding="utf-8")
+    ours = ("PYTEST", "PYTHON", "DJANGO")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:django", "-p", "no:cacheprovider", "-W", "error"],
+        cwd=folder,
+        env=variables | env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_a_project_without_django_uses_the_fixtures(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, PROJECT)
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("3 passed")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-cn"])
+def test_the_example_of_the_guide(language: str, tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / language / "sandbox.md").read_text(encoding="utf-8")
+
+    done = run_pytest(tmp_path, guide.rsplit("```python\n", 1)[1].split("```", 1)[0])
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("2 passed")
+
+
+def test_a_sandbox_that_does_not_start_is_told(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, "def test(wecom_sandbox): pass", ENVIRONMENT="production")
+
+    assert done.returncode == 1
+    assert "RuntimeError: the sandbox did not start: '', exit code 1" in done.stdout
+    assert "does not start in production" in done.stdout
+
+
+def shake_hands(server: ssl.SSLContext, trusted: str, host: str) -> None:
+    """Connect a client that trusts the CA to the server as `host`. Raise ssl.SSLError if it refuses."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context(cadata=trusted)
+    sides = [
+        client.wrap_bio(to_client, to_server, server_hostname=host),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    while sides:
+        side = sides.pop(0)
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            sides.append(side)
+
+
+@pytest.mark.parametrize("host", [*WECOM_HOSTS, "localhost", "127.0.0.1", "::1", "my-box"])
+def test_the_certificate_is_for_every_name(host: str) -> None:
+    authority = Authority.new(["my-box"])
+
+    shake_hands(authority.server_context(), authority.pem, host)
+
+
+def test_who_trusts_the_authority_trusts_it_for_no_other_name_and_no_other_authority() -> None:
+    """Guard against a lost key: it cannot stand in for another site."""
+    authority = Authority.new()
+    stolen = replace(authority, names=("bank.example.com",))
+
+    with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
+        shake_hands(stolen.server_context(), authority.pem, "bank.example.com")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(Authority.new().server_context(), authority.pem, "localhost")
+
+
+def test_a_kept_authority_is_the_same_at_the_next_start(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "ca"
+    first = Authority.kept(folder)
+
+    assert Authority.kept(folder).pem == first.pem
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {
+        "ca.pem": 0o644,
+        "ca-key.pem": 0o600,
+    }
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    shake_hands(Authority.kept(folder).server_context(), first.pem, "qyapi.weixin.qq.com")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "complaint"),
+    [
+        ("ca-key.pem", "readable", r"ca-key\.pem can be read by others than its owner"),
+        ("ca.pem", "broken", "cannot be read; delete both to get new ones"),
+        ("ca-key.pem", "broken", "cannot be read; delete both to get new ones"),
+        ("ca.pem", "foreign", "do not belong together"),
+        ("", "", r"ca\.pem is not for my-box; delete it and ca-key\.pem"),
+    ],
+)
+def test_a_kept_authority_that_is_not_usable_is_told(tmp_path: Path, name: str, change: str, complaint: str) -> None:
+    Authority.kept(tmp_path)
+    if change == "readable":
+        (tmp_path / name).chmod(0o640)
+    elif change:
+        (tmp_path / name).write_text(Authority.new().pem if change == "foreign" else "-----BEGIN NOTHING-----\n")
+
+    with pytest.raises(ValueError, match=complaint):
+        Authority.kept(tmp_path, ["my-box"])
+
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--mount")
+PROGRAM = f"""
+from wechatpy.enterprise import WeChatClient
+client = WeChatClient({CORPID!r}, {SECRET!r}, timeout=60)
+print(client.message.send_text({AGENTID}, ["lilei"], "hello")["errcode"])
+"""
+
+
+def recipe(language: str) -> str:
+    """Return the guide's commands with sudo, for programs that look names up in /etc/hosts."""
+    text = (ROOT / "docs" / language / "sandbox.md").read_text(encoding="utf-8")
+    blocks: list[str] = re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)
+    return next(block for block in blocks if "/etc/hosts" in block)
+
+
+def has_namespaces() -> bool:
+    """Return whether this machine permits a network namespace with our own /etc/hosts, and has `ip` (Linux)."""
+    tried = [*NAMESPACE, "ip", "link"]
+    return shutil.which(tried[0]) is not None and not subprocess.run(tried, capture_output=True, check=False).returncode
+
+
+def test_the_recipe_of_both_guides_works(tmp_path: Path) -> None:
+    """Run the printed commands in a network and with an /etc/hosts that nobody else sees."""
+    commands = [[line.partition(" #")[0] for line in recipe(language).splitlines()] for language in ("en", "zh-cn")]
+    assert commands[0] == commands[1]
+    if not has_namespaces():
+        pytest.skip("this machine gives no namespaces or has no program ip: the recipe for /etc/hosts was not tried")
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost\n", encoding="utf-8")
+    (tmp_path / "seed.json").write_text(json.dumps({"companies": [company()]}), encoding="utf-8")
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    *preparation, start = recipe("en").splitlines()
+    script = [
+        'sudo() { "$@"; }',
+        "ip link set lo up",
+        "mount --bind hosts /etc/hosts",
+        *preparation,
+        f"{start} --seed seed.json > started &",
+        "trap 'kill $!; wait' EXIT",
+        "until grep -q TLS started; do sleep 0.1; done",
+        "REQUESTS_CA_BUNDLE=~/.wecom-sandbox/ca.pem python program.py",
+    ]
+    ended = subprocess.run(
+        [*NAMESPACE, "bash", "-e", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/sbin:{os.environ['PATH']}", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ended.stdout.splitlines()[-1] == "0", ended.stderr
+    assert stat.S_IMODE((tmp_path / ".wecom-sandbox" / "ca-key.pem").stat().st_mode) == 0o600

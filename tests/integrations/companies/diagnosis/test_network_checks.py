@@ -18,7 +18,7 @@ from integrations.companies.diagnosis.results import export_text
 from integrations.models import CheckRun, Corp
 from tests.integrations.clients.wecom.misbehaviour import never_ends
 from tests.integrations.clients.wecom.server import listening
-from tests.integrations.clients.wecom.test_tls import Certificate, _certificate
+from tests.integrations.clients.wecom.test_wire import Certificate, _certificate
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, Wire, refusal
 from tests.integrations.diagnosing import NOW, carry_out, check_run, outcome_of, run_one
 from tools.services import free_port
