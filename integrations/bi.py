@@ -494,15 +494,15 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
         on_phone = options.width == snapshots.Width.PHONE
         address = build_entrance(saved, lambda: identity, page=path, on_phone=on_phone, now=now)
         marks = {sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
-        return _running_browser(saved).take(address, options, snapshots.PageMarks(**marks))
+        return _find_browser(saved).take(address, options, snapshots.PageMarks(**marks))
     except SnapshotError as error:
-        if error.reason == Reason.UNREACHABLE and _answers(saved):
+        if error.reason == Reason.UNREACHABLE and _is_answering(saved):
             # Only this page does not answer, so pictures of others need not wait.
             raise SnapshotError(Reason.ERROR_PAGE) from error
         raise
 
 
-def _answers(saved: BiConnection) -> bool:
+def _is_answering(saved: BiConnection) -> bool:
     """Return whether the BI answers at its first page, without a server error."""
     try:
         found = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
@@ -515,7 +515,7 @@ def _answers(saved: BiConnection) -> bool:
 _browsers: dict[tuple[str, Access], LastingBrowser] = {}
 
 
-def _running_browser(saved: BiConnection) -> LastingBrowser:
+def _find_browser(saved: BiConnection) -> LastingBrowser:
     """Return the browser for the connection; another connection needs a new one, which reaches only its hosts."""
     hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
     access = Access(hosts, proxy_url=require_readable(saved.proxy_url), time_zone=settings.TIME_ZONE)

@@ -85,14 +85,14 @@ def find(expression: str, payload: Any) -> Any:
     Raises TooMuchWork.
     """
     try:
-        interpreter = _Bounded(STEPS_AT_MOST, SECONDS_AT_MOST, measures=False)
-        return interpreter.visit(_compiled_selection(expression), payload) if expression else None
+        interpreter = _BoundedInterpreter(STEPS_AT_MOST, SECONDS_AT_MOST, measures=False)
+        return interpreter.visit(_compile_selection(expression), payload) if expression else None
     except (ExpressionRefused, *_MISFITS):
         return None
 
 
 @lru_cache(maxsize=256)
-def _compiled_selection(expression: str) -> Any:
+def _compile_selection(expression: str) -> Any:
     check_selection(expression)
     return jmespath.compile(expression).parsed
 
@@ -100,7 +100,7 @@ def _compiled_selection(expression: str) -> Any:
 def evaluate(expression: str, value: Any, *, seconds: float) -> Any:
     """Return the value of the expression on a source's answer. Raises TooMuchWork and ExpressionUnfit."""
     try:
-        return _Bounded(SOURCE_STEPS_AT_MOST, seconds).visit(jmespath.compile(expression).parsed, value)
+        return _BoundedInterpreter(SOURCE_STEPS_AT_MOST, seconds).visit(jmespath.compile(expression).parsed, value)
     except _MISFITS:
         pass
     # Raised outside the block: inside, it would carry the other error, which may hold values.
@@ -116,14 +116,14 @@ class _Functions(functions.Functions):
     def call_function(self, function_name: str, resolved_args: Any, *args: Any, **kwargs: Any) -> Any:
         if function_name in {"join", "to_string"}:
             length, separator = 0, resolved_args[0] if function_name == "join" and resolved_args else ""
-            for value in _values_in(resolved_args):
+            for value in _walk_values(resolved_args):
                 length += len(str(separator)) + (len(value) if isinstance(value, str) else 1)
                 if length > self._characters_at_most:
                     raise TooMuchWork
         return super().call_function(function_name, resolved_args, *args, **kwargs)
 
 
-class _Bounded(TreeInterpreter):
+class _BoundedInterpreter(TreeInterpreter):
     """Counts each visit and the values in its result. `measures`: count nested values of built results, too."""
 
     def __init__(self, steps_at_most: int, seconds: float, *, measures: bool = True) -> None:
@@ -137,7 +137,7 @@ class _Bounded(TreeInterpreter):
         is_written = isinstance(found, str) and node["type"] == "function_expression"
         self._count(1 + (len(found) if is_written or isinstance(found, list | dict) else 0))
         if self._measures and node["type"] in _BUILDING:
-            for _value in _values_in(found):
+            for _value in _walk_values(found):
                 self._count(1)
         return found
 
@@ -151,7 +151,7 @@ class _Bounded(TreeInterpreter):
                 raise TooMuchWork
 
 
-def _values_in(value: Any) -> Iterator[Any]:
+def _walk_values(value: Any) -> Iterator[Any]:
     """Yield every nested value and key, repeated ones repeatedly."""
     waiting = [value]
     while waiting:

@@ -60,7 +60,7 @@ def probe_route(
     `proxy`: its address, empty for none. `ca_bundle`: a path. `connect_seconds`: for each address of a host;
     `total_seconds`: for the request after the look-up. Raises ConfigurationError for an invalid address.
     """
-    host, port = _host_and_port(urlsplit(proxy or base_url))
+    host, port = _parse_host_and_port(urlsplit(proxy or base_url))
     try:
         known_addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -86,7 +86,7 @@ def probe_route(
     return ProbeResult(**known, server_date=date, http_status=answer.status, is_wecom=is_wecom)
 
 
-def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+def _parse_host_and_port(parts: SplitResult) -> tuple[str, int]:
     try:
         port = parts.port
     except ValueError:

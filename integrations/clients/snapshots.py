@@ -36,7 +36,7 @@ class Theme(StrEnum):
     DARK = "dark"
 
 
-class Kind(StrEnum):
+class Format(StrEnum):
     PICTURE = "picture"
     PDF = "pdf"
 
@@ -48,7 +48,7 @@ class Options:
 
     width: Width = Width.DESKTOP
     theme: Theme = Theme.LIGHT
-    kind: Kind = Kind.PICTURE
+    kind: Format = Format.PICTURE
     is_cropped: bool = True
     cover_ratio: float = 0.0
 
@@ -241,7 +241,7 @@ HEIGHT_AT_MOST = 10_000
 FIRST_HEIGHT = {Width.PHONE: 844, Width.DESKTOP: 900}
 WIDTHS = {Width.PHONE: 390, Width.DESKTOP: 1280}
 # WeCom takes 10 MB for a picture and 20 MB for a file.
-BYTES_AT_MOST = {Kind.PICTURE: 10 * 1024 * 1024, Kind.PDF: 20 * 1024 * 1024}
+BYTES_AT_MOST = {Format.PICTURE: 10 * 1024 * 1024, Format.PDF: 20 * 1024 * 1024}
 # Larger pictures have one pixel for each CSS pixel, instead of four.
 SHARP_PIXELS_AT_MOST = 4_000_000
 # The width at which WeCom shows a cover; a narrower one is taken at double resolution.
@@ -305,11 +305,11 @@ class SnapshotBrowser:
         """Start Chromium. `executable`: its path; empty for the one that playwright knows. Raises SnapshotError."""
         self._access = access
         self._refused_hosts: set[str] = set()
-        self._api = _playwright()
+        self._api = _import_playwright()
         self._driver: Playwright = self._api.sync_playwright().start()
         try:
             self._browser: Browser = self._driver.chromium.launch(
-                executable_path=executable or None, args=list(_flags(access)), proxy=_proxy(access.proxy_url)
+                executable_path=executable or None, args=list(_list_flags(access)), proxy=_parse_proxy(access.proxy_url)
             )
         except self._api.Error as error:
             self._driver.stop()
@@ -410,14 +410,14 @@ class SnapshotBrowser:
             logger.warning("a page of the BI asks for %s, which is neither the BI nor in SNAPSHOT_HOSTS: refused", host)
 
 
-def _flags(access: Access) -> Iterator[str]:
+def _list_flags(access: Access) -> Iterator[str]:
     """Yield Chromium's flags. The rules for resolver and proxy catch redirects and web sockets, which skip routes."""
     yield "--disable-dev-shm-usage"
     yield f"--js-flags=--max-old-space-size={RENDERER_MEGABYTES}"
     resolved = [urlsplit(access.proxy_url).hostname] if access.proxy_url else access.names
     yield f"--host-resolver-rules=MAP * ~NOTFOUND{''.join(f', EXCLUDE {name}' for name in resolved)}"
     if access.proxy_url:
-        yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_proxy_script(access)}"
+        yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_build_proxy_script(access)}"
     else:
         # Not by a script: Chromium does not ask one about loopback names, and would reach all of their ports.
         yield f"--proxy-server={_NOWHERE}"
@@ -429,7 +429,7 @@ def _flags(access: Access) -> Iterator[str]:
         yield "--no-sandbox"
 
 
-def _proxy(url: str) -> Any:
+def _parse_proxy(url: str) -> Any:
     if not url:
         return None
     parts = urlsplit(url)
@@ -437,7 +437,7 @@ def _proxy(url: str) -> Any:
     return {"server": server, "username": parts.username or "", "password": parts.password or ""}
 
 
-def _proxy_script(access: Access) -> str:
+def _build_proxy_script(access: Access) -> str:
     """Return a base64 proxy script: the BI's hosts go through the proxy, all else to a port where nothing listens."""
     parts = urlsplit(access.proxy_url)
     way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
@@ -477,7 +477,7 @@ def _measure_height(page: Page) -> int:
 
 def _capture(page: Page, options: Options, marks: PageMarks) -> Picture:
     width, height = WIDTHS[options.width], _measure_height(page)
-    if options.kind == Kind.PDF:
+    if options.kind == Format.PDF:
         page.emulate_media(media="screen")
         picture = Picture(page.pdf(width=f"{width}px", height=f"{height + 1}px", print_background=True))
     else:
@@ -500,7 +500,7 @@ def _shoot(page: Page, clip: Any, *, is_sharp: bool) -> bytes:
 
 
 @cache
-def _playwright() -> ModuleType:
+def _import_playwright() -> ModuleType:
     """Import playwright. Raises SnapshotError if it is not installed."""
     try:
         from playwright import sync_api  # noqa: PLC0415  # only workers that take pictures have it, and it is large

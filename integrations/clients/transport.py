@@ -226,11 +226,11 @@ class _NoQueries(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(_without_query(arg) for arg in record.args)
+            record.args = tuple(_remove_query(arg) for arg in record.args)
         return True
 
 
-def _without_query(value: object) -> object:
+def _remove_query(value: object) -> object:
     shown = value if isinstance(value, str | int | float) else str(value)
     return re.sub(r"\?[^\s'\")]*", "?…", shown) if isinstance(shown, str) else shown
 

@@ -169,14 +169,14 @@ class _Reading:
     odd: list[Value] = field(default_factory=list)
 
 
-def odd_values_allowed(known_count: int) -> int:
+def count_allowed_odd(known_count: int) -> int:
     """Return how many of so many known values may not fit: one in 20, at least one, but less than half."""
     return max(0, min(max(1, known_count // ONE_ODD_IN), (known_count - 1) // 2))
 
 
 def _convert(reading: _Reading, read: Callable[[Value], Value]) -> tuple[list[Value], list[Value]] | None:
     """Read every known value. Return the values and the misfits; None if there are too many misfits."""
-    allowed = odd_values_allowed(reading.known_count)
+    allowed = count_allowed_odd(reading.known_count)
     read_values: list[Value] = []
     odd: list[Value] = []
     seen: dict[str, Value] = {}
@@ -200,7 +200,7 @@ def _convert(reading: _Reading, read: Callable[[Value], Value]) -> tuple[list[Va
     return read_values, odd
 
 
-def _number_reader(
+def _make_number_reader(
     unit: str, numbers: Mapping[str, NumberText], *, is_chosen: bool, scale: int = 1
 ) -> Callable[[Value], Value]:
     """Return a reader of numbers. `numbers`: the texts that are numbers. `is_chosen`: the administrator chose a kind of
@@ -212,16 +212,16 @@ def _number_reader(
         if isinstance(value, bool | date):
             raise _MisfitError
         if isinstance(value, int | float | Decimal):
-            return times(value, scale)
+            return multiply(value, scale)
         number = numbers.get(value or "")
         if number is None or (number.is_code and not is_chosen) or number.unit not in ("", unit):
             raise _MisfitError
-        return number.value if number.unit == "%" else times(number.value, scale)
+        return number.value if number.unit == "%" else multiply(number.value, scale)
 
     return read
 
 
-def times(value: float | Decimal, scale: int) -> int | float | Decimal:
+def multiply(value: float | Decimal, scale: int) -> int | float | Decimal:
     """Multiply as decimals: 0.29 times 100 is 29, not 28.999…"""
     if scale == 1:
         return value
@@ -231,7 +231,7 @@ def times(value: float | Decimal, scale: int) -> int | float | Decimal:
 
 def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind | None:
     """Read the column as numbers with one unit. Return PERCENT or NUMBER; None if it holds no numbers."""
-    allowed, odd_count = odd_values_allowed(reading.known_count), 0
+    allowed, odd_count = count_allowed_odd(reading.known_count), 0
     numbers: dict[str, NumberText] = {}
     texts: list[NumberText] = []
     for value in reading.values:
@@ -251,7 +251,7 @@ def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind
     units = Counter(number.unit for number in texts if is_chosen or number.unit in UNITS or not number.unit)
     unit = next((unit for unit, count in units.most_common(2) if unit and 2 * count >= reading.known_count), "")
     unit = "%" if reading.is_percent else unit
-    converted = _convert(reading, _number_reader(unit, numbers, is_chosen=is_chosen, scale=scale))
+    converted = _convert(reading, _make_number_reader(unit, numbers, is_chosen=is_chosen, scale=scale))
     if converted is None:
         return None
     reading.values, odd = converted
@@ -281,7 +281,7 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
         return None
     found, reading.odd = converted
     moments = sum(isinstance(value, datetime) for value in found)
-    if moments > odd_values_allowed(sum(value is not None for value in found)):
+    if moments > count_allowed_odd(sum(value is not None for value in found)):
         reading.values = [None if value is None else _as_moment(value, zone) for value in found]
         return Kind.DATETIME
     reading.values = [value.date() if isinstance(value, datetime) else value for value in found]
@@ -291,7 +291,7 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
 def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
     """Return whether nearly all numbers are days like 20261123; a single one needs a name that says so."""
     is_named = any(word in name.casefold() for word in ("日期", "日", "date", "day", "dt"))
-    allowed, days = odd_values_allowed(len(numbers)), set()
+    allowed, days = count_allowed_odd(len(numbers)), set()
     for number in numbers:
         day = None
         if isinstance(number, int | float | Decimal) and 0 < number < _NO_DAY_FROM and number == int(number):
@@ -309,7 +309,7 @@ def _are_names(name: str, known: Sequence[Value], types: set[Any]) -> bool:
     """
     if _YEAR_NAME.search(name):
         others = [value for value in known if not _YEAR.fullmatch(str(value))]
-        if len(others) <= odd_values_allowed(len(known)):
+        if len(others) <= count_allowed_odd(len(known)):
             return all(isinstance(value, str) and read_number(value) is None for value in others)
     if types != {str}:
         return False
@@ -330,7 +330,7 @@ def _read_column(name: str, reading: _Reading, choice: str, source_kind: Kind | 
     elif not known:
         kind = Kind.PERCENT if reading.is_percent else source_kind
         reading.values = [None] * len(values) if kind not in (None, Kind.TEXT) else values
-    elif bool in types and sum(isinstance(one, bool) for one in known) >= len(known) - odd_values_allowed(len(known)):
+    elif bool in types and sum(isinstance(one, bool) for one in known) >= len(known) - count_allowed_odd(len(known)):
         kind = _read_chosen(reading, Kind.BOOLEAN, zone)
     elif types <= {date, Month, datetime}:
         kind = _read_days(reading, zone)
@@ -401,7 +401,7 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     reading.unit, reading.is_percent, reading.decimals = "%", True, decimals
     reading.scale = 100 if scales[100] >= scales[1] else 1
     contradicting = {at for at, raw, shown in same if not _is_rounded(shown, raw, reading.scale)}
-    if len(contradicting) > odd_values_allowed(len(pairs)):
+    if len(contradicting) > count_allowed_odd(len(pairs)):
         # The raw numbers have two scales; the displayed ones do not.
         reading.scale = 1
         displayed = {at: shown.value for at, _raw, shown in pairs}
@@ -409,7 +409,7 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
         return reading
     reading.odd = [displays[at] for at in sorted(contradicting)]
     reading.values = [
-        times(raw, reading.scale) if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) else raw
+        multiply(raw, reading.scale) if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) else raw
         for raw in raws
     ]
     for at in contradicting:
@@ -457,7 +457,7 @@ def build_table(
         raise TableError("no-columns")
     if len(names) > COLUMNS_AT_MOST:
         raise TableError("columns")
-    unique, plain = unique_names(names), [[plain_value(value) for value in row] for row in rows]
+    unique, plain = make_names_unique(names), [[plain_value(value) for value in row] for row in rows]
     if any(len(row) != len(unique) for row in plain):
         raise TableError("uneven")
     if sum(len(value) for row in plain for value in row if isinstance(value, str)) > CHARACTERS_AT_MOST:
@@ -487,13 +487,13 @@ def build_table(
         if reading.odd:
             examples = tuple(dict.fromkeys(str(value)[:100] for value in reading.odd))[:EXAMPLES]
             misfits.append(Misfit(name, len(reading.odd), examples))
-    newest = _newest_moment(columns, contents, choices, fetched_at, is_said=said_at is not None)
+    newest = _find_newest_moment(columns, contents, choices, fetched_at, is_said=said_at is not None)
     as_of = min(fetched_at, newest or said_at or fetched_at)
     is_fetch_time = newest is None and said_at is None
     return Table(tuple(columns), tuple(zip(*contents, strict=True)), as_of, is_cut, is_fetch_time, tuple(misfits))
 
 
-def _newest_moment(
+def _find_newest_moment(
     columns: Sequence[Column],
     contents: Sequence[Sequence[Value]],
     choices: ColumnChoices,
@@ -527,7 +527,7 @@ def _newest_moment(
     return max(ends, default=None)
 
 
-def unique_names(names: Sequence[Any]) -> list[str]:
+def make_names_unique(names: Sequence[Any]) -> list[str]:
     """Return each name as one line; an empty one becomes its number, a repeated one gets " (2)"."""
     unique: list[str] = []
     used: set[str] = set()

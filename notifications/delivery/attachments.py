@@ -23,7 +23,7 @@ from django.utils import timezone, translation
 
 from integrations import bi
 from integrations.bi import CannotEnter
-from integrations.clients.snapshots import Kind, Options, Reason, SnapshotError, Theme, Width
+from integrations.clients.snapshots import Format, Options, Reason, SnapshotError, Theme, Width
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.table import Table, from_document, to_document
@@ -293,7 +293,7 @@ def page_recipe(path: str, identity: str, options: Options) -> bytes:
 def read_page_recipe(recipe: bytes) -> tuple[str, str, Options]:
     """Return the arguments that `page_recipe` was given."""
     document = json.loads(zlib.decompress(recipe))
-    width, theme, kind = Width(document["width"]), Theme(document["theme"]), Kind(document["kind"])
+    width, theme, kind = Width(document["width"]), Theme(document["theme"]), Format(document["kind"])
     options = Options(width, theme, kind, document["is_cropped"], document["cover_ratio"])
     return document["path"], document["identity"], options
 

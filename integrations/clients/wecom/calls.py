@@ -93,12 +93,12 @@ class Request:
                 text = text.replace(spelling, "***")
         return _CREDENTIAL.sub(r"\1=***", text)
 
-    def unclear(self, message: str, **known: Any) -> IntegrationError:
+    def make_unclear_error(self, message: str, **known: Any) -> IntegrationError:
         """Make an error for a call that may have been done: TransientError if it is repeatable."""
         cls = TransientError if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
 
-    def foreign(self, message: str, **known: Any) -> IntegrationError:
+    def make_foreign_error(self, message: str, **known: Any) -> IntegrationError:
         """Make an error for an answer that is not WeCom's. Unless repeatable, the call may have been done."""
         cls = ForeignAnswerError if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
@@ -165,23 +165,23 @@ class Wire:
 def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
     """Return the fields of an answer whose errcode is 0 or absent.
 
-    Raises the class of the error code (`errcodes`) for any other, and `unclear` or `foreign` if it is not an answer
+    Raises the class of the error code (`errcodes`) for any other, and an unclear or foreign error if it is no answer
     of WeCom.
     """
     status, content = reply.status, reply.content
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise request.unclear(f"HTTP status {status}", answer=_clip(request, content))
+        raise request.make_unclear_error(f"HTTP status {status}", answer=_clip(request, content))
     if status != HTTPStatus.OK:
-        raise request.foreign(f"HTTP status {status}", answer=_clip(request, content))
+        raise request.make_foreign_error(f"HTTP status {status}", answer=_clip(request, content))
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise request.foreign("the answer is not a JSON object", answer=_clip(request, content))
+        raise request.make_foreign_error("the answer is not a JSON object", answer=_clip(request, content))
     code = answer.get("errcode", errcodes.OK)
     if isinstance(code, bool) or not isinstance(code, int):
-        raise request.foreign("errcode is not a number", answer=_clip(request, content))
+        raise request.make_foreign_error("errcode is not a number", answer=_clip(request, content))
     if code != errcodes.OK:
         raise _make_code_error(request, code, answer, content)
     return answer
@@ -201,7 +201,7 @@ def _make_code_error(request: Request, code: int, answer: Mapping[str, Any], con
     short = _CALLER_IP.sub("", _HINT.sub("", _MORE_INFO.sub("", errmsg)))
     message = request.remove_secrets(short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text")
     if code == errcodes.BUSY:
-        return request.unclear(message, **known)
+        return request.make_unclear_error(message, **known)
     cls = errcodes.error_class(code)
     known |= {"system": "wecom", "operation": request.operation}
     if issubclass(cls, RateLimitedError):
@@ -343,7 +343,7 @@ class Calls:
         body = body_bytes(values)
         return self._call(Call(operation, path, "POST", params, body, is_repeatable=is_repeatable))
 
-    def _own_agentid(self, operation: str) -> int:
+    def _require_agentid(self, operation: str) -> int:
         if self.agentid is None:
             message = "the directory-sync assistant has no agentid"
             raise BadRequestError(message, system="wecom", operation=operation)

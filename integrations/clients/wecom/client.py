@@ -240,13 +240,13 @@ class WeComClient(ContactCalls):
         with total_deadline(self._wire.seconds_for(call)):
             token = self._token()
             try:
-                return self._once(call, token)
+                return self._call_once(call, token)
             except IntegrationError as error:
                 if error.code not in errcodes.STALE_TOKEN_CODES:
                     raise
-            return self._once(call, self._token())
+            return self._call_once(call, self._token())
 
-    def _once(self, call: Call, token: str) -> Answer:
+    def _call_once(self, call: Call, token: str) -> Answer:
         """Make the call once. Drop a refused token, so that no later call uses it."""
         try:
             return self._wire.ask(call, {"access_token": token}, secrets=(token, self._secret))
@@ -268,19 +268,19 @@ class WeComClient(ContactCalls):
 
     def agent_get(self) -> Agent:
         """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
-        params = {"agentid": self._own_agentid("agent_get")}
+        params = {"agentid": self._require_agentid("agent_get")}
         return self._read("agent_get", "/cgi-bin/agent/get", agent_from, params)
 
     def agent_set(self, changes: AgentChanges) -> None:
         """Change the settings that are not None. Source: document/path/90228."""
-        values = {"agentid": self._own_agentid("agent_set"), **changes.fields()}
+        values = {"agentid": self._require_agentid("agent_set"), **changes.fields()}
         self._write("agent_set", "/cgi-bin/agent/set", values)
 
     def menu_create(self, entries: Sequence[MenuEntry]) -> None:
         """Replace the menu of the application's chat by one to three entries. Source: document/path/90231."""
         check_count("button", len(entries), MENU_ENTRIES_AT_MOST, at_least=1)
         menu = {"button": [entry.fields(f"button[{index}]") for index, entry in enumerate(entries)]}
-        params = {"agentid": self._own_agentid("menu_create")}
+        params = {"agentid": self._require_agentid("menu_create")}
         self._write("menu_create", "/cgi-bin/menu/create", menu, params=params)
 
     def menu_get(self) -> Mapping[str, Any]:
@@ -288,7 +288,7 @@ class WeComClient(ContactCalls):
 
         Source: document/path/90232.
         """
-        params = {"agentid": self._own_agentid("menu_get")}
+        params = {"agentid": self._require_agentid("menu_get")}
         return self._read("menu_get", "/cgi-bin/menu/get", _menu_from, params)
 
     def getcallbackip(self) -> tuple[str, ...]:

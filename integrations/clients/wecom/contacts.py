@@ -69,7 +69,7 @@ class User:
 RESTRICTED_FIELDS = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
 
 
-def _own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
+def _read_own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
     """Return the plain texts of `extattr` (type 0), in today's form or the old one (`value` beside the name).
 
     Links and mini programs are left out.
@@ -97,7 +97,7 @@ def user_from(answer: Answer) -> User:
         alias=optional_text(answer, "alias"),
         status=optional_integer(answer, "status"),
         is_enabled=None if enable is None else enable == 1,
-        own_fields=_own_fields(answer),
+        own_fields=_read_own_fields(answer),
         withheld=tuple([name for name in RESTRICTED_FIELDS if name not in answer]),
     )
 

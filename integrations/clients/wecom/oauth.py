@@ -50,10 +50,10 @@ def authorize_url(
     `redirect_uri`: not encoded; its host and port must be the trusted domain. `state`: `[A-Za-z0-9]`, at most 128.
     An empty state is left out. Raises MessageError.
     """
-    stated = f"&state={_checked_state(state)}" if state else ""
+    stated = f"&state={_check_state(state)}" if state else ""
     return (
-        f"{_checked_base(base_url)}/connect/oauth2/authorize?appid={_quoted('corpid', corpid)}"
-        f"&redirect_uri={_encoded_page(redirect_uri)}&response_type=code&scope=snsapi_base{stated}"
+        f"{_check_base(base_url)}/connect/oauth2/authorize?appid={_quote_value('corpid', corpid)}"
+        f"&redirect_uri={_encode_page(redirect_uri)}&response_type=code&scope=snsapi_base{stated}"
         f"&agentid={agentid}#wechat_redirect"
     )
 
@@ -73,10 +73,10 @@ def wwlogin_url(
     """
     if lang not in ("zh", "en"):
         raise MessageError("lang", "zh or en")
-    stated = f"&state={_checked_state(state)}" if state else ""
+    stated = f"&state={_check_state(state)}" if state else ""
     return (
-        f"{_checked_base(base_url)}/wwlogin/sso/login?login_type=CorpApp&appid={_quoted('corpid', corpid)}"
-        f"&agentid={agentid}&redirect_uri={_encoded_page(redirect_uri)}{stated}&lang={lang}"
+        f"{_check_base(base_url)}/wwlogin/sso/login?login_type=CorpApp&appid={_quote_value('corpid', corpid)}"
+        f"&agentid={agentid}&redirect_uri={_encode_page(redirect_uri)}{stated}&lang={lang}"
     )
 
 
@@ -96,7 +96,7 @@ def home_page_link(
     that arrives with its code. `callback_url`: without a query. Raises MessageError.
     """
     pairs = [("domain", domain_id), ("path_url", inner_path)]
-    query = "&".join(f"{name}={_quoted(name, value, safe='/')}" for name, value in pairs if value)
+    query = "&".join(f"{name}={_quote_value(name, value, safe='/')}" for name, value in pairs if value)
     return authorize_url(
         corpid=corpid,
         agentid=agentid,
@@ -105,27 +105,27 @@ def home_page_link(
     )
 
 
-def _checked_state(state: str) -> str:
+def _check_state(state: str) -> str:
     if not _STATE.fullmatch(state):
         raise MessageError("state", "letters and digits, at most 128")
     return state
 
 
-def _checked_base(base_url: str) -> str:
+def _check_base(base_url: str) -> str:
     check_link("base_url", base_url)
     if not base_url.isascii() or not base_url.isprintable() or not {" ", "?", "#"}.isdisjoint(base_url):
         raise MessageError("base_url", "plain characters without spaces and a query")
     return base_url.rstrip("/")
 
 
-def _encoded_page(url: str) -> str:
+def _encode_page(url: str) -> str:
     check_link("redirect_uri", url)
     if "#" in url:
         raise MessageError("redirect_uri", "no fragment: WeCom appends the code to the query")
-    return _quoted("redirect_uri", url)
+    return _quote_value("redirect_uri", url)
 
 
-def _quoted(field: str, value: str, *, safe: str = "") -> str:
+def _quote_value(field: str, value: str, *, safe: str = "") -> str:
     try:
         return quote(value, safe=safe)
     except UnicodeEncodeError:

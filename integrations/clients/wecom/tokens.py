@@ -170,7 +170,7 @@ class TokenStore:
         Raises the error of `fetch`, also of another caller's fetch, and TransientError after waiting too long for
         another caller.
         """
-        key = _application_key(corpid, agentid, kind)
+        key = _make_key(corpid, agentid, kind)
         copy, now = self._copies.get(key), read_boot_clock()
         if copy is not None and now < copy.fresh_until:
             return copy.value
@@ -193,7 +193,7 @@ class TokenStore:
 
         If another caller is fetching at this moment, or the Secret was refused a moment ago, that result is used.
         """
-        key = _application_key(corpid, agentid, "token")
+        key = _make_key(corpid, agentid, "token")
         try:
             with _explain_failure():
                 is_second = bool(self._client.exists(self._keys(key)[2]))
@@ -208,7 +208,7 @@ class TokenStore:
 
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         """Forget `token`, which WeCom refused. A newer token stays."""
-        key = _application_key(corpid, agentid, kind)
+        key = _make_key(corpid, agentid, kind)
         # Locked, because a thread that just read the token from Valkey would make it this process's copy again.
         with self._lock_key(key):
             copy = self._copies.get(key)
@@ -220,7 +220,7 @@ class TokenStore:
     def forget(self, corpid: str, agentid: int | None) -> None:
         """Forget token, tickets and pause, because an administrator saved another secret."""
         for kind in KINDS:
-            key = _application_key(corpid, agentid, kind)
+            key = _make_key(corpid, agentid, kind)
             with _explain_failure():
                 self._client.delete(*self._keys(key))
             self._copies.pop(key, None)
@@ -228,13 +228,13 @@ class TokenStore:
     def drop_copies(self, corpid: str, agentid: int | None) -> None:
         """Drop this process's copies, because it may have missed a `forget()` of another process."""
         for kind in KINDS:
-            key = _application_key(corpid, agentid, kind)
+            key = _make_key(corpid, agentid, kind)
             with self._lock_key(key):  # as in drop()
                 self._copies.pop(key, None)
 
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:
         """Return why no token is fetched at the moment; None if one can be fetched."""
-        return self._read(_application_key(corpid, agentid, "token"))[1]
+        return self._read(_make_key(corpid, agentid, "token"))[1]
 
     # --- Single flight: one thread of a process, and one process at a time --------------------------------------------
 
@@ -360,7 +360,7 @@ class TrialTokens:
 
     def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
         """Return the token, as TokenStore does."""
-        key = _application_key(corpid, agentid, kind)
+        key = _make_key(corpid, agentid, kind)
         with self._lock:
             if key in self._refusals:
                 raise self._refusals[key]
@@ -374,18 +374,18 @@ class TrialTokens:
 
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
         """Fetch a new token even if one is stored."""
-        self._tokens.pop(_application_key(corpid, agentid, "token"), None)
+        self._tokens.pop(_make_key(corpid, agentid, "token"), None)
         self.get(corpid, agentid, fetch)
 
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         """Forget `token`, which WeCom refused. A newer token stays."""
-        key = _application_key(corpid, agentid, kind)
+        key = _make_key(corpid, agentid, kind)
         with self._lock:
             if self._tokens.get(key) == token:
                 del self._tokens[key]
 
 
-def _application_key(corpid: str, agentid: int | None, kind: Kind) -> str:
+def _make_key(corpid: str, agentid: int | None, kind: Kind) -> str:
     """Return corpid + agentid (None: the directory-sync assistant), and the kind of a ticket."""
     application = f"{corpid}:{'contacts' if agentid is None else agentid}"
     return application if kind == "token" else f"{application}:{kind}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from accounts.users import bi_identity
 from integrations import bi
-from integrations.clients.snapshots import Kind, Options, Theme, Width
+from integrations.clients.snapshots import Format, Options, Theme, Width
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence
 from notifications.charts import drawing
@@ -115,7 +115,7 @@ def plan_attachments(
 def want_page(form: MessageForm, page: PageView) -> Wanted:
     """Want the page's picture, with a cover if the form shows one, or the page's PDF."""
     is_pdf = form == MessageForm.FILE
-    options = replace(page.options, kind=Kind.PDF if is_pdf else Kind.PICTURE, cover_ratio=_COVERS.get(form, 0.0))
+    options = replace(page.options, kind=Format.PDF if is_pdf else Format.PICTURE, cover_ratio=_COVERS.get(form, 0.0))
     return Wanted(
         Medium.Kind.FILE if is_pdf else Medium.Kind.PICTURE,
         page_recipe(page.path, page.identity, options),

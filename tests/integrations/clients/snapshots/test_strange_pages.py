@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from integrations.clients import snapshots
-from integrations.clients.snapshots import Access, Kind, Options, PageMarks, Reason, host_of
+from integrations.clients.snapshots import Access, Format, Options, PageMarks, Reason, host_of
 from tests.chromium import required_chromium
 from tests.integrations.clients.snapshots.test_browser import InThread, refused
 
@@ -218,7 +218,7 @@ def test_a_strange_page_is_taken(
 
 
 def test_a_pdf_shows_the_page_as_screens_do(browser: InThread, bi: Site) -> None:
-    pdf = browser.take(f"{bi.address}/print", Options(kind=Kind.PDF), PageMarks(), within_seconds=30).content
+    pdf = browser.take(f"{bi.address}/print", Options(kind=Format.PDF), PageMarks(), within_seconds=30).content
 
     assert pdf.startswith(b"%PDF-")
     assert b"/Font" in pdf

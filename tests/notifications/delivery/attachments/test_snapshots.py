@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from integrations import bi as bi_snapshots
 from integrations.clients import snapshots
-from integrations.clients.snapshots import Kind, Options, Picture, Reason, SnapshotError
+from integrations.clients.snapshots import Format, Options, Picture, Reason, SnapshotError
 from integrations.core import heartbeats
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import (
@@ -87,7 +87,7 @@ def count_asked_pages(wire: responses.RequestsMock) -> int:
 
 
 def make_page(identity: str = "lilei", page: str = "page/p1", **fields: Any) -> Medium:
-    recipe = page_recipe(page, identity, Options(kind=Kind.PICTURE))
+    recipe = page_recipe(page, identity, Options(kind=Format.PICTURE))
     defaults = {
         **{"run": make_run(), "kind": "picture", "recipe": recipe, "digest": recipe_digest("picture", recipe)},
         **{"name": "看板.png", "content_type": "image/png", "queue": MakerQueue.SNAPSHOTS},

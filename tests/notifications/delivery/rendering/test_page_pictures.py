@@ -9,7 +9,7 @@ import pytest
 
 from accounts.models import Attribute, AttributeValue, User
 from accounts.users.attributes import ensure_bi_login_id
-from integrations.clients.snapshots import Kind, Options, Theme, Width
+from integrations.clients.snapshots import Format, Options, Theme, Width
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
 from notifications.delivery.attachments import SNAPSHOTS_QUEUE, read_page_recipe
@@ -101,7 +101,7 @@ def test_what_is_to_be_on_it_is_in_the_recipe(people: list[User]) -> None:
 
     path, identity, options = read_recipe(Delivery.objects.get())
     assert (path, identity) == ("card/p1", "lilei")
-    assert (options.width, options.theme, options.kind) == (Width.PHONE, Theme.DARK, Kind.PICTURE)
+    assert (options.width, options.theme, options.kind) == (Width.PHONE, Theme.DARK, Format.PICTURE)
     assert options.cover_ratio == pytest.approx(1068 / 455)
     medium = Medium.objects.get()
     assert (medium.queue, medium.name, medium.content_type) == ("snapshots", "销售看板 2026-11-24.png", "image/png")
@@ -113,7 +113,7 @@ def test_a_file_is_the_pdf(people: list[User]) -> None:
     render_push(make_push(people[0], form=MessageForm.FILE))
 
     delivery = Delivery.objects.select_related("medium").get()
-    assert read_recipe(delivery)[2].kind == Kind.PDF
+    assert read_recipe(delivery)[2].kind == Format.PDF
     assert delivery.medium is not None
     assert (delivery.medium.kind, delivery.medium.name) == (Medium.Kind.FILE, "销售看板 2026-11-24.pdf")
 
