@@ -383,9 +383,10 @@ def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple
     """Build our own check of a callback address, in WeCom's form. Return the address to request and the right answer,
     which proves that the keys are there and the query arrived intact."""
     answer = OWN_CHECK + _draw_text(16).encode()
-    signed = {"timestamp": str(int(now.timestamp())), "nonce": _draw_text(16)}
-    encrypted, signature = crypto.encrypt(answer, **signed)
-    return f"{url}?{urlencode({'msg_signature': signature, **signed, 'echostr': encrypted})}", answer
+    timestamp, nonce = str(int(now.timestamp())), _draw_text(16)
+    encrypted, signature = crypto.encrypt(answer, timestamp=timestamp, nonce=nonce)
+    query = {"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, "echostr": encrypted}
+    return f"{url}?{urlencode(query)}", answer
 
 
 # --- WeCom's calls ----------------------------------------------------------------------------------------------------

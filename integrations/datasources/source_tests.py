@@ -77,7 +77,8 @@ def test_source(run: JobRun) -> dict[str, Any]:
 
 def _measure(run: JobRun, read: Callable[[datetime], Table | None]) -> tuple[Table | None, dict[str, Any]]:
     """Return what `read` returns, and the job's result: the milliseconds that it took. Raises JobFailedError."""
-    began_at, failure = run.clock(), None
+    began_at = run.clock()
+    failure: JobFailedError | None = None
     try:
         table = read(began_at)
     except SourceError as error:
@@ -153,7 +154,8 @@ def try_unsaved(run: JobRun) -> dict[str, Any]:
 def _read_typed(typed: dict[str, Any], now: datetime) -> Table | None:
     """Return the first rows of a card; None for a source that answers. Raises SourceError."""
     if "card" not in typed:
-        return query.try_source(DataSource(**typed, is_enabled=True), now=now)
+        query.try_source(DataSource(**typed, is_enabled=True), now=now)
+        return None
     saved = DataSource.objects.defer(*SECRETS).filter(pk=typed["source"]).first()
     if saved is None:
         raise SourceError(Problem.SOURCE_OFF)

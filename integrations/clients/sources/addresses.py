@@ -242,7 +242,9 @@ def find_backend(text: str) -> str:
 def find_place(text: str) -> tuple[str, str, int | None] | None:
     """Return driver, host and port of an address; None for an invalid one."""
     url = _parse_url(text)
-    return url and (DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port)
+    if url is None:
+        return None
+    return DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port
 
 
 def mask_address(text: str) -> str:

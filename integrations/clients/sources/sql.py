@@ -571,5 +571,6 @@ def find_privileges(question: SqlQuestion, *, seconds: float) -> frozenset[Datab
     if query is None:
         return frozenset()
     _names, _kinds, rows = execute(question, text(query), 1, seconds)
-    held = zip(DatabasePrivilege, rows[0], strict=True) if rows else ()
-    return frozenset(privilege for privilege, has_it in held if has_it)
+    if not rows:
+        return frozenset()
+    return frozenset(one for one, has_it in zip(DatabasePrivilege, rows[0], strict=True) if has_it)
