@@ -44,7 +44,6 @@ ENDPOINTS = {
     "menu_create": ("POST", "/cgi-bin/menu/create"),
     "menu_get": ("GET", "/cgi-bin/menu/get"),
     "getcallbackip": ("GET", "/cgi-bin/getcallbackip"),
-    "get_api_domain_ip": ("GET", "/cgi-bin/get_api_domain_ip"),
     "get_jsapi_ticket": ("GET", "/cgi-bin/get_jsapi_ticket"),
     "message_send": ("POST", "/cgi-bin/message/send"),
     "message_update_template_card": ("POST", "/cgi-bin/message/update_template_card"),

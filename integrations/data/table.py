@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -119,11 +119,6 @@ class Table:
         """Return whether the values, the source or the administrator determine the column's kind. A text column
         without a known value may be of any kind. Raises KeyError."""
         return self.column(name).kind is not Kind.TEXT or any(value is not None for value in self.values(name))
-
-    def records(self) -> Iterator[dict[str, Value]]:
-        """Yield each row as a mapping from column names to values."""
-        names = self.names
-        return (dict(zip(names, row, strict=True)) for row in self.rows)
 
     def with_rows(self, rows: Sequence[tuple[Value, ...]]) -> Table:
         """Return this table with other rows, such as a slice."""

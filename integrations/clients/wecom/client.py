@@ -127,7 +127,7 @@ def _menu_from(answer: Answer) -> Mapping[str, Any]:
 
 
 def addresses_from(answer: Answer) -> tuple[str, ...]:
-    """Parse getcallbackip and get_api_domain_ip."""
+    """Parse getcallbackip."""
     if not isinstance(answer.get("ip_list"), list):
         raise AnswerError("ip_list is missing")
     return texts(answer, "ip_list")
@@ -294,10 +294,6 @@ class WeComClient(ContactCalls):
     def getcallbackip(self) -> tuple[str, ...]:
         """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
         return self._read("getcallbackip", "/cgi-bin/getcallbackip", addresses_from)
-
-    def get_api_domain_ip(self) -> tuple[str, ...]:
-        """Return the addresses of the API, for a firewall. Source: document/path/92520."""
-        return self._read("get_api_domain_ip", "/cgi-bin/get_api_domain_ip", addresses_from)
 
     def get_jsapi_ticket(self) -> FetchedToken:
         """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""

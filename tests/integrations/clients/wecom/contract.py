@@ -116,7 +116,6 @@ CASES = (
         {"agentid": str(AGENTID)},
     ),
     Case("getcallbackip", lambda c: c.getcallbackip(), ("203.0.113.7", "203.0.113.0/24")),
-    Case("get_api_domain_ip", lambda c: c.get_api_domain_ip(), ("203.0.113.20",)),
     Case("get_jsapi_ticket", lambda c: c.get_jsapi_ticket(), FetchedToken("sim-jsapi-ticket-0001", 7200)),
     Case(
         "message_send",
