@@ -24,7 +24,7 @@ from accounts.models import AttributeValue, User, fold_value
 from accounts.users.roles import sees_all_corps
 from integrations.clients.wecom import builders, cards
 from integrations.clients.wecom.builders import body_bytes
-from integrations.clients.wecom.cards import Button, HorizontalItem, Source
+from integrations.clients.wecom.cards import Button, Source
 from integrations.models import Card, Corp
 from notifications import sources
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
@@ -190,8 +190,8 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
     text = clip_text("\n".join(lines), TEXT_CHARACTERS)
     buttons = _make_buttons(notice) if has_buttons else []
     if buttons:
-        return cards.button_interaction(head, buttons=buttons, sub_title=text, horizontal_items=rows)
-    return cards.text_notice(head, sub_title=text, horizontal_items=rows)
+        return cards.button_interaction(head, buttons=buttons, sub_title=text, lines=rows)
+    return cards.text_notice(head, sub_title=text, lines=rows)
 
 
 def make_digest(notice: AlertNotice) -> str:
@@ -247,14 +247,14 @@ def _find_worst(incidents: Sequence[Incident]) -> Severity:
     return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in found)
 
 
-def _make_rows(notice: AlertNotice) -> Iterator[HorizontalItem]:
+def _make_rows(notice: AlertNotice) -> Iterator[cards.Pair]:
     first = min(one.starts_at for one in notice.incidents)
-    yield HorizontalItem(_("Since"), format_clock(first, notice.now))
+    yield _("Since"), format_clock(first, notice.now)
     if notice.is_over and notice.lead.ends_at is not None:
-        yield HorizontalItem(_("Until"), format_clock(notice.lead.ends_at, notice.now))
+        yield _("Until"), format_clock(notice.lead.ends_at, notice.now)
     if len(notice.incidents) == 1:
         for name, value in list(_distinctive_labels(notice.lead))[:3]:
-            yield HorizontalItem(clip_text(name, 12), clip_text(value, VALUE_CHARACTERS) or "—")
+            yield clip_text(name, 12), clip_text(value, VALUE_CHARACTERS) or "—"
 
 
 def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from integrations.clients.wecom.builders import (
     Content,
@@ -31,13 +31,8 @@ BUTTONS_AT_MOST = 6
 NARROWEST, WIDEST = 1.3, 2.25
 _TASK_ID = re.compile(r"[0-9A-Za-z_\-@]+")
 _CARD = "template_card."
-
-
-class Part(Protocol):
-    """A part of a list; `where` names its place in an error."""
-
-    def fields(self, where: str) -> dict[str, Any]:
-        """Return the part's fields by WeCom's names. Raises MessageError, which names `where` and the field."""
+# Two texts of a part, such as a name and its value.
+Pair: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,75 +43,8 @@ class Source:
     colour: int = 0
 
     def fields(self) -> dict[str, Any]:
-        utf8_size(f"{_CARD}source.desc", self.text)
         _check_choice(f"{_CARD}source.desc_color", self.colour, range(4))
-        return {**drop_empty({"desc": self.text}), "desc_color": self.colour}
-
-
-@dataclass(frozen=True, slots=True)
-class HorizontalItem:
-    """A line of name and value."""
-
-    name: str
-    value: str = ""
-
-    def fields(self, where: str) -> dict[str, Any]:
-        check_bytes(f"{where}.keyname", self.name, KEY_BYTES)
-        utf8_size(f"{where}.value", self.value)
-        return {"keyname": self.name, **drop_empty({"value": self.value}), "type": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class VerticalItem:
-    """A heading with a text below it."""
-
-    title: str
-    text: str = ""
-
-    def fields(self, where: str) -> dict[str, Any]:
-        check_bytes(f"{where}.title", self.title, KEY_BYTES)
-        utf8_size(f"{where}.desc", self.text)
-        return drop_empty({"title": self.title, "desc": self.text})
-
-
-@dataclass(frozen=True, slots=True)
-class Jump:
-    """A line at the foot of a notice that leads to `url`."""
-
-    title: str
-    url: str
-
-    def fields(self, where: str) -> dict[str, Any]:
-        check_bytes(f"{where}.title", self.title, KEY_BYTES)
-        check_link(f"{where}.url", self.url)
-        return {"title": self.title, "type": 1, "url": self.url}
-
-
-@dataclass(frozen=True, slots=True)
-class Emphasis:
-    """A large figure with its caption."""
-
-    title: str = ""
-    text: str = ""
-
-    def fields(self) -> dict[str, Any]:
-        utf8_size(f"{_CARD}emphasis_content.title", self.title)
-        utf8_size(f"{_CARD}emphasis_content.desc", self.text)
-        return drop_empty({"title": self.title, "desc": self.text})
-
-
-@dataclass(frozen=True, slots=True)
-class CardImage:
-    """A large picture; `aspect_ratio`: width by height, 1.3 to 2.25."""
-
-    url: str
-    aspect_ratio: float = NARROWEST
-
-    def fields(self) -> dict[str, Any]:
-        check_link(f"{_CARD}card_image.url", self.url)
-        if not NARROWEST <= self.aspect_ratio <= WIDEST:
-            raise MessageError(f"{_CARD}card_image.aspect_ratio", f"{NARROWEST} to {WIDEST}")
-        return {"url": self.url, "aspect_ratio": self.aspect_ratio}
+        return {**drop_empty({"desc": _check_text("source.desc", self.text)}), "desc_color": self.colour}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +74,6 @@ class Head:
     task_id: str = ""
 
     def fields(self, card_type: str) -> dict[str, Any]:
-        utf8_size(f"{_CARD}main_title.title", self.title)
-        utf8_size(f"{_CARD}main_title.desc", self.description)
         if self.task_id:
             check_bytes(f"{_CARD}task_id", self.task_id, TASK_ID_BYTES)
             if not _TASK_ID.fullmatch(self.task_id):
@@ -156,7 +82,7 @@ class Head:
         return {
             "card_type": card_type,
             "source": self.source.fields() if self.source else None,
-            "main_title": drop_empty({"title": self.title, "desc": self.description}),
+            "main_title": _build_pair("main_title", self.title, self.description),
             "task_id": self.task_id,
             "card_action": {"type": 1, "url": self.url},
         }
@@ -166,21 +92,21 @@ def text_notice(
     head: Head,
     *,
     sub_title: str = "",
-    emphasis: Emphasis | None = None,
-    horizontal_items: Sequence[HorizontalItem] = (),
-    jumps: Sequence[Jump] = (),
+    emphasis: Pair = ("", ""),
+    lines: Sequence[Pair] = (),
+    jumps: Sequence[Pair] = (),
 ) -> Content:
-    """Build a notice of text; it needs a title or a subtitle. Raises MessageError."""
+    """Build a notice of text; it needs a title or a subtitle. `emphasis`: a large figure and its caption. `lines`:
+    names and values. `jumps`: titles and addresses at the foot. Raises MessageError."""
     if not head.title and not sub_title:
         raise MessageError(f"{_CARD}main_title.title", "a title or a subtitle is needed")
-    utf8_size(f"{_CARD}sub_title_text", sub_title)
     return _card(
         {
             **head.fields("text_notice"),
-            "horizontal_content_list": _list_items(horizontal_items),
-            "emphasis_content": emphasis.fields() if emphasis else None,
-            "sub_title_text": sub_title,
-            "jump_list": _list_parts("jump_list", jumps, JUMPS_AT_MOST),
+            "horizontal_content_list": _build_lines(lines),
+            "emphasis_content": _build_pair("emphasis_content", *emphasis),
+            "sub_title_text": _check_text("sub_title_text", sub_title),
+            "jump_list": _build_jumps(jumps),
         }
     )
 
@@ -188,44 +114,48 @@ def text_notice(
 def news_notice(
     head: Head,
     *,
-    image: CardImage,
-    horizontal_items: Sequence[HorizontalItem] = (),
-    vertical_items: Sequence[VerticalItem] = (),
-    jumps: Sequence[Jump] = (),
+    picture_url: str,
+    aspect_ratio: float = NARROWEST,
+    lines: Sequence[Pair] = (),
+    paragraphs: Sequence[Pair] = (),
+    jumps: Sequence[Pair] = (),
 ) -> Content:
-    """Build a notice with a large picture; it needs a title. Raises MessageError."""
+    """Build a notice with a large picture; it needs a title. `aspect_ratio`: width by height, 1.3 to 2.25;
+    `paragraphs`: headings and the texts below them; `lines` and `jumps` as in text_notice. Raises MessageError."""
     _require_title(head)
+    check_link(f"{_CARD}card_image.url", picture_url)
+    if not NARROWEST <= aspect_ratio <= WIDEST:
+        raise MessageError(f"{_CARD}card_image.aspect_ratio", f"{NARROWEST} to {WIDEST}")
+    check_count(f"{_CARD}vertical_content_list", len(paragraphs), VERTICAL_ITEMS_AT_MOST)
+    for index, (title, _text) in enumerate(paragraphs):
+        check_bytes(f"{_CARD}vertical_content_list[{index}].title", title, KEY_BYTES)
     return _card(
         {
             **head.fields("news_notice"),
-            "horizontal_content_list": _list_items(horizontal_items),
-            "card_image": image.fields(),
-            "vertical_content_list": _list_parts("vertical_content_list", vertical_items, VERTICAL_ITEMS_AT_MOST),
-            "jump_list": _list_parts("jump_list", jumps, JUMPS_AT_MOST),
+            "horizontal_content_list": _build_lines(lines),
+            "card_image": {"url": picture_url, "aspect_ratio": aspect_ratio},
+            "vertical_content_list": [_build_pair("vertical_content_list", *pair) for pair in paragraphs],
+            "jump_list": _build_jumps(jumps),
         }
     )
 
 
 def button_interaction(
-    head: Head,
-    *,
-    buttons: Sequence[Button],
-    sub_title: str = "",
-    horizontal_items: Sequence[HorizontalItem] = (),
+    head: Head, *, buttons: Sequence[Button], sub_title: str = "", lines: Sequence[Pair] = ()
 ) -> Content:
     """Build a card with one to six buttons; it needs a title and a task_id. Raises MessageError."""
     _require_title(head)
     if not head.task_id:
         raise MessageError(f"{_CARD}task_id", "an interactive card needs one")
-    utf8_size(f"{_CARD}sub_title_text", sub_title)
-    entries = _list_parts("button_list", buttons, BUTTONS_AT_MOST, at_least=1)
+    check_count(f"{_CARD}button_list", len(buttons), BUTTONS_AT_MOST, at_least=1)
+    entries = [button.fields(f"{_CARD}button_list[{index}]") for index, button in enumerate(buttons)]
     if len({button.key for button in buttons}) != len(buttons):
         raise MessageError(f"{_CARD}button_list.key", "used twice")
     return _card(
         {
             **head.fields("button_interaction"),
-            "horizontal_content_list": _list_items(horizontal_items),
-            "sub_title_text": sub_title,
+            "horizontal_content_list": _build_lines(lines),
+            "sub_title_text": _check_text("sub_title_text", sub_title),
             "button_list": entries,
         }
     )
@@ -235,13 +165,30 @@ def _card(fields: dict[str, Any]) -> Content:
     return Content("template_card", drop_empty(fields))
 
 
-def _list_items(items: Sequence[HorizontalItem]) -> list[dict[str, Any]]:
-    return _list_parts("horizontal_content_list", items, HORIZONTAL_ITEMS_AT_MOST)
+def _build_lines(lines: Sequence[Pair]) -> list[dict[str, Any]]:
+    field = f"{_CARD}horizontal_content_list"
+    check_count(field, len(lines), HORIZONTAL_ITEMS_AT_MOST)
+    for index, (name, value) in enumerate(lines):
+        check_bytes(f"{field}[{index}].keyname", name, KEY_BYTES)
+        utf8_size(f"{field}[{index}].value", value)
+    return [{"keyname": name, **drop_empty({"value": value}), "type": 0} for name, value in lines]
 
 
-def _list_parts(name: str, parts: Sequence[Part], limit: int, *, at_least: int = 0) -> list[dict[str, Any]]:
-    check_count(f"{_CARD}{name}", len(parts), limit, at_least=at_least)
-    return [part.fields(f"{_CARD}{name}[{index}]") for index, part in enumerate(parts)]
+def _build_jumps(jumps: Sequence[Pair]) -> list[dict[str, Any]]:
+    check_count(f"{_CARD}jump_list", len(jumps), JUMPS_AT_MOST)
+    for index, (title, url) in enumerate(jumps):
+        check_bytes(f"{_CARD}jump_list[{index}].title", title, KEY_BYTES)
+        check_link(f"{_CARD}jump_list[{index}].url", url)
+    return [{"title": title, "type": 1, "url": url} for title, url in jumps]
+
+
+def _build_pair(name: str, title: str, text: str) -> dict[str, Any]:
+    return drop_empty({"title": _check_text(f"{name}.title", title), "desc": _check_text(f"{name}.desc", text)})
+
+
+def _check_text(name: str, text: str) -> str:
+    utf8_size(f"{_CARD}{name}", text)
+    return text
 
 
 def _check_choice(field: str, value: int, choices: range) -> None:

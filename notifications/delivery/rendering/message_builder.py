@@ -30,7 +30,6 @@ from integrations.clients.wecom.builders import (
     text_content,
     textcard_content,
 )
-from integrations.clients.wecom.cards import CardImage, Emphasis, HorizontalItem, Jump, VerticalItem
 from notifications.charts.drawing import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.templates.values import escape_markup
@@ -134,8 +133,8 @@ def _build_text_notice(words: Words) -> Content:
         _build_head(words),
         emphasis=emphasis,
         sub_title=clip_text(words.text, CARD_TEXT, cut_suffix()),
-        horizontal_items=_build_lines(lines),
-        jumps=[Jump(title=_("View all"), url=words.url)],
+        lines=_build_lines(lines),
+        jumps=[(_("View all"), words.url)],
     )
 
 
@@ -144,15 +143,16 @@ def _build_news_notice(words: Words) -> Content:
     first, _end, rest = words.text.partition("\n")
     is_short = len(first) <= CARD_DESCRIPTION
     text = rest.strip() if is_short else words.text
-    below = [VerticalItem(clip_text(text, VERTICAL_TITLE), "")] if 0 < len(text) <= VERTICAL_TITLE else []
+    below = [(clip_text(text, VERTICAL_TITLE), "")] if 0 < len(text) <= VERTICAL_TITLE else []
     if len(text) > VERTICAL_TITLE:
-        below = [VerticalItem(_("Summary"), clip_text(text, CARD_TEXT, cut_suffix()))]
+        below = [(_("Summary"), clip_text(text, CARD_TEXT, cut_suffix()))]
     return cards.news_notice(
         _build_head(words, first if is_short else ""),
-        image=CardImage(words.picture_url, CARD_RATIO),
-        horizontal_items=_build_lines(words.figures),
-        vertical_items=below,
-        jumps=[Jump(title=_("View all"), url=words.url)],
+        picture_url=words.picture_url,
+        aspect_ratio=CARD_RATIO,
+        lines=_build_lines(words.figures),
+        paragraphs=below,
+        jumps=[(_("View all"), words.url)],
     )
 
 
@@ -161,31 +161,28 @@ def _build_head(words: Words, description: str = "") -> cards.Head:
     return cards.Head(title=title, description=description, task_id=words.task_id, url=words.url)
 
 
-def _split_emphasis(figures: Sequence[Figure]) -> tuple[Emphasis | None, Sequence[Figure]]:
+def _split_emphasis(figures: Sequence[Figure]) -> tuple[cards.Pair, Sequence[Figure]]:
     """Return the first figure as emphasis, and the others. Only whole words are emphasised, never half a number; a
     figure without a word that fits stays among the others."""
     if not figures:
-        return None, ()
+        return ("", ""), ()
     first, *others = figures
     large, rest = "", first.words.split()
     while rest and len(f"{large} {rest[0]}".strip()) <= EMPHASIS_TITLE:
         large = f"{large} {rest.pop(0)}".strip()
     if not large:
-        return None, figures
+        return ("", ""), figures
     below = " ".join([first.caption, *rest])
-    return Emphasis(large, clip_text(below, EMPHASIS_TEXT)), others
+    return (large, clip_text(below, EMPHASIS_TEXT)), others
 
 
-def _build_lines(figures: Sequence[Figure]) -> list[HorizontalItem]:
+def _build_lines(figures: Sequence[Figure]) -> list[cards.Pair]:
     """Build a line for each figure. WeCom shows six; the last one tells how many more there are."""
     at_most = cards.HORIZONTAL_ITEMS_AT_MOST
     shown = figures if len(figures) <= at_most else figures[: at_most - 1]
-    lines = [
-        HorizontalItem(clip_text(figure.caption, ITEM_NAME) or "–", clip_text(figure.words, ITEM_VALUE))
-        for figure in shown
-    ]  # noqa: RUF001
+    lines = [(clip_text(figure.caption, ITEM_NAME) or "–", clip_text(figure.words, ITEM_VALUE)) for figure in shown]  # noqa: RUF001
     if len(shown) < len(figures):
-        lines.append(HorizontalItem("…", _("%(count)d more: View all") % {"count": len(figures) - len(shown)}))
+        lines.append(("…", _("%(count)d more: View all") % {"count": len(figures) - len(shown)}))
     return lines
 
 

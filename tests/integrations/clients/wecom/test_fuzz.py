@@ -32,10 +32,7 @@ from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, 
 from integrations.clients.wecom.calls import Request, answer_of, parse_answer
 from integrations.clients.wecom.cards import (
     Button,
-    CardImage,
     Head,
-    HorizontalItem,
-    Jump,
     Source,
     button_interaction,
     news_notice,
@@ -179,8 +176,8 @@ def test_no_text_breaks_the_builders_of_texts(one: str, two: str, url: str, thre
 @given(TEXTS, TEXTS, URLS, st.integers(), st.floats())
 def test_no_text_breaks_the_builders_of_cards(one: str, two: str, url: str, number: int, ratio: float) -> None:
     head = Head(url, one, two, Source(two, number), one)
-    items = [HorizontalItem(one, two)]
-    _sent(lambda: text_notice(head, sub_title=two, horizontal_items=items, jumps=[Jump(one, url)]))
-    _sent(lambda: news_notice(head, image=CardImage(url, ratio), horizontal_items=items))
+    items = [(one, two)]
+    _sent(lambda: text_notice(head, sub_title=two, lines=items, jumps=[(one, url)]))
+    _sent(lambda: news_notice(head, picture_url=url, aspect_ratio=ratio, lines=items))
     _sent(lambda: text_notice(Head("https://a.example/", one), sub_title=two))
     _sent(lambda: button_interaction(Head("https://a.example/", one, task_id="t"), buttons=[Button(one, two, number)]))

@@ -29,13 +29,8 @@ from integrations.clients.wecom.builders import (
 )
 from integrations.clients.wecom.cards import (
     Button,
-    CardImage,
-    Emphasis,
     Head,
-    HorizontalItem,
-    Jump,
     Source,
-    VerticalItem,
     button_interaction,
     news_notice,
     text_notice,
@@ -287,8 +282,7 @@ def test_only_what_changes_is_sent() -> None:
 HEAD = Head(URL, "标题")
 TASK = Head(URL, "标题", task_id="task-1@a_B")
 BUTTON = Button("同意", key="approve")
-IMAGE = CardImage(URL)
-ITEMS = [HorizontalItem("日期", "11月25日"), HorizontalItem("负责人")]
+ITEMS = [("日期", "11月25日"), ("负责人", "")]
 ITEMS_FIELDS = [{"keyname": "日期", "value": "11月25日", "type": 0}, {"keyname": "负责人", "type": 0}]
 
 
@@ -298,9 +292,9 @@ CARDS: dict[str, tuple[Content, dict[str, Any]]] = {
         text_notice(
             Head(URL, "标题", "描述", Source("观远", 3), "task-1"),
             sub_title="副标题",
-            emphasis=Emphasis("1.2 亿", "营收"),
-            horizontal_items=ITEMS,
-            jumps=[Jump("打开", URL)],
+            emphasis=("1.2 亿", "营收"),
+            lines=ITEMS,
+            jumps=[("打开", URL)],
         ),
         {
             "source": {"desc": "观远", "desc_color": 3},
@@ -315,10 +309,11 @@ CARDS: dict[str, tuple[Content, dict[str, Any]]] = {
     "news_notice": (
         news_notice(
             HEAD,
-            image=CardImage(URL, 2.25),
-            horizontal_items=ITEMS,
-            vertical_items=[VerticalItem("一", "二")],
-            jumps=[Jump("打开", URL)],
+            picture_url=URL,
+            aspect_ratio=2.25,
+            lines=ITEMS,
+            paragraphs=[("一", "二")],
+            jumps=[("打开", URL)],
         ),
         {
             "main_title": {"title": "标题"},
@@ -329,9 +324,7 @@ CARDS: dict[str, tuple[Content, dict[str, Any]]] = {
         },
     ),
     "button_interaction": (
-        button_interaction(
-            TASK, buttons=[BUTTON, Button("驳回", "no", style=2)], sub_title="副标题", horizontal_items=ITEMS
-        ),
+        button_interaction(TASK, buttons=[BUTTON, Button("驳回", "no", style=2)], sub_title="副标题", lines=ITEMS),
         {
             "main_title": {"title": "标题"},
             "task_id": "task-1@a_B",
@@ -362,17 +355,17 @@ REFUSED: tuple[tuple[Callable[[], Content], str], ...] = (
     (lambda: text_notice(Head(URL, "\ud800")), "main_title.title"),
     (lambda: text_notice(HEAD, sub_title="\ud800"), "sub_title_text"),
     (lambda: text_notice(Head(URL, "t", source=Source("x", colour=4))), "source.desc_color"),
-    (lambda: text_notice(HEAD, jumps=[Jump("x", URL)] * 4), "jump_list"),
-    (lambda: text_notice(HEAD, jumps=[Jump("", URL)]), "jump_list[0].title"),
-    (lambda: text_notice(HEAD, jumps=[Jump("x", "")]), "jump_list[0].url"),
-    (lambda: text_notice(HEAD, horizontal_items=[HorizontalItem("x")] * 7), "horizontal_content_list"),
-    (lambda: text_notice(HEAD, horizontal_items=[HorizontalItem("")]), "horizontal_content_list[0].keyname"),
-    (lambda: news_notice(Head(URL), image=IMAGE), "main_title.title"),
-    (lambda: news_notice(HEAD, image=CardImage("")), "card_image.url"),
-    (lambda: news_notice(HEAD, image=CardImage(URL, 1.29)), "card_image.aspect_ratio"),
-    (lambda: news_notice(HEAD, image=CardImage(URL, 2.26)), "card_image.aspect_ratio"),
-    (lambda: news_notice(HEAD, image=IMAGE, vertical_items=[VerticalItem("x")] * 5), "vertical_content_list"),
-    (lambda: news_notice(HEAD, image=IMAGE, vertical_items=[VerticalItem("")]), "vertical_content_list[0].title"),
+    (lambda: text_notice(HEAD, jumps=[("x", URL)] * 4), "jump_list"),
+    (lambda: text_notice(HEAD, jumps=[("", URL)]), "jump_list[0].title"),
+    (lambda: text_notice(HEAD, jumps=[("x", "")]), "jump_list[0].url"),
+    (lambda: text_notice(HEAD, lines=[("x", "")] * 7), "horizontal_content_list"),
+    (lambda: text_notice(HEAD, lines=[("", "")]), "horizontal_content_list[0].keyname"),
+    (lambda: news_notice(Head(URL), picture_url=URL), "main_title.title"),
+    (lambda: news_notice(HEAD, picture_url=""), "card_image.url"),
+    (lambda: news_notice(HEAD, picture_url=URL, aspect_ratio=1.29), "card_image.aspect_ratio"),
+    (lambda: news_notice(HEAD, picture_url=URL, aspect_ratio=2.26), "card_image.aspect_ratio"),
+    (lambda: news_notice(HEAD, picture_url=URL, paragraphs=[("x", "")] * 5), "vertical_content_list"),
+    (lambda: news_notice(HEAD, picture_url=URL, paragraphs=[("", "")]), "vertical_content_list[0].title"),
     (lambda: button_interaction(HEAD, buttons=[BUTTON]), "task_id"),
     (lambda: button_interaction(Head(URL, task_id="t"), buttons=[BUTTON]), "main_title.title"),
     (lambda: button_interaction(TASK, buttons=[]), "button_list"),
