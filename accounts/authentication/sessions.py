@@ -447,8 +447,7 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
             cursor.execute(_ADD_ROW, [int(user_id), key, corp_id, agent, now, now])
 
 
-# As bulk_create(update_conflicts=True), but without a transaction of its own: two round trips less, so a sign-in costs
-# Django's own / 0.64 in place of / 0.61 of a processor (benchmarks/sign_in.py).
+# As bulk_create(update_conflicts=True), but without a transaction of its own: two round trips fewer in each sign-in.
 _ADD_ROW = """
     INSERT INTO accounts_signedinsession (user_id, session_key, corp_id, user_agent, began_at, last_used_at)
     VALUES (%s, %s, %s, %s, %s, %s)

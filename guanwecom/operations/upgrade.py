@@ -308,7 +308,7 @@ def _apply(executor: MigrationExecutor, migration: Migration, state: ProjectStat
         executor.apply_migration(state.clone(), migration)
         return
     with transaction.atomic():
-        _lock(find_locks(statements))
+        _lock_tables(statements)
         if all(operation.reduces_to_sql for operation in migration.operations):
             with connection.cursor() as cursor:
                 for statement in statements:
@@ -318,10 +318,11 @@ def _apply(executor: MigrationExecutor, migration: Migration, state: ProjectStat
             executor.apply_migration(state.clone(), migration)
 
 
-def _lock(locks: Iterable[TableLock]) -> None:
+def _lock_tables(statements: list[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
         cursor.execute(f"SET LOCAL statement_timeout = {LOCK_MILLISECONDS}")
+        locks = find_locks(statements)  # reads the tables' sizes, for which a lock of others may have to be waited for
         for blocks, mode in ((Blocks.EVERYTHING, "ACCESS EXCLUSIVE"), (Blocks.WRITING, "SHARE ROW EXCLUSIVE")):
             tables = sorted(lock.table for lock in locks if lock.blocks is blocks)
             if tables:

@@ -93,11 +93,13 @@ _MENU_FIELDS = ("type", "name", "key", "url", "appid", "pagepath")
 _MENU_ENTRIES_AT_MOST = 3
 
 
+@transaction.atomic
 def request_preview(*, corp: Corp, kind: WriteKind, by: Person, now: datetime) -> Job:
     """Return a job that prepares a change, or the one under way. It writes nothing to WeCom.
 
     Its result has the `changes`: [{"name": …, "before": …, "after": …}] with WeCom's values, without equal ones.
     """
+    Corp.objects.select_for_update().get(pk=corp.pk)  # a waiting job that was just confirmed must not be replaced
     newest = requests.newest_job(WRITE, _key(corp, kind))
     if newest is not None and newest.is_unfinished:
         return newest
@@ -190,7 +192,8 @@ def _write(corp: Corp, kind: str, changes: list[Values], *, is_repeat: bool) -> 
     if any(wanted.get(name) != value for name, value in after.items()):
         raise JobFailedError("outdated")
     present = _fetch_values(client, kind)
-    if is_repeat and all(present[name] == value for name, value in after.items()):
+    is_written = all(present[name] == value for name, value in after.items())
+    if is_written and (is_repeat or before != after):  # by a worker that died, or before somebody tried it again
         return
     if any(present[name] != value for name, value in before.items()):
         raise JobFailedError("unclear" if is_repeat else "changed")

@@ -15,6 +15,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -195,13 +196,18 @@ class TokenStore:
         """
         key = _make_key(corpid, agentid, "token")
         try:
-            with _explain_failure():
-                is_second = bool(self._client.exists(self._keys(key)[2]))
-            with self._lead(key) as owner:
+            with self._lead(key, waits=False) as owner:
+                if owner:
+                    pause = self._read(key)[1]
+                    if pause is not None and self._is_recent_refusal(pause):
+                        raise pause.error(system=self._system)
+                    self._publish(key, owner, fetch)
+                    return
+            with self._lead(key) as owner:  # another caller was fetching
                 held, pause = self._read(key)
-                if pause is not None and (is_second or self._is_recent_refusal(pause)):
+                if pause is not None:
                     raise pause.error(system=self._system)
-                if held is None or not is_second:
+                if held is None:
                     self._publish(key, owner, fetch)
         finally:
             self._copies.pop(key, None)
@@ -256,8 +262,8 @@ class TokenStore:
 
     @contextmanager
     def _lead(self, key: str, *, waits: bool = True) -> Iterator[str]:
-        """Yield the owner who alone may fetch; empty if another caller fetches and this one does not wait. Raises
-        TransientError after waiting too long."""
+        """Claim the right to fetch. Yield the claim's name; an empty text if another caller has it and nobody `waits`.
+        Raises TransientError after waiting too long."""
         lead = self._client.lock(self._keys(key)[2], timeout=LEADER_SECONDS, sleep=POLL_SECONDS, thread_local=False)
         with _explain_failure():
             is_leader = lead.acquire(blocking=waits, blocking_timeout=limit_to_deadline(self._wait_seconds))
@@ -267,32 +273,49 @@ class TokenStore:
             yield lead.local.token.decode() if is_leader else ""
         finally:
             if is_leader:
-                with suppress(redis.RedisError):  # the lead may have expired, and this error would hide the other
+                with suppress(redis.RedisError):  # the lead may have expired; the error of the block counts
                     lead.release()
 
     def _make_timeout(self, message: str) -> TransientError:
         return TransientError(message, system=self._system, operation="gettoken")
 
     def _obtain(self, key: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
-        """Return the stored token. Fetch one if there is none, or if it ends soon and no other caller renews it: that
-        never fails while the old one is valid."""
-        held, pause = self._read(key)
-        if held is not None and (held.is_fresh or pause is not None):
+        """Return the stored token. Fetch one if there is none, or if it ends soon and no other caller renews it: a
+        failed renewal leaves the old one in use.
+
+        While another caller fetches, its result is looked for again and again: its lead may outlive it by a minute.
+        """
+        ends_at = read_boot_clock() + limit_to_deadline(self._wait_seconds)
+        while True:
+            held, pause = self._read(key)
+            if held is not None and (held.is_fresh or pause is not None):
+                return held
+            if pause is not None:
+                raise pause.error(system=self._system)
+            with self._lead(key, waits=False) as owner:
+                if owner:
+                    return self._fetch_as_leader(key, owner, held, fetch)
+            if held is not None:
+                return held
+            if read_boot_clock() >= ends_at:
+                raise self._make_timeout("waited too long for another caller's token")
+            time.sleep(POLL_SECONDS)
+
+    def _fetch_as_leader(
+        self, key: str, owner: str, held: StoredToken | None, fetch: Callable[[], FetchedToken]
+    ) -> StoredToken:
+        """Fetch and publish a token unless the leader before did. With a `held` token, failures return that one."""
+        try:
+            latest, pause = self._read(key)
+            if latest is not None and latest.is_fresh:
+                return latest
+            if pause is not None:
+                raise pause.error(system=self._system)
+            return self._publish(key, owner, fetch)
+        except IntegrationError:
+            if held is None:
+                raise
             return held
-        with self._lead(key, waits=held is None) as owner:
-            if held is not None and not owner:
-                return held
-            try:
-                latest, pause = self._read(key)
-                if latest is not None and latest.is_fresh:  # of an earlier leader
-                    return latest
-                if pause is not None:
-                    raise pause.error(system=self._system)
-                return self._publish(key, owner, fetch)
-            except IntegrationError:
-                if held is None:
-                    raise
-                return held
 
     def _publish(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
         """Fetch, and publish the token or the failure if `owner` still leads."""

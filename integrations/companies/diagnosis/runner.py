@@ -80,7 +80,8 @@ def request_test_message(*, corp: Corp, userid: str, now: datetime, requested_by
 @transaction.atomic
 def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str) -> list[CheckRun]:
     runs = _create_runs(corp, subjects, now, requested_by)
-    requests.request_job(DIAGNOSIS, key=corp.pk, subject=corp.name, corp=corp, now=now)
+    if runs:
+        requests.request_job(DIAGNOSIS, key=corp.pk, subject=corp.name, corp=corp, now=now)
     return runs
 
 
@@ -127,7 +128,8 @@ def repair_times(*, now: datetime) -> None:
     label=gettext_lazy("Check of a company"),
     explain=lambda _job: "",  # the checks themselves show their findings
     seconds=2 * CHECK_SECONDS,
-    tries=TRIES + 2,  # the first time after TRIES, only the check is given up
+    tries=TRIES + 2,  # after TRIES deaths the check ends as `died`; if workers still die, the job ends
+    repeats_errors=True,
     keep=timedelta(hours=1),
     see="integrations.change_corp",
     retry="integrations.change_corp",
