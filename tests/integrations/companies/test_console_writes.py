@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
+from django.db import connection, transaction
 
 from accounts.models import User
 from integrations.clients.errors import ConfigurationError
@@ -96,6 +98,37 @@ def test_only_what_differs_is_sent_once(corp: Corp, wecom: WeComAnswers) -> None
     assert not console.confirm_write(preview=write, by=User(username="x"), now=NOW)
     # The affected checks run again.
     assert sorted(CheckRun.objects.values_list("check_name", flat=True)) == ["domain", "home_page"]
+
+
+def test_one_that_went_through_before_its_worker_failed_is_done_when_it_is_tried_again(
+    corp: Corp, wecom: WeComAnswers
+) -> None:
+    in_wecom(wecom)
+    write = confirm(step(ask(corp)))
+    in_wecom(wecom, redirect_domain="bi.example.com", home_url=links.home_page_link(corp))
+
+    assert (step(write).status, write.problem) == ("done", "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_preview_asked_for_at_once_does_not_replace_the_confirmed_change(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom)
+    preview, found = step(ask(corp)), []
+
+    def ask_again() -> None:
+        found.append(ask(corp))
+        connection.close()
+
+    other = threading.Thread(target=ask_again)
+    with transaction.atomic():
+        write = confirm(preview)
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+    other.join()
+
+    assert found == [write]
+    assert "changes" in Job.objects.get(pk=write.pk).payload
 
 
 def test_where_nobody_signs_in_the_domain_is_left_alone_and_the_menu_has_plain_addresses(

@@ -319,6 +319,38 @@ def test_who_tries_the_secret_gets_another_token_but_a_refused_one_is_not_tried_
     assert fetch.count == 3
 
 
+def test_two_who_renew_at_once_make_one_gettoken(new_store: Stores) -> None:
+    store, slow, fetch = new_store(), SlowFetch(FetchedToken("first", 7200)), Fetch()
+    second = threading.Thread(target=partial(store.renew, CORPID, AGENTID, fetch))
+
+    with slow.under_way(lambda: store.renew(CORPID, AGENTID, slow)):
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+    second.join()
+
+    assert (store.get(CORPID, AGENTID, fetch), fetch.count) == ("first", 0)
+
+
+def test_who_waits_for_a_leader_that_died_gets_the_token_that_it_had_published(shared_redis: redis.Redis) -> None:
+    store, fetch = shared_store(shared_redis, copy_seconds=0), Fetch()
+    assert store.get(CORPID, AGENTID, fetch) == "token-1"
+    [key] = shared_redis.scan_iter("*:token")
+    published = shared_redis.get(key)
+    shared_redis.delete(key)
+    shared_redis.set(key.removesuffix(b"token") + b"lead", "of the dead", ex=60)
+    got: list[object] = []
+    waiting = threading.Thread(target=lambda: got.extend(at_once(1, lambda: store.get(CORPID, AGENTID, fetch))))
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+
+    shared_redis.set(key, published, ex=7200)
+    waiting.join()
+
+    assert (got, fetch.count) == (["token-1"], 1)
+
+
 def test_two_stores_of_one_valkey_share_tokens_but_for_their_copies(shared_redis: redis.Redis) -> None:
     here, there = (shared_store(shared_redis, copy_seconds=seconds) for seconds in (60, 0))
     fetch = Fetch()
