@@ -28,7 +28,7 @@ DEVELOPERS = "requirements/dev"
 def main() -> int:
     command = [sys.executable, "-m", "piplicenses", "--format=json", "--from=mixed"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    licences = {canonicalize_name(row["Name"]): row["License"] for row in json.loads(done.stdout)}
+    licences: dict[str, str] = {canonicalize_name(row["Name"]): row["License"] for row in json.loads(done.stdout)}
     delivered = {name for one in SETS if one != DEVELOPERS for name in _read_pins(ROOT / f"{one}.txt")}
     refused = [
         f"{name}: {licences[name]}"

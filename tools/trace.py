@@ -83,11 +83,15 @@ class Trace:
         files = self.files[item.nodeid] = set()
         current_app.conf.get("broker_url")  # reads the settings
         notice = self.recorder(files, self._starts[item.nodeid])
-        threading.setprofile_all_threads(notice)
+        # Python 3.11 reaches only this thread and those that begin later.
+        set_profile = getattr(threading, "setprofile_all_threads", threading.setprofile)
+        sys.setprofile(notice)
+        set_profile(notice)
         try:
             return (yield)
         finally:
-            threading.setprofile_all_threads(None)
+            sys.setprofile(None)
+            set_profile(None)
 
     @staticmethod
     def recorder(files: set[str], starts: Collection[str]) -> Callable[[FrameType, str, object], None]:

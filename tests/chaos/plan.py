@@ -27,22 +27,20 @@ STEPS_SECONDS = [-25 * 3600, -660, -20, 20, 45, 75, 3 * 3600]
 # How long a machine sleeps: WeCom recognises a repeated message for four hours.
 SLEEP_SECONDS = [9 * 1800]
 # Faults of the sandbox on message/send, and for how many calls at most.
-FAULTS: list[dict[str, Any]] = [
-    {"endpoint": "message/send", **fault}
-    for fault in (
-        *({"kind": kind} for kind in ("busy", "rate_limited", "concurrent", "ip_refused", "wrong_json_warning")),
-        *({"kind": kind} for kind in ("close_before", "close_after", "token_revoked")),
-        {"kind": "token_revoked", "code": 42001},
-        {"kind": "errcode", "code": 40001},
-        *(
-            {"kind": kind, "processed": processed}
-            for kind in ("http_500", "html", "broken_json", "hang")
-            for processed in (False, True)
-        ),
-        {"kind": "slow", "seconds": 1.5},
-        {"kind": "drip", "seconds": 0.02},
-    )
-]
+_FAULTS: tuple[dict[str, Any], ...] = (
+    *({"kind": kind} for kind in ("busy", "rate_limited", "concurrent", "ip_refused", "wrong_json_warning")),
+    *({"kind": kind} for kind in ("close_before", "close_after", "token_revoked")),
+    {"kind": "token_revoked", "code": 42001},
+    {"kind": "errcode", "code": 40001},
+    *(
+        {"kind": kind, "processed": processed}
+        for kind in ("http_500", "html", "broken_json", "hang")
+        for processed in (False, True)
+    ),
+    {"kind": "slow", "seconds": 1.5},
+    {"kind": "drip", "seconds": 0.02},
+)
+FAULTS = [{"endpoint": "message/send", **fault} for fault in _FAULTS]
 TOKEN_FAULTS: tuple[dict[str, Any], ...] = (
     *({"kind": kind, "endpoint": "gettoken"} for kind in ("busy", "html", "close_before", "close_after")),
     {"kind": "slow", "seconds": 1.0, "endpoint": "gettoken"},

@@ -131,7 +131,9 @@ class SendTask(CallTask[tuple[StartedAttempt, Permit], EndedCall]):
     """The messages of one sending task: waiting, under way, postponed by the limiter, passed over."""
 
     def __init__(self, delivery_ids: Iterable[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
-        self._waiting = {each.delivery.pk: each for each in _read_waiting(list(delivery_ids))}
+        self._waiting: dict[int, WaitingMessage] = {
+            each.delivery.pk: each for each in _read_waiting(list(delivery_ids))
+        }
         # Seconds until each message that the limiter held back for too long may be tried.
         self._postponed: dict[int, float] = {}
         self._passed_over: list[int] = []

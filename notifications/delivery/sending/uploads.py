@@ -122,7 +122,7 @@ class UploadTask(CallTask[MediumUpload, str]):
 
     def __init__(self, delivery_ids: list[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
         super().__init__(clock, is_stopping)
-        self._waiting = delivery_ids
+        self._waiting: list[int] = delivery_ids
         self.prepared_count = 0
         carrying = Delivery.objects.filter(pk__in=delivery_ids, medium__isnull=False).order_by()
         self._sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))

@@ -111,7 +111,8 @@ def test_names_that_begin_alike_look_different(draw: Draw, x: str, series: str, 
 
     assert {f"华东大区…部甲组{share}", f"华东大区…部乙组{share}"} <= set(found)
     late = build_points(Chart(kind, "名称", ("v",)), named_table(LATE))
-    assert ([point.value for point in late.points], len(set(late.places or ()))) == ([3, 3], 2)
+    assert [point.value for point in late.points] == [3, 3]
+    assert len(set(late.places or ())) == 2
 
 
 def test_names_that_only_their_middle_tells_apart_are_numbered() -> None:

@@ -336,7 +336,7 @@ def test_who_waits_for_a_leader_that_died_gets_the_token_that_it_had_published(s
     store, fetch = shared_store(shared_redis, copy_seconds=0), Fetch()
     assert store.get(CORPID, AGENTID, fetch) == "token-1"
     [key] = shared_redis.scan_iter("*:token")
-    published = shared_redis.get(key)
+    published: Any = shared_redis.get(key)
     shared_redis.delete(key)
     shared_redis.set(key.removesuffix(b"token") + b"lead", "of the dead", ex=60)
     got: list[object] = []
