@@ -170,33 +170,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='ConsoleWrite',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('settings', 'home page and trusted domain'), ('menu', 'menu of the app')], max_length=16, verbose_name='kind')),
-                ('status', models.CharField(choices=[('waiting', 'reading from WeCom'), ('planned', 'to be confirmed'), ('confirmed', 'confirmed'), ('writing', 'writing to WeCom'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=16, verbose_name='status')),
-                ('requested_by', models.CharField(max_length=255, verbose_name='requested by')),
-                ('confirmed_by', models.CharField(blank=True, max_length=255, verbose_name='confirmed by')),
-                ('changes', models.JSONField(default=list, verbose_name='changes')),
-                ('problem', models.CharField(blank=True, choices=[('refused', 'refused by WeCom'), ('unreachable', 'WeCom cannot be reached'), ('wrong_setting', 'address, proxy or certificate is wrong'), ('not_wecom', "the answer is not WeCom's"), ('changed', "WeCom's settings changed after the preview"), ('outdated', 'our values changed after the preview'), ('unclear', 'outcome unknown')], max_length=16, verbose_name='problem')),
-                ('errcode', models.IntegerField(null=True, verbose_name="WeCom's error code")),
-                ('hint', models.CharField(blank=True, max_length=64, verbose_name='hint')),
-                ('caller_ip', models.GenericIPAddressField(null=True, verbose_name='our address as WeCom saw it')),
-                ('message', models.TextField(blank=True, verbose_name='message')),
-                ('requested_at', models.DateTimeField(verbose_name='requested')),
-                ('planned_at', models.DateTimeField(null=True, verbose_name='read')),
-                ('confirmed_at', models.DateTimeField(null=True, verbose_name='confirmed')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='console_writes', to='integrations.corp', verbose_name='company')),
-            ],
-            options={
-                'verbose_name': "change in WeCom's console",
-                'verbose_name_plural': "changes in WeCom's console",
-                'ordering': ['-pk'],
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='CallbackEvent',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
