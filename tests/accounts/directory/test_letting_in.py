@@ -45,8 +45,8 @@ def page_after(visitor: Visitor, location: str) -> str:
 def test_somebody_whom_the_last_copy_shows_costs_one_call_and_few_statements(people: People, phone: Visitor) -> None:
     """Count the statements of a sign-in.
 
-    At the start the company; on return company, account with person, and member; then the last sign-in of person and
-    account, the record of the session, and the session, which Django saves in a transaction of its own.
+    At the start the company; on return company, and account with person and member; then the last sign-in of person
+    and account, the record of the session, and the session, which Django saves in a transaction of its own.
     """
     assert sign_in(people.place, phone) == "/"
     assert people.place.calls() == {"auth/getuserinfo": 1}
@@ -57,7 +57,7 @@ def test_somebody_whom_the_last_copy_shows_costs_one_call_and_few_statements(peo
         assert sign_in(people.place, another) == "/"
 
     assert [query["sql"].split()[0] for query in queries] == [
-        *("SELECT", "SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE", "INSERT", "SAVEPOINT", "INSERT", "RELEASE"),
+        *("SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE", "INSERT", "SAVEPOINT", "INSERT", "RELEASE"),
     ]
 
 
