@@ -160,8 +160,8 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
         """Show how soon changes take effect. Four queries for each of the few companies with verified callbacks."""
         if policy.is_off:
             return "—"
-        hearing = describe_reception(policy.corp, now=timezone.now())
-        return pill(hearing.tone, hearing.words)
+        reception = describe_reception(policy.corp, now=timezone.now())
+        return pill(reception.tone, reception.words)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)
@@ -452,7 +452,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "is_off": policy is None or policy.is_off,
             "form": form,
             "unlinked_count": unlinked_members(Member.objects.able().filter(corp=corp)).count(),
-            "hearing": describe_reception(corp, now=timezone.now()),
+            "reception": describe_reception(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp)[:10],
         }
         return self.page(request, "start.html", context)

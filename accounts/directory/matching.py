@@ -194,12 +194,12 @@ class Suggestion:
 
     member: Member
     user: User
-    grounds: tuple[MatchReason, ...]
+    reasons: tuple[MatchReason, ...]
     objection: LinkConflict.Reason | None
 
     @property
     def is_by_name_only(self) -> bool:
-        return self.grounds == (MatchReason.NAME,)
+        return self.reasons == (MatchReason.NAME,)
 
     @property
     def needs_confirmation(self) -> bool:
@@ -215,9 +215,9 @@ def suggest_people(members: Sequence[Member], *, among: QuerySet[User]) -> dict[
     candidates = _find_candidates({user.pk: user for users in found.values() for user in users}.values())
     return {
         member.pk: _rank(
-            Suggestion(member, candidates[pk].user, grounds, candidates[pk].objection(member.corp))
-            for pk, grounds in _find_reasons(keys[member.pk], found).items()
-            if _is_meaningful(grounds, candidates[pk], member)
+            Suggestion(member, candidates[pk].user, reasons, candidates[pk].objection(member.corp))
+            for pk, reasons in _find_reasons(keys[member.pk], found).items()
+            if _is_meaningful(reasons, candidates[pk], member)
         )
         for member in members
     }
@@ -235,9 +235,9 @@ def suggest_members(people: Sequence[User], *, among: QuerySet[Member]) -> dict[
     candidates = _find_candidates(people)
     return {
         user.pk: _rank(
-            Suggestion(fetched[pk], user, grounds, candidates[user.pk].objection(fetched[pk].corp))
-            for pk, grounds in _find_reasons(keys[user.pk], found).items()
-            if _is_meaningful(grounds, candidates[user.pk], fetched[pk])
+            Suggestion(fetched[pk], user, reasons, candidates[user.pk].objection(fetched[pk].corp))
+            for pk, reasons in _find_reasons(keys[user.pk], found).items()
+            if _is_meaningful(reasons, candidates[user.pk], fetched[pk])
         )
         for user in people
     }
@@ -254,7 +254,7 @@ def find_member_keys(member: Member) -> set[_Key]:
         (MatchReason.MOBILE, member.mobile),
         (MatchReason.NAME, member.name),
     ]
-    return {(ground, value) for ground, value in keys if value}
+    return {(reason, value) for reason, value in keys if value}
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -267,28 +267,28 @@ def _find_people(
     `numbers`: the attributes that hold employee numbers."""
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
     numbered = among.filter(attribute_values__attribute__in=numbers)
-    for ground, people, column in (
+    for reason, people, column in (
         (MatchReason.USERNAME, among, Lower("username")),
         (MatchReason.NUMBER, numbered, F("attribute_values__folded")),
         (MatchReason.EMAIL, among.exclude(email=""), Lower("email")),
         (MatchReason.MOBILE, among.exclude(mobile=""), F("mobile")),
         (MatchReason.NAME, among.filter(~Exists(linked)).exclude(name=""), F("name")),
     ):
-        if wanted[ground]:
-            yield from (((ground, user.key), user) for user in _first_of_each(people, column, wanted[ground]))
+        if wanted[reason]:
+            yield from (((reason, user.key), user) for user in _first_of_each(people, column, wanted[reason]))
 
 
 def _find_members(among: QuerySet[Member], wanted: dict[MatchReason, set[str]]) -> Iterable[Member]:
     yield from among.filter(userid_folded__in=wanted[MatchReason.USERNAME] | wanted[MatchReason.NUMBER])
-    for ground, column in (
+    for reason, column in (
         (MatchReason.EMAIL, Lower("email")),
         (MatchReason.EMAIL, Lower("biz_mail")),
         (MatchReason.NUMBER, Lower("number")),
         (MatchReason.MOBILE, F("mobile")),
         (MatchReason.NAME, F("name")),
     ):
-        if wanted[ground]:
-            yield from _first_of_each(among, column, wanted[ground])
+        if wanted[reason]:
+            yield from _first_of_each(among, column, wanted[reason])
 
 
 def _first_of_each(rows: QuerySet[Any], column: Any, values: Collection[str]) -> QuerySet[Any]:
@@ -304,7 +304,7 @@ def _find_people_keys(people: Sequence[User]) -> dict[int, set[_Key]]:
     for user in people:
         of_user = [(MatchReason.USERNAME, user.username.lower()), (MatchReason.EMAIL, user.email.lower())]
         of_user += [(MatchReason.MOBILE, user.mobile), (MatchReason.NAME, user.name)]
-        keys[user.pk] = {(ground, value) for ground, value in of_user if value}
+        keys[user.pk] = {(reason, value) for reason, value in of_user if value}
     numbers = AttributeValue.objects.filter(user__in=list(keys), attribute__in=Attribute.objects.employee_numbers())
     for user_id, number in numbers.values_list("user_id", "folded"):
         keys[user_id].add((MatchReason.NUMBER, number))
@@ -322,31 +322,31 @@ def _find_candidates(people: Iterable[User]) -> dict[int, Candidate]:
 
 
 def _group_by_reason(keys: Iterable[set[_Key]]) -> dict[MatchReason, set[str]]:
-    wanted: dict[MatchReason, set[str]] = {ground: set() for ground in MatchReason}
-    for ground, value in (key for some in keys for key in some):
-        wanted[ground].add(value)
+    wanted: dict[MatchReason, set[str]] = {reason: set() for reason in MatchReason}
+    for reason, value in (key for some in keys for key in some):
+        wanted[reason].add(value)
     return wanted
 
 
 def _find_reasons(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[MatchReason, ...]]:
     """Map the keys of rows that have one of `keys` to the reasons."""
-    grounds: dict[int, set[MatchReason]] = defaultdict(set)
+    reasons: dict[int, set[MatchReason]] = defaultdict(set)
     for key in keys & found.keys():
         for row in found[key]:
-            grounds[row.pk].add(key[0])
-    return {pk: tuple(sorted(some, key=_ORDER.index)) for pk, some in grounds.items()}
+            reasons[row.pk].add(key[0])
+    return {pk: tuple(sorted(some, key=_ORDER.index)) for pk, some in reasons.items()}
 
 
-def _is_meaningful(grounds: tuple[MatchReason, ...], candidate: Candidate, member: Member) -> bool:
+def _is_meaningful(reasons: tuple[MatchReason, ...], candidate: Candidate, member: Member) -> bool:
     """Return False for a username alone if it is another company's userid, or was made by the directory."""
-    if grounds != (MatchReason.USERNAME,):
+    if reasons != (MatchReason.USERNAME,):
         return True
     return not (candidate.user.has_made_username or candidate.is_somebody_else(member))
 
 
 def _rank(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
     return sorted(
-        suggestions, key=lambda one: (_ORDER.index(one.grounds[0]), -len(one.grounds), one.user.pk, one.member.pk)
+        suggestions, key=lambda one: (_ORDER.index(one.reasons[0]), -len(one.reasons), one.user.pk, one.member.pk)
     )
 
 

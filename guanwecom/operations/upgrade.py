@@ -172,8 +172,8 @@ def _write(migration: Migration, state: ProjectState) -> tuple[ProjectState, lis
     return after, [statement for statement in editor.collected_sql if not statement.startswith("--")]
 
 
-# The lock and the work of a statement on the table or index `name`; the first pattern that matches counts. A varchar
-# only becomes longer, which touches no row: the former version still writes it.
+# The lock and the work of a statement on the table or index `name`; the first pattern that matches counts. Our
+# migrations only lengthen varchars, because the former version still writes them; that touches no row.
 _STATEMENTS = (
     (r'CREATE(?: UNIQUE)? INDEX CONCURRENTLY .*? ON "(?P<name>\w+)"', Blocks.NOTHING, Work.READ),
     (r'DROP INDEX CONCURRENTLY IF EXISTS "(?P<name>\w+)"', Blocks.NOTHING, Work.READ),

@@ -39,7 +39,7 @@ class HeartbeatThread(threading.Thread):
     def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._kind, self._queues, self._watches = kind, queues, watches
-        self._process = heartbeats.name_this_process()
+        self._process = heartbeats.build_process_name()
         self._ended = threading.Event()
         self._is_failing = False
         self._database = watch.DatabaseWatch()

@@ -529,7 +529,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             **self.steps_panel(corp),
             "verification_panel": self.verification_panel(request, corp),
             "callback_panel": self.callback_panel(request, corp),
-            "hearing": describe_reception(corp, now=timezone.now()),
+            "reception": describe_reception(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),
             "can_stage": request.user.is_superuser and self.has_change_permission(request, corp),
             "site_address": corp.find_site_address(),
@@ -537,8 +537,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         }
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the pages below a corp's page. `shown`: to who may view the corp; the others: to who may change it."""
-        shown: dict[tuple[str, str], CorpView] = {
+        """Add the pages below a corp's page. `view_pages` need the right to view the corp, the others to change it."""
+        view_pages: dict[tuple[str, str], CorpView] = {
             ("steps/", "steps"): self.steps_view,
             ("link/", "link"): self.link_view,
             ("diagnosis/", "diagnosis"): self.diagnosis_view,
@@ -546,11 +546,11 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             ("callback/<slug:kind>/state/", "callback_state"): self.state_view,
             ("verification/panel/", "verification_panel"): self.files_view,
         }
-        read: dict[tuple[str, str], CorpView] = {
+        change_pages: dict[tuple[str, str], CorpView] = {
             ("console/<int:write_id>/preview/", "write"): self.write_view,
             ("console/<int:write_id>/state/", "write_state"): self.write_state_view,
         }
-        sent: dict[tuple[str, str], CorpView] = {
+        change_posts: dict[tuple[str, str], CorpView] = {
             ("ips/", "ips"): self.ips_view,
             ("console/<slug:kind>/", "write_start"): self.write_start_view,
             ("console/<int:write_id>/confirm/", "write_confirm"): self.write_confirm_view,
@@ -564,17 +564,17 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             ("verification/<int:file_id>/check/", "verification_check"): self.check_view,
             ("verification/<int:file_id>/remove/", "verification_remove"): self.remove_view,
         }
-        edited: dict[tuple[str, str], CorpView] = {
+        change_forms: dict[tuple[str, str], CorpView] = {
             ("callback/<slug:kind>/paste/", "callback_paste"): self.paste_view,
             ("enable/", "enable"): self.enable_view,
             ("disable/", "disable"): self.disable_view,
         }
         views: dict[tuple[str, str], View] = {}
         for routes, methods, to_change in (
-            (shown, ["GET"], False),
-            (read, ["GET"], True),
-            (sent, ["POST"], True),
-            (edited, ["GET", "POST"], True),
+            (view_pages, ["GET"], False),
+            (change_pages, ["GET"], True),
+            (change_posts, ["POST"], True),
+            (change_forms, ["GET", "POST"], True),
         ):
             for (end, name), view in routes.items():
                 opened = require_http_methods(methods)(partial(self._open_corp, view, to_change))

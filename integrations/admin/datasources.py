@@ -248,7 +248,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         if row is None or request.method != "GET":
             return {}
         if row.account_powers:
-            messages.warning(request, datasources.too_much_power(row.account_powers))
+            messages.warning(request, datasources.warn_of_privileges(row.account_powers))
         return _source_test(row) if self.has_change_permission(request, row) else {}
 
     def request_test(self, request: HttpRequest, row: DataSource) -> None:
@@ -293,7 +293,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         """Show rights of the database account beyond reading tables."""
         if not source.account_powers:
             return "—"
-        return format_html('<span class="pill pill-warn">{}</span>', datasources.word_powers(source.account_powers))
+        return format_html('<span class="pill pill-warn">{}</span>', datasources.word_privileges(source.account_powers))
 
     @admin.display(description=_("cards"))
     def cards_count(self, source: DataSource) -> int:

@@ -222,7 +222,7 @@ def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
     sentence = _("“%(source)s”: the account of this database may do more than read tables (%(powers)s).")
     return [
         Attention(
-            sentence % {"source": source.name, "powers": datasources.word_powers(source.account_powers)},
+            sentence % {"source": source.name, "powers": datasources.word_privileges(source.account_powers)},
             reverse("admin:integrations_datasource_change", args=[source.pk]),
             "warn",
         )

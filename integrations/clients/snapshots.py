@@ -487,15 +487,15 @@ def _capture(page: Page, options: Options, marks: PageMarks) -> Picture:
         cover = b""
         if options.cover_ratio:
             above = min(clip["height"], clip["width"] / options.cover_ratio)
-            cover = _shoot(page, {**clip, "height": above}, is_sharp=clip["width"] < COVER_WIDTH)
-        content = _shoot(page, clip, is_sharp=clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST)
+            cover = _take_screenshot(page, {**clip, "height": above}, is_sharp=clip["width"] < COVER_WIDTH)
+        content = _take_screenshot(page, clip, is_sharp=clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST)
         picture = Picture(content, round(clip["width"]), round(clip["height"]), cover)
     if len(picture.content) > BYTES_AT_MOST[options.kind]:
         raise SnapshotError(Reason.TOO_LARGE)
     return picture
 
 
-def _shoot(page: Page, clip: Any, *, is_sharp: bool) -> bytes:
+def _take_screenshot(page: Page, clip: Any, *, is_sharp: bool) -> bytes:
     return page.screenshot(full_page=True, clip=clip, scale="device" if is_sharp else "css", animations="disabled")
 
 

@@ -157,18 +157,18 @@ def carry_out_write(run: JobRun) -> Values:
             return {"changes": _find_changes(corp, kind)}
         _write(corp, kind, changes, is_repeat=run.job.try_count > 1)
     except IntegrationError as error:
-        _note_domain_answer(corp, changes or [], error, run)
+        _note_answer_on_domain(corp, changes or [], error, run)
         raise _describe_failure(error) from error
     except MessageError as error:  # WeCom would not accept one of our values, which the text names
         raise JobFailedError("wrong_setting", message=str(error)) from error
     with transaction.atomic():
         runner.request_checks(corp=corp, checks=CHECKS_AFTER[kind], now=run.clock())
-        _note_domain_answer(corp, changes, None, run)
+        _note_answer_on_domain(corp, changes, None, run)
         run.hold()
     return {}
 
 
-def _note_domain_answer(corp: Corp, changes: list[Values], error: IntegrationError | None, run: JobRun) -> None:
+def _note_answer_on_domain(corp: Corp, changes: list[Values], error: IntegrationError | None, run: JobRun) -> None:
     """Tell the diagnosis: WeCom judges the trusted domain only when it is written."""
     if any(change["name"] == "redirect_domain" for change in changes):
         note_domain_answer(corp=corp, error=error, now=run.clock())

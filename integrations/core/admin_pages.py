@@ -336,7 +336,7 @@ EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
 
 
 class HelpBelowMixin:
-    """Mixin of a widget that shows its way out below it."""
+    """Mixin of a widget that shows help for an empty select below it."""
 
     way: Mapping[str, Any]
 

@@ -37,7 +37,7 @@ _REPLACED_AFTER = timedelta(hours=1)
 _FORGOTTEN_AFTER = timedelta(days=7)
 
 
-def name_this_process() -> str:
+def build_process_name() -> str:
     """Return the unique name of this process: host and id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
@@ -122,7 +122,7 @@ class _WriteProbe:
             return
         self.forget()
         with transaction.atomic():
-            beat(kind=Heartbeat.Kind.WEB, name=name_this_process())
+            beat(kind=Heartbeat.Kind.WEB, name=build_process_name())
             # On a full disk there is long room for the heartbeat's row, but not for people's data.
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL work_mem = '64kB'")

@@ -90,7 +90,7 @@ class DepartmentTree:
         return list(found)
 
     def find_covering(self, department_ids: Iterable[int]) -> set[int]:
-        """Return the keys of the present ones of these departments and of all above them, whose choice covers these."""
+        """Return the keys of these departments, if present, and of all above them: choosing any covers these."""
         places = [self._places[pk] for pk in department_ids if pk in self._places]
         return {self._keys[corp_id, one] for corp_id, number in places for one in self.find_above(corp_id, number)}
 

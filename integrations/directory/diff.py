@@ -85,7 +85,7 @@ def _note_change(found: Difference, name: str, old: Any, new: Any) -> None:
 
 
 def _compare_departments(found: Difference, person: Person) -> None:
-    old = found.member.places
+    old = found.member.leads_by_department
     # If WeCom does not say whether a person leads a department, the stored value stays.
     new = {number: old.get(number) if leads is None else leads for number, leads in person.departments.items()}
     if new == old:

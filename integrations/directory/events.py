@@ -109,7 +109,7 @@ def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameR
 
 
 def _waiting_renames(batch: Batch) -> list[Rename]:
-    """Return the renames of other events that wait, also for their first turn.
+    """Return the renames of other events that are not consumed yet, whether they were tried before or not.
 
     Their userids must not be looked up before: the old ones are gone from WeCom, which looks like leaving.
     """

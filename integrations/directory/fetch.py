@@ -257,7 +257,7 @@ class Reader:
     """Reads a company once, with the available secrets. `number_field`: the company's own field (extattr) with the
     employee number; empty to skip it.
 
-    Raises the errors of `integrations.clients.errors`, and Stop for a missing department root.
+    Raises the errors of `integrations.clients.errors`, and RunStopped for a missing department root.
     """
 
     def __init__(self, *, corp: Corp, calling: CallPacer, progress: Progress, number_field: str = "") -> None:
@@ -272,7 +272,7 @@ class Reader:
         self._answers: dict[str, User | bool] = {}
 
     def read(self) -> Snapshot:
-        """Read the whole directory. Raises the errors of `integrations.clients.errors`, and Stop."""
+        """Read the whole directory. Raises the errors of `integrations.clients.errors`, and RunStopped."""
         self._progress(Phase.DEPARTMENTS, 0, 0)
         self.read_departments()
         self.read_company()

@@ -146,7 +146,7 @@ UNEXPLAINED_TRIES = 5
 
 
 class EventLookup:
-    """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and Stop.
+    """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and RunStopped.
 
     `alive` is called at each answer, because a look-up may take longer than the caller's lease.
 

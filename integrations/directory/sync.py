@@ -94,7 +94,7 @@ def stored_members(corp: Corp, folded: Collection[str] | None = None) -> Iterato
         places = places.filter(member__in=members.values("pk"))
     departments = find_departments(corp, places)
     for member in members.order_by("pk").iterator(_MEMBERS_AT_ONCE):
-        member.places = departments.get(member.pk, {})
+        member.leads_by_department = departments.get(member.pk, {})
         yield member
 
 

@@ -292,7 +292,7 @@ class Corp(models.Model):
 
     def find_site_address(self) -> SiteAddress:
         """Return its own site address, else the default one."""
-        url: str | None = getattr(self, "site_url", None)  # set by to_begin_sign_in(), so that no query is needed
+        url: str | None = getattr(self, "site_url", None)  # set for a sign-in, so that no query is needed
         return (
             SiteAddress(url=url) if url else self.site_address or self.default_address or SiteAddress.objects.default()
         )

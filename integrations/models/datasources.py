@@ -87,18 +87,18 @@ def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
     }
 
 
-def word_powers(found: str) -> str:
+def word_privileges(found: str) -> str:
     """Name the rights of a database account beyond reading tables. `found`: DatabasePrivileges, with commas."""
     words = {DatabasePrivilege.SUPERUSER: _("superuser"), DatabasePrivilege.FILES: _("reads files")}
     return _(", ").join(str(words[DatabasePrivilege(one)]) for one in found.split(",") if one in words)
 
 
-def too_much_power(found: str) -> str:
+def warn_of_privileges(found: str) -> str:
     """Return the warning for a source. `found`: codes of DatabasePrivilege, separated by commas."""
     return _(
         "The account of this database may do more than read tables (%(powers)s): whoever writes a query may read files "
         "of the database's server. Give the source an account that may only read the tables it needs."
-    ) % {"powers": word_powers(found)}
+    ) % {"powers": word_privileges(found)}
 
 
 def address_flaws(detail: str) -> dict[str, StrOrPromise]:

@@ -116,7 +116,8 @@ class Member(models.Model):
     waits_since = models.DateTimeField(_("waits for an administrator since"), null=True)
 
     departments = models.ManyToManyField(Department, through="Membership", related_name="members")
-    places: dict[int, bool | None]  # department number to leader; set by integrations.directory.sync for comparing
+    # Each department's number, and whether the member leads it. Set by integrations.directory.sync for comparing.
+    leads_by_department: dict[int, bool | None]
 
     objects = MemberQuerySet.as_manager()
 

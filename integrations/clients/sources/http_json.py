@@ -62,7 +62,8 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
     """
     began = time.monotonic()
     content, said_at = _fetch(question, seconds)
-    value, what = _parse(content), ""
+    value = _parse(content)
+    what = ""
     if question.expression:
         try:
             left = max(1.0, seconds - (time.monotonic() - began))

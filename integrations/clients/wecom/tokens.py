@@ -196,14 +196,14 @@ class TokenStore:
         """
         key = _make_key(corpid, agentid, "token")
         try:
-            with self._lead(key, waits=False) as owner:
+            with self._claim_lead(key, waits=False) as owner:
                 if owner:
                     pause = self._read(key)[1]
                     if pause is not None and self._is_recent_refusal(pause):
                         raise pause.error(system=self._system)
                     self._publish(key, owner, fetch)
                     return
-            with self._lead(key) as owner:  # another caller was fetching
+            with self._claim_lead(key) as owner:  # another caller was fetching
                 held, pause = self._read(key)
                 if pause is not None:
                     raise pause.error(system=self._system)
@@ -261,7 +261,7 @@ class TokenStore:
                 lock.release()
 
     @contextmanager
-    def _lead(self, key: str, *, waits: bool = True) -> Iterator[str]:
+    def _claim_lead(self, key: str, *, waits: bool = True) -> Iterator[str]:
         """Claim the right to fetch. Yield the claim's name; an empty text if another caller has it and nobody `waits`.
         Raises TransientError after waiting too long."""
         lead = self._client.lock(self._keys(key)[2], timeout=LEADER_SECONDS, sleep=POLL_SECONDS, thread_local=False)
@@ -292,7 +292,7 @@ class TokenStore:
                 return held
             if pause is not None:
                 raise pause.error(system=self._system)
-            with self._lead(key, waits=False) as owner:
+            with self._claim_lead(key, waits=False) as owner:
                 if owner:
                     return self._fetch_as_leader(key, owner, held, fetch)
             if held is not None:

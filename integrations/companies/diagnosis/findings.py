@@ -67,7 +67,7 @@ class Question:
     subject: str
 
 
-# Up to an age of a run, counted from the request, and the interval between its tries.
+# Pairs: up to this age of a run, counted from its request, the interval between its tries.
 Retries = Sequence[tuple[timedelta, timedelta]]
 # A change in WeCom's console takes about a minute to apply; meanwhile somebody may watch the page.
 BRIEFLY: Retries = ((timedelta(minutes=10), timedelta(seconds=20)),)
@@ -102,7 +102,7 @@ class Check:
 
 
 def check(name: str, **options: Any) -> Callable[[Callable[[Question], Finding]], Check]:
-    """Make the function a check, with the fields of Check."""
+    """Decorate a function that checks something: return a Check that runs it. `options`: other fields of Check."""
     return lambda run: Check(name=name, run=run, **options)
 
 

@@ -45,9 +45,9 @@ _ORDERED = (
 CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
 # "Run all" leaves out the message, which reaches a person.
 ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE)
-# The checks that only call WeCom.
-BEHIND_NETWORK = (
-    *("token", "ip", "agentid", "app", "scope", "domain", "home_page", "contacts", "departments", MESSAGE),
+# Checks that do nothing but call WeCom: they are not tried while the network check finds no way to it.
+BEHIND_NETWORK = frozenset(
+    {"token", "ip", "agentid", "app", "scope", "domain", "home_page", "contacts", "departments", MESSAGE}
 )
 # Without these nobody is reached; sign-in also needs the other two.
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")

@@ -202,7 +202,7 @@ async def serve(door: Door, host: str, port: int, *, on_ready: Callable[[int], N
     forkserver.ensure_running()  # loading the product takes a second, which the first mail should not wait for
     server = await door.listen(host, port)
     on_ready(server.sockets[0].getsockname()[1])
-    name = heartbeats.name_this_process()
+    name = heartbeats.build_process_name()
     while not stopping.is_set():
         await _heart(door, lambda: heartbeats.beat(kind=Heartbeat.Kind.MAIL, name=name))
         with suppress(TimeoutError):

@@ -37,7 +37,7 @@ def get_list(client: Client, **query: str) -> str:
 
 def grounds_for(one: Member) -> dict[str, tuple[str, ...]]:
     found = suggest_people([one], among=User.objects.all())[one.pk]
-    return {suggestion.user.username: tuple(ground.value for ground in suggestion.grounds) for suggestion in found}
+    return {suggestion.user.username: tuple(reason.value for reason in suggestion.reasons) for suggestion in found}
 
 
 def make_numbered(user: User, number: str) -> None:
@@ -107,7 +107,7 @@ def test_the_other_side_proposes_members_who_are_nobody_here(corp: Corp, other_c
 
     found = suggest_members([person], among=Member.objects.all())[person.pk]
 
-    assert [(one.member.userid, one.grounds) for one in found] == [
+    assert [(one.member.userid, one.reasons) for one in found] == [
         ("lilei", (MatchReason.USERNAME,)),
         ("007", (MatchReason.NUMBER,)),
         ("e", (MatchReason.EMAIL,)),

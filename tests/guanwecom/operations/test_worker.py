@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from guanwecom.operations.worker import HeartbeatThread
 from integrations.core import heartbeats
-from integrations.core.heartbeats import name_this_process
+from integrations.core.heartbeats import build_process_name
 from integrations.models import Heartbeat
 from tests.e2e.waiting import eventually
 from tests.guanwecom.operations.conftest import heard
@@ -27,7 +27,7 @@ def rows() -> list[tuple[str, str, str]]:
 def test_a_process_is_heard_until_it_ends_in_order() -> None:
     thread = HeartbeatThread(WORKER, lambda: ["urgent", "celery"], watches=False)
     thread.start()
-    eventually(lambda: rows() == [("worker", name_this_process(), "celery,urgent")])
+    eventually(lambda: rows() == [("worker", build_process_name(), "celery,urgent")])
 
     thread.end()
     thread.join()
@@ -88,7 +88,7 @@ def test_who_watches_keeps_a_connection_until_it_breaks(monkeypatch: pytest.Monk
         cursor.execute("SELECT pg_terminate_backend(%s)", [first])
     eventually(lambda: found[-1] != first)
     Heartbeat.objects.all().delete()
-    eventually(lambda: rows() == [("worker", name_this_process(), "celery")])
+    eventually(lambda: rows() == [("worker", build_process_name(), "celery")])
 
     thread.end()
     thread.join()

@@ -17,7 +17,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from integrations.core import heartbeats
-from integrations.core.heartbeats import name_this_process
+from integrations.core.heartbeats import build_process_name
 from integrations.models import Heartbeat
 from tests.e2e.waiting import eventually
 from tools.services import Service, start_valkey
@@ -84,7 +84,7 @@ def test_a_process_is_ready_while_database_and_valkey_take_writes_and_says_so_to
     assert response["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
     assert response.cookies == {}
     assert Client().post(path).status_code == Client().post("/healthz/live").status_code == 405
-    assert rows() == [("web", name_this_process(), "")]
+    assert rows() == [("web", build_process_name(), "")]
     # It asks whether the table of migrations exists, and for its rows; nothing is written each time.
     with django_assert_num_queries(2) as asked:
         assert answer() == (200, "ok")

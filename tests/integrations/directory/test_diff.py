@@ -26,7 +26,7 @@ texts = st.none() | st.text(max_size=5)
 
 def make_member(*, departments: dict[int, bool | None], **values: Any) -> Member:
     member = Member(userid="lilei", userid_folded="lilei", **values)
-    member.places = departments
+    member.leads_by_department = departments
     return member
 
 

@@ -407,15 +407,15 @@ def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(wecom
     count = EventWork.objects.count()
     assert count > 0
 
-    hearing = describe_reception(corp, now=timezone.now())
-    assert (hearing.given_up_count, hearing.late_count, hearing.tone) == (count, 0, "bad")
+    reception = describe_reception(corp, now=timezone.now())
+    assert (reception.given_up_count, reception.late_count, reception.tone) == (count, 0, "bad")
     with translation.override("zh-hans"):
-        assert "立即同步通讯录" in hearing.sentences[-1]
+        assert "立即同步通讯录" in reception.sentences[-1]
     wecom_events.place.clock.now = timezone.now()
     wecom_events.place.sync_saying_yes()
 
-    hearing = describe_reception(corp, now=timezone.now())
-    assert (hearing.given_up_count, hearing.tone) == (0, "warn")
+    reception = describe_reception(corp, now=timezone.now())
+    assert (reception.given_up_count, reception.tone) == (0, "warn")
 
 
 def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeComEvents, admin: Client) -> None:
