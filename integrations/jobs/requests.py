@@ -52,9 +52,7 @@ def request_job(
         "requested_at": now,
         "due_at": Now(),  # the workers' clock, because this host's may be ahead
     }
-    job = repeat_on_conflict(partial(_join_or_insert, kind, None if key is None else str(key), wanted))
-    send_on_commit(Job.objects.filter(pk=job.pk))
-    return job
+    return _send_job(repeat_on_conflict(partial(_join_or_insert, kind, None if key is None else str(key), wanted)))
 
 
 @transaction.atomic
@@ -83,9 +81,13 @@ def newest_job(kind: str, key: object) -> Job | None:
 
 def retry_job(job: Job, *, by: Person, now: datetime) -> Job:
     """Repeat a failed job with the rights of `by`. Return it, or a job with the same key that was requested since."""
-    again = repeat_on_conflict(partial(_wait_again, job, by, now))
-    send_on_commit(Job.objects.filter(pk=again.pk))
-    return again
+    return _send_job(repeat_on_conflict(partial(_wait_again, job, by, now)))
+
+
+def _send_job(job: Job) -> Job:
+    job.refresh_from_db(fields=["due_at"])  # the database's time, which a page compares
+    send_on_commit(Job.objects.filter(pk=job.pk))
+    return job
 
 
 @transaction.atomic

@@ -222,6 +222,19 @@ def test_a_change_is_previewed_in_the_background_confirmed_once_and_written(admi
     assert LogEntry.objects.filter(change_message__contains="home page and trusted domain").count() == 1
 
 
+def test_a_script_gets_the_preview_and_the_write_with_the_address_to_ask_again(
+    admin_client: Client, corp: Corp
+) -> None:
+    script = {"Accept": "application/json"}
+
+    preview = admin_client.post(address(corp, "write_start", "menu"), headers=script).json()
+    write = admin_client.post(address(corp, "write_confirm", make_preview(corp).pk), headers=script).json()
+
+    jobs = list(Job.objects.filter(kind=console.WRITE, status="waiting").order_by("pk"))
+    assert [answer["url"] for answer in (preview, write)] == [address(corp, "write_state", job.pk) for job in jobs]
+    assert all(answer["is_unfinished"] for answer in (preview, write))
+
+
 def test_a_refused_change_says_what_who_and_where_and_names_our_address(admin_client: Client, corp: Corp) -> None:
     failed: dict[str, Any] = {"status": "failed", "problem": "refused", "result": {}}
     domain = make_preview(corp, **failed, facts={"errcode": 85005, "hint": "17640000"})
