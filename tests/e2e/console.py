@@ -91,8 +91,11 @@ class Console:
     def expect_ready(self) -> None:
         """Run the whole diagnosis and expect, without a reload, that nothing prevents enabling."""
         self.open_step("diagnosis")
-        self.page.click("[data-run-all]")
-        expect(self.page.locator("[data-reasons] li")).to_have_count(0, timeout=TEST_PATIENCE_MS)
+        reasons = self.page.locator("[data-reasons] li")
+        with self.page.expect_response("**/diagnosis/run/"):
+            self.page.click("[data-run-all]")
+        expect(reasons).not_to_have_count(0)  # the checks that have just begun
+        expect(reasons).to_have_count(0, timeout=TEST_PATIENCE_MS)
 
     def switch_corp(self, name: str, action: str) -> None:
         """Enable the company, or disable it with its page of confirmation."""
