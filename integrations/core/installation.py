@@ -73,8 +73,9 @@ def present() -> Installation:
 def _rows() -> QuerySet[Installation]:
     # PostgreSQL's timeline changes when a standby is promoted or a point in time is restored.
     timeline = RawSQL("SELECT timeline_id FROM pg_control_checkpoint()", ())  # noqa: S611  # nosec B611  # ours
-    rows = Installation.objects.annotate(here=Place(), timeline_here=timeline)
-    return rows.filter(pk=THE_ONE)
+    # Read before each task: a column that a migration is still to add must not stop the tasks.
+    rows = Installation.objects.only("is_held", "place", "deployment", "version", "timeline")
+    return rows.annotate(here=Place(), timeline_here=timeline).filter(pk=THE_ONE)
 
 
 def is_copied(row: Installation) -> bool:

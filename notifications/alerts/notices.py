@@ -1,6 +1,6 @@
 """Messages of alerts: their recipients, and their content as a card with buttons, a card with a link or plain text.
 
-A card shows the state at the time it is made or changed; a different `digest_of` means that it is out of date.
+A card shows the state at the time it is made or changed; a different `make_digest` means that it is out of date.
 """
 
 from __future__ import annotations

@@ -144,9 +144,10 @@ def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, An
         if not (day in days if is_of_day else chosen):
             continue
         of_day, found = table.with_rows(chosen), []
+        fixed = resolve(of_day, day)  # reads all rows of a fall or a rise: once for all parts
         for name, part_table in verdicts.split_for_rule(rule, of_day).items():
             part = fold_text(name)
-            verdict = verdicts.evaluate(resolve(of_day, day), rule.join, part_table, memory.get(part, {}))
+            verdict = verdicts.evaluate(fixed, rule.join, part_table, memory.get(part, {}))
             memory[part] = verdict.memory
             found.append(verdict.holds)
         if True in found or False in found:

@@ -109,7 +109,7 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # Of a report, drafted as an incident: it fired at the report before, too, so no stretch ended in between.
+    # Set on a draft only: the source's previous report was firing, too, so no stretch ended in between.
     is_going_on = False
     # Rule or channel, kind, and split value: notifications.alerts.incidents.make_key.
     key = models.CharField(max_length=KEY_CHARACTERS)

@@ -130,7 +130,7 @@ RECEIPTS_READ = 500
 
 def find_own_subscriptions(person: User) -> QuerySet[Subscription, Any]:
     """Return the person's enabled pushes, by name, each with its `choice`: a SubscriptionChoice.Kind, or empty while it
-    is sent. Six queries; for members of departments one more per level."""
+    is sent. Six queries; for members of departments two more."""
     chosen = SubscriptionChoice.objects.filter(user=person, subscription=OuterRef("pk"))
     found = _find_concerning(person).annotate(choice=Coalesce(Subquery(chosen.values("kind")), Value("")))
     return found.order_by("name", "next_run_at", "pk")[:SHOWN_AT_MOST]

@@ -542,6 +542,8 @@ def find_reachable_people(
         limits.append(list(sender.send_corps.values_list("pk", flat=True)))
     elif sender.sends_to == ApiToken.SendReach.CHOSEN:
         chosen.append(_make_audience(sender.send_users, sender.send_groups, sender.send_departments))
+    else:
+        ApiToken.SendReach(sender.sends_to)  # raises ValueError for a choice of a newer release, which may be narrower
     if not sees_all(sender.owner):
         limits.append(Corp.objects.visible_to(sender.owner))
     for corps in limits:

@@ -345,8 +345,8 @@ def _find_line_kind(line: str, *, is_markdown: bool) -> str:
     return "quote" if is_markdown and _QUOTE.match(line) else "text"
 
 
-def _render_inline(escape_markup: str) -> str:
+def _render_inline(line: str) -> str:
     """Render one line: in WeCom markup does not span lines."""
     for pattern, replacement in _INLINE:
-        escape_markup = pattern.sub(replacement, escape_markup)
-    return escape_markup
+        line = pattern.sub(replacement, line)
+    return line

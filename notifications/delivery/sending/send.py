@@ -110,11 +110,17 @@ class CallTask(Generic[K, T]):
             self.settle_ended(waits_for_room=may_begin)
         self.give_back()
 
-    def begin(self) -> None: ...
+    def begin(self) -> None:
+        """Begin calls of waiting rows."""
+        raise NotImplementedError
 
-    def settle_ended(self, *, waits_for_room: bool) -> None: ...
+    def settle_ended(self, *, waits_for_room: bool) -> None:
+        """Wait for calls under way, and write the outcomes of those that ended."""
+        raise NotImplementedError
 
-    def give_back(self) -> None: ...
+    def give_back(self) -> None:
+        """Release the rows that wait."""
+        raise NotImplementedError
 
 
 @dataclass

@@ -347,7 +347,7 @@ _FREE: dict[str, None] = {"fencing_token": None, "lease_until": None, "queued_un
 _READ = (
     *("run", "corp", "channel", "message_form", "priority", "created_at", "title", "corpid", "agentid", "body"),
     *("language", "prepare_count", "fencing_token"),
-    *("robot__key", "medium__name", "medium__content_type", "medium__status", "medium__error"),
+    *("robot__key", "medium__kind", "medium__name", "medium__content_type", "medium__status", "medium__error"),
 )
 
 

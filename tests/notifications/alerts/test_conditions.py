@@ -502,3 +502,21 @@ def test_names_to_choose_from_are_understood() -> None:
     for language in ("zh-hans", "en"):
         with override(language):
             assert all(conditions.span_of(name, TODAY) for name in conditions.relative_names())
+
+
+@given(
+    table=tables,
+    value=numbers,
+    aggregate=st.sampled_from(["any", "all", "sum", "avg", "min", "max", "count"]),
+    comparison=st.sampled_from(["gt", "le", "eq", "ne"]),
+    at=st.integers(0, 25),
+)
+@quick
+def test_a_row_of_unknown_changes_no_answer(table: Table, value: str, aggregate: str, comparison: str, at: int) -> None:
+    rows = [*table.rows[:at], ("上海", None), *table.rows[at:]]
+    condition, more = of(aggregate, comparison, value), table.with_rows(rows)
+
+    before, after = (evaluate([condition], Join.ALL, one).results[0] for one in (table, more))
+
+    assert before.value == after.value
+    assert before.holds is after.holds or (aggregate == "any" and not table.rows)

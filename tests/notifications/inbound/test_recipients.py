@@ -187,6 +187,9 @@ def test_people_of_other_companies_are_unknown_as_those_that_do_not_exist(corp: 
     zhang.wecom_accounts.update(is_primary=False)
     zhang.wecom_accounts.create(corp=make_corp(), userid="zw")
     assert list(find_reachable_people(token)) == []
+    token.sends_to = "whom only a newer release knows"
+    with pytest.raises(ValueError, match="SendReach"):
+        find_reachable_people(token)
 
 
 def test_a_token_reaches_its_companies_or_its_people_and_no_more_than_its_owner(corp: Corp, zhang: User) -> None:

@@ -434,3 +434,12 @@ def test_the_page_says_that_a_run_is_under_way() -> None:
         assert "同一推送同时只执行一次" in page
         assert "立即发送" not in page
     assert list(Run.objects.all()) == [former]
+
+
+def test_a_slot_that_already_ran_does_not_run_again() -> None:
+    subscription = make_subscription()
+    make_run(subscription, key=f"sub:{subscription.pk}:2026-11-24T01:00Z", status=Run.Status.FINISHED)
+
+    assert scheduler.claim_due(now=NOW) == []
+
+    assert Run.objects.count() == 1

@@ -15,6 +15,7 @@ from integrations.models import Corp
 from notifications import tasks
 from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import scheduler
 from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
 from notifications.models import Channel, Delivery, Priority, Receipt, Run, Subscription
 from tests.notifications.admin.conftest import client_of
@@ -315,3 +316,12 @@ def test_whoever_enables_it_begins_the_count_anew(subscription: Subscription, co
         assert pauses_itself(subscription) is False, count
         make_ended_run(subscription, "failed", claimed_at=later + timedelta(minutes=count))
     assert pauses_itself(subscription) is True
+
+
+def test_a_notice_holds_no_run_up(owner: User) -> None:
+    subscription = make_subscription(owner=owner)
+    make_wrong(subscription)
+    render_notices()
+
+    assert len(scheduler.claim_due(now=NOW)) == 1
+    assert not Run.objects.under_way().filter(trigger=Run.Trigger.NOTICE).exists()
