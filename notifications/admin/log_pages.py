@@ -584,12 +584,12 @@ class IncidentAdmin(LogAdmin):
         Column("acknowledger", _("taken by"), lambda one: one.acknowledged_by or "—"),
     )
     list_filter = (IncidentFilter,)
-    list_select_related = ("channel", "rule", "acknowledged_by", "silenced_by")
     search_fields = ("title",)
     search_rows = staticmethod(_search_titles)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
-        return Incident.objects.visible_to(request.user)
+        related = ("channel", "rule", "acknowledged_by", "silenced_by")
+        return Incident.objects.visible_to(request.user).select_related(*related)
 
     def get_urls(self) -> list[URLPattern]:
         act = self.admin_site.admin_view(require_POST(self.act_view))

@@ -104,11 +104,12 @@ def _take_message(channel: InboundChannel, payload: Payload, request_key: str, n
     key = "" if mapped is None else key_of(channel, mapped.key or request_key)
     if mapped is None:
         outcome = Outcome.LEFT_OUT
-    elif known := IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first():
+    elif (known := IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()) or (
+        InboundFetch.objects.filter(key=key).exists()  # the first call waits for its files
+    ):
         message_id = known
     elif mapped.urls:
-        if not InboundFetch.objects.filter(key=key).exists():
-            check_limit(channel, 1, now=now)  # its people are counted later
+        check_limit(channel, 1, now=now)  # its people are counted later
         row = {"channel": channel, "payload": json.dumps(payload), "created_at": now}
         call, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
         if is_new:

@@ -271,7 +271,7 @@ class PayloadView(Exposed):
         return self.get_attribute(key)
 
     def text(self) -> str:
-        return json.dumps(self._fields, ensure_ascii=False)[:SHOWN_CHARACTERS]
+        return _write_whole(self._fields)
 
 
 class ListView(Exposed, tuple[Any, ...]):
@@ -288,7 +288,12 @@ class ListView(Exposed, tuple[Any, ...]):
     def text(self) -> str:
         if all(isinstance(one, str) for one in self):
             return ", ".join(self)[:SHOWN_CHARACTERS]
-        return json.dumps(self.payload, ensure_ascii=False)[:SHOWN_CHARACTERS]
+        return _write_whole(self.payload)
+
+
+def _write_whole(payload: Payload) -> str:
+    """Write an object or a list as JSON. Only we write _LINE_END: a sender's is a blank."""
+    return json.dumps(payload, ensure_ascii=False).replace(_LINE_END, " ")[:SHOWN_CHARACTERS]
 
 
 def view_of(payload: Payload) -> Any:

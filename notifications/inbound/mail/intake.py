@@ -34,6 +34,7 @@ from notifications.inbound.mail.reader import MailReading, read
 from notifications.inbound.mail.server import Door, Limits, Network, ReceivedMail, RefusedError, SignIn
 from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, OutgoingMail
+from notifications.models.inbound import TITLE_CHARACTERS
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ class Intake:
                 with transaction.atomic():
                     message, run_ids = _accept(channel, mail, reading, prefix=prefix, key=key, now=now)
             except InboundError as error:
+                if error.code != "daily_limit_reached":
+                    raise
                 calls.note(channel, Outcome.REFUSED, error.sentence, now=now)
                 raise RefusedError("452 4.2.2 The channel's daily limit is used up, send again tomorrow") from error
             except UnreadableMailError as error:
@@ -137,7 +140,7 @@ def _accept(
         OutgoingMail(
             channel=channel,
             message=message,
-            subject=draft.title,
+            subject=draft.title[:TITLE_CHARACTERS],  # `accept` shortens that of a new message only
             unknown=unknown,
             original=draft.original,
             page=draft.page,

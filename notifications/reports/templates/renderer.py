@@ -297,10 +297,18 @@ def _check_depth(tree: nodes.Node) -> None:
     raise TemplateError(level[0].lineno, Sentence("The template is nested too deeply."))
 
 
+# What a template's author wrote where Jinja2's node has another name.
+_TAGS = {
+    **{"AssignBlock": "set … endset", "FilterBlock": "filter", "CallBlock": "call", "FromImport": "from … import"},
+    **{"Slice": "[:]", "Dict": "{}", "NSRef": "namespace"},
+}
+
+
 def _check_language(tree: nodes.Node) -> None:
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _LANGUAGE):
-            what = getattr(node, "operator", "") or type(node).__name__.lower()
+            kind = type(node).__name__
+            what = getattr(node, "operator", "") or _TAGS.get(kind, kind.lower())
             sentence = Sentence("“%(what)s” is not part of a report's templates.")
             raise TemplateError(node.lineno, sentence % {"what": what})
         problem = _find_problem(node)

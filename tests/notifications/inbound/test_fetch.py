@@ -225,12 +225,13 @@ def test_the_internal_network_is_out_of_reach(
 
 def test_a_repeat_while_the_first_waits_is_one_message(channel: InboundChannel, site: str, clock: FakeClock) -> None:
     sent = {"id": "7", "title": "告警", "url": f"{site}/a.png"}
-    statuses = [call(channel, sent).json()["status"] for _time in range(2)]
+    without_file = {"id": "7", "title": "告警（更新）"}
+    statuses = [call(channel, values).json()["status"] for values in (sent, sent, without_file)]
     fetch_newest(clock)
     statuses.append(call(channel, sent).json()["status"])
 
-    assert statuses == ["accepted", "repeated", "repeated"]
-    assert IncomingMessage.objects.count() == 1
+    assert statuses == ["accepted", "repeated", "repeated", "repeated"]
+    assert IncomingMessage.objects.get().title == "告警"
 
 
 def test_a_call_whose_workers_died_goes_without_files_at_last(
