@@ -125,10 +125,11 @@ class ConditionsWidget(RowsWidget):
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(name, value, attrs)
-        rows: list[ConditionRow] = list(value or [])
-        rows += [ConditionRow()] * EMPTY_ROWS
+        filled: list[ConditionRow] = list(value or [])
+        rows = [*filled, *[ConditionRow()] * EMPTY_ROWS][:CONDITIONS_AT_MOST]
         context["widget"] |= {
-            "rows": [(row, self.problems.get(number, "")) for number, row in enumerate(rows[:CONDITIONS_AT_MOST])],
+            # Each row, its problem, and whether it is an empty one.
+            "rows": [(row, self.problems.get(at, ""), at >= len(filled)) for at, row in enumerate(rows)],
             "aggregates": Aggregate.choices,
             "comparisons": Comparison.choices,
             "againsts": Against.choices,
