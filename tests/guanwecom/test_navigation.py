@@ -138,14 +138,14 @@ def test_the_way_to_a_page_stands_above_it_in_the_words_of_the_menu(world: World
 def found_by(client: Client, text: str) -> dict[str, list[str]]:
     answer = client.get("/admin/search/", {"q": text})
     assert answer.status_code == 200
-    return {each.label: [name for name, _url in each.rows] for each in answer.context["found"]}
+    return {each["label"]: [name for name, _url in each["rows"]] for each in answer.context["found"]}
 
 
 def test_what_is_found_leads_to_its_page_and_shows_nothing_of_other_companies(world: World) -> None:
     client = client_of(world, "U")
     found = client.get("/admin/search/?q=Alpha").context["found"]
-    [companies] = [each for each in found if each.label == "企业微信公司"]
-    [(name, url)] = companies.rows
+    [companies] = [each for each in found if each["label"] == "企业微信公司"]
+    [(name, url)] = companies["rows"]
     assert (name, client.get(url).status_code) == ("Alpha Company", 200)
 
     assert "企业微信公司" not in found_by(client_of(world, "I2"), "Alpha")
@@ -154,8 +154,8 @@ def test_what_is_found_leads_to_its_page_and_shows_nothing_of_other_companies(wo
 
     User.objects.bulk_create(User(username=f"hanmei{number}") for number in range(6))
     answer = client.get("/admin/search/", {"q": "hanmei"})
-    [people] = [each for each in answer.context["found"] if each.label == "用户"]
-    assert (len(people.rows), people.list_url) == (5, "/admin/accounts/user/?q=hanmei")
+    [people] = [each for each in answer.context["found"] if each["label"] == "用户"]
+    assert (len(people["rows"]), people["list_url"]) == (5, "/admin/accounts/user/?q=hanmei")
 
 
 @pytest.mark.parametrize("text", ["", "   ", "没有这个", "x" * 5000, "%_'\"<script>", "\x00"])
