@@ -110,4 +110,5 @@ def register(app: AppConfig) -> None:
         )
     )
     track_people_and_companies()
+    user_logged_in.disconnect(dispatch_uid="update_last_login")  # written with the rest of a sign-in
     user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from django.contrib.auth.backends import BaseBackend
 from django.core.exceptions import PermissionDenied
-from django.db.models import F
+from django.db import connection
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -85,8 +85,17 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
 
 def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
     """Remember that this account has signed the person in. The proof holds for this company and userid only."""
-    rows = WeComAccount.objects.filter(user=user, corp=corp)
-    rows.update(proven_corp_id=F("corp_id"), proven_userid=F("userid_folded"), signed_in_at=now)
+    with connection.cursor() as cursor:
+        cursor.execute(_NOTE_SIGN_IN, [now, user.pk, now, user.pk, corp.pk])
+
+
+# One statement in place of Django's own for the last sign-in and another: a tenth of a sign-in (benchmarks/sign_in.py).
+_NOTE_SIGN_IN = """
+    WITH person AS (UPDATE accounts_user SET last_login = %s WHERE id = %s)
+    UPDATE accounts_wecomaccount
+       SET proven_corp_id = corp_id, proven_userid = userid_folded, signed_in_at = %s
+     WHERE user_id = %s AND corp_id = %s
+"""
 
 
 def _redeem(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:

@@ -213,8 +213,10 @@ def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwar
     note_opened(session, now)
     forget_code(session)
     session.pop(_CODE_MISSING, None)
+    by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
+    if by_password:  # backends.note_signed_in writes it for WeCom
+        User.objects.filter(pk=user.pk).update(last_login=now)
     if user.is_staff:  # employees' sign-ins would bury the rest of the audit trail, and need no second factor
-        by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
         services.record_sign_in(user=user, note=services.PASSWORD if by_password else services.WECOM)
         if TotpDevice.objects.filter(user=user).exists():
             session[_CODE_MISSING] = True

@@ -57,7 +57,7 @@ def test_somebody_whom_the_last_copy_shows_costs_one_call_and_few_statements(peo
         assert sign_in(people.place, another) == "/"
 
     assert [query["sql"].split()[0] for query in queries] == [
-        *("SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE", "INSERT", "SAVEPOINT", "INSERT", "RELEASE"),
+        *("SELECT", "SELECT", "SELECT", "WITH", "INSERT", "SAVEPOINT", "INSERT", "RELEASE"),
     ]
 
 
