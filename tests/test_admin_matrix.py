@@ -88,7 +88,7 @@ class Writes:
     """
 
     HARMLESS = ("SELECT", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
-    NAMED = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM) "(\w+)" ')
+    NAMED = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM) "?(\w+)"? ')
 
     def __init__(self) -> None:
         self.count = 0
@@ -96,7 +96,7 @@ class Writes:
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         named = self.NAMED.match(sql)
         is_elsewhere = named is not None and named[1] not in statements()
-        self.count += not (is_elsewhere or sql.startswith(self.HARMLESS))
+        self.count += not (is_elsewhere or sql.lstrip().startswith(self.HARMLESS))
         return execute(sql, params, many, context)
 
 
