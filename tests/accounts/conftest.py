@@ -14,6 +14,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils.http import urlencode
 
+from accounts.authentication.sessions import CORP_KEY
 from accounts.models import Attribute, User, WeComAccount, fold_userid
 from accounts.users.roles import Role
 from guanwecom.celery import app
@@ -48,10 +49,10 @@ class Visitor:
         """Come back from WeCom with `query`."""
         return self.get(f"/wecom/{corp.pk}/callback/", **query)
 
-    def sign_in(self, corp: Corp, wecom: WeCom, userid: str, code: str = "C") -> HttpResponse:
+    def sign_in(self, corp: Corp, wecom: WeCom, userid: str, code: str = "C", target: str = "/") -> HttpResponse:
         """Sign in through WeCom as `userid`."""
         wecom.gives(code, userid=userid)
-        return self.arrive(corp, code=code, state=self.begin(corp))
+        return self.arrive(corp, code=code, state=self.begin(corp, target))
 
     @property
     def user_id(self) -> int | None:
@@ -61,6 +62,19 @@ class Visitor:
 
 def visitor(user_agent: str = IPHONE_WECOM, host: str = HOST) -> Visitor:
     return Visitor(Client(headers={"user-agent": user_agent, "host": host}, SERVER_NAME=host))
+
+
+def with_session(person: User, corp: Corp | None = None, user_agent: str = IPHONE_WECOM) -> Visitor:
+    """Return a browser with a session of `person`, opened through `corp` or by password."""
+    browser = visitor(user_agent)
+    if corp is None:
+        browser.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        return browser
+    browser.client.force_login(person, backend="accounts.authentication.backends.WeComBackend")
+    session = browser.client.session
+    session[CORP_KEY] = corp.pk
+    session.save()
+    return browser
 
 
 def query_of(address: str) -> dict[str, str]:
@@ -132,8 +146,26 @@ def person(corp: Corp) -> User:
 
 
 @pytest.fixture
+def clerk(db: None) -> User:
+    """A person with a password alone."""
+    return make_person("clerk", name="王芳", password=PASSWORD)
+
+
+@pytest.fixture
+def chief(corp: Corp) -> User:
+    """A superuser with a password and an account."""
+    return make_person("chief", corp, "Chief", password=PASSWORD, is_staff=True, is_superuser=True, name="王芳")
+
+
+@pytest.fixture
 def root(db: None) -> User:
     return User.objects.create(username="root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def editor(db: None) -> User:
+    """A system administrator of all companies."""
+    return with_role("editor", Role.SYSTEM_ADMINISTRATOR)
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from accounts.users import companies
 from accounts.users.companies import describe_disabling
 from accounts.users.roles import people_changeable_by, people_visible_to
 from integrations.models import Corp
-from tests.accounts.conftest import SITE, Visitor, make_corp, make_person
+from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.people import LIST, sent_form, signed_in
-from tests.accounts.wecom import WeCom
 from tests.between import just_before, refused_once
 
 EVERYBODY = {"mine", "both", "boss", "other", "half", "loose"}
@@ -149,15 +148,6 @@ class TestVisibility:
         assert "南湖贸易" not in text
         page = client.get(f"{LIST}{people['both'].pk}/change/").content.decode()
         assert ("北山制造" in page, "南湖贸易" in page) == (True, False)
-
-    def test_corps_follow_the_same_rule(self, corp: Corp, other_corp: Corp, root: User, limited: User) -> None:
-        everybody = administrator("of-all", manages_all_corps=True)
-        plain = make_person("plain", manages_all_corps=True)
-
-        assert list(Corp.objects.visible_to(limited)) == [corp]
-        for one in (root, everybody):
-            assert set(Corp.objects.visible_to(one)) == {corp, other_corp}
-        assert list(Corp.objects.visible_to(plain)) == []
 
 
 class TestRights:
@@ -341,7 +331,6 @@ class TestForm:
         [
             ({"wecom_accounts-0-DELETE": "on"}, []),
             ({"wecom_accounts-0-userid": ""}, [("北山制造", "", False)]),
-            ({"wecom_accounts-0-DELETE": "on", "wecom_accounts-1-is_primary": "on"}, []),
         ],
     )
     def test_without_the_primary_one_the_next_receives(
@@ -434,21 +423,6 @@ def test_says_what_disabling_a_company_stops(corp: Corp, person: User) -> None:
     assert found == ["2 人将无法用企业微信登录；已用企业微信登录的会立即退出。", "停用期间有 1 人收不到消息。"]
     corp.sign_in_enabled = False
     assert describe_disabling(corp) == found[1:]
-
-
-def test_the_sessions_of_moved_people_end(
-    corp: Corp, other_corp: Corp, person: User, root: User, phone: Visitor, wecom: WeCom
-) -> None:
-    phone.sign_in(corp, wecom, "LiLei", code="a-code-of-ten")
-    assert phone.user_id == person.pk
-
-    sent = {"action": "set_company", "_selected_action": [person.pk], "apply": "1", "corp": other_corp.pk}
-    signed_in(root).post(LIST, sent)
-
-    answer = phone.get("/")
-    assert answer.status_code == 302
-    assert answer.headers["Location"].startswith(("/login/", f"{SITE}login/"))
-    assert phone.user_id is None
 
 
 class TestManyPeople:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
-from django.urls import get_resolver
 
 from accounts.audit import services
 from accounts.models import AuditEntry, User
@@ -27,13 +26,6 @@ def entry() -> AuditEntry:
     clear_trail()
     services.record(action=AuditEntry.Action.DONE, name="=cmd|' /C calc'!A1", note="a note", changes=[["a", 1, "二"]])
     return AuditEntry.objects.get()
-
-
-@pytest.fixture
-def root() -> User:
-    user = User.objects.create(username="root", is_staff=True, is_superuser=True)
-    clear_trail()
-    return user
 
 
 def test_the_database_refuses_to_change_an_entry(entry: AuditEntry) -> None:
@@ -55,21 +47,6 @@ def test_the_database_refuses_to_change_an_entry(entry: AuditEntry) -> None:
 def _execute(sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-
-
-def test_no_other_address_names_it() -> None:
-    found = {str(name) for name in _names(get_resolver()) if "auditentry" in str(name)}
-
-    assert found == {
-        f"accounts_auditentry_{name}" for name in ("add", "change", "changelist", "csv", "delete", "history")
-    }
-
-
-def _names(resolver: object) -> list[object]:
-    found: list[object] = []
-    for pattern in resolver.url_patterns:  # type: ignore[attr-defined]  # Django's
-        found += _names(pattern) if hasattr(pattern, "url_patterns") else [pattern.name]
-    return found
 
 
 def test_the_export_holds_what_the_list_shows(root: User, entry: AuditEntry, corp: Corp) -> None:

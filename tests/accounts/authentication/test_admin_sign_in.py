@@ -25,13 +25,6 @@ ASKED = "/admin/integrations/corp/?q=北山"
 POLICY = "/admin/accounts/signinpolicy/1/change/"
 
 
-def arrive(browser: Visitor, corp: Corp, wecom: WeCom, userid: str, target: str) -> Any:
-    """Sign in through WeCom, from the start that the login page links to."""
-    state = browser.begin(corp, target)
-    wecom.gives("code", userid=userid)
-    return browser.arrive(corp, code="code", state=state)
-
-
 @pytest.fixture
 def boss(corp: Corp) -> User:
     """A superuser with an account that has never signed in, of a company that allows administrators their rights."""
@@ -80,7 +73,7 @@ class TestByWeCom:
             form = {"username": "lilei", "password": PASSWORD, "next": "/admin/"}
             refused = phone.client.post(LOGIN, form, follow=True)
         else:
-            landed = arrive(phone, corp, wecom, "LiLei", "/admin/")
+            landed = phone.sign_in(corp, wecom, "LiLei", target="/admin/")
             refused = phone.client.get(landed.headers["Location"], follow=True)
 
         text = refused.content.decode()
@@ -107,16 +100,6 @@ class TestByWeCom:
         sent = client.post(LOGIN, {"username": "boss", "password": PASSWORD, "next": target})
         assert sent.headers["Location"] == "/admin/"
 
-    def test_by_password_over_a_session_of_wecom_depends_on_no_company(
-        self, boss: User, corp: Corp, desktop: Visitor, wecom: WeCom
-    ) -> None:
-        arrive(desktop, corp, wecom, "Boss", "/")
-        desktop.client.post(LOGIN, {"username": "boss", "password": PASSWORD})
-
-        Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
-
-        assert desktop.client.get("/admin/").status_code == 200
-
 
 class TestSwitchingPasswordsOff:
     def prove(self, boss: User, corp: Corp) -> None:
@@ -129,7 +112,7 @@ class TestSwitchingPasswordsOff:
         client.get("/admin/accounts/signinpolicy/")
 
         refused = client.post(POLICY, {})
-        arrive(phone, corp, wecom, "boss", "/admin/")
+        phone.sign_in(corp, wecom, "boss", target="/admin/")
         done = client.post(POLICY, opened_with(client, POLICY))
 
         assert refused.status_code == 200
@@ -257,7 +240,7 @@ def test_a_sign_in_proves_the_account_that_it_came_through(
 ) -> None:
     WeComAccount.objects.create(user=boss, corp=other_corp, userid="boss2", is_primary=False)
 
-    arrive(phone, corp, wecom, "BOSS", "/")
+    phone.sign_in(corp, wecom, "BOSS")
 
     rows = WeComAccount.objects.order_by("pk").values_list("proven_corp_id", "proven_userid", "signed_in_at")
     assert rows[0][:2] == (corp.pk, "boss")

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.test import Client
 
 from accounts.models import (
     Attribute,
@@ -34,12 +33,6 @@ CHANGES = {"name": "Controlling & <Sales>", "_save": "Save"}
 @pytest.fixture(autouse=True)
 def _minutes(settings: Any) -> None:
     settings.CONFIRMATION_MINUTES = 15
-
-
-@pytest.fixture
-def chief(corp: Corp) -> User:
-    values = {"is_staff": True, "is_superuser": True, "name": "王芳"}
-    return make_person("chief", corp, "Chief", password=PASSWORD, **values)
 
 
 @pytest.fixture
@@ -171,11 +164,6 @@ class TestOwnPage:
         assert done.headers["Location"] == ADD
         assert elsewhere.status_code == 200
 
-    def test_is_for_staff_alone(self, desk: Visitor) -> None:
-        User.objects.update(is_staff=False, is_superuser=False)
-
-        assert desk.get(PAGE).headers["Location"].startswith("/admin/login/")
-
     def test_says_what_to_do_where_nothing_can_be_asked(self, corp: Corp) -> None:
         nobody = make_person("nobody", is_staff=True, is_superuser=True)
         nobody.set_unusable_password()
@@ -277,8 +265,3 @@ def test_what_is_left_out_exists() -> None:
     for pages in admin.site._registry.values():
         if isinstance(pages, ConfirmedChanges):
             assert pages.unconfirmed_pages <= {pattern.name for pattern in pages.get_urls()}
-
-
-def test_others_are_refused_by_the_page_itself(db: None, client: Client) -> None:
-    assert client.post(ADD, CHANGES, headers={"host": "bi.example.com"}).status_code == 302
-    assert groups() == []

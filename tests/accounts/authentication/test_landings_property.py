@@ -22,7 +22,7 @@ from accounts.models import User
 from accounts.views.errors import ErrorDetails, seal
 from integrations.models import Corp
 from tests.accounts.authentication.test_targets import CORPUS, TRICKS
-from tests.accounts.conftest import DESKTOP, SITE, Visitor, query_of, state_in, visitor
+from tests.accounts.conftest import DESKTOP, PASSWORD, SITE, Visitor, query_of, state_in, visitor
 from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
 from tests.bi import BI, claims_in, make_bi
@@ -33,7 +33,6 @@ EXAMPLES = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-PASSWORD = "right-password-1"
 HOPS_AT_MOST = 6
 WECOM_HOSTS = {"open.weixin.qq.com", "login.work.weixin.qq.com"}
 _codes = count(1)

@@ -12,17 +12,8 @@ from accounts.authentication import sessions
 from accounts.authentication.sessions import stored_key
 from accounts.models import SignedInSession, User
 from integrations.models import Corp
-from tests.accounts.conftest import PASSWORD, Visitor, by_password, make_person
+from tests.accounts.conftest import PASSWORD, Visitor, by_password
 from tests.accounts.wecom import WeCom
-
-
-@pytest.fixture
-def clerk(db: None) -> User:
-    return make_person("clerk", is_staff=True, password=PASSWORD)
-
-
-def sign_in(**more: str) -> Visitor:
-    return by_password("clerk", **more)
 
 
 def older(browser: Visitor, *, by: timedelta, unused_for: timedelta) -> None:
@@ -62,25 +53,25 @@ def test_it_ends_by_age_and_of_staff_also_without_use(
 
 
 def test_the_settings_say_how_long_and_its_end_is_logged(
-    clerk: User, settings: Any, caplog: pytest.LogCaptureFixture
+    chief: User, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     settings.STAFF_SESSION_HOURS, settings.STAFF_SESSION_IDLE_MINUTES = 2, 20
-    first, second = sign_in(remember="on"), sign_in()
+    first, second = by_password("chief", remember="on"), by_password("chief")
     older(first, by=2 * HOURS, unused_for=1 * MINUTES)
     older(second, by=1 * HOURS, unused_for=20 * MINUTES)
 
     assert (is_in(first), is_in(second)) == (False, False)
-    assert f"session reached its end user={clerk.pk}" in caplog.messages
+    assert f"session reached its end user={chief.pk}" in caplog.messages
 
 
-def test_use_keeps_it_and_a_new_sign_in_begins_anew(clerk: User) -> None:
-    browser = sign_in()
+def test_use_keeps_it_and_a_new_sign_in_begins_anew(chief: User) -> None:
+    browser = by_password("chief")
     for _time in range(3):
         older(browser, by=50 * MINUTES, unused_for=50 * MINUTES)
         assert is_in(browser)
     for _time in range(2):
-        browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+        browser.client.post("/login/", {"username": "chief", "password": PASSWORD})
         older(browser, by=11.9 * HOURS, unused_for=1 * MINUTES)
 
     assert is_in(browser)
@@ -96,8 +87,8 @@ def test_who_is_made_staff_has_the_shorter_one_at_once(corp: Corp, person: User,
     assert not is_in(phone)
 
 
-def test_the_account_page_leaves_out_what_is_over(clerk: User) -> None:
-    here, _there = sign_in(), sign_in()
+def test_the_account_page_leaves_out_what_is_over(chief: User) -> None:
+    here, _there = by_password("chief"), by_password("chief")
     other = SignedInSession.objects.exclude(session_key=stored_key(str(here.client.session.session_key))).get()
     end = f"/account/sessions/{other.pk}/end/"
     assert end in here.get("/account/").content.decode()

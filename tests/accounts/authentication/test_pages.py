@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.conf import global_settings
 from django.contrib.staticfiles import finders
-from django.test import Client
 
 from accounts.authentication.flow import Cause
 from accounts.explanations import GUIDES
@@ -24,11 +23,6 @@ from integrations.models.fields import cipher
 from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, make_corp, make_person, query_of, visitor
 from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
-
-
-@pytest.fixture
-def clerk(db: None) -> User:
-    return make_person("clerk", name="王芳", password=PASSWORD)
 
 
 def weight_of(page: bytes) -> int:
@@ -257,14 +251,6 @@ class TestSignOut:
         assert location == "/login/?stay=1&left=1"
         assert phone.user_id is None
         assert "您已退出登录" in text_of(phone, location)
-
-    def test_needs_a_form_of_ours(self, clerk: User) -> None:
-        strict = Client(enforce_csrf_checks=True, headers={"host": HOST}, SERVER_NAME=HOST)
-        strict.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
-
-        assert strict.post("/logout/").status_code == 403
-        assert strict.get("/logout/").status_code == 405
-        assert strict.session["_auth_user_id"] == str(clerk.pk)
 
 
 class TestErrorPages:

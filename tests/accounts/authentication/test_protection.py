@@ -150,7 +150,9 @@ def test_a_planted_session_of_nobody_or_the_attacker_does_not_become_the_victim_
 
     assert victim.user_id == member.pk
     assert victim.client.cookies["sessionid"].value != planted
-    assert as_session(planted).user_id is None
+    somebody = visitor(DESKTOP)
+    somebody.client.cookies["sessionid"] = planted
+    assert somebody.user_id is None
 
 
 @pytest.mark.parametrize("attacker_signs_in", WAYS_IN)
@@ -173,13 +175,6 @@ def test_a_planted_session_takes_no_sign_in_into_the_attacker_s(
     assert victim.user_id == other.pk
     assert attacker.get("/account/").status_code == 200
     assert attacker.user_id == member.pk
-
-
-def as_session(key: str) -> Visitor:
-    """Return the browser of somebody who knows the session's key."""
-    found = visitor(DESKTOP)
-    found.client.cookies["sessionid"] = key
-    return found
 
 
 def test_a_host_that_is_no_address_of_ours_makes_no_link(corp: Corp, wecom: WeCom) -> None:

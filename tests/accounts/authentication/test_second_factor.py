@@ -35,16 +35,6 @@ def _minutes(settings: Any) -> None:
     settings.CONFIRMATION_MINUTES, settings.LOCKOUT_TRIES, settings.LOCKOUT_MINUTES = 15, 3, 15
 
 
-@pytest.fixture
-def chief(corp: Corp) -> User:
-    values = {"is_staff": True, "is_superuser": True, "name": "王芳"}
-    return make_person("chief", corp, "Chief", password=PASSWORD, **values)
-
-
-def sign_in(username: str = "chief") -> Visitor:
-    return by_password(username)
-
-
 def code_now(key: str, *, later: int = 0) -> str:
     """Return the code `later` half minutes from now. The present code is still accepted in the next half minute."""
     return hotp(base64.b32decode(key), int(time.time()) // 30 + later)
@@ -72,7 +62,7 @@ def set_up(browser: Visitor) -> tuple[str, list[str]]:
 
 class TestSettingUp:
     def test_shows_a_picture_and_a_key_and_keeps_nothing_until_the_first_right_code(self, chief: User) -> None:
-        browser = sign_in()
+        browser = by_password("chief")
         page = browser.get(OWN)
 
         text = page.content.decode()
@@ -86,7 +76,7 @@ class TestSettingUp:
         assert not TotpDevice.objects.exists()
 
     def test_ends_the_sessions_that_were_opened_without_a_code(self, chief: User) -> None:
-        elsewhere, here = sign_in(), sign_in()
+        elsewhere, here = by_password("chief"), by_password("chief")
 
         key, codes = set_up(here)
 
@@ -98,7 +88,7 @@ class TestSettingUp:
         assert here.get(INDEX).status_code == 200
 
     def test_leaves_key_and_recovery_codes_readable_nowhere(self, chief: User) -> None:
-        key, codes = set_up(sign_in())
+        key, codes = set_up(by_password("chief"))
 
         with connection.cursor() as cursor:
             cursor.execute("SELECT * FROM accounts_totpdevice")
@@ -108,9 +98,9 @@ class TestSettingUp:
 
     def test_takes_no_key_of_somebody_else(self, chief: User) -> None:
         other = make_person("other", is_staff=True, is_superuser=True, password=PASSWORD)
-        page = sign_in().get(OWN).content.decode()
+        page = by_password("chief").get(OWN).content.decode()
 
-        response = sign_in("other").client.post(OWN, {"key": sealed_in(page), "code": code_now(key_in(page))})
+        response = by_password("other").client.post(OWN, {"key": sealed_in(page), "code": code_now(key_in(page))})
 
         assert response.headers["Location"] == OWN
         assert not TotpDevice.objects.filter(user=other).exists()
@@ -126,7 +116,7 @@ class TestSettingUp:
 
     def test_asks_first_whether_it_is_its_person(self, chief: User) -> None:
         """Stop a stranger at an open browser from setting up their own app."""
-        browser = sign_in()
+        browser = by_password("chief")
         session = browser.client.session
         session["confirmed_at"] -= 16 * 60
         session.save()
@@ -138,10 +128,10 @@ class TestSettingUp:
 class TestSigningIn:
     @pytest.fixture
     def key(self, chief: User) -> str:
-        return set_up(sign_in())[0]
+        return set_up(by_password("chief"))[0]
 
     def test_leads_to_the_code_and_then_on_with_another_key_for_the_session(self, key: str) -> None:
-        browser = sign_in()
+        browser = by_password("chief")
         before = browser.client.session.session_key
 
         sent_away = browser.get("/admin/accounts/user/")
@@ -156,7 +146,7 @@ class TestSigningIn:
         assert SessionStore(before).load() == {}
 
     def test_opens_nothing_of_the_administration_before_and_leaves_an_employee_s_pages_open(self, key: str) -> None:
-        browser = sign_in()
+        browser = by_password("chief")
 
         for page in (INDEX, OWN, "/admin/confirm/", "/admin/password_change/", "/admin/auth/group/add/"):
             for ask in (browser.client.get, browser.client.post):
@@ -172,7 +162,7 @@ class TestSigningIn:
         assert phone.get(INDEX).headers["Location"].startswith(CODE)
 
     def test_a_code_is_a_confirmation_too(self, key: str) -> None:
-        browser = sign_in()
+        browser = by_password("chief")
         browser.client.post(CODE, {"code": code_now(key, later=1)})
         session = browser.client.session
         session["confirmed_at"] -= 16 * 60
@@ -250,24 +240,24 @@ def test_of_many_with_one_code_at_one_moment_one_gets_in(chief: User, settings: 
 
 class TestRecovery:
     def test_a_code_is_good_once_however_it_is_typed_until_there_are_new_ones(self, chief: User) -> None:
-        here = sign_in()
+        here = by_password("chief")
         _key, codes = set_up(here)
-        browser = sign_in()
+        browser = by_password("chief")
 
         done = browser.client.post(CODE, {"code": codes[0].lower().replace("-", " ")})
-        again = sign_in().client.post(CODE, {"code": codes[0]})
+        again = by_password("chief").client.post(CODE, {"code": codes[0]})
 
         assert done.headers["Location"] == INDEX
         assert "验证码不正确" in again.content.decode()
         assert len(TotpDevice.objects.get().recovery_digests) == totp.RECOVERY_CODES - 1
         assert codes[1] not in here.client.post(OWN, {"renew": ""}).content.decode()
-        assert "验证码不正确" in sign_in().client.post(CODE, {"code": codes[1]}).content.decode()
+        assert "验证码不正确" in by_password("chief").client.post(CODE, {"code": codes[1]}).content.decode()
 
     def test_is_what_is_left_where_no_key_opens_the_app_s(self, chief: User) -> None:
-        _key, codes = set_up(sign_in())
+        _key, codes = set_up(by_password("chief"))
         with connection.cursor() as cursor:
             cursor.execute("UPDATE accounts_totpdevice SET key = 'gAAA'")
-        browser = sign_in()
+        browser = by_password("chief")
 
         refused = browser.client.post(CODE, {"code": "123456"})
         done = browser.client.post(CODE, {"code": codes[0]})
@@ -277,7 +267,7 @@ class TestRecovery:
 
     @pytest.mark.parametrize("by", ["its person", "the server"])
     def test_the_server_helps_who_has_lost_everything_and_its_person_can_remove_it(self, chief: User, by: str) -> None:
-        browser = sign_in()
+        browser = by_password("chief")
         set_up(browser)
 
         if by == "its person":
@@ -286,7 +276,7 @@ class TestRecovery:
             call_command("reset_second_factor", "chief", verbosity=0)
 
         assert not TotpDevice.objects.exists()
-        assert sign_in().get(INDEX).status_code == 200
+        assert by_password("chief").get(INDEX).status_code == 200
         assert AuditEntry.objects.filter(action="done", note="Authenticator app removed.").count() == 1
 
     def test_the_server_says_where_there_is_nothing_to_remove(self, chief: User) -> None:
@@ -301,7 +291,7 @@ class TestRequired:
         settings.STAFF_TOTP_REQUIRED = True
 
     def test_who_has_none_is_led_to_it_and_does_nothing_else(self, chief: User) -> None:
-        browser = sign_in()
+        browser = by_password("chief")
 
         for page in (INDEX, "/admin/auth/group/add/", CODE):
             assert browser.get(page).headers["Location"].startswith(f"{OWN}?next=")
@@ -309,7 +299,7 @@ class TestRequired:
         assert browser.get(OWN).status_code == 200
 
     def test_setting_one_up_opens_the_administration_and_removing_it_closes_it_again(self, chief: User) -> None:
-        browser = sign_in()
+        browser = by_password("chief")
         set_up(browser)
         assert browser.get(INDEX).status_code == 200
 

@@ -18,14 +18,9 @@ from accounts.authentication import sessions
 from accounts.authentication.sessions import SessionStore, stored_key
 from accounts.models import SignedInSession, User
 from integrations.core.redis import valkey
-from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, by_password, make_person, visitor
+from tests.accounts.conftest import DESKTOP, PASSWORD, by_password, visitor
 
 NOWHERE = "redis://127.0.0.1:1/0"
-
-
-@pytest.fixture
-def clerk(db: None) -> User:
-    return make_person("clerk", name="王芳", is_staff=True, is_superuser=True, password=PASSWORD)
 
 
 @pytest.fixture
@@ -46,14 +41,10 @@ def valkey_goes() -> Any:
         away.disable()
 
 
-def sign_in() -> Visitor:
-    return by_password("clerk")
-
-
 def test_who_is_signed_in_stays_so_until_signing_out(
-    clerk: User, valkey_goes: Callable[[], None], caplog: pytest.LogCaptureFixture
+    chief: User, valkey_goes: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    browser = sign_in()
+    browser = by_password("chief")
     valkey_goes()
 
     assert [browser.get(path).status_code for path in ("/", "/account/", "/admin/accounts/user/")] == [200] * 3
@@ -67,19 +58,19 @@ def test_who_is_signed_in_stays_so_until_signing_out(
     assert set(lines) == {"sessions go on without their cache error=ConnectionError"}
 
 
-def test_a_password_signs_in(clerk: User, valkey_goes: Callable[[], None]) -> None:
+def test_a_password_signs_in(chief: User, valkey_goes: Callable[[], None]) -> None:
     valkey_goes()
 
-    browser = sign_in()
+    browser = by_password("chief")
 
-    assert browser.user_id == clerk.pk
+    assert browser.user_id == chief.pk
     assert browser.get("/account/").status_code == 200
 
 
 def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
-    clerk: User, valkey_goes: Callable[[], None]
+    chief: User, valkey_goes: Callable[[], None]
 ) -> None:
-    here, there = sign_in(), sign_in()
+    here, there = by_password("chief"), by_password("chief")
     other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
     valkey_goes()
 
@@ -91,8 +82,8 @@ def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
     assert SignedInSession.objects.filter(pk=other.pk).exists()
 
 
-def test_another_device_can_be_signed_out_once_valkey_is_back(clerk: User) -> None:
-    here, there = sign_in(), sign_in()
+def test_another_device_can_be_signed_out_once_valkey_is_back(chief: User) -> None:
+    here, there = by_password("chief"), by_password("chief")
     other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
     Session.objects.filter(pk=other.session_key).delete()  # as an attempt between leaves it
 
@@ -104,9 +95,9 @@ def test_another_device_can_be_signed_out_once_valkey_is_back(clerk: User) -> No
 
 @pytest.mark.parametrize("work", ["load", "save"])
 def test_one_that_is_ended_before_its_copy_is_written_does_not_go_on_with_it(
-    clerk: User, monkeypatch: pytest.MonkeyPatch, work: str
+    chief: User, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:
-    key = str(sign_in().client.session.session_key)
+    key = str(by_password("chief").client.session.session_key)
     cache = caches["default"]
     if work == "load":
         cache.clear()
@@ -124,8 +115,8 @@ def test_one_that_is_ended_before_its_copy_is_written_does_not_go_on_with_it(
     assert SessionStore(key).load() == {}
 
 
-def test_everywhere_needs_no_cache(clerk: User, valkey_goes: Callable[[], None]) -> None:
-    here, there = sign_in(), sign_in()
+def test_everywhere_needs_no_cache(chief: User, valkey_goes: Callable[[], None]) -> None:
+    here, there = by_password("chief"), by_password("chief")
     valkey_goes()
 
     here.client.post("/account/sessions/end/")
@@ -136,8 +127,8 @@ def test_everywhere_needs_no_cache(clerk: User, valkey_goes: Callable[[], None])
 class TestDump:
     """The contents of database and Valkey, with which nobody can use a live session."""
 
-    def test_shows_no_key_of_a_session(self, clerk: User) -> None:
-        key = sign_in().client.cookies["sessionid"].value
+    def test_shows_no_key_of_a_session(self, chief: User) -> None:
+        key = by_password("chief").client.cookies["sessionid"].value
 
         rows = [*Session.objects.values_list(), *SignedInSession.objects.values_list()]
         decoded = [row.get_decoded() for row in Session.objects.all()]
@@ -148,8 +139,8 @@ class TestDump:
         assert stored_key(key) in str(kept)
         assert key not in str(kept)
 
-    def test_is_no_key(self, clerk: User) -> None:
-        browser, thief = sign_in(), visitor(DESKTOP)
+    def test_is_no_key(self, chief: User) -> None:
+        browser, thief = by_password("chief"), visitor(DESKTOP)
 
         for stolen in (Session.objects.get().session_key, SignedInSession.objects.get().session_key):
             thief.client.cookies["sessionid"] = stolen
@@ -162,17 +153,17 @@ class TestDump:
 class TestAnotherKey:
     """A session key that sign-in changes: written once, with the session's data."""
 
-    def test_is_written_once_with_the_data(self, clerk: User) -> None:
+    def test_is_written_once_with_the_data(self, chief: User) -> None:
         browser = visitor(DESKTOP)
 
         with CaptureQueriesContext(connection) as queries:
-            browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+            browser.client.post("/login/", {"username": "chief", "password": PASSWORD})
 
         [statement] = [query["sql"] for query in queries if "django_session" in query["sql"]]
         assert 'INSERT INTO "django_session"' in statement
-        assert Session.objects.get().get_decoded()["_auth_user_id"] == str(clerk.pk)
+        assert Session.objects.get().get_decoded()["_auth_user_id"] == str(chief.pk)
 
-    def test_keeps_the_data_and_ends_the_old_one_everywhere(self, clerk: User) -> None:
+    def test_keeps_the_data_and_ends_the_old_one_everywhere(self, chief: User) -> None:
         session = SessionStore()
         session["kept"] = "yes"
         session.save()
@@ -185,7 +176,7 @@ class TestAnotherKey:
         assert SessionStore(session.session_key)["kept"] == "yes"
         assert (SessionStore(old_key).load(), SessionStore().exists(old_key)) == ({}, False)
 
-    def test_is_nothing_before_it_is_saved(self, clerk: User) -> None:
+    def test_is_nothing_before_it_is_saved(self, chief: User) -> None:
         """Write no row if the request failed, or the session was emptied afterwards."""
         session = SessionStore()
         session["kept"] = "yes"
@@ -202,42 +193,31 @@ class TestAnotherKey:
         assert [row.get_decoded() for row in Session.objects.all()] == [{"new": "changed"}]
 
 
-def count_rows() -> tuple[int, int]:
-    return Session.objects.count(), SignedInSession.objects.count()
-
-
 @pytest.mark.django_db(transaction=True)
-class TestItsRecord:
-    def test_is_written_with_a_new_session(self, clerk: User) -> None:
-        visitor(DESKTOP).client.post("/login/", {"username": "clerk", "password": PASSWORD})
+def test_a_person_who_is_deleted_meanwhile_gets_no_session(chief: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    note_use = sessions.note_use
 
-        assert count_rows() == (1, 1)
-        assert SignedInSession.objects.get().session_key == Session.objects.get().session_key
+    def delete_before(*args: Any, **options: Any) -> None:
+        User.objects.all().delete()
+        note_use(*args, **options)
 
-    def test_a_person_who_is_deleted_meanwhile_gets_neither(self, clerk: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        note_use = sessions.note_use
+    monkeypatch.setattr(sessions, "note_use", delete_before)
+    browser = visitor(DESKTOP)
+    browser.client.raise_request_exception = False
 
-        def delete_before(*args: Any, **options: Any) -> None:
-            User.objects.all().delete()
-            note_use(*args, **options)
+    response = browser.client.post("/login/", {"username": "chief", "password": PASSWORD})
 
-        monkeypatch.setattr(sessions, "note_use", delete_before)
-        browser = visitor(DESKTOP)
-        browser.client.raise_request_exception = False
-
-        response = browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
-
-        assert response.status_code == 500
-        assert "sessionid" not in response.cookies
-        assert count_rows() == (0, 0)
+    assert response.status_code == 500
+    assert "sessionid" not in response.cookies
+    assert (Session.objects.count(), SignedInSession.objects.count()) == (0, 0)
 
 
 @pytest.mark.parametrize("way", ["first", "again"])
-def test_who_signs_in_has_signed_in_now(clerk: User, way: str) -> None:
-    browser = sign_in()
+def test_who_signs_in_has_signed_in_now(chief: User, way: str) -> None:
+    browser = by_password("chief")
     if way == "again":
         User.objects.update(last_login=None)
-        browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+        browser.client.post("/login/", {"username": "chief", "password": PASSWORD})
 
     last = User.objects.get().last_login
     assert last is not None

@@ -6,14 +6,11 @@ from typing import Any, cast
 
 import pytest
 import requests
-from django.contrib.auth import authenticate, user_login_failed
-from django.test import RequestFactory
 from django.utils import timezone
 
-from accounts.authentication.backends import AuthorizationCode, Reason, SignInRefused, WeComBackend
 from accounts.models import DirectoryPolicy, User
-from integrations.models import Corp, Member, SiteAddress, SyncRun
-from tests.accounts.conftest import Visitor, make_corp, make_person, query_of
+from integrations.models import Corp, Member, SyncRun
+from tests.accounts.conftest import Visitor, make_person
 from tests.accounts.wecom import WeCom, refusal
 
 CODE = "CODE-of_one.person~1"
@@ -63,6 +60,16 @@ def test_a_shared_userid_belongs_to_each_corps_own_person(
     phone.arrive(other_corp, code="another", state=phone.begin(other_corp))
 
     assert phone.user_id == namesake.pk
+
+
+def test_a_missing_company_is_named_with_who_sets_it(corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+    make_person("half", None, "LiLei")
+    wecom.gives(CODE, userid="LiLei")
+
+    _status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
+
+    assert "请管理员在管理后台打开您的用户，把“企业微信公司名称”选为“北山制造”。" in text
+    assert "LiLei" in text  # for the administrator
 
 
 @pytest.mark.parametrize(
@@ -149,56 +156,3 @@ def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(  # noqa: 
 
     assert (status, phone.user_id, wecom.read) == (403, None, read)
     assert "企业微信登录已关闭" in text
-
-
-class TestBackend:
-    def test_tells_nobody_the_code_when_it_refuses(self, corp: Corp, wecom: WeCom) -> None:
-        heard: list[str] = []
-
-        def listen(sender: object, credentials: dict[str, object], **kwargs: object) -> None:
-            heard.append(repr(credentials))
-
-        wecom.gives(CODE, userid="nobody")
-        refused: list[SignInRefused] = []
-        user_login_failed.connect(listen)
-        try:
-            user = authenticate(
-                RequestFactory().get("/"), corp=corp, code=AuthorizationCode(CODE), explain=refused.append
-            )
-        finally:
-            user_login_failed.disconnect(listen)
-
-        assert user is None
-        assert [refusal.reason for refusal in refused] == [Reason.NOT_LINKED]
-        assert len(heard) == 1
-        assert CODE not in heard[0]
-
-    @pytest.mark.parametrize("switched_off", ["is_enabled", "sign_in_enabled"])
-    def test_does_not_even_ask_for_a_disabled_corp(
-        self, corp: Corp, person: User, wecom: WeCom, switched_off: str
-    ) -> None:
-        setattr(corp, switched_off, False)
-        wecom.gives(CODE, userid="lilei")
-        refused: list[SignInRefused] = []
-
-        user = authenticate(None, corp=corp, code=AuthorizationCode(CODE), explain=refused.append)
-
-        assert (user, wecom.redeemed) == (None, [])
-        assert [refusal.reason for refusal in refused] == [Reason.COMPANY_DISABLED]
-
-    def test_forgets_disabled_users(self, person: User) -> None:
-        assert WeComBackend().get_user(person.pk) == person
-        User.objects.filter(pk=person.pk).update(is_active=False)
-        assert WeComBackend().get_user(person.pk) is None
-
-
-def test_the_corps_site_address_is_where_sign_in_happens(phone: Visitor, db: None) -> None:
-    own = SiteAddress.objects.create(url="https://bi.south.example.com/")
-    south = make_corp("南湖", 3, site_address=own)
-
-    response = phone.get(f"/wecom/{south.pk}/start/", next="/messages/7/")
-
-    assert response.headers["Location"] == (
-        f"https://bi.south.example.com/wecom/{south.pk}/start/?next=%2Fmessages%2F7%2F&moved=1"
-    )
-    assert query_of(response.headers["Location"])["next"] == "/messages/7/"

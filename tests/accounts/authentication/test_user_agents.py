@@ -32,10 +32,6 @@ def test_the_program_is_recognised(user_agent: str, surface: Surface) -> None:
     assert surface_of(user_agent) is surface
 
 
-def test_only_wecom_signs_in_silently() -> None:
-    assert [surface for surface in Surface if surface.is_inside_wecom] == [Surface.WECOM, Surface.PRIVATE_WECOM]
-
-
 @pytest.mark.parametrize(
     ("user_agent", "device"),
     [

@@ -16,7 +16,6 @@ from django.urls import reverse
 from accounts.directory.sync import ensure_people_run, give_up
 from accounts.models import (
     Attribute,
-    AttributeValue,
     AuditEntry,
     DirectoryPolicy,
     LinkConflict,
@@ -24,6 +23,7 @@ from accounts.models import (
     User,
     WeComAccount,
 )
+from accounts.users.attributes import set_values
 from integrations.directory import JOB, admit_member
 from integrations.models import Job, Member, SyncRun
 from notifications.sources import Audience
@@ -404,20 +404,6 @@ def test_switching_the_policy_off_stops_a_run_at_the_next_step(people: People, m
     assert (done.status, done.counts["created"]) == ("done", 2)
 
 
-def test_a_changed_policy_stands_in_the_trail(people: People) -> None:
-    clear_trail()
-
-    people.policy.mode = DirectoryPolicy.Mode.CREATE
-    people.policy.save()
-
-    entry = AuditEntry.objects.get()
-    assert (entry.model, entry.changes, entry.corp_id) == (
-        "accounts.directorypolicy",
-        [["mode", "link", "create"]],
-        people.corp.pk,
-    )
-
-
 def test_queries_do_not_grow_with_the_number_of_people(people: People) -> None:
     people.set_policy(mode="create", match_email=True, match_mobile=True)
     few = people.place.sync()
@@ -439,18 +425,15 @@ FIELD = "工号"
 
 
 @pytest.fixture
-def attribute(people: People) -> Attribute:
+def attribute(people: People, number: Attribute) -> Attribute:
     """The attribute by which alone the policy finds people; it holds the WeCom account."""
-    made = Attribute.objects.create(key="number", name="工号", is_unique=True, is_employee_number=True)
-    people.set_policy(match_username=False, number_attribute=made)
-    return made
+    people.set_policy(match_username=False, number_attribute=number)
+    return number
 
 
 def make_numbered(attribute: Attribute, username: str, number: str, **values: Any) -> User:
     user = make(username, **values)
-    AttributeValue.objects.create(
-        user=user, attribute=attribute, value=number, folded=number.lower(), is_unique=attribute.is_unique
-    )
+    set_values(attribute=attribute, values={user.pk: [number]})
     return user
 
 

@@ -100,14 +100,16 @@ def test_a_deleted_person_is_unlinked_and_disabled_and_staff_only_barred(
     assert [["userid", "LiLei", None]] in changes
 
 
-@pytest.mark.parametrize("is_told", [True, False], ids=["callback", "synchronisation"])
 @pytest.mark.parametrize(
-    ("leave", "is_staff", "is_taken"),
+    ("leave", "is_staff", "is_taken", "is_told"),
     [
-        (delete_leaver, True, True),
-        (delete_leaver, False, True),
-        (disable_leaver, True, False),
-        (move_out_of_scope, True, False),
+        (delete_leaver, True, True, True),
+        (delete_leaver, False, True, True),
+        (disable_leaver, True, False, True),
+        (move_out_of_scope, True, False, True),
+        # By a run of the directory in place of events.
+        (delete_leaver, True, True, False),
+        (move_out_of_scope, True, False, False),
     ],
 )
 def test_what_a_leaver_owns_goes_to_the_successor(
@@ -201,17 +203,6 @@ def test_a_joiner_is_created_and_a_name_follows_at_once(wecom_events: WeComEvent
     assert links(people.corp)["Wang.Wu"] == "Wang.Wu"
     assert User.objects.get(username="LiLei").name == "李磊"
     assert "late" not in links(people.corp)
-
-
-def test_a_joiner_is_linked_with_the_one_who_fits(wecom_events: WeComEvents, people: People) -> None:
-    people.set_policy(mode="link")
-    make("wang.wu")
-    people.put("Wang.Wu", department=[2])
-    people.put("nobody", department=[2])
-    wecom_events.send(*wecom_events.heard())
-
-    assert links(people.corp)["wang.wu"] == "Wang.Wu"
-    assert people.conflicts() == {"nobody": "nobody"}
 
 
 # --- Renames ----------------------------------------------------------------------------------------------------------

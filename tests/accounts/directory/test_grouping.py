@@ -32,10 +32,6 @@ def created(people: People) -> People:
     return people
 
 
-def department(corp: Corp, number: int) -> Department:
-    return Department.objects.get(corp=corp, wecom_department_id=number)
-
-
 def number_of(people: People, name: str) -> int:
     return Department.objects.get(corp=people.corp, name=name).wecom_department_id
 

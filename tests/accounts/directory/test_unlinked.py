@@ -14,7 +14,8 @@ from accounts.admin.linking import ROWS
 from accounts.directory.hooks import directory_attentions, directory_lines
 from accounts.directory.linking import LinkRefusedError, link_by_hand
 from accounts.directory.matching import SUGGESTIONS_SHOWN, MatchReason, suggest_members, suggest_people
-from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.models import Attribute, AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.users.attributes import set_values
 from accounts.users.roles import Role
 from integrations.models import Corp, Member, SyncRun
 from tests.accounts.conftest import make_corp, make_person
@@ -40,22 +41,15 @@ def grounds_for(one: Member) -> dict[str, tuple[str, ...]]:
     return {suggestion.user.username: tuple(reason.value for reason in suggestion.reasons) for suggestion in found}
 
 
-def make_numbered(user: User, number: str) -> None:
-    attribute, _is_new = Attribute.objects.get_or_create(
-        key="number", defaults={"name": "工号", "is_unique": True, "is_employee_number": True}
-    )
-    AttributeValue.objects.create(user=user, attribute=attribute, value=number, folded=number.lower(), is_unique=True)
-
-
 # --- Suggestions ------------------------------------------------------------------------------------------------------
 
 
-def test_each_ground_proposes_somebody_the_best_first(corp: Corp) -> None:
+def test_each_ground_proposes_somebody_the_best_first(corp: Corp, number: Attribute) -> None:
     one = member(corp, "LiLei", name="李雷", email="Li@Example.com", mobile="13000000001")
     make("somebody", name="李雷")
     make("m", mobile="13000000001")
     make("e", email="li@example.COM")
-    make_numbered(make("n"), "LILEI")
+    set_values(attribute=number, values={make("n").pk: ["LILEI"]})
     make("lilei")
 
     assert list(grounds_for(one).items()) == [
@@ -92,9 +86,9 @@ def test_by_name_alone_nobody_who_is_linked_is_proposed_and_not_the_whole_compan
     assert set(found.values()) == {("name",)}
 
 
-def test_the_other_side_proposes_members_who_are_nobody_here(corp: Corp, other_corp: Corp) -> None:
+def test_the_other_side_proposes_members_who_are_nobody_here(corp: Corp, other_corp: Corp, number: Attribute) -> None:
     person = make("LILEI", name="李雷", email="li@example.com", mobile="13000000001")
-    make_numbered(person, "007")
+    set_values(attribute=number, values={person.pk: ["007"]})
     member(corp, "lilei")
     member(other_corp, "007")
     member(corp, "e", email="LI@example.com")

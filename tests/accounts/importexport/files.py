@@ -59,13 +59,16 @@ def wecom_file(*rows: Sequence[Any], header: Sequence[str] = WECOM_HEADER) -> by
     return xlsx(*([note] for note in WECOM_NOTES), header, *rows, change=merge)
 
 
-def upload_and_read(editor: User, content: bytes, **values: Any) -> PeopleImport:
-    """Upload a file and have it read."""
+def upload(editor: User, content: bytes, **values: Any) -> PeopleImport:
     options: dict[str, Any] = {"corp": None, "match_by": "username", "clears_empty": False, **values}
-    run = jobs.request_import(
+    return jobs.request_import(
         editor=editor, ip="192.0.2.7", file_name="people.xlsx", content=content, now=NOW, **options
     )
-    return finish_work(run)
+
+
+def upload_and_read(editor: User, content: bytes, **values: Any) -> PeopleImport:
+    """Upload a file and have it read."""
+    return finish_work(upload(editor, content, **values))
 
 
 def finish_work(run: PeopleImport) -> PeopleImport:

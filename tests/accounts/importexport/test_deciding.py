@@ -8,18 +8,17 @@ import pytest
 from django.utils import translation
 
 from accounts.explanations import explain_row
-from accounts.importexport import jobs
 from accounts.models import Attribute, ImportRow, PeopleImport, User, WeComAccount
 from accounts.users.attributes import find_values, set_values
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.importexport.files import (
-    NOW,
     confirm_and_write,
     csv_bytes,
     finish_work,
     read_changes,
     read_refusals,
+    upload,
     upload_and_read,
     wecom_file,
     wecom_row,
@@ -302,16 +301,7 @@ class TestRights:
 
     @pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}])
     def test_who_may_no_more_changes_nobody(self, editor: User, person: User, change: dict[str, Any]) -> None:
-        run = jobs.request_import(
-            editor=editor,
-            ip=None,
-            file_name="x.csv",
-            content=csv_bytes(["用户名", "姓名"], ["lilei", "x"]),
-            corp=None,
-            match_by="username",
-            clears_empty=False,
-            now=NOW,
-        )
+        run = upload(editor, csv_bytes(["用户名", "姓名"], ["lilei", "x"]))
         User.objects.filter(pk=editor.pk).update(**change)
 
         run = finish_work(run)

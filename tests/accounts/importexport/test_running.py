@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from accounts.importexport import jobs
 from accounts.models import Attribute, AuditEntry, ImportFile, ImportRow, PeopleImport, User, WeComAccount
@@ -28,6 +27,7 @@ from tests.accounts.importexport.files import (
     xlsx,
 )
 from tests.accounts.people import signed_in, with_role
+from tests.between import just_before
 from tests.statements import count_statements
 
 Status = PeopleImport.Status
@@ -159,23 +159,19 @@ class TestWhoseRightsCount:
     """A superuser's file, which changes somebody whom an administrator may not change."""
 
     @pytest.fixture
-    def chief(self, db: None) -> User:
-        return with_role("chief", Role.SYSTEM_ADMINISTRATOR)
-
-    @pytest.fixture
     def file(self, corp: Corp, person: User) -> bytes:
         make_person("boss", corp, "boss", is_staff=True, is_superuser=True)
         return csv_bytes(["用户名", "姓名"], ["boss", "别人"], ["lilei", "李雷雷"])
 
     @pytest.mark.parametrize("is_job_of_reading_first", [True, False])
     def test_of_who_confirms_even_if_the_job_of_the_reading_writes(
-        self, root: User, chief: User, person: User, file: bytes, is_job_of_reading_first: bool
+        self, root: User, editor: User, person: User, file: bytes, is_job_of_reading_first: bool
     ) -> None:
         run = upload_and_read(root, file)
         # The worker died between finishing the reading and finishing the job.
         reading = Job.objects.filter(asked_by_id=root.pk)
         reading.update(status="running", lease_token="dead", due_at=NOW, finished_at=None)
-        assert jobs.confirm_import(run=run, mode="skip", editor=chief, ip="192.0.2.8", now=NOW)
+        assert jobs.confirm_import(run=run, mode="skip", editor=editor, ip="192.0.2.8", now=NOW)
         if not is_job_of_reading_first:
             reading.update(status="done")
 
@@ -183,10 +179,10 @@ class TestWhoseRightsCount:
 
         person.refresh_from_db()
         assert (run.status, person.name, read_refusals(run)) == (Status.DONE, "李雷雷", [(2, "nobody")])
-        assert (run.confirmed_by, run.confirmed_by_name, run.requested_by) == (chief, "chief", root)
+        assert (run.confirmed_by, run.confirmed_by_name, run.requested_by) == (editor, "editor", root)
         assert not ImportFile.objects.exists()
         entry = AuditEntry.objects.get(object_id=person.pk, changes=[["name", "李雷", "李雷雷"]])
-        assert (entry.actor, entry.ip) == (chief, "192.0.2.8")
+        assert (entry.actor, entry.ip) == (editor, "192.0.2.8")
         assert set(Job.objects.values_list("status", flat=True)) == {"done"}
 
 
@@ -281,15 +277,8 @@ class TestAWorldThatChangesMeanwhile:
         self, editor: User, corp: Corp, person: User, hanmei: User, sheet: bytes
     ) -> None:
         run = upload_and_read(editor, sheet)
-        taken: list[bool] = []
 
-        def claim_first(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            if sql.startswith('INSERT INTO "accounts_wecomaccount"') and not taken:
-                taken.append(True)
-                WeComAccount.objects.create(user=make_person("jim"), corp=corp, userid="hanmei")
-            return execute(sql, params, many, context)
-
-        with connection.execute_wrapper(claim_first):
+        with just_before('^INSERT INTO "accounts_wecomaccount"', lambda: make_person("jim", corp, "hanmei")):
             run = confirm_and_write(run, "skip")
 
         # The other account was rolled back with our failed step, so the second try succeeds.

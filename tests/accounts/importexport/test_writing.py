@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from typing import Any, cast
 
@@ -11,13 +10,11 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from openpyxl import load_workbook
 
 from accounts.admin import imports
 from accounts.importexport import jobs, sheets
-from accounts.importexport.sheets import Sheet, csv_line, csv_response, write_xlsx
+from accounts.importexport.sheets import Sheet, csv_response, write_xlsx
 from accounts.models import Attribute, AuditEntry, User, WeComAccount
 from accounts.users.attributes import set_values
 from integrations.models import Corp, Job, JobFile
@@ -129,15 +126,6 @@ class TestXlsx:
             [None, "East", None],
         ]
         assert (lists.sheet_state, lists["C1"].data_type) == ("hidden", "s")
-
-
-class TestCsv:
-    @settings(suppress_health_check=[HealthCheck.too_slow])
-    @given(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc"))), min_size=2))
-    def test_no_cell_begins_like_a_formula(self, texts: list[str]) -> None:
-        ((*cells,),) = csv.reader(io.StringIO(csv_line(texts), newline=""))
-
-        assert not [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} and cell]
 
 
 def test_the_queries_grow_with_the_thousands_only(editor: User, corp: Corp, number: Attribute) -> None:

@@ -70,14 +70,6 @@ def test_a_roles_pages_are_for_reading_and_call_it_by_its_name(root: User) -> No
         assert Role.READ_ONLY not in shown
 
 
-def test_a_group_is_made_with_its_permissions(root: User) -> None:
-    permission = Permission.objects.get(codename="view_user")
-
-    signed_in(root).post("/admin/auth/group/add/", {"name": "readers", "permissions": [permission.pk]})
-
-    assert list(Group.objects.get(name="readers").permissions.all()) == [permission]
-
-
 def test_a_deletion_names_no_rows_that_only_join_two_others(corp: Corp, person: User, root: User) -> None:
     person.groups.add(Group.objects.create(name="readers"))
     person.managed_corps.add(corp)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from accounts.authentication.flow import inner_page
-from accounts.authentication.sessions import CORP_KEY
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users import attributes
-from integrations.bi import ROOT, CannotEnter, Obstacle, build_entrance, external_id, find_landing_page
+from integrations.bi import find_landing_page
 from integrations.core.http import safe_path
 from integrations.models import BiConnection, Corp
-from tests.accounts.conftest import DESKTOP, IPHONE_WECOM, SITE, Visitor, make_corp, make_person, visitor
+from tests.accounts.conftest import DESKTOP, Visitor, make_corp, make_person, with_session
 from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
 from tests.bi import BI, claims_in, make_bi, page_in
@@ -31,22 +27,11 @@ def bi(db: None) -> BiConnection:
     return make_bi()
 
 
-def as_person(person: User, corp: Corp | None = None, user_agent: str = DESKTOP) -> Visitor:
-    """Return a browser with a session of `person`, opened through `corp` or by password."""
-    found = visitor(user_agent)
-    found.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-    if corp is not None:
-        session = found.client.session
-        session[CORP_KEY] = corp.pk
-        session.save()
-    return found
-
-
 class TestPassedOn:
     def test_the_person_with_a_token_of_this_moment_that_nothing_keeps(
         self, bi: BiConnection, person: User, corp: Corp
     ) -> None:
-        before, browser = int(timezone.now().timestamp()), as_person(person, corp)
+        before, browser = int(timezone.now().timestamp()), with_session(person, corp, DESKTOP)
 
         response = browser.get("/bi/page/p1")
 
@@ -66,7 +51,7 @@ class TestPassedOn:
     ) -> None:
         make_bi(token_seconds=15, domain_id="abc", provider="Abc")
 
-        location = as_person(person, corp).get("/bi/").headers["Location"]
+        location = with_session(person, corp).get("/bi/").headers["Location"]
 
         assert claims_in(location) | {"timestamp": 0} == {
             "domainId": "abc",
@@ -95,11 +80,11 @@ class TestPassedOn:
     def test_the_page_comes_along_in_the_form_for_the_device(
         self, bi: BiConnection, person: User, corp: Corp, path: str, desktop: str, phone: str
     ) -> None:
-        assert page_in(as_person(person, corp).get(path).headers["Location"]) == desktop
-        assert page_in(as_person(person, corp, IPHONE_WECOM).get(path).headers["Location"]) == phone
+        assert page_in(with_session(person, corp, DESKTOP).get(path).headers["Location"]) == desktop
+        assert page_in(with_session(person, corp).get(path).headers["Location"]) == phone
 
     def test_a_stranger_s_token_in_a_link_signs_nobody_in(self, bi: BiConnection, person: User, corp: Corp) -> None:
-        browser = as_person(person, corp)
+        browser = with_session(person, corp)
         for query in ("ssoToken=evil", "provider=evil", "%73soToken=evil", "a=1;ssotoken=evil"):
             location = browser.get(f"/bi/page/p1?{query}").headers["Location"]
 
@@ -114,7 +99,7 @@ class TestPassedOn:
             assert "Location" not in response.headers
 
     def test_only_a_click_does_it(self, bi: BiConnection, person: User, corp: Corp) -> None:
-        client = as_person(person, corp).client
+        client = with_session(person, corp).client
         for method in ("post", "put", "delete", "head", "options"):
             response = getattr(client, method)("/bi/page/p1")
 
@@ -132,7 +117,7 @@ class TestRefused:
     def test_everybody_while_no_bi_is_connected_and_who_asked_for_no_page_of_it_can_begin_at_its_first(
         self, person: User, corp: Corp
     ) -> None:
-        first, browser = b'<a class="button" href="/bi/">', as_person(person, corp)
+        first, browser = b'<a class="button" href="/bi/">', with_session(person, corp)
 
         assert read_refusal(browser.get("/bi/page/p1")) == (404, "bi-off")
         make_bi(is_enabled=False)
@@ -142,7 +127,7 @@ class TestRefused:
         assert first in browser.get("/bi/page/a%2F..%2Fb").content
 
     def test_everybody_while_something_is_missing(self, person: User, corp: Corp) -> None:
-        browser = as_person(person, corp)
+        browser = with_session(person, corp)
         for broken in ({"base_url": ""}, {"key_saved_at": None}, {"private_key": "no key"}):
             bi = make_bi(**broken)
             assert read_refusal(browser.get("/bi/page/p1")) == (502, "bi-unusable")
@@ -158,8 +143,8 @@ class TestRefused:
         WeComAccount.objects.create(user=person, corp=other_corp, userid="lilei", is_primary=False)
         Corp.objects.filter(pk=corp.pk).update(bi_sign_in_enabled=False)
 
-        assert read_refusal(as_person(person, corp).get("/bi/")) == (403, "bi-not-allowed")
-        assert as_person(person, other_corp).get("/bi/").status_code == 302
+        assert read_refusal(with_session(person, corp).get("/bi/")) == (403, "bi-not-allowed")
+        assert with_session(person, other_corp).get("/bi/").status_code == 302
 
     def test_after_a_password_who_has_no_account_of_a_company_that_may(
         self, bi: BiConnection, person: User, corp: Corp
@@ -169,8 +154,8 @@ class TestRefused:
         disabled = make_person("of-disabled", make_corp("停用", 9, is_enabled=False), "x")
 
         for user in (stranger, half, disabled):
-            assert read_refusal(as_person(user).get("/bi/")) == (403, "bi-not-allowed")
-        assert claims_in(as_person(person).get("/bi/").headers["Location"])["externalUserId"] == "lilei"
+            assert read_refusal(with_session(user).get("/bi/")) == (403, "bi-not-allowed")
+        assert claims_in(with_session(person).get("/bi/").headers["Location"])["externalUserId"] == "lilei"
 
     @pytest.mark.parametrize("language", ["zh-hans", "en"])
     def test_a_person_without_the_value_reads_what_is_missing_and_who_sets_it(
@@ -178,7 +163,7 @@ class TestRefused:
     ) -> None:
         make_bi(external_id_source="bi_login_id")
 
-        response: Any = as_person(person, corp).client.get("/bi/page/p1", headers={"accept-language": language})
+        response: Any = with_session(person, corp).client.get("/bi/page/p1", headers={"accept-language": language})
 
         assert read_refusal(response) == (403, "bi-no-external-id")
         text = response.content.decode()
@@ -192,7 +177,7 @@ class TestAsWhom:
     def test_by_e_mail_that_nobody_else_has(self, person: User, corp: Corp) -> None:
         make_bi(external_id_source="email")
         User.objects.filter(pk=person.pk).update(email="boss@example.com")
-        browser = as_person(person, corp)
+        browser = with_session(person, corp)
         assert claims_in(browser.get("/bi/").headers["Location"])["externalUserId"] == "boss@example.com"
 
         make_person("boss", corp, "boss", email="Boss@Example.com")
@@ -203,12 +188,12 @@ class TestAsWhom:
         make_bi()
         twin = make_person("LiLei", corp, "twin")
 
-        assert read_refusal(as_person(person, corp).get("/bi/")) == (403, "bi-no-external-id")
-        assert read_refusal(as_person(twin, corp).get("/bi/")) == (403, "bi-no-external-id")
+        assert read_refusal(with_session(person, corp).get("/bi/")) == (403, "bi-no-external-id")
+        assert read_refusal(with_session(twin, corp).get("/bi/")) == (403, "bi-no-external-id")
 
     def test_by_the_attribute_that_is_marked_for_it(self, person: User, corp: Corp) -> None:
         make_bi(external_id_source="bi_login_id")
-        attribute, browser = Attribute.objects.bi_login_ids().get(), as_person(person, corp)
+        attribute, browser = Attribute.objects.bi_login_ids().get(), with_session(person, corp)
         attributes.set_values(attribute=attribute, values={person.pk: ["LL-0042"]})
 
         assert claims_in(browser.get("/bi/").headers["Location"])["externalUserId"] == "LL-0042"
@@ -217,7 +202,7 @@ class TestAsWhom:
 
     def test_two_people_in_one_browser_after_each_other(self, bi: BiConnection, person: User, corp: Corp) -> None:
         other = make_person("hanmeimei", corp, "HanMeimei")
-        browser = as_person(person, corp)
+        browser = with_session(person, corp)
         browser.client.force_login(other, backend="django.contrib.auth.backends.ModelBackend")
 
         assert claims_in(browser.get("/bi/").headers["Location"])["externalUserId"] == "hanmeimei"
@@ -227,7 +212,7 @@ def test_the_log_names_ids_and_no_token_and_no_address(
     bi: BiConnection, person: User, corp: Corp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    browser = as_person(person, corp)
+    browser = with_session(person, corp)
 
     location = browser.get("/bi/page/secret-page?a=1").headers["Location"]
     make_bi(external_id_source="email")
@@ -243,64 +228,42 @@ def test_the_log_names_ids_and_no_token_and_no_address(
         assert "ssoToken" not in record.getMessage()
 
 
-class TestLinks:
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("path_url=survey-engine", "/bi/survey-engine"),
+        ("path_url=survey-engine&formId=7&x=%E6%8A%A5", "/bi/survey-engine?formId=7&x=%E6%8A%A5"),
+        ("path_url=page%2Fp1%3Ftab%3D2", "/bi/page/p1?tab=2"),
+        ("path_url=m%2Fpage%2Fp1", "/bi/m/page/p1"),
+        ("path_url=bi%2Fpage%2Fp1", "/bi/page/p1"),
+        ("path_url=bi%2F", "/bi/"),
+        # Pages of this site stay here: WeCom already holds links to them.
+        ("path_url=m%2F00000000000000000000000000000000%2F", "/m/00000000000000000000000000000000/"),
+        ("path_url=m%2F00000000000000000000000000000000", "/m/00000000000000000000000000000000"),
+        ("path_url=admin%2F", "/admin/"),
+        ("", "/"),
+        ("path_url=https%3A%2F%2Fevil.example", "/"),
+        ("path_url=%2F%2Fevil.example", "/"),
+        ("path_url=" + "a" * 2046, "/"),
+    ],
+)
+def test_home_page_links_lead_to_the_bi_where_this_site_has_no_such_page(
+    bi: BiConnection, query: str, page: str
+) -> None:
     """`path_url` of the specification's home page link, once a BI is connected."""
-
-    @pytest.mark.parametrize(
-        ("query", "page"),
-        [
-            ("path_url=survey-engine", "/bi/survey-engine"),
-            ("path_url=survey-engine&formId=7&x=%E6%8A%A5", "/bi/survey-engine?formId=7&x=%E6%8A%A5"),
-            ("path_url=page%2Fp1%3Ftab%3D2", "/bi/page/p1?tab=2"),
-            ("path_url=m%2Fpage%2Fp1", "/bi/m/page/p1"),
-            ("path_url=bi%2Fpage%2Fp1", "/bi/page/p1"),
-            ("path_url=bi%2F", "/bi/"),
-            # Pages of this site stay here: WeCom already holds links to them.
-            ("path_url=m%2F00000000000000000000000000000000%2F", "/m/00000000000000000000000000000000/"),
-            ("path_url=m%2F00000000000000000000000000000000", "/m/00000000000000000000000000000000"),
-            ("path_url=admin%2F", "/admin/"),
-            ("", "/"),
-            ("path_url=https%3A%2F%2Fevil.example", "/"),
-            ("path_url=%2F%2Fevil.example", "/"),
-            ("path_url=" + "a" * 2046, "/"),
-        ],
-    )
-    def test_lead_to_the_bi_where_this_site_has_no_such_page(
-        self, bi: BiConnection, corp: Corp, person: User, phone: Visitor, wecom: WeCom, query: str, page: str
-    ) -> None:
-        phone.sign_in(corp, wecom, "lilei", code="ONE")
-
-        response = phone.client.get(f"/wecom/{corp.pk}/callback/?{query}&code=STATIC&state=")
-
-        assert response.headers["Location"] == page
+    assert safe_path(find_landing_page(inner_page(query))) == page
 
 
-class TestHomePage:
-    def test_is_the_one_here_while_no_bi_is_connected_with_a_button_into_it_while_it_is_open(
-        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
-    ) -> None:
-        Corp.objects.filter(pk=corp.pk).update(home_page="bi", home_bi_page="page/p1")
+def test_the_home_page_is_ours_without_a_bi_and_has_a_button_into_an_open_one(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom
+) -> None:
+    Corp.objects.filter(pk=corp.pk).update(home_page="bi", home_bi_page="page/p1")
 
-        assert phone.sign_in(corp, wecom, "lilei").headers["Location"] == "/"
-        for is_enabled, count in ((True, 1), (False, 0)):
-            make_bi(is_enabled=is_enabled)
-            page = phone.get("/")
-            assert (page.status_code, page.content.decode().count('href="/bi/"')) == (200, count)
-
-
-def assert_lands_in_the_bi(location: str) -> None:
-    """Assert that every reading of the address by browsers is on the BI's host."""
-    for seen in (location, location.replace("\\", "/"), unquote(location).replace("\\", "/")):
-        arrived = urlsplit(urljoin(SITE, seen.partition("?")[0].partition("#")[0]))
-        assert (arrived.scheme, arrived.netloc) == ("https", "guandata.example.com")
-    assert claims_in(location)["externalUserId"] == "lilei"
-
-
-def assert_no_page(response: Any) -> None:
-    """Assert our 404 page, or Django's own for a line break, which matches no route of ours."""
-    assert response.status_code == 404
-    assert "Location" not in response.headers
-    assert b"ssoToken" not in response.content
+    assert phone.sign_in(corp, wecom, "lilei").headers["Location"] == "/"
+    for is_enabled, count in ((True, 1), (False, 0)):
+        make_bi(is_enabled=is_enabled)
+        page = phone.get("/")
+        assert (page.status_code, page.content.decode().count('href="/bi/"')) == (200, count)
 
 
 @pytest.mark.parametrize(
@@ -314,44 +277,24 @@ def assert_no_page(response: Any) -> None:
 def test_what_browsers_and_servers_read_in_different_ways_is_no_page(
     bi: BiConnection, person: User, corp: Corp, path: str
 ) -> None:
-    assert_no_page(as_person(person, corp).client.get(path))
+    """Answer by our 404 page, or by Django's own for a line break, which matches no route of ours."""
+    response = with_session(person, corp).client.get(path)
+
+    assert response.status_code == 404
+    assert "Location" not in response.headers
+    assert b"ssoToken" not in response.content
 
 
 def test_a_query_that_no_browser_sends_is_no_page(bi: BiConnection, person: User, corp: Corp) -> None:
-    browser = as_person(person, corp)
+    browser = with_session(person, corp)
     for query in ("a=b\r\nSet-Cookie:x=1", "a=\\evil", "a=b c", "a=\x00"):
         assert read_refusal(browser.client.get("/bi/page/p1", QUERY_STRING=query)) == (404, "bi-no-page")
-
-
-trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t bi-", max_size=30)
-
-
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(page=trickery, query=trickery)
-def test_whatever_is_asked_for_the_landing_is_this_site_or_the_bi(
-    bi: BiConnection, person: User, corp: Corp, page: str, query: str
-) -> None:
-    landing = safe_path(find_landing_page(inner_page(f"path_url={quote(page, safe='')}&{query}")))
-    assert landing.startswith("/")
-    assert urlsplit(urljoin(SITE, landing.partition("?")[0])).netloc == HOST
-    if landing.startswith(ROOT):
-        path, _mark, further = landing.partition("#")[0].partition("?")
-        try:
-            location = build_entrance(
-                bi, lambda: external_id(bi, person), page=unquote(path)[4:],
-                query=quote(further, safe="&=%;/?:@!$'()*+,-._~"),
-                on_phone=False, now=timezone.now(),
-            )  # fmt: skip
-        except CannotEnter as refusal:
-            assert refusal.obstacle is Obstacle.NO_PAGE  # noqa: PT017  # either way is right
-        else:
-            assert_lands_in_the_bi(location)
 
 
 def test_one_click_costs_few_queries(
     bi: BiConnection, person: User, corp: Corp, django_assert_max_num_queries: Any
 ) -> None:
-    browser = as_person(person, corp)
+    browser = with_session(person, corp)
     browser.get("/bi/")
 
     # The session, the person, the session's validity, the company, the connection and its key.

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import Group
 
 from accounts.models import User, WeComAccount
 from accounts.users.roles import Role, whom_to_ask
 from integrations.models import Corp
-from tests.notifications.factories import make_corp, make_superuser
+from tests.accounts.people import with_role
 
 pytestmark = pytest.mark.django_db
 ADD_PUSH, SYNC = "notifications.add_subscription", "integrations.sync_directory"
 
 
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp(name="北山制造")
-
-
 def make_staff(name: str, role: Role, *corps: Corp, account: Corp | None = None, **fields: bool) -> User:
-    person = User.objects.create(username=name, name=name, is_staff=True, **fields)
-    person.groups.add(Group.objects.get(name=role))
-    person.managed_corps.set(corps)
+    person = with_role(name, role, *corps, name=name, **fields)
     if account is not None:
         WeComAccount.objects.create(user=person, corp=account, userid=name)
     return person
@@ -33,25 +25,21 @@ def reader(corp: Corp) -> User:
     return make_staff("reader", Role.READ_ONLY, corp)
 
 
-def test_the_roles_that_may_are_named(reader: User) -> None:
+def test_the_roles_that_may_are_named_and_where_none_may_nobody(reader: User) -> None:
     assert whom_to_ask(reader, ADD_PUSH) == "请联系推送编辑或系统管理员。"
     assert whom_to_ask(reader, "integrations.add_card") == "请联系推送编辑、集成管理员或系统管理员。"
     assert whom_to_ask(reader, "integrations.change_biconnection", ()) == "请联系可管理全部公司的系统管理员。"
-
-
-def test_nobody_is_asked_for_what_no_role_may(reader: User) -> None:
     assert whom_to_ask(reader, "notifications.add_delivery") == ""
     assert whom_to_ask(reader, "auth.add_group") == "请联系超级用户。"
 
 
-def test_people_who_may_are_named_with_superusers_last(corp: Corp, reader: User) -> None:
-    root = make_superuser()
+def test_people_who_may_are_named_with_superusers_last(corp: Corp, root: User, reader: User) -> None:
     WeComAccount.objects.create(user=root, corp=corp, userid="Root")
     make_staff("乙", Role.PUSH_EDITOR, corp, account=corp)
-    make_staff("甲", Role.SYSTEM_ADMINISTRATOR, account=corp, manages_all_corps=True)
+    make_staff("甲", Role.SYSTEM_ADMINISTRATOR, account=corp)
     make_staff("丙", Role.INTEGRATION_ADMINISTRATOR, corp, account=corp)
 
-    assert whom_to_ask(reader, ADD_PUSH) == f"请联系推送编辑或系统管理员：乙、甲、{root.name or root.username}。"
+    assert whom_to_ask(reader, ADD_PUSH) == "请联系推送编辑或系统管理员：乙、甲、root。"
 
 
 def test_of_many_three_are_named(corp: Corp, reader: User) -> None:
@@ -61,10 +49,11 @@ def test_of_many_three_are_named(corp: Corp, reader: User) -> None:
     assert whom_to_ask(reader, ADD_PUSH) == "请联系推送编辑或系统管理员：A、B、C等人。"
 
 
-def test_nobody_is_named_whom_one_does_not_see_or_who_could_not_help(corp: Corp, reader: User) -> None:
-    other = make_corp(name="南河贸易")
-    make_staff("elsewhere", Role.PUSH_EDITOR, corp, account=other)
-    make_staff("without", Role.PUSH_EDITOR, other, account=corp)
+def test_nobody_is_named_whom_one_does_not_see_or_who_could_not_help(
+    corp: Corp, other_corp: Corp, reader: User
+) -> None:
+    make_staff("elsewhere", Role.PUSH_EDITOR, corp, account=other_corp)
+    make_staff("without", Role.PUSH_EDITOR, other_corp, account=corp)
     make_staff("left", Role.PUSH_EDITOR, corp, account=corp, is_active=False)
     User.objects.filter(pk=make_staff("outside", Role.PUSH_EDITOR, corp, account=corp).pk).update(is_staff=False)
 
@@ -78,11 +67,10 @@ def test_who_may_see_no_people_reads_no_name(corp: Corp, reader: User) -> None:
     assert whom_to_ask(User.objects.get(pk=reader.pk), ADD_PUSH) == "请联系推送编辑或系统管理员。"
 
 
-def test_of_one_company_its_own_administrators_are_named(corp: Corp, reader: User) -> None:
-    other = make_corp(name="南河贸易")
-    reader.managed_corps.add(other)
+def test_of_one_company_its_own_administrators_are_named(corp: Corp, other_corp: Corp, reader: User) -> None:
+    reader.managed_corps.add(other_corp)
     make_staff("ours", Role.INTEGRATION_ADMINISTRATOR, corp, account=corp)
-    make_staff("theirs", Role.INTEGRATION_ADMINISTRATOR, other, account=other)
+    make_staff("theirs", Role.INTEGRATION_ADMINISTRATOR, other_corp, account=other_corp)
 
     assert whom_to_ask(reader, SYNC, [corp.pk]) == "请联系集成管理员或系统管理员：ours。"
     assert whom_to_ask(reader, SYNC) == "请联系集成管理员或系统管理员：ours、theirs。"

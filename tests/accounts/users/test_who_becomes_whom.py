@@ -19,8 +19,7 @@ from django.utils import timezone
 
 from accounts.directory.matching import match_members
 from accounts.models import Attribute, DirectoryPolicy, LinkConflict, User
-from accounts.users.attributes import field_name
-from accounts.users.bi_identity import LOGIN_ID, find_bi_login_ids
+from accounts.users.bi_identity import LOGIN_ID
 from accounts.users.roles import Role
 from integrations.admin.bi import BiConnectionForm
 from integrations.admin.companies import CorpForm, SiteAddressForm
@@ -229,22 +228,6 @@ def test_no_matching_key_links_a_member_with_somebody_who_has_rights(corp: Corp,
         [found] = match_members(corp=corp, policy=policy, members=[member])
 
         assert found.conflict == LinkConflict.Reason.PROTECTED
-
-
-def test_as_whom_somebody_enters_the_bi_is_set_by_administrators_of_all_companies(site: Site, corp: Corp) -> None:
-    """Cover `AttributeValue.values` of the attribute that is marked as the BI's loginId."""
-    login_id = Attribute.objects.get(is_bi_login_id=True)
-    person = make_person("hanmeimei", corp, "HanMeimei")
-    path = reverse("admin:accounts_user_change", args=[person.pk])
-    form = sent_form(signed_in(site.persons[SUPERUSER]), path) | {field_name(login_id): "api"}
-
-    found = []
-    for name in (OWN, ALL):
-        client = signed_in(site.persons[name])
-        client.post(path, {**form, "page_version": version_on(client, path)})
-        found.append(find_bi_login_ids([person.pk]).get(person.pk, ""))
-
-    assert found == ["", "api"]
 
 
 def test_the_bi_is_no_data_source_of_a_company_s_administrator(site: Site, corp: Corp) -> None:
