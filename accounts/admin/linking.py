@@ -144,7 +144,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             "may_link": may_link(request),
             "empty_list": self.empty_list,
             # While there are no members, the page leads to the synchronisation.
-            "way": {}
+            "help": {}
             if Member.objects.visible_to(request.user).exists()
             else describe_empty_select(Department, request, is_empty=True),
             **kept,

@@ -379,8 +379,8 @@ class CardAdmin(TestedRows):
         ]
         may_add = request.user.has_perm("integrations.add_datasource")
         address = f"{reverse('admin:integrations_datasource_add')}?{_extend_query(request, **{FOR_CARD: '1'})}"
-        way = {} if rows else describe_empty_select(DataSource, request, is_empty=True)
-        further = {"add_address": address if may_add else "", "way": way}
+        help = {} if rows else describe_empty_select(DataSource, request, is_empty=True)
+        further = {"add_address": address if may_add else "", "help": help}
         return _show_choices(
             self, request, gettext("From which data source does the card take its data?"), rows, **further
         )

@@ -338,11 +338,11 @@ EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
 class HelpBelowMixin:
     """Mixin of a widget that shows help for an empty select below it."""
 
-    way: Mapping[str, Any]
+    help: Mapping[str, Any]
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         drawn: SafeString = super().render(name, value, attrs, renderer)  # type: ignore[misc]  # of the widget
-        return drawn + _render_help(self.way, (attrs or {}).get("id", ""))
+        return drawn + _render_help(self.help, (attrs or {}).get("id", ""))
 
 
 def explain_empty_selects(
@@ -360,8 +360,8 @@ def explain_empty_selects(
         if is_empty or name in always:
             kind = type(field.widget)
             field.widget.__class__ = type(kind.__name__, (HelpBelowMixin, kind), {})
-            field.widget.way = describe_empty_select(queryset.model, request, is_empty=is_empty, in_windows=in_windows)
-            if field.widget.way["add_url"]:  # instead of Django's plus
+            field.widget.help = describe_empty_select(queryset.model, request, is_empty=is_empty, in_windows=in_windows)
+            if field.widget.help["add_url"]:  # instead of Django's plus
                 field.widget.can_add_related = False
 
 
@@ -370,54 +370,53 @@ def render_empty_select_help(model: Any, request: HttpRequest, *, field: str) ->
     return _render_help(describe_empty_select(model, request, is_empty=not model.objects.exists()), field)
 
 
-def _render_help(way: Mapping[str, Any], field: str) -> SafeString:
-    return render_to_string("admin/_way_out.html", {**way, "id": field})
+def _render_help(help: Mapping[str, Any], field: str) -> SafeString:
+    return render_to_string("admin/_way_out.html", {**help, "id": field})
 
 
 def describe_empty_select(
     model: Any, request: HttpRequest, *, is_empty: bool, in_windows: bool = True
 ) -> dict[str, Any]:
     """Return the context of admin/_way_out.html for a model of EMPTY_SELECT_HELP."""
-    way = EMPTY_SELECT_HELP[model._meta.label]
-    add_url = _find_add_url(way, model, request)
-    page_url, label = _find_page(way, request) if is_empty else ("", "")
-    is_hidden = is_empty and _is_hidden(way, model, request.user)
-    why = way.hidden if is_hidden else way.why
-    if is_empty and way.unfit and model.objects.exists():
-        why = way.unfit
+    help = EMPTY_SELECT_HELP[model._meta.label]
+    add_url = _find_add_url(help, model, request)
+    page_url, label = _find_page(help, request) if is_empty else ("", "")
+    is_hidden = is_empty and _is_hidden(help, model, request.user)
+    why = help.hidden if is_hidden else help.why
+    if is_empty and help.unfit and model.objects.exists():
+        why = help.unfit
+    is_stuck = is_empty and not add_url and not page_url
     return {
         "why": why if is_empty else "",
-        "add": way.add,
+        "add": help.add,
         "add_url": add_url,
         "page_url": page_url,
         "page_label": label,
         "in_windows": in_windows,
-        "ask": _name_helpers(way, model, request.user, is_hidden) if is_empty and not add_url and not page_url else "",
+        "ask": _name_people_to_ask(help, model, request.user, is_hidden) if is_stuck else "",
     }
 
 
-def _is_hidden(way: EmptySelectHelp, model: Any, person: Person) -> bool:
+def _is_hidden(help: EmptySelectHelp, model: Any, person: Person) -> bool:
     """Return whether rows exist that the person may not see. It reveals nothing about other companies."""
-    if not way.hidden:
-        return False
     if model is Corp:
-        return bool(corp_condition(person))
-    return bool(model.objects.hidden_from(person).exists())
+        return bool(help.hidden and corp_condition(person))
+    return bool(help.hidden and model.objects.hidden_from(person).exists())
 
 
-def _name_helpers(way: EmptySelectHelp, model: Any, person: Person, is_hidden: bool) -> str:
+def _name_people_to_ask(help: EmptySelectHelp, model: Any, person: Person, is_hidden: bool) -> str:
     """Return who can add rows here; if rows of all companies are hidden, who manages all companies."""
-    permission = way.permission if way.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
+    permission = help.permission if help.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
     if model is Corp and is_hidden:
         permission = "accounts.change_user"
     corp_ids = () if is_hidden or model is Corp else None
     return hooks.people().whom_to_ask(person, permission, corp_ids)
 
 
-def _find_page(way: EmptySelectHelp, request: HttpRequest) -> tuple[str, StrOrPromise]:
+def _find_page(help: EmptySelectHelp, request: HttpRequest) -> tuple[str, StrOrPromise]:
     """Return the page's address and label, empty without permission. The synchronisation is that of the first enabled
     company; without one, the page connects a company."""
-    page, permission, label, keys = way.page, way.permission, way.label, []
+    page, permission, label, keys = help.page, help.permission, help.label, []
     if page == SYNC[0]:
         corp = Corp.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk").first()
         if corp is None:
@@ -429,6 +428,6 @@ def _find_page(way: EmptySelectHelp, request: HttpRequest) -> tuple[str, StrOrPr
     return reverse(f"admin:{page}", args=keys), label
 
 
-def _find_add_url(way: EmptySelectHelp, model: Any, request: HttpRequest) -> str:
-    may = way.add and admin.site.get_model_admin(model).has_add_permission(request)
+def _find_add_url(help: EmptySelectHelp, model: Any, request: HttpRequest) -> str:
+    may = help.add and admin.site.get_model_admin(model).has_add_permission(request)
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add") if may else ""

@@ -168,7 +168,7 @@ class Column:
         value = self.value(row)
         return moment(value) if value is None or isinstance(value, datetime) else value
 
-    def text(self, row: Any) -> str:
+    def as_text(self, row: Any) -> str:
         value = self.value(row)
         return format_plain_moment(value) if value is None or isinstance(value, datetime) else str(value)
 

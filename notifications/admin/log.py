@@ -443,7 +443,7 @@ class LogList(RowsList):
 class LogAdmin(RowsAdmin, ReadRows):
     """A log: rows that people may view, but not add, change or delete. Its search uses indexes. It offers a CSV file of
     the filtered list, at most ROWS_AT_MOST rows. `search_rows`: returns the rows that match `words` and that `seen_by`
-    may see. `listed`, `filed`: names of the columns in the list and in the file; empty: all of them."""
+    may see. `list_columns`, `csv_columns`: names of the columns in the list and in the file; empty: all."""
 
     list_class = LogList
     list_per_page = 50
@@ -452,8 +452,8 @@ class LogAdmin(RowsAdmin, ReadRows):
     change_form_template = "admin/notifications/log_page.html"
     change_list_template = "admin/notifications/log/change_list.html"
     columns: ClassVar[tuple[Column, ...]]
-    listed: ClassVar[tuple[str, ...]] = ()
-    filed: ClassVar[tuple[str, ...]] = ()
+    list_columns: ClassVar[tuple[str, ...]] = ()
+    csv_columns: ClassVar[tuple[str, ...]] = ()
     search_rows: Callable[..., QuerySet[Any]]
 
     def get_search_results(
@@ -463,7 +463,7 @@ class LogAdmin(RowsAdmin, ReadRows):
         return self.search_rows(queryset, words, seen_by=administrator(request)) if words else queryset, False
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return self.pick(self.listed)
+        return self.pick(self.list_columns)
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
         """Allow indexed columns only: sorting by others takes longer with each year of the log."""
@@ -501,7 +501,7 @@ class LogAdmin(RowsAdmin, ReadRows):
 
     def _file(self, request: HttpRequest, found: QuerySet[Any], language: str) -> Iterator[str]:
         """Yield the lines of the file. Sets the language itself, because they are produced after the request."""
-        columns = self.pick(self.filed)
+        columns = self.pick(self.csv_columns)
         with translation.override(language):
             head = "\ufeff" + csv_line([str(column.short_description) for column in columns])
         yield head
@@ -509,5 +509,5 @@ class LogAdmin(RowsAdmin, ReadRows):
         while batch := list(islice(rows, BATCH)):
             with translation.override(language):
                 self.describe_rows(request, batch)
-                text = "".join(csv_line([column.text(row) for column in columns]) for row in batch)
+                text = "".join(csv_line([column.as_text(row) for column in columns]) for row in batch)
             yield text

@@ -113,8 +113,8 @@ class RunAdmin(LogAdmin):
         Column("skipped", _("skipped"), lambda run: count_run_people(run)[1]),
         Column("why", _("reason"), lambda run: run.reason_shown),
     )
-    listed = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
-    filed = ("subject", "trigger", "slot", "ended", "state", "recipients", "accepted", "exceptions", "skipped", "why")
+    list_columns = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
+    csv_columns = ("subject", "trigger", "slot", "ended", "state", *list_columns[4:])
     list_filter = (RunFilter,)
     search_fields = ("key",)
     search_help_text = _("Name of a push, or title of an alert or a message")
@@ -285,11 +285,11 @@ class DeliveryAdmin(LogAdmin):
         Column("created", _("created"), lambda one: one.created_at, ordering="created_at"),
         Column("settled", _("settled"), lambda one: one.settled_at),
     )
-    listed = (
+    list_columns = (
         *("title", "corp_name", "state", "recipient_count"),
         *("accepted", "exceptions", "tries", "created", "settled"),
     )
-    filed = (
+    csv_columns = (
         *("title", "run", "corp_name", "state", "recipient_count", "accepted", "exceptions", "tries"),
         *("errcode", "what", "who", "where", "created", "settled"),
     )
@@ -466,8 +466,8 @@ class ReceiptAdmin(LogAdmin):
         Column("read", _("read"), lambda one: one.read_at),
         Column("run", _("run"), lambda one: one.run_name),
     )
-    listed = ("person", "company_and_account", "state", "why", "message", "due", "read")
-    filed = ("person", "company_and_account", "state", "why", "who", "where", "message", "due", "read", "run")
+    list_columns = ("person", "company_and_account", "state", "why", "message", "due", "read")
+    csv_columns = ("person", "company_and_account", "state", "why", "who", "where", "message", "due", "read", "run")
     list_filter = (ReceiptFilter,)
     search_fields = ("address",)
     search_help_text = _("Person (name, username, WeCom account), or the address of a message")

@@ -264,11 +264,9 @@ class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
     form = RobotForm
     empty_list = _("A robot writes into a group of WeCom. Add it with the webhook address that WeCom shows for it.")
     list_display = (
-        *(
-            "name",
-            Column("corp_name", _("company"), lambda robot: robot.corp.name, ordering="corp__name"),
-            "created_at",
-        ),
+        "name",
+        Column("corp_name", _("company"), lambda robot: robot.corp.name, ordering="corp__name"),
+        "created_at",
     )
     search_fields = ("name",)
     actions = None

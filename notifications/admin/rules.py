@@ -44,7 +44,7 @@ from notifications.admin.base import (
     show_severity,
 )
 from notifications.admin.push.one_page import DraftedForm, FormPart, OnePage, show_outlook, show_sample, summarise_parts
-from notifications.admin.push.renaming import NamingField, read_column_lines
+from notifications.admin.push.renaming import ColumnField, read_column_lines
 from notifications.admin.subscription_forms import (
     FIELD_CLASSES,
     RECIPIENT_FIELDS,
@@ -613,7 +613,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
                 context["message_problem"] = str(error)
         return context, data, table
 
-    def list_naming_fields(self, values: QueryDict) -> Iterator[NamingField]:
+    def list_column_fields(self, values: QueryDict) -> Iterator[ColumnField]:
         for name in (*(f"conditions-{number}-column" for number in range(CONDITIONS_AT_MOST)), "split_column"):
             yield read_column_lines(name, CARD, values.get(name, ""))
         for number in range(CONDITIONS_AT_MOST):
@@ -622,7 +622,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
                 filters = conditions.parse_filters(values.get(name, ""))
             except ConditionError:
                 continue
-            yield NamingField(name, [(CARD, column) for column, _values in filters], partial(_rename_filters, filters))
+            yield ColumnField(name, [(CARD, column) for column, _values in filters], partial(_rename_filters, filters))
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return {CARD: "card"}

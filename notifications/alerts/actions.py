@@ -228,7 +228,7 @@ def list_incidents(person: User, *, now: datetime) -> tuple[list[dict[str, Any]]
     """Return the person's open and recently resolved incidents, newest first, and whether there are more."""
     recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - SHOWN_FOR, notified_at__isnull=False)
     rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk")
-    theirs = filter(notices.ConcernTest(person), rows.iterator(chunk_size=500))
+    theirs = filter(notices.ConcernCheck(person), rows.iterator(chunk_size=500))
     found = list(islice(theirs, LISTED_AT_MOST + 1))
     listed = [view_incident(incident, person=person, now=now) for incident in found[:LISTED_AT_MOST]]
     return listed, len(found) > LISTED_AT_MOST

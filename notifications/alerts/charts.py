@@ -145,14 +145,14 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
     kind = ChartKind.LINE if table.column(axis).is_temporal else ChartKind.BAR
     if condition.against is not None and kind == ChartKind.LINE:
         counting = _keep_latest_days(counting, axis, DAYS_CHARTED[condition.against])
-    together = _choose_aggregate(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
-    if together is None:
+    aggregate = _choose_aggregate(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
+    if aggregate is None:
         return None
     has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE | BY_CHANGE
     lines = tuple(float(one) for one in conditions.read_values(condition)) if has_lines else ()
     title = conditions.describe_condition(condition)
     chart = Chart(
-        kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=together, title=title, thresholds=lines
+        kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=aggregate, title=title, thresholds=lines
     )
     return chart, _select_columns(counting, (axis, condition.column))
 

@@ -139,11 +139,11 @@ def _check_values(condition: Condition) -> None:
     if len(condition.values) != needed or any(not value.strip() for value in condition.values):
         raise ConditionError("values", condition.column)
     for value in condition.values:
-        if condition.aggregate not in BY_ROW and read_comparable(value) is None:
+        if condition.aggregate not in BY_ROW and read_number_or_none(value) is None:
             raise ConditionError("no_number", value)
-        if condition.comparison in BY_CHANGE and (read_comparable(value) or 0) < 0:
+        if condition.comparison in BY_CHANGE and (read_number_or_none(value) or 0) < 0:
             raise ConditionError("signed", value)
-        if condition.comparison in ORDERED and read_comparable(value) is None and not is_date(value):
+        if condition.comparison in ORDERED and read_number_or_none(value) is None and not is_date(value):
             raise ConditionError("no_number_or_date", value)
 
 
@@ -217,7 +217,7 @@ def position(table: Table, name: str) -> int:
 
 def read_values(condition: Condition) -> list[Number]:
     """Return the condition's values as numbers. Raise ConditionError if one is not a number."""
-    found = [read_comparable(value) for value in condition.values]
+    found = [read_number_or_none(value) for value in condition.values]
     numbers = [one for one in found if one is not None]
     if len(numbers) != len(condition.values):
         raise ConditionError("no_number", condition.column)
@@ -269,7 +269,7 @@ def wall_clock(value: date) -> datetime:
     return value.replace(tzinfo=None) if isinstance(value, datetime) else datetime.combine(value, time())
 
 
-def read_comparable(text: str) -> Number | None:
+def read_number_or_none(text: str) -> Number | None:
     """Read a number as people write it: 1,000.5, 12%, 1.2万. None if it is not a number or too large."""
     found = read_number(text)
     if found is None or found.unit not in {"", "%"}:
@@ -436,7 +436,7 @@ def _describe_change(condition: Condition, found: ConditionResult, number: Numbe
 
 def _format_number(number: Number, condition: Condition) -> str:
     """Write a number as pushes do; with more decimals if it would look equal to a limit that it does not equal."""
-    limits = [read_comparable(value) for value in condition.values]
+    limits = [read_number_or_none(value) for value in condition.values]
     try:
         looks_equal = number not in limits and round_number(number, USUAL_DECIMALS) in limits
         return format_plain(number, digits=DIGITS) if looks_equal else format_number(number)

@@ -177,9 +177,9 @@ def _decide_rule(
             raise _find_problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
         # An answer without any column is an empty answer.
-        is_missing = error.reason == "no_such_column" if table.columns else None
+        is_broken = error.reason == "no_such_column" if table.columns else None
         problem = conditions.explain_error(error)
-        return _count_missing_data(rule, check, problem, now, is_broken=is_missing), []
+        return _count_missing_data(rule, check, problem, now, is_broken=is_broken), []
     opened = _apply_verdicts(rule, check, found, now, is_cut=table.is_cut)
     return Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE, opened
 

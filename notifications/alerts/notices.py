@@ -44,9 +44,9 @@ from notifications.models import (
 )
 from notifications.sources import Audience, Rule
 from notifications.subscriptions.recipients import (
+    find_alert_audience,
     match_chosen,
     match_rules,
-    name_alerted_by_channel,
     named_audience,
     resolve_audience,
 )
@@ -325,7 +325,7 @@ def _name_person(person: User | None) -> str:
 def audience_of(incident: Incident) -> Audience:
     """Return whom an incident concerns now. A rule that is split by an attribute: the receiver's people whose attribute
     has the incident's value."""
-    audience, attribute = _name_people(incident), None if incident.rule is None else incident.rule.split_attribute
+    audience, attribute = _find_audience(incident), None if incident.rule is None else incident.rule.split_attribute
     if attribute is None or audience.channel == Channel.ROBOT:
         return audience
     theirs = Rule(attribute, Operator.ONE_OF, (incident.part,))
@@ -338,11 +338,11 @@ def audience_of(incident: Incident) -> Audience:
     )
 
 
-def _name_people(incident: Incident) -> Audience:
+def _find_audience(incident: Incident) -> Audience:
     """Return the people of the incident's rule or channel, whatever its part; nobody if the rule or channel is gone."""
     if incident.rule is not None:
         return named_audience(incident.rule.receiver)
-    return Audience() if incident.channel is None else name_alerted_by_channel(incident.channel)
+    return Audience() if incident.channel is None else find_alert_audience(incident.channel)
 
 
 def waits_for_company(incident: Incident) -> bool:
@@ -363,10 +363,9 @@ def audience_key(incident: Incident) -> tuple[object, ...]:
     return ("rule", rule.pk, incident.part) if rule.split_attribute_id is not None else ("receiver", rule.receiver_id)
 
 
-class ConcernTest:
-    """Test whether incidents concern `person`: somebody who is notified and still can be, so no leaver, barred or
-    disabled person. It queries once per rule or channel and once for the person's attribute values, for any number of
-    incidents."""
+class ConcernCheck:
+    """Check whether incidents concern `person`: somebody who is notified and still can be, so no leaver. It queries
+    once per rule or channel and once for the person's attribute values, for any number of incidents."""
 
     def __init__(self, person: User) -> None:
         self._person = person
@@ -382,7 +381,7 @@ class ConcernTest:
     def _is_notified(self, incident: Incident) -> bool:
         key = (incident.rule_id, incident.channel_id)
         if key not in self._notified:
-            audience = _name_people(incident)
+            audience = _find_audience(incident)
             people = () if audience.channel == Channel.ROBOT else resolve_audience(audience, only=self._person.pk)
             self._notified[key] = any(one.reason is None for one in people)
         return self._notified[key]
@@ -397,14 +396,14 @@ class ConcernTest:
 
 def may_act(incident: Incident, person: User) -> bool:
     """Return whether the person may act: a recipient, or an administrator of the company who may change incidents."""
-    return person.is_active and (ConcernTest(person)(incident) or _administers(incident, person))
+    return person.is_active and (ConcernCheck(person)(incident) or _administers(incident, person))
 
 
 def may_see_data(incident: Incident, person: User) -> bool:
     """Return whether somebody who may see the incident may also see its data. Recipients may, and administrators who
     may see the card: a rule's people and its card may belong to different companies."""
     is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
-    return is_seen or ConcernTest(person)(incident)
+    return is_seen or ConcernCheck(person)(incident)
 
 
 def _administers(incident: Incident, person: User) -> bool:

@@ -50,8 +50,8 @@ from notifications.alerts.conditions import (
     from_rows,
     is_comparable,
     position,
-    read_comparable,
     read_moments,
+    read_number_or_none,
     read_values,
     span_of,
     wall_clock,
@@ -204,20 +204,21 @@ def _compare_days(
     condition: Condition, table: Table, number: Number, earlier: EarlierData, *, is_percent: bool
 ) -> ConditionResult:
     """Return whether the number fell or rose by more than the condition's value since the earlier day."""
-    then, reason = move_days(condition, table), "no_earlier"
+    earlier_condition = move_days(condition, table)
+    reason = "no_earlier"
     before: Number | None = None
-    if then is not condition:
-        days = name_days(condition, table), name_days(then, table)
+    if earlier_condition is not condition:
+        days = name_days(condition, table), name_days(earlier_condition, table)
         # If the earlier day has no row at all, its count is unknown, not 0.
-        if find_matching_rows(replace(then, filters=day_filters(then, table)), table):
-            before = _aggregate(then, table, find_matching_rows(then, table))
+        if find_matching_rows(replace(earlier_condition, filters=day_filters(earlier_condition, table)), table):
+            before = _aggregate(earlier_condition, table, find_matching_rows(earlier_condition, table))
     else:
         found = None if condition.against is None else earlier.get(condition.against)
         kept_day, kept = found or ("", None)
         days, reason = ("", str(kept_day)), "not_kept"
         if kept is not None and not kept.is_cut:
             with suppress(ConditionError):  # it may have had other columns
-                before = _aggregate(then, kept, find_matching_rows(then, kept))
+                before = _aggregate(earlier_condition, kept, find_matching_rows(earlier_condition, kept))
     if before is None:
         return ConditionResult(None, number, days=days, problem=ConditionError(reason, days[1]))
     change = Change(number, before, is_percent)
@@ -298,7 +299,7 @@ def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]
         moments = {wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
         return lambda cell: day_of(cell) in days or (isinstance(cell, datetime) and wall_clock(cell) in moments)
     if column.is_numeric:
-        numbers = {read_comparable(value) for value in values} - {None}
+        numbers = {read_number_or_none(value) for value in values} - {None}
         return lambda cell: to_decimal(cell) in numbers
     texts = set(map(fold_text, values))
     return lambda cell: fold_text(cell_text(cell)) in texts

@@ -36,7 +36,7 @@ Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 # The parts that each spec has.
-_WHOLE: Spec = {"$schema": SCHEMA, "background": drawing.PAPER, "config": drawing.CONFIG}
+_COMMON: Spec = {"$schema": SCHEMA, "background": drawing.PAPER, "config": drawing.CONFIG}
 _ROW = 22
 _NAME_PIXELS = 110
 _FIGURE_GAP = 8
@@ -65,19 +65,19 @@ def build_spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.S
     size = drawing.SIZES[shape_of]
     match chart.kind:
         case ChartKind.TABLE:
-            return _WHOLE | table_spec(chart, table, size, language=language)
+            return _COMMON | table_spec(chart, table, size, language=language)
         case ChartKind.NUMBER:
-            return _WHOLE | number_spec(chart, table, size, language=language)
+            return _COMMON | number_spec(chart, table, size, language=language)
     shaped = build_points(chart, table, top_at_most=size.row_count)
     is_round = chart.kind in charts.ROUND
     body = (_draw_parts if is_round else _draw_along_axis)(chart, shaped, language, table)
     if chart.thresholds and len(shaped.series) <= 1 and not is_round:
-        body = _with_thresholds(body, chart.thresholds, is_lying=_is_horizontal(chart, shaped), language=language)
+        body = _with_thresholds(body, chart.thresholds, is_horizontal=_is_horizontal(chart, shaped), language=language)
     height = size.height
     if not size.is_fixed and _is_horizontal(chart, shaped):
         height = max(height, 110 + _ROW * len(shaped.places or ()))
     return {
-        **_WHOLE,
+        **_COMMON,
         "width": drawing.WIDTH,
         "height": height,
         "padding": drawing.MARGIN,
@@ -276,16 +276,16 @@ def _write_figures() -> Spec:
     }
 
 
-def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:
+def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool, language: str) -> Spec:
     """Add a dashed line with its figure for each threshold. The line is drawn between a bar and the bar's figure, so it
     never crosses the figure out. Over time the threshold's figure is at the oldest values."""
     drawn = {name: part for name, part in body.items() if name != "data"}
-    axis = "x" if is_lying else "y"
+    axis = "x" if is_horizontal else "y"
     along = {axis: body["encoding"][axis]}
     rows = [{"y": one, "t": drawing.short(drawing.drawable(one), language=language)} for one in thresholds]
     beside: Spec = (
         {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
-        if is_lying
+        if is_horizontal
         else {"align": "left", "dx": 3, "dy": -3, "x": 0, "baseline": "bottom"}
     )
     mark = {"type": "text", "color": drawing.THRESHOLD, "fontSize": 12, **drawing.BOLD, **beside}
@@ -294,11 +294,11 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
         "data": {"values": rows},
         "layer": [
             {"mark": {"type": "rule", "color": drawing.THRESHOLD, "strokeWidth": 1.5, "strokeDash": [6, 4]}},
-            *([figure] if is_lying else _outline_text(figure)),
+            *([figure] if is_horizontal else _outline_text(figure)),
         ],
         "encoding": along,
     }
-    if not is_lying:
+    if not is_horizontal:
         return {"data": body["data"], "layer": [drawn, lines]}
     bars, figures = drawn["layer"]
     layers = [{**drawn, "layer": [bars]}, lines, {**drawn, "layer": _outline_text(figures)}]

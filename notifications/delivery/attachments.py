@@ -163,14 +163,14 @@ def sweep_media(*, now: datetime) -> int:
     """Give up media that ended their workers or that no worker took in time, and return how many; delete old
     previews."""
     waiting = Medium.objects.filter(status=Medium.Status.WAITING)
-    pages, is_impatient = waiting.filter(queue=SNAPSHOTS_QUEUE), Q(created_at__lte=now - PATIENCE)
+    pages, waited_too_long = waiting.filter(queue=SNAPSHOTS_QUEUE), Q(created_at__lte=now - PATIENCE)
     late_pages = Q(give_up_at__lte=now)
     if pages.exists() and not is_served(SNAPSHOTS_QUEUE, now=now):
-        late_pages |= is_impatient
+        late_pages |= waited_too_long
     given_up, why_late = 0, "no worker took them"
     for media, error, why in (
         (waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now), _CRASHED, "each try ended its worker"),
-        (waiting.filter(is_impatient, queue=CHARTS_QUEUE), _LATE[CHARTS_QUEUE], why_late),
+        (waiting.filter(waited_too_long, queue=CHARTS_QUEUE), _LATE[CHARTS_QUEUE], why_late),
         (pages.filter(late_pages, error=""), _LATE[SNAPSHOTS_QUEUE], why_late),
         (pages.filter(late_pages).exclude(error=""), None, why_late),
     ):

@@ -253,9 +253,9 @@ LONGEST_HOLD = LONGEST_SILENCE = timedelta(hours=1)
 LONGEST_MAKING = timedelta(minutes=10)
 # WeCom's duplicate check lasts this much longer than we repeat.
 SPARE = timedelta(minutes=30)
-_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
-# Incidents of a channel take these times from their sender. Those that a rule found become now, because the incident
-# would never end otherwise.
+_TIMES_WE_SET = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
+# Incidents of a channel take these times from their sender.
+# For incidents of a rule they are set to now; otherwise the incident would never end.
 _FOUND_BY_RULES = ("starts_at", "stretch_at", "ends_at")
 
 
@@ -270,9 +270,9 @@ def repair_clock_damage(*, now: datetime) -> int:
         count += found_count
     while _repair_rules(now):
         pass
-    # Before the times that show it are corrected.
+    # Do this first: the corrections below remove the times by which early incidents are found.
     is_early = Q(silenced_until__gt=now + LONGEST_SILENCE)
-    for name in _HEARD:
+    for name in _TIMES_WE_SET:
         is_early |= Q(**{f"{name}__gt": now})
     update_unlocked(Incident.objects.filter(is_early, notice_due_at__gt=now), notice_due_at=now)
     for rows, name, longest, right in _list_longest_times(now):
@@ -300,7 +300,7 @@ def _list_longest_times(now: datetime) -> list[tuple[QuerySet[Any], str, timedel
         (making, "created_at", moment, now),
         (CorpQueue.objects.all(), "probe_at", LONGEST_HOLD, now),
         (Incident.objects.all(), "silenced_until", LONGEST_SILENCE, now),
-        *((Incident.objects.all(), name, moment, now) for name in _HEARD),
+        *((Incident.objects.all(), name, moment, now) for name in _TIMES_WE_SET),
         *((Incident.objects.filter(rule__isnull=False), name, moment, now) for name in _FOUND_BY_RULES),
     ]
 

@@ -52,7 +52,7 @@ _PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOT
 
 @dataclass(frozen=True)
 class Incoming:
-    """A message that another system hands in. `sender`: the token or channel whose rights apply.
+    """A message that another system hands in, used once. `sender`: the token or channel whose rights apply.
 
     `message`: its unsaved row, with at least origin, key and title; `accept` completes it. The key is equal for repeats
     and unique among all senders. Characters that cannot be shown are removed, long texts are cut, and a link other than
@@ -303,7 +303,7 @@ MESSAGE_BYTES = 60 * 1024 * 1024
 
 
 def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Upload:
-    """Store the upload. Raise InboundError if the token has too many, or too large, ones: until the oldest expires."""
+    """Store the upload. Raise InboundError while the token has too many, or too large, waiting uploads."""
     with transaction.atomic():
         ApiToken.objects.select_for_update(of=("self",)).get(pk=token.pk)
         waiting = Upload.objects.filter(token=token, created_at__gt=now - UPLOADS_KEPT)

@@ -50,7 +50,7 @@ from notifications.models import (
     Priority,
 )
 from notifications.sources import Audience
-from notifications.subscriptions.recipients import name_chosen_by_channel
+from notifications.subscriptions.recipients import find_chosen_audience
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def incoming_of(
         sender=channel,
         message=message,
         addresses=mapped.addresses or (),
-        audience=None if mapped.addresses is not None else chosen or name_chosen_by_channel(channel),
+        audience=None if mapped.addresses is not None else chosen or find_chosen_audience(channel),
         only_user_id=only_user_id,
         files=files,
     )

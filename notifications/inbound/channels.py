@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from django.utils.translation import gettext_lazy as _
 
@@ -55,14 +55,13 @@ SIGNATURES_AT_MOST = 8
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A way to prove the secret. `where`: the place of the proof in a call: header, bearer, basic, query, hmac or
-    timed_hmac; `password` of a mail server, which asks for it itself. `name`: of the header or parameter. `prefix`:
-    before the digits of a signature. `timestamp`: for timed_hmac, the header with the seconds, signed as
-    `<seconds>:<body>`. If empty, they are beside the signature as `t=<seconds>,v1=<digits>`, signed as
-    `<seconds>.<body>`."""
+    """A way to prove the secret. `where`: the place of the proof in a call; `password` of a mail server, which asks for
+    it itself. `name`: of the header or parameter. `prefix`: before the digits of a signature. `timestamp`: for
+    timed_hmac, the header with the seconds, signed as `<seconds>:<body>`. If empty, they are beside the signature as
+    `t=<seconds>,v1=<digits>`, signed as `<seconds>.<body>`."""
 
     label: StrOrPromise
-    where: str
+    where: Literal["header", "bearer", "basic", "query", "hmac", "timed_hmac", "password"]
     name: str = ""
     algorithm: str = "sha256"
     prefix: str = ""

@@ -58,10 +58,10 @@ _LINE_END = "\ue000"
 class Mapping(ChannelRules):
     """Mapping of a channel. `title` and `text`: templates. All `_path`s: JMESPath, empty for none.
 
-    `recipient_kind`: a recipients.Kind; empty: the people chosen for the channel. `only_values`: the message is sent
-    only if the value at `only_path` is one of these, or is true if there are none. `key_path`: a value, or a list of
-    values that form one key. `urgent_values`: values of `severity_path`, in lower case. `figures`: pairs of caption and
-    path. `file_paths`: several paths.
+    `recipient_kind`: a recipients.AddressKind; empty: the people chosen for the channel. `only_values`: the message
+    is sent only if the value at `only_path` is one of these, or is true if there are none. `key_path`: a value, or a
+    list of values that form one key. `urgent_values`: values of `severity_path`, in lower case. `figures`: pairs of
+    caption and path. `file_paths`: several paths.
     """
 
     title: str = ""
@@ -270,7 +270,7 @@ class PayloadView(Exposed):
             raise ExpressionError(Sentence("Write the name of a field in quotes."))
         return self.get_attribute(key)
 
-    def text(self) -> str:
+    def as_text(self) -> str:
         return _write_whole(self._fields)
 
 
@@ -285,7 +285,7 @@ class ListView(Exposed, tuple[Any, ...]):
     def get_item(self, key: object) -> Any:
         return self[key] if isinstance(key, int) and -len(self) <= key < len(self) else NOTHING
 
-    def text(self) -> str:
+    def as_text(self) -> str:
         if all(isinstance(one, str) for one in self):
             return ", ".join(self)[:SHOWN_CHARACTERS]
         return _write_whole(self.payload)

@@ -62,7 +62,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedAddresses:
-    """Result of `find`: the people, and the addresses that name nobody, in their order."""
+    """Result of `resolve_addresses`: the people, and the addresses that name nobody, in their order."""
 
     user_ids: frozenset[int] = frozenset()
     unknown: list[tuple[Address, AddressProblem]] = field(default_factory=list)
@@ -187,7 +187,7 @@ def _by_department(addresses: Sequence[Address], people: QuerySet[User], corps: 
     named: dict[Address, set[int] | AddressProblem] = {}
     for address, those in candidates.items():
         groups = [{pk for key in below[place.pk] for pk in direct[key]} for place in those[:SAME_NAMED_AT_MOST]]
-        peopled = [those for those in groups if those]
+        peopled = [people for people in groups if people]
         is_ambiguous = len(those) > SAME_NAMED_AT_MOST or len(peopled) > 1
         named[address] = AddressProblem.AMBIGUOUS if is_ambiguous else peopled[0] if peopled else set()
     return named

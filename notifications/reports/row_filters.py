@@ -68,7 +68,7 @@ class OwnRows:
     def key(self, values: Values) -> tuple[tuple[int, ...], ...]:
         """Return the row numbers that a person with these values sees, of each card with conditions."""
         wanted = tuple(
-            frozenset(self._find_wanted(condition, values) & rows.keys()) for condition, rows in self._rows_of.items()
+            frozenset(self._values_of_person(one, values) & rows.keys()) for one, rows in self._rows_of.items()
         )
         if wanted not in self._known:
             self._known[wanted] = self._find_rows(dict(zip(self._rows_of, wanted, strict=True)))
@@ -87,7 +87,7 @@ class OwnRows:
         """Return whether no row of any card with conditions is left; False without conditions."""
         return bool(key) and not any(key)
 
-    def _find_wanted(self, condition: Condition, values: Values) -> frozenset[str]:
+    def _values_of_person(self, condition: Condition, values: Values) -> frozenset[str]:
         if condition.attribute_id is None:
             return frozenset({self._fold(condition.fixed)})
         return values.get(condition.attribute_id, frozenset())

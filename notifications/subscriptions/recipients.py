@@ -537,7 +537,7 @@ def find_reachable_people(
     if isinstance(sender, InboundChannel):
         limits += [] if sender.corp_id is None else [[sender.corp_id]]
         if sender.reach == InboundChannel.Reach.CHOSEN:
-            chosen.append(name_chosen_by_channel(sender))
+            chosen.append(find_chosen_audience(sender))
     elif sender.sends_to == ApiToken.SendReach.CORPS:
         limits.append(list(sender.send_corps.values_list("pk", flat=True)))
     elif sender.sends_to == ApiToken.SendReach.CHOSEN:
@@ -564,18 +564,18 @@ def find_usable_corps(sender: ApiToken | InboundChannel) -> QuerySet[Corp]:
     return corps.filter(pk__in=sender.send_corps.values("pk")) if is_limited else corps
 
 
-def name_chosen_by_channel(channel: InboundChannel) -> Audience:
+def find_chosen_audience(channel: InboundChannel) -> Audience:
     """Return the people chosen on the channel's page, reachable or not."""
     audience = _make_audience(channel.users, channel.groups, channel.departments)
     return replace(audience, with_subdepartments=channel.with_subdepartments)
 
 
-def name_alerted_by_channel(channel: InboundChannel) -> Audience:
+def find_alert_audience(channel: InboundChannel) -> Audience:
     """Return whom a channel's alerts concern: the people chosen on its page whom its owner may reach now. Nobody if the
     owner may not send messages."""
     if not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
         return Audience()
-    people = find_reachable_people(channel).filter(match_chosen(name_chosen_by_channel(channel)))
+    people = find_reachable_people(channel).filter(match_chosen(find_chosen_audience(channel)))
     return Audience(user_ids=people.order_by().values("pk"), corp_id=channel.corp_id)
 
 

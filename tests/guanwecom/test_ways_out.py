@@ -145,8 +145,8 @@ def dead_ends(client: Client, address: str) -> list[str]:
             queryset = getattr(field, "queryset", None)
             if queryset is None or field.disabled or field.widget.is_hidden or queryset.exists():
                 continue
-            way = getattr(field.widget, "way", {})
-            if not (way.get("why") and (way.get("add_url") or way.get("page_url") or way.get("ask"))):
+            help = getattr(field.widget, "help", {})
+            if not (help.get("why") and (help.get("add_url") or help.get("page_url") or help.get("ask"))):
                 found.append(f"{address} {name}")
     return found
 

@@ -181,7 +181,7 @@ class Engine:
         return max(windows, key=len, default=[])
 
     def _claim(self, ids: list[int]) -> list[Any]:
-        admitted = SendTask(ids, self.clock, _never).admit(len(ids))
+        admitted = SendTask(ids, self.clock, _never)._admit(len(ids))
         return claim_deliveries([each for each, _permit in admitted], now=self.clock.now)
 
     def _hand_out(self) -> None:

@@ -53,6 +53,7 @@ def list_choices(request: HttpRequest) -> JsonResponse:
         catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now())
     listing = catalogue.find_listing(page_id) if source is not None else None
     cards = Card.objects.visible_to(request.user).filter(name__icontains=wanted).select_related("source")
+    state = describe_job(listing)
     context = {
         "wanted": wanted,
         "page_id": page_id,
@@ -61,7 +62,7 @@ def list_choices(request: HttpRequest) -> JsonResponse:
         "source": source,
         "entries": _list_entries(listing, wanted)[:ENTRIES_AT_MOST],
         "may_add_card": request.user.has_perm(_NEW_CARD),
-        **(state := describe_job(listing)),
+        **state,
         "problem": state["problem"] or state["wait"],
         "with_pictures": "pictures" in request.POST,
         **_explain_missing_bi(request),

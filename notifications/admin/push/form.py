@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations.core.admin_pages import VERSION
 from notifications.admin.base import is_key
 from notifications.admin.push.one_page import DraftedForm
-from notifications.admin.push.renaming import NamingField, read_column_lines
+from notifications.admin.push.renaming import ColumnField, read_column_lines
 from notifications.admin.reports import (
     CARDS_AT_MOST,
     CHARTS_AT_MOST,
@@ -70,7 +70,7 @@ FOR_ALL, FOR_THIS = "all", "this"
 
 
 class ContentForm(ReportForm):
-    """The report form as part of a push's page. Its version field is rename_columns, as the push has one, too."""
+    """The report form as part of a push's page. Its version field is renamed, as the push has one, too."""
 
     def add_prefix(self, field_name: str) -> str:
         return "content_version" if field_name == VERSION else super().add_prefix(field_name)
@@ -311,12 +311,12 @@ def _without_key(row: Row) -> Row:
     return row
 
 
-def list_naming_fields(values: QueryDict) -> Iterator[NamingField]:
+def list_column_fields(values: QueryDict) -> Iterator[ColumnField]:
     """Yield the fields of the submitted push that name columns: templates, charts and own rows."""
     aliases = read_card_keys(values).keys()
     for name in TEMPLATES if "is_template" in values else ():
         text = values.get(name, "")
-        yield NamingField(name, find_columns(text, aliases), partial(rename_columns, text))
+        yield ColumnField(name, find_columns(text, aliases), partial(rename_columns, text))
     for prefix in [*_list_rows(values, "charts", CHARTS_AT_MOST), *_list_rows(values, "own_rows_rules", RULES_AT_MOST)]:
         alias = values.get(f"{prefix}-alias", "").strip()
         for name in (f"{prefix}-{column}" for column in ("x", "series", "y", "column")):

@@ -35,7 +35,7 @@ from notifications import tasks
 from notifications.admin import subscription_forms
 from notifications.admin.base import administrator, find_row, is_key
 from notifications.admin.push.data_choice import choose_card, list_choices
-from notifications.admin.push.renaming import NamingField, apply_renaming, describe_missing_card, find_missing_columns
+from notifications.admin.push.renaming import ColumnField, apply_renaming, describe_missing_card, find_missing_columns
 from notifications.delivery.rendering.attachments import Plan
 from notifications.delivery.rendering.preview import begin_media
 from notifications.models import Draft
@@ -240,10 +240,10 @@ class OnePage(AnyModelAdmin):
         """Return the new values of the fields that name a renamed column or card. Saves nothing."""
         self.find_edited_row(request)
         values = request.POST
-        changes = apply_renaming(values, self.list_naming_fields(values), self.list_card_fields(values))
+        changes = apply_renaming(values, self.list_column_fields(values), self.list_card_fields(values))
         return JsonResponse({"changes": changes})
 
-    def list_naming_fields(self, values: QueryDict) -> Iterable[NamingField]:
+    def list_column_fields(self, values: QueryDict) -> Iterable[ColumnField]:
         """Return the fields of the submitted form that name columns."""
         raise NotImplementedError
 
@@ -302,7 +302,7 @@ class OnePage(AnyModelAdmin):
         gone = [(alias, heading) for alias, (key, heading) in cards.items() if key in lost]
         found = [describe_missing_card(alias, heading, person) for alias, heading in gone]
         headings = {alias: heading for alias, (_key, heading) in cards.items()}
-        found += find_missing_columns(self.list_naming_fields(request.POST), tables, headings)
+        found += find_missing_columns(self.list_column_fields(request.POST), tables, headings)
         context = {"missing": found, "is_rule": self.is_rule}
         return render_to_string(f"{FOLDER}/_missing.html", context, request)
 

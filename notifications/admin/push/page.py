@@ -37,7 +37,7 @@ from notifications.admin.push.form import (
     copy_push,
     copy_report,
     list_card_fields,
-    list_naming_fields,
+    list_column_fields,
 )
 from notifications.admin.push.one_page import (
     FormPart,
@@ -47,7 +47,7 @@ from notifications.admin.push.one_page import (
     show_sample,
     summarise_parts,
 )
-from notifications.admin.push.renaming import NamingField
+from notifications.admin.push.renaming import ColumnField
 from notifications.admin.reports import (
     CARDS_AT_MOST,
     PREFIX,
@@ -240,8 +240,8 @@ class PushPage(OnePage):
         view = self.admin_site.admin_view(require_POST(self.copy_view))
         return [path("<int:pk>/copy/", view, name="notifications_subscription_copy"), *super().get_urls()]
 
-    def list_naming_fields(self, values: QueryDict) -> Iterator[NamingField]:
-        return list_naming_fields(values)
+    def list_column_fields(self, values: QueryDict) -> Iterator[ColumnField]:
+        return list_column_fields(values)
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return list_card_fields(values)

@@ -36,7 +36,7 @@ class MissingName:
 
 
 @dataclass(frozen=True, slots=True)
-class NamingField:
+class ColumnField:
     """A field that names columns. `rename`: returns its text with other names, given by the present ones."""
 
     name: str
@@ -44,18 +44,18 @@ class NamingField:
     rename: Callable[[Mapping[ColumnName, str]], str]
 
 
-def read_column_lines(name: str, alias: str, text: str) -> NamingField:
+def read_column_lines(name: str, alias: str, text: str) -> ColumnField:
     """Return the field that names a column of the card `alias` in each line of `text`."""
     lines = text.split("\n")
 
     def rename(names: Mapping[ColumnName, str]) -> str:
         return "\n".join(names.get((alias, line.strip()), line) for line in lines)
 
-    return NamingField(name, [(alias, column) for line in lines if (column := line.strip())], rename)
+    return ColumnField(name, [(alias, column) for line in lines if (column := line.strip())], rename)
 
 
 def find_missing_columns(
-    fields: Iterable[NamingField], tables: Mapping[str, Table], headings: Mapping[str, str]
+    fields: Iterable[ColumnField], tables: Mapping[str, Table], headings: Mapping[str, str]
 ) -> list[MissingName]:
     """Return the columns that `fields` name and their tables lack. `tables`: loaded tables by alias; a table without
     columns is skipped."""
@@ -74,7 +74,7 @@ def describe_missing_card(alias: str, heading: str, person: User) -> MissingName
     return MissingName(alias, heading, "", [(str(key), name) for key, name in cards])
 
 
-def apply_renaming(values: QueryDict, fields: Iterable[NamingField], card_fields: Mapping[str, str]) -> dict[str, str]:
+def apply_renaming(values: QueryDict, fields: Iterable[ColumnField], card_fields: Mapping[str, str]) -> dict[str, str]:
     """Return the new values of the fields that name a replaced column or card, by field name. `card_fields`: the field
     of each alias. The replacements are parallel lists in `values`: `_alias`, `_from` and `_to`; `_from` is empty for a
     card."""

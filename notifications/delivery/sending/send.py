@@ -154,7 +154,7 @@ class SendTask(CallTask[tuple[StartedAttempt, Permit], EndedCall]):
         # Only when half is free: claiming many rows costs the database as much as claiming one.
         if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._calls:
             return
-        admitted = self.admit(room)
+        admitted = self._admit(room)
         if not admitted:
             return
         attempts = {attempt.delivery_id: attempt for attempt in self._claim_together([each for each, _ in admitted])}
@@ -170,7 +170,7 @@ class SendTask(CallTask[tuple[StartedAttempt, Permit], EndedCall]):
         for (attempt, permit), is_counted in zip(begun, are_known, strict=True):
             self._call(attempt, permit, is_counted=is_counted)
 
-    def admit(self, count: int) -> list[tuple[Sendable, Permit]]:
+    def _admit(self, count: int) -> list[tuple[Sendable, Permit]]:
         """Return up to `count` messages that may begin now, with their permits. The others wait, or are postponed."""
         now = read_boot_clock()
         ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]

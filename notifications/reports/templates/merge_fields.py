@@ -141,7 +141,7 @@ def parts_of(template: str, headings: Mapping[str, str]) -> list[Part] | None:
 
 
 def _read_part(template: str, begin: int, headings: Mapping[str, str]) -> tuple[Part | None, int]:
-    """Return the part that begins at `begin`, one letter of a text, and where it ends."""
+    """Return the part at `begin` (a field, or one letter of a text) and its end."""
     # A brace right before an opening is text.
     if not template.startswith(_OPENINGS, begin) or template.startswith(_OPENINGS, begin + 1):
         return template[begin], begin + 1

@@ -144,7 +144,7 @@ def _write(value: Any) -> str:
     if isinstance(value, date):
         return values.format_time(value)
     if isinstance(value, Exposed):
-        return value.text()
+        return value.as_text()
     raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 

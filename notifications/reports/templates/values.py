@@ -91,7 +91,7 @@ class Exposed:
     def get_item(self, key: object) -> Any:
         raise ExpressionError(Sentence("This has no parts in square brackets."))
 
-    def text(self) -> str:
+    def as_text(self) -> str:
         """Return the text in a message."""
         raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
@@ -198,7 +198,7 @@ class Period(figures.Period, Exposed):
     def get_attribute(self, name: str) -> Any:
         return find_exposed({"start": self.start, "end": self.end, "days": len(self.days)}, name)
 
-    def text(self) -> str:
+    def as_text(self) -> str:
         return self.format_by(USUAL_FORMAT)
 
     def format_by(self, pattern: str) -> str:
@@ -367,7 +367,7 @@ class Change(Exposed):
         found = find_exposed({"arrow": arrow, **known}, name)
         return NOTHING if found is None else found
 
-    def text(self) -> str:
+    def as_text(self) -> str:
         return describe_change(self._change)
 
 

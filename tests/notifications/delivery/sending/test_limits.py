@@ -176,7 +176,7 @@ def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings
     """Tasks may hold the same message, each with its own permit."""
     delivery = render_together(corp, "a")
     tasks = [SendTask([delivery.pk], lambda: NOW, lambda: False) for _number in range(2)]
-    first, second = (permit for task in tasks for _delivery, permit in task.admit(1))
+    first, second = (permit for task in tasks for _delivery, permit in task._admit(1))
     scope = company_scope(corp.corpid)
 
     gate().cancel([first])
