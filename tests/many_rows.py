@@ -10,11 +10,24 @@ from django.contrib.auth.models import Group
 from django.db.models import Max, Model
 
 from accounts.models import AuditEntry, User, WeComAccount
-from integrations.models import Corp, SiteAddress
-from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
+from integrations.models import Card, Corp, DataSource, SiteAddress
+from notifications.models import (
+    AlertReceiver,
+    AlertRule,
+    Attempt,
+    Delivery,
+    InboundChannel,
+    Incident,
+    IncomingMessage,
+    Receipt,
+    Report,
+    Run,
+    Subscription,
+)
 
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
 BATCH = 5_000
+SOURCES_AT_MOST = 50
 Row = TypeVar("Row", bound=Model)
 
 
@@ -44,6 +57,7 @@ def fill(number: int, *, corps: int | None = None) -> None:
         ],
     )
     make_pushes(corp, orders, people, number)
+    _make_incidents(corp, people)
 
 
 def make_pushes(corp: Corp, orders: list[Subscription], people: list[User], number: int) -> None:
@@ -86,6 +100,32 @@ def make_pushes(corp: Corp, orders: list[Subscription], people: list[User], numb
             for n in range(number)
         ],
     )
+
+
+def _make_incidents(corp: Corp, people: list[User]) -> None:
+    """Make an incident and an incoming message for each person, from at most 50 rules and channels."""
+    owners = people[:SOURCES_AT_MOST]
+    [source] = _bulk(DataSource, [{"name": f"数据源{owners[0].pk}", "kind": "sql", "corp": corp}])
+    cards = _bulk(Card, [{"name": f"卡片{one.pk}", "source": source} for one in owners])
+    receivers = _bulk(AlertReceiver, [{"name": f"值班{one.pk}", "corp": corp} for one in owners])
+    rules = _bulk(
+        AlertRule,
+        [
+            {"name": f"规则{one.pk}", "card": card, "receiver": receiver, "owner": one}
+            for one, card, receiver in zip(owners, cards, receivers, strict=True)
+        ],
+    )
+    channels = _bulk(InboundChannel, [{"name": f"通道{one.pk}", "owner": one, "corp": corp} for one in owners])
+    times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+    incidents, messages = [], []
+    for number, one in enumerate(people):
+        rule, channel = rules[number % len(rules)], channels[number % len(channels)]
+        common = {"key": f"many:{one.pk}", "title": f"磁盘{one.pk}", "corp": corp, "channel": channel}
+        by = {"rule": rule, "channel": None} if number % 2 else {}
+        incidents.append({**common, **by, **times, "acknowledged_by": one, "silenced_by": one})
+        messages.append({**common, "origin": "channel", "requested_by": one, "created_at": NOW})
+    _bulk(Incident, incidents)
+    _bulk(IncomingMessage, messages)
 
 
 def _make_companies(first: int, number: int) -> None:

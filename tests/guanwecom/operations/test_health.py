@@ -16,9 +16,10 @@ from pytest_django import Settings
 from redis import Redis
 
 from guanwecom.operations import health
+from integrations.core import installation
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
-from integrations.models import Card, DataSource, Heartbeat
+from integrations.models import Card, DataSource, Heartbeat, Installation
 from notifications.delivery.runs.scheduler import TICK
 from notifications.models import Medium, Subscription, TickClaim
 from tests.guanwecom.operations.conftest import heard, ticked
@@ -55,6 +56,8 @@ def overdue_subscription(**passed: float) -> Subscription:
 def test_a_monitor_is_told_how_everything_stands() -> None:
     heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
     overdue_subscription(minutes=2)
+    installation.present()
+    Installation.objects.update(confirmed_at=database_clock()() - timedelta(days=9))
 
     response = answer()
 
@@ -72,6 +75,7 @@ def test_a_monitor_is_told_how_everything_stands() -> None:
     assert values['guanwecom_queue_workers{queue="urgent"}'] == values["guanwecom_overdue_slots"] == "1.0"
     assert values['guanwecom_queue_workers{queue="charts"}'] == values["guanwecom_mail_door_processes"] == "0.0"
     assert 0 <= float(values["guanwecom_tick_age_seconds"]) < 20
+    assert timedelta(seconds=float(values["guanwecom_backup_age_seconds"])).days == 9
     assert document == {
         "status": "down",
         "problems": ["beat"],

@@ -20,8 +20,9 @@ from notifications.inbound.content import check_file
 from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Run
 from tests.notifications.admin.conftest import client_of
+from tests.notifications.admin.test_log import file_of
 from tests.notifications.api.conftest import make_editor
-from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.factories import make_incoming, make_sender, png
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +96,15 @@ def test_a_message_to_every_company_is_seen_by_its_owner_and_whoever_sees_all(ed
         browser = client_of(person)
         assert [browser.get(page).status_code for page in pages] == [status] * 2
         assert ("磁盘快满了" in browser.get(LIST).content.decode()) == (status == 200)
+
+
+def test_the_file_holds_what_a_person_may_see(message: IncomingMessage, editor: User, corp: Corp) -> None:
+    [row] = file_of(client_of(editor), "incomingmessage")
+
+    names = ("title", "from", "came by", "person-messages", "not found")
+    assert [row[name] for name in names] == ["磁盘快满了", "数据仓库", "API", "2", "1"]
+    assert file_of(client_of(make_editor(make_corp())), "incomingmessage") == []
+    assert client_of(make_manager(corp, permissions="view_report")).get(f"{LIST}csv/").status_code == 403
 
 
 @pytest.mark.parametrize("url", [LIST, reverse("admin:notifications_run_changelist"), reverse("admin:search")])

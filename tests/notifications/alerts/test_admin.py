@@ -12,6 +12,7 @@ from django.utils import timezone
 from integrations.models import Card, Corp, DataSource
 from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident
 from tests.notifications.admin.conftest import client_of
+from tests.notifications.admin.test_log import file_of
 from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel, make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_corp, make_manager, make_person
@@ -83,6 +84,14 @@ class TestFilters:
         make_rule(card, receiver, name="平静")
         page = root.get(f"/admin/notifications/alertrule/?{query}")
         assert {one.name for one in page.context["cl"].result_list} == names
+
+    def test_narrow_the_file_too(self, root: Client, incidents: None, corp: Corp) -> None:
+        [row] = file_of(root, "incident", state="over")
+        assert (row["title"], row["severity"], row["status"], row["from"]) == ("over", "warning", "over", "数据平台")
+        assert len(file_of(client_of(make_manager(corp, permissions="view_")), "incident")) == 6
+        assert file_of(client_of(make_manager(make_corp(), permissions="view_")), "incident") == []
+        other = client_of(make_manager(corp, permissions="view_report"))
+        assert other.get("/admin/notifications/incident/csv/").status_code == 403
 
     def test_name_nothing_of_another_company(self, incidents: None, corp: Corp) -> None:
         card = Card.objects.create(name="x", source=DataSource.objects.get(), bi_card_id="c2")

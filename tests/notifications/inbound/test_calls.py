@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import User
+from integrations.models import Corp
 from notifications.api.inbound import receive
 from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.rendering.render import render_run
@@ -203,6 +204,18 @@ def test_a_recorded_call_with_its_time_signed_sends_nothing_again(
     answers = [call(channel, body, **headers) for headers in (signed(seconds), again, signed(seconds - 1))]
 
     assert [answer.json()["status"] for answer in answers] == ["accepted", "repeated", "accepted"]
+
+
+def test_recipients_come_from_a_field(owner: User, corp: Corp, zhang: User) -> None:
+    li = make_person(corp, "LiNa", email="lina@example.com")
+    mapping = Mapping(title="好", recipient_kind="email", recipient_path="to")
+    channel = make_channel(owner, zhang, mapping=mapping)
+
+    answer = call(channel, {"to": "Li Na <LiNa@example.com>; nobody@example.com"})
+
+    assert answer.status_code == 202
+    message = IncomingMessage.objects.get()
+    assert (list(message.people.all()), [one["value"] for one in message.unknown]) == ([li], ["nobody@example.com"])
 
 
 def test_a_channel_that_is_not_enabled_only_notes(channel: InboundChannel) -> None:

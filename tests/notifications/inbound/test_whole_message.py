@@ -16,7 +16,7 @@ from notifications.delivery.runs import recall
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.inbound.accept import accept
 from notifications.inbound.content import check_file
-from notifications.models import Delivery, IncomingMessage, Receipt, Run
+from notifications.models import Delivery, InboundChannel, IncomingMessage, Receipt, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.factories import make_person, make_superuser
@@ -177,3 +177,17 @@ def test_the_owner_learns_once_that_a_message_failed(message: IncomingMessage, e
     assert delivery.title == "1 次推送没有发出"
     assert delivery.text.count("磁盘快满了 · 数据仓库") == 1
     assert request_owner_notices(now=now() + timedelta(days=1)) == []
+
+
+def test_the_owner_of_a_channel_learns_it_and_nobody_else(corp: Corp, editor: User, zhang: User) -> None:
+    linked_editor(corp, "Colleague")
+    channel = InboundChannel.objects.create(name="Grafana", owner=editor)
+    accept(make_incoming(channel, zhang, corp=corp), now=now())
+    Run.objects.update(status="failed", error="没有按时开始。")
+
+    [notice_id] = request_owner_notices(now=now())
+    render_run(run_id=notice_id, now=now())
+
+    delivery = Delivery.objects.get()
+    assert json.loads(bytes(delivery.body))["touser"] == "Owner"
+    assert "Grafana" in delivery.text

@@ -89,6 +89,7 @@ def test_even_a_text_that_computes_nothing_may_be_too_long() -> None:
         ("{{ sales.sum('销售额') }}{{ sales.unit('销售额') }}", "20040元"),
         ("{{ sales.as_of }}", "2026-11-24 09:00"),
         ("{% for row in sales.top(2, '销售额').rows %}{{ loop.index }}{{ row.区域 }}{{ row['销售额'] }};{% endfor %}", "1华南4010;2华东4000;"),  # noqa: E501  # one line, as it is written
+        ("{% for x in sales.top(2, '销售额').rows %}{{ loop.revindex }}/{{ loop.length }}{{ loop.last }} {% endfor %}", "2/2否 1/2是 "),  # noqa: E501  # one line, as it is written
         ("{% for row in sales.on(yesterday).rows %}{{ sales.where('区域', row.区域).sum('销售额') }} {% endfor %}", "10000 10040 "),  # noqa: E501  # as it is written
         ("{% for row in sales.rows if row.销售额 > 4000 %}{{ row.区域 }}{% endfor %}", "华南"),
         ("{% if sales.avg('销售额') > 2000 %}好{% else %}差{% endif %}", "好"),

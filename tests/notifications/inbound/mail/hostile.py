@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import random
 from collections.abc import Callable, Iterator
+from io import BytesIO
+from zipfile import ZIP_DEFLATED, ZipFile
 
 EACH = 2
 # HTML that would run, load or submit something.
@@ -153,6 +155,13 @@ def content_id_loops(of: random.Random) -> bytes:
     return _multipart("b", *[html, other] * _some(of, 50), kind="related")
 
 
+def archive_bombs(of: random.Random) -> bytes:
+    content = BytesIO()
+    with ZipFile(content, "w", ZIP_DEFLATED) as packed:
+        packed.writestr("xl/workbook.xml", bytes(50_000_000))
+    return _multipart("b", _file(of.choice(["a.zip", "a.xlsx"]), content.getvalue()))
+
+
 def scripts(of: random.Random) -> bytes:
     return _html(f"<p>before</p>{of.choice(TRICKS)}<p>after</p>")
 
@@ -175,6 +184,6 @@ KINDS: dict[str, Maker] = {
         *(nested_multiparts, nested_mails, nested_tags, unclosed_markup, attributes, ten_thousand_parts),
         *(wrong_charsets, wrong_bytes, header_injection, long_headers, many_headers, folded_headers),
         *(broken_base64, broken_encodings, nul_bytes, reading_direction, bad_boundaries),
-        *(content_id_loops, scripts, markup_of_wecom, spoofed_senders),
+        *(content_id_loops, archive_bombs, scripts, markup_of_wecom, spoofed_senders),
     )
 }
