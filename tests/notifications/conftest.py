@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 
 import pytest
 from django.conf import settings
+from django.test import Client
 from django.utils import translation
 
 from integrations.models import Corp
-from tests.notifications.factories import NOW, make_corp
+from tests.notifications.admin.conftest import client_of
+from tests.notifications.factories import NOW, make_corp, make_superuser
 from tests.notifications.wecom_stub import WeComStub, running_wire
 
 
@@ -24,6 +26,12 @@ def wire() -> Iterator[WeComStub]:
     """A WeCom stand-in behind a real socket."""
     with running_wire() as running:
         yield running
+
+
+@pytest.fixture
+def root() -> Client:
+    """The browser of a superuser."""
+    return client_of(make_superuser())
 
 
 class FakeClock:

@@ -18,6 +18,15 @@ def fetch() -> None:
         datasources_fetch.carry_out(row_id=row.pk, clock=timezone.now)
 
 
+def preview_over(client: Client, path: str, values: Mapping[str, Any], **data: Any) -> dict[str, Any]:
+    """Post the preview, let its data arrive, or fail as `data` says, and return the next answer."""
+    token = client.post(path, values).json()["token"]
+    times = dict.fromkeys(("finished_at", "notified_at"), timezone.now())
+    CardData.objects.previews().update(**{"status": CardData.Status.READY, **times, **data})
+    answer: dict[str, Any] = client.post(path, {**values, "_token": token}).json()
+    return answer
+
+
 def preview(client: Client, path: str, values: Mapping[str, Any]) -> str:
     """Post the preview until it is finished and return its HTML."""
     first = client.post(path, values).json()

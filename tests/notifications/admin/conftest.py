@@ -16,7 +16,6 @@ from tests.notifications.factories import (
     make_report,
     make_run,
     make_subscription,
-    make_superuser,
 )
 
 HOST = {"host": "localhost:3001"}
@@ -26,11 +25,6 @@ def client_of(person: User) -> Client:
     client = Client(headers=HOST)
     client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
     return client
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
 
 
 @pytest.fixture

@@ -17,9 +17,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.test import Client, RequestFactory
 from django.urls import reverse
-from django.utils import timezone, translation
-from django.utils.html import escape
-from django.utils.translation import gettext
+from django.utils import timezone
 
 from accounts.models import User
 from integrations.clients.wecom import errcodes
@@ -28,7 +26,6 @@ from notifications.admin.log import KEYS_AT_MOST
 from notifications.delivery.explanations import NO_LICENCE
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import withdraw
-from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Delivery, Receipt, Run, Subscription
 from tests.notifications.admin.conftest import World, client_of
 from tests.notifications.factories import (
@@ -42,7 +39,6 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
-from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 pytestmark = pytest.mark.django_db
 MODELS = ("run", "delivery", "receipt")
@@ -160,6 +156,7 @@ def file_of(client: Client, model: str, **query: str | int) -> list[dict[str, st
 def test_each_file_holds_what_the_filters_show_the_newest_first(root: Client, two: Two) -> None:
     Subscription.objects.filter(name="周报").update(name="=周报")
     Delivery.objects.filter(run=two.runs[1]).update(title="@title")
+    Receipt.objects.filter(run=two.runs[0]).update(status=Receipt.Status.UNLICENSED)
     whole = {model: file_of(root, model) for model in MODELS}
 
     # Text that begins like a formula stays text.
@@ -172,47 +169,9 @@ def test_each_file_holds_what_the_filters_show_the_newest_first(root: Client, tw
     failed = whole["delivery"][0]
     assert (failed["company"], failed["status"], failed["WeCom's error code"]) == ("南海贸易", "failed", "60020")
     assert all(failed[name] for name in ("reason", "Who can fix it", "Where"))
-
-
-@pytest.fixture
-def unlicensed(running_sandbox: SandboxHandle) -> Run:
-    """A run sent to two people of the sandbox, one of whom has no licence."""
-    seed = company()
-    [member] = [member for member in seed["members"] if member["userid"] == "hanmeimei"]
-    member["unlicensed"] = True
-    running_sandbox.load({"companies": [seed]})
-    corp = make_corp(corpid=CORPID, agentid=AGENTID, secret=SECRET, api_base_url=running_sandbox.base_url)
-    people = [
-        make_person(corp, "LiLei", username="lilei", name="=李雷"),
-        make_person(corp, "hanmeimei", username="han", name="韩梅梅"),
-    ]
-    now = timezone.now()
-    run = make_run(make_subscription(*people, now=now), now=now)
-    ids = render_run(run_id=run.pk, now=now)
-    assert send_deliveries(ids, clock=timezone.now, is_stopping=lambda: False) == 1
-    assert [len(running_sandbox.messages(CORPID, userid)) for userid in ("lilei", "hanmeimei")] == [1, 0]
-    return run
-
-
-def test_the_receipt_and_the_file_say_that_somebody_has_no_licence(root: Client, unlicensed: Run) -> None:
-    headers, licence = {"accept-language": "en"}, errcodes.explain(NO_LICENCE)
-    receipt = Receipt.objects.get(run=unlicensed, status=Receipt.Status.UNLICENSED)
-    with translation.override("en"):
-        words = [gettext(text) for text in (licence.what, licence.who, licence.where)]
-        status, sent = gettext("no licence"), unlicensed.deliveries.get().get_status_display()
-
-    page = root.get(reverse("admin:notifications_receipt_change", args=[receipt.pk]), headers=headers).content.decode()
-    answer: Any = root.get(
-        reverse("admin:notifications_receipt_csv"), {"run__id__exact": unlicensed.pk}, headers=headers
-    )
-    text = b"".join(answer.streaming_content).decode("utf-8-sig")
-    titles, without, with_licence = csv.reader(io.StringIO(text))
-
-    assert all(escape(word) in page for word in [*words, status])
-    assert len(titles) == len(without)
-    assert (without[0], without[2:6]) == ("韩梅梅 (han)", [status, *words])
-    # Text that begins like a formula stays text.
-    assert (with_licence[0], with_licence[2:6]) == ("'=李雷 (lilei)", [sent, "", "", ""])
+    # A status of the person's own counts before that of the message.
+    assert [row["status"] for row in whole["receipt"]] == ["failed", "no licence"]
+    assert whole["receipt"][1]["reason"] == errcodes.explain(NO_LICENCE).what
 
 
 # --- From a run down to a person, and back ---------------------------------------------------------------------------

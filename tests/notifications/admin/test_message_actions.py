@@ -14,7 +14,6 @@ from accounts.models import AuditEntry, User
 from integrations.models import Corp
 from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import recall
 from notifications.models import Delivery, Receipt, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
@@ -80,9 +79,6 @@ def receivers(again: Run) -> list[str]:
     render_run(run_id=again.pk, now=NOW)
     found = Receipt.objects.filter(run=again, delivery__isnull=False)
     return sorted(address.partition(":")[2] for address in found.values_list("address", flat=True))
-
-
-# --- Sent again -------------------------------------------------------------------------------------------------------
 
 
 def test_the_people_of_that_message_alone_get_it_again(root: Client, run: Run, first: Delivery) -> None:
@@ -159,9 +155,6 @@ def test_what_cannot_be_sent_again_says_why(root: Client, first: Delivery, field
     assert Run.objects.count() == 1
 
 
-# --- Taken back -------------------------------------------------------------------------------------------------------
-
-
 def test_a_waiting_message_is_canceled_and_the_other_goes_out(root: Client, run: Run, first: Delivery) -> None:
     other = Delivery.objects.latest("pk")
     assert page("recall", first) in root.get(one_page(first)).content.decode()
@@ -180,18 +173,6 @@ def test_a_waiting_message_is_canceled_and_the_other_goes_out(root: Client, run:
     run.refresh_from_db()
     assert (run.status, run.error) == ("finished", "")
     assert not Receipt.objects.unreached(run).exists()
-
-
-def test_one_that_is_under_way_is_recalled_once_it_was_accepted(root: Client, first: Delivery) -> None:
-    change(first, status="sending")
-    accept(Delivery.objects.latest("pk"), next_attempt_at=NOW)
-    root.post(page("recall", first))
-    first.refresh_from_db()
-    assert first.status == "sending"
-
-    accept(first, next_attempt_at=NOW)
-
-    assert recall.hand_out_recalls(now=timezone.now()) == [first.pk]
 
 
 def test_two_clicks_and_two_administrators_take_it_back_once(root: Client, run: Run, first: Delivery) -> None:
@@ -233,9 +214,6 @@ def test_what_wecom_does_not_take_back_says_why(
     assert first.recall_requested_at == before
 
 
-# --- A whole run ------------------------------------------------------------------------------------------------------
-
-
 def run_page(name: str, run: Run) -> str:
     return reverse(f"admin:notifications_run_{name}", args=[run.pk])
 
@@ -274,9 +252,6 @@ def test_a_whole_run_is_taken_back_once_and_by_nobody_else(root: Client, run: Ru
     text = root.get(run_page("change", run)).content.decode()
     assert run_page("recall", run) not in text
     assert "撤回" in text
-
-
-# --- Several ----------------------------------------------------------------------------------------------------------
 
 
 def test_of_several_each_is_done_or_says_why(root: Client, run: Run, first: Delivery) -> None:

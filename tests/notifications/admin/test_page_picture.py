@@ -41,9 +41,6 @@ def saved(client: Client, address: str, **values: Any) -> Any:
     return PagePicture.objects.get()
 
 
-# --- Chosen -----------------------------------------------------------------------------------------------------------
-
-
 def test_a_push_is_made_with_a_picture_that_each_sees_with_their_own_rights(owner: User, corp: Corp) -> None:
     person = make_person(corp, "lin")
     values = {"name": "看板", "title": "看板", "body": "看板", "users": [person.pk], "corp": corp.pk}
@@ -80,9 +77,6 @@ def test_neither_an_older_page_nor_what_is_no_id_changes_it(push: Subscription, 
     assert client.post(change(push), older).status_code == 302
 
     assert (PagePicture.objects.get().bi_id, Subscription.objects.get().report.title) == ("p1", "新标题")
-
-
-# --- With whose rights ------------------------------------------------------------------------------------------------
 
 
 def test_the_owner_chooses_it_and_takes_it_back(push: Subscription, owner: User) -> None:
@@ -142,9 +136,6 @@ def test_a_copy_for_this_push_alone_shows_it_to_each_with_their_own_rights(
     assert PagePicture.objects.exclude(pk=copied.pk).get().shown_as == owner
 
 
-# --- Shown beside the form --------------------------------------------------------------------------------------------
-
-
 def enter_bi(corp: Corp) -> None:
     """Connect the BI and let the company's people sign in there by their user names."""
     make_bi()
@@ -176,13 +167,8 @@ def test_the_preview_is_taken_with_the_editors_own_account_whoever_is_chosen(
         phone = shown(client_of(editor), change(push), message_form="news", _person=looked_at_as.pk)["message"]
         assert "用您自己在 BI 中的账号截取" in phone
 
-    recipes = {recipe_of(medium) for medium in Medium.objects.previews()}
-    assert {(path, identity) for path, identity, _options in recipes} == {("page/p1", editor.username)}
-
-
-def recipe_of(medium: Medium) -> Any:
-    assert medium.queue == "snapshots"
-    return read_page_recipe(bytes(medium.recipe))
+    recipes = {(medium.queue, *read_page_recipe(bytes(medium.recipe))[:2]) for medium in Medium.objects.previews()}
+    assert recipes == {("snapshots", "page/p1", editor.username)}
 
 
 def test_who_gets_none_stands_beside_the_form(push: Subscription, owner: User, corp: Corp) -> None:

@@ -16,14 +16,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from integrations.models import Card, CardData, DataSource
-from notifications.models import AlertRule, Medium, Report
+from notifications.models import AlertRule, Report
 from tests.accounts.people import sent_form
 from tests.guandata import GuandataAnswers
 from tests.integrations.clients.sources.place import make_card, make_source
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.rules import make_rule, row
-from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
+from tests.notifications.alerts.rules import row
+from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.preview_pages import fetch, preview
 from tests.notifications.reports.places import page_values
 
@@ -142,26 +141,6 @@ def test_what_is_wrong_without_data_is_said(root: Client, card: Card) -> None:
     assert "请按 2026-11-28 09:00 的格式填写时间。" in preview(root, OF_PUSH, page_values(card, _at="tomorrow"))
     # The page of a rule shows the rows also while a condition is wrong.
     assert "errorlist" in preview(root, OF_RULE, {**rule_values(root, card), **row(0, "sum", "销售额", "lt", "viel")})
-
-
-def test_a_known_rule_is_tried_as_its_form_stands(root: Client, card: Card) -> None:
-    rule = make_rule(card, make_receiver(corp=make_corp()))
-    values = {**rule_values(root, card), "_id": rule.pk}
-
-    assert "会触发" in preview(root, OF_RULE, values)
-    assert root.post(OF_RULE, {**values, "_id": 999_999}).status_code == 404
-
-
-def test_a_picture_is_followed_by_whom_it_is_drawn_for(root: Client, card: Card) -> None:
-    html = preview(root, OF_RULE, rule_values(root, card))
-    [address] = re.findall(r'data-making="([^"]+)"', html)
-
-    assert {**root.get(address).json(), "seconds": 0} == {"seconds": 0, "problem": ""}
-    Medium.objects.update(status="failed", error="数据中没有列“x”。")
-    assert root.get(address).json()["problem"] == "数据中没有列“x”。"
-    Medium.objects.update(status="ready", svg=b"", width=390, height=300)
-    assert root.get(address).json()["address"] == f"{address.rstrip('/')}.svg"
-    assert client_of(make_superuser()).get(address).status_code == 404
 
 
 def test_a_push_over_a_source_whose_key_is_lost_says_so(root: Client, settings: Any) -> None:

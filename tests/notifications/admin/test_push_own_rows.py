@@ -7,14 +7,14 @@ from django.test import Client
 
 from accounts.models import User
 from integrations.data.table import Column, Kind, Table
-from integrations.models import CardData, Corp, Department
+from integrations.models import Corp, Department
 from integrations.models.datasources import compress_table
 from notifications.admin.push.data_choice import propose_own_rows
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, OwnRowsRule, Receipt
 from tests.notifications.admin.test_person_panel import stand_in
-from tests.notifications.admin.test_push_limits import state, with_card
-from tests.notifications.admin.test_push_page import ADD, make_card
+from tests.notifications.admin.test_push_limits import with_card
+from tests.notifications.admin.test_push_page import ADD, LIST, make_card
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -24,6 +24,7 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
+from tests.notifications.preview_pages import preview_over
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +51,7 @@ def test_the_pair_is_proposed_whose_values_match_whatever_it_is_called(root: Cli
     data = table("日期", "大区", rows=[("2026-11-23", " 华东"), ("2026-11-24", "华南"), ("2026-11-24", "华北")])
 
     sent = with_card(root, make_card(), is_template="on")
-    shown = state(root, sent, status=CardData.Status.READY, content=compress_table(data))
+    shown = preview_over(root, f"{LIST}outlook/", sent, content=compress_table(data))
     assert shown["pair"] == ["大区", str(region.pk)]
     # Rows can be matched by account, too.
     row = {"alias": "s", "column": "归属", "attribute": "", "value": "@userid"}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from integrations.data.table import Column, Table
 from integrations.models import Card, CardData, Corp, DataSource
@@ -19,6 +17,7 @@ from notifications.models import Delivery, ReportChart, Run, Subscription
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, writer
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_run, make_subscription
+from tests.notifications.preview_pages import preview_over
 from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, split
 from tests.notifications.reports.tables import sales
 
@@ -50,24 +49,12 @@ def page_of(client: Client, subscription: Subscription) -> dict[str, Any]:
     return {**as_browsers_send(client, change(subscription)), "_id": subscription.pk}
 
 
-def state_over(client: Client, values: Mapping[str, Any], **row: Any) -> dict[str, Any]:
-    """Return the preview's answer once the data is fetched, or failed as `row` says."""
-    token = client.post(PREVIEW, values).json()["token"]
-    ready = {"status": CardData.Status.READY, "finished_at": timezone.now(), "notified_at": timezone.now()}
-    CardData.objects.previews().update(**{**ready, **row})
-    state: dict[str, Any] = client.post(PREVIEW, {**values, "_token": token}).json()
-    return state
-
-
-# --- The page ---------------------------------------------------------------------------------------------------------
-
-
 def test_the_page_says_which_column_is_gone_and_proposes_the_one_most_like_it(root: Client, push: Subscription) -> None:
     down = {"problem_code": "unreachable", "problem_facts": {"reason": "connection"}}
     for nothing_lost in ({"content": compress_table(sales())}, {"status": CardData.Status.FAILED, **down}):
-        assert state_over(root, page_of(root, push), **nothing_lost)["missing"].strip() == ""
+        assert preview_over(root, PREVIEW, page_of(root, push), **nothing_lost)["missing"].strip() == ""
         CardData.objects.previews().delete()
-    state = state_over(root, page_of(root, push), content=compress_table(renamed_table(销售额="销售额(元)")))
+    state = preview_over(root, PREVIEW, page_of(root, push), content=compress_table(renamed_table(销售额="销售额(元)")))
     assert state["missing"].count("<select") == 1
     assert "“各区域销售”已没有列“销售额”" in state["missing"]
     assert '<option value="销售额(元)" selected>' in state["missing"]
@@ -75,6 +62,13 @@ def test_the_page_says_which_column_is_gone_and_proposes_the_one_most_like_it(ro
 
 def test_applying_changes_all_that_names_it_and_nothing_else(root: Client, push: Subscription) -> None:
     values = page_of(root, push)
+    for nothing in (
+        {"_alias": "sales", "_from": "销售额", "_to": ""},
+        {"_alias": "sales", "_from": "", "_to": "no key"},
+        {"_alias": "other", "_from": "销售额", "_to": "金额"},
+        {"_alias": "sales", "_from": "销售额"},
+    ):
+        assert root.post(RENAME, {**values, **nothing}).json() == {"changes": {}}
     asked = {"_alias": ["sales", "sales"], "_from": ["销售额", "区域"], "_to": ["金额", "大区"]}
 
     changes = root.post(RENAME, {**values, **asked}).json()["changes"]
@@ -87,57 +81,35 @@ def test_applying_changes_all_that_names_it_and_nothing_else(root: Client, push:
         "charts-0-y": "金额",
         "own_rows_rules-0-column": "大区",
     }
-    state_over(root, values, content=compress_table(renamed_table(销售额="金额", 区域="大区")))
+    preview_over(root, PREVIEW, values, content=compress_table(renamed_table(销售额="金额", 区域="大区")))
     answered = root.post(change(push), {**values, **changes, "_enable": "1"})
     assert answered.status_code == 302, answered.context["problems"]
     assert push.report.charts.get().y == "金额"
     assert push.report.own_rows_rules.get().column == "大区"
 
 
-def test_a_card_that_is_gone_is_replaced_by_another(root: Client, push: Subscription) -> None:
-    values, other = page_of(root, push), make_card(name="新卡片")
-    state = state_over(root, values, status=CardData.Status.FAILED, problem_code="not-found")
-    assert "卡片“各区域销售”已取不到数据" in state["missing"]
-    assert f'<option value="{other.pk}">新卡片</option>' in state["missing"]
-
-    changes = root.post(RENAME, {**values, "_alias": "sales", "_from": "", "_to": other.pk}).json()["changes"]
-
-    assert changes == {"report_cards-0-card": str(other.pk)}
-
-
-def test_what_is_not_chosen_or_known_changes_nothing(root: Client, push: Subscription) -> None:
-    page = page_of(root, push)
-    for asked in (
-        {"_alias": "sales", "_from": "销售额", "_to": ""},
-        {"_alias": "sales", "_from": "", "_to": "no key"},
-        {"_alias": "other", "_from": "销售额", "_to": "金额"},
-        {"_alias": "sales", "_from": "销售额"},
-    ):
-        assert root.post(RENAME, {**page, **asked}).json() == {"changes": {}}
-
-
-def test_cards_that_the_person_does_not_see_are_not_offered(push: Subscription) -> None:
-    mine, other = Corp.objects.get(), make_corp(name="乙")
+def test_a_card_that_is_gone_is_replaced_by_another_that_the_person_sees(push: Subscription) -> None:
+    mine, other = Corp.objects.get(), make_card(name="新卡片")
     DataSource.objects.update(corp=mine)
     type(push.report).objects.update(corp=mine)
-    make_card(name="看得到")
-    secret = DataSource.objects.create(name="乙的仓库", kind="sql", corp=other)
+    secret = DataSource.objects.create(name="乙的仓库", kind="sql", corp=make_corp(name="乙"))
     Card.objects.create(name="秘密", source=secret, sql="SELECT 1")
     client = client_of(make_manager(mine))
-
-    state = state_over(client, page_of(client, push), status=CardData.Status.FAILED, problem_code="not-found")
-
-    assert "看得到" in state["missing"]
+    values = page_of(client, push)
+    state = preview_over(client, PREVIEW, values, status=CardData.Status.FAILED, problem_code="not-found")
+    assert "卡片“各区域销售”已取不到数据" in state["missing"]
+    assert f'<option value="{other.pk}">新卡片</option>' in state["missing"]
     assert "秘密" not in state["missing"]
+
+    changes = client.post(RENAME, {**values, "_alias": "sales", "_from": "", "_to": other.pk}).json()["changes"]
+
+    assert changes == {"report_cards-0-card": str(other.pk)}
 
 
 def test_who_may_not_write_contents_renames_nothing(push: Subscription) -> None:
     client = writer("view_subscription", "change_subscription", "view_report")
     assert client.post(RENAME, {"_id": push.pk, "title": "{{ sales.sum('a') }}"}).status_code == 403
     assert client.post(RENAME, {}).status_code == 403
-
-
-# --- The run ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["template", "own rows", "chart"])

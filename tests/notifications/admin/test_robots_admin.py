@@ -31,6 +31,11 @@ ADD = reverse("admin:notifications_robot_add")
 ADD_SUBSCRIPTION = reverse("admin:notifications_subscription_add")
 
 
+@pytest.fixture
+def robot(corp: Corp) -> Robot:
+    return Robot.objects.create(name="销售群", corp=corp, key=KEY)
+
+
 def test_the_address_or_the_key_alone_may_be_pasted(root: Client, corp: Corp) -> None:
     for pasted in (f" {WEBHOOK}\n", KEY, f"{WEBHOOK}&debug=1"):
         assert root.post(ADD, {"name": "销售群", "corp": corp.pk, "webhook": pasted}).status_code == 302
@@ -50,9 +55,7 @@ def test_what_is_no_webhook_is_refused_and_not_repeated(pasted: str, root: Clien
     assert not pasted or f'value="{pasted}"' not in answer.content.decode()
 
 
-def test_the_key_is_encrypted_and_never_shown(root: Client, corp: Corp) -> None:
-    robot = Robot.objects.create(name="销售群", corp=corp, key=KEY)
-
+def test_the_key_is_encrypted_and_never_shown(root: Client, robot: Robot) -> None:
     pages = [
         root.get(reverse("admin:notifications_robot_change", args=[robot.pk])),
         root.get(reverse("admin:notifications_robot_changelist")),
@@ -70,8 +73,7 @@ def opened(client: Client, address: str) -> dict[str, list[str]]:
     return untouched(client.get(address).content.decode(), "robot_form")
 
 
-def test_an_empty_field_leaves_the_stored_key(root: Client, corp: Corp) -> None:
-    robot = Robot.objects.create(name="销售群", corp=corp, key=KEY)
+def test_an_empty_field_leaves_the_stored_key(root: Client, robot: Robot) -> None:
     address = reverse("admin:notifications_robot_change", args=[robot.pk])
 
     root.post(address, {**opened(root, address), "name": "新名称", "webhook": ""})
@@ -81,14 +83,14 @@ def test_an_empty_field_leaves_the_stored_key(root: Client, corp: Corp) -> None:
     root.post(address, {**opened(root, address), "webhook": "another-key-1"})
     robot.refresh_from_db()
     assert robot.key == "another-key-1"
-    entry = AuditEntry.objects.filter(corp=corp).latest("pk")
+    entry = AuditEntry.objects.filter(corp=robot.corp).latest("pk")
     assert KEY not in str(entry.changes)
     assert "another-key-1" not in str(entry.changes)
 
 
-def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp: Corp) -> None:
+def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp: Corp, robot: Robot) -> None:
     """People who paste the key of their own group would see there what the owner sees. See `Robot.key`."""
-    robot, owner = Robot.objects.create(name="销售群", corp=corp, key=KEY), make_person(corp, "lilei")
+    owner = make_person(corp, "lilei")
     push = make_subscription(owner=owner, report=make_report(corp=corp), channel="robot", robot=robot)
     render_run(run_id=make_run(push).pk, now=NOW)
     waiting = Delivery.objects.get(robot=robot)
@@ -108,10 +110,6 @@ def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp:
 
 
 class TestASubscriptionsChannel:
-    @pytest.fixture
-    def robot(self, corp: Corp) -> Robot:
-        return Robot.objects.create(name="销售群", corp=corp, key=KEY)
-
     def test_a_robot_needs_no_people(self, root: Client, robot: Robot) -> None:
         answer = root.post(
             ADD_SUBSCRIPTION, values(make_report(), channel="robot", robot=robot.pk, fallback_channel="email")

@@ -15,7 +15,7 @@ from accounts.models import Attribute
 from accounts.users.attributes import set_values
 from integrations.models import Corp
 from notifications.admin.subscription_forms import RulesField, RulesWidget
-from notifications.models import AttributeRule, Operator, Subscription
+from notifications.models import AttributeRule, Operator, Report, Subscription
 from notifications.sources import Rule
 from notifications.subscriptions.recipients import read_rules, save_rules
 from tests.notifications.admin.conftest import client_of
@@ -103,23 +103,6 @@ def test_what_is_wrong_is_said_of_each_row(title: Attribute, level: Attribute) -
     assert not RulesWidget().value_omitted_from_data(QueryDict("rules-3-attribute="), {}, "rules")
 
 
-def test_the_table_shows_the_rules_and_two_empty_rows(title: Attribute) -> None:
-    field = RulesField()
-    shown = RulesWidget().render("rules", field.prepare_value([Rule(title, Operator.ONE_OF, ("<a>", "b"))]))
-
-    assert shown.count('role="group"') == 3
-    assert 'value="&lt;a&gt;; b"' in shown
-    assert f'<option value="{title.pk}" selected>职位</option>' in shown
-
-
-def test_a_form_knows_whether_rules_were_changed(title: Attribute) -> None:
-    stored = [Rule(title, Operator.IS, ("经理",))]
-
-    found = [RulesField().has_changed(stored, [(str(title.pk), "is", words)]) for words in ("助理", "经理")]
-
-    assert found == [True, False]
-
-
 class TestPage:
     @pytest.fixture
     def subscription(self, corp: Corp) -> Subscription:
@@ -128,20 +111,20 @@ class TestPage:
     def test_saves_shows_and_takes_away(self, root: Client, subscription: Subscription, title: Attribute) -> None:
         page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
         form = values(subscription.report, *subscription.users.all(), rules_match="any")
+        rule = rows((title, "one_of", "<经理>; 总监"))
 
-        saved = root.post(page, {**form, **rows((title, "is", "经理")), "page_version": version_on(root, page)})
+        saved = root.post(page, {**form, **rule, "page_version": version_on(root, page)})
         shown = root.get(page).content.decode()
-        again = root.post(
-            page, {**form, **rows((title, "is", "经理")), "name": "新名", "page_version": version_on(root, page)}
-        )
+        again = root.post(page, {**form, **rule, "name": "新名", "page_version": version_on(root, page)})
         stored = read_rules(subscription)
         root.post(page, {**form, **rows(("", "is", "")), "name": "新名", "page_version": version_on(root, page)})
 
         assert (saved.status_code, again.status_code) == (302, 302)
-        assert 'value="经理"' in shown
+        assert 'value="&lt;经理&gt;; 总监"' in shown
+        assert f'<option value="{title.pk}" selected>职位</option>' in shown
         subscription.refresh_from_db()
         assert (subscription.rules_match, subscription.name) == ("any", "新名")
-        assert stored == (Rule(title, Operator.IS, ("经理",)),)
+        assert stored == (Rule(title, Operator.ONE_OF, ("<经理>", "总监")),)
         assert not AttributeRule.objects.exists()
 
     def test_the_preview_counts_before_anything_is_saved(
@@ -151,9 +134,11 @@ class TestPage:
         set_values(attribute=title, values={matched.pk: ["经理"]})
         form = {**values(subscription.report), **rows((title, "is", "经理")), "_id": subscription.pk}
 
-        html = root.post(PREVIEW, form, headers={"accept-language": "en"}).json()["outlook"]
+        Report.objects.update(title="<b>日报</b>")
+        answer = root.post(PREVIEW, form, headers={"accept-language": "en"}).json()
 
-        assert "1 person" in html
+        assert "1 person" in answer["outlook"]
+        assert ("&lt;b&gt;日报" in answer["message"], "<b>日报" in answer["message"]) == (True, False)
         assert not AttributeRule.objects.exists()
 
     def test_whoever_may_only_look_reads_them(self, corp: Corp, subscription: Subscription, title: Attribute) -> None:
