@@ -33,12 +33,11 @@ from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
 from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, record_posts
-from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
-from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
+from tests.notifications.factories import NOW, make_corp, make_person
 from tests.notifications.inbound.channels import SECRET
 from tests.rows import join, put
 from tests.sandbox_process import CORPID, company
@@ -258,6 +257,16 @@ def people(corp: Corp) -> list[User]:
 
 
 @pytest.fixture
+def channel(corp: Corp) -> InboundChannel:
+    return make_alert_channel(make_person(corp, "zhang"), corp=corp)
+
+
+@pytest.fixture
+def receiver(corp: Corp) -> AlertReceiver:
+    return make_receiver(make_person(corp, "zhang"), corp=corp)
+
+
+@pytest.fixture
 def card(corp: Corp) -> Card:
     source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
     return Card.objects.create(name="各城市销售额", source=source, sql="SELECT 1")
@@ -283,8 +292,3 @@ def bi() -> Iterator[GuandataAnswers]:
         answers.gives("sign_in")
         answers.gives("card_data")
         yield answers
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())

@@ -10,11 +10,11 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, User
 from accounts.users.attributes import set_values
-from integrations.models import Card, Corp, DataSource
+from integrations.models import Card, Corp
 from notifications.alerts import actions, card_updates, notices
 from notifications.alerts.actions import Action
 from notifications.models import AlertRule, CardCode, Channel, Delivery, InboundChannel, Incident, Robot
-from tests.notifications.alerts.conftest import Duty, alert, hand_in, make_alert_channel, make_receiver
+from tests.notifications.alerts.conftest import Duty, alert, hand_in, make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 
@@ -22,13 +22,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def on_duty(corp: Corp) -> User:
-    return make_person(corp, "zhang")
-
-
-@pytest.fixture
-def channel(corp: Corp, on_duty: User) -> InboundChannel:
-    return make_alert_channel(on_duty, corp=corp)
+def on_duty(channel: InboundChannel) -> User:
+    return channel.users.get()
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def incident(channel: InboundChannel) -> Incident:
 
 
 def test_who_is_told_may_not_of_a_groups_robot_nor_where_the_owner_may_not_send_or_reach(
-    incident: Incident, channel: InboundChannel, corp: Corp, on_duty: User
+    incident: Incident, channel: InboundChannel, corp: Corp, on_duty: User, card: Card
 ) -> None:
     stranger = make_person(make_corp(), "li")
     channel.users.add(stranger)
@@ -47,9 +42,7 @@ def test_who_is_told_may_not_of_a_groups_robot_nor_where_the_owner_may_not_send_
     assert not notices.may_act(Incident.objects.get(), on_duty)
 
     robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
-    source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
-    receiver = make_receiver(on_duty, corp=corp, channel=Channel.ROBOT, robot=robot)
-    rule = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
+    rule = make_rule(card, make_receiver(on_duty, corp=corp, channel=Channel.ROBOT, robot=robot))
     Incident.objects.update(channel=None, rule=rule)
     assert not notices.may_act(Incident.objects.get(), on_duty)
 
@@ -84,6 +77,7 @@ def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty
     duty.press("LiLei", "alert-silence-1h", position=0)
 
     assert ("late", "李雷") in duty.timeline()
+    assert Incident.objects.get().silenced_until is None
     assert duty.card("hanmeimei", position=0)["main_title"]["title"].startswith("[已恢复]")
 
 
@@ -94,11 +88,10 @@ def people() -> list[User]:
 
 
 @pytest.fixture
-def rule(people: list[User]) -> AlertRule:
+def rule(people: list[User], card: Card) -> AlertRule:
     """A rule split by city: zhang is responsible for Shanghai and Beijing, li for no city."""
     city = Attribute.objects.create(name="城市", is_many_valued=True)
     set_values(attribute=city, values={people[0].pk: ["上海", "北京"], people[2].pk: ["上海"]})
-    card = Card.objects.create(name="销售", source=DataSource.objects.create(name="数仓", kind="sql"), sql="SELECT 1")
     return make_rule(card, make_receiver(*people[:2]), split_column="城市", split_attribute=city)
 
 

@@ -15,7 +15,7 @@ from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_log import file_of
 from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel, make_receiver
 from tests.notifications.alerts.rules import make_rule
-from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.factories import make_corp, make_manager
 
 pytestmark = pytest.mark.django_db
 
@@ -23,11 +23,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def card(bi_card: Card) -> Card:
     return bi_card
-
-
-@pytest.fixture
-def receiver(corp: Corp) -> AlertReceiver:
-    return make_receiver(make_person(corp, "zhang"), corp=corp)
 
 
 class TestFilters:

@@ -63,8 +63,6 @@ def holds(condition: Condition, table: Table = SALES, memory: Any = MappingProxy
     [
         (of("any", "lt", "0"), True),
         (of("all", "lt", "0"), False),
-        (of("all", "ge", "-5", 城市="上海"), True),
-        (of("sum", "gt", "115"), True),
         (of("sum", "eq", "115.5"), True),
         (of("sum", "eq", "120.5", 城市="上海"), True),
         (of("avg", "between", "38", "39"), True),
@@ -159,7 +157,6 @@ def test_a_change_is_by_the_size_of_the_old_value_and_of_percentages_in_points(
         (of("any", "gt", "1", column="城市"), "no_order"),
         (of("sum", "gt", "many"), "no_number"),
         (of("any", "gt", "NaN"), "no_number_or_date"),
-        (of("any", "gt", "soon", column="日期"), "no_number_or_date"),
         (of("any", "lt", "2026-11-33", column="日期"), "no_number_or_date"),
         (of("any", "eq", "2026-11-23T00:00", column="日期"), "no_times"),
         (of("any", "between", "2026-11-03", "later", column="日期"), "no_number_or_date"),
@@ -182,14 +179,6 @@ def test_what_cannot_be_answered_is_no_answer(condition: Condition, reason: str)
         holds(condition)
 
     assert caught.value.reason == reason
-
-
-def test_conditions_are_joined_and_mark_their_rows() -> None:
-    both = [of("any", "lt", "0"), of("sum", "gt", "1000")]
-
-    assert not evaluate(both, Join.ALL, SALES).holds
-    verdict = evaluate(both, Join.ANY, SALES)
-    assert (verdict.holds, verdict.rows) == (True, (3,))
 
 
 @pytest.mark.parametrize("condition", [of("change", "le", "-50"), of("sum", "changed")])
@@ -238,12 +227,6 @@ def test_of_a_table_that_was_cut_only_a_row_that_is_there_is_known(condition: Co
 
     assert verdict.holds is expected
     assert verdict.memory == {}
-
-
-def test_a_split_gives_each_value_its_own_rows() -> None:
-    assert {key: len(part.rows) for key, part in verdicts.split(SALES, "城市").items()} == {"上海": 2, "北京": 2}
-    with pytest.raises(ConditionError):
-        verdicts.split(SALES, "省")
 
 
 values = st.one_of(
@@ -427,8 +410,6 @@ def test_narrow_the_rows_of_a_date_column(kind: Kind, name: str, sales: int) -> 
         ("> 2026年10月", (2, 3, 4, 5)),
         ("= 2026-11-23", (4,)),
         ("!= 20261123", (0, 1, 2, 3, 5)),
-        ("> 2026-11-23", (5,)),
-        ("<= 2026-11-23", (0, 1, 2, 3, 4)),
         ("between 2026-11-23 and 2026-11-24", (4, 5)),
     ],
 )

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from accounts.models import User
-from integrations.models import Corp
 from notifications.alerts import actions, incidents, notify
 from notifications.alerts.actions import Action
 from notifications.alerts.incidents import DAMPING
@@ -30,11 +29,6 @@ from tests.notifications.side_by_side import do_at_once
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def channel(corp: Corp) -> InboundChannel:
-    return make_alert_channel(make_person(corp, "zhang"), corp=corp)
 
 
 STRETCHES = [

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from accounts.models import User, WeComAccount
+from accounts.models import WeComAccount
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import actions, incidents, notify
 from notifications.alerts.actions import Action
 from notifications.delivery.runs.owner_notices import NoticeSource, request_owner_notices
 from notifications.models import (
-    AlertReceiver,
     AlertRule,
     Channel,
     Delivery,
@@ -150,17 +149,6 @@ def test_what_follows_within_the_gathering_time_is_one_more_message(duty: Duty) 
 
 
 class TestFlapping:
-    def test_what_comes_and_goes_is_told_at_most_once_in_the_damping_time(self, duty: Duty) -> None:
-        for n in range(6):
-            starts = NOW + n * MINUTE
-            duty.tell(alert(starts=starts))
-            duty.clock.advance(seconds=30)
-            duty.tell(alert(starts=starts, ends=starts + timedelta(seconds=30)))
-            duty.clock.advance(seconds=30)
-
-        assert Incident.objects.get().reopened_count == 5
-        assert len(duty.phone()) <= 2
-
     def test_its_end_is_told_once_it_is_quiet(self, duty: Duty) -> None:
         duty.tell(alert())
         tell_after(duty, 1)
@@ -260,29 +248,19 @@ def test_reminders_come_until_somebody_acknowledges_it(duty: Duty) -> None:
     assert len(duty.phone()) == 4
 
 
-def tell_of_rule(duty: Duty, receiver: AlertReceiver, **columns: Any) -> None:
-    """Open an incident of a rule for these receivers and send its notices."""
-    source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
-    watched = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
-    draft = Incident(key="rule:1", starts_at=NOW, rule=watched, corp_id=duty.corp.pk, **columns)
-    with transaction.atomic():
-        incidents.apply([draft], source=watched, now=duty.clock.now)
-    duty.work_off()
-
-
-def test_people_without_the_app_are_told_by_mail(duty: Duty) -> None:
-    mailed = make_receiver(duty.people["jim"], corp=duty.corp, channel=Channel.EMAIL, name="邮件")
-    User.objects.filter(pk=duty.people["jim"].pk).update(email="jim@example.com")
-    tell_of_rule(duty, mailed, title="销售额过低")
-    assert set(Run.objects.values_list("deliveries__channel", flat=True)) == {"email"}
-
-
 def test_a_group_robot_gets_words_of_which_nothing_is_a_link_or_a_mention(duty: Duty) -> None:
     robot = Robot.objects.create(corp=duty.corp, name="值班群", key=ROBOT_KEY)
     receiver = make_receiver(corp=duty.corp, channel=Channel.ROBOT, robot=robot, name="群")
     hostile = "**[点此登录](https://evil.example.com)** <@all> <@hanmeimei>"
 
-    tell_of_rule(duty, receiver, title=f"磁盘满 {hostile}", summary=hostile)
+    source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
+    watched = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
+    words = {"title": f"磁盘满 {hostile}", "summary": hostile}
+    draft = Incident(key="rule:1", starts_at=NOW, rule=watched, corp_id=duty.corp.pk, **words)
+    with transaction.atomic():
+        incidents.apply([draft], source=watched, now=duty.clock.now)
+
+    duty.work_off()
 
     message = json.loads(bytes(Delivery.objects.get().body))
     assert (message["msgtype"], set(message["text"])) == ("text", {"content"})
@@ -360,27 +338,24 @@ def night(rule: AlertRule, weekdays: str, to_time: time, from_time: time = time(
     return SilenceWindow(rule=rule, name="夜间", weekdays=weekdays, from_time=from_time, to_time=to_time)
 
 
-class TestHours:
-    @pytest.mark.parametrize(
-        ("fields", "now", "expected"),
-        [
-            ({}, "2026-11-28 03:00", "2026-11-28 03:00"),
-            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 10:00", "2026-11-24 10:00"),
-            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 03:00", "2026-11-24 09:00"),
-            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 18:00", "2026-11-25 09:00"),
-            ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 03:00", "2026-11-24 03:00"),
-            ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 12:00", "2026-11-24 22:00"),
-            ({"notifies_on_workdays_only": True}, "2026-11-28 12:00", "2026-11-30 00:00"),
-            ({"notifies_on_workdays_only": True, "notify_from": time(9)}, "2026-10-03 12:00", "2026-10-08 09:00"),
-        ],
-    )
-    def test_say_when_people_may_be_told(
-        self, rule: AlertRule, fields: dict[str, Any], now: str, expected: str
-    ) -> None:
-        for name, value in fields.items():
-            setattr(rule, name, value)
+@pytest.mark.parametrize(
+    ("fields", "now", "expected"),
+    [
+        ({}, "2026-11-28 03:00", "2026-11-28 03:00"),
+        ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 10:00", "2026-11-24 10:00"),
+        ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 03:00", "2026-11-24 09:00"),
+        ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 18:00", "2026-11-25 09:00"),
+        ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 03:00", "2026-11-24 03:00"),
+        ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 12:00", "2026-11-24 22:00"),
+        ({"notifies_on_workdays_only": True}, "2026-11-28 12:00", "2026-11-30 00:00"),
+        ({"notifies_on_workdays_only": True, "notify_from": time(9)}, "2026-10-03 12:00", "2026-10-08 09:00"),
+    ],
+)
+def test_hours_say_when_people_may_be_told(rule: AlertRule, fields: dict[str, Any], now: str, expected: str) -> None:
+    for name, value in fields.items():
+        setattr(rule, name, value)
 
-        assert notify.earliest_notice_at(rule, at(now)) == at(expected)
+    assert notify.earliest_notice_at(rule, at(now)) == at(expected)
 
 
 class TestSilenceWindows:

@@ -6,17 +6,15 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from integrations.data.table import Column, Kind, Table
-from integrations.models import Card, CardData, Corp
+from integrations.models import Card
 from integrations.models.datasources import compress_table
-from notifications.models import AlertRule
-from tests.notifications.admin.conftest import client_of
-from tests.notifications.alerts.conftest import make_receiver
+from notifications.models import AlertReceiver, AlertRule
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.alerts.test_rule_page import LIST, change, read_form
-from tests.notifications.factories import NOW, make_corp, make_manager, make_person
+from tests.notifications.factories import NOW
+from tests.notifications.preview_pages import preview_over
 
 pytestmark = pytest.mark.django_db
 PREVIEW, RENAME = f"{LIST}try/", f"{LIST}rename/"
@@ -24,19 +22,13 @@ RENAMED = Table((Column("大区", Kind.TEXT), Column("销售额(元)", Kind.NUMB
 
 
 @pytest.fixture
-def rule(corp: Corp, card: Card) -> AlertRule:
-    receiver = make_receiver(make_person(corp, "zhang"), corp=corp)
+def rule(card: Card, receiver: AlertReceiver) -> AlertRule:
     return make_rule(card, receiver, "sum 销售额 < 100 where 区域=华东", split_column="区域", name="销售额过低")
 
 
 def state_over(client: Client, rule: AlertRule, **data: Any) -> dict[str, Any]:
     """Return the preview's answer once the rule's data is fetched, or failed as `data` says."""
-    values = read_form(client, rule, _id=rule.pk)
-    token = client.post(PREVIEW, values).json()["token"]
-    CardData.objects.previews().update(status="ready", finished_at=timezone.now(), notified_at=timezone.now())
-    CardData.objects.previews().update(**data)
-    state: dict[str, Any] = client.post(PREVIEW, {**values, "_token": token}).json()
-    return state
+    return preview_over(client, PREVIEW, read_form(client, rule, _id=rule.pk), **data)
 
 
 def test_the_page_asks_for_each_missing_column_and_proposes_the_one_most_like_it(root: Client, rule: AlertRule) -> None:
@@ -89,10 +81,3 @@ def test_the_list_shows_a_broken_rule_with_its_reason_and_finds_it(root: Client,
     assert "已失效" in text
     assert "数据中没有列“销售额”。" in text
     assert list(root.get(LIST, {"state": "no_data"}).context["cl"].result_list) == []
-
-
-def test_who_may_not_change_the_rule_renames_nothing(corp: Corp, rule: AlertRule) -> None:
-    elsewhere = client_of(make_manager(make_corp(), permissions="alert"))
-    reader = client_of(make_manager(corp, permissions="view_alert"))
-    assert elsewhere.post(RENAME, {"_id": rule.pk}).status_code == 404
-    assert reader.post(RENAME, {"_id": rule.pk}).status_code == 403
