@@ -124,9 +124,11 @@ def test_without_a_broker_nothing_breaks_and_the_rows_wait(
 ) -> None:
     run = make_run(make_subscription())
 
-    with monkeypatch.context() as patch:
-        patch.setattr(tasks.render_runs, "apply_async", _refuse)
-        tasks.enqueue_runs([run.pk])
+    def refuse(*args: object, **options: object) -> None:
+        raise ConnectionError("no broker")
+
+    monkeypatch.setattr(tasks.render_runs, "apply_async", refuse)
+    tasks.enqueue_runs([run.pk])
 
     assert "no broker" in caplog.text
     run.refresh_from_db()
@@ -151,10 +153,6 @@ def test_a_step_of_a_tick_that_fails_holds_up_no_other(wire: WeComStub, caplog: 
     assert "tick: _sweep failed" in caplog.text
     assert Delivery.objects.get().status == Delivery.Status.ACCEPTED
     assert len(wire.bodies) == 1
-
-
-def _refuse(*args: object, **options: object) -> None:
-    raise ConnectionError("no broker")
 
 
 def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

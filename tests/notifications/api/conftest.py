@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
@@ -82,30 +79,6 @@ class Caller(Client):
 
 def client_with(secret: str) -> Caller:
     return Caller(headers={**HOST, "authorization": f"Bearer {secret}"})
-
-
-def call_at_once(call: Callable[[], Any]) -> list[Any]:
-    """Make the call four times at once, each over its own database connection, and return the answers."""
-    together, answers = threading.Barrier(4), list[Any]()
-
-    def run() -> None:
-        try:
-            together.wait(timeout=60)
-            answers.append(call())
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run) for _number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    return answers
-
-
-@pytest.fixture
-def token(editor: User) -> ApiToken:
-    return make_token(editor)[0]
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import accept
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, Receipt, Run, Upload
-from tests.notifications.api.conftest import Caller, call_at_once, client_with, make_editor, make_token
+from tests.notifications.api.conftest import Caller, client_with, make_editor, make_token
 from tests.notifications.api.test_security import assert_problem
 from tests.notifications.api.test_subscriptions import run_once
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 from tests.notifications.inbound.factories import png
+from tests.notifications.side_by_side import do_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -70,11 +71,9 @@ def test_a_message_is_accepted_and_handed_to_a_worker(
     zhang: User,
     enqueued: list[int],
     django_capture_on_commit_callbacks: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    late_web: None,
 ) -> None:
     token, client = sender
-    now = timezone.now  # the web host's clock is behind the database's: longer than a message lives
-    monkeypatch.setattr(timezone, "now", lambda: now() - timedelta(hours=25))
     with django_capture_on_commit_callbacks(execute=True):
         answer = send(client, make_document("zhang", "nobody", text="剩 5%"))
 
@@ -337,11 +336,13 @@ def test_identical_requests_at_once_make_one(model: type[IncomingMessage | Run],
     secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
     headers = {"Idempotency-Key": key} if key else {}
 
-    def ask() -> Any:
-        caller = client_with(secret)
-        return run_once(caller, push, key) if model is Run else send(caller, make_document("zhang"), **headers)
+    answers: list[Any] = []
 
-    answers = call_at_once(ask)
+    def ask() -> None:
+        caller = client_with(secret)
+        answers.append(run_once(caller, push, key) if model is Run else send(caller, make_document("zhang"), **headers))
+
+    do_at_once(*[ask] * 4)
 
     row = model._default_manager.get()
     statuses = sorted(answer.status_code for answer in answers)

@@ -129,13 +129,6 @@ def test_a_session_opens_nothing_and_is_not_even_read(subscription: Subscription
     assert not Run.objects.exists()
 
 
-def test_no_csrf_token_is_asked_for(editor: User, subscription: Subscription) -> None:
-    client = make_token(editor)[1]
-    client.handler.enforce_csrf_checks = True
-
-    assert client.post(run_path(subscription)).status_code == 202
-
-
 def test_use_is_noted_once_a_minute(editor: User) -> None:
     token, client = make_token(editor)
 

