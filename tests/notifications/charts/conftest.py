@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import pytest
-from django.utils import translation
 
 from notifications.charts import renderer
 
@@ -24,9 +23,3 @@ def _painter() -> Iterator[ProcessPoolExecutor]:
 @pytest.fixture(scope="session")
 def draw(_painter: ProcessPoolExecutor) -> Draw:
     return lambda spec: _painter.submit(renderer.draw, spec, scale=1).result(timeout=60)
-
-
-@pytest.fixture(autouse=True)
-def _in_chinese() -> Iterator[None]:
-    with translation.override("zh-hans"):
-        yield

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from defusedxml import ElementTree
 
 from integrations.data.table import Column, Kind, Table
 from notifications.charts.definition import Chart, ChartKind, Sort
+from notifications.charts.vega import build_spec
 
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 FIRST = date(2026, 11, 1)
@@ -52,6 +54,11 @@ CHARTS: dict[str, tuple[Chart, Table]] = {
     "table": (Chart(ChartKind.TABLE, "城市", ("产品线", "销售额"), sort=Sort.LARGEST, title="明细"), SALES),
     "number": (Chart(ChartKind.NUMBER, "日期", ("销售额",), title="今日销售额"), DAYS),
 }
+
+
+def make_spec(chart: Chart, table: Table, **options: Any) -> dict[str, Any]:
+    """Return the spec of the chart in Chinese."""
+    return build_spec(chart, table, language="zh-hans", **options)
 
 
 def parsed(svg: str) -> Element:

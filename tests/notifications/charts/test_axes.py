@@ -12,9 +12,8 @@ from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import drawing
 from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, Unit, build_points
 from notifications.charts.drawing import cut_to_width, distinct_labels, limit_of
-from notifications.charts.vega import build_spec
 from tests.notifications.charts.conftest import Draw
-from tests.notifications.charts.tables import AS_OF, FIRST, SVG, parsed, texts
+from tests.notifications.charts.tables import AS_OF, FIRST, SVG, make_spec, parsed, texts
 
 # In Shanghai, the time zone of these tests.
 MIDNIGHT = datetime(2026, 10, 31, 16, tzinfo=UTC)
@@ -26,11 +25,7 @@ def table_of(kind: Kind, *places: Value, series: str = "甲") -> Table:
 
 
 def labels(draw: Draw, chart: Chart, table: Table) -> list[str]:
-    return [
-        text
-        for text in texts(draw(build_spec(chart, table, language="zh-hans")).svg)
-        if "-" in text and ":" not in text
-    ]
+    return [text for text in texts(draw(make_spec(chart, table)).svg) if "-" in text and ":" not in text]
 
 
 @pytest.mark.parametrize("kind", [ChartKind.LINE, ChartKind.BAR])
@@ -62,15 +57,13 @@ def test_moments_that_are_all_midnights_are_days(draw: Draw) -> None:
     assert "11-01" in labels(draw, chart, table)
     # One moment that is no midnight keeps the times of all.
     assert build_points(chart, table_of(Kind.DATETIME, MIDNIGHT, MIDNIGHT + timedelta(hours=30))).unit == Unit.MOMENT
-    assert not [
-        text for text in texts(draw(build_spec(chart, table, language="zh-hans")).svg) if text.endswith("00:00")
-    ]
+    assert not [text for text in texts(draw(make_spec(chart, table)).svg) if text.endswith("00:00")]
 
 
 def test_moments_of_several_years_have_year_and_time(draw: Draw) -> None:
     table = table_of(Kind.DATETIME, *[datetime(2025, 12, 31, 3, tzinfo=UTC) + timedelta(hours=6 * n) for n in range(9)])
 
-    found = texts(draw(build_spec(Chart(ChartKind.LINE, "x", ("v",)), table, language="zh-hans")).svg)
+    found = texts(draw(make_spec(Chart(ChartKind.LINE, "x", ("v",)), table)).svg)
 
     assert "2026-01-01 00:00" in found
 
@@ -79,7 +72,7 @@ def test_figures_of_lying_bars_stand_beyond_their_ends(draw: Draw) -> None:
     columns = (Column("x", Kind.TEXT), Column("v", Kind.NUMBER, "元"))
     table = Table(columns, (("华东", 120), ("华北", -90), ("华南", -5), ("西南", 0)), AS_OF)
 
-    drawn = parsed(draw(build_spec(Chart(ChartKind.BAR, "x", ("v",)), table, language="zh-hans")).svg)
+    drawn = parsed(draw(make_spec(Chart(ChartKind.BAR, "x", ("v",)), table)).svg)
 
     figures = {
         text.text: text.get("text-anchor") for text in drawn.iter(f"{SVG}text") if (text.text or "").endswith("元")
@@ -107,7 +100,7 @@ def named_table(names: tuple[str, ...]) -> Table:
     ],
 )
 def test_names_that_begin_alike_look_different(draw: Draw, x: str, series: str, kind: ChartKind, share: str) -> None:
-    found = texts(draw(build_spec(Chart(kind, x, ("v",), series=series), named_table(TEAMS), language="zh-hans")).svg)
+    found = texts(draw(make_spec(Chart(kind, x, ("v",), series=series), named_table(TEAMS))).svg)
 
     assert {f"华东大区…部甲组{share}", f"华东大区…部乙组{share}"} <= set(found)
     late = build_points(Chart(kind, "名称", ("v",)), named_table(LATE))

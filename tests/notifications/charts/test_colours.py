@@ -15,8 +15,7 @@ import pytest
 from integrations.data.table import Column, Kind, Table
 from notifications.charts import drawing
 from notifications.charts.definition import Chart, ChartKind
-from notifications.charts.vega import build_spec
-from tests.notifications.charts.tables import AS_OF, FIRST
+from tests.notifications.charts.tables import AS_OF, FIRST, make_spec
 
 LEAST = 13.0
 # A chart stands on white paper, and on dark paper on pages in dark mode.
@@ -100,7 +99,7 @@ def test_every_part_has_a_colour_of_its_own(kind: ChartKind, count: int) -> None
         Chart(kind, "日期", ("v",), series="名称") if kind == ChartKind.LINE else Chart(kind, "名称", ("v",), top=20)
     )
 
-    found = build_spec(chart, table, language="zh-hans")
+    found = make_spec(chart, table)
 
     colours = found.get("layer", [found])[0]["encoding"]["color"]["scale"]["range"]
     assert len(set(colours)) == len(colours) == count

@@ -20,10 +20,9 @@ from integrations.data.table import Column, Kind, Month, Table, format_number
 from notifications.charts import drawing
 from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort, build_points
 from notifications.charts.placed_charts import fit_columns
-from notifications.charts.vega import build_spec
 from notifications.delivery.spreadsheets import cut_parts, write_csv, write_xlsx
 from notifications.reports.contents import paginate_table
-from tests.notifications.charts.tables import AS_OF
+from tests.notifications.charts.tables import AS_OF, make_spec
 from tests.notifications.charts.test_spec import rows
 
 NUMBERS = st.decimals(-(10**7), 10**7, places=2) | st.integers(-(10**7), 10**7) | st.none()
@@ -48,7 +47,7 @@ def cells_of(content: bytes) -> list[tuple[Any, ...]]:
 def test_labels_of_bars_are_the_totals_of_their_known_values(rows: list[tuple[str, Decimal | int | None]]) -> None:
     table = table_of(rows)
 
-    found = {row["x"]: row["t"] for row in build_spec(BARS, table, language="zh-hans")["data"]["values"]}
+    found = {row["x"]: row["t"] for row in make_spec(BARS, table)["data"]["values"]}
 
     for name in {name for name, _value in rows}:
         known = figures.numbers_of(table, "v", [place for place, row in enumerate(rows) if row[0] == name])
@@ -85,7 +84,7 @@ def test_names_that_are_written_differently_are_one_group() -> None:
     table = table_of([("East", 1), ("ＥＡＳＴ", 2), (" east ", 4), ("West", None)])
 
     assert bars(table) == {"East": 7, "West": None}
-    assert [row["t"] for row in build_spec(BARS, table, language="zh-hans")["data"]["values"]] == ["7", "—"]
+    assert [row["t"] for row in make_spec(BARS, table)["data"]["values"]] == ["7", "—"]
 
 
 def test_unknown_values_are_left_out_of_each_aggregate() -> None:
@@ -104,9 +103,7 @@ def test_bars_are_ranked_by_known_values_and_ties_stay() -> None:
 
 
 def test_a_stack_of_one_series_says_no_zero_for_an_unknown() -> None:
-    rows = build_spec(Chart(ChartKind.STACKED, "n", ("v",)), table_of([("a", None), ("b", 2)]), language="zh-hans")[
-        "data"
-    ]
+    rows = make_spec(Chart(ChartKind.STACKED, "n", ("v",)), table_of([("a", None), ("b", 2)]))["data"]
 
     assert [(row["y"], row["t"]) for row in rows["values"]] == [(None, "—"), (2.0, "2")]
 
@@ -114,10 +111,7 @@ def test_a_stack_of_one_series_says_no_zero_for_an_unknown() -> None:
 def test_percentages_of_a_donut_are_not_added_up() -> None:
     chart = Chart(ChartKind.DONUT, "n", ("v",))
 
-    drawn = [
-        build_spec(chart, table_of([("a", 50), ("b", 25)], kind), language="zh-hans")
-        for kind in (Kind.NUMBER, Kind.PERCENT)
-    ]
+    drawn = [make_spec(chart, table_of([("a", 50), ("b", 25)], kind)) for kind in (Kind.NUMBER, Kind.PERCENT)]
 
     assert [[row["t"] for row in rows(found) if "t" in row] for found in drawn] == [["75"], []]
 
@@ -126,7 +120,7 @@ def test_months_stay_months() -> None:
     columns = (Column("月", Kind.DATE), Column("v", Kind.NUMBER))
     table = Table(columns, ((Month(2026, 10, 1), 1), (Month(2026, 11, 1), 2)), AS_OF)
 
-    drawn = build_spec(Chart(ChartKind.LINE, "月", ("v",)), table, language="zh-hans")
+    drawn = make_spec(Chart(ChartKind.LINE, "月", ("v",)), table)
 
     assert drawn["encoding"]["x"]["axis"]["format"] == "%Y-%m"
     assert drawn["title"]["subtitle"] == ["截至 2026-11-24 09:00"]
@@ -152,5 +146,5 @@ def test_the_foot_says_what_its_time_is(
 ) -> None:
     table = Table((column,), ((cell,),), at, is_fetch_time=is_fetch_time)
 
-    *_cells, foot = rows(build_spec(Chart(ChartKind.TABLE), table, language="zh-hans"))
+    *_cells, foot = rows(make_spec(Chart(ChartKind.TABLE), table))
     assert foot["t"] == words

@@ -15,9 +15,8 @@ from integrations.data.table import Column, Kind, Table
 from notifications.charts import drawing
 from notifications.charts import placed_charts as columns_of
 from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort
-from notifications.charts.vega import build_spec
 from tests.notifications.charts.conftest import Draw
-from tests.notifications.charts.tables import AS_OF, texts
+from tests.notifications.charts.tables import AS_OF, make_spec, texts
 
 TABLE = Chart(ChartKind.TABLE, title="明细", top=3)
 LARGE = Decimal("12345678.9")
@@ -34,13 +33,13 @@ def table_of(*columns: tuple[Kind, Any], row_count: int = 2) -> Table:
 
 def drawn(draw: Draw, table: Table) -> list[str]:
     """Return the cells from left to right and the footer, without title and headers."""
-    found = texts(draw(build_spec(TABLE, table, language="zh-hans")).svg)
+    found = texts(draw(make_spec(TABLE, table)).svg)
     return [text for text in found if text != "明细" and not text.startswith("第")]
 
 
 def words_of(chart: Chart, table: Table) -> list[str]:
     """Return the texts that the spec draws."""
-    layers = build_spec(chart, table, language="zh-hans")["layer"]
+    layers = make_spec(chart, table)["layer"]
     return [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row]
 
 
@@ -135,7 +134,7 @@ def test_whatever_is_no_text_has_room_for_all_of_it(table: Table) -> None:
 def test_the_renderer_cuts_no_number(draw: Draw, value: Any) -> None:
     table = table_of((Kind.TEXT, "上海"), (Kind.DATE, date(2026, 11, 24)), *[(Kind.NUMBER, value)] * 4)
 
-    found = texts(draw(build_spec(TABLE, table, language="zh-hans")).svg)
+    found = texts(draw(make_spec(TABLE, table)).svg)
 
     assert not [text for text in found if "…" in text]
 
@@ -150,9 +149,7 @@ def parts_of(*values: Any) -> Table:
 
 @pytest.mark.parametrize("shape", list(drawing.Shape))
 def test_what_is_below_zero_is_told_with_its_sum(draw: Draw, shape: drawing.Shape) -> None:
-    found = build_spec(
-        Chart(ChartKind.PIE, "n", ("v",)), parts_of(100, -40, 100, -2.5), language="zh-hans", shape_of=shape
-    )
+    found = make_spec(Chart(ChartKind.PIE, "n", ("v",)), parts_of(100, -40, 100, -2.5), shape_of=shape)
 
     words = texts(draw(found).svg)
     assert any("2 项为负，未画出，合计 -42.5元" in text for text in words)
@@ -163,9 +160,9 @@ def test_what_is_told_has_as_many_lines_as_it_needs() -> None:
     table = parts_of(*range(1, 20), -40, float("nan"))
     cut = Table(table.columns, table.rows, table.as_of, is_cut=True)
 
-    found = build_spec(Chart(ChartKind.PIE, "n", ("v",), top=3), cut, language="zh-hans")
+    found = make_spec(Chart(ChartKind.PIE, "n", ("v",), top=3), cut)
 
-    whole = build_spec(Chart(ChartKind.DONUT, "n", ("v",)), parts_of(100, 0, None), language="zh-hans")
+    whole = make_spec(Chart(ChartKind.DONUT, "n", ("v",)), parts_of(100, 0, None))
     assert whole["title"]["subtitle"] == [AS_OF_WORDS]
     assert found["title"]["subtitle"] == [
         f"{AS_OF_WORDS} · 1 项为负，未画出，合计 -40元",
@@ -177,7 +174,7 @@ def test_what_is_told_has_as_many_lines_as_it_needs() -> None:
 @pytest.mark.parametrize("kind", [ChartKind.PIE, ChartKind.DONUT])
 def test_a_part_that_is_nearly_the_whole_is_drawn(draw: Draw, kind: ChartKind, rest: float) -> None:
     """Arcs that begin and end at one point would be left out."""
-    svg = draw(build_spec(Chart(kind, "n", ("v",)), parts_of(1 - rest, rest), language="zh-hans")).svg
+    svg = draw(make_spec(Chart(kind, "n", ("v",)), parts_of(1 - rest, rest))).svg
 
     large = next(outline for outline in re.findall(r' d="([^"]*)"', svg) if "A" in outline)
     at: list[float] = []
@@ -203,7 +200,7 @@ def said(chart: Chart, table: Table) -> list[str]:
 
 
 def line(chart: Chart, table: Table) -> list[float | None]:
-    layers = build_spec(chart, table, language="zh-hans")["layer"]
+    layers = make_spec(chart, table)["layer"]
     return [row["y"] for layer in layers for row in layer["data"]["values"] if "x" in row]
 
 
@@ -232,7 +229,7 @@ def test_the_line_goes_from_margin_to_margin(draw: Draw) -> None:
         FETCHED,
     )
 
-    svg = draw(build_spec(Chart(ChartKind.NUMBER, "日期", ("销售额",)), days, language="zh-hans")).svg
+    svg = draw(make_spec(Chart(ChartKind.NUMBER, "日期", ("销售额",)), days)).svg
 
     [path] = re.findall(r'aria-roledescription="line mark"[^>]* d="M([^"]*)"', svg)
     places = [float(point.partition(",")[0]) for point in path.split("L")]

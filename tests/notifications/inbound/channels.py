@@ -22,6 +22,12 @@ EXAMPLES = Path(__file__).parents[2] / "fixtures" / "inbound"
 JSON, MULTIPART = "application/json", "multipart/form-data; boundary=boundary"
 
 
+def english_client(person: User) -> Client:
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(person)
+    return client
+
+
 def make_channel(owner: User, *people: User, **fields: Any) -> InboundChannel:
     """Create an enabled channel with SECRET for these people."""
     mapping: Mapping = fields.pop("mapping", Mapping(title="{{ payload.title }}", text="{{ payload.text }}"))

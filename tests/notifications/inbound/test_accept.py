@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from integrations.models import Corp
-from notifications.delivery import maintenance
 from notifications.delivery.maintenance import purge_runs
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending.uploads import prepare_deliveries
 from notifications.inbound import calls
 from notifications.inbound.accept import Incoming, accept
 from notifications.inbound.content import InboundError, check_file
-from notifications.inbound.recipients import Address, AddressKind, AddressProblem
+from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, MessageForm, Receipt, Run
-from tests.notifications.conftest import FakeClock
+from tests.notifications.delivery.attachments.places import body_of
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
 from tests.notifications.inbound.factories import make_incoming, make_sender, png
-from tests.notifications.one_delivery import send_delivery
-from tests.notifications.wecom_stub import WeComStub
 
 pytestmark = pytest.mark.django_db
 
@@ -42,11 +37,6 @@ def send_message(message: Incoming, *, now: Any = NOW) -> list[Delivery]:
     return list(Delivery.objects.order_by("pk"))
 
 
-def read_body(delivery: Delivery) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(bytes(delivery.body))
-    return found
-
-
 def test_a_message_is_written_with_its_run_its_people_and_its_sender(corp: Corp, sender: ApiToken) -> None:
     zhang = make_person(corp, "ZhangWei")
     addresses = [Address(AddressKind.USER, zhang.username), Address(AddressKind.USERID, "nobody", corp=corp.corpid)]
@@ -64,26 +54,6 @@ def test_a_message_is_written_with_its_run_its_people_and_its_sender(corp: Corp,
         *(f"message:{message.pk}", "message", message, corp),
         *(sender, sender.owner),
     )
-
-
-def test_the_same_key_gives_the_same_message_whatever_the_second_says(corp: Corp, sender: ApiToken) -> None:
-    message = make_incoming(sender, make_person(corp, "Zhang"))
-
-    first = accept(message, now=NOW)
-    second = accept(make_incoming(sender, key=message.message.key, title="又来了"), now=NOW)
-
-    assert (second.message, second.run_ids) == (first.message, [])
-    assert (IncomingMessage.objects.count(), Run.objects.count()) == (1, 1)
-
-
-def test_a_message_for_nobody_is_refused_and_leaves_nothing(sender: ApiToken) -> None:
-    address = Address(AddressKind.USER, "nobody")
-
-    with pytest.raises(InboundError) as refused:
-        accept(make_incoming(sender, addresses=[address]), now=NOW)
-
-    assert (refused.value.code, refused.value.unknown) == ("nobody_found", [(address, AddressProblem.UNKNOWN)])
-    assert not IncomingMessage.objects.exists()
 
 
 def test_a_sender_has_its_day_and_no_more(corp: Corp, sender: ApiToken) -> None:
@@ -141,8 +111,8 @@ def test_what_it_says_comes_to_people_who_get_the_same_in_one_call(corp: Corp, s
         make_incoming(sender, *people, leaver, text="剩 5%", link="https://ops.example.test/disk", priority=0)
     )
 
-    assert read_body(delivery)["touser"] == "ZhangWei|LiLei"
-    assert read_body(delivery)["textcard"]["description"] == "剩 5%"
+    assert body_of(delivery)["touser"] == "ZhangWei|LiLei"
+    assert body_of(delivery)["textcard"]["description"] == "剩 5%"
     assert (delivery.link, delivery.priority) == ("https://ops.example.test/disk", 0)
     assert delivery.expires_at == NOW + timedelta(hours=24)
     assert list(Receipt.objects.order_by("pk").values_list("user", "status", "reason")) == [
@@ -169,7 +139,7 @@ def test_figures_stand_in_a_card_or_else_in_the_text(corp: Corp, sender: ApiToke
 
     card, text = (send_message(make_incoming(sender, zhang, figures=figures, form=form))[-1] for form in ("", "text"))
 
-    assert read_body(card)["template_card"]["emphasis_content"] == {"title": "5%", "desc": "剩余"}
+    assert body_of(card)["template_card"]["emphasis_content"] == {"title": "5%", "desc": "剩余"}
     assert text.text == "剩余: 5%\n主机: db-1"
 
 
@@ -187,34 +157,6 @@ def test_each_further_file_is_a_message_of_its_own(corp: Corp, sender: ApiToken)
     message = IncomingMessage.objects.get()
     assert set(Run.objects.values_list("message", flat=True)) == {message.pk}
     assert message.person_count == 4
-
-
-@pytest.mark.parametrize(
-    ("file", "kind", "content_type"),
-    [(PICTURE, "image", "image/png"), (PDF, "file", "application/pdf")],
-)
-def test_a_file_is_uploaded_as_what_it_is_under_its_name(
-    file: Any, kind: str, content_type: str, sender: ApiToken, corp: Corp, wire: WeComStub, clock: FakeClock
-) -> None:
-    Corp.objects.filter(pk=corp.pk).update(api_base_url=wire.url)
-    wire.sends.append({"errcode": 0, "errmsg": "", "type": kind, "media_id": "media-1", "created_at": "1764000000"})
-    (delivery,) = send_message(make_incoming(sender, make_person(corp, "Zhang"), files=[file]))
-
-    prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
-    send_delivery(delivery.pk, clock=clock)
-
-    upload, message = wire.bodies
-    assert f'filename="{file.name}"'.encode() in upload
-    assert f"Content-Type: {content_type}".encode() in upload
-    assert file.content in upload
-    assert json.loads(message)[kind] == {"media_id": "media-1"}
-
-
-def test_a_sender_that_dies_before_handing_out_leaves_the_run_to_the_sweep(corp: Corp, sender: ApiToken) -> None:
-    run_ids = accept(make_incoming(sender, make_person(corp, "Zhang")), now=NOW).run_ids
-
-    assert maintenance.sweep(now=NOW).run_ids == []
-    assert maintenance.sweep(now=NOW + timedelta(seconds=21)).run_ids == run_ids
 
 
 def test_a_message_is_forgotten_after_the_last_of_its_runs_and_after_a_year(corp: Corp, sender: ApiToken) -> None:

@@ -129,13 +129,7 @@ class TestHostile:
         assert not Incident.objects.exists()
 
     @pytest.mark.parametrize(
-        "change",
-        [
-            {"labels": {}},
-            {"labels": ["a"]},
-            {"status": "burning"},
-            {"labels": None, "annotations": 7},
-        ],
+        "change", [{"labels": {}}, {"labels": ["a"]}, {"status": "burning"}, {"labels": None, "annotations": 7}]
     )
     def test_an_alert_that_cannot_be_takes_no_other_with_it(self, change: dict[str, Any]) -> None:
         found, _left_out = read_alerts({"alerts": [{**alert("One"), **change}, alert("Two")]}, now=NOW)

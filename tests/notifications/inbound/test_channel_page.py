@@ -13,7 +13,7 @@ from integrations.models import Corp
 from notifications.models import InboundCall, InboundChannel, IncomingMessage
 from tests.browser_form import untouched
 from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
-from tests.notifications.inbound.channels import call, make_channel, make_preset_channel, read_example
+from tests.notifications.inbound.channels import call, english_client, make_channel, make_preset_channel, read_example
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/inboundchannel/"
@@ -26,9 +26,7 @@ def root() -> User:
 
 @pytest.fixture
 def client(root: User) -> Client:
-    client = Client(headers={"accept-language": "en"})
-    client.force_login(root)
-    return client
+    return english_client(root)
 
 
 def page_of(channel: InboundChannel, end: str = "change") -> str:
@@ -203,9 +201,7 @@ def test_a_secret_that_no_key_opens_is_said(client: Client, root: User, zhang: U
 
 
 def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> None:
-    editor = make_manager(corp)
-    client = Client(headers={"accept-language": "en"})
-    client.force_login(editor)
+    client = english_client(make_manager(corp))
     make_corp()
 
     client.post(f"{LIST}add/", {"name": "Mine", "kind": "webhook", "preset": "other"})

@@ -17,16 +17,7 @@ from integrations.clients.expressions import ExpressionRefused, TooMuchWork
 from notifications.inbound import mapping
 from notifications.inbound.channels import WEBHOOK_SCHEMES
 from notifications.inbound.content import InboundError
-from notifications.inbound.mapping import (
-    FOLDER,
-    ITEMS_AT_MOST,
-    OTHER,
-    PRESETS,
-    ROWS_AT_MOST,
-    Mapping,
-    apply,
-    tree_of,
-)
+from notifications.inbound.mapping import FOLDER, ITEMS_AT_MOST, OTHER, PRESETS, ROWS_AT_MOST, Mapping, apply, tree_of
 from notifications.inbound.payloads import parse_body
 from notifications.reports.templates import merge_fields
 from notifications.reports.templates.merge_fields import Field
@@ -193,7 +184,7 @@ def test_recipients_of_texts_lists_and_lines() -> None:
     found = [map_payload(rules, {"to": to}).addresses for to in ("a, b；c|d", ["a", "b c"], [7, 8.0], None, {"x": 1})]  # noqa: RUF001
 
     assert [[one.value for one in addresses] for addresses in found] == [
-        *(["a", "b", "c", "d"], ["a", "b", "c"], ["7", "8"], [], []),
+        *(["a", "b", "c", "d"], ["a", "b", "c"], ["7", "8"], [], [])
     ]
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
@@ -20,18 +19,11 @@ from notifications.inbound.mapping import Mapping
 from notifications.models import ApiToken, InboundCall, InboundChannel, InboundFetch, IncomingMessage
 from tests.jobs import do_jobs
 from tests.notifications.factories import make_manager, make_person
-from tests.notifications.inbound.channels import call, mail, make_channel, make_mail_channel, take
+from tests.notifications.inbound.channels import call, english_client, mail, make_channel, make_mail_channel, take
 from tests.notifications.inbound.factories import make_sender
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/inboundchannel/"
-ENGLISH = {"accept-language": "en"}
-
-
-def english_client(person: User) -> Client:
-    client = Client(headers=ENGLISH)
-    client.force_login(person)
-    return client
 
 
 @pytest.fixture

@@ -21,17 +21,13 @@ def make_signature(content: bytes, algorithm: str = "sha256", secret: str = SECR
     return hmac.new(secret.encode(), content, getattr(hashlib, algorithm)).hexdigest()
 
 
-def write_basic(password: str) -> str:
-    return "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
-
-
 def sign_with_time(seconds: int, content: bytes = BODY) -> str:
     return f"t={seconds},v1={make_signature(f'{seconds}.'.encode() + content)}"
 
 
 GOOD: dict[str, dict[str, Any]] = {
     "bearer": {"headers": {"Authorization": f"Bearer {SECRET}"}},
-    "basic": {"headers": {"Authorization": write_basic(SECRET)}},
+    "basic": {"headers": {"Authorization": "Basic " + base64.b64encode(f"anybody:{SECRET}".encode()).decode()}},
     "header": {"headers": {"X-Channel-Token": SECRET}},
     "gitlab": {"headers": {"X-Gitlab-Token": SECRET}},
     "hmac_sha256": {"headers": {"X-Hub-Signature-256": f"sha256={make_signature(BODY)}"}},

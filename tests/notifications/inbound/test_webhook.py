@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -30,8 +31,8 @@ pytestmark = pytest.mark.django_db
 Callback = IncomingMessage.Callback
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Keeps the calls; answers with the statuses that a test gives, then with 204."""
+class Handler(BaseHTTPRequestHandler):
+    """Keeps the calls of a receiver, and answers with its statuses."""
 
     calls: list[tuple[dict[str, str], bytes]]
     statuses: list[int]
@@ -46,21 +47,22 @@ class Receiver(BaseHTTPRequestHandler):
     def log_message(self, *_arguments: Any) -> None: ...
 
 
-@pytest.fixture
-def calls() -> list[tuple[dict[str, str], bytes]]:
-    return []
+@dataclass
+class Receiver:
+    """The receiver of webhooks. It answers with `statuses`, then with 204."""
+
+    url: str
+    calls: list[tuple[dict[str, str], bytes]]
+    statuses: list[int]
 
 
 @pytest.fixture
-def statuses() -> list[int]:
-    return []
-
-
-@pytest.fixture
-def url(calls: Any, statuses: list[int], settings: Any) -> Iterator[str]:
+def receiver(settings: Any) -> Iterator[Receiver]:
     settings.DATA_ALLOW_LOOPBACK = True
-    with serving(Receiver, calls=calls, statuses=statuses) as port:
-        yield f"http://127.0.0.1:{port}/told?key=hush"
+    found = Receiver("", [], [])
+    with serving(Handler, calls=found.calls, statuses=found.statuses) as port:
+        found.url = f"http://127.0.0.1:{port}/told?key=hush"
+        yield found
 
 
 @pytest.fixture
@@ -86,9 +88,9 @@ def read_callback(message: IncomingMessage) -> tuple[str, int, str]:
 
 
 def test_a_message_is_told_once_signed_when_every_run_has_ended(
-    sender: ApiToken, url: str, calls: list[tuple[dict[str, str], bytes]], clock: FakeClock
+    sender: ApiToken, receiver: Receiver, clock: FakeClock
 ) -> None:
-    message = make_settled_message(sender, url)
+    message = make_settled_message(sender, receiver.url)
     Run.objects.update(status=Run.Status.SENDING)
     assert webhook.hand_out(now=NOW) == []
     assert not webhook.call_back(message.pk, clock=clock)
@@ -98,7 +100,7 @@ def test_a_message_is_told_once_signed_when_every_run_has_ended(
     assert webhook.call_back(message.pk, clock=clock)
     assert not webhook.call_back(message.pk, clock=clock)
 
-    ((headers, body),) = calls
+    ((headers, body),) = receiver.calls
     assert json.loads(body) == {
         "event": "message.settled",
         "message_id": message.pk,
@@ -114,24 +116,22 @@ def test_a_message_is_told_once_signed_when_every_run_has_ended(
     assert webhook.hand_out(now=NOW + timedelta(days=1)) == []
 
 
-def test_a_worker_that_dies_leaves_it_to_the_next_one(
-    sender: ApiToken, url: str, calls: list[Any], clock: FakeClock
-) -> None:
-    message = make_settled_message(sender, url)
+def test_a_worker_that_dies_leaves_it_to_the_next_one(sender: ApiToken, receiver: Receiver, clock: FakeClock) -> None:
+    message = make_settled_message(sender, receiver.url)
 
     assert webhook.hand_out(now=NOW) == [message.pk]  # and its worker dies
     assert webhook.hand_out(now=NOW + timedelta(seconds=59)) == []
     assert webhook.hand_out(now=NOW + webhook.LEASE) == [message.pk]
     for is_stopping, count in ((True, 0), (False, 1)):
         webhook.call_back_all([message.pk], clock=clock, is_stopping=lambda: is_stopping)  # noqa: B023  # called at once
-        assert len(calls) == count
+        assert len(receiver.calls) == count
 
 
 def test_it_is_tried_again_with_longer_and_longer_waits_and_given_up_visibly(
-    sender: ApiToken, url: str, calls: list[Any], statuses: list[int], clock: FakeClock
+    sender: ApiToken, receiver: Receiver, clock: FakeClock
 ) -> None:
-    message, waits = make_settled_message(sender, url), []
-    statuses += [500] * (len(webhook.WAITS_MINUTES) + 1)
+    message, waits = make_settled_message(sender, receiver.url), []
+    receiver.statuses += [500] * (len(webhook.WAITS_MINUTES) + 1)
 
     while webhook.hand_out(now=clock.now):
         assert not webhook.call_back(message.pk, clock=clock)
@@ -141,7 +141,7 @@ def test_it_is_tried_again_with_longer_and_longer_waits_and_given_up_visibly(
             clock.now = message.callback_after
 
     assert waits == [*webhook.WAITS_MINUTES]
-    assert len(calls) == len(waits) + 1
+    assert len(receiver.calls) == len(waits) + 1
     assert read_callback(message) == (Callback.GIVEN_UP, 9, "It answered with the status 500.")
 
 
@@ -156,10 +156,10 @@ def test_it_is_tried_again_with_longer_and_longer_waits_and_given_up_visibly(
     ],
 )
 def test_each_refusal_is_said_in_words(
-    status: int, error: str, sender: ApiToken, url: str, statuses: list[int], clock: FakeClock
+    status: int, error: str, sender: ApiToken, receiver: Receiver, clock: FakeClock
 ) -> None:
-    statuses.append(status)
-    message = make_settled_message(sender, url)
+    receiver.statuses.append(status)
+    message = make_settled_message(sender, receiver.url)
 
     webhook.call_back(message.pk, clock=clock)
 
@@ -167,10 +167,10 @@ def test_each_refusal_is_said_in_words(
 
 
 def test_an_address_in_the_internal_network_needs_a_token_that_may_go_there(
-    sender: ApiToken, url: str, calls: list[Any], clock: FakeClock, settings: Any
+    sender: ApiToken, receiver: Receiver, clock: FakeClock, settings: Any
 ) -> None:
     """Requires that the token's owner is a superuser and the setting allows it, too."""
-    message = make_settled_message(sender, url)
+    message = make_settled_message(sender, receiver.url)
 
     settings.DATA_ALLOW_LOOPBACK = False
     webhook.call_back(message.pk, clock=clock)
@@ -181,23 +181,22 @@ def test_an_address_in_the_internal_network_needs_a_token_that_may_go_there(
     User.objects.update(is_superuser=False)
     webhook.call_back(message.pk, clock=clock)
 
-    assert calls == []
+    assert receiver.calls == []
     assert read_callback(message) == (Callback.WAITING, 3, "Its address leads where the token's webhooks may not go.")
 
 
 @pytest.mark.parametrize(
-    ("model", "change"),
-    [(ApiToken, {"revoked_at": NOW}), (User, {"is_active": False}), (User, {"is_staff": False})],
+    ("model", "change"), [(ApiToken, {"revoked_at": NOW}), (User, {"is_active": False}), (User, {"is_staff": False})]
 )
 def test_nothing_is_signed_with_a_token_that_was_ended(
-    model: Any, change: dict[str, Any], sender: ApiToken, url: str, calls: list[Any], clock: FakeClock
+    model: Any, change: dict[str, Any], sender: ApiToken, receiver: Receiver, clock: FakeClock
 ) -> None:
-    message = make_settled_message(sender, url)
+    message = make_settled_message(sender, receiver.url)
     model.objects.update(**change)
 
     assert not webhook.call_back(message.pk, clock=clock)
 
-    assert calls == []
+    assert receiver.calls == []
     assert read_callback(message) == (
         Callback.GIVEN_UP,
         1,
@@ -218,9 +217,9 @@ def test_a_receiver_that_is_gone_is_told_nothing_of_the_network(
 
 
 def test_secrets_that_are_lost_or_that_no_key_opens_are_not_used(
-    sender: ApiToken, url: str, calls: list[Any], clock: FakeClock
+    sender: ApiToken, receiver: Receiver, clock: FakeClock
 ) -> None:
-    message = make_settled_message(sender, url)
+    message = make_settled_message(sender, receiver.url)
     for number, (secret, error) in enumerate(
         (
             ("", "The token has no signing secret, or is gone."),
@@ -232,14 +231,14 @@ def test_secrets_that_are_lost_or_that_no_key_opens_are_not_used(
 
         webhook.call_back(message.pk, clock=clock)
 
-        assert (calls, read_callback(message)) == ([], (Callback.WAITING, number + 1, error))
+        assert (receiver.calls, read_callback(message)) == ([], (Callback.WAITING, number + 1, error))
 
 
 def test_address_and_error_hold_nothing_of_the_secret_in_the_address(
-    sender: ApiToken, url: str, statuses: list[int], clock: FakeClock, caplog: pytest.LogCaptureFixture
+    sender: ApiToken, receiver: Receiver, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    statuses.append(500)
-    message = make_settled_message(sender, url)
+    receiver.statuses.append(500)
+    message = make_settled_message(sender, receiver.url)
 
     webhook.call_back(message.pk, clock=clock)
 
@@ -250,9 +249,9 @@ def test_address_and_error_hold_nothing_of_the_secret_in_the_address(
 
 
 def test_the_tick_hands_settled_messages_out(
-    sender: ApiToken, url: str, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+    sender: ApiToken, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
-    message, sent = make_settled_message(sender, url), []
+    message, sent = make_settled_message(sender, receiver.url), []
     monkeypatch.setattr(tasks.call_back, "apply_async", lambda arguments, **options: sent.append((arguments, options)))
 
     assert tasks.TICK.is_anything_due()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -112,14 +111,6 @@ def web(stack: ExitStack, answer: Answer) -> dict[str, Any]:
     return {"kind": "json", "http_url": f"http://{place(stack, answer)}", "allows_private_addresses": True}
 
 
-def order(cards: Iterable[Card]) -> None:
-    """Create a run of a report over each card and ask for its data."""
-    person = make_person(make_corp(), "li")
-    for card in cards:
-        report = make_data_report(card=card, title="日报", body="合计 {{ sales.sum('销售额') }}")
-        render_run(run_id=make_run(make_subscription(person, report=report)).pk, now=NOW)
-
-
 def fetched(card: Card) -> None:
     """Fetch the card as the task does, in a thread of the worker."""
     try:
@@ -136,17 +127,18 @@ def go_out(card: Card) -> str:
     return Delivery.objects.get(run__subscription__report__report_cards__card=card).text
 
 
-def good_card(stack: ExitStack, number: int) -> Card:
-    source = DataSource.objects.create(name=f"good {number}", **web(stack, says_json(ROWS)))
-    return Card.objects.create(name=f"good {number}", source=source)
-
-
 def test_many_bad_ones_before_the_good_ones_leave_each_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     with ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:  # the stack closes before the pool waits
         bad = bad_cards(stack)
-        good = [good_card(stack, number) for number in range(3)]
+        good = []
+        for number in range(3):
+            source = DataSource.objects.create(name=f"good {number}", **web(stack, says_json(ROWS)))
+            good.append(Card.objects.create(name=f"good {number}", source=source))
         assert len(bad) == 48
-        order([*bad.values(), *good])
+        person = make_person(make_corp(), "li")
+        for card in [*bad.values(), *good]:
+            report = make_data_report(card=card, title="日报", body="合计 {{ sales.sum('销售额') }}")
+            render_run(run_id=make_run(make_subscription(person, report=report)).pk, now=NOW)
 
         futures: list[Future[None]] = [pool.submit(fetched, card) for card in [*bad.values(), *good]]
         for future in futures:

@@ -7,11 +7,9 @@ title 38 and desc 160, 6 lines. WeCom cuts longer texts itself without an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,12 +20,6 @@ from notifications.sources import Figure
 URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
 CUT = "… 查看全部"
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=400)
-
-
-@pytest.fixture(autouse=True)
-def _chinese() -> Iterator[None]:
-    with translation.override("zh-hans"):
-        yield
 
 
 def card(

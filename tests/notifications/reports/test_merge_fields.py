@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.utils import translation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,12 +18,6 @@ from notifications.reports.templates.renderer import RenderContext, render
 
 AT_NINE = datetime(2026, 11, 28, 1, tzinfo=UTC)
 HEADINGS = {"sales": "销售"}
-
-
-@pytest.fixture(autouse=True)
-def chinese() -> Iterator[None]:
-    with translation.override("zh-hans"):
-        yield
 
 
 def table(*, region: str = "区域", number: str = "销售额", day: str = "日期") -> Table:

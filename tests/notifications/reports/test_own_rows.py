@@ -40,23 +40,6 @@ def test_each_sees_the_rows_of_their_value() -> None:
     assert rows.attribute_ids == {REGION}
 
 
-def test_letters_and_spaces_around_do_not_matter_and_a_fixed_value_is_the_same_for_everybody() -> None:
-    table = Table((Column("区域", Kind.TEXT),), ((" East ",), ("WEST",), ("",), (None,)), SLOT)
-    rows = own(Condition("sales", "区域", REGION), sales=table)
-
-    assert regions_of(rows, region=["eAsT"]) == [" East "]
-    assert regions_of(rows, region=["", " "]) == []
-    assert regions_of(own(Condition("sales", "区域", None, "华南"))) == ["华南"]
-
-
-def test_all_conditions_of_a_card_must_hold() -> None:
-    rows = own(Condition("sales", "区域", REGION), Condition("sales", "日期", None, "2026-11-23"))
-
-    key = rows.key({REGION: frozenset({"华东"})})
-
-    assert rows.tables(key)["sales"].rows == ((date(2026, 11, 23), "华东", Decimal(4000)),)
-
-
 def test_a_card_without_conditions_is_seen_whole() -> None:
     rows = own(Condition("sales", "区域", REGION), sales=sales(), other=sales(days=1))
 

@@ -201,15 +201,6 @@ class TestWithoutCards:
         delivery = Delivery.objects.get(pk=pk)
         assert (delivery.title, delivery.text, delivery.content) == (*words, None)
 
-    def test_costs_no_more_queries_for_more_people(self, corp: Corp) -> None:
-        counts = []
-        for number in (1, 1, 3):  # the first finds an empty store of the limiter
-            run = make_run(make_subscription(*make_people(make_corp(), number), report=make_report()))
-            with CaptureQueriesContext(connection) as queries:
-                render_run(run_id=run.pk, now=NOW)
-            counts.append(len(queries))
-        assert counts[1] == counts[2]
-
 
 class TestOwnRows:
     def test_each_gets_their_rows_and_equal_slices_share_a_call(self, corp: Corp) -> None:

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django.utils import translation
 
 from accounts.models import Attribute, AuditEntry, User
 from integrations.data.table import Column, Kind, Table
@@ -74,8 +73,7 @@ def test_lists_and_pages_show_no_template_code(root: Client, title: str, is_temp
 
     page = root.get(reverse("admin:notifications_report_changelist")).content.decode()
 
-    with translation.override("zh-hans"):
-        assert str(report) == shown
+    assert str(report) == shown
     assert f">{shown}</a>" in page
 
 
@@ -103,8 +101,6 @@ def test_a_report_is_saved_with_its_cards_and_rules_in_the_audit_trail(root: Cli
         ({"body": "好\n{{ nope }}"}, "第 2 行：这里没有叫做“nope”的内容。"),
         ({"title": "{{ c0.sum( }}"}, "第 1 行：无法作为模板读取"),
         ({"figures": "合计: {{ c1.count }}"}, "第 1 行：这里没有叫做“c1”的内容。"),
-        ({"body": "{{ ''.__class__ }}"}, "第 1 行：名称不能以“_”开头。"),
-        ({"body": "{{ c0.summ('x') }}"}, "第 1 行：这里没有叫做“summ”的内容。"),
     ],
 )
 def test_a_failing_template_is_refused_with_line_and_reason(root: Client, changes: dict[str, str], said: str) -> None:
@@ -153,8 +149,7 @@ def test_a_card_without_rows_today_is_refused_for_no_kind(
     assert table.rows == ()
     assert table.column("销售额").kind is (Kind.NUMBER if was_known else Kind.TEXT)
     assert response.status_code == 302
-    with translation.override("zh-hans"):
-        lacks = {point.key: point.lacks for point in starting_points("c0", "日报", table)}
+    lacks = {point.key: point.lacks for point in starting_points("c0", "日报", table)}
     unknown = "" if was_known else "还没有数据行，无法得知各列的内容。"
     assert lacks == {
         "key_figures": unknown, "table": "", "trend": "这份数据没有日期列。" if was_known else unknown,
@@ -193,27 +188,13 @@ def foreign_card(client: Client) -> Card:
     return card
 
 
-def test_cards_of_other_companies_are_not_offered(client: Client, foreign_card: Card) -> None:
-    corp = User.objects.get(managed_corps__isnull=False).managed_corps.get()
-    own = make_card(source=DataSource.objects.create(name="自家", kind="sql", corp=corp))
-
-    assert client.post(ADD, page_values(foreign_card, corp=corp.pk)).status_code == 200
-    assert client.post(ADD, page_values(own, corp=corp.pk)).status_code == 302
-    assert "该选择不在可用的选项中。" in preview(client, foreign_card)
-
-
 SPYING = "{{ c0.sum(c0.value('姓名') ~ c0.value('工资')) }}"
 GUESS = {"position": 0, "alias": "c0", "kind": "bar", "x": "姓名", "y": "姓名", "top": 10, "sort": "as_is"}
 
 
 @pytest.mark.parametrize(
     "sent",
-    [
-        {"title": SPYING},
-        {"body": SPYING},
-        {"figures": f"工资: {SPYING}"},
-        {"charts": ({**GUESS, "aggregate": "sum"},)},
-    ],
+    [{"title": SPYING}, {"body": SPYING}, {"figures": f"工资: {SPYING}"}, {"charts": ({**GUESS, "aggregate": "sum"},)}],
     ids=["title", "body", "figures", "charts"],
 )
 def test_no_refusal_tells_what_a_card_of_another_company_holds(
@@ -226,7 +207,10 @@ def test_no_refusal_tells_what_a_card_of_another_company_holds(
 
     assert errors_of(response) == "选择一个有效的选项： 该选择不在可用的选项中。"
     assert "98765" not in response.content.decode()
+    assert "该选择不在可用的选项中。" in preview(client, foreign_card)
     assert not Report.objects.exclude(report_cards__card=foreign_card).exists()
+    own = make_card(source=DataSource.objects.create(name="自家", kind="sql", corp=corp))
+    assert client.post(ADD, page_values(own, corp=corp.pk)).status_code == 302
 
 
 def preview(client: Client, *cards: Card, **changes: object) -> str:

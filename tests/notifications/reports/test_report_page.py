@@ -7,13 +7,13 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.test import Client
 
 from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.data.table_builder import build_table
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Report, Run
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription, make_superuser
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 from tests.notifications.reports.tables import sales
@@ -27,9 +27,7 @@ def sent(report: Report, *people: User) -> None:
 
 
 def page_of(person: User, delivery: Delivery, query: str = "") -> tuple[int, str]:
-    client = Client()
-    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-    response = client.get(f"/m/{delivery.mark}/{query}", headers={"host": "localhost:3001"})
+    response = client_of(person).get(f"/m/{delivery.mark}/{query}")
     return response.status_code, response.content.decode()
 
 
@@ -126,8 +124,7 @@ def test_the_run_counts_values_that_do_not_fit_and_the_page_of_the_card_shows_th
     rows = [(number, "华东") for number in (*range(20), "sim-待定")]
     answer(report, build_table(["值", "区域"], rows, fetched_at=NOW))
     sent(report, person)
-    run, admin = Run.objects.get(), Client()
-    admin.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
+    run, admin = Run.objects.get(), client_of(make_superuser())
 
     page = admin.get(f"/admin/notifications/run/{run.pk}/change/").content.decode()
     card = admin.get(f"/admin/integrations/card/{report.report_cards.get().card_id}/change/").content.decode()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
 import pytest
-from django.utils import translation
 from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -23,12 +21,6 @@ from tests.notifications.reports.tables import SLOT, given, sales
 DAY, REGION, SALES = Column("日期", Kind.DATE), Column("区域", Kind.TEXT), Column("销售额", Kind.NUMBER)
 
 
-@pytest.fixture(autouse=True)
-def chinese() -> Iterator[None]:
-    with translation.override("zh-hans"):
-        yield
-
-
 def points(table: Table) -> dict[str, StartingPoint]:
     return {point.key: point for point in starting_points("sales", "销售日报", table)}
 
@@ -42,11 +34,7 @@ def test_each_point_is_a_message_over_the_data() -> None:
     chart = definition.Chart
 
     assert found["key_figures"].message_form == MessageForm.TEXT_NOTICE
-    assert shown(found["key_figures"], table) == (
-        "销售日报 11月23日",
-        "销售额 8,010 较前一天 ↑33.3%",
-        "销售额: 8,010",
-    )
+    assert shown(found["key_figures"], table) == ("销售日报 11月23日", "销售额 8,010 较前一天 ↑33.3%", "销售额: 8,010")
     assert shown(found["table"], table) == ("销售日报 11月23日", "共 8 行", "销售额: 8,010")
     assert found["table"].charts == (
         chart(definition.ChartKind.TABLE, x="日期", y=("区域", "销售额"), sort=definition.Sort.LARGEST),

@@ -56,11 +56,7 @@ class OpenDoor:
 
 @contextmanager
 def open_door(
-    backend: Backend,
-    limits: Limits = LIMITS,
-    *,
-    tls: ssl.SSLContext | None = None,
-    is_tls_from_start: bool = False,
+    backend: Backend, limits: Limits = LIMITS, *, tls: ssl.SSLContext | None = None, is_tls_from_start: bool = False
 ) -> Iterator[OpenDoor]:
     opened = OpenDoor(Door(backend, limits, tls=tls, is_tls_from_start=is_tls_from_start))
     opened.open()

@@ -16,7 +16,7 @@ from notifications.inbound.mail.parse import EXTENSIONS, MailRules
 from notifications.models import InboundChannel, IncomingMessage
 from tests.browser_form import untouched
 from tests.notifications.factories import make_manager, make_person, make_superuser
-from tests.notifications.inbound.channels import make_mail_channel, take
+from tests.notifications.inbound.channels import english_client, make_mail_channel, take
 from tests.notifications.inbound.mail import senders
 
 pytestmark = pytest.mark.django_db
@@ -25,9 +25,7 @@ LIST = "/admin/notifications/inboundchannel/"
 
 @pytest.fixture
 def client() -> Client:
-    client = Client(headers={"accept-language": "en"})
-    client.force_login(make_superuser())
-    return client
+    return english_client(make_superuser())
 
 
 @pytest.fixture
@@ -46,10 +44,6 @@ def save_page(client: Client, channel: InboundChannel, **values: Any) -> Any:
 
 def read_words(answer: Any) -> str:
     return " ".join(strip_tags(answer.content.decode().replace("<", " <")).split())
-
-
-def read_errors(answer: Any) -> dict[str, list[str]]:
-    return dict(answer.context["adminform"].form.errors)
 
 
 def test_a_new_channel_shows_what_is_entered_at_the_sender_and_its_password_once(client: Client) -> None:
@@ -127,7 +121,8 @@ def test_rules_that_cannot_work_are_refused_at_their_field(client: Client, chann
     ]
 
     for values, field in cases:
-        assert list(read_errors(client.post(page_of(channel), {**form, **values}))) == [field]
+        answer = client.post(page_of(channel), {**form, **values})
+        assert list(answer.context["adminform"].form.errors) == [field]
     channel.refresh_from_db()
     assert channel.mapping == {}
     assert MailRules.of(channel.mapping).attachments == EXTENSIONS
@@ -137,8 +132,7 @@ def test_superusers_alone_set_the_domains_to_which_mails_may_go(channel: Inbound
     channel.mapping = MailRules(mail_domains=("partner.example.com", "x.example.com")).document()
     channel.owner, channel.corp = make_manager(corp, permissions="inboundchannel"), corp
     channel.save()
-    client = Client()
-    client.force_login(channel.owner)
+    client = english_client(channel.owner)
 
     assert save_page(client, channel, forward="everybody", mail_domains="evil.example.com").status_code == 302
 
@@ -150,10 +144,8 @@ def test_superusers_alone_set_the_domains_to_which_mails_may_go(channel: Inbound
 def test_whoever_may_only_look_sees_no_rules_and_no_form(channel: InboundChannel, corp: Corp) -> None:
     channel.owner = looker = make_manager(corp, permissions="view_inboundchannel")
     channel.save()
-    client = Client()
-    client.force_login(looker)
 
-    answer = client.get(page_of(channel))
+    answer = english_client(looker).get(page_of(channel))
 
     assert answer.status_code == 200
     assert 'name="footers"' not in answer.content.decode()

@@ -79,10 +79,20 @@ def test_nothing_runs_loads_or_submits(html: str) -> None:
     ]
 
 
-def test_links_open_beside_the_page_and_tell_nobody_where_they_stood() -> None:
-    assert render_page("<a href='https://x.y/?a=1&amp;b=2'>x</a>", "", []) == (
-        '<a href="https://x.y/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer nofollow">x</a>'
-    )
+LINK = 'target="_blank" rel="noopener noreferrer nofollow"'
+
+
+@pytest.mark.parametrize(
+    ("html", "text", "page"),
+    [
+        ("<a href='https://x.y/?a=1&amp;b=2'>x</a>", "", f'<a href="https://x.y/?a=1&amp;b=2" {LINK}>x</a>'),
+        ('<p style="color:rgb(1,2,3)">x</p>', "", '<p style="color:rgb(1, 2, 3)">x</p>'),
+        ("", "a <b> https://x.y/ c", f'<pre>a &lt;b&gt; <a href="https://x.y/" {LINK}>https://x.y/</a> c</pre>'),
+    ],
+    ids=["links open beside it", "colours stay", "without HTML"],
+)
+def test_the_page_of_a_mail(html: str, text: str, page: str) -> None:
+    assert render_page(html, text, []) == page
 
 
 def test_inline_pictures_stand_in_the_page_and_what_is_none_does_not() -> None:
@@ -93,19 +103,6 @@ def test_inline_pictures_stand_in_the_page_and_what_is_none_does_not() -> None:
 
     data = base64.b64encode(picture).decode()
     assert cleaned == f'<img alt="Sales" src="data:image/png;base64,{data}"><img src=""><img src="">'
-
-
-def test_colours_of_a_style_stay() -> None:
-    assert render_page('<p style="color:rgb(1,2,3);width:calc(1px + 2px)">x</p>', "", []) == (
-        '<p style="color:rgb(1, 2, 3);width:calc(1px + 2px)">x</p>'
-    )
-
-
-def test_a_mail_without_html_is_shown_as_its_text() -> None:
-    assert render_page("", "a <b> https://x.y/ c", []) == (
-        '<pre>a &lt;b&gt; <a href="https://x.y/" target="_blank" rel="noopener noreferrer nofollow">https://x.y/</a>'
-        " c</pre>"
-    )
 
 
 @pytest.mark.parametrize(

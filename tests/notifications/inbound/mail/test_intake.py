@@ -11,7 +11,6 @@ from email.mime.multipart import MIMEMultipart
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
 
 from accounts.models import Attribute, AttributeValue, User, fold_value
 from integrations.core.background import database_clock
@@ -123,9 +122,7 @@ def test_nobody_is_meant_by_a_name_that_two_have(corp: Corp, channel: InboundCha
     ]
 
 
-def test_whom_the_owner_may_not_reach_is_as_unknown_as_who_does_not_exist(
-    channel: InboundChannel, settings: Settings
-) -> None:
+def test_whom_the_owner_may_not_reach_is_as_unknown_as_who_does_not_exist(channel: InboundChannel) -> None:
     make_person(make_corp(), "Foreign")
 
     foreign, _runs = take(channel, mail(message_id="<1>"), "Foreign@wecom.local")

@@ -154,10 +154,7 @@ def test_files_past_the_limit_and_a_mail_inside_the_mail_are_named_as_left_out()
     ("content", "reason"),
     [
         (b"\n" * (LINES_AT_MOST + 1), "too many lines"),
-        (
-            b"boundary" * (BOUNDARIES_TIMES_LINES_AT_MOST // 20_000 + 1) + b"\r\n" * 20_000,
-            "too many nested parts",
-        ),
+        (b"boundary" * (BOUNDARIES_TIMES_LINES_AT_MOST // 20_000 + 1) + b"\r\n" * 20_000, "too many nested parts"),
         (b"Content-Type: message/rfc822\r\n\r\n" * 3000, "nested too deep"),
     ],
     ids=["lines", "boundaries", "depth"],

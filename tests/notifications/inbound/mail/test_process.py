@@ -70,13 +70,6 @@ def sign_in(port: int, channel: tuple[InboundChannel, str]) -> Iterator[smtplib.
         yield client
 
 
-def hand_in(client: smtplib.SMTP) -> None:
-    """Send a whole mail without reading the answer."""
-    for command in ("MAIL FROM:<bi@example.com>", "RCPT TO:<ZhangWei@wecom.local>", "DATA"):
-        assert client.docmd(command)[0] < 400
-    client.send(mail() + b".\r\n")
-
-
 def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_nothing_is_lost(
     doors: Doors, channel: tuple[InboundChannel, str], person: User
 ) -> None:
@@ -84,7 +77,9 @@ def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_noth
         # A broker that accepts but never answers: the door hangs after its commit.
         door = doors.start(VALKEY_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         with sign_in(doors.port, channel) as client:
-            hand_in(client)
+            for command in ("MAIL FROM:<bi@example.com>", "RCPT TO:<ZhangWei@wecom.local>", "DATA"):
+                assert client.docmd(command)[0] < 400
+            client.send(mail() + b".\r\n")
             eventually(IncomingMessage.objects.exists)
             door.kill()
             with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):

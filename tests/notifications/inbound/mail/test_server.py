@@ -71,15 +71,6 @@ def send_commands(client: smtplib.SMTP, *lines: str) -> list[int]:
     return [client.docmd(line)[0] for line in lines]
 
 
-def read_until_closed(client: smtplib.SMTP) -> set[int]:
-    """Return the codes of the answers to a NOOP and of what follows until the door ends the connection."""
-    codes = {client.noop()[0]}
-    with suppress(smtplib.SMTPServerDisconnected):
-        while True:
-            codes.add(client.getreply()[0])
-    return codes
-
-
 @pytest.mark.parametrize("method", ["auth_plain", "auth_login"])
 def test_a_channel_signs_in_with_its_id_and_secret_and_nobody_sends_without(
     door: OpenDoor, backend: Backend, method: str
@@ -146,13 +137,14 @@ def test_where_all_connections_are_taken_one_that_nobody_signed_in_on_makes_room
 def test_commands_do_not_put_off_the_time_to_sign_in_and_no_session_lasts_for_ever(
     backend: Backend, limits: Limits
 ) -> None:
-    with (
-        open_door(backend, limits) as opened,
-        smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as client,
-    ):
+    with open_door(backend, limits) as opened, smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as client:
         if limits.session_seconds == 1:
             client.login(USER, PASSWORD)
-        assert 421 in read_until_closed(client)
+        codes = {client.noop()[0]}
+        with suppress(smtplib.SMTPServerDisconnected):  # until the door ends the connection
+            while True:
+                codes.add(client.getreply()[0])
+        assert 421 in codes
 
 
 def test_a_session_that_ends_while_its_mail_comes_ends_behind_it(backend: Backend) -> None:
