@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import smtplib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -115,7 +114,7 @@ class TestTheGroupRobot:
         assert send_all(clock) == 0
         assert len(wire.bodies) == (answer is not None)
 
-    def test_twenty_a_minute_go_and_the_next_waits(self, robot: Robot, wire: WeComStub, clock: FakeClock) -> None:
+    def test_twenty_a_minute_go_and_the_next_waits(self, robot: Robot, clock: FakeClock) -> None:
         for _ in range(21):
             self.to_group(robot)
 
@@ -175,15 +174,6 @@ class Refusing(locmem.EmailBackend):
         return super().send_messages(messages)
 
 
-@contextmanager
-def failing(settings: Settings, **errors: Exception) -> Iterator[None]:
-    settings.EMAIL_BACKEND = f"{__name__}.Refusing"
-    for name, error in errors.items():
-        setattr(Refusing, name, error)
-    yield
-    Refusing.open_error = Refusing.send_error = None
-
-
 class TestMail:
     def to(self, *people: User, **fields: Any) -> list[Delivery]:
         return render_deliveries(
@@ -231,12 +221,21 @@ class TestMail:
         ],
     )
     def test_what_a_mail_server_says(
-        self, errors: dict[str, Exception], status: str, outcome: str, corp: Corp, clock: FakeClock, settings: Settings
+        self,
+        errors: dict[str, Exception],
+        status: str,
+        outcome: str,
+        corp: Corp,
+        clock: FakeClock,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         [delivery] = self.to(make_person(corp, "a", email="a@example.com"))
 
-        with failing(settings, **errors):
-            send_all(clock)
+        settings.EMAIL_BACKEND = f"{__name__}.Refusing"
+        for name, error in errors.items():
+            monkeypatch.setattr(Refusing, name, error)
+        send_all(clock)
 
         delivery.refresh_from_db()
         assert delivery.status == status
@@ -393,7 +392,7 @@ class TestTheSecondChannel:
         assert maintenance.sweep(now=clock.now).mailed_count == 0
         assert not Receipt.objects.filter(channel="email").exists()
 
-    def test_is_not_used_for_what_nobody_knows(self, corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
+    def test_is_not_used_for_what_nobody_knows(self, corp: Corp, clock: FakeClock) -> None:
         """Messages with an unknown outcome may have arrived, and a mail would be a second one."""
         render_deliveries(
             make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email")

@@ -95,7 +95,7 @@ def test_until_when_a_company_is_held_and_refused_callbacks_are_told() -> None:
     assert found['guanwecom_callbacks_refused_total{address="contacts",corp="0"}'] == 1
 
 
-def test_an_emptied_store_begins_again(wire: WeComStub, valkey_client: redis.Redis) -> None:
+def test_an_emptied_store_begins_again(valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
 
     assert scrape()['guanwecom_push_lag_seconds_bucket{le="+Inf"}'] == 0

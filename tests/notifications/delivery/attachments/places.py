@@ -13,7 +13,7 @@ from notifications.charts import drawing
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import picture_recipe, recipe_digest
 from notifications.delivery.rendering import render
-from notifications.delivery.rendering.attachments import Plan, plan_attachments
+from notifications.delivery.rendering.attachments import plan_attachments
 from notifications.delivery.rendering.preview import STAND_IN
 from notifications.delivery.rendering.render import Batch
 from notifications.inbound.accept import MessageSource
@@ -55,10 +55,6 @@ def make_run(**fields: Any) -> Run:
     return Run.objects.create(**{**defaults, **fields})
 
 
-def planned(form: MessageForm, channel: str = Channel.WECOM, content: Content = CONTENT, chart: Chart = CHART) -> Plan:
-    return plan_attachments(form, channel, content, [("sales", chart)], language="zh-hans")
-
-
 def make_delivery(
     corp: Corp,
     form: MessageForm,
@@ -72,7 +68,8 @@ def make_delivery(
 ) -> Delivery:
     """Create a message that waits for its picture or file, as freezing writes it."""
     run, people = run or make_run(), [] if robot else [replace(STAND_IN, userid=name) for name in ("LiLei", "HanMei")]
-    batch = Batch(corp, people, content, media=planned(form, channel, content, chart), channel=channel, robot=robot)
+    media = plan_attachments(form, channel, content, [("sales", chart)], language="zh-hans")
+    batch = Batch(corp, people, content, media=media, channel=channel, robot=robot)
     source = MessageSource(run, IncomingMessage(form=form, priority=Priority.ORDINARY, lifetime_hours=24), None)
     with translation.override("zh-hans"):
         draft = render.draft_delivery(run, source, batch, NOW)
@@ -86,7 +83,7 @@ def make_delivery(
 
 
 def body_of(delivery: Delivery) -> dict[str, Any]:
-    delivery.refresh_from_db(fields=["body"])
+    delivery.refresh_from_db()
     return dict(json.loads(bytes(delivery.body)))
 
 

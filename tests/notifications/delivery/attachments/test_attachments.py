@@ -26,6 +26,7 @@ from notifications.delivery.attachments import count_overdue, file_recipe, make_
 from notifications.delivery.spreadsheets import cut_parts, write_csv, write_file_name, write_xlsx
 from notifications.models import Channel, Delivery, Medium, MessageForm, new_mark
 from notifications.sources import Content, PageView
+from tests.notifications.admin.conftest import HOST, client_of
 from tests.notifications.delivery.attachments.places import make_delivery, make_medium, make_run
 from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
 
@@ -35,20 +36,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
-HOST = {"host": "localhost:3001"}
-
-
-def make_media(delivery: Delivery) -> None:
-    pictures = Medium.objects.filter(pk__in=delivery.attachments.values("medium"), kind=Medium.Kind.PICTURE)
-    pictures.update(status="ready", content=PNG, svg=zlib.compress(SVG), made_at=timezone.now())
-    Medium.objects.exclude(kind=Medium.Kind.PICTURE).update(status="ready", content=b"a,b", made_at=timezone.now())
-
 
 @pytest.fixture
 def delivery() -> Delivery:
     """A message in file form: its page shows the chart (0) and the file (1)."""
     found = make_delivery(make_corp(), MessageForm.XLSX)
-    make_media(found)
+    pictures = Medium.objects.filter(pk__in=found.attachments.values("medium"), kind=Medium.Kind.PICTURE)
+    pictures.update(status="ready", content=PNG, svg=zlib.compress(SVG), made_at=timezone.now())
+    Medium.objects.exclude(kind=Medium.Kind.PICTURE).update(status="ready", content=b"a,b", made_at=timezone.now())
     return found
 
 
@@ -64,10 +59,7 @@ def make_address(delivery: Delivery, position: int = 0, extension: str = "svg", 
 
 
 def fetch(person: User | None, path: str) -> Any:
-    client = Client()
-    if person is not None:
-        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-    return client.get(path, headers=HOST)
+    return (client_of(person) if person else Client(headers=HOST)).get(path)
 
 
 def test_who_got_the_message_sees_its_picture_and_downloads_its_file(person: User, delivery: Delivery) -> None:
@@ -98,7 +90,7 @@ def test_the_picture_is_there_for_dark_pages_too(person: User, delivery: Deliver
     )
 
 
-def test_nobody_else_gets_anything(person: User, delivery: Delivery) -> None:
+def test_nobody_else_gets_anything(delivery: Delivery) -> None:
     paths = [
         make_address(delivery),
         make_address(delivery, extension="dark.svg"),
@@ -135,8 +127,6 @@ def test_what_is_not_there_is_not_found(person: User, delivery: Delivery) -> Non
 
 
 def test_the_index_says_that_no_worker_makes_pictures() -> None:
-    root = Client()
-    root.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
     long_ago = timezone.now() - timedelta(minutes=3)
     run = make_run()
 
@@ -144,7 +134,7 @@ def test_the_index_says_that_no_worker_makes_pictures() -> None:
     for _ in range(2):
         make_medium(run, created_at=long_ago)
 
-    page = root.get("/admin/", headers=HOST).content.decode()
+    page = client_of(make_superuser()).get("/admin/").content.decode()
 
     assert "有 2 个图片或文件在等待" in page
     assert "status__exact=preparing" in page
@@ -295,8 +285,7 @@ def test_what_has_no_room_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("notifications.delivery.spreadsheets.FILE_BYTES", 6000)
     table = make_table(*((f"{n:0100d}",) for n in range(1000)), kinds=(Kind.TEXT,))
 
-    with translation.override("zh-hans"):
-        made = write_csv_text(table)
+    made = write_csv_text(table)
 
     rows = list(csv.reader(io.StringIO(made.decode("utf-8-sig"))))
     assert len(made) <= 6000
@@ -310,8 +299,7 @@ def test_cells_are_shared_out_among_the_sheets(monkeypatch: pytest.MonkeyPatch) 
     narrow = make_table(*[(n,) for n in range(50)], kinds=(Kind.NUMBER,))
     short = make_table((7,), kinds=(Kind.NUMBER,))
 
-    with translation.override("zh-hans"):
-        book = open_workbook(write_workbook([("wide", wide), ("narrow", narrow), ("short", short)]))
+    book = open_workbook(write_workbook([("wide", wide), ("narrow", narrow), ("short", short)]))
 
     # 19 x 4 + 19 + 1 cells; one row more would be 101.
     said = f"共 50 行，本文件只容得下前 19 行。{WHAT_TO_DO}"
@@ -335,10 +323,9 @@ def test_what_a_recipe_leaves_out_is_said_by_the_file(monkeypatch: pytest.Monkey
 
 
 def test_data_that_was_cut_before_is_said_to_be() -> None:
-    with translation.override("zh-hans"):
-        sheet = open_workbook(write_workbook([("x", make_table((1,), kinds=(Kind.NUMBER,), is_cut=True))])).worksheets[
-            0
-        ]
+    table = make_table((1,), kinds=(Kind.NUMBER,), is_cut=True)
+
+    sheet = open_workbook(write_workbook([("x", table)])).worksheets[0]
 
     assert sheet["A3"].value == "数据超过取数上限，其余未取。"
 

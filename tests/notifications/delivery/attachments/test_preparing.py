@@ -19,12 +19,9 @@ from notifications.charts.drawing import Shape
 from notifications.delivery import channels, limiter, maintenance
 from notifications.delivery.attachments import (
     LINK_DAYS,
-    OVERDUE,
-    PATIENCE,
     QUEUED,
     QUEUED_AT_MOST,
     TRIES_AT_MOST,
-    count_overdue,
     hand_out_media,
     picture_path,
     picture_recipe,
@@ -48,7 +45,7 @@ from notifications.delivery.sending.uploads import (
     prepare_deliveries,
     renew_uploads,
 )
-from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
+from notifications.models import Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import CONTENT, body_of, make_delivery, make_medium, make_run
@@ -65,10 +62,6 @@ UPLOADED = {"errcode": 0, "errmsg": "", "type": "image", "media_id": "media-1", 
 
 def mark_ready(medium: Medium, content: bytes = PNG) -> None:
     Medium.objects.filter(pk=medium.pk).update(status=Medium.Status.READY, content=content, made_at=NOW)
-
-
-def mark_failed(medium: Medium, error: str = "没有数据") -> None:
-    Medium.objects.filter(pk=medium.pk).update(status=Medium.Status.FAILED, error=error, made_at=NOW)
 
 
 def prepare(delivery: Delivery, clock: FakeClock) -> Delivery:
@@ -110,17 +103,6 @@ def test_a_message_with_a_picture_or_a_file_is_written_as_being_prepared(form: M
     assert not Delivery.objects.sendable(NOW).exists()
     assert not Delivery.objects.preparable(NOW).exists()  # before its medium is made
     assert maintenance.sweep(now=NOW).lease_count == 0
-
-
-def test_equal_pictures_of_a_run_are_made_once_and_shown_by_each_message() -> None:
-    corp, run = make_corp(), make_run()
-
-    first, second = (make_delivery(corp, MessageForm.IMAGE, run=run) for _ in range(2))
-    other = make_delivery(corp, MessageForm.IMAGE)
-
-    assert first.medium_id == second.medium_id != other.medium_id
-    assert Medium.objects.count() == 2
-    assert Attachment.objects.filter(medium=first.medium_id).count() == 2
 
 
 def test_a_message_that_cannot_have_what_it_should_carry_goes_without() -> None:
@@ -175,9 +157,7 @@ def test_a_file_is_made_and_uploaded_as_one(wire: WeComStub, clock: FakeClock, f
 
 
 @pytest.mark.parametrize("form", [MessageForm.NEWS, MessageForm.NEWS_NOTICE])
-def test_a_picture_by_address_is_not_uploaded(
-    wire: WeComStub, clock: FakeClock, client: Client, form: MessageForm
-) -> None:
+def test_a_picture_by_address_is_not_uploaded(wire: WeComStub, clock: FakeClock, form: MessageForm) -> None:
     delivery = make_delivery(make_corp(api_base_url=wire.url), form)
     body = body_of(delivery)
     mark_ready(medium_of(delivery))
@@ -194,7 +174,7 @@ def test_a_picture_by_address_is_not_uploaded(
 def test_what_cannot_be_made_goes_without_it(clock: FakeClock) -> None:
     delivery = make_delivery(make_corp(), MessageForm.IMAGE)
     plain = delivery.plain_body
-    mark_failed(medium_of(delivery))
+    Medium.objects.filter(pk=delivery.medium_id).update(status=Medium.Status.FAILED, error="没有数据", made_at=NOW)
 
     prepare(delivery, clock)
 
@@ -241,9 +221,10 @@ def test_uploads_count_against_limits_of_their_own(
     first, second = make_two(corp)
     wire.sends.append(UPLOADED)
 
-    prepare(first, clock)
-    prepare(second, clock)
+    prepare_deliveries([first.pk, second.pk], clock=clock, is_stopping=lambda: False)
 
+    first.refresh_from_db()
+    second.refresh_from_db()
     assert (first.status, second.status) == (Status.PENDING, Status.PREPARING)
     assert NOW < second.next_attempt_at <= NOW + timedelta(seconds=61)
     assert len(wire.bodies) == 1
@@ -312,10 +293,7 @@ def test_a_robots_file_is_uploaded_with_its_key_unless_the_robot_is_gone(
 
 @pytest.mark.parametrize(
     ("form", "types"),
-    [
-        (MessageForm.IMAGE, ["text/plain", "text/html", "image/png"]),
-        (MessageForm.CSV, ["text/plain", "text/csv"]),
-    ],
+    [(MessageForm.IMAGE, ["text/plain", "text/html", "image/png"]), (MessageForm.CSV, ["text/plain", "text/csv"])],
 )
 def test_a_mail_carries_its_picture_or_file(
     clock: FakeClock, mailoutbox: list[Any], form: MessageForm, types: list[str]
@@ -457,16 +435,6 @@ def test_what_ends_its_worker_each_time_is_given_up(clock: FakeClock) -> None:
     assert medium.error
 
 
-def test_what_no_worker_takes_is_given_up_and_pointed_at(clock: FakeClock) -> None:
-    medium = make_medium(make_run())
-
-    assert count_overdue("charts", now=NOW + OVERDUE, at_most=10) == 1
-    assert sweep_media(now=NOW + PATIENCE) == 1
-
-    medium.refresh_from_db()
-    assert "charts" in medium.error_text
-
-
 def test_no_more_is_handed_out_than_is_made_soon() -> None:
     run = make_run()
     for _ in range(QUEUED_AT_MOST["charts"] + 5):
@@ -479,10 +447,7 @@ def test_no_more_is_handed_out_than_is_made_soon() -> None:
 
 def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> None:
     broken = picture_recipe(
-        Chart(ChartKind.BAR, "没有", ("销售额",)),
-        CONTENT.cards[0].table,
-        shape=Shape.FREE,
-        language="zh-hans",
+        Chart(ChartKind.BAR, "没有", ("销售额",)), CONTENT.cards[0].table, shape=Shape.FREE, language="zh-hans"
     )
     medium = make_medium(make_run(), recipe=broken)
 
@@ -500,7 +465,7 @@ def make_picture_url(medium: Medium, **units: float) -> str:
     return picture_path(medium.pk, now=NOW + timedelta(**units))
 
 
-def test_whoever_has_the_address_sees_the_picture_until_it_is_too_old(client: Client, settings: Any) -> None:
+def test_whoever_has_the_address_sees_the_picture_until_it_is_too_old(client: Client) -> None:
     medium = make_medium(make_run(), status=Medium.Status.READY, content=PNG)
     fresh = (timezone.now() - NOW) / timedelta(days=1)
 

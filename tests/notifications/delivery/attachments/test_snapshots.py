@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import requests
 import responses
-from pytest_django import Settings
 
 from integrations import bi as bi_snapshots
 from integrations.clients import snapshots
@@ -68,7 +67,7 @@ class Chromium:
 
 
 @pytest.fixture
-def wire(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
     make_bi()
     monkeypatch.setattr(snapshots, "installed_browser", lambda: "chromium")
     monkeypatch.setattr(bi_snapshots, "LastingBrowser", Chromium)
@@ -115,8 +114,13 @@ def test_what_the_browser_sees_as_the_account_is_the_picture(wire: responses.Req
     assert claims_in(asked.request.url or "")["externalUserId"] == "lilei"
 
 
-def test_an_error_page_is_tried_a_few_times_and_never_sent(wire: responses.RequestsMock, clock: FakeClock) -> None:
-    answer_pages(wire, b"<html>")
+@pytest.mark.parametrize(
+    ("content", "http_status", "tries", "word"), [(b"<html>", 200, TRIES_AT_MOST, "错误页面"), (b"", 401, 1, "密码")]
+)
+def test_an_error_page_is_tried_a_few_times_an_account_that_is_refused_once_and_neither_is_sent(
+    wire: responses.RequestsMock, clock: FakeClock, content: bytes, http_status: int, tries: int, word: str
+) -> None:
+    answer_pages(wire, content, http_status)
     medium = make_page()
 
     for _ in range(TRIES_AT_MOST):
@@ -124,19 +128,8 @@ def test_an_error_page_is_tried_a_few_times_and_never_sent(wire: responses.Reque
         clock.advance(seconds=AGAIN_AFTER.total_seconds())
 
     medium.refresh_from_db()
-    assert (medium.status, bytes(medium.content)) == (Status.FAILED, b"")
-    assert "错误页面" in medium.error_text
-
-
-def test_an_account_that_the_bi_refuses_is_not_tried_again(wire: responses.RequestsMock, clock: FakeClock) -> None:
-    answer_pages(wire, b"", status=401)
-    medium = make_page()
-
-    produce_medium(medium.pk, clock=clock)
-
-    medium.refresh_from_db()
-    assert medium.status == Status.FAILED
-    assert "密码" in medium.error_text
+    assert (medium.status, bytes(medium.content), count_asked_pages(wire)) == (Status.FAILED, b"", tries)
+    assert word in medium.error_text
 
 
 def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
@@ -203,7 +196,7 @@ def test_what_the_message_does_not_live_to_see_is_given_up_with_the_reason(
     assert (medium.status, "没有响应" in medium.error_text) == (Status.FAILED, True)
 
 
-def test_without_a_worker_messages_wait_half_an_hour(clock: FakeClock, django_assert_num_queries: Any) -> None:
+def test_without_a_worker_messages_wait_half_an_hour(django_assert_num_queries: Any) -> None:
     medium = make_page()
     assert count_overdue("snapshots", now=NOW + OVERDUE, at_most=10) == 1
     assert count_overdue("charts", now=NOW + OVERDUE, at_most=10) == 0

@@ -55,15 +55,10 @@ def acquire_all(gate: Gate, *requests: Request) -> list[Permit]:
     return permits
 
 
-def call_in_turn(gate: Gate, clock: Clock, count: int, *scopes: Scope) -> None:
-    """Make `count` calls that end at once, a second apart."""
-    for number in range(count):
-        gate.release(acquire_all(gate, make_request(number, *scopes)))
-        clock.advance(1)
-
-
 def test_a_window_is_full_until_sixty_seconds_after_the_first_call_ended(gate: Gate, clock: Clock) -> None:
-    call_in_turn(gate, clock, 5)
+    for number in range(5):
+        gate.release(acquire_all(gate, make_request(number)))
+        clock.advance(1)
 
     [wait] = gate.acquire([make_request(6)])
 
@@ -118,17 +113,6 @@ class TestHours:
     """Limits per hour. They count whole minutes, so an hour lasts up to a minute and a lease longer than at WeCom."""
 
     SCOPE = Scope("company:ww1:send", per_hour=3)
-
-    def test_no_more_begin_in_an_hour(self, gate: Gate, clock: Clock) -> None:
-        call_in_turn(gate, clock, 3, self.SCOPE)
-
-        [wait] = gate.acquire([make_request(4, self.SCOPE)])
-
-        assert wait == pytest.approx(3600 + LEASE_SECONDS + 60, abs=4)
-        clock.advance(3600 - 4)
-        assert isinstance(gate.acquire([make_request(4, self.SCOPE)])[0], float)
-        clock.advance(LEASE_SECONDS + 60 + 4)
-        acquire_all(gate, make_request(4, self.SCOPE), make_request(5, self.SCOPE), make_request(6, self.SCOPE))
 
     def test_the_wait_is_until_the_oldest_minute_has_left(self, gate: Gate, clock: Clock) -> None:
         gate.release(acquire_all(gate, make_request(1, self.SCOPE)))
@@ -288,7 +272,7 @@ def test_the_reserved_share_of_a_day_is_for_urgent_calls(gate: Gate) -> None:
     assert gate.acquire([make_request(5, wide, budget=budget, persons=1, is_urgent=True)]) == [12 * 3600]
 
 
-def test_an_emptied_store_is_noticed_by_every_question(gate: Gate, valkey_client: redis.Redis, clock: Clock) -> None:
+def test_an_emptied_store_is_noticed_by_every_question(gate: Gate, valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
 
     for question in (
@@ -301,9 +285,7 @@ def test_an_emptied_store_is_noticed_by_every_question(gate: Gate, valkey_client
             question()
 
 
-def test_an_emptied_store_begins_from_the_calls_that_are_known(
-    gate: Gate, valkey_client: redis.Redis, clock: Clock
-) -> None:
+def test_an_emptied_store_begins_from_the_calls_that_are_known(gate: Gate, valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
     member, budget = Member("ww1:1", per_minute=1), Budget("ww1:1")
     known = {"member": member, "members": ("lilei",), "budget": budget, "persons": 1}

@@ -48,10 +48,6 @@ from tools.services import start_valkey
 pytestmark = pytest.mark.django_db
 
 
-def render_messages(number: int = 1) -> list[int]:
-    return personal(make_corp(), number)
-
-
 def test_a_lost_rendering_is_found_after_its_time_and_handed_out_once() -> None:
     run = make_run(make_subscription(), render_after=NOW + timedelta(seconds=60))
 
@@ -62,7 +58,7 @@ def test_a_lost_rendering_is_found_after_its_time_and_handed_out_once() -> None:
 
 
 def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    render_messages(2)
+    personal(make_corp(), 2)
     bad, good = Delivery.objects.order_by("pk")
     Delivery.objects.update(status=Delivery.Status.SENDING, lease_until=NOW)
 
@@ -81,7 +77,7 @@ def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCapt
 
 
 def test_the_longest_due_go_first_up_to_the_limit() -> None:
-    ids = render_messages(3)
+    ids = personal(make_corp(), 3)
     Delivery.objects.update(queued_until=None)
     Delivery.objects.filter(pk=ids[2]).update(next_attempt_at=NOW - timedelta(hours=1))
 
@@ -91,7 +87,7 @@ def test_the_longest_due_go_first_up_to_the_limit() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_side_by_side_each_message_is_queued_once() -> None:
-    ids = render_messages(40)
+    ids = personal(make_corp(), 40)
     Delivery.objects.update(queued_until=None)
     found: list[int] = []
 
@@ -107,7 +103,7 @@ def test_side_by_side_each_message_is_queued_once() -> None:
 
 @pytest.mark.parametrize("status", ["accepted", "failed", "unknown", "canceled"])
 def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> None:
-    render_messages()
+    personal(make_corp(), 1)
     for unsettled in ("pending", "sending"):
         Delivery.objects.update(status=unsettled, lease_until=NOW + timedelta(seconds=60))
         assert maintenance.sweep(now=NOW).finished_count == 0

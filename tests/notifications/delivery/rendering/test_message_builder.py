@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from django.utils import translation
@@ -37,10 +38,8 @@ def _english() -> Iterator[None]:
         yield
 
 
-def compose(form: MessageForm, text: str, title: str = "Sales") -> dict[str, object]:
-    made = build_body(form, Words(title, text, URL), agentid=1000002, userids=["LiLei", "han"])
-    answer: dict[str, object] = json.loads(made)
-    return answer
+def compose(form: MessageForm, text: str, title: str = "Sales") -> dict[str, Any]:
+    return dict(json.loads(build_body(form, Words(title, text, URL), agentid=1000002, userids=["LiLei", "han"])))
 
 
 def test_a_text_message_byte_by_byte() -> None:
@@ -81,8 +80,6 @@ def test_markdown_and_a_card(form: MessageForm, text: str, part: dict[str, str])
 def test_text_fits_and_ends_with_the_link(text: str) -> None:
     plain, marked = (compose(form, text)[form] for form in (MessageForm.TEXT, MessageForm.MARKDOWN))
 
-    assert isinstance(plain, dict)
-    assert isinstance(marked, dict)
     content, link = plain["content"], f'\n<a href="{URL}">View all</a>'
     assert max(len(plain["content"].encode()), len(marked["content"].encode())) <= 2048
     assert marked["content"].endswith(f"\n[View all]({URL})")
@@ -130,7 +127,6 @@ def test_a_link_that_leaves_no_room_at_a_robot_is_refused_with_a_reason() -> Non
 def test_a_card_fits_and_holds_no_broken_tag(text: str, title: str) -> None:
     card = compose(MessageForm.TEXTCARD, text, title)["textcard"]
 
-    assert isinstance(card, dict)
     assert len(card["title"].encode()) <= 128
     assert len(card["description"].encode()) <= 512
     assert "<" not in card["description"].replace("<br>", "")
@@ -141,8 +137,6 @@ def test_a_text_of_exactly_the_limit_is_not_cut() -> None:
 
     fits, too_long = (compose(MessageForm.TEXT, "x" * length)["text"] for length in (room, room + 1))
 
-    assert isinstance(fits, dict)
-    assert isinstance(too_long, dict)
     assert "…" not in fits["content"]
     assert too_long["content"].count("…") == 1
 
@@ -152,7 +146,6 @@ def test_a_cut_card_leads_to_the_whole_in_chinese_too() -> None:
     with translation.override("zh-hans"):
         card = compose(MessageForm.TEXTCARD, "长" * 500)["textcard"]
 
-    assert isinstance(card, dict)
     assert card["description"].endswith("长…")
     assert card["btntxt"] == "查看全部"
 
@@ -165,14 +158,12 @@ AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z�
 
 
 @pytest.mark.parametrize(
-    ("form", "shown"),
-    [(MessageForm.TEXT, f"{AS_TEXT}\n"), (MessageForm.MARKDOWN, f"**{AS_MARKDOWN}**\n")],
+    ("form", "shown"), [(MessageForm.TEXT, f"{AS_TEXT}\n"), (MessageForm.MARKDOWN, f"**{AS_MARKDOWN}**\n")]
 )
 def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
     """Titles may contain a cell's value that somebody else wrote."""
     message = compose(form, "text", title=MARKED)[form]
 
-    assert isinstance(message, dict)
     assert message["content"].startswith(shown)
     if form == MessageForm.MARKDOWN:
         robot = json.loads(build_robot_body(form, Words(MARKED, "text", "")))
@@ -187,7 +178,6 @@ def test_titles_of_cards_and_subjects_of_mails_are_plain_text(form: MessageForm)
         build_mail_body(Words("**y**", "text", URL), sender="a@example.test", to="b@example.test", message_id="")
     )
 
-    assert isinstance(card, dict)
     assert card.get("title", card.get("main_title", {}).get("title")) == "**y**"
     assert mail["subject"] == "**y**"
 
@@ -207,11 +197,6 @@ def test_nothing_in_a_message_turns_the_direction_of_reading(form: MessageForm) 
 
     assert not set(TURNING) & set(app + robot + mail)
     assert (tidy_title(turned), tidy_text(turned)) == ("ab", "ab")
-
-
-def test_an_empty_title_is_no_card() -> None:
-    with pytest.raises(MessageError, match=r"textcard\.title"):
-        compose(MessageForm.TEXTCARD, "text", title="")
 
 
 def test_tidying() -> None:

@@ -13,7 +13,7 @@ from integrations.clients.snapshots import Format, Options, Theme, Width
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
 from notifications.delivery.attachments import SNAPSHOTS_QUEUE, read_page_recipe
-from notifications.delivery.rendering.attachments import find_obstacle, pages_for_editor
+from notifications.delivery.rendering.attachments import find_obstacle
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.triggers import request_resend
 from notifications.models import (
@@ -28,7 +28,6 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from notifications.sources import RenderingError
 from tests.bi import make_bi
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 
@@ -212,24 +211,11 @@ def test_without_a_connection_to_the_bi_the_run_says_so(people: list[User]) -> N
     assert not Medium.objects.exists()
 
 
-class TestPreview:
-    def test_it_is_the_editors_own(self, people: list[User]) -> None:
-        pages = pages_for_editor(PagePicture(bi_id="p1", name="看板"), people[1], NOW)
-        view = pages.view_of(people[0].pk)
+def test_what_a_preview_lacks_is_said(corp: Corp) -> None:
+    assert "snapshots" in str(find_obstacle(now=NOW))
 
-        assert (view.identity, view.path) == ("hanmeimei", "page/p1")
+    heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=[SNAPSHOTS_QUEUE])
+    assert find_obstacle(now=Heartbeat.objects.get().beat_at) is None
 
-    def test_an_editor_without_an_account_sees_none(self, corp: Corp) -> None:
-        editor = make_person(username="editor")  # of no company
-
-        with pytest.raises(RenderingError):
-            pages_for_editor(PagePicture(bi_id="p1", name="看板"), editor, NOW)
-
-    def test_what_is_missing_is_said(self, corp: Corp) -> None:
-        assert "snapshots" in str(find_obstacle(now=NOW))
-
-        heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=[SNAPSHOTS_QUEUE])
-        assert find_obstacle(now=Heartbeat.objects.get().beat_at) is None
-
-        make_bi(is_enabled=False)
-        assert find_obstacle(now=NOW) is not None
+    make_bi(is_enabled=False)
+    assert find_obstacle(now=NOW) is not None

@@ -60,17 +60,6 @@ def test_what_is_disabled_or_not_yet_due_stays() -> None:
     assert not Run.objects.exists()
 
 
-def test_more_than_one_batch_is_claimed_and_shares_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "BATCH", 2)
-    for _ in range(5):
-        make_subscription()
-
-    run_ids = scheduler.claim_due(now=NOW)
-
-    assert len(set(run_ids)) == 5
-    assert set(Subscription.objects.values_list("next_run_at", flat=True)) == {utc("2026-11-25 01:00")}
-
-
 def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets other writes get in between after an outage, and keeps what was claimed so far."""
     monkeypatch.setattr(scheduler, "BATCH_SECONDS", 0.0)
@@ -282,17 +271,6 @@ def test_a_slot_waits_for_the_run_before_it(trigger: Run.Trigger, status: Run.St
     assert subscription.next_run_at == utc("2026-11-24 01:00")
 
 
-def test_times_that_came_meanwhile_are_made_up_for_by_one_run() -> None:
-    subscription = make_hourly(crontab="*/10 * * * *")
-    former = make_run(subscription, status=Run.Status.SENDING)
-    scheduler.claim_due(now=NOW)
-
-    Run.objects.filter(pk=former.pk).update(status=Run.Status.FINISHED)
-    scheduler.claim_due(now=utc("2026-11-24 01:25"))
-
-    assert list_later_runs(former) == [("waiting", utc("2026-11-24 01:20"), 3)]
-
-
 def test_a_slot_waits_no_longer_than_its_grace_period() -> None:
     subscription = make_hourly(grace_minutes=60)
     former = make_run(subscription, status=Run.Status.SENDING)
@@ -319,10 +297,7 @@ def test_all_that_one_run_holds_up_is_one_row() -> None:
     Run.objects.filter(pk=former.pk).update(status=Run.Status.FINISHED)
     scheduler.claim_due(now=utc("2026-11-24 05:00"))
 
-    assert list_later_runs(former) == [
-        ("missed", utc("2026-11-24 01:00"), 21),
-        ("waiting", utc("2026-11-24 05:00"), 4),
-    ]
+    assert list_later_runs(former) == [("missed", utc("2026-11-24 01:00"), 21), ("waiting", utc("2026-11-24 05:00"), 4)]
 
 
 def test_what_one_run_holds_up_is_counted_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -274,9 +274,7 @@ def test_a_disabled_company_is_no_failure_and_nobody_to_reach_is_one(subscriptio
     assert pauses_itself(subscription) is True
 
 
-def test_its_owner_is_told_what_to_do_and_the_list_its_page_and_the_overview_say_so(
-    subscription: Subscription,
-) -> None:
+def test_its_owner_is_told_what_to_do_and_the_list_its_page_and_the_overview_say_so(subscription: Subscription) -> None:
     for _number in range(3):
         make_ended_run(subscription, "failed")
 

@@ -44,11 +44,17 @@ pytestmark = pytest.mark.django_db
 LATER = timezone.now() + timedelta(days=365)
 
 
+def make_linked(username: str, corp: Corp, role: Role = Role.PUSH_EDITOR) -> User:
+    """Create somebody with this role in the company, and with an account of its WeCom."""
+    person = with_role(username, role, corp)
+    person.wecom_accounts.create(corp=corp, userid=username, userid_folded=username)
+    return person
+
+
 @pytest.fixture
 def leaver(corp: Corp) -> User:
     """A push editor of the company who owns a token, a channel and a push."""
-    person = with_role("leaver", Role.PUSH_EDITOR, corp)
-    person.wecom_accounts.create(corp=corp, userid="Leaver", userid_folded="leaver")
+    person = make_linked("leaver", corp)
     make_token(person, name="仓库", may_send=True, sends_to="corps", reach="subscriptions", expires_at=LATER)
     make_channel(person, name="监控", corp=corp, is_enabled=True)
     make_subscription(name="日报", owner=person, report=make_report(corp=corp))
@@ -58,9 +64,7 @@ def leaver(corp: Corp) -> User:
 @pytest.fixture
 def chief(corp: Corp) -> User:
     """The system administrator of the company."""
-    person = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp, email="chief@example.com")
-    person.wecom_accounts.create(corp=corp, userid="Chief", userid_folded="chief")
-    return person
+    return make_linked("chief", corp, Role.SYSTEM_ADMINISTRATOR)
 
 
 def page_of(person: User) -> str:
@@ -125,9 +129,7 @@ def test_the_page_of_what_is_owned_leads_to_where_it_is_handed_over(chief: User,
 
 
 def test_one_thing_alone_can_go_to_another_owner_who_stays(chief: User, leaver: User, corp: Corp) -> None:
-    editor = with_role("editor", Role.PUSH_EDITOR, corp)
-    editor.wecom_accounts.create(corp=corp, userid="E", userid_folded="e")
-    push = Subscription.objects.get()
+    editor, push = make_linked("editor", corp), Subscription.objects.get()
 
     save(client_of(chief), leaver, taken_over=[f"subscription:{push.pk}"], successor=editor.pk)
 
@@ -146,7 +148,7 @@ def test_a_channel_that_was_closed_works_again_for_who_took_it_over(chief: User,
     assert call(channel, {"title": "x"}).status_code != 401
 
 
-def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: User, corp: Corp) -> None:
+def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: User) -> None:
     """People who may renew a channel's secret could act with the stronger person's rights."""
     root = User.objects.create(username="root", is_staff=True, is_superuser=True)
     elsewhere = with_role("elsewhere", Role.PUSH_EDITOR, make_corp(name="别处"))
@@ -208,8 +210,7 @@ def test_a_push_without_an_owner_who_can_act_belongs_to_whoever_saves_it(leaver:
 
 def test_nothing_goes_to_somebody_with_fewer_rights_than_it_needs(chief: User, leaver: User, corp: Corp) -> None:
     keys = [one[0] for one in find_owned(leaver, chief)]
-    reader = with_role("reader", Role.READ_ONLY, corp)
-    reader.wecom_accounts.create(corp=corp, userid="R", userid_folded="r")
+    reader = make_linked("reader", corp, Role.READ_ONLY)
     channel = f"inboundchannel:{InboundChannel.objects.get().pk}"
     assert find_objections(leaver, [channel], reader, chief) == ["reader无权发送消息，而接入通道“监控”需要发送。"]
 
@@ -247,7 +248,7 @@ def test_those_who_manage_it_are_told_once_a_month_and_read_it_on_the_overview(c
     names = "API 令牌“仓库”、接入通道“监控”、推送“日报”"
     sentence = f"leaver已停用，其名下有{names}：其中的令牌和通道已停止工作。"
 
-    assert render_notices() == [("Chief", "需要有人接管leaver的内容", sentence, f"{page_of(leaver)}#owned")]
+    assert render_notices() == [("chief", "需要有人接管leaver的内容", sentence, f"{page_of(leaver)}#owned")]
     assert render_notices() == []
     assert request_ownership_notices(now=timezone.now() + timedelta(days=32)) != []
     found = find_attentions(chief, timezone.now())
@@ -271,12 +272,12 @@ def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: U
 
     [(person, _title, text, _link)] = render_notices()
 
-    assert person == "Chief"
+    assert person == "chief"
     assert text.startswith("leaver已离开企业微信或不能再发送，其名下有API 令牌“仓库”")
     assert [one.tone for one in find_attentions(chief, timezone.now())] == ["warn"]
 
 
-def test_the_owner_of_a_token_is_told_before_it_expires(leaver: User, corp: Corp) -> None:
+def test_the_owner_of_a_token_is_told_before_it_expires(leaver: User) -> None:
     now = timezone.now()
     ApiToken.objects.update(expires_at=now + timedelta(days=15))
     assert render_notices() == []
@@ -286,7 +287,7 @@ def test_the_owner_of_a_token_is_told_before_it_expires(leaver: User, corp: Corp
     day = f"{timezone.localtime(token.expires_at):%Y-%m-%d}"
     sentence = f"API 令牌“仓库”将于 {day} 到期，之后的调用会被拒绝。请新建一个。"
     page = f"/admin/notifications/apitoken/{token.pk}/change/"
-    assert render_notices() == [("Leaver", "API 令牌即将到期", sentence, page)]
+    assert render_notices() == [("leaver", "API 令牌即将到期", sentence, page)]
     assert render_notices() == []
     assert [(one.sentence, one.url) for one in find_attentions(leaver, now)] == [(sentence, page)]
 

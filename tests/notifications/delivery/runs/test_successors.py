@@ -25,10 +25,9 @@ from notifications.models import (
     Subscription,
 )
 from notifications.tasks import notify_of_owners
-from tests.accounts.people import with_role
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_token
-from tests.notifications.delivery.runs.test_ownership import LATER, page_of, save
+from tests.notifications.delivery.runs.test_ownership import LATER, make_linked, page_of, save
 from tests.notifications.factories import make_corp, make_report, make_subscription
 from tests.notifications.inbound.channels import SECRET, call, make_channel
 
@@ -36,26 +35,20 @@ pytestmark = pytest.mark.django_db
 MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
 
 
-def make_editor(username: str, corp: Corp, role: Role = Role.PUSH_EDITOR) -> User:
-    person = with_role(username, role, corp)
-    person.wecom_accounts.create(corp=corp, userid=username, userid_folded=username, is_primary=True)
-    return person
-
-
 @pytest.fixture
 def heir(corp: Corp) -> User:
-    return make_editor("heir", corp)
+    return make_linked("heir", corp)
 
 
 @pytest.fixture
 def chief(corp: Corp) -> User:
-    return make_editor("chief", corp, Role.SYSTEM_ADMINISTRATOR)
+    return make_linked("chief", corp, Role.SYSTEM_ADMINISTRATOR)
 
 
 @pytest.fixture
 def owner(corp: Corp, heir: User) -> User:
     """A push editor who owns a token, two channels, a push and an alert rule; the heir succeeds on all of them."""
-    person = make_editor("owner", corp)
+    person = make_linked("owner", corp)
     make_token(person, name="仓库", may_send=True, sends_to="corps", reach="subscriptions", expires_at=LATER)
     make_channel(person, name="监控", corp=corp)
     make_channel(person, name="邮件", kind="mail", scheme="password", corp=corp)
@@ -115,7 +108,7 @@ def disable_past_every_page(owner: User, chief: User) -> None:
 
 
 @pytest.mark.parametrize("disable", [disable_on_the_page, take_away_the_entry, disable_past_every_page])
-def test_the_successor_becomes_the_owner_of_each_kind(owner: User, heir: User, chief: User, disable: Any) -> None:
+def test_the_successor_becomes_the_owner_of_each_kind(owner: User, chief: User, disable: Any) -> None:
     assert list_owners() == ["owner"] * 5
 
     disable(owner, chief)
@@ -125,16 +118,14 @@ def test_the_successor_becomes_the_owner_of_each_kind(owner: User, heir: User, c
     entries = AuditEntry.objects.filter(model__startswith="notifications.", action="changed")
     assert sorted(
         entry.model.rpartition(".")[2] for entry in entries if ["owner", "owner", "heir"] in entry.changes
-    ) == [
-        *("alertrule", "apitoken", "inboundchannel", "inboundchannel", "subscription"),
-    ]
+    ) == [*("alertrule", "apitoken", "inboundchannel", "inboundchannel", "subscription")]
     names = "API 令牌“仓库”、接入通道“监控”、接入通道“邮件”、推送“日报”、预警规则“过低”"
     text = f"heir作为事先指定的接任人，已从owner接管：{names}。"
     assert render_notices() == dict.fromkeys(["heir", "chief"], ("heir已接管owner的内容", text))
     assert request_ownership_notices(now=timezone.now()) == []
 
 
-def test_the_page_says_who_takes_over_and_what_they_took(owner: User, heir: User, chief: User) -> None:
+def test_the_page_says_who_takes_over_and_what_they_took(owner: User, chief: User) -> None:
     client = client_of(chief)
     assert "推送“日报” → heir（下方未选择时）" in client.get(page_of(owner)).text
     english = client.get(page_of(owner), headers={"accept-language": "en"}).text
@@ -146,7 +137,7 @@ def test_the_page_says_who_takes_over_and_what_they_took(owner: User, heir: User
     assert "heir作为事先指定的接任人，已从owner接管" in said[0]
 
 
-def test_the_page_asks_about_what_has_no_successor_alone(owner: User, heir: User, chief: User) -> None:
+def test_the_page_asks_about_what_has_no_successor_alone(owner: User, chief: User) -> None:
     Subscription.objects.update(successor=None)
     client, push = client_of(chief), f"subscription:{Subscription.objects.get().pk}"
 
@@ -184,9 +175,7 @@ def test_a_channel_goes_on_with_its_secret_which_the_successor_does_not_see(
 # --- Who is not used --------------------------------------------------------------------------------------------------
 
 
-def test_a_successor_who_may_not_own_it_is_not_used_and_managers_are_told(
-    owner: User, heir: User, chief: User, corp: Corp
-) -> None:
+def test_a_successor_who_may_not_own_it_is_not_used_and_managers_are_told(owner: User, heir: User, chief: User) -> None:
     heir.groups.clear()
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
@@ -216,7 +205,7 @@ def test_what_acts_never_gains_rights_by_a_successor_who_rose_meanwhile(owner: U
     assert list_owners() == ["owner", "owner", "owner", "heir", "heir"]
 
 
-def test_what_was_disabled_is_taken_over_too(owner: User, heir: User, chief: User) -> None:
+def test_what_was_disabled_is_taken_over_too(owner: User, chief: User) -> None:
     for model in (InboundChannel, Subscription, AlertRule):
         model.objects.update(is_enabled=False)
     ApiToken.objects.update(revoked_at=timezone.now())
@@ -260,12 +249,12 @@ def test_each_page_leads_to_the_choice_of_the_successor(owner: User, heir: User,
 
 @pytest.mark.parametrize("model", [ApiToken, Subscription])
 def test_nobody_is_offered_whom_the_editor_does_not_see_or_who_may_not_own_it(
-    owner: User, heir: User, chief: User, corp: Corp, model: Any
+    owner: User, chief: User, corp: Corp, model: Any
 ) -> None:
     """Tokens and channels are not handed to anybody with more rights than their owner."""
-    reader = make_editor("reader", corp, Role.READ_ONLY)
-    elsewhere = make_editor("elsewhere", make_corp(name="别处"))
-    gone = make_editor("gone", corp)
+    reader = make_linked("reader", corp, Role.READ_ONLY)
+    elsewhere = make_linked("elsewhere", make_corp(name="别处"))
+    gone = make_linked("gone", corp)
     User.objects.filter(pk=gone.pk).update(is_active=False)
     client, row = client_of(owner), model.objects.first()
     model.objects.update(successor=None)
@@ -290,7 +279,7 @@ def test_a_successor_whose_companies_do_not_suffice_is_refused(owner: User, heir
     assert ApiToken.objects.get().successor is None
 
 
-def test_another_editor_sees_the_push_but_not_who_succeeds_on_a_channel(owner: User, heir: User, corp: Corp) -> None:
+def test_another_editor_sees_the_push_but_not_who_succeeds_on_a_channel(owner: User, heir: User) -> None:
     """Being named as successor gives no access before the channel is handed over."""
     assert client_of(heir).get(make_successor_address(Subscription.objects.get())).status_code == 200
     for model in (ApiToken, InboundChannel):

@@ -15,13 +15,15 @@ from django.db import OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from integrations.models import Corp
-from notifications.delivery.rendering.render import render_run
+from notifications.delivery.rendering.render import render_run, render_runs
 from notifications.delivery.runs.recall import readdress, withdraw
 from notifications.delivery.sending.queue import claim_deliveries, find_pending
 from notifications.delivery.sending.send import CallBatch, send_deliveries
-from notifications.models import Attempt, CorpQueue, Delivery, Robot
+from notifications.delivery.sending.uploads import prepare_deliveries
+from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Robot, Run
 from tests.notifications.conftest import FakeClock
-from tests.notifications.factories import NOW, make_person, make_run, make_subscription
+from tests.notifications.delivery.attachments.places import make_delivery
+from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import send_all, send_delivery
 from tests.notifications.side_by_side import Elsewhere, do_at_once
 from tests.notifications.wecom_stub import WeComStub, errcode, reset
@@ -84,7 +86,7 @@ def test_a_repeat_after_a_lost_answer_has_the_bytes_of_the_first_attempt(
     assert json.loads(first)["touser"] == touser
 
 
-def test_a_message_that_another_task_tried_meanwhile_asks_the_limiter_anew(corp: Corp, delivery: Delivery) -> None:
+def test_a_message_that_another_task_tried_meanwhile_asks_the_limiter_anew(delivery: Delivery) -> None:
     read = find_pending([delivery.pk])
     Delivery.objects.update(attempt_count=1)
 
@@ -134,6 +136,27 @@ def test_what_is_given_back_is_locked_in_the_order_of_its_keys(corp: Corp, deliv
     work.join()
 
     assert set(Delivery.objects.values_list("queued_until", flat=True)) == {None}
+
+
+@pytest.mark.parametrize("task", [render_runs, prepare_deliveries])
+def test_what_nobody_holds_is_given_back_by_a_worker_that_ends(task: Any) -> None:
+    """Workers that end wait for no lock: two that wait would be a deadlock."""
+    later = NOW + timedelta(seconds=20)
+    held, other = (
+        make_run(make_subscription(), render_after=later)
+        if task is render_runs
+        else make_delivery(make_corp(), MessageForm.IMAGE, queued_until=NOW)
+        for _number in range(2)
+    )
+    work = Elsewhere(lambda: task([held.pk, other.pk], clock=lambda: NOW, is_stopping=lambda: True))
+
+    with transaction.atomic():
+        type(held).objects.select_for_update().get(pk=held.pk)
+        work.until_it_waits()
+        other.refresh_from_db()
+    work.join()
+
+    assert other.render_after == NOW if isinstance(other, Run) else other.queued_until is None
 
 
 def backend() -> int:

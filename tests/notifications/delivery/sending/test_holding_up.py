@@ -53,6 +53,11 @@ from tests.notifications.wecom_stub import WeComStub, errcode
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def _one_at_a_time(settings: Settings) -> None:
+    settings.SEND_PARALLEL_PER_TASK = 1
+
+
 def read_statuses() -> list[str]:
     return list(Delivery.objects.order_by("pk").values_list("status", flat=True))
 
@@ -69,9 +74,8 @@ def send_and_see_all_go(probe: int, clock: FakeClock) -> None:
 
 @pytest.mark.parametrize("code", [60020, 48002, 301002])
 def test_one_message_at_a_time_finds_out_and_then_all_go(
-    code: int, corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
+    code: int, corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
-    settings.SEND_PARALLEL_PER_TASK = 1
     ids = personal(corp, 4)
     wire.sends.extend([errcode(code)] * 2)
 
@@ -91,10 +95,9 @@ def test_one_message_at_a_time_finds_out_and_then_all_go(
 
 
 def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
-    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
     """WeCom blocks the whole IP address for an hour after repeated wrong secrets."""
-    settings.SEND_PARALLEL_PER_TASK = 1
     personal(corp, 5)
     wire.tokens.extend([errcode(40001)] * 20)
 
@@ -107,9 +110,8 @@ def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
 
 
 def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_when_it_ends(
-    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
+    corp: Corp, wire: WeComStub, clock: FakeClock
 ) -> None:
-    settings.SEND_PARALLEL_PER_TASK = 1
     ids = personal(corp, 4)
     wire.tokens.append(errcode(45009))
 
@@ -138,19 +140,10 @@ def test_where_the_message_that_finds_out_is_lost_another_one_does_after_its_lea
     assert len(hand_out(now=clock.advance(seconds=1)).ordinary) == 1
 
 
-def test_too_many_messages_hold_no_company(corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
-    wire.sends.append(errcode(45009))
-
-    send_all(clock, personal(corp, 1))
-
-    assert not CorpQueue.objects.blocked().exists()
-
-
 class TestSomethingWasMended:
     @pytest.fixture
-    def ids(self, corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings) -> list[int]:
+    def ids(self, corp: Corp, wire: WeComStub, clock: FakeClock) -> list[int]:
         """Messages of a company that is held up, none of them due."""
-        settings.SEND_PARALLEL_PER_TASK = 1
         ids = personal(corp, 3)
         wire.sends.append(errcode(60020))
         send_all(clock, ids)
@@ -159,7 +152,7 @@ class TestSomethingWasMended:
 
     @pytest.mark.parametrize("name", ["token", "ip", "agentid", "app", "scope"])
     def test_a_check_that_passes_has_one_message_tried_at_once(
-        self, name: str, ids: list[int], corp: Corp, wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+        self, name: str, ids: list[int], corp: Corp, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def carry_out_with(finding: Finding) -> None:
             monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], run=lambda _question: finding))
@@ -213,7 +206,7 @@ def test_a_refused_message_shows_that_the_configuration_is_in_order(
     assert (queue.blocked_since, queue.blocked_errcode, queue.notified_at) == (None, None, None)
 
 
-def test_another_company_is_not_held_up(corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
+def test_another_company_is_not_held_up(corp: Corp) -> None:
     CorpQueue.objects.create(corp=make_corp(), blocked_since=NOW, probe_at=NOW + timedelta(hours=1))
     ids = personal(corp, 2)
 
@@ -280,9 +273,7 @@ class TestAPause:
         return personal(corp, 2)
 
     @pytest.mark.parametrize("of", ["company", "everything", "subscription"])
-    def test_holds_what_waits_and_drops_nothing(
-        self, of: str, corp: Corp, ids: list[int], wire: WeComStub, clock: FakeClock
-    ) -> None:
+    def test_holds_what_waits_and_drops_nothing(self, of: str, corp: Corp, ids: list[int], clock: FakeClock) -> None:
         self.switch(of, corp, ids, is_paused=True)
 
         assert hand_out(now=NOW).ordinary == []
@@ -316,17 +307,9 @@ class TestAPause:
 
         assert hand_out(now=NOW).ordinary == theirs
 
-    def test_does_not_make_worthless_messages_live_longer(self, corp: Corp, ids: list[int], clock: FakeClock) -> None:
-        self.switch("company", corp, ids, is_paused=True)
-
-        maintenance.sweep(now=clock.advance(hours=25))
-
-        assert read_statuses() == ["canceled"] * 2
-
     def test_between_two_messages_of_a_task_stops_it(
-        self, corp: Corp, ids: list[int], wire: WeComStub, clock: FakeClock, settings: Settings
+        self, corp: Corp, ids: list[int], wire: WeComStub, clock: FakeClock
     ) -> None:
-        settings.SEND_PARALLEL_PER_TASK = 1
 
         def pause_after_the_first() -> bool:
             if len(wire.bodies) == 1:
@@ -348,10 +331,7 @@ def test_every_company_gets_a_queue_and_all_of_them_one(corp: Corp) -> None:
     )
 
 
-def test_a_company_disabled_between_two_messages_of_one_task(
-    corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings
-) -> None:
-    settings.SEND_PARALLEL_PER_TASK = 1
+def test_a_company_disabled_between_two_messages_of_one_task(corp: Corp, wire: WeComStub, clock: FakeClock) -> None:
     ids = personal(corp, 5)
 
     def disable_before_the_third() -> bool:

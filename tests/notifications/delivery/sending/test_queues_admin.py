@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
@@ -119,23 +118,6 @@ def test_a_day_that_is_nearly_used_is_marked(used: int, shown: str, tone: str, r
 
     assert read_cells(root, "today")[1] == shown
     assert (f'<span class="pill pill-{tone}">{shown}</span>' in root.get(LIST).content.decode()) == bool(tone)
-
-
-def test_the_list_asks_the_same_number_of_questions_for_any_number_of_companies(root: Client, corp: Corp) -> None:
-    ensure_queues()
-    root.get(LIST)
-    with_one = _queries(root)
-    for _ in range(20):
-        make_corp()
-    ensure_queues()
-
-    assert _queries(root) == with_one
-
-
-def _queries(client: Client) -> int:
-    with CaptureQueriesContext(connection) as captured:
-        client.get(LIST)
-    return len(captured)
 
 
 def test_pausing_and_the_budget_are_saved_and_stand_in_the_audit_trail(root: Client, corp: Corp) -> None:

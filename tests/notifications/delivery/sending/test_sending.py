@@ -41,13 +41,6 @@ def delivery(wire: WeComStub) -> Delivery:
     return Delivery.objects.get()
 
 
-def make_another(delivery: Delivery) -> Delivery:
-    """Create a second message for the same company."""
-    person = make_person(delivery.corp, f"more{delivery.pk}")
-    render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
-    return Delivery.objects.exclude(pk=delivery.pk).get()
-
-
 def send(delivery: Delivery, clock: FakeClock) -> Delivery:
     assert send_delivery(delivery.pk, clock=clock)
     delivery.refresh_from_db()
@@ -294,7 +287,8 @@ def test_a_refusal_after_an_unclear_attempt_leaves_the_outcome_unknown(
 def test_what_concerns_the_whole_company_makes_its_queue_wait_and_drops_nothing(
     code: int, wait_seconds: int, delivery: Delivery, wire: WeComStub, clock: FakeClock, valkey_client: redis.Redis
 ) -> None:
-    waiting = make_another(delivery)
+    render_run(run_id=make_run(make_subscription(make_person(delivery.corp, "more"))).pk, now=NOW)
+    waiting = Delivery.objects.exclude(pk=delivery.pk).get()
     wire.sends.append(errcode(code))
 
     send(delivery, clock)
@@ -390,7 +384,7 @@ def test_a_lease_without_an_attempt_means_that_nothing_was_sent(delivery: Delive
     assert delivery.unclear_since is None
 
 
-def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire: WeComStub, clock: FakeClock) -> None:
+def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, clock: FakeClock) -> None:
     attempt = claim_delivery(delivery.pk, now=NOW)
     assert attempt is not None
     clock.advance(minutes=2)

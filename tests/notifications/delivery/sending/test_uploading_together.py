@@ -11,8 +11,6 @@ import pytest
 
 from notifications.delivery import limiter
 from notifications.delivery.channels import company_scope
-from notifications.delivery.limiter import Permit, Request, Scope
-from notifications.delivery.sending.send import ask_permits
 from notifications.delivery.sending.uploads import LEASE, SOON, UPLOAD_API, prepare_deliveries
 from notifications.models import Delivery, Medium, MessageForm
 from tests.notifications.conftest import FakeClock
@@ -92,11 +90,7 @@ def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: WeC
     assert prepare([first, second], clock) == 1
 
     assert body_of(first)["msgtype"] == "textcard"
-    assert (second.status, second.next_attempt_at, second.prepare_count) == (
-        Status.PREPARING,
-        NOW + SOON,
-        0,
-    )
+    assert (second.status, second.next_attempt_at, second.prepare_count) == (Status.PREPARING, NOW + SOON, 0)
     clock.now = second.next_attempt_at
     assert prepare([second], clock) == 1
     assert body_of(second)["image"] == {"media_id": "media-2"}
@@ -170,13 +164,3 @@ def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_ba
     assert (other.status, other.lease_until, other.queued_until) == (Status.PREPARING, None, None)
     clock.now += LEASE + timedelta(seconds=1)
     assert prepare([hanging, other], clock) == 2
-
-
-def test_calls_for_which_there_is_no_room_wait_and_the_others_begin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.delivery.channels.RESERVED_PERCENT", 0)
-    monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
-    scope = Scope("company:x:media_upload", per_minute=2, per_hour=0, parallel=0, reserved_percent=0)
-
-    answers = ask_permits([Request(f"upload:{number}", (scope,)) for number in range(3)])
-
-    assert [isinstance(answer, Permit) for answer in answers] == [True, True, False]
