@@ -19,6 +19,13 @@ class QuietServer(ThreadingHTTPServer):
         """Says nothing."""
 
 
+class QuietHandler(BaseHTTPRequestHandler):
+    """A handler that prints no requests."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Print nothing."""
+
+
 @contextmanager
 def running(server: ThreadingHTTPServer) -> Iterator[int]:
     """Serve while the block runs. Yield the port."""

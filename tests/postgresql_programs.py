@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -27,6 +30,18 @@ def run(program: str, *arguments: str, url: str, **options: Any) -> None:
         "PGDATABASE": str(where["dbname"]),
     }
     subprocess.run([str(programs() / program), *arguments], env=env, check=True, capture_output=True, **options)
+
+
+@contextmanager
+def other_database(url: str, suffix: str, options: str = "") -> Iterator[str]:
+    """Make a database beside that of `url`, without tables, and drop it at the end. Yield its address."""
+    where = urlsplit(url)
+    name, server = f"{where.path.lstrip('/')}_{suffix}", where._replace(path="/postgres").geturl()
+    execute(server, f'CREATE DATABASE "{name}" {options}')
+    try:
+        yield where._replace(path=f"/{name}").geturl()
+    finally:
+        execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def execute(url: str, *statements: str) -> None:

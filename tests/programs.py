@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,3 +20,8 @@ def needs(name: str, *, package: str = "") -> pytest.MarkDecorator:
     there = shutil.which(name) is not None or os.environ.get("CI") == "true"
     reason = f"{name} is not installed" + (f" (Debian: {package})" if package else "")
     return pytest.mark.skipif(not there, reason=reason)
+
+
+def run_program(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, five minutes at most. Return its exit code and what it wrote."""
+    return subprocess.run(command, text=True, check=False, **{"capture_output": True, "timeout": 300, **options})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.pooler import needs_pgbouncer
-from tests.programs import needs
+from tests.programs import needs, run_program
 
 pytestmark = [needs("cc", package="gcc"), needs_pgbouncer, pytest.mark.processes]
 
@@ -20,7 +19,7 @@ ROUNDS, SEED = 2, 1119
 def test_some_rounds_of_chaos_lose_and_double_nothing(project_root: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos", "--rounds", str(ROUNDS), "--seed", str(SEED)]
 
-    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
+    done = run_program(command, cwd=project_root, timeout=None)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": right in ") == ROUNDS

@@ -14,7 +14,7 @@ import pytest
 
 from guanwecom import environment
 from tests.deploy.commands import UNITS, compose, composed, of_units
-from tests.programs import needs
+from tests.programs import needs, run_program
 
 OURS = (*UNITS, "web-2", "migrate", "backup")
 
@@ -30,15 +30,12 @@ def folder(project_root: Path, tmp_path: Path) -> Path:
 
 @needs("docker-compose")
 def test_docker_compose_reads_it_and_says_what_to_do_without_a_new_env(folder: Path) -> None:
-    def ask(*words: str) -> subprocess.CompletedProcess[str]:
-        command, env = ["docker-compose", *words], {"PATH": os.environ["PATH"]}
-        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
-
-    done = ask("--profile", "*", "config", "--services")
+    env = {"PATH": os.environ["PATH"]}
+    done = run_program(["docker-compose", "--profile", "*", "config", "--services"], cwd=folder, env=env)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {*OURS, "postgres", "valkey", "nginx"}
     (folder / ".env").write_text("SECRET_KEY=mine\n")
-    refused = ask("config")
+    refused = run_program(["docker-compose", "config"], cwd=folder, env=env)
     assert refused.returncode != 0
     assert "run manage.py init_env --compose first" in refused.stderr
 
@@ -125,14 +122,8 @@ def test_the_image_has_what_builds_its_guides(project_root: Path, tmp_path: Path
             else:
                 shutil.copy(path, target)
 
-    done = subprocess.run(
-        [sys.executable, "-c", "import tools.guides.__main__, manage"],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", "import tools.guides.__main__, manage"]
+    done = run_program(command, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
 
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -20,6 +20,7 @@ from tests.deploy.guides import blocks, inline_commands
 from tests.deploy.terminal import answer
 from tests.e2e.waiting import eventually
 from tests.nightly import IS_NIGHTLY, nightly
+from tests.programs import run_program
 
 PASSWORD = "invented-for-this-test"
 PREFIX = "docker compose run --rm backup "
@@ -39,7 +40,7 @@ def type_lines(folder: Path, block: str) -> str:
     """Type each line of a guide's block. Return the output."""
     said = ""
     for line in block.splitlines():
-        done = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
+        done = run_program(["sh", "-c", line], cwd=folder, timeout=None)
         assert done.returncode == 0, f"{line}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{read_logs(folder)}"
         said += done.stdout
     return said
@@ -47,8 +48,7 @@ def type_lines(folder: Path, block: str) -> str:
 
 def read_logs(folder: Path) -> str:
     """Return each container's last output: `docker compose up` names only the one that ended."""
-    read = ["docker", "compose", "logs", "--no-color", "--tail", "20"]
-    return subprocess.run(read, cwd=folder, capture_output=True, text=True, check=False).stdout
+    return run_program(["docker", "compose", "logs", "--no-color", "--tail", "20"], cwd=folder).stdout
 
 
 def clone(root: Path, folder: Path) -> Path:
@@ -91,8 +91,7 @@ def problems(folder: Path) -> str:
     (token,) = re.findall(r"^METRICS_TOKEN=(.+)$", (folder / ".env").read_text(), re.MULTILINE)
     headers = ["-H", "Host: bi.example.com", "-H", f"Authorization: Bearer {token}"]
     ask = ["curl", "-sk", *headers, "https://127.0.0.1/healthz/engine"]
-    said = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
-    return "".join(re.findall(r'"problems": (\[.*?\])', said))
+    return "".join(re.findall(r'"problems": (\[.*?\])', run_program(ask).stdout))
 
 
 def prefixed(block: str) -> str:

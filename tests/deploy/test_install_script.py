@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import run_program
+
 SITE = ("--site", "https://bi.example.com")
 
 
 def install(root: Path, *options: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": path or os.environ["PATH"], "PYTHON": str(root / ".venv/bin/python")}
-    return subprocess.run(
-        [str(root / "deploy/install.sh"), *options], env=environ, cwd="/", capture_output=True, text=True, check=False
-    )
+    return run_program([root / "deploy/install.sh", *options], env=environ, cwd="/")
 
 
 def test_dry_run_prints_each_step_and_touches_nothing(project_root: Path) -> None:
@@ -99,9 +99,7 @@ def test_a_damaged_bundle_is_refused(project_root: Path, tmp_path: Path) -> None
         (tmp_path / name).write_text("")
     (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  manage.py\n")
 
-    done = subprocess.run(
-        [str(tmp_path / "deploy/install.sh"), "--dry-run", *SITE], capture_output=True, text=True, check=False
-    )
+    done = run_program([tmp_path / "deploy/install.sh", "--dry-run", *SITE])
 
     assert done.returncode == 2
     assert done.stderr.endswith("install.sh: the bundle is damaged: its checksums do not match\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.commands import UNITS
-from tests.programs import needs
+from tests.programs import needs, run_program
 
 pytestmark = needs("systemd-analyze", package="systemd")
 # Chromium has a sandbox of its own, which needs wider rights.
@@ -30,16 +30,15 @@ def units(project_root: Path, tmp_path: Path) -> Path:
     return folder
 
 
+def analyze(units: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {"SYSTEMD_UNIT_PATH": f"{units}:", "PATH": "/usr/bin:/bin"}
+    return run_program(["systemd-analyze", *words], env=env)
+
+
 def test_systemd_understands_every_line(units: Path) -> None:
     paths = [str(path) for path in sorted(units.iterdir()) if path.is_file()]
 
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--generators=no", *paths],
-        env={"SYSTEMD_UNIT_PATH": f"{units}:", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = analyze(units, "verify", "--man=no", "--generators=no", *paths)
 
     assert (done.returncode, [line for line in done.stderr.splitlines() if "guanwecom" in line]) == (0, [])
     assert len(paths) == len(UNITS) + 4
@@ -52,12 +51,6 @@ def test_what_a_service_may_do_is_little(units: Path, unit: str) -> None:
     if name != unit:
         shutil.copy(units / unit, units / name)
 
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSED_AT_MOST[unit] * 10:.0f}", name],
-        env={"SYSTEMD_UNIT_PATH": f"{units}:", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = analyze(units, "security", "--offline=true", f"--threshold={EXPOSED_AT_MOST[unit] * 10:.0f}", name)
 
     assert done.returncode == 0, done.stdout.splitlines()[-1:] + done.stderr.splitlines()[-3:]

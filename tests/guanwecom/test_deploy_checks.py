@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
+from tests.programs import run_program
 from tests.services import ENVIRON
 
 
@@ -21,15 +21,8 @@ def test_a_production_is_clean(project_root: Path, tmp_path: Path) -> None:
         "STATIC_ROOT": str(tmp_path),
     }
 
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
-        cwd=project_root,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = run_program(command, cwd=project_root, env=environ)
 
     said = "System check identified no issues (2 silenced)."
-    assert (done.stdout.strip(), done.returncode) == (said, 0)
+    assert ((done.stdout + done.stderr).strip(), done.returncode) == (said, 0)

@@ -15,6 +15,8 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 
+from tests.programs import run_program
+
 SITE = ("--site", "https://bi.example.com")
 LOCAL = (*SITE, "--database", "postgresql://u:p%24w@db.example/name", "--valkey", "redis://:pa55@valkey.example/0")
 # Reads the settings from the given file alone, as if it were beside manage.py.
@@ -36,9 +38,7 @@ def started(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in a process whose environment has only a language."""
     command = [sys.executable, str(root / "manage.py"), "init_env", *options]
-    return subprocess.run(  # our own command
-        command, env={"LANG": lang}, cwd=cwd, stdin=stdin, capture_output=True, text=True, check=False
-    )
+    return run_program(command, env={"LANG": lang}, cwd=cwd, stdin=stdin)
 
 
 def values(path: Path) -> dict[str, str]:
@@ -49,14 +49,8 @@ def test_the_file_starts_the_product(project_root: Path, tmp_path: Path) -> None
     path = tmp_path / "new.env"
 
     done = started(project_root, "--file", str(path), *LOCAL, cwd=tmp_path)
-    read = subprocess.run(
-        [sys.executable, "-c", READ, str(path)],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(project_root)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(project_root)}
+    read = run_program([sys.executable, "-c", READ, str(path)], env=env, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert read.stdout == "['bi.example.com'] redis://:pa55@valkey.example/0\n", read.stderr

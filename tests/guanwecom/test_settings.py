@@ -19,6 +19,7 @@ from django.db import connection
 from guanwecom import environment
 from guanwecom.environment import database
 from guanwecom.version import VERSION
+from tests.programs import run_program
 
 READ = "from django.conf import settings; print({})"
 GOOD = {
@@ -34,14 +35,8 @@ GOOD = {
 def start(root: Path, expression: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
     """Start a Python process whose environment has only the settings; None leaves a variable out."""
     variables = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
-    return subprocess.run(  # noqa: S603  # our own interpreter
-        [sys.executable, "-c", READ.format(expression)],
-        env={"PATH": os.environ["PATH"], **variables},
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = {"PATH": os.environ["PATH"], **variables}
+    return run_program([sys.executable, "-c", READ.format(expression)], env=env, cwd=root)
 
 
 def value(root: Path, expression: str, **changes: str | None) -> str:
@@ -195,9 +190,7 @@ def test_cookies_that_no_sibling_domain_can_plant(
 
 
 def test_a_key_can_be_made_before_any_setting_stands(project_root: Path) -> None:
-    command = [sys.executable, "manage.py", "generate_key"]
-
-    done = subprocess.run(command, env={}, cwd=project_root, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
+    done = run_program([sys.executable, "manage.py", "generate_key"], env={}, cwd=project_root)
 
     assert Fernet(done.stdout.strip()), done.stderr
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.stack import BIN, PROGRAM, running, wait_for_log
 from tests.e2e.waiting import eventually
+from tests.programs import run_program
 from tools.services import free_port
 
 pytestmark = pytest.mark.processes
@@ -34,11 +34,6 @@ WRONG = [
 ]
 
 
-def python(environ: dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(BIN / "python"), *arguments]
-    return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
-
-
 @pytest.mark.parametrize(
     ("program", "changes", "reason"),
     [("beat", *WRONG[0]), *((program, *WRONG[1]) for program in ("web", "worker", "command"))],
@@ -57,15 +52,7 @@ def test_no_process_starts_with_settings_that_do_not_hold(
     if program == "beat":
         arguments += ["--pidfile", str(tmp_path / "beat.pid")]
 
-    done = subprocess.run(
-        [str(BIN / name), *arguments],
-        env={**process_environ, **changes},
-        cwd=project_root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_program([BIN / name, *arguments], env={**process_environ, **changes}, cwd=project_root)
 
     lines = (done.stdout + done.stderr).splitlines()
     said_anyway = ("[INFO]", "[ERROR]", "gunicorn.error", "is starting.")  # gunicorn and beat write these
@@ -91,15 +78,9 @@ def test_beat_without_its_database_ends_in_one_line(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> None:
     """Print one line, because a service manager restarts it again and again."""
-    done = subprocess.run(
-        [str(BIN / "celery"), "--quiet", *PROGRAMS["beat"][1:], "--pidfile", str(tmp_path / "beat.pid")],
-        env={**process_environ, "DATABASE_URL": f"postgresql://beat:pa55@127.0.0.1:{free_port()}/gone"},
-        cwd=project_root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    command = [str(BIN / "celery"), "--quiet", *PROGRAMS["beat"][1:], "--pidfile", str(tmp_path / "beat.pid")]
+    env = {**process_environ, "DATABASE_URL": f"postgresql://beat:pa55@127.0.0.1:{free_port()}/gone"}
+    done = run_program(command, env=env, cwd=project_root)
 
     [line] = [line for line in (done.stdout + done.stderr).splitlines() if line]
     assert "beat does not start: the database cannot be asked (OperationalError)" in line
@@ -113,7 +94,8 @@ FROZEN = "print(gc.get_freeze_count() > 50 * len(gc.get_objects())); "
 def test_web_leaves_what_is_loaded_out_of_the_garbage_collector(
     process_environ: dict[str, str], project_root: Path
 ) -> None:
-    done = python(process_environ, project_root, "-c", f"import gc; import guanwecom.wsgi; {FROZEN}")
+    program = f"import gc; import guanwecom.wsgi; {FROZEN}"
+    done = run_program([BIN / "python", "-c", program], env=process_environ, cwd=project_root)
 
     assert done.stdout.splitlines() == ["True"], done.stderr
 
@@ -129,6 +111,6 @@ def test_so_does_a_worker_which_loads_no_pages_and_can_still_make_their_links(
         "from django.urls import reverse; print(reverse('admin:notifications_run_change', args=[7]))"
     )
 
-    done = python(process_environ, project_root, "-c", program)
+    done = run_program([BIN / "python", "-c", program], env=process_environ, cwd=project_root)
 
     assert done.stdout.splitlines() == ["True", "[]", "/admin/notifications/run/7/change/"], done.stderr

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -28,6 +27,7 @@ from tests import postgresql_programs
 from tests.e2e.stack import BIN, Stack
 from tests.e2e.waiting import eventually
 from tests.nightly import IS_NIGHTLY
+from tests.programs import run_program
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
 # This commit represents the last release: later ones only add to its tables, and it needs no removed package. Move it
@@ -149,13 +149,10 @@ RUNS = 12
 @pytest.fixture
 def first_database(process_environ: dict[str, str], older_code: Path) -> Iterator[dict[str, str]]:
     """The environment of programs with a database as the older commit left it."""
-    url = urlsplit(process_environ["DATABASE_URL"])
-    name, server = f"{url.path.lstrip('/')}_first", url._replace(path="/postgres").geturl()
-    postgresql_programs.execute(server, f'CREATE DATABASE "{name}"')
-    env = {**process_environ, "DATABASE_URL": url._replace(path=f"/{name}").geturl()}
-    subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=older_code, env=env, check=True)
-    yield env
-    postgresql_programs.execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+    with postgresql_programs.other_database(process_environ["DATABASE_URL"], "first") as url:
+        env = {**process_environ, "DATABASE_URL": url}
+        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=older_code, env=env, check=True)
+        yield env
 
 
 class Traffic:
@@ -216,9 +213,7 @@ def test_an_upgrade_under_the_traffic_of_the_first_release_harms_nobody(
             traffic.wait_for_runs(RUNS, stack)
             command = [sys.executable, "manage.py", "upgrade", "--no-static"]
             began = time.monotonic()
-            done = subprocess.run(
-                command, cwd=project_root, env=first_database, capture_output=True, text=True, check=False
-            )
+            done = run_program(command, cwd=project_root, env=first_database)
             took = time.monotonic() - began
             traffic.wait_for_runs(RUNS, stack)
         login_page = requests.get(f"{stack.web_url}/login/", timeout=60)

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import xmltodict
 from wechatpy.enterprise.crypto import WeChatCrypto
 
-from tests.http_server import serving
+from tests.http_server import QuietHandler, serving
 
 TOKEN, AES_KEY = "QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM"
 Answer = Callable[[dict[str, object]], "str | tuple[int, str] | None"]
@@ -59,7 +58,7 @@ class Receiver:
         return [str(event.get("ChangeType") or event.get("Event") or event["MsgType"]) for event in self.events]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     receiver: Receiver
 
     def do_GET(self) -> None:
@@ -109,9 +108,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 time.sleep(0.1 if pieces > 1 else 0)
             self.wfile.write(b"0\r\n\r\n")
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @contextmanager

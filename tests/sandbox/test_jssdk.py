@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserType, FrameLocator, Page
 
-from tests.http_server import serving
+from tests.http_server import QuietHandler, serving
 from tests.sandbox.conftest import Api
 from tests.sandbox.programs import npm_modules
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
@@ -41,7 +40,7 @@ class Site:
     pages: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
 
-class SiteHandler(BaseHTTPRequestHandler):
+class SiteHandler(QuietHandler):
     pages: dict[str, tuple[str, bytes]]
 
     def do_GET(self) -> None:
@@ -51,9 +50,6 @@ class SiteHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -128,18 +124,6 @@ def test_the_component_takes_the_page_along(page: Page, site: Site, api: Api) ->
     code = page.url.split("code=")[1].partition("&")[0]
     assert page.url.endswith("&state=S1")
     assert api.get("auth/getuserinfo", code=code)["userid"] == "LiLei"
-
-
-def test_the_component_hands_the_code_to_a_callback(page: Page, site: Site, api: Api) -> None:
-    panel = open_panel(page, site, redirect_type="callback")
-    assert reported(page, 1) == [["check", {"isWeComLogin": False}]]
-
-    scan(panel, "确认登录")
-
-    name, data = reported(page, 2)[1]
-    assert name == "success"
-    assert api.get("auth/getuserinfo", code=data["code"])["userid"] == "LiLei"
-    assert page.url == f"{site.origin}/login"
 
 
 def test_who_refuses_and_another_site_s_panel_get_no_code(page: Page, site: Site, other_site: Site) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.programs import run_program
 from tools import bundle
 
 METADATA = "Metadata-Version: 2.4\nName: {name}\nVersion: 1.2\n{licence}\n"
@@ -61,15 +61,12 @@ def test_an_archive_belongs_to_root_and_its_checksums_name_a_changed_file(tmp_pa
     bundle.write_checksums(folder)
     bundle.pack(folder, tmp_path / "out.tar.gz")
 
-    def check() -> subprocess.CompletedProcess[str]:
-        run = ["sha256sum", "--quiet", "--check", "SHA256SUMS"]
-        return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
-
+    check = ["sha256sum", "--quiet", "--check", "SHA256SUMS"]
     with tarfile.open(tmp_path / "out.tar.gz") as packed:
         assert {(member.name.partition("/")[2], member.uid, member.uname) for member in packed} == {
             *(("", 0, "root"), ("manage.py", 0, "root"), ("SHA256SUMS", 0, "root"))
         }
     assert not (tmp_path / "out.tar.part").exists()
-    assert check().returncode == 0
+    assert run_program(check, cwd=folder, env={"LC_ALL": "C"}).returncode == 0
     (folder / "manage.py").write_text("another")
-    assert check().stdout == "manage.py: FAILED\n"
+    assert run_program(check, cwd=folder, env={"LC_ALL": "C"}).stdout == "manage.py: FAILED\n"

@@ -20,6 +20,7 @@ import psycopg
 import pytest
 import requests
 
+from tests.programs import run_program
 from tests.tools.test_supervisor import marked
 from tools.demo import program as demo_program
 from tools.demo.program import MARK, SERVERS, DemoRefused, Place
@@ -55,15 +56,7 @@ def environ(place: Place) -> dict[str, str]:
 
 def run(place: Place, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the demo to its end, START_SECONDS at most."""
-    return subprocess.run(
-        [*COMMAND, *words],
-        env=environ(place),
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+    return run_program([*COMMAND, *words], env=environ(place), cwd=root, timeout=START_SECONDS)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from accounts.explanations import GUIDES
 from integrations.clients.wecom.errcodes import ENTRIES, OF_OPERATIONS, guide_of
 from integrations.companies.diagnosis.results import CHECKS
+from tests.programs import run_program
 
 TREES = ("en", "zh-cn")
 
@@ -20,9 +20,7 @@ TREES = ("en", "zh-cn")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` builds it. Any warning fails, such as a broken link."""
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.guides", "html", folder], capture_output=True, text=True, check=False
-    )
+    done = run_program([sys.executable, "-m", "tools.guides", "html", folder])
     assert (done.stdout + done.stderr, done.returncode) == ("", 0)
     return folder
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.programs import run_program
 
 
 def test_no_way_enters_more_files_and_rooms_than_it_may(project_root: Path) -> None:
@@ -13,14 +14,7 @@ def test_no_way_enters_more_files_and_rooms_than_it_may(project_root: Path) -> N
     ours = {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"}
     environ = {name: value for name, value in os.environ.items() if name not in ours}
 
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.trace"],
-        cwd=project_root,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program([sys.executable, "-m", "tools.trace"], cwd=project_root, env=environ)
 
     assert done.returncode == 0, done.stdout + done.stderr
     sys.stdout.write(done.stdout)

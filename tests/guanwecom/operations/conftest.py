@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.test import Client
 from django_celery_beat.schedulers import ModelEntry
+from pytest_django import Settings
 
 from integrations.core.background import database_clock
 from integrations.models import Heartbeat
@@ -24,6 +26,13 @@ def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: st
 def ticked(*, seconds_ago: float = 0) -> None:
     period = int(database_clock()().timestamp() - seconds_ago)
     TickClaim.objects.update_or_create(name=TICK, defaults={"period": period})
+
+
+def read_metrics(settings: Settings) -> str:
+    """Return what a monitor reads at /metrics."""
+    settings.METRICS_TOKEN = "invented-token-of-at-least-32-characters"
+    headers = {"authorization": f"Bearer {settings.METRICS_TOKEN}"}
+    return Client().get("/metrics", headers=headers).content.decode()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from tests import postgresql_programs
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
 from tests.notifications.factories import make_corp, make_subscription
+from tests.programs import run_program
 from tools.services import start_postgresql
 
 OLD_KEY = Fernet.generate_key().decode()
@@ -50,9 +51,7 @@ class Machine:
         self.env, self.root = env, root
 
     def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "manage.py", *arguments]
-        env = {**self.env, **variables}
-        return subprocess.run(command, env=env, cwd=self.root, capture_output=True, text=True, check=False)
+        return run_program([sys.executable, "manage.py", *arguments], env={**self.env, **variables}, cwd=self.root)
 
 
 @pytest.fixture
@@ -74,12 +73,6 @@ def options() -> tuple[str, str]:
     return "--programs", str(postgresql_programs.programs())
 
 
-def _table_count(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        found = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
-    return int(found[0]) if found else 0
-
-
 def test_it_is_restored_into_another_server_and_is_a_copy_there(
     machine: Machine, file: Path, empty_url: str, tmp_path: Path
 ) -> None:
@@ -88,7 +81,8 @@ def test_it_is_restored_into_another_server_and_is_a_copy_there(
     damaged = tmp_path / "damaged"
     damaged.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert machine("restore", str(damaged), *options(), DATABASE_URL=empty_url).returncode == 1
-    assert _table_count(empty_url) == 0
+    with psycopg.connect(empty_url) as empty:
+        assert empty.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
 
     done = machine("restore", str(file), *options(), DATABASE_URL=empty_url)
 

@@ -22,7 +22,7 @@ from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat, Installation
 from notifications.delivery.runs.scheduler import TICK
 from notifications.models import Medium, Subscription, TickClaim
-from tests.guanwecom.operations.conftest import heard, ticked
+from tests.guanwecom.operations.conftest import heard, read_metrics, ticked
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_run, make_subscription
@@ -53,7 +53,7 @@ def overdue_subscription(**passed: float) -> Subscription:
 # --- Who may ask, and the answer ------------------------------------------------------------------------------------
 
 
-def test_a_monitor_is_told_how_everything_stands() -> None:
+def test_a_monitor_is_told_how_everything_stands(settings: Settings) -> None:
     heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
     overdue_subscription(minutes=2)
     installation.present()
@@ -69,8 +69,8 @@ def test_a_monitor_is_told_how_everything_stands() -> None:
         served.pop("silent_seconds")
     document["tick"].pop("seconds")
     assert document.pop("mail_door") == {"processes": 0, "silent_seconds": None}
-    text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
-    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    lines = read_metrics(settings).splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert values["guanwecom_engine_up"] == values["guanwecom_beat_processes"] == "0.0"
     assert values['guanwecom_queue_workers{queue="urgent"}'] == values["guanwecom_overdue_slots"] == "1.0"
     assert values['guanwecom_queue_workers{queue="charts"}'] == values["guanwecom_mail_door_processes"] == "0.0"

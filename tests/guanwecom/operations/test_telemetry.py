@@ -5,18 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from guanwecom import environment
-from tests.http_server import serving
+from tests.http_server import QuietHandler, serving
 from tests.notifications.wecom_stub import WeComStub
+from tests.programs import run_program
 
 pytestmark = pytest.mark.django_db(transaction=True)
 # A process that fails in a view, in a log line and in a task, each with personal data, and calls WeCom.
@@ -60,7 +59,7 @@ def collecting() -> Iterator[tuple[int, list[bytes]]]:
     """Receive what is sent to SENTRY_DSN. Yield the port, and the list of bodies."""
     received: list[bytes] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             is_packed = self.headers.get("Content-Encoding") == "gzip"
@@ -68,9 +67,6 @@ def collecting() -> Iterator[tuple[int, list[bytes]]]:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"{}")
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
 
     with serving(Handler) as port:
         yield port, received
@@ -82,9 +78,7 @@ def test_events_hold_no_address_header_body_or_secret(
     env = {**process_environ, "OPERATOR_ROBOT_URL": f"{wire.url}/cgi-bin/webhook/send?key=robot-4711"}
     with collecting() as (port, received):
         env["SENTRY_DSN"] = f"http://publickey@127.0.0.1:{port}/1"
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=env, cwd=project_root, capture_output=True, text=True, check=False
-        )
+        done = run_program([sys.executable, "-c", PROGRAM], env=env, cwd=project_root)
         assert done.returncode == 0, done.stderr[-3000:]
 
     events = [json.loads(line) for body in received for line in body.splitlines() if b'"level"' in line]

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from django.conf import settings
-from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 import guanwecom.operations.middleware  # noqa: F401  # registers its counters, as the start of web does
 from guanwecom.operations.middleware import _MONITORS
-from tests.guanwecom.operations.conftest import ticked
-from tests.programs import needs
+from tests.guanwecom.operations.conftest import read_metrics, ticked
+from tests.programs import needs, run_program
 
 DEPLOY = Path(settings.BASE_DIR) / "deploy"
-TOKEN = "invented-token-of-at-least-32-characters"
 _NAME = re.compile(r"\bguanwecom_[a-z_]+")
 
 
@@ -42,10 +39,8 @@ def panels() -> list[dict[str, Any]]:
 def names(settings: Settings, running: None) -> set[str]:
     """Names that may occur in an expression."""
     ticked()
-    settings.METRICS_TOKEN = TOKEN
-    text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
     found: set[str] = set()
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(read_metrics(settings)):
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
         found |= {f"{family.name}{suffix}" for suffix in suffixes}
     return found
@@ -84,19 +79,14 @@ def test_each_rule_has_its_paragraph_and_leads_there(tree: str) -> None:
 
 def promtool(*arguments: str, given: str = "") -> str:
     """Run promtool and return its output. Fail if it rejects its input."""
-    folder = DEPLOY / "prometheus"
-    done = subprocess.run(
-        ["promtool", *arguments], cwd=folder, input=given, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_program(["promtool", *arguments], cwd=DEPLOY / "prometheus", input=given)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 @needs("promtool", package="prometheus")
 def test_promtool_takes_the_rules_their_tests_and_the_metrics(settings: Settings, running: None) -> None:
-    settings.METRICS_TOKEN = TOKEN
-    text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
-    assert promtool("check", "metrics", given=text) == ""
+    assert promtool("check", "metrics", given=read_metrics(settings)) == ""
     promtool("check", "rules", "rules.yml")
     promtool("test", "rules", "tests.yml")
 
