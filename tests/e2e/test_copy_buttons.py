@@ -7,6 +7,7 @@ tests/integrations/admin/test_console_pages.py tests other things to copy and ot
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -98,6 +99,18 @@ def test_all_of_them_on_the_page_of_a_company(page: Page, address: str, corp: Co
         "check-domain-technical": "check domain; problem missing",
         "check-home_page-copied": HOME_PAGE,
         "check-home_page-technical": "check home_page; problem missing",
+    }
+
+
+def test_the_values_of_the_callback(page: Page, address: str, corp: Corp) -> None:
+    page.goto(f"{address}change/#callback")
+    page.locator("#callback .address").first.get_by_role("button", name="显示").click()
+    expect(page).to_have_url(re.compile(r"/callback/app/keys/$"))
+
+    assert copied(page) == {
+        "callback-url": "https://bi.example.com/wecom/7/events/",
+        "callback-token": TOKEN,
+        "callback-aes-key": AES_KEY,
     }
 
 

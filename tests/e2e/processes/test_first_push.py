@@ -53,12 +53,6 @@ def hand(stack: Stack, browser: Browser) -> Counted:
     return Counted(page)
 
 
-def save_address(hand: Counted) -> None:
-    """Save the address at which the page is read; it is already filled in."""
-    hand.click(hand.page.get_by_role("link", name="保存站点地址"))
-    hand.click(hand.page.locator("[name=_save]"))
-
-
 def connect(hand: Counted, stack: Stack) -> None:
     """Connect a company: from the step's button to the enabled company."""
     page = hand.page
@@ -79,28 +73,6 @@ def connect(hand: Counted, stack: Stack) -> None:
     expect(page.locator(".messagelist .success")).to_be_visible()
 
 
-def synchronise(hand: Counted) -> None:
-    hand.click(hand.page.get_by_role("link", name="同步通讯录", exact=True))
-    hand.click(hand.page.get_by_label("关联并创建用户"))
-    hand.click(hand.page.get_by_role("button", name="立即同步通讯录"))
-
-
-def connect_bi(hand: Counted, stack: Stack) -> None:
-    hand.click(hand.page.get_by_role("link", name="连接观远 BI"))
-    values = {"base_url": f"{stack.sandbox.base_url}/guandata", "api_login": "robot"}
-    for name, text in {**values, "new_api_password": BI_PASSWORD, "new_app_token": APP_TOKEN}.items():
-        hand.fill(hand.page.locator(f"[name={name}]"), text)
-    hand.click(hand.page.locator("[name=_save]"))
-
-
-def make_push(hand: Counted) -> None:
-    """Make a push to everybody, daily at nine."""
-    hand.click(hand.page.get_by_role("link", name="新建推送"))
-    take_card(hand)
-    hand.click(hand.page.get_by_role("checkbox", name="所有已关联企业微信的人"))
-    hand.click(hand.page.get_by_role("button", name="保存并启用"))
-
-
 def take_card(hand: Counted) -> None:
     """Choose the card of the BI's page and make the message with its key figures."""
     page = hand.page
@@ -110,25 +82,33 @@ def take_card(hand: Counted) -> None:
     expect(page.locator(".phone-content")).to_contain_text("128.5", timeout=TEST_PATIENCE_MS)
 
 
-def send(hand: Counted) -> None:
-    hand.click(hand.page.get_by_role("link", name="立即发送"))
-    hand.click(hand.page.get_by_role("button", name="立即发送"))
-    expect(hand.page.locator(".messagelist .success")).to_be_visible()
-
-
 @pytest.mark.journey
 def test_from_the_empty_product_to_the_first_push_on_a_phone_and_a_further_one(
     hand: Counted, stack: Stack, browser: Browser, data_worker: Program, record_property: Callable[[str, object], None]
 ) -> None:
-    save_address(hand)
+    page = hand.page
+    hand.click(page.get_by_role("link", name="保存站点地址"))
+    hand.click(page.locator("[name=_save]"))  # the address at which the page is read is filled in
     connect(hand, stack)
     hand.record("connecting a company", record_property)
     assert hand.clicks <= 12
     assert {step.state for step in services.list_steps(Corp.objects.get())} == {services.StepState.DONE}
-    synchronise(hand)
-    connect_bi(hand, stack)
-    make_push(hand)
-    send(hand)
+    hand.click(page.get_by_role("link", name="同步通讯录", exact=True))
+    hand.click(page.get_by_label("关联并创建用户"))
+    hand.click(page.get_by_role("button", name="立即同步通讯录"))
+    hand.click(page.get_by_role("link", name="连接观远 BI"))
+    values = {"base_url": f"{stack.sandbox.base_url}/guandata", "api_login": "robot"}
+    for name, text in {**values, "new_api_password": BI_PASSWORD, "new_app_token": APP_TOKEN}.items():
+        hand.fill(page.locator(f"[name={name}]"), text)
+    hand.click(page.locator("[name=_save]"))
+    # A push to everybody, daily at nine.
+    hand.click(page.get_by_role("link", name="新建推送"))
+    take_card(hand)
+    hand.click(page.get_by_role("checkbox", name="所有已关联企业微信的人"))
+    hand.click(page.get_by_role("button", name="保存并启用"))
+    hand.click(page.get_by_role("link", name="立即发送"))
+    hand.click(page.get_by_role("button", name="立即发送"))
+    expect(page.locator(".messagelist .success")).to_be_visible()
 
     chats = phone_of(browser, stack, "lilei").pages[0]
     expect(chats.locator("#live")).to_contain_text("每日销售额 11月27日", timeout=SENDING_MS)
@@ -137,7 +117,6 @@ def test_from_the_empty_product_to_the_first_push_on_a_phone_and_a_further_one(
     assert hand.fields <= 18
     assert hand.pages <= 14
     # The page of the run shows the outcome by itself, and the steps are over.
-    page = hand.page
     expect(page.locator(".log-facts")).to_contain_text("已接受2", timeout=SENDING_MS)
     page.get_by_role("link", name="概览", exact=True).click()
     expect(page.get_by_role("heading", name="六步发出第一条消息")).to_have_count(0)
