@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.admin_world import PEOPLE, STAFF
+from django.urls import reverse
+
+from tests.admin_world import PEOPLE, STAFF, World
 from tests.bi import KEY as BI_KEY
 
 
@@ -35,6 +37,10 @@ class Row:
     @property
     def label(self) -> str:
         return " ".join([self.method, self.page, *self.args, self.data.get("action", ""), self.query]).strip()
+
+    def path(self, world: World) -> str:
+        args = [word[1:] if word.startswith("=") else world.things[word].pk for word in self.args]
+        return reverse(f"admin:{self.page}", args=args) + self.query.format(source=world.things["source"].pk)
 
 
 def expect(people: str, status: int = 200, *, unseen: tuple[str, int] = ("", 0), others: int = 403) -> dict[str, int]:

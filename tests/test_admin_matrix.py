@@ -56,11 +56,6 @@ def named(patterns: list[Any]) -> Iterator[str]:
             yield pattern.name
 
 
-def path_of(world: World, row: Row) -> str:
-    args = [word[1:] if word.startswith("=") else world.things[word].pk for word in row.args]
-    return reverse(f"admin:{row.page}", args=args) + row.query.format(source=world.things["source"].pk)
-
-
 def sent(world: World, row: Row, path: str) -> dict[str, Any]:
     """Return the row's data. A form is sent as on a superuser's page, which holds more than others may send."""
     values = dict(row.data)
@@ -146,7 +141,7 @@ def assert_one_language(english: str, chinese: str) -> None:
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.label)
 def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World) -> None:
-    path = path_of(world, row)
+    path = row.path(world)
     values = sent(world, row, path)
     before = state()
     found: dict[str, int] = {}
@@ -236,7 +231,7 @@ def test_every_kind_of_a_saved_object_opens_as_the_first(page: str, thing: str, 
             for who, each in (("U", changelist), *((who, row) for who in looking)):
                 client = world.client(who)
                 client.raise_request_exception = False
-                status = client.get(path_of(world, each)).status_code
+                status = client.get(each.path(world)).status_code
                 if status != each.expected[who]:
                     unlike[who, each.page, str(values)] = status
             transaction.set_rollback(True)

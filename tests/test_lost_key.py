@@ -20,7 +20,7 @@ from integrations.models import BiConnection, Corp, DataSource
 from integrations.models.fields import Unreadable
 from notifications.models import Robot
 from tests.accounts.people import sent_form
-from tests.admin_table import TABLE, Row
+from tests.admin_table import TABLE
 from tests.admin_world import World
 
 pytestmark = pytest.mark.django_db
@@ -49,17 +49,12 @@ def lost(world: World, settings: Settings) -> World:
     return world
 
 
-def path_of(lost: World, row: Row) -> str:
-    args = [word[1:] if word.startswith("=") else lost.things[word].pk for word in row.args]
-    return reverse(f"admin:{row.page}", args=args) + row.query.format(source=lost.things["source"].pk)
-
-
 def test_every_page_of_a_row_and_the_overview_open(lost: World) -> None:
     client = lost.client("U")
     client.raise_request_exception = False
     rows = [row for row in TABLE if row.method == "get" and row.page.endswith(("index", "_changelist", "_change"))]
 
-    broken = [path for path in {path_of(lost, row) for row in rows} if client.get(path).status_code >= 500]
+    broken = [path for path in {row.path(lost) for row in rows} if client.get(path).status_code >= 500]
 
     assert broken == []
 

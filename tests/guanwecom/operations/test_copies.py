@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ from tests import postgresql_programs
 from tests.e2e.stack import Stack, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.factories import make_person, make_subscription
+from tests.programs import run_program
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -33,27 +32,6 @@ def url(process_environ: dict[str, str]) -> str:
     """The address of the original, whose row says where it is."""
     assert not installation.is_copy()
     return process_environ["DATABASE_URL"]
-
-
-@pytest.fixture
-def copy_name(url: str) -> Iterator[str]:
-    name = f"{urlsplit(url).path.lstrip('/')}_copy"
-    yield name
-    postgresql_programs.execute(_named(url, "postgres"), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-def _named(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-
-def _copy(url: str, name: str) -> None:
-    """Copy the database on the server. Nobody may use it, but programs of earlier tests may still hang up."""
-    source = urlsplit(url).path.lstrip("/")
-    postgresql_programs.execute(
-        _named(url, "postgres"),
-        f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{source}'",  # noqa: S608  # ours
-        f'CREATE DATABASE "{name}" TEMPLATE "{source}"',
-    )
 
 
 def test_a_plain_restore_into_the_same_database_makes_a_copy_of_it(url: str, tmp_path: Path) -> None:
@@ -101,7 +79,7 @@ def _waits_for_a_lock(url: str) -> bool:
 
 
 def test_of_an_original_and_its_copy_only_the_original_sends(
-    process_environ: dict[str, str], url: str, copy_name: str, project_root: Path, tmp_path: Path
+    process_environ: dict[str, str], url: str, project_root: Path, tmp_path: Path
 ) -> None:
     """Run both with a due slot, the copy by mistake with the original's Valkey. Then the copy takes over."""
     with start_sandbox(seed={"companies": [company()]}) as sandbox, ExitStack() as exits:
@@ -112,8 +90,12 @@ def test_of_an_original_and_its_copy_only_the_original_sends(
         subscription = make_subscription(person, crontab=f"{slot.minute} {slot.hour} * * *", time_zone="UTC")
         Subscription.objects.filter(pk=subscription.pk).update(next_run_at=slot)
         connection.close()
-        copy_url = _named(url, copy_name)
-        _copy(url, copy_name)
+        # Nobody may use the original while it is copied, but programs of earlier tests may still hang up.
+        server, source = urlsplit(url)._replace(path="/postgres").geturl(), urlsplit(url).path.lstrip("/")
+        end = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{source}'"  # noqa: S608  # ours
+        postgresql_programs.execute(server, end)
+        made = postgresql_programs.other_database(url, "copy", f'TEMPLATE "{source}"')
+        copy_url = exits.enter_context(made)
         stacks = {}
         for name, database in (("copy", copy_url), ("original", url)):
             folder = tmp_path / name
@@ -135,19 +117,10 @@ def test_of_an_original_and_its_copy_only_the_original_sends(
         assert [program.log.read_text().count("is a copy") for program in copies] == [1, 1]
         for program in originals:
             program.stop()
-        done = subprocess.run(
-            [sys.executable, "manage.py", "installation", "--confirm"],
-            env=stacks["copy"].env,
-            cwd=project_root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        command = [sys.executable, "manage.py", "installation", "--confirm"]
+        done = run_program(command, env=stacks["copy"].env, cwd=project_root)
         assert done.stdout == "This is the real installation now. 0 runs that had waited were ended.\n"
-        eventually(lambda: _has_ticked(copy_url), copies)
+        with psycopg.connect(copy_url, autocommit=True) as copy:
+            ticks = "SELECT count(*) FROM notifications_tickclaim"
+            eventually(lambda: copy.execute(ticks).fetchone() == (1,), copies)
         assert len(sandbox.messages(CORPID, "lilei")) == 1
-
-
-def _has_ticked(url: str) -> bool:
-    with psycopg.connect(url) as copy:
-        return bool(copy.execute("SELECT count(*) FROM notifications_tickclaim").fetchone() == (1,))

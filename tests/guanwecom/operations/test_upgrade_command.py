@@ -11,7 +11,6 @@ from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -35,6 +34,7 @@ from integrations.core.heartbeats import beat
 from integrations.models import Heartbeat, Installation
 from tests import postgresql_programs
 from tests.nightly import IS_NIGHTLY
+from tests.programs import run_program
 
 pytestmark = pytest.mark.usefixtures("in_english")
 TABLE = "shop_order"
@@ -155,7 +155,7 @@ def check() -> str:
 
 
 @pytest.mark.django_db
-def test_pending_migrations_are_listed_with_what_they_lock(later: list[str]) -> None:
+def test_pending_migrations_are_listed_with_what_they_lock_and_another_branch_is_refused(later: list[str]) -> None:
     lines = check().splitlines()
 
     assert lines[1:-1] == [
@@ -172,6 +172,10 @@ def test_pending_migrations_are_listed_with_what_they_lock(later: list[str]) -> 
     assert "Note: The last backup by guanwecom backup is 3 days old." in check()
     Installation.objects.update(backed_up_at=timezone.now())
     assert "Note" not in check()
+
+    MigrationRecorder(connection).record_applied("accounts", "0999_of_tomorrow")
+    with pytest.raises(CommandError, match=r"does not know: accounts.0999_of_tomorrow"):
+        check()
 
 
 @pytest.mark.django_db
@@ -204,15 +208,6 @@ def test_the_former_version_runs_on_a_database_that_is_newer() -> None:
         "Note: The database has migrations that this version does not know: accounts.0999_of_tomorrow."
         " It runs on them; nothing is taken back.\n"
     ) in out.getvalue()
-
-
-@pytest.mark.django_db
-@pytest.mark.usefixtures("later")
-def test_a_database_of_another_branch_is_refused() -> None:
-    MigrationRecorder(connection).record_applied("accounts", "0999_of_tomorrow")
-
-    with pytest.raises(CommandError, match=r"does not know: accounts.0999_of_tomorrow"):
-        check()
 
 
 @pytest.mark.django_db
@@ -266,11 +261,9 @@ def test_static_files_are_collected_in_production_unless_they_are_there(
 @pytest.fixture
 def empty_url(process_environ: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
     """A database without tables. The parameter is added to CREATE DATABASE."""
-    url = urlsplit(process_environ["DATABASE_URL"])
-    name, server = f"{url.path.lstrip('/')}_empty", url._replace(path="/postgres").geturl()
-    postgresql_programs.execute(server, f'CREATE DATABASE "{name}" {getattr(request, "param", "")}')
-    yield url._replace(path=f"/{name}").geturl()
-    postgresql_programs.execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+    options = getattr(request, "param", "")
+    with postgresql_programs.other_database(process_environ["DATABASE_URL"], "empty", options) as url:
+        yield url
 
 
 @pytest.mark.processes
@@ -283,9 +276,7 @@ def test_a_database_that_cannot_keep_every_letter_is_refused(
 ) -> None:
     env = {**process_environ, "DATABASE_URL": empty_url}
 
-    done = subprocess.run(
-        [sys.executable, "manage.py", "upgrade"], env=env, cwd=project_root, capture_output=True, text=True, check=False
-    )
+    done = run_program([sys.executable, "manage.py", "upgrade"], env=env, cwd=project_root)
 
     assert done.returncode == 1
     assert "encoding SQL_ASCII. Make one by createdb --encoding UTF8 --template template0." in done.stderr
