@@ -176,7 +176,7 @@ def test_the_owner_learns_once_that_a_message_failed(message: IncomingMessage, e
 
 
 def test_the_owner_of_a_channel_learns_it_and_nobody_else(corp: Corp, editor: User, zhang: User) -> None:
-    linked_editor(corp, "Colleague")
+    WeComAccount.objects.create(user=make_editor(corp), corp=corp, userid="Colleague")
     channel = InboundChannel.objects.create(name="Grafana", owner=editor)
     accept(make_incoming(channel, zhang, corp=corp), now=now())
     Run.objects.update(status="failed", error="没有按时开始。")

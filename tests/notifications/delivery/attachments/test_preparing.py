@@ -174,7 +174,7 @@ def test_a_picture_by_address_is_not_uploaded(wire: WeComStub, clock: FakeClock,
 def test_what_cannot_be_made_goes_without_it(clock: FakeClock) -> None:
     delivery = make_delivery(make_corp(), MessageForm.IMAGE)
     plain = delivery.plain_body
-    Medium.objects.filter(pk=delivery.medium_id).update(status=Medium.Status.FAILED, error="没有数据", made_at=NOW)
+    Medium.objects.update(status=Medium.Status.FAILED, error="没有数据", made_at=NOW)
 
     prepare(delivery, clock)
 
