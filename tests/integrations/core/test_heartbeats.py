@@ -155,28 +155,17 @@ def server(settings: Settings) -> Iterator[Service]:
     service.stop()
 
 
-@pytest.fixture
-def own_valkey(server: Service) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url) as client:
-        yield client
-
-
-def test_a_valkey_without_memory_is_not_ready(own_valkey: redis.Redis) -> None:
-    own_valkey.config_set("maxmemory", 1)
-
-    assert answer() == (503, "down: valkey (memory full)")
-
-
-def test_a_replica_is_not_ready(own_valkey: redis.Redis) -> None:
-    own_valkey.replicaof("127.0.0.1", 1)
-
-    assert answer() == (503, "down: valkey (read-only)")
-
-
-def test_a_valkey_that_cannot_save_is_not_ready(own_valkey: redis.Redis, server: Service) -> None:
-    own_valkey.config_set("save", "3600 1000000")
-    shutil.rmtree(server.folder)
-    own_valkey.bgsave()
-    eventually(lambda: own_valkey.info("persistence")["rdb_last_bgsave_status"] == "err", [])
-
-    assert answer() == (503, "down: valkey (cannot save to its disk)")
+def test_a_valkey_without_memory_a_replica_and_one_that_cannot_save_are_not_ready(server: Service) -> None:
+    with redis.Redis.from_url(server.url) as own_valkey:
+        own_valkey.config_set("maxmemory", 1)
+        assert answer() == (503, "down: valkey (memory full)")
+        own_valkey.config_set("maxmemory", 0)
+        own_valkey.replicaof("127.0.0.1", 1)
+        assert answer() == (503, "down: valkey (read-only)")
+        own_valkey.replicaof("NO", "ONE")
+        own_valkey.config_set("save", "3600 1000000")
+        shutil.rmtree(server.folder)
+        own_valkey.bgsave()
+        eventually(lambda: own_valkey.info("persistence")["rdb_last_bgsave_status"] == "err", [])
+        assert answer() == (503, "down: valkey (cannot save to its disk)")
+        own_valkey.config_set("save", "")  # otherwise it does not stop before it has saved

@@ -11,11 +11,11 @@ from hypothesis import settings as rules
 from hypothesis import strategies as st
 from wecom_sandbox.testing import ControlError
 
-from integrations.directory import departments
-from integrations.directory.diff import compare_departments, compare_member
-from integrations.directory.fetch import Person, SeenDepartment, clean_text
-from integrations.models import Corp, Department, Member, SyncChange, SyncRun
-from tests.integrations.directory.place import START, Directory, seed
+from integrations.directory.diff import compare_member
+from integrations.directory.fetch import Person, clean_text
+from integrations.models import Corp, Member, SyncChange, SyncRun
+from tests.integrations.directory.place import Directory, seed
+from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 HERE, Kind = Member.Presence.HERE, SyncChange.Kind
@@ -28,33 +28,6 @@ def make_member(*, departments: dict[int, bool | None], **values: Any) -> Member
     member = Member(userid="lilei", userid_folded="lilei", **values)
     member.leads_by_department = departments
     return member
-
-
-@given(parents=parents, roots=st.lists(numbers))
-def test_any_tree_ends(parents: dict[int, int | None], roots: list[int]) -> None:
-    below = departments.find_subtree(parents, roots)
-
-    assert set(roots) & set(parents) <= below <= set(parents)
-    assert all(number in below for number, parent in parents.items() if parent in below)
-
-
-@given(parents=parents)
-def test_every_department_hangs_on_a_top_or_in_a_cycle(parents: dict[int, int | None]) -> None:
-    cycles = departments.find_cycles(parents)
-
-    assert departments.find_subtree(parents, departments.find_top_departments(parents)) | cycles == set(parents)
-    for number in cycles:
-        assert parents[number] in cycles or parents[number] in parents
-
-
-@given(name=texts, alias=texts, mobile=texts, status=st.none() | st.sampled_from(["active", "disabled"]))
-def test_what_is_unknown_is_no_difference(
-    name: str | None, alias: str | None, mobile: str | None, status: str | None
-) -> None:
-    known = make_member(name=name, alias=alias, mobile=mobile, status=status, departments={2: True})
-
-    assert compare_member(known, Person("lilei", {2: None}), HERE) is None
-    assert compare_member(known, Person("lilei", {2: True}, name, alias, None, mobile, status=status), HERE) is None
 
 
 def test_the_weightiest_change_names_the_difference() -> None:
@@ -88,27 +61,6 @@ def test_a_cleaned_text_can_be_stored_and_stays_so(text: str, longest: int) -> N
 
 def test_emoji_of_several_characters_stay_whole() -> None:
     assert clean_text("家 👨\u200d👩\u200d👧\ufeff\n", 128) == "家 👨\u200d👩\u200d👧"
-
-
-def test_departments_that_come_go_and_return() -> None:
-    known = [
-        Department(pk=1, wecom_department_id=1, name="公司"),
-        Department(pk=2, wecom_department_id=2, wecom_parent_id=1, name="销售部", order=5, removed_at=START),
-        Department(pk=3, wecom_department_id=3, wecom_parent_id=1, name="财务部"),
-        Department(pk=4, wecom_department_id=4, wecom_parent_id=1, removed_at=START),
-    ]
-    seen = {
-        1: SeenDepartment(1, None),
-        2: SeenDepartment(2, 5, "销售", 5),
-        5: SeenDepartment(5, 1, "法务部"),
-    }
-
-    found = compare_departments(known, seen)
-
-    assert [one.number for one in found.created] == [5]
-    assert found.changed == {2: {"removed_at": None, "name": "销售", "wecom_parent_id": 5}}
-    assert found.removed == [3]
-    assert found.count == 3
 
 
 Source = SyncRun.Source
@@ -180,8 +132,15 @@ def visible(place: Directory, source: SyncRun.Source) -> dict[str, Any]:
     }
 
 
+searching = rules(
+    max_examples=400 if IS_NIGHTLY else 20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
 @pytest.mark.django_db(transaction=True)
-@rules(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@searching
 @given(
     happened=st.lists(steps(USERIDS, DEPARTMENTS, scopes, left, syncs), max_size=14),
     last=st.sampled_from([Source.APP, Source.BOTH]),

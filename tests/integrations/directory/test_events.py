@@ -10,22 +10,17 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from pytest_django import Settings
 
-from accounts.models import AuditEntry, DirectoryPolicy, User
+from accounts.models import AuditEntry, DirectoryPolicy
 from integrations.callbacks import work_through
 from integrations.directory import departments, events, request_run
 from integrations.directory.events import State, describe_reception
 from integrations.jobs.runner import JobRun
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
-from tests.integrations.conftest import client_of
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import WeComEvents
 from tests.sandbox_process import CORPID
 
 Presence, Status = Member.Presence, EventWork.Status
-
-
-def presence(wecom_events: WeComEvents, userid: str) -> str:
-    return wecom_events.place.member(userid).presence
 
 
 def no_write(wecom_events: WeComEvents) -> list[tuple[object, ...]]:
@@ -59,12 +54,12 @@ def test_leaving_and_entering_the_scope(wecom_events: WeComEvents) -> None:
     """Use subscribe and unsubscribe, which only the app's address gets."""
     wecom_events.place.set_scope(partyids=[2])
     wecom_events.hear()
-    assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
-    assert presence(wecom_events, "hanmeimei") == Presence.HERE
+    assert wecom_events.place.member("jim").presence == Presence.OUT_OF_SCOPE
+    assert wecom_events.place.member("hanmeimei").presence == Presence.HERE
 
     wecom_events.place.set_scope(partyids=[1])
     wecom_events.hear()
-    assert presence(wecom_events, "jim") == Presence.HERE
+    assert wecom_events.place.member("jim").presence == Presence.HERE
     assert wecom_events.place.stored() == wecom_events.place.theirs()
     assert wecom_events.place.stored_departments() == wecom_events.place.their_departments()
 
@@ -90,7 +85,7 @@ def test_a_tag_brings_people_where_the_scope_names_it_and_departments_ask_for_a_
     wecom_events.send(*told)
     wecom_events.work_off()
 
-    assert presence(wecom_events, "jim") == presence_of_jim
+    assert place.member("jim").presence == presence_of_jim
     assert SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT, status=SyncRun.Status.WAITING).count() == runs
     if not scope["tagids"]:
         assert place.calls() == {"agent/get": 1}
@@ -99,8 +94,7 @@ def test_a_tag_brings_people_where_the_scope_names_it_and_departments_ask_for_a_
 # --- Departments ------------------------------------------------------------------------------------------------------
 
 
-def test_a_person_in_a_department_that_was_not_told_of(wecom_events: WeComEvents) -> None:
-    place = wecom_events.place
+def test_a_person_in_a_department_that_was_not_told_of(wecom_events: WeComEvents, place: Directory) -> None:
     place.put_departments({"id": 5, "name": "研发部", "parentid": 1})
     wecom_events.heard()  # and lost
     place.put_members({"userid": "jim", "department": [5]})
@@ -111,10 +105,9 @@ def test_a_person_in_a_department_that_was_not_told_of(wecom_events: WeComEvents
 
 
 def test_a_department_moved_out_of_the_scope_takes_its_people_along(
-    wecom_events: WeComEvents, settings: Settings
+    wecom_events: WeComEvents, place: Directory, settings: Settings
 ) -> None:
     settings.DIRECTORY_GUARD_PERCENT = 100
-    place = wecom_events.place
     place.set_scope(partyids=[2])
     wecom_events.hear()
     assert set(place.stored()) == {"lilei", "hanmeimei"}
@@ -139,7 +132,7 @@ def test_only_people_of_the_department_roots_are_copied(wecom_events: WeComEvent
     wecom_events.hear()
 
     assert not Member.objects.filter(userid_folded="wang").exists()
-    assert presence(wecom_events, "LiLei") == Presence.OUT_OF_SCOPE
+    assert wecom_events.place.member("LiLei").presence == Presence.OUT_OF_SCOPE
 
 
 def test_with_the_contacts_secret_departments_outside_the_scope_are_known(wecom_events: WeComEvents) -> None:
@@ -173,23 +166,22 @@ def test_a_repeat_an_hour_later_changes_nothing(wecom_events: WeComEvents) -> No
     assert wecom_events.place.calls() == {}
 
 
-def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEvents) -> None:
+def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEvents, place: Directory) -> None:
     """Read the leaver again, who left after the run had read the directory."""
-    place = wecom_events.place
     run = request_run(corp=place.corp, trigger=SyncRun.Trigger.NIGHTLY, now=wecom_events.clock())
     SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.RUNNING)
     place.delete_member("LiLei")
     wecom_events.send(*wecom_events.heard())
 
     work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
-    assert presence(wecom_events, "LiLei") == Presence.DELETED
+    assert place.member("LiLei").presence == Presence.DELETED
     assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
 
     # As if the run had overwritten it in between.
     Member.objects.filter(userid_folded="lilei").update(presence=Presence.HERE, left_at=None)
     SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.DONE, finished_at=wecom_events.clock())
     wecom_events.work_off()
-    assert presence(wecom_events, "LiLei") == Presence.DELETED
+    assert place.member("LiLei").presence == Presence.DELETED
 
 
 def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(
@@ -231,10 +223,9 @@ def test_a_company_whose_directory_is_not_in_use(wecom_events: WeComEvents, why:
 
 
 def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
-    wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
+    wecom_events: WeComEvents, place: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(departments, "FLOOR", 1)
-    place = wecom_events.place
     place.set_scope(partyids=[3])  # LiLei and jim leave the scope
     wecom_events.hear()
 
@@ -249,34 +240,34 @@ def test_leavers_one_by_one_are_counted_together(wecom_events: WeComEvents, monk
         wecom_events.place.delete_member(userid)
         wecom_events.hear()
 
-    assert presence(wecom_events, "LiLei") == Presence.DELETED
-    assert presence(wecom_events, "jim") == Presence.HERE
+    assert wecom_events.place.member("LiLei").presence == Presence.DELETED
+    assert wecom_events.place.member("jim").presence == Presence.HERE
     assert SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT).count() == 1
 
 
 # --- WeCom does not answer --------------------------------------------------------------------------------------------
 
 
-def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: WeComEvents) -> None:
-    place = wecom_events.place
+def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: WeComEvents, place: Directory) -> None:
     place.delete_member("LiLei")
     wecom_events.send(*wecom_events.heard())
     place.sandbox.fault("ip_refused", "user/get", count=None)
 
     work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
-    assert presence(wecom_events, "LiLei") == Presence.OUT_OF_SCOPE
-    assert presence(wecom_events, "jim") == Presence.HERE
+    assert place.member("LiLei").presence == Presence.OUT_OF_SCOPE
+    assert place.member("jim").presence == Presence.HERE
     assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
 
     place.sandbox.control("DELETE", "faults")
     wecom_events.work_off()
-    assert presence(wecom_events, "LiLei") == Presence.DELETED
+    assert place.member("LiLei").presence == Presence.DELETED
 
 
-def test_the_same_leaver_tried_again_and_again_is_one_leaver(wecom_events: WeComEvents, settings: Settings) -> None:
+def test_the_same_leaver_tried_again_and_again_is_one_leaver(
+    wecom_events: WeComEvents, place: Directory, settings: Settings
+) -> None:
     """Count a leaver once, or after some minutes without WeCom nobody else would be barred by an event."""
     settings.DIRECTORY_GUARD_PERCENT = 100
-    place = wecom_events.place
     place.sandbox.fault("ip_refused", "user/get", count=None)
     for leaver in ("LiLei", "jim"):
         place.delete_member(leaver)
@@ -285,23 +276,22 @@ def test_the_same_leaver_tried_again_and_again_is_one_leaver(wecom_events: WeCom
             wecom_events.clock.now += timedelta(minutes=1)
             work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
 
-    assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
+    assert place.member("jim").presence == Presence.OUT_OF_SCOPE
 
 
-def test_a_word_that_was_wrong_heals(wecom_events: WeComEvents) -> None:
+def test_a_word_that_was_wrong_heals(wecom_events: WeComEvents, place: Directory) -> None:
     """Restore a leaver who is back before WeCom could be asked."""
-    place = wecom_events.place
     place.set_scope(partyids=[2])
     wecom_events.send(*wecom_events.heard())
     place.sandbox.fault("ip_refused", "*", count=None)
     work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
-    assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
+    assert place.member("jim").presence == Presence.OUT_OF_SCOPE
 
     place.sandbox.control("DELETE", "faults")
     place.set_scope(partyids=[1])
     wecom_events.heard()  # and lost
     wecom_events.work_off()
-    assert presence(wecom_events, "jim") == Presence.HERE
+    assert place.member("jim").presence == Presence.HERE
 
 
 def test_a_root_that_is_gone_becomes_a_run_which_says_so(wecom_events: WeComEvents) -> None:
@@ -316,9 +306,8 @@ def test_a_root_that_is_gone_becomes_a_run_which_says_so(wecom_events: WeComEven
 # --- The worker -------------------------------------------------------------------------------------------------------
 
 
-def test_a_look_that_takes_long_keeps_its_lane(wecom_events: WeComEvents) -> None:
+def test_a_look_that_takes_long_keeps_its_lane(wecom_events: WeComEvents, place: Directory) -> None:
     """Renew the lease with each answer, not only with each write."""
-    place = wecom_events.place
     place.put_members(*({"userid": f"u{number}", "name": "新人", "department": [2]} for number in range(30)))
     wecom_events.send(*wecom_events.heard())
     longest = timedelta(days=-1)
@@ -339,11 +328,6 @@ def test_a_look_that_takes_long_keeps_its_lane(wecom_events: WeComEvents) -> Non
 
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def admin(db: None) -> Client:
-    return client_of(User.objects.create_superuser("root"))
 
 
 def verify_address(wecom_events: WeComEvents, minutes: int = 1) -> None:
@@ -418,7 +402,7 @@ def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(wecom
     assert (reception.given_up_count, reception.tone) == (0, "warn")
 
 
-def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeComEvents, admin: Client) -> None:
+def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeComEvents, admin_client: Client) -> None:
     corp = give_up_events(wecom_events)
     other = Corp.objects.create(name="南湖贸易", corpid="ww0000000000000001", agentid=1, secret="s", is_enabled=True)
     start = reverse("admin:integrations_syncrun_start", args=[corp.pk])
@@ -426,40 +410,40 @@ def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeC
     count = EventWork.objects.count()
     words = f"{count} events about people were given up"
 
-    assert words in admin.get(reverse("admin:index")).content.decode()
-    assert words in admin.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
-    page = admin.get(start).content.decode()
+    assert words in admin_client.get(reverse("admin:index")).content.decode()
+    assert words in admin_client.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
+    page = admin_client.get(start).content.decode()
     assert words in page
     assert again in page
-    assert "given up" not in admin.get(reverse("admin:integrations_syncrun_start", args=[other.pk])).content.decode()
+    assert "given up" not in admin_client.get(reverse("admin:integrations_syncrun_start", args=[other.pk])).text
 
-    answer = admin.post(reverse("admin:integrations_syncrun_again", args=[other.pk]), follow=True)
+    answer = admin_client.post(reverse("admin:integrations_syncrun_again", args=[other.pk]), follow=True)
     assert "0 events are tried once more." in answer.content.decode()
     assert EventWork.objects.filter(status="failed").count() == count
     assert AuditEntry.objects.filter(note__contains="given up").count() == 0
 
-    answer = admin.post(again, follow=True)
+    answer = admin_client.post(again, follow=True)
     assert f"{count} events are tried once more." in answer.content.decode()
     assert set(EventWork.objects.values_list("status", "try_count", "problem")) == {("waiting", 0, "")}
     assert AuditEntry.objects.get(note__contains="given up").corp == corp
     wecom_events.work_off()
     assert wecom_events.place.stored() == wecom_events.place.theirs()
-    assert again not in admin.get(start).content.decode()
+    assert again not in admin_client.get(start).content.decode()
 
 
-def test_the_pages_say_how_changes_arrive(wecom_events: WeComEvents, admin: Client) -> None:
+def test_the_pages_say_how_changes_arrive(wecom_events: WeComEvents, admin_client: Client) -> None:
     corp = wecom_events.place.corp
     start, company = (
         reverse(f"admin:integrations_{name}", args=[corp.pk]) for name in ("syncrun_start", "corp_change")
     )
-    off = admin.get(start).content.decode()
+    off = admin_client.get(start).content.decode()
     DirectoryPolicy.objects.create(corp=corp, mode="link")
-    nightly = [admin.get(page).content.decode() for page in (start, company)]
+    nightly = [admin_client.get(page).content.decode() for page in (start, company)]
     verify_address(wecom_events)
     for _ in range(2):
         assert Client().get("/wecom/987654321/events/").status_code == 403
-    silent = [admin.get(page).content.decode() for page in (start, company)]
-    policies = admin.get(reverse("admin:accounts_directorypolicy_changelist")).content.decode()
+    silent = [admin_client.get(page).content.decode() for page in (start, company)]
+    policies = admin_client.get(reverse("admin:accounts_directorypolicy_changelist")).content.decode()
 
     assert "No callback address is verified." not in off
     assert 'class="sync-policy"' in off  # what happens to users is chosen here

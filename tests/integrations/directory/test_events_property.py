@@ -10,29 +10,21 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from hypothesis import HealthCheck, given
-from hypothesis import settings as rules
+from hypothesis import given
 from hypothesis import strategies as st
 from wecom_sandbox.testing import ControlError
 
 from integrations.models import Corp, EventWork, SyncRun
 from tests.integrations.directory.place import Directory, seed
+from tests.integrations.directory.test_diff import searching, take, visible
 from tests.integrations.directory.test_diff import steps as take_steps
-from tests.integrations.directory.test_diff import take, visible
 from tests.integrations.directory.wecom_events import Post, Recorder, WeComEvents
-from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import SandboxHandle
 
 Source = SyncRun.Source
 steps = take_steps(["LiLei", "hanmeimei", "jim", "a", "B.b", "c-c@x"], [2, 3, 4, 5], st.tuples(st.just("hear")))
 # The app sees a part of the company, so that moving also means entering and leaving its scope.
 SCOPE = [2, 5]
-EXAMPLES = 400 if IS_NIGHTLY else 20
-searching = rules(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 @pytest.fixture(autouse=True)

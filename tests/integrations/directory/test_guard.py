@@ -114,16 +114,6 @@ def test_disabling_counts_like_leaving_and_the_share_is_a_setting(
     assert place.sync().status == (Status.ASKING if is_asked else Status.DONE)
 
 
-def test_a_leaver_of_a_small_company_is_not_asked_about(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(departments, "FLOOR", FLOOR)
-    place.sync()
-    place.delete_member("jim")
-
-    run = place.sync()
-
-    assert (run.status, place.changes(run)) == (Status.DONE, [("deleted", "jim")])
-
-
 def test_whoever_has_lost_access_already_does_not_count(place: Directory) -> None:
     twenty(place)
     place.put_members({"userid": "p0", "status": 2})

@@ -15,14 +15,11 @@ from integrations.directory import admit_member, events, incremental
 from integrations.hooks import Hook
 from integrations.models import CallbackEvent, Corp, EventWork, Member, SyncRun
 from tests.integrations.callback_sender import Sender, event_xml
+from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import AES_KEY, CONTACTS, TOKEN, WeComEvents
 from tests.sandbox_process import CORPID
 
 Presence, Status = Member.Presence, EventWork.Status
-
-
-def presence(wecom_events: WeComEvents, userid: str) -> str:
-    return wecom_events.place.member(userid).presence
 
 
 @pytest.mark.parametrize(("new", "calls"), [("Li.Lei-2", 2), ("LILEI", 1)])
@@ -139,7 +136,7 @@ def test_a_rename_to_a_userid_that_does_not_exist_is_none(wecom_events: WeComEve
     forge(wecom_events, UserID="LiLei", NewUserID="invented")
     wecom_events.work_off()
 
-    assert presence(wecom_events, "LiLei") == Presence.DELETED
+    assert wecom_events.place.member("LiLei").presence == Presence.DELETED
     assert not Member.objects.filter(userid_folded="invented").exists()
 
 
@@ -158,7 +155,7 @@ def test_somebody_has_something_against_a_rename(wecom_events: WeComEvents, monk
     wecom_events.hear()
 
     assert wecom_events.place.member("Lei").pk != before
-    assert presence(wecom_events, "LiLei") == Presence.DELETED
+    assert wecom_events.place.member("LiLei").presence == Presence.DELETED
     assert wecom_events.place.stored() == wecom_events.place.theirs()
 
 
@@ -175,12 +172,11 @@ def test_a_rename_that_is_told_after_the_new_userid_was_seen(wecom_events: WeCom
     wecom_events.work_off()
 
     assert (place.member("Lei").pk, place.member("Lei").name) == (before, "李雷雷")
-    assert presence(wecom_events, "LiLei") == Presence.DELETED
+    assert wecom_events.place.member("LiLei").presence == Presence.DELETED
     assert place.stored() == place.theirs()
 
 
-def test_a_rename_waits_for_the_one_that_frees_its_userid(wecom_events: WeComEvents) -> None:
-    place = wecom_events.place
+def test_a_rename_waits_for_the_one_that_frees_its_userid(wecom_events: WeComEvents, place: Directory) -> None:
     keys = {one: place.member(one).pk for one in ("LiLei", "jim")}
     place.rename("jim", "james")
     freed = wecom_events.heard()
@@ -188,7 +184,7 @@ def test_a_rename_waits_for_the_one_that_frees_its_userid(wecom_events: WeComEve
     wecom_events.send(*wecom_events.heard())
     work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=lambda: wecom_events.clock.now)
     assert place.member("LiLei").pk == keys["LiLei"]
-    assert presence(wecom_events, "LiLei") == Presence.HERE
+    assert place.member("LiLei").presence == Presence.HERE
 
     wecom_events.send(*freed)
     wecom_events.work_off()
@@ -197,9 +193,8 @@ def test_a_rename_waits_for_the_one_that_frees_its_userid(wecom_events: WeComEve
     assert place.stored() == place.theirs()
 
 
-def test_a_rename_whose_userid_is_never_freed_takes_it(wecom_events: WeComEvents) -> None:
+def test_a_rename_whose_userid_is_never_freed_takes_it(wecom_events: WeComEvents, place: Directory) -> None:
     """Lose the event before it. The former owner of the userid is gone here: in WeCom it is another person's."""
-    place = wecom_events.place
     keys = {one: place.member(one).pk for one in ("LiLei", "jim")}
     place.rename("jim", "james")
     wecom_events.heard()
@@ -225,7 +220,7 @@ def test_a_second_rename_that_is_told_after_the_first_was_looked_up(wecom_events
     second = wecom_events.heard()
     wecom_events.send(*first)
     work_once(wecom_events)
-    assert presence(wecom_events, "LiLei") == Presence.HERE
+    assert wecom_events.place.member("LiLei").presence == Presence.HERE
 
     wecom_events.send(*second)
     wecom_events.work_off()
@@ -242,7 +237,7 @@ def test_an_event_that_is_worked_off_after_the_userid_changed_waits_for_the_rena
     renamed = wecom_events.heard()
     wecom_events.send(*earlier)
     work_once(wecom_events)
-    assert presence(wecom_events, "jim") == Presence.HERE
+    assert wecom_events.place.member("jim").presence == Presence.HERE
 
     wecom_events.send(*renamed)
     wecom_events.work_off()
@@ -273,8 +268,7 @@ def test_a_rename_in_a_later_batch_comes_before_an_event_that_was_repeated_durin
     assert place.stored() == place.theirs()
 
 
-def test_who_is_gone_without_a_word_is_deleted_after_some_seconds(wecom_events: WeComEvents) -> None:
-    place = wecom_events.place
+def test_who_is_gone_without_a_word_is_deleted_after_some_seconds(wecom_events: WeComEvents, place: Directory) -> None:
     place.put_members({"userid": "jim", "position": "经理"})
     posts = wecom_events.heard()
     place.delete_member("jim")
@@ -284,7 +278,7 @@ def test_who_is_gone_without_a_word_is_deleted_after_some_seconds(wecom_events: 
     wecom_events.send(*posts)
     wecom_events.work_off()
 
-    assert presence(wecom_events, "jim") == Presence.DELETED
+    assert place.member("jim").presence == Presence.DELETED
     assert timedelta(seconds=5) < wecom_events.clock.now - begun < timedelta(minutes=1)
 
 
@@ -293,13 +287,12 @@ def test_who_has_left_by_an_event_is_deleted_at_once(wecom_events: WeComEvents) 
     wecom_events.send(*wecom_events.heard())
     work_once(wecom_events)
 
-    assert presence(wecom_events, "jim") == Presence.DELETED
+    assert wecom_events.place.member("jim").presence == Presence.DELETED
     assert not EventWork.objects.waiting().filter(consumer=events.NAME).exists()
 
 
-def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComEvents) -> None:
+def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComEvents, place: Directory) -> None:
     """Repeat it at the other address an hour later, when the userid is somebody else's."""
-    place = wecom_events.place
     place.rename("jim", "james")
     heard = wecom_events.heard()
     wecom_events.send(*heard)
@@ -315,7 +308,7 @@ def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComE
     wecom_events.work_off()
 
     assert place.member("jim").pk == key
-    assert (place.member("jim").name, presence(wecom_events, "jim")) == ("新人", Presence.HERE)
+    assert (place.member("jim").name, place.member("jim").presence) == ("新人", Presence.HERE)
 
 
 def test_followers_hear_of_a_rename_in_its_transaction(
@@ -334,9 +327,9 @@ def test_followers_hear_of_a_rename_in_its_transaction(
     wecom_events.place.rename("LiLei", "Lei")
     wecom_events.send(*(one for one in wecom_events.heard() if one.address == "contacts-events"))
     work_through(corp_id=wecom_events.place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
-    assert presence(wecom_events, "LiLei") == Presence.HERE
+    assert wecom_events.place.member("LiLei").presence == Presence.HERE
 
     wecom_events.work_off()
 
     assert seen == [("LiLei", "Lei")] * 2
-    assert presence(wecom_events, "Lei") == Presence.HERE
+    assert wecom_events.place.member("Lei").presence == Presence.HERE

@@ -30,18 +30,6 @@ def written_to_copies(queries: CaptureQueriesContext) -> list[str]:
     return [sql for sql in changing if any(f'"{table}"' in sql for table in COPIES)]
 
 
-def test_the_first_run_copies_departments_and_members(place: Directory) -> None:
-    run = place.sync()
-
-    assert (run.status, run.phase, run.problem) == (DONE, "finished", "")
-    assert place.stored() == place.theirs()
-    assert len(place.stored()) == 3
-    assert place.stored_departments() == place.their_departments()
-    assert run.counts == {"departments": 4, "joined": 3}
-    assert run.seen_count == 3
-    assert None not in (run.started_at, run.finished_at)
-
-
 # --- Calls ------------------------------------------------------------------------------------------------------------
 
 
@@ -55,14 +43,18 @@ def test_the_first_run_copies_departments_and_members(place: Directory) -> None:
         ),
     ],
 )
-def test_no_more_calls_than_the_secret_needs(
+def test_the_first_run_copies_departments_and_members_by_no_more_calls_than_the_secret_needs(
     place: Directory, source: SyncRun.Source, expected: dict[str, int]
 ) -> None:
     run = place.sync(source)
 
-    assert (run.status, run.source) == (DONE, source)
+    assert (run.status, run.phase, run.problem, run.source) == (DONE, "finished", "", source)
     assert place.calls() == expected
     assert run.call_count == sum(expected.values())
+    assert place.stored() == place.theirs()
+    assert place.stored_departments() == place.their_departments()
+    assert (run.counts, run.seen_count) == ({"departments": 4, "joined": 3}, 3)
+    assert None not in (run.started_at, run.finished_at)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -222,33 +214,21 @@ def test_a_userid_deleted_when_its_person_was_not_able_waits_on_coming_back(plac
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_only_people_of_the_roots_take_part(place: Directory, source: SyncRun.Source) -> None:
+def test_only_people_of_the_roots_take_part_and_a_root_that_is_not_there_stops_the_run(
+    place: Directory, source: SyncRun.Source
+) -> None:
     place.with_roots(2).sync(source)
 
     assert place.stored().keys() == {"lilei", "hanmeimei"}
     assert set(place.stored_departments()) == {2, 3}
     assert place.stored()["hanmeimei"][3] == {3}  # 4 is outside
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_moving_out_of_the_roots_is_leaving_the_scope(place: Directory, source: SyncRun.Source) -> None:
-    place.with_roots(2).sync(source)
     place.put_members({"userid": "LiLei", "department": [4]})
+    assert place.changes(place.sync_saying_yes(source)) == [("left_scope", "LiLei")]
 
-    run = place.sync_saying_yes(source)
-
-    assert place.changes(run) == [("left_scope", "LiLei")]
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_a_root_that_is_not_there_stops_the_run(place: Directory, source: SyncRun.Source) -> None:
-    place.sync(source)
-    place.with_roots(77)
-
-    run = place.sync(source)
+    run = place.with_roots(77).sync(source)
 
     assert (run.status, run.problem, run.detail) == (SyncRun.Status.FAILED, "root", "77")
-    assert len(place.stored()) == 3
+    assert place.stored().keys() == {"hanmeimei"}
 
 
 def test_people_whom_the_scope_names_singly_or_by_a_tag_are_found(place: Directory) -> None:

@@ -71,7 +71,7 @@ class WeComEvents:
     recorder: Recorder
 
     @classmethod
-    def connected(cls, place: Directory, recorder: Recorder, *, contacts: bool = True, app: bool = True) -> WeComEvents:
+    def connected(cls, place: Directory, recorder: Recorder) -> WeComEvents:
         """Set up callbacks at these addresses, with keys that both sides have, and enable the corp."""
         corp = place.corp
         for prefix in ("callback", "contacts_callback"):
@@ -81,12 +81,9 @@ class WeComEvents:
         corp.save()
         keys = {"token": TOKEN, "aes_key": AES_KEY}
         company = f"companies/{CORPID}"
-        if contacts:
-            callback = {**keys, "url": f"{recorder.url}{CONTACTS}/"}
-            place.sandbox.control("PATCH", company, {"contacts_callback": callback})
-        if app:
-            callback = {**keys, "url": f"{recorder.url}{APP}/"}
-            place.sandbox.control("PATCH", f"{company}/apps/{AGENTID}", {"callback": callback})
+        contacts, app = ({**keys, "url": f"{recorder.url}{address}/"} for address in (CONTACTS, APP))
+        place.sandbox.control("PATCH", company, {"contacts_callback": contacts})
+        place.sandbox.control("PATCH", f"{company}/apps/{AGENTID}", {"callback": app})
         recorder.posts.clear()
         return cls(place, recorder)
 

@@ -84,24 +84,20 @@ def test_a_retry_while_the_same_was_asked_for_leads_to_that_one(admin_client: Cl
     assert answer["Location"] == reverse("admin:integrations_job_change", args=[waiting.pk])
 
 
-def test_a_running_job_has_one_bar_and_is_looked_at_again(admin_client: Client) -> None:
-    job = make_job(status="running", done_count=30, total_count=120)
+def test_a_job_says_after_a_while_whether_a_worker_takes_from_its_queue_and_has_one_bar(admin_client: Client) -> None:
+    job = make_job()
+    assert "orker has" not in state_of(admin_client, job)["html"]
+    Job.objects.update(due_at=timezone.now() - LONG_WAIT)
+    assert "No worker has answered" in state_of(admin_client, job)["html"]
+    heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="w", queues=["data"])
+    assert "are busy" in state_of(admin_client, job)["html"]
+    Job.objects.update(status="running", done_count=30, total_count=120)
 
     state = state_of(admin_client, job)
 
     assert state["is_unfinished"]
     assert '<progress value="30" max="120"' in state["html"]
     assert page_of(admin_client, job).count("<progress") == 1
-
-
-def test_a_job_that_waits_says_after_a_while_whether_a_worker_takes_from_its_queue(admin_client: Client) -> None:
-    job = make_job()
-    assert "orker has" not in state_of(admin_client, job)["html"]
-
-    Job.objects.update(due_at=timezone.now() - LONG_WAIT)
-    assert "No worker has answered" in state_of(admin_client, job)["html"]
-    heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="w", queues=["data"])
-    assert "are busy" in state_of(admin_client, job)["html"]
 
 
 def test_a_job_that_is_done_shows_what_its_kind_says(admin_client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from integrations.jobs.registry import Again, JobFailedError, JobFunction, JobKi
 from integrations.jobs.runner import JobRun
 from integrations.models import Job
 from tests.jobs import do_jobs
+from tests.notifications.side_by_side import do_at_once
 
 pytestmark = pytest.mark.django_db
 NAME = "test.kind"
@@ -206,19 +208,38 @@ def test_what_a_worker_has_is_not_queued_again_by_who_asks_for_it(
     assert set(Job.objects.values_list("queued_until", flat=True)) == {None}
 
 
-def test_a_worker_that_returns_too_late_writes_nothing(install: Install) -> None:
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_worker_that_returns_too_late_writes_nothing(install: Install, reports: bool) -> None:
     def work(run: JobRun) -> dict[str, Any]:
         Job.objects.update(lease_token="another", due_at=timezone.now() + timedelta(seconds=30))
         run.renew()
-        run.report(1, 2)
-        raise AssertionError("not reached")
+        if reports:
+            run.report(1, 2)
+            raise AssertionError("not reached")
+        return {"sum": 3}
 
     install(work)
     job = ask()
     tasks.run_job(job.pk)
 
     job.refresh_from_db()
-    assert (job.status, job.lease_token, job.done_count) == ("running", "another", 0)
+    assert (job.status, job.lease_token, job.done_count, job.result) == ("running", "another", 0, {})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_messages_for_one_job_one_does_it(install: Install) -> None:
+    done: list[int] = []
+
+    def work(run: JobRun) -> dict[str, Any]:
+        done.append(run.job.pk)
+        return {}
+
+    install(work)
+    job = ask()
+
+    do_at_once(*[partial(tasks.run_job, job.pk)] * 8)
+
+    assert done == [job.pk]
 
 
 def test_a_job_that_takes_too_long_is_not_renewed(install: Install) -> None:

@@ -199,7 +199,7 @@ def started(browser: LastingBrowser) -> list[psutil.Process]:
     return [one for one in psutil.process_iter() if one.pid in pids]  # without those that have ended since
 
 
-def test_a_browser_that_died_or_was_used_for_long_is_followed_by_another(
+def test_a_browser_that_died_was_used_for_long_or_grew_too_large_is_followed_by_another(
     browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows(browser, bi)
@@ -216,6 +216,12 @@ def test_a_browser_that_died_or_was_used_for_long_is_followed_by_another(
     second = started(browser)
     assert rows(browser, bi) == 6
     assert psutil.wait_procs(second, timeout=30)[1] == []
+    monkeypatch.undo()
+    third = started(browser)
+    browser._megabytes_at_most = 10
+    with pytest.raises(SnapshotError):  # while a page draws without end
+        browser.take(address_of(bi, "never"), Options(), MARKS, within_seconds=30)
+    assert psutil.wait_procs(third, timeout=30)[1] == []
 
 
 def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,17 +267,6 @@ def test_folders_that_killed_workers_left_are_removed(tmp_path: Path) -> None:
         sleeper.kill()
 
     assert [folder.exists() for folder in (left, artifacts, young, used, other)] == [False, False, True, True, True]
-
-
-def test_one_that_grows_too_large_gives_way_to_another(browser: LastingBrowser, bi: SandboxHandle) -> None:
-    rows(browser, bi)
-    first = started(browser)
-    browser._megabytes_at_most = 10
-
-    with pytest.raises(SnapshotError):  # while a page draws without end
-        browser.take(address_of(bi, "never"), Options(), MARKS, within_seconds=30)
-
-    assert psutil.wait_procs(first, timeout=30)[1] == []
 
 
 def test_a_program_that_is_no_browser_is_said(tmp_path: object) -> None:

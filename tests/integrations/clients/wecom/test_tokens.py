@@ -1,8 +1,8 @@
-"""Tokens: one fetch for all threads, all stores on one Valkey, and all processes."""
+"""Tokens: one fetch for all threads, and for all stores on one Valkey."""
 
 from __future__ import annotations
 
-import multiprocessing
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,11 +122,12 @@ def wrong_secret(**known: Any) -> ConfigurationError:
 def test_200_calls_at_once_make_one_gettoken_and_one_more_when_it_was_revoked(
     wire: WireServer, new_store: Stores
 ) -> None:
+    """Use four stores, as four processes have them."""
     wire.before_token = partial(time.sleep, 0.1)
-    client = open_client(wire.url, new_store())
+    clients = itertools.cycle([open_client(wire.url, new_store()) for _process in range(4)])
 
     for gettoken_count in (1, 2):
-        results = at_once(200, client.agent_get)
+        results = at_once(200, lambda: next(clients).agent_get())
 
         assert [type(result).__name__ for result in results] == ["Agent"] * 200
         assert wire.calls["/cgi-bin/gettoken"] == gettoken_count
@@ -426,31 +427,3 @@ def test_a_silent_valkey_is_an_outage_and_nobody_asks_wecom() -> None:
         shared_store(client).get(CORPID, AGENTID, fetch)
 
     assert (caught.value.system, fetch.count) == ("valkey", 0)
-
-
-def _calls_from_a_process(url: str, valkey_url: str, key: bytes, count: int, results: Any) -> None:
-    cipher = Fernet(key)
-    client = redis.Redis.from_url(valkey_url)
-    store = TokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt)
-    got = at_once(count, open_client(url, store).agent_get)
-    client.close()
-    results.put([type(result).__name__ for result in got])
-
-
-@pytest.mark.processes
-def test_200_first_calls_from_four_processes_make_one_gettoken(wire: WireServer, valkey_url: str) -> None:
-    wire.before_token = partial(time.sleep, 0.5)
-    spawn = multiprocessing.get_context("spawn")
-    results: Any = spawn.Queue()
-    workers = [
-        spawn.Process(target=_calls_from_a_process, args=(wire.url, valkey_url, KEY, 50, results)) for _ in range(4)
-    ]
-
-    for worker in workers:
-        worker.start()
-    names = [results.get(timeout=60) for _ in workers]
-    for worker in workers:
-        worker.join()
-
-    assert names == [["Agent"] * 50] * 4
-    assert wire.calls == {"/cgi-bin/gettoken": 1, "/cgi-bin/agent/get": 200}
