@@ -1,4 +1,4 @@
-"""Readers of a page of the administration, and people who open it."""
+"""Readers of a page of the administration, people who open it, and the version that they save it with."""
 
 from __future__ import annotations
 
@@ -34,3 +34,9 @@ def in_role(role: Role) -> Client:
     person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
     person.groups.add(Group.objects.get(name=role))
     return client_of(person)
+
+
+def version_on(client: Client, url: str) -> str:
+    """Return the hidden version of a page, or "" if it has no form to save."""
+    form: Any = (client.get(url).context or {}).get("adminform")
+    return form.form["page_version"].value() if form is not None and "page_version" in form.form.fields else ""

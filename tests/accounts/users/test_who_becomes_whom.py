@@ -28,7 +28,7 @@ from tests.accounts.conftest import make_person
 from tests.accounts.people import sent_form, signed_in, with_role
 from tests.bi import make_bi
 from tests.integrations.core.test_validators import certificate
-from tests.integrations.opening import version_on
+from tests.integrations.pages import version_on
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "en" / "administration.md"
 OWN, ALL, SUPERUSER = "administrator of the company", "administrator of all companies", "superuser"

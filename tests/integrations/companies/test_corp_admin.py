@@ -27,8 +27,7 @@ from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, Stag
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
 from tests.integrations.diagnosing import check_run, checks_waiting, pass_checks
-from tests.integrations.opening import version_on
-from tests.integrations.pages import errors_of, in_role, text_of
+from tests.integrations.pages import errors_of, in_role, text_of, version_on
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/integrations/corp/add/"
@@ -429,24 +428,20 @@ def test_no_role_gives_a_company_that_was_enabled_another_address(corp: Corp, ro
     assert not re.search(f'name="({names})"', shown.content.decode())
 
 
-def test_the_roles_enter_both_secrets_before_the_first_enabling(corp: Corp) -> None:
-    typed = {"agentid": "1000009", "new_secret": "another", "new_contacts_secret": "of-contacts"}
-    post(in_role(Role.INTEGRATION_ADMINISTRATOR), page(corp), **typed)
-
-    corp.refresh_from_db()
-    assert (corp.agentid, corp.secret, corp.contacts_secret) == (1000009, "another", "of-contacts")
-
-
-def test_a_superuser_gives_an_enabled_company_another_address_and_contacts_secret(
+def test_the_roles_enter_both_secrets_before_the_first_enabling_and_a_superuser_changes_address_and_one_later(
     admin_client: Client, corp: Corp
 ) -> None:
+    typed = {"agentid": "1000009", "new_secret": "another", "new_contacts_secret": "of-contacts"}
+    post(in_role(Role.INTEGRATION_ADMINISTRATOR), page(corp), **typed)
+    corp.refresh_from_db()
+    assert (corp.agentid, corp.secret, corp.contacts_secret) == (1000009, "another", "of-contacts")
     own = SiteAddress.objects.create(url="https://alpha.example/")
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
 
-    post(admin_client, page(corp), site_address=str(own.pk), new_contacts_secret="of-contacts")
+    post(admin_client, page(corp), agentid="1000009", site_address=str(own.pk), new_contacts_secret="changed")
 
     corp.refresh_from_db()
-    assert (corp.site_address, corp.contacts_secret) == (own, "of-contacts")
+    assert (corp.site_address, corp.contacts_secret) == (own, "changed")
 
 
 def test_who_may_only_look_finds_no_form_no_secret_and_no_reason(corp: Corp) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
-import responses
 from django.db import connection, connections, transaction
 from django.db.models.signals import pre_delete
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone, translation
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import AuditEntry, User
@@ -33,12 +31,6 @@ NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 LATER = NOW + dt.timedelta(seconds=1)
 NEW = "new-secret"
 State = StagedCredentials.State
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    with responses.RequestsMock() as mock, translation.override("en"):
-        yield Wire(mock)
 
 
 @pytest.fixture
@@ -292,22 +284,21 @@ class TestThePage:
             admin_client.post(page(used, "credentials_check"), follow=True)
         )
 
-    def test_a_check_that_broke_is_said(self, admin_client: Client, used: Corp) -> None:
+    def test_a_check_that_broke_is_said_and_since_when_they_are_in_force(
+        self, admin_client: Client, used: Corp, wire: Wire
+    ) -> None:
+        def told() -> str:
+            steps = admin_client.get(reverse("admin:integrations_corp_steps", args=[used.pk])).json()
+            return str(steps["parts"]["staged-credentials"])
+
         stage(used)
         Job.objects.update(status=Job.Status.FAILED, problem=BROKEN, finished_at=NOW)
-
-        parts = admin_client.get(reverse("admin:integrations_corp_steps", args=[used.pk])).json()["parts"]
-
-        assert "error in this program" in parts["staged-credentials"]
-
-    def test_it_says_since_when_they_are_in_force(self, admin_client: Client, used: Corp, wire: Wire) -> None:
+        assert "error in this program" in told()
         wire.token(secret=NEW)
         wire.agent()
-        try_once(stage(used))
+        confirm()
 
-        parts = admin_client.get(reverse("admin:integrations_corp_steps", args=[used.pk])).json()["parts"]
-
-        assert "are in force since" in parts["staged-credentials"]
+        assert "are in force since" in told()
         assert "Discard the new credentials" not in text_of(admin_client.get(page(used)))
 
 

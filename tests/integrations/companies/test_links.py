@@ -7,12 +7,8 @@ import pytest
 from integrations.companies import links
 from integrations.models import Corp, SiteAddress
 
+pytestmark = pytest.mark.usefixtures("at_home")
 CALLBACK = "https%3A%2F%2Fbi.example.com%2Fwecom%2F{}%2Fcallback%2F"
-
-
-@pytest.fixture(autouse=True)
-def _real_address(db: None) -> None:
-    SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
 
 
 def test_the_home_page_link_is_the_specification_s(corp: Corp) -> None:
@@ -26,22 +22,16 @@ def test_the_home_page_link_is_the_specification_s(corp: Corp) -> None:
     )
 
 
-def test_sign_in_inside_wecom(corp: Corp) -> None:
+def test_sign_in_inside_wecom_and_by_qr_code_also_at_the_doors_of_a_sandbox(corp: Corp) -> None:
     assert links.authorize_link(corp, "abc123") == (
         f"https://open.weixin.qq.com/connect/oauth2/authorize?appid={corp.corpid}"
         f"&redirect_uri={CALLBACK.format(corp.pk)}&response_type=code&scope=snsapi_base&state=abc123"
         "&agentid=1000002#wechat_redirect"
     )
-
-
-def test_sign_in_by_qr_code(corp: Corp) -> None:
     assert links.qr_link(corp, "abc123", "en") == (
         f"https://login.work.weixin.qq.com/wwlogin/sso/login?login_type=CorpApp&appid={corp.corpid}"
         f"&agentid=1000002&redirect_uri={CALLBACK.format(corp.pk)}&state=abc123&lang=en"
     )
-
-
-def test_the_doors_of_a_sandbox(corp: Corp) -> None:
     corp.authorize_base_url = corp.qr_base_url = "http://127.0.0.1:3002"
 
     assert links.authorize_link(corp, "a").startswith("http://127.0.0.1:3002/connect/oauth2/authorize?")

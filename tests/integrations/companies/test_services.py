@@ -1,4 +1,4 @@
-"""Saving a corp, and what a new site address would change."""
+"""Saving a corp: what has to be tested again, and what becomes of its token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.core.client_factory import token_store
-from integrations.models import Corp, SiteAddress
+from integrations.models import Corp
 from tests.integrations.conftest import CORPID
 
 pytestmark = pytest.mark.django_db
@@ -69,33 +69,3 @@ def test_another_change_keeps_test_and_token_and_saving_works_without_valkey(
     with django_capture_on_commit_callbacks(execute=True):
         assert services.save_corp(corp=corp, changed_fields={"secret"}) is True
     assert Corp.objects.get().secret == "not to be saved"
-
-
-def test_the_corpid_is_fixed_once_enabled(corp: Corp) -> None:
-    Corp.objects.filter(pk=corp.pk).update(first_enabled_at=NOW)
-    corp.refresh_from_db()
-    corp.corpid = "ww" + "2" * 16
-
-    with pytest.raises(ValueError, match="CorpId"):
-        services.save_corp(corp=corp, changed_fields={"corpid"})
-
-    assert Corp.objects.get(pk=corp.pk).corpid == CORPID
-
-
-def test_a_change_of_the_default_address_concerns_the_corps_without_their_own(corp: Corp, other_corp: Corp) -> None:
-    own = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
-    assert services.find_link_changes(address=own, url="https://new.example.com/") == []
-    other_corp.site_address = own
-    other_corp.save()
-    [change] = services.find_link_changes(address=own, url="https://new.example.com/")
-    assert change["corp"] == other_corp
-
-    (change,) = services.find_link_changes(address=SiteAddress.objects.default(), url="https://bi.example.com/")
-
-    assert (change["corp"], change["domain_before"], change["domain_after"]) == (
-        corp,
-        "localhost:3001",
-        "bi.example.com",
-    )
-    assert "localhost%3A3001" in change["home_page_before"]
-    assert "https%3A%2F%2Fbi.example.com%2F" in change["home_page_after"]

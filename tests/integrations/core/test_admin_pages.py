@@ -25,16 +25,10 @@ from integrations.models import Corp, SiteAddress
 from tests.accounts.authentication.test_targets import TRICKS
 from tests.integrations.companies.test_corp_admin import FIELDS, page
 from tests.integrations.conftest import client_of
-from tests.integrations.opening import version_on
-from tests.integrations.pages import text_of
+from tests.integrations.pages import text_of, version_on
 
 pytestmark = pytest.mark.django_db
 KEPT = "What you typed is kept below and not saved yet. Save once more to put it in place of that."
-
-
-@pytest.fixture
-def first(superuser: User) -> Client:
-    return client_of(superuser)
 
 
 @pytest.fixture
@@ -57,9 +51,9 @@ def again(response: Any) -> dict[str, str]:
     return {**FIELDS, "new_secret": "", **{one.name: one.value() or "" for one in form if one.name != "new_secret"}}
 
 
-def test_the_second_is_told_who_saved_first_and_saves_over_it(first: Client, second: Client, corp: Corp) -> None:
+def test_the_second_is_told_who_saved_first_and_saves_over_it(admin_client: Client, second: Client, corp: Corp) -> None:
     data = open_page(second, corp)
-    save(first, corp, {**open_page(first, corp), "name": "南河制造"})
+    save(admin_client, corp, {**open_page(admin_client, corp), "name": "南河制造"})
 
     response = save(second, corp, {**data, "name": "西岭制造", "domain_id": "d1"})
 
@@ -86,8 +80,8 @@ def test_a_change_by_the_program_itself_is_told_as_one(second: Client, corp: Cor
     assert "The program itself (a command, or a background task) saved this at " in text
 
 
-def test_nobody_is_named_who_saved_before_the_page_was_opened(first: Client, second: Client, corp: Corp) -> None:
-    save(first, corp, {**open_page(first, corp), "name": "南河制造"})
+def test_nobody_is_named_who_saved_before_the_page_was_opened(admin_client: Client, second: Client, corp: Corp) -> None:
+    save(admin_client, corp, {**open_page(admin_client, corp), "name": "南河制造"})
     sleep(1.1)  # the version counts whole seconds
     data = open_page(second, corp)
     Corp.objects.filter(pk=corp.pk).update(name="东湖制造")
@@ -98,14 +92,14 @@ def test_nobody_is_named_who_saved_before_the_page_was_opened(first: Client, sec
 
 
 def test_a_replaced_secret_is_told_without_being_shown_and_the_same_change_is_no_conflict(
-    first: Client, second: Client, corp: Corp
+    admin_client: Client, second: Client, corp: Corp
 ) -> None:
     data = open_page(second, corp)
     same = {**data, "name": "南河制造"}
-    save(first, corp, {**open_page(first, corp), "name": "南河制造"})
+    save(admin_client, corp, {**open_page(admin_client, corp), "name": "南河制造"})
     assert save(second, corp, same).redirect_chain
     data = open_page(second, corp)
-    save(first, corp, {**open_page(first, corp), "new_secret": "another-secret"})
+    save(admin_client, corp, {**open_page(admin_client, corp), "new_secret": "another-secret"})
 
     response = save(second, corp, {**data, "new_secret": "a-third-secret"})
 
@@ -114,23 +108,25 @@ def test_a_replaced_secret_is_told_without_being_shown_and_the_same_change_is_no
     assert Corp.objects.get(pk=corp.pk).secret == "another-secret"
 
 
-def test_a_page_without_its_version_is_not_saved_at_once(first: Client, corp: Corp, other_corp: Corp) -> None:
-    data = {**open_page(first, corp), "name": "南河制造"}
-    for version in ("", "forged", "x.y", "².", version_on(first, page(other_corp))):
-        response = save(first, corp, {**data, "page_version": version})
+def test_a_page_without_its_version_is_not_saved_at_once(admin_client: Client, corp: Corp, other_corp: Corp) -> None:
+    data = {**open_page(admin_client, corp), "name": "南河制造"}
+    for version in ("", "forged", "x.y", "².", version_on(admin_client, page(other_corp))):
+        response = save(admin_client, corp, {**data, "page_version": version})
 
         assert KEPT in text_of(response)
         assert Corp.objects.get(pk=corp.pk).name == "北山制造"
-    save(first, corp, again(response))
+    save(admin_client, corp, again(response))
     assert Corp.objects.get(pk=corp.pk).name == "南河制造"
 
 
-def test_the_site_address_is_not_overwritten_either(first: Client, second: Client, settings: Any) -> None:
+def test_the_site_address_is_not_overwritten_either(admin_client: Client, second: Client, settings: Any) -> None:
     settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
     address = SiteAddress.objects.default()
     url = f"/admin/integrations/siteaddress/{address.pk}/change/"
     version = version_on(second, url)
-    first.post(url, {"url": "https://one.example.com/", "page_version": version_on(first, url), "_confirmed": "1"})
+    admin_client.post(
+        url, {"url": "https://one.example.com/", "page_version": version_on(admin_client, url), "_confirmed": "1"}
+    )
 
     for confirmed in ({}, {"_confirmed": "1"}):
         response = second.post(url, {"url": "https://two.example.com/", "page_version": version, **confirmed})

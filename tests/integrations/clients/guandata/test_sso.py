@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 import textwrap
@@ -50,17 +49,6 @@ def test_a_generated_key_is_pkcs8_with_as_many_bits_as_guandata_asks_for() -> No
 )  # fmt: skip
 def test_a_key_is_read_as_pem_or_as_its_base64_alone(text: str) -> None:
     assert guandata_sso.format_private_key(guandata_sso.load_private_key(text)) == PEM
-
-
-def test_the_public_half_is_given_as_pem_and_as_one_line() -> None:
-    pem = guandata_sso.format_public_key(KEY)
-
-    assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")
-    assert base64.b64decode(guandata_sso.format_public_line(KEY)) == KEY.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    assert "\n" not in guandata_sso.format_public_line(KEY)
-    assert guandata_sso.format_public_line(KEY) == "".join(pem.splitlines()[1:-1])
 
 
 ENCRYPTED = KEY.private_bytes(

@@ -55,12 +55,7 @@ PIVOT = ("华东 / 销售额", "华东 / 订单", "华南 / 销售额", "华南 
     [
         (LEVELS, ["月份"], ("一月", 1, 2, 3, 4), ("月份", *PIVOT)),
         # Levels that also count the corner.
-        (
-            [[{"title": ""}, *LEVELS[0]], [{"title": "月份"}, *LEVELS[1]]],
-            ["月份"],
-            ("一月", 1, 2, 3, 4),
-            ("月份", *PIVOT),
-        ),
+        (CORNER, ["月份"], ("一月", 1, 2, 3, 4), ("月份", *PIVOT)),
         # A single metric below several levels.
         (
             [[{"title": "合计", "colSpan": 2}], [{"title": "甲"}, {"title": "乙"}]],
@@ -120,17 +115,11 @@ def test_dimensions_that_come_apart_on_each_page_stand_before_their_rows(bi: Gua
     assert read().rows == (("华东", 1), ("华南", 2), ("华南", 3))
 
 
-@pytest.mark.parametrize("pointer", ["0:9", "9:0", "x", "", 7, "0:1:2"])
-def test_a_pointer_to_nowhere_is_an_empty_cell(bi: GuandataAnswers, pointer: Any) -> None:
-    bi.gives("card_data", chart([[{"t_idx": pointer}, {"v": 2}]], titles("区域", "额")))
+@pytest.mark.parametrize("pointer", ["0:9", "9:0", "x", "", 7, "0:1:2", "0:2"])
+def test_a_pointer_to_nowhere_or_in_a_circle_is_an_empty_cell(bi: GuandataAnswers, pointer: Any) -> None:
+    bi.gives("card_data", chart([[{"t_idx": pointer}, {"v": 2}, {"t_idx": "0:0"}]], titles("区域", "额", "目标")))
 
-    assert read().rows == ((None, 2),)
-
-
-def test_pointers_in_a_circle_end(bi: GuandataAnswers) -> None:
-    bi.gives("card_data", chart([[{"t_idx": "0:1"}, {"t_idx": "0:0"}]], titles("a", "b")))
-
-    assert read().rows == ((None, None),)
+    assert read().rows == ((None, 2, None),)
 
 
 def test_all_pages_are_read_with_filters_and_parameters(bi: GuandataAnswers) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import tracemalloc
 from decimal import Decimal
 from typing import Any
@@ -230,19 +229,6 @@ class TestServers:
 
     def test_texts_of_mysql_are_escaped_by_backslashes(self, mariadb: Database) -> None:
         assert mariadb.ask(r"""SELECT 'it\'s; :x', "a\";:y", :b""", b=7).rows == (("it's; :x", 'a";:y', 7),)
-
-    @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
-    def test_a_server_that_is_silent_is_left(self, kind: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            lines: list[socket.socket] = []
-            threading.Thread(target=lambda: lines.append(listener.accept()[0]), daemon=True).start()
-            url = f"{kind}://reader:{SECRET}@127.0.0.1:{listener.getsockname()[1]}/sales"
-
-            found = Database(url).problem("SELECT 1", seconds=1)
-
-            assert found in (Problem.TOO_SLOW, Problem.UNREACHABLE)
-            for line in lines:
-                line.close()
 
 
 class TestAddresses:

@@ -144,6 +144,24 @@ def listening(serve: Callable[[socket.socket], object], context: ssl.SSLContext 
         thread.join()
 
 
+def make_answer(status: str, content: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """Run a server that gives everybody this answer. Yield its address and the list of requests."""
+    requests: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        requests.append(connection.recv(65536))
+        connection.sendall(answer)
+
+    with listening(serve) as url:
+        yield url, requests
+
+
 def at_once(count: int, call: Callable[[], object]) -> list[object]:
     """Start `count` threads together that call `call`. Return each result, or the error it raised."""
     results: list[object] = []

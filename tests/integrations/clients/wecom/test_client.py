@@ -31,7 +31,7 @@ from integrations.clients.wecom.client import AgentChanges, RobotClient, SendRes
 from integrations.clients.wecom.contacts import user_from
 from integrations.clients.wecom.errcodes import ENTRIES, error_class, explain
 from integrations.clients.wecom.oauth import sign
-from integrations.clients.wecom.tokens import TokenStore, TrialTokens
+from integrations.clients.wecom.tokens import TokenStore
 from tests.integrations.clients.wecom.contract import CASES, COMPOSED, KINDS, Case, open_client, public_methods
 from tests.wecom import (
     AGENTID,
@@ -234,25 +234,10 @@ def app_client(**options: Any) -> WeComClient:
     return client
 
 
-def robot_client() -> RobotClient:
-    return RobotClient(key=ROBOT_KEY, session=open_session())
-
-
 def failed(cls: type[Exception], call: Callable[[], object]) -> Any:
     with pytest.raises(cls) as caught:
         call()
     return caught.value
-
-
-def _constructed(**changed: Any) -> WeComClient:
-    values: dict[str, Any] = {
-        "corpid": CORPID,
-        "agentid": AGENTID,
-        "secret": SECRET,
-        "session": open_session(),
-        "token_store": TrialTokens(),
-    }
-    return WeComClient(**{**values, **changed})
 
 
 def test_every_method_has_a_case_in_the_contract() -> None:
@@ -279,7 +264,7 @@ def test_a_proxy_that_cannot_be_used_is_a_matter_of_settings_and_keeps_its_passw
 
 def test_a_session_without_deadlines_is_refused() -> None:
     with pytest.raises(TypeError):
-        _constructed(session=requests.Session())
+        RobotClient(key=ROBOT_KEY, session=requests.Session())
 
 
 def test_a_base_address_may_have_a_path() -> None:
@@ -287,7 +272,7 @@ def test_a_base_address_may_have_a_path() -> None:
         wecom.gives("gettoken")
         wecom.gives("agent_get", params={"agentid": str(AGENTID)})
 
-        assert _constructed(base_url="https://gateway.example.com/wecom/").agent_get().agentid == AGENTID
+        assert app_client(base_url="https://gateway.example.com/wecom/").agent_get().agentid == AGENTID
 
 
 # --- Tokens ----------------------------------------------------------------------------------------------------------

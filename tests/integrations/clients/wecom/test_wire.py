@@ -8,8 +8,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +41,8 @@ from tests.integrations.clients.wecom.misbehaviour import (
     never_ends,
     takes_nothing,
 )
-from tests.integrations.clients.wecom.server import WireServer, listening
+from tests.integrations.clients.wecom.server import WireServer, answering, listening, make_answer
 from tests.wecom import AGENTID, CORPID, ROBOT_KEY, SECRET
-from tools.services import free_port
 
 ANSWER = b'{"errcode":0,"errmsg":"ok"}'
 PATIENT = Timeouts(connect_seconds=10, total_seconds=20, transfer_seconds=20)
@@ -94,7 +92,7 @@ def _request_of(connection: socket.socket) -> bytes:
 
 def answers(connection: socket.socket) -> None:
     _request_of(connection)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
+    connection.sendall(make_answer("200 OK", ANSWER))
 
 
 def breaks_in_the_body(connection: socket.socket) -> None:
@@ -141,10 +139,7 @@ def test_a_certificate_for_another_host_and_a_missing_or_broken_bundle_are_refus
 
 
 def test_a_server_without_tls_is_certain() -> None:
-    def refuse(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    with listening(refuse) as url, pytest.raises(TransientError) as caught:
+    with answering(make_answer("400 Bad Request")) as (url, _requests), pytest.raises(TransientError) as caught:
         _robot(url.replace("http:", "https:")).webhook_send(b"{}")
 
     assert caught.value.message == "no connection (SSLError)"
@@ -183,7 +178,7 @@ def test_a_proxy_is_asked_for_the_whole_address() -> None:
 
     def proxy(connection: socket.socket) -> None:
         seen.append(_request_of(connection))
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
+        connection.sendall(make_answer("200 OK", ANSWER))
 
     with listening(proxy) as url:
         _robot("http://wecom.invalid", proxy=url).webhook_send(b"{}")
@@ -226,11 +221,7 @@ def _pump_both_ways(one: socket.socket, other: socket.socket) -> None:
     ("status", "expected"), [(407, ConfigurationError), (403, ConfigurationError), (502, TransientError)]
 )
 def test_a_proxy_that_refuses_a_tunnel_is_certain(status: int, expected: type[Exception]) -> None:
-    def refuse(connection: socket.socket) -> None:
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
-
-    with listening(refuse) as url, pytest.raises(expected) as caught:
+    with answering(make_answer(f"{status} No")) as (url, _requests), pytest.raises(expected) as caught:
         _robot("https://wecom.invalid", proxy=url.replace("//", "//user:pass-word-1@")).webhook_send(b"{}")
 
     assert type(caught.value) is expected
@@ -264,21 +255,15 @@ def _app_client(sim: WireServer, timeouts: Timeouts = PATIENT) -> WeComClient:
     return client
 
 
-def _with_token(sim: WireServer) -> TrialTokens:
-    """Return a store that already holds the app's token."""
-    sim.valid_token = "token-in-use"
-    store = TrialTokens()
-    store.get(CORPID, AGENTID, lambda: FetchedToken(sim.valid_token, 7200))
-    return store
-
-
 @pytest.mark.parametrize("stall", ["silence", *DRIPS])
 @pytest.mark.usefixtures("clock")
 def test_silence_and_a_slow_drip_end_at_the_deadline(sim: WireServer, stall: str) -> None:
     """Let the client give up first: the other side would do so later, with another error."""
     sim.misbehave["/cgi-bin/message/send"] = DRIPS.get(stall, hangs)
     timeouts = PATIENT if stall in DRIPS else BRIEF
-    client = open_client(base_url=sim.url, timeouts=timeouts, token_store=_with_token(sim))
+    sim.valid_token, store = "token-in-use", TrialTokens()
+    store.get(CORPID, AGENTID, lambda: FetchedToken(sim.valid_token, 7200))
+    client = open_client(base_url=sim.url, timeouts=timeouts, token_store=store)
 
     with pytest.raises(OutcomeUnknownError, match=AT_THE_DEADLINE):
         KINDS[1].call(client)
@@ -396,25 +381,9 @@ def test_a_file_name_goes_out_in_raw_utf8(sim: WireServer) -> None:
     assert rest == b"1,2,3\n\r\n" + boundary + b"--\r\n"
 
 
-PAGE_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Type: text/plain\r\nSet-Cookie: a=b\r\n\r\nabc"
-
-
-@contextmanager
-def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """Run a server that gives everybody this answer. Yield its address and the list of requests."""
-    requests: list[bytes] = []
-
-    def serve(connection: socket.socket) -> None:
-        requests.append(connection.recv(65536))
-        connection.sendall(answer)
-
-    with listening(serve) as url:
-        yield url, requests
-
-
 def test_a_page_is_read_as_a_stranger_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with answering(PAGE_ANSWER) as (url, requests):
+    with answering(make_answer("200 OK", b"abc", "Content-Type: text/plain", "Set-Cookie: a=b")) as (url, requests):
         page = fetch_page(f"{url}/WW_verify_x.txt")
 
     assert (page.status, page.content, page.headers["Content-Type"]) == (200, b"abc", "text/plain")
@@ -445,11 +414,6 @@ def test_of_an_answer_without_end_only_the_beginning_is_read_whatever_its_status
     assert (page.status, page.content) == (int(status[:3]), b"x" * CONTENT_BYTES_AT_MOST)
 
 
-def test_nobody_listens() -> None:
-    with pytest.raises(TransientError, match="no connection"):
-        fetch_page(f"http://127.0.0.1:{free_port()}/")
-
-
 @pytest.mark.parametrize("serve", [drips_headers, drips_body])
 def test_a_drip_ends_at_the_deadline(serve: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = let_drops_pass_time(monkeypatch)
@@ -458,17 +422,3 @@ def test_a_drip_ends_at_the_deadline(serve: Callable[[socket.socket], None], mon
         fetch_page(f"{url}/", total_seconds=20)
 
     assert len([moment for moment in clock.readings if moment >= 20]) == 1
-
-
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
-def test_what_is_not_http_counts_as_no_answer(answer: bytes) -> None:
-    with answering(answer) as (url, _requests), pytest.raises(TransientError):
-        fetch_page(f"{url}/")
-
-
-def test_a_certificate_of_nobody_we_know(tmp_path: Path) -> None:
-    context = _certificate(tmp_path, "127.0.0.1").context
-    with listening(lambda connection: None, context) as url, pytest.raises(ConfigurationError) as refusal:
-        fetch_page(f"{url}/")
-
-    assert refusal.value.message == "the certificate is not trusted (unable to get local issuer certificate)"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import socket
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,7 +15,7 @@ from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.console import find_domain_mistake, judge_home_page, note_domain_answer
 from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
-from tests.integrations.clients.wecom.server import listening
+from tests.integrations.clients.wecom.server import answering, make_answer
 from tests.integrations.companies.diagnosis.wire import HOME, Wire
 from tests.integrations.conftest import CORPID
 from tests.integrations.diagnosing import NOW, run_one
@@ -31,21 +29,12 @@ def serve_at(url: str) -> None:
     SiteAddress.objects.filter(is_default=True).update(url=url.rstrip("/") + "/")
 
 
-def answer_with(status: str, content: bytes = b"", *headers: str) -> Callable[[socket.socket], None]:
-    def serve(connection: socket.socket) -> None:
-        connection.recv(65536)
-        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers, "", ""]
-        connection.sendall("\r\n".join(lines).encode() + content)
-
-    return serve
-
-
 def test_each_verification_file_is_looked_for(corp: Corp) -> None:
     assert run_one(corp, "verification_file").problem == "no_file"
     files = [
         VerificationFile.objects.create(corp=corp, code=code, uploaded_at=NOW) for code in ("f" * 16, CODE, "e" * 16)
     ]
-    with listening(answer_with("200 OK", CODE.encode(), "Content-Type: text/plain")) as url:
+    with answering(make_answer("200 OK", CODE.encode(), "Content-Type: text/plain")) as (url, _requests):
         serve_at(url)
         run = run_one(corp, "verification_file")
         files[0].delete()
@@ -80,17 +69,17 @@ def test_our_own_address_answers(
 
 
 @pytest.mark.parametrize(
-    ("serve", "problem"),
+    ("answer", "problem"),
     [
-        (answer_with("200 OK", b"a login page"), "wrong_content"),
-        (answer_with("403 Forbidden"), "wrong_status"),
-        (answer_with("302 Found", b"", "Location: https://elsewhere.example/"), "redirected"),
+        (make_answer("200 OK", b"a login page"), "wrong_content"),
+        (make_answer("403 Forbidden"), "wrong_status"),
+        (make_answer("302 Found", b"", "Location: https://elsewhere.example/"), "redirected"),
     ],
 )
-def test_another_server_at_the_callback_address(corp: Corp, serve: Any, problem: str) -> None:
+def test_another_server_at_the_callback_address(corp: Corp, answer: bytes, problem: str) -> None:
     assert run_one(corp, "callback").problem == "no_keys"
     generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
-    with listening(serve) as url:
+    with answering(answer) as (url, _requests):
         serve_at(url)
         run = run_one(corp, "callback")
 

@@ -178,7 +178,7 @@ def test_a_message_goes_to_the_person_who_was_typed_and_into_the_history(
     assert LogEntry.objects.get().get_change_message() == "Test message to LiLei."
 
 
-@pytest.mark.parametrize("userid", ["", "@all", "a|b", "x" * 65])
+@pytest.mark.parametrize("userid", ["", "@all", "a|b", "x" * 65, "长" * 22])
 def test_a_message_to_nobody_or_many_is_refused_with_a_sentence(admin_client: Client, corp: Corp, userid: str) -> None:
     response = admin_client.post(url(corp, "message/"), {"userid": userid}, headers=JSON)
 

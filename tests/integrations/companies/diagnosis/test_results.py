@@ -90,13 +90,6 @@ def test_an_earlier_success_does_not_hide_what_is_wrong_or_running_now(at_home: 
     ]
 
 
-def test_all_that_was_never_checked_is_named_in_one_sentence(at_home: Corp) -> None:
-    assert services.reasons_against_enabling(at_home, now=NOW) == [
-        "Not checked, or not since the last change: Token, Trusted IP, AgentId and Secret, App enabled, Visible scope, "
-        "Trusted domain, Home page link. Run the diagnosis first."
-    ]
-
-
 def test_what_was_found_in_order_long_ago_says_nothing_of_today(at_home: Corp) -> None:
     """Ignore results of a company that was disabled for months, whose Secret may have been reset."""
     pass_checks(at_home)

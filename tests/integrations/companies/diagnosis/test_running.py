@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,6 @@ from django.utils import timezone
 from integrations import callbacks
 from integrations.companies import links
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
 from integrations.datasources import fetch
 from integrations.models import CheckRun, Corp, Job, SiteAddress
 from integrations.models.jobs import LeaseLostError
@@ -24,6 +22,7 @@ from tests.integrations.companies.diagnosis.wire import Wire, refusal
 from tests.integrations.conftest import client_of
 from tests.integrations.diagnosing import NOW, check_run, checks_waiting, run_one
 from tests.jobs import do_jobs
+from tests.notifications.side_by_side import do_at_once
 
 pytestmark = pytest.mark.django_db
 SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
@@ -35,23 +34,6 @@ def ask(corp: Corp, name: str = "token", *, now: dt.datetime = NOW) -> CheckRun:
 
 def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = lambda: NOW) -> list[int]:
     return diagnosing.carry_out(run, clock)
-
-
-def test_all_checks_are_asked_for_in_their_order_but_nobody_is_written_to(corp: Corp) -> None:
-    runs = runner.request_checks(corp=corp, checks=None, now=NOW, requested_by="root")
-
-    assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE) == [name for name in CHECKS if name != "message"]
-    assert {(run.status, run.requested_at, run.requested_by, run.try_count) for run in runs} == {
-        ("waiting", NOW, "root", 0)
-    }
-
-
-@pytest.mark.parametrize(("name", "error"), [("message", ValueError), ("nothing", KeyError)])
-def test_what_cannot_be_asked_for(corp: Corp, name: str, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        ask(corp, name)
-
-    assert not CheckRun.objects.exists()
 
 
 def test_a_second_click_shows_the_run_under_way_while_it_is_about_the_same(corp: Corp, wire: Wire) -> None:
@@ -282,18 +264,7 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
 
 @pytest.mark.django_db(transaction=True)
 def test_two_clicks_at_the_same_moment_make_one_run(corp: Corp) -> None:
-    barrier = threading.Barrier(2)
-
-    def click() -> None:
-        barrier.wait()
-        runner.request_checks(corp=corp, checks=["token"], now=timezone.now())
-        connection.close()
-
-    clicks = [threading.Thread(target=click) for _number in range(2)]
-    for one in clicks:
-        one.start()
-    for one in clicks:
-        one.join()
+    do_at_once(*[lambda: runner.request_checks(corp=corp, checks=["token"], now=timezone.now())] * 2)
 
     assert CheckRun.objects.count() == 1
 
