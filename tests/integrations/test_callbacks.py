@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from guanwecom.celery import app
 from integrations import callbacks, tasks
@@ -18,6 +16,7 @@ from integrations.clients.errors import ConfigurationError, RateLimitedError, Tr
 from integrations.hooks import Registry
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork
 from tests.integrations.callback_sender import Sender, event_xml, with_keys
+from tests.notifications.side_by_side import do_at_once
 
 Status = EventWork.Status
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -358,21 +357,8 @@ def test_the_sweep_finds_what_was_lost_and_the_task_goes_on_to_who_waited(corp: 
 def test_many_workers_take_each_event_once(corp: Corp, first: Hearer) -> None:
     for number in range(20):
         make_event(corp, str(number), seconds=number)
-    start = threading.Barrier(4)
 
-    def one() -> None:
-        start.wait()
-        try:
-            work(corp)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=one) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
+    do_at_once(*[lambda: work(corp)] * 4)
     assert sorted(change for heard in first.heard for change in heard) == sorted(str(number) for number in range(20))
     assert states() == [Status.DONE] * 20
 

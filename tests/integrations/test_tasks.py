@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import redis
@@ -55,27 +54,6 @@ def due_event(corp: Corp) -> None:
     callbacks.add_work(CallbackEvent.objects.create(corp=corp, key="k", happened_at=now, received_at=now, **event))
 
 
-def due_certificate(_corp: Corp) -> None:
-    SiteAddress.objects.create(url="https://push.example.com/")
-
-
-def untold_data(_corp: Corp) -> None:
-    card_data(timedelta(minutes=1), status="failed", finished_at=timezone.now() - timedelta(seconds=16))
-
-
-def old_data(_corp: Corp) -> None:
-    card_data(timedelta(days=400))
-
-
-def old_preview(_corp: Corp) -> None:
-    card_data(timedelta(minutes=61), slot_at=None)
-
-
-def unbegun_preview(_corp: Corp) -> None:
-    later = timezone.now() + timedelta(minutes=1)
-    card_data(timedelta(minutes=6), slot_at=None, status="waiting", next_try_at=later)
-
-
 def card_data(age: timedelta, **columns: object) -> None:
     """Make data that was requested so long ago; by default it is ready and reported."""
     now = timezone.now()
@@ -84,39 +62,50 @@ def card_data(age: timedelta, **columns: object) -> None:
     CardData.objects.create(card=make_card(), requested_at=now - age, **values)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A due row. `is_swept` returns whether a tick has done what the row needs."""
-
-    make: Callable[[Corp], None]
-    is_swept: Callable[[], bool]
+def is_no_data() -> bool:
+    return not CardData.objects.exists()
 
 
-CASES = (
-    Case(due_job, lambda: Job.objects.filter(queued_until__isnull=False).exists()),
-    Case(old_job, lambda: not Job.objects.exists()),
-    Case(due_event, lambda: names() == ["integrations.consume_events"]),
-    Case(due_certificate, lambda: Job.objects.filter(kind=links.CERTIFICATE).exists()),
-    Case(untold_data, lambda: CardData.objects.filter(notified_at__isnull=False).exists()),
-    Case(old_data, lambda: not CardData.objects.exists()),
-    Case(old_preview, lambda: not CardData.objects.exists()),
-    Case(unbegun_preview, lambda: not CardData.objects.exists()),
-)
+def ago(**units: int) -> datetime:
+    return timezone.now() - timedelta(**units)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.make.__name__ for case in CASES])
+# What makes a due row, and whether a tick has done what it needs.
+CASES: dict[str, tuple[Callable[[Corp], object], Callable[[], bool]]] = {
+    "a job": (due_job, lambda: Job.objects.filter(queued_until__isnull=False).exists()),
+    "an old job": (old_job, lambda: not Job.objects.exists()),
+    "an event": (due_event, lambda: names() == ["integrations.consume_events"]),
+    "a certificate": (
+        lambda _corp: SiteAddress.objects.create(url="https://push.example.com/"),
+        lambda: Job.objects.filter(kind=links.CERTIFICATE).exists(),
+    ),
+    "data that nobody was told of": (
+        lambda _corp: card_data(timedelta(minutes=1), status="failed", finished_at=ago(seconds=16)),
+        lambda: CardData.objects.filter(notified_at__isnull=False).exists(),
+    ),
+    "old data": (lambda _corp: card_data(timedelta(days=400)), is_no_data),
+    "an old preview": (lambda _corp: card_data(timedelta(minutes=61), slot_at=None), is_no_data),
+    "a preview that nobody began": (
+        lambda _corp: card_data(timedelta(minutes=6), slot_at=None, status="waiting", next_try_at=ago(minutes=-1)),
+        is_no_data,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_what_is_due_makes_the_question_true_and_is_swept(
-    case: Case, corp: Corp, monkeypatch: pytest.MonkeyPatch
+    case: str, corp: Corp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(callbacks, "consumers", Registry())
     assert not TICK.is_anything_due()
+    make, is_swept = CASES[case]
 
-    case.make(corp)
+    make(corp)
 
     assert TICK.is_anything_due()
-    assert not case.is_swept()
+    assert not is_swept()
     tasks.tick()
-    assert case.is_swept()
+    assert is_swept()
 
 
 def test_a_fetch_that_was_lost_makes_it_true_and_is_queued_again(corp: Corp, valkey_client: redis.Redis) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 
 @pytest.fixture
@@ -16,3 +17,9 @@ def root(admin_client: Client) -> Client:
 def chinese_root(root: Client) -> Client:
     root.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
     return root
+
+
+@pytest.fixture
+def _one_host(settings: Settings) -> None:
+    """The host of the test's browser alone."""
+    settings.EXTRA_ALLOWED_HOSTS = ["testserver"]

@@ -8,16 +8,13 @@ import pytest
 import responses
 from cryptography.fernet import Fernet
 from django.contrib.admin.models import LogEntry
-from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, DirectoryPolicy
 from accounts.users.roles import Role
-from integrations.bi import parse_page
 from integrations.clients import guandata_sso
-from integrations.jobs.registry import LONG_WAIT
 from integrations.models import BiConnection, Corp, DataSource, Job, SiteAddress
 from tests.accounts.people import sent_form, with_role
 from tests.bi import BI, KEY, PUBLIC, claims_in, make_bi
@@ -26,14 +23,9 @@ from tests.integrations.conftest import client_of
 from tests.integrations.pages import errors_of, text_of
 from tests.jobs import do_jobs
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("_one_host")]
 LIST = "/admin/integrations/biconnection/"
 PAGE = f"{LIST}1/change/"
-
-
-@pytest.fixture(autouse=True)
-def _one_host(settings: Settings) -> None:
-    settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
 
 
 @pytest.fixture
@@ -226,7 +218,7 @@ class TestKey:
     def test_that_exists_already_is_pasted(self, admin_client: Client, bi: BiConnection) -> None:
         own = guandata_sso.generate_private_key()
 
-        response = admin_client.post(f"{LIST}key/paste/", {"private_key": own})
+        response = admin_client.post(f"{LIST}key/paste/", {"private_key": "".join(own.splitlines()[1:-1])})
 
         assert response.headers["Location"] == f"{PAGE}#key"
         assert BiConnection.objects.get().private_key == own
@@ -290,10 +282,7 @@ class TestTesting:
         with responses.RequestsMock() as wire:
             wire.add(responses.GET, f"{BI}/", status=200)
             response = admin_client.post(f"{LIST}test/")
-            Job.objects.update(due_at=timezone.now() - LONG_WAIT)
-            late = admin_client.get(f"{LIST}state/").json()
-            assert late["is_unfinished"] is True
-            assert "No worker has answered" in late["html"]
+            assert admin_client.get(f"{LIST}state/").json()["is_unfinished"] is True
             do_jobs()
 
         assert response.headers["Location"] == f"{PAGE}#test"
@@ -325,39 +314,17 @@ class TestCompanies:
     def saved(self, client: Client, corp: Corp, **changes: Any) -> Any:
         return client.post(self.page(corp), {**sent_form(client, self.page(corp)), **changes})
 
-    @pytest.mark.parametrize(
-        ("typed", "kept"),
-        [
-            ("page/p1", "page/p1"),
-            ("/page/p1?tab=2", "page/p1?tab=2"),
-            (f"{BI}/page/p1?tab=2", "page/p1?tab=2"),
-            (f"{BI}/", ""),
-            (BI, ""),
-            ("报表/七", "报表/七"),
-        ],
-    )
-    def test_a_page_of_the_bi_is_kept_as_its_path(self, bi: BiConnection, typed: str, kept: str) -> None:
-        assert parse_page(typed, bi) == kept
-
-    @pytest.mark.parametrize(
-        "typed",
-        ["https://evil.example/page/p1", f"{BI}.evil.example/page", "page//p1", "a/../b", "a\\b", "page/p1#x",
-         "page/%2e%2e/x"],
-    )  # fmt: skip
-    def test_what_is_no_page_of_the_bi_is_refused(self, bi: BiConnection, typed: str) -> None:
-        with pytest.raises(ValidationError):
-            parse_page(typed, bi)
-
     def test_a_page_of_the_bi_is_the_home_page(self, admin_client: Client, corp: Corp) -> None:
         make_bi()
-        for typed in ("https://evil.example/page/p1", "a" * 641):
+        elsewhere = ("https://evil.example/page/p1", f"{BI}.evil.example/page")
+        for typed in (*elsewhere, "page//p1", "a/../b", "a\\b", "page/p1#x", "page/%2e%2e/x", "a" * 641):
             refused = self.saved(admin_client, corp, home_page="bi", home_bi_page=typed)
             assert set(errors_of(refused)) == {"home_bi_page"}
 
-        assert self.saved(admin_client, corp, home_page="bi", home_bi_page=f"{BI}/page/p1").status_code == 302
-
-        corp.refresh_from_db()
-        assert (corp.home_page, corp.home_bi_page) == ("bi", "page/p1")
+        for typed, kept in (("/page/p1?tab=2", "page/p1?tab=2"), (f"{BI}/", ""), ("报表/七", "报表/七")):
+            assert self.saved(admin_client, corp, home_page="bi", home_bi_page=typed).status_code == 302
+            corp.refresh_from_db()
+            assert (corp.home_page, corp.home_bi_page) == ("bi", kept)
 
     def test_the_bi_is_no_home_page_before_it_is_connected_and_keeps_nothing_from_being_saved_later(
         self, admin_client: Client, corp: Corp

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -11,6 +9,7 @@ from django.urls import reverse
 from integrations.models import DataSource
 from tests.integrations.admin.test_source_admin import SECRET, SOURCE, send
 from tests.integrations.clients.sources.place import make_source
+from tests.integrations.pages import errors_of
 
 pytestmark = pytest.mark.django_db
 SAVED = f"postgresql://reader:{SECRET}@db.example.com:5433/sales?sslmode=require"
@@ -21,11 +20,6 @@ FIELDS = {
     "db_name": "sales",
     "db_user": "reader",
 }
-
-
-def errors_of(answer: Any) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = answer.context["adminform"].form.errors
-    return found
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,11 @@ def open_page(client: Client, address: SiteAddress, headers: dict[str, str] = HE
 def test_a_change_is_shown_then_saved_and_leads_to_the_new_address(
     admin_client: Client, default: SiteAddress, corp: Corp, other_corp: Corp
 ) -> None:
-    other_corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    own = other_corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
     other_corp.save()
+    moved = {"url": "https://new.example.com", **open_page(admin_client, own)}
+    of_other = text_of(admin_client.post(page(own), moved, headers=HERE))
+    assert ("南海物流" in of_other, "北山制造" in of_other) == (True, False)
 
     shown = admin_client.post(
         page(default), {"url": "HTTPS://BI.example.com", **open_page(admin_client, default)}, headers=HERE
@@ -56,6 +59,7 @@ def test_a_change_is_shown_then_saved_and_leads_to_the_new_address(
     assert "Before http://localhost:3001/ After https://bi.example.com/" in text
     assert "北山制造 Trusted domain, Callback domain localhost:3001 bi.example.com" in text
     assert "南海物流" not in text
+    assert all(f"redirect_uri={host}" in content for host in ("http%3A%2F%2Flocalhost%3A3001", "https%3A%2F%2Fbi.ex"))
     assert "This page will be reached under https://bi.example.com/ only" in text
     default.refresh_from_db()
     assert default.url == "http://localhost:3001/"

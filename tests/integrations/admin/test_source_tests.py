@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -11,12 +10,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from integrations.datasources import source_tests
-from integrations.jobs.registry import LONG_WAIT
 from integrations.models import DataSource, Job
-from tests.http_server import serving
 from tests.integrations.admin.test_source_admin import SOURCE
 from tests.integrations.clients.sources.databases import SECRET, Database
 from tests.integrations.clients.sources.place import make_source
+from tests.integrations.clients.sources.web import says, web_service
 from tests.jobs import do_jobs
 
 pytestmark = pytest.mark.django_db
@@ -50,42 +48,22 @@ def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(chinese_root:
     assert 'class="problem" role="alert"' in read_state(chinese_root, source)
 
 
-class Service(BaseHTTPRequestHandler):
-    status: int
-
-    def do_GET(self) -> None:
-        self.send_response(self.status)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_args: Any) -> None:
-        pass
-
-
-@pytest.mark.parametrize(("status", "tone"), [(200, "pill-good"), (404, "pill-good"), (401, "problem")])
-def test_a_web_service_answers_or_says_why_not(chinese_root: Client, settings: Any, status: int, tone: str) -> None:
+@pytest.mark.parametrize(("status", "tone"), [("200 OK", "pill-good"), ("404 No", "pill-good"), ("401 No", "problem")])
+def test_a_web_service_answers_or_says_why_not(chinese_root: Client, settings: Any, status: str, tone: str) -> None:
     settings.DATA_ALLOW_LOOPBACK = True
-    with serving(Service, status=status) as port:
-        source = make_source(kind="json", http_url=f"http://127.0.0.1:{port}", allows_private_addresses=True)
+    with web_service(says(b"{}", status=status)) as service:
+        source = make_source(kind="json", http_url=service.url, allows_private_addresses=True)
         source_tests.request_source_test(source, by=None, now=timezone.now())
         do_jobs()
     assert tone in read_state(chinese_root, source)
 
 
-def test_a_test_that_no_worker_takes_says_so_and_one_is_shown_for_an_hour(chinese_root: Client) -> None:
+def test_a_test_is_shown_for_an_hour_and_names_a_source_that_was_deleted_meanwhile(chinese_root: Client) -> None:
     source = make_source(kind="json", http_url="https://api.example.com")
-    source_tests.request_source_test(source, by=None, now=timezone.now())
-    Job.objects.update(due_at=timezone.now() - LONG_WAIT)
-    assert "没有 worker 响应" in read_state(chinese_root, source)
-
+    job = source_tests.request_source_test(source, by=None, now=timezone.now())
     Job.objects.update(requested_at=timezone.now() - source_tests.SHOWN_FOR)
     assert "尚未测试" in read_state(chinese_root, source)
 
-
-def test_a_source_that_was_deleted_meanwhile_is_named(chinese_root: Client) -> None:
-    source = make_source(kind="json", http_url="https://api.example.com")
-    job = source_tests.request_source_test(source, by=None, now=timezone.now())
     source.delete()
     do_jobs()
 

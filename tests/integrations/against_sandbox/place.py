@@ -111,12 +111,9 @@ LINK = "https://portal.example.com/m/7"
 DONE = text_notice(Head(LINK, "已处理"))
 
 
-def text(content: str = "营收 1.2 亿", to: Recipients = BOTH, duplicate_check_seconds: int = 0) -> bytes:
+def text(content: str = "营收 1.2 亿", to: Recipients = BOTH) -> bytes:
     """Make the body of a text of the app."""
-    said = text_content(content)
-    return body_bytes(
-        builders.app_message(agentid=AGENTID, to=to, content=said, duplicate_check_seconds=duplicate_check_seconds)
-    )
+    return body_bytes(builders.app_message(agentid=AGENTID, to=to, content=text_content(content)))
 
 
 def sent(at: Place, content: Content, to: Recipients = BOTH) -> SendResult:

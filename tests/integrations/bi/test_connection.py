@@ -21,11 +21,10 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations import bi
 from integrations.clients import guandata_sso
-from integrations.clients.guandata_sso import KeyRefused
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.core.client_factory import bi_token_store, guandata_client
 from integrations.models import BiConnection
-from tests.bi import BI, KEY, PUBLIC, claims_in, make_bi
+from tests.bi import BI, claims_in, make_bi
 from tests.guandata import APP_TOKEN, PASSWORD, GuandataAnswers
 from tests.jobs import do_jobs
 
@@ -48,17 +47,6 @@ def test_a_generated_key_is_stored_encrypted_and_given_out_by_its_public_half() 
     assert pem == guandata_sso.format_public_key(guandata_sso.load_private_key(saved.private_key))
     assert line == "".join(pem.splitlines()[1:-1])
     assert saved.connection_version == 2
-
-
-def test_a_pasted_key_is_stored_in_one_form() -> None:
-    bi.paste_key(text="".join(KEY.splitlines()[1:-1]), now=timezone.now())
-
-    saved = BiConnection.objects.get()
-    assert saved.private_key == KEY
-    assert (bi.public_key(saved) or ("", ""))[1] == PUBLIC
-    with pytest.raises(KeyRefused):
-        bi.paste_key(text="no key", now=timezone.now())
-    assert BiConnection.objects.get().private_key == KEY
 
 
 def test_without_a_key_or_without_what_decrypts_it_there_is_no_public_half(settings: Settings) -> None:
@@ -102,11 +90,6 @@ def wire() -> Iterator[responses.RequestsMock]:
         yield wire
 
 
-@pytest.fixture
-def admin() -> User:
-    return User.objects.create_superuser("admin")
-
-
 def answers(wire: responses.RequestsMock, *, status: int = 200, location: str = "", seconds_apart: int = 0) -> None:
     """Answer for the BI's first page: 200 without a token, as given with one."""
 
@@ -119,8 +102,8 @@ def answers(wire: responses.RequestsMock, *, status: int = 200, location: str = 
     wire.add_callback(responses.GET, f"{BI}/", callback=answer)
 
 
-def found(admin: User) -> dict[str, tuple[str, str]]:
-    bi.request_test(by=admin, now=timezone.now())
+def found(superuser: User) -> dict[str, tuple[str, str]]:
+    bi.request_test(by=superuser, now=timezone.now())
     do_jobs()
     saved = BiConnection.objects.get()
     assert saved.checked_at is not None
@@ -147,14 +130,14 @@ REACHED = ("ok", "reached")
     ],
 )
 def test_what_the_bi_says_to_a_token(
-    wire: responses.RequestsMock, admin: User, answer: dict[str, Any], token: tuple[str, str]
+    wire: responses.RequestsMock, superuser: User, answer: dict[str, Any], token: tuple[str, str]
 ) -> None:
     make_bi()
     answers(wire, **answer)
 
-    assert found(admin) == {"address": REACHED, "token": token}
+    assert found(superuser) == {"address": REACHED, "token": token}
     asked = [str(call.request.url) for call in wire.calls if "ssoToken" in str(call.request.url)]
-    assert [claims_in(url)["externalUserId"] for url in asked] == ["admin"]
+    assert [claims_in(url)["externalUserId"] for url in asked] == ["root"]
 
 
 @pytest.mark.parametrize(
@@ -168,47 +151,47 @@ def test_what_the_bi_says_to_a_token(
     ],
 )
 def test_what_is_missing_here_is_said_without_asking(
-    wire: responses.RequestsMock, admin: User, broken: dict[str, Any], outcome: str
+    wire: responses.RequestsMock, superuser: User, broken: dict[str, Any], outcome: str
 ) -> None:
     make_bi(**broken)
     answers(wire)
 
-    assert found(admin) == {"address": REACHED, **({"token": ("wrong", outcome)} if outcome else {})}
+    assert found(superuser) == {"address": REACHED, **({"token": ("wrong", outcome)} if outcome else {})}
     assert len(wire.calls) == 1
 
 
 @pytest.mark.parametrize("failure", [requests.ConnectionError("x"), requests.ReadTimeout("x"), OSError("x"), None])
 def test_a_bi_that_is_not_reached_is_asked_nothing_else(
-    wire: responses.RequestsMock, admin: User, failure: Exception | None
+    wire: responses.RequestsMock, superuser: User, failure: Exception | None
 ) -> None:
     make_bi(api_login="robot", api_password=PASSWORD, **({} if failure else {"base_url": ""}))
     wire.add(responses.GET, f"{BI}/", body=failure or b"")
 
-    assert found(admin) == {"address": ("wrong", "unreachable" if failure else "missing")}
+    assert found(superuser) == {"address": ("wrong", "unreachable" if failure else "missing")}
     assert len(wire.calls) == (1 if failure else 0)
 
 
 # A Date header has whole seconds, so one that is 61 ahead is more than 60 ahead.
 @pytest.mark.parametrize(("apart", "is_wrong"), [(0, False), (59, False), (61, True), (-60, True), (3600, True)])
 def test_clocks_apart_by_a_token_s_life_are_wrong(
-    wire: responses.RequestsMock, admin: User, apart: int, is_wrong: bool
+    wire: responses.RequestsMock, superuser: User, apart: int, is_wrong: bool
 ) -> None:
     make_bi(token_seconds=60)
     answers(wire, seconds_apart=apart)
 
-    assert found(admin)["address"] == (("wrong", "clocks") if is_wrong else REACHED)
+    assert found(superuser)["address"] == (("wrong", "clocks") if is_wrong else REACHED)
 
 
-def test_an_error_of_the_bi_s_own_is_a_warning(wire: responses.RequestsMock, admin: User) -> None:
+def test_an_error_of_the_bi_s_own_is_a_warning(wire: responses.RequestsMock, superuser: User) -> None:
     make_bi()
     wire.add(responses.GET, f"{BI}/", status=503)
 
-    assert found(admin) == {"address": ("warning", "server-error"), "token": ("wrong", "not-taken")}
+    assert found(superuser) == {"address": ("warning", "server-error"), "token": ("wrong", "not-taken")}
 
 
 @pytest.mark.parametrize("is_refused", [False, True])
 def test_the_credentials_of_the_api_are_tried_where_they_are_set(
-    wire: responses.RequestsMock, admin: User, is_refused: bool
+    wire: responses.RequestsMock, superuser: User, is_refused: bool
 ) -> None:
     make_bi(api_login="robot", api_password=PASSWORD, app_token=APP_TOKEN)
     answers(wire)
@@ -217,7 +200,7 @@ def test_the_credentials_of_the_api_are_tried_where_they_are_set(
     api.gives("page_list", "sign_in.5001" if is_refused else "")
 
     result = ("wrong", "refused") if is_refused else ("ok", "accepted")
-    assert {step: one for step, one in found(admin).items() if step in {"api", "pages"}} == {
+    assert {step: one for step, one in found(superuser).items() if step in {"api", "pages"}} == {
         "api": result,
         "pages": result,
     }
@@ -228,7 +211,7 @@ def test_the_credentials_of_the_api_are_tried_where_they_are_set(
 
 
 def test_nothing_that_is_kept_or_logged_holds_a_token_or_a_secret(
-    wire: responses.RequestsMock, admin: User, caplog: pytest.LogCaptureFixture
+    wire: responses.RequestsMock, superuser: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     make_bi(api_login="robot", api_password=PASSWORD, app_token=APP_TOKEN)
@@ -238,7 +221,7 @@ def test_nothing_that_is_kept_or_logged_holds_a_token_or_a_secret(
     api.gives("sign_in", refusal)
     api.gives("page_list", refusal)
 
-    found(admin)
+    found(superuser)
 
     token = next(
         str(call.request.url).rpartition("ssoToken=")[2] for call in wire.calls if "sso" in str(call.request.url)
@@ -261,12 +244,12 @@ def test_each_sentence_can_be_said(language: str) -> None:
     assert bi.explain_findings([of_another_version, {}]) == []
 
 
-def test_the_entrance_asked_for_is_the_bi_s_first_page(wire: responses.RequestsMock, admin: User) -> None:
+def test_the_entrance_asked_for_is_the_bi_s_first_page(wire: responses.RequestsMock, superuser: User) -> None:
     make_bi(desktop_home="/home?x=1")
     answers(wire)
     wire.add(responses.GET, f"{BI}/home", status=200)
 
-    assert found(admin)["token"] == ("unclear", "not-refused")
+    assert found(superuser)["token"] == ("unclear", "not-refused")
     parts = urlsplit(str(wire.calls[-1].request.url))
     assert parts.path == "/home"
     assert parts.query.startswith("x=1&provider=guanbi&ssoToken=")

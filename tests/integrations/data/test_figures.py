@@ -64,19 +64,6 @@ def test_a_table_comes_back_from_json_as_it_was(table: Table) -> None:
     ]
 
 
-def test_a_column_is_found_by_its_name() -> None:
-    table = Table(
-        (Column("日期", Kind.DATE), Column("金额", Kind.NUMBER, "元")),
-        ((date(2026, 11, 23), Decimal("12.50")), (date(2026, 11, 24), None)),
-        AS_OF,
-    )
-
-    assert table.values("金额") == [Decimal("12.50"), None]
-    assert table.with_rows(table.rows[:1]).rows == table.rows[:1]
-    with pytest.raises(KeyError):
-        table.position("数量")
-
-
 NOW = datetime(2026, 12, 1, 1, 0, tzinfo=UTC)
 CELLS = st.lists(
     st.one_of(st.none(), st.integers(-(10**9), 10**9), st.floats(-1e9, 1e9), st.decimals(-(10**9), 10**9, places=4)),
