@@ -29,12 +29,8 @@ FILES = [check_file("周报.pdf", b"%PDF-1.7 rest"), check_file("明细.csv", "�
 
 @pytest.fixture
 def editor(corp: Corp) -> User:
-    return linked_editor(corp, "Owner")
-
-
-def linked_editor(corp: Corp, userid: str) -> User:
     person = make_editor(corp)
-    WeComAccount.objects.create(user=person, corp=corp, userid=userid)
+    WeComAccount.objects.create(user=person, corp=corp, userid="Owner")
     return person
 
 
