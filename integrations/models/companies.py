@@ -136,7 +136,7 @@ class CorpQuerySet(models.QuerySet["Corp"]):
                      ON CASE WHEN corp.site_address_id IS NULL THEN site.is_default
                              ELSE site.id = corp.site_address_id END
              WHERE corp.id = %s
-        """  # noqa: S608  # the names are written in this module
+        """  # noqa: S608  # nosec B608  # the names are written in this module
         return next(iter(self.raw(statement, [pk])), None)
 
     def at(self, address: SiteAddress) -> Self:
