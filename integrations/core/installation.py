@@ -38,7 +38,8 @@ _known = _Known()
 def is_copy() -> bool:
     """Return whether the database is an unconfirmed copy, from which nothing is sent and nobody signs in with WeCom.
     One query. An installation without a row is the real one and gets its row. Raises django.db.Error."""
-    row = present()
+    # Asked before each task: a column that a migration is still to add must not stop the tasks.
+    row = present("is_held", "place", "deployment", "version", "timeline")
     if parse_version(row.version) < parse_version(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
     timeline: int = row.timeline_here  # type: ignore[attr-defined]  # annotated by `present`
@@ -60,9 +61,10 @@ def forget() -> None:
     _known.until = float("-inf")
 
 
-def present() -> Installation:
-    """Return the row, with its present place and timeline as `here` and `timeline_here`. Create it if it is missing."""
-    row = _rows().first()
+def present(*columns: str) -> Installation:
+    """Return the row with these columns, or all, and its present place and timeline as `here` and `timeline_here`.
+    Create it if it is missing."""
+    row = (_rows().only(*columns) if columns else _rows()).first()
     if row is not None:
         return row
     values = {"deployment": settings.INSTALLATION_NAME, "version": settings.VERSION}
@@ -73,9 +75,7 @@ def present() -> Installation:
 def _rows() -> QuerySet[Installation]:
     # PostgreSQL's timeline changes when a standby is promoted or a point in time is restored.
     timeline = RawSQL("SELECT timeline_id FROM pg_control_checkpoint()", ())  # noqa: S611  # nosec B611  # ours
-    # Read before each task: a column that a migration is still to add must not stop the tasks.
-    rows = Installation.objects.only("is_held", "place", "deployment", "version", "timeline")
-    return rows.annotate(here=Place(), timeline_here=timeline).filter(pk=THE_ONE)
+    return Installation.objects.annotate(here=Place(), timeline_here=timeline).filter(pk=THE_ONE)
 
 
 def is_copied(row: Installation) -> bool:

@@ -437,7 +437,7 @@ def test_the_index_takes_as_many_queries_for_50_companies_and_1_000_deliveries()
         counts.append(count_queries(client))
 
     assert len(set(counts)) == 1, counts
-    assert counts[0] <= 64
+    assert counts[0] <= 67  # three of them in December only, while the holidays of the next year are unknown
     assert len(read_index(client).cards) == 50
 
 
