@@ -56,10 +56,11 @@ def web_service(answer: Answer) -> Iterator[WebService]:
 
 
 def says(content: bytes, *, status: str = "200 OK", headers: str = "Content-Type: application/json") -> Answer:
-    """Make a complete answer."""
+    """Make a complete answer, the last of its connection: a client that sends a second request there would lose it."""
     lines = "".join(f"{line}\r\n" for line in headers.split("\n") if line)
 
     def answer(line: socket.socket, _request: bytes) -> None:
-        line.sendall(f"HTTP/1.1 {status}\r\n{lines}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        head = f"HTTP/1.1 {status}\r\n{lines}Connection: close\r\nContent-Length: {len(content)}\r\n\r\n"
+        line.sendall(head.encode() + content)
 
     return answer
