@@ -23,9 +23,13 @@ from integrations.data import table
 from integrations.data.figures import ARITHMETIC, Change, ChangeKind, in_zone, is_unknown, to_decimal
 from integrations.data.table import DASH, Column, Kind, Table, Value, format_number
 
-# The first is the packaged one, which has no bold letters; a system may have them.
-FONT = "Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
-BOLD: dict[str, Any] = {"fontWeight": "bold"}
+# The packaged font has no bold letters; a system may have them under its usual name.
+USUAL_FONT = "Noto Sans CJK SC"
+BOLD_FONTS = f"{USUAL_FONT}, PingFang SC, Microsoft YaHei, sans-serif"
+# The packaged font under a name that no system has (notifications.charts.renderer). As long as the usual one.
+OWN_FONT = "Guan Sans CJK SC"
+FONTS = f"{OWN_FONT}, {BOLD_FONTS}"
+BOLD: dict[str, Any] = {"font": BOLD_FONTS, "fontWeight": "bold"}
 PAPER = "#ffffff"
 INK = "#1f2329"
 FAINT = "#5f6670"
@@ -87,7 +91,7 @@ SIZES = {
 CARD_RATIO = WIDTH / SIZES[Shape.CARD].height
 
 CONFIG: dict[str, Any] = {
-    "font": FONT,
+    "font": FONTS,
     "view": {"stroke": None},
     "axis": {
         "labelColor": FAINT,
@@ -114,6 +118,8 @@ CONFIG: dict[str, Any] = {
     },
     "title": {
         "anchor": "start",
+        "font": BOLD_FONTS,
+        "subtitleFont": FONTS,
         "color": INK,
         "fontSize": 15,
         "subtitleColor": FAINT,
