@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -84,45 +84,6 @@ def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: C
     return task.tried_count
 
 
-class CallTask(Generic[K, T]):
-    """Base of tasks that make several calls at once."""
-
-    _waiting: Sized
-
-    def __init__(self, clock: Clock, is_stopping: Callable[[], bool]) -> None:
-        """`is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back."""
-        self._clock, self._is_stopping = clock, is_stopping
-        self._give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
-        self._calls: CallBatch[K, T] = CallBatch()
-
-    def run(self) -> None:
-        """Begin and settle calls until none is left. A stopping worker waits at most STOP_SECONDS for calls under
-        way."""
-        stop_at: float | None = None
-        while self._waiting or self._calls:
-            if self._is_stopping():
-                stop_at = stop_at or read_boot_clock() + STOP_SECONDS
-            may_begin = stop_at is None and self._clock() < self._give_back_at
-            if may_begin:
-                self.begin()
-            elif not self._calls or (stop_at is not None and read_boot_clock() >= stop_at):
-                break
-            self.settle_ended(waits_for_room=may_begin)
-        self.give_back()
-
-    def begin(self) -> None:
-        """Begin calls of waiting rows."""
-        raise NotImplementedError
-
-    def settle_ended(self, *, waits_for_room: bool) -> None:
-        """Wait for calls under way, and write the outcomes of those that ended."""
-        raise NotImplementedError
-
-    def give_back(self) -> None:
-        """Release the rows that wait."""
-        raise NotImplementedError
-
-
 @dataclass
 class WaitingMessage:
     """A message that has not begun. `retry_at`, `waiting_since`: seconds of the boot clock."""
@@ -133,10 +94,14 @@ class WaitingMessage:
     waiting_since: float | None = None
 
 
-class SendTask(CallTask[tuple[StartedAttempt, Permit], EndedCall]):
+class SendTask:
     """The messages of one sending task: waiting, under way, postponed by the limiter, passed over."""
 
     def __init__(self, delivery_ids: Iterable[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
+        """`is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back."""
+        self._clock, self._is_stopping = clock, is_stopping
+        self._give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
+        self._calls: CallBatch[tuple[StartedAttempt, Permit], EndedCall] = CallBatch()
         self._waiting: dict[int, WaitingMessage] = {
             each.delivery.pk: each for each in _read_waiting(list(delivery_ids))
         }
@@ -146,9 +111,23 @@ class SendTask(CallTask[tuple[StartedAttempt, Permit], EndedCall]):
         # Failed claims by token: each may have taken effect.
         self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
-        super().__init__(clock, is_stopping)
 
-    def begin(self) -> None:
+    def run(self) -> None:
+        """Begin and settle calls until none is left. A stopping worker waits at most STOP_SECONDS for calls under
+        way."""
+        stop_at: float | None = None
+        while self._waiting or self._calls:
+            if self._is_stopping():
+                stop_at = stop_at or read_boot_clock() + STOP_SECONDS
+            may_begin = stop_at is None and self._clock() < self._give_back_at
+            if may_begin:
+                self._begin()
+            elif not self._calls or (stop_at is not None and read_boot_clock() >= stop_at):
+                break
+            self._settle_ended(waits_for_room=may_begin)
+        self._give_back()
+
+    def _begin(self) -> None:
         """Begin as many calls as limits and threads allow."""
         room = settings.SEND_PARALLEL_PER_TASK - len(self._calls)
         # Only when half is free: claiming many rows costs the database as much as claiming one.
@@ -187,7 +166,7 @@ class SendTask(CallTask[tuple[StartedAttempt, Permit], EndedCall]):
                 self._postponed[each.delivery.pk] = answer
         return admitted
 
-    def settle_ended(self, *, waits_for_room: bool) -> None:
+    def _settle_ended(self, *, waits_for_room: bool) -> None:
         """Wait up to SETTLE_SECONDS for calls under way, or for the limiter, and write the outcomes."""
         if not self._calls:
             if waits_for_room:
@@ -212,7 +191,7 @@ class SendTask(CallTask[tuple[StartedAttempt, Permit], EndedCall]):
                 hold_scopes(SENDERS[delivery.channel].held_scopes(delivery), each.outcome)
         settle_calls(settled)
 
-    def give_back(self) -> None:
+    def _give_back(self) -> None:
         """Release messages that were not tried: at once, or for when the limiter has room."""
         self._undo_failed_claims()
         if idle := [*self._waiting, *self._passed_over]:

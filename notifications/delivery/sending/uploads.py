@@ -1,7 +1,7 @@
 """Uploads pictures and files of messages, then freezes the messages' bytes.
 
-Threads make several uploads of a task at once (`CallBatch`); only the task's own thread uses the database. A medium
-that several messages of a task carry is uploaded once. Retries are rows (`next_attempt_at`).
+Threads make several uploads of a task at once (`CallBatch`); only the task's own thread uses the database. Retries are
+rows (`next_attempt_at`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from django.utils import translation
 from structlog.contextvars import bind_contextvars
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import MessageError, body_bytes, robot_image
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import MediaKind
@@ -39,9 +40,9 @@ from notifications.delivery.channels import (
     outcome_of_error,
 )
 from notifications.delivery.limiter import PERMIT_SECONDS, Permit, Request
-from notifications.delivery.rows import QUEUE_LEASE, lock_skipping, update_unlocked
+from notifications.delivery.rows import QUEUE_LEASE, STOP_SECONDS, TASK_SECONDS, lock_skipping, update_unlocked
 from notifications.delivery.sending.queue import CALLED, HandedOut, block_company, take_probes, unblock_companies
-from notifications.delivery.sending.send import SETTLE_SECONDS, CallTask, ask_permits, hold_scopes, release_permits
+from notifications.delivery.sending.send import SETTLE_SECONDS, CallBatch, ask_permits, hold_scopes, release_permits
 from notifications.delivery.sending.settle import backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
@@ -59,8 +60,10 @@ HANDED_OUT_AT_ONCE = 500
 AT_ONCE = 20
 BYTES_AT_ONCE = 32 * 2**20
 UPLOAD_API = "media_upload"
-# If a shared upload fails, its other deliveries try by themselves after this time.
+# An upload that found no thread is tried again after this time.
 SOON = timedelta(seconds=1)
+# A delivery and its upload.
+Upload = tuple["Delivery", Callable[[], str]]
 
 
 def hand_out_uploads(*, now: datetime) -> HandedOut:
@@ -97,193 +100,121 @@ def renew_uploads(*, now: datetime) -> int:
 def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
     """Upload the medium of each delivery and freeze its bytes. Return how many may be sent now. Another worker takes
     what a stopping one leaves when the lease ends."""
-    task = UploadTask(list(delivery_ids), clock, is_stopping)
-    task.run()
-    return task.prepared_count
-
-
-@dataclass(eq=False)
-class MediumUpload:
-    """An upload for all of a task's deliveries that carry the same medium."""
-
-    deliveries: list[Delivery]
-    content: bytes
-    name: str
-    media_type: str
-    permit: Permit = field(init=False)
-
-    @property
-    def first(self) -> Delivery:
-        return self.deliveries[0]
-
-
-class UploadTask(CallTask[MediumUpload, str]):
-    """The deliveries of one task whose media are uploaded."""
-
-    def __init__(self, delivery_ids: list[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
-        super().__init__(clock, is_stopping)
-        self._waiting: list[int] = delivery_ids
-        self.prepared_count = 0
-        carrying = Delivery.objects.filter(pk__in=delivery_ids, medium__isnull=False).order_by()
-        self._sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))
-        self._flying_bytes = 0
-
-    def begin(self) -> None:
-        # While half is free: claiming many rows costs the database as much as claiming one.
-        while self._waiting and (not self._calls or len(self._calls) * 2 <= AT_ONCE):
-            chunk = self._next_chunk()
-            if not chunk:
-                return
-            # A chunk that fails is tried again when its lease ends.
-            with log_errors(logger, "%d deliveries could not be prepared", len(chunk)):
-                self._begin_chunk(self._claim_chunk(chunk))
-            if self._clock() >= self._give_back_at or self._is_stopping():
-                return
-
-    def settle_ended(self, *, waits_for_room: bool) -> None:
-        """Wait up to SETTLE_SECONDS for uploads under way, and write the outcome of those that ended."""
-        ended = self._calls.wait(seconds=SETTLE_SECONDS)
-        if not ended:
-            return
-        release_permits([upload.permit for upload, _answer in ended])
-        self._flying_bytes -= sum(len(upload.content) for upload, _answer in ended)
-        now, prepared, works = self._clock(), list[Prepared](), set[int]()
-        for upload, answer in ended:
-            # An upload that fails is tried again when its lease ends.
-            with log_errors(logger, "delivery=%d could not be prepared", upload.first.pk):
-                prepared += _settle_upload(upload, answer, now)
-            if isinstance(answer, str) and upload.first.channel == Channel.WECOM:
-                works.add(upload.first.corp_id)
-        if works:
-            unblock_companies(works, now=now)
-        self.prepared_count += freeze_prepared(prepared, now)
-
-    def give_back(self) -> None:
-        update_unlocked(_preparing(self._waiting).filter(queued_until__isnull=False), queued_until=None)
-
-    def _next_chunk(self) -> list[int]:
-        chunk: list[int] = []
-        room, bytes_left = AT_ONCE - len(self._calls), BYTES_AT_ONCE - self._flying_bytes
-        while self._waiting and len(chunk) < room:
-            bytes_left -= self._sizes.get(self._waiting[0], 0)
-            if bytes_left < 0 and (chunk or self._calls):
-                break
-            chunk.append(self._waiting.pop(0))
-        return chunk
-
-    def _claim_chunk(self, chunk: list[int]) -> list[Delivery]:
-        """Claim the chunk together or, if that fails, one by one."""
-        with log_errors(logger, "%d deliveries could not be claimed together", len(chunk)) as together:
-            found = claim_preparable(chunk, self._clock())
-        if together.error is None:
-            return found
-        found = []
-        for pk in chunk:
+    waiting, count = list(delivery_ids), 0
+    carrying = Delivery.objects.filter(pk__in=waiting, medium__isnull=False).order_by()
+    sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))
+    give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
+    while waiting and not is_stopping() and clock() < give_back_at:
+        chunk = [waiting.pop(0)]
+        bytes_left = BYTES_AT_ONCE - sizes.get(chunk[0], 0)
+        while waiting and len(chunk) < AT_ONCE and (bytes_left := bytes_left - sizes.get(waiting[0], 0)) >= 0:
+            chunk.append(waiting.pop(0))
+        with log_errors(logger, "%d deliveries could not be prepared together", len(chunk)) as together:
+            count += _prepare_together(chunk, clock, is_stopping)
+        for pk in chunk if together.error is not None else ():
             with log_errors(logger, "delivery=%d could not be prepared", pk):
-                found += claim_preparable([pk], self._clock())
-        return found
+                count += _prepare_together([pk], clock, is_stopping)
+    update_unlocked(_preparing(waiting).filter(queued_until__isnull=False), queued_until=None)
+    return count
 
-    def _begin_chunk(self, deliveries: list[Delivery]) -> None:
-        prepared, to_upload = list[Prepared](), list[MediumUpload]()
-        media = Medium.objects.filter(pk__in=[one.medium_id for one in deliveries if one.medium_id])
-        contents = {pk: bytes(content) for pk, content in media.values_list("pk", "content")}
-        for one in deliveries:
-            if one.medium is None or one.medium.status == Medium.Status.FAILED:
-                prepared.append(Prepared(one, reason=one.medium.error if one.medium else ""))
-                continue
-            with log_errors(logger, "delivery=%d could not be prepared", one.pk):
-                content, name = contents[one.medium.pk], name_medium(one, one.medium)
-                if not is_uploaded(one):
-                    prepared.append(Prepared(one, partial(fill_body, delivery=one, content=content, name=name)))
-                elif one.channel == Channel.ROBOT and one.robot is None:
-                    prepared.append(_refuse_medium(one, ROBOT_GONE.message))
-                else:
-                    # It is complete before a permit is asked for.
-                    to_upload.append(MediumUpload([one], content, name, one.medium.media_type))
-        self.prepared_count += freeze_prepared(prepared, self._clock())
-        self._call(_join_equal(to_upload))
 
-    def _call(self, uploads: Sequence[MediumUpload]) -> None:
-        requests = [
-            Request(
-                id=f"upload:{one.pk}.{one.prepare_count}",
-                scopes=(address_scope(one.corp, UPLOAD_API), company_scope(one.corpid, UPLOAD_API)),
-                is_urgent=one.priority == Priority.URGENT,
-            )
-            for one in (upload.first for upload in uploads)
-        ]
-        answers = ask_permits(requests, call_seconds=Timeouts().transfer_seconds)
-        for upload, answer in zip(uploads, answers, strict=True):
-            if isinstance(answer, Permit):
-                upload.permit = answer
-                self._flying_bytes += len(upload.content)
-                self._calls.begin(upload, partial(copy_context().run, _prepare_upload(upload)))
+def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callable[[], bool]) -> int:
+    """Claim these deliveries, upload their media at the same time, and freeze each as its upload ends. A stopping
+    worker waits at most STOP_SECONDS. Return how many may be sent now."""
+    prepared, to_upload = list[Prepared](), list[Upload]()
+    deliveries = claim_preparable(delivery_ids, clock())
+    media = Medium.objects.filter(pk__in=[one.medium_id for one in deliveries if one.medium_id])
+    contents = {pk: bytes(content) for pk, content in media.values_list("pk", "content")}
+    for one in deliveries:
+        if one.medium is None or one.medium.status == Medium.Status.FAILED:
+            prepared.append(Prepared(one, reason=one.medium.error if one.medium else ""))
+            continue
+        with log_errors(logger, "delivery=%d could not be prepared", one.pk):
+            content, name = contents[one.medium.pk], name_medium(one, one.medium)
+            if not is_uploaded(one):
+                prepared.append(Prepared(one, partial(fill_body, delivery=one, content=content, name=name)))
+            elif one.channel == Channel.ROBOT and one.robot is None:
+                prepared.append(_refuse_medium(one, ROBOT_GONE.message))
             else:
-                for one in upload.deliveries:
-                    give_delivery_back(one, self._clock() + timedelta(seconds=answer))
+                to_upload.append((one, _make_upload(one, one.medium, content, name)))
+    count = freeze_prepared(prepared, clock())
+    calls, begun_at = _begin_uploads(to_upload, clock), read_boot_clock()
+    while calls and not (is_stopping() and read_boot_clock() >= begun_at + STOP_SECONDS):
+        ended = calls.wait(seconds=SETTLE_SECONDS)
+        release_permits([permit for (_delivery, permit), _answer in ended])
+        count += _settle_uploads([(delivery, answer) for (delivery, _permit), answer in ended], clock())
+    return count
 
 
-def _join_equal(uploads: Sequence[MediumUpload]) -> list[MediumUpload]:
-    """Join uploads of one medium with the same name through the same application or robot."""
-    found: dict[Hashable, MediumUpload] = {}
-    for each in uploads:
-        one = each.first
-        # Within one run only: WeCom would drop equal bodies as duplicates.
-        way = (one.run_id, one.channel, one.corp_id, one.corpid, one.agentid, one.robot_id)
-        if (known := found.setdefault((*way, one.message_form, one.medium_id, each.name), each)) is not each:
-            known.deliveries += each.deliveries
-    return list(found.values())
+def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> CallBatch[tuple[Delivery, Permit], str]:
+    """Begin the uploads that the limiter admits; give the other deliveries back."""
+    requests = [
+        Request(
+            id=f"upload:{one.pk}.{one.prepare_count}",
+            scopes=(address_scope(one.corp, UPLOAD_API), company_scope(one.corpid, UPLOAD_API)),
+            is_urgent=one.priority == Priority.URGENT,
+        )
+        for one, _call in uploads
+    ]
+    calls: CallBatch[tuple[Delivery, Permit], str] = CallBatch()
+    answers = ask_permits(requests, call_seconds=Timeouts().transfer_seconds) if requests else []
+    for (delivery, call), permit in zip(uploads, answers, strict=True):
+        if isinstance(permit, Permit):
+            calls.begin((delivery, permit), partial(copy_context().run, _upload, delivery, permit, call))
+        else:
+            give_delivery_back(delivery, clock() + timedelta(seconds=permit))
+    return calls
 
 
 class _NoThreadError(Exception):
     """Raised when no thread was free in time."""
 
 
-def _prepare_upload(upload: MediumUpload) -> Callable[[], str]:
-    """Return the upload as a call without a database, which returns the media_id. It raises MessageError,
-    IntegrationError or _NoThreadError."""
-    delivery, content, permit = upload.first, upload.content, upload.permit
-    name, media_type = upload.name, upload.media_type
+def _make_upload(delivery: Delivery, medium: Medium, content: bytes, name: str) -> Callable[[], str]:
+    """Return the upload, which uses no database and returns the media_id. It raises MessageError and
+    IntegrationError."""
+    media_type, robot = medium.media_type, delivery.robot
+    if robot is not None:
+        return lambda: client_factory.robot_client(delivery.corp, robot.key).webhook_upload_media(
+            content, file_name=name, media_type=media_type
+        )
     kind: MediaKind = "image" if delivery.message_form == MessageForm.IMAGE else "file"
-
-    def call() -> str:
-        bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
-        if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the slot to another call
-            raise _NoThreadError
-        if delivery.robot is not None:
-            robot = client_factory.robot_client(delivery.corp, delivery.robot.key)
-            return robot.webhook_upload_media(content, file_name=name, media_type=media_type)
-        client = client_factory.wecom_client(delivery.corp)
-        return client.media_upload(content, kind=kind, file_name=name, media_type=media_type)
-
-    return call
+    return lambda: client_factory.wecom_client(delivery.corp).media_upload(
+        content, kind=kind, file_name=name, media_type=media_type
+    )
 
 
-def _settle_upload(upload: MediumUpload, answer: str | BaseException, now: datetime) -> list[Prepared]:
-    """Return the deliveries to freeze; give the others back. Only the first delivery takes a failure."""
-    if isinstance(answer, str):
-
-        def complete(body: dict[str, Any]) -> dict[str, Any]:
-            return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": answer}}
-
-        return [Prepared(one, complete, now + UPLOADED_FOR) for one in upload.deliveries]
-    _try_soon(upload.deliveries[1:], now)
-    match answer:
-        case IntegrationError():
-            return _settle_failure(upload.first, answer, now)
-        case MessageError():
-            return [_refuse_medium(upload.first, str(answer))]
-        case _NoThreadError():
-            _try_soon([upload.first], now)
-        case BaseException():
-            logger.error("delivery=%d: its upload failed", upload.first.pk, exc_info=answer)
-    return []
+def _upload(delivery: Delivery, permit: Permit, call: Callable[[], str]) -> str:
+    bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
+    if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the slot to another call
+        raise _NoThreadError
+    return call()
 
 
-def _try_soon(deliveries: Iterable[Delivery], now: datetime) -> None:
-    """Give them back for SOON. Nothing was tried, so the count behind the backoff does not grow."""
-    for one in deliveries:
-        give_delivery_back(one, now + SOON, prepare_count=one.prepare_count - 1)
+def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: datetime) -> int:
+    """Freeze the deliveries whose uploads succeeded or were refused; give the others back. Return how many may be sent
+    now."""
+    prepared = list[Prepared]()
+    for delivery, answer in ended:
+        with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
+            match answer:
+                case str():
+                    prepared.append(Prepared(delivery, partial(_add_media_id, media_id=answer), now + UPLOADED_FOR))
+                case IntegrationError():
+                    prepared += _settle_failure(delivery, answer, now)
+                case MessageError():
+                    prepared.append(_refuse_medium(delivery, str(answer)))
+                case _NoThreadError():  # nothing was tried, so the count behind the backoff does not grow
+                    give_delivery_back(delivery, now + SOON, prepare_count=delivery.prepare_count - 1)
+                case BaseException():
+                    logger.error("delivery=%d: its upload failed", delivery.pk, exc_info=answer)
+    if works := {one.corp_id for one, answer in ended if isinstance(answer, str) and one.channel == Channel.WECOM}:
+        unblock_companies(works, now=now)
+    return freeze_prepared(prepared, now)
+
+
+def _add_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:
+    return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
 
 
 def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:

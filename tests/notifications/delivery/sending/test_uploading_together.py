@@ -11,7 +11,7 @@ import pytest
 
 from notifications.delivery import limiter
 from notifications.delivery.channels import company_scope
-from notifications.delivery.sending.uploads import LEASE, SOON, UPLOAD_API, prepare_deliveries
+from notifications.delivery.sending.uploads import LEASE, UPLOAD_API, prepare_deliveries
 from notifications.models import Delivery, Medium, MessageForm
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import body_of, make_delivery, make_run
@@ -27,12 +27,11 @@ def make_upload_answer(number: int) -> dict[str, Any]:
     return {"errcode": 0, "errmsg": "", "type": "image", "media_id": f"media-{number}", "created_at": "1764000000"}
 
 
-def make_with_pictures(wire: WeComStub, count: int, *, is_same: bool = False) -> list[Delivery]:
-    """Create messages of one company with finished pictures: each its own, or the same one for all."""
-    corp, run = make_corp(api_base_url=wire.url), make_run()
-    found = [make_delivery(corp, MessageForm.IMAGE, run=run if is_same else make_run()) for _number in range(count)]
+def make_with_pictures(wire: WeComStub, count: int) -> list[Delivery]:
+    """Create messages of one company, each with its own finished picture."""
+    corp = make_corp(api_base_url=wire.url)
+    found = [make_delivery(corp, MessageForm.IMAGE, run=make_run()) for _number in range(count)]
     Medium.objects.update(status=Medium.Status.READY, content=b"\x89PNG" + b"\0" * 100, made_at=NOW)
-    assert Medium.objects.count() == (1 if is_same else count)
     return found
 
 
@@ -71,37 +70,11 @@ def test_one_that_is_refused_or_waits_keeps_no_other_from_its_picture(wire: WeCo
     assert sorted(others) == ["image", "image", "textcard"]
 
 
-def test_the_same_picture_in_one_task_is_uploaded_once(wire: WeComStub, clock: FakeClock) -> None:
-    """Uploads it once for each company: a media id is valid for one application."""
-    deliveries = make_with_pictures(wire, 3, is_same=True)
-    other = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE, run=deliveries[0].run)
-    wire.sends.extend([make_upload_answer(1), make_upload_answer(1)])
-
-    assert prepare([*deliveries, other], clock) == 4
-
-    assert [body_of(one)["image"]["media_id"] for one in deliveries] == ["media-1"] * 3
-    assert len(wire.bodies) == 2
-
-
-def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: WeComStub, clock: FakeClock) -> None:
-    first, second = make_with_pictures(wire, 2, is_same=True)
-    wire.sends.extend([errcode(40006), make_upload_answer(2)])
-
-    assert prepare([first, second], clock) == 1
-
-    assert body_of(first)["msgtype"] == "textcard"
-    assert (second.status, second.next_attempt_at, second.prepare_count) == (Status.PREPARING, NOW + SOON, 0)
-    clock.now = second.next_attempt_at
-    assert prepare([second], clock) == 1
-    assert body_of(second)["image"] == {"media_id": "media-2"}
-
-
-@pytest.mark.parametrize("is_same", [True, False])
 @pytest.mark.parametrize("fields", [{"body": b"no JSON"}, {"channel": "fax"}], ids=["not frozen", "not uploaded"])
 def test_one_that_cannot_be_prepared_keeps_no_other_from_its_picture(
-    wire: WeComStub, clock: FakeClock, *, fields: dict[str, Any], is_same: bool
+    wire: WeComStub, clock: FakeClock, fields: dict[str, Any]
 ) -> None:
-    broken, *others = make_with_pictures(wire, 3, is_same=is_same)
+    broken, *others = make_with_pictures(wire, 3)
     Delivery.objects.filter(pk=broken.pk).update(**fields)
     wire.sends.extend(map(make_upload_answer, range(3)))
 
@@ -150,7 +123,7 @@ def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_ba
     wire: WeComStub, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.delivery.sending.uploads.AT_ONCE", 1)
-    monkeypatch.setattr("notifications.delivery.sending.send.STOP_SECONDS", 0)
+    monkeypatch.setattr("notifications.delivery.sending.uploads.STOP_SECONDS", 0)
     hanging, other = make_with_pictures(wire, 2)
     Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
     goes_on = threading.Event()
