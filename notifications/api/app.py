@@ -33,6 +33,7 @@ from notifications.delivery.runs.triggers import (
     KEY_PATTERN,
     KeyReusedError,
     TriggerRefusedError,
+    answer_once,
     read_fingerprint,
     trigger_run,
 )
@@ -164,19 +165,17 @@ def run_subscription(
     409 if the subscription is disabled, not valid now, or has a run under way. The body is optional."""
     token = token_for(request, Action.RUN)
     subscription = get_object_or_404(tokens.subscriptions_of(token), pk=subscription_id)
-    asked = asked or RunRequest()
+    asked, now = asked or RunRequest(), database_now()
+
+    def make() -> tuple[Run, str]:
+        trigger = Run.Trigger(asked.trigger)
+        run = trigger_run(subscription, token=token, trigger=trigger, ip=address_of(request), now=now)
+        enqueue_runs([run.pk])
+        return run, RunState.of(run).model_dump_json()
+
+    fingerprint = read_fingerprint("POST", request.path, asked.model_dump_json())
     try:
-        answer = trigger_run(
-            subscription,
-            token=token,
-            trigger=Run.Trigger(asked.trigger),
-            ip=address_of(request),
-            key=idempotency_key or "",
-            fingerprint=read_fingerprint("POST", request.path, asked.model_dump_json()),
-            now=database_now(),
-            words=lambda run: RunState.of(run).model_dump_json(),
-            enqueue=lambda run_id: enqueue_runs([run_id]),
-        )
+        answer = answer_once(token=token, key=idempotency_key or "", fingerprint=fingerprint, now=now, make=make)
     except TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
     return incoming.answer_accepted(answer, reverse("api-1:get_run", args=[answer.run_id]))

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any, TypeVar
-from uuid import UUID
 
 from django.conf import settings
 from django.db import OperationalError, connection, models, transaction
 from psycopg.errors import LockNotAvailable
 
-from notifications.models import Attempt, Delivery, Run
+from notifications.models import Run
 
 M = TypeVar("M", bound=models.Model)
 # From handing a run out for rendering to handing it out again; renewed during planning. While writing, the row is
@@ -94,97 +91,63 @@ def lock_freezing(corp_id: int) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FREEZING, corp_id])
 
 
-@dataclass(slots=True)
-class PlannedRun:
-    """A run that the clock makes, not rendered. The fields are columns of Run."""
-
-    key: str
-    subscription_id: int
-    corp_id: int | None
-    trigger: Run.Trigger
-    slot_at: datetime
-    due_at: datetime | None
-    slot_count: int
-    status: Run.Status
-    claimed_at: datetime
-    render_after: datetime
-    finished_at: datetime | None
-    error: str
-
-
-_RUN_COLUMNS = {
-    **{"key": "text", "subscription_id": "bigint", "corp_id": "bigint", "trigger": "text", "slot_at": "timestamptz"},
-    **{"due_at": "timestamptz", "slot_count": "integer", "status": "text", "claimed_at": "timestamptz"},
-    **{"render_after": "timestamptz", "finished_at": "timestamptz", "error": "text"},
-}
-_run_values = attrgetter(*_RUN_COLUMNS)
-_RUNS = """
+_INSERT_RUNS = """
     INSERT INTO notifications_run (
-        {columns}, render_count, recipient_count, skipped_count, resends_unknown, fingerprint
+        key, subscription_id, corp_id, trigger, slot_at, due_at, slot_count, status, claimed_at, render_after,
+        finished_at, error, render_count, recipient_count, skipped_count, resends_unknown, fingerprint
     )
-    SELECT {columns}, 0, 0, 0, FALSE, '' FROM {listed}
+    SELECT listed.*, 0, 0, 0, FALSE, '' FROM jsonb_to_recordset(%s::jsonb) AS listed (
+        key text, subscription_id bigint, corp_id bigint, trigger text, slot_at timestamptz, due_at timestamptz,
+        slot_count integer, status text, claimed_at timestamptz, render_after timestamptz, finished_at timestamptz,
+        error text
+    )
     ON CONFLICT (key) DO NOTHING
     RETURNING id, status
 """
-_NEXT_TIMES = """
+_MOVE_SUBSCRIPTIONS = """
     UPDATE notifications_subscription SET next_run_at = listed.at
-    FROM {listed} WHERE notifications_subscription.id = listed.id
+    FROM jsonb_to_recordset(%s::jsonb) AS listed (id bigint, at timestamptz)
+    WHERE notifications_subscription.id = listed.id
 """
-_DELIVERIES = """
+_ACCEPT_DELIVERIES = """
     UPDATE notifications_delivery
-    SET status = %s, errcode = 0, error = '', settled_at = listed.at, msgid = listed.msgid, response_code = '',
+    SET status = 'accepted', errcode = 0, error = '', settled_at = listed.at, msgid = listed.msgid, response_code = '',
         fencing_token = NULL, lease_until = NULL, queued_until = NULL
-    FROM {listed}
-    WHERE notifications_delivery.id = listed.id AND notifications_delivery.status = %s
+    FROM jsonb_to_recordset(%s::jsonb) AS listed (id bigint, token uuid, at timestamptz, msgid text)
+    WHERE notifications_delivery.id = listed.id AND notifications_delivery.status = 'sending'
         AND notifications_delivery.fencing_token = listed.token
     RETURNING notifications_delivery.id
 """
-_ATTEMPTS = """
+_ACCEPT_ATTEMPTS = """
     UPDATE notifications_attempt
-    SET outcome = %s, errcode = 0, duration_ms = listed.ms, finished_at = listed.at
-    FROM {listed}
-    WHERE notifications_attempt.id = listed.id
+    SET outcome = 'accepted', errcode = 0, duration_ms = listed.ms, finished_at = listed.at
+    FROM jsonb_to_recordset(%s::jsonb) AS listed (attempt bigint, ms integer, at timestamptz)
+    WHERE notifications_attempt.id = listed.attempt
 """
 
 
-def insert_runs(runs: Sequence[PlannedRun]) -> list[int]:
-    """Insert the runs whose keys are new. Return the ids of those to render."""
+def insert_runs(runs: Sequence[dict[str, Any]]) -> list[int]:
+    """Insert the runs, each with the columns of _INSERT_RUNS, whose keys are new. Return the ids of those to render."""
     if not runs:
         return []
-    statement = _RUNS.format(columns=", ".join(_RUN_COLUMNS), listed=_rows_from_json(**_RUN_COLUMNS))
     with connection.cursor() as cursor:
-        cursor.execute(statement, [_json([_run_values(run) for run in runs])])
+        cursor.execute(_INSERT_RUNS, [json.dumps(runs, default=str)])
         return [pk for pk, status in cursor.fetchall() if status == Run.Status.WAITING]
 
 
-def move_subscriptions(rows: Sequence[tuple[int, datetime | None]]) -> None:
-    """Write the next time of each subscription (id, next time)."""
+def move_subscriptions(next_times: dict[int, datetime | None]) -> None:
+    """Write the next time of each subscription, by its id."""
+    rows = [{"id": pk, "at": moment} for pk, moment in next_times.items()]
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT_TIMES.format(listed=_rows_from_json(id="bigint", at="timestamptz")), [_json(rows)])
+        cursor.execute(_MOVE_SUBSCRIPTIONS, [json.dumps(rows, default=str)])
 
 
-def settle_deliveries(rows: Sequence[tuple[int, UUID, datetime, str]]) -> set[int]:
-    """Mark each (id, fencing token, accepted at, msgid) as accepted. Return the ids of those whose lease still held."""
-    listed = _rows_from_json(id="bigint", token="uuid", at="timestamptz", msgid="text")  # noqa: S106  # a column's type
-    values = [Delivery.Status.ACCEPTED.value, _json(rows), Delivery.Status.SENDING.value]
+def settle_accepted(rows: Sequence[dict[str, Any]]) -> set[int]:
+    """Mark deliveries and their attempts as accepted. `rows`: `id` and fencing `token` of the delivery, `msgid`, `at`,
+    and the `attempt` with its `ms`. Return the ids of the deliveries whose lease still held."""
+    listed = [json.dumps(rows, default=str)]
     with connection.cursor() as cursor:
-        cursor.execute(_DELIVERIES.format(listed=listed), values)
-        return {pk for (pk,) in cursor.fetchall()}
-
-
-def settle_attempts(rows: Sequence[tuple[int, int, datetime]]) -> None:
-    """Mark each attempt (id, milliseconds, answered at) as accepted."""
-    listed = _rows_from_json(id="bigint", ms="integer", at="timestamptz")
-    with connection.cursor() as cursor:
-        cursor.execute(_ATTEMPTS.format(listed=listed), [Attempt.Outcome.ACCEPTED.value, _json(rows)])
-
-
-def _rows_from_json(**columns: str) -> str:
-    """Return SQL for a table of one parameter, a JSON list of rows. `columns`: their types, in the order of a row."""
-    named = (f"CAST(value ->> {n} AS {kind}) AS {name}" for n, (name, kind) in enumerate(columns.items()))
-    rows = "jsonb_array_elements(%s::jsonb) AS rows(value)"
-    return f"(SELECT {', '.join(named)} FROM {rows}) AS listed"  # noqa: S608  # nosec B608  # our own words
-
-
-def _json(rows: Sequence[Sequence[Any]]) -> str:
-    return json.dumps(rows, default=str)
+        cursor.execute(_ACCEPT_DELIVERIES, listed)
+        held = {pk for (pk,) in cursor.fetchall()}
+        cursor.execute(_ACCEPT_ATTEMPTS, listed)
+    return held

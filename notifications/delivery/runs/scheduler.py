@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from operator import attrgetter
@@ -17,7 +16,7 @@ from django.db.models.functions import Least
 from integrations.clients.transport import read_boot_clock
 from integrations.core.background import log_errors
 from integrations.core.sentences import Sentence
-from notifications.delivery.rows import RENDER_LEASE, PlannedRun, insert_runs, lock_skipping, move_subscriptions
+from notifications.delivery.rows import RENDER_LEASE, insert_runs, lock_skipping, move_subscriptions
 from notifications.models import Report, Run, Subscription, TickClaim
 from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, ScheduleError, due_times
 
@@ -70,14 +69,10 @@ def claim_due(*, now: datetime) -> list[int]:
             return run_ids
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The plan of a due subscription: at most one run to render and one of missed times, and its next time."""
-
-    runs: list[PlannedRun]
-    next_run_at: datetime | None
-
-
+# The plan of a due subscription: the columns of at most one run to render and one of missed times, and its next time.
+Plan = tuple[list[dict[str, Any]], datetime | None]
+# Times of a schedule: older than the grace period (counted up to a limit), due, and the first to come.
+FoundTimes = tuple[list[DueTime], list[DueTime], DueTime | None]
 # The columns that a plan needs: reading all fifty would cost time thousands of times.
 _PLANNED_BY = (*TIME_FIELDS, "grace_minutes", "next_run_at", "report")
 _schedule_of = attrgetter(*TIME_FIELDS)
@@ -98,34 +93,25 @@ def plan(
     try:
         if key not in known or subscription.jitter_seconds:  # the jitter depends on the subscription's key
             known[key] = _look_back(subscription, first, now)
-        found = known[key]
+        missed, due, following = known[key]
     except ScheduleError as error:
         # Forms refuse such a schedule. Otherwise it is stopped with a failed run and does not block the others.
         return _plan_failure(subscription, now, error.sentence)
     runs = []
-    if found.missed:
-        runs.append(_missed_run(subscription, found.missed, now, former_id))
-    if found.due and former_id is not None:
-        return Plan(runs, found.due[0].due_at)
-    if found.due:
-        runs.append(_scheduled_run(subscription, found.due[-1], now, Run.Status.WAITING, len(found.due)))
-    if found.following is None and subscription.valid_to is None:
+    if missed:
+        runs.append(_missed_run(subscription, missed, now, former_id))
+    if due and former_id is not None:
+        return runs, due[0].due_at
+    if due:
+        runs.append(_scheduled_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
+    if following is None and subscription.valid_to is None:
         # A failed run shows that no further time was found before the validity ended: nobody would notice otherwise.
         sentence = Sentence(
             "No further time is known: its days are all free days. It is not sent until its schedule is changed."
         )
         runs.append(_scheduled_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence))
-        runs[-1].key += ":end"
-    return Plan(runs, None if found.following is None else found.following.due_at)
-
-
-@dataclass(frozen=True)
-class FoundTimes:
-    """Times of a schedule: older than the grace period (counted up to a limit), due, and the first to come."""
-
-    missed: list[DueTime]
-    due: list[DueTime]
-    following: DueTime | None
+        runs[-1]["key"] += ":end"
+    return runs, None if following is None else following.due_at
 
 
 def _look_back(subscription: Subscription, first: datetime, now: datetime) -> FoundTimes:
@@ -138,13 +124,15 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> Fo
     due: list[DueTime] = []
     for found in due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
         if found.due_at > now:
-            return FoundTimes(missed, due, found)
+            return missed, due, found
         if found.due_at >= grace_start:
             due.append(found)
-    return FoundTimes(missed, due, None)
+    return missed, due, None
 
 
-def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None) -> PlannedRun:
+def _missed_run(
+    subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None
+) -> dict[str, Any]:
     """Return one run for all missed times. Times that one run held up share a row, whenever they are found."""
     if former_id is None:
         reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
@@ -155,7 +143,7 @@ def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime
     sentence = reason % {"minutes": subscription.grace_minutes}
     run = _scheduled_run(subscription, missed[0], now, Run.Status.MISSED, len(missed), sentence)
     if former_id is not None:
-        run.key = f"{_OVERLAP}{former_id}"
+        run["key"] = f"{_OVERLAP}{former_id}"
     return run
 
 
@@ -170,13 +158,13 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
         under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
         former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
         plans = _plans_in_time(found, now, former_ids)
-        subscriptions = found[: len(plans)]
-        is_moving = any(one.next_run_at != its.next_run_at for one, its in zip(subscriptions, plans, strict=True))
-        runs = [run for planned in plans for run in planned.runs]
+        next_times = {one.pk: its_next for one, (_runs, its_next) in zip(found, plans, strict=False)}
+        is_moving = any(one.next_run_at != next_times[one.pk] for one in found[: len(plans)])
+        runs = [run for its_runs, _next in plans for run in its_runs]
         # Some exist already, when a schedule was saved back and forth. Times that one run held up are added to its row.
-        run_ids = insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _add_to_overlap(run))])
-        move_subscriptions([(one.pk, its.next_run_at) for one, its in zip(subscriptions, plans, strict=True)])
-        is_last = len(subscriptions) == len(found) < BATCH
+        run_ids = insert_runs([run for run in runs if not (run["key"].startswith(_OVERLAP) and _add_to_overlap(run))])
+        move_subscriptions(next_times)
+        is_last = len(plans) == len(found) < BATCH
         return is_last or not is_moving, run_ids
 
 
@@ -188,9 +176,9 @@ def claimable(now: datetime) -> QuerySet[Subscription]:
     return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
 
 
-def _add_to_overlap(run: PlannedRun) -> bool:
-    known = Run.objects.filter(key=run.key)
-    return known.update(slot_count=Least(F("slot_count") + run.slot_count, MISSED_COUNTED)) == 1
+def _add_to_overlap(run: dict[str, Any]) -> bool:
+    known = Run.objects.filter(key=run["key"])
+    return known.update(slot_count=Least(F("slot_count") + run["slot_count"], MISSED_COUNTED)) == 1
 
 
 def _plans_in_time(
@@ -215,7 +203,7 @@ def _plans_in_time(
 
 def _plan_failure(subscription: Subscription, now: datetime, why: Sentence) -> Plan:
     first = subscription.next_run_at or now
-    return Plan([_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, why)], None)
+    return [_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, why)], None
 
 
 def _scheduled_run(
@@ -225,21 +213,21 @@ def _scheduled_run(
     status: Run.Status,
     slot_count: int,
     why: Sentence | None = None,
-) -> PlannedRun:
-    return PlannedRun(
-        key=f"sub:{subscription.pk}:{found.slot_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
-        subscription_id=subscription.pk,
-        corp_id=subscription.report.corp_id,
-        trigger=Run.Trigger.SCHEDULE,
-        slot_at=found.slot_at,
-        due_at=None if found.due_at == found.slot_at else found.due_at,
-        slot_count=slot_count,
-        status=status,
-        claimed_at=now,
-        render_after=now + RENDER_LEASE,
-        finished_at=None if status == Run.Status.WAITING else now,
-        error=why.stored() if why is not None else "",
-    )
+) -> dict[str, Any]:
+    return {
+        "key": f"sub:{subscription.pk}:{found.slot_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
+        "subscription_id": subscription.pk,
+        "corp_id": subscription.report.corp_id,
+        "trigger": Run.Trigger.SCHEDULE,
+        "slot_at": found.slot_at,
+        "due_at": None if found.due_at == found.slot_at else found.due_at,
+        "slot_count": slot_count,
+        "status": status,
+        "claimed_at": now,
+        "render_after": now + RENDER_LEASE,
+        "finished_at": None if status == Run.Status.WAITING else now,
+        "error": why.stored() if why is not None else "",
+    }
 
 
 def run_fields(subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime) -> dict[str, Any]:

@@ -121,33 +121,6 @@ class TriggerRefusedError(Exception):
         self.code, self.sentence = code, sentence
 
 
-def trigger_run(
-    subscription: Subscription,
-    *,
-    token: ApiToken,
-    trigger: Run.Trigger,
-    ip: str | None,
-    key: str = "",
-    fingerprint: str = "",
-    now: datetime,
-    words: Callable[[Run], str],
-    enqueue: Callable[[int], None],
-) -> Answer:
-    """Make the requested run, once for each Idempotency-Key. Run, answer and audit entry share a transaction.
-
-    `key`: the Idempotency-Key, or empty; `fingerprint`: of the HTTP request; `words`: returns the answer for a new run;
-    `enqueue`: hands it out after the transaction. Raises TriggerRefusedError and KeyReusedError; nothing is written
-    then.
-    """
-
-    def make() -> tuple[Run, str]:
-        run = _make_run(subscription, token, trigger, ip, now)
-        enqueue(run.pk)
-        return run, words(run)
-
-    return answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
-
-
 def request_run(
     subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
 ) -> tuple[Run, bool]:
@@ -169,7 +142,11 @@ def _lock_subscription(subscription: Subscription) -> Subscription:
     return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
 
 
-def _make_run(subscription: Subscription, token: ApiToken, trigger: Run.Trigger, ip: str | None, now: datetime) -> Run:
+def trigger_run(
+    subscription: Subscription, *, token: ApiToken, trigger: Run.Trigger, ip: str | None, now: datetime
+) -> Run:
+    """Make the run that a token requests, with its audit entry. Call it inside a transaction. Raises
+    TriggerRefusedError; nothing is written then."""
     current = _lock_subscription(subscription)
     if not current.is_enabled:
         sentence = _("The push is disabled: it runs by hand only, in the administration.")

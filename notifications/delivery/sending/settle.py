@@ -22,7 +22,7 @@ from integrations.core.metrics import CountedMetric, TimedMetric
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind
 from notifications.delivery.rendering.render import mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
-from notifications.delivery.rows import lock_freezing_shared, settle_attempts, settle_deliveries, update_unlocked
+from notifications.delivery.rows import lock_freezing_shared, settle_accepted, update_unlocked
 from notifications.delivery.sending.queue import StartedAttempt, block_company, unblock_companies
 from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt, Run
 from notifications.sources import Content, RenderingError
@@ -249,13 +249,15 @@ def _settle_alone(each: EndedCall) -> None:
 def _settle_accepted(ended: Sequence[EndedCall]) -> None:
     """Write all of them in one transaction with two statements. Deliveries come before attempts, as everywhere."""
     with transaction.atomic():
-        held = settle_deliveries(
+        held = settle_accepted(
             [
-                (each.attempt.delivery_id, each.attempt.fencing_token, each.ended_at, each.outcome.msgid)
+                {
+                    **{"id": each.attempt.delivery_id, "token": each.attempt.fencing_token, "at": each.ended_at},
+                    **{"msgid": each.outcome.msgid, "attempt": each.attempt.pk, "ms": each.duration_ms or 0},
+                }
                 for each in ended
             ]
         )
-        settle_attempts([(each.attempt.pk, each.duration_ms or 0, each.ended_at) for each in ended])
     # Many calls get no line each: their rows say it all, and log lines cost more than writing the rows.
     if len(held) > LINES_AT_MOST:
         logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held), max(held))
