@@ -16,7 +16,7 @@ from notifications.alerts import charts, conditions, evaluation, notices, verdic
 from notifications.alerts.conditions import BY_CHANGE, Condition, ConditionError
 from notifications.alerts.notices import AlertNotice, AlertRunSource
 from notifications.charts.drawing import cell_text
-from notifications.delivery.rendering.attachments import Plan, Wanted
+from notifications.delivery.attachments import Plan, Wanted
 from notifications.delivery.rendering.preview import MessagePreview, preview_message
 from notifications.models import Channel, Incident, Medium, Robot, Run
 from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience

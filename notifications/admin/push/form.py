@@ -40,7 +40,7 @@ from notifications.admin.subscription_forms import (
     check,
     refusal,
 )
-from notifications.delivery.rendering.attachments import RecipientPages
+from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.report_contents import ReportParts, expect, expected_contents
 from notifications.models import (
     MessageForm,

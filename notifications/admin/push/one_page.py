@@ -36,7 +36,7 @@ from notifications.admin import subscription_forms
 from notifications.admin.base import administrator, find_row, is_key
 from notifications.admin.push.data_choice import choose_card, list_choices
 from notifications.admin.push.renaming import ColumnField, apply_renaming, describe_missing_card, find_missing_columns
-from notifications.delivery.rendering.attachments import Plan
+from notifications.delivery.attachments import Plan
 from notifications.delivery.rendering.preview import begin_media
 from notifications.models import Draft
 from notifications.models.subscriptions import DRAFT_KEPT

@@ -59,7 +59,7 @@ from notifications.admin.reports import (
     template_help,
 )
 from notifications.admin.subscription_forms import find_times_of_form
-from notifications.delivery.rendering.attachments import find_obstacle, pages_for_editor
+from notifications.delivery.attachments import find_obstacle, pages_for_editor
 from notifications.delivery.rendering.preview import preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, Robot, Run, Subscription

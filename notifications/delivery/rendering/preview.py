@@ -22,8 +22,7 @@ from django.utils.translation import ngettext
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.delivery.attachments import PREVIEW_KEPT
-from notifications.delivery.rendering.attachments import FILE_FORMS, MEDIA_FORMS, NOTHING, Plan, preview_medium
+from notifications.delivery.attachments import FILE_FORMS, MEDIA_FORMS, NOTHING, PREVIEW_KEPT, Plan, preview_medium
 from notifications.delivery.rendering.message_builder import cut_suffix, render_markdown
 from notifications.delivery.rendering.render import Batch, compose, draft_delivery, mail_batches, plan_media
 from notifications.delivery.spreadsheets import write_file_name

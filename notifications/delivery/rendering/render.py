@@ -28,18 +28,19 @@ from integrations.core.background import keep_lease, log_errors
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery import limiter
-from notifications.delivery.attachments import PATIENCE, WORDS_BEFORE, picture_path, recipe_digest
-from notifications.delivery.channels import app_name, member_limits
-from notifications.delivery.explanations import explain_no_messages
-from notifications.delivery.rendering.attachments import (
+from notifications.delivery.attachments import (
     MEDIA_FORMS,
     NOTHING,
+    PATIENCE,
     PICTURE_FORMS,
+    WORDS_BEFORE,
     Plan,
     Wanted,
-    medium_fields,
+    picture_path,
     plan_attachments,
 )
+from notifications.delivery.channels import app_name, member_limits
+from notifications.delivery.explanations import explain_no_messages
 from notifications.delivery.rendering.message_builder import (
     PLAIN_FORMS,
     TITLE_CHARACTERS,
@@ -523,11 +524,10 @@ def _get_or_create_media(delivery: Delivery, planned: Plan, *, now: datetime) ->
         if wanted.medium_id is not None:
             found[wanted] = Medium.objects.only("pk").get(pk=wanted.medium_id, run=run.first_sent)
             continue
-        fields = {"created_at": now, "make_after": now, **medium_fields(wanted)}
+        columns = wanted.columns(now)
         if wanted.queue == MakerQueue.SNAPSHOTS:
-            fields["give_up_at"] = max(now + PATIENCE, delivery.expires_at - WORDS_BEFORE)
-        digest = recipe_digest(wanted.kind, wanted.recipe)
-        found[wanted], _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)
+            columns["give_up_at"] = max(now + PATIENCE, delivery.expires_at - WORDS_BEFORE)
+        found[wanted], _is_new = Medium.objects.get_or_create(run=run, digest=columns["digest"], defaults=columns)
     return found
 
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -21,14 +21,13 @@ from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery, prefetc
 from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
-from accounts.users import bi_identity
 from integrations.bi import is_open, own_address
 from integrations.core.sentences import NoData, Sentence
 from integrations.data.table import Table, to_document
 from integrations.datasources import fetch
 from integrations.models import Card, CardData
 from notifications.charts.definition import Chart
-from notifications.delivery.rendering.attachments import FindIdentities, RecipientPages
+from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import (
     Delivery,
@@ -255,7 +254,6 @@ def _find_pages(
     slot_at: datetime,
     *,
     is_trial: bool = False,
-    find_identities: FindIdentities = bi_identity.identities,
 ) -> RecipientPages | None:
     """Return the report's pages; None without a picture of a page.
 
@@ -266,7 +264,7 @@ def _find_pages(
         return None
     is_owners = picture.shown_as_id is not None and picture.shown_as_id == subscription.owner_id
     shown_as = picture.shown_as_id if is_owners and not is_trial else None
-    return RecipientPages(picture, slot_at, owner_id=shown_as, find_identities=find_identities)
+    return RecipientPages(picture, slot_at, owner_id=shown_as)
 
 
 def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
@@ -283,7 +281,7 @@ def expect_recipients(
     """Map each push to what it would send now and to whom, as sending finds them, with the reason for those who get
     nothing.
 
-    The number of queries does not grow with the pushes, except for two per push with a picture of a page. `only`: for
+    The number of queries does not grow with the pushes, except for a few per push with a picture of a page. `only`: for
     this person alone, as if each push named them.
     """
     cards = Prefetch("report__report_cards", ReportCard.objects.select_related("card__source"))
@@ -298,12 +296,11 @@ def expect_recipients(
     resolved = resolve_audiences(audiences)
     people = {one.user_id for theirs in resolved.values() for one in theirs if one.reason is None}
     reader = AttributeReader(people)
-    find_identities = cache(lambda: bi_identity.identities(people))
     found, checked = {}, 0
     for one in subscriptions:
         its = parts[one.pk]
         data = {card.alias: tables[card.card_id] for card in its.cards if card.card_id in tables}
-        pages = partial(_find_pages, its, one, now, find_identities=lambda _ids: find_identities())
+        pages = partial(_find_pages, its, one, now)
         expected = expect(its, data if its.own_rows else {}, one, now, pages, reader)
         recipients = resolved.get(one.pk)
         if recipients is not None and expected.contents is not None and expected.contents.is_split:

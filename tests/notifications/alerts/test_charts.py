@@ -23,13 +23,14 @@ from notifications.charts.vega import build_spec
 from notifications.delivery.attachments import (
     OVERDUE,
     PREVIEW_KEPT,
+    Wanted,
     hand_out_media,
     hand_out_previews,
+    preview_medium,
     sweep_media,
 )
 from notifications.delivery.maintenance import purge_incidents
 from notifications.delivery.rendering import preview as rendering
-from notifications.delivery.rendering.attachments import Wanted, preview_medium
 from notifications.models import AlertRule, Incident, Medium
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.rules import check, check_each, parse, watch

@@ -18,9 +18,15 @@ from django.utils import timezone
 
 from integrations.models import Card
 from notifications import tasks
-from notifications.delivery.attachments import PREVIEW_KEPT, hand_out_previews, produce_medium
+from notifications.delivery.attachments import (
+    _SHAPES,
+    PREVIEW_KEPT,
+    Wanted,
+    hand_out_previews,
+    preview_medium,
+    produce_medium,
+)
 from notifications.delivery.rendering import preview as rendering
-from notifications.delivery.rendering.attachments import _SHAPES, Wanted, preview_medium
 from notifications.models import MakerQueue, Medium, Report, ReportChart
 from tests.notifications import preview_pages
 from tests.notifications.delivery.attachments.places import make_medium, make_run

@@ -11,9 +11,8 @@ from django.utils import translation
 from integrations.models import Corp, SiteAddress
 from notifications.charts import drawing
 from notifications.charts.definition import Chart
-from notifications.delivery.attachments import picture_recipe, recipe_digest
+from notifications.delivery.attachments import picture_recipe, plan_attachments, recipe_digest
 from notifications.delivery.rendering import render
-from notifications.delivery.rendering.attachments import plan_attachments
 from notifications.delivery.rendering.preview import STAND_IN
 from notifications.delivery.rendering.render import Batch
 from notifications.inbound.accept import MessageSource

@@ -18,7 +18,9 @@ from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.drawing import Shape
 from notifications.delivery import channels, limiter, maintenance
 from notifications.delivery.attachments import (
+    FILE_FORMS,
     LINK_DAYS,
+    PICTURE_FORMS,
     QUEUED,
     QUEUED_AT_MOST,
     TRIES_AT_MOST,
@@ -30,7 +32,6 @@ from notifications.delivery.attachments import (
 )
 from notifications.delivery.channels import ROBOT_GONE, company_scope
 from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.rendering.attachments import FILE_FORMS, PICTURE_FORMS
 from notifications.delivery.runs import recall
 from notifications.delivery.sending.queue import HandedOut, find_pending
 from notifications.delivery.sending.send import ask_permits

@@ -12,8 +12,7 @@ from accounts.users.attributes import ensure_bi_login_id
 from integrations.clients.snapshots import Format, Options, Theme, Width
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
-from notifications.delivery.attachments import SNAPSHOTS_QUEUE, read_page_recipe
-from notifications.delivery.rendering.attachments import find_obstacle
+from notifications.delivery.attachments import SNAPSHOTS_QUEUE, find_obstacle, read_page_recipe
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.triggers import request_resend
 from notifications.models import (

@@ -19,8 +19,8 @@ from accounts.models import DirectoryPolicy, User
 from integrations.core import hooks
 from integrations.models import Corp, Member, SiteAddress
 from notifications.delivery import maintenance
+from notifications.delivery.attachments import FILE_FORMS, PICTURE_FORMS
 from notifications.delivery.rendering import render
-from notifications.delivery.rendering.attachments import FILE_FORMS, PICTURE_FORMS
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.models import Delivery, MessageForm, Receipt, Run, Subscription
