@@ -23,12 +23,13 @@ class NotificationsConfig(AppConfig):
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
         from notifications.alerts.actions import CLICKS_CONSUMER
-        from notifications.alerts.evaluation import follow, source_of_notice
+        from notifications.alerts.evaluation import follow
         from notifications.alerts.notices import source_of_alert
         from notifications.delivery import maintenance  # noqa: F401  # registers its checks
         from notifications.delivery.limiter import past_call_sources
         from notifications.delivery.rendering.report_contents import source_of_subscription
         from notifications.delivery.runs import ownership
+        from notifications.delivery.runs.owner_notices import source_of_notice
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.queue import find_refused_calls, probe_at_once
         from notifications.delivery.sending.send import read_past_calls

@@ -24,14 +24,11 @@ from integrations.models.jobs import Moment
 from notifications.alerts import charts, conditions, incidents, verdicts
 from notifications.alerts.conditions import ConditionError
 from notifications.alerts.verdicts import Verdict
-from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rendering.report_contents import bi_link
 from notifications.delivery.rows import BATCH, lock_skipping
-from notifications.delivery.runs.owner_notices import NoticeSource, new_notice
-from notifications.delivery.runs.ownership import write_ownership_notice, write_page_notice
-from notifications.models import AlertCheck, AlertRule, Incident, Run
+from notifications.delivery.runs.owner_notices import save_notice
+from notifications.models import AlertCheck, AlertRule, Incident
 from notifications.models.alerts import TITLE_CHARACTERS
-from notifications.sources import Content, OneContent
 from notifications.subscriptions.schedules import ScheduleError, read_zone, reschedule
 
 if TYPE_CHECKING:
@@ -314,35 +311,14 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
     run_ids = []
     with transaction.atomic():
         for rule in lock_skipping(AlertRule.objects.untold().order_by("pk"))[:BATCH]:
+            title = _("Alert rule does not work: %(name)s") % {"name": rule.name}
+            text = _(
+                "%(problem)s\nUntil this is put right it raises no alert. Its page asks what the data is called today."
+            )
+            link = reverse("admin:notifications_alertrule_change", args=[rule.pk])
             key, corp_id = f"rule:{rule.pk}:broken:{now:%Y%m%d%H%M%S}", rule.receiver.corp_id
-            notice = new_notice(key=key, person_id=rule.owner_id, corp_id=corp_id, now=now)
-            notice.save()
+            words = title, text % {"problem": rule.problem}, link
+            notice = save_notice(*words, key=key, person_id=rule.owner_id, corp_id=corp_id, now=now)
             AlertRule.objects.filter(pk=rule.pk).update(owner_notified_at=now, owner_notice=notice)
             run_ids.append(notice.pk)
     return run_ids
-
-
-def source_of_notice(run: Run) -> AnyNoticeSource | None:
-    """Return the source of a notice's run; None for another kind of run (notifications.sources.source_of)."""
-    return AnyNoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
-
-
-class AnyNoticeSource(NoticeSource):
-    """Content of a notice, which may be about pages, ownership, a broken rule or runs."""
-
-    def contents(self, *, now: datetime) -> OneContent:
-        for write in (write_page_notice, write_ownership_notice, _write_rule_notice):
-            if content := write(self.notice):
-                return OneContent(content)
-        return super().contents(now=now)
-
-
-def _write_rule_notice(notice: Run) -> Content | None:
-    """Return the text about a broken rule; None if the notice is about something else."""
-    rule = AlertRule.objects.filter(owner_notice=notice.pk).first()
-    if rule is None:
-        return None
-    title = _("Alert rule does not work: %(name)s") % {"name": rule.name}
-    text = _("%(problem)s\nUntil this is put right it raises no alert. Its page asks what the data is called today.")
-    link = reverse("admin:notifications_alertrule_change", args=[rule.pk])
-    return Content(tidy_title(title), tidy_text(text % {"problem": rule.problem}), link=link)

@@ -20,12 +20,22 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.core.sentences import Sentence
 from notifications.delivery.explanations import explain_runs, name_runs, prepare_names
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rows import BATCH, RENDER_LEASE, lock_skipping
-from notifications.models import Channel, Delivery, IncidentNotice, MessageForm, Priority, Receipt, Run, Subscription
-from notifications.sources import Audience, Content, NotWorthSending, OneContent, RunSource, Terms
+from notifications.models import (
+    Channel,
+    Delivery,
+    FrozenContent,
+    IncidentNotice,
+    MessageForm,
+    Priority,
+    Receipt,
+    Run,
+    Subscription,
+)
+from notifications.reports.contents import dump_content, load_content
+from notifications.sources import Audience, Content, OneContent, RunSource, Terms
 from notifications.subscriptions.calendar import moment_line
 
 # An owner gets at most one notice in this time, about everything since the last.
@@ -41,7 +51,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     that were recalled.
     """
     with transaction.atomic():
-        unnotified = _find_notifiable(now).select_related("subscription__report").order_by("pk")
+        unnotified = prepare_names(_find_notifiable(now)).order_by("pk")
         by_owner: dict[int | None, list[Run]] = defaultdict(list)
         for run in lock_skipping(unnotified)[:BATCH]:
             by_owner[_owner_id(run)].append(run)
@@ -51,15 +61,41 @@ def request_owner_notices(*, now: datetime) -> list[int]:
             corp_ids = {run.corp_id for run in runs}
             # The notice is visible to those who may see its runs.
             corp_id = corp_ids.pop() if len(corp_ids) == 1 else None
-            notice = new_notice(key=f"notice:{runs[0].pk}", person_id=owner_id, corp_id=corp_id, now=now)
-            notice.save()
+            key = f"notice:{runs[0].pk}"
+            notice = save_notice(*_write_notice(runs), key=key, person_id=owner_id, corp_id=corp_id, now=now)
             _mark_notified(runs, notice, now)
             notices.append(notice.pk)
     return notices
 
 
+def save_notice(
+    title: str,
+    text: str,
+    link: str,
+    *,
+    key: str,
+    person_id: int | None,
+    corp_id: int | None = None,
+    now: datetime,
+) -> Run:
+    """Save the run of a notice to one person, and its content. `link`: if empty, the notice's own page."""
+    notice = Run.objects.create(
+        key=key,
+        corp_id=corp_id,
+        trigger=Run.Trigger.NOTICE,
+        requested_by_id=person_id,
+        slot_at=now,
+        claimed_at=now,
+        render_after=now + RENDER_LEASE,
+    )
+    link = link or reverse("admin:notifications_run_change", args=[notice.pk])
+    content = Content(tidy_title(title), tidy_text(text), link=link)
+    FrozenContent.objects.create(run=notice, document=dump_content(content))
+    return notice
+
+
 class NoticeSource(RunSource):
-    """The content of a notice about runs, sent to the owner by WeCom, else by mail."""
+    """The source of a notice's run, sent to the owner by WeCom, else by mail."""
 
     terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS)
 
@@ -72,23 +108,13 @@ class NoticeSource(RunSource):
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
     def contents(self, *, now: datetime) -> OneContent:
-        """Report the runs, at most NAMED_AT_MOST of them by name. Raises NotWorthSending if none of them is left."""
-        # Further files of an incoming message are left out.
-        earlier = Run.objects.filter(
-            owner_notice=OuterRef("owner_notice"), message=OuterRef("message"), pk__lt=OuterRef("pk")
-        )
-        notified = prepare_names(self.notice.notified_runs.order_by("pk")).filter(~Exists(earlier))
-        runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
-        if not runs:
-            raise NotWorthSending(Sentence("What it was to tell of is settled."))
-        if notified.exclude(status=Run.Status.FINISHED).count() == count:
-            title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
-        else:
-            title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
-        text = _write_notice(runs, count - len(runs))
-        shown = runs[0] if len(runs) == 1 else self.notice
-        link = reverse("admin:notifications_run_change", args=[shown.pk])
-        return OneContent(Content(tidy_title(title % {"count": count}), tidy_text(text), link=link))
+        """Return the content that was saved with the notice."""
+        return OneContent(load_content(self.notice.contents.get().document))
+
+
+def source_of_notice(run: Run) -> NoticeSource | None:
+    """Return the source of a notice's run; None for another kind of run (notifications.sources.source_of)."""
+    return NoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
 
 
 def _find_notifiable(now: datetime) -> QuerySet[Run]:
@@ -117,30 +143,27 @@ def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> No
     notified.update(owner_notified_at=now, owner_notice=notice)
 
 
-def _write_notice(runs: Sequence[Run], further_count: int) -> str:
-    reasons, named, lines = explain_runs(runs), name_runs(runs), list[str]()
-    for run in runs:
+def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
+    """Return title, text and link (empty: the notice's own page) of a notice about the runs, at most NAMED_AT_MOST of
+    them by name. Of an incoming message the first file stands for all."""
+    first_files = {run.message_id or f"run {run.pk}": run for run in reversed(runs)}
+    told = list(reversed(first_files.values()))
+    shown, count = told[:NAMED_AT_MOST], len(told)
+    if any(run.status == Run.Status.FINISHED for run in told):
+        title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
+    else:
+        title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
+    reasons, named, lines = explain_runs(shown), name_runs(shown), list[str]()
+    for run in shown:
         zone = settings.TIME_ZONE if run.subscription is None else run.subscription.time_zone
         words = {"name": named[run.pk], "time": moment_line(run.slot_at, zone), "reason": reasons[run.pk]}
         lines.append(_("“%(name)s”, due %(time)s: %(reason)s") % words)
-    if further_count:
-        more = ngettext("and %(count)d more push", "and %(count)d more pushes", further_count)
-        lines.append(more % {"count": further_count})
-    lines += explain_auto_pauses(run.subscription for run in runs if run.subscription is not None)
-    return "\n".join(lines)
-
-
-def new_notice(*, key: str, person_id: int | None, corp_id: int | None, now: datetime) -> Run:
-    """Return the unsaved run of a notice to one person."""
-    return Run(
-        key=key,
-        corp_id=corp_id,
-        trigger=Run.Trigger.NOTICE,
-        requested_by_id=person_id,
-        slot_at=now,
-        claimed_at=now,
-        render_after=now + RENDER_LEASE,
-    )
+    if count > len(shown):
+        more = ngettext("and %(count)d more push", "and %(count)d more pushes", count - len(shown))
+        lines.append(more % {"count": count - len(shown)})
+    lines += explain_auto_pauses(run.subscription for run in shown if run.subscription is not None)
+    link = reverse("admin:notifications_run_change", args=[shown[0].pk]) if count == 1 else ""
+    return title % {"count": count}, "\n".join(lines), link
 
 
 logger = logging.getLogger(__name__)

@@ -14,10 +14,11 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
@@ -32,12 +33,10 @@ from accounts.users.roles import (
 )
 from integrations.core.hooks import Attention
 from integrations.models import Corp, Member
-from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs.owner_notices import new_notice
+from notifications.delivery.runs.owner_notices import save_notice
 from notifications.delivery.runs.recall import cancel_waiting
 from notifications.models import AlertRule, ApiToken, InboundChannel, PagePicture, Report, Robot, Run, Subscription
 from notifications.models.inbound import RIGHTS, senders
-from notifications.sources import Content
 
 # The first two stop once their owner may not act. For the others nobody is notified about problems any more.
 MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
@@ -135,20 +134,21 @@ def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
 
 @transaction.atomic
 def _succeed(owner: User, now: datetime) -> list[str]:
-    managers = _find_managers(owner, now)
+    managers = list(_find_managers(owner, now))
     taken: dict[User, list[Any]] = defaultdict(list)
     # Disabled rows too: they would fail silently when they are enabled again.
     for row in _find_working(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, is_used=_is_usable):
         if (successor := _find_successor(row)) is not None:
             _give_row(row, successor)
             taken[successor].append(row)
-    runs = []
-    for successor, rows in taken.items():
-        named = ",".join(f"{MODELS.index(type(row))}.{row.pk}" for row in rows[: NAMED_AT_MOST + 1])
-        key = f"taken:{owner.pk}:{successor.pk}:{now:%Y%m%d%H%M%S%f}:{named}"
-        told = dict.fromkeys([successor.pk, *(one.pk for one in managers)])
-        runs += [new_notice(key=f"{key}:{pk}", person_id=pk, corp_id=None, now=now) for pk in told]
-    Run.objects.bulk_create(runs)
+    with translation.override(settings.LANGUAGE_CODE):
+        for successor, rows in taken.items():
+            title = _("%(successor)s has taken over from %(person)s") % {"successor": successor, "person": owner}
+            for person in dict.fromkeys([successor, *managers]):
+                key = f"taken:{owner.pk}:{successor.pk}:{now:%Y%m%d%H%M%S%f}:{person.pk}"
+                if seen := [row for row in rows if find_changeable(type(row), row.pk, person) is not None]:
+                    text, link = _explain_taken(owner, successor, seen), _page_of(seen[0])
+                    save_notice(title, text, link, key=key, person_id=person.pk, now=now)
     return [_explain_taken(owner, successor, rows) for successor, rows in taken.items()]
 
 
@@ -207,58 +207,26 @@ def request_ownership_notices(*, now: datetime) -> list[int]:
     are handed over, and once about each token that expires soon. Return the ids of the notices' runs, to be
     rendered."""
     let_successors_take_over()
-    told: dict[str, int] = {}
+    told: dict[str, tuple[int, str, str, str]] = {}
     for owner in _find_ownerless(now=now):
         key = f"owned:{owner.pk}:{'left' if _may_act(owner) else 'gone'}:{now:%Y%m}"
-        told |= {f"{key}:{one.pk}": one.pk for one in _find_managers(owner, now)}
-    expiring = ApiToken.objects.usable(now).filter(expires_at__lte=now + EXPIRY_NOTICE)
-    told |= {f"expiry:{pk}": owner for pk, owner in expiring.values_list("pk", "owner_id")}
+        title = _("Somebody has to take over from %(person)s") % {"person": owner}
+        for person, rows in _find_managers(owner, now).items():
+            told[f"{key}:{person.pk}"] = person.pk, title, _explain_ownerless(owner, rows), _owner_page_of(owner)
+    for token in ApiToken.objects.usable(now).filter(expires_at__lte=now + EXPIRY_NOTICE):
+        title = _("An API token expires soon")
+        told[f"expiry:{token.pk}"] = token.owner_id, title, _explain_expiry(token), _page_of(token)
     for key in Run.objects.filter(key__in=told).values_list("key", flat=True):
         del told[key]
-    runs = [new_notice(key=key, person_id=pk, corp_id=None, now=now) for key, pk in told.items()]
-    return [run.pk for run in Run.objects.bulk_create(runs)]
+    return [save_notice(*words, key=key, person_id=pk, now=now).pk for key, (pk, *words) in told.items()]
 
 
-def write_ownership_notice(notice: Run) -> Content | None:
-    """Return the content of a notice; None for another kind of notice, or if its subject is gone."""
-    kind, *rest = notice.key.split(":")
-    if kind == "expiry" and (token := ApiToken.objects.filter(pk=rest[0]).first()):
-        return _make_notice(_("An API token expires soon"), _explain_expiry(token), _page_of(token))
-    if kind == "taken":
-        return _write_taken_notice(notice, *rest)
-    owner = User.objects.filter(pk=rest[0]).first() if kind == "owned" else None
-    rows = [] if owner is None else _find_working(Q(owner=owner), now=notice.slot_at, seen_by=notice.requested_by)
-    if owner is None or not rows:  # handed over meanwhile
-        return None
-    title = _("Somebody has to take over from %(person)s") % {"person": owner}
-    return _make_notice(title, _explain_ownerless(owner, rows), _owner_page_of(owner))
-
-
-def _write_taken_notice(
-    notice: Run, owner_id: str, successor_id: str, _at: str, named: str, _person: str
-) -> Content | None:
-    people = User.objects.in_bulk([int(owner_id), int(successor_id)])
-    rows: list[Any] = []
-    for number, pk in (one.split(".") for one in named.split(",")):
-        owned = Q(pk=pk, owner=successor_id)
-        model, by = MODELS[int(number)], notice.requested_by
-        rows += _find_working(owned, now=notice.slot_at, seen_by=by, models=[model], is_used=_is_usable)
-    if not rows or len(people) < 2:
-        return None
-    owner, successor = people[int(owner_id)], people[int(successor_id)]
-    title = _("%(successor)s has taken over from %(person)s") % {"successor": successor, "person": owner}
-    return _make_notice(title, _explain_taken(owner, successor, rows), _page_of(rows[0]))
-
-
-def _make_notice(title: str, text: str, link: str) -> Content:
-    return Content(tidy_title(title), tidy_text(text), link=link)
-
-
-def _find_managers(owner: User, now: datetime) -> list[User]:
-    """List people who may hand over some of what `owner` has in use."""
+def _find_managers(owner: User, now: datetime) -> dict[User, list[Any]]:
+    """Map people who may hand over some of what `owner` has in use to those rows."""
     holders = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
     theirs = [one for one in holders if rights_changeable_by(one).filter(pk=owner.pk).exists()]
-    return [one for one in theirs if _find_working(Q(owner=owner), now=now, seen_by=one)]
+    found = {one: _find_working(Q(owner=owner), now=now, seen_by=one) for one in theirs}
+    return {one: rows for one, rows in found.items() if rows}
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------
@@ -386,7 +354,6 @@ def _explain_expiry(token: ApiToken) -> str:
 
 # The owner's rights end when another person edits a push that sends the picture, or changes the key of its robot. The
 # owner gets a notice.
-_KEY = "page-rights"
 
 
 class NotTheOwnerError(Exception):
@@ -442,9 +409,19 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
     owner_id = picture.shown_as_id
     picture.shown_as, picture.ended_by, picture.ended_at = None, by, now
     picture.save(update_fields=_COLUMNS)
-    key = f"{_KEY}:{picture.pk}:{now:%Y%m%d%H%M%S%f}"
-    notice = new_notice(key=key, person_id=owner_id, corp_id=report.corp_id, now=now)
-    notice.save()
+    with translation.override(settings.LANGUAGE_CODE):
+        owned = list(Subscription.objects.filter(report=report.pk, owner=owner_id).order_by("pk"))
+        names = ", ".join(one.name for one in owned)
+        words = {"name": names, "page": picture, "person": _("somebody") if by is None else by.get_full_name()}
+        text = _(
+            "%(person)s has edited the push “%(name)s”, or the robot to which it goes. Its picture of the page "
+            "“%(page)s” is no longer shown as you see it: each recipient now gets it with their own rights in the BI, "
+            "and whoever has no account there gets no message. To share what you see again, open the push and choose "
+            "it anew."
+        )
+        title, link = _("Your page picture is no longer shown as you see it"), _page_of(owned[0]) if owned else ""
+        key = f"page-rights:{picture.pk}:{now:%Y%m%d%H%M%S%f}"
+        notice = save_notice(title, text % words, link, key=key, person_id=owner_id, corp_id=report.corp_id, now=now)
     return [notice.pk]
 
 
@@ -456,26 +433,3 @@ def end_page_rights_of_robot(robot: Robot, *, by: User, now: datetime) -> list[i
     if reports := list(shown.exclude(page_picture__shown_as=by).distinct()):
         cancel_waiting(robot, reports, now=now)
     return [run_id for report in reports for run_id in end_page_rights(report, by=by, now=now)]
-
-
-def write_page_notice(notice: Run) -> Content | None:
-    """Return the notice to the owner that each recipient sees the page with their own rights again: whose edit did it,
-    and which of the owner's pushes are concerned. None for another kind of notice."""
-    kind, _colon, rest = notice.key.partition(":")
-    if kind != _KEY:
-        return None
-    picture = PagePicture.objects.select_related("ended_by").filter(pk=rest.partition(":")[0]).first()
-    pushes = Subscription.objects.filter(report__page_picture=picture, owner=notice.requested_by_id)
-    owned = list(pushes.order_by("pk")) if picture is not None else []
-    words = {
-        "name": ", ".join(one.name for one in owned),
-        "page": picture or "",
-        "person": picture.ended_by.get_full_name() if picture is not None and picture.ended_by else _("somebody"),
-    }
-    text = _(
-        "%(person)s has edited the push “%(name)s”, or the robot to which it goes. Its picture of the page “%(page)s” "
-        "is no longer shown as you see it: each recipient now gets it with their own rights in the BI, and whoever has "
-        "no account there gets no message. To share what you see again, open the push and choose it anew."
-    )
-    link = _page_of(owned[0]) if owned else ""
-    return _make_notice(_("Your page picture is no longer shown as you see it"), text % words, link)

@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.users.roles import Role
-from integrations.core.sentences import translate_stored
 from integrations.models import Corp
 from notifications.admin.push.form import copy_push
 from notifications.delivery.rendering.render import render_run
@@ -254,17 +253,6 @@ def test_those_who_manage_it_are_told_once_a_month_and_read_it_on_the_overview(c
     found = find_attentions(chief, timezone.now())
     assert [(one.sentence, one.url, one.tone) for one in found] == [(sentence, f"{page_of(leaver)}#owned", "bad")]
     assert sentence in client_of(chief).get("/admin/").text
-
-
-def test_nobody_is_told_of_what_was_handed_over_meanwhile(chief: User, leaver: User) -> None:
-    User.objects.filter(pk=leaver.pk).update(is_active=False)
-    [notice] = request_ownership_notices(now=timezone.now())
-    assert hand_over(leaver, [one[0] for one in find_owned(leaver, chief)], chief, chief) == 3
-
-    assert render_run(run_id=notice, now=timezone.now()) == []
-
-    run = Run.objects.get()
-    assert (run.status, translate_stored(run.error)) == ("skipped", "需要通知的事项已经处理完毕。")
 
 
 def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: User, leaver: User) -> None:
