@@ -314,7 +314,7 @@ def _measure_shares(scopes: list[tuple[str, int | None, Scope]], window: str) ->
     )
     found: dict[tuple[str, int | None], float] = {}
     for kind, corp_id, scope in limited:
-        share = 1 - room.calls[scope.key] / (scope.per_minute or scope.per_hour)
+        share = 1 - room[scope] / (scope.per_minute or scope.per_hour)
         found[kind, corp_id] = max(share, found.get((kind, corp_id), 0.0))
     return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items()]
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.core import signing
-from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone, translation
 
@@ -33,7 +32,7 @@ from notifications.charts import definition as charts
 from notifications.charts import drawing, renderer
 from notifications.charts.definition import Chart, ChartError
 from notifications.charts.vega import build_spec
-from notifications.delivery.rows import lock_skipping, update_unlocked
+from notifications.delivery.rows import reserve, update_unlocked
 from notifications.delivery.spreadsheets import Part, cut_parts, write_csv, write_file_name, write_xlsx
 from notifications.models import Channel, MakerQueue, Medium, MessageForm, PagePicture
 from notifications.sources import Content, PageView, RenderingError
@@ -86,21 +85,15 @@ def hand_out_media(*, now: datetime) -> list[int]:
         queued = waiting.filter(make_after__gt=now, make_after__lte=now + QUEUED)
         room = max(0, at_most - queued.count())
         due = Medium.objects.due(now).filter(queue=queue)
-        ids += _take(due.order_by("make_count", F("incident").asc(nulls_last=True), "pk"), room, now)
-    return ids
-
-
-@transaction.atomic
-def _take(due: QuerySet[Medium], at_most: int, now: datetime) -> list[int]:
-    ids = [medium.pk for medium in lock_skipping(due.only("pk"))[:at_most]]
-    Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
+        first = due.order_by("make_count", F("incident").asc(nulls_last=True), "pk")
+        ids += reserve(first, room, make_after=now + QUEUED)
     return ids
 
 
 def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
     """Return those of these previews to make now, each reserved for QUEUED. They pass all others: a person waits."""
     due = Medium.objects.due(now).previews().filter(pk__in=medium_ids)
-    return _take(due.order_by("pk"), len(medium_ids), now)
+    return reserve(due.order_by("pk"), len(medium_ids), make_after=now + QUEUED)
 
 
 def produce_medium(medium_id: int, *, clock: Clock) -> bool:

@@ -24,7 +24,15 @@ from integrations.jobs import requests
 from integrations.models.jobs import Moment
 from notifications.delivery.channels import LOST_WORKER
 from notifications.delivery.explanations import sum_up_losses
-from notifications.delivery.rows import BATCH, QUEUE_LEASE, RENDER_LEASE, delivery_lease, lock_skipping, update_unlocked
+from notifications.delivery.rows import (
+    BATCH,
+    QUEUE_LEASE,
+    RENDER_LEASE,
+    delivery_lease,
+    lock_skipping,
+    reserve,
+    update_unlocked,
+)
 from notifications.delivery.runs import recall
 from notifications.delivery.sending.settle import fall_back, settle_attempt
 from notifications.models import (
@@ -83,9 +91,7 @@ def sweep(*, now: datetime) -> SweepResult:
     # Most of the time nothing is under way, and these short queries save many long ones.
     counts = (_settle_ended_leases(now), _give_up(now)) if Delivery.objects.unsettled().exists() else (0, 0)
     is_sending = Run.objects.filter(status=Run.Status.SENDING).exists()
-    with transaction.atomic():
-        run_ids = [run.pk for run in lock_skipping(Run.objects.unrendered(now).only("pk"))[:BATCH]]
-        Run.objects.filter(pk__in=run_ids).update(render_after=now + RENDER_LEASE)
+    run_ids = reserve(Run.objects.unrendered(now), BATCH, render_after=now + RENDER_LEASE)
     swept = SweepResult(run_ids, *counts, *(_finish_runs(now) if is_sending else (0, 0)))
     if swept.run_ids or swept.lease_count or swept.given_up_count:
         logger.warning(

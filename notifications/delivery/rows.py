@@ -67,12 +67,18 @@ def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:
     """
     count = 0
     while True:
-        with transaction.atomic():
-            ids = [row.pk for row in lock_skipping(rows.order_by("pk").only("pk"))[:BATCH]]
-            rows.model._default_manager.filter(pk__in=ids).update(**fields)
-        count += len(ids)
-        if len(ids) < BATCH:
+        found = len(reserve(rows.order_by("pk"), BATCH, **fields))
+        count += found
+        if found < BATCH:
             return count
+
+
+@transaction.atomic
+def reserve(rows: models.QuerySet[M], at_most: int, **fields: Any) -> list[int]:
+    """Update the first of `rows` that no other transaction holds. Return their ids, in order."""
+    ids = [row.pk for row in lock_skipping(rows.only("pk"))[:at_most]]
+    rows.model._default_manager.filter(pk__in=ids).update(**fields)
+    return ids
 
 
 def lock_freezing_shared(corp_ids: Collection[int]) -> None:

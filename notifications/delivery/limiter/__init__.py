@@ -136,18 +136,6 @@ class StoreLostError(Exception):
     Call `Gate.restore` first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """The number of calls that each window will have room for."""
-
-    calls: Mapping[str, int]
-
-    def of(self, *scopes: Scope) -> int | None:
-        """Return how many calls all of `scopes` have room for; None if none of them has a limit."""
-        limited = [self.calls[scope.key] for scope in scopes if scope.per_minute or scope.per_hour]
-        return min(limited) if limited else None
-
-
 class Gate:
     """The limiter that all workers on one Valkey share.
 
@@ -215,17 +203,12 @@ class Gate:
 
     def room(
         self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
-    ) -> Room:
-        """Return each window's room within so many seconds; none if it is held and `minds_hold`. Raises
-        StoreLostError."""
-        known = {scope.key: scope for scope in scopes}
-        rooms = self._answers(
-            within=round(within_seconds * 1000),
-            scopes=[
-                {**_describe_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in known.values()
-            ],
-        )[2]
-        return Room(dict(zip(known, rooms, strict=True)))
+    ) -> dict[Scope, int]:
+        """Return each window's room within so many seconds, very large without limits; none if it is held and
+        `minds_hold`. Raises StoreLostError."""
+        asked = [{**_describe_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in scopes]
+        rooms = self._answers(within=round(within_seconds * 1000), scopes=asked)[2]
+        return dict(zip(scopes, rooms, strict=True))
 
     def used_today(self, budgets: Sequence[Budget]) -> list[int]:
         """Return the person-messages of each app so far today. Raises StoreLostError."""

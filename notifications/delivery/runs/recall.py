@@ -28,7 +28,7 @@ from integrations.models import Corp
 from integrations.models.jobs import Moment
 from notifications.delivery.channels import Outcome, address_scope, company_scope, outcome_of_error
 from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.rows import lock_freezing, lock_skipping, update_unlocked
+from notifications.delivery.rows import lock_freezing, reserve, update_unlocked
 from notifications.delivery.sending.send import ask_permits, hold_scopes, release_permits
 from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
 
@@ -235,13 +235,10 @@ def find_due_recalls(now: Moment) -> QuerySet[Delivery]:
     return _recallable(now).filter(pk__in=alone.union(with_runs, all=True), next_attempt_at__lte=now)
 
 
-@transaction.atomic
 def hand_out_recalls(*, now: datetime) -> list[int]:
     """Return ids of at most HANDED_OUT_AT_ONCE accepted messages to recall, each reserved for RETRY."""
-    ids = list(lock_skipping(find_due_recalls(now).order_by("pk")).values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     # The row is settled, so its next attempt is the recall.
-    Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now + RETRY)
-    return ids
+    return reserve(find_due_recalls(now).order_by("pk"), HANDED_OUT_AT_ONCE, next_attempt_at=now + RETRY)
 
 
 def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:

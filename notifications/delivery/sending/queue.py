@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain, zip_longest
+from itertools import zip_longest
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -28,7 +28,7 @@ from integrations.core.sentences import explain_errcode
 from integrations.models import Corp
 from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENDABLE_COLUMNS, Outcome, Sendable, app_scopes
 from notifications.delivery.limiter import Scope, StoreLostError, query
-from notifications.delivery.rows import QUEUE_LEASE, delivery_lease, lock_skipping, update_unlocked
+from notifications.delivery.rows import QUEUE_LEASE, delivery_lease, lock_skipping, reserve, update_unlocked
 from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts, Priority, Run
 
 logger = logging.getLogger(__name__)
@@ -96,22 +96,19 @@ def _share_room(
     corps: Sequence[Corp], waiting: Mapping[int, int], outstanding: Mapping[int, int], *, is_urgent: bool
 ) -> dict[int, int]:
     """Return how many deliveries each company may hand out: the room of every window, in equal parts."""
-    scopes = list(chain.from_iterable(map(app_scopes, corps)))
-    ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
-    try:
-        room = query(lambda gate: gate.room(scopes, within_seconds=ahead, is_urgent=is_urgent))
-    except StoreLostError:  # another worker is filling it: the next tick finds it complete
-        return dict.fromkeys(waiting, 0)
-    shares = dict(waiting)
     by_scope: dict[Scope, list[int]] = defaultdict(list)
     for corp in corps:
         for scope in app_scopes(corp):
             by_scope[scope].append(corp.pk)
+    ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
+    try:
+        room = query(lambda gate: gate.room(list(by_scope), within_seconds=ahead, is_urgent=is_urgent))
+    except StoreLostError:  # another worker is filling it: the next tick finds it complete
+        return dict.fromkeys(waiting, 0)
+    shares = dict(waiting)
     for scope, corp_ids in by_scope.items():
-        most = room.of(scope)
-        if most is not None:
-            left = max(0, most - sum(outstanding[pk] for pk in corp_ids))
-            shares |= share_evenly({pk: shares[pk] for pk in corp_ids}, left)
+        left = max(0, room[scope] - sum(outstanding[pk] for pk in corp_ids))
+        shares |= share_evenly({pk: shares[pk] for pk in corp_ids}, left)
     return shares
 
 
@@ -128,11 +125,7 @@ def share_evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
 
 
 def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int]:
-    with transaction.atomic():
-        first = sendable.order_by("priority", "next_attempt_at", "pk").only("pk")
-        ids = [delivery.pk for delivery in lock_skipping(first)[:count]]
-        Delivery.objects.filter(pk__in=ids).update(queued_until=now + QUEUE_LEASE)
-    return ids
+    return reserve(sendable.order_by("priority", "next_attempt_at", "pk"), count, queued_until=now + QUEUE_LEASE)
 
 
 # --- Claims: a lease, a started attempt and exactly the rows that were locked ---

@@ -102,11 +102,7 @@ def test_a_call_must_find_room_in_each_of_its_scopes(gate: Gate) -> None:
     [wait] = gate.acquire([make_request(3, address, other)])
     assert isinstance(wait, float)
     acquire_all(gate, make_request(4, other))
-    assert gate.room([address, other, COMPANY], within_seconds=0).calls == {
-        address.key: 0,
-        other.key: 4,
-        COMPANY.key: 3,
-    }
+    assert gate.room([address, other, COMPANY], within_seconds=0) == {address: 0, other: 4, COMPANY: 3}
 
 
 class TestHours:
@@ -132,10 +128,7 @@ class TestHours:
         wide = Scope("company:ww2:send", per_minute=100, per_hour=3)
         acquire_all(gate, make_request(1, self.SCOPE), make_request(2, wide))
 
-        room = gate.room([self.SCOPE, wide], within_seconds=2)
-
-        assert room.calls == {self.SCOPE.key: 2, wide.key: 2}
-        assert room.of(self.SCOPE) == 2
+        assert gate.room([self.SCOPE, wide], within_seconds=2) == {self.SCOPE: 2, wide: 2}
 
     def test_a_lost_store_begins_with_the_calls_of_the_hour_and_keeps_no_older_ones(
         self, gate: Gate, clock: Clock, valkey_client: redis.Redis
@@ -177,7 +170,7 @@ def test_an_unused_permit_gives_its_room_back(gate: Gate) -> None:
 
     gate.cancel(permits[:2])
 
-    assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 4
+    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
     assert gate.used_today([budget]) == [3]
 
 
@@ -190,16 +183,16 @@ def test_the_reserved_share_is_for_urgent_calls(gate: Gate, limits: dict[str, in
     [ordinary, urgent] = gate.acquire([make_request(9, scope), make_request(10, scope, is_urgent=True)])
     assert isinstance(ordinary, float)
     assert isinstance(urgent, Permit)
-    assert gate.room([scope], within_seconds=0).of(scope) == 0
-    assert gate.room([scope], within_seconds=0, is_urgent=True).of(scope) == 1
+    assert gate.room([scope], within_seconds=0)[scope] == 0
+    assert gate.room([scope], within_seconds=0, is_urgent=True)[scope] == 1
 
 
 def test_a_hold_stops_everybody_until_it_ends(gate: Gate, clock: Clock) -> None:
     gate.hold(COMPANY, seconds=60)
 
     assert gate.acquire([make_request(1, is_urgent=True)]) == [60.0]
-    assert gate.room([COMPANY], within_seconds=10).of(COMPANY) == 0
-    assert gate.room([COMPANY], within_seconds=60).of(COMPANY) == 5
+    assert gate.room([COMPANY], within_seconds=10)[COMPANY] == 0
+    assert gate.room([COMPANY], within_seconds=60)[COMPANY] == 5
     clock.advance(60)
     acquire_all(gate, make_request(1))
 
@@ -243,7 +236,7 @@ def test_nothing_was_counted_for_a_call_that_one_member_held_back(gate: Gate) ->
 
     assert isinstance(wait, float)
     assert gate.member_waits(member, ["han"]) == [0]
-    assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 4
+    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
 
 
 def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, clock: Clock) -> None:
@@ -297,7 +290,7 @@ def test_an_emptied_store_begins_from_the_calls_that_are_known(gate: Gate, valke
 
     assert gate.restore(past)
 
-    assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 1
+    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 1
     assert gate.used_today([budget]) == [4]
     assert gate.member_waits(member, ["lilei"]) == [pytest.approx(60.01 + LEASE_SECONDS, abs=0.01)]
     acquire_all(gate, make_request(6))
@@ -315,7 +308,7 @@ def test_of_many_workers_one_restores(gate: Gate, valkey_client: redis.Redis) ->
 
     assert gate.restore(while_it_restores())
     assert gate.restore([PastCall(make_request(2), ended_seconds_ago=1)])  # known already: nothing is added
-    assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 4
+    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
 
 
 # Steps of a worker: begin calls (how many), end the oldest call, let time pass (seconds).

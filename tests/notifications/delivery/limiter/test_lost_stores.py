@@ -86,7 +86,7 @@ def test_what_the_old_snapshot_counted_is_not_counted_twice(gate: Gate, server: 
 
     assert gate.used_today([BUDGET]) == [1]
     assert gate.member_waits(MEMBER, ["lilei"]) == [0]
-    assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 0  # still held back: WeCom asked for it
+    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 0  # still held back: WeCom asked for it
     assert store.get("another:key") == b"1"
 
 
@@ -118,7 +118,7 @@ def test_a_permit_of_a_lost_store_is_not_taken_out_of_the_new_one(gate: Gate, st
     gate.cancel(old)
 
     assert gate.used_today([BUDGET]) == [1]
-    assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 4
+    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
 
 
 @pytest.mark.parametrize("when", ["while it is emptied", "before the end"])

@@ -59,7 +59,7 @@ def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock)
 
     send_all(clock, [delivery.pk])
 
-    rooms = gate().room([address_scope(corp), company_scope(corp.corpid)], within_seconds=0).calls
+    rooms = gate().room([address_scope(corp), company_scope(corp.corpid)], within_seconds=0)
     assert list(rooms.values()) == [19_999, 9_999]
     assert read_used_today(corp) == 3
 
@@ -179,9 +179,9 @@ def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings
 
     gate().cancel([first])
 
-    assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE - 1
+    assert gate().room([scope], within_seconds=0)[scope] == settings.LIMIT_COMPANY_PER_MINUTE - 1
     gate().cancel([second])
-    assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE
+    assert gate().room([scope], within_seconds=0)[scope] == settings.LIMIT_COMPANY_PER_MINUTE
 
 
 def test_the_past_of_an_hour_is_restored_call_by_call_and_the_day_in_sums(corp: Corp) -> None:
