@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -81,26 +81,8 @@ FIGURE_CHARACTERS = 64
 _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
 
 
-class AttributeReader:
-    """Reads the values that own rows depend on, of the people asked for, or once of `people` for many pushes."""
-
-    def __init__(self, people: Collection[int] | None = None) -> None:
-        self._people = people
-        self._known: dict[Hashable, dict[int, Values]] = {}
-
-    def read(self, user_ids: Collection[int], keys: Collection[Key], corp_id: int | None) -> dict[int, Values]:
-        """Return the values of at least these people."""
-        if self._people is None:
-            return attribute_values(user_ids, keys, corp_id)
-        wanted = (frozenset(keys), corp_id)
-        if wanted not in self._known:
-            self._known[wanted] = attribute_values(self._people, keys, corp_id)
-        return self._known[wanted]
-
-    @cached_property
-    def labels(self) -> dict[Key, object]:
-        """Return the names of the keys as people see them. One query."""
-        return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk()}
+# Reads the values that own rows depend on: of people, by keys, in a company or (None) by the primary account.
+ReadValues = Callable[[Collection[int], Collection[Key], int | None], dict[int, Values]]
 
 
 @dataclass(frozen=True)
@@ -149,17 +131,17 @@ class Contents:
         subscription: Subscription,
         slot_at: datetime,
         pages: RecipientPages | None = None,
-        reader: AttributeReader | None = None,
+        read_values: ReadValues | None = None,
     ) -> None:
         """Check the data. `tables`: by alias of the card; `pages`: of the BI, whose picture goes with the message;
-        `reader`: shared with other pushes. Raises RenderingError if own rows or a chart do not fit the data, or own
-        rows lack a part of it: nobody sees anything then."""
+        `read_values`: shared by pushes. Raises RenderingError if own rows or a chart do not fit the data, or own rows
+        lack a part of it: nobody sees anything then."""
         self._parts, self._report, self._tables = parts, parts.report, tables
         self._subscription, self._slot_at, self._pages = subscription, slot_at, pages
         self._own_rows = _read_own_rows(tables, parts.conditions) if parts.conditions else None
         self.charts = [(row.alias, row.chart) for row in parts.charts]
         _check_charts(tables, self.charts)
-        self._reader = reader or AttributeReader()
+        self._read_values = read_values or attribute_values
         self._values: dict[int, Values] = {}
         self._written: dict[Hashable, Content] = {}
         self._with_pages: dict[tuple[Hashable, PageView], Content] = {}
@@ -182,7 +164,7 @@ class Contents:
     def preload_people(self, user_ids: Collection[int]) -> None:
         """Read the deciding attributes and accounts of all these people at once."""
         if self._own_rows is not None:
-            self._values = self._reader.read(user_ids, self._own_rows.attribute_ids, self._report.corp_id)
+            self._values = self._read_values(user_ids, self._own_rows.attribute_ids, self._report.corp_id)
         if self._pages is not None:
             self._pages.preload_people(user_ids)
 
@@ -193,7 +175,7 @@ class Contents:
             missing = missing_values(self._parts.conditions, self._values.get(user_id, {}))
             if not missing:
                 return SkipReason(Receipt.Reason.NO_ROWS)
-            named = ", ".join(str(self._reader.labels.get(key, key)) for key in missing)
+            named = ", ".join(str(self._labels.get(key, key)) for key in missing)
             sentence = Sentence("the person's attribute is empty: %(names)s") % {"names": named}
             return SkipReason(Receipt.Reason.NO_VALUE, sentence)
         if self._pages is not None and not self._pages.identity_of(user_id):
@@ -221,6 +203,11 @@ class Contents:
         page = self._pages.view_of(user_id)
         return self._with_pages.setdefault((key, page), replace(self._written[key], page=page))
 
+    @cached_property
+    def _labels(self) -> dict[Key, object]:
+        """Return the names of attributes as people see them. One query."""
+        return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk()}
+
     def _rows_key(self, user_id: int) -> Any:
         return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))
 
@@ -231,7 +218,7 @@ def expect(
     subscription: Subscription,
     now: datetime,
     pages: Callable[[], RecipientPages | None],
-    reader: AttributeReader | None = None,
+    read_values: ReadValues | None = None,
 ) -> Expected:
     """Return what a push would send over the data fetched last (`tables`). `pages` may raise RenderingError."""
     note, is_known = None, all(one.alias in tables for one in parts.conditions)
@@ -243,7 +230,7 @@ def expect(
             "time": _format_data_time(tables, subscription.time_zone)
         }
     try:
-        return Expected(Contents(parts, tables, subscription, now, pages(), reader), note, is_known)
+        return Expected(Contents(parts, tables, subscription, now, pages(), read_values), note, is_known)
     except RenderingError as error:
         return Expected(note=error.sentence, is_known=False)
 
@@ -295,13 +282,25 @@ def expect_recipients(
         audiences = {one.pk: replace(trial_audience(one, only), subscription_id=one.pk) for one in subscriptions}
     resolved = resolve_audiences(audiences)
     people = {one.user_id for theirs in resolved.values() for one in theirs if one.reason is None}
-    reader = AttributeReader(people)
+    # Read once for all pushes.
+    known = cache(lambda keys, corp_id: attribute_values(people, keys, corp_id))
+
+    def read_values(_ids: Collection[int], keys: Collection[Key], corp_id: int | None) -> dict[int, Values]:
+        return known(frozenset(keys), corp_id)
+
     found, checked = {}, 0
     for one in subscriptions:
         its = parts[one.pk]
         data = {card.alias: tables[card.card_id] for card in its.cards if card.card_id in tables}
         pages = partial(_find_pages, its, one, now)
-        expected = expect(its, data if its.own_rows else {}, one, now, pages, reader)
+        expected = expect(
+            its,
+            data if its.own_rows else {},
+            one,
+            now,
+            pages,
+            lambda _ids, its_keys, corp_id: known(frozenset(its_keys), corp_id),
+        )
         recipients = resolved.get(one.pk)
         if recipients is not None and expected.contents is not None and expected.contents.is_split:
             checked += len(recipients)

@@ -12,7 +12,6 @@ import logging
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -121,23 +120,22 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
 def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callable[[], bool]) -> int:
     """Claim these deliveries, upload their media at the same time, and freeze each as its upload ends. A stopping
     worker waits at most STOP_SECONDS. Return how many may be sent now."""
-    prepared, to_upload = list[Prepared](), list[Upload]()
+    count, to_upload = 0, list[Upload]()
     deliveries = claim_preparable(delivery_ids, clock())
     media = Medium.objects.filter(pk__in=[one.medium_id for one in deliveries if one.medium_id])
     contents = {pk: bytes(content) for pk, content in media.values_list("pk", "content")}
     for one in deliveries:
-        if one.medium is None or one.medium.status == Medium.Status.FAILED:
-            prepared.append(Prepared(one, reason=one.medium.error if one.medium else ""))
-            continue
         with log_errors(logger, "delivery=%d could not be prepared", one.pk):
+            if one.medium is None or one.medium.status == Medium.Status.FAILED:
+                count += freeze(one, None, clock(), reason=one.medium.error if one.medium else "")
+                continue
             content, name = contents[one.medium.pk], name_medium(one, one.medium)
             if not is_uploaded(one):
-                prepared.append(Prepared(one, partial(fill_body, delivery=one, content=content, name=name)))
+                count += freeze(one, partial(fill_body, delivery=one, content=content, name=name), clock())
             elif one.channel == Channel.ROBOT and one.robot is None:
-                prepared.append(_refuse_medium(one, ROBOT_GONE.message))
+                count += freeze(one, None, clock(), reason=ROBOT_GONE.message)
             else:
                 to_upload.append((one, _make_upload(one, one.medium, content, name)))
-    count = freeze_prepared(prepared, clock())
     calls, begun_at = _begin_uploads(to_upload, clock), read_boot_clock()
     while calls and not (is_stopping() and read_boot_clock() >= begun_at + STOP_SECONDS):
         ended = calls.wait(seconds=SETTLE_SECONDS)
@@ -194,34 +192,35 @@ def _upload(delivery: Delivery, permit: Permit, call: Callable[[], str]) -> str:
 def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: datetime) -> int:
     """Freeze the deliveries whose uploads succeeded or were refused; give the others back. Return how many may be sent
     now."""
-    prepared = list[Prepared]()
+    count = 0
     for delivery, answer in ended:
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
             match answer:
                 case str():
-                    prepared.append(Prepared(delivery, partial(_add_media_id, media_id=answer), now + UPLOADED_FOR))
+                    count += freeze(delivery, partial(_add_media_id, media_id=answer), now, until=now + UPLOADED_FOR)
                 case IntegrationError():
-                    prepared += _settle_failure(delivery, answer, now)
+                    count += _settle_failure(delivery, answer, now)
                 case MessageError():
-                    prepared.append(_refuse_medium(delivery, str(answer)))
+                    count += freeze(delivery, None, now, reason=str(answer))
                 case _NoThreadError():  # nothing was tried, so the count behind the backoff does not grow
                     give_delivery_back(delivery, now + SOON, prepare_count=delivery.prepare_count - 1)
                 case BaseException():
                     logger.error("delivery=%d: its upload failed", delivery.pk, exc_info=answer)
     if works := {one.corp_id for one, answer in ended if isinstance(answer, str) and one.channel == Channel.WECOM}:
         unblock_companies(works, now=now)
-    return freeze_prepared(prepared, now)
+    return count
 
 
 def _add_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:
     return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
 
 
-def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
-    """Retry with backoff what may pass. No message was sent, whatever became of the upload."""
+def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) -> bool:
+    """Retry with backoff what may pass. No message was sent, whatever became of the upload. Return whether the words
+    alone may be sent now."""
     outcome = outcome_of_error(error)
     if outcome.kind in {OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}:
-        return [_refuse_medium(delivery, str(error))]
+        return freeze(delivery, None, now, reason=str(error))
     wait_seconds = backoff_seconds(delivery.prepare_count)
     if outcome.kind == OutcomeKind.POSTPONED:
         wait_seconds = outcome.wait_seconds
@@ -231,13 +230,7 @@ def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) 
             hold_scopes([company_scope(delivery.corpid, UPLOAD_API)], outcome)
     give_delivery_back(delivery, now + timedelta(seconds=wait_seconds), outcome)
     logger.info("delivery=%d not uploaded errcode=%s", delivery.pk, outcome.errcode)
-    return []
-
-
-def _refuse_medium(delivery: Delivery, reason: str) -> Prepared:
-    """Send the words alone, because WeCom refuses the picture or file."""
-    logger.warning("delivery=%d: its picture or file was refused", delivery.pk)
-    return Prepared(delivery, reason=reason)
+    return False
 
 
 # --- Which media are uploaded, under which name, and where they go in the body ---
@@ -303,48 +296,41 @@ def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Deliv
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A delivery whose upload is settled. `complete` returns the final body from the row's; it raises MessageError.
-    Without `complete` the words go alone, because of `reason`. `until`: when WeCom forgets the upload."""
-
-    delivery: Delivery
-    complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None
-    until: datetime | None = None
-    reason: str = ""
-
-
-def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
-    """Write the final bytes of each; one that fails is tried again later. Return how many may be sent now."""
-    count = 0
-    for one in prepared:
-        with log_errors(logger, "delivery=%d could not be frozen", one.delivery.pk):
-            count += _freeze(one, now)
-    return count
-
-
 @transaction.atomic
-def _freeze(one: Prepared, now: datetime) -> bool:
-    """Freeze what the row holds now: recipients may have been withdrawn since it was claimed."""
-    mine = _preparing([one.delivery.pk]).filter(fencing_token=one.delivery.fencing_token)
+def freeze(
+    delivery: Delivery,
+    complete: Callable[[dict[str, Any]], dict[str, Any]] | None,
+    now: datetime,
+    *,
+    until: datetime | None = None,
+    reason: str = "",
+) -> bool:
+    """Freeze what the row holds now: recipients may have been withdrawn since it was claimed. Return whether it may be
+    sent now.
+
+    `complete`: returns the final body from the row's, and may raise MessageError; without it the words go alone,
+    because of `reason`. `until`: when WeCom forgets the upload.
+    """
+    mine = _preparing([delivery.pk]).filter(fencing_token=delivery.fencing_token)
     row = mine.select_for_update(of=("self",)).only("body", "plain_body", "channel").first()
     if row is None:
         return False
-    body, until, said = bytes(row.plain_body), None, {"error": one.reason}
-    if one.complete is not None:
+    body, fields = bytes(row.plain_body), dict[str, Any](media_until=None, error=reason)
+    if complete is not None:
         try:
-            final = one.complete(json.loads(bytes(row.body)))
+            final = complete(json.loads(bytes(row.body)))
             is_mail = row.channel == Channel.EMAIL
             body = json.dumps(final, ensure_ascii=False).encode() if is_mail else body_bytes(final)
-            until, said = one.until, {}
+            fields = {"media_until": until}
         except MessageError as error:
-            logger.warning("delivery=%d: its picture or file does not fit into it", row.pk)
-            said = {"error": str(error)}
+            fields["error"] = str(error)
+    if "error" in fields:
+        logger.warning("delivery=%d goes without its picture or file", row.pk)
     if body:
-        fields = {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
-        mine.update(prepare_count=0, media_until=until, **fields, **said, **_FREE)
+        fields |= {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
+        mine.update(prepare_count=0, **fields, **_FREE)
     else:  # it was prepared anew and has no plain body any more
-        mine.update(status=Delivery.Status.FAILED, settled_at=now, **said, **_FREE)
+        mine.update(status=Delivery.Status.FAILED, settled_at=now, error=fields["error"], **_FREE)
     return bool(body)
 
 

@@ -39,9 +39,8 @@ from notifications.delivery.sending.uploads import (
     LEASE,
     UPLOAD_API,
     UPLOADED_FOR,
-    Prepared,
     claim_preparable,
-    freeze_prepared,
+    freeze,
     hand_out_uploads,
     prepare_deliveries,
     renew_uploads,
@@ -325,8 +324,7 @@ def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: WeComStu
     prepare(delivery, clock)
 
     assert delivery.status == Status.PENDING
-    late = Prepared(held, lambda body: body | {"image": {"media_id": "late"}})
-    assert freeze_prepared([late], clock()) == 0
+    assert not freeze(held, lambda body: body | {"image": {"media_id": "late"}}, clock())
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
 
 
@@ -339,7 +337,7 @@ def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeCloc
     Run.objects.update(recall_requested_at=NOW)
     recall.cancel_recalled(now=NOW)
 
-    assert freeze_prepared([Prepared(held, lambda body: body)], clock()) == 0
+    assert not freeze(held, lambda body: body, clock())
     delivery.refresh_from_db()
     assert delivery.status == Status.CANCELED
 
@@ -362,7 +360,7 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: WeComStub
     [held] = claim_preparable([delivery.pk], clock())
 
     recall.withdraw(corp, ["lilei"], NOW)
-    freeze_prepared([Prepared(held, lambda body: body | {"image": {"media_id": "m"}})], clock())
+    freeze(held, lambda body: body | {"image": {"media_id": "m"}}, clock())
 
     assert (body_of(delivery)["touser"], body_of(delivery)["image"]) == ("HanMei", {"media_id": "m"})
 
