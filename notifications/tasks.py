@@ -116,7 +116,7 @@ def _notify_incidents(now: datetime) -> None:
 
 def _sweep(now: datetime) -> None:
     ensure_queues()
-    enqueue_runs(sweep(now=now).run_ids)
+    enqueue_runs(sweep(now=now))
 
 
 def _notify_owners(now: datetime) -> None:

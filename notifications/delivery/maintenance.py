@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -63,17 +61,6 @@ from notifications.subscriptions.schedules import reschedule_rows
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class SweepResult:
-    """The counts of one sweep, and the runs whose rendering is to be started again."""
-
-    run_ids: list[int]
-    lease_count: int
-    given_up_count: int
-    mailed_count: int
-    finished_count: int
-
-
 def find_sweepable(now: Moment) -> list[QuerySet[Any]]:
     """Return the rows that a sweep may change."""
     return [
@@ -83,22 +70,20 @@ def find_sweepable(now: Moment) -> list[QuerySet[Any]]:
     ]
 
 
-def sweep(*, now: datetime) -> SweepResult:
-    """Settle ended leases, give up what may not be tried any more, finish runs, find lost renderings.
+def sweep(*, now: datetime) -> list[int]:
+    """Settle ended leases, give up what may not be tried any more, finish runs. Return the ids of runs whose rendering
+    was lost and is to be started again.
 
     It is safe to run at any time, also several at once: a sweep skips rows that another one holds.
     """
     # Most of the time nothing is under way, and these short queries save many long ones.
-    counts = (_settle_ended_leases(now), _give_up(now)) if Delivery.objects.unsettled().exists() else (0, 0)
-    is_sending = Run.objects.filter(status=Run.Status.SENDING).exists()
-    run_ids = reserve(Run.objects.unrendered(now), BATCH, render_after=now + RENDER_LEASE)
-    swept = SweepResult(run_ids, *counts, *(_finish_runs(now) if is_sending else (0, 0)))
-    if swept.run_ids or swept.lease_count or swept.given_up_count:
-        logger.warning(
-            "swept: %d lost renderings, %d ended leases, %d given up",
-            *(len(swept.run_ids), swept.lease_count, swept.given_up_count),
-        )
-    return swept
+    if Delivery.objects.unsettled().exists() and (counts := (_settle_ended_leases(now), _give_up(now))) != (0, 0):
+        logger.warning("swept: %d ended leases, %d given up", *counts)
+    if run_ids := reserve(Run.objects.unrendered(now), BATCH, render_after=now + RENDER_LEASE):
+        logger.warning("swept: %d lost renderings", len(run_ids))
+    if Run.objects.filter(status=Run.Status.SENDING).exists():
+        _finish_runs(now)
+    return run_ids
 
 
 def _settle_ended_leases(now: datetime) -> int:
@@ -146,32 +131,23 @@ def _give_up(now: datetime) -> int:
     )
 
 
-def _finish_runs(now: datetime) -> tuple[int, int]:
-    """Finish runs with nothing under way. Runs that did not reach everybody write mails first, or store their losses.
-    Return how many mails were written and how many runs ended."""
+def _finish_runs(now: datetime) -> None:
+    """Finish runs with nothing under way. First write mails for those that did not reach everybody, or their losses."""
     unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
     sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
-    mailed_count = finished_count = 0
     while True:
         with transaction.atomic():
-            rows = lock_skipping(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH]
-            recalls = dict(rows)
+            recalls = dict(lock_skipping(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH])
             # Only under the lock: otherwise a run whose last answer came in between would end without its mails.
-            mailed_count += fall_back(recalls, now=now)
-            finished_count += _finish(recalls, now)
+            fall_back(recalls, now=now)
+            mailed = Delivery.objects.unsettled().filter(run__in=recalls).values_list("run", flat=True)
+            over = recalls.keys() - set(mailed)
+            ended = Run.objects.filter(pk__in=over)
+            ended.update(status=Run.Status.FINISHED, finished_at=now)
+            for run_id, sentence in sum_up_losses([pk for pk in over if recalls[pk] is None]).items():
+                ended.filter(pk=run_id).update(error=sentence.stored())
         if len(recalls) < BATCH:
-            return mailed_count, finished_count
-
-
-def _finish(recalls: Mapping[int, datetime | None], now: datetime) -> int:
-    """Finish those of these locked runs that have no mails under way. Return how many."""
-    under_way = set(Delivery.objects.unsettled().filter(run__in=recalls).values_list("run", flat=True))
-    over = {pk: at for pk, at in recalls.items() if pk not in under_way}
-    ended = Run.objects.filter(pk__in=over)
-    ended.update(status=Run.Status.FINISHED, finished_at=now)
-    for run_id, sentence in sum_up_losses([pk for pk, at in over.items() if at is None]).items():
-        ended.filter(pk=run_id).update(error=sentence.stored())
-    return len(over)
+            return
 
 
 # --- Runs and incidents older than the retention time, and old drafts, go in chunks that fit into a tick ---

@@ -91,7 +91,7 @@ class Engine:
         now = self.clock.now
         self._publish("render", scheduler.claim_due(now=now))
         ensure_queues()
-        self._publish("render", maintenance.sweep(now=now).run_ids)
+        self._publish("render", maintenance.sweep(now=now))
         self._publish("render", request_owner_notices(now=now))
         self._hand_out()
         self._publish("recall", recall.hand_out_recalls(now=now))

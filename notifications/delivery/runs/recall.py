@@ -248,48 +248,36 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
     skipped.
     """
     count, waiting_corps = 0, set[int]()
-    rows = Delivery.objects.filter(pk__in=list(delivery_ids), recalled_at__isnull=True, recall_error="")
-    for delivery in rows.select_related("corp").defer("body", "text"):
+    unrecalled = Delivery.objects.filter(recalled_at__isnull=True, recall_error="")
+    for pk in delivery_ids:
         if is_stopping():
             break
-        if delivery.corp_id in waiting_corps:
+        # Read only now: meanwhile another task may have recalled it, or the company was repaired.
+        delivery = unrecalled.filter(pk=pk).select_related("corp").defer("body", "text").first()
+        if delivery is None or delivery.corp_id in waiting_corps:
             continue
         scopes = (address_scope(delivery.corp, RECALL_API), company_scope(delivery.corpid, RECALL_API))
-        request = Request(id=f"recall:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
+        request = Request(id=f"recall:{pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
         [permit] = ask_permits([request])
         if not isinstance(permit, Permit):
             waiting_corps.add(delivery.corp_id)
             continue
         try:
-            count += _recall(delivery, clock)
+            client_factory.wecom_client(delivery.corp).message_recall(delivery.msgid)
         except (ConfigurationError, RateLimitedError) as error:
             waiting_corps.add(delivery.corp_id)
             _postpone(delivery, outcome_of_error(error), clock())
+        except TransientError as error:
+            logger.info("delivery=%d not recalled for the moment errcode=%s", pk, error.code)
+        except IntegrationError as error:
+            unrecalled.filter(pk=pk).update(recall_error=str(error))
+            logger.warning("delivery=%d cannot be recalled errcode=%s", pk, error.code)
+        else:
+            logger.info("delivery=%d recalled", pk)
+            count += unrecalled.filter(pk=pk).update(recalled_at=clock())
         finally:
             release_permits([permit])
     return count
-
-
-def _recall(delivery: Delivery, clock: Clock) -> bool:
-    """Recall one message. Raises ConfigurationError and RateLimitedError."""
-    mine = Delivery.objects.filter(pk=delivery.pk, recalled_at__isnull=True, recall_error="")
-    # Checked again: meanwhile another task may have recalled it, or the company was repaired.
-    held = mine.select_related("corp").defer("body", "text").first()
-    if held is None:
-        return False
-    try:
-        client_factory.wecom_client(held.corp).message_recall(held.msgid)
-    except (ConfigurationError, RateLimitedError):
-        raise
-    except TransientError as error:
-        logger.info("delivery=%d not recalled for the moment errcode=%s", delivery.pk, error.code)
-        return False
-    except IntegrationError as error:
-        mine.update(recall_error=str(error))
-        logger.warning("delivery=%d cannot be recalled errcode=%s", delivery.pk, error.code)
-        return False
-    logger.info("delivery=%d recalled", delivery.pk)
-    return mine.update(recalled_at=clock()) == 1
 
 
 def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:

@@ -271,14 +271,12 @@ def _settle_accepted(ended: Sequence[EndedCall]) -> None:
 REFUSED = (Receipt.Status.INVALID, Receipt.Status.UNLICENSED)
 
 
-def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
-    """Write mails to the people whom the first channel of these runs did not reach. Return how many mails.
+def fall_back(run_ids: Collection[int], *, now: datetime) -> None:
+    """Write mails to the people whom the first channel of these runs did not reach.
 
     The caller has locked the runs, and none of their deliveries is under way. A person with a mail of the run gets no
     second one. People who leave meanwhile get no mail, or it is withdrawn: withdrawal waits for this transaction.
     """
-    if not run_ids:
-        return 0
     runs = Run.objects.filter(
         Exists(_find_unreached().filter(run=OuterRef("pk"))),
         pk__in=run_ids,
@@ -286,12 +284,10 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
         recall_requested_at__isnull=True,
     )
     found = list(runs.select_related("subscription__report").order_by("pk"))
-    if not found:
-        return 0
-    lock_freezing_shared(
-        set(_find_unreached().filter(run__in=found).order_by().values_list("delivery__corp", flat=True))
-    )
-    return sum(_mail_run(run, now) for run in found)
+    unreached = _find_unreached().filter(run__in=found).order_by()
+    lock_freezing_shared(set(unreached.values_list("delivery__corp", flat=True)) if found else ())
+    for run in found:
+        _mail_run(run, now)
 
 
 def _find_unreached() -> QuerySet[Receipt]:
@@ -303,9 +299,9 @@ def _find_unreached() -> QuerySet[Receipt]:
     return people.filter(~Exists(mailed), ~Exists(barred))
 
 
-def _mail_run(run: Run, now: datetime) -> int:
+def _mail_run(run: Run, now: datetime) -> None:
     if run.subscription is None:
-        return 0
+        return
     source = SubscriptionSource(run, run.subscription, ReportParts(run.subscription.report))
     columns = ("delivery_id", "user_id", "delivery__corp_id", "user__email")
     rows = _find_unreached().filter(run=run).order_by("pk").values_list(*columns)
@@ -328,6 +324,5 @@ def _mail_run(run: Run, now: datetime) -> int:
             write_deliveries(run, source, batches, now)
         except RenderingError as error:
             logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
-            return 0
+            return
     Run.objects.filter(pk=run.pk).update(recipient_count=F("recipient_count") + len(people))
-    return len(batches)

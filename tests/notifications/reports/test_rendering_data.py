@@ -90,8 +90,8 @@ class TestWaiting:
         assert (row.card, row.slot_at, row.status) == (card_of(report), run.slot_at, CardData.Status.WAITING)
         assert not Delivery.objects.exists()
         answer(report)  # the notice that it is there is lost
-        assert maintenance.sweep(now=NOW + report_contents.RECHECK_AFTER - timedelta(seconds=1)).run_ids == []
-        assert maintenance.sweep(now=NOW + report_contents.RECHECK_AFTER).run_ids == [run.pk]
+        assert maintenance.sweep(now=NOW + report_contents.RECHECK_AFTER - timedelta(seconds=1)) == []
+        assert maintenance.sweep(now=NOW + report_contents.RECHECK_AFTER) == [run.pk]
 
     def test_is_rendered_once_all_data_is_there(self, corp: Corp) -> None:
         report = make_data_report(body="{{ sales.count }} {{ more.count }}")
@@ -134,7 +134,7 @@ class TestWaiting:
         entries = settings.CELERY_BEAT_SCHEDULE
         ticks = timedelta(seconds=sum(entries[f"{app}.tick"]["schedule"] for app in ("integrations", "notifications")))
 
-        assert maintenance.sweep(now=NOW + RENDER_LEASE).run_ids == [run.pk]
+        assert maintenance.sweep(now=NOW + RENDER_LEASE) == [run.pk]
         render_run(run_id=run.pk, now=NOW + RENDER_LEASE)
         row = CardData.objects.get()
         assert fetch._claim(row.pk, NOW + RENDER_LEASE) is not None
@@ -152,12 +152,12 @@ class TestWaiting:
 
         run.refresh_from_db()
         assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
-        assert maintenance.sweep(now=NOW + timedelta(seconds=50)).run_ids == []
+        assert maintenance.sweep(now=NOW + timedelta(seconds=50)) == []
         Run.objects.update(render_after=NOW)
         passed = [0.0, render.KEPT_AT_MOST.total_seconds()]
         monkeypatch.setattr(render, "read_boot_clock", lambda: passed.pop(0))
         render.make_lease_renewal(run.pk, NOW)()
-        assert maintenance.sweep(now=NOW).run_ids == [run.pk]
+        assert maintenance.sweep(now=NOW) == [run.pk]
 
     def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
         report, owner = make_data_report(), make_person(corp, "owner")

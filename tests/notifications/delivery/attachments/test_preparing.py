@@ -102,7 +102,6 @@ def test_a_message_with_a_picture_or_a_file_is_written_as_being_prepared(form: M
     assert "未能生成" in bytes(delivery.plain_body).decode()
     assert not Delivery.objects.sendable(NOW).exists()
     assert not Delivery.objects.preparable(NOW).exists()  # before its medium is made
-    assert maintenance.sweep(now=NOW).lease_count == 0
 
 
 def test_a_message_that_cannot_have_what_it_should_carry_goes_without() -> None:

