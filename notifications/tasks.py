@@ -24,42 +24,13 @@ from integrations.core.background import Step, Tick, database_clock
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
 from notifications.alerts import card_updates, evaluation, incidents, notify
-from notifications.delivery.attachments import (
-    CHARTS_QUEUE,
-    FILE_SECONDS_AT_MOST,
-    PAGE_SECONDS_AT_MOST,
-    QUEUED,
-    SECONDS_AT_MOST,
-    SNAPSHOTS_QUEUE,
-    find_media_to_make,
-    hand_out_media,
-    hand_out_previews,
-    produce_medium,
-    sweep_media,
-)
-from notifications.delivery.maintenance import (
-    delete_chunk,
-    find_old_drafts,
-    find_purgeable,
-    find_sweepable,
-    purge_incidents,
-    purge_runs,
-    repair_clock_damage,
-    sweep,
-)
+from notifications.delivery import attachments, maintenance
 from notifications.delivery.rendering import render, report_contents
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
 from notifications.delivery.runs.ownership import request_ownership_notices
 from notifications.delivery.runs.triggers import find_old_requests
-from notifications.delivery.sending import send, uploads
-from notifications.delivery.sending.queue import (
-    ensure_queues,
-    find_unnotified,
-    find_without_queue,
-    hand_out,
-    notify_administrators,
-)
+from notifications.delivery.sending import queue, send, uploads
 from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
 from notifications.models import AlertRule, Incident, IncomingMessage, Medium, OutgoingMail, Priority, Run, Subscription
@@ -115,8 +86,8 @@ def _notify_incidents(now: datetime) -> None:
 
 
 def _sweep(now: datetime) -> None:
-    ensure_queues()
-    enqueue_runs(sweep(now=now))
+    queue.ensure_queues()
+    enqueue_runs(maintenance.sweep(now=now))
 
 
 def _notify_owners(now: datetime) -> None:
@@ -126,14 +97,14 @@ def _notify_owners(now: datetime) -> None:
 
 
 def _hand_out(now: datetime) -> None:
-    while found := hand_out(now=now):
+    while found := queue.hand_out(now=now):
         enqueue_deliveries(found.urgent, queue=URGENT_QUEUE)
         enqueue_deliveries(found.ordinary)
 
 
 def _make_media(now: datetime) -> None:
-    sweep_media(now=now)
-    _enqueue_media(hand_out_media(now=now))
+    attachments.sweep_media(now=now)
+    _enqueue_media(attachments.hand_out_media(now=now))
 
 
 def _prepare(now: datetime) -> None:
@@ -160,21 +131,21 @@ def _send_mails(now: datetime) -> None:
 
 
 def _purge(now: datetime) -> None:
-    purge_runs(now=now)
-    purge_incidents(now=now)
+    maintenance.purge_runs(now=now)
+    maintenance.purge_incidents(now=now)
     calls.purge(now=now)
     for rows in _find_old_rows(now):
-        delete_chunk(rows)
+        maintenance.delete_chunk(rows)
 
 
 def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     """Return the old rows that nothing depends on."""
     inbound = [outgoing.find_old_mails(now), accept.find_old_uploads(now), calls.find_old_payloads(now)]
-    return [*inbound, evaluation.find_old_checks(now), find_old_requests(now), find_old_drafts(now)]
+    return [*inbound, evaluation.find_old_checks(now), find_old_requests(now), maintenance.find_old_drafts(now)]
 
 
 def _notify_administrators(now: datetime) -> None:
-    notify_administrators(now=now)
+    queue.notify_administrators(now=now)
 
 
 TICK = Tick(
@@ -185,17 +156,19 @@ TICK = Tick(
         Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
         Step(_check_rules, evaluation.find_due),
         Step(_notify_incidents, lambda now: [incidents.find_orphaned(), Incident.objects.notice_due(now)]),
-        Step(_sweep, lambda now: [*find_sweepable(now), find_without_queue()]),
+        Step(_sweep, lambda now: [*maintenance.find_sweepable(now), queue.find_without_queue()]),
         Step(_notify_owners, lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()]),
         Step(_hand_out, lambda _now: []),
-        Step(_make_media, find_media_to_make),
+        Step(_make_media, attachments.find_media_to_make),
         Step(_prepare, lambda _now: []),
         Step(_update_cards, lambda now: [card_updates.find_changeable(now)]),
         Step(_recall, lambda now: [recall.find_due_recalls(now)]),
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
-        Step(_notify_administrators, lambda _now: [find_unnotified()]),
+        Step(_notify_administrators, lambda _now: [queue.find_unnotified()]),
         Step(_call_back, lambda now: [IncomingMessage.objects.to_call_back(now)]),
-        Step(_purge, lambda now: [*find_purgeable(now), *_find_old_rows(now), calls.find_old_messages(now)]),
+        Step(
+            _purge, lambda now: [*maintenance.find_purgeable(now), *_find_old_rows(now), calls.find_old_messages(now)]
+        ),
     ),
 )
 
@@ -206,7 +179,7 @@ def tick() -> None:
     now = database_clock()()
     # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
     if scheduler.clock_was_set_back(scheduler.TICK, now=now):
-        repair_clock_damage(now=now)
+        maintenance.repair_clock_damage(now=now)
     if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
     # Due messages go out even if a sweep fails.
@@ -240,11 +213,11 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     ignore_result=True,
     acks_late=False,
     reject_on_worker_lost=False,
-    time_limit=SECONDS_AT_MOST,
+    time_limit=attachments.SECONDS_AT_MOST,
 )
 def make_medium(medium_ids: list[int]) -> None:
     """Make this picture or file. A task has one, so that its time limit ends nothing else."""
-    _produce(make_medium, medium_ids, CHARTS_QUEUE)
+    _produce(make_medium, medium_ids, attachments.CHARTS_QUEUE)
 
 
 @shared_task(
@@ -252,11 +225,11 @@ def make_medium(medium_ids: list[int]) -> None:
     ignore_result=True,
     acks_late=False,
     reject_on_worker_lost=False,
-    time_limit=PAGE_SECONDS_AT_MOST,
+    time_limit=attachments.PAGE_SECONDS_AT_MOST,
 )
 def take_snapshots(medium_ids: list[int]) -> None:
     """Take this picture of a page of the BI."""
-    _produce(take_snapshots, medium_ids, SNAPSHOTS_QUEUE)
+    _produce(take_snapshots, medium_ids, attachments.SNAPSHOTS_QUEUE)
 
 
 def _produce(task: Task[[list[int]], None], medium_ids: list[int], queue: str) -> None:
@@ -265,7 +238,7 @@ def _produce(task: Task[[list[int]], None], medium_ids: list[int], queue: str) -
         logger.error("pictures and files are made in a worker of their own: -Q %s --pool prefork", queue)
         return
     for medium_id in medium_ids:
-        produce_medium(medium_id, clock=database_clock())
+        attachments.produce_medium(medium_id, clock=database_clock())
 
 
 @shared_task(name="notifications.prepare_deliveries", ignore_result=True)
@@ -350,18 +323,17 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
 
 def enqueue_previews(medium_ids: list[int]) -> None:
     """Hand out the pictures that somebody on a page waits for, without waiting for the next tick."""
-    _enqueue_media(hand_out_previews(medium_ids, now=database_clock()()))
+    _enqueue_media(attachments.hand_out_previews(medium_ids, now=database_clock()()))
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:
     media = Medium.objects.only("queue", "kind").in_bulk(medium_ids)
     for medium in (media[pk] for pk in medium_ids if pk in media):
-        if medium.queue == SNAPSHOTS_QUEUE:
+        if medium.queue == attachments.SNAPSHOTS_QUEUE:
             # Without a worker they are handed out again and again; each message in the queue expires before that.
-            _enqueue(take_snapshots, [medium.pk], 1, SNAPSHOTS_QUEUE, expires=QUEUED.total_seconds())
+            _enqueue(take_snapshots, [medium.pk], 1, medium.queue, expires=attachments.QUEUED.total_seconds())
         else:
-            seconds = SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
-            _enqueue(make_medium, [medium.pk], 1, CHARTS_QUEUE, time_limit=seconds)
+            _enqueue(make_medium, [medium.pk], 1, medium.queue, time_limit=attachments.seconds_at_most(medium))
 
 
 def _enqueue(

@@ -108,8 +108,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     if is_page:
         begun = begun.filter(make_after__lte=clock() + QUEUED)  # else it was put off while this task was queued
     # Committed before the work, so that a recipe that ends its worker leaves a trace.
-    seconds = SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
-    lease = timedelta(seconds=PAGE_SECONDS_AT_MOST if is_page else seconds) + LEASE_AFTER
+    lease = timedelta(seconds=seconds_at_most(medium)) + LEASE_AFTER
     if not begun.update(make_count=F("make_count") + 1, make_after=clock() + lease):
         return False
     try:
@@ -133,6 +132,13 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
         made_at=clock(),
     )
     return written == 1
+
+
+def seconds_at_most(medium: Medium) -> int:
+    """Return after how many seconds the process that makes it is killed."""
+    if medium.queue == SNAPSHOTS_QUEUE:
+        return PAGE_SECONDS_AT_MOST
+    return SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
 
 
 def _put_off(medium: Medium, error: PutOffError, now: datetime) -> None:

@@ -15,21 +15,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from integrations.clients.wecom import builders, cards
-from integrations.clients.wecom.builders import (
-    DESCRIPTION_BYTES,
-    TITLE_BYTES,
-    Article,
-    Content,
-    MessageError,
-    body_bytes,
-    file_content,
-    image_content,
-    in_reading_order,
-    markdown_content,
-    news_content,
-    text_content,
-    textcard_content,
-)
 from notifications.charts.drawing import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.templates.values import escape_markup
@@ -45,6 +30,7 @@ _MARKS = {
 }
 # The closing markup.
 _ENDS = {"<a": "</a>", "<font": "</font>", "**": "**", "`": "`"}
+_FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
 # A placeholder for the media_id of a message that is being prepared.
 NOT_UPLOADED = "-"
 # Length of any message's title on our own pages and in mails.
@@ -74,12 +60,12 @@ class Words:
 
 def tidy_title(title: str) -> str:
     """Return the title on one line, in reading order."""
-    return " ".join(in_reading_order(title).split())
+    return " ".join(builders.in_reading_order(title).split())
 
 
 def tidy_text(text: str) -> str:
     """Return the text with plain line ends, in reading order, stripped."""
-    return in_reading_order(text).replace("\r\n", "\n").replace("\r", "\n").strip()
+    return builders.in_reading_order(text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str]) -> bytes:
@@ -89,13 +75,17 @@ def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequen
     """
     to, seconds = builders.Recipients(userids), builders.DUPLICATE_CHECK_SECONDS
     content = _CONTENTS[form](words)
-    return body_bytes(builders.app_message(agentid=agentid, to=to, content=content, duplicate_check_seconds=seconds))
+    return builders.body_bytes(
+        builders.app_message(agentid=agentid, to=to, content=content, duplicate_check_seconds=seconds)
+    )
 
 
-def _build_text(words: Words) -> Content:
+def _build_text(words: Words) -> builders.Content:
     # The title is plain text that may hold a cell value: escape it in a message that has markup.
     head, link = escape_markup(words.title, MessageForm.TEXT), f'<a href="{words.url}">{_("View all")}</a>'
-    return text_content(_fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT))
+    return builders.text_content(
+        _fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT)
+    )
 
 
 def _write_markdown(words: Words, limit_bytes: int) -> str:
@@ -106,9 +96,9 @@ def _write_markdown(words: Words, limit_bytes: int) -> str:
     return _fit_around(f"**{head}**\n", words.text, link, limit_bytes, MessageForm.MARKDOWN)
 
 
-def _build_textcard(words: Words) -> Content:
+def _build_textcard(words: Words) -> builders.Content:
     broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")  # WeCom wants a description
-    return textcard_content(
+    return builders.textcard_content(
         title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
         description=_cut_text(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
         url=words.url,
@@ -116,17 +106,17 @@ def _build_textcard(words: Words) -> Content:
     )
 
 
-def _build_news(words: Words) -> Content:
-    article = Article(
-        title=builders.clip_utf8(words.title, TITLE_BYTES),
-        description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, cut_suffix()),
+def _build_news(words: Words) -> builders.Content:
+    article = builders.Article(
+        title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
+        description=builders.clip_utf8(words.text, builders.DESCRIPTION_BYTES, cut_suffix()),
         url=words.url,
         picture_url=words.picture_url,
     )
-    return news_content([article])
+    return builders.news_content([article])
 
 
-def _build_text_notice(words: Words) -> Content:
+def _build_text_notice(words: Words) -> builders.Content:
     """Build a card with the first figure large, the others as lines, and the text below them."""
     emphasis, lines = _split_emphasis(words.figures)
     return cards.text_notice(
@@ -138,7 +128,7 @@ def _build_text_notice(words: Words) -> Content:
     )
 
 
-def _build_news_notice(words: Words) -> Content:
+def _build_news_notice(words: Words) -> builders.Content:
     """Build a card with the picture large and the figures as lines. It needs `picture_url`."""
     first, _end, rest = words.text.partition("\n")
     is_short = len(first) <= CARD_DESCRIPTION
@@ -202,11 +192,11 @@ def build_robot_body(form: MessageForm, words: Words) -> bytes:
     prepared."""
     url = words.url or words.picture_url
     if form == MessageForm.IMAGE:
-        return body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
+        return builders.body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
     if form in _FILES:
-        return body_bytes(builders.robot_content(file_content(NOT_UPLOADED)))
+        return builders.body_bytes(builders.robot_content(builders.file_content(NOT_UPLOADED)))
     if form in _ROBOT_FORMS and url:
-        return body_bytes(builders.robot_content(_CONTENTS[form](replace(words, url=url))))
+        return builders.body_bytes(builders.robot_content(_CONTENTS[form](replace(words, url=url))))
     return _build_robot_text(form, words)
 
 
@@ -222,7 +212,7 @@ def _build_robot_text(form: MessageForm, words: Words) -> bytes:
         tail = f"\n{words.url}" if words.url else ""
         said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
         payload = builders.robot_text(_fit_around("", said, tail, builders.TEXT_BYTES))
-    return body_bytes(payload)
+    return builders.body_bytes(payload)
 
 
 def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
@@ -230,27 +220,27 @@ def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> b
     figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
     text = f"{figures}{words.text}\n\n{_('View all')}: {words.url}\n"
     mail = {"from": sender, "to": to, "subject": words.title, "text": text, "message_id": message_id}
-    return in_reading_order(json.dumps(mail, ensure_ascii=False)).encode()
+    return builders.in_reading_order(json.dumps(mail, ensure_ascii=False)).encode()
 
 
-_CONTENTS: dict[MessageForm, Callable[[Words], Content]] = {
+_CONTENTS: dict[MessageForm, Callable[[Words], builders.Content]] = {
     MessageForm.TEXT: _build_text,
-    MessageForm.MARKDOWN: lambda words: markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES)),
+    MessageForm.MARKDOWN: lambda words: builders.markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES)),
     MessageForm.TEXTCARD: _build_textcard,
     MessageForm.NEWS: _build_news,
-    MessageForm.IMAGE: lambda _words: image_content(NOT_UPLOADED),
+    MessageForm.IMAGE: lambda _words: builders.image_content(NOT_UPLOADED),
     MessageForm.TEXT_NOTICE: _build_text_notice,
     MessageForm.NEWS_NOTICE: _build_news_notice,
-    **dict.fromkeys((MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE), lambda _words: file_content(NOT_UPLOADED)),
+    **dict.fromkeys(
+        (MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE), lambda _words: builders.file_content(NOT_UPLOADED)
+    ),
 }
 # The form to use without the picture or file.
 PLAIN_FORMS = {
     MessageForm.NEWS: MessageForm.TEXTCARD,
     MessageForm.IMAGE: MessageForm.TEXTCARD,
     MessageForm.NEWS_NOTICE: MessageForm.TEXT_NOTICE,
-    MessageForm.XLSX: MessageForm.TEXTCARD,
-    MessageForm.CSV: MessageForm.TEXTCARD,
-    MessageForm.FILE: MessageForm.TEXTCARD,
+    **dict.fromkeys(_FILES, MessageForm.TEXTCARD),
 }
 
 
@@ -260,15 +250,12 @@ def drop_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words]:
     return PLAIN_FORMS[form], replace(words, text=f"{said}\n{words.text}".strip(), picture_url="")
 
 
-_FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
-
-
 def _fit_around(head: str, text: str, tail: str, limit_bytes: int, form: MessageForm | None = None) -> str:
     """Cut `text` so that it fits between `head` and `tail`. `form`: whose markup the text may hold. Raises MessageError
     if head and tail leave no room."""
     room = limit_bytes - len(head.encode()) - len(tail.encode())
     if room < len("…".encode()):
-        raise MessageError("url", f"leaves no room for a text within {limit_bytes} bytes")
+        raise builders.MessageError("url", f"leaves no room for a text within {limit_bytes} bytes")
     return head + _cut_text(text, room, form) + tail
 
 
