@@ -208,25 +208,16 @@ def send_deliveries(delivery_ids: list[int]) -> None:
 
 
 # Acknowledged early: a picture that kills its worker must not come back again and again. Its row counts the tries.
-@shared_task(
-    name="notifications.make_medium",
-    ignore_result=True,
-    acks_late=False,
-    reject_on_worker_lost=False,
-    time_limit=attachments.SECONDS_AT_MOST,
-)
+_ONCE: dict[str, Any] = {"ignore_result": True, "acks_late": False, "reject_on_worker_lost": False}
+
+
+@shared_task(name="notifications.make_medium", time_limit=attachments.SECONDS_AT_MOST, **_ONCE)
 def make_medium(medium_ids: list[int]) -> None:
     """Make this picture or file. A task has one, so that its time limit ends nothing else."""
     _produce(make_medium, medium_ids, attachments.CHARTS_QUEUE)
 
 
-@shared_task(
-    name="notifications.take_snapshots",
-    ignore_result=True,
-    acks_late=False,
-    reject_on_worker_lost=False,
-    time_limit=attachments.PAGE_SECONDS_AT_MOST,
-)
+@shared_task(name="notifications.take_snapshots", time_limit=attachments.PAGE_SECONDS_AT_MOST, **_ONCE)
 def take_snapshots(medium_ids: list[int]) -> None:
     """Take this picture of a page of the BI."""
     _produce(take_snapshots, medium_ids, attachments.SNAPSHOTS_QUEUE)

@@ -20,6 +20,7 @@ from integrations.core.sentences import Sentence
 from integrations.datasources import fetch
 from integrations.jobs import requests
 from integrations.models.jobs import Moment
+from notifications import models
 from notifications.delivery.channels import LOST_WORKER
 from notifications.delivery.explanations import sum_up_losses
 from notifications.delivery.rows import (
@@ -33,28 +34,7 @@ from notifications.delivery.rows import (
 )
 from notifications.delivery.runs import recall
 from notifications.delivery.sending.settle import fall_back, settle_attempt
-from notifications.models import (
-    REPEAT_SECONDS,
-    AlertCard,
-    AlertCheck,
-    AlertRule,
-    Attachment,
-    Attempt,
-    CardCode,
-    CorpQueue,
-    Delivery,
-    Draft,
-    FrozenContent,
-    InboundChannel,
-    InboundFetch,
-    Incident,
-    IncomingMessage,
-    Medium,
-    OutgoingMail,
-    Receipt,
-    Run,
-    Subscription,
-)
+from notifications.models import REPEAT_SECONDS, Delivery, Incident, Run
 from notifications.models.subscriptions import DRAFT_KEPT, MAX_LIFETIME_HOURS
 from notifications.subscriptions.schedules import reschedule_rows
 
@@ -105,7 +85,7 @@ def _settle_ended_leases(now: datetime) -> int:
 
 @transaction.atomic
 def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:
-    attempt = Attempt.objects.filter(delivery=delivery).order_by("number").last()
+    attempt = models.Attempt.objects.filter(delivery=delivery).order_by("number").last()
     if attempt is not None and attempt.fencing_token == delivery.fencing_token:
         settle_attempt(attempt, LOST_WORKER, duration_ms=None, now=now)
         return
@@ -167,9 +147,9 @@ def _old_incidents(now: Moment) -> QuerySet[Incident]:
     return Incident.objects.filter(status=Incident.Status.RESOLVED, resolved_at__lt=before)
 
 
-def find_old_drafts(now: Moment) -> QuerySet[Draft]:
+def find_old_drafts(now: Moment) -> QuerySet[models.Draft]:
     """Return drafts older than DRAFT_KEPT."""
-    return Draft.objects.filter(saved_at__lte=now - DRAFT_KEPT)
+    return models.Draft.objects.filter(saved_at__lte=now - DRAFT_KEPT)
 
 
 def _old_runs(now: Moment) -> QuerySet[Run]:
@@ -186,13 +166,13 @@ def purge_runs(*, now: datetime) -> int:
     if run is None:
         return 0
     deliveries = Delivery.objects.filter(run=run)
-    of_deliveries: tuple[Any, ...] = (Attempt, Attachment, AlertCard, CardCode)
+    of_deliveries: tuple[Any, ...] = (models.Attempt, models.Attachment, models.AlertCard, models.CardCode)
     for rows in (
-        Receipt.objects.filter(run=run),
+        models.Receipt.objects.filter(run=run),
         *(model.objects.filter(delivery__in=deliveries.values("pk")) for model in of_deliveries),
         deliveries,
-        FrozenContent.objects.filter(run=run),
-        Medium.objects.filter(run=run),
+        models.FrozenContent.objects.filter(run=run),
+        models.Medium.objects.filter(run=run),
     ):
         if count := delete_chunk(rows):
             return count
@@ -208,7 +188,7 @@ def purge_incidents(*, now: datetime) -> int:
     ids = list(_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
     if not ids:
         return 0
-    if picture_count := delete_chunk(Medium.objects.filter(incident__in=ids)):
+    if picture_count := delete_chunk(models.Medium.objects.filter(incident__in=ids)):
         return picture_count
     Incident.objects.filter(pk__in=ids).delete()
     logger.info("incidents=%d deleted", len(ids))
@@ -268,7 +248,7 @@ def repair_clock_damage(*, now: datetime) -> int:
 def _list_longest_times(now: datetime) -> list[tuple[QuerySet[Any], str, timedelta, datetime | None]]:
     """List rows, a column, how far it lies in the future at most with a right clock, and its value if it is further."""
     preparing, pending, sending = (Delivery.objects.filter(status=status) for status in Delivery.UNSETTLED)
-    making = Medium.objects.filter(status=Medium.Status.WAITING)
+    making = models.Medium.objects.filter(status=models.Medium.Status.WAITING)
     moment = timedelta()
     return [
         (Run.objects.filter(status=Run.Status.WAITING), "render_after", 3 * RENDER_LEASE, now),
@@ -280,7 +260,7 @@ def _list_longest_times(now: datetime) -> list[tuple[QuerySet[Any], str, timedel
         (pending | sending, "unclear_since", SPARE, now - timedelta(seconds=REPEAT_SECONDS)),
         (making, "make_after", LONGEST_MAKING, now),
         (making, "created_at", moment, now),
-        (CorpQueue.objects.all(), "probe_at", LONGEST_HOLD, now),
+        (models.CorpQueue.objects.all(), "probe_at", LONGEST_HOLD, now),
         (Incident.objects.all(), "silenced_until", LONGEST_SILENCE, now),
         *((Incident.objects.all(), name, moment, now) for name in _TIMES_WE_SET),
         *((Incident.objects.filter(rule__isnull=False), name, moment, now) for name in _FOUND_BY_RULES),
@@ -293,7 +273,7 @@ def _repair_runs(now: datetime) -> int:
         found = dict(early.values_list("pk", "subscription_id")[:BATCH])
         # First, because a dispatcher locks a subscription before its runs.
         known = {pk for pk in found.values() if pk is not None}
-        reschedule_rows(Subscription.objects.filter(pk__in=known), now=now)
+        reschedule_rows(models.Subscription.objects.filter(pk__in=known), now=now)
         runs = Run.objects.filter(pk__in=found)
         unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED]
         runs.filter(trigger=Run.Trigger.SCHEDULE, status__in=unmade, slot_at__gt=now).update(
@@ -312,12 +292,14 @@ def _repair_runs(now: datetime) -> int:
 def _repair_rules(now: datetime) -> int:
     """Check alert rules at their next time if they were checked in what is the future now."""
     with transaction.atomic():
-        found = dict(AlertCheck.objects.filter(requested_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH])
+        found = dict(
+            models.AlertCheck.objects.filter(requested_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH]
+        )
         # First, because deciding a check locks it before its rule.
-        early = AlertCheck.objects.filter(pk__in=found)
-        early.filter(outcome=AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
+        early = models.AlertCheck.objects.filter(pk__in=found)
+        early.filter(outcome=models.AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
         early.update(requested_at=now)
-        rules = AlertRule.objects.filter(pk__in=set(found.values()))
+        rules = models.AlertRule.objects.filter(pk__in=set(found.values()))
         reschedule_rows(rules, now=now)
         # Otherwise every later check would count as overtaken.
         rules.filter(checked_slot_at__gt=now).update(checked_slot_at=now)
@@ -333,8 +315,8 @@ _WHY = Sentence("It waited in a restored copy of the database, and is not sent l
 @transaction.atomic
 def end_waiting(*, now: datetime) -> int:
     """End what waits without notices, and move schedules to their next time after `now`. Return how many runs ended."""
-    AlertCheck.objects.filter(outcome=AlertCheck.Outcome.WAITING).delete()
-    for rows in (Subscription.objects.due(now), AlertRule.objects.due(now)):
+    models.AlertCheck.objects.filter(outcome=models.AlertCheck.Outcome.WAITING).delete()
+    for rows in (models.Subscription.objects.due(now), models.AlertRule.objects.due(now)):
         reschedule_rows(rows, now=now)
     ended = {"finished_at": now, "error": _WHY.stored(), "owner_notified_at": now}
     count = Run.objects.filter(status=Run.Status.WAITING).update(status=Run.Status.FAILED, **ended)
@@ -345,18 +327,20 @@ def end_waiting(*, now: datetime) -> int:
     unsettled.update(status=Delivery.Status.CANCELED, settled_at=now)
     count += Run.objects.filter(status=Run.Status.SENDING).update(status=Run.Status.FINISHED, **ended)
     Run.objects.unnotified().update(owner_notified_at=now)
-    AlertRule.objects.filter(is_broken=True, owner_notified_at__isnull=True).update(owner_notified_at=now)
+    models.AlertRule.objects.filter(is_broken=True, owner_notified_at__isnull=True).update(owner_notified_at=now)
     Incident.objects.notice_due(now).update(notice_due_at=None, notice_kind="")
-    for sources in (InboundChannel.objects.all(), AlertRule.objects.all()):
+    for sources in (models.InboundChannel.objects.all(), models.AlertRule.objects.all()):
         sources.filter(gather_until__isnull=False).update(gather_until=None)
-    AlertCard.objects.filter(is_stale=True).update(is_stale=False)
-    CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
+    models.AlertCard.objects.filter(is_stale=True).update(is_stale=False)
+    models.CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
     # Callbacks to other systems, outgoing mails and messages handed in last.
-    messages = IncomingMessage.objects.filter(callback_state=IncomingMessage.Callback.WAITING)
-    messages.update(callback_state=IncomingMessage.Callback.GIVEN_UP, callback_error=_WHY.stored())
-    mails = OutgoingMail.objects.filter(status__in=[OutgoingMail.Status.WAITING, OutgoingMail.Status.STARTED])
-    mails.update(status=OutgoingMail.Status.FAILED, error=_WHY.msgid)
-    InboundFetch.objects.all().delete()
+    messages = models.IncomingMessage.objects.filter(callback_state=models.IncomingMessage.Callback.WAITING)
+    messages.update(callback_state=models.IncomingMessage.Callback.GIVEN_UP, callback_error=_WHY.stored())
+    mails = models.OutgoingMail.objects.filter(
+        status__in=[models.OutgoingMail.Status.WAITING, models.OutgoingMail.Status.STARTED]
+    )
+    mails.update(status=models.OutgoingMail.Status.FAILED, error=_WHY.msgid)
+    models.InboundFetch.objects.all().delete()
     return count
 
 

@@ -20,20 +20,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from notifications import models
 from notifications.delivery.explanations import explain_runs, name_runs, prepare_names
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rows import BATCH, RENDER_LEASE, lock_skipping
-from notifications.models import (
-    Channel,
-    Delivery,
-    FrozenContent,
-    IncidentNotice,
-    MessageForm,
-    Priority,
-    Receipt,
-    Run,
-    Subscription,
-)
+from notifications.models import Channel, Delivery, Run, Subscription
 from notifications.reports.contents import dump_content, load_content
 from notifications.sources import Audience, Content, OneContent, RunSource, Terms
 from notifications.subscriptions.calendar import moment_line
@@ -90,14 +81,14 @@ def save_notice(
     )
     link = link or reverse("admin:notifications_run_change", args=[notice.pk])
     content = Content(tidy_title(title), tidy_text(text), link=link)
-    FrozenContent.objects.create(run=notice, document=dump_content(content))
+    models.FrozenContent.objects.create(run=notice, document=dump_content(content))
     return notice
 
 
 class NoticeSource(RunSource):
     """The source of a notice's run, sent to the owner by WeCom, else by mail."""
 
-    terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS)
+    terms = Terms(models.MessageForm.TEXTCARD, models.Priority.URGENT, LIFETIME_HOURS)
 
     def __init__(self, notice: Run) -> None:
         self.notice = notice
@@ -118,7 +109,7 @@ def source_of_notice(run: Run) -> NoticeSource | None:
 
 
 def _find_notifiable(now: datetime) -> QuerySet[Run]:
-    notices = IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
+    notices = models.IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
     owner_of_alert = notices.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
     runs = Run.objects.unnotified().annotate(
         owner=Coalesce("subscription__owner", "message__requested_by", Subquery(owner_of_alert))
@@ -232,11 +223,11 @@ def _find_ended_runs(subscription: Subscription) -> QuerySet[Any]:
     reached = deliveries.filter(
         status__in=[Status.ACCEPTED, Status.UNKNOWN], recipient_count__gt=F("invalid_count") + F("unlicensed_count")
     )
-    receipts = Receipt.objects.filter(run=OuterRef("pk"))
+    receipts = models.Receipt.objects.filter(run=OuterRef("pk"))
     return ended.order_by("-pk").annotate(
         is_reaching=Exists(reached),
         is_held_up=Exists(deliveries.filter(status=Status.CANCELED))
-        | Exists(receipts.filter(reason=Receipt.Reason.CORP_DISABLED)),
+        | Exists(receipts.filter(reason=models.Receipt.Reason.CORP_DISABLED)),
     )
 
 

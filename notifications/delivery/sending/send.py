@@ -33,20 +33,8 @@ from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
 from integrations.core.background import database_clock, log_errors
 from integrations.models import Corp
-from notifications.delivery.channels import (
-    CONFIGURATION_WAIT_SECONDS,
-    NO_THREAD,
-    NOT_CLAIMED,
-    NOT_COUNTED,
-    SENDABLE_COLUMNS,
-    SENDERS,
-    Call,
-    Outcome,
-    OutcomeKind,
-    Requester,
-    Sendable,
-    app_name,
-)
+from notifications.delivery import channels
+from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
 from notifications.delivery.limiter import (
     PERMIT_SECONDS,
     Budget,
@@ -231,7 +219,7 @@ class SendTask:
         for token, ids in list(self._failed_claims.items()):
             with log_errors(logger, "a failed claim could not be looked at") as look:
                 for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
-                    settle_attempt(attempt, NOT_CLAIMED, duration_ms=None, now=self._clock())
+                    settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
             if look.error is None:
                 del self._failed_claims[token]
 
@@ -239,24 +227,24 @@ class SendTask:
         self.tried_count += 1
         delivery = attempt.delivery
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
-            call = SENDERS[delivery.channel].make_call(delivery) if is_counted else lambda: NOT_COUNTED
+            call = SENDERS[delivery.channel].make_call(delivery) if is_counted else lambda: channels.NOT_COUNTED
         if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
             said = f"the call could not be prepared: {type(prepared.error).__name__}"
-            wait = CONFIGURATION_WAIT_SECONDS
+            wait = channels.CONFIGURATION_WAIT_SECONDS
             outcome = Outcome(OutcomeKind.POSTPONED, message=said, wait_seconds=wait, is_configuration=True)
             call = lambda: outcome  # noqa: E731  # as short as it is
         timed = partial(copy_context().run, _make_call, attempt, call, permit, self._clock)
         self._calls.begin((attempt, permit), timed)
 
 
-def _make_call(attempt: StartedAttempt, call: Call, permit: Permit, clock: Clock) -> EndedCall:
+def _make_call(attempt: StartedAttempt, call: channels.Call, permit: Permit, clock: Clock) -> EndedCall:
     """Make one call, unless its permit is too old: the limiter may have given the slot to another call.
 
     It runs in its own context, so that the log's context variables end with it.
     """
     bind_contextvars(run_id=attempt.delivery.run_id, delivery_id=attempt.delivery_id)
     started = read_boot_clock()
-    outcome = NO_THREAD if permit.age_seconds > PERMIT_SECONDS else call()
+    outcome = channels.NO_THREAD if permit.age_seconds > PERMIT_SECONDS else call()
     return EndedCall(attempt, outcome, round((read_boot_clock() - started) * 1000), clock())
 
 
@@ -402,11 +390,11 @@ def _read_waiting(ids: Sequence[int]) -> Iterator[WaitingMessage]:
         yield WaitingMessage(row, replace(request, id=f"{request.id}.{task}"))
 
 
-def _make_requester(corps: Mapping[int, Corp], budgets: Mapping[int, int]) -> Requester:
+def _make_requester(corps: Mapping[int, Corp], budgets: Mapping[int, int]) -> channels.Requester:
     """Return a function that makes any delivery's request to the limiter."""
 
     @cache
-    def of_way(channel: str, corp_id: int) -> Requester:
+    def of_way(channel: str, corp_id: int) -> channels.Requester:
         return SENDERS[channel].make_requester(corps[corp_id], daily_budget=budgets.get(corp_id, 0))
 
     return lambda row: of_way(row.channel, row.corp_id)(row)
@@ -441,7 +429,7 @@ def _read_calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) 
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
     longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
     make_request = _make_requester(corps, {})
-    columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in SENDABLE_COLUMNS))
+    columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in channels.SENDABLE_COLUMNS))
     rows = attempts.order_by("pk").values_list(*columns).iterator(chunk_size=500)
     for number, started_at, finished_at, *sent in rows:
         delivery = Sendable(*sent)
@@ -455,5 +443,5 @@ def _sum_calls(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:
     for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")).values_list(
         "delivery__corpid", "delivery__agentid", "persons"
     ):
-        budget = Budget(app_name(corpid, agentid))
+        budget = Budget(channels.app_name(corpid, agentid))
         yield PastCall(Request(id="earlier today", scopes=(), budget=budget, persons=persons), ended_seconds_ago=0)
