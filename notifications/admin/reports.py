@@ -39,9 +39,15 @@ from integrations.models import Card, Corp
 from notifications.admin.base import Column, PartPermissions, administrator, for_person, is_key
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
-from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS, Words, build_body, tidy_text, tidy_title
+from notifications.delivery.rendering.message_builder import (
+    TITLE_CHARACTERS,
+    Words,
+    build_body,
+    link_target,
+    tidy_text,
+    tidy_title,
+)
 from notifications.delivery.rendering.report_contents import ReportParts, latest_tables
-from notifications.delivery.runs.inbox import link_target
 from notifications.delivery.runs.ownership import (
     end_page_rights,
     explain_showing_as,

@@ -12,7 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts.models import WeComAccount
+from accounts.models import User, WeComAccount
 from accounts.users.roles import sees_all_corps
 from integrations.core.sentences import translate_stored
 from integrations.models import Corp
@@ -402,6 +402,13 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def arrived(self) -> Self:
         """Receipts of messages that are, or may be, on the person's phone."""
         return self.filter(delivery__status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN], status="")
+
+    def of_message(self, person: User, mark: str) -> Self:
+        """The person's own receipt of the message with this mark, with its content.
+
+        It is found also during sending: the phone shows a message before we have read WeCom's answer.
+        """
+        return self.filter(user=person, delivery__mark=tidy_mark(mark)).select_related("delivery__content")
 
     def unreached(self, run: Run, *, mark: str = "", with_unknown: bool = False) -> Self:
         """Receipts of people who did not get the run: skipped, invalid, without licence, failed or canceled. `mark`: of

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
@@ -25,9 +26,10 @@ from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.alerts import actions, charts
 from notifications.alerts.actions import Action
-from notifications.delivery.rendering.message_builder import make_excerpt, render_markdown
+from notifications.delivery.explanations import prepare_names
+from notifications.delivery.rendering.message_builder import link_target, make_excerpt, render_markdown
 from notifications.delivery.rendering.render import message_path
-from notifications.delivery.runs import inbox
+from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.inbound.mail.html import SANDBOX, page_of
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 
 Kind = SubscriptionChoice.Kind
 ROWS_PER_PAGE = 100
+# Messages on a page.
+PAGE_SIZE = 20
+UNREAD_COUNTED = 99
+WORDS_CHARACTERS = 64
 _CHOICE_ANSWERS = {
     "": _("You receive this again."),
     Kind.PAUSED: _("Paused: you receive nothing of it until you resume it."),
@@ -62,16 +68,25 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
     person = signed_in(request.user)
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19
-    words = inbox.tidy_words(request.GET.get("q", ""))
-    page = inbox.messages_of(person, older_than=int(older) if is_id else None, words=words)
+    # PostgreSQL fails on a NUL.
+    words = request.GET.get("q", "").replace("\x00", "").strip()[:WORDS_CHARACTERS]
+    arrived = Receipt.objects.arrived().filter(user=person)
+    receipts = prepare_names(arrived.select_related("delivery__corp"), path="run__").order_by("-pk")
+    receipts = receipts.defer(*(f"delivery__{name}" for name in ("body", "plain_body", *CORP_SECRETS)))
+    if is_id:
+        receipts = receipts.filter(pk__lt=int(older))
+    if words:
+        receipts = receipts.filter(Q(delivery__title__icontains=words) | Q(delivery__text__icontains=words))
+    found = list(receipts[: PAGE_SIZE + 1])
+    page = found[:PAGE_SIZE]
     context = {
-        "groups": _group_by_push(page.receipts),
-        "older_than": page.older_than,
+        "groups": _group_by_push(page),
+        "older_than": page[-1].pk if len(found) > PAGE_SIZE else None,
         "is_first_page": not is_id,
         "words": words,
         "enters_bi": bi.is_entered_by(request),
-        "unread_count": inbox.unread_count(person),
-        "unread_counted": inbox.UNREAD_COUNTED,
+        "unread_count": arrived.filter(read_at__isnull=True)[: UNREAD_COUNTED + 1].count(),
+        "unread_counted": UNREAD_COUNTED,
     }
     return render(request, "notifications/home.html", context)
 
@@ -101,17 +116,19 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
     """Show a message to one of its recipients and mark it read. Anonymous visitors sign in first."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(mark, message_path(mark)))
-    receipt = inbox.receipt_for(signed_in(request.user), mark=mark)
+    receipt = Receipt.objects.of_message(signed_in(request.user), mark).first()
     if receipt is None or receipt.delivery is None:
         return render(request, "notifications/not_yours.html", status=404)
-    inbox.mark_read(receipt, now=timezone.now())
+    Receipt.objects.filter(pk=receipt.pk, read_at__isnull=True).update(read_at=timezone.now())
     delivery = receipt.delivery
     context = {
         "delivery": delivery,
         "content": render_markdown(delivery.text, delivery.message_form),
-        "link": inbox.link_target(delivery.link),
+        "link": link_target(delivery.link),
         **_read_report(delivery, request.GET.get("page", "")),
-        "attachments": inbox.attachments_of(delivery),
+        "attachments": delivery.attachments.select_related("medium").defer(
+            "medium__content", "medium__svg", "medium__recipe"
+        ),
         "is_from_outside": receipt.run.trigger == Run.Trigger.MESSAGE,
         "is_mail": mail_of(receipt) is not None,
         "sandbox": " ".join(SANDBOX),
@@ -193,7 +210,7 @@ def signed_in(user: User | AnonymousUser) -> User:
 @cache_control(private=True, no_store=True)
 def whole_mail(request: HttpRequest, mark: str) -> HttpResponse:
     """Show the mail of a message to one of its recipients. Raises Http404."""
-    receipt = inbox.receipt_for(request.user, mark=mark) if isinstance(request.user, User) else None
+    receipt = Receipt.objects.of_message(request.user, mark).first() if isinstance(request.user, User) else None
     message_id = None if receipt is None else mail_of(receipt)
     if message_id is None:
         raise Http404

@@ -23,9 +23,8 @@ from integrations.core.redis import LIMIT_SECONDS, allows
 from notifications.charts.drawing import in_dark
 from notifications.delivery.attachments import find_linked_picture
 from notifications.delivery.rendering.preview import MediumState, find_medium_state
-from notifications.delivery.runs import inbox
 from notifications.delivery.spreadsheets import write_file_name
-from notifications.models import Attachment, Medium
+from notifications.models import Attachment, Medium, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
     """Return a picture (svg, dark.svg or png) or file of a message to one of its recipients."""
     if not isinstance(request.user, User):
         raise Http404
-    receipt = inbox.receipt_for(request.user, mark=mark)
+    receipt = Receipt.objects.of_message(request.user, mark).first()
     if receipt is None or receipt.delivery_id is None:
         raise Http404
     found = Attachment.objects.filter(delivery=receipt.delivery_id, position=position, medium__status="ready")

@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.delivery.rendering.message_builder import link_target
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import inbox
 from notifications.models import Delivery, MessageForm, Receipt, Run
+from notifications.views import inbox
 from tests.notifications.admin.conftest import HOST, client_of
 from tests.notifications.factories import (
     NOW,
@@ -207,7 +208,7 @@ def test_somebody_not_signed_in_goes_through_the_messages_company_if_it_signs_pe
     ],
 )
 def test_where_a_button_may_lead(link: str, target: str) -> None:
-    assert inbox.link_target(link) == target
+    assert link_target(link) == target
 
 
 def test_more_than_counted_unread(signed_in: Client, person: User) -> None:
