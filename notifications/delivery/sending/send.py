@@ -88,7 +88,6 @@ class SendTask:
     def __init__(self, delivery_ids: Iterable[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
         """`is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back."""
         self._clock, self._is_stopping = clock, is_stopping
-        self._give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
         self._calls: CallBatch[tuple[StartedAttempt, Permit], EndedCall] = CallBatch()
         self._waiting: dict[int, WaitingMessage] = {
             each.delivery.pk: each for each in _read_waiting(list(delivery_ids))
@@ -99,6 +98,7 @@ class SendTask:
         # Failed claims by token: each may have taken effect.
         self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
+        self._give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
 
     def run(self) -> None:
         """Begin and settle calls until none is left. A stopping worker waits at most STOP_SECONDS for calls under
