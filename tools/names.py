@@ -31,7 +31,6 @@ PARTICIPLE = re.compile(
 )
 NO_PARTICIPLE = re.compile(r"_*(children|feed|golden|hidden|listen|need|open|screen|seed|token)")
 PARTICIPLES = 63
-PARTICIPLES = 63
 TWICE = 8
 VAGUE = frozenset({"messages", "helpers", "utils", "common"})
 SUBJECT = 72

@@ -4,7 +4,6 @@
   which `python -m tools.sizes --ceilings` sets to the present sizes. A ceiling goes down when code is removed; it goes
   up in a commit of its own that says what users gain.
 - At most six `except` clauses catch everything, and each says why. Loops share one: integrations.core.background.
-- No two packages of an app import each other. Imports for type checkers do not count.
 """
 
 from __future__ import annotations
@@ -38,15 +37,6 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.text)
 
-    @property
-    def name(self) -> str:
-        parts = self.path.with_suffix("").parts
-        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-    @property
-    def folder(self) -> str:
-        return ".".join(self.path.parent.parts)
-
     def at(self, node: ast.stmt | ast.ExceptHandler) -> str:
         return f"{self.path}:{node.lineno}"
 
@@ -71,7 +61,6 @@ def find_violations(modules: list[Module]) -> Iterator[str]:
     for module in modules:
         yield from find_long_ones(module)
     yield from broad_excepts(modules)
-    yield from two_way_pairs(modules)
 
 
 def measure(modules: list[Module]) -> dict[str, Counter[str]]:
@@ -130,33 +119,6 @@ def broad_excepts(modules: list[Module]) -> Iterator[str]:
 def is_broad(handler: ast.ExceptHandler) -> bool:
     caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(kind is None or (isinstance(kind, ast.Name) and kind.id in BROAD) for kind in caught)
-
-
-def two_way_pairs(modules: list[Module]) -> Iterator[str]:
-    rooms = rooms_of(modules)
-    imports: dict[tuple[str, str], str] = {}
-    for module in modules:
-        for node in runtime_imports(module.tree):
-            for name in find_imported_names(node):
-                other = rooms.get(name) or rooms.get(name.rpartition(".")[0], "")
-                imports.setdefault((rooms[module.name], other), module.at(node))
-    for (one, other), place in sorted(imports.items()):
-        if one < other and (other, one) in imports:
-            yield f"{one} and {other} import each other: {place}, {imports[other, one]}"
-
-
-def rooms_of(modules: list[Module]) -> dict[str, str]:
-    """Map each module to its package. A module next to packages counts as one, as in the import contracts."""
-    holders = {module.folder.rpartition(".")[0] for module in modules}
-    return {module.name: module.name if module.folder in holders else module.folder for module in modules}
-
-
-def runtime_imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
-            yield from runtime_imports(node)
 
 
 def find_imported_names(node: ast.Import | ast.ImportFrom) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rules that tools.sizes checks: sizes, broad `except` clauses, and packages that import each other."""
+"""Rules that tools.sizes checks: sizes and broad `except` clauses."""
 
 from __future__ import annotations
 
@@ -52,19 +52,3 @@ def test_what_catches_everything_says_why(clause: str) -> None:
     assert said("") == said("  # noqa: BLE001") == ["tools/run.py:3: catches everything and does not say why"]
     [problem] = found(tools__run="try:\n    x = 1\nexcept Exception:  # why\n    pass\n" * 7)
     assert problem.startswith("7 places catch everything, at most 6: tools/run.py:3, tools/run.py:7, ")
-
-
-def test_two_packages_that_import_each_other() -> None:
-    assert found(
-        sandbox__bi__api="from sandbox.state import world",
-        sandbox__state__world="from sandbox.bi.api import Bi",
-        sandbox__pages__phone="from sandbox.state.world import World",
-    ) == ["sandbox.bi and sandbox.state import each other: sandbox/bi/api.py:1, sandbox/state/world.py:1"]
-    # An import for type checkers alone does not count.
-    assert (
-        found(
-            sandbox__bi__api="from sandbox.state import world",
-            sandbox__state__world="if TYPE_CHECKING:\n    from sandbox.bi.api import Bi",
-        )
-        == []
-    )
