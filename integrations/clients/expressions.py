@@ -1,15 +1,14 @@
 """JMESPath evaluation, bounded in steps, size and time. Pure.
 
 An expression can double its result with every few letters, so each value that it builds is counted, and the size of
-a function's text is checked before the text is made. Incoming calls need a quick answer, so their expressions may
-only select, not build. A path picked by a click is JMESPath, too.
+a function's text is checked before the text is made. Incoming calls need a quick answer, so their limits are lower. A
+path picked by a click is JMESPath, too.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import jmespath
@@ -21,19 +20,10 @@ EXPRESSION_CHARACTERS = 1000
 # Limits on an incoming call.
 STEPS_AT_MOST = 200_000
 SECONDS_AT_MOST = 1.0
-# Values that an expression on a call may build, in all its lists together.
-BUILT_AT_MOST = 8
 # Limit on the answer of a source.
 SOURCE_STEPS_AT_MOST = 10_000_000
 _STEPS_BETWEEN_LOOKS = 1024
 _BUILDING = frozenset({"multi_select_list", "multi_select_dict"})
-_FUNCTIONS = frozenset(
-    {
-        *("abs", "avg", "ceil", "contains", "ends_with", "floor", "join", "keys", "length", "max", "max_by", "min"),
-        *("min_by", "not_null", "reverse", "sort", "sort_by", "starts_with", "sum", "to_array", "to_number", "type"),
-        "values",
-    }
-)
 # Errors of an expression on a payload that its author did not expect.
 _MISFITS = (JMESPathError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
@@ -55,52 +45,41 @@ class ExpressionUnfit(Exception):
 
 
 def check_expression(expression: str) -> None:
-    """Raise ExpressionRefused, with the position, if `expression` is not JMESPath."""
+    """Raise ExpressionRefused, with the position, if `expression` is not JMESPath or names an unknown function."""
     if len(expression) > EXPRESSION_CHARACTERS:
         raise ExpressionRefused(EXPRESSION_CHARACTERS)
     try:
-        jmespath.compile(expression)
+        waiting = [jmespath.compile(expression).parsed]
     except JMESPathError as error:
         raise ExpressionRefused(getattr(error, "lex_position", -1)) from None
     except RecursionError:
         raise ExpressionRefused(-1) from None
-
-
-def check_selection(expression: str) -> None:
-    """Raise ExpressionRefused; `position` is -1 for JMESPath that incoming calls may not use."""
-    check_expression(expression)
-    nodes, waiting = [], [jmespath.compile(expression).parsed]
     while waiting:
-        nodes.append(node := waiting.pop())
-        waiting.extend(child for child in node["children"] if isinstance(child, dict))
-    built = sum(len(node["children"]) for node in nodes if node["type"] in _BUILDING)
-    called = {node["value"] for node in nodes if node["type"] == "function_expression"}
-    if built > BUILT_AT_MOST or not called <= _FUNCTIONS:
-        raise ExpressionRefused(-1)
+        node = waiting.pop()
+        if node["type"] == "function_expression" and node["value"] not in _Functions.FUNCTION_TABLE:
+            raise ExpressionRefused(-1)
+        waiting += [child for child in node["children"] if isinstance(child, dict)]
 
 
 def find(expression: str, payload: Any) -> Any:
-    """Return what the expression selects in a call's payload; None if it selects nothing or is not allowed.
+    """Return what the expression selects in a call's payload; None if it selects nothing or does not fit.
 
     Raises TooMuchWork.
     """
     try:
-        interpreter = _BoundedInterpreter(STEPS_AT_MOST, SECONDS_AT_MOST, measures=False)
-        return interpreter.visit(_compile_selection(expression), payload) if expression else None
-    except (ExpressionRefused, *_MISFITS):
+        return _evaluate(expression, payload, STEPS_AT_MOST, SECONDS_AT_MOST) if expression else None
+    except ExpressionUnfit:
         return None
-
-
-@lru_cache(maxsize=256)
-def _compile_selection(expression: str) -> Any:
-    check_selection(expression)
-    return jmespath.compile(expression).parsed
 
 
 def evaluate(expression: str, value: Any, *, seconds: float) -> Any:
     """Return the value of the expression on a source's answer. Raises TooMuchWork and ExpressionUnfit."""
+    return _evaluate(expression, value, SOURCE_STEPS_AT_MOST, seconds)
+
+
+def _evaluate(expression: str, value: Any, steps_at_most: int, seconds: float) -> Any:
     try:
-        return _BoundedInterpreter(SOURCE_STEPS_AT_MOST, seconds).visit(jmespath.compile(expression).parsed, value)
+        return _BoundedInterpreter(steps_at_most, seconds).visit(jmespath.compile(expression).parsed, value)
     except _MISFITS:
         pass
     # Raised outside the block: inside, it would carry the other error, which may hold values.
@@ -124,11 +103,11 @@ class _Functions(functions.Functions):
 
 
 class _BoundedInterpreter(TreeInterpreter):
-    """Counts each visit and the values in its result. `measures`: count nested values of built results, too."""
+    """Counts each visit and the values in its result, and the nested values of built results, too."""
 
-    def __init__(self, steps_at_most: int, seconds: float, *, measures: bool = True) -> None:
+    def __init__(self, steps_at_most: int, seconds: float) -> None:
         super().__init__(jmespath.Options(custom_functions=_Functions(steps_at_most)))
-        self._steps, self._steps_at_most, self._measures = 0, steps_at_most, measures
+        self._steps, self._steps_at_most = 0, steps_at_most
         self._looked_at = 0
         self._end = time.monotonic() + seconds
 
@@ -136,7 +115,7 @@ class _BoundedInterpreter(TreeInterpreter):
         found = super().visit(node, *args, **kwargs)
         is_written = isinstance(found, str) and node["type"] == "function_expression"
         self._count(1 + (len(found) if is_written or isinstance(found, list | dict) else 0))
-        if self._measures and node["type"] in _BUILDING:
+        if node["type"] in _BUILDING:
             for _value in _walk_values(found):
                 self._count(1)
         return found

@@ -244,7 +244,7 @@ class ChannelForm(VersionedForm):
             else:
                 self.add_error(
                     name,
-                    _("“%(path)s” builds too much, or uses a function that is not offered here.") % {"path": path[:80]},
+                    _("“%(path)s” uses a function that JMESPath does not have.") % {"path": path[:80]},
                 )
 
     def _check_figures(self, cleaned: dict[str, Any]) -> None:

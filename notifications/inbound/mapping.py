@@ -135,7 +135,7 @@ def check_template(source: str) -> None:
 def check_path(path: str) -> None:
     """Raise ExpressionRefused if the path is invalid."""
     if path:
-        expressions.check_selection(path)
+        expressions.check_expression(path)
 
 
 def _render(template: str, given: RenderContext, form: str) -> str:
