@@ -6,6 +6,7 @@ own address with a token is made at the click (docs/decisions/0016).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
@@ -13,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -27,12 +28,13 @@ from django.utils.translation import gettext_lazy
 from integrations.clients import guandata_sso, snapshots
 from integrations.clients.errors import ConfigurationError, IntegrationError, UnreadableSecretError
 from integrations.clients.guandata_sso import (
-    PageForms,
+    ID,
     build_sign_in_url,
     encode_path,
     encrypt_claims,
-    find_page_address,
     has_reserved,
+    merge_query,
+    remove_reserved,
 )
 from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.network import parse_http_date
@@ -132,6 +134,28 @@ def find_home_page(corp: Corp) -> str:
     return own_address(corp.home_bi_page)
 
 
+def find_page_address(saved: BiConnection, requested: str, query: str, *, on_phone: bool) -> str:
+    """Return the BI's address of the requested page for the device, with the query of the request.
+
+    `requested`: a path without its first slash, decoded; empty for the first page. `query`: undecoded. Reserved names
+    are removed from it and from the templates' own queries, however they are spelt.
+    """
+    further = remove_reserved(query)
+    home = saved.phone_home if on_phone else saved.desktop_home
+    if not requested:
+        return merge_query(home, further)
+    # The BI serves these paths only through its first page.
+    if requested.split("/", 1)[0] in {word.strip(" /") for word in saved.routed_paths.split(",")} - {""}:
+        inner = merge_query(encode_path(requested), further)
+        return merge_query(home, f"path_url={quote(inner, safe='')}")
+    for known in filter(None, (saved.desktop_page, saved.phone_page)):
+        pattern = re.escape(known.partition("?")[0].lstrip("/")).replace(re.escape(ID), "(?P<id>[^/?#]+)")
+        if found := re.fullmatch(f"{pattern}/?", requested):
+            template = (saved.phone_page if on_phone else "") or saved.desktop_page
+            return merge_query(template.replace(ID, quote(found["id"], safe="")), further)
+    return merge_query("/" + encode_path(requested), further)
+
+
 def build_entrance(
     saved: BiConnection,
     identity: Callable[[], str],
@@ -150,9 +174,7 @@ def build_entrance(
         raise CannotEnter(Obstacle.NO_ADDRESS)
     if not is_page(page, query):
         raise CannotEnter(Obstacle.NO_PAGE)
-    routed = tuple(word.strip().strip("/") for word in saved.routed_paths.split(",") if word.strip(" /"))
-    forms = PageForms(saved.desktop_page, saved.phone_page, saved.desktop_home, saved.phone_home, routed)
-    address = find_page_address(page, query, forms=forms, on_phone=on_phone)
+    address = find_page_address(saved, page, query, on_phone=on_phone)
     if has_reserved(address):  # in the path, from which nothing is removed
         raise CannotEnter(Obstacle.NO_PAGE)
     token = encrypt_claims(

@@ -21,9 +21,7 @@ from integrations.admin.base import CertificatesField, SecretsMixin, TidyField, 
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.expressions import ExpressionRefused, check_expression
 from integrations.clients.late import Late
-from integrations.clients.sources import SourceError
 from integrations.clients.sources.addresses import (
-    AddressRefused,
     InvalidEntryError,
     find_backend,
     find_place,
@@ -35,6 +33,7 @@ from integrations.clients.sources.addresses import (
 )
 from integrations.clients.sources.sql import check_statement, find_parameters
 from integrations.core.admin_pages import VERSION, VersionedForm
+from integrations.data.problems import SourceError
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasources import address_flaws, explain_problem
@@ -270,8 +269,9 @@ def _checked_address(typed: str) -> str:
     """Return the database URL as typed. Raises ValidationError if it is not allowed."""
     try:
         parse_database_url(typed, settings.DATA_SQL_DRIVERS)
-    except AddressRefused as refusal:
-        raise ValidationError(address_flaws(refusal.detail)[refusal.flaw], code=refusal.flaw) from None
+    except SourceError as refusal:
+        what, detail = (str(refusal.facts[name]) for name in ("what", "detail"))
+        raise ValidationError(address_flaws(detail)[what], code=what) from None
     return typed
 
 

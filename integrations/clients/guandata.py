@@ -50,15 +50,6 @@ class Card:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class CardPart:
-    """A part of a card's data. `chart`: the raw chartMain, whose header differs by the kind of the card."""
-
-    chart: Mapping[str, Any] = field(repr=False)
-    row_count: int
-    has_more: bool
-
-
 SYSTEM = "guandata"
 SIGN_IN = "sign_in"
 CLIPPED_CHARACTERS = 300
@@ -104,12 +95,12 @@ def parse_cards(response: Any) -> list[Card]:
     return [Card(text(row, "cdId"), optional_text(row, "name"), optional_text(row, "cdType")) for row in rows]
 
 
-def parse_card_part(response: Any) -> CardPart:
+def parse_chart(response: Any) -> Mapping[str, Any]:
+    """Return the chartMain of a card's data, whose header differs by the kind of the card."""
     chart = _require_object(_require_object(response, "response").get("chartMain"), "chartMain")
-    rows = chart.get("data")
-    if not isinstance(rows, list):
+    if not isinstance(chart.get("data"), list):
         raise AnswerError("data is no list")
-    return CardPart(chart, len(rows), chart.get("hasMoreData") is True)
+    return chart
 
 
 def _require_object(value: Any, name: str) -> Mapping[str, Any]:
@@ -189,23 +180,23 @@ class GuandataClient:
         view: Literal["GRID", "GRAPH"] = "GRID",
         filters: Sequence[Mapping[str, Any]] = (),
         parameters: Sequence[Any] = (),
-    ) -> Iterator[CardPart]:
-        """Yield the data of a card, 200 rows at a time. POST /public-api/card/{cdId}/data. `parameters`: dynamicParams.
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the chartMain of a card, 200 rows of `data` at a time. POST /public-api/card/{cdId}/data.
 
         `filters`: `name` (the original column, not its alias), `filterType` (EQ, BT, IN and the like), `filterValue`.
-        Raises UnexpectedResponseError past ROWS_AT_MOST, because a part would pass for the whole.
+        `parameters`: dynamicParams. Raises UnexpectedResponseError past ROWS_AT_MOST: a part would pass for the whole.
         """
         path, offset = f"/public-api/card/{quote(card_id, safe='')}/data", 0
         question = {"view": view, "limit": ROWS_AT_ONCE, "filters": list(filters), "dynamicParams": list(parameters)}
         while offset < ROWS_AT_MOST:
-            part = self._call_with_token("card_data", path, parse_card_part, {**question, "offset": offset})
-            yield part
-            if not part.has_more:
+            chart = self._call_with_token("card_data", path, parse_chart, {**question, "offset": offset})
+            yield chart
+            if chart.get("hasMoreData") is not True:
                 return
-            if not part.row_count:
+            if not chart["data"]:
                 message = "the BI says that there is more, and gives nothing"
                 raise UnexpectedResponseError(message, system=SYSTEM, operation="card_data")
-            offset += part.row_count
+            offset += len(chart["data"])
         message = f"the card has more than {ROWS_AT_MOST} rows"
         raise UnexpectedResponseError(message, system=SYSTEM, operation="card_data")
 

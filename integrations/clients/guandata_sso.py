@@ -12,7 +12,6 @@ import json
 import re
 import unicodedata
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote_plus
 
@@ -149,46 +148,8 @@ def _decode_fully(text: str) -> str:
 
 # The place of the page's id in a template.
 ID = "{id}"
-_ID = r"(?P<id>[^/?#]+)"
 # Characters not encoded in a path.
 _PLAIN = "/:@!$&'()*+,;=~-._"
-
-
-@dataclass(frozen=True, slots=True)
-class PageForms:
-    """The forms of the BI's addresses.
-
-    `desktop`, `phone`: templates of a page, with {id}; with an empty `phone`, phones get the desktop's. `desktop_home`,
-    `phone_home`: the first page. `routed`: first words of paths that the BI serves only through its first page, as
-    `?path_url=…` (its forms: survey-engine).
-    """
-
-    desktop: str = "/page/{id}"
-    phone: str = "/m/page/{id}?pageRenderType=phoneView"
-    desktop_home: str = "/"
-    phone_home: str = "/"
-    routed: tuple[str, ...] = ("survey-engine",)
-
-
-def find_page_address(requested: str, query: str, *, forms: PageForms, on_phone: bool) -> str:
-    """Return the address of the requested page for the device, with the query of the request.
-
-    `requested`: a path without its first slash, decoded; empty for the first page. `query`: undecoded. Reserved names
-    are removed from it and from the templates' own queries, however they are spelt.
-    """
-    further = remove_reserved(query)
-    home = forms.phone_home if on_phone else forms.desktop_home
-    if not requested:
-        return _merge_query(home, further)
-    if requested.split("/", 1)[0] in forms.routed:
-        inner = _merge_query(encode_path(requested), further)
-        return _merge_query(home, f"path_url={quote(inner, safe='')}")
-    for known in filter(None, (forms.desktop, forms.phone)):
-        pattern = re.escape(known.partition("?")[0].lstrip("/")).replace(re.escape(ID), _ID)
-        if found := re.fullmatch(f"{pattern}/?", requested):
-            template = forms.phone if on_phone and forms.phone else forms.desktop
-            return _merge_query(template.replace(ID, quote(found["id"], safe="")), further)
-    return _merge_query("/" + encode_path(requested), further)
 
 
 def encode_path(text: str) -> str:
@@ -203,7 +164,7 @@ def is_template(text: str) -> bool:
     return is_path and text.count("{") == 1 and ID in path.split("/") and not has_reserved(text)
 
 
-def _merge_query(page: str, query: str) -> str:
+def merge_query(page: str, query: str) -> str:
     """Append `query` to the page's own query; its value wins for a name in both."""
     path, _mark, own = page.partition("?")
     requested = {pair.partition("=")[0] for pair in query.split("&")}
@@ -244,7 +205,7 @@ def encrypt_claims(
 def build_sign_in_url(*, base_url: str, page: str, provider: str, token: str) -> str:
     """Return the address that signs a browser in: base URL, page, provider and token.
 
-    `base_url`: without a trailing slash; `page`: a path with its query, from `find_page_address`.
+    `base_url`: without a trailing slash; `page`: a path with its query.
     """
     joint = "&" if "?" in page else "?"
     return f"{base_url}{page}{joint}provider={quote(provider, safe='')}&ssoToken={token}"

@@ -266,9 +266,6 @@ class DeadlineTLSPool(HTTPSConnectionPool):
     ConnectionCls = DeadlinedTLSConnection
 
 
-POOL_CLASSES = {"http": DeadlinePool, "https": DeadlineTLSPool}
-
-
 # --- Sessions ---------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +290,8 @@ for _name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.response"
 class DeadlineAdapter(HTTPAdapter):
     """A requests adapter whose connections keep the deadline and are not shared with a forked process."""
 
+    pool_classes: Mapping[str, Any] = {"http": DeadlinePool, "https": DeadlineTLSPool}
+
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         if self._process != os.getpid():
             # A socket used by two processes mixes their answers. The parent keeps its own.
@@ -303,19 +302,19 @@ class DeadlineAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self._process, self._pools = os.getpid(), (args, kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
+        self.poolmanager.pool_classes_by_scheme = self.pool_classes
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
         manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = POOL_CLASSES
+        manager.pool_classes_by_scheme = self.pool_classes
         return manager
 
 
-def open_session(*, connections: int = CONNECTIONS_KEPT) -> requests.Session:
+def open_session(*, connections: int = CONNECTIONS_KEPT, adapter: DeadlineAdapter | None = None) -> requests.Session:
     """Return a session for clients. It keeps up to `connections` open per host and ignores the environment."""
     session = requests.Session()
     session.trust_env = False
-    adapter = DeadlineAdapter(pool_maxsize=connections)
+    adapter = adapter or DeadlineAdapter(pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -386,28 +385,38 @@ class Route:
         headers: Mapping[str, str] | None = None,
         beginning_bytes: int = 0,
     ) -> Reply:
-        """Make one request, without cookies and redirections, and read the answer. Raises one of FAILURES.
+        """Make one request and read the answer. Raises one of FAILURES.
 
         `beginning_bytes`: read only so many bytes, undecoded; 0 reads everything, up to ANSWER_BYTES_AT_MOST.
         """
+        encoding = {"Accept-Encoding": "identity"} if beginning_bytes else {}
+        with self.open(method, url, body=body, headers={**encoding, **(headers or {})}) as response:
+            if beginning_bytes:
+                content: bytes = response.raw.read(beginning_bytes, decode_content=False)
+            else:
+                content = read_content(response, ANSWER_BYTES_AT_MOST)
+        return Reply(response.status_code, content, response.headers)
+
+    @contextmanager
+    def open(
+        self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[requests.Response]:
+        """Make one request, without cookies and redirections, and yield the answer, of which only the head was read.
+        Raises one of FAILURES."""
         # Not request.prepare(): it takes a seventh of a call's time, for cookies, hooks and authentication.
         request = requests.PreparedRequest()
         request.method, request.body = method, body
         request.prepare_url(url, None)
-        usual = {"Accept-Encoding": "identity" if beginning_bytes else "gzip", "User-Agent": USER_AGENT}
+        usual = {"Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
         request.headers = CaseInsensitiveDict({**usual, **(headers or {})})
         if body is not None:
             request.headers["Content-Length"] = str(len(body))
         response = self._adapter.send(request, stream=True, **self._options)
         try:
-            at_most = beginning_bytes or ANSWER_BYTES_AT_MOST + 1
-            content: bytes = response.raw.read(at_most, decode_content=not beginning_bytes)
+            yield response
         finally:
             # A connection whose answer was read to its end is back in the pool by now; any other is closed.
             response.close()
-        if len(content) > ANSWER_BYTES_AT_MOST:
-            raise AnswerTooLongError
-        return Reply(response.status_code, content, response.headers)
 
     def exchange(
         self, operation: str, method: str, url: str, *, seconds: float, is_repeatable: bool = True, **request: Any
@@ -450,6 +459,14 @@ class Route:
                 return make(TransientError, f"no connection ({name})")
         cls = TransientError if is_repeatable else OutcomeUnknownError
         return make(cls, f"the connection failed before the answer was complete ({name})")
+
+
+def read_content(response: requests.Response, at_most: int) -> bytes:
+    """Return the decoded content of an answer. Raises AnswerTooLongError for more than `at_most` bytes."""
+    content: bytes = response.raw.read(at_most + 1, decode_content=True)
+    if len(content) > at_most:
+        raise AnswerTooLongError
+    return content
 
 
 def list_causes(error: BaseException) -> list[BaseException]:

@@ -125,15 +125,6 @@ class Table:
         return Table(self.columns, tuple(rows), self.as_of, self.is_cut, self.is_fetch_time, self.misfits)
 
 
-class TableError(ValueError):
-    """An answer that is not a table. `what`: a code; `column`: the faulty one; `megabytes`: the limit that was
-    exceeded."""
-
-    def __init__(self, what: str, *, column: str = "", megabytes: int = 0) -> None:
-        super().__init__(what)
-        self.what, self.column, self.megabytes = what, column, megabytes
-
-
 def to_document(table: Table) -> dict[str, Any]:
     """Return the table as JSON values, which `from_document` restores. Numbers keep all their digits."""
     return {

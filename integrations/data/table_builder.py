@@ -29,7 +29,8 @@ from integrations.data.figures import (
     read_moment,
     read_number,
 )
-from integrations.data.table import Column, Kind, Misfit, Month, Table, TableError, Value
+from integrations.data.problems import Problem, SourceError
+from integrations.data.table import Column, Kind, Misfit, Month, Table, Value
 
 COLUMNS_AT_MOST = 500
 NAME_CHARACTERS = 200
@@ -451,17 +452,17 @@ def build_table(
     """Build a table from a source's answer. `said_at`: the time of the data, according to the source.
 
     `displays`: for each row the displayed texts of its values. `source_kinds`: the source's kind of each column. Raises
-    TableError.
+    SourceError.
     """
     if not names:
-        raise TableError("no-columns")
+        raise SourceError(Problem.NO_TABLE, what="no-columns")
     if len(names) > COLUMNS_AT_MOST:
-        raise TableError("columns")
+        raise SourceError(Problem.NO_TABLE, what="columns")
     unique, plain = make_names_unique(names), [[plain_value(value) for value in row] for row in rows]
     if any(len(row) != len(unique) for row in plain):
-        raise TableError("uneven")
+        raise SourceError(Problem.NO_TABLE, what="uneven")
     if sum(len(value) for row in plain for value in row if isinstance(value, str)) > CHARACTERS_AT_MOST:
-        raise TableError("size", megabytes=CHARACTERS_AT_MOST // 2**20)
+        raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
     columns: list[Column] = []
     contents: list[list[Value]] = []
     misfits: list[Misfit] = []
@@ -503,11 +504,11 @@ def _find_newest_moment(
 ) -> datetime | None:
     """Return the newest moment of the chosen column that is not in the future; without a choice and without a time of
     the source, of the only column of days. A day or month counts to its end: yesterday's figures are as of this
-    midnight. Raises TableError if the chosen column is missing or holds no times.
+    midnight. Raises SourceError if the chosen column is missing or holds no times.
     """
     position = next((at for at, column in enumerate(columns) if column.name == choices.as_of_column), None)
     if choices.as_of_column and position is None:
-        raise TableError("no-time-column", column=choices.as_of_column)
+        raise SourceError(Problem.NO_TABLE, what="no-time-column", column=choices.as_of_column)
     if position is None:
         temporal = [at for at, column in enumerate(columns) if column.is_temporal]
         if is_said or len(temporal) != 1:
@@ -515,7 +516,7 @@ def _find_newest_moment(
         position = temporal[0]
     values = [value for value in contents[position] if value is not None]
     if values and not columns[position].is_temporal:
-        raise TableError("not-datetime", column=choices.as_of_column)
+        raise SourceError(Problem.NO_TABLE, what="not-datetime", column=choices.as_of_column)
     today = fetched_at.astimezone(choices.zone).date()
     ends = []
     for value in values:

@@ -26,10 +26,10 @@ from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.clients.sources import Problem, SourceError
 from integrations.core import background
 from integrations.core.background import Clock, keep_lease, log_errors
 from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
+from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Table
 from integrations.datasources import query
 from integrations.hooks import Hook

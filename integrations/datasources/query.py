@@ -11,9 +11,7 @@ from django.utils import timezone
 from integrations import bi
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.late import Late
-from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import (
-    AddressRefused,
     AllowedNetwork,
     append_path,
     parse_database_url,
@@ -22,6 +20,7 @@ from integrations.clients.sources.addresses import (
 from integrations.clients.sources.guandata_card import read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.core.client_factory import certificate_path, guandata_client
+from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import BiConnection, Card, CardData, DataSource, SourceKind
@@ -90,15 +89,9 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
 
 
 def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
-    source, failure = card.source, None
-    try:
-        url = parse_database_url(require_readable(source.sql_url), settings.DATA_SQL_DRIVERS)
-    except AddressRefused as refusal:
-        failure = SourceError(Problem.ADDRESS_REFUSED, what=refusal.flaw.value, detail=refusal.detail)
-    if failure is not None:
-        raise failure
+    source = card.source
     question = sql.SqlQuestion(
-        url=url,
+        url=parse_database_url(require_readable(source.sql_url), settings.DATA_SQL_DRIVERS),
         statement=card.sql,
         parameters=card.sql_parameters,
         reach=find_allowed_network(allows_private_addresses=source.allows_private_addresses),

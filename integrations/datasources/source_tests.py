@@ -19,7 +19,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from integrations.clients.sources import Problem, SourceError
+from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Table, from_document, to_document
 from integrations.datasources import fetch, query
 from integrations.jobs import requests
@@ -30,6 +30,8 @@ from integrations.models.datasources import SECRETS, explain_problem
 from integrations.models.fields import Person, Unreadable, cipher
 
 SOURCE_TEST = "source.test"
+# The problem of a test before saving that starts after its input has expired.
+FORGOTTEN = "forgotten"
 # Later visitors start a new test.
 SHOWN_FOR = timedelta(hours=1)
 
@@ -50,7 +52,10 @@ def latest_source_test(source: DataSource, *, now: datetime) -> Job | None:
     return job if job is not None and job.requested_at > now - SHOWN_FOR else None
 
 
-def explain_source_test(job: Job) -> str:
+def explain_test(job: Job) -> str:
+    """Return the sentence of a failed test, saved or not."""
+    if job.problem == FORGOTTEN:
+        return _("No worker came in time, and what was typed is not kept any longer. Test it on its page once more.")
     if job.problem == Problem.SOURCE_OFF and job.facts.get("deleted"):
         return _("The data source was deleted.")
     return explain_problem(job.problem, job.facts)
@@ -59,7 +64,7 @@ def explain_source_test(job: Job) -> str:
 @job_kind(
     SOURCE_TEST,
     label=gettext_lazy("Test of a data source"),
-    explain=explain_source_test,
+    explain=explain_test,
     queue="data",
     keep=timedelta(hours=1),
     see="integrations.change_datasource",
@@ -93,11 +98,7 @@ def _measure(run: JobRun, read: Callable[[datetime], Table | None]) -> tuple[Tab
 UNSAVED_TEST = "source.try"
 KEPT = timedelta(minutes=5)
 ROWS_SHOWN = 10
-# The problem of a job that starts after its input has expired.
-FORGOTTEN = "forgotten"
-_OF_SOURCE = (
-    *("kind", "sql_url", "http_url", "http_headers", "allows_private_addresses", "ca_bundle", "timeout_seconds"),
-)
+_OF_SOURCE = ("kind", "sql_url", "http_url", "http_headers", "allows_private_addresses", "ca_bundle", "timeout_seconds")
 _OF_CARD = tuple(
     column.name for column in Card._meta.fields if column.editable and column.name not in {"id", "name", "source"}
 )
@@ -105,9 +106,11 @@ _OF_CARD = tuple(
 
 def request_unsaved_test(source: DataSource, card: Card | None, *, by: Person, now: datetime) -> str:
     """Request a test and return its token. With a `card`, the worker reads the saved `source` again."""
-    typed: dict[str, Any] = {"source": source.pk} if card is not None else _values(source, _OF_SOURCE)
-    if card is not None:
-        typed["card"] = _values(card, _OF_CARD)
+    typed: dict[str, Any]
+    if card is None:
+        typed = {name: getattr(source, name) for name in _OF_SOURCE}
+    else:
+        typed = {"source": source.pk, "card": {name: getattr(card, name) for name in _OF_CARD}}
     token = get_random_string(32)
     is_unreadable = any(isinstance(value, Unreadable) for value in typed.values())
     _keep(f"{token}:typed", {} if is_unreadable else typed)
@@ -126,16 +129,10 @@ def find_first_rows(job: Job) -> Table | None:
     return from_document(rows) if rows is not None else None
 
 
-def explain_unsaved_test(job: Job) -> str:
-    if job.problem == FORGOTTEN:
-        return _("No worker came in time, and what was typed is not kept any longer. Test it on its page once more.")
-    return explain_problem(job.problem, job.facts)
-
-
 @job_kind(
     UNSAVED_TEST,
     label=gettext_lazy("Test of what is not saved yet"),
-    explain=explain_unsaved_test,
+    explain=explain_test,
     queue="data",
     keep=KEPT,
     template="admin/integrations/datasource/_answered.html",
@@ -162,10 +159,6 @@ def _read_typed(typed: dict[str, Any], now: datetime) -> Table | None:
     if not fetch.has_place(saved, now):
         raise SourceError(Problem.BUSY)
     return query.read(Card(source=saved, **typed["card"]), rows_at_most=ROWS_SHOWN, now=now)
-
-
-def _values(row: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}
 
 
 def _keep(name: str, document: Any) -> None:

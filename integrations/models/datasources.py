@@ -16,7 +16,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from integrations.clients.sources import DatabasePrivilege, Problem
+from integrations.clients.sources.addresses import DatabasePrivilege
+from integrations.data.problems import Problem
 from integrations.data.table import Table, from_document, to_document
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField, Person, corp_condition
@@ -80,9 +81,6 @@ def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
         "no-columns": _("it has no columns"),
         "no-time-column": _("the column “%(column)s”, which is to say of when the data is, is not there") % column,
         "beyond": _("it holds a date or time that is none here, such as infinity or the year 10000"),
-        "not-number": _("the column “%(column)s” holds something that is no number") % column,
-        "not-boolean": _("the column “%(column)s” holds something that is neither yes nor no") % column,
-        "not-date": _("the column “%(column)s” holds something that is no date") % column,
         "not-datetime": _("the column “%(column)s” holds something that is no time") % column,
     }
 
@@ -102,7 +100,7 @@ def warn_of_privileges(found: str) -> str:
 
 
 def address_flaws(detail: str) -> dict[str, StrOrPromise]:
-    """Return why a database address is refused, in whole sentences, by AddressFlaw."""
+    """Return why a database address is refused, in whole sentences, by `what` of the error."""
     known = {"detail": detail}
     return {
         "no-address": _("This is no address of a database. Write kind://user:password@host:port/database."),

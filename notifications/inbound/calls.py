@@ -23,10 +23,10 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.http_json import read_file
 from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import NoData, Sentence
+from integrations.data.problems import Problem, SourceError
 from integrations.datasources.query import find_allowed_network
 from integrations.jobs import requests
 from integrations.jobs.registry import Again

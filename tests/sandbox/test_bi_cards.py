@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from integrations.clients.errors import UnexpectedResponseError
-from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.guandata_card import read_card
+from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Kind, Table
 from tests.integrations.clients.sources.place import NOW
 from tests.sandbox.test_bi import SEED, client
@@ -77,7 +77,7 @@ def test_a_pivot_s_header_is_merged_and_its_lines_have_their_dimensions_in_front
     part = next(client(bi).card_data("power", parameters=[{"name": "年份", "value": []}]))
     table = read("power", parameters=[{"name": "年份", "value": []}])  # of all years
 
-    assert [cell["colSpan"] for cell in part.chart["column"]["values"][0]] == [1, 1, 1]
+    assert [cell["colSpan"] for cell in part["column"]["values"][0]] == [1, 1, 1]
     assert table.names == ("年份", *(f"{kind} / 净发电量" for kind in KINDS))
     expected = {(row["年份"], row["来源"]): row["净发电量"] for row in POWER}
     assert [row[0] for row in table.rows] == YEARS
@@ -90,15 +90,15 @@ def test_merged_cells_of_two_dimensions_have_their_value_in_every_row(
     part = next(client(bi).card_data("harvest"))
     table = read("harvest")
 
-    assert part.chart["data"][1][0] == {"t_idx": "0:0"}
-    assert "v" in part.chart["data"][1][1]
+    assert part["data"][1][0] == {"t_idx": "0:0"}
+    assert "v" in part["data"][1][1]
     assert table.names == ("区域", "品种", "1931 / 产量（蒲式耳/英亩）", "1932 / 产量（蒲式耳/英亩）")
     found = {(row[0], row[1], year): row[place] for row in table.rows for place, year in ((2, "1931"), (3, "1932"))}
     assert found == {(row["区域"], row["品种"], row["年份"]): row["产量"] for row in HARVEST}
 
 
 def test_levels_span_the_columns_below_them(bi: SandboxHandle) -> None:
-    header = next(client(bi).card_data("sum")).chart["column"]["values"]
+    header = next(client(bi).card_data("sum"))["column"]["values"]
 
     regions = len({row["区域"] for row in HARVEST})
     assert [(one["title"], one["colSpan"]) for one in header[0]] == [("1931", 2 * regions), ("1932", 2 * regions)]

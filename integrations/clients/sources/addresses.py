@@ -18,8 +18,13 @@ from urllib.parse import urlsplit
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from integrations.clients.late import Late
-from integrations.clients.sources import Problem
-from integrations.clients.transport import DeadlinedConnection, DeadlinedTLSConnection, limit_to_deadline
+from integrations.clients.transport import (
+    DeadlineAdapter,
+    DeadlinedConnection,
+    DeadlinedTLSConnection,
+    limit_to_deadline,
+)
+from integrations.data.problems import Problem, SourceError
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -150,12 +155,32 @@ class _GuardedTLSPool(HTTPSConnectionPool):
     ConnectionCls = _GuardedTLSConnection
 
 
-def open_pool(scheme: str, host: str, port: int, *, reach: AllowedNetwork, ca_file: str) -> HTTPConnectionPool:
-    """Return a pool for one origin, without a proxy and without the environment."""
-    known: dict[str, Any] = {"maxsize": 1, "retries": False, "reach": reach}
-    if scheme == "https":
-        return _GuardedTLSPool(host, port, cert_reqs="CERT_REQUIRED", ca_certs=ca_file, **known)
-    return _GuardedPool(host, port, **known)
+class GuardedAdapter(DeadlineAdapter):
+    """A requests adapter whose connections go only to allowed addresses."""
+
+    pool_classes: Mapping[str, Any] = {"http": _GuardedPool, "https": _GuardedTLSPool}
+
+    def __init__(self, reach: AllowedNetwork) -> None:
+        super().__init__(pool_maxsize=1)
+        self._reach = reach
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.conn_kw["reach"] = self._reach
+        return pool
+
+
+# Reasons for a failed connection, by the system's error.
+_REASONS: dict[type[BaseException], str] = {
+    socket.gaierror: "dns",
+    ConnectionRefusedError: "refused",
+    TimeoutError: "timeout",
+}
+
+
+def explain_connection_failure(cause: BaseException) -> SourceError:
+    """Return the error for a connection that failed because of `cause`."""
+    return SourceError(Problem.UNREACHABLE, reason=_REASONS.get(type(cause), type(cause).__name__))
 
 
 # --- Databases --------------------------------------------------------------------------------------------------------
@@ -173,23 +198,11 @@ _OPTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 
-class AddressFlaw(StrEnum):
-    """The reason why an address is refused."""
+class DatabasePrivilege(StrEnum):
+    """A right of a database account beyond reading tables."""
 
-    NO_ADDRESS = "no-address"
-    NO_DRIVER = "no-driver"
-    NO_HOST = "no-host"
-    NO_DATABASE = "no-database"
-    OPTION = "option"
-
-
-class AddressRefused(Exception):
-    """The address of a database is not allowed. `detail`: the refused option or driver, never a credential."""
-
-    def __init__(self, flaw: AddressFlaw, detail: str = "") -> None:
-        super().__init__(flaw.value)
-        self.flaw = flaw
-        self.detail = detail
+    SUPERUSER = "superuser"
+    FILES = "files"
 
 
 def _parse_url(text: str) -> URL | None:
@@ -200,25 +213,30 @@ def _parse_url(text: str) -> URL | None:
 
 
 def parse_database_url(text: str, drivers: Collection[str] = ()) -> URL:
-    """Return the address with our driver for it. Raises AddressRefused.
+    """Return the address with our driver for it. Raises SourceError (ADDRESS_REFUSED), whose `detail` is a refused
+    option or driver, never a credential.
 
     `drivers`: additional ones that the deployment allows. None may open files: an address needs a host.
     """
     url = _parse_url(text)
     if url is None:
-        raise AddressRefused(AddressFlaw.NO_ADDRESS)
+        raise _refuse_address("no-address")
     driver = DRIVERS.get(url.drivername, url.drivername if url.drivername in drivers else "")
     if not driver:
-        raise AddressRefused(AddressFlaw.NO_DRIVER, url.drivername[:40])
+        raise _refuse_address("no-driver", url.drivername)
     url = url.set(drivername=driver)
     if not url.host or not set(url.host).isdisjoint("/@,%") or url.port == 0:
-        raise AddressRefused(AddressFlaw.NO_HOST)  # without a host, drivers use a socket of this machine
+        raise _refuse_address("no-host")  # without a host, drivers use a socket of this machine
     if not url.database:
-        raise AddressRefused(AddressFlaw.NO_DATABASE)
+        raise _refuse_address("no-database")
     unknown = sorted(set(url.query) - _OPTIONS.get(url.get_backend_name(), frozenset(url.query)))
     if unknown:
-        raise AddressRefused(AddressFlaw.OPTION, unknown[0][:40])
+        raise _refuse_address("option", unknown[0])
     return url
+
+
+def _refuse_address(what: str, detail: str = "") -> SourceError:
+    return SourceError(Problem.ADDRESS_REFUSED, what=what, detail=detail[:40])
 
 
 def is_installed(driver: str) -> bool:

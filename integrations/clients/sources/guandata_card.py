@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
-from integrations.clients.guandata import SIGN_IN, CardPart, NotAdmittedError
-from integrations.clients.sources import Problem, SourceError, explain_table_errors
+from integrations.clients.guandata import SIGN_IN, NotAdmittedError
 from integrations.clients.transport import ANSWER_BYTES_AT_MOST, total_deadline
+from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
@@ -40,7 +40,7 @@ class _Read:
 
 
 def read_card(
-    parts: Iterator[CardPart],
+    charts: Iterator[Mapping[str, Any]],
     *,
     rows_at_most: int,
     seconds: float,
@@ -49,40 +49,39 @@ def read_card(
 ) -> Table:
     """Return the first `rows_at_most` rows, within `seconds` for all parts together. Raises SourceError.
 
-    `parts`: of GuandataClient.card_data. The displayed texts of the cells give a column's unit, decimals and scale of
+    `charts`: of GuandataClient.card_data. The displayed texts of the cells give a column's unit, decimals and scale of
     percentages.
     """
     failure: IntegrationError | None = None
     read, is_cut = _Read(), False
     try:
         with total_deadline(seconds):
-            is_cut = _read_parts(parts, rows_at_most, read)
+            is_cut = _read_charts(charts, rows_at_most, read)
     except IntegrationError as error:
         failure = error
     if failure is not None:
         # Raised outside the block: inside, it would carry the other error with the BI's text.
         raise as_source_error(failure, seconds)
     cells = [[*front, *row] for front, row in zip(read.fronts, read.rows, strict=True)][:rows_at_most]
-    with explain_table_errors():
-        return build_table(
-            read.names,
-            [[cell.get("v") for cell in row] for row in cells],
-            fetched_at=now,
-            is_cut=is_cut,
-            choices=choices or ColumnChoices(),
-            displays=[[cell.get("d") for cell in row] for row in cells],
-        )
+    return build_table(
+        read.names,
+        [[cell.get("v") for cell in row] for row in cells],
+        fetched_at=now,
+        is_cut=is_cut,
+        choices=choices or ColumnChoices(),
+        displays=[[cell.get("d") for cell in row] for row in cells],
+    )
 
 
-def _read_parts(parts: Iterator[CardPart], rows_at_most: int, read: _Read) -> bool:
-    """Read the parts into `read`. Return whether the card has more rows than requested."""
-    for part in parts:
-        rows = [_read_row(row) for row in part.chart.get("data") or []]
-        fronts = _read_row_headers(part.chart, len(rows)) or [[] for _row in rows]
+def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _Read) -> bool:
+    """Read the charts into `read`. Return whether the card has more rows than requested."""
+    for chart in charts:
+        rows = [_read_row(row) for row in chart["data"]]
+        fronts = _read_row_headers(chart, len(rows)) or [[] for _row in rows]
         if not read.rows:
             in_front = len(fronts[0]) if fronts else 0
             width = max((len(front) + len(row) for front, row in zip(fronts, rows, strict=True)), default=0)
-            read.names = _find_names(part.chart, width, in_front)
+            read.names = _find_names(chart, width, in_front)
         read.characters += sum(
             len(one) for row in (*fronts, *rows) for cell in row for one in cell.values() if isinstance(one, str)
         )
@@ -94,7 +93,7 @@ def _read_parts(parts: Iterator[CardPart], rows_at_most: int, read: _Read) -> bo
         for grid in (read.fronts, read.rows):
             _follow_pointers(grid, before)
         if len(read.rows) >= rows_at_most:
-            return part.has_more or len(read.rows) > rows_at_most
+            return chart.get("hasMoreData") is True or len(read.rows) > rows_at_most
     return False
 
 

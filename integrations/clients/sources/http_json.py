@@ -5,22 +5,32 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import certifi
-import urllib3
-
 from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionUnfit, TooMuchWork
 from integrations.clients.network import parse_http_date
-from integrations.clients.sources import Problem, SourceError, explain_connection_failure, explain_table_errors
-from integrations.clients.sources.addresses import AddressForbiddenError, AllowedNetwork, open_pool
-from integrations.clients.transport import USER_AGENT, NotConnectedError, list_causes, total_deadline
+from integrations.clients.sources.addresses import (
+    AddressForbiddenError,
+    AllowedNetwork,
+    GuardedAdapter,
+    explain_connection_failure,
+)
+from integrations.clients.transport import (
+    FAILURES,
+    AnswerTooLongError,
+    NotConnectedError,
+    Route,
+    list_causes,
+    open_session,
+    read_content,
+    total_deadline,
+)
+from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Table
 from integrations.data.table_builder import ColumnChoices, build_table
 
@@ -30,8 +40,8 @@ CONNECT_SECONDS = 5.0
 # Values in the answer's JSON; each takes some hundred bytes of memory.
 VALUES_AT_MOST = 3_000_000
 COLUMNS_AT_MOST = 500
-_CHUNK = 64 * 1024
 _PORTS = {"http": 80, "https": 443}
+_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # One more than a table keeps of a text, so that the table cuts it visibly.
 _CELL_CHARACTERS = 20_001
@@ -81,15 +91,14 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
         names = list(dict.fromkeys([*last, *question.choices.kinds, *question.choices.units]))
     if not names:
         return Table((), (), now, is_fetch_time=True)
-    with explain_table_errors():
-        return build_table(
-            names,
-            rows[:rows_at_most],
-            fetched_at=now,
-            said_at=said_at,
-            is_cut=len(rows) > rows_at_most,
-            choices=question.choices,
-        )
+    return build_table(
+        names,
+        rows[:rows_at_most],
+        fetched_at=now,
+        said_at=said_at,
+        is_cut=len(rows) > rows_at_most,
+        choices=question.choices,
+    )
 
 
 def read_file(url: str, *, reach: AllowedNetwork, seconds: float, bytes_at_most: int) -> bytes:
@@ -106,72 +115,41 @@ def _fetch(question: JsonQuestion, seconds: float) -> tuple[bytes, datetime | No
     failure: SourceError | None = None
     url = question.url
     try:
-        with total_deadline(seconds):
+        with total_deadline(seconds), open_session(adapter=GuardedAdapter(question.reach)) as session:
+            route = Route(session, system="source", connect_seconds=CONNECT_SECONDS, ca_bundle=question.ca_bundle)
             for _hop in range(REDIRECTS_AT_MOST + 1):
-                found = _exchange(question, url, seconds)
+                found = _exchange(route, question, url)
                 if not isinstance(found, str):
                     return found
                 url = found
-    except (urllib3.exceptions.HTTPError, OSError, ValueError, zlib.error) as error:
+    except AnswerTooLongError:
+        failure = SourceError(Problem.TOO_BIG, megabytes=question.bytes_at_most // 2**20)
+    except FAILURES as error:
         failure = as_source_error(error, seconds)
     # Raised outside the block: inside, it would carry the other error, whose text holds the address.
     raise failure or SourceError(Problem.REDIRECTED)
 
 
-def _exchange(question: JsonQuestion, url: str, seconds: float) -> tuple[bytes, datetime | None] | str:
+def _exchange(route: Route, question: JsonQuestion, url: str) -> tuple[bytes, datetime | None] | str:
     """Return the answer, or the address of a redirect to the same origin."""
-    headers = {"Accept": question.accept, "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
-    body = None
+    headers, body = {"Accept": question.accept}, None
     if question.method == "POST":
         body, headers["Content-Type"] = json.dumps(question.body, ensure_ascii=False).encode(), "application/json"
     headers |= question.headers
-    with _open_response(question.method, url, body, headers, question.reach, seconds, question.ca_bundle) as response:
-        if response.status in _REDIRECTS:
+    with route.open(question.method, url, body=body, headers=headers) as response:
+        if response.status_code in _REDIRECTS:
             target: str = urljoin(url, response.headers.get("Location", url))
-            is_repeated = question.method == "GET" or response.status in (307, 308)
+            is_repeated = question.method == "GET" or response.status_code in (307, 308)
             if target == url or _find_origin(target) != _find_origin(url) or not is_repeated:
                 raise SourceError(Problem.REDIRECTED)
             return target
-        check_status(response.status)
+        check_status(response.status_code)
         if "html" in response.headers.get("Content-Type", "").lower():
             raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
-        content = b"".join(_unpack(response, question.bytes_at_most))
+        if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
+            raise SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
+        content = read_content(response, question.bytes_at_most)
         return content, parse_http_date(response.headers.get("Last-Modified", ""))
-
-
-@contextmanager
-def _open_response(
-    method: str,
-    url: str,
-    body: bytes | None,
-    headers: Mapping[str, str],
-    reach: AllowedNetwork,
-    seconds: float,
-    ca_bundle: str = "",
-) -> Iterator[Any]:
-    """Make one request without redirects and proxies; read only the head of the answer."""
-    parts = urlsplit(url)
-    pool = open_pool(
-        parts.scheme,
-        parts.hostname or "",
-        parts.port or _PORTS[parts.scheme],
-        reach=reach,
-        ca_file=ca_bundle or certifi.where(),
-    )
-    with closing(pool):
-        response = pool.urlopen(
-            method,
-            urllib3.util.parse_url(url).request_uri,
-            body=body,
-            headers=headers,
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            decode_content=False,
-            timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=None),
-        )
-        with closing(response):
-            yield response
 
 
 def _find_origin(url: str) -> tuple[str, str, int | None]:
@@ -196,33 +174,16 @@ def check_status(status: int) -> None:
         raise SourceError(Problem.REFUSED, code=status)
 
 
-def _unpack(response: Any, at_most: int) -> Iterator[bytes]:
-    """Yield the decompressed content, at most `at_most` bytes even of a compression bomb."""
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
-    unpacker = None if encoding == "identity" else zlib.decompressobj(wbits=47)
-    length = 0
-    while packed := response.read(_CHUNK, decode_content=False):
-        while packed:
-            room = at_most + 1 - length
-            content = packed if unpacker is None else unpacker.decompress(packed, room)
-            packed = b"" if unpacker is None else unpacker.unconsumed_tail
-            length += len(content)
-            if length > at_most:
-                raise SourceError(Problem.TOO_BIG, megabytes=at_most // 2**20)
-            yield content
-
-
 def as_source_error(error: Exception, seconds: float) -> SourceError:
     """Return why a call over HTTP failed, without its address."""
     chain = list_causes(error)
+    is_connecting = any(isinstance(cause, NotConnectedError) for cause in chain)
     for cause in chain:
         if isinstance(cause, AddressForbiddenError):
             return SourceError(cause.problem)
         if isinstance(cause, NotConnectedError) and (cause.refused_certificate or cause.is_bundle_unreadable):
             return SourceError(Problem.CERTIFICATE)
-        if isinstance(cause, TimeoutError) and not isinstance(chain[0], NotConnectedError):
+        if isinstance(cause, TimeoutError) and not is_connecting:
             return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)
         if isinstance(cause, zlib.error):
             return SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
@@ -300,13 +261,15 @@ def _clip(value: Any) -> Any:
 def post(url: str, body: bytes, *, headers: Mapping[str, str], reach: AllowedNetwork, seconds: float) -> None:
     """POST JSON to `url`, within `seconds` in total. Raises SourceError unless the status is 2xx. Reads no body."""
     failure: SourceError | None = None
-    headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}
+    headers = {"Content-Type": "application/json", **headers}
     try:
-        with total_deadline(seconds), _open_response("POST", url, body, headers, reach, seconds) as response:
-            if 300 <= response.status < 400:
-                raise SourceError(Problem.REDIRECTED)
-            check_status(response.status)
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        with total_deadline(seconds), open_session(adapter=GuardedAdapter(reach)) as session:
+            route = Route(session, system="source", connect_seconds=CONNECT_SECONDS)
+            with route.open("POST", url, body=body, headers=headers) as response:
+                if 300 <= response.status_code < 400:
+                    raise SourceError(Problem.REDIRECTED)
+                check_status(response.status_code)
+    except FAILURES as error:
         failure = as_source_error(error, seconds)
     if failure is not None:
         # Raised outside the block: inside, it would carry the other error, whose text holds the address.

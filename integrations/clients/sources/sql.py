@@ -25,15 +25,16 @@ from sqlalchemy.engine import URL, Connection, CursorResult, Engine
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from integrations.clients.sources import (
+from integrations.clients.sources.addresses import (
+    AddressForbiddenError,
+    AllowedNetwork,
     DatabasePrivilege,
-    Problem,
-    SourceError,
     explain_connection_failure,
-    explain_table_errors,
+    look_up,
+    open_guarded_socket,
 )
-from integrations.clients.sources.addresses import AddressForbiddenError, AllowedNetwork, look_up, open_guarded_socket
 from integrations.clients.transport import read_boot_clock
+from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
@@ -125,14 +126,11 @@ _ADDRESSES_AT_MOST = 4
 _WITHOUT_TLS = frozenset({None, "disable", "allow", "prefer"})
 
 
-class UncheckedDriverError(OSError):
-    """The driver is not one of ours, so its options choose the target, and the source needs AllowedNetwork.PRIVATE."""
-
-
 def open_engine(url: URL, *, reach: AllowedNetwork, ca_bundle: str, connect_seconds: int, seconds: int) -> Engine:
     """Return an engine without a pool, because sources are asked rarely and should not keep connections.
 
-    `seconds`: for each answer of the server. Raises AddressForbiddenError, UncheckedDriverError, and OSError for an
+    `seconds`: for each answer of the server. Raises SourceError for a driver that is not one of ours unless the source
+    may reach the internal network, because its options choose the target; AddressForbiddenError; and OSError for an
     unknown name.
     """
     known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
@@ -145,7 +143,7 @@ def open_engine(url: URL, *, reach: AllowedNetwork, ca_bundle: str, connect_seco
                 url, creator=lambda: _connect_mysql(url, reach, ca_bundle, connect_seconds, seconds), **known
             )
     if reach < AllowedNetwork.PRIVATE:
-        raise UncheckedDriverError
+        raise SourceError(Problem.DRIVER_UNCHECKED)
     look_up(url.host or "", url.port or 0, reach=reach)
     return create_engine(url, **known)
 
@@ -212,15 +210,14 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
     backend = question.url.get_backend_name()
     clause = _bind_values(check_statement(question.statement, backend=backend), question.parameters, backend)
     columns, kinds, rows = execute(question, clause, rows_at_most + 1, seconds)
-    with explain_table_errors():
-        return build_table(
-            columns,
-            rows[:rows_at_most],
-            fetched_at=now,
-            is_cut=len(rows) > rows_at_most,
-            choices=question.choices,
-            source_kinds=kinds,
-        )
+    return build_table(
+        columns,
+        rows[:rows_at_most],
+        fetched_at=now,
+        is_cut=len(rows) > rows_at_most,
+        choices=question.choices,
+        source_kinds=kinds,
+    )
 
 
 def execute(
@@ -236,10 +233,8 @@ def execute(
             result = connection.execution_options(stream_results=True).execute(clause)
             names, kinds = list(result.keys()), _find_kinds(result)
             return names, kinds, _read_rows(connection, result, wanted, limit)
-    except SQLAlchemyError as error:
-        failure = explain_sql_error(error, seconds=seconds, is_late=limit.is_over())
-    except (OSError, ImportError, *_GARBLED) as error:
-        failure = explain_driver_error(error, question.url.drivername, seconds=seconds)
+    except (SQLAlchemyError, OSError, ImportError, *_GARBLED) as error:
+        failure = explain_failure(error, question.url.drivername, seconds=seconds, is_late=limit.is_over())
     # Raised outside the block: inside, it would carry the driver's error with the statement and its values.
     raise failure if limit.is_connected else conceal_silence(failure)
 
@@ -438,34 +433,25 @@ _MYSQL_REPEATS = frozenset({1054, 1146, 1064, 1305, 1052})
 _MEGABYTES = 32
 
 
-def explain_sql_error(error: SQLAlchemyError, *, seconds: float, is_late: bool) -> SourceError:
+def explain_failure(error: Exception, driver: str, *, seconds: float, is_late: bool = False) -> SourceError:
     """Return the reason for the card's owner. `is_late`: the time is over, whatever the driver reports."""
-    if isinstance(error, NoSuchModuleError):
-        return SourceError(Problem.DRIVER_MISSING, driver="SQLAlchemy")
-    cause: Any = error.orig if isinstance(error, DBAPIError) else None
-    if is_late:
-        return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
-    if cause is None:
-        return SourceError(Problem.QUERY_REFUSED, code=type(error).__name__)
-    module = type(cause).__module__.partition(".")[0]
-    if module == "psycopg":
-        return _read_psycopg_error(cause, seconds)
-    if module == "pymysql":
-        return _read_pymysql_error(cause, seconds)
-    return SourceError(Problem.QUERY_REFUSED, code=type(cause).__name__)
-
-
-def explain_driver_error(error: Exception, driver: str, *, seconds: float) -> SourceError:
-    """Return the reason for a failure that SQLAlchemy does not wrap: no module, no file, no connection."""
     if isinstance(error, AddressForbiddenError):
         return SourceError(error.problem)
-    if isinstance(error, UncheckedDriverError):
-        return SourceError(Problem.DRIVER_UNCHECKED)
-    if isinstance(error, ImportError):
-        return SourceError(Problem.DRIVER_MISSING, driver=driver)
-    if isinstance(error, TimeoutError):
+    if isinstance(error, NoSuchModuleError | ImportError):
+        return SourceError(
+            Problem.DRIVER_MISSING, driver="SQLAlchemy" if isinstance(error, SQLAlchemyError) else driver
+        )
+    if isinstance(error, TimeoutError) or (is_late and isinstance(error, SQLAlchemyError)):
         return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
-    return explain_connection_failure(error)
+    if not isinstance(error, SQLAlchemyError):
+        return explain_connection_failure(error)
+    cause: Any = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    match type(cause).__module__.partition(".")[0]:
+        case "psycopg":
+            return _read_psycopg_error(cause, seconds)
+        case "pymysql":
+            return _read_pymysql_error(cause, seconds)
+    return SourceError(Problem.QUERY_REFUSED, code=type(cause).__name__)
 
 
 # Problems known before a connection, or reported by a database before it lets anybody in.

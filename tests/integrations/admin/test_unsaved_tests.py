@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from sqlalchemy.exc import OperationalError
 
-from integrations.clients.sources import Problem
-from integrations.clients.sources.sql import conceal_silence, explain_driver_error, explain_sql_error
+from integrations.clients.sources.sql import conceal_silence, explain_failure
+from integrations.data.problems import Problem
 from integrations.datasources import source_tests
 from integrations.models import Card, Corp, DataSource, Job
 from integrations.models.datasources import explain_problem, read_by
@@ -170,11 +170,8 @@ def test_a_source_of_another_company_is_not_tried(client: Client, corp: Corp, ot
 )
 def test_each_error_says_what_to_do(error: Any, problem: Problem, words: str) -> None:
     if isinstance(error, str):
-        wrapped = OperationalError("connect", None, psycopg.OperationalError(error))
-        found = explain_sql_error(wrapped, seconds=5, is_late=False)
-    else:
-        found = explain_driver_error(error, "psycopg", seconds=5)
-    found = conceal_silence(found)
+        error = OperationalError("connect", None, psycopg.OperationalError(error))
+    found = conceal_silence(explain_failure(error, "psycopg", seconds=5))
     assert found.problem is problem
     with read_by(lambda: True):
         assert words in explain_problem(found.problem, found.facts)

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integrations.data.table import TableError, from_document, to_document
+from integrations.data.problems import SourceError
+from integrations.data.table import from_document, to_document
 from integrations.data.table_builder import ColumnChoices, build_table
 
 NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
@@ -59,10 +60,10 @@ def test_the_latest_moment_that_has_come_counts(values: tuple[Any, ...], moment:
     [(ColumnChoices(as_of_column="日期"), "no-time-column"), (ColumnChoices(as_of_column="销售额"), "not-datetime")],
 )
 def test_a_column_that_cannot_say_it_is_no_table(choices: ColumnChoices, what: str) -> None:
-    with pytest.raises(TableError) as found:
+    with pytest.raises(SourceError) as found:
         as_of(NOW, choices=choices)
 
-    assert found.value.what == what
+    assert found.value.facts["what"] == what
 
 
 def test_what_is_of_a_day_says_the_day_and_not_the_midnight_after_it() -> None:

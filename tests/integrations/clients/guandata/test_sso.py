@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from integrations.bi import find_page_address
 from integrations.clients import guandata_sso
 from integrations.clients.guandata_sso import (
     KeyFlaw,
     KeyRefused,
-    PageForms,
     build_sign_in_url,
     encrypt_claims,
-    find_page_address,
     is_template,
 )
+from integrations.models import BiConnection
 from tests.integrations.clients.guandata.opening import blocks_of, opened, opened_by_openssl
 from tests.programs import needs
 
@@ -95,7 +95,7 @@ def test_a_key_shorter_than_documented_or_too_long_is_refused(
     assert refusal.value.flaw is flaw
 
 
-FORMS = PageForms()
+FORMS = BiConnection()
 
 
 @pytest.mark.parametrize(
@@ -123,19 +123,25 @@ FORMS = PageForms()
     ],
 )
 def test_a_page_has_a_form_for_each_device(asked: str, query: str, desktop: str, phone: str) -> None:
-    assert find_page_address(asked, query, forms=FORMS, on_phone=False) == desktop
-    assert find_page_address(asked, query, forms=FORMS, on_phone=True) == phone
+    assert find_page_address(FORMS, asked, query, on_phone=False) == desktop
+    assert find_page_address(FORMS, asked, query, on_phone=True) == phone
 
 
 def test_other_forms_can_be_set() -> None:
-    forms = PageForms("/p/{id}/view", "/mobile/{id}", desktop_home="/home", phone_home="/m/home?v=2", routed=())
+    forms = BiConnection(
+        desktop_page="/p/{id}/view",
+        phone_page="/mobile/{id}",
+        desktop_home="/home",
+        phone_home="/m/home?v=2",
+        routed_paths="",
+    )
 
-    assert find_page_address("p/7/view", "a=1", forms=forms, on_phone=True) == "/mobile/7?a=1"
-    assert find_page_address("mobile/7", "", forms=forms, on_phone=False) == "/p/7/view"
-    assert find_page_address("", "", forms=forms, on_phone=True) == "/m/home?v=2"
-    assert find_page_address("", "a=1", forms=forms, on_phone=True) == "/m/home?v=2&a=1"
-    assert find_page_address("survey-engine", "", forms=forms, on_phone=False) == "/survey-engine"
-    assert find_page_address("page/7", "", forms=PageForms(phone=""), on_phone=True) == "/page/7"
+    assert find_page_address(forms, "p/7/view", "a=1", on_phone=True) == "/mobile/7?a=1"
+    assert find_page_address(forms, "mobile/7", "", on_phone=False) == "/p/7/view"
+    assert find_page_address(forms, "", "", on_phone=True) == "/m/home?v=2"
+    assert find_page_address(forms, "", "a=1", on_phone=True) == "/m/home?v=2&a=1"
+    assert find_page_address(forms, "survey-engine", "", on_phone=False) == "/survey-engine"
+    assert find_page_address(BiConnection(phone_page=""), "page/7", "", on_phone=True) == "/page/7"
 
 
 STRANGERS = [
@@ -154,29 +160,29 @@ STRANGERS = [
 def test_a_stranger_s_token_is_left_out(asked: str) -> None:
     for stranger in STRANGERS:
         for on_phone in (False, True):
-            page = find_page_address(asked, f"a=1&{stranger}&b=2", forms=FORMS, on_phone=on_phone)
+            page = find_page_address(FORMS, asked, f"a=1&{stranger}&b=2", on_phone=on_phone)
 
-            assert page == find_page_address(asked, "a=1&b=2", forms=FORMS, on_phone=on_phone), stranger
+            assert page == find_page_address(FORMS, asked, "a=1&b=2", on_phone=on_phone), stranger
 
 
 @pytest.mark.parametrize(
     "query", ["q=ssoToken", "ssoTokens=1", "providers[]=1", "data-provider=x", "q=%B1%A8", "a[]=1"]
 )
 def test_what_only_resembles_it_stays(query: str) -> None:
-    assert find_page_address("page/p1", query, forms=FORMS, on_phone=False) == f"/page/p1?{query}"
+    assert find_page_address(FORMS, "page/p1", query, on_phone=False) == f"/page/p1?{query}"
 
 
 @pytest.mark.parametrize("stranger", ["ssoToken=evil", "ssoToken[]=evil", "%73soToken=evil"])
 def test_a_stranger_s_token_in_a_saved_form_is_left_out(stranger: str) -> None:
-    forms = PageForms("/page/{id}?a=1&" + stranger, desktop_home=f"/?{stranger}&a=1")
+    forms = BiConnection(desktop_page="/page/{id}?a=1&" + stranger, desktop_home=f"/?{stranger}&a=1")
 
-    assert find_page_address("", "b=2", forms=forms, on_phone=False) == "/?a=1&b=2"
-    assert find_page_address("page/7", "b=2", forms=forms, on_phone=False) == "/page/7?a=1&b=2"
-    assert find_page_address("survey-engine", "", forms=forms, on_phone=False) == "/?a=1&path_url=survey-engine"
+    assert find_page_address(forms, "", "b=2", on_phone=False) == "/?a=1&b=2"
+    assert find_page_address(forms, "page/7", "b=2", on_phone=False) == "/page/7?a=1&b=2"
+    assert find_page_address(forms, "survey-engine", "", on_phone=False) == "/?a=1&path_url=survey-engine"
 
 
 def test_a_token_inside_the_path_of_a_form_stays_part_of_its_path() -> None:
-    page = find_page_address("survey-engine/x?ssoToken=evil", "", forms=FORMS, on_phone=False)
+    page = find_page_address(FORMS, "survey-engine/x?ssoToken=evil", "", on_phone=False)
 
     assert page == "/?path_url=survey-engine%2Fx%253FssoToken%3Devil"
 
@@ -216,7 +222,7 @@ trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t {}-
 def test_whatever_is_asked_for_the_landing_is_the_bi_with_our_token_alone(
     asked: str, query: str, on_phone: bool
 ) -> None:
-    page = find_page_address(asked, query, forms=FORMS, on_phone=on_phone)
+    page = find_page_address(FORMS, asked, query, on_phone=on_phone)
     address = build_sign_in_url(base_url="https://bi.example.com", page=page, provider="guanbi", token="ab12")
 
     assert page.startswith("/")

@@ -13,7 +13,6 @@ import pytest
 from django.utils import translation
 
 from integrations.clients.expressions import ExpressionRefused, check_expression
-from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import (
     AllowedNetwork,
     InvalidEntryError,
@@ -24,6 +23,7 @@ from integrations.clients.sources.addresses import (
     parse_headers,
 )
 from integrations.clients.sources.http_json import ANSWER_BYTES_AT_MOST, JsonQuestion, read_json
+from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import datasources
