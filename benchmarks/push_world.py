@@ -151,13 +151,12 @@ def make_personal_messages(corps: list[Any], count: int) -> None:
         deliveries = []
         for n in range(start, min(count, start + BATCH)):
             corp, mark = corps[n % len(corps)], new_mark()
-            to = builders.Recipients(userids=[f"U{n // len(corps)}"])
             content = builders.text_content(f"您的销售额: {n} 元\nhttps://bi.example.com/m/{mark}/" + "。" * 40)
             message = builders.app_message(
                 agentid=corp.agentid,
-                to=to,
+                userids=[f"U{n // len(corps)}"],
                 content=content,
-                duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS,
+                drops_duplicates=True,
             )
             body = body_bytes(message)
             deliveries.append(

@@ -455,12 +455,10 @@ def _decrypt_event(
     corp: Corp, kind: CallbackEvent.Kind, crypto: CallbackCrypto, signed: CallSignature, body: bytes
 ) -> tuple[wire.Callback, str, datetime]:
     """Decrypt an event of this corp. Return it, its text and its time. Raises CallbackError."""
-    envelope = wire.read_envelope(body)
-    if envelope.receiver != corp.corpid:
+    receiver, encrypted = wire.read_envelope(body)
+    if receiver != corp.corpid:
         raise CallbackError("the envelope is for another company")
-    plaintext = crypto.decrypt(
-        envelope.encrypted, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce
-    )
+    plaintext = crypto.decrypt(encrypted, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce)
     callback = wire.parse(plaintext)
     if callback.corpid != corp.corpid:
         raise CallbackError("the event is of another company")

@@ -277,10 +277,10 @@ def signature(request: HttpRequest) -> JsonResponse:
         logger.warning("page not signed corp=%s error=%s", corp.pk, type(error).__name__)
         return JsonResponse({"error": "wecom"}, status=503)
     now = int(timezone.now().timestamp())
-    signed = sign(ticket=ticket, nonce=secrets.token_hex(8), timestamp=now, url=page)
+    nonce = secrets.token_hex(8)
     app = {"corpid": corp.corpid, "agentid": corp.agentid}
-    proof = {"timestamp": signed.timestamp, "nonceStr": signed.nonce, "signature": signed.signature}
-    return JsonResponse({**app, **proof})
+    signature = sign(ticket=ticket, nonce=nonce, timestamp=now, url=page)
+    return JsonResponse({**app, "timestamp": now, "nonceStr": nonce, "signature": signature})
 
 
 @require_POST

@@ -44,21 +44,11 @@ class IntegrationError(Exception):
         code = "" if self.code is None else f" {self.code}"
         return f"{self.system} {self.operation}{code}: {self.message}"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let the error pass between processes: pickle cannot make an exception with required keywords again."""
-        return (_rebuild, (type(self), dict(self.__dict__)))
-
 
 def operation_of(text: str) -> str:
     """Return the operation in the text of an IntegrationError; empty for any other text."""
     found = _SHOWN.match(text)
     return found[1] if found else ""
-
-
-def _rebuild(cls: type[IntegrationError], attributes: dict[str, Any]) -> IntegrationError:
-    error = cls.__new__(cls, attributes["message"])
-    error.__dict__.update(attributes)
-    return error
 
 
 class TransientError(IntegrationError):

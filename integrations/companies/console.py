@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, gettext_noop
 
 from integrations.clients.errors import Explanation, IntegrationError, OutcomeUnknownError, TransientError
 from integrations.clients.wecom.builders import MessageError
-from integrations.clients.wecom.client import AgentChanges, MenuEntry, WeComClient
+from integrations.clients.wecom.client import AgentChanges, WeComClient
 from integrations.companies import links
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
@@ -201,7 +201,7 @@ def _write(corp: Corp, kind: str, changes: list[Values], *, is_repeat: bool) -> 
         if kind == WriteKind.SETTINGS:
             client.agent_set(AgentChanges(**after))
         else:
-            client.menu_create([MenuEntry(entry["name"], entry["url"]) for entry in after["menu"]])
+            client.menu_create([(entry["name"], entry["url"]) for entry in after["menu"]])
     except (TransientError, OutcomeUnknownError) as error:
         if error.code not in {None, SYSTEM_BUSY}:
             raise  # WeCom gave the reason

@@ -53,18 +53,13 @@ def plain_login_url(corp: Corp) -> str:
 def home_page_link(corp: Corp, path_url: str = "") -> str:
     """Return the app's home page for WeCom's console; `path_url`: the page to land on, by default the usual one.
 
-    The link is static and carries no state, so its code is never used directly (docs/decisions/0003).
+    It leads to our callback with `domain` and `path_url` in the query, all of which is encoded once, as the
+    specification asks. The link is static and carries no state, so its code is never used directly
+    (docs/decisions/0003).
     """
     if not corp.sign_in_enabled:
         return plain_login_url(corp)
-    return oauth.home_page_link(
-        corpid=corp.corpid,
-        agentid=corp.agentid,
-        callback_url=callback_url(corp),
-        domain_id=corp.domain_id,
-        inner_path=path_url,
-        base_url=corp.authorize_base_url,
-    )
+    return authorize_link(corp, query=oauth.encode_callback_query(domain_id=corp.domain_id, inner_path=path_url))
 
 
 def deep_link(corp: Corp, path: str) -> str:
@@ -74,12 +69,13 @@ def deep_link(corp: Corp, path: str) -> str:
     return corp.find_site_address().absolute(bi.find_landing_page(rooted(path))) if path else plain_login_url(corp)
 
 
-def authorize_link(corp: Corp, state: str) -> str:
-    """Return the silent sign-in link for a browser inside WeCom. `state`: letters and digits, at most 128."""
+def authorize_link(corp: Corp, state: str = "", *, query: str = "") -> str:
+    """Return the silent sign-in link for a browser inside WeCom. `state`: letters and digits, at most 128. `query`: of
+    our callback."""
     return oauth.authorize_url(
         corpid=corp.corpid,
         agentid=corp.agentid,
-        redirect_uri=callback_url(corp),
+        redirect_uri=f"{callback_url(corp)}{'?' if query else ''}{query}",
         state=state,
         base_url=corp.authorize_base_url,
     )

@@ -15,7 +15,7 @@ from integrations.clients.guandata import NO_APPLICATION, GuandataClient, Login
 from integrations.clients.network import ProbeResult, probe_route
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.callbacks import CallbackCrypto
-from integrations.clients.wecom.calls import Timeouts, WireOptions
+from integrations.clients.wecom.calls import Timeouts, Wire
 from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.tokens import TokenStore, TrialTokens
 from integrations.core import metrics
@@ -59,7 +59,7 @@ def wecom_client(corp: Corp) -> WeComClient:
 
 def robot_client(corp: Corp, key: str) -> RobotClient:
     """Return the client of a group's robot, with the connection settings of the company."""
-    return RobotClient(key=require_readable(key), **_wire(corp))
+    return RobotClient(key=require_readable(key), wire=_wire(corp))
 
 
 def robot_of_environment() -> RobotClient | None:
@@ -67,17 +67,12 @@ def robot_of_environment() -> RobotClient | None:
     if settings.OPERATOR_ROBOT is None:
         return None
     base_url, key = settings.OPERATOR_ROBOT
-    return RobotClient(key=key, **_wire(None, base_url=base_url))
+    return RobotClient(key=key, wire=_wire(None, base_url=base_url))
 
 
 def contacts_client(corp: Corp) -> WeComClient:
     """Return the client of the directory-sync assistant, which has its own secret and no agent."""
     return _client(corp, token_store(), agentid=None, secret=require_readable(corp.contacts_secret))
-
-
-def testing_client(corp: Corp) -> WeComClient:
-    """Return the client of a corp's app without a token, so that its first call tries the Secret."""
-    return _client(corp, TrialTokens(), agentid=corp.agentid, secret=require_readable(corp.secret))
 
 
 def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
@@ -161,19 +156,19 @@ def certificate_path(pem: str) -> str | None:
 
 
 def _client(corp: Corp, store: TokenStore | TrialTokens, *, agentid: int | None, secret: str) -> WeComClient:
-    return WeComClient(corpid=corp.corpid, agentid=agentid, secret=secret, token_store=store, **_wire(corp))
+    return WeComClient(corpid=corp.corpid, agentid=agentid, secret=secret, token_store=store, wire=_wire(corp))
 
 
-def _wire(corp: Corp | None, *, base_url: str = "") -> WireOptions:
-    """Return the connection settings for WeCom, those of a corp or the default ones."""
-    return {
-        "session": _session(),
-        "base_url": corp.api_base_url if corp else base_url,
-        "timeouts": Timeouts(CONNECT_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS),
-        "proxy": require_readable(corp.proxy_url) if corp else "",
-        "ca_bundle": certificate_path(corp.ca_bundle) if corp else None,
-        "observe": metrics.count_wecom_call,
-    }
+def _wire(corp: Corp | None, *, base_url: str = "") -> Wire:
+    """Return the connection to WeCom, with the settings of a corp or the default ones."""
+    return Wire(
+        session=_session(),
+        base_url=corp.api_base_url if corp else base_url,
+        timeouts=Timeouts(CONNECT_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS),
+        proxy=require_readable(corp.proxy_url) if corp else "",
+        ca_bundle=certificate_path(corp.ca_bundle) if corp else None,
+        observe=metrics.count_wecom_call,
+    )
 
 
 @cache

@@ -118,9 +118,9 @@ class AlertRunSource:
         has_buttons = corp.callback_verified_at is not None
         message = builders.app_message(
             agentid=corp.agentid,
-            to=builders.Recipients(userids),
+            userids=userids,
             content=content(notice, url=url, mark=mark, has_buttons=has_buttons),
-            duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS,
+            drops_duplicates=True,
         )
         return body_bytes(message)
 

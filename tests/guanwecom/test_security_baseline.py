@@ -22,11 +22,13 @@ from accounts.models import User
 from integrations.clients.errors import IntegrationError
 from integrations.clients.guandata import GuandataClient
 from integrations.clients.network import fetch_page
-from integrations.clients.sources import SourceError, http_json
+from integrations.clients.sources import http_json
 from integrations.clients.sources.addresses import AllowedNetwork
 from integrations.clients.transport import open_session
+from integrations.clients.wecom.calls import Wire
 from integrations.clients.wecom.client import RobotClient
 from integrations.clients.wecom.tokens import TrialTokens
+from integrations.data.problems import SourceError
 from tests.admin_world import build, state
 from tests.integrations.clients.sources.web import says, web_service
 
@@ -105,7 +107,7 @@ def test_no_client_follows_a_redirection() -> None:
     with web_service(says(b"{}")) as elsewhere:
         leads_away = says(b"", status="307 Temporary Redirect", headers=f"Location: {elsewhere.url}/")
         with web_service(leads_away) as service, open_session() as session:
-            robot = RobotClient(key="invented", base_url=service.url, session=session)
+            robot = RobotClient(key="invented", wire=Wire(base_url=service.url, session=session))
             bi = GuandataClient(base_url=service.url, session=session, token_store=TrialTokens(), app_token="t")
             known = {"headers": {}, "reach": AllowedNetwork.THIS_MACHINE, "seconds": 30.0}
             for call in (

@@ -2,7 +2,7 @@
 
 Each msgtype has one builder. It refuses what WeCom would refuse or cut in silence; the error names the field.
 The module `cards` builds template cards. Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236
-(page of 2025-09-24); group chats of an application 90248; updating a card 94945 (page of 2025-07-24); group robots (now
+(page of 2025-09-24); updating a card 94945 (page of 2025-07-24); group robots (now
 called 消息推送) 91770.
 """
 
@@ -28,12 +28,9 @@ MARKDOWN_BYTES = 2048
 TITLE_BYTES = 128
 DESCRIPTION_BYTES = 512
 TEXTCARD_BUTTON_CHARACTERS = 4
-ARTICLES_AT_MOST = 8
 MEDIA_ID_BYTES = 512
 DUPLICATE_CHECK_SECONDS = 14_400  # WeCom's maximum
 RESPONSE_CODE_BYTES = 512
-CHAT_KINDS = frozenset({"text", "image", "file", "textcard", "news", "markdown"})
-_CHATID = re.compile(r"[0-9A-Za-z]{1,32}")
 # Invisible marks that change the reading direction (Unicode UAX #9): with them "fdp.exe" reads as "exe.pdf".
 _DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 ROBOT_MARKDOWN_BYTES = 4096
@@ -163,30 +160,15 @@ def textcard_content(*, title: str, description: str, url: str, button_text: str
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Article:
-    """An article of a news message. `title`: at most 128 bytes, `description`: 512, `url` and `picture_url`: 2048."""
-
-    title: str
-    description: str
-    url: str
-    picture_url: str = ""
-
-    def fields(self, where: str) -> dict[str, Any]:
-        """Return an entry of `news.articles`. Raises MessageError."""
-        check_bytes(f"{where}.title", self.title, TITLE_BYTES)
-        check_bytes(f"{where}.description", self.description, DESCRIPTION_BYTES, is_optional=True)
-        check_link(f"{where}.url", self.url)
-        check_link(f"{where}.picurl", self.picture_url, is_optional=True)
-        return drop_empty(
-            {"title": self.title, "description": self.description, "url": self.url, "picurl": self.picture_url}
-        )
-
-
-def news_content(articles: Sequence[Article]) -> Content:
-    """Build one to eight articles with pictures and links."""
-    check_count("news.articles", len(articles), ARTICLES_AT_MOST, at_least=1)
-    return Content("news", {"articles": [article.fields(f"news.articles[{i}]") for i, article in enumerate(articles)]})
+def news_content(*, title: str, description: str, url: str, picture_url: str = "") -> Content:
+    """Build an article with a picture and a link. `title`: at most 128 bytes, `description`: 512, addresses: 2048."""
+    field = "news.articles[0]"
+    check_bytes(f"{field}.title", title, TITLE_BYTES)
+    check_bytes(f"{field}.description", description, DESCRIPTION_BYTES, is_optional=True)
+    check_link(f"{field}.url", url)
+    check_link(f"{field}.picurl", picture_url, is_optional=True)
+    article = drop_empty({"title": title, "description": description, "url": url, "picurl": picture_url})
+    return Content("news", {"articles": [article]})
 
 
 def drop_empty(fields: dict[str, Any]) -> dict[str, Any]:
@@ -202,58 +184,28 @@ def _media(msgtype: str, media_id: str) -> dict[str, Any]:
 # --- Messages of the application --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Recipients:
-    """The people who get a message: at most 1000 userids, or EVERYBODY."""
-
-    userids: Sequence[str] | str
-
-    def fields(self) -> Payload:
-        """Return the userids as `touser`. Raises MessageError."""
-        self.check()
-        return {"touser": self.userids if isinstance(self.userids, str) else "|".join(self.userids)}
-
-    def check(self) -> None:
-        """Raise MessageError for too many recipients, for none, and for a userid that would be split."""
-        if self.userids == EVERYBODY:
-            return
-        if isinstance(self.userids, str):
-            raise MessageError("touser", 'a sequence of userids, or "@all"')
-        check_count("touser", len(self.userids), USERS_AT_MOST, at_least=1)
-        if any(not userid or "|" in userid or userid.strip() != userid for userid in self.userids):
-            raise MessageError("touser", 'a userid is empty, has spaces around it or contains "|"')
-        if EVERYBODY in self.userids:
-            raise MessageError("touser", '"@all" stands alone')
+def check_userids(userids: Sequence[str]) -> None:
+    """Raise MessageError for too many userids, for none, and for one that WeCom would split or take for everybody."""
+    check_count("touser", len(userids), USERS_AT_MOST, at_least=1)
+    if any(not userid or "|" in userid or userid.strip() != userid for userid in userids):
+        raise MessageError("touser", 'a userid is empty, has spaces around it or contains "|"')
+    if EVERYBODY in userids:
+        raise MessageError("touser", "persons, not everybody")
 
 
-def app_message(*, agentid: int, to: Recipients, content: Content, duplicate_check_seconds: int = 0) -> Payload:
-    """Build a message of the application to members. WeCom drops an identical body for `duplicate_check_seconds`, at
-    most 14400; 0 is off. Raises MessageError."""
-    if not 0 <= duplicate_check_seconds <= DUPLICATE_CHECK_SECONDS:
-        raise MessageError("duplicate_check_interval", f"0 to {DUPLICATE_CHECK_SECONDS} seconds")
+def app_message(*, agentid: int, userids: Sequence[str], content: Content, drops_duplicates: bool = False) -> Payload:
+    """Build a message of the application to at most 1000 members. `drops_duplicates`: WeCom drops an identical body for
+    four hours. Raises MessageError."""
+    check_userids(userids)
     payload: Payload = {
-        **to.fields(),
+        "touser": "|".join(userids),
         "msgtype": content.msgtype,
         "agentid": agentid,
         content.msgtype: content.fields,
     }
-    if duplicate_check_seconds:
-        payload |= {"enable_duplicate_check": 1, "duplicate_check_interval": duplicate_check_seconds}
+    if drops_duplicates:
+        payload |= {"enable_duplicate_check": 1, "duplicate_check_interval": DUPLICATE_CHECK_SECONDS}
     return payload
-
-
-def chat_message(*, chatid: str, content: Content) -> Payload:
-    """Build a message to a group chat that the application owns. Raises MessageError."""
-    check_chatid(chatid)
-    if content.msgtype not in CHAT_KINDS:
-        raise MessageError("msgtype", f"{content.msgtype} cannot go into a group chat")
-    return {"chatid": chatid, "msgtype": content.msgtype, content.msgtype: content.fields}
-
-
-def check_chatid(chatid: str) -> None:
-    """Raise MessageError for an invalid id of a group chat."""
-    if not _CHATID.fullmatch(chatid):
-        raise MessageError("chatid", "1 to 32 letters and digits")
 
 
 def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
@@ -270,17 +222,10 @@ def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
 # --- Messages of group robots -----------------------------------------------------------------------------------------
 
 
-def robot_text(
-    content: str, *, mentioned_userids: Sequence[str] = (), mentioned_mobiles: Sequence[str] = ()
-) -> Payload:
-    """Build plain text of at most 2048 bytes; mentions members, or everybody as `@all`."""
+def robot_text(content: str) -> Payload:
+    """Build plain text of at most 2048 bytes."""
     check_bytes("text.content", content, TEXT_BYTES)
-    text: Payload = {"content": content}
-    if mentioned_userids:
-        text["mentioned_list"] = list(mentioned_userids)
-    if mentioned_mobiles:
-        text["mentioned_mobile_list"] = list(mentioned_mobiles)
-    return {"msgtype": "text", "text": text}
+    return {"msgtype": "text", "text": {"content": content}}
 
 
 def robot_markdown(content: str) -> Payload:

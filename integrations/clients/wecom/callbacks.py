@@ -46,14 +46,6 @@ class CallbackError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """An encrypted callback as it arrives."""
-
-    receiver: str
-    encrypted: str
-
-
-@dataclass(frozen=True, slots=True)
 class Callback:
     """A message or an event, decrypted.
 
@@ -79,15 +71,15 @@ class Callback:
         return value if isinstance(value, str) else ""
 
 
-def read_envelope(body: bytes) -> Envelope:
-    """Read the posted XML. Raises CallbackError."""
+def read_envelope(body: bytes) -> tuple[str, str]:
+    """Return the receiver and the encrypted message of the posted XML. Raises CallbackError."""
     if len(body) > ENVELOPE_BYTES:
         raise CallbackError("the body is too long")
     fields = _read_fields(body)
     encrypted = fields.get("Encrypt")
     if not isinstance(encrypted, str) or not encrypted:
         raise CallbackError("there is no Encrypt element")
-    return Envelope(_text(fields, "ToUserName"), encrypted)
+    return _text(fields, "ToUserName"), encrypted
 
 
 @dataclass(frozen=True, slots=True)

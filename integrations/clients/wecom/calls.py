@@ -1,6 +1,6 @@
 """A call of WeCom's API: the request, the answer, its error, and the reading of its fields.
 
-The groups of calls and their results are in `contacts` and `client`.
+The module `client` makes the calls.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Required, TypedDict, TypeVar, Unpack
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import requests
 
 from integrations.clients.errors import (
-    BadRequestError,
     ForeignAnswerError,
     IntegrationError,
     OutcomeUnknownError,
@@ -27,7 +26,7 @@ from integrations.clients.errors import (
 )
 from integrations.clients.transport import Observe, Reply, Route, ignore_call, limit_to_deadline, observe_call
 from integrations.clients.wecom import errcodes
-from integrations.clients.wecom.builders import JSON_TYPE, body_bytes
+from integrations.clients.wecom.builders import JSON_TYPE
 from integrations.clients.wecom.tokens import FetchedToken
 
 T = TypeVar("T")
@@ -65,26 +64,22 @@ _LEAST_SHARE = 0.25  # of a call's time that must be left when the request is se
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, without the token. `is_repeatable`: repeating it does no harm, so an unclear failure may be tried
-    again. `is_transfer`: a file is sent or received, which gets more time."""
+    """A call, without the token. `path`: below /cgi-bin/. `is_repeatable`: repeating it does no harm, so an unclear
+    failure may be tried again. `is_transfer`: a file is sent, which gets more time. No error shows its `secrets`."""
 
-    operation: str
     path: str
     method: str = "GET"
-    params: Params | None = None
+    params: Params = field(default_factory=dict)
     body: bytes | None = None
     content_type: str = JSON_TYPE
     is_repeatable: bool = True
     is_transfer: bool = False
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The part of a request that is needed to read the answer. No error shows its `secrets`."""
-
-    operation: str
-    is_repeatable: bool
-    secrets: tuple[str, ...] = field(repr=False)
+    @property
+    def operation(self) -> str:
+        """The name of the call in errors and metrics, such as user_get."""
+        return self.path.replace("/", "_")
 
     def remove_secrets(self, text: str) -> str:
         """Return `text` without our secrets: a proxy's error page may print the address with the secret."""
@@ -93,119 +88,108 @@ class Request:
                 text = text.replace(spelling, "***")
         return _CREDENTIAL.sub(r"\1=***", text)
 
-    def make_unclear_error(self, message: str, **known: Any) -> IntegrationError:
-        """Make an error for a call that may have been done: TransientError if it is repeatable."""
-        cls = TransientError if self.is_repeatable else OutcomeUnknownError
+    def clip(self, content: bytes) -> str:
+        """Return the beginning of an answer without our secrets."""
+        # Removed before clipping, because a cut secret would not be recognised.
+        return self.remove_secrets(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
+
+    def make_unclear_error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:
+        """Make an error for a call that may have been done: of `cls` if it is repeatable."""
+        cls = cls if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
-
-    def make_foreign_error(self, message: str, **known: Any) -> IntegrationError:
-        """Make an error for an answer that is not WeCom's. Unless repeatable, the call may have been done."""
-        cls = ForeignAnswerError if self.is_repeatable else OutcomeUnknownError
-        return cls(message, system="wecom", operation=self.operation, **known)
-
-
-# --- One HTTP exchange ------------------------------------------------------------------------------------------------
-
-
-class WireOptions(TypedDict, total=False):
-    """The connection of a client to WeCom. `session`: from `open_session`, may be shared by clients and threads.
-    `proxy`: an address, empty for none. `ca_bundle`: path of a file of certificates to trust instead of the usual
-    ones."""
-
-    session: Required[requests.Session]
-    base_url: str
-    timeouts: Timeouts
-    proxy: str | None
-    ca_bundle: str | None
-    observe: Observe
 
 
 class Wire:
-    """The way of one call: send, read, raise. It does not know tokens."""
+    """The connection of a client to WeCom, which sends one call and reads the answer. It does not know tokens.
 
-    def __init__(self, **options: Unpack[WireOptions]) -> None:
-        self._base_url = options.get("base_url", API_BASE_URL).rstrip("/")
-        self._timeouts = options.get("timeouts", Timeouts())
-        self._observe = options.get("observe", ignore_call)
+    `session`: from `open_session`, may be shared by clients and threads. `proxy`: an address, empty for none.
+    `ca_bundle`: path of a file of certificates to trust instead of the usual ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: requests.Session,
+        base_url: str = API_BASE_URL,
+        timeouts: Timeouts = Timeouts(),
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        observe: Observe = ignore_call,
+    ) -> None:
+        self._base_url, self._timeouts, self._observe = base_url.rstrip("/"), timeouts, observe
         self._route = Route(
-            options["session"],
-            system="wecom",
-            connect_seconds=self._timeouts.connect_seconds,
-            proxy=options.get("proxy"),
-            ca_bundle=options.get("ca_bundle"),
+            session, system="wecom", connect_seconds=timeouts.connect_seconds, proxy=proxy, ca_bundle=ca_bundle
         )
 
     def seconds_for(self, call: Call) -> float:
         """Return how long the whole call may take."""
         return self._timeouts.transfer_seconds if call.is_transfer else self._timeouts.total_seconds
 
-    def ask(self, call: Call, credentials: Params, *, secrets: tuple[str, ...]) -> Mapping[str, Any]:
+    def ask(self, call: Call, credentials: Params) -> Answer:
         """Send `call` with `credentials` in its query, and return the fields of an answer with errcode 0."""
-        request, seconds = Request(call.operation, call.is_repeatable, secrets), self.seconds_for(call)
+        seconds = self.seconds_for(call)
         with observe_call(self._observe, call.operation):
             if limit_to_deadline(seconds) < seconds * _LEAST_SHARE:
                 # Not tried: a send that would time out is unclear; a send that never began is certainly not done.
                 raise TransientError("no time was left to send", system="wecom", operation=call.operation)
-            query = urlencode({**credentials, **(call.params or {})}, quote_via=quote, safe="")
+            query = urlencode({**credentials, **call.params}, quote_via=quote, safe="")
             reply = self._route.exchange(
                 call.operation,
                 call.method,
-                f"{self._base_url}{call.path}?{query}",
+                f"{self._base_url}/cgi-bin/{call.path}?{query}",
                 seconds=seconds,
                 is_repeatable=call.is_repeatable,
                 body=call.body,
                 headers={} if call.body is None else {"Content-Type": call.content_type},
             )
-            return answer_of(request, reply)
+            return read_answer(call, reply)
 
 
 # --- From an answer to its fields, or its error -----------------------------------------------------------------------
 
 
-def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
+def read_answer(call: Call, reply: Reply) -> Answer:
     """Return the fields of an answer whose errcode is 0 or absent.
 
     Raises the class of the error code (`errcodes`) for any other, and an unclear or foreign error if it is no answer
     of WeCom.
     """
-    status, content = reply.status, reply.content
+    status, message = reply.status, f"HTTP status {reply.status}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise request.make_unclear_error(f"HTTP status {status}", answer=_clip(request, content))
-    if status != HTTPStatus.OK:
-        raise request.make_foreign_error(f"HTTP status {status}", answer=_clip(request, content))
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise request.make_foreign_error("the answer is not a JSON object", answer=_clip(request, content))
-    code = answer.get("errcode", errcodes.OK)
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise request.make_foreign_error("errcode is not a number", answer=_clip(request, content))
-    if code != errcodes.OK:
-        raise _make_code_error(request, code, answer, content)
-    return answer
+        raise call.make_unclear_error(TransientError, message, answer=call.clip(reply.content))
+    if status == HTTPStatus.OK:
+        try:
+            answer = json.loads(reply.content)
+        except (ValueError, RecursionError):
+            answer = None
+        code = answer.get("errcode", errcodes.OK) if isinstance(answer, dict) else None
+        if type(code) is int and code != errcodes.OK:
+            raise _make_code_error(call, code, answer, reply.content)
+        if type(code) is int:
+            fields: Answer = answer
+            return fields
+        message = "errcode is not a number" if isinstance(answer, dict) else "the answer is not a JSON object"
+    raise call.make_unclear_error(ForeignAnswerError, message, answer=call.clip(reply.content))
 
 
-def _make_code_error(request: Request, code: int, answer: Mapping[str, Any], content: bytes) -> IntegrationError:
-    errmsg = answer.get("errmsg")
-    errmsg = errmsg if isinstance(errmsg, str) else ""
+def _make_code_error(call: Call, code: int, answer: Answer, content: bytes) -> IntegrationError:
+    errmsg = optional_text(answer, "errmsg")
     hint, caller_ip = _HINT.search(errmsg), _CALLER_IP.search(errmsg)
     known: dict[str, Any] = {
         "code": code,
         "hint": hint[1] if hint else "",
         "caller_ip": caller_ip[1] if caller_ip else "",
-        "answer": _clip(request, content),
+        "answer": call.clip(content),
     }
     # Hint, address and link are stored in fields of their own.
     short = _CALLER_IP.sub("", _HINT.sub("", _MORE_INFO.sub("", errmsg)))
-    message = request.remove_secrets(short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text")
+    message = call.remove_secrets(short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text")
     if code == errcodes.BUSY:
-        return request.make_unclear_error(message, **known)
+        return call.make_unclear_error(TransientError, message, **known)
     cls = errcodes.error_class(code)
-    known |= {"system": "wecom", "operation": request.operation}
+    known |= {"system": "wecom", "operation": call.operation}
     if issubclass(cls, RateLimitedError):
-        is_block = request.operation == "gettoken" and code == errcodes.RATE_LIMITED
+        is_block = call.operation == "gettoken" and code == errcodes.RATE_LIMITED
         wait = _GETTOKEN_WAIT_SECONDS if is_block else _WAIT_SECONDS.get(code, 60)
         return RateLimitedError(message, retry_after_seconds=wait, **known)
     if issubclass(cls, RecipientError):
@@ -214,12 +198,7 @@ def _make_code_error(request: Request, code: int, answer: Mapping[str, Any], con
     return cls(message, **known)
 
 
-def _clip(request: Request, content: bytes) -> str:
-    # Removed before clipping, because a cut secret would not be recognised.
-    return request.remove_secrets(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
-
-
-# --- Reading fields. Each `*_from` function of a group reads one answer, and raises AnswerError if it cannot ----------
+# --- Reading fields. Each `*_from` function of the modules `contacts` and `client` reads one answer -------------------
 
 
 class AnswerError(ValueError):
@@ -314,37 +293,3 @@ def parse_answer(operation: str, parse: Callable[[Answer], T], answer: Answer) -
     except AnswerError as error:
         message = f"the answer is not complete: {error}"
         raise UnexpectedResponseError(message, system="wecom", operation=operation) from error
-
-
-# --- Groups of calls --------------------------------------------------------------------------------------------------
-
-
-class Calls:
-    """Base of the groups of calls; the client implements `_call`."""
-
-    agentid: int | None
-
-    def _call(self, call: Call) -> Answer:
-        """Return the fields of an answer with errcode 0."""
-        raise NotImplementedError
-
-    def _read(self, operation: str, path: str, parse: Callable[[Answer], T], params: Params | None = None) -> T:
-        return parse_answer(operation, parse, self._call(Call(operation, path, params=params)))
-
-    def _write(
-        self,
-        operation: str,
-        path: str,
-        values: Mapping[str, Any],
-        *,
-        params: Params | None = None,
-        is_repeatable: bool = True,
-    ) -> Answer:
-        body = body_bytes(values)
-        return self._call(Call(operation, path, "POST", params, body, is_repeatable=is_repeatable))
-
-    def _require_agentid(self, operation: str) -> int:
-        if self.agentid is None:
-            message = "the directory-sync assistant has no agentid"
-            raise BadRequestError(message, system="wecom", operation=operation)
-        return self.agentid

@@ -19,7 +19,6 @@ from integrations.clients.wecom.builders import (
     check_count,
     check_link,
     drop_empty,
-    utf8_size,
 )
 
 KEY_BYTES = 1024
@@ -43,8 +42,7 @@ class Source:
     colour: int = 0
 
     def fields(self) -> dict[str, Any]:
-        _check_choice(f"{_CARD}source.desc_color", self.colour, range(4))
-        return {**drop_empty({"desc": _check_text("source.desc", self.text)}), "desc_color": self.colour}
+        return {**drop_empty({"desc": self.text}), "desc_color": self.colour}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,6 @@ class Button:
 
     def fields(self, where: str) -> dict[str, Any]:
         check_bytes(f"{where}.text", self.text, KEY_BYTES)
-        _check_choice(f"{where}.style", self.style, range(1, 5))
         check_bytes(f"{where}.key", self.key, KEY_BYTES)
         return {"text": self.text, "style": self.style, "type": 0, "key": self.key}
 
@@ -82,7 +79,7 @@ class Head:
         return {
             "card_type": card_type,
             "source": self.source.fields() if self.source else None,
-            "main_title": _build_pair("main_title", self.title, self.description),
+            "main_title": _build_pair(self.title, self.description),
             "task_id": self.task_id,
             "card_action": {"type": 1, "url": self.url},
         }
@@ -104,8 +101,8 @@ def text_notice(
         {
             **head.fields("text_notice"),
             "horizontal_content_list": _build_lines(lines),
-            "emphasis_content": _build_pair("emphasis_content", *emphasis),
-            "sub_title_text": _check_text("sub_title_text", sub_title),
+            "emphasis_content": _build_pair(*emphasis),
+            "sub_title_text": sub_title,
             "jump_list": _build_jumps(jumps),
         }
     )
@@ -134,7 +131,7 @@ def news_notice(
             **head.fields("news_notice"),
             "horizontal_content_list": _build_lines(lines),
             "card_image": {"url": picture_url, "aspect_ratio": aspect_ratio},
-            "vertical_content_list": [_build_pair("vertical_content_list", *pair) for pair in paragraphs],
+            "vertical_content_list": [_build_pair(*pair) for pair in paragraphs],
             "jump_list": _build_jumps(jumps),
         }
     )
@@ -155,7 +152,7 @@ def button_interaction(
         {
             **head.fields("button_interaction"),
             "horizontal_content_list": _build_lines(lines),
-            "sub_title_text": _check_text("sub_title_text", sub_title),
+            "sub_title_text": sub_title,
             "button_list": entries,
         }
     )
@@ -168,9 +165,8 @@ def _card(fields: dict[str, Any]) -> Content:
 def _build_lines(lines: Sequence[Pair]) -> list[dict[str, Any]]:
     field = f"{_CARD}horizontal_content_list"
     check_count(field, len(lines), HORIZONTAL_ITEMS_AT_MOST)
-    for index, (name, value) in enumerate(lines):
+    for index, (name, _value) in enumerate(lines):
         check_bytes(f"{field}[{index}].keyname", name, KEY_BYTES)
-        utf8_size(f"{field}[{index}].value", value)
     return [{"keyname": name, **drop_empty({"value": value}), "type": 0} for name, value in lines]
 
 
@@ -182,18 +178,8 @@ def _build_jumps(jumps: Sequence[Pair]) -> list[dict[str, Any]]:
     return [{"title": title, "type": 1, "url": url} for title, url in jumps]
 
 
-def _build_pair(name: str, title: str, text: str) -> dict[str, Any]:
-    return drop_empty({"title": _check_text(f"{name}.title", title), "desc": _check_text(f"{name}.desc", text)})
-
-
-def _check_text(name: str, text: str) -> str:
-    utf8_size(f"{_CARD}{name}", text)
-    return text
-
-
-def _check_choice(field: str, value: int, choices: range) -> None:
-    if value not in choices:
-        raise MessageError(field, f"{choices.start} to {choices.stop - 1}")
+def _build_pair(title: str, text: str) -> dict[str, Any]:
+    return drop_empty({"title": title, "desc": text})
 
 
 def _require_title(head: Head) -> None:

@@ -6,18 +6,19 @@ JSON, `errcode`, typed answer. It is repeated only once, after a stale token; ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Unpack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeVar
 
-from integrations.clients.errors import IntegrationError
+from integrations.clients.errors import BadRequestError, IntegrationError, UnexpectedResponseError
 from integrations.clients.transport import total_deadline
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.builders import (
     MessageError,
     Payload,
+    body_bytes,
     check_bytes,
-    check_chatid,
     check_count,
     check_link,
     multipart,
@@ -26,8 +27,8 @@ from integrations.clients.wecom.calls import (
     Answer,
     AnswerError,
     Call,
+    Params,
     Wire,
-    WireOptions,
     child,
     integer,
     integers,
@@ -40,7 +41,20 @@ from integrations.clients.wecom.calls import (
     text,
     texts,
 )
-from integrations.clients.wecom.contacts import ContactCalls
+from integrations.clients.wecom.contacts import (
+    Department,
+    Identity,
+    MemberPage,
+    Tag,
+    User,
+    department_from,
+    departments_from,
+    identity_from,
+    member_page_from,
+    tag_from,
+    user_from,
+    users_from,
+)
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 
 NAME_CHARACTERS = 32
@@ -48,6 +62,9 @@ DESCRIPTION_CHARACTERS = (4, 120)
 MENU_ENTRIES_AT_MOST = 3
 MENU_NAME_BYTES = 16
 MENU_URL_BYTES = 1024
+ROWS_A_PAGE = 10_000
+PAGES_AT_MOST = 200  # two million rows
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +109,6 @@ class Agent:
     home_url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MenuEntry:
-    """An entry of the menu below the application's chat that opens `url`. Source: document/path/90231."""
-
-    name: str
-    url: str
-
-    def fields(self, where: str) -> dict[str, Any]:
-        """Return the fields of menu/create; `where` names the entry in an error. Raises MessageError."""
-        check_bytes(f"{where}.name", self.name, MENU_NAME_BYTES)
-        check_link(f"{where}.url", self.url, MENU_URL_BYTES)
-        return {"type": "view", "name": self.name, "url": self.url}
-
-
 def agent_from(answer: Answer) -> Agent:
     """Parse agent/get. The three `allow_*` objects may be missing."""
     users = objects(child(answer, "allow_userinfos"), "user")
@@ -133,11 +136,6 @@ def addresses_from(answer: Answer) -> tuple[str, ...]:
     return texts(answer, "ip_list")
 
 
-CHAT_MEMBERS = (2, 2000)
-CHAT_NAME_CHARACTERS = 50
-_SEND = "/cgi-bin/message/send"
-
-
 @dataclass(frozen=True, slots=True)
 class SendResult:
     """WeCom's answer to a message. Ids come back in lower case: compare without case. Acceptance is not delivery."""
@@ -161,29 +159,6 @@ def send_result_from(answer: Answer) -> SendResult:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Chat:
-    """A group chat of the application."""
-
-    chatid: str
-    name: str
-    owner: str
-    userids: tuple[str, ...]
-
-
-def chat_from(answer: Answer) -> Chat:
-    """Parse appchat/get."""
-    chat = child(answer, "chat_info")
-    return Chat(
-        text(chat, "chatid"), optional_text(chat, "name"), optional_text(chat, "owner"), texts(chat, "userlist")
-    )
-
-
-def _chat_fields(name: str, owner: str) -> Payload:
-    check_count("name", len(name), CHAT_NAME_CHARACTERS)
-    return {field: value for field, value in (("name", name), ("owner", owner)) if value}
-
-
 MediaKind = Literal["image", "file"]
 
 SMALLEST_BYTES = 6  # "more than 5 bytes"
@@ -195,45 +170,51 @@ def parse_media_id(answer: Answer) -> str:
     return text(answer, "media_id")
 
 
-def check_media(field: str, content: bytes, largest: int) -> None:
-    """Raise MessageError, with `field`, unless `content` has SMALLEST_BYTES to `largest` bytes."""
-    if not SMALLEST_BYTES <= len(content) <= largest:
-        raise MessageError(field, f"{len(content)} bytes, {SMALLEST_BYTES} to {largest}")
+def _make_upload(
+    path: str, content: bytes, *, kind: MediaKind, file_name: str, media_type: str, secrets: tuple[str, ...] = ()
+) -> Call:
+    if not SMALLEST_BYTES <= len(content) <= LARGEST_BYTES[kind]:
+        raise MessageError("media", f"{len(content)} bytes, {SMALLEST_BYTES} to {LARGEST_BYTES[kind]}")
+    body, content_type = multipart(content, file_name=file_name, media_type=media_type)
+    return Call(path, "POST", {"type": kind}, body, content_type, is_transfer=True, secrets=secrets)
 
 
-class WeComClient(ContactCalls):
+class WeComClient:
     """Client of WeCom for one application.
 
     `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. Raises only the
-    classes of `integrations.clients.errors`, and MessageError for a value that WeCom would refuse.
+    classes of `integrations.clients.errors`, and MessageError for a value that WeCom would refuse. For a call about
+    people, RecipientError means: the object does not exist, or the application may not see it.
     """
 
     def __init__(
-        self,
-        *,
-        corpid: str,
-        agentid: int | None,
-        secret: str,
-        token_store: TokenStore | TrialTokens,
-        **wire: Unpack[WireOptions],
+        self, *, corpid: str, agentid: int | None, secret: str, token_store: TokenStore | TrialTokens, wire: Wire
     ) -> None:
         self.corpid = corpid
         self.agentid = agentid
         self._secret = secret
         self._tokens = token_store
-        self._wire = Wire(**wire)
+        self._wire = wire
 
     def __repr__(self) -> str:
         return f"WeComClient(corpid={self.corpid!r}, agentid={self.agentid!r})"
 
     def renew_token(self) -> None:
-        """Check the Secret: fetch a new token even if one is stored. Raises the error of gettoken, also if
-        another caller has just got it."""
+        """Check the Secret: fetch a new token even if one is stored. Raises the error of gettoken."""
         self._tokens.renew(self.corpid, self.agentid, self._gettoken)
 
     def jsapi_ticket(self) -> str:
         """Return the company's ticket for `oauth.sign`; the token store keeps it."""
         return self._tokens.get(self.corpid, self.agentid, self.get_jsapi_ticket, "jsapi_ticket")
+
+    def _read(self, path: str, parse: Callable[[Answer], T], **params: str | int) -> T:
+        call = Call(path, params=params)
+        return parse_answer(call.operation, parse, self._call(call))
+
+    def _write(
+        self, path: str, values: Mapping[str, Any], *, params: Params | None = None, is_repeatable: bool = True
+    ) -> Answer:
+        return self._call(Call(path, "POST", params or {}, body_bytes(values), is_repeatable=is_repeatable))
 
     def _call(self, call: Call) -> Answer:
         """Make the call with the application's token; repeat it once with a new token if WeCom refuses this one."""
@@ -249,7 +230,7 @@ class WeComClient(ContactCalls):
     def _call_once(self, call: Call, token: str) -> Answer:
         """Make the call once. Drop a refused token, so that no later call uses it."""
         try:
-            return self._wire.ask(call, {"access_token": token}, secrets=(token, self._secret))
+            return self._wire.ask(replace(call, secrets=(token, self._secret)), {"access_token": token})
         except IntegrationError as error:
             if error.code in errcodes.STALE_TOKEN_CODES:
                 self._tokens.drop(self.corpid, self.agentid, token)
@@ -260,44 +241,140 @@ class WeComClient(ContactCalls):
 
     def _gettoken(self) -> FetchedToken:
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
-        answer = self._wire.ask(Call("gettoken", "/cgi-bin/gettoken"), credentials, secrets=(self._secret,))
+        answer = self._wire.ask(Call("gettoken", secrets=(self._secret,)), credentials)
         # `expires_in` may count down on a repeated get.
         return parse_answer("gettoken", lambda fields: read_token(fields, "access_token"), answer)
+
+    @property
+    def _own_agentid(self) -> int:
+        """The agentid. Raises BadRequestError for the directory-sync assistant."""
+        if self.agentid is None:
+            message = "the directory-sync assistant has no agentid"
+            raise BadRequestError(message, system="wecom", operation="agentid")
+        return self.agentid
 
     # --- The application itself ---------------------------------------------------------------------------------------
 
     def agent_get(self) -> Agent:
         """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
-        params = {"agentid": self._require_agentid("agent_get")}
-        return self._read("agent_get", "/cgi-bin/agent/get", agent_from, params)
+        return self._read("agent/get", agent_from, agentid=self._own_agentid)
 
     def agent_set(self, changes: AgentChanges) -> None:
         """Change the settings that are not None. Source: document/path/90228."""
-        values = {"agentid": self._require_agentid("agent_set"), **changes.fields()}
-        self._write("agent_set", "/cgi-bin/agent/set", values)
+        self._write("agent/set", {"agentid": self._own_agentid, **changes.fields()})
 
-    def menu_create(self, entries: Sequence[MenuEntry]) -> None:
-        """Replace the menu of the application's chat by one to three entries. Source: document/path/90231."""
+    def menu_create(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Replace the menu below the application's chat by one to three entries: names, and the addresses that they
+        open. Raises MessageError. Source: document/path/90231."""
         check_count("button", len(entries), MENU_ENTRIES_AT_MOST, at_least=1)
-        menu = {"button": [entry.fields(f"button[{index}]") for index, entry in enumerate(entries)]}
-        params = {"agentid": self._require_agentid("menu_create")}
-        self._write("menu_create", "/cgi-bin/menu/create", menu, params=params)
+        for index, (name, url) in enumerate(entries):
+            check_bytes(f"button[{index}].name", name, MENU_NAME_BYTES)
+            check_link(f"button[{index}].url", url, MENU_URL_BYTES)
+        buttons = [{"type": "view", "name": name, "url": url} for name, url in entries]
+        self._write("menu/create", {"button": buttons}, params={"agentid": self._own_agentid})
 
     def menu_get(self) -> Mapping[str, Any]:
         """Return the stored menu: `{"button": […]}`. Raises RecipientError (46003) if none is set.
 
         Source: document/path/90232.
         """
-        params = {"agentid": self._require_agentid("menu_get")}
-        return self._read("menu_get", "/cgi-bin/menu/get", _menu_from, params)
+        return self._read("menu/get", _menu_from, agentid=self._own_agentid)
 
     def getcallbackip(self) -> tuple[str, ...]:
         """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
-        return self._read("getcallbackip", "/cgi-bin/getcallbackip", addresses_from)
+        return self._read("getcallbackip", addresses_from)
 
     def get_jsapi_ticket(self) -> FetchedToken:
         """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""
-        return self._read("get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", lambda answer: read_token(answer, "ticket"))
+        return self._read("get_jsapi_ticket", lambda answer: read_token(answer, "ticket"))
+
+    # --- People: sign-in codes and the directory ----------------------------------------------------------------------
+
+    def auth_getuserinfo(self, code: str) -> Identity:
+        """Return the person of `code`, which works once and for 5 minutes: after LoginRefusedError, start the sign-in
+        again. Members outside the visible scope have a userid too: check `user_get` after it.
+
+        Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
+        """
+        return self._read("auth/getuserinfo", identity_from, code=code)
+
+    def user_get(self, userid: str) -> User:
+        """Return one member. An application created after 2022-06-20 gets no mobile, e-mail or avatar.
+
+        Source: document/path/90196 (page of 2025-03-06).
+        """
+        return self._read("user/get", user_from, userid=userid)
+
+    def user_simplelist(self, department_id: int) -> tuple[User, ...]:
+        """Return the direct members of a department: userid, name, departments. Ask for sub-departments one by one.
+
+        Source: document/path/90200.
+        """
+        return self._read("user/simplelist", users_from, department_id=department_id)
+
+    def user_list(self, department_id: int) -> tuple[User, ...]:
+        """Return the direct members of a department with all fields that the application may see.
+
+        Source: document/path/90201 (page of 2024-07-24).
+        """
+        return self._read("user/list", users_from, department_id=department_id)
+
+    def user_list_id(self, cursor: str = "", limit: int = ROWS_A_PAGE) -> MemberPage:
+        """Return a page of (userid, department) rows of the company; only for the directory-sync assistant.
+
+        `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
+        """
+        question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
+        return parse_answer("user_list_id", member_page_from, self._write("user/list_id", question))
+
+    def user_list_id_pages(
+        self,
+        *,
+        limit: int = ROWS_A_PAGE,
+        pages_at_most: int = PAGES_AT_MOST,
+        through: Callable[[Callable[[], MemberPage]], MemberPage] = lambda call: call(),
+    ) -> Iterator[MemberPage]:
+        """Yield all pages of `user_list_id`, one call each.
+
+        `through` makes each call, so that a caller can repeat, count or slow it down. Raises UnexpectedResponseError
+        if the list does not end, because a list cut off in silence would make a full synchronisation drop people.
+        """
+        seen: set[str] = set()
+        cursor = ""
+        for _page in range(pages_at_most):
+            page = through(partial(self.user_list_id, cursor, limit))
+            yield page
+            cursor = page.next_cursor
+            if not cursor:
+                return
+            if cursor in seen:
+                break
+            seen.add(cursor)
+        message = f"the list did not end within {pages_at_most} pages, or its cursor came again"
+        raise UnexpectedResponseError(message, system="wecom", operation="user_list_id")
+
+    def department_list(self, department_id: int | None = None) -> tuple[Department, ...]:
+        """Return a department with all below it, or everything visible. `parent_id` may point outside the list.
+
+        Source: document/path/90208.
+        """
+        params = {} if department_id is None else {"id": department_id}
+        return self._read("department/list", departments_from, **params)
+
+    def department_simplelist(self) -> tuple[Department, ...]:
+        """Return all visible departments, faster, without names and leaders. Source: document/path/95350."""
+        return self._read("department/simplelist", departments_from)
+
+    def department_get(self, department_id: int) -> Department:
+        """Return one department. Raises RecipientError if it is missing (60003) or not visible to the app (60011).
+
+        Source: document/path/95351.
+        """
+        return self._read("department/get", department_from, id=department_id)
+
+    def tag_get(self, tag_id: int) -> Tag:
+        """Return the visible members and departments of a tag. Source: document/path/90213."""
+        return self._read("tag/get", tag_from, tagid=tag_id)
 
     # --- Messages. Raise OutcomeUnknownError if one may have been sent ------------------------------------------------
 
@@ -306,58 +383,18 @@ class WeComClient(ContactCalls):
 
         Raises RecipientError with the ids if nobody can receive it. Source: document/path/90236 (page of 2025-09-24).
         """
-        answer = self._call(Call("message_send", _SEND, "POST", body=body, is_repeatable=False))
-        return send_result_from(answer)
+        return send_result_from(self._call(Call("message/send", "POST", body=body, is_repeatable=False)))
 
     def message_update_template_card(self, update: Payload) -> tuple[str, ...]:
         """Change a card (see `builders.card_update`); return the userids, in lower case, for whom that failed.
 
         A response_code works once. Source: document/path/94945 (page of 2025-07-24).
         """
-        path = "/cgi-bin/message/update_template_card"
-        answer = self._write("message_update_template_card", path, update, is_repeatable=False)
-        return read_joined_ids(answer, "invaliduser")
+        return read_joined_ids(self._write("message/update_template_card", update, is_repeatable=False), "invaliduser")
 
     def message_recall(self, msgid: str) -> None:
         """Recall a message, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
-        self._write("message_recall", "/cgi-bin/message/recall", {"msgid": msgid})
-
-    # --- Group chats that the application owns (document/path/90245 to 90248): its visible scope is the root ----------
-
-    def appchat_create(self, *, userids: Sequence[str], name: str = "", owner: str = "", chatid: str = "") -> str:
-        """Create a chat of 2 to 2000 members and return its chatid. `name`: at most 50 characters. Without an `owner`
-        WeCom picks a member. Without a `chatid` WeCom makes one, and an unclear failure may then have made a chat."""
-        check_count("userlist", len(userids), CHAT_MEMBERS[1], at_least=CHAT_MEMBERS[0])
-        values: Payload = {**_chat_fields(name, owner), "userlist": list(userids)}
-        # WeCom compares ids without case.
-        if owner and owner.lower() not in {userid.lower() for userid in userids}:
-            raise MessageError("owner", "is not among the members")
-        if chatid:
-            check_chatid(chatid)
-            values["chatid"] = chatid
-        answer = self._write("appchat_create", "/cgi-bin/appchat/create", values, is_repeatable=False)
-        return parse_answer("appchat_create", lambda fields: text(fields, "chatid"), answer)
-
-    def appchat_update(
-        self, chatid: str, *, name: str = "", owner: str = "", add: Sequence[str] = (), remove: Sequence[str] = ()
-    ) -> None:
-        """Change name, owner or members; an empty value changes nothing."""
-        check_chatid(chatid)
-        values: Payload = {"chatid": chatid, **_chat_fields(name, owner)}
-        if add:
-            values["add_user_list"] = list(add)
-        if remove:
-            values["del_user_list"] = list(remove)
-        self._write("appchat_update", "/cgi-bin/appchat/update", values)
-
-    def appchat_get(self, chatid: str) -> Chat:
-        """Return name, owner and members."""
-        check_chatid(chatid)
-        return self._read("appchat_get", "/cgi-bin/appchat/get", chat_from, {"chatid": chatid})
-
-    def appchat_send(self, body: bytes) -> None:
-        """Send exactly the bytes of `body` (see `builders.chat_message`) into a chat. There is no duplicate check."""
-        self._call(Call("appchat_send", "/cgi-bin/appchat/send", "POST", body=body, is_repeatable=False))
+        self._write("message/recall", {"msgid": msgid})
 
     def media_upload(
         self, content: bytes, *, kind: MediaKind, file_name: str, media_type: str = "application/octet-stream"
@@ -367,11 +404,8 @@ class WeComClient(ContactCalls):
         `content`: more than 5 bytes; image (JPG, PNG) 10 MB, file 20 MB. Raises MessageError for any other size, and
         for a name with line breaks. Source: document/path/90253.
         """
-        check_media("media", content, LARGEST_BYTES[kind])
-        body, content_type = multipart(content, file_name=file_name, media_type=media_type)
-        params = {"type": kind}
-        call = Call("media_upload", "/cgi-bin/media/upload", "POST", params, body, content_type, is_transfer=True)
-        return parse_answer("media_upload", parse_media_id, self._call(call))
+        call = _make_upload("media/upload", content, kind=kind, file_name=file_name, media_type=media_type)
+        return parse_answer(call.operation, parse_media_id, self._call(call))
 
 
 class RobotClient:
@@ -381,9 +415,8 @@ class RobotClient:
     Source: document/path/91770.
     """
 
-    def __init__(self, *, key: str, **wire: Unpack[WireOptions]) -> None:
-        self._key = key
-        self._wire = Wire(**wire)
+    def __init__(self, *, key: str, wire: Wire) -> None:
+        self._key, self._wire = key, wire
 
     def __repr__(self) -> str:
         return "RobotClient()"
@@ -393,25 +426,22 @@ class RobotClient:
 
         Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/91770.
         """
-        call = Call("webhook_send", "/cgi-bin/webhook/send", "POST", body=body, is_repeatable=False)
-        return send_result_from(self._send(call))
+        call = Call("webhook/send", "POST", body=body, is_repeatable=False, secrets=(self._key,))
+        return send_result_from(self._wire.ask(call, {"key": self._key}))
 
     def webhook_upload_media(
-        self,
-        content: bytes,
-        *,
-        file_name: str,
-        media_type: str = "application/octet-stream",
+        self, content: bytes, *, file_name: str, media_type: str = "application/octet-stream"
     ) -> str:
         """Upload a file of 6 bytes to 20 MB for this robot and return its media_id, valid for three days.
 
         Raises MessageError for any other size. Source: document/path/91770.
         """
-        check_media("media", content, LARGEST_BYTES["file"])
-        body, content_type = multipart(content, file_name=file_name, media_type=media_type)
-        path, params = "/cgi-bin/webhook/upload_media", {"type": "file"}
-        call = Call("webhook_upload_media", path, "POST", params, body, content_type, is_transfer=True)
-        return parse_answer("webhook_upload_media", parse_media_id, self._send(call))
-
-    def _send(self, call: Call) -> Answer:
-        return self._wire.ask(call, {"key": self._key}, secrets=(self._key,))
+        call = _make_upload(
+            "webhook/upload_media",
+            content,
+            kind="file",
+            file_name=file_name,
+            media_type=media_type,
+            secrets=(self._key,),
+        )
+        return parse_answer(call.operation, parse_media_id, self._wire.ask(call, {"key": self._key}))

@@ -1,28 +1,20 @@
-"""Calls about people: sign-in codes and the directory. Source of each call: developer.work.weixin.qq.com."""
+"""Answers about people: sign-in and the directory. Each `*_from` function raises AnswerError."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
-from integrations.clients.errors import UnexpectedResponseError
 from integrations.clients.wecom.calls import (
     Answer,
     AnswerError,
-    Calls,
     child,
     integer,
     integers,
     objects,
     optional_integer,
     optional_text,
-    parse_answer,
     text,
 )
-
-ROWS_A_PAGE = 10_000
-PAGES_AT_MOST = 200  # two million rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +129,6 @@ class Tag:
     department_ids: tuple[int, ...]
 
 
-Through = Callable[[Callable[[], MemberPage]], MemberPage]
-
-
 def users_from(answer: Answer) -> tuple[User, ...]:
     """Parse user/list and user/simplelist."""
     return tuple(user_from(user) for user in objects(answer, "userlist", required=True))
@@ -185,96 +174,3 @@ def tag_from(answer: Answer) -> Tag:
         members=tuple((text(member, "userid"), optional_text(member, "name")) for member in members),
         department_ids=integers(answer, "partylist"),
     )
-
-
-class ContactCalls(Calls):
-    """Sign-in, members, departments, tags. RecipientError: the object does not exist, or the app may not see it."""
-
-    def auth_getuserinfo(self, code: str) -> Identity:
-        """Return the person of `code`, which works once and for 5 minutes: after LoginRefusedError, start the sign-in
-        again. Members outside the visible scope have a userid too: check `user_get` after it.
-
-        Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
-        """
-        params = {"code": code}
-        return self._read("auth_getuserinfo", "/cgi-bin/auth/getuserinfo", identity_from, params)
-
-    def user_get(self, userid: str) -> User:
-        """Return one member. An application created after 2022-06-20 gets no mobile, e-mail or avatar.
-
-        Source: document/path/90196 (page of 2025-03-06).
-        """
-        return self._read("user_get", "/cgi-bin/user/get", user_from, {"userid": userid})
-
-    def user_simplelist(self, department_id: int) -> tuple[User, ...]:
-        """Return the direct members of a department: userid, name, departments. Ask for sub-departments one by one.
-
-        Source: document/path/90200.
-        """
-        params = {"department_id": department_id}
-        return self._read("user_simplelist", "/cgi-bin/user/simplelist", users_from, params)
-
-    def user_list(self, department_id: int) -> tuple[User, ...]:
-        """Return the direct members of a department with all fields that the application may see.
-
-        Source: document/path/90201 (page of 2024-07-24).
-        """
-        params = {"department_id": department_id}
-        return self._read("user_list", "/cgi-bin/user/list", users_from, params)
-
-    def user_list_id(self, cursor: str = "", limit: int = ROWS_A_PAGE) -> MemberPage:
-        """Return a page of (userid, department) rows of the company; only for the directory-sync assistant.
-
-        `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
-        """
-        question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
-        return parse_answer(
-            "user_list_id", member_page_from, self._write("user_list_id", "/cgi-bin/user/list_id", question)
-        )
-
-    def user_list_id_pages(
-        self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST, through: Through = lambda call: call()
-    ) -> Iterator[MemberPage]:
-        """Yield all pages of `user_list_id`, one call each.
-
-        `through` makes each call, so that a caller can repeat, count or slow it down. Raises UnexpectedResponseError
-        if the list does not end, because a list cut off in silence would make a full synchronisation drop people.
-        """
-        seen: set[str] = set()
-        cursor = ""
-        for _page in range(pages_at_most):
-            page = through(partial(self.user_list_id, cursor, limit))
-            yield page
-            cursor = page.next_cursor
-            if not cursor:
-                return
-            if cursor in seen:
-                break
-            seen.add(cursor)
-        message = f"the list did not end within {pages_at_most} pages, or its cursor came again"
-        raise UnexpectedResponseError(message, system="wecom", operation="user_list_id")
-
-    def department_list(self, department_id: int | None = None) -> tuple[Department, ...]:
-        """Return a department with all below it, or everything visible. `parent_id` may point outside the list.
-
-        Source: document/path/90208.
-        """
-        params = None if department_id is None else {"id": department_id}
-        return self._read("department_list", "/cgi-bin/department/list", departments_from, params)
-
-    def department_simplelist(self, department_id: int | None = None) -> tuple[Department, ...]:
-        """Return departments like `department_list`, faster, without names and leaders. Source: document/path/95350."""
-        params = None if department_id is None else {"id": department_id}
-        return self._read("department_simplelist", "/cgi-bin/department/simplelist", departments_from, params)
-
-    def department_get(self, department_id: int) -> Department:
-        """Return one department. Raises RecipientError if it is missing (60003) or not visible to the app (60011).
-
-        Source: document/path/95351.
-        """
-        params = {"id": department_id}
-        return self._read("department_get", "/cgi-bin/department/get", department_from, params)
-
-    def tag_get(self, tag_id: int) -> Tag:
-        """Return the visible members and departments of a tag. Source: document/path/90213."""
-        return self._read("tag_get", "/cgi-bin/tag/get", tag_from, {"tagid": tag_id})

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from integrations.clients.wecom.builders import MessageError, check_link
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """The values that `getConfigSignature` returns to the page."""
-
-    timestamp: int
-    nonce: str
-    signature: str
-
-
-def sign(*, ticket: str, nonce: str, timestamp: int, url: str) -> Signature:
-    """Sign the page at `url`, which is the browser's address with its query; the fragment is left out.
+def sign(*, ticket: str, nonce: str, timestamp: int, url: str) -> str:
+    """Return the signature of the page at `url`, the browser's address with its query; the fragment is left out.
 
     `timestamp`: Unix seconds. Nothing is encoded. The company's and the application's ticket sign alike.
     """
     page = url.partition("#")[0]
     signed = f"jsapi_ticket={ticket}&noncestr={nonce}&timestamp={timestamp}&url={page}"
-    digest = hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
-    return Signature(timestamp, nonce, digest)
+    return hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
 
 
 # --- Links for signing in with WeCom ---
@@ -80,29 +69,10 @@ def wwlogin_url(
     )
 
 
-def home_page_link(
-    *,
-    corpid: str,
-    agentid: int,
-    callback_url: str,
-    domain_id: str = "",
-    inner_path: str = "",
-    base_url: str = AUTHORIZE_BASE_URL,
-) -> str:
-    """Return the link for "应用主页" in WeCom's console.
-
-    It leads to `callback_url` with `domain=<domain_id>` (left out when empty) and `path_url=<inner_path>` in the query;
-    all of it is encoded once, as the specification asks. The link is static, so it carries no state: check everything
-    that arrives with its code. `callback_url`: without a query. Raises MessageError.
-    """
+def encode_callback_query(*, domain_id: str, inner_path: str) -> str:
+    """Return the query of our callback: the corp's `domain_id` and the page to land on. Raises MessageError."""
     pairs = [("domain", domain_id), ("path_url", inner_path)]
-    query = "&".join(f"{name}={_quote_value(name, value, safe='/')}" for name, value in pairs if value)
-    return authorize_url(
-        corpid=corpid,
-        agentid=agentid,
-        redirect_uri=f"{callback_url}{'?' if query else ''}{query}",
-        base_url=base_url,
-    )
+    return "&".join(f"{name}={_quote_value(name, value, safe='/')}" for name, value in pairs if value)
 
 
 def _check_state(state: str) -> str:

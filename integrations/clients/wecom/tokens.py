@@ -57,7 +57,7 @@ class FetchedToken:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The reason why no token is fetched for `remaining_seconds`. `kind`: a key of `_ERRORS`, or "rate_limited"."""
+    """The reason why no token is fetched for `remaining_seconds`. `kind`: the class of the error."""
 
     kind: str
     operation: str
@@ -76,17 +76,14 @@ class Pause:
             "hint": self.hint,
             "caller_ip": self.caller_ip,
         }
-        if self.kind == "rate_limited":
+        if self.kind == RateLimitedError.__name__:
             return RateLimitedError(self.message, retry_after_seconds=max(1, round(self.remaining_seconds)), **known)
-        return _ERRORS[self.kind](self.message, **known)
+        cls = next(cls for cls in _SHARED if cls.__name__ == self.kind)
+        return cls(self.message, **known)
 
 
-_ERRORS: dict[str, type[IntegrationError]] = {
-    "configuration": ConfigurationError,
-    "transient": TransientError,
-    "foreign": ForeignAnswerError,  # before its base class
-    "unexpected": UnexpectedResponseError,
-}
+# The classes that a fetch may end with; a class before its base class.
+_SHARED = (RateLimitedError, ConfigurationError, TransientError, ForeignAnswerError, UnexpectedResponseError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,25 +187,19 @@ class TokenStore:
             return held.value
 
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
-        """Fetch a new token even if one is stored, and publish it. Raises the error of `fetch`.
+        """Fetch a new token even if one is stored. Publish it, or the failure, unless another caller is fetching.
 
-        If another caller is fetching at this moment, or the Secret was refused a moment ago, that result is used.
+        Raises the error of `fetch`; that of an earlier one if the Secret was refused a moment ago, or during a block.
         """
         key = _make_key(corpid, agentid, "token")
         try:
-            with self._claim_lead(key, waits=False) as owner:
-                if owner:
-                    pause = self._read(key)[1]
-                    if pause is not None and self._is_recent_refusal(pause):
-                        raise pause.error(system=self._system)
-                    self._publish(key, owner, fetch)
-                    return
-            with self._claim_lead(key) as owner:  # another caller was fetching
-                held, pause = self._read(key)
-                if pause is not None:
+            with self._claim_lead(key) as owner:
+                pause = self._read(key)[1]
+                is_recent = pause is not None and pause.remaining_seconds > self._pause_seconds - SHARED_SECONDS
+                known = {errcodes.RATE_LIMITED, *(errcodes.SECRET_REFUSED if is_recent else ())}
+                if pause is not None and pause.code in known:
                     raise pause.error(system=self._system)
-                if held is None:
-                    self._publish(key, owner, fetch)
+                self._publish(key, owner, fetch)
         finally:
             self._copies.pop(key, None)
 
@@ -261,14 +252,11 @@ class TokenStore:
                 lock.release()
 
     @contextmanager
-    def _claim_lead(self, key: str, *, waits: bool = True) -> Iterator[str]:
-        """Claim the right to fetch. Yield the claim's name; an empty text if another caller has it and nobody `waits`.
-        Raises TransientError after waiting too long."""
-        lead = self._client.lock(self._keys(key)[2], timeout=LEADER_SECONDS, sleep=POLL_SECONDS, thread_local=False)
+    def _claim_lead(self, key: str) -> Iterator[str]:
+        """Claim the right to fetch. Yield the claim's name; an empty text if another caller has it."""
+        lead = self._client.lock(self._keys(key)[2], timeout=LEADER_SECONDS, thread_local=False)
         with _explain_failure():
-            is_leader = lead.acquire(blocking=waits, blocking_timeout=limit_to_deadline(self._wait_seconds))
-        if waits and not is_leader:
-            raise self._make_timeout("waited too long for another caller's token")
+            is_leader = lead.acquire(blocking=False)
         try:
             yield lead.local.token.decode() if is_leader else ""
         finally:
@@ -292,7 +280,7 @@ class TokenStore:
                 return held
             if pause is not None:
                 raise pause.error(system=self._system)
-            with self._claim_lead(key, waits=False) as owner:
+            with self._claim_lead(key) as owner:
                 if owner:
                     return self._fetch_as_leader(key, owner, held, fetch)
             if held is not None:
@@ -337,20 +325,11 @@ class TokenStore:
         return held
 
     def _make_pause(self, error: IntegrationError) -> Pause:
-        kind = next((kind for kind, cls in _ERRORS.items() if isinstance(error, cls)), "unexpected")
-        seconds: float = BRIEF_PAUSE_SECONDS
+        cls = next((cls for cls in _SHARED if isinstance(error, cls)), UnexpectedResponseError)
+        seconds: float = self._pause_seconds if cls is ConfigurationError else BRIEF_PAUSE_SECONDS
         if isinstance(error, RateLimitedError):
-            kind, seconds = "rate_limited", error.retry_after_seconds
-        elif kind == "configuration":
-            seconds = self._pause_seconds
-        return Pause(kind, error.operation, error.code, error.message, error.hint, error.caller_ip, seconds)
-
-    def _is_recent_refusal(self, pause: Pause) -> bool:
-        """Return whether the Secret was refused a moment ago, or WeCom refuses every Secret at present."""
-        if pause.code == errcodes.RATE_LIMITED:
-            return True
-        is_secret = pause.code in errcodes.SECRET_REFUSED
-        return is_secret and pause.remaining_seconds > self._pause_seconds - SHARED_SECONDS
+            seconds = error.retry_after_seconds
+        return Pause(cls.__name__, error.operation, error.code, error.message, error.hint, error.caller_ip, seconds)
 
     # --- Valkey: every step is atomic ---------------------------------------------------------------------------------
 
@@ -395,10 +374,9 @@ class TrialTokens:
                     raise
             return self._tokens[key]
 
-    def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
-        """Fetch a new token even if one is stored."""
-        self._tokens.pop(_make_key(corpid, agentid, "token"), None)
-        self.get(corpid, agentid, fetch)
+    def renew(self, _corpid: str, _agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
+        """Fetch a token, to check the Secret."""
+        fetch()
 
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         """Forget `token`, which WeCom refused. A newer token stays."""

@@ -19,12 +19,10 @@ from integrations.clients.errors import (
 )
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.builders import (
-    EVERYBODY,
-    MessageError,
-    Recipients,
     app_message,
     body_bytes,
     check_bytes,
+    check_userids,
     text_content,
 )
 from integrations.clients.wecom.errcodes import TO_SCOPE
@@ -52,7 +50,7 @@ from integrations.companies.diagnosis.findings import (
     warning,
     wrong,
 )
-from integrations.core.client_factory import contacts_client, testing_client, token_store, wecom_client
+from integrations.core.client_factory import contacts_client, token_store, trial_client, wecom_client
 
 if TYPE_CHECKING:
     from integrations.clients.wecom.client import Agent, WeComClient
@@ -92,7 +90,8 @@ def check_token(question: Question) -> Finding:
         except TransientError as error:
             if error.system != "valkey":
                 raise
-            testing_client(question.corp).renew_token()
+            corp = question.corp
+            trial_client(corp, agentid=corp.agentid, secret=corp.secret).renew_token()
     except RateLimitedError as error:
         if error.code != errcodes.RATE_LIMITED:
             raise
@@ -369,10 +368,8 @@ REFUSED_TEXT = frozenset({40201, 82004, 85002})
 
 def check_userid(userid: str) -> None:
     """Raise MessageError unless `userid` can be one person's account."""
-    if userid == EVERYBODY:
-        raise MessageError("touser", "one person, not everybody")
     check_bytes("touser", userid, USERID_BYTES_AT_MOST)
-    Recipients([userid]).check()
+    check_userids([userid])
 
 
 @check(
@@ -428,5 +425,5 @@ def _write_body(question: Question) -> bytes:
             "time": f"{local:%Y-%m-%d %H:%M:%S}",
             "number": question.run_id,
         }
-    to = Recipients([question.subject])
-    return body_bytes(app_message(agentid=question.corp.agentid, to=to, content=text_content(text)))
+    content, userids = text_content(text), [question.subject]
+    return body_bytes(app_message(agentid=question.corp.agentid, userids=userids, content=content))

@@ -75,11 +75,9 @@ def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequen
 
     Raises MessageError for content that cannot be a message, such as an empty title.
     """
-    to, seconds = builders.Recipients(userids), builders.DUPLICATE_CHECK_SECONDS
     content = _CONTENTS[form](words)
-    return builders.body_bytes(
-        builders.app_message(agentid=agentid, to=to, content=content, duplicate_check_seconds=seconds)
-    )
+    message = builders.app_message(agentid=agentid, userids=userids, content=content, drops_duplicates=True)
+    return builders.body_bytes(message)
 
 
 def _build_text(words: Words) -> builders.Content:
@@ -109,13 +107,12 @@ def _build_textcard(words: Words) -> builders.Content:
 
 
 def _build_news(words: Words) -> builders.Content:
-    article = builders.Article(
+    return builders.news_content(
         title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
         description=builders.clip_utf8(words.text, builders.DESCRIPTION_BYTES, cut_suffix()),
         url=words.url,
         picture_url=words.picture_url,
     )
-    return builders.news_content([article])
 
 
 def _build_text_notice(words: Words) -> builders.Content:

@@ -5,13 +5,14 @@ Two engineers read one contract, one for the client and one for the sandbox. Whe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from integrations.clients.transport import open_session
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.builders import Content, Payload, Recipients, body_bytes, text_content
-from integrations.clients.wecom.calls import Timeouts
+from integrations.clients.wecom.builders import Content, Payload, body_bytes, text_content
+from integrations.clients.wecom.calls import Timeouts, Wire
 from integrations.clients.wecom.cards import Button, Head, button_interaction, text_notice
 from integrations.clients.wecom.client import RobotClient, SendResult, WeComClient
 from integrations.clients.wecom.tokens import TrialTokens
@@ -62,18 +63,14 @@ class Place:
         secret: str = SECRET,
     ) -> WeComClient:
         """Make a client with a token store of its own."""
-        return WeComClient(
-            corpid=corpid,
-            agentid=agentid,
-            secret=secret,
-            base_url=self.sandbox.base_url,
-            session=open_session(),
-            token_store=TrialTokens(),
-            timeouts=PATIENT,
-        )
+        tokens = TrialTokens()
+        return WeComClient(corpid=corpid, agentid=agentid, secret=secret, token_store=tokens, wire=self.wire())
 
     def robot_client(self, key: str = ROBOT_KEY) -> RobotClient:
-        return RobotClient(key=key, base_url=self.sandbox.base_url, session=open_session(), timeouts=PATIENT)
+        return RobotClient(key=key, wire=self.wire())
+
+    def wire(self) -> Wire:
+        return Wire(base_url=self.sandbox.base_url, session=open_session(), timeouts=PATIENT)
 
     def app_control(self, agentid: int = AGENTID, **changes: object) -> None:
         """Change an app as an administrator does in WeCom's console."""
@@ -106,19 +103,19 @@ class Place:
         return self.sandbox.authorize(CORPID, userid, **visit)["code"]
 
 
-BOTH = Recipients(["LiLei", "hanmeimei"])
+BOTH = ("LiLei", "hanmeimei")
 LINK = "https://portal.example.com/m/7"
 DONE = text_notice(Head(LINK, "已处理"))
 
 
-def text(content: str = "营收 1.2 亿", to: Recipients = BOTH) -> bytes:
+def text(content: str = "营收 1.2 亿", to: Sequence[str] = BOTH) -> bytes:
     """Make the body of a text of the app."""
-    return body_bytes(builders.app_message(agentid=AGENTID, to=to, content=text_content(content)))
+    return body_bytes(builders.app_message(agentid=AGENTID, userids=to, content=text_content(content)))
 
 
-def sent(at: Place, content: Content, to: Recipients = BOTH) -> SendResult:
+def sent(at: Place, content: Content, to: Sequence[str] = BOTH) -> SendResult:
     """Send a content by the app."""
-    return at.app.message_send(body_bytes(builders.app_message(agentid=AGENTID, to=to, content=content)))
+    return at.app.message_send(body_bytes(builders.app_message(agentid=AGENTID, userids=to, content=content)))
 
 
 def leave_card(task_id: str = "leave-7") -> Content:

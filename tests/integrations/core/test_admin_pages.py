@@ -273,9 +273,8 @@ def test_the_link_leads_where_it_was_built_for(typed: str) -> None:
         page = inner_page_from(typed, site_url=SITE)
     except ValidationError:
         return
-    link = oauth.home_page_link(
-        corpid="ww0123456789abcdef", agentid=1, callback_url=f"{SITE}wecom/1/callback/", inner_path=page
-    )
+    query = oauth.encode_callback_query(domain_id="", inner_path=page)
+    link = oauth.authorize_url(corpid="ww0123", agentid=1, redirect_uri=f"{SITE}wecom/1/callback/?{query}")
     callback = parse_qs(urlsplit(link).query)["redirect_uri"][0]
 
     assert inner_page(urlsplit(callback).query) == (rooted(page).strip() or "/")

@@ -11,7 +11,6 @@ from integrations.clients.wecom.callbacks import (
     Callback,
     CallbackCrypto,
     CallbackError,
-    Envelope,
     decode_key,
     parse,
     read_envelope,
@@ -223,8 +222,8 @@ def test_elements_may_be_nested_and_repeated() -> None:
 def test_an_envelope() -> None:
     body = b"<xml>\n <Encrypt><![CDATA[QUJD]]></Encrypt>\n <AgentID>1</AgentID><ToUserName>ww1</ToUserName></xml>"
 
-    assert read_envelope(body) == Envelope("ww1", "QUJD")
-    assert read_envelope(b"<xml><Encrypt>QUJD</Encrypt></xml>") == Envelope("", "QUJD")
+    assert read_envelope(body) == ("ww1", "QUJD")
+    assert read_envelope(b"<xml><Encrypt>QUJD</Encrypt></xml>") == ("", "QUJD")
 
 
 BOMB = (

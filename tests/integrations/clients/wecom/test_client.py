@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,7 @@ from integrations.clients.transport import open_session
 from integrations.clients.wecom import client as api
 from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import MessageError
-from integrations.clients.wecom.calls import AnswerError
+from integrations.clients.wecom.calls import AnswerError, Wire
 from integrations.clients.wecom.client import AgentChanges, RobotClient, SendResult, WeComClient
 from integrations.clients.wecom.contacts import user_from
 from integrations.clients.wecom.errcodes import ENTRIES, error_class, explain
@@ -251,20 +250,20 @@ def test_every_method_has_a_case_in_the_contract() -> None:
 @pytest.mark.parametrize("base_url", ["", "qyapi.weixin.qq.com", "ftp://host", "https://", "http://[::1"])
 def test_an_address_that_cannot_be_used_is_a_matter_of_settings(base_url: str) -> None:
     with pytest.raises(ConfigurationError, match="address or its proxy cannot be used"):
-        RobotClient(key=ROBOT_KEY, base_url=base_url, session=open_session()).webhook_send(b"{}")
+        RobotClient(key=ROBOT_KEY, wire=Wire(base_url=base_url, session=open_session())).webhook_send(b"{}")
 
 
 @pytest.mark.parametrize("proxy", ["http://", "http://user:pass-word-1@[::1"])
 def test_a_proxy_that_cannot_be_used_is_a_matter_of_settings_and_keeps_its_password(proxy: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        RobotClient(key=ROBOT_KEY, proxy=proxy, session=open_session()).webhook_send(b"{}")
+        RobotClient(key=ROBOT_KEY, wire=Wire(proxy=proxy, session=open_session())).webhook_send(b"{}")
 
     assert "pass-word-1" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
 
 def test_a_session_without_deadlines_is_refused() -> None:
     with pytest.raises(TypeError):
-        RobotClient(key=ROBOT_KEY, session=requests.Session())
+        Wire(session=requests.Session())
 
 
 def test_a_base_address_may_have_a_path() -> None:
@@ -345,7 +344,7 @@ def test_partial_success_is_a_result() -> None:
     )
 
 
-def test_nobody_reached_names_them_also_in_another_process() -> None:
+def test_nobody_reached_names_them() -> None:
     with wecom_answers() as wecom:
         wecom.gives("gettoken")
         wecom.gives("message_send", "81013")
@@ -354,10 +353,7 @@ def test_nobody_reached_names_them_also_in_another_process() -> None:
 
     assert (error.code, error.invalid_userids) == (81013, ("nobody", "ghost"))
     assert json.loads(error.answer)["errcode"] == 81013
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
-    assert type(copy) is RecipientError
-    assert vars(copy) == vars(error)
-    assert str(copy) == "wecom message_send 81013: user & party & tag all invalid"
+    assert str(error) == "wecom message_send 81013: user & party & tag all invalid"
 
 
 @pytest.mark.parametrize(
@@ -445,7 +441,6 @@ def test_a_list_without_end_is_an_error_and_not_a_short_list() -> None:
         ("getcallbackip", {"errcode": 0}),
         ("menu_get", {"errcode": 0}),
         ("media_upload", {"errcode": 0}),
-        ("appchat_get", {"errcode": 0}),
     ],
 )
 def test_an_answer_without_what_was_asked_for_is_unexpected(endpoint: str, answer: dict[str, Any]) -> None:
@@ -510,7 +505,7 @@ def test_a_page_is_signed_without_its_fragment() -> None:
         url="https://portal.example.com/m/home?from=wecom#/inner",
     )
 
-    assert signed.signature == "2985067f6f9de7927858a101be4d0160f69cd6f6"
+    assert signed == "2985067f6f9de7927858a101be4d0160f69cd6f6"
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from integrations.clients.wecom import calls as base_api
 from integrations.clients.wecom import client as api
 from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import (
-    Article,
     Content,
     MessageError,
     body_bytes,
@@ -29,7 +28,7 @@ from integrations.clients.wecom.builders import (
     textcard_content,
 )
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
-from integrations.clients.wecom.calls import Request, answer_of, parse_answer
+from integrations.clients.wecom.calls import Call, parse_answer, read_answer
 from integrations.clients.wecom.cards import (
     Button,
     Head,
@@ -69,7 +68,6 @@ LIKELY = st.fixed_dictionaries(
             st.fixed_dictionaries({"id": JSON}, optional={"parentid": JSON, "order": JSON}), max_size=3
         ),
         "dept_user": st.lists(st.fixed_dictionaries({"userid": JSON, "department": JSON}), max_size=3),
-        "chat_info": st.fixed_dictionaries({"chatid": JSON, "userlist": JSON}),
         "media_id": st.text(max_size=3),
         "created_at": JSON,
         "ip_list": st.lists(JSON, max_size=3),
@@ -87,7 +85,6 @@ PARSERS: tuple[Callable[[base_api.Answer], Any], ...] = (
     contacts_api.departments_from,
     contacts_api.department_from,
     contacts_api.tag_from,
-    api.chat_from,
     api.parse_media_id,
 )
 
@@ -134,9 +131,9 @@ def test_no_document_breaks_the_reader(document: bytes) -> None:
 def test_no_answer_breaks_the_reader(content: bytes, status: int) -> None:
     errors: list[IntegrationError] = []
     for is_repeatable in (True, False):
-        request = Request("user_get", is_repeatable, secrets=("sim-secret",))
+        call = Call("user/get", is_repeatable=is_repeatable, secrets=("sim-secret",))
         try:
-            answer_of(request, Reply(status, content))
+            read_answer(call, Reply(status, content))
         except IntegrationError as error:
             errors.append(error)
     assert {error.operation for error in errors} <= {"user_get"}
@@ -156,11 +153,10 @@ def test_no_answer_breaks_a_schema(answer: dict[str, Any]) -> None:
 def _sent(build: Callable[[], Content]) -> None:
     """Check that a builder's JSON is read as intended, without marks of reading order."""
     try:
-        content = build()
-        payload = builders.app_message(agentid=1, to=builders.Recipients(["lilei"]), content=content)
+        payload = builders.app_message(agentid=1, userids=["lilei"], content=build())
+        body = body_bytes(payload)
     except MessageError:
         return
-    body = body_bytes(payload)
     assert json.loads(body) == json.loads(in_reading_order(json.dumps(payload, ensure_ascii=False)))
     assert b"\\u" not in body.replace(b"\\\\", b"").replace(b"\\u00", b"")
 
@@ -170,7 +166,7 @@ def test_no_text_breaks_the_builders_of_texts(one: str, two: str, url: str, thre
     _sent(lambda: text_content(one))
     _sent(lambda: markdown_content(one))
     _sent(lambda: textcard_content(title=one, description=two, url=url, button_text=three))
-    _sent(lambda: news_content([Article(one, two, url, url)]))
+    _sent(lambda: news_content(title=one, description=two, url=url, picture_url=url))
 
 
 @given(TEXTS, TEXTS, URLS, st.integers(), st.floats())

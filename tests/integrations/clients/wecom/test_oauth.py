@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from integrations.clients.wecom.builders import MessageError
-from integrations.clients.wecom.oauth import authorize_url, home_page_link, wwlogin_url
+from integrations.clients.wecom.oauth import authorize_url, encode_callback_query, wwlogin_url
 
 CORPID = "ww1a2b3c4d5e6f7a8b"
 CALLBACK = "https://portal.example.com/wecom/callback/"
@@ -23,7 +23,8 @@ def test_the_login_page_has_no_other_language() -> None:
     [("", ""), ("d", ""), ("", "/page/7?a=1&b=2#top"), ("中 文", "报表/日报?名=值&x=%20")],
 )
 def test_what_went_in_comes_out_at_the_callback(domain_id: str, inner_path: str) -> None:
-    link = home_page_link(corpid=CORPID, agentid=1, callback_url=CALLBACK, domain_id=domain_id, inner_path=inner_path)
+    query = encode_callback_query(domain_id=domain_id, inner_path=inner_path)
+    link = authorize_url(corpid=CORPID, agentid=1, redirect_uri=f"{CALLBACK}?{query}")
 
     redirect_uri = dict(parse_qsl(urlsplit(link).query))["redirect_uri"]
     arrived = dict(parse_qsl(urlsplit(redirect_uri).query, keep_blank_values=True))

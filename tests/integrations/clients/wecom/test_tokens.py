@@ -19,7 +19,7 @@ from redis.retry import Retry
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
 from integrations.clients.transport import open_session, read_boot_clock
 from integrations.clients.wecom import tokens
-from integrations.clients.wecom.calls import Timeouts
+from integrations.clients.wecom.calls import Timeouts, Wire
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore
 from tests.integrations.clients.wecom.server import SECRET, WireServer, at_once
@@ -32,15 +32,9 @@ LetPass = Callable[[int], None]
 
 
 def open_client(url: str, store: TokenStore, secret: str = SECRET) -> WeComClient:
-    return WeComClient(
-        corpid=CORPID,
-        agentid=AGENTID,
-        secret=secret,
-        base_url=url,
-        session=open_session(connections=200),
-        token_store=store,
-        timeouts=Timeouts(connect_seconds=10, total_seconds=20),
-    )
+    timeouts = Timeouts(connect_seconds=10, total_seconds=20)
+    wire = Wire(base_url=url, session=open_session(connections=200), timeouts=timeouts)
+    return WeComClient(corpid=CORPID, agentid=AGENTID, secret=secret, token_store=store, wire=wire)
 
 
 @pytest.fixture
@@ -150,7 +144,7 @@ def test_a_wrong_secret_under_200_calls_makes_one_gettoken_and_then_a_pause(
     assert wire.calls == {"/cgi-bin/gettoken": 1}
     pause = store.pause(CORPID, AGENTID)
     assert pause is not None
-    assert (pause.kind, pause.code, pause.hint) == ("configuration", 40001, "1764000000123456789012345")
+    assert (pause.kind, pause.code, pause.hint) == ("ConfigurationError", 40001, "1764000000123456789012345")
     assert 3000 < pause.remaining_seconds <= 3600
 
 
@@ -285,52 +279,6 @@ def test_an_expired_token_is_never_given(new_store: Stores, let_pass: LetPass, m
     monkeypatch.setattr(tokens, "read_boot_clock", lambda: now + 51)
 
     assert store.get(CORPID, AGENTID, fetch) == "token-2"
-
-
-def test_who_tries_the_secret_while_another_fetches_gets_what_that_one_gets(new_store: Stores) -> None:
-    store, slow, fetch = new_store(), SlowFetch(wrong_secret()), Fetch()
-    tried: list[object] = []
-
-    with slow.under_way(lambda: store.get(CORPID, AGENTID, slow)):
-        second = threading.Thread(target=lambda: tried.extend(at_once(1, partial(store.renew, CORPID, AGENTID, fetch))))
-        second.start()
-    second.join()
-
-    assert [type(error) for error in tried] == [ConfigurationError]
-    assert fetch.count == 0
-
-
-def test_who_tries_the_secret_gets_another_token_but_a_refused_one_is_not_tried_again_before_it_was_saved_anew(
-    new_store: Stores,
-) -> None:
-    store, fetch = new_store(), Fetch()
-    assert store.get(CORPID, AGENTID, fetch) == "token-1"
-    store.renew(CORPID, AGENTID, fetch)
-    assert store.get(CORPID, AGENTID, fetch) == "token-2"
-    store.forget(CORPID, AGENTID)
-    with pytest.raises(ConfigurationError):
-        store.get(CORPID, AGENTID, Fetch(error=wrong_secret()))
-
-    with pytest.raises(ConfigurationError):
-        store.renew(CORPID, AGENTID, fetch)
-
-    assert fetch.count == 2
-    store.forget(CORPID, AGENTID)
-    store.renew(CORPID, AGENTID, fetch)
-    assert fetch.count == 3
-
-
-def test_two_who_renew_at_once_make_one_gettoken(new_store: Stores) -> None:
-    store, slow, fetch = new_store(), SlowFetch(FetchedToken("first", 7200)), Fetch()
-    second = threading.Thread(target=partial(store.renew, CORPID, AGENTID, fetch))
-
-    with slow.under_way(lambda: store.renew(CORPID, AGENTID, slow)):
-        second.start()
-        second.join(0.2)
-        assert second.is_alive()
-    second.join()
-
-    assert (store.get(CORPID, AGENTID, fetch), fetch.count) == ("first", 0)
 
 
 def test_who_waits_for_a_leader_that_died_gets_the_token_that_it_had_published(shared_redis: redis.Redis) -> None:

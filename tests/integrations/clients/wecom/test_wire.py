@@ -24,7 +24,7 @@ from integrations.clients.errors import (
 )
 from integrations.clients.network import CONTENT_BYTES_AT_MOST, fetch_page
 from integrations.clients.transport import open_session
-from integrations.clients.wecom.calls import Timeouts
+from integrations.clients.wecom.calls import Timeouts, Wire
 from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 from tests.authority import Authority
@@ -78,9 +78,8 @@ def other_host(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 def _robot(
     url: str, *, ca_bundle: str | None = None, proxy: str | None = None, timeouts: Timeouts = PATIENT
 ) -> RobotClient:
-    return RobotClient(
-        key=ROBOT_KEY, base_url=url, session=open_session(), timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle
-    )
+    wire = Wire(base_url=url, session=open_session(), timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle)
+    return RobotClient(key=ROBOT_KEY, wire=wire)
 
 
 def _request_of(connection: socket.socket) -> bytes:
