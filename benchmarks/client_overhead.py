@@ -50,13 +50,8 @@ def ours(url: str) -> Call:
     """Return a call of our client."""
     store = TrialTokens()
     store.get(CORPID, AGENTID, lambda: FetchedToken(TOKEN, 7200))
-    client = WeComClient(
-        corpid=CORPID,
-        agentid=AGENTID,
-        secret="unused",
-        token_store=store,
-        wire=Wire(session=open_session(), base_url=url),
-    )
+    wire = Wire(session=open_session(), base_url=url)
+    client = WeComClient(corpid=CORPID, agentid=AGENTID, secret="unused", token_store=store, wire=wire)
     return lambda: client.message_send(BODY)
 
 

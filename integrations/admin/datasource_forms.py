@@ -33,7 +33,7 @@ from integrations.clients.sources.addresses import (
 )
 from integrations.clients.sources.sql import check_statement, find_parameters
 from integrations.core.admin_pages import VERSION, VersionedForm
-from integrations.data.problems import SourceError
+from integrations.data import SourceError
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasources import address_flaws, explain_problem

@@ -1,1 +1,64 @@
-"""The single place for data: tables with typed columns, the reading of values, and figures. Pure Python."""
+"""The single place for data: tables with typed columns, the reading of values, and figures. Pure Python.
+
+`SourceError` tells why there is no table; `integrations.models.datasources` turns it into a sentence.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Problem(StrEnum):
+    """The reason why there is no data, which also selects the sentence for the owner of the card."""
+
+    SOURCE_OFF = "source-off"
+    NOT_SET_UP = "not-set-up"
+    KEY_MISSING = "key-missing"
+    UNREACHABLE = "unreachable"
+    TOO_SLOW = "too-slow"
+    TOO_BIG = "too-big"
+    NOT_ADMITTED = "not-admitted"
+    NO_RIGHT = "no-right"
+    NO_DATABASE = "no-database"
+    NOT_FOUND = "not-found"
+    REFUSED = "refused"
+    BROKEN = "broken"
+    BUSY = "busy"
+    NOT_UNDERSTOOD = "not-understood"
+    NO_TABLE = "no-table"
+    CERTIFICATE = "certificate"
+    NO_TLS = "no-tls"
+    ADDRESS_REFUSED = "address-refused"
+    ADDRESS_FORBIDDEN = "address-forbidden"
+    ADDRESS_NEVER = "address-never"
+    LOOPBACK_FORBIDDEN = "loopback-forbidden"
+    DRIVER_UNCHECKED = "driver-unchecked"
+    REDIRECTED = "redirected"
+    QUERY_REFUSED = "query-refused"
+    NOT_A_QUERY = "not-a-query"
+    PARAMETER_MISSING = "parameter-missing"
+    DRIVER_MISSING = "driver-missing"
+    EXPRESSION = "expression"
+    UNEXPECTED = "unexpected"
+
+
+# Problems that may be gone at the next try.
+PASSING = frozenset({Problem.UNREACHABLE, Problem.TOO_SLOW, Problem.BROKEN, Problem.BUSY})
+
+
+class SourceError(Exception):
+    """A source gave no Table.
+
+    `facts`: values for the sentence: numbers, names of columns and of parameters, short words of our own; never an
+    address, a credential or a value of the data.
+    """
+
+    def __init__(self, problem: Problem, **facts: str | int) -> None:
+        super().__init__(problem.value)
+        self.problem = problem
+        self.facts = facts
+
+    @property
+    def may_pass(self) -> bool:
+        """True if another try later may succeed."""
+        return self.problem in PASSING

@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
+from integrations.data import Problem, SourceError
 from integrations.data.figures import (
     UNITS,
     NumberText,
@@ -29,7 +30,6 @@ from integrations.data.figures import (
     read_moment,
     read_number,
 )
-from integrations.data.problems import Problem, SourceError
 from integrations.data.table import Column, Kind, Misfit, Month, Table, Value
 
 COLUMNS_AT_MOST = 500

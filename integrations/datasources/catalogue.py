@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from integrations.clients.errors import IntegrationError, UnreadableSecretError
 from integrations.clients.sources.guandata_card import as_source_error
 from integrations.core.client_factory import guandata_client
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.jobs import requests
 from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun

@@ -29,7 +29,7 @@ from django.utils.translation import ngettext
 from integrations.core import background
 from integrations.core.background import Clock, keep_lease, log_errors
 from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Table
 from integrations.datasources import query
 from integrations.hooks import Hook

@@ -20,7 +20,7 @@ from integrations.clients.sources.addresses import (
 from integrations.clients.sources.guandata_card import read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.core.client_factory import certificate_path, guandata_client
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import BiConnection, Card, CardData, DataSource, SourceKind

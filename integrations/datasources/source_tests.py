@@ -19,7 +19,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Table, from_document, to_document
 from integrations.datasources import fetch, query
 from integrations.jobs import requests

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from integrations.clients.sources.addresses import DatabasePrivilege
-from integrations.data.problems import Problem
+from integrations.data import Problem
 from integrations.data.table import Table, from_document, to_document
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField, Person, corp_condition

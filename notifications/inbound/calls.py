@@ -26,7 +26,7 @@ from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources.http_json import read_file
 from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import NoData, Sentence
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.datasources.query import find_allowed_network
 from integrations.jobs import requests
 from integrations.jobs.registry import Again

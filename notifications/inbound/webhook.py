@@ -21,7 +21,7 @@ from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources import http_json
 from integrations.core.background import log_errors
 from integrations.core.sentences import Sentence, SentenceError
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.datasources.query import find_allowed_network
 from integrations.models.fields import require_readable
 from notifications.delivery.rows import lock_skipping

@@ -20,7 +20,7 @@ import pytest
 from guanwecom import environment
 from integrations.clients.sources.addresses import AllowedNetwork, parse_database_url
 from integrations.clients.sources.sql import SqlQuestion, read_query
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from tests.authority import Authority
 from tests.integrations.clients.sources.place import NOW
 

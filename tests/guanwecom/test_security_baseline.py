@@ -28,7 +28,7 @@ from integrations.clients.transport import open_session
 from integrations.clients.wecom.calls import Wire
 from integrations.clients.wecom.client import RobotClient
 from integrations.clients.wecom.tokens import TrialTokens
-from integrations.data.problems import SourceError
+from integrations.data import SourceError
 from tests.admin_world import build, state
 from tests.integrations.clients.sources.web import says, web_service
 

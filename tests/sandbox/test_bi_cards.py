@@ -13,7 +13,7 @@ import requests
 
 from integrations.clients.errors import UnexpectedResponseError
 from integrations.clients.sources.guandata_card import read_card
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Kind, Table
 from tests.integrations.clients.sources.place import NOW
 from tests.sandbox.test_bi import SEED, client

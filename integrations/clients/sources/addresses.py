@@ -24,7 +24,7 @@ from integrations.clients.transport import (
     DeadlinedTLSConnection,
     limit_to_deadline,
 )
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 
 if TYPE_CHECKING:
     import sqlalchemy

@@ -16,7 +16,7 @@ from typing import Any
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.guandata import SIGN_IN, NotAdmittedError
 from integrations.clients.transport import ANSWER_BYTES_AT_MOST, total_deadline
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 

@@ -30,7 +30,7 @@ from integrations.clients.transport import (
     read_content,
     total_deadline,
 )
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Table
 from integrations.data.table_builder import ColumnChoices, build_table
 

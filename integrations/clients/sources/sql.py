@@ -34,7 +34,7 @@ from integrations.clients.sources.addresses import (
     open_guarded_socket,
 )
 from integrations.clients.transport import read_boot_clock
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from sqlalchemy.exc import OperationalError
 
 from integrations.clients.sources.sql import conceal_silence, explain_failure
-from integrations.data.problems import Problem
+from integrations.data import Problem
 from integrations.datasources import source_tests
 from integrations.models import Card, Corp, DataSource, Job
 from integrations.models.datasources import explain_problem, read_by

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integrations.data.problems import SourceError
+from integrations.data import SourceError
 from integrations.data.table import from_document, to_document
 from integrations.data.table_builder import ColumnChoices, build_table
 

@@ -16,7 +16,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from integrations.data.problems import Problem
+from integrations.data import Problem
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, DataSource
 from notifications.delivery.rendering import report_contents

@@ -11,7 +11,7 @@ from django.utils import translation
 
 from integrations.clients.sources.addresses import AllowedNetwork, parse_database_url
 from integrations.clients.sources.sql import SqlQuestion, read_query
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Table
 from integrations.models import datasources
 from tests.integrations.clients.sources.place import NOW

@@ -10,7 +10,7 @@ import pytest
 from django.conf import LazySettings
 from django.utils import translation
 
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Column, Kind
 from integrations.datasources import fetch, query
 from integrations.models import Card, DataSource, datasources

@@ -12,7 +12,7 @@ import redis
 import requests
 from django.utils import translation
 
-from integrations.data.problems import Problem
+from integrations.data import Problem
 from integrations.datasources import fetch
 from integrations.datasources.fetch import DataPreview
 from integrations.hooks import Hook

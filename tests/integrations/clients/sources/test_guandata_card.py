@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from integrations.clients.sources.guandata_card import read_card
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Column, Kind, Table
 from tests.guandata import GuandataAnswers
 from tests.integrations.clients.guandata.test_client import open_client

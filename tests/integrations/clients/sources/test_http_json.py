@@ -23,7 +23,7 @@ from integrations.clients.sources.addresses import (
     parse_headers,
 )
 from integrations.clients.sources.http_json import ANSWER_BYTES_AT_MOST, JsonQuestion, read_json
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import datasources

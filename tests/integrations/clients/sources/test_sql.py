@@ -27,7 +27,7 @@ from integrations.clients.sources.sql import (
     find_privileges,
     list_mysql_limits,
 )
-from integrations.data.problems import Problem, SourceError
+from integrations.data import Problem, SourceError
 from integrations.data.table import Kind
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import datasources
