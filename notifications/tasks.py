@@ -108,7 +108,6 @@ def _make_media(now: datetime) -> None:
 
 
 def _prepare(now: datetime) -> None:
-    uploads.renew_uploads(now=now)
     found = uploads.hand_out_uploads(now=now)
     _enqueue(prepare_deliveries, found.urgent, UPLOADS_PER_TASK, URGENT_QUEUE)
     _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)

@@ -126,8 +126,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """
         return self._due_and_not_held(now).filter(
             Q(unclear_since__isnull=True) | Q(unclear_since__gt=now - timedelta(seconds=REPEAT_SECONDS)),
-            # WeCom deletes uploads after three days: they are uploaded anew.
-            Q(media_until__isnull=True) | Q(media_until__gt=now) | Q(unclear_since__isnull=False),
             status=Delivery.Status.PENDING,
         )
 
@@ -212,7 +210,6 @@ class Delivery(models.Model):
         db_index=False,
     )
     plain_body = models.BinaryField(default=bytes)
-    media_until = models.DateTimeField(_("uploaded until"), null=True)
     prepare_count = models.PositiveIntegerField(default=0)
     mark = models.CharField(_("mark"), max_length=32, default=new_mark)
     language = models.CharField(_("language"), max_length=16)
@@ -296,12 +293,6 @@ class Delivery(models.Model):
             ),
             # DeliveryQuerySet.preparable(), and those that expired.
             models.Index(fields=["next_attempt_at"], condition=Q(status="preparing"), name="delivery_preparing"),
-            # For expired uploads: notifications.delivery.sending.uploads.
-            models.Index(
-                fields=["media_until"],
-                condition=Q(status="pending", media_until__isnull=False),
-                name="delivery_uploaded",
-            ),
         ]
 
     def __str__(self) -> str:

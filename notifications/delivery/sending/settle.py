@@ -36,7 +36,8 @@ BACKOFF_SECONDS = 5
 BACKOFF_SECONDS_AT_MOST = 15 * 60
 # WeCom asks for at most three retries of "system busy". These waits outlast half an hour of it.
 BUSY_WAITS_SECONDS = (30, 300, 1800)
-# WeCom's errcode for a media_id that is unknown or too old, and how often a message is uploaded at most because of it.
+# WeCom's errcode for a media_id that is unknown or older than three days, and how often a message is uploaded at most
+# because of it.
 MEDIA_GONE = 40007
 UPLOADS_AT_MOST = 3
 # Up to this many messages that end together get a log line each; more share one line.
@@ -99,11 +100,11 @@ def decide_fields(
             return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
         case OutcomeKind.REFUSED if (
             # WeCom no longer knows the picture or file: a certain refusal, so other bytes cannot arrive twice.
-            (outcome.errcode == MEDIA_GONE and delivery.media_until is not None)
+            (outcome.errcode == MEDIA_GONE and delivery.medium_id is not None)
             and (delivery.unclear_since is None and delivery.attempt_count < UPLOADS_AT_MOST)
         ):
             again = _pend_again(now, backoff_seconds(delivery.attempt_count))
-            return {**again, "status": Delivery.Status.PREPARING, "media_until": None, **said}
+            return {**again, "status": Delivery.Status.PREPARING, **said}
         case OutcomeKind.REFUSED | OutcomeKind.RECIPIENTS:
             # Certain for this attempt, but an earlier one may have been delivered.
             is_certain = delivery.unclear_since is None

@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# WeCom keeps uploads for three days. Messages that are not sent by then are uploaded anew.
-UPLOADED_FOR = timedelta(days=3) - timedelta(hours=6)
 HANDED_OUT_AT_ONCE = 500
 # Uploads of one task at once, and their bytes in memory at once. A single larger file is uploaded alone.
 AT_ONCE = 20
@@ -85,15 +83,6 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
             found[row.priority == Priority.URGENT].append(row.pk)
         Delivery.objects.filter(pk__in=[*found[True], *found[False]]).update(queued_until=now + QUEUE_LEASE)
     return HandedOut(found[True], found[False])
-
-
-def renew_uploads(*, now: datetime) -> int:
-    """Prepare messages anew whose upload WeCom has forgotten. None of them had an unclear attempt."""
-    # Not those that are queued: their task has read the bytes already.
-    old = Delivery.objects.unqueued(now).filter(
-        status=Delivery.Status.PENDING, media_until__lte=now, unclear_since__isnull=True, medium__isnull=False
-    )
-    return update_unlocked(old, status=Delivery.Status.PREPARING, media_until=None, queued_until=None)
 
 
 def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
@@ -197,7 +186,7 @@ def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: 
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
             match answer:
                 case str():
-                    count += freeze(delivery, partial(_add_media_id, media_id=answer), now, until=now + UPLOADED_FOR)
+                    count += freeze(delivery, partial(_add_media_id, media_id=answer), now)
                 case IntegrationError():
                     count += _settle_failure(delivery, answer, now)
                 case MessageError():
@@ -298,39 +287,34 @@ def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Deliv
 
 @transaction.atomic
 def freeze(
-    delivery: Delivery,
-    complete: Callable[[dict[str, Any]], dict[str, Any]] | None,
-    now: datetime,
-    *,
-    until: datetime | None = None,
-    reason: str = "",
+    delivery: Delivery, complete: Callable[[dict[str, Any]], dict[str, Any]] | None, now: datetime, *, reason: str = ""
 ) -> bool:
     """Freeze what the row holds now: recipients may have been withdrawn since it was claimed. Return whether it may be
     sent now.
 
     `complete`: returns the final body from the row's, and may raise MessageError; without it the words go alone,
-    because of `reason`. `until`: when WeCom forgets the upload.
+    because of `reason`.
     """
     mine = _preparing([delivery.pk]).filter(fencing_token=delivery.fencing_token)
-    row = mine.select_for_update(of=("self",)).only("body", "plain_body", "channel").first()
+    row = mine.select_for_update(of=("self",)).only("body", "plain_body", "channel", "error").first()
     if row is None:
         return False
-    body, fields = bytes(row.plain_body), dict[str, Any](media_until=None, error=reason)
+    body = bytes(row.plain_body)
     if complete is not None:
         try:
             final = complete(json.loads(bytes(row.body)))
             is_mail = row.channel == Channel.EMAIL
             body = json.dumps(final, ensure_ascii=False).encode() if is_mail else body_bytes(final)
-            fields = {"media_until": until}
+            reason = row.error
         except MessageError as error:
-            fields["error"] = str(error)
-    if "error" in fields:
+            complete, reason = None, str(error)
+    if complete is None:
         logger.warning("delivery=%d goes without its picture or file", row.pk)
     if body:
-        fields |= {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
-        mine.update(prepare_count=0, **fields, **_FREE)
+        frozen = {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
+        mine.update(prepare_count=0, error=reason, **frozen, **_FREE)
     else:  # it was prepared anew and has no plain body any more
-        mine.update(status=Delivery.Status.FAILED, settled_at=now, error=fields["error"], **_FREE)
+        mine.update(status=Delivery.Status.FAILED, settled_at=now, error=reason, **_FREE)
     return bool(body)
 
 

@@ -38,12 +38,10 @@ from notifications.delivery.sending.send import ask_permits
 from notifications.delivery.sending.uploads import (
     LEASE,
     UPLOAD_API,
-    UPLOADED_FOR,
     claim_preparable,
     freeze,
     hand_out_uploads,
     prepare_deliveries,
-    renew_uploads,
 )
 from notifications.models import Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
@@ -122,7 +120,6 @@ def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: WeComStu
     prepare(delivery, clock)
 
     assert (delivery.status, delivery.plain_body, delivery.lease_until) == (Status.PENDING, b"", None)
-    assert delivery.media_until == NOW + UPLOADED_FOR
     assert body_of(delivery) | {"duplicate_check_interval": 0} == {
         "touser": "LiLei|HanMei",
         "msgtype": "image",
@@ -163,7 +160,7 @@ def test_a_picture_by_address_is_not_uploaded(wire: WeComStub, clock: FakeClock,
 
     prepare(delivery, clock)
 
-    assert (delivery.status, delivery.media_until, wire.bodies) == (Status.PENDING, None, [])
+    assert (delivery.status, wire.bodies) == (Status.PENDING, [])
     assert body_of(delivery) == body
     part = body[body["msgtype"]]
     url = part["articles"][0]["picurl"] if form == MessageForm.NEWS else part["card_image"]["url"]
@@ -364,32 +361,17 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: WeComStub
     assert (body_of(delivery)["touser"], body_of(delivery)["image"]) == ("HanMei", {"media_id": "m"})
 
 
-def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: WeComStub, clock: FakeClock) -> None:
-    delivery = make_with_picture(wire)
-    Delivery.objects.update(expires_at=NOW + timedelta(days=7))
-    wire.sends.extend([UPLOADED, {**UPLOADED, "media_id": "media-2"}])
-    prepare(delivery, clock)
-
-    clock.now += UPLOADED_FOR
-    assert not send_delivery(delivery.pk, clock=clock)
-    assert renew_uploads(now=clock()) == 1
-    prepare(delivery, clock)
-
-    assert (delivery.status, body_of(delivery)["image"]) == (Status.PENDING, {"media_id": "media-2"})
-
-
 def test_what_may_have_arrived_is_never_written_anew(wire: WeComStub, clock: FakeClock) -> None:
     delivery = make_with_picture(wire)
-    wire.sends.extend([UPLOADED, reset])
+    wire.sends.extend([UPLOADED, reset, errcode(40007)])
     prepare(delivery, clock)
     assert send_delivery(delivery.pk, clock=clock)
-    Delivery.objects.update(media_until=NOW)
-
-    assert renew_uploads(now=NOW) == 0
     clock.advance(minutes=5)
     assert send_delivery(delivery.pk, clock=clock)
 
     assert wire.bodies[1] == wire.bodies[2]
+    delivery.refresh_from_db()
+    assert delivery.status == Status.UNKNOWN
 
 
 def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: WeComStub, clock: FakeClock) -> None:
