@@ -46,7 +46,6 @@ from notifications.admin.base import (
 from notifications.admin.inbound_form import COMMON_FIELDS, TEMPLATES, ChannelForm, NewChannelForm
 from notifications.admin.log import LogAdmin, LogFilter, format_support_lines
 from notifications.admin.push.one_page import apply_pressed_button, list_problems, read_template
-from notifications.delivery import explanations
 from notifications.delivery.rendering.preview import preview_message
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import describe_owner
@@ -460,7 +459,6 @@ class IncomingMessageAdmin(LogAdmin):
         runs = list(
             Run.objects.visible_to(request.user).filter(message=message).select_related("resends").order_by("pk")
         )
-        reasons = explanations.explain_runs(runs)
         files = dict(Medium.objects.filter(run__in=runs).values_list("run", "name"))
         return {
             "title": message.title,
@@ -476,7 +474,7 @@ class IncomingMessageAdmin(LogAdmin):
                     "trigger": run.get_trigger_display(),
                     "state": run_pill(run),
                     **dict(zip(("recipients", "skipped"), count_run_people(run), strict=True)),
-                    "why": reasons[run.pk],
+                    "why": run.error_text,
                 }
                 for run in runs
             ],

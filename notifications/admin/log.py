@@ -108,7 +108,7 @@ def render_latest_runs(request: HttpRequest, subscription: Subscription) -> dict
     """Render the latest runs of a push, each with its state and why it waits or whom it did not reach. Return the
     context of _live.html."""
     runs = list(Run.objects.visible_to(request.user).filter(subscription=subscription)[:RUNS_SHOWN])
-    reasons = explanations.explain_runs(runs)
+    reasons = {run.pk: run.error_text for run in runs}
     unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]
     for run in unfinished:
         problem = report_contents.problem_so_far(run) if run.status == Run.Status.WAITING else None

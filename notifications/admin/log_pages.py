@@ -111,7 +111,7 @@ class RunAdmin(LogAdmin):
             "exceptions", _("not accepted"), lambda run: run.recipient_count - run.accepted_total - run.waiting_total
         ),
         Column("skipped", _("skipped"), lambda run: count_run_people(run)[1]),
-        Column("why", _("reason"), lambda run: run.reason_shown),
+        Column("why", _("reason"), lambda run: run.error_text),
     )
     list_columns = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
     csv_columns = ("subject", "trigger", "slot", "ended", "state", *list_columns[4:])
@@ -131,10 +131,10 @@ class RunAdmin(LogAdmin):
         )
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Add names, and reasons of failures."""
-        reasons, named = explanations.explain_runs(rows), name_runs(rows)
+        """Add names."""
+        named = name_runs(rows)
         for run in rows:
-            run.reason_shown, run.plain_name = reasons[run.pk], named[run.pk]
+            run.plain_name = named[run.pk]
 
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.state_view)
@@ -214,7 +214,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
             (_("owner notified"), told if run.owner_notified_at else ""),
             (_("taken back"), recalled and format_html("{} {}", moment(recalled), run.recall_requested_by or "")),
             (_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in unknown.items())),
-            (_("error"), explanations.explain_runs([run])[run.pk] if run.error else ""),
+            (_("error"), run.error_text),
         ),
     ]
 

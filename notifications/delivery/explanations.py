@@ -1,7 +1,6 @@
 """Explains runs and messages to people: why a message did not arrive, whom a run did not reach, what a run is called.
 
-The rows keep numbers and the other side's own words. The sentences are made when they are shown, in the reader's
-language.
+The rows keep numbers, stored sentences and the other side's own words. They are told in the reader's language.
 """
 
 from __future__ import annotations
@@ -145,25 +144,6 @@ _LOSSES = {
         0,
     ),
 }
-
-
-def explain_runs(runs: Collection[Run]) -> dict[int, str]:
-    """Map runs to why they were missed or failed, or whom they did not reach, in the reader's language. At most four
-    queries.
-
-    Losses of a finished run are counted from its rows: its stored text only marks that there are some.
-    """
-    found = {run.pk: run.error_text for run in runs}
-    ended = [run.pk for run in runs if run.status == Run.Status.FINISHED and run.error]
-    if not ended:
-        return found
-    with_messages = set(Delivery.objects.filter(run__in=ended).order_by().values_list("run", flat=True).distinct())
-    found |= {run_id: str(sentence) for run_id, sentence in sum_up_losses(with_messages).items()}
-    reasons: dict[int, set[Receipt.Reason | None]] = {pk: set() for pk in ended if pk not in with_messages}
-    skipped = Receipt.objects.filter(run__in=reasons).order_by().values_list("run", "reason").distinct()
-    for run_id, reason in skipped:
-        reasons[run_id].add(Receipt.Reason(reason) if reason else None)
-    return found | {run_id: str(explain_no_messages(known) or found[run_id]) for run_id, known in reasons.items()}
 
 
 def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from notifications import models
-from notifications.delivery.explanations import explain_runs, name_runs, prepare_names
+from notifications.delivery.explanations import name_runs, prepare_names
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rows import BATCH, RENDER_LEASE, lock_skipping
 from notifications.models import Channel, Delivery, Run, Subscription
@@ -144,10 +144,10 @@ def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
         title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
     else:
         title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
-    reasons, named, lines = explain_runs(shown), name_runs(shown), list[str]()
+    named, lines = name_runs(shown), list[str]()
     for run in shown:
         zone = settings.TIME_ZONE if run.subscription is None else run.subscription.time_zone
-        words = {"name": named[run.pk], "time": moment_line(run.slot_at, zone), "reason": reasons[run.pk]}
+        words = {"name": named[run.pk], "time": moment_line(run.slot_at, zone), "reason": run.error_text}
         lines.append(_("“%(name)s”, due %(time)s: %(reason)s") % words)
     if count > len(shown):
         more = ngettext("and %(count)d more push", "and %(count)d more pushes", count - len(shown))
