@@ -249,12 +249,9 @@ def _count_missing_data(
     if not rule.is_broken:
         rule.failure_count += 1
     elif not was_broken:
-        rule.owner_notified_at, rule.owner_notice = None, None
+        rule.owner_notified_at = None
     rule.save(
-        update_fields=[
-            *("failure_count", "holding", "problem", "checked_slot_at"),
-            *("is_broken", "owner_notified_at", "owner_notice"),
-        ]
+        update_fields=["failure_count", "holding", "problem", "checked_slot_at", "is_broken", "owner_notified_at"]
     )
     if rule.failure_count >= rule.no_data_checks and not rule.is_broken:
         draft = _draft_incident(rule, check, summary=problem, link=bi_link([rule.card]))
@@ -319,6 +316,6 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
             key, corp_id = f"rule:{rule.pk}:broken:{now:%Y%m%d%H%M%S}", rule.receiver.corp_id
             words = title, text % {"problem": rule.problem}, link
             notice = save_notice(*words, key=key, person_id=rule.owner_id, corp_id=corp_id, now=now)
-            AlertRule.objects.filter(pk=rule.pk).update(owner_notified_at=now, owner_notice=notice)
+            AlertRule.objects.filter(pk=rule.pk).update(owner_notified_at=now)
             run_ids.append(notice.pk)
     return run_ids

@@ -17,7 +17,7 @@ from integrations.core import sentences
 from integrations.models import Card, Corp
 from integrations.models.jobs import Moment
 from notifications.models.recipients import AlertReceiver, ScopedQuerySet
-from notifications.models.runs import Run, RunStatus
+from notifications.models.runs import RunStatus
 from notifications.models.subscriptions import ScheduledQuerySet, StandingOrder
 
 if TYPE_CHECKING:
@@ -393,7 +393,6 @@ class AlertRule(AlertSource, StandingOrder):
     # notified once (notifications.alerts.evaluation).
     is_broken = models.BooleanField(default=False, db_default=False, editable=False)
     owner_notified_at = models.DateTimeField(null=True, editable=False)
-    owner_notice = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+", editable=False)
 
     objects = AlertRuleQuerySet.as_manager()
 

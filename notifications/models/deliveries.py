@@ -370,25 +370,16 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def not_reached(self) -> Self:
         """Receipts of people whose message did not arrive, or may not have, by their own status or the delivery's.
 
-        A union of two queries, as in with_status: an OR over two tables would read all receipts of a run.
+        A union of two queries, because an OR over two tables would read all receipts of a run.
         """
-        own = self.exclude(status__in=["", Receipt.Status.ACCEPTED])
-        return self._union(own, self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN]))
+        lost = self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN])
+        return self._union(self.exclude(status=""), lost)
 
     def with_status(self, status: str) -> Self:
-        """Receipts with this status: their own, else their delivery's.
-
-        Nearly every receipt is accepted, so an OR finds the newest of these quickly. Other statuses are rare: an OR
-        over two tables would read the whole log for them, so they are a union of two queries.
-        """
-        own, inherited = self.filter(status=status), self.filter(status="", delivery__status=status)
-        if status not in Delivery.Status.values:
-            return own
-        if status not in Receipt.Status.values:
-            return inherited
-        if status == Receipt.Status.ACCEPTED:
-            return self.filter(Q(status=status) | Q(status="", delivery__status=status))
-        return self._union(own, inherited)
+        """Receipts with this status: their own, else their delivery's."""
+        if status in Receipt.Status.values:
+            return self.filter(status=status)
+        return self.filter(status="", delivery__status=status)
 
     def arrived(self) -> Self:
         """Receipts of messages that are, or may be, on the person's phone."""
@@ -410,8 +401,8 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         """
         lost = [*_LOST, Delivery.Status.UNKNOWN] if with_unknown else _LOST
         all_of_run = self._of_run(run, mark)
-        own = all_of_run.filter(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
-        found = self._union(own, all_of_run.filter(status="", delivery__in=run.deliveries.filter(status__in=lost)))
+        inherited = all_of_run.filter(status="", delivery__in=run.deliveries.filter(status__in=lost))
+        found = self._union(all_of_run.exclude(status=""), inherited)
         found = found.exclude(reason__in=Receipt.NOT_SENT_AGAIN).exclude(delivery__recall_requested_at__isnull=False)
         return found._not_sent_again(run, lost)
 
@@ -431,7 +422,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         later = run.resent_by()
         if not later:
             return self
-        sent = Receipt.objects.filter(run__in=later, delivery__isnull=False, status__in=["", Receipt.Status.ACCEPTED])
+        sent = Receipt.objects.filter(run__in=later, delivery__isnull=False, status="")
         sent = sent.exclude(delivery__status__in=lost).order_by()
         people, groups = sent.filter(user__isnull=False), sent.filter(user__isnull=True)
         return self.exclude(user__in=people.values("user")).exclude(user=None, address__in=groups.values("address"))
@@ -441,11 +432,8 @@ class Receipt(models.Model):
     """The outcome of a run for one person. Its status is empty while it equals the delivery's."""
 
     class Status(models.TextChoices):
-        ACCEPTED = "accepted", _("accepted")
         INVALID = "invalid", _("invalid account")
         UNLICENSED = "unlicensed", _("no licence")
-        FAILED = "failed", _("failed")
-        UNKNOWN = "unknown", _("outcome unknown")
         SKIPPED = "skipped", _("skipped")
 
     class Reason(models.TextChoices):

@@ -95,9 +95,9 @@ def _complaints(receipt: Receipt, delivery: Delivery, count: int, *, is_excused:
     what = f"delivery {delivery.pk} ({delivery.status}), {receipt.address}: {status}, on the phone {count} times"
     if count > 1:
         yield f"twice: {what}"
-    if status == Receipt.Status.ACCEPTED and count == 0 and not is_excused:
+    if status == Delivery.Status.ACCEPTED and count == 0 and not is_excused:
         yield f"never arrived: {what}"
-    if count and status not in {Receipt.Status.ACCEPTED, *_MAY_HAVE_ARRIVED}:
+    if count and status not in {Delivery.Status.ACCEPTED, *_MAY_HAVE_ARRIVED}:
         yield f"arrived against the receipt: {what}"
     if count and delivery.status == Delivery.Status.PENDING and delivery.unclear_since is None:
         yield f"arrived, and would be sent afresh: {what}"
