@@ -27,18 +27,9 @@ from integrations.clients.wecom.builders import USERS_AT_MOST, MessageError
 from integrations.core.background import keep_lease, log_errors
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
-from notifications.delivery import limiter
-from notifications.delivery.attachments import (
-    MEDIA_FORMS,
-    NOTHING,
-    PATIENCE,
-    PICTURE_FORMS,
-    WORDS_BEFORE,
-    Plan,
-    Wanted,
-    picture_path,
-    plan_attachments,
-)
+from notifications import models, sources
+from notifications.delivery import attachments, limiter
+from notifications.delivery.attachments import MEDIA_FORMS, NOTHING, Plan, Wanted
 from notifications.delivery.channels import app_name, member_limits
 from notifications.delivery.explanations import explain_no_messages
 from notifications.delivery.rendering.message_builder import (
@@ -53,30 +44,9 @@ from notifications.delivery.rendering.message_builder import (
 )
 from notifications.delivery.rendering.report_contents import RECHECK_AFTER, DataPending
 from notifications.delivery.rows import RENDER_LEASE, lock_freezing_shared, update_unlocked
-from notifications.models import (
-    Attachment,
-    Channel,
-    Delivery,
-    FrozenContent,
-    MakerQueue,
-    Medium,
-    MessageForm,
-    Receipt,
-    ReportCard,
-    Robot,
-    Run,
-)
+from notifications.models import Channel, Delivery, Medium, MessageForm, Receipt, Run
 from notifications.reports.contents import dump_content
-from notifications.sources import (
-    Audience,
-    Content,
-    NotWorthSending,
-    RenderingError,
-    RunContents,
-    RunSource,
-    SkipReason,
-    source_of,
-)
+from notifications.sources import Content, RenderingError, RunSource
 from notifications.subscriptions.recipients import Recipient, find_recipients, recheck_people
 
 if TYPE_CHECKING:
@@ -115,7 +85,7 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
                 return [] if run is None else _write_run(run, _update_plan(plan), now)
     except RenderingError as error:
         started.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
-    except NotWorthSending as skipped:
+    except sources.NotWorthSending as skipped:
         started.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
     except DataPending:
         # Nothing failed, so this rendering does not count.
@@ -157,7 +127,7 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
 @dataclass(frozen=True)
 class MessagePlan:
     source: RunSource
-    audience: Audience
+    audience: sources.Audience
     batches: list[Batch]
     skipped: list[Recipient]
     fingerprint: str = ""
@@ -166,17 +136,17 @@ class MessagePlan:
 def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     """Decide who gets what, in which calls. Write nothing. Raises RenderingError, NotWorthSending and DataPending."""
     # Most reports have no cards; this saves the query for them.
-    has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
+    has_cards = Exists(models.ReportCard.objects.filter(report=OuterRef("subscription__report")))
     runs = Run.objects.select_related("subscription__report__page_picture", "message").annotate(has_cards=has_cards)
     run = runs.defer("message__original", "message__page").get(pk=run_id)
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(Sentence("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
-    source = source_of(run)
+    source = sources.source_of(run)
     audience = source.audience()
     contents = source.contents(now=now)
     form = source.terms.form
     if audience.robot_id is not None:
-        robot = Robot.objects.select_related("corp__site_address").get(pk=audience.robot_id)
+        robot = models.Robot.objects.select_related("corp__site_address").get(pk=audience.robot_id)
         batch = Batch(robot.corp, [], contents.of(None), channel=Channel.ROBOT, robot=robot)
         return MessagePlan(source, audience, plan_media(form, contents, [batch]), [], contents.fingerprint)
     by_corp: dict[int, list[Recipient]] = defaultdict(list)
@@ -200,7 +170,7 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     return MessagePlan(source, audience, plan_media(form, contents, [*calls, *mails]), skipped, contents.fingerprint)
 
 
-def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch]) -> list[Batch]:
+def plan_media(form: MessageForm, contents: sources.RunContents, batches: Iterable[Batch]) -> list[Batch]:
     """Return the batches with their pictures and files, planned once per content and channel."""
     language = translation.get_language() or settings.LANGUAGE_CODE
     known: dict[tuple[int, str], Plan] = {}
@@ -212,7 +182,7 @@ def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch
             zone = content.time_zone
             has_media = content.media or content.cards or content.page
             known[key] = (
-                plan_attachments(form, channel, content, contents.charts, language=language, time_zone=zone)
+                attachments.plan_attachments(form, channel, content, contents.charts, language=language, time_zone=zone)
                 if has_media
                 else NOTHING
             )
@@ -220,7 +190,7 @@ def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch
     return found
 
 
-def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
+def _with_messages(people: Iterable[Recipient], contents: sources.RunContents) -> Iterable[Recipient]:
     """Return the people. Those whose own content cannot be written are left out, with the reason.
 
     Raises RenderingError if no content can be written.
@@ -239,7 +209,7 @@ def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterab
                 errors[key] = error
         if person.reason is None and key in errors:
             detail = Sentence("their message could not be made: %(reason)s") % {"reason": errors[key].sentence}
-            found.append(person.skip(SkipReason(Receipt.Reason.NO_MESSAGE, detail)))
+            found.append(person.skip(sources.SkipReason(Receipt.Reason.NO_MESSAGE, detail)))
         else:
             found.append(person)
     if errors and not is_written:
@@ -298,7 +268,7 @@ def _update_recipient(planned: Recipient, found: Recipient) -> Recipient:
     """
     reason = found.reason or (found.detour if planned.channel == Channel.WECOM else None)
     if reason is not None:
-        return planned.skip(SkipReason(reason))
+        return planned.skip(sources.SkipReason(reason))
     is_same_way = (found.channel, found.corp_id) == (planned.channel, planned.corp_id)
     return found if is_same_way else planned
 
@@ -371,7 +341,7 @@ class Batch:
     media: Plan = NOTHING
     wait_seconds: float = 0
     channel: str = Channel.WECOM
-    robot: Robot | None = None
+    robot: models.Robot | None = None
 
 
 def message_path(mark: str) -> str:
@@ -401,8 +371,12 @@ def mail_batches(
 
 def freeze_contents(run: Run, contents: Iterable[Content]) -> dict[int, int]:
     """Write the contents for message pages, except those of text alone. Return their ids by id() of the content."""
-    rows = {id(one): FrozenContent(run=run, document=dump_content(one)) for one in contents if one.cards or one.figures}
-    FrozenContent.objects.bulk_create(rows.values(), batch_size=ROWS_AT_ONCE)
+    rows = {
+        id(one): models.FrozenContent(run=run, document=dump_content(one))
+        for one in contents
+        if one.cards or one.figures
+    }
+    models.FrozenContent.objects.bulk_create(rows.values(), batch_size=ROWS_AT_ONCE)
     return {key: row.pk for key, row in rows.items()}
 
 
@@ -412,13 +386,13 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
     corps = {batch.corp.pk: batch.corp for batch in batches}
     addresses = {pk: corp.find_site_address() for pk, corp in corps.items()}
     drafts: dict[tuple[int, str, int | None], Delivery] = {}
-    deliveries, attachments, receipts = list[Delivery](), list[Attachment](), list[Receipt]()
+    deliveries, shown_media, receipts = list[Delivery](), list[models.Attachment](), list[Receipt]()
     for batch in batches:
         way = batch.corp.pk, batch.channel, None if batch.robot is None else batch.robot.pk
         draft = drafts[way] if way in drafts else drafts.setdefault(way, draft_delivery(run, source, batch, now))
         delivery, shown = build_delivery(draft, source, batch, addresses[batch.corp.pk], now=now)
         deliveries.append(delivery)
-        attachments += shown
+        shown_media += shown
         whose = {"run": run, "delivery": delivery, "channel": batch.channel}
         if batch.robot is not None:
             receipts.append(Receipt(**whose, address=f"robot:{batch.robot.pk}"))
@@ -426,7 +400,7 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
             Receipt(**whose, user_id=one.user_id, address=one.address, reason=one.detour or "") for one in batch.people
         ]
     Delivery.objects.bulk_create(deliveries, batch_size=ROWS_AT_ONCE)
-    Attachment.objects.bulk_create(attachments)
+    models.Attachment.objects.bulk_create(shown_media)
     Receipt.objects.bulk_create(receipts)
     return [delivery.pk for delivery in deliveries]
 
@@ -451,15 +425,15 @@ def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
 
 def build_delivery(
     draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, *, now: datetime
-) -> tuple[Delivery, list[Attachment]]:
+) -> tuple[Delivery, list[models.Attachment]]:
     """Write the media of a message. Return its unsaved delivery and attachments. Raises RenderingError."""
     media = _get_or_create_media(draft, batch.media, now=now)
     carried = media[batch.media.carried] if batch.media.carried else None
-    picture_url = "" if carried is None else address.absolute(picture_path(carried.pk, now=now))
+    picture_url = "" if carried is None else address.absolute(attachments.picture_path(carried.pk, now=now))
     delivery = compose(draft, source, batch, address, picture_url, now=now)
     delivery.medium = carried
     return delivery, [
-        Attachment(delivery=delivery, medium=media[one], position=n, title=one.title[:200], alias=one.alias[:64])
+        models.Attachment(delivery=delivery, medium=media[one], position=n, title=one.title[:200], alias=one.alias[:64])
         for n, one in enumerate(batch.media.shown)
     ]
 
@@ -495,7 +469,7 @@ def compose(
     try:
         if batch.media.carried is not None:
             delivery.status = Delivery.Status.PREPARING
-            if form in PICTURE_FORMS:
+            if form in attachments.PICTURE_FORMS:
                 words = replace(words, picture_url=picture_url)
             delivery.plain_body = body(*drop_picture(form, words))
         elif form in MEDIA_FORMS:
@@ -525,8 +499,8 @@ def _get_or_create_media(delivery: Delivery, planned: Plan, *, now: datetime) ->
             found[wanted] = Medium.objects.only("pk").get(pk=wanted.medium_id, run=run.first_sent)
             continue
         columns = wanted.columns(now)
-        if wanted.queue == MakerQueue.SNAPSHOTS:
-            columns["give_up_at"] = max(now + PATIENCE, delivery.expires_at - WORDS_BEFORE)
+        if wanted.queue == models.MakerQueue.SNAPSHOTS:
+            columns["give_up_at"] = max(now + attachments.PATIENCE, delivery.expires_at - attachments.WORDS_BEFORE)
         found[wanted], _is_new = Medium.objects.get_or_create(run=run, digest=columns["digest"], defaults=columns)
     return found
 

@@ -26,39 +26,16 @@ from integrations.core.sentences import NoData, Sentence
 from integrations.data.table import Table, to_document
 from integrations.datasources import fetch
 from integrations.models import Card, CardData
+from notifications import models, sources
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
-from notifications.models import (
-    Delivery,
-    IfStale,
-    MessageForm,
-    OwnRowsRule,
-    PagePicture,
-    Receipt,
-    Report,
-    ReportCard,
-    ReportChart,
-    Run,
-    Subscription,
-)
+from notifications.models import Delivery, MessageForm, OwnRowsRule, ReportCard, Run, Subscription
 from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, missing_values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
-from notifications.sources import (
-    Audience,
-    CardContent,
-    Content,
-    Expected,
-    Figure,
-    NotWorthSending,
-    PageView,
-    RenderingError,
-    RunSource,
-    SkipReason,
-    Terms,
-)
+from notifications.sources import Content, Expected, RenderingError, SkipReason
 from notifications.subscriptions.calendar import moment_line
 from notifications.subscriptions.recipients import (
     Recipient,
@@ -89,11 +66,11 @@ ReadValues = Callable[[Collection[int], Collection[Key], int | None], dict[int, 
 class ReportParts:
     """The parts of a report that the engine reads, saved or drafted. `picture`: of a page of the BI."""
 
-    report: Report
+    report: models.Report
     cards: Sequence[ReportCard] = ()
-    charts: Sequence[ReportChart] = ()
+    charts: Sequence[models.ReportChart] = ()
     own_rows: Sequence[OwnRowsRule] = ()
-    picture: PagePicture | None = None
+    picture: models.PagePicture | None = None
 
     @cached_property
     def conditions(self) -> list[Condition]:
@@ -110,9 +87,9 @@ class ReportParts:
         return latest_tables({card.alias: card.card_id for card in self.cards})
 
 
-def read_saved_parts(report: Report, *, has_cards: bool = True) -> ReportParts:
+def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> ReportParts:
     """Read the parts of a saved report. One query for each part that is not prefetched."""
-    picture: PagePicture | None = getattr(report, "page_picture", None)
+    picture: models.PagePicture | None = getattr(report, "page_picture", None)
     if not has_cards:
         return ReportParts(report, picture=picture)
     cards = Prefetch("report_cards", ReportCard.objects.select_related("card__source"))
@@ -144,7 +121,7 @@ class Contents:
         self._read_values = read_values or attribute_values
         self._values: dict[int, Values] = {}
         self._written: dict[Hashable, Content] = {}
-        self._with_pages: dict[tuple[Hashable, PageView], Content] = {}
+        self._with_pages: dict[tuple[Hashable, sources.PageView], Content] = {}
 
     @cached_property
     def _link(self) -> str:
@@ -174,12 +151,12 @@ class Contents:
         if skips and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
             missing = missing_values(self._parts.conditions, self._values.get(user_id, {}))
             if not missing:
-                return SkipReason(Receipt.Reason.NO_ROWS)
+                return SkipReason(models.Receipt.Reason.NO_ROWS)
             named = ", ".join(str(self._labels.get(key, key)) for key in missing)
             sentence = Sentence("the person's attribute is empty: %(names)s") % {"names": named}
-            return SkipReason(Receipt.Reason.NO_VALUE, sentence)
+            return SkipReason(models.Receipt.Reason.NO_VALUE, sentence)
         if self._pages is not None and not self._pages.identity_of(user_id):
-            return SkipReason(Receipt.Reason.NO_BI_IDENTITY)
+            return SkipReason(models.Receipt.Reason.NO_BI_IDENTITY)
         return None
 
     def key_of(self, user_id: int) -> Hashable:
@@ -319,7 +296,7 @@ def _write_content(
     Notes on stale or cut data come before the text.
     """
     report, time_zone = parts.report, subscription.time_zone
-    shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in parts.cards)
+    shown = tuple(sources.CardContent(card.alias, card.heading, tables[card.alias]) for card in parts.cards)
     notes = []
     if _is_stale(tables, subscription, slot_at):
         notes.append(_("The data is stale: it is of %(moment)s.") % {"moment": _format_data_time(tables, time_zone)})
@@ -431,12 +408,12 @@ def _render_template(part: Sentence, source: str, given: RenderContext, form: st
         raise RenderingError(sentence % {"part": part, "error": why}) from error
 
 
-def _read_figures(text: str) -> tuple[Figure, ...]:
+def _read_figures(text: str) -> tuple[sources.Figure, ...]:
     found = []
     for line in text.splitlines():
         parts = _COLON.split(line, maxsplit=1)
         if len(parts) == 2 and parts[1].strip():
-            found.append(Figure(*(clip_text(part.strip(), FIGURE_CHARACTERS) for part in parts)))
+            found.append(sources.Figure(*(clip_text(part.strip(), FIGURE_CHARACTERS) for part in parts)))
     return tuple(found[:FIGURES_AT_MOST])
 
 
@@ -482,7 +459,7 @@ _SENT = ("preparing", "pending", "sending", "accepted", "unknown")
 
 
 @dataclass(frozen=True)
-class SubscriptionSource(RunSource):
+class SubscriptionSource(sources.RunSource):
     """The source of a push's run, or of a draft (notifications.delivery.rendering.preview). `tables`, `pages`: of a
     draft; a draft is always worth sending, a run loads its own data."""
 
@@ -493,13 +470,13 @@ class SubscriptionSource(RunSource):
     pages: RecipientPages | None = None
 
     @property
-    def terms(self) -> Terms:
+    def terms(self) -> sources.Terms:
         """Return form, priority, hours until it expires, company and link of the messages."""
         subscription, report = self.subscription, self.parts.report
         form = MessageForm(subscription.message_form)
-        return Terms(form, subscription.priority, subscription.lifetime_hours, report.corp_id, report.link)
+        return sources.Terms(form, subscription.priority, subscription.lifetime_hours, report.corp_id, report.link)
 
-    def audience(self) -> Audience:
+    def audience(self) -> sources.Audience:
         """Return who is chosen at this moment, and who of them cannot be reached and why."""
         return audience_of(self.run, self.subscription)
 
@@ -509,7 +486,7 @@ class SubscriptionSource(RunSource):
             return Contents(self.parts, self.tables, self.subscription, self.run.slot_at, self.pages)
         tables = load_tables(self.run, self.parts.cards, now=now) if self.parts.cards else {}
         if reason := self.find_reason_to_skip(tables):
-            raise NotWorthSending(reason)
+            raise sources.NotWorthSending(reason)
         is_trial = self.run.first_sent.trigger == Run.Trigger.TRIAL
         pages = _find_pages(self.parts, self.subscription, self.run.slot_at, is_trial=is_trial)
         return Contents(self.parts, tables, self.subscription, self.run.slot_at, pages)
@@ -521,7 +498,7 @@ class SubscriptionSource(RunSource):
         push = self.subscription
         if push.skips_empty and not any(table.rows for table in tables.values()):
             return Sentence("Not sent: the data is empty.")
-        if push.if_stale == IfStale.SKIP and _is_stale(tables, push, self.run.slot_at):
+        if push.if_stale == models.IfStale.SKIP and _is_stale(tables, push, self.run.slot_at):
             moment = _format_data_time(tables, push.time_zone)
             return Sentence("Not sent: the data is of %(moment)s, too old.") % {"moment": moment}
         if push.skips_unchanged and _fingerprint(tables) == _last_fingerprint(self.run):
