@@ -52,8 +52,7 @@ from notifications.delivery.runs.ownership import (
     end_page_rights,
     explain_showing_as,
     may_show_as,
-    show_as_owner,
-    show_as_recipients,
+    show_page_as,
 )
 from notifications.models import (
     REPORT_FORMS,
@@ -348,9 +347,9 @@ class PagePictureForm(AnyModelForm):
         if commit and "seen_by" in self.fields:
             is_wanted = self.cleaned_data.get("seen_by") == AS_OWNER
             if is_wanted and picture.shown_as_id != self.person.pk:
-                show_as_owner(picture, by=self.person)
+                show_page_as(picture, self.person)
             elif not is_wanted and picture.shown_as_id is not None:
-                show_as_recipients(picture)
+                show_page_as(picture, None)
         return picture
 
 

@@ -377,21 +377,16 @@ def explain_showing_as(person: User) -> str:
     ) % {"name": person.get_full_name()}
 
 
-def show_as_owner(picture: PagePicture, *, by: User) -> None:
-    """Show the page to all recipients as `by` sees it. Saves. Raises NotTheOwnerError."""
-    if not may_show_as(picture.report, by):
-        raise NotTheOwnerError
-    picture.shown_as, picture.ended_by, picture.ended_at = by, None, None
-    picture.save(update_fields=_COLUMNS)
-
-
-def show_as_recipients(picture: PagePicture) -> None:
-    """Show the page to each recipient with their own rights. Saves."""
-    picture.shown_as, picture.ended_by, picture.ended_at = None, None, None
-    picture.save(update_fields=_COLUMNS)
-
-
 _COLUMNS = ("shown_as", "ended_by", "ended_at")
+
+
+def show_page_as(picture: PagePicture, person: User | None) -> None:
+    """Show the page to all recipients as `person` sees it; None: to each with their own rights. Saves. Raises
+    NotTheOwnerError."""
+    if person is not None and not may_show_as(picture.report, person):
+        raise NotTheOwnerError
+    picture.shown_as, picture.ended_by, picture.ended_at = person, None, None
+    picture.save(update_fields=_COLUMNS)
 
 
 @transaction.atomic

@@ -153,10 +153,6 @@ def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> CallBatch[tuple[D
     return calls
 
 
-class _NoThreadError(Exception):
-    """Raised when no thread was free in time."""
-
-
 def _make_upload(delivery: Delivery, medium: Medium, content: bytes, name: str) -> Callable[[], str]:
     """Return the upload, which uses no database and returns the media_id. It raises MessageError and
     IntegrationError."""
@@ -172,10 +168,10 @@ def _make_upload(delivery: Delivery, medium: Medium, content: bytes, name: str) 
 
 
 def _upload(delivery: Delivery, permit: Permit, call: Callable[[], str]) -> str:
+    """Return the media_id, or nothing if no thread was free in time."""
     bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
-    if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the slot to another call
-        raise _NoThreadError
-    return call()
+    # The limiter may have given the slot to another call.
+    return "" if permit.age_seconds > PERMIT_SECONDS else call()
 
 
 def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: datetime) -> int:
@@ -185,17 +181,18 @@ def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: 
     for delivery, answer in ended:
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
             match answer:
+                case "":  # nothing was tried, so the count behind the backoff does not grow
+                    give_delivery_back(delivery, now + SOON, prepare_count=delivery.prepare_count - 1)
                 case str():
                     count += freeze(delivery, partial(_add_media_id, media_id=answer), now)
                 case IntegrationError():
                     count += _settle_failure(delivery, answer, now)
                 case MessageError():
                     count += freeze(delivery, None, now, reason=str(answer))
-                case _NoThreadError():  # nothing was tried, so the count behind the backoff does not grow
-                    give_delivery_back(delivery, now + SOON, prepare_count=delivery.prepare_count - 1)
                 case BaseException():
                     logger.error("delivery=%d: its upload failed", delivery.pk, exc_info=answer)
-    if works := {one.corp_id for one, answer in ended if isinstance(answer, str) and one.channel == Channel.WECOM}:
+    uploaded = [one for one, answer in ended if isinstance(answer, str) and answer]
+    if works := {one.corp_id for one in uploaded if one.channel == Channel.WECOM}:
         unblock_companies(works, now=now)
     return count
 

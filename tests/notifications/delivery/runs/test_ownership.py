@@ -27,7 +27,7 @@ from notifications.delivery.runs.ownership import (
     hand_over,
     may_show_as,
     request_ownership_notices,
-    show_as_owner,
+    show_page_as,
 )
 from notifications.models import ApiToken, Delivery, InboundChannel, PagePicture, Report, Run, Subscription
 from notifications.tasks import notify_of_owners
@@ -329,15 +329,15 @@ def test_the_owner_of_all_pushes_may_show_what_they_see_and_nobody_else(
     make_subscription(owner=owner, report=report)
     picture = make_picture(report, ended_at=NOW)
     with pytest.raises(NotTheOwnerError):
-        show_as_owner(picture, by=other)
+        show_page_as(picture, other)
 
-    show_as_owner(picture, by=owner)
+    show_page_as(picture, owner)
 
     picture.refresh_from_db()
     assert (picture.shown_as, picture.ended_at) == (owner, None)
     make_subscription(owner=other, report=report)  # a second push of the same content
     with pytest.raises(NotTheOwnerError):
-        show_as_owner(picture, by=owner)
+        show_page_as(picture, owner)
     owner.is_active = False
     assert not may_show_as(Report(), owner)
 
