@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from accounts.models import User
     from integrations.core.background import Clock
 
-
 logger = logging.getLogger(__name__)
 
 # Workers with `-Q charts` serve the first (docs/en/charts.md), with `-Q snapshots` the second
@@ -205,7 +204,6 @@ def find_overdue(now: Moment) -> QuerySet[Medium]:
 
 # --- Pictures of the BI's pages: while the BI is down, all waiting ones are put off together ---
 
-
 # A page has 60 s, and a hanging browser 20 more (integrations.clients.snapshots); then the worker is killed.
 PAGE_SECONDS_AT_MOST = 90
 # Until the next try. It is longer than a task is queued, so that queued tasks see that the row was put off.
@@ -252,7 +250,6 @@ def take_page_picture(recipe: bytes, *, clock: Clock) -> Made:
 
 
 # --- Recipes of pictures and files as bytes: equal recipes are made once. Pure ---
-
 
 # Increased when a recipe gives another picture than before.
 VERSION = 3
@@ -336,7 +333,6 @@ def _pack_recipe(document: dict[str, Any]) -> bytes:
 
 # --- Signed, expiring addresses of pictures, for WeCom and phones without a session ---
 
-
 _SALT = "notifications.media.links"
 # Phones fetch a picture each time that they show the message.
 LINK_DAYS = 30
@@ -362,7 +358,6 @@ def find_linked_picture(signed: str, *, now: datetime) -> Medium | None:
 
 
 # --- Plans: which pictures and files a message has, from which recipes ---
-
 
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})

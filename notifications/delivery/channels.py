@@ -194,7 +194,6 @@ SENDABLE_COLUMNS = (
     *("priority", "recipient_count", "attempt_count"),
 )
 
-
 Call = Callable[[], Outcome]
 Requester = Callable[[Sendable], Request]
 

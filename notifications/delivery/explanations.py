@@ -183,7 +183,6 @@ def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence 
 
 # --- Names of runs: the push; the alert and what happened; the message and its origin ---
 
-
 Notice = Incident.Notice
 R = TypeVar("R", bound=Model)
 # Long texts, and secrets, which are decrypted when they are read.

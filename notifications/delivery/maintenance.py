@@ -132,7 +132,6 @@ def _finish_runs(now: datetime) -> None:
 
 # --- Runs and incidents older than the retention time, and old drafts, go in chunks that fit into a tick ---
 
-
 CHUNK = 2000
 _DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED)
 
@@ -204,7 +203,6 @@ def delete_chunk(rows: QuerySet[Any]) -> int:
 
 
 # --- Rows that were written while the database's clock was ahead, after it was set back ---
-
 
 # With a right clock a message waits at most until the next day's budget.
 LONGEST_WAIT = timedelta(days=1)
@@ -307,7 +305,6 @@ def _repair_rules(now: datetime) -> int:
 
 
 # --- A restored copy: the original has sent what waited in it, or it is out of date ---
-
 
 _WHY = Sentence("It waited in a restored copy of the database, and is not sent late.")
 

@@ -352,7 +352,6 @@ class Attempt(models.Model):
 
 # --- Receipts: the outcome of a run for each person ---
 
-
 _LOST = (Delivery.Status.FAILED, Delivery.Status.CANCELED)
 
 

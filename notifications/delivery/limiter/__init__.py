@@ -126,7 +126,6 @@ MEMBERS_AT_ONCE = 5000
 # How long a company with too many parallel calls (45033) is limited to fewer.
 CEILING_SECONDS = 300
 
-
 # A larger move of the store's clock against the machine's boot clock means that it was set; less is drift.
 STEP_MS = 250
 

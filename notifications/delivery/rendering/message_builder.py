@@ -285,7 +285,6 @@ def _cut_text(text: str, room: int, form: MessageForm | None) -> str:
 
 # --- WeCom's Markdown as HTML on our own page, escaped first. Pure ---
 
-
 _HEADING = re.compile(r"(#{1,6})\s+(.+)")
 _QUOTE = re.compile(r"&gt;\s?(.*)")
 _MARKUP = re.compile(r"^#{1,6}\s|^>\s?|\*\*|`|</?font[^>]*>", re.MULTILINE)

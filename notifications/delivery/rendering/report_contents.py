@@ -57,7 +57,6 @@ FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
 _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
 
-
 # Reads the values that own rows depend on: of people, by keys, in a company or (None) by the primary account.
 ReadValues = Callable[[Collection[int], Collection[Key], int | None], dict[int, Values]]
 

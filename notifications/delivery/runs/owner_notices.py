@@ -162,7 +162,6 @@ logger = logging.getLogger(__name__)
 
 # --- Subscriptions pause themselves after several failed runs in a row ---
 
-
 Status = Delivery.Status
 
 # Runs that are read for each failure that counts: runs in between may not count.

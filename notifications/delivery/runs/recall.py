@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from accounts.models import User
     from integrations.core.background import Clock
 
-
 logger = logging.getLogger(__name__)
 _WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 

@@ -21,9 +21,7 @@ from notifications.models import Attempt, CorpQueue, Delivery
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-
 logger = logging.getLogger(__name__)
-
 
 Status = Delivery.Status
 

@@ -25,7 +25,6 @@ from notifications.models.api import KEY_CHARACTERS
 if TYPE_CHECKING:
     from accounts.models import User
 
-
 _OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 
 
@@ -179,7 +178,6 @@ def explain_under_way() -> str:
 
 
 # --- Idempotency-Key: a repeated request gets the first answer, for 24 hours ---
-
 
 KEPT = timedelta(hours=24)
 # Printable ASCII characters without spaces.

@@ -54,7 +54,6 @@ from notifications.models import Attempt, Channel, CorpQueue, Delivery
 if TYPE_CHECKING:
     from integrations.core.background import Clock
 
-
 K = TypeVar("K")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

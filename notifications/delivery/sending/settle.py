@@ -31,7 +31,6 @@ from notifications.subscriptions.recipients import Recipient, mail_address
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-
 BACKOFF_SECONDS = 5
 BACKOFF_SECONDS_AT_MOST = 15 * 60
 # WeCom asks for at most three retries of "system busy". These waits outlast half an hour of it.

@@ -49,7 +49,6 @@ from notifications.models import Channel, Delivery, Medium, MessageForm, Priorit
 if TYPE_CHECKING:
     from integrations.core.background import Clock
 
-
 logger = logging.getLogger(__name__)
 
 HANDED_OUT_AT_ONCE = 500
