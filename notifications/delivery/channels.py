@@ -11,7 +11,7 @@ from datetime import datetime
 from email.mime.image import MIMEImage
 from email.utils import format_datetime
 from enum import StrEnum, auto
-from functools import cache, partial
+from functools import partial
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -195,7 +195,6 @@ SENDABLE_COLUMNS = (
 )
 
 Call = Callable[[], Outcome]
-Requester = Callable[[Sendable], Request]
 
 
 class Sender:
@@ -204,10 +203,9 @@ class Sender:
     # Whether the other side drops a repeat of the same bytes. If not, an unclear outcome becomes unknown at once.
     is_repeat_safe: ClassVar[bool] = False
 
-    def make_requester(self, corp: Corp, *, daily_budget: int) -> Requester:
-        """Return a function that makes the limiter's request for a delivery of the company. `daily_budget`: the
-        company's person-messages per day, 0 for no limit."""
-        return lambda delivery: Request(
+    def make_request(self, delivery: Sendable, corp: Corp, *, daily_budget: int) -> Request:
+        """Return the limiter's request for the delivery. `daily_budget`: person-messages per day; 0: no limit."""
+        return Request(
             id=f"{delivery.pk}.{delivery.attempt_count + 1}",
             scopes=self.held_scopes(delivery),
             is_urgent=delivery.priority == Priority.URGENT,
@@ -235,28 +233,19 @@ class AppSender(Sender):
 
     is_repeat_safe = True
 
-    def make_requester(self, corp: Corp, *, daily_budget: int) -> Requester:
-        scopes = app_scopes(corp)
-
-        @cache
-        def limits(corpid: str, agentid: int) -> tuple[Member, Budget]:
-            app = app_name(corpid, agentid)
-            return member_limits(app), Budget(app, daily_budget, RESERVED_PERCENT)
-
-        def request(delivery: Sendable) -> Request:
-            member, budget = limits(delivery.corpid, delivery.agentid)
-            userids = json.loads(bytes(delivery.body))["touser"].split("|") if member.is_limited else ()
-            return Request(
-                id=f"{delivery.pk}.{delivery.attempt_count + 1}",
-                scopes=scopes,
-                is_urgent=delivery.priority == Priority.URGENT,
-                member=member,
-                members=tuple(map(fold_userid, userids)),
-                budget=budget,
-                persons=delivery.recipient_count,
-            )
-
-        return request
+    def make_request(self, delivery: Sendable, corp: Corp, *, daily_budget: int) -> Request:
+        app = app_name(delivery.corpid, delivery.agentid)
+        member = member_limits(app)
+        userids = json.loads(bytes(delivery.body))["touser"].split("|") if member.is_limited else ()
+        return Request(
+            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
+            scopes=app_scopes(corp),
+            is_urgent=delivery.priority == Priority.URGENT,
+            member=member,
+            members=tuple(map(fold_userid, userids)),
+            budget=Budget(app, daily_budget, RESERVED_PERCENT),
+            persons=delivery.recipient_count,
+        )
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (company_scope(delivery.corpid),)

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import redis
@@ -94,8 +94,6 @@ class SendTask:
         # Seconds until each message that the limiter held back for too long may be tried.
         self._postponed: dict[int, float] = {}
         self._passed_over: list[int] = []
-        # Failed claims by token: each may have taken effect.
-        self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
         self._give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
 
@@ -180,7 +178,6 @@ class SendTask:
 
     def _give_back(self) -> None:
         """Release messages that were not tried: at once, or for when the limiter has room."""
-        self._undo_failed_claims()
         if idle := [*self._waiting, *self._passed_over]:
             _update_pending(idle, queued_until=None)
         by_wait: dict[float, list[int]] = defaultdict(list)
@@ -192,35 +189,24 @@ class SendTask:
 
     def _claim_together(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
         """Claim together or, if that fails, one by one: a bad row must not keep the others from going out."""
-        attempts: list[StartedAttempt] = []
-        with log_errors(logger, "%d deliveries could not be claimed together", len(deliveries)) as together:
-            attempts = self._claim(deliveries)
-        if together.error is not None:
-            self._undo_failed_claims()
-            for delivery in deliveries:
-                with log_errors(logger, "delivery=%d could not be tried", delivery.pk):
-                    attempts += self._claim([delivery])
-            return attempts
+        attempts = self._claim(deliveries)
+        if attempts is None:
+            return [attempt for delivery in deliveries for attempt in self._claim([delivery]) or ()]
         claimed = {attempt.delivery_id for attempt in attempts}
         # For example of a disabled company: they can be handed out as soon as it is enabled again.
         self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
         return attempts
 
-    def _claim(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
-        token = uuid4()
-        self._failed_claims[token] = [delivery.pk for delivery in deliveries]
-        attempts = claim_deliveries(deliveries, now=self._clock(), token=token)
-        del self._failed_claims[token]
-        return attempts
-
-    def _undo_failed_claims(self) -> None:
-        """Settle attempts of failed claims as not sent. The sweep would take them for unclear."""
-        for token, ids in list(self._failed_claims.items()):
-            with log_errors(logger, "a failed claim could not be looked at") as look:
-                for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
-                    settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
-            if look.error is None:
-                del self._failed_claims[token]
+    def _claim(self, deliveries: list[Sendable]) -> list[StartedAttempt] | None:
+        """Return the attempts; None if the claim failed. If it took effect, because only the answer to its COMMIT was
+        lost, its attempts are settled as not sent: the sweep would take them for unclear."""
+        token, ids = uuid4(), [delivery.pk for delivery in deliveries]
+        with log_errors(logger, "deliveries could not be claimed: %s", ids):
+            return claim_deliveries(deliveries, now=self._clock(), token=token)
+        with log_errors(logger, "a failed claim could not be looked at"):
+            for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
+                settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
+        return None
 
     def _call(self, attempt: StartedAttempt, permit: Permit, *, is_counted: bool) -> None:
         self.tried_count += 1
@@ -381,22 +367,12 @@ def _read_waiting(ids: Sequence[int]) -> Iterator[WaitingMessage]:
     rows = {row.pk: row for row in find_pending(ids)}
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
     budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
-    make_request = _make_requester(corps, budgets)
     # Not the attempt's id alone: another task may hold the same message, and must not give back our permit.
     task = secrets.token_hex(4)
     for row in (rows[pk] for pk in ids if pk in rows):
-        request = make_request(row)
+        budget = budgets.get(row.corp_id, 0)
+        request = SENDERS[row.channel].make_request(row, corps[row.corp_id], daily_budget=budget)
         yield WaitingMessage(row, replace(request, id=f"{request.id}.{task}"))
-
-
-def _make_requester(corps: Mapping[int, Corp], budgets: Mapping[int, int]) -> channels.Requester:
-    """Return a function that makes any delivery's request to the limiter."""
-
-    @cache
-    def of_way(channel: str, corp_id: int) -> channels.Requester:
-        return SENDERS[channel].make_requester(corps[corp_id], daily_budget=budgets.get(corp_id, 0))
-
-    return lambda row: of_way(row.channel, row.corp_id)(row)
 
 
 @transaction.atomic
@@ -427,14 +403,14 @@ def read_past_calls(*, now: datetime | None = None) -> Iterator[PastCall]:
 def _read_calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) -> Iterator[PastCall]:
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
     longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
-    make_request = _make_requester(corps, {})
     columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in channels.SENDABLE_COLUMNS))
     rows = attempts.order_by("pk").values_list(*columns).iterator(chunk_size=500)
     for number, started_at, finished_at, *sent in rows:
         delivery = Sendable(*sent)
         delivery.attempt_count = number - 1
         ended_at = finished_at or started_at + longest
-        yield PastCall(make_request(delivery), (now - ended_at).total_seconds(), is_today=started_at >= midnight)
+        request = SENDERS[delivery.channel].make_request(delivery, corps[delivery.corp_id], daily_budget=0)
+        yield PastCall(request, (now - ended_at).total_seconds(), is_today=started_at >= midnight)
 
 
 def _sum_calls(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:
