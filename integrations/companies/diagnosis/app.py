@@ -25,7 +25,7 @@ from integrations.clients.wecom.builders import (
     check_userids,
     text_content,
 )
-from integrations.clients.wecom.errcodes import TO_SCOPE
+from integrations.clients.wecom.errcodes import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
     APP_DISABLED,
@@ -71,7 +71,7 @@ _LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
     label=_("Token"),
     purpose=_("Fetches a token with the saved CorpId and Secret."),
     explanations={
-        "given": Explanation(_("WeCom gives a token for this CorpId and Secret.")),
+        "given": _("WeCom gives a token for this CorpId and Secret."),
         "held": Explanation(
             _(
                 "WeCom gives this server no token until about %(until)s: too many were asked for, or with a wrong "
@@ -100,26 +100,22 @@ def check_token(question: Question) -> Finding:
     return ok("given")
 
 
-_COPY_BOTH = _("Copy AgentId and Secret from the same page: WeCom's console → App management → the app.")
-
-
 @check(
     BlockingCheck.AGENTID,
     label=_("AgentId and Secret"),
     purpose=_("Reads the app, which works only with its own Secret."),
     explanations={
-        "named": Explanation(_("WeCom knows the app as “%(app_name)s”.")),
-        "other_app": ask_site_admin(_("The Secret belongs to another app than the AgentId."), _COPY_BOTH),
-        "contacts_secret": ask_site_admin(
-            _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), _COPY_BOTH
-        ),
+        "named": _("WeCom knows the app as “%(app_name)s”."),
         "connected": ask_site_admin(
             _("This app is connected as another company here already."), _("Use that company, or another app.")
         ),
-        "no_app": ask_site_admin(
-            _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."), _COPY_BOTH
-        ),
     },
+    problems={
+        "other_app": _("The Secret belongs to another app than the AgentId."),
+        "contacts_secret": _("This is the Secret of the contacts assistant (Contacts sync), not of the app."),
+        "no_app": _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."),
+    },
+    fix=(SITE_ADMIN, _("Copy AgentId and Secret from the same page: WeCom's console → App management → the app.")),
 )
 def check_agentid(question: Question) -> Finding:
     client = wecom_client(question.corp)
@@ -157,7 +153,7 @@ def judge_agent_refusal(client: WeComClient, error: IntegrationError, *, check_n
     label=_("App enabled"),
     purpose=_("Looks whether the app is switched on in WeCom."),
     explanations={
-        "enabled": Explanation(_("The app is enabled in WeCom.")),
+        "enabled": _("The app is enabled in WeCom."),
         "disabled": ask_wecom_admin(
             _("The app is disabled in WeCom."), _("WeCom's console → App management → the app → enable it.")
         ),
@@ -178,18 +174,18 @@ def check_app(question: Question) -> Finding:
     label=_("Visible scope"),
     purpose=_("Counts the members, departments and tags that the app may see."),
     explanations={
-        "seen": Explanation(
-            _(
-                "The app sees departments with all below them: %(departments)s, tags: %(tags)s, "
-                "single members: %(members)s."
-            )
-        ),
-        "empty": ask_wecom_admin(_("The app sees nobody: nobody can sign in, and no message arrives."), TO_SCOPE),
-        "members_only": ask_wecom_admin(
-            _("The app sees single members only (%(members)s), no department: whoever joins later is left out."),
-            TO_SCOPE,
+        "seen": _(
+            "The app sees departments with all below them: %(departments)s, tags: %(tags)s, "
+            "single members: %(members)s."
         ),
     },
+    problems={
+        "empty": _("The app sees nobody: nobody can sign in, and no message arrives."),
+        "members_only": _(
+            "The app sees single members only (%(members)s), no department: whoever joins later is left out."
+        ),
+    },
+    fix=(WECOM_ADMIN, TO_SCOPE),
 )
 def check_scope(question: Question) -> Finding:
     agent = wecom_client(question.corp).agent_get()
@@ -210,17 +206,13 @@ def check_scope(question: Question) -> Finding:
     label=_("Contacts"),
     purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
     explanations={
-        "whole": Explanation(
-            _("The directory can be read (departments: %(departments)s), and a member with all fields.")
+        "whole": _("The directory can be read (departments: %(departments)s), and a member with all fields."),
+        "partly": _(
+            "The directory can be read (departments: %(departments)s). WeCom withholds these fields from apps made "
+            "after June 2022: %(withheld)s. That is no mistake: link people by their WeCom account instead."
         ),
-        "partly": Explanation(
-            _(
-                "The directory can be read (departments: %(departments)s). WeCom withholds these fields from apps made "
-                "after June 2022: %(withheld)s. That is no mistake: link people by their WeCom account instead."
-            )
-        ),
-        "nobody": Explanation(
-            _("The directory can be read (departments: %(departments)s), but no member is found in the first of them.")
+        "nobody": _(
+            "The directory can be read (departments: %(departments)s), but no member is found in the first of them."
         ),
     },
 )
@@ -244,28 +236,24 @@ def _find_any_userid(client: WeComClient, department_ids: list[int]) -> str:
     return allowed[0] if allowed else ""
 
 
-_CORRECT_ROOTS = _(
-    "Correct “department roots” on this page, or leave it empty. WeCom's console → Contacts shows the IDs."
-)
-
-
 @check(
     "departments",
     label=_("Department roots"),
     purpose=_("Looks whether the departments named on this page exist and are in the app's visible scope."),
     subject=lambda corp: ",".join(map(str, corp.department_root_ids)),
     explanations={
-        "all": Explanation(
-            _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")
-        ),
-        "seen": Explanation(_("All of them exist and are visible to the app: %(roots)s.")),
-        "unknown": ask_site_admin(_("There is no department %(unknown)s in WeCom."), _CORRECT_ROOTS),
+        "all": _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s)."),
+        "seen": _("All of them exist and are visible to the app: %(roots)s."),
         "outside": ask_wecom_admin(_("The app may not see department %(outside)s."), TO_SCOPE),
-        "both": ask_site_admin(
-            _("There is no department %(unknown)s in WeCom, and the app may not see department %(outside)s."),
-            _CORRECT_ROOTS,
-        ),
     },
+    problems={
+        "unknown": _("There is no department %(unknown)s in WeCom."),
+        "both": _("There is no department %(unknown)s in WeCom, and the app may not see department %(outside)s."),
+    },
+    fix=(
+        SITE_ADMIN,
+        _("Correct “department roots” on this page, or leave it empty. WeCom's console → Contacts shows the IDs."),
+    ),
 )
 def check_departments(question: Question) -> Finding:
     roots = question.corp.department_root_ids
@@ -295,12 +283,6 @@ def check_departments(question: Question) -> Finding:
     return wrong("outside", facts) if outside else ok("seen", facts)
 
 
-_TO_SECRET = _(
-    "WeCom's console → Security and management → Management tools → Contacts sync → Secret; paste it above under "
-    "Credentials into “Contacts sync Secret”."
-)
-
-
 @check(
     "assistant",
     label=_("Contacts sync"),
@@ -313,26 +295,27 @@ _TO_SECRET = _(
                 "Contacts sync → Secret; paste it above under Credentials into “Contacts sync Secret”."
             ),
         ),
-        "reads": Explanation(
-            _("Contacts sync reads the whole company (departments: %(departments)s), with all details.")
-        ),
-        "ids_only": Explanation(
-            _(
-                "Contacts sync reads the whole company (departments: %(departments)s), but no names or other details: "
-                "WeCom keeps them from addresses that it first saw after August 2022. The app reads those it may see."
-            )
-        ),
-        "secret_refused": ask_site_admin(
-            _("WeCom refuses the Secret of Contacts sync: it is wrong, or was reset."), _TO_SECRET
-        ),
-        "of_an_app": ask_site_admin(
-            _("The Secret saved for Contacts sync is one of an app, which may not list the whole company."), _TO_SECRET
+        "reads": _("Contacts sync reads the whole company (departments: %(departments)s), with all details."),
+        "ids_only": _(
+            "Contacts sync reads the whole company (departments: %(departments)s), but no names or other details: "
+            "WeCom keeps them from addresses that it first saw after August 2022. The app reads those it may see."
         ),
         "refused_ip": ask_wecom_admin(
             _("WeCom refuses Contacts sync the address of this server, %(address)s."),
             _("WeCom's console → Security and management → Management tools → Contacts sync → Trusted company IP."),
         ),
     },
+    problems={
+        "secret_refused": _("WeCom refuses the Secret of Contacts sync: it is wrong, or was reset."),
+        "of_an_app": _("The Secret saved for Contacts sync is one of an app, which may not list the whole company."),
+    },
+    fix=(
+        SITE_ADMIN,
+        _(
+            "WeCom's console → Security and management → Management tools → Contacts sync → Secret; paste it above "
+            "under Credentials into “Contacts sync Secret”."
+        ),
+    ),
     copied="address",
 )
 def check_assistant(question: Question) -> Finding:
@@ -377,8 +360,8 @@ def check_userid(userid: str) -> None:
     label=_("Test message"),
     purpose=_("Sends a message to a person of your choice."),
     explanations={
-        "accepted": Explanation(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
-        "with_warning": Explanation(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),
+        "accepted": _("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone."),
+        "with_warning": _("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s)."),
         "unclear": ask_site_admin(
             _("It is not known whether the message to %(to)s went out: WeCom's answer was lost."),
             _("Look at the phone before you send another one."),

@@ -10,8 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.utils import timezone
 
 from integrations import callbacks
-from integrations.clients.errors import Explanation
-from integrations.clients.wecom.errcodes import TO_TRUSTED_DOMAIN
+from integrations.clients.wecom.errcodes import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies import links
 from integrations.companies.diagnosis.findings import (
@@ -44,28 +43,23 @@ if TYPE_CHECKING:
     purpose=_("Compares the app's trusted domain in WeCom with the domain of this site."),
     subject=links.trusted_domain,
     explanations={
-        "equal": Explanation(_("The trusted domain in WeCom is %(ours)s, as it should be.")),
-        "missing": ask_wecom_admin(_("The app has no trusted domain in WeCom: sign-in is refused."), TO_TRUSTED_DOMAIN),
-        "scheme": ask_wecom_admin(
-            _("The trusted domain in WeCom, %(theirs)s, has http:// or https:// in front. Enter the domain alone."),
-            TO_TRUSTED_DOMAIN,
-        ),
-        "path": ask_wecom_admin(
-            _("The trusted domain in WeCom, %(theirs)s, has something behind the host. Enter the domain alone."),
-            TO_TRUSTED_DOMAIN,
-        ),
-        "port": ask_wecom_admin(
-            _("The trusted domain in WeCom, %(theirs)s, has another port than %(ours)s. Port and host must be equal."),
-            TO_TRUSTED_DOMAIN,
-        ),
-        "underscore": ask_wecom_admin(
-            _("The trusted domain in WeCom, %(theirs)s, has an underscore, which WeCom does not redirect to."),
-            TO_TRUSTED_DOMAIN,
-        ),
-        "other": ask_wecom_admin(
-            _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."), TO_TRUSTED_DOMAIN
-        ),
+        "equal": _("The trusted domain in WeCom is %(ours)s, as it should be."),
     },
+    problems={
+        "missing": _("The app has no trusted domain in WeCom: sign-in is refused."),
+        "scheme": _(
+            "The trusted domain in WeCom, %(theirs)s, has http:// or https:// in front. Enter the domain alone."
+        ),
+        "path": _("The trusted domain in WeCom, %(theirs)s, has something behind the host. Enter the domain alone."),
+        "port": _(
+            "The trusted domain in WeCom, %(theirs)s, has another port than %(ours)s. Port and host must be equal."
+        ),
+        "underscore": _(
+            "The trusted domain in WeCom, %(theirs)s, has an underscore, which WeCom does not redirect to."
+        ),
+        "other": _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."),
+    },
+    fix=(WECOM_ADMIN, TO_TRUSTED_DOMAIN),
     copied="ours",
 )
 def check_domain(question: Question) -> Finding:
@@ -142,41 +136,32 @@ def _find_differing_parts(ours: str, theirs: str) -> list[str]:
     return found + ([] if left.fragment == right.fragment else ["#wechat_redirect"])
 
 
-_TO_HOME_PAGE = _("WeCom's console → App management → the app → Workbench app home page: paste this link.")
-
-
 @check(
     "home_page",
     label=_("Home page link"),
     purpose=_("Compares the app's home page in WeCom with the link that this site gives."),
     subject=links.home_page_link,
     explanations={
-        "equal": Explanation(_("The home page in WeCom is the link of this site.")),
-        "inner_page": Explanation(_("The home page in WeCom is a link of this site, with an inner page of its own.")),
-        "missing": ask_wecom_admin(_("The app has no home page in WeCom: a tap on it leads nowhere."), _TO_HOME_PAGE),
-        "no_scheme": ask_wecom_admin(
-            _("The home page in WeCom begins with neither http:// nor https://: %(theirs)s"), _TO_HOME_PAGE
-        ),
-        "plain": ask_wecom_admin(
-            _(
-                "The home page in WeCom is the plain login address. It signs people in inside WeCom, too, but with "
-                "several companies they may have to choose theirs."
-            ),
-            _TO_HOME_PAGE,
-        ),
-        "other": ask_wecom_admin(_("The home page in WeCom is another one: %(theirs)s"), _TO_HOME_PAGE),
-        "differs": ask_wecom_admin(
-            _("The home page in WeCom differs from the link of this site in: %(parts)s. It is %(theirs)s"),
-            _TO_HOME_PAGE,
-        ),
+        "equal": _("The home page in WeCom is the link of this site."),
+        "inner_page": _("The home page in WeCom is a link of this site, with an inner page of its own."),
     },
+    problems={
+        "missing": _("The app has no home page in WeCom: a tap on it leads nowhere."),
+        "no_scheme": _("The home page in WeCom begins with neither http:// nor https://: %(theirs)s"),
+        "plain": _(
+            "The home page in WeCom is the plain login address. It signs people in inside WeCom, too, but with "
+            "several companies they may have to choose theirs."
+        ),
+        "other": _("The home page in WeCom is another one: %(theirs)s"),
+        "differs": _("The home page in WeCom differs from the link of this site in: %(parts)s. It is %(theirs)s"),
+    },
+    fix=(WECOM_ADMIN, _("WeCom's console → App management → the app → Workbench app home page: paste this link.")),
     copied="ours",
 )
 def check_home_page(question: Question) -> Finding:
     return judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url)
 
 
-_PROXY = _("Let the reverse proxy pass /WW_verify_*.txt on to this site, with its Host header as it comes.")
 # `url`: the checked address.
 _NOT_SERVED = {
     FileOutcome.UNTRUSTED.value: ask_network_admin(
@@ -202,18 +187,12 @@ def join_verification_codes(corp: Corp) -> str:
     purpose=_("Fetches each verification file at the public address, as WeCom does."),
     subject=join_verification_codes,
     explanations={
-        "found": Explanation(
-            _("Answers rightly at the public address, as seen from this server: %(files)s. WeCom comes from outside.")
+        "found": _(
+            "Answers rightly at the public address, as seen from this server: %(files)s. WeCom comes from outside."
         ),
         "no_file": ask_wecom_admin(
             _("No verification file is uploaded. WeCom asks for one before it accepts the trusted domain."),
             _("WeCom's console → the app → Web authorisation and JS-SDK → apply for verification; upload the file."),
-        ),
-        FileOutcome.WRONG_CONTENT.value: ask_network_admin(
-            _("Something else answers at %(url)s: a login page, another server, or a copy of the file."), _PROXY
-        ),
-        FileOutcome.WRONG_STATUS.value: ask_network_admin(
-            _("%(url)s answers, but not with the file: the request does not arrive at this site."), _PROXY
         ),
         FileOutcome.REDIRECTED.value: ask_network_admin(
             _("%(url)s sends the visitor elsewhere. WeCom looks for the file at this very address."),
@@ -224,6 +203,18 @@ def join_verification_codes(corp: Corp) -> str:
         ),
         **_NOT_SERVED,
     },
+    problems={
+        FileOutcome.WRONG_CONTENT.value: _(
+            "Something else answers at %(url)s: a login page, another server, or a copy of the file."
+        ),
+        FileOutcome.WRONG_STATUS.value: _(
+            "%(url)s answers, but not with the file: the request does not arrive at this site."
+        ),
+    },
+    fix=(
+        NETWORK_ADMIN,
+        _("Let the reverse proxy pass /WW_verify_*.txt on to this site, with its Host header as it comes."),
+    ),
 )
 def check_verification_files(question: Question) -> Finding:
     files = list(VerificationFile.objects.filter(corp=question.corp))
@@ -250,11 +241,6 @@ DOMAIN_REFUSALS = {
 # WeCom's pages on the company's own domain, and on one of an associated company.
 OWN_DOMAIN_PAGE = "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1"
 ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754"
-_TO_VERIFICATION = _(
-    "Your company's own domain: WeCom's console → App management → the app → Web authorisation and JS-SDK → apply for "
-    "verification, upload the file here, then verify. A domain of an associated company: have the association "
-    "certified by WeCom. Both ways are described on the two pages below."
-)
 
 
 @check(
@@ -263,34 +249,35 @@ _TO_VERIFICATION = _(
     purpose=_("Judges by WeCom's answer when the domain was last written, and by the verification file."),
     subject=links.trusted_domain,
     explanations={
-        "accepted": Explanation(_("WeCom took %(domain)s as trusted domain when it was written.")),
-        "file": Explanation(_("The verification file is at its place, and WeCom has not refused %(domain)s.")),
-        "unknown": ask_wecom_admin(
-            _(
-                "WeCom tells whether %(domain)s is verified only when the domain is written; nothing is known yet, and "
-                "no verification file has been found at the public address."
-            ),
-            _TO_VERIFICATION,
-        ),
+        "accepted": _("WeCom took %(domain)s as trusted domain when it was written."),
+        "file": _("The verification file is at its place, and WeCom has not refused %(domain)s."),
         "file_since": ask_wecom_admin(
             _("WeCom refused %(domain)s as not verified (85005); a verification file was put in its place since then."),
             _("Have the domain verified in WeCom's console, then write the trusted domain from this page once more."),
         ),
-        "unverified": ask_wecom_admin(
-            _("WeCom says that the ownership of %(domain)s is not verified (85005)."), _TO_VERIFICATION
+    },
+    problems={
+        "unknown": _(
+            "WeCom tells whether %(domain)s is verified only when the domain is written; nothing is known yet, and "
+            "no verification file has been found at the public address."
         ),
-        "no_filing": ask_wecom_admin(
-            _(
-                "WeCom says that %(domain)s has no ICP filing of this company or an associated one: it must be a "
-                "domain of your own company or of an associated company."
-            ),
-            _TO_VERIFICATION,
+        "unverified": _("WeCom says that the ownership of %(domain)s is not verified (85005)."),
+        "no_filing": _(
+            "WeCom says that %(domain)s has no ICP filing of this company or an associated one: it must be a "
+            "domain of your own company or of an associated company."
         ),
-        "of_a_provider": ask_wecom_admin(
-            _("WeCom says that %(domain)s belongs to a service provider. Use a domain of your own company."),
-            _TO_VERIFICATION,
+        "of_a_provider": _(
+            "WeCom says that %(domain)s belongs to a service provider. Use a domain of your own company."
         ),
     },
+    fix=(
+        WECOM_ADMIN,
+        _(
+            "Your company's own domain: WeCom's console → App management → the app → Web authorisation and JS-SDK → apply "
+            "for verification, upload the file here, then verify. A domain of an associated company: have the "
+            "association certified by WeCom. Both ways are described on the two pages below."
+        ),
+    ),
     copied="domain",
     help_links=(OWN_DOMAIN_PAGE, ASSOCIATED_PAGE),
 )
@@ -359,7 +346,6 @@ def _judge_domain_refusal(code: int, domain: str, *, hint: str, said_at: datetim
 
 
 APP_CALLBACK = CallbackEvent.Kind.APP
-_TO_RECEPTION = _("WeCom's console → App management → the app → Receive messages: save URL, Token and EncodingAESKey.")
 _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come.")
 
 
@@ -369,16 +355,10 @@ _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query
     purpose=_("Asks the callback address at the public address, signed as WeCom signs, and compares the answer."),
     subject=lambda corp: callbacks.callback_url(corp, APP_CALLBACK),
     explanations={
-        "verified": Explanation(_("The callback address answers rightly, and WeCom has verified it.")),
+        "verified": _("The callback address answers rightly, and WeCom has verified it."),
         "no_keys": ask_wecom_admin(
             _("No Token and EncodingAESKey are generated: nothing is received from WeCom, which not everybody needs."),
             _("Generate them under “Receiving messages” if buttons, menus or directory changes are to be heard."),
-        ),
-        "unverified": ask_wecom_admin(
-            _("The callback address answers rightly, but WeCom has not verified it yet."), _TO_RECEPTION
-        ),
-        "outdated": ask_wecom_admin(
-            _("The site address was changed after WeCom verified the callback address."), _TO_RECEPTION
         ),
         "wrong_status": ask_network_admin(
             _("%(url)s answers, but refuses the check: the request does not arrive at this site as it was sent."),
@@ -393,6 +373,14 @@ _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query
         ),
         **_NOT_SERVED,
     },
+    problems={
+        "unverified": _("The callback address answers rightly, but WeCom has not verified it yet."),
+        "outdated": _("The site address was changed after WeCom verified the callback address."),
+    },
+    fix=(
+        WECOM_ADMIN,
+        _("WeCom's console → App management → the app → Receive messages: save URL, Token and EncodingAESKey."),
+    ),
     copied="url",
 )
 def check_callback(question: Question) -> Finding:

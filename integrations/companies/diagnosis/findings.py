@@ -101,9 +101,21 @@ class Check:
         return f"check-{self.name.replace('_', '-')}"
 
 
-def check(name: str, **options: Any) -> Callable[[Callable[[Question], Finding]], Check]:
-    """Decorate a function that checks something: return a Check that runs it. `options`: other fields of Check."""
-    return lambda run: Check(name=name, run=run, **options)
+def check(
+    name: str,
+    *,
+    explanations: Mapping[str, str | Explanation] = MappingProxyType({}),
+    problems: Mapping[str, str] = MappingProxyType({}),
+    fix: tuple[str, str] = ("", ""),
+    **options: Any,
+) -> Callable[[Callable[[Question], Finding]], Check]:
+    """Decorate a function that checks something: return a Check that runs it. `options`: other fields of Check.
+
+    `explanations`: a sentence alone where nobody has to do anything. `problems`: sentences with one `fix`: who, where.
+    """
+    known = {key: one if isinstance(one, Explanation) else Explanation(one) for key, one in explanations.items()}
+    known |= {key: Explanation(what, *fix) for key, what in problems.items()}
+    return lambda run: Check(name=name, run=run, explanations=known, **options)
 
 
 # --- Making a finding -------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from integrations.clients.errors import Explanation, IntegrationError
+from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.errcodes import SITE_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
     FOR_A_DAY,
@@ -46,7 +47,7 @@ RUNS_READ = 50
     label=_("Network and DNS"),
     purpose=_("Looks up the API host, connects, and asks without a Secret whether WeCom is there."),
     explanations={
-        "reached": Explanation(_("WeCom answers at %(host)s (%(addresses)s).")),
+        "reached": _("WeCom answers at %(host)s (%(addresses)s)."),
         "dns": ask_network_admin(
             _("The name %(host)s cannot be looked up: %(reason)s."),
             _("Check the DNS servers of this server, or set a proxy under “Advanced”."),
@@ -99,8 +100,8 @@ def check_network(question: Question) -> Finding:
     label=_("Proxy"),
     purpose=_("Goes through the saved proxy, if there is one."),
     explanations={
-        "none": Explanation(_("No proxy is set: this server calls WeCom directly.")),
-        "passes": Explanation(_("The proxy %(host)s, port %(port)s, lets this server through.")),
+        "none": _("No proxy is set: this server calls WeCom directly."),
+        "passes": _("The proxy %(host)s, port %(port)s, lets this server through."),
         "password": ask_site_admin(
             _("The proxy %(host)s wants a user name and password, or refuses those that are saved."),
             _("Enter the proxy under “Advanced” again: http://user:password@host:port."),
@@ -139,11 +140,9 @@ def check_proxy(question: Question) -> Finding:
     label=_("Certificate"),
     purpose=_("Looks whether the certificate of the API address is trusted: by the usual authorities, or your own."),
     explanations={
-        "not_encrypted": Explanation(_("The API address is plain http on this machine: there is no certificate.")),
-        "trusted": Explanation(_("The certificate is trusted.")),
-        "private": Explanation(
-            _("The certificate is trusted through your own authority %(authority)s, valid to %(ends)s.")
-        ),
+        "not_encrypted": _("The API address is plain http on this machine: there is no certificate."),
+        "trusted": _("The certificate is trusted."),
+        "private": _("The certificate is trusted through your own authority %(authority)s, valid to %(ends)s."),
         "ends_soon": ask_site_admin(
             _("Your own authority %(authority)s ends on %(ends)s; WeCom is then no longer reached."),
             _("Paste its next certificate into “CA bundle” under “Advanced”."),
@@ -184,19 +183,19 @@ def check_certificate(question: Question) -> Finding:
     return warning("ends_soon", facts) if ends_at - question.now < EXPIRES_SOON else ok("private", facts)
 
 
-_SET_CLOCK = _("Switch on time synchronisation (NTP, chrony or systemd-timesyncd) on this server.")
-
-
 @check(
     "clock",
     label=_("Clock"),
     purpose=_("Compares the clock of this server with the Date header of the API's answer."),
     explanations={
-        "right": Explanation(_("The clocks differ by %(seconds)s s.")),
-        "no_date": Explanation(_("The answer has no Date header, so the clocks cannot be compared.")),
-        "ahead": ask_site_admin(_("The clock of this server is ahead by %(seconds)s s."), _SET_CLOCK),
-        "behind": ask_site_admin(_("The clock of this server is behind by %(seconds)s s."), _SET_CLOCK),
+        "right": _("The clocks differ by %(seconds)s s."),
+        "no_date": _("The answer has no Date header, so the clocks cannot be compared."),
     },
+    problems={
+        "ahead": _("The clock of this server is ahead by %(seconds)s s."),
+        "behind": _("The clock of this server is behind by %(seconds)s s."),
+    },
+    fix=(SITE_ADMIN, _("Switch on time synchronisation (NTP, chrony or systemd-timesyncd) on this server.")),
 )
 def check_clock(question: Question) -> Finding:
     route = probe_wecom_route(question.corp)
@@ -222,8 +221,8 @@ def judge_clock(seconds: int) -> Finding:
     label=_("Trusted IP"),
     purpose=_("Makes a call that WeCom answers only to the addresses in its list of trusted IPs."),
     explanations={
-        "accepted": Explanation(_("WeCom accepts calls from this server.")),
-        "trusted": Explanation(_("WeCom accepts calls from this server. What it refused last: %(copied)s.")),
+        "accepted": _("WeCom accepts calls from this server."),
+        "trusted": _("WeCom accepts calls from this server. What it refused last: %(copied)s."),
         "refused_ip": ask_wecom_admin(
             _("WeCom refuses the address of this server: %(copied)s is not among the trusted IPs of the app."),
             _(
