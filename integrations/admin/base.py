@@ -175,6 +175,30 @@ def _drop_texts_beginning_with(listed: list[Any], beginnings: tuple[str, ...]) -
     return found
 
 
+class SecretsAdmin(AnyModelAdmin):
+    """Disables the fields that a person may not change, and hides write-only fields from people who may change nothing.
+    Its form is a SecretsMixin."""
+
+    def find_withheld(self, request: HttpRequest, obj: Any) -> Mapping[str, StrOrPromise]:
+        """Map the fields that this person may not change to the reasons ("" for none). `obj`: None for a new row."""
+        raise NotImplementedError
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        columns = {column.name for column in self.opts.fields}
+        return [
+            (title, {**options, "fields": [one for one in options["fields"] if one in columns or hasattr(self, one)]})
+            for title, options in fieldsets
+        ]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.withheld = self.find_withheld(request, obj)
+        return form
+
+
 class WriteOnlyInput(forms.PasswordInput):
     """An input that never shows the stored value, nor the typed one after an error."""
 
@@ -239,21 +263,37 @@ class CertificatesField(forms.CharField):
 
 
 class SecretsMixin(AnyModelForm):
-    """Handles write-only fields. `secrets`: field → column and the checkbox that clears it ("" for none)."""
+    """Handles write-only fields, and fields that the person may not change. `secrets`: field → column and the checkbox
+    that clears it ("" for none). `withheld`: SecretsAdmin.find_withheld."""
 
     secrets: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType({})
+    withheld: Mapping[str, StrOrPromise] = MappingProxyType({})
 
-    def describe_secret(self, name: str, *, saved: _StrPromise | str, empty: _StrPromise | str = "") -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.withheld.keys() & self.fields.keys():
+            self.fields[name].disabled = True
+            self.fields[name].help_text = self.withheld[name] or self.fields[name].help_text
+
+    def describe_secret(
+        self, name: str, *, saved: StrOrPromise, empty: StrOrPromise = "", hint: StrOrPromise = ""
+    ) -> None:
         """Set the help text by the state of the stored secret: `saved`, `empty`, or unreadable. Without `empty`, a
-        field without a secret keeps its help text. Hides the checkbox if nothing is stored."""
-        column, tick = self.secrets[name]
+        field without a secret keeps its help text. Hides the checkbox if nothing is stored. A field that the person may
+        not change keeps its reason; it shows `hint` instead of the saved secret."""
+        column, tick = self.secrets.get(name, (name.removeprefix("new_"), ""))
         if name not in self.fields:
             return
-        stored = getattr(self.instance, column)
+        field, stored = self.fields[name], getattr(self.instance, column)
         about = UNREADABLE_NOTE if isinstance(stored, Unreadable) else saved if stored else empty
-        self.fields[name].help_text = about or self.fields[name].help_text
-        if not stored and tick in self.fields:
+        if field.disabled:
+            hint = UNREADABLE_NOTE if isinstance(stored, Unreadable) else hint or _("saved, never shown")
+            field.widget.attrs["placeholder"] = hint if stored else _("not entered")
+        else:
+            field.help_text = about or field.help_text
+        if tick in self.fields and (field.disabled or not stored):
             self.fields[tick].widget, self.fields[tick].label = forms.HiddenInput(), ""
+            self.fields[tick].disabled = field.disabled
 
     def replaces(self, name: str) -> bool:
         """Return whether the form sets or clears this secret."""
@@ -282,14 +322,13 @@ class ProxyMixin(SecretsMixin):
         if "new_proxy_url" in self.fields:
             saved = _("Saved: %(proxy)s. Leave this empty to keep it.") % {"proxy": saved_proxy(self.instance)}
             usual = self.instance._meta.get_field("proxy_url").help_text
-            self.describe_secret("new_proxy_url", saved=saved, empty=usual)
+            self.describe_secret("new_proxy_url", saved=saved, empty=usual, hint=saved_proxy(self.instance))
 
     def sends_secrets_elsewhere(self, *columns: str) -> bool:
         """Return whether stored secrets would be sent another way, by a change of the proxy or of `columns`. Otherwise
-        people who may change the row could send the secrets to a server of their own. Compares with the instance,
-        because `initial` lacks read-only fields."""
-        saved = {name: getattr(self.instance, name) for name in columns}
-        is_moved = any(self.cleaned_data.get(name, value) != value for name, value in saved.items())
+        people who may change the row could send the secrets to a server of their own."""
+        changed = self.cleaned_data.keys() & set(columns).intersection(self.changed_data)
+        is_moved = any(self.cleaned_data[name] != getattr(self.instance, name) for name in changed)
         return is_moved or bool(self.cleaned_data.get("new_proxy_url"))
 
     def clean_new_proxy_url(self) -> str:

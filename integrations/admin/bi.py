@@ -25,6 +25,7 @@ from integrations.admin.base import (
     CompactField,
     OneRowAdmin,
     ProxyMixin,
+    SecretsAdmin,
     TidyField,
     View,
     WriteOnlyInput,
@@ -44,6 +45,7 @@ from integrations.models.datasources import THE_ONE
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
+    from django_stubs_ext import StrOrPromise
 
 
 _SAVED = _("One is saved. Leave this empty to keep it, or paste a new one to replace it.")
@@ -137,7 +139,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
 
     def clean_external_id_source(self) -> str:
         chosen: str = self.cleaned_data["external_id_source"]
-        if hooks.external_id_of(chosen) is None:
+        if hooks.external_id_of(chosen) is None and "external_id_source" not in self.withheld:
             raise ValidationError(_("This value does not exist any more: choose another."), code="gone")
         return chosen
 
@@ -167,7 +169,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         if source is None or not (is_switched_on or key != self.instance.external_id_source):
             return
         if objection := source.objection():
-            self.add_error("external_id_source" if "external_id_source" in self.fields else "is_enabled", objection)
+            self.add_error("external_id_source", objection)
 
     def _check_secrets_stay(self) -> None:
         if not self.sends_secrets_elsewhere("base_url", "ca_bundle"):
@@ -210,15 +212,13 @@ FLAWS: dict[KeyFlaw, _StrPromise] = {
 
 
 FOLDER = "admin/integrations/biconnection"
-# Whoever controls these can enter the BI as anybody, also as a superuser.
-IDENTITY_FIELDS = ("base_url", "external_id_source", "ca_bundle")
-# The same holds for the proxy: a test sends a token of the person who tests.
-PROXY_FIELDS = frozenset({"new_proxy_url", "remove_proxy"})
-SECRET_FIELDS = frozenset({"new_api_password", "new_app_token", "remove_app_token", *PROXY_FIELDS})
+# Only superusers set these: whoever controls them can enter the BI as anybody. A test sends a token of the person who
+# tests through the proxy.
+IDENTITY_FIELDS = ("base_url", "external_id_source", "ca_bundle", "new_proxy_url")
 
 
 @admin.register(BiConnection)
-class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
+class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
     form = BiConnectionForm
     unconfirmed_pages = frozenset({"integrations_biconnection_test", "integrations_biconnection_enter"})
     change_form_template = f"{FOLDER}/change_form.html"
@@ -240,27 +240,8 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         css = {"all": ["integrations/corp.css"]}
         js = ["integrations/corp.js", "integrations/live.js"]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: BiConnection | None = None) -> tuple[str, ...]:
-        return () if request.user.is_superuser else IDENTITY_FIELDS
-
-    def get_fieldsets(self, request: HttpRequest, obj: BiConnection | None = None) -> Any:
-        """Hide write-only fields that the person may not set: they would be empty."""
-        hidden = self._find_withheld_fields(request) if self.has_change_permission(request, obj) else SECRET_FIELDS
-        return [
-            (title, {**options, "fields": [name for name in options["fields"] if name not in hidden]})
-            for title, options in self.fieldsets
-        ]
-
-    def get_form(
-        self, request: HttpRequest, obj: BiConnection | None = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        for name in self._find_withheld_fields(request):
-            form.base_fields.pop(name, None)  # declared fields exist regardless of the fieldsets
-        return form
-
-    def _find_withheld_fields(self, request: HttpRequest) -> frozenset[str]:
-        return frozenset() if request.user.is_superuser else PROXY_FIELDS
+    def find_withheld(self, request: HttpRequest, obj: BiConnection | None) -> dict[str, StrOrPromise]:
+        return {} if request.user.is_superuser else dict.fromkeys(IDENTITY_FIELDS, "")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BiConnection]:
         """Defer the secrets, so that the page opens even if one cannot be decrypted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django import forms
@@ -31,6 +31,7 @@ from integrations.admin.base import (
     DepartmentIdsField,
     NumberField,
     ProxyMixin,
+    SecretsAdmin,
     TidyField,
     View,
     WriteOnlyInput,
@@ -40,7 +41,6 @@ from integrations.admin.base import (
     own_page,
     own_routes,
     pill,
-    saved_proxy,
 )
 from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages
 from integrations.admin.diagnosis import DiagnosisPages, corp_reasons, start_checks
@@ -52,7 +52,10 @@ from integrations.core.http import LONGEST_IN_LINK, length_in_link
 from integrations.directory.events import describe_reception
 from integrations.models import Corp, SiteAddress
 from integrations.models.companies import HomePage
-from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_condition
+from integrations.models.fields import corp_condition
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 # A view of a corp: gets the request, the corp and what its route names.
 CorpView = Callable[..., HttpResponseBase]
@@ -84,7 +87,9 @@ class CorpForm(ProxyMixin, VersionedForm):
         "new_proxy_url": ("proxy_url", "remove_proxy"),
     }
 
-    new_secret = CompactField(label="Secret", required=False, widget=WriteOnlyInput)
+    new_secret = CompactField(
+        label="Secret", required=False, widget=WriteOnlyInput, help_text=Corp._meta.get_field("secret").help_text
+    )
     new_contacts_secret = CompactField(label=_("Contacts sync Secret"), required=False, widget=WriteOnlyInput)
     remove_contacts_secret = forms.BooleanField(label=_("Remove the saved Contacts sync Secret"), required=False)
 
@@ -118,8 +123,9 @@ class CorpForm(ProxyMixin, VersionedForm):
         self.new_credentials: tuple[int, str] | None = None
         if "home_page" in self.fields:
             self.fields["home_page"].required = False  # the choice has no empty option; a missing value means no change
+        self.describe_secret("new_secret", saved=self._word_saved_secret())
         if "new_secret" in self.fields:
-            self._describe_secret()
+            self.fields["new_secret"].required = self.instance.pk is None
         self.describe_secret(
             "new_contacts_secret",
             saved=_("A Contacts sync Secret is saved. Leave this empty to keep it, or paste a new one."),
@@ -129,22 +135,16 @@ class CorpForm(ProxyMixin, VersionedForm):
             ),
         )
 
-    def _describe_secret(self) -> None:
-        secret = self.fields["new_secret"]
-        secret.required = self.instance.pk is None
-        secret.help_text = Corp._meta.get_field("secret").help_text
-        if self.instance.pk is not None:
-            secret.help_text = _(
-                "A Secret is saved. Leave this empty to keep it, or paste a new one to replace it. "
-                "In WeCom's console: App management → the app's page."
-            )
+    def _word_saved_secret(self) -> StrOrPromise:
         if self.instance.was_enabled:
-            secret.help_text = _(
+            return _(
                 "A Secret is saved. Leave this empty to keep it. A new Secret or AgentId serves once WeCom has "
                 "confirmed that both belong to one app; until then the old ones do."
             )
-        if isinstance(self.instance.secret, Unreadable):
-            secret.help_text = UNREADABLE_NOTE
+        return _(
+            "A Secret is saved. Leave this empty to keep it, or paste a new one to replace it. "
+            "In WeCom's console: App management → the app's page."
+        )
 
     def clean_domain_id(self) -> str:
         """Limit the encoded length: it is part of every link, and links of menus are limited."""
@@ -220,7 +220,7 @@ class CorpForm(ProxyMixin, VersionedForm):
             self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
         if self.instance.contacts_secret and not self.replaces("new_contacts_secret"):
             message = _("Paste this Secret again, or remove it: with this change it would be sent another way.")
-            self.add_error("new_contacts_secret" if "new_contacts_secret" in self.fields else None, message)
+            self.add_error("new_contacts_secret", message)
 
     def _reasons_against_sign_in(self) -> list[str]:
         """Return the reasons against sign-in, judged by the links after this save."""
@@ -229,11 +229,6 @@ class CorpForm(ProxyMixin, VersionedForm):
             if name in self.cleaned_data:
                 setattr(corp, name, self.cleaned_data[name])
         return results.find_reasons_against_sign_in(corp, now=timezone.now())
-
-    def _get_validation_exclusions(self) -> set[str]:
-        """Validate a read-only CorpId, too, because "one row per app" depends on it."""
-        exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs lack it
-        return exclusions if "corpid" in self.errors else exclusions - {"corpid"}
 
     def changed_model_fields(self) -> set[str]:
         columns = super().changed_model_fields()
@@ -280,26 +275,24 @@ class SiteAddressForm(VersionedForm):
 
 
 # Only superusers set these: a server that answers in WeCom's place could sign in as anybody of the company, also as a
-# superuser. The proxy's fields are form fields only.
-IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle")
-PROXY_FIELDS = ("new_proxy_url", "remove_proxy")
-SECRET_FIELDS = ("new_secret", "new_contacts_secret", "remove_contacts_secret")
+# superuser.
+IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle", "new_proxy_url")
 # Once the company was enabled, the same holds for the app and for the address that receives codes.
-FIXED_ONCE_ENABLED = ("agentid", "site_address")
+FIXED_ONCE_ENABLED = ("agentid", "site_address", "new_secret", "new_contacts_secret")
 APP_COLUMNS = frozenset({"agentid", "secret"})
 # Texts of the history, which translates them. The audit trail stores old and new values itself.
 SWITCHED_ON, SWITCHED_OFF = gettext_noop("enabled: no → yes"), gettext_noop("enabled: yes → no")
-# Help texts that tell people without superuser rights why a field is read-only.
+# Help texts that tell people why they may not change a field.
 REASONS = {
     **dict.fromkeys(
-        (*IDENTITY_FIELDS, "saved_proxy_host"),
+        IDENTITY_FIELDS,
         _("Only a superuser may change this: whoever answers here in WeCom's place says who somebody is."),
     ),
     **dict.fromkeys(
-        ("agentid", "saved_secret"),
+        ("agentid", "new_secret"),
         _("Only a superuser may change this once the company has been enabled: another app says who somebody is."),
     ),
-    "contacts_secret_saved": _(
+    "new_contacts_secret": _(
         "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
     ),
     "site_address": _(
@@ -314,16 +307,12 @@ REASONS = {
         "administration with their password, also after a sign-in with WeCom."
     ),
 }
-# Read-only fields that replace write-only ones.
-SHOWN_INSTEAD = {
-    "new_secret": "saved_secret",
-    "new_contacts_secret": "contacts_secret_saved",
-    "new_proxy_url": "saved_proxy_host",
-}
 
 
 @admin.register(Corp)
-class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
+class CorpAdmin(
+    ConfirmedChanges, SecretsAdmin, CredentialPages, VerificationPages, CallbackPages, ConsolePages, DiagnosisPages
+):
     empty_list = _(
         "No WeCom company is connected yet. Add one: its page leads through every step, and says what is wrong."
     )
@@ -406,55 +395,30 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         listed, counts, _needed, protected = super().get_deleted_objects(objs, request)
         return listed, counts, set(), protected
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
-        """Return the read-only fields. The CorpId is one after enabling, because it decides whose userids count: a
-        change would allow signing in as anybody linked with it."""
+    def find_withheld(self, request: HttpRequest, obj: Corp | None) -> dict[str, StrOrPromise]:
+        """Withhold the CorpId after enabling, because it decides whose userids count: a change would allow signing in
+        as anybody linked with it."""
         was_enabled = obj is not None and obj.was_enabled
         if request.user.is_superuser:
-            return [*SHOWN_INSTEAD.values(), *(["corpid"] if was_enabled else [])]
-        fixed = ["corpid"] if was_enabled or (obj is not None and hooks.people().rests_on_corpid(obj)) else []
-        once = [*FIXED_ONCE_ENABLED, *(["name"] if corp_condition(request.user) else [])] if was_enabled else []
-        return [*fixed, *once, "admin_rights_enabled", *IDENTITY_FIELDS, *SHOWN_INSTEAD.values()]
-
-    def _find_withheld_fields(self, request: HttpRequest, corp: Corp | None) -> set[str]:
-        """Return the write-only fields that this person may not set."""
-        if request.user.is_superuser:
-            return set()
-        return {*PROXY_FIELDS, *(SECRET_FIELDS if corp is not None and corp.was_enabled else ())}
-
-    @admin.display(description="Secret")
-    def saved_secret(self, corp: Corp) -> str:
-        return str(UNREADABLE_NOTE) if isinstance(corp.secret, Unreadable) else gettext("saved, never shown")
-
-    @admin.display(description=_("proxy"))
-    def saved_proxy_host(self, corp: Corp) -> str:
-        return str(saved_proxy(corp)) or "—"
+            return {"corpid": ""} if was_enabled else {}
+        names = [*IDENTITY_FIELDS, "admin_rights_enabled"]
+        if obj is not None and (was_enabled or hooks.people().rests_on_corpid(obj)):
+            names.append("corpid")
+        if was_enabled:
+            names += [*FIXED_ONCE_ENABLED, *(["name"] if corp_condition(request.user) else [])]
+        return {name: REASONS.get(name, "") for name in names}
 
     def get_fieldsets(self, request: HttpRequest, obj: Corp | None = None) -> Any:
-        """Hide write-only fields that the person may not set: they would be empty."""
-        if obj is None or self.has_change_permission(request, obj):
-            withheld = self._find_withheld_fields(request, obj)
-            instead = {name: SHOWN_INSTEAD.get(name, "") for name in withheld}
-        else:
-            instead = dict.fromkeys((*SECRET_FIELDS, *PROXY_FIELDS), "") | {
-                "new_contacts_secret": "contacts_secret_saved"
-            }
-
-        def shown(names: Any) -> list[str]:
-            return [name for name in (instead.get(one, one) for one in names) if name]
-
-        sets = [(title, {**options, "fields": shown(options["fields"])}) for title, options in self.fieldsets]
+        """Show an enabled company on two tabs: the last fieldset on its own, the others together and unfolded."""
+        *usual, (title, options) = sets = super().get_fieldsets(request, obj)
         if obj is None or not obj.is_enabled:
             return sets
-        # An enabled company has two tabs: the last fieldset in its own, the others together and unfolded.
-        *usual, (title, options) = sets
         usual = [(name, {**one, "classes": ["only-credentials"]}) for name, one in usual]
         return [*usual, (title, {**options, "classes": ["only-advanced"]})]
 
     @admin.display(description=_("Contacts sync Secret"))
-    def contacts_secret_saved(self, corp: Corp) -> str:
-        if isinstance(corp.contacts_secret, Unreadable):
-            return str(UNREADABLE_NOTE)
+    def new_contacts_secret(self, corp: Corp) -> str:
+        """Tell people who may only look whether it is saved."""
         return gettext("saved") if corp.contacts_secret else gettext("not entered")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -464,13 +428,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Corp | None = None, change: bool = False, **kwargs: Any) -> Any:
-        if self.has_change_permission(request, obj):
-            fixed = {} if request.user.is_superuser else dict.fromkeys(self.get_readonly_fields(request, obj))
-            reasons = {name: text for name, text in REASONS.items() if name in fixed}
-            kwargs["help_texts"] = {**CorpForm.Meta.help_texts, **reasons}
         form = super().get_form(request, obj, change=change, **kwargs)
-        for name in self._find_withheld_fields(request, obj):
-            form.base_fields.pop(name, None)  # declared fields exist regardless of the fieldsets
         hide_related_links(form, "site_address")
         return form
 

@@ -25,6 +25,10 @@ def errors_of(response: Any) -> dict[str, list[str]]:
     return {name: list(errors) for name, errors in response.context["adminform"].form.errors.items()}
 
 
+def disabled_fields(response: Any) -> set[str]:
+    return set(re.findall(r'name="(\w+)"[^>]* disabled', response.content.decode()))
+
+
 def messages_of(response: Any) -> list[str]:
     return [str(message) for message in response.context["messages"]]
 

@@ -273,8 +273,8 @@ ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40
     fix=(
         WECOM_ADMIN,
         _(
-            "Your company's own domain: WeCom's console → App management → the app → Web authorisation and JS-SDK → apply "
-            "for verification, upload the file here, then verify. A domain of an associated company: have the "
+            "Your company's own domain: WeCom's console → App management → the app → Web authorisation and JS-SDK → "
+            "apply for verification, upload the file here, then verify. A domain of an associated company: have the "
             "association certified by WeCom. Both ways are described on the two pages below."
         ),
     ),
