@@ -22,10 +22,8 @@ from integrations.companies import links
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.app import judge_agent, judge_agent_refusal
 from integrations.companies.diagnosis.findings import (
-    BlockingCheck,
     Finding,
     Status,
-    find_blocking_check,
     judge_error,
     wrong,
 )
@@ -249,7 +247,7 @@ def explain_credentials(staged: StagedCredentials) -> Explanation | None:
     """Explain why the credentials are not in force, in the active language; None if nothing is known yet."""
     if not staged.problem or staged.state == CredentialsState.IN_FORCE:
         return None
-    return results.explain_finding(BlockingCheck.AGENTID, staged.problem, staged.errcode, staged.facts)
+    return results.explain_finding("agentid", staged.problem, staged.errcode, staged.facts)
 
 
 def _judge_credentials(corp: Corp, staged: StagedCredentials) -> Finding:
@@ -259,11 +257,11 @@ def _judge_credentials(corp: Corp, staged: StagedCredentials) -> Finding:
     try:
         client = trial_client(corp, agentid=staged.agentid, secret=staged.secret)
     except UnreadableSecretError as error:
-        return judge_error(error, check_name=BlockingCheck.TOKEN)
+        return judge_error(error)
     try:
         agent = client.agent_get()
     except IntegrationError as error:
-        return judge_agent_refusal(client, error, check_name=find_blocking_check(error) or BlockingCheck.AGENTID)
+        return judge_agent_refusal(client, error)
     return judge_agent(agent, agentid=staged.agentid)
 
 

@@ -33,7 +33,6 @@ from integrations.companies.diagnosis.findings import (
     MESSAGE,
     NOT_OF_AN_APP,
     OTHER_APP,
-    BlockingCheck,
     Finding,
     Question,
     Status,
@@ -67,7 +66,7 @@ _LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
 
 
 @check(
-    BlockingCheck.TOKEN,
+    "token",
     label=_("Token"),
     purpose=_("Fetches a token with the saved CorpId and Secret."),
     explanations={
@@ -101,7 +100,7 @@ def check_token(question: Question) -> Finding:
 
 
 @check(
-    BlockingCheck.AGENTID,
+    "agentid",
     label=_("AgentId and Secret"),
     purpose=_("Reads the app, which works only with its own Secret."),
     explanations={
@@ -122,7 +121,7 @@ def check_agentid(question: Question) -> Finding:
     try:
         agent = client.agent_get()
     except IntegrationError as error:
-        return judge_agent_refusal(client, error, check_name=BlockingCheck.AGENTID)
+        return judge_agent_refusal(client, error)
     return judge_agent(agent, agentid=question.corp.agentid)
 
 
@@ -133,14 +132,12 @@ def judge_agent(agent: Agent, *, agentid: int) -> Finding:
     return ok("named", {"app_name": clip(agent.name, 128)})
 
 
-def judge_agent_refusal(client: WeComClient, error: IntegrationError, *, check_name: str) -> Finding:
-    """Judge WeCom's refusal to show the app, for the check `check_name`."""
-    if error.operation == "gettoken" or error.code is None:
-        return judge_error(error, check_name=check_name)
+def judge_agent_refusal(client: WeComClient, error: IntegrationError) -> Finding:
+    """Judge WeCom's refusal to show the app."""
+    if error.operation == "gettoken" or error.code not in {*OTHER_APP, NOT_OF_AN_APP}:
+        return judge_error(error)
     if error.code in OTHER_APP:
         return fail(error, "other_app", Status.WRONG, heals=False)
-    if error.code != NOT_OF_AN_APP:
-        return judge_error(error, check_name=check_name)
     try:
         client.user_list_id(limit=1)  # allowed only to the contacts assistant
     except IntegrationError:

@@ -1,4 +1,4 @@
-"""Questions and findings of checks, and the failed checks that block others."""
+"""Questions and findings of checks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -175,17 +174,7 @@ def parse_ip_address(text: str) -> str | None:
         return None
 
 
-# --- Blocking checks --------------------------------------------------------------------------------------------------
-
-
-class BlockingCheck(StrEnum):
-    """The checks whose failure blocks others, so that one cause is reported once."""
-
-    NETWORK = "network"
-    TOKEN = "token"  # noqa: S105  # the name of a check
-    IP = "ip"
-    AGENTID = "agentid"
-
+# --- Explanations, and errors of calls --------------------------------------------------------------------------------
 
 IP_REFUSED = frozenset({errcodes.IP_NOT_TRUSTED, 301042})
 OTHER_APP = frozenset({301002, 40056})
@@ -242,12 +231,9 @@ SHARED_EXPLANATIONS = {
 }
 
 
-def judge_error(error: IntegrationError, *, check_name: str) -> Finding:
-    """Return the finding of the check `check_name` for `error`: its own, or blocked by another check."""
-    blocking = find_blocking_check(error)
-    if blocking and blocking != check_name:
-        return fail(error, "blocked", Status.SKIPPED, heals=False, facts={"by": blocking})
-    return fail(error, name_problem(error), Status.WRONG, heals=error.code is None or _may_heal(error, check_name))
+def judge_error(error: IntegrationError) -> Finding:
+    """Return the finding for a failed call."""
+    return fail(error, name_problem(error), Status.WRONG, heals=error.code is None or _may_heal(error))
 
 
 def name_problem(error: IntegrationError) -> str:
@@ -259,20 +245,7 @@ def name_problem(error: IntegrationError) -> str:
     return "wrong_setting" if isinstance(error, ConfigurationError) else "not_wecom"
 
 
-def find_blocking_check(error: IntegrationError) -> BlockingCheck | None:
-    """Return the check that explains this error; None if each check has its own explanation."""
-    if error.code is None:
-        return BlockingCheck.NETWORK
-    if error.operation == "gettoken" or isinstance(error, UnreadableSecretError):
-        return BlockingCheck.TOKEN
-    if error.code in IP_REFUSED:
-        return BlockingCheck.IP
-    if error.code in OTHER_APP or (error.code == NOT_OF_AN_APP and error.operation == "agent_get"):
-        return BlockingCheck.AGENTID
-    return None
-
-
-def _may_heal(error: IntegrationError, check_name: str) -> bool:
+def _may_heal(error: IntegrationError) -> bool:
     """Return whether repeating the check automatically is useful and allowed.
 
     It is not for a long rate limit, which repeats would prolong: too many wrong Secrets block the address for an
@@ -280,7 +253,7 @@ def _may_heal(error: IntegrationError, check_name: str) -> bool:
     """
     if isinstance(error, RateLimitedError):
         return error.retry_after_seconds <= BRIEFLY[0][1].total_seconds()
-    if check_name == BlockingCheck.TOKEN:
+    if error.operation == "gettoken" or isinstance(error, UnreadableSecretError):
         return is_passing(error.code)
     if error.code in errcodes.STALE_TOKEN_CODES:  # WeCom refused even a new token
         return False

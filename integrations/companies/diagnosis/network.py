@@ -13,7 +13,6 @@ from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
     FOR_A_DAY,
     IP_REFUSED,
-    BlockingCheck,
     Finding,
     Question,
     Status,
@@ -43,7 +42,7 @@ RUNS_READ = 50
 
 
 @check(
-    BlockingCheck.NETWORK,
+    "network",
     label=_("Network and DNS"),
     purpose=_("Looks up the API host, connects, and asks without a Secret whether WeCom is there."),
     explanations={
@@ -172,7 +171,7 @@ def check_certificate(question: Question) -> Finding:
     if route.failed_at == "tls":
         return wrong("no_tls", {"reason": route.reason}, detail=f"tls: {route.reason}")
     if route.failed_at:
-        return skip("blocked", {"by": BlockingCheck.NETWORK})
+        return skip("blocked", {"by": "network"})
     if not corp.ca_bundle:
         return ok("trusted")
     # The private authority works: show its name, and the day on which its first certificate ends.
@@ -200,7 +199,7 @@ def check_certificate(question: Question) -> Finding:
 def check_clock(question: Question) -> Finding:
     route = probe_wecom_route(question.corp)
     if route.failed_at:
-        return skip("blocked", {"by": BlockingCheck.NETWORK})
+        return skip("blocked", {"by": "network"})
     if route.server_date is None:
         return skip("no_date")
     # Not `question.now`, because the answer took time; the header has whole seconds.
@@ -217,7 +216,7 @@ def judge_clock(seconds: int) -> Finding:
 
 
 @check(
-    BlockingCheck.IP,
+    "ip",
     label=_("Trusted IP"),
     purpose=_("Makes a call that WeCom answers only to the addresses in its list of trusted IPs."),
     explanations={

@@ -24,7 +24,6 @@ from integrations.companies.diagnosis.findings import (
     MESSAGE,
     OTHER_APP,
     SHARED_EXPLANATIONS,
-    BlockingCheck,
     Check,
     Status,
 )
@@ -45,10 +44,15 @@ _ORDERED = (
 CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
 # "Run all" leaves out the message, which reaches a person.
 ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE)
-# Checks that do nothing but call WeCom: they are not tried while the network check finds no way to it.
-BEHIND_NETWORK = frozenset(
-    {"token", "ip", "agentid", "app", "scope", "domain", "home_page", "contacts", "departments", MESSAGE}
-)
+# The checks that are not tried while another one is wrong, because they would only meet the same obstacle.
+_READING_THE_APP = ("app", "scope", "domain", "home_page")
+_CALLING = ("agentid", *_READING_THE_APP, "contacts", "departments", MESSAGE)
+BLOCKED_BY = {
+    "network": ("token", "ip", *_CALLING),
+    "token": ("ip", *_CALLING),
+    "ip": _CALLING,
+    "agentid": _READING_THE_APP,
+}
 # Without these nobody is reached; sign-in also needs the other two.
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
 ESSENTIAL_TO_SIGN_IN = ("domain", "home_page")
@@ -104,7 +108,7 @@ def explain_finding(check_name: str, problem: str, errcode: int | None, found: M
         return translate_explanation(replace(own, guide=check.guide), facts)
     if errcode is None:
         return Explanation("")
-    operation = "gettoken" if check_name == BlockingCheck.TOKEN else ""
+    operation = "gettoken" if check_name == "token" else ""
     return translate_explanation(errcodes.explain(errcode, operation=operation), facts)
 
 

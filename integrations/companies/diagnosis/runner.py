@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,22 +16,18 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.transport import total_deadline
 from integrations.companies.diagnosis.app import check_userid
 from integrations.companies.diagnosis.findings import (
-    APP_DISABLED,
     MESSAGE,
-    NO_FACTS,
-    BlockingCheck,
     Check,
     Finding,
     Question,
     Status,
     clip_fact,
-    is_passing,
     judge_error,
     skip,
     warning,
     wrong,
 )
-from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, BEHIND_NETWORK, CHECKS, ESSENTIAL, PASSED
+from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, BLOCKED_BY, CHECKS, ESSENTIAL, PASSED
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
 from integrations.jobs import requests
@@ -50,8 +45,6 @@ CHECK_SECONDS = 60
 TRIES = 5
 # A test message sent later after the click would surprise its reader.
 MESSAGE_GOOD_FOR = timedelta(minutes=10)
-# Findings of the network check after which every call to WeCom would only wait for its timeout.
-NOTHING_ANSWERS = frozenset({"dns", "tcp", "proxy_dns", "proxy_tcp"})
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
@@ -79,13 +72,6 @@ def request_test_message(*, corp: Corp, userid: str, now: datetime, requested_by
 
 @transaction.atomic
 def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str) -> list[CheckRun]:
-    runs = _create_runs(corp, subjects, now, requested_by)
-    if runs:
-        requests.request_job(DIAGNOSIS, key=corp.pk, subject=corp.name, corp=corp, now=now)
-    return runs
-
-
-def _create_runs(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str = "") -> list[CheckRun]:
     # Locked, so that simultaneous clicks find each other's runs.
     version = Corp.objects.select_for_update().values_list("connection_version", flat=True).get(pk=corp.pk)
     newest = {run.check_name: run for run in CheckRun.objects.newest_of([corp]).filter(check_name__in=subjects)}
@@ -101,6 +87,8 @@ def _create_runs(corp: Corp, subjects: dict[str, str], now: datetime, requested_
         runs[name] = run
     CheckRun.objects.bulk_create(new)
     _purge_runs(corp, [run.check_name for run in new])
+    if runs:
+        requests.request_job(DIAGNOSIS, key=corp.pk, subject=corp.name, corp=corp, now=now)
     return list(runs.values())
 
 
@@ -185,7 +173,7 @@ def _try_check(run: CheckRun, check: Check, corp: Corp, now: datetime) -> Findin
         with total_deadline(CHECK_SECONDS):
             return check.run(Question(corp=corp, now=now, run_id=run.pk, subject=run.subject))
     except IntegrationError as error:
-        return judge_error(error, check_name=check.name)
+        return judge_error(error)
     except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
         # Without its text, which may hold an address with a Secret in it.
         logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
@@ -193,13 +181,7 @@ def _try_check(run: CheckRun, check: Check, corp: Corp, now: datetime) -> Findin
 
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:
-    """Store the finding, and request the runs that follow from it."""
-    obstacle = None
-    if finding.problem == "blocked":
-        passed = CheckRun.objects.newest_of([corp]).filter(check_name=finding.facts["by"], status=Status.OK)
-        obstacle = passed.filter(connection_version=run.connection_version).first()
-    if obstacle is not None and obstacle.finished_at is not None and obstacle.finished_at > run.requested_at:
-        finding, obstacle = _unblock_finding(finding), None  # it passed in this diagnosis, so it is not the cause
+    """Store the finding. If the check is in the way of others, these wait no longer, or are tried again."""
     waits = [wait for age, wait in check.retries if now - run.requested_at < age] if finding.heals else []
     CheckRun.objects.filter(pk=run.pk).update(
         status=finding.status,
@@ -214,23 +196,12 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
         finished_at=now,
         next_try_at=now + waits[0] if waits else None,
     )
-    if obstacle is not None:
-        _create_runs(corp, {obstacle.check_name: CHECKS[obstacle.check_name].subject(corp)}, now)
-    elif finding.status in PASSED:
-        behind = Q(status=Status.SKIPPED, problem="blocked", facts__by=check.name)
-        if check.name == BlockingCheck.TOKEN:  # a disabled app gets no token
-            behind |= Q(status=Status.WRONG, errcode=APP_DISABLED)
-        CheckRun.objects.newest_of([corp]).filter(behind).update(status=Status.WAITING, next_try_at=None)
-    elif check.name == BlockingCheck.NETWORK and finding.problem in NOTHING_ANSWERS:
+    behind = CheckRun.objects.newest_of([corp]).filter(check_name__in=BLOCKED_BY.get(check.name, ()))
+    if finding.status in PASSED:
+        # Also those that met the obstacle themselves, apart from a message, which may have been sent.
+        is_refused = Q(status=Status.WRONG, errcode__isnull=False) & ~Q(check_name=MESSAGE)
+        is_blocked = Q(status=Status.SKIPPED, problem="blocked", facts__by=check.name)
+        behind.filter(is_blocked | is_refused).update(status=Status.WAITING, next_try_at=None)
+    elif finding.status == Status.WRONG:
         blocked = {"status": Status.SKIPPED, "problem": "blocked", "facts": {"by": check.name}, "finished_at": now}
-        CheckRun.objects.filter(corp=corp, status=Status.WAITING, check_name__in=BEHIND_NETWORK).update(**blocked)
-
-
-def _unblock_finding(finding: Finding) -> Finding:
-    """Return the finding as the check's own error, because the blocking check has passed.
-
-    A refused Secret is never tried again, whatever the token check found.
-    """
-    problem = "refused" if finding.errcode is not None else "unreachable"
-    heals = finding.facts["by"] != BlockingCheck.TOKEN or is_passing(finding.errcode)
-    return replace(finding, status=Status.WRONG, problem=problem, facts=NO_FACTS, heals=heals)
+        behind.filter(status=Status.WAITING).update(**blocked)

@@ -215,7 +215,7 @@ OUTCOMES = [
         where="WeCom's console → Security and management",
     ),
     Outcome(
-        *("assistant", lambda wire: wire.mock.get(f"{API}/gettoken", status=502), ("skipped", "blocked", None)),
+        *("assistant", lambda wire: wire.mock.get(f"{API}/gettoken", status=502), ("wrong", "unreachable", None)),
         facts={"by": "network"},
     ),
 ]
@@ -373,7 +373,7 @@ def test_a_message_to_the_chosen_person_with_its_receipt(corp: Corp, wire: Wire)
         ({**OK, "errmsg": "ok. Warning: wrong json format. ", "msgid": "m1"}, ("warning", "with_warning", None)),
         (refusal(-1, "system busy"), ("warning", "unclear", -1)),
         (refusal(48002, "api forbidden"), ("wrong", "refused", 48002)),
-        (refusal(60020), ("skipped", "blocked", 60020)),
+        (refusal(60020), ("wrong", "refused", 60020)),
     ],
 )
 def test_what_becomes_of_a_message(corp: Corp, wire: Wire, answer: dict[str, Any], outcome: tuple[Any, ...]) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from typing import Any
 
 import pytest
-import requests
 from cryptography.fernet import Fernet
 from django.utils import translation
 from pytest_django import Settings
 
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.results import CHECKS, export_text
 from integrations.core.client_factory import token_store
-from integrations.models import CheckRun, Corp, SiteAddress
-from tests.integrations import diagnosing
+from integrations.models import Corp, SiteAddress
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, HINT, Wire, refusal
 from tests.integrations.conftest import CORPID
 from tests.integrations.diagnosing import NOW, check_run, outcome_of, pass_checks, run_one
@@ -189,18 +186,8 @@ def test_the_text_comes_although_no_key_opens_the_secrets(corp: Corp, settings: 
     assert "FIELD_ENCRYPTION_KEYS" in export_text(corp, now=NOW)
 
 
-READ_THE_APP = ("agentid", "app", "scope", "domain", "home_page")
-BEHIND_TOKEN = ("ip", *READ_THE_APP, "contacts", "departments")
-SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
-LATER = NOW + 60 * MINUTE
-
-
-def ask(corp: Corp, name: str) -> CheckRun:
-    return runner.request_checks(corp=corp, checks=[name], now=LATER)[0]
-
-
-def carry_out(run: CheckRun) -> list[int]:
-    return diagnosing.carry_out(run, clock=lambda: LATER + SECOND)
+BEHIND_TOKEN = ("ip", "agentid", "app", "scope", "domain", "home_page", "contacts", "departments")
+SECOND = dt.timedelta(seconds=1)
 
 
 def answers_with(wire: Wire, name: str, answer: dict[str, Any]) -> None:
@@ -209,46 +196,6 @@ def answers_with(wire: Wire, name: str, answer: dict[str, Any]) -> None:
     calls = {"ip": "getcallbackip", "contacts": "department/simplelist", "departments": "department/simplelist"}
     call = calls.get(name, "agent/get")
     wire.get(call, answer, **({"agentid": 1000002} if call == "agent/get" else {}))
-
-
-@pytest.mark.parametrize(
-    ("names", "by", "label", "token", "answer", "code"),
-    [
-        (BEHIND_TOKEN, "token", "Token", {"answer": refusal(40001)}, None, 40001),
-        ((*READ_THE_APP, "contacts", "departments"), "ip", "Trusted IP", None, refusal(60020), 60020),
-        *(
-            (READ_THE_APP[1:], "agentid", "AgentId and Secret", None, refusal(code), code)
-            for code in (301002, 40056, 48002)
-        ),
-        *(
-            (("token", *BEHIND_TOKEN), "network", "Network and DNS", {"json": None, **trouble}, None, None)
-            for trouble in (
-                {"body": "<html>Sign in to the network</html>"},
-                {"body": "", "status": 502},
-                {"body": requests.ConnectTimeout("gettoken?corpsecret=the-secret")},
-                {"body": requests.exceptions.InvalidProxyURL()},
-            )
-        ),
-    ],
-)
-def test_one_cause_is_said_once_by_its_own_check(
-    corp: Corp, wire: Wire, names: tuple[str, ...], by: str, label: str, token: Any, answer: Any, code: int | None
-) -> None:
-    for name in names:
-        wire.mock.reset()
-        if token is not None:
-            wire.token(**token)
-        else:
-            answers_with(wire, name, answer)
-
-        run = run_one(corp, name)
-
-        assert (outcome_of(run), run.facts) == (("skipped", "blocked", code), {"by": by})
-        assert results.explain_run(run).what == f"Not tried: “{label}” has to be in order first."
-        assert run.next_try_at is None
-        assert "the-secret" not in str(CheckRun.objects.values())
-        CheckRun.objects.all().delete()
-        token_store().forget(CORPID, 1000002)
 
 
 @pytest.mark.parametrize("name", BEHIND_TOKEN)
@@ -270,12 +217,12 @@ def test_any_other_refusal_is_the_check_s_own_and_tried_again_where_that_may_hel
 
 
 @pytest.mark.parametrize("name", ["token", "scope"])
-def test_a_secret_that_no_key_opens_is_said_once(corp: Corp, settings: Settings, name: str) -> None:
+def test_a_secret_that_no_key_opens_is_said(corp: Corp, settings: Settings, name: str) -> None:
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
     run = run_one(corp, name)
 
-    assert outcome_of(run) == (("wrong", "refused", -9001) if name == "token" else ("skipped", "blocked", -9001))
+    assert outcome_of(run) == ("wrong", "refused", -9001)
     assert "FIELD_ENCRYPTION_KEYS" in run.detail
     assert run.next_try_at is None
 
@@ -302,68 +249,13 @@ def test_all_checks_together_ask_once_with_a_wrong_secret(corp: Corp, wire: Wire
     assert outcome_of(runs["token"]) == ("wrong", "refused", 40001)
 
 
-@pytest.mark.parametrize(
-    ("obstacle", "answer"), [("ip", refusal(60020)), ("token", refusal(-1)), ("token", refusal(40001))]
-)
-def test_what_was_in_order_an_hour_ago_and_is_in_the_way_now_is_looked_at_again(
-    corp: Corp, wire: Wire, obstacle: str, answer: dict[str, Any]
-) -> None:
-    check_run(corp, obstacle)
-    wire.token(answer if obstacle == "token" else None)
-    if obstacle == "ip":
-        wire.agent(answer)
-    run = ask(corp, "scope")
-
-    (freed,) = carry_out(run)
-
-    assert (run.status, run.problem) == ("skipped", "blocked")
-    asked = CheckRun.objects.get(pk=freed)
-    assert (asked.check_name, asked.status, asked.requested_at) == (obstacle, "waiting", LATER + SECOND)
-
-
-def test_what_is_in_order_and_in_the_way_at_once_is_looked_at_twice(corp: Corp, wire: Wire) -> None:
-    """Simulate several addresses on the way to WeCom, of which one is not trusted."""
-    check_run(corp, "ip")
-    wire.token()
-    wire.agent(refusal(60020))
-    wire.callback_ip()
-    run = ask(corp, "scope")
-    moments = (LATER + number * SECOND for number in itertools.count())
-    waiting, carried = [run.pk], []
-    while waiting:
-        carried.append(waiting.pop(0))
-        waiting += diagnosing.carry_out(CheckRun.objects.get(pk=carried[-1]), clock=lambda: next(moments))
-
-    run.refresh_from_db()
-    assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 2)
-    assert len(carried) == 3
-
-
-@pytest.mark.parametrize("columns", [{"status": "wrong"}, {"status": "waiting"}, {"connection_version": 0}])
-def test_an_obstacle_whose_last_result_says_so_itself_is_left_alone(
-    corp: Corp, wire: Wire, columns: dict[str, object]
-) -> None:
-    obstacle = check_run(corp, "ip")
-    CheckRun.objects.filter(pk=obstacle.pk).update(**columns)
-    wire.token()
-    wire.agent(refusal(60020))
-
-    assert carry_out(ask(corp, "scope")) == []
-
-    assert CheckRun.objects.filter(check_name="ip").count() == 1
-
-
 @pytest.mark.parametrize("code", [40001, 40013, 45009])
-def test_a_secret_that_one_check_passes_and_another_does_not_is_not_tried_for_ever(
-    corp: Corp, wire: Wire, code: int
-) -> None:
+def test_a_secret_that_is_refused_is_not_tried_for_ever_by_any_check(corp: Corp, wire: Wire, code: int) -> None:
     wire.token(refusal(code))
-    run = ask(corp, "scope")
-    check_run(corp, "token", finished_at=LATER + MINUTE)
 
-    assert carry_out(run) == []
+    run = run_one(corp, "scope")
 
-    assert (run.status, run.problem, run.errcode, run.next_try_at) == ("wrong", "refused", code, None)
+    assert (outcome_of(run), run.next_try_at) == (("wrong", "refused", code), None)
 
 
 def test_a_token_that_is_refused_although_it_is_new_is_not_fetched_for_ever(corp: Corp, wire: Wire) -> None:

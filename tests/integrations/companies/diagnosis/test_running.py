@@ -86,7 +86,7 @@ def test_a_job_does_each_check_once_in_the_order_of_the_diagnosis(corp: Corp, wi
     assert Job.objects.get().status == "done"
 
 
-def test_a_network_that_reaches_nothing_is_not_tried_by_each_check(corp: Corp) -> None:
+def test_what_is_behind_a_wrong_check_is_not_tried_and_told_which(corp: Corp) -> None:
     Corp.objects.update(api_base_url="http://127.0.0.1:1")
     runner.request_checks(corp=corp, checks=["network", "proxy", "token", "scope"], now=timezone.now())
 
@@ -94,6 +94,30 @@ def test_a_network_that_reaches_nothing_is_not_tried_by_each_check(corp: Corp) -
 
     runs = CheckRun.objects.order_by("pk").values_list("status", "facts__by")
     assert list(runs)[1:] == [("waiting", None), ("skipped", "network"), ("skipped", "network")]
+    blocked = CheckRun.objects.get(check_name="scope")
+    assert results.explain_run(blocked).what == "Not tried: “Network and DNS” has to be in order first."
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "left"),
+    [
+        ("token", {"token": refusal(40001)}, ["callback", "token"]),
+        ("ip", {"token": None, "callback_ip": refusal(60020)}, ["callback", "ip", "token"]),
+        ("agentid", {"token": None, "agent": refusal(301002)}, ["agentid", "callback", "contacts", "ip", "token"]),
+    ],
+)
+def test_one_cause_is_said_once_by_its_own_check(
+    corp: Corp, wire: Wire, name: str, answers: dict[str, Any], left: list[str]
+) -> None:
+    for call, answer in answers.items():
+        getattr(wire, call)(answer)
+    others = ["callback", "token", "ip", "agentid", "app", "contacts"]
+    runner.request_checks(corp=corp, checks=others, now=NOW)
+
+    carry_out(CheckRun.objects.get(check_name=name))
+
+    blocked = CheckRun.objects.filter(status="skipped", problem="blocked", facts__by=name)
+    assert set(others) - set(blocked.values_list("check_name", flat=True)) == set(left)
 
 
 def test_a_worker_that_lost_its_run_changes_nothing(corp: Corp, wire: Wire) -> None:
@@ -177,17 +201,6 @@ def test_checks_that_waited_for_another_are_tried_when_that_is_in_order(corp: Co
     assert set(CheckRun.objects.filter(status="waiting").values_list("check_name", flat=True)) == {"app", "scope"}
 
 
-def test_what_passed_in_the_same_diagnosis_is_not_said_to_be_in_the_way(corp: Corp, wire: Wire) -> None:
-    wire.token()
-    wire.agent(refusal(60020))
-    run = ask(corp, "app")
-    check_run(corp, "ip", finished_at=NOW + MINUTE)
-
-    assert carry_out(run) == []
-
-    assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 1)
-
-
 @pytest.mark.parametrize(
     ("name", "age", "wait"),
     [
@@ -234,8 +247,10 @@ def test_a_run_whose_time_has_come_is_tried_as_the_same_run_unless_a_newer_one_i
     assert CheckRun.objects.count() == 2
 
 
-def test_an_app_that_was_disabled_is_looked_at_as_soon_as_it_gets_a_token(corp: Corp, wire: Wire) -> None:
+def test_what_wecom_refused_is_tried_again_once_an_obstacle_is_out_of_the_way(corp: Corp, wire: Wire) -> None:
+    """Try a disabled app again as soon as it gets a token, but never a message, which may have been sent."""
     disabled = check_run(corp, "app", "wrong", problem="disabled", errcode=50003, next_try_at=NOW + MINUTE)
+    check_run(corp, "message", "wrong", problem="nobody", errcode=81013, subject="lilei")
     check_run(corp, "domain", "wrong", problem="other", next_try_at=NOW + MINUTE)
     wire.token()
 
