@@ -41,7 +41,7 @@ def track_people_and_companies() -> None:
         corps=lambda address: list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else [],
         left_out=("changed_at",),
     )
-    signals.track(VerificationFile, corps=lambda file: [file.corp_id], left_out=_RESULTS)
+    signals.track(VerificationFile, corps=lambda file: [file.corp_id], left_out=("uploaded_at",))
     signals.track(
         User,
         corps=_of_person,
@@ -64,7 +64,6 @@ def track_people_and_companies() -> None:
     post_save.connect(signals.note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
 
 
-_RESULTS = ("uploaded_at", "checked_at", "checked_url", "outcome", "detail")
 _OF_STAGING = ("staged_by", "staged_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
 _BI_TEST = ("checked_at", "checked_version", "check_results", "connection_version", "key_saved_at", "changed_at")
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")

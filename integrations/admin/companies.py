@@ -319,7 +319,7 @@ class CorpAdmin(
     form = CorpForm
     unconfirmed_pages = frozenset(
         f"integrations_corp_{name}"
-        for name in ("diagnosis_run", "diagnosis_message", "verification", "verification_check", "ips", "write_start")
+        for name in ("diagnosis_run", "diagnosis_message", "verification", "ips", "write_start")
     )
     change_form_template = "admin/integrations/corp/change_form.html"
     list_display = ["name", "status_label", "last_diagnosis", "corpid", "agentid"]
@@ -485,7 +485,7 @@ class CorpAdmin(
             "diagnosis_panel": self.diagnosis_panel(request, corp),
             "console_panel": self.console_panel(request, corp),
             **self.steps_panel(corp),
-            "verification_panel": self.verification_panel(request, corp),
+            "files": self.list_files(corp),
             "callback_panel": self.callback_panel(request, corp),
             "reception": describe_reception(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),
@@ -502,7 +502,6 @@ class CorpAdmin(
             ("diagnosis/", "diagnosis"): self.diagnosis_view,
             ("diagnosis/export/", "diagnosis_export"): self.export_view,
             ("callback/<slug:kind>/state/", "callback_state"): self.state_view,
-            ("verification/panel/", "verification_panel"): self.files_view,
         }
         change_pages: dict[tuple[str, str], CorpView] = {
             ("console/<int:write_id>/preview/", "write"): self.write_view,
@@ -519,7 +518,6 @@ class CorpAdmin(
             ("callback/<slug:kind>/generate/", "callback_generate"): self.generate_view,
             ("callback/<slug:kind>/keys/", "callback_keys"): self.keys_view,
             ("verification/", "verification"): self.upload_view,
-            ("verification/<int:file_id>/check/", "verification_check"): self.check_view,
             ("verification/<int:file_id>/remove/", "verification_remove"): self.remove_view,
         }
         change_forms: dict[tuple[str, str], CorpView] = {

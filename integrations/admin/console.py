@@ -19,12 +19,12 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations import bi, callbacks
 from integrations.admin.base import CompactField, CorpPages, VisibleWriteOnlyInput, own_page, pill
-from integrations.admin.diagnosis import corp_state, start_checks, token_result
+from integrations.admin.diagnosis import corp_state, render_results, start_checks
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import decode_key
 from integrations.companies import console, links, services
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.console import check_verification_files
 from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.client_factory import callback_crypto
@@ -55,8 +55,7 @@ class ConsolePages(CorpPages):
         """Return the state of each step and the values that WeCom reports. The page polls it while steps are open."""
         panel = self.steps_panel(corp)
         parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
-        parts |= {"staged-credentials": panel["staged_html"], "token-result": panel["token_html"]}
-        parts |= {"last-writes": panel["writes_html"]}
+        parts |= {"staged-credentials": panel["staged_html"], "last-writes": panel["writes_html"], **panel["results"]}
         parts |= {"corp-state": panel["state_html"], **({"corp-reach": panel["reach_html"]} if corp.is_enabled else {})}
         parts["known-ips"] = render_to_string(
             f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _describe_known_ips(corp)}
@@ -82,13 +81,15 @@ class ConsolePages(CorpPages):
             context |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
             staged_html = render_to_string(f"{FOLDER}/_staged_credentials.html", context)
         runs = results.find_latest_runs(corp)
-        state = corp_state(corp, runs)
+        state, shown = corp_state(corp, runs), render_results(corp, runs)
         return {
             "state_html": render_to_string(f"{FOLDER}/_state.html", state),
             "reach_html": render_to_string(f"{FOLDER}/_reach.html", state),
             "staged": staged,
             "staged_html": staged_html,
-            "token_html": token_result(corp, runs),
+            "token_html": shown["token-result"],
+            "files_html": shown["files-result"],
+            "results": shown,
             "steps": steps,
             "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
             "writes_html": render_to_string(f"{FOLDER}/_last_writes.html", {"last_writes": last_writes}),
@@ -435,7 +436,7 @@ VERIFICATION_SECTION = "verification"
 
 
 class VerificationPages(CorpPages):
-    """Upload, check and remove verification files of a corp. All need change permission."""
+    """Upload and remove verification files of a corp. Both need change permission."""
 
     def upload_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         upload = request.FILES.get("file")
@@ -453,12 +454,6 @@ class VerificationPages(CorpPages):
         start_checks(request, corp, [check_verification_files.name])
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
-    def check_view(self, request: HttpRequest, corp: Corp, file_id: int) -> HttpResponse:
-        """Request the files at their public URLs in the background. The page polls files_view."""
-        get_object_or_404(VerificationFile, pk=file_id, corp=corp)
-        start_checks(request, corp, [check_verification_files.name])
-        return self._redirect_to_page(corp, VERIFICATION_SECTION)
-
     def remove_view(self, request: HttpRequest, corp: Corp, file_id: int) -> HttpResponse:
         file = get_object_or_404(VerificationFile, pk=file_id, corp=corp)
         file.delete()
@@ -466,24 +461,7 @@ class VerificationPages(CorpPages):
         messages.success(request, gettext("%(name)s is no longer served.") % {"name": file})
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
-    def files_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
-        """Return the current list of files, which the page polls."""
-        return JsonResponse(self.verification_panel(request, corp))
-
-    def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        """Render the files. Return the HTML and whether to poll again."""
+    def list_files(self, corp: Corp) -> list[tuple[VerificationFile, str]]:
+        """Return the files with their public addresses."""
         site = corp.find_site_address()
-        run = results.find_latest_runs(corp).get(check_verification_files.name)
-        check = newest_job(runner.DIAGNOSIS, corp.pk) if run is not None and run.is_unfinished else None
-        rows = []
-        for file in corp.verification_files.all():
-            url, is_found = links.verification_file_url(site, file), file.outcome == links.FileOutcome.FOUND
-            row = {"file": file, "url": url, "is_found": is_found, **describe_job(check)}
-            row["is_outdated"] = bool(file.checked_url) and file.checked_url != url
-            if not is_found:
-                facts = {"url": file.checked_url}
-                row["explanation"] = results.explain_finding(check_verification_files.name, file.outcome, None, facts)
-            rows.append(row)
-        context = {"corp": corp, "rows": rows, "can_act": self.has_change_permission(request, corp)}
-        html = render_to_string("admin/integrations/corp/_verification_files.html", context, request)
-        return {"is_unfinished": any(row["is_unfinished"] for row in rows), "html": html}
+        return [(file, links.verification_file_url(site, file)) for file in corp.verification_files.all()]

@@ -104,7 +104,7 @@ class DiagnosisPages(CorpPages):
             "rows": rows,
             "next_ms": next_ms,
             "summary": render_to_string(f"{FOLDER}/_diagnosis_summary.html", {"corp": corp, "counts": counts}),
-            "parts": {"token-result": token_result(corp, runs)},
+            "parts": render_results(corp, runs),
             "state": render_to_string(f"{FOLDER}/_state.html", corp_state(corp, runs)),
             "reasons": render_to_string(f"{FOLDER}/_reasons.html", {"reasons": corp_reasons(corp)}),
         }
@@ -133,16 +133,22 @@ def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
     }
 
 
-def token_result(corp: Corp, runs: dict[str, CheckRun]) -> str:
-    """Render the result of “Test connection”: the problem with its fix, or success."""
+def render_results(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, str]:
+    """Render the results that stand beside their buttons: of “Test connection”, and of the verification files."""
     found = [runs[name] for name in ("network", "token") if name in runs and results.is_current(runs[name], corp)]
-    if not found:
-        return ""
     # Without a network no token is requested; a token proves that the network works.
     bad = [run for run in found if run.status == Status.WRONG and found[-1].status != Status.OK]
-    run = next((run for run in found if run.is_unfinished), (bad or found[-1:])[0])
+    token = next((run for run in found if run.is_unfinished), (bad or found[-1:] or [None])[0])
+    files = runs.get("verification_file")
+    return {"token-result": _render_result(corp, token), "files-result": _render_result(corp, files)}
+
+
+def _render_result(corp: Corp, run: CheckRun | None) -> str:
+    if run is None:
+        return ""
     context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": results.explain_run(run)}
-    return render_to_string(f"{FOLDER}/_token_result.html", context)
+    context["is_outdated"] = not run.is_unfinished and not results.is_current(run, corp)
+    return render_to_string(f"{FOLDER}/_run_result.html", context)
 
 
 def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) -> list[CheckRun]:

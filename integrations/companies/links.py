@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,7 +125,16 @@ FILE_BYTES_AT_MOST = 1024
 _FILE_NAME = re.compile(r"WW_verify_([0-9A-Za-z]{16})\.txt")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-FileOutcome = VerificationFile.Outcome
+
+class PageOutcome(StrEnum):
+    """What a page at its public address was found to be."""
+
+    FOUND = "found"
+    WRONG_CONTENT = "wrong_content"
+    WRONG_STATUS = "wrong_status"
+    REDIRECTED = "redirected"
+    UNTRUSTED = "untrusted"
+    UNREACHABLE = "unreachable"
 
 
 def read_file_code(name: str, content: bytes) -> str:
@@ -171,34 +181,23 @@ def verification_file_url(site: SiteAddress, file: VerificationFile) -> str:
     return site.absolute(reverse("verification-file", args=[file.code]))
 
 
-def look_for_file(file: VerificationFile, *, now: datetime) -> None:
-    """Fetch the file at its public address and store the result."""
-    url = verification_file_url(file.corp.find_site_address(), file)
-    outcome, detail = judge_public_page(url, file.code.encode())
-    found = {"checked_at": now, "checked_url": url, "outcome": outcome, "detail": without_invisible(detail)[:255]}
-    for name, value in found.items():
-        setattr(file, name, value)
-    # A filtered update, so that a file removed meanwhile is not restored.
-    VerificationFile.objects.filter(pk=file.pk).update(**found)
-
-
-def judge_public_page(url: str, content: bytes, *, media_type: str = "text/plain") -> tuple[FileOutcome, str]:
+def judge_public_page(url: str, content: bytes, *, media_type: str = "text/plain") -> tuple[PageOutcome, str]:
     """Fetch our page at its public address. Return whether it has this content and type, and what answered."""
     try:
         page = fetch_page(url)
     except ConfigurationError as error:
-        return FileOutcome.UNTRUSTED, error.message
+        return PageOutcome.UNTRUSTED, error.message
     except TransientError as error:
-        return FileOutcome.UNREACHABLE, error.message
+        return PageOutcome.UNREACHABLE, error.message
     if 300 <= page.status < 400:
         location = page.headers.get("Location", "").partition("?")[0]  # the query may be signed
-        return FileOutcome.REDIRECTED, f"HTTP {page.status} {location}"
+        return PageOutcome.REDIRECTED, f"HTTP {page.status} {location}"
     if page.status != 200:
-        return FileOutcome.WRONG_STATUS, f"HTTP {page.status}"
+        return PageOutcome.WRONG_STATUS, f"HTTP {page.status}"
     content_type = page.headers.get("Content-Type", "")
     if page.content != content or media_type not in {"", content_type.split(";")[0].strip().lower()}:
-        return FileOutcome.WRONG_CONTENT, f"HTTP 200 {content_type}"
-    return FileOutcome.FOUND, ""
+        return PageOutcome.WRONG_CONTENT, f"HTTP 200 {content_type}"
+    return PageOutcome.FOUND, ""
 
 
 CERTIFICATE = "site.certificate"

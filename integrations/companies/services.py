@@ -34,7 +34,7 @@ from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import CheckRun, Corp, SiteAddress, StagedCredentials, VerificationFile
+from integrations.models import CheckRun, Corp, SiteAddress, StagedCredentials
 from integrations.models.fields import corp_condition
 
 if TYPE_CHECKING:
@@ -376,16 +376,8 @@ def _judge_verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
     """Return done if the file answers, or if WeCom accepted the domain, for which it had checked the file."""
     if _judge_checks(runs, "domain") == StepState.DONE:
         return StepState.DONE
-    site = corp.find_site_address()
-    outcomes = {
-        file.outcome if file.checked_url == links.verification_file_url(site, file) else ""
-        for file in corp.verification_files.all()
-    }
-    if VerificationFile.Outcome.FOUND in outcomes:
-        return StepState.DONE
-    if outcomes - {""}:
-        return StepState.WRONG
-    return StepState.TO_DO if corp.sign_in_enabled else StepState.OPTIONAL
+    state = _judge_checks(runs, "verification_file")
+    return StepState.OPTIONAL if state == StepState.TO_DO and not corp.sign_in_enabled else state
 
 
 IP_SEPARATOR = ";"

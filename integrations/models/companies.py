@@ -311,28 +311,14 @@ class Corp(models.Model):
 class VerificationFile(models.Model):
     """A file WW_verify_<code>.txt, which proves to WeCom that a domain is ours, served at the root of every address.
 
-    The content of such a file is its code, so only the code is stored, with the result of the last check of the public
-    address.
+    The content of such a file is its code, so only the code is stored.
     """
-
-    class Outcome(models.TextChoices):
-        FOUND = "found", _("answers rightly")
-        WRONG_CONTENT = "wrong_content", _("something else answers")
-        WRONG_STATUS = "wrong_status", _("not found there")
-        REDIRECTED = "redirected", _("redirected")
-        UNTRUSTED = "untrusted", _("certificate not trusted")
-        UNREACHABLE = "unreachable", _("cannot be reached")
 
     corp = models.ForeignKey(
         Corp, on_delete=models.CASCADE, related_name="verification_files", verbose_name=_("company")
     )
     code = models.CharField(_("code"), max_length=16, db_index=True)
     uploaded_at = models.DateTimeField(_("uploaded"))
-    checked_at = models.DateTimeField(_("checked"), null=True)
-    # The checked address: the result does not apply to an address that was saved since.
-    checked_url = models.CharField(_("checked address"), max_length=512, blank=True)
-    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, blank=True)
-    detail = models.CharField(_("detail"), max_length=255, blank=True)
 
     class Meta:
         verbose_name = _("verification file")

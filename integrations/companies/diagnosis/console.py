@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from django.utils import timezone
-
 from integrations import callbacks
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
@@ -27,9 +25,9 @@ from integrations.companies.diagnosis.findings import (
     warning,
     wrong,
 )
-from integrations.companies.links import FileOutcome
+from integrations.companies.links import PageOutcome
 from integrations.core.client_factory import callback_crypto, wecom_client
-from integrations.models import CallbackEvent, CheckRun, Corp, VerificationFile
+from integrations.models import CallbackEvent, CheckRun, Corp
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -164,11 +162,11 @@ def check_home_page(question: Question) -> Finding:
 
 # `url`: the checked address.
 _NOT_SERVED = {
-    FileOutcome.UNTRUSTED.value: ask_network_admin(
+    PageOutcome.UNTRUSTED.value: ask_network_admin(
         _("The certificate of %(url)s is not trusted."),
         _("Install a valid certificate of a public authority for this host name, with its intermediate ones."),
     ),
-    FileOutcome.UNREACHABLE.value: ask_network_admin(
+    PageOutcome.UNREACHABLE.value: ask_network_admin(
         _("%(url)s cannot be reached from this server, or did not answer in time."),
         _("Check the DNS entry of the host name, the firewall and the reverse proxy."),
     ),
@@ -194,7 +192,7 @@ def join_verification_codes(corp: Corp) -> str:
             _("No verification file is uploaded. WeCom asks for one before it accepts the trusted domain."),
             _("WeCom's console → the app → Web authorisation and JS-SDK → apply for verification; upload the file."),
         ),
-        FileOutcome.REDIRECTED.value: ask_network_admin(
+        PageOutcome.REDIRECTED.value: ask_network_admin(
             _("%(url)s sends the visitor elsewhere. WeCom looks for the file at this very address."),
             _(
                 "If it leads from http:// to https://, save the site address with https://. "
@@ -204,10 +202,10 @@ def join_verification_codes(corp: Corp) -> str:
         **_NOT_SERVED,
     },
     problems={
-        FileOutcome.WRONG_CONTENT.value: _(
+        PageOutcome.WRONG_CONTENT.value: _(
             "Something else answers at %(url)s: a login page, another server, or a copy of the file."
         ),
-        FileOutcome.WRONG_STATUS.value: _(
+        PageOutcome.WRONG_STATUS.value: _(
             "%(url)s answers, but not with the file: the request does not arrive at this site."
         ),
     },
@@ -217,11 +215,12 @@ def join_verification_codes(corp: Corp) -> str:
     ),
 )
 def check_verification_files(question: Question) -> Finding:
-    files = list(VerificationFile.objects.filter(corp=question.corp))
+    site, files = question.corp.find_site_address(), list(question.corp.verification_files.all())
     for file in files:
-        links.look_for_file(file, now=timezone.now())
-    if lost := [file for file in files if file.outcome != FileOutcome.FOUND]:
-        return wrong(lost[0].outcome, {"file": lost[0].name, "url": lost[0].checked_url}, detail=lost[0].detail)
+        url = links.verification_file_url(site, file)
+        outcome, detail = links.judge_public_page(url, file.code.encode())
+        if outcome != PageOutcome.FOUND:
+            return wrong(outcome, {"file": file.name, "url": url}, detail=clip(detail))
     return ok("found", {"files": ", ".join(file.name for file in files)}) if files else skip("no_file")
 
 
@@ -284,9 +283,9 @@ ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40
 def check_ownership(question: Question) -> Finding:
     corp, domain = question.corp, question.subject
     known = _domain_answers(corp, domain).exclude(pk=question.run_id).first()
-    files = VerificationFile.objects.filter(corp=corp, outcome=FileOutcome.FOUND)
+    newest = CheckRun.objects.newest_of([corp]).filter(check_name=check_verification_files.name, status=Status.OK)
+    is_there = newest.filter(subject=join_verification_codes(corp)).exists()
     if known is None:
-        is_there = files.filter(checked_url__startswith=corp.find_site_address().url).exists()
         return ok("file", {"domain": domain}) if is_there else skip("unknown", {"domain": domain})
     if known.errcode is None:
         return ok("accepted", {"domain": domain})
@@ -294,7 +293,8 @@ def check_ownership(question: Question) -> Finding:
     with suppress(KeyError, TypeError, ValueError):  # a run that only repeats the answer keeps its time
         said_at = datetime.fromisoformat(known.facts["said_at"])
     # A file uploaded since then may have cured a refusal as unverified, but no other.
-    if known.errcode == UNVERIFIED and files.filter(uploaded_at__gt=said_at).exists():
+    is_newer = is_there and corp.verification_files.filter(uploaded_at__gt=said_at).exists()
+    if known.errcode == UNVERIFIED and is_newer:
         facts = {"domain": domain, "said_at": said_at.isoformat()}
         return Finding(Status.WARNING, "file_since", facts, known.errcode, known.hint)
     return _judge_domain_refusal(known.errcode, domain, hint=known.hint, said_at=said_at)
@@ -391,7 +391,7 @@ def check_callback(question: Question) -> Finding:
     facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
     url, answer = callbacks.build_own_check(crypto, url=facts["url"], now=question.now)
     outcome, detail = links.judge_public_page(url, answer, media_type="")
-    if outcome != FileOutcome.FOUND:
+    if outcome != PageOutcome.FOUND:
         return wrong(outcome, facts, detail=clip(detail))
     address = next(one for one in callbacks.list_addresses(corp, now=question.now) if one.kind == APP_CALLBACK)
     if address.verified_at is None:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from integrations.companies import console, links, services
-from integrations.models import Corp, Job, SiteAddress, VerificationFile
+from integrations.models import Corp, Job, SiteAddress
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.diagnosing import check_run
 from tests.integrations.pages import text_of
@@ -146,16 +146,13 @@ def test_each_step_takes_its_state_from_what_was_found(corp: Corp) -> None:
 
 
 def test_the_file_is_done_where_it_answers_at_the_present_address(corp: Corp) -> None:
-    file = VerificationFile.objects.create(corp=corp, code="0123456789abcdef", uploaded_at=timezone.now())
-    url = "https://bi.example.com/WW_verify_0123456789abcdef.txt"
-    for outcome, checked_url, state in (
-        ("", "", "to_do"),
-        ("found", url, "done"),
-        ("unreachable", url, "wrong"),
-        ("found", "https://former.example.com/x", "to_do"),
-    ):
-        VerificationFile.objects.filter(pk=file.pk).update(outcome=outcome, checked_url=checked_url)
+    assert states(corp)["verification"] == "to_do"
+    for status, state in (("ok", "done"), ("wrong", "wrong"), ("skipped", "to_do")):
+        check_run(corp, "verification_file", status)
         assert states(corp)["verification"] == state
+    check_run(corp, "verification_file")
+    SiteAddress.objects.update(url="https://new.example.com/")
+    assert states(corp)["verification"] == "to_do"
 
 
 def test_the_page_s_steps_and_values_are_told_anew_while_something_is_to_do(admin_client: Client, corp: Corp) -> None:
@@ -168,7 +165,7 @@ def test_the_page_s_steps_and_values_are_told_anew_while_something_is_to_do(admi
         assert sorted(answer["parts"]) == sorted(
             [
                 *(f"state-of-{name}" for name in (*states(corp), "domain", "home_page")),
-                *("corp-state", "known-ips", "last-writes", "staged-credentials", "token-result"),
+                *("corp-state", "files-result", "known-ips", "last-writes", "staged-credentials", "token-result"),
             ]
         )
         assert all(f'id="{part}"' in page for part in answer["parts"])

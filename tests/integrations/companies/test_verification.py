@@ -13,8 +13,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.companies import links
 from integrations.companies.diagnosis.results import explain_finding
+from integrations.companies.links import PageOutcome
 from integrations.models import Corp, SiteAddress, VerificationFile
 from tests.integrations.clients.wecom.server import answering, make_answer
+from tests.integrations.diagnosing import run_one
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +24,6 @@ CODE = "0123456789abcDEF"
 NAME = f"WW_verify_{CODE}.txt"
 BODY = CODE.encode()
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
-Outcome = VerificationFile.Outcome
 
 
 def store(corp: Corp, code: str = CODE) -> VerificationFile:
@@ -155,25 +156,13 @@ def plain(body: bytes, content_type: str = "text/plain") -> bytes:
     return make_answer("200 OK", body, f"Content-Type: {content_type}")
 
 
-def look_for(corp: Corp, url: str) -> VerificationFile:
-    """Store a file of the corp, which is reached at `url`, and look for it at its public address."""
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
-    file = store(corp)
-    links.look_for_file(file, now=NOW)
-    file.refresh_from_db()
-    assert file.checked_at == NOW
-    return file
-
-
 @pytest.mark.django_db(transaction=True)
 def test_the_check_finds_our_own_file_at_the_corp_s_own_address(corp: Corp, live_server: LiveServer) -> None:
     corp.site_address = SiteAddress.objects.create(url=f"{live_server.url}/")
     corp.save()
+    store(corp)
 
-    file = look_for(corp, "http://localhost:1")
-
-    assert (file.outcome, file.detail) == (Outcome.FOUND, "")
-    assert file.checked_url == f"{live_server.url}/{NAME}"
+    assert run_one(corp, "verification_file").problem == "found"
 
 
 REDIRECTION = make_answer("301 Moved", b"", "Location: https://bi.example.com/x")
@@ -183,25 +172,28 @@ LOGIN_PAGE = plain(b"<html>Please sign in</html>", "text/html; charset=utf-8")
 @pytest.mark.parametrize(
     ("answer", "outcome", "detail"),
     [
-        (plain(BODY, "text/plain; charset=utf-8"), Outcome.FOUND, ""),
-        (plain(BODY + b"\n"), Outcome.WRONG_CONTENT, "HTTP 200 text/plain"),
-        (plain(BODY, "text/html"), Outcome.WRONG_CONTENT, "HTTP 200 text/html"),
-        (LOGIN_PAGE, Outcome.WRONG_CONTENT, "HTTP 200 text/html; charset=utf-8"),
-        (plain(b"x" * 100_000), Outcome.WRONG_CONTENT, "HTTP 200 text/plain"),
-        (make_answer("404 Not Found"), Outcome.WRONG_STATUS, "HTTP 404"),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", Outcome.WRONG_STATUS, "HTTP 204"),
-        (REDIRECTION, Outcome.REDIRECTED, "HTTP 301 https://bi.example.com/x"),
-        (REDIRECTION.replace(b"/x", b"/" + b"x" * 5000), Outcome.REDIRECTED, "HTTP 301 https://bi.example.com/xxxx"),
-        (b"", Outcome.UNREACHABLE, "the connection failed before the answer was complete (RemoteDisconnected)"),
-        (None, Outcome.UNREACHABLE, "no connection (ConnectionRefusedError)"),
+        (plain(BODY, "text/plain; charset=utf-8"), PageOutcome.FOUND, ""),
+        (plain(BODY + b"\n"), PageOutcome.WRONG_CONTENT, "HTTP 200 text/plain"),
+        (plain(BODY, "text/html"), PageOutcome.WRONG_CONTENT, "HTTP 200 text/html"),
+        (LOGIN_PAGE, PageOutcome.WRONG_CONTENT, "HTTP 200 text/html; charset=utf-8"),
+        (plain(b"x" * 100_000), PageOutcome.WRONG_CONTENT, "HTTP 200 text/plain"),
+        (make_answer("404 Not Found"), PageOutcome.WRONG_STATUS, "HTTP 404"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", PageOutcome.WRONG_STATUS, "HTTP 204"),
+        (REDIRECTION, PageOutcome.REDIRECTED, "HTTP 301 https://bi.example.com/x"),
+        (
+            REDIRECTION.replace(b"/x", b"/" + b"x" * 5000),
+            PageOutcome.REDIRECTED,
+            "HTTP 301 https://bi.example.com/xxxx",
+        ),
+        (b"", PageOutcome.UNREACHABLE, "the connection failed before the answer was complete (RemoteDisconnected)"),
+        (None, PageOutcome.UNREACHABLE, "no connection (ConnectionRefusedError)"),
     ],
 )
-def test_what_the_check_finds(corp: Corp, answer: bytes | None, outcome: Outcome, detail: str) -> None:
+def test_what_the_check_finds(answer: bytes | None, outcome: PageOutcome, detail: str) -> None:
     """Use None for an address at which nothing listens."""
     with answering(answer or b"") as (url, _requests):
-        file = look_for(corp, f"http://127.0.0.1:{free_port()}" if answer is None else url)
+        found = links.judge_public_page(f"http://127.0.0.1:{free_port()}" if answer is None else url, BODY)
 
-    assert (file.outcome, file.detail[: len(detail)]) == (outcome, detail)
-    assert len(file.detail) <= 255
-    said = explain_finding("verification_file", file.outcome, None, {"url": file.checked_url})
-    assert bool(said.who) == bool(said.where) == (outcome != Outcome.FOUND)
+    assert (found[0], found[1][: len(detail)]) == (outcome, detail)
+    said = explain_finding("verification_file", outcome, None, {"url": "http://x/", "files": NAME})
+    assert bool(said.who) == bool(said.where) == (outcome != PageOutcome.FOUND)
