@@ -232,7 +232,6 @@ CORPS = [
     of_corp("credentials_check", "U", 302, method="post", changes=True),
     of_corp("credentials_discard", "U", 302, method="post", changes=True),
     of_corp("link", CORP_READERS),
-    of_corp("ips", INTEGRATION, 302, method="post", data={"addresses": "203.0.113.9"}, changes=True),
     of_corp("write_start", INTEGRATION, 302, method="post", args=("=settings",), changes=True),
     of_corp("write_start", INTEGRATION, 302, method="post", args=("=menu",), changes=True),
     of_corp("write", INTEGRATION, args=("write",)),

@@ -237,23 +237,32 @@ class NumberField(forms.IntegerField):
         return super().to_python(validators.without_spaces(value) if isinstance(value, str) else value)
 
 
-class DepartmentIdsField(forms.CharField):
-    """Department ids, separated by commas."""
+class ListField(forms.CharField):
+    """A list in one line of text. `parse`: makes the list; raises ValidationError."""
+
+    parse: Callable[[str], list[Any]]
+    separator = ", "
 
     def __init__(self, *, encoder: object = None, decoder: object = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
 
-    def to_python(self, value: Any) -> list[int]:  # type: ignore[override]  # a list is what the column holds
-        return validators.department_ids(value or "")
+    def to_python(self, value: Any) -> list[Any]:  # type: ignore[override]  # a list is what the column holds
+        return self.parse(value or "")
 
     def prepare_value(self, value: Any) -> Any:
-        return ", ".join(map(str, value)) if isinstance(value, list) else value
+        return self.separator.join(map(str, value)) if isinstance(value, list) else value
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
             return bool((initial or []) != self.to_python(data))
         except ValidationError:
             return True
+
+
+class DepartmentIdsField(ListField):
+    """Department ids, separated by commas."""
+
+    parse = staticmethod(validators.department_ids)
 
 
 class CertificatesField(forms.CharField):

@@ -29,6 +29,7 @@ from integrations.admin.base import (
     CertificatesField,
     CompactField,
     DepartmentIdsField,
+    ListField,
     NumberField,
     ProxyMixin,
     SecretsAdmin,
@@ -75,6 +76,13 @@ class ServerField(forms.CharField):
         return url
 
 
+class IpAddressesField(ListField):
+    """Public IP addresses, separated as WeCom's console wants them."""
+
+    parse = staticmethod(services.read_ip_addresses)
+    separator = services.IP_SEPARATOR
+
+
 class CorpForm(ProxyMixin, VersionedForm):
     """The form of a corp. The `new_` fields are write-only and belong to no model field. Once the corp was enabled, a
     new AgentId or Secret is not saved but kept in `new_credentials`, to be used after WeCom has confirmed it."""
@@ -99,7 +107,7 @@ class CorpForm(ProxyMixin, VersionedForm):
             *("name", "corpid", "agentid", "department_root_ids"),
             *("sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"),
             *("home_page", "home_bi_page", "bi_sign_in_enabled"),
-            *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle"),
+            *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle", "noted_ips"),
         )
         help_texts = dict.fromkeys(
             ("api_base_url", "authorize_base_url", "qr_base_url"),
@@ -114,6 +122,7 @@ class CorpForm(ProxyMixin, VersionedForm):
             "agentid": NumberField,
             "domain_id": CompactField,
             "department_root_ids": DepartmentIdsField,
+            "noted_ips": IpAddressesField,
             "ca_bundle": CertificatesField,
             **dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), ServerField),
         }
@@ -318,8 +327,7 @@ class CorpAdmin(
     )
     form = CorpForm
     unconfirmed_pages = frozenset(
-        f"integrations_corp_{name}"
-        for name in ("diagnosis_run", "diagnosis_message", "verification", "ips", "write_start")
+        f"integrations_corp_{name}" for name in ("diagnosis_run", "diagnosis_message", "verification", "write_start")
     )
     change_form_template = "admin/integrations/corp/change_form.html"
     list_display = ["name", "status_label", "last_diagnosis", "corpid", "agentid"]
@@ -341,7 +349,7 @@ class CorpAdmin(
         fold_fields(
             _("Advanced"),
             *("api_base_url", "authorize_base_url", "qr_base_url"),
-            *("new_proxy_url", "remove_proxy", "ca_bundle"),
+            *("new_proxy_url", "remove_proxy", "ca_bundle", "noted_ips"),
         ),
     ]
 
@@ -508,7 +516,6 @@ class CorpAdmin(
             ("console/<int:write_id>/state/", "write_state"): self.write_state_view,
         }
         change_posts: dict[tuple[str, str], CorpView] = {
-            ("ips/", "ips"): self.ips_view,
             ("console/<slug:kind>/", "write_start"): self.write_start_view,
             ("console/<int:write_id>/confirm/", "write_confirm"): self.write_confirm_view,
             ("diagnosis/run/", "diagnosis_run"): self.run_view,

@@ -48,7 +48,6 @@ class ConsolePages(CorpPages):
             **console.describe_console_values(corp),
             "link": _build_link(corp, "", ""),
             **_describe_known_ips(corp),
-            "noted_ips": services.IP_SEPARATOR.join(corp.noted_ips),
         }
 
     def steps_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
@@ -107,25 +106,6 @@ class ConsolePages(CorpPages):
             return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"corp": corp, "link": link})})
         return self._page(request, corp, "link.html", gettext("Link to a page"), {"link": link})
 
-    def ips_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
-        """Save the addresses that the administrator noted."""
-        try:
-            addresses = services.read_ip_addresses(request.POST.get("addresses", ""))
-        except ValidationError as refusal:
-            messages.error(request, " ".join(refusal.messages))
-            return self._redirect_to_page(corp, "trusted_ip")
-        is_noted = services.note_trusted_ips(corp=corp, addresses=addresses, seen=request.POST.get("seen", ""))
-        noted = services.IP_SEPARATOR.join(corp.noted_ips) or "—"
-        if is_noted:
-            self.log_change(request, corp, gettext("Own addresses noted: %(ips)s") % {"ips": noted})
-            messages.success(request, gettext("The addresses are saved."))
-        else:
-            sentence = gettext(
-                "Somebody else noted %(ips)s meanwhile, so nothing of yours was saved. Check, then save."
-            )
-            messages.error(request, sentence % {"ips": noted})
-        return self._redirect_to_page(corp, "trusted_ip")
-
     def write_start_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Prepare the preview of a change in the background, and show its page."""
         if kind not in console.WriteKind.values:
@@ -175,7 +155,7 @@ def _find_write(corp: Corp, write_id: int) -> Job:
 
 def _describe_known_ips(corp: Corp) -> dict[str, Any]:
     ips = services.list_known_ips(corp)
-    return {"ips": ips, "ips_to_paste": services.IP_SEPARATOR.join(ip.address for ip in ips)}
+    return {"ips": ips, "ips_to_paste": services.IP_SEPARATOR.join(ip["address"] for ip in ips)}
 
 
 def _wants_json(request: HttpRequest) -> bool:

@@ -394,15 +394,6 @@ _IP_INSIDE = [
 _IP_SEPARATORS = re.compile(r"[\s,，、;；]+")
 
 
-@dataclass(frozen=True, slots=True)
-class KnownIp:
-    """An address of this server: reported by WeCom (at `seen_at`, if stored), or noted by an administrator."""
-
-    address: str
-    seen_at: datetime | None
-    is_named: bool
-
-
 def read_ip_addresses(text: str) -> list[str]:
     """Parse addresses separated by semicolons, commas (Western or Chinese), spaces or lines, each once.
 
@@ -438,28 +429,14 @@ def _public_address(word: str) -> str:
     return str(address)
 
 
-def note_trusted_ips(*, corp: Corp, addresses: list[str], seen: str) -> bool:
-    """Save an administrator's addresses instead of the former ones, which they saw as `seen`.
-
-    Return False if somebody else saved others meanwhile; these are kept, and set on `corp`.
-    """
-    with transaction.atomic():
-        row = Corp.objects.select_for_update().only("noted_ips").get(pk=corp.pk)
-        corp.noted_ips = row.noted_ips
-        if IP_SEPARATOR.join(row.noted_ips) != seen:
-            return False
-        Corp.objects.filter(pk=corp.pk).update(noted_ips=addresses)
-    corp.noted_ips = addresses
-    return True
-
-
-def list_known_ips(corp: Corp) -> list[KnownIp]:
-    """Return every known address of this server, starting with the last one that WeCom reported."""
+def list_known_ips(corp: Corp) -> list[dict[str, Any]]:
+    """Return every known address of this server, starting with the last one that WeCom reported. `seen_at`: when, if
+    known; `is_named`: false for one that an administrator noted."""
     refused = CheckRun.objects.filter(corp=corp, caller_ip__isnull=False).order_by("caller_ip")
     newest = dict(refused.values_list("caller_ip").annotate(Max("finished_at")))
     seen = {ip: at for at, ip in sorted(((at, ip) for ip, at in newest.items() if at), reverse=True)}
     # A check that is repeated and passes keeps the addresses that were refused before.
     facts = CheckRun.objects.filter(corp=corp, check_name="ip").order_by("-pk").values_list("facts", flat=True).first()
     named = dict.fromkeys([*seen, *(facts or {}).get("addresses", [])])
-    noted = [ip for ip in corp.noted_ips if ip not in named]
-    return [*(KnownIp(ip, seen.get(ip), True) for ip in named), *(KnownIp(ip, None, False) for ip in noted)]
+    known = dict.fromkeys([*named, *corp.noted_ips])
+    return [{"address": ip, "seen_at": seen.get(ip), "is_named": ip in named} for ip in known]

@@ -197,7 +197,14 @@ class Corp(models.Model):
         _("contacts callback address verified"), null=True, editable=False
     )
     # Addresses from which this site calls WeCom, as noted by an administrator: WeCom names one only when it refuses it.
-    noted_ips = models.JSONField(_("own addresses"), default=list, blank=True, editable=False)
+    noted_ips = models.JSONField(
+        _("public addresses of this server"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "Separated by semicolons. Only needed where the network has several ways out, or before the first refusal."
+        ),
+    )
     department_root_ids = models.JSONField(
         _("department roots"),
         default=list,
