@@ -63,15 +63,10 @@ class ConsolePages(CorpPages):
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
         """Return the context of the steps, including the next one while the corp is disabled."""
-        steps = []
-        for step in services.list_steps(corp):
-            is_to_do = step.state not in {services.StepState.DONE, services.StepState.OPTIONAL}
-            line = {"number": step.number, "anchor": step.anchor, "title": step.title, "is_next": step.is_next}
-            line |= {"pill": pill(step.state.tone, step.state.label), "is_to_do": is_to_do}
-            steps.append({**line, "template": f"{FOLDER}/_{step.anchor}.html"})
+        steps = services.list_steps(corp)
         staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
-        next_step = None if corp.is_enabled else next((step for step in steps if step["is_next"]), None)
+        next_step = None if corp.is_enabled else next((step for step in steps if step.is_next), None)
         writes = console.list_last_writes(corp)
         last_writes = [_describe_write(write) for write in writes]
         staged_html = ""
@@ -92,11 +87,11 @@ class ConsolePages(CorpPages):
             "steps": steps,
             "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
             "writes_html": render_to_string(f"{FOLDER}/_last_writes.html", {"last_writes": last_writes}),
-            "step_states": {step["anchor"]: step["pill"] for step in steps},
+            "step_states": {step.anchor: pill(step.state.tone, step.state.label) for step in steps},
             "seen": {place: pill(*state) for place, state in services.describe_console_states(corp).items()},
             "is_on_the_way": is_checked
             or any(write.is_unfinished for write in writes)
-            or any(step["is_to_do"] for step in steps),
+            or any(step.state.is_open for step in steps),
         }
 
     def link_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
@@ -191,7 +186,7 @@ def _describe_write(write: Job) -> dict[str, Any]:
     is_planned = confirmed is None and console.awaits_confirmation(write)
     tone, words = "quiet", gettext("reading from WeCom") if confirmed is None else gettext("writing to WeCom")
     if write.status == Job.Status.FAILED:
-        tone, words = "bad", str(console.PROBLEMS.get(write.problem, write.get_status_display()))
+        tone, words = "bad", write.get_status_display()
     elif is_planned:
         tone, words = "warn", gettext("to be confirmed")
     elif write.status == Job.Status.DONE:
@@ -200,6 +195,7 @@ def _describe_write(write: Job) -> dict[str, Any]:
     return {
         "write": write,
         "kind": console.WriteKind(write.payload["kind"]).label,
+        "explanation": console.explain_write(write),
         "changes": changes,
         "is_planned": is_planned,
         "is_confirmed": confirmed is not None,
@@ -217,14 +213,13 @@ def _write_panel(request: HttpRequest, corp: Corp, write: Job) -> dict[str, Any]
         "menu": gettext("Menu"),
     }
     described = _describe_write(write)
-    has_reason = write.status == Job.Status.FAILED and write.problem in console.PROBLEMS
     context = {
         "corp": corp,
         **described,
         "changes": [{**one, "label": labels[one["name"]]} for one in described["changes"]],
         **describe_job(write),
-        **({"problem": "", "explanation": console.explain_write(write)} if has_reason else {}),
-        "may_retry": not has_reason and may_retry(request, write),
+        **({"problem": ""} if described["explanation"].what else {}),
+        "may_retry": not described["explanation"].what and may_retry(request, write),
         # WeCom reports our address with every refusal. Show it only if the address was refused.
         "refused_ip": write.facts.get("caller_ip") if write.facts.get("errcode") in IP_REFUSED else None,
     }

@@ -270,15 +270,6 @@ def _describe_failure(error: IntegrationError, problem: str = "") -> JobFailedEr
     return JobFailedError(found.problem, **facts)
 
 
-PROBLEMS = {
-    "refused": gettext_lazy("refused by WeCom"),
-    "unreachable": gettext_lazy("WeCom cannot be reached"),
-    "wrong_setting": gettext_lazy("address, proxy or certificate is wrong"),
-    "not_wecom": gettext_lazy("the answer is not WeCom's"),
-    "changed": gettext_lazy("WeCom's settings changed after the preview"),
-    "outdated": gettext_lazy("our values changed after the preview"),
-    "unclear": gettext_lazy("outcome unknown"),
-}
 _AGAIN = gettext_noop("Look at the preview again, then confirm it.")
 _EXPLANATIONS = {
     **SHARED_EXPLANATIONS,
@@ -296,7 +287,7 @@ _EXPLANATIONS = {
 
 
 def explain_write(job: Job) -> Explanation:
-    """Explain a failed change, with a problem of PROBLEMS, in the active language."""
+    """Explain why a change was not written, in the active language; empty if its job did not fail by itself."""
     if job.problem == "refused":
         return explain_errcode(job.facts["errcode"])
-    return translate_explanation(_EXPLANATIONS[job.problem], {})
+    return translate_explanation(_EXPLANATIONS.get(job.problem, Explanation("")), {})

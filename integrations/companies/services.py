@@ -297,6 +297,10 @@ class StepState(TextChoices):
     RUNNING = "running", gettext_lazy("being checked")
 
     @property
+    def is_open(self) -> bool:
+        return self not in {StepState.DONE, StepState.OPTIONAL}
+
+    @property
     def tone(self) -> str:
         return {StepState.DONE: "good", StepState.WRONG: "bad", StepState.TO_DO: "warn"}.get(self, "quiet")
 
@@ -333,7 +337,7 @@ def list_steps(corp: Corp) -> list[SetupStep]:
         ("enable", _("Enable"), StepState.DONE if corp.is_enabled else StepState.TO_DO),
     ]
     found = [(anchor, title, StepState.WRONG if anchor in wrong else state) for anchor, title, state in found]
-    open_ones = [anchor for anchor, _title, state in found if state not in {StepState.DONE, StepState.OPTIONAL}]
+    open_ones = [anchor for anchor, _title, state in found if state.is_open]
     return [
         SetupStep(number, anchor, title, state, is_next=open_ones[:1] == [anchor])
         for number, (anchor, title, state) in enumerate(found, start=1)
