@@ -1,54 +1,25 @@
-"""Pages to choose a card of the BI: first its page, then the card. The unsaved form is kept in the session."""
+"""Pages to choose a card of the BI, in a tab beside the form of the card: first its page, then the card. The chosen
+values are put into that form by corp.js; without it the IDs can be typed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
 from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
-from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.crypto import get_random_string
 from django.utils.translation import gettext
 
 from integrations.admin.base import own_page
-from integrations.admin.datasource_forms import CardForm
 from integrations.datasources import catalogue
 from integrations.jobs.registry import describe_job
-from integrations.models import Card, DataSource, SourceKind
+from integrations.models import DataSource, SourceKind
 from integrations.models.fields import corp_condition
-
-# The URL parameter with the draft's key. The typed values may be too long for a URL.
-KEY = "draft"
-# Enough for some open and some abandoned tabs.
-KEPT_AT_MOST = 4
-CHARACTERS_AT_MOST = 100_000
-_STORED = "card_drafts"
-
-
-def keep_draft(request: HttpRequest) -> str:
-    """Keep the submitted form in the session. Return its key, or an empty text if the form is too long. The form has no
-    secrets: the source holds them."""
-    typed = {name: request.POST[name] for name in CardForm.Meta.fields if name in request.POST}
-    if sum(map(len, typed.values())) > CHARACTERS_AT_MOST:
-        return ""
-    key = get_random_string(12)
-    kept = {**request.session.get(_STORED, {}), key: typed}
-    request.session[_STORED] = dict(list(kept.items())[-KEPT_AT_MOST:])
-    return key
-
-
-def read_draft(request: HttpRequest) -> dict[str, str]:
-    """Return the kept values of the draft named in the URL. Leaves out an empty name, so that the chosen card's name is
-    used."""
-    found: dict[str, str] = request.session.get(_STORED, {}).get(request.GET.get(KEY, ""), {})
-    return {name: InvalidJSONInput(text) for name, text in found.items() if text or name != "name"}
-
 
 FOLDER = "admin/integrations/card"
 SHOWN_AT_MOST = 200
@@ -61,90 +32,64 @@ WITHOUT_ROWS = frozenset(
 ID_CHARACTERS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class CardChoice:
-    """The state of a choice for a new card of `source`, or for `card`. `page_id`: empty until a page is chosen.
-    `draft`: the key of the kept form."""
-
-    source: DataSource
-    card: Card | None
-    page_id: str
-    draft: str
-
-    def query(self, **further: str) -> str:
-        known = {"source": str(self.source.pk), "card": str(self.card.pk) if self.card else "", KEY: self.draft}
-        return urlencode({name: value for name, value in (known | further).items() if value})
-
-    def address(self, view: str = "choose", **further: str) -> str:
-        return f"{reverse(f'admin:integrations_card_{view}')}?{self.query(**further)}"
-
-    def form_address(self, **chosen: str) -> str:
-        """Return the URL of the card form with the kept and chosen values."""
-        values = ({KEY: self.draft} if self.draft else {}) | chosen
-        if self.card is not None:
-            return f"{reverse('admin:integrations_card_change', args=[self.card.pk])}?{urlencode(values)}"
-        return f"{reverse('admin:integrations_card_add')}?{urlencode({'source': str(self.source.pk), **values})}"
+def choose_address(source_id: object, view: str = "choose", **further: str) -> str:
+    """Return the URL of the list for a source. `further`: parameters; empty ones are left out."""
+    query = urlencode({name: value for name, value in {"source": str(source_id), **further}.items() if value})
+    return f"{reverse(f'admin:integrations_card_{view}')}?{query}"
 
 
 def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show what the BI listed. A POST requests a listing."""
-    choosing = _read_choice(model_admin, request)
+    source, page_id = _read_choice(model_admin, request)
     if request.method == "POST":
-        page_id, is_again = choosing.page_id, "again" in request.POST
-        catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now(), anew=is_again)
-        return HttpResponseRedirect(choosing.address(page=page_id))
+        catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now(), anew="again" in request.POST)
+        return HttpResponseRedirect(choose_address(source.pk, page=page_id))
     context = {
         "title": gettext("Choose a card of the BI"),
-        "choosing": choosing,
-        "form_address": choosing.form_address(),
-        "state": _state(request, choosing),
-        "state_address": choosing.address("choose_state", page=choosing.page_id, q=request.GET.get("q", "")),
+        "is_popup": True,
+        "state": _state(request, source, page_id),
+        "state_address": choose_address(source.pk, "choose_state", page=page_id, q=request.GET.get("q", "")),
     }
     return own_page(model_admin, request, f"{FOLDER}/choose.html", context)
 
 
 def state_view(model_admin: Any, request: HttpRequest) -> JsonResponse:
-    return JsonResponse(_state(request, _read_choice(model_admin, request)))
+    return JsonResponse(_state(request, *_read_choice(model_admin, request)))
 
 
-def _read_choice(model_admin: Any, request: HttpRequest) -> CardChoice:
-    """Read the choice from the request. Raises PermissionDenied or Http404 if the person may not edit the card or see
-    the source."""
-    sent = {**request.GET.dict(), **request.POST.dict()}
-    card = None
-    if sent.get("card"):
-        card = model_admin.find_row_to_change(request, sent["card"])
-    elif not model_admin.has_add_permission(request):
+def _read_choice(model_admin: Any, request: HttpRequest) -> tuple[DataSource, str]:
+    """Return the source, and the id of the chosen page, empty until one is chosen. Raises PermissionDenied, and Http404
+    if the person may not see the source."""
+    if not (model_admin.has_add_permission(request) or model_admin.has_change_permission(request)):
         raise PermissionDenied
     sources = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA).only("name", "kind")
+    sent = {**request.GET.dict(), **request.POST.dict()}
     source_id, page_id = sent.get("source", ""), sent.get("page", "")
     if not source_id.isdecimal() or len(source_id) > 9 or len(page_id) > ID_CHARACTERS:
         raise Http404
-    source = get_object_or_404(sources, pk=int(source_id))
-    # The card form itself was submitted, or a page of the list.
-    draft = keep_draft(request) if "bi_card_id" in request.POST else sent.get(KEY, "")[:ID_CHARACTERS]
-    return CardChoice(source, card, page_id, draft)
+    return get_object_or_404(sources, pk=int(source_id)), page_id
 
 
-def _state(request: HttpRequest, choosing: CardChoice) -> dict[str, Any]:
-    listing = catalogue.find_listing(choosing.page_id)
+def _state(request: HttpRequest, source: DataSource, page_id: str) -> dict[str, Any]:
+    listing = catalogue.find_listing(page_id)
     wanted = request.GET.get("q", "").strip()
     entries = catalogue.read_entries(listing)
     may_mend = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
-    pages = catalogue.read_entries(catalogue.find_listing()) if choosing.page_id else []
+    pages = catalogue.read_entries(catalogue.find_listing()) if page_id else []
     names = {one[0]: one[1] for one in pages}
     fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
     context = {
-        "choosing": choosing,
+        "source": source,
+        "page_id": page_id,
         **describe_job(listing),
         # Link to fix the connection.
         "bi_address": reverse("admin:integrations_biconnection_changelist") if may_mend else "",
-        "again_address": choosing.address(page=choosing.page_id),
-        "pages_address": choosing.address(),
-        "page_name": names.get(choosing.page_id) or choosing.page_id,
+        "again_address": choose_address(source.pk, page=page_id),
+        "pages_address": choose_address(source.pk),
+        "page_name": names.get(page_id) or page_id,
         "is_searched": bool(wanted) or len(entries) > SEARCHED_FROM,
         "wanted": wanted,
-        "rows": [_row(choosing, one) for one in fitting[:SHOWN_AT_MOST]],
+        "rows": [_row(page_id, one) for one in fitting[:SHOWN_AT_MOST]],
         "unshown_count": max(0, len(fitting) - SHOWN_AT_MOST),
     }
     return {
@@ -153,12 +98,13 @@ def _state(request: HttpRequest, choosing: CardChoice) -> dict[str, Any]:
     }
 
 
-def _row(choosing: CardChoice, entry: list[str]) -> dict[str, Any]:
-    """Describe a page or card of the BI. `address`: the form with this card; empty for pages and for cards without
-    rows."""
+def _row(page_id: str, entry: list[str]) -> dict[str, Any]:
+    """Describe a page or card of the BI. `chosen`: the values of the form, as JSON; empty for a card without rows."""
     its_id, name, kind = entry
-    is_card = bool(choosing.page_id)
-    has_rows = is_card and kind not in WITHOUT_ROWS
-    chosen = {"bi_page_id": choosing.page_id, "bi_card_id": its_id, "name": (name or its_id)[:ID_CHARACTERS]}
-    address = choosing.form_address(**chosen) if has_rows else ""
-    return {"id": its_id, "name": name or its_id, "kind": kind, "is_card": is_card, "address": address}
+    values = {"bi_page_id": page_id, "bi_card_id": its_id, "name": (name or its_id)[:ID_CHARACTERS]}
+    return {
+        "id": its_id,
+        "name": name or its_id,
+        "kind": kind,
+        "chosen": kind not in WITHOUT_ROWS and json.dumps(values),
+    }

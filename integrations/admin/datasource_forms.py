@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from itertools import chain
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -336,12 +335,11 @@ COLUMN_NOTES = ("kinds", "units", "as_of_column")
 
 
 class CardForm(VersionedForm):
-    """The form of a card. `person`: the signed-in person. `kind`: kind of the source, if known. `filled_in`: unsaved
-    initial values. `choosing_address`: URL of the list of BI cards. The admin sets all of them."""
+    """The form of a card. `person`: the signed-in person. `kind`: kind of the source, if known. `choosing_address`: URL
+    of the list of BI cards. The admin sets all of them."""
 
     person: Person
     kind = ""
-    filled_in: Mapping[str, str] = MappingProxyType({})
     choosing_address = ""
 
     class Meta:
@@ -391,7 +389,6 @@ class CardForm(VersionedForm):
                 source.queryset = source.queryset.filter(kind=self.kind)
         if "bi_card_id" in self.fields:
             self.fields["bi_card_id"].widget.address = self.choosing_address
-        self.initial.update(self.filled_in)
 
     def clean_bi_filters(self) -> list[Any]:
         value: list[Any] = self.cleaned_data["bi_filters"]

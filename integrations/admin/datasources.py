@@ -323,10 +323,8 @@ class CardAdmin(TestedRows):
         hide_related_links(form, "source")
         form.person = request.user
         form.kind = self.find_kind(request, obj) or ""
-        # Initial values that replace the saved ones; submitted values are compared with the saved ones.
-        form.filled_in = {**card_picker.read_draft(request), **self._chosen(request)} if request.method == "GET" else {}
-        further = f"?card={obj.pk}" if obj else ""
-        form.choosing_address = reverse("admin:integrations_card_choose") + further
+        source_id = obj.source_id if obj else request.GET.get("source", "")
+        form.choosing_address = card_picker.choose_address(source_id)
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Card | None = None) -> Any:
@@ -346,11 +344,6 @@ class CardAdmin(TestedRows):
         found = DataSource.objects.visible_to(request.user).filter(pk=int(sent)).values_list("kind", flat=True).first()
         return SourceKind(found) if found else None
 
-    def _chosen(self, request: HttpRequest) -> dict[str, str]:
-        """Return the BI card that a link of the list names."""
-        names = ("bi_page_id", "bi_card_id")
-        return {name: request.GET[name] for name in names if name in request.GET}
-
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], View] = {
             ("choose/", "choose"): partial(card_picker.choose_view, self),
@@ -363,13 +356,11 @@ class CardAdmin(TestedRows):
         return card.source.name
 
     def describe_page(self, request: HttpRequest, row: Card | None) -> dict[str, Any]:
-        is_opened = request.method == "GET"
-        page: dict[str, Any] = {"is_chosen": is_opened and bool(self._chosen(request))}
         if row is not None and self.has_change_permission(request, row):
-            page |= {"card": row, "test": self.describe_test(row)}
-        elif row is None and is_opened and request.user.has_perm("integrations.change_datasource"):
-            page |= _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
-        return page
+            return {"card": row, "test": self.describe_test(row)}
+        if row is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
+            return _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
+        return {}
 
     def choose(self, request: HttpRequest) -> HttpResponse:
         sources = DataSource.objects.visible_to(request.user).defer(*SECRETS)

@@ -49,6 +49,20 @@
     }, 1500);
   });
 
+  // A card chosen in a tab of its own: its values go into the form that opened the tab, which then closes.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-chosen]");
+    const fields = window.opener?.document.getElementById("card_form")?.elements;
+    if (!button || !fields) return;
+    const { name, ...ids } = JSON.parse(button.dataset.chosen);
+    if (!fields.name.value) fields.name.value = name;
+    for (const [field, value] of Object.entries(ids)) {
+      fields[field].value = value;
+      fields[field].dispatchEvent(new Event("change", { bubbles: true }));
+    }
+    window.close();
+  });
+
   const jsonOf = async (url) => {
     const response = await fetch(url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
     if (!response.ok || response.redirected) throw new Error(String(response.status));

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import responses
@@ -18,7 +20,7 @@ from integrations.datasources.catalogue import find_listing, read_entries, reque
 from integrations.models import Card, Corp, Job
 from tests.bi import make_bi, make_listing
 from tests.guandata import APP_TOKEN, HOST, GuandataAnswers
-from tests.integrations.admin.test_source_admin import ALL, BACKEND, CARD
+from tests.integrations.admin.test_source_admin import ALL, BACKEND
 from tests.integrations.clients.sources.place import NOW, make_card, make_source
 from tests.integrations.conftest import staff
 from tests.jobs import do_jobs
@@ -109,105 +111,31 @@ class TestListing:
         assert APP_TOKEN not in str(job.facts)
 
 
-def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: GuandataAnswers) -> None:
+def test_a_page_is_chosen_then_a_card_with_the_values_for_the_form(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
-    form = root.get(reverse("admin:integrations_card_add"), {"source": source.pk}).text
-    assert f'formaction="{reverse(CHOOSE)}"' in form
+    address = f"{reverse(CHOOSE)}?source={source.pk}"
+    card = make_card(source)
+    for form in (
+        f"{reverse('admin:integrations_card_add')}?source={source.pk}",
+        f"/admin/integrations/card/{card.pk}/",
+    ):
+        assert f'href="{address}" target="_blank" rel="opener"' in root.get(form, follow=True).text
 
-    asked: Any = root.post(reverse(CHOOSE), {**CARD, "name": "", "source": source.pk})
-    running = open_list(root, asked.url)
+    root.post(address)
+    running = open_list(root, address)
     make_listing([["p1", "销售<总览>", "PAGE"]], at=timezone.now())
-    pages = open_list(root, asked.url)
-    root.post(asked.url, {"page": "p1"})
+    pages = open_list(root, address)
+    asked: Any = root.post(address, {"page": "p1"})
     make_listing([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1", at=timezone.now())
-    cards = open_list(root, source=source.pk, page="p1")
+    cards = open_list(root, asked.url)
 
     assert "The BI is being asked" in running
     assert "data-unfinished" in running
     assert "销售&lt;总览&gt;" in pages
     assert "holds no data (TEXT)" in cards
-    link = next(part for part in cards.split('"') if "bi_card_id=c1" in part).replace("&amp;", "&")
-    assert "bi_card_id=t1" not in cards
-    filled = root.get(link)
-    form = filled.context["adminform"].form
-    assert [form.initial[name] for name in ("name", "bi_page_id", "bi_card_id")] == ["每日销售额", "p1", "c1"]
-    assert "chosen and not saved yet" in filled.text
-    root.post(link, {**CARD, "name": "每日销售额", "source": source.pk, "bi_page_id": "p1", "bi_card_id": "c1"})
-    assert Card.objects.get().bi_card_id == "c1"
-
-
-TYPED = {
-    "bi_view": "GRAPH", "bi_filters": '[{"name": "城市", "filterType"', "bi_parameters": "[]",
-    "kinds": '{"日期": "date"}', "units": "{}", "as_of_column": "日期",
-}  # fmt: skip
-
-
-def link_to(card_id: str, page: str) -> str:
-    return next(part for part in page.split('"') if f"bi_card_id={card_id}" in part).replace("&amp;", "&")
-
-
-def read_form(client: Client, address: str) -> dict[str, Any]:
-    """Return the field values of the form at this address."""
-    form = client.get(address).context["adminform"].form
-    return {name: form[name].value() for name in form.fields}
-
-
-def leave_form(client: Client, query: str = "", **typed: Any) -> str:
-    """Press the form's button to the list. Return the address of the list."""
-    answer: Any = client.post(reverse(CHOOSE) + query, {"page": "p1", "bi_card_id": "", "bi_page_id": "", **typed})
-    return str(answer.url)
-
-
-def test_what_was_typed_stays_until_the_card_is_chosen(root: Client, bi: GuandataAnswers) -> None:
-    source = make_source()
-    make_listing([["c1", "每日销售额", "CHART"]], "p1", at=timezone.now())
-
-    listed = leave_form(root, source=source.pk, name="我的名称", **TYPED)
-    searched = open_list(root, f"{listed}&q=每日")
-    filled = read_form(root, link_to("c1", searched))
-
-    chosen = {"name": "我的名称", "source": str(source.pk), "bi_card_id": "c1", "bi_page_id": "p1"}
-    assert filled == {**chosen, **TYPED}
-    back = next(one for one in searched.split('"') if "/card/add/?" in one and "bi_card_id" not in one)
-    assert read_form(root, back.replace("&amp;", "&")) == {**filled, "bi_card_id": "", "bi_page_id": ""}
-
-
-def test_each_tab_has_what_was_typed_in_it_and_nobody_else_has(
-    root: Client, bi: GuandataAnswers, django_user_model: Any
-) -> None:
-    source = make_source()
-    make_listing([["c1", "每日销售额", "CHART"]], "p1", at=timezone.now())
-    first, second = (leave_form(root, source=source.pk, name=name) for name in ("甲", "乙"))
-    links = [link_to("c1", open_list(root, listed)) for listed in (first, second)]
-    listed = leave_form(root, source=source.pk, name="丙", bi_filters="x" * 100_001)  # too long to keep
-    assert "draft" not in listed
-    assert read_form(root, link_to("c1", open_list(root, listed)))["name"] == "每日销售额"
-    unnamed = leave_form(root, source=source.pk, name="", **TYPED)  # a card without a name gets the BI's name
-    assert read_form(root, link_to("c1", open_list(root, unnamed)))["name"] == "每日销售额"
-    stranger = Client()
-    stranger.force_login(django_user_model.objects.create_superuser("other"), backend=BACKEND)
-
-    assert [read_form(root, link)["name"] for link in links] == ["甲", "乙"]
-    assert read_form(stranger, links[0])["name"] == "每日销售额"
-
-
-def test_what_was_typed_over_a_saved_card_stays_and_is_saved_as_a_change(root: Client, bi: GuandataAnswers) -> None:
-    card = make_card(bi_filters=[{"name": "a", "filterType": "IN"}])
-    make_listing([["c9", "另一张", "CHART"]], "p1", at=timezone.now())
-
-    listed = leave_form(root, f"?card={card.pk}", source=card.source_id, name="新名", bi_filters="", kinds="{}")
-    link = link_to("c9", open_list(root, listed))
-    filled = read_form(root, link)
-    card.refresh_from_db()
-    assert card.bi_card_id == "c1"  # choosing saves nothing
-    refused: Any = root.post(link, {**CARD, **filled, "kinds": "x"})
-    root.post(link, {**CARD, **filled})
-
-    assert urlsplit(link).path == reverse("admin:integrations_card_change", args=[card.pk])
-    assert (filled["name"], filled["bi_filters"], filled["bi_card_id"]) == ("新名", "", "c9")
-    card.refresh_from_db()
-    assert (card.name, card.bi_filters, card.bi_card_id) == ("新名", [], "c9")
-    assert {"name", "bi_card_id"} <= set(refused.context["adminform"].form.changed_data)
+    chosen = [json.loads(html.unescape(one)) for one in re.findall(r'data-chosen="([^"]*)"', cards)]
+    assert chosen == [{"bi_page_id": "p1", "bi_card_id": "c1", "name": "每日销售额"}]
+    assert not Card.objects.exclude(pk=card.pk).exists()
 
 
 def test_many_are_searched_and_cut_visibly(root: Client, bi: GuandataAnswers) -> None:
@@ -234,7 +162,7 @@ def test_a_failure_is_said_with_the_way_to_mend_it_and_the_id_can_be_typed(
     assert "The data source is not set up completely: the BI&#x27;s app token is missing." in page
     address = reverse("admin:integrations_biconnection_changelist")
     assert f'<a href="{address}">To the connection with the BI</a>' in page
-    assert "Back to the form, where the ID can be typed" in page
+    assert "The ID can also be typed into the form" in page
     state = root.get(reverse("admin:integrations_card_choose_state"), {"source": source.pk}).json()
     assert (state["is_unfinished"], address in state["html"]) == (False, True)
     root.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
@@ -249,7 +177,6 @@ class TestWhoMay:
     ) -> None:
         mine, hidden = make_source(name="a", corp=corp), make_source(name="b", corp=other_corp)
         other_kind = make_source(name="c", kind="sql", corp=corp)
-        card = make_card(hidden, name="hidden")
         client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
 
         def status(**sent: Any) -> tuple[int, int]:
@@ -259,7 +186,6 @@ class TestWhoMay:
         before = Job.objects.count()
         for source in (hidden, other_kind):
             assert status(source=source.pk) == (404, 404)
-        assert status(source=mine.pk, card=card.pk) == (404, 404)
         assert status(source="x") == (404, 404)
         assert status(source=mine.pk, page="p" * 101) == (404, 404)
         assert Job.objects.count() == before

@@ -216,7 +216,7 @@ OUTCOMES = [
     ),
     Outcome(
         *("assistant", lambda wire: wire.mock.get(f"{API}/gettoken", status=502), ("wrong", "unreachable", None)),
-        facts={"by": "network"},
+        is_tried_again=True,
     ),
 ]
 
