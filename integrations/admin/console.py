@@ -45,7 +45,9 @@ class ConsolePages(CorpPages):
     def console_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Return the context of the console section."""
         return {
-            **console.describe_console_values(corp),
+            "domain": links.trusted_domain(corp),
+            "home_page": links.home_page_link(corp),
+            "plain_login": links.plain_login_url(corp),
             "link": _build_link(corp, "", ""),
             **_describe_known_ips(corp),
         }
@@ -113,12 +115,8 @@ class ConsolePages(CorpPages):
     def write_view(self, request: HttpRequest, corp: Corp, write_id: int) -> HttpResponse:
         """Show the change: the current value, the new one, and the result."""
         write = _find_write(corp, write_id)
-        titles = {
-            console.WriteKind.SETTINGS: gettext("Write home page and trusted domain into WeCom"),
-            console.WriteKind.MENU: gettext("Write the app's menu into WeCom"),
-        }
         context = {"write": write, "panel": _write_panel(request, corp, write)}
-        title = titles[console.WriteKind(write.payload["kind"])]
+        title = gettext("Write into WeCom: %(kind)s") % {"kind": console.WriteKind(write.payload["kind"]).label}
         return self._page(request, corp, "console_write.html", title, context)
 
     def write_state_view(self, request: HttpRequest, corp: Corp, write_id: int) -> JsonResponse:
@@ -184,14 +182,6 @@ def _describe_write(write: Job) -> dict[str, Any]:
     confirmed = write.payload.get("changes")
     changes = write.result.get("changes", []) if confirmed is None else confirmed
     is_planned = confirmed is None and console.awaits_confirmation(write)
-    tone, words = "quiet", gettext("reading from WeCom") if confirmed is None else gettext("writing to WeCom")
-    if write.status == Job.Status.FAILED:
-        tone, words = "bad", write.get_status_display()
-    elif is_planned:
-        tone, words = "warn", gettext("to be confirmed")
-    elif write.status == Job.Status.DONE:
-        words = gettext("written") if confirmed else gettext("nothing to change")
-        tone, words = ("quiet", write.get_status_display()) if changes and confirmed is None else ("good", words)
     return {
         "write": write,
         "kind": console.WriteKind(write.payload["kind"]).label,
@@ -200,23 +190,15 @@ def _describe_write(write: Job) -> dict[str, Any]:
         "is_planned": is_planned,
         "is_confirmed": confirmed is not None,
         "is_written": confirmed is not None and write.status == Job.Status.DONE,
-        "tone": tone,
-        "words": words,
     }
 
 
 def _write_panel(request: HttpRequest, corp: Corp, write: Job) -> dict[str, Any]:
     """Render a change. Return the HTML and whether to poll again."""
-    labels = {
-        "home_url": gettext("App home page"),
-        "redirect_domain": gettext("Trusted domain"),
-        "menu": gettext("Menu"),
-    }
     described = _describe_write(write)
     context = {
         "corp": corp,
         **described,
-        "changes": [{**one, "label": labels[one["name"]]} for one in described["changes"]],
         **describe_job(write),
         **({"problem": ""} if described["explanation"].what else {}),
         "may_retry": not described["explanation"].what and may_retry(request, write),
@@ -324,7 +306,7 @@ class CallbackPages(CorpPages):
         context = {
             "title": gettext("Paste Token and EncodingAESKey from WeCom's console"),
             "corp": corp,
-            "where": _find_console_path(address),
+            "kind": address.value,
             "form": form,
         }
         return own_page(self, request, "admin/integrations/corp/callback_paste.html", context)
@@ -350,7 +332,6 @@ class CallbackPages(CorpPages):
         context = {
             "title": gettext("Receiving messages: values for WeCom's console"),
             "corp": corp,
-            "where": _find_console_path(address),
             "values": [
                 {"id": "callback-url", "label": "URL", "value": callbacks.callback_url(corp, address)},
                 {"id": "callback-token", "label": "Token", "value": crypto.token},
@@ -371,7 +352,6 @@ class CallbackPages(CorpPages):
         return [
             {
                 "address": address,
-                "where": _find_console_path(address.kind),
                 "state": _render_callback_state(address),
                 "can_act": can_act,
                 "id": f"callback-{address.kind.value}",
@@ -394,13 +374,6 @@ def _find_kind(text: str) -> CallbackKind:
         return CallbackKind(text)
     except ValueError:
         raise Http404 from None
-
-
-def _find_console_path(kind: CallbackKind) -> str:
-    """Return the path in WeCom's console to the form for these values."""
-    if kind == CallbackKind.APP:
-        return gettext("App management → the app → Receive messages → Set API reception")
-    return gettext("Management tools → Contacts sync → Set the server that receives events")
 
 
 def _render_callback_state(address: callbacks.Address) -> str:

@@ -17,7 +17,7 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
@@ -25,7 +25,6 @@ from integrations.admin import card_picker
 from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes
 from integrations.admin.datasource_forms import COLUMN_NOTES, NAMES, QUESTIONS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
-from integrations.data.table import Kind
 from integrations.datasources import fetch, source_tests
 from integrations.jobs.registry import describe_job
 from integrations.models import Card, CardData, DataSource, SourceKind, datasources
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 FOLDER = "admin/integrations/card"
-PREVIEW_ROWS = 20
 # URL parameter: after saving the new source, add a card.
 FOR_CARD = "for_card"
 TEMPLATE = "admin/integrations/datasource/_unsaved.html"
@@ -385,32 +383,19 @@ class CardAdmin(TestedRows):
         """Return the state of the last fetch for a report, alert or test, with its first rows."""
         now, of_slots = timezone.now(), CardData.objects.filter(card=row, slot_at__isnull=False)
         latest = of_slots.order_by("-requested_at", "-pk").first()
-        is_running = latest is not None and latest.status == CardData.Status.WAITING
-        if latest is not None:
-            latest.card = row
-        table = latest.table if latest is not None and latest.status == CardData.Status.READY else None
+        if latest is None:
+            return {"is_unfinished": False, "html": render_to_string(f"{FOLDER}/_test.html")}
+        latest.card = row
+        is_running = latest.status == CardData.Status.WAITING
         context = {
             "latest": latest,
-            "problem": latest.problem if latest is not None else "",
             "is_running": is_running,
-            "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
-            "hindrance": fetch.find_hindrance(latest, now=now) if latest is not None and is_running else "",
-            "is_outdated": latest is not None and latest.requested_at < row.changed_at,
-            "table": table,
-            "heads": [(column, KINDS_OF_COLUMNS[column.kind]) for column in table.columns] if table else (),
-            "rows": table.rows[:PREVIEW_ROWS] if table else (),
+            "seconds": int((now - latest.requested_at).total_seconds()),
+            "hindrance": fetch.find_hindrance(latest, now=now) if is_running else "",
+            "is_outdated": latest.requested_at < row.changed_at,
+            "table": latest.table if latest.status == CardData.Status.READY else None,
         }
         return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}
-
-
-KINDS_OF_COLUMNS = {
-    Kind.TEXT: pgettext_lazy("kind of a column", "text"),
-    Kind.NUMBER: pgettext_lazy("kind of a column", "number"),
-    Kind.PERCENT: pgettext_lazy("kind of a column", "percent"),
-    Kind.BOOLEAN: pgettext_lazy("kind of a column", "yes or no"),
-    Kind.DATE: pgettext_lazy("kind of a column", "date"),
-    Kind.DATETIME: pgettext_lazy("kind of a column", "date and time"),
-}
 
 
 def _extend_query(request: HttpRequest, **values: str) -> str:

@@ -1,4 +1,4 @@
-"""Values for WeCom's console, derived from the site address, and their writing to WeCom."""
+"""Writing of an app's settings into WeCom: home page and trusted domain, or the menu."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import TextChoices
 from django.utils import translation
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from integrations.clients.errors import Explanation, IntegrationError, OutcomeUnknownError, TransientError
@@ -28,51 +27,6 @@ from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import CheckRun, Corp, Job
 from integrations.models.fields import Person
-
-
-def describe_console_values(corp: Corp) -> dict[str, Any]:
-    """Return the values to copy, each with the id of its field in the page and its place in WeCom's console.
-
-    The two domains must be equal and have no scheme; the plain login page is the other choice for the home page.
-    """
-    app, domain = _("App management → the app"), links.trusted_domain(corp)
-    plain = _("Without http:// or https://, which WeCom's console refuses here.")
-    unread = _("WeCom lets no program read it: look there whether it is set.")
-    home_page = f"{app} → {_('App home page → Web page')}"
-    return {
-        "domains": [
-            {
-                "id": "value-domain",
-                "label": _("Trusted domain"),
-                "value": domain,
-                "where": f"{app} → {_('Web authorisation and JS-SDK → Set the trusted domain')}",
-                "note": plain,
-            },
-            {
-                "id": "value-callback",
-                "label": _("Callback domain"),
-                "value": domain,
-                "where": f"{app} → {_('WeCom authorised sign-in → Web page → Set the callback domain')}",
-                "note": f"{plain} {unread}",
-            },
-        ],
-        "home_page": {
-            "id": "value-home-page",
-            "label": _("App home page"),
-            "value": links.home_page_link(corp),
-            "where": home_page,
-            "note": _("Copy it whole: its parameters sign people in.") if corp.sign_in_enabled else "",
-        },
-        "plain_login": {
-            "id": "value-login",
-            "label": _("Plain login address"),
-            "value": links.plain_login_url(corp),
-            "where": home_page,
-        },
-    }
-
-
-# --- Writing an app's settings into WeCom: home page and trusted domain, or the menu ----------------------------------
 
 
 class WriteKind(TextChoices):
