@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import AttributeValue, WeComAccount, fold_value
 from accounts.users.roles import people_visible_to, whom_to_ask
-from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS
+from integrations.admin.datasources import ID_CHARACTERS, WITHOUT_ROWS
 from integrations.data.table import Kind, Table
 from integrations.datasources import catalogue
 from integrations.jobs.registry import describe_job
