@@ -90,7 +90,10 @@ class ConsolePages(CorpPages):
             "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
             "writes_html": render_to_string(f"{FOLDER}/_last_writes.html", {"last_writes": last_writes}),
             "step_states": {step.anchor: pill(step.state.tone, step.state.label) for step in steps},
-            "seen": {place: pill(*state) for place, state in services.describe_console_states(corp).items()},
+            "seen": {
+                place: render_to_string(f"{FOLDER}/_value_state.html", {"state": state})
+                for place, state in services.judge_console_values(corp).items()
+            },
             "is_on_the_way": is_checked
             or any(write.is_unfinished for write in writes)
             or any(step.state.is_open for step in steps),

@@ -344,20 +344,15 @@ def list_steps(corp: Corp) -> list[SetupStep]:
     ]
 
 
-def describe_console_states(corp: Corp) -> dict[str, tuple[str, str]]:
-    """Return tone and words on whether WeCom has our trusted domain and home page, by the name of the check.
+def judge_console_values(corp: Corp) -> dict[str, StepState]:
+    """Return whether WeCom has our trusted domain and home page, by the name of the check.
 
     The callback domain is missing, because WeCom shows it only in its console.
     """
-    words = {
-        StepState.DONE: _("so in WeCom"),
-        StepState.TO_DO: _("not checked in WeCom yet"),
-        StepState.WRONG: _("not so in WeCom"),
-    }
     states = {name: _judge_checks(_current_runs(corp), name) for name in ("domain", "home_page")}
     if states["domain"] == StepState.TO_DO and not corp.sign_in_enabled:
         states["domain"] = StepState.OPTIONAL
-    return {name: (state.tone, str(words.get(state, state.label))) for name, state in states.items()}
+    return states
 
 
 def _current_runs(corp: Corp) -> dict[str, CheckRun]:
@@ -387,14 +382,6 @@ def _judge_verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
 IP_SEPARATOR = ";"
 # WeCom takes at most 120 addresses for an app (errcode 85006 for more).
 IPS_AT_MOST = 120
-# Not is_private, which includes the address ranges for documentation.
-_IP_INSIDE = [
-    ipaddress.ip_network(network)
-    for network in (
-        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-        *("192.168.0.0/16", "224.0.0.0/3", "::/128", "::1/128", "fc00::/7", "fe80::/10", "ff00::/8"),
-    )
-]
 _IP_SEPARATORS = re.compile(r"[\s,，、;；]+")
 
 
@@ -424,7 +411,7 @@ def _public_address(word: str) -> str:
             params={"word": word[:64]},
         ) from None
     address = getattr(address, "ipv4_mapped", None) or address
-    if any(address in network for network in _IP_INSIDE if network.version == address.version):
+    if not address.is_global or address.is_multicast:
         raise ValidationError(
             _("%(word)s is an address inside your network. WeCom sees the public one: ask your network administrator."),
             code="private",

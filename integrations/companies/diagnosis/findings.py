@@ -55,6 +55,12 @@ class Finding:
     detail: str = ""
     heals: bool = False
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of CheckRun."""
+        names = ("status", "problem", "errcode", "hint", "caller_ip", "detail")
+        return {"facts": clip_fact(self.facts), **{name: getattr(self, name) for name in names}}
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

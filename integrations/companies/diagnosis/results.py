@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
@@ -61,13 +61,6 @@ PASSED = frozenset({Status.OK, Status.WARNING})
 RESULTS_COUNT_FOR = timedelta(days=1)
 
 
-class _Facts(dict[str, Any]):
-    """Facts for a sentence. One that an earlier version did not store becomes "?"."""
-
-    def __missing__(self, key: str) -> str:
-        return "?"
-
-
 def find_latest_runs(corp: Corp) -> dict[str, CheckRun]:
     """Return the newest run of each check that was ever requested, in the diagnosis' order."""
     runs = getattr(corp, "newest_runs", None)  # set by fetch_states
@@ -97,7 +90,7 @@ def explain_run(run: CheckRun) -> Explanation:
 
 def explain_finding(check_name: str, problem: str, errcode: int | None, found: Mapping[str, Any]) -> Explanation:
     """Explain a check's finding in the active language. `found`: its facts."""
-    facts = _Facts(found)
+    facts = defaultdict[str, Any](lambda: "?", found)  # for a fact that an earlier version did not store
     if problem == "blocked":
         facts["by_label"] = label_check(facts["by"])
     if "until" in facts:
@@ -145,28 +138,22 @@ def find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, no
 
     Only results for the present values count, and none older than RESULTS_COUNT_FOR.
     """
-    missing: list[str] = []
-    old: list[str] = []
-    unfinished: list[str] = []
+    missing = _("Not checked, or not since the last change: %(checks)s. Run the diagnosis first.")
+    old = _("Checked more than a day ago: %(checks)s. Run the diagnosis again.")
+    unfinished = _("Being checked at the moment: %(checks)s. Wait for the result.")
+    found: dict[str, list[str]] = {missing: [], old: [], unfinished: []}
     sentences: list[str] = []
     for name in names:
         run = runs.get(name)
         if run is not None and run.is_unfinished:
-            unfinished.append(label_check(name))
+            found[unfinished].append(label_check(name))
         elif run is None or not is_current(run, corp):
-            missing.append(label_check(name))
+            found[missing].append(label_check(name))
         elif run.status not in PASSED:
-            words = {"check": label_check(name), "reason": explain_run(run).what}
-            sentences.append(_("%(check)s: %(reason)s") % words)
+            sentences.append(_("%(check)s: %(reason)s") % {"check": label_check(name), "reason": explain_run(run).what})
         elif run.finished_at is None or now - run.finished_at > RESULTS_COUNT_FOR:
-            old.append(label_check(name))
-    texts = {
-        _("Not checked, or not since the last change: %(checks)s. Run the diagnosis first."): missing,
-        _("Checked more than a day ago: %(checks)s. Run the diagnosis again."): old,
-        _("Being checked at the moment: %(checks)s. Wait for the result."): unfinished,
-    }
-    listed = [text % {"checks": _(", ").join(names)} for text, names in texts.items() if names]
-    return [*listed, *sentences]
+            found[old].append(label_check(name))
+    return [*(text % {"checks": _(", ").join(labels)} for text, labels in found.items() if labels), *sentences]
 
 
 # --- Summaries of companies -------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from integrations.companies.diagnosis.findings import (
     Finding,
     Question,
     Status,
-    clip_fact,
     judge_error,
     skip,
     warning,
@@ -184,13 +183,7 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
     """Store the finding. If the check is in the way of others, these wait no longer, or are tried again."""
     waits = [wait for age, wait in check.retries if now - run.requested_at < age] if finding.heals else []
     CheckRun.objects.filter(pk=run.pk).update(
-        status=finding.status,
-        problem=finding.problem,
-        facts=clip_fact(finding.facts),
-        errcode=finding.errcode,
-        hint=finding.hint,
-        caller_ip=finding.caller_ip,
-        detail=finding.detail,
+        **finding.columns,
         connection_version=run.connection_version,
         subject=run.subject,
         finished_at=now,
