@@ -21,7 +21,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_GET, require_POST
 
 from integrations import bi
 from integrations.admin.base import (
@@ -503,45 +503,34 @@ class CorpAdmin(
         }
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the pages below a corp's page. `view_pages` need the right to view the corp, the others to change it."""
-        view_pages: dict[tuple[str, str], CorpView] = {
+        """Add the pages below a corp's page. Each needs the right to change the corp, those in `viewed` to view it."""
+        viewed: dict[tuple[str, str], CorpView] = {
             ("steps/", "steps"): self.steps_view,
             ("link/", "link"): self.link_view,
             ("diagnosis/", "diagnosis"): self.diagnosis_view,
             ("diagnosis/export/", "diagnosis_export"): self.export_view,
             ("callback/<slug:kind>/state/", "callback_state"): self.state_view,
         }
-        change_pages: dict[tuple[str, str], CorpView] = {
-            ("console/<int:write_id>/preview/", "write"): self.write_view,
-            ("console/<int:write_id>/state/", "write_state"): self.write_state_view,
-        }
-        change_posts: dict[tuple[str, str], CorpView] = {
-            ("console/<slug:kind>/", "write_start"): self.write_start_view,
-            ("console/<int:write_id>/confirm/", "write_confirm"): self.write_confirm_view,
-            ("diagnosis/run/", "diagnosis_run"): self.run_view,
-            ("diagnosis/message/", "diagnosis_message"): self.message_view,
-            ("credentials/check/", "credentials_check"): self.credentials_check_view,
-            ("credentials/discard/", "credentials_discard"): self.credentials_discard_view,
-            ("callback/<slug:kind>/generate/", "callback_generate"): self.generate_view,
-            ("callback/<slug:kind>/keys/", "callback_keys"): self.keys_view,
-            ("verification/", "verification"): self.upload_view,
-            ("verification/<int:file_id>/remove/", "verification_remove"): self.remove_view,
-        }
-        change_forms: dict[tuple[str, str], CorpView] = {
+        changed: dict[tuple[str, str], CorpView] = {
+            ("console/<int:write_id>/preview/", "write"): require_GET(self.write_view),
+            ("console/<int:write_id>/state/", "write_state"): require_GET(self.write_state_view),
+            ("console/<slug:kind>/", "write_start"): require_POST(self.write_start_view),
+            ("console/<int:write_id>/confirm/", "write_confirm"): require_POST(self.write_confirm_view),
+            ("diagnosis/run/", "diagnosis_run"): require_POST(self.run_view),
+            ("diagnosis/message/", "diagnosis_message"): require_POST(self.message_view),
+            ("credentials/check/", "credentials_check"): require_POST(self.credentials_check_view),
+            ("credentials/discard/", "credentials_discard"): require_POST(self.credentials_discard_view),
+            ("callback/<slug:kind>/generate/", "callback_generate"): require_POST(self.generate_view),
+            ("callback/<slug:kind>/keys/", "callback_keys"): require_POST(self.keys_view),
             ("callback/<slug:kind>/paste/", "callback_paste"): self.paste_view,
+            ("verification/", "verification"): require_POST(self.upload_view),
+            ("verification/<int:file_id>/remove/", "verification_remove"): require_POST(self.remove_view),
             ("enable/", "enable"): self.enable_view,
             ("disable/", "disable"): self.disable_view,
         }
         views: dict[tuple[str, str], View] = {}
-        for routes, methods, to_change in (
-            (view_pages, ["GET"], False),
-            (change_pages, ["GET"], True),
-            (change_posts, ["POST"], True),
-            (change_forms, ["GET", "POST"], True),
-        ):
-            for (end, name), view in routes.items():
-                opened = require_http_methods(methods)(partial(self._open_corp, view, to_change))
-                views[f"<int:corp_id>/{end}", name] = opened
+        for (end, name), view in (viewed | changed).items():
+            views[f"<int:corp_id>/{end}", name] = partial(self._open_corp, view, (end, name) in changed)
         return [*own_routes(self, views), *super().get_urls()]
 
     def _open_corp(

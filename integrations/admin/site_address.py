@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -41,19 +42,14 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         of_default = ExpressionWrapper(OuterRef("is_default"), BooleanField())
         here = Q(site_address=OuterRef("pk")) | Q(site_address__isnull=True, of_default=True)
         names = Corp.objects.visible_to(request.user).alias(of_default=of_default).filter(here).order_by("name")
-        places = {
-            f"corp_{place}": Subquery(names.values("name")[place : place + 1]) for place in range(COMPANIES_NAMED + 1)
-        }
-        seen: QuerySet[SiteAddress] = (
-            super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
-        )
-        return seen.annotate(**places).order_by("-is_default", "url")
+        rows = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
+        first = ArraySubquery(names.values("name")[: COMPANIES_NAMED + 1])
+        return rows.annotate(first_companies=first).order_by("-is_default", "url")
 
     @admin.display(description=_("companies with this address"))
-    def companies(self, address: SiteAddress) -> str:
-        names = [getattr(address, f"corp_{place}") for place in range(COMPANIES_NAMED + 1)]
-        named = [name for name in names[:COMPANIES_NAMED] if name]
-        return gettext(", ").join(named) + ("…" if names[-1] else "") or "—"
+    def companies(self, address: Any) -> str:
+        names = address.first_companies
+        return gettext(", ").join(names[:COMPANIES_NAMED]) + ("…" if names[COMPANIES_NAMED:] else "") or "—"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse people limited to some companies, because the site serves an added address at once."""
