@@ -44,9 +44,9 @@ from integrations.admin.base import (
     pill,
 )
 from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages
-from integrations.admin.diagnosis import DiagnosisPages, corp_reasons, start_checks
+from integrations.admin.diagnosis import DiagnosisPages, corp_reasons
 from integrations.companies import services
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import results, runner
 from integrations.core import hooks, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import LONGEST_IN_LINK, length_in_link
@@ -452,7 +452,7 @@ class CorpAdmin(
             services.discard_credentials(corp=obj)  # they must not replace the credentials saved now
         changed = None if needs_test else results.find_outdated_checks(obj)
         if needs_test or changed:
-            start_checks(request, obj, changed)
+            runner.request_checks(corp=obj, checks=changed, now=timezone.now())
             messages.info(
                 request, gettext("The connection is being checked with what you saved: the results appear below.")
             )

@@ -19,12 +19,12 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations import bi, callbacks
 from integrations.admin.base import CompactField, CorpPages, VisibleWriteOnlyInput, own_page, pill
-from integrations.admin.diagnosis import corp_state, render_results, start_checks
+from integrations.admin.diagnosis import corp_state, render_results
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import decode_key
 from integrations.companies import console, links, services
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.console import check_verification_files
 from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.client_factory import callback_crypto
@@ -402,7 +402,7 @@ class VerificationPages(CorpPages):
             return self._redirect_to_page(corp, VERIFICATION_SECTION)
         self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
         messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
-        start_checks(request, corp, [check_verification_files.name])
+        runner.request_checks(corp=corp, checks=[check_verification_files.name], now=timezone.now())
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
     def remove_view(self, request: HttpRequest, corp: Corp, file_id: int) -> HttpResponse:

@@ -54,16 +54,14 @@ class DiagnosisPages(CorpPages):
         names = request.POST.getlist("check")
         if not set(names) <= set(results.ALL_BUT_MESSAGE):
             return HttpResponseBadRequest()
-        start_checks(request, corp, names or None)
+        runner.request_checks(corp=corp, checks=names or None, now=timezone.now())
         return self._answer(request, corp)
 
     def message_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Send a test message to the person with the typed account."""
         userid = without_invisible(request.POST.get("userid", ""))
         try:
-            runner.request_test_message(
-                corp=corp, userid=userid, now=timezone.now(), requested_by=request.user.get_username()
-            )
+            runner.request_test_message(corp=corp, userid=userid, now=timezone.now())
         except MessageError:
             messages.error(request, gettext("Type the WeCom account of one person."))
             return self._answer(request, corp)
@@ -149,12 +147,6 @@ def _render_result(corp: Corp, run: CheckRun | None) -> str:
     context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": results.explain_run(run)}
     context["is_outdated"] = not run.is_unfinished and not results.is_current(run, corp)
     return render_to_string(f"{FOLDER}/_run_result.html", context)
-
-
-def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) -> list[CheckRun]:
-    """Run checks in the background. `names`: None for all that send no message."""
-    now = timezone.now()
-    return runner.request_checks(corp=corp, checks=names, now=now, requested_by=request.user.get_username())
 
 
 def _row(corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, *, can_act: bool) -> dict[str, Any]:

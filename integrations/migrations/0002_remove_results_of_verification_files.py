@@ -7,6 +7,8 @@ class Migration(migrations.Migration):
     dependencies = [("integrations", "0001_initial")]
     operations = [
         *(migrations.RemoveField("verificationfile", name) for name in ("checked_at", "checked_url", "detail", "outcome")),
+        migrations.RemoveField("checkrun", "requested_by"),
+        migrations.RemoveField("checkrun", "started_at"),
         migrations.AlterField(
             "corp",
             "noted_ips",

@@ -420,8 +420,6 @@ class CheckRun(models.Model):
     # Plain values for the sentences.
     facts = models.JSONField(_("facts"), default=dict)
     requested_at = models.DateTimeField(_("requested"))
-    requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
-    started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     # When it is repeated, because the problem may have healed.
     next_try_at = models.DateTimeField(_("next try"), null=True)

@@ -319,7 +319,6 @@ def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datet
         subject=domain,
         **finding.columns,
         requested_at=now,
-        started_at=now,
         finished_at=now,
         try_count=1,
     )

@@ -49,9 +49,7 @@ MESSAGE_GOOD_FOR = timedelta(minutes=10)
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
-def request_checks(
-    *, corp: Corp, checks: Iterable[str] | None, now: datetime, requested_by: str = ""
-) -> list[CheckRun]:
+def request_checks(*, corp: Corp, checks: Iterable[str] | None, now: datetime) -> list[CheckRun]:
     """Request runs of the named checks (None: of all but the test message), in the diagnosis' order.
 
     A run under way is returned instead of a second one. Raises KeyError for an unknown name, ValueError for the test
@@ -60,17 +58,17 @@ def request_checks(
     names = ALL_BUT_MESSAGE if checks is None else tuple(checks)
     if MESSAGE in names:
         raise ValueError("the test message is asked for by request_test_message")
-    return _request_runs(corp, {name: CHECKS[name].subject(corp) for name in names}, now, requested_by)
+    return _request_runs(corp, {name: CHECKS[name].subject(corp) for name in names}, now)
 
 
-def request_test_message(*, corp: Corp, userid: str, now: datetime, requested_by: str = "") -> CheckRun:
+def request_test_message(*, corp: Corp, userid: str, now: datetime) -> CheckRun:
     """Request a test message to one person. `userid`: WeCom's; raises MessageError for an invalid one."""
     check_userid(userid)
-    return _request_runs(corp, {MESSAGE: userid}, now, requested_by)[0]
+    return _request_runs(corp, {MESSAGE: userid}, now)[0]
 
 
 @transaction.atomic
-def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str) -> list[CheckRun]:
+def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime) -> list[CheckRun]:
     # Locked, so that simultaneous clicks find each other's runs.
     version = Corp.objects.select_for_update().values_list("connection_version", flat=True).get(pk=corp.pk)
     newest = {run.check_name: run for run in CheckRun.objects.newest_of([corp]).filter(check_name__in=subjects)}
@@ -80,8 +78,7 @@ def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime, requested
         run = newest.get(name)
         is_same = run is not None and (run.connection_version, run.subject) == (version, subject)
         if run is None or not is_same or not run.is_unfinished:
-            run = CheckRun(corp=corp, check_name=name, connection_version=version, subject=subject)
-            run.requested_at, run.requested_by = now, requested_by[:255]
+            run = CheckRun(corp=corp, check_name=name, connection_version=version, subject=subject, requested_at=now)
             new.append(run)
         runs[name] = run
     CheckRun.objects.bulk_create(new)
@@ -103,7 +100,7 @@ def _purge_runs(corp: Corp, names: Sequence[str]) -> None:
 
 def repair_times(*, now: datetime) -> None:
     """Repair runs after a clock ran ahead: times in the future become now."""
-    for name in ("requested_at", "started_at", "finished_at"):
+    for name in ("requested_at", "finished_at"):
         CheckRun.objects.filter(**{f"{name}__gt": now}).update(**{name: now})
 
 
@@ -140,7 +137,7 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
     finding = _judge_without_try(run, check, job_run.job.try_count, job_run.clock())
     if finding is None:
         now, run.try_count = job_run.clock(), run.try_count + 1
-        columns = {"started_at": now, "try_count": run.try_count, "next_try_at": None}
+        columns = {"try_count": run.try_count, "next_try_at": None}
         with transaction.atomic():
             CheckRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, **columns)
             job_run.hold()  # before the test message: a worker that slept must not send a second one
