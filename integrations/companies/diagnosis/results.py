@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from django.db.models import Prefetch, prefetch_related_objects
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -287,41 +288,19 @@ _SECRET_AT_LEAST = 4
 
 def export_text(corp: Corp, *, now: datetime) -> str:
     """Return all facts about the corp's connection for support, in the active language and without a secret."""
-    answers = {True: _("yes"), False: _("no")}
-    values = {
-        _("site address"): corp.find_site_address().url,
-        _("API address"): corp.api_base_url,
-        _("enabled"): answers[corp.is_enabled],
-        _("sign-in with WeCom"): answers[corp.sign_in_enabled],
-    }
-    lines = [
-        _("Diagnosis of “%(corp)s”, %(time)s") % {"corp": corp.name, "time": now.isoformat(timespec="seconds")},
-        f"CorpId {corp.corpid}, AgentId {corp.agentid}, connection {corp.connection_version}",
-        *(f"{name}: {value}" for name, value in values.items()),
-        "",
-    ]
-    runs = find_latest_runs(corp)
-    for name in CHECKS:
-        lines += [*_describe_run(name, runs.get(name), corp), ""]
-    text = "\n".join(lines)
+    checks = []
+    for name, run in {**dict.fromkeys(CHECKS), **find_latest_runs(corp)}.items():
+        row: dict[str, Any] = {"name": name, "label": label_check(name), "run": run}
+        if run is not None:
+            row |= {"is_current": is_current(run, corp), "sentences": explain_run(run).sentences}
+            row["technical"] = write_technical_line(run)
+        checks.append(row)
+    text = render_to_string("integrations/diagnosis.txt", {"corp": corp, "now": now, "checks": checks})
     # We store no secret, but the stored answers of other servers may hold anything.
     for secret in sorted(_read_secrets(corp), key=len, reverse=True):
         for spelling in {secret, quote(secret, safe="")}:
             text = text.replace(spelling, "***")
     return text
-
-
-def _describe_run(name: str, run: CheckRun | None, corp: Corp) -> Iterator[str]:
-    if run is None:
-        yield f"[{Status.SKIPPED.label}] {label_check(name)} ({name})"
-        return
-    yield f"[{run.get_status_display()}] {label_check(name)} ({name})"
-    times = {"requested": run.requested_at, "finished": run.finished_at, "next try": run.next_try_at}
-    yield "  " + ", ".join(f"{key} {moment.isoformat(timespec='seconds')}" for key, moment in times.items() if moment)
-    if not is_current(run, corp):
-        yield "  " + _("Something was changed after this: check again.")
-    yield from (f"  {text}" for text in explain_run(run).sentences)
-    yield f"  {write_technical_line(run)}"
 
 
 def write_technical_line(run: CheckRun) -> str:
