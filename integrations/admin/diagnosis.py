@@ -170,7 +170,7 @@ def _row(corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, 
             "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
             "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
             "help_links": check.help_links if is_bad else (),
-            "technical": results.write_technical_line(run) if run.finished_at and (is_bad or run.detail) else "",
+            "technical": results.write_technical_line(run) if is_bad or (run.detail and not run.is_unfinished) else "",
         }
     html = render_to_string(f"{FOLDER}/_diagnosis_check.html", context)
     return {"name": name, "html": html, "status": run.status if run is not None else Status.SKIPPED}
@@ -237,7 +237,7 @@ def _lines(corp: Any) -> list[Line]:
     if corp.refusal is not None:
         return [Line(_("Status"), corp.refusal.line, "bad", f"{_page_of(corp)}#{corp.refusal.anchor}")]
     health: results.Health = corp.health
-    token = next((run for run in corp.newest_runs if run.check_name == "token"), None)
+    token = next((run for run in corp.check_runs.all() if run.check_name == "token"), None)
     state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
     lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _diagnosis_of(corp))]
     if health.checked_at is not None:

@@ -427,7 +427,7 @@ def list_known_ips(corp: Corp) -> list[dict[str, Any]]:
     newest = dict(refused.values_list("caller_ip").annotate(Max("finished_at")))
     seen = {ip: at for at, ip in sorted(((at, ip) for ip, at in newest.items() if at), reverse=True)}
     # A check that is repeated and passes keeps the addresses that were refused before.
-    facts = CheckRun.objects.filter(corp=corp, check_name="ip").order_by("-pk").values_list("facts", flat=True).first()
+    facts = CheckRun.objects.filter(corp=corp, check_name="ip").values_list("facts", flat=True).first()
     named = dict.fromkeys([*seen, *(facts or {}).get("addresses", [])])
     known = dict.fromkeys([*named, *corp.noted_ips])
     return [{"address": ip, "seen_at": seen.get(ip), "is_named": ip in named} for ip in known]

@@ -9,6 +9,14 @@ class Migration(migrations.Migration):
         *(migrations.RemoveField("verificationfile", name) for name in ("checked_at", "checked_url", "detail", "outcome")),
         migrations.RemoveField("checkrun", "requested_by"),
         migrations.RemoveField("checkrun", "started_at"),
+        migrations.RunSQL(
+            "DELETE FROM integrations_checkrun AS old USING integrations_checkrun AS new "
+            "WHERE old.corp_id = new.corp_id AND old.check_name = new.check_name AND old.id < new.id"
+        ),
+        migrations.RemoveIndex("checkrun", "newest_check_runs"),
+        migrations.AddConstraint(
+            "checkrun", models.UniqueConstraint(fields=("corp", "check_name"), name="one_run_per_check")
+        ),
         migrations.AlterField(
             "corp",
             "noted_ips",

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Max, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -17,7 +17,6 @@ from django.utils.translation import pgettext_lazy
 from integrations.models.fields import EncryptedTextField, Person, corp_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Self
 
 
@@ -377,22 +376,11 @@ class CallbackEvent(models.Model):
         return f"{self.corp_id} {self.kind} {self.event} {timezone.localtime(self.received_at):%Y-%m-%d %H:%M}"
 
 
-class CheckRunQuerySet(models.QuerySet["CheckRun"]):
-    def unfinished(self) -> Self:
-        return self.filter(status__in=[CheckRun.Status.WAITING, CheckRun.Status.RUNNING])
-
-    def newest_of(self, corps: Iterable[Corp | int]) -> Self:
-        """Filter the newest run of each check of these corps."""
-        theirs = CheckRun.objects.filter(corp__in=corps)
-        newest = theirs.order_by().values("corp", "check_name").annotate(newest=Max("pk")).values("newest")
-        return self.filter(pk__in=newest)
-
-
 class CheckRun(models.Model):
-    """A run of a check in the background, shown on the corp's page.
+    """The last run of a check in the background, shown on the corp's page.
 
-    A run that may heal by itself is repeated in the same row, so `requested_at` is the time of the first try. A row
-    holds no secret, because it is exported as text for support.
+    A run that may heal by itself is repeated, so `requested_at` is the time of the first try. A row holds no secret,
+    because it is exported as text for support.
     """
 
     class Status(models.TextChoices):
@@ -425,17 +413,12 @@ class CheckRun(models.Model):
     next_try_at = models.DateTimeField(_("next try"), null=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
 
-    objects = CheckRunQuerySet.as_manager()
-
     class Meta:
         verbose_name = _("check")
         verbose_name_plural = _("checks")
         ordering = ["-pk"]
         default_permissions = ()  # part of the corp's page: the right to change the corp includes its checks
-        indexes = [
-            # The newest run of each check of a corp: CheckRunQuerySet.newest_of.
-            models.Index(fields=["corp", "check_name", "-id"], name="newest_check_runs"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["corp", "check_name"], name="one_run_per_check")]
 
     def __str__(self) -> str:
         requested_at = timezone.localtime(self.requested_at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -30,8 +29,6 @@ from integrations.core.client_factory import callback_crypto, wecom_client
 from integrations.models import CallbackEvent, CheckRun, Corp
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
     from integrations.clients.errors import IntegrationError
 
 
@@ -282,16 +279,14 @@ ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40
 )
 def check_ownership(question: Question) -> Finding:
     corp, domain = question.corp, question.subject
-    known = _domain_answers(corp, domain).exclude(pk=question.run_id).first()
-    newest = CheckRun.objects.newest_of([corp]).filter(check_name=check_verification_files.name, status=Status.OK)
-    is_there = newest.filter(subject=join_verification_codes(corp)).exists()
+    known = _find_domain_answer(corp, domain)
+    found = CheckRun.objects.filter(corp=corp, check_name=check_verification_files.name, status=Status.OK)
+    is_there = found.filter(subject=join_verification_codes(corp)).exists()
     if known is None:
         return ok("file", {"domain": domain}) if is_there else skip("unknown", {"domain": domain})
     if known.errcode is None:
         return ok("accepted", {"domain": domain})
-    said_at = known.requested_at
-    with suppress(KeyError, TypeError, ValueError):  # a run that only repeats the answer keeps its time
-        said_at = datetime.fromisoformat(known.facts["said_at"])
+    said_at = datetime.fromisoformat(known.facts["said_at"])
     # A file uploaded since then may have cured a refusal as unverified, but no other.
     is_newer = is_there and corp.verification_files.filter(uploaded_at__gt=said_at).exists()
     if known.errcode == UNVERIFIED and is_newer:
@@ -300,39 +295,29 @@ def check_ownership(question: Question) -> Finding:
     return _judge_domain_refusal(known.errcode, domain, hint=known.hint, said_at=said_at)
 
 
-def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> CheckRun | None:
-    """Store WeCom's answer to writing the trusted domain; `error` is None if WeCom accepted it.
-
-    Return None for an error that says nothing about the domain.
-    """
+def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> None:
+    """Store WeCom's answer to writing the trusted domain; `error` is None if WeCom accepted it."""
     domain = links.trusted_domain(corp)
     if error is None:
         finding = ok("accepted", {"domain": domain})
     elif error.code in DOMAIN_REFUSALS:
         finding = _judge_domain_refusal(error.code, domain, hint=error.hint[:64], said_at=now)
     else:
-        return None
-    return CheckRun.objects.create(
-        corp=corp,
-        check_name=check_ownership.name,
-        connection_version=corp.connection_version,
-        subject=domain,
-        **finding.columns,
-        requested_at=now,
-        finished_at=now,
-        try_count=1,
-    )
+        return  # it says nothing about the domain
+    times = {"requested_at": now, "finished_at": now, "next_try_at": None, "try_count": 1}
+    columns = {"connection_version": corp.connection_version, "subject": domain, **finding.columns, **times}
+    CheckRun.objects.update_or_create(corp=corp, check_name=check_ownership.name, defaults=columns)
 
 
 def is_domain_refused(corp: Corp) -> bool:
     """Return whether WeCom last refused our present domain."""
-    known = _domain_answers(corp, links.trusted_domain(corp)).first()
+    known = _find_domain_answer(corp, links.trusted_domain(corp))
     return known is not None and known.errcode is not None
 
 
-def _domain_answers(corp: Corp, domain: str) -> QuerySet[CheckRun]:
-    runs = CheckRun.objects.filter(corp=corp, check_name=check_ownership.name, subject=domain)
-    return runs.filter(problem__in=[*DOMAIN_REFUSALS.values(), "file_since", "accepted"])
+def _find_domain_answer(corp: Corp, domain: str) -> CheckRun | None:
+    runs = CheckRun.objects.filter(corp=corp, check_name=check_ownership.name, facts__domain=domain)
+    return runs.filter(problem__in=[*DOMAIN_REFUSALS.values(), "file_since", "accepted"]).first()
 
 
 def _judge_domain_refusal(code: int, domain: str, *, hint: str, said_at: datetime) -> Finding:

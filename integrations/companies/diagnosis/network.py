@@ -38,7 +38,6 @@ WARN_SECONDS = 60
 WRONG_SECONDS = 300
 # How long a refused address is offered for copying, for a server that uses several.
 SEEN_FOR = timedelta(days=1)
-RUNS_READ = 50
 
 
 @check(
@@ -259,7 +258,7 @@ def _find_refused_addresses(question: Question, newest: str | None) -> list[str]
     """Return the addresses that WeCom refused lately, newest first: behind some networks a server has several."""
     runs = CheckRun.objects.filter(corp=question.corp, finished_at__gte=question.now - SEEN_FOR)
     seen = [newest] if newest else []
-    for facts, address in runs.values_list("facts", "caller_ip")[:RUNS_READ]:
+    for facts, address in runs.order_by("-finished_at").values_list("facts", "caller_ip"):
         earlier = facts.get("addresses")
         seen += [address] if address else []
         seen += earlier if isinstance(earlier, list) else []

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from django.db.models import Prefetch, prefetch_related_objects
+from django.db.models import prefetch_related_objects
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -63,9 +63,8 @@ RESULTS_COUNT_FOR = timedelta(days=1)
 
 
 def find_latest_runs(corp: Corp) -> dict[str, CheckRun]:
-    """Return the newest run of each check that was ever requested, in the diagnosis' order."""
-    runs = getattr(corp, "newest_runs", None)  # set by fetch_states
-    found = {run.check_name: run for run in (CheckRun.objects.newest_of([corp]) if runs is None else runs)}
+    """Return the run of each check that was ever requested, in the diagnosis' order."""
+    found = {run.check_name: run for run in corp.check_runs.all()}
     return {name: found[name] for name in CHECKS if name in found}
 
 
@@ -226,17 +225,16 @@ def find_refusal(corp: Corp) -> Refusal | None:
 
 
 def fetch_states(corps: Sequence[Corp]) -> None:
-    """Set on each corp `refusal`, of its last real calls, `newest_runs`, and `health`, of its last diagnosis; all in a
-    fixed number of queries.
-    """
+    """Load each corp's `check_runs`, and set `refusal`, of its last real calls, and `health`, of its last diagnosis. It
+    takes a fixed number of queries."""
     if all(hasattr(corp, "health") for corp in corps):
         return
     found = find_refusals(corps)
-    prefetch_related_objects(corps, Prefetch("check_runs", CheckRun.objects.newest_of(corps), to_attr="newest_runs"))
+    prefetch_related_objects(corps, "check_runs")
     for known in corps:
         corp: Any = known
         corp.refusal = found.get(corp.pk)
-        corp.health = sum_up_health(corp.newest_runs, version=corp.connection_version)
+        corp.health = sum_up_health(corp.check_runs.all(), version=corp.connection_version)
 
 
 def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Min, Q
+from django.db.models import Min, Q, QuerySet
 from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError
@@ -37,7 +36,7 @@ from integrations.models import CheckRun, Corp
 logger = logging.getLogger(__name__)
 
 DIAGNOSIS = "corp.diagnosis"
-KEPT_RUNS = 20
+_UNFINISHED = Q(status__in=[Status.WAITING, Status.RUNNING])
 # The time limit of everything that a check does on the network.
 CHECK_SECONDS = 60
 # How many workers may die of a check before it is given up.
@@ -49,53 +48,38 @@ MESSAGE_GOOD_FOR = timedelta(minutes=10)
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
-def request_checks(*, corp: Corp, checks: Iterable[str] | None, now: datetime) -> list[CheckRun]:
-    """Request runs of the named checks (None: of all but the test message), in the diagnosis' order.
+def request_checks(*, corp: Corp, checks: Iterable[str] | None, now: datetime) -> None:
+    """Request the named checks (None: all but the test message). One that is under way goes on.
 
-    A run under way is returned instead of a second one. Raises KeyError for an unknown name, ValueError for the test
-    message, which needs a person.
+    Raises KeyError for an unknown name, ValueError for the test message, which needs a person.
     """
     names = ALL_BUT_MESSAGE if checks is None else tuple(checks)
     if MESSAGE in names:
         raise ValueError("the test message is asked for by request_test_message")
-    return _request_runs(corp, {name: CHECKS[name].subject(corp) for name in names}, now)
+    _request_runs(corp, {name: CHECKS[name].subject(corp) for name in names}, now)
 
 
-def request_test_message(*, corp: Corp, userid: str, now: datetime) -> CheckRun:
+def request_test_message(*, corp: Corp, userid: str, now: datetime) -> None:
     """Request a test message to one person. `userid`: WeCom's; raises MessageError for an invalid one."""
     check_userid(userid)
-    return _request_runs(corp, {MESSAGE: userid}, now)[0]
+    _request_runs(corp, {MESSAGE: userid}, now)
 
 
 @transaction.atomic
-def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime) -> list[CheckRun]:
+def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime) -> None:
     # Locked, so that simultaneous clicks find each other's runs.
     version = Corp.objects.select_for_update().values_list("connection_version", flat=True).get(pk=corp.pk)
-    newest = {run.check_name: run for run in CheckRun.objects.newest_of([corp]).filter(check_name__in=subjects)}
-    runs: dict[str, CheckRun] = {}
-    new: list[CheckRun] = []
-    for name, subject in subjects.items():
-        run = newest.get(name)
-        is_same = run is not None and (run.connection_version, run.subject) == (version, subject)
-        if run is None or not is_same or not run.is_unfinished:
-            run = CheckRun(corp=corp, check_name=name, connection_version=version, subject=subject, requested_at=now)
-            new.append(run)
-        runs[name] = run
-    CheckRun.objects.bulk_create(new)
-    _purge_runs(corp, [run.check_name for run in new])
-    if runs:
+    unfinished = CheckRun.objects.filter(_UNFINISHED, corp=corp, connection_version=version)
+    under_way = set(unfinished.values_list("check_name", "subject"))
+    asked = {"corp": corp, "connection_version": version, "requested_at": now}
+    CheckRun.objects.bulk_create(
+        [CheckRun(check_name=one[0], subject=one[1], **asked) for one in subjects.items() if one not in under_way],
+        update_conflicts=True,
+        unique_fields=["corp", "check_name"],
+        update_fields=["connection_version", "subject", "requested_at", "status", "try_count", "next_try_at"],
+    )
+    if subjects:
         requests.request_job(DIAGNOSIS, key=corp.pk, subject=corp.name, corp=corp, now=now)
-    return list(runs.values())
-
-
-def _purge_runs(corp: Corp, names: Sequence[str]) -> None:
-    """Keep the last runs of each check, and let no earlier one be repeated."""
-    keys: dict[str, list[int]] = defaultdict(list)
-    for key, name in CheckRun.objects.filter(corp=corp, check_name__in=names).values_list("pk", "check_name"):
-        keys[name].append(key)
-    CheckRun.objects.filter(pk__in=[key for kept in keys.values() for key in kept[KEPT_RUNS:]]).delete()
-    earlier = [key for kept in keys.values() for key in kept[1:KEPT_RUNS]]
-    CheckRun.objects.filter(pk__in=earlier, next_try_at__isnull=False).update(next_try_at=None)
 
 
 def repair_times(*, now: datetime) -> None:
@@ -121,11 +105,10 @@ def repair_times(*, now: datetime) -> None:
 def run_next_check(job_run: JobRun) -> dict[str, Any] | Again:
     """Execute the first due check of a company, in the diagnosis' order. The job goes on while others follow."""
     runs = CheckRun.objects.filter(corp=job_run.job.corp_id, check_name__in=CHECKS)
-    unfinished = Q(status__in=[Status.WAITING, Status.RUNNING])
-    due = runs.filter(unfinished | Q(next_try_at__lte=job_run.clock())).order_by("pk")
+    due = runs.filter(_UNFINISHED | Q(next_try_at__lte=job_run.clock())).order_by("pk")
     if first := min(due, key=lambda run: list(CHECKS).index(run.check_name), default=None):
         execute_check(first, job_run)
-    if runs.filter(unfinished).exists():
+    if runs.filter(_UNFINISHED).exists():
         return Again(job_run.clock())
     next_try_at = runs.aggregate(Min("next_try_at"))["next_try_at__min"]
     return {} if next_try_at is None else Again(next_try_at)
@@ -139,7 +122,8 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
         now, run.try_count = job_run.clock(), run.try_count + 1
         columns = {"try_count": run.try_count, "next_try_at": None}
         with transaction.atomic():
-            CheckRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, **columns)
+            if not _find_same(run).update(status=Status.RUNNING, **columns):
+                return  # it was requested anew meanwhile
             job_run.hold()  # before the test message: a worker that slept must not send a second one
         finding = _try_check(run, check, corp, now)
     logger.info("check %s corp=%s status=%s errcode=%s", run.check_name, run.corp_id, finding.status, finding.errcode)
@@ -177,16 +161,18 @@ def _try_check(run: CheckRun, check: Check, corp: Corp, now: datetime) -> Findin
 
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:
-    """Store the finding. If the check is in the way of others, these wait no longer, or are tried again."""
+    """Store the finding, unless the check was requested anew meanwhile. If it is in the way of others, these wait no
+    longer, or are tried again."""
     waits = [wait for age, wait in check.retries if now - run.requested_at < age] if finding.heals else []
-    CheckRun.objects.filter(pk=run.pk).update(
+    if not _find_same(run).update(
         **finding.columns,
         connection_version=run.connection_version,
         subject=run.subject,
         finished_at=now,
         next_try_at=now + waits[0] if waits else None,
-    )
-    behind = CheckRun.objects.newest_of([corp]).filter(check_name__in=BLOCKED_BY.get(check.name, ()))
+    ):
+        return
+    behind = CheckRun.objects.filter(corp=corp, check_name__in=BLOCKED_BY.get(check.name, ()))
     if finding.status in PASSED:
         # Also those that met the obstacle themselves, apart from a message, which may have been sent.
         is_refused = Q(status=Status.WRONG, errcode__isnull=False) & ~Q(check_name=MESSAGE)
@@ -195,3 +181,7 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
     elif finding.status == Status.WRONG:
         blocked = {"status": Status.SKIPPED, "problem": "blocked", "facts": {"by": check.name}, "finished_at": now}
         behind.filter(status=Status.WAITING).update(**blocked)
+
+
+def _find_same(run: CheckRun) -> QuerySet[CheckRun]:
+    return CheckRun.objects.filter(pk=run.pk, requested_at=run.requested_at)

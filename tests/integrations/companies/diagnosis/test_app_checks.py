@@ -340,7 +340,8 @@ def test_another_secret_drops_the_assistant_s_token_and_has_everything_checked_a
 
 
 def send(corp: Corp, userid: str = "LiLei") -> CheckRun:
-    run = runner.request_test_message(corp=corp, userid=userid, now=NOW)
+    runner.request_test_message(corp=corp, userid=userid, now=NOW)
+    run = CheckRun.objects.get(check_name="message")
     carry_out(run, clock=lambda: NOW)
     run.refresh_from_db()
     return run

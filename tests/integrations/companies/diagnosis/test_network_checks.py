@@ -283,7 +283,8 @@ def test_a_number_that_no_column_takes_is_told_in_the_detail(corp: Corp, wire: W
 def test_a_receipt_of_such_characters_is_kept_as_far_as_possible(corp: Corp, wire: Wire, answer: Any) -> None:
     wire.token()
     wire.post("message/send", answer)
-    run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
+    runner.request_test_message(corp=corp, userid="lilei", now=NOW)
+    run = CheckRun.objects.get()
 
     carry_out(run, clock=lambda: NOW + dt.timedelta(seconds=1))
 
@@ -291,5 +292,4 @@ def test_a_receipt_of_such_characters_is_kept_as_far_as_possible(corp: Corp, wir
     assert run.status in {"ok", "warning", "wrong"}
     assert run.problem != "crashed"
     assert len(wire.sent) == 1
-    assert CheckRun.objects.unfinished().count() == 0
     assert len(str(run.facts)) < 1000

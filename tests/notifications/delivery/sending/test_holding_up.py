@@ -156,8 +156,8 @@ class TestSomethingWasMended:
     ) -> None:
         def carry_out_with(finding: Finding) -> None:
             monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], run=lambda _question: finding))
-            [run] = runner.request_checks(corp=corp, checks=[name], now=clock.now)
-            carry_out(run, clock=clock)
+            runner.request_checks(corp=corp, checks=[name], now=clock.now)
+            carry_out(corp.check_runs.get(check_name=name), clock=clock)
 
         carry_out_with(wrong("refused"))
         assert hand_out(now=clock.now).ordinary == []
