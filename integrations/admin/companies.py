@@ -47,6 +47,7 @@ from integrations.admin.console import CallbackPages, ConsolePages, CredentialPa
 from integrations.admin.diagnosis import DiagnosisPages, corp_reasons
 from integrations.companies import services
 from integrations.companies.diagnosis import results, runner
+from integrations.companies.links import verification_file_url
 from integrations.core import hooks, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import LONGEST_IN_LINK, length_in_link
@@ -487,18 +488,19 @@ class CorpAdmin(
     def _panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         results.fetch_states([corp])  # each part of the page needs them
         prefetch_related_objects([corp], "verification_files")
+        site = corp.find_site_address()
         return {
             "corp": corp,
             "can_act": self.has_change_permission(request, corp),
             "diagnosis_panel": self.diagnosis_panel(request, corp),
             "console_panel": self.console_panel(request, corp),
             **self.steps_panel(corp),
-            "files": self.list_files(corp),
-            "callback_panel": self.callback_panel(request, corp),
+            "files": [(file, verification_file_url(site, file)) for file in corp.verification_files.all()],
+            "callback_panel": self.callback_panel(corp),
             "reception": describe_reception(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),
             "can_stage": request.user.is_superuser and self.has_change_permission(request, corp),
-            "site_address": corp.find_site_address(),
+            "site_address": site,
             "reasons": corp_reasons(corp),
         }
 

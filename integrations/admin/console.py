@@ -335,11 +335,8 @@ class CallbackPages(CorpPages):
         context = {
             "title": gettext("Receiving messages: values for WeCom's console"),
             "corp": corp,
-            "values": [
-                {"id": "callback-url", "label": "URL", "value": callbacks.callback_url(corp, address)},
-                {"id": "callback-token", "label": "Token", "value": crypto.token},
-                {"id": "callback-aes-key", "label": "EncodingAESKey", "value": crypto.encoding_aes_key},
-            ],
+            "url": callbacks.callback_url(corp, address),
+            "crypto": crypto,
             "kind": address.value,
             "state": self._state(corp, address),
         }
@@ -349,18 +346,10 @@ class CallbackPages(CorpPages):
         """Return whether WeCom has verified the URL. The page with the keys polls it."""
         return JsonResponse(self._state(corp, _find_kind(kind)))
 
-    def callback_panel(self, request: HttpRequest, corp: Corp) -> list[dict[str, Any]]:
-        """Return the context of the two callback URLs, without keys."""
-        can_act = self.has_change_permission(request, corp)
-        return [
-            {
-                "address": address,
-                "state": _render_callback_state(address),
-                "can_act": can_act,
-                "id": f"callback-{address.kind.value}",
-            }
-            for address in callbacks.list_addresses(corp, now=timezone.now())
-        ]
+    def callback_panel(self, corp: Corp) -> list[tuple[callbacks.Address, str]]:
+        """Return the two callback addresses with their rendered states."""
+        addresses = callbacks.list_addresses(corp, now=timezone.now())
+        return [(address, _render_callback_state(address)) for address in addresses]
 
     def refused_elsewhere(self) -> int:
         """Count today's calls to URLs of companies that do not exist, from an outdated console or a stranger."""
@@ -411,8 +400,3 @@ class VerificationPages(CorpPages):
         self.log_change(request, corp, gettext("Verification file %(name)s removed.") % {"name": file})
         messages.success(request, gettext("%(name)s is no longer served.") % {"name": file})
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
-
-    def list_files(self, corp: Corp) -> list[tuple[VerificationFile, str]]:
-        """Return the files with their public addresses."""
-        site = corp.find_site_address()
-        return [(file, links.verification_file_url(site, file)) for file in corp.verification_files.all()]

@@ -47,7 +47,7 @@ class DiagnosisPages(CorpPages):
 
     def diagnosis_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the current state of the section, which the page polls."""
-        return JsonResponse(self._answer_parts(request, corp))
+        return JsonResponse(self.diagnosis_panel(request, corp))
 
     def run_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Run the checks named in `check`, or all. The page then polls diagnosis_view."""
@@ -75,17 +75,13 @@ class DiagnosisPages(CorpPages):
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 
-    def diagnosis_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        """Return the context of the diagnosis section."""
-        return {**self._answer_parts(request, corp), "can_act": self.has_change_permission(request, corp)}
-
     def _answer(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         if "application/json" in request.headers.get("Accept", ""):
             notes = [str(note) for note in messages.get_messages(request)]
-            return JsonResponse({**self._answer_parts(request, corp), "notes": notes})
+            return JsonResponse({**self.diagnosis_panel(request, corp), "notes": notes})
         return self._redirect_to_page(corp, SECTION)
 
-    def _answer_parts(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+    def diagnosis_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Return the HTML of each part, and the interval until the page asks again (0: never)."""
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
         runs = results.find_latest_runs(corp)
