@@ -290,7 +290,7 @@ class SecretsMixin(AnyModelForm):
         """Set the help text by the state of the stored secret: `saved`, `empty`, or unreadable. Without `empty`, a
         field without a secret keeps its help text. Hides the checkbox if nothing is stored. A field that the person may
         not change keeps its reason; it shows `hint` instead of the saved secret."""
-        column, tick = self.secrets.get(name, (name.removeprefix("new_"), ""))
+        column, tick = self.secrets[name]
         if name not in self.fields:
             return
         field, stored = self.fields[name], getattr(self.instance, column)

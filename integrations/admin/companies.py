@@ -85,13 +85,13 @@ class IpAddressesField(ListField):
 
 
 class CorpForm(ProxyMixin, VersionedForm):
-    """The form of a corp. The `new_` fields are write-only and belong to no model field. Once the corp was enabled, a
-    new AgentId or Secret is not saved but kept in `new_credentials`, to be used after WeCom has confirmed it."""
+    """The form of a corp. The `new_` fields are write-only and belong to no model field. `is_another_way`: whether the
+    secrets take another way to WeCom, so that they had to be pasted again."""
 
     # Represents the Secrets and the proxy, which no page shows.
     version_columns = ("connection_version",)
-    # Not the Secret of the app, which may have to be confirmed first.
     secrets = {
+        "new_secret": ("secret", ""),
         "new_contacts_secret": ("contacts_secret", "remove_contacts_secret"),
         "new_proxy_url": ("proxy_url", "remove_proxy"),
     }
@@ -130,7 +130,7 @@ class CorpForm(ProxyMixin, VersionedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.new_credentials: tuple[int, str] | None = None
+        self.is_another_way = False
         if "home_page" in self.fields:
             self.fields["home_page"].required = False  # the choice has no empty option; a missing value means no change
         self.describe_secret("new_secret", saved=self._word_saved_secret())
@@ -199,31 +199,13 @@ class CorpForm(ProxyMixin, VersionedForm):
             is_switched_on = not self.instance.sign_in_enabled and self.cleaned_data.get("sign_in_enabled")
             if is_switched_on and (reasons := self._reasons_against_sign_in()):
                 self.add_error("sign_in_enabled", ValidationError(reasons))
-        is_saved = not self.instance._state.adding
-        is_another_way = is_saved and self.sends_secrets_elsewhere("api_base_url", "ca_bundle")
-        if is_another_way:
+        if not self.instance._state.adding:
+            self.is_another_way = self.sends_secrets_elsewhere("api_base_url", "ca_bundle")
+        if self.is_another_way:
             self._require_secrets_again()
-        # After a change of the server the old credentials prove nothing, so the new ones are used at once.
-        if self.instance.was_enabled and not is_another_way:
-            self._stage_credentials()
-        elif self.cleaned_data.get("new_secret"):
-            self.instance.secret = self.cleaned_data["new_secret"]
-        self.store_secrets()
-
-    def _stage_credentials(self) -> None:
-        """Move a new AgentId and Secret from the saved values to `new_credentials`."""
-        saved, secret = self.instance.agentid, self.cleaned_data.get("new_secret", "")
-        agentid: int = self.cleaned_data.get("agentid", saved)
-        if agentid == saved and not secret:
-            return
-        if Corp.objects.filter(corpid=self.instance.corpid, agentid=agentid).exclude(pk=self.instance.pk).exists():
-            return  # the model's constraint reports it
-        if not secret:
+        elif self.instance.was_enabled and "agentid" in self.changed_data and not self.cleaned_data.get("new_secret"):
             self.add_error("new_secret", _("Paste the Secret of the app with this AgentId, too."))
-            return
-        self.new_credentials = agentid, secret
-        self.cleaned_data["agentid"] = saved
-        self.changed_data = [name for name in self.changed_data if name not in {"agentid", "new_secret"}]
+        self.store_secrets()
 
     def _require_secrets_again(self) -> None:
         if not self.cleaned_data.get("new_secret"):
@@ -239,12 +221,6 @@ class CorpForm(ProxyMixin, VersionedForm):
             if name in self.cleaned_data:
                 setattr(corp, name, self.cleaned_data[name])
         return results.find_reasons_against_sign_in(corp, now=timezone.now())
-
-    def changed_model_fields(self) -> set[str]:
-        columns = super().changed_model_fields()
-        if self.cleaned_data.get("new_secret") and self.new_credentials is None:
-            columns.add("secret")
-        return columns
 
     def tidied_labels(self) -> list[str]:
         """Return labels of fields from which spaces or invisible characters were removed."""
@@ -442,15 +418,20 @@ class CorpAdmin(
         return form
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
-        needs_test = services.save_corp(corp=obj, changed_fields=form.changed_model_fields())
+        columns = form.changed_model_fields()
+        # After a change of the way the old credentials prove nothing, so the new ones are used at once.
+        if obj.was_enabled and not form.is_another_way and columns & APP_COLUMNS:
+            self.stage_credentials(request, obj, obj.agentid, obj.secret)
+            obj.refresh_from_db(fields=APP_COLUMNS)
+            form.changed_data = [name for name in form.changed_data if name not in {"agentid", "new_secret"}]
+            columns -= APP_COLUMNS
+        needs_test = services.save_corp(corp=obj, changed_fields=columns)
+        if columns & APP_COLUMNS:
+            services.discard_credentials(corp=obj)  # they must not replace the credentials saved now
         tidied = form.tidied_labels()
         if tidied:
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
-        if form.new_credentials is not None:
-            self.stage_credentials(request, obj, *form.new_credentials)
-        elif not APP_COLUMNS.isdisjoint(form.changed_model_fields()):
-            services.discard_credentials(corp=obj)  # they must not replace the credentials saved now
         changed = None if needs_test else results.find_outdated_checks(obj)
         if needs_test or changed:
             runner.request_checks(corp=obj, checks=changed, now=timezone.now())
