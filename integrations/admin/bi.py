@@ -263,7 +263,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         extra = dict(extra_context or {})
         saved = BiConnection.objects.filter(pk=THE_ONE).defer(*bi.SECRETS).first()
         if saved is not None and object_id == str(THE_ONE):
-            extra |= self._panels(request, saved)
+            extra |= self._describe_panels(request, saved)
         response = super().changeform_view(request, object_id, form_url, extra)
         if saved is not None and (origin := http.origin_of(saved.base_url)):
             http.allow(response, "form-action", [origin])  # the test sign-in ends there
@@ -285,7 +285,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         """Redirect to this page instead of a list, because it shows the next step."""
         return self._redirect_to_page()
 
-    def _panels(self, request: HttpRequest, saved: BiConnection) -> dict[str, Any]:
+    def _describe_panels(self, request: HttpRequest, saved: BiConnection) -> dict[str, Any]:
         source = hooks.external_id_of(saved.external_id_source)
         return {
             "bi": saved,
@@ -296,7 +296,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             "caution": " ".join(filter(None, (source.objection(), source.caution()))) if source else "",
             "source": source.label if source else "",
             "own_id": source.of(request.user) if source else "",
-            "test": (test := self._test_state(saved)),
+            "test": (test := self._describe_test(saved)),
             "connection_state": test["parts"]["connection-state"],
         }
 
@@ -334,7 +334,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
     def state_view(self, request: HttpRequest) -> JsonResponse:
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
-        return JsonResponse(self._test_state(bi.connection()))
+        return JsonResponse(self._describe_test(bi.connection()))
 
     def enter_view(self, request: HttpRequest) -> HttpResponse:
         """Sign the administrator in to the BI, even before single sign-on is enabled, or explain why not."""
@@ -350,7 +350,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         response.headers["Referrer-Policy"] = "no-referrer"
         return never_cache(lambda _request: response)(request)
 
-    def _test_state(self, saved: BiConnection) -> dict[str, Any]:
+    def _describe_test(self, saved: BiConnection) -> dict[str, Any]:
         context = {
             "bi": saved,
             **describe_job(newest_job(bi.TEST, THE_ONE)),

@@ -44,7 +44,7 @@ from integrations.admin.base import (
     pill,
 )
 from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages
-from integrations.admin.diagnosis import DiagnosisPages, corp_reasons
+from integrations.admin.diagnosis import DiagnosisPages, list_reasons
 from integrations.companies import services
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.links import verification_file_url
@@ -463,10 +463,10 @@ class CorpAdmin(
         corp = self.get_object(request, unquote(object_id))
         context = {**ONE_SAVE_BUTTON, **(extra_context or {})}
         if corp is not None and self.has_view_permission(request, corp):
-            context |= self._panels(request, corp)
+            context |= self._describe_panels(request, corp)
         return super().change_view(request, object_id, form_url, context)
 
-    def _panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+    def _describe_panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         results.fetch_states([corp])  # each part of the page needs them
         prefetch_related_objects([corp], "verification_files")
         site = corp.find_site_address()
@@ -482,7 +482,7 @@ class CorpAdmin(
             "refused_elsewhere": self.refused_elsewhere(),
             "can_stage": request.user.is_superuser and self.has_change_permission(request, corp),
             "site_address": site,
-            "reasons": corp_reasons(corp),
+            "reasons": list_reasons(corp),
         }
 
     def get_urls(self) -> list[URLPattern]:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations import bi, callbacks
 from integrations.admin.base import CompactField, CorpPages, VisibleWriteOnlyInput, own_page, pill
-from integrations.admin.diagnosis import corp_state, render_results
+from integrations.admin.diagnosis import describe_state, render_results
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import decode_key
@@ -77,7 +77,7 @@ class ConsolePages(CorpPages):
             context |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
             staged_html = render_to_string(f"{FOLDER}/_staged_credentials.html", context)
         runs = results.find_latest_runs(corp)
-        state, shown = corp_state(corp, runs), render_results(corp, runs)
+        state, shown = describe_state(corp, runs), render_results(corp, runs)
         return {
             "state_html": render_to_string(f"{FOLDER}/_state.html", state),
             "reach_html": render_to_string(f"{FOLDER}/_reach.html", state),

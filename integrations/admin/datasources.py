@@ -312,7 +312,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
 class CardAdmin(TestedRows):
     form = CardForm
     change_form_template = f"{FOLDER}/change_form.html"
-    list_display = ("name", "source_name", "changed_at")
+    list_display = ("name", "source", "changed_at")
     list_filter = (("source", admin.RelatedOnlyFieldListFilter),)
     search_fields = ("name", "source__name")
     empty_list = _("Each card is one query of a data source. Add a data source first, then a card.")
@@ -358,10 +358,6 @@ class CardAdmin(TestedRows):
             ("choose/state/", "choose_state"): require_GET(partial(choose_state_view, self)),
         }
         return [*own_routes(self, views), *super().get_urls()]
-
-    @admin.display(description=_("data source"), ordering="source__name")
-    def source_name(self, card: Card) -> str:
-        return card.source.name
 
     def describe_page(self, request: HttpRequest, row: Card | None) -> dict[str, Any]:
         if row is not None and self.has_change_permission(request, row):

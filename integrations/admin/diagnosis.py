@@ -87,7 +87,7 @@ class DiagnosisPages(CorpPages):
         runs = results.find_latest_runs(corp)
         job = newest_job(runner.DIAGNOSIS, corp.pk) if any(run.is_unfinished for run in runs.values()) else None
         wait = "" if job is None else explain_failure(job) or explain_wait(job)
-        rows = [_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in results.CHECKS]
+        rows = [_render_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in results.CHECKS]
         found = Counter(row["status"] for row in rows)
         counts = [(status.label, TONES.get(status, "quiet"), found[status]) for status in Status if found[status]]
         # Poll only while something runs or is planned.
@@ -99,17 +99,17 @@ class DiagnosisPages(CorpPages):
             "next_ms": next_ms,
             "summary": render_to_string(f"{FOLDER}/_diagnosis_summary.html", {"corp": corp, "counts": counts}),
             "parts": render_results(corp, runs),
-            "state": render_to_string(f"{FOLDER}/_state.html", corp_state(corp, runs)),
-            "reasons": render_to_string(f"{FOLDER}/_reasons.html", {"reasons": corp_reasons(corp)}),
+            "state": render_to_string(f"{FOLDER}/_state.html", describe_state(corp, runs)),
+            "reasons": render_to_string(f"{FOLDER}/_reasons.html", {"reasons": list_reasons(corp)}),
         }
 
 
-def corp_reasons(corp: Corp) -> list[str]:
+def list_reasons(corp: Corp) -> list[str]:
     """Return the reasons against enabling the corp; empty if it is enabled."""
     return [] if corp.is_enabled else services.reasons_against_enabling(corp, now=timezone.now())
 
 
-def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
+def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
     """Return the context of the corp's state: the last refusal of a real call, whether the current credentials are
     untested, and whether an essential check failed."""
     essential = [runs[name] for name in results.list_essential_checks(corp) if name in runs]
@@ -145,7 +145,9 @@ def _render_result(corp: Corp, run: CheckRun | None) -> str:
     return render_to_string(f"{FOLDER}/_run_result.html", context)
 
 
-def _row(corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, *, can_act: bool) -> dict[str, Any]:
+def _render_row(
+    corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, *, can_act: bool
+) -> dict[str, Any]:
     check = results.CHECKS[name]
     context: dict[str, Any] = {
         "corp": corp,
@@ -178,7 +180,7 @@ def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, l
     if not may_see_corps(request):
         return {}
     results.fetch_states(corps)
-    return {corp.pk: _lines(corp) for corp in corps}
+    return {corp.pk: _list_lines(corp) for corp in corps}
 
 
 def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
@@ -186,13 +188,13 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
     if not may_see_corps(request):
         return []
     results.fetch_states(corps)
-    present = [item for item in map(_attention, corps) if item is not None]
+    present = [item for item in map(_find_attention, corps) if item is not None]
     with_secrets: list[Model] = list(Corp.objects.filter(pk__in=[corp.pk for corp in corps]))
     if request.user.has_perm("integrations.view_biconnection"):
         with_secrets += BiConnection.objects.all()
     if request.user.has_perm("integrations.view_datasource"):
         with_secrets += DataSource.objects.visible_to(request.user)
-    return [*about_unreadable(with_secrets), *present, *_about_the_site_address(request, corps)]
+    return [*about_unreadable(with_secrets), *present, *_warn_of_site_address(request, corps)]
 
 
 def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
@@ -228,39 +230,39 @@ def may_see_corps(request: HttpRequest) -> bool:
     return request.user.has_perm("integrations.view_corp") or request.user.has_perm("integrations.change_corp")
 
 
-def _lines(corp: Any) -> list[Line]:
+def _list_lines(corp: Any) -> list[Line]:
     """Return the lines of a corp from results.fetch_states."""
     if corp.refusal is not None:
-        return [Line(_("Status"), corp.refusal.line, "bad", f"{_page_of(corp)}#{corp.refusal.anchor}")]
+        return [Line(_("Status"), corp.refusal.line, "bad", f"{_find_page(corp)}#{corp.refusal.anchor}")]
     health: results.Health = corp.health
     token = next((run for run in corp.check_runs.all() if run.check_name == "token"), None)
     state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
-    lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _diagnosis_of(corp))]
+    lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _find_diagnosis(corp))]
     if health.checked_at is not None:
         when = timezone.localtime(health.checked_at)
         lines.append(Line(_("Diagnosed at"), f"{when:%Y-%m-%d %H:%M}"))
     if token is not None and token.connection_version == corp.connection_version:
         status = CheckRun.Status(token.status)
-        lines.append(Line(_("Access token"), str(status.label), TONES.get(status, "quiet"), _diagnosis_of(corp)))
+        lines.append(Line(_("Access token"), str(status.label), TONES.get(status, "quiet"), _find_diagnosis(corp)))
     return lines
 
 
-def _attention(corp: Any) -> Attention | None:
+def _find_attention(corp: Any) -> Attention | None:
     """Return the warning of a corp from results.fetch_states."""
     health: results.Health = corp.health
-    page, words = _diagnosis_of(corp), {"corp": corp, "words": health.words}
+    page, words = _find_diagnosis(corp), {"corp": corp, "words": health.words}
     if corp.refusal is not None:
-        return Attention(corp.refusal.sentence, f"{_page_of(corp)}#{corp.refusal.anchor}")
+        return Attention(corp.refusal.sentence, f"{_find_page(corp)}#{corp.refusal.anchor}")
     if health.tone == "bad":
         return Attention(_("“%(corp)s”: %(words)s in the last diagnosis.") % words, page)
     if not corp.is_enabled and corp.first_enabled_at is None:
-        return Attention(_("“%(corp)s” is not enabled yet: go on with its steps.") % words, _page_of(corp), "warn")
+        return Attention(_("“%(corp)s” is not enabled yet: go on with its steps.") % words, _find_page(corp), "warn")
     if health.tone == "warn":
         return Attention(_("“%(corp)s”: %(words)s.") % words, page, "warn")
     return None
 
 
-def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+def _warn_of_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Warn people who may change the address. Not needed while all corps use the sandbox."""
     may_change = request.user.has_perm("integrations.change_siteaddress") and not corp_condition(request.user)
     if not may_change or all(corp.is_sandbox for corp in corps):
@@ -278,9 +280,9 @@ def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list
     return []
 
 
-def _page_of(corp: Corp) -> str:
+def _find_page(corp: Corp) -> str:
     return reverse("admin:integrations_corp_change", args=[corp.pk])
 
 
-def _diagnosis_of(corp: Corp) -> str:
-    return f"{_page_of(corp)}#diagnosis"
+def _find_diagnosis(corp: Corp) -> str:
+    return f"{_find_page(corp)}#diagnosis"
