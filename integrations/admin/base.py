@@ -308,6 +308,12 @@ class SecretsMixin(AnyModelForm):
         """Return whether the form sets or clears this secret."""
         return any(self.cleaned_data.get(key) for key in (name, self.secrets[name][1]))
 
+    def require_secrets_again(self, *names: str) -> None:
+        """Refuse the form unless it sets or clears these secrets, where they are stored."""
+        for name in names:
+            if getattr(self.instance, self.secrets[name][0]) and not self.replaces(name):
+                self.add_error(name, _("Paste it again: with this change it would be sent another way."))
+
     def store_secrets(self) -> None:
         """Copy new secrets to the instance; forms do nothing else with them."""
         for name, (column, _tick) in self.secrets.items():

@@ -147,7 +147,10 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         super().clean()
         self._check_enabling()
         self._check_source()
-        self._check_secrets_stay()
+        if self.sends_secrets_elsewhere("base_url", "ca_bundle"):
+            self.require_secrets_again("new_app_token")
+            if self.cleaned_data.get("api_login"):
+                self.require_secrets_again("new_api_password")
         self.store_secrets()
 
     def _check_enabling(self) -> None:
@@ -170,15 +173,6 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
             return
         if objection := source.objection():
             self.add_error("external_id_source", objection)
-
-    def _check_secrets_stay(self) -> None:
-        if not self.sends_secrets_elsewhere("base_url", "ca_bundle"):
-            return
-        again = _("Paste it again: with this change it would be sent another way.")
-        if self.instance.api_password and self.cleaned_data.get("api_login") and not self.replaces("new_api_password"):
-            self.add_error("new_api_password", again)
-        if self.instance.app_token and not self.replaces("new_app_token"):
-            self.add_error("new_app_token", again)
 
 
 class KeyForm(forms.Form):

@@ -202,17 +202,10 @@ class CorpForm(ProxyMixin, VersionedForm):
         if not self.instance._state.adding:
             self.is_another_way = self.sends_secrets_elsewhere("api_base_url", "ca_bundle")
         if self.is_another_way:
-            self._require_secrets_again()
+            self.require_secrets_again("new_secret", "new_contacts_secret")
         elif self.instance.was_enabled and "agentid" in self.changed_data and not self.cleaned_data.get("new_secret"):
             self.add_error("new_secret", _("Paste the Secret of the app with this AgentId, too."))
         self.store_secrets()
-
-    def _require_secrets_again(self) -> None:
-        if not self.cleaned_data.get("new_secret"):
-            self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
-        if self.instance.contacts_secret and not self.replaces("new_contacts_secret"):
-            message = _("Paste this Secret again, or remove it: with this change it would be sent another way.")
-            self.add_error("new_contacts_secret", message)
 
     def _reasons_against_sign_in(self) -> list[str]:
         """Return the reasons against sign-in, judged by the links after this save."""

@@ -247,8 +247,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             self._check_place(is_service_moved)
         if not is_service_moved:
             return
-        if self.instance.http_headers and not self.replaces("new_http_headers"):
-            self.add_error("new_http_headers", _("Write them again: with this change they would be sent another way."))
+        self.require_secrets_again("new_http_headers")
         if self.instance.sql_url and not self.cleaned_data.get("new_sql_url"):
             message = _("Enter the database again, with its password: another authority would decide who receives it.")
             self.add_error("new_sql_url", message)

@@ -87,7 +87,7 @@ def test_headers_are_written_again_when_the_address_changes(root: Client) -> Non
 
     page = send(root, "datasource_change", source, **moved).text
 
-    assert "Write them again" in page
+    assert "Paste it again" in page
     source.refresh_from_db()
     assert source.http_url == "https://api.example.com"
     send(root, "datasource_change", source, **moved, remove_http_headers="on")
