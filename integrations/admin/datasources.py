@@ -144,7 +144,11 @@ class TestedRows(AnyModelAdmin):
 
     def try_view(self, request: HttpRequest) -> JsonResponse:
         """Test the submitted form without saving it. Errors of the form are returned at once."""
-        row = self._find_edited_row(request)
+        key, row = request.POST.get("_id", ""), None
+        if key:
+            row = find_row(self, request, key, to_change=True)
+        elif not self.has_add_permission(request):
+            raise PermissionDenied
         form: Any = self.get_form(request, row, change=row is not None)(request.POST, request.FILES, instance=row)
         form.fields.pop(VERSION, None)  # concurrent changes are reported only on saving
         form.is_valid()
@@ -175,14 +179,6 @@ class TestedRows(AnyModelAdmin):
                 "url": reverse(f"admin:{self._view_name('tried')}", args=[token]),
             }
         )
-
-    def _find_edited_row(self, request: HttpRequest) -> Any:
-        """Return the row that the page edits, or None for a new one. Raises PermissionDenied or Http404."""
-        if key := request.POST.get("_id", ""):
-            return find_row(self, request, key, to_change=True)
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        return None
 
     def describe_unsaved_test(
         self, request: HttpRequest, row: DataSource | Card | None, kind: SourceKind | None
