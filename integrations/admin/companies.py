@@ -522,11 +522,8 @@ class CorpAdmin(
             # The version of the connection shown on the page.
             version = request.POST.get("connection_version", "")
             seen = int(version) if version.isdecimal() else None
-            try:
-                services.enable_corp(corp=corp, by=request.user, now=timezone.now(), seen_version=seen)
-            except services.CorpNotReady as refusal:
-                reasons = refusal.reasons
-            else:
+            reasons = services.enable_corp(corp=corp, by=request.user, now=timezone.now(), seen_version=seen)
+            if not reasons:
                 self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_ON]}}])
                 messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
                 if is_first:

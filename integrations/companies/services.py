@@ -52,14 +52,6 @@ CONNECTION_FIELDS = frozenset(
 )
 
 
-class CorpNotReady(Exception):
-    """The corp cannot be enabled. `reasons`: whole sentences for the administrator, in the active language."""
-
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__(" ".join(reasons))
-        self.reasons = reasons
-
-
 def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     """Save a new corp, or the changed fields of one. Return whether its connection has to be tested (again).
 
@@ -106,30 +98,31 @@ def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     return reasons
 
 
-def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | None = None) -> None:
-    """Let the corp's people sign in and receive messages. Raises CorpNotReady. Safe to repeat.
+def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | None = None) -> list[str]:
+    """Let the corp's people sign in and receive messages. Return the reasons against it, as sentences; empty if done.
 
     `seen_version`: the corp's connection_version when `by` looked at it; a connection changed since is not enabled.
     Before the first enabling, people other than superusers may have chosen the app that identifies people. Unless a
     superuser enables it first, its sign-in carries no rights beyond the corp.
     """
-    reasons = reasons_against_enabling(corp, now=now)
-    if reasons:
-        raise CorpNotReady(reasons)
+    if reasons := reasons_against_enabling(corp, now=now):
+        return reasons
+    is_outdated = [_("Somebody changed the connection in the meantime. Test it again.")]
     if seen_version is not None and seen_version != corp.connection_version:
-        raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
+        return is_outdated
     # The basis of the reasons. With sign-in, domain and home page count, and they follow from the last two.
     seen = ("connection_version", "sign_in_enabled", "site_address_id", "domain_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
     with transaction.atomic():
         # Writes the same value, which locks the row if all of this still holds.
         if not unchanged.update(connection_version=F("connection_version")):
-            raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
+            return is_outdated
         corp.refresh_from_db(fields=["is_enabled", "first_enabled_at", "admin_rights_enabled"])
         if corp.first_enabled_at is None:
             corp.admin_rights_enabled &= bool(getattr(by, "is_superuser", False))
         corp.is_enabled, corp.first_enabled_at = True, corp.first_enabled_at or now
         corp.save(update_fields=["is_enabled", "first_enabled_at", "admin_rights_enabled"])
+    return []
 
 
 def disable_corp(*, corp: Corp) -> None:
