@@ -327,8 +327,7 @@ class CardAdmin(TestedRows):
         hide_related_links(form, "source")
         form.person = request.user
         form.kind = self.find_kind(request, obj) or ""
-        source_id = obj.source_id if obj else request.GET.get("source", "")
-        form.choosing_address = choose_address(source_id)
+        form.choosing_address = choose_address(obj.source_id if obj else _read_source(request))
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Card | None = None) -> Any:
@@ -342,7 +341,7 @@ class CardAdmin(TestedRows):
     def find_kind(self, request: HttpRequest, row: Card | None) -> SourceKind | None:
         if row is not None:
             return SourceKind(row.source.kind)
-        sent = (request.POST or request.GET).get("source", "")
+        sent = _read_source(request)
         if not sent.isdecimal() or len(sent) > 9:
             return None
         found = DataSource.objects.visible_to(request.user).filter(pk=int(sent)).values_list("kind", flat=True).first()
@@ -398,6 +397,10 @@ class CardAdmin(TestedRows):
             "table": latest.table if latest.status == CardData.Status.READY else None,
         }
         return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}
+
+
+def _read_source(request: HttpRequest) -> str:
+    return (request.POST or request.GET).get("source", "")
 
 
 def _extend_query(request: HttpRequest, **values: str) -> str:
