@@ -226,7 +226,7 @@ def _describe_failure(error: IntegrationError, problem: str = "") -> JobFailedEr
 
 _AGAIN = gettext_noop("Look at the preview again, then confirm it.")
 _EXPLANATIONS = {
-    **SHARED_EXPLANATIONS,
+    **{name: SHARED_EXPLANATIONS[name] for name in ("unreachable", "wrong_setting", "not_wecom")},
     "changed": ask_site_admin(
         gettext_noop("Somebody changed the settings in WeCom after the preview was made. Nothing was written."), _AGAIN
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -403,7 +404,7 @@ def _write_body(question: Question) -> bytes:
         text = gettext("Test message from “%(corp)s” (%(time)s, no. %(number)s). It needs no answer.") % {
             "corp": question.corp.name,
             "time": f"{local:%Y-%m-%d %H:%M:%S}",
-            "number": question.run_id,
+            "number": f"{secrets.randbelow(1_000_000):06}",
         }
     content, userids = text_content(text), [question.subject]
     return body_bytes(app_message(agentid=question.corp.agentid, userids=userids, content=content))

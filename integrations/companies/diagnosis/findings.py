@@ -68,7 +68,6 @@ class Question:
 
     corp: Corp
     now: datetime
-    run_id: int
     subject: str
 
 

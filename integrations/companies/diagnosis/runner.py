@@ -151,7 +151,7 @@ def _try_check(run: CheckRun, check: Check, corp: Corp, now: datetime) -> Findin
         token_store().drop_copies(corp.corpid, corp.agentid)
         run.subject = check.subject(corp) if check.name != MESSAGE else run.subject
         with total_deadline(CHECK_SECONDS):
-            return check.run(Question(corp=corp, now=now, run_id=run.pk, subject=run.subject))
+            return check.run(Question(corp=corp, now=now, subject=run.subject))
     except IntegrationError as error:
         return judge_error(error)
     except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever

@@ -141,7 +141,7 @@ TWICE = "This app (CorpId and AgentId) is connected already."
             {"name": ["Another WeCom company has this name: people could not tell them apart."]},
         ),
         ({"name": "另一个"}, {"__all__": [TWICE]}),
-        (None, {"__all__": [TWICE]}),
+        (None, {"__all__": [TWICE], "new_secret": ["Paste the Secret of the app with this AgentId, too."]}),
     ],
 )
 def test_a_second_row_for_the_same_thing_is_refused(

@@ -66,8 +66,7 @@ def test_a_run_that_was_requested_anew_while_it_ran_is_tried_again(corp: Corp, w
     run = ask(corp)
 
     def answer(_request: Any) -> tuple[int, dict[str, str], str]:
-        Corp.objects.update(connection_version=2)
-        ask(corp, now=NOW + MINUTE)
+        CheckRun.objects.update(status="waiting", requested_at=NOW + MINUTE)
         return 200, {}, '{"errcode": 40013, "errmsg": "x"}'
 
     wire.mock.add_callback("GET", "https://qyapi.weixin.qq.com/cgi-bin/gettoken", callback=answer)
