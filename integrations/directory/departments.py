@@ -43,23 +43,17 @@ def find_cycles(parents: Parents) -> set[int]:
 # WeCom allows 15 levels; a longer path is cut at its top.
 LEVELS_AT_MOST = 15
 SEPARATOR = " › "
-_Place = tuple[int, int | None]  # the company's key and the department's number
 
 
 class DepartmentTree:
-    """The present departments of some companies, with those below and above each. They are read by one query."""
+    """The present departments of some companies by key, with those below and above each. They are read by one query."""
 
     def __init__(self, corp_ids: Collection[int]) -> None:
-        self._places: dict[int, tuple[int, int]] = {}
-        self._keys: dict[_Place, int] = {}
-        self._names: dict[_Place, str] = {}
-        self._parents: dict[int, dict[int, int | None]] = defaultdict(dict)
-        rows = Department.objects.filter(corp__in=list(corp_ids)).present().order_by()
         columns = ("pk", "corp_id", "wecom_department_id", "wecom_parent_id", "name")
-        for pk, corp_id, number, parent, name in rows.values_list(*columns):
-            self._places[pk], self._keys[corp_id, number] = (corp_id, number), pk
-            self._names[corp_id, number] = name or str(number)
-            self._parents[corp_id][number] = parent
+        rows = list(Department.objects.filter(corp__in=list(corp_ids)).present().order_by().values_list(*columns))
+        self._keys = {(corp_id, number): pk for pk, corp_id, number, _parent, _name in rows}
+        self._parents = {pk: self._keys.get((corp_id, parent)) for pk, corp_id, _number, parent, _name in rows}
+        self._names = {pk: name or str(number) for pk, _corp_id, number, _parent, name in rows}
 
     @classmethod
     def of_departments(cls, department_ids: Collection[int]) -> DepartmentTree:
@@ -69,40 +63,30 @@ class DepartmentTree:
 
     def find_covered(self, department_ids: Iterable[int], *, with_those_below: bool) -> set[int]:
         """Return the keys of the present ones of these departments, if wanted with all below them."""
-        there = [pk for pk in department_ids if pk in self._places]
-        if not with_those_below:
-            return set(there)
-        roots: dict[int, list[int]] = defaultdict(list)
-        for corp_id, number in (self._places[pk] for pk in there):
-            roots[corp_id].append(number)
-        return {
-            self._keys[corp_id, number]
-            for corp_id, numbers in roots.items()
-            for number in find_subtree(self._parents[corp_id], numbers)
-        }
-
-    def find_above(self, corp_id: int, number: int | None) -> list[int]:
-        """Return the numbers of a department and of those above it, upwards; nothing above a removed one."""
-        found: dict[int, None] = {}
-        while number in self._parents[corp_id] and number not in found:
-            found[number] = None
-            number = self._parents[corp_id][number]
-        return list(found)
+        there = self._parents.keys() & set(department_ids)
+        return find_subtree(self._parents, there) if with_those_below else there
 
     def find_covering(self, department_ids: Iterable[int]) -> set[int]:
         """Return the keys of these departments, if present, and of all above them: choosing any covers these."""
-        places = [self._places[pk] for pk in department_ids if pk in self._places]
-        return {self._keys[corp_id, one] for corp_id, number in places for one in self.find_above(corp_id, number)}
+        return {above for pk in department_ids for above in self._find_above(pk)}
 
     def path(self, department: Department, company: str) -> str:
         """Return the path of names to a department, preceded by the company's name if that differs."""
-        above = self.find_above(department.corp_id, department.wecom_parent_id)
-        numbers = [one for one in above if one != department.wecom_department_id][: LEVELS_AT_MOST - 1]
-        names = [*(self._names[department.corp_id, one] for one in reversed(numbers)), str(department)]
+        above = self._find_above(self._keys.get((department.corp_id, department.wecom_parent_id)))
+        above = [one for one in above if one != department.pk][: LEVELS_AT_MOST - 1]
+        names = [*(self._names[one] for one in reversed(above)), str(department)]
         # The top department mostly has the company's name.
         path = SEPARATOR.join(names if names[0] == company else [company, *names])
         gone = _("%(department)s (not there any more)")
         return path if department.removed_at is None else gone % {"department": path}
+
+    def _find_above(self, pk: int | None) -> list[int]:
+        """Return a department and those above it, upwards; nothing for a removed one."""
+        found: dict[int, None] = {}
+        while pk in self._parents and pk not in found:
+            found[pk] = None
+            pk = self._parents[pk]
+        return list(found)
 
 
 def find_paths(departments: Iterable[Department]) -> dict[int, str]:
