@@ -11,13 +11,14 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponseBase
 from django.http.request import split_domain_port
 from django.urls import Resolver404, resolve
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -26,10 +27,6 @@ from django.utils.translation import gettext_lazy as _
 from integrations.clients.transport import read_boot_clock
 from integrations.core.validators import without_invisible
 from integrations.models import BiConnection, Corp, SiteAddress
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponseBase
-
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 # X-Forwarded-Host and similar headers are never used, because a proxy passes the Host header on.
@@ -106,7 +103,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _admitted: dict[str, tuple[str, float]] = {}
 
 
-def scheme_of_saved(host: str) -> str | None:
+def find_saved_scheme(host: str) -> str | None:
     """Return the scheme of the saved site address at `host` (a Host header in lower case); None if there is none.
 
     Only hits are cached: a miss queries the database, so a newly saved address works in every process.
@@ -134,13 +131,13 @@ def is_extra_host(host: str) -> bool:
 
 def is_admitted(host: str) -> bool:
     """Return whether requests for `host` are answered."""
-    return scheme_of_saved(host.lower()) is not None or is_extra_host(host.lower())
+    return find_saved_scheme(host.lower()) is not None or is_extra_host(host.lower())
 
 
 def forget() -> None:
     """Clear this process's caches, because an address was changed here."""
     _admitted.clear()
-    _last.clear()
+    _read_origins.cache_clear()
 
 
 # --- Views for programs: WeCom's fetches and callbacks, monitors. They neither read nor write a session ---------------
@@ -187,25 +184,15 @@ class Origins:
     panels: tuple[str, ...] = ()
 
 
-# The origins read last, and until when they are used.
-_last: list[tuple[Origins, float]] = []
-
-
 def find_sign_in_origins() -> Origins:
     """Return the origins of all corps with sign-in; none if the database does not answer.
 
     Pages are served even then, to report the failure.
     """
-    now = read_boot_clock()
-    for origins, until in _last:
-        if now < until:
-            return origins
     try:
-        found = _read_origins()
+        return _read_origins(int(read_boot_clock() / READ_SECONDS))
     except DatabaseError:
         return Origins()
-    _last[:] = [(found, now + READ_SECONDS)]
-    return found
 
 
 def origin_of(url: str) -> str | None:
@@ -215,7 +202,8 @@ def origin_of(url: str) -> str | None:
     return origin if _ORIGIN.fullmatch(origin) else None
 
 
-def _read_origins() -> Origins:
+@lru_cache(maxsize=1)
+def _read_origins(_moment: int) -> Origins:
     """Read each corp's two WeCom addresses and the site address where its sign-in starts. It may end in the BI."""
     doors = Corp.objects.signing_in().order_by()
     rows = list(doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct())
