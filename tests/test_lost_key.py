@@ -15,9 +15,8 @@ from django.urls import reverse
 from django.utils import translation
 from pytest_django import Settings
 
-from integrations.core.key_rotation import encrypted_columns
 from integrations.models import BiConnection, Corp, DataSource
-from integrations.models.fields import Unreadable
+from integrations.models.fields import Unreadable, find_encrypted_columns
 from notifications.models import Robot
 from tests.accounts.people import sent_form
 from tests.admin_table import TABLE
@@ -40,7 +39,7 @@ def lost(world: World, settings: Settings) -> World:
     """A world in which every secret is stored under a lost key."""
     BiConnection.objects.update(api_login="api", api_password="old", app_token="old", proxy_url="http://old:1")
     with connection.cursor() as cursor:
-        for model, names in encrypted_columns().items():
+        for model, names in find_encrypted_columns().items():
             sealed = Fernet(Fernet.generate_key()).encrypt(b"lost").decode()
             columns = ", ".join(f"{name} = %s" for name in names)
             cursor.execute(f"UPDATE {model._meta.db_table} SET {columns}", [sealed] * len(names))  # noqa: S608  # names of ours

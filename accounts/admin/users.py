@@ -30,7 +30,7 @@ from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.core.admin_pages import AnyModelAdmin, AnyTabularInline, ConfirmedChanges
 from integrations.models import Corp
-from integrations.models.fields import encrypted_columns
+from integrations.models.fields import list_encrypted_columns
 
 NAMED_PEOPLE = 10
 # Fields shown only to editors who may change them.
@@ -254,7 +254,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         accounts = WeComAccount.objects.visible_to(signed_in_person(request)).select_related("corp")
         # Only the company's name is shown. Do not decrypt its secrets for each account.
-        accounts = accounts.defer(*(f"corp__{column}" for column in encrypted_columns(Corp)))
+        accounts = accounts.defer(*(f"corp__{column}" for column in list_encrypted_columns(Corp)))
         # Order here: autocomplete pages through the queryset unchanged.
         people = people_visible_to(signed_in_person(request)).order_by(*self.get_ordering(request))
         return people.prefetch_related(

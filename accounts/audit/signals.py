@@ -19,7 +19,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from accounts.audit import services
 from accounts.models import AuditEntry
-from integrations.models.fields import EncryptedTextField, encrypted_columns
+from integrations.models.fields import EncryptedTextField, list_encrypted_columns
 
 TEXT_CHARACTERS = 300
 NAMES_AT_MOST = 20
@@ -129,7 +129,7 @@ def note_done(instance: LogEntry, created: bool, **_: Any) -> None:
 
 def _rows(model: type[Model]) -> QuerySet[Any]:
     """Return the rows without encrypted columns, so that an unreadable secret does not stop the recording."""
-    return model._base_manager.defer(*encrypted_columns(model))
+    return model._base_manager.defer(*list_encrypted_columns(model))
 
 
 # --- Saving ----------------------------------------------------------------------------------------------------------

@@ -33,8 +33,8 @@ from psycopg import pq
 
 from guanwecom.operations.upgrade import POOLED, is_pooled
 from integrations.core import heartbeats, installation
-from integrations.core.key_rotation import encrypted_columns
 from integrations.models import CallbackEvent, Heartbeat, Installation
+from integrations.models.fields import find_encrypted_columns
 
 # Debian's folder of PostgreSQL's programs; the wrapper in /usr/bin chooses a version by its own rules.
 DEBIAN = Path("/usr/lib/postgresql")
@@ -96,7 +96,7 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> Description:
 def _describe() -> Description:
     migrations = sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations())
     needed: set[str] = set()
-    for model, names in encrypted_columns().items():
+    for model, names in find_encrypted_columns().items():
         for name in names if model is not CallbackEvent else ():  # it has many rows, which are deleted soon
             rows = model._base_manager.annotate(raw=Cast(name, TextField())).exclude(raw="")
             needed.update(map(_key_of, filter(None, rows.values_list("raw", flat=True).iterator())))

@@ -35,7 +35,7 @@ from integrations.clients.transport import read_boot_clock
 from integrations.core import metrics, sentences
 from integrations.core.background import database_clock
 from integrations.core.hooks import Attention
-from integrations.core.key_rotation import encrypted_columns
+from integrations.models.fields import find_encrypted_columns
 from integrations.core.redis import valkey
 from integrations.models import BiConnection, CardData, Corp, DataSource, EventWork, Installation, SiteAddress
 from notifications.delivery.channels import address_scope, company_scope
@@ -223,7 +223,7 @@ def find_secrets() -> tuple[Secret, ...]:
 
 @lru_cache(1)
 def _read_secrets(_period: int) -> tuple[Secret, ...]:
-    columns, found = encrypted_columns(), []
+    columns, found = find_encrypted_columns(), []
     for model in tracked_models():
         for column in columns.get(model, []):
             # Cast, since reading the field would decrypt it.

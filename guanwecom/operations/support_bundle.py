@@ -27,10 +27,9 @@ from guanwecom import environment
 from guanwecom.operations import health, upgrade
 from integrations.companies.diagnosis.results import export_text
 from integrations.core import installation
-from integrations.core.key_rotation import encrypted_columns
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent, CardData, Corp, Heartbeat, Installation, SyncRun
-from integrations.models.fields import Unreadable
+from integrations.models.fields import Unreadable, find_encrypted_columns
 from notifications.delivery.attachments import CHARTS_QUEUE
 from notifications.models import Attempt, Delivery, Run
 
@@ -183,7 +182,7 @@ def _secrets_of_settings() -> set[str]:
 def _stored_secrets() -> set[str]:
     """Return the database's secrets, including passwords in addresses. Raises django.db.Error."""
     found: set[str] = set()
-    for model, names in encrypted_columns().items():
+    for model, names in find_encrypted_columns().items():
         if model is CallbackEvent:
             continue
         for row in model._base_manager.values_list(*names).iterator():

@@ -10,9 +10,8 @@ from django.core import checks
 from django.db import DatabaseError, connection
 
 from integrations.clients.sources.addresses import is_installed
-from integrations.core.key_rotation import encrypted_columns
 from integrations.models import CallbackEvent, SiteAddress
-from integrations.models.fields import Unreadable
+from integrations.models.fields import Unreadable, find_encrypted_columns
 
 
 @checks.register()
@@ -70,7 +69,7 @@ def stored_secrets_are_readable(databases: Any = None, **_kwargs: Any) -> list[c
     if not databases:
         return []
     counts: Counter[str] = Counter()
-    for model, names in encrypted_columns().items():
+    for model, names in find_encrypted_columns().items():
         if model is CallbackEvent or model._meta.db_table not in connection.introspection.table_names():
             continue
         rows = model._base_manager.values_list(*names)

@@ -7,6 +7,7 @@ from operator import and_
 from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
@@ -62,12 +63,19 @@ def require_readable(text: str) -> str:
     return text
 
 
-def encrypted_columns(model: type[models.Model]) -> list[str]:
+def list_encrypted_columns(model: type[models.Model]) -> list[str]:
     """Return the names of a model's encrypted columns, for `defer`: each is decrypted when its row is read."""
     return [column.name for column in model._meta.concrete_fields if isinstance(column, EncryptedTextField)]
 
 
-def unreadable_names(row: models.Model) -> list[str]:
+def find_encrypted_columns() -> dict[type[models.Model], list[str]]:
+    """Return the encrypted columns of every model of every app."""
+    found = apps.get_models(include_auto_created=True)
+    tables = [one for one in found if one._meta.managed and not one._meta.proxy]
+    return {model: names for model in tables if (names := list_encrypted_columns(model))}
+
+
+def list_unreadable_columns(row: models.Model) -> list[str]:
     """Return the labels of a row's unreadable columns, without deferred ones."""
     values = {column: row.__dict__.get(column.attname) for column in row._meta.concrete_fields}
     return [str(column.verbose_name) for column, value in values.items() if isinstance(value, Unreadable)]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from argparse import ArgumentParser
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Model
 from django.utils.translation import gettext as _
 
 from integrations.core import key_rotation
+from integrations.models.fields import find_encrypted_columns
 
-if TYPE_CHECKING:
-    from argparse import ArgumentParser
-
-    from django.db.models import Model
-
-# At most so many passes, for rows that were locked or saved under another key. The last pass finds none.
-SWEEPS = 5
+# How often, and after how long, rows are tried again that others had locked, or saved meanwhile under another key.
+TRIES, PAUSE_SECONDS = 5, 2.0
 
 
 class Command(BaseCommand):
@@ -29,22 +28,23 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         moved_count, problems = 0, []
-        for model, names in key_rotation.encrypted_columns().items():
-            for _number in range(1 if options["check"] else SWEEPS):
-                swept = self._sweep(model, names, writes=not options["check"])
-                moved_count += swept.moved_count
-                if swept.is_clean or swept.is_held:
+        for model, names in find_encrypted_columns().items():
+            stale_count, unreadable = self._sweep(model, names, writes=False)
+            for number in range(0 if options["check"] else TRIES):
+                if not stale_count:
                     break
-            problems += _unreadable(model, swept)
-            if options["check"] and swept.stale_count:
-                text = _("%(model)s: %(count)d values need another key than the first")
-                problems.append(text % {"model": model._meta.label, "count": swept.stale_count})
-            elif not swept.is_clean:
+                time.sleep(PAUSE_SECONDS if number else 0)
+                moved_count += self._sweep(model, names, writes=True)[0]
+                stale_count, unreadable = self._sweep(model, names, writes=False)
+            problems += unreadable
+            if stale_count:
                 text = _(
                     "%(model)s: rows are still being written. If a process runs with the keys in another order, "
                     "restart it; then start this again."
                 )
-                problems.append(text % {"model": model._meta.label})
+                if options["check"]:
+                    text = _("%(model)s: %(count)d values need another key than the first")
+                problems.append(text % {"model": model._meta.label, "count": stale_count})
         if problems:
             raise CommandError("\n".join(problems))
         if options["check"]:
@@ -57,18 +57,15 @@ class Command(BaseCommand):
             )
             self.stdout.write(text % {"count": moved_count})
 
-    def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> key_rotation.Sweep:
-        total = model._base_manager.count()
+    def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> tuple[int, list[str]]:
+        total, label = model._base_manager.count(), model._meta.label
 
         def progress(done_count: int) -> None:
             text = _("%(model)s: %(done)d of %(total)d rows looked at")
-            self.stdout.write(text % {"model": model._meta.label, "done": done_count, "total": total})
+            self.stdout.write(text % {"model": label, "done": done_count, "total": total})
             self.stdout.flush()  # otherwise output to a file or pipe is delayed
 
-        return key_rotation.sweep(model, names, writes=writes, progress=progress)
-
-
-def _unreadable(model: type[Model], swept: key_rotation.Sweep) -> list[str]:
-    """Name the row and column, not the value, which may be a secret under a key that still exists."""
-    words = _("no key of FIELD_ENCRYPTION_KEYS opens it")
-    return [f"{model._meta.label} {key}, {name}: {words}" for key, name in swept.unreadable]
+        count, unreadable = key_rotation.sweep(model, names, writes=writes, progress=progress)
+        # Not the value, which may be a secret under a key that still exists.
+        words = _("no key of FIELD_ENCRYPTION_KEYS opens it")
+        return count, [f"{label} {key}, {name}: {words}" for key, name in unreadable]

@@ -20,7 +20,7 @@ from accounts.users.attributes import (
     set_values,
 )
 from integrations.models import Corp
-from integrations.models.fields import encrypted_columns
+from integrations.models.fields import list_encrypted_columns
 from tests.accounts.admin.test_admin import administrator, form_of
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.people import LIST, signed_in
@@ -354,7 +354,7 @@ def test_the_company_can_only_be_chosen_and_the_list_reads_no_secret_of_one(
     with CaptureQueriesContext(connection) as queries:
         text = client.get(LIST).content.decode()
     assert text.count(f'<td class="field-company">{corp.name}</td>') == 1
-    secrets = [f'"integrations_corp"."{column}"' for column in encrypted_columns(Corp)]
+    secrets = [f'"integrations_corp"."{column}"' for column in list_encrypted_columns(Corp)]
     assert len(secrets) == 7
     assert [query["sql"] for query in queries if any(secret in query["sql"] for secret in secrets)] == []
     text = client.get(f"{LIST}{person.pk}/change/").content.decode()

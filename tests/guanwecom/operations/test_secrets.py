@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from accounts.models import TotpDevice, User
 from guanwecom.version import VERSION
-from integrations.core.key_rotation import encrypted_columns
 from integrations.models import CallbackEvent, CheckRun, Corp, DataSource
+from integrations.models.fields import find_encrypted_columns
 from notifications.models import InboundChannel, InboundFetch, InboundPayload
 from tests import admin_world
 
@@ -50,7 +50,7 @@ def secrets() -> set[str]:
     TotpDevice.objects.create(user=User.objects.all()[0], key="x", confirmed_at=now)
     DataSource.objects.update(kind="sql")
     marks = set()
-    for model, names in encrypted_columns().items():
+    for model, names in find_encrypted_columns().items():
         assert model._base_manager.exists(), f"make a row of {model.__name__} above"
         for name in names:
             mark = MARK.format(model.__name__, name)

@@ -21,9 +21,8 @@ from pytest_django import Settings
 
 from integrations.apps import ensure_default_site_address
 from integrations.clients.errors import UnreadableSecretError
-from integrations.core.key_rotation import encrypted_columns
 from integrations.models import DEFAULT_SITE_ADDRESS, Corp, SiteAddress
-from integrations.models.fields import SEALED, require_readable, unreadable_names
+from integrations.models.fields import SEALED, find_encrypted_columns, list_unreadable_columns, require_readable
 
 pytestmark = pytest.mark.django_db
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -62,7 +61,7 @@ def test_a_value_that_no_key_opens_is_read_as_unreadable_and_saved_as_it_was(cor
     found = pickle.loads(pickle.dumps(Corp.objects.get()))  # noqa: S301  # our own
     found.save()
 
-    assert unreadable_names(found)[0] == "Secret"
+    assert list_unreadable_columns(found)[0] == "Secret"
     assert read_stored(corp) == before
     with pytest.raises(UnreadableSecretError, match="present FIELD_ENCRYPTION_KEYS") as problem:
         require_readable(found.secret)
@@ -87,7 +86,7 @@ def dump_data(*labels: str, written_as: str = "json") -> str:
 
 @pytest.mark.parametrize(
     ("model", "column"),
-    [(model, column) for model, columns in encrypted_columns().items() for column in columns],
+    [(model, column) for model, columns in find_encrypted_columns().items() for column in columns],
     ids=lambda value: value if isinstance(value, str) else value._meta.label_lower,
 )
 @pytest.mark.parametrize("written_as", ["json", "jsonl", "xml", "python"])
