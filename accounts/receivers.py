@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit import services, signals
 from accounts.authentication.passwords import disabling_shuts_out
 from accounts.authentication.sessions import note_sign_in
-from accounts.directory.sync import PEOPLE_CONSUMER, follow_rename
+from accounts.directory.sync import apply_events, follow_rename
 from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from accounts.users.attributes import ensure_bi_login_id
 from accounts.users.bi_identity import external_ids
@@ -23,9 +23,9 @@ from accounts.users.roles import corps_of, ensure_roles, whom_to_ask
 from accounts.views import errors
 from accounts.views.errors import Tab
 from integrations.bi import is_open
-from integrations.callbacks import consumers
 from integrations.core import hooks
 from integrations.core.hooks import LandingPage, People
+from integrations.directory.events import members_changed
 from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
 from integrations.models.fields import corp_conditions
 
@@ -88,7 +88,7 @@ def _of_account(account: WeComAccount) -> list[int]:
 
 def register(app: AppConfig) -> None:
     """Register everything. AppConfig.ready calls it once."""
-    consumers.register(PEOPLE_CONSUMER)
+    members_changed.register(apply_events)
     hooks.member_renamed.register(follow_rename)
     hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
     hooks.corp_disabling.register(describe_disabling)

@@ -3,10 +3,9 @@
 Each corp has two addresses with separate keys: the app's, and the one of the contacts assistant (通讯录同步).
 Both answer while the corp is disabled, because WeCom needs them before anything else is set up.
 
-The queue has one row for each event and consumer, and one worker at a time for each company and consumer.
-Order of calls: `consumers.register` in AppConfig.ready(), so integrations imports no consumer; `add_work` in the
-transaction that stores the event; after its commit `work_through` in a worker; `due_lanes` every few seconds finds
-lost work.
+One job at a time processes the events of a company for a consumer. Order of calls: `consumers.register` in
+AppConfig.ready(), so integrations imports no consumer; `receive` stores an event and requests the job, whose function
+is `process_events`.
 """
 
 from __future__ import annotations
@@ -14,37 +13,38 @@ from __future__ import annotations
 import logging
 import secrets
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 import redis
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import F
 from django.db.models.functions import Length
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError, RateLimitedError, UnreadableSecretError
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError
-from integrations.core.background import Clock, log_errors
+from integrations.core.background import log_errors
 from integrations.core.client_factory import CALLBACK_COLUMNS, callback_crypto
 from integrations.core.redis import valkey
 from integrations.hooks import Registry
-from integrations.models import CallbackEvent, Corp, EventLane, EventWork
-from integrations.models.jobs import LET_GO, LeaseLostError, Moment
+from integrations.jobs import requests
+from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.runner import JobRun
+from integrations.models import CallbackEvent, Corp
+from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
 
-# How long a silent worker keeps its lane: longer than one call to WeCom with all repeats.
-LEASE = timedelta(seconds=120)
+# The kind of jobs that process events; the key is the company's and the consumer's name, joined by a colon.
+EVENTS = "wecom.events"
 BATCH = 100
-LANES_AT_ONCE = 200
-# A worker releases the lane after so long, so that others get their turn.
-TURN = timedelta(seconds=60)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
 # How long an event is retried while the other side does not answer. By then the nightly run has read everything.
 TRIED_FOR = timedelta(hours=36)
@@ -52,238 +52,154 @@ TRIED_FOR = timedelta(hours=36)
 TRIES_AT_MOST = 8
 
 
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """Waiting events of one corp, in order of time.
+    """Waiting events of one corp for one consumer, in order of time. `clock`: the database's. `touched`: keys of the
+    rows changed by this batch, also by earlier tries of its events."""
 
-    `hold` extends the lane's lease. Call it in every transaction that writes; it raises LeaseLostError once another
-    worker has the lane. `touch` records the changed rows: call it in the same transaction, so that a worker that dies
-    later loses no record. `tries`: how often each event, by its key, was given to this consumer before.
-    """
+    def __init__(self, run: JobRun, corp: Corp, events: Sequence[CallbackEvent]) -> None:
+        self.corp, self.events, self.clock, self._run = corp, events, run.clock, run
+        self.touched = sorted({key for one in events for key in one.touched})
 
-    corp: Corp
-    events: Sequence[CallbackEvent]
-    clock: Clock
-    hold: Callable[[], None]
-    touch: Callable[[Sequence[int]], None]
-    tries: Mapping[int, int] = field(default_factory=dict)
+    def hold(self) -> None:
+        """Keep the work ours until the caller's transaction commits. Call it in every transaction that writes. Raises
+        LeaseLostError once another worker has the work."""
+        self._run.hold()
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of a batch. `again_after`: repeat it after this time, because something was under way meanwhile.
-
-    `touched`: keys of the changed rows, for later consumers.
-    """
-
-    touched: Sequence[int] = ()
-    again_after: timedelta | None = None
+    def touch(self, keys: Iterable[int]) -> None:
+        """Record changed rows, in the transaction that changes them: a worker that dies later then loses no record."""
+        self.touched = sorted({*self.touched, *keys})
+        CallbackEvent.objects.filter(pk=self.events[0].pk).update(touched=self.touched)
 
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A consumer of events. `name` must not change: it is in the database. `after`: the consumer that must come first.
+    """A consumer of events. `name` must not change: it is in the database.
 
     `wants`: names of events, each alone or as `event:ChangeType`. `consume` is called outside a transaction, and may be
-    called again with the same events, in another order, and with other events of the same content. It raises the errors
-    of `integrations.clients.errors` for a retry.
+    called again with the same events, in another order, and with other events of the same content. It returns None, or
+    after what time the batch must be repeated, and raises the errors of `integrations.clients.errors` for a retry.
     """
 
     name: str
     wants: frozenset[str]
-    consume: Callable[[Batch], Outcome]
-    after: str = ""
+    consume: Callable[[Batch], timedelta | None]
 
 
-# Each newly stored event is given to the consumers that want it.
+# Each newly stored event is given to the first consumer that wants it.
 consumers: Registry[Consumer] = Registry()
-
-
-def find_consumer(name: str) -> Consumer | None:
-    """Return the consumer of this name; None for one of an older release."""
-    return next((one for one in consumers if one.name == name), None)
 
 
 # --- Queue ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class LeasedLane:
-    """A lane that this worker holds."""
-
-    lane_id: int
-    corp_id: int
-    consumer: Consumer
-    token: str
-
-    def hold(self, *, now: datetime) -> None:
-        """Extend the lease; inside a transaction, no other worker can take the lane before its end.
-
-        Raises LeaseLostError. An expired lease is not lost until another worker takes the lane.
-        """
-        if not EventLane.objects.held_by(self.lane_id, self.token).update(lease_until=now + LEASE):
-            raise LeaseLostError
-
-    def due_works(self, now: datetime) -> QuerySet[EventWork]:
-        """Return due work in the lane, without events that another consumer must process first."""
-        works = EventWork.objects.due(now).filter(corp=self.corp_id, consumer=self.consumer.name)
-        if self.consumer.after:
-            earlier = EventWork.objects.waiting().filter(event=OuterRef("event"), consumer=self.consumer.after)
-            works = works.filter(~Exists(earlier))
-        return works
+def request_work(event: CallbackEvent, *, now: datetime) -> None:
+    """Give a new event to the consumer that wants it, in the transaction that stores it."""
+    names = (event.event, f"{event.event}:{event.change}")
+    consumer = next((one for one in consumers if event.is_event and one.wants.intersection(names)), None)
+    if consumer is not None:
+        event.consumer, event.status = consumer.name, CallbackEvent.Status.WAITING
+        event.save(update_fields=["consumer", "status"])
+        _request_job(event.corp, consumer.name, now)
 
 
-def add_work(event: CallbackEvent) -> list[str]:
-    """Create the work on a new event in the transaction that stores it. Return the consumers that may start now."""
-    names_of_event = (event.event, f"{event.event}:{event.change}")
-    wanted = [one for one in consumers if event.is_event and one.wants.intersection(names_of_event)]
-    EventWork.objects.bulk_create(EventWork(event=event, corp_id=event.corp_id, consumer=one.name) for one in wanted)
-    names = {one.name for one in wanted}
-    return [one.name for one in wanted if one.after not in names]
-
-
-def unheld_work(now: Moment) -> QuerySet[EventWork]:
-    """Return due work in lanes that no worker holds."""
-    held = EventLane.objects.filter(corp=OuterRef("corp"), consumer=OuterRef("consumer"), lease_until__gt=now)
-    return EventWork.objects.due(now).filter(~Exists(held))
-
-
-def due_lanes(*, now: datetime) -> list[tuple[int, str]]:
-    """Return corp and consumer of every lane with due work that no worker holds. Queueing one twice does no harm."""
-    lanes = unheld_work(now).order_by("corp", "consumer").values_list("corp", "consumer").distinct()
-    return [(corp, name) for corp, name in lanes[:LANES_AT_ONCE] if find_consumer(name) is not None]
+def _request_job(corp: Corp, consumer: str, now: datetime) -> None:
+    requests.request_job(EVENTS, key=f"{corp.pk}:{consumer}", corp=corp, now=now)
 
 
 @transaction.atomic
-def try_again(*, corp: Corp) -> tuple[int, list[str]]:
-    """Let work that was given up be tried again. Return its number, and the consumers to queue."""
-    keys = list(EventWork.objects.given_up().filter(corp=corp).values_list("pk", flat=True))
-    works = EventWork.objects.filter(pk__in=keys, status=EventWork.Status.FAILED)
-    names = sorted(set(works.values_list("consumer", flat=True)))
-    count = works.update(status=EventWork.Status.WAITING, try_count=0, next_try_at=None, problem="")
-    return count, names
+def try_again(*, corp: Corp, now: datetime) -> int:
+    """Let work that was given up be tried again. Return its number."""
+    keys = list(CallbackEvent.objects.given_up().filter(corp=corp).values_list("pk", flat=True))
+    events = CallbackEvent.objects.filter(pk__in=keys, status=CallbackEvent.Status.FAILED)
+    for name in sorted(set(events.values_list("consumer", flat=True))):
+        _request_job(corp, name, now)
+    return events.update(status=CallbackEvent.Status.WAITING, try_count=0, next_try_at=None, problem="")
 
 
-def find_changed_keys(*, consumer: str, events: Sequence[CallbackEvent]) -> list[int]:
-    """Return the keys that `consumer` recorded as changed for these events, each once, in order."""
-    works = EventWork.objects.filter(event__in=[one.pk for one in events], consumer=consumer)
-    return sorted({key for keys in works.values_list("touched", flat=True) for key in keys})
+# The limits are only for workers that die again and again: an event itself is tried for TRIED_FOR.
+@job_kind(
+    EVENTS,
+    label=gettext_lazy("Events of WeCom"),
+    explain=lambda _job: "",
+    seconds=3600,
+    tries=1000,
+    repeats_errors=True,
+)
+def process_events(run: JobRun) -> dict[str, Any] | Again:
+    """Process the due events of one company for one consumer, in batches; the job starts again for those to repeat."""
+    corp_id, _colon, name = str(run.job.key).partition(":")
+    consumer = next((one for one in consumers if one.name == name), None)
+    if consumer is None:  # of an older release
+        return {}
+    waiting = CallbackEvent.objects.waiting().filter(corp=int(corp_id), consumer=name)
+    while events := list(waiting.due(run.clock()).order_by("happened_at", "pk")[:BATCH]):
+        _consume(run, consumer, events)
+    later = waiting.order_by("next_try_at").values_list("next_try_at", flat=True).first()
+    return {} if later is None else Again(later)
 
 
-# --- Worker -----------------------------------------------------------------------------------------------------------
-
-
-def work_through(*, corp_id: int, consumer: str, clock: Clock) -> list[tuple[int, str]]:
-    """Process due work in one lane, in batches. Return the lanes to queue now: those that waited for this one, and
-    this one if its time ended before its work. Does nothing if another worker has the lane.
-    """
-    found, now = find_consumer(consumer), clock()
-    if found is None or not Corp.objects.filter(pk=corp_id).exists():
-        return []
-    row, _is_new = EventLane.objects.get_or_create(corp_id=corp_id, consumer=consumer)
-    token = EventLane.objects.free(now).filter(pk=row.pk).claim(until=now + LEASE)
-    if not token:
-        return []
-    lane, is_done, order = LeasedLane(row.pk, corp_id, found, token), True, ("event__happened_at", "event_id")
-    try:
-        while works := list(lane.due_works(clock()).select_related("event").order_by(*order)[:BATCH]):
-            _consume(lane, works, clock)
-            if clock() > now + TURN:
-                is_done = False
-                break
-    except LeaseLostError:
-        logger.warning("events corp=%s consumer=%s were taken over by another worker", corp_id, consumer)
-        return []
-    finally:
-        EventLane.objects.held_by(lane.lane_id, lane.token).update(**LET_GO)
-    following = [(corp_id, one.name) for one in consumers if one.after == consumer]
-    # Check again, because work on a newer event could not start while the lane was held.
-    if is_done and not lane.due_works(clock()).exists():
-        return following
-    return [*following, (corp_id, consumer)]
-
-
-def _consume(lane: LeasedLane, works: Sequence[EventWork], clock: Clock) -> None:
-    batch = Batch(
-        corp=Corp.objects.get(pk=lane.corp_id),
-        events=[one.event for one in works],
-        clock=clock,
-        hold=lambda: lane.hold(now=clock()),
-        touch=partial(_note_touched, works[0]),
-        tries={one.event_id: one.try_count for one in works},
-    )
-    facts = (lane.corp_id, lane.consumer.name, len(works))
+def _consume(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent]) -> None:
+    batch = Batch(run, Corp.objects.get(pk=events[0].corp_id), events)
+    facts = (batch.corp.pk, consumer.name, len(events))
     expected = (LeaseLostError, IntegrationError)
     try:
         with log_errors(logger, "events corp=%s consumer=%s count=%d", *facts, unless=expected) as consumed:
-            outcome = lane.consumer.consume(batch)
+            again_after = consumer.consume(batch)
     except IntegrationError as error:
-        _delay_lane(lane, works, error, clock())
+        _delay_all(run, consumer, events, error)
         return
     if consumed.error is None:
-        settle(lane, works, outcome, now=clock())
-        later = "" if outcome.again_after is None else " (once more later)"
-        logger.info("events corp=%s consumer=%s count=%d touched=%d%s", *facts, len(outcome.touched), later)
-    elif len(works) > 1:  # one by one, so that only the event with the error waits
-        for work in works:
-            _consume(lane, [work], clock)
+        settle(run, events, again_after)
+        later = "" if again_after is None else " (once more later)"
+        logger.info("events corp=%s consumer=%s count=%d touched=%d%s", *facts, len(batch.touched), later)
+    elif len(events) > 1:  # one by one, so that only the event with the error waits
+        for event in events:
+            _consume(run, consumer, [event])
     else:
-        is_last = works[0].try_count + 1 >= TRIES_AT_MOST
-        pause, problem = _choose_pause(works[0].try_count), type(consumed.error).__name__
-        _postpone(lane, works, problem=problem, wait=pause, give_up=is_last, now=clock())
+        is_last = events[0].try_count + 1 >= TRIES_AT_MOST
+        pause, problem = _choose_pause(events[0].try_count), type(consumed.error).__name__
+        _postpone(run, events, problem=problem, wait=pause, give_up=is_last)
 
 
-def _delay_lane(lane: LeasedLane, works: Sequence[EventWork], error: IntegrationError, now: datetime) -> None:
-    """Let the whole lane wait, because the other side is unreachable or refuses us."""
-    wait = _choose_pause(max(one.try_count for one in works))
+def _delay_all(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent], error: IntegrationError) -> None:
+    """Let all due events wait, because the other side is unreachable or refuses us."""
+    now, wait = run.clock(), _choose_pause(max(one.try_count for one in events))
     if isinstance(error, RateLimitedError):
         wait = max(wait, timedelta(seconds=error.retry_after_seconds))
-    old = [one for one in works if one.event.received_at < now - TRIED_FOR]
-    young = [one for one in works if one not in old]
+    old = [one for one in events if one.received_at < now - TRIED_FOR]
+    young = [one for one in events if one not in old]
     if old:
-        logger.error("events corp=%s consumer=%s given up count=%d", lane.corp_id, lane.consumer.name, len(old))
-        _postpone(lane, old, problem=str(error), wait=wait, give_up=True, now=now)
+        logger.error("events corp=%s consumer=%s given up count=%d", events[0].corp_id, consumer.name, len(old))
+        _postpone(run, old, problem=str(error), wait=wait, give_up=True)
     if young:
-        _postpone(lane, young, problem=str(error), wait=wait, give_up=False, now=now)
-    lane.due_works(now).update(next_try_at=now + wait)  # the rest would meet the same obstacle
+        _postpone(run, young, problem=str(error), wait=wait, give_up=False)
+    rest = CallbackEvent.objects.due(now).filter(corp=events[0].corp_id, consumer=consumer.name)
+    rest.update(next_try_at=now + wait)  # they would meet the same obstacle
 
 
 def _choose_pause(try_count: int) -> timedelta:
     return min(FIRST_WAIT * (1 << min(try_count, 10)), LONGEST_WAIT)
 
 
-def _note_touched(work: EventWork, keys: Sequence[int]) -> None:
-    """Add changed rows to a batch, whose first work is `work`, in the transaction that changes them."""
-    work.touched = list(dict.fromkeys([*work.touched, *keys]))
-    EventWork.objects.filter(pk=work.pk).update(touched=work.touched)
-
-
 @transaction.atomic
-def settle(lane: LeasedLane, works: Sequence[EventWork], outcome: Outcome, *, now: datetime) -> None:
+def settle(run: JobRun, events: Sequence[CallbackEvent], again_after: timedelta | None) -> None:
     """Save the result of a batch. Raises LeaseLostError."""
-    lane.hold(now=now)
-    rows = EventWork.objects.filter(pk__in=[one.pk for one in works])
-    if outcome.touched:
-        _note_touched(works[0], outcome.touched)
-    if outcome.again_after is not None:
-        rows.update(next_try_at=now + outcome.again_after, try_count=F("try_count") + 1)
-        return
-    rows.update(status=EventWork.Status.DONE, done_at=now, next_try_at=None, problem="")
-    EventLane.objects.filter(pk=lane.lane_id).update(worked_at=now)
+    rows = CallbackEvent.objects.filter(pk__in=[one.pk for one in events])
+    if again_after is None:
+        rows.update(status=CallbackEvent.Status.DONE, next_try_at=None, problem="")
+    else:
+        rows.update(next_try_at=run.clock() + again_after, try_count=F("try_count") + 1)
+    run.hold()
 
 
 @transaction.atomic
-def _postpone(
-    lane: LeasedLane, works: Sequence[EventWork], *, problem: str, wait: timedelta, give_up: bool, now: datetime
-) -> None:
+def _postpone(run: JobRun, events: Sequence[CallbackEvent], *, problem: str, wait: timedelta, give_up: bool) -> None:
     """Save the next try of a batch, or its failure. Raises LeaseLostError."""
-    lane.hold(now=now)
-    for work in works:
-        work.try_count, work.problem = work.try_count + 1, problem[:255]
-        work.next_try_at = None if give_up else now + wait
-        if give_up:
-            work.status = EventWork.Status.FAILED
-    EventWork.objects.bulk_update(works, ["try_count", "problem", "next_try_at", "status"])
+    ended = {"status": CallbackEvent.Status.FAILED, "next_try_at": None}
+    rows = CallbackEvent.objects.filter(pk__in=[one.pk for one in events])
+    columns = ended if give_up else {"next_try_at": run.clock() + wait}
+    rows.update(**columns, try_count=F("try_count") + 1, problem=problem[:255])
+    run.hold()
 
 
 # --- The addresses ----------------------------------------------------------------------------------------------------
@@ -404,8 +320,8 @@ def verify_address(
     return answer
 
 
-def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: CallSignature, body: bytes, now: datetime) -> list[str]:
-    """Store a posted event with its work. Return the consumers that may start: none for a known or too old event.
+def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: CallSignature, body: bytes, now: datetime) -> None:
+    """Store a posted event and request its processing, unless it is known or too old.
 
     Raises CallbackError. WeCom waits 5 seconds and delivers at most three times, so this only stores the event.
     """
@@ -413,7 +329,7 @@ def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: CallSignature, bo
     callback, text, happened_at = _decrypt_event(corp, kind, crypto, signed, body)
     if happened_at < now - timedelta(days=EVENT_DAYS):
         logger.warning("callback too old corp=%s kind=%s event=%s", corp.pk, kind, callback.kind[:64])
-        return []
+        return
     with transaction.atomic():
         event, is_new = CallbackEvent.objects.get_or_create(
             corp=corp,
@@ -429,12 +345,12 @@ def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: CallSignature, bo
                 "body": text,
             },
         )
-        beginning = add_work(event) if is_new else []
+        if is_new:
+            request_work(event, now=now)
     if is_new:  # delete a few old events at a time, so that WeCom does not wait
         old = CallbackEvent.objects.filter(corp=corp, kind=kind, received_at__lt=now - timedelta(days=EVENT_DAYS))
         keys = list(old.order_by("received_at").values_list("pk", flat=True)[:DELETED_AT_ONCE])
         CallbackEvent.objects.filter(pk__in=keys).delete()
-    return beginning
 
 
 def _find_addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, CallbackCrypto]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
 from celery import shared_task
-from kombu.exceptions import OperationalError
 
 from integrations import bi, callbacks
 from integrations.companies import console, links, services
@@ -16,10 +14,8 @@ from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs import requests
 from integrations.jobs import runner as jobs_runner
 
-logger = logging.getLogger(__name__)
-
 # The modules whose import registers kinds of jobs.
-KINDS = (source_tests, bi, catalogue, console, links, runner, services)
+KINDS = (source_tests, bi, callbacks, catalogue, console, links, runner, services)
 
 
 @shared_task(name=requests.TASK, ignore_result=True, acks_late=False)
@@ -40,27 +36,6 @@ def request_site_certificates(now: datetime) -> None:
     links.request_due_certificates(now=now)
 
 
-@shared_task(name="integrations.consume_events", ignore_result=True, expires=600)
-def consume_events(corp_id: int, consumer: str) -> None:
-    """Process one company's events for one consumer, then queue the lanes behind it; a repeat finds nothing to do."""
-    for corp, name in callbacks.work_through(corp_id=corp_id, consumer=consumer, clock=database_clock()):
-        queue_events(corp, name)
-
-
-def sweep_events(now: datetime) -> None:
-    """Queue due events: retries, and events lost by a queue or a worker."""
-    for corp_id, consumer in callbacks.due_lanes(now=now):
-        queue_events(corp_id, consumer)
-
-
-def queue_events(corp_id: int, consumer: str) -> None:
-    """Queue the work on one lane. Without a broker it waits for the sweep, and WeCom's call is still answered."""
-    try:
-        consume_events.delay(corp_id, consumer)
-    except OperationalError as error:
-        logger.error("events corp=%s consumer=%s not queued error=%s", corp_id, consumer, type(error).__name__)
-
-
 @shared_task(name=fetch.TASK, ignore_result=True, expires=fetch.TASK_SECONDS)
 def fetch_card_data(row_id: int) -> None:
     """Fetch the data of one card for one slot; a repeat finds nothing to do."""
@@ -78,7 +53,6 @@ TICK = Tick(
     at_least_seconds=60,
     steps=(
         Step(queue_jobs, lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)]),
-        Step(sweep_events, lambda now: [callbacks.unheld_work(now)]),
         Step(sweep_card_data, fetch.due),
         Step(request_site_certificates, lambda now: [links.find_due_certificates(now)]),
     ),

@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 from django.views.static import serve
 
-from integrations import callbacks, tasks
+from integrations import callbacks
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core import heartbeats, http, sentences
 from integrations.core.http import without_session
@@ -44,7 +44,7 @@ def live(_request: HttpRequest) -> HttpResponse:
 def ready(_request: HttpRequest) -> HttpResponse:
     """Answer 200 and "ok" while this process can serve people, else 503 and the failures. A load balancer requests it
     from each web process. Open to everybody."""
-    if failed := heartbeats.readiness_failures():
+    if failed := heartbeats.find_readiness_failures():
         logger.error("not ready: %s", ", ".join(failed))
         return HttpResponse("down: " + ", ".join(failed), status=503, content_type="text/plain")
     return HttpResponse("ok", content_type="text/plain")
@@ -99,12 +99,10 @@ def events(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> Http
         if len(body) > callbacks.BODY_BYTES_AT_MOST:
             callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="the body is too long", now=now)
             return HttpResponse(status=413, content_type="text/plain")
-        consumers = callbacks.receive(corp_id=corp_id, kind=kind, signed=signed, body=body, now=now)
+        callbacks.receive(corp_id=corp_id, kind=kind, signed=signed, body=body, now=now)
     except CallbackError as error:
         callbacks.note_refusal(corp_id=corp_id, kind=kind, reason=error.reason, now=now)
         return HttpResponse(status=403, content_type="text/plain")
-    for name in consumers:
-        tasks.queue_events(corp_id, name)
     # The empty answer means: do not repeat, no reply. After a failure WeCom delivers again.
     return HttpResponse(content_type="text/plain")
 
@@ -136,7 +134,7 @@ class SiteAddressMiddleware:
             host = request.get_host().lower()
         except DisallowedHost:
             return _refuse_host(request, "")
-        scheme = http.scheme_of_saved(host)
+        scheme = http.find_saved_scheme(host)
         if scheme == "https" and is_plain:
             return _redirect_to_https(request, host)
         if scheme is not None:

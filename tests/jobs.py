@@ -9,9 +9,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from integrations import tasks
+from integrations.callbacks import EVENTS, process_events
 from integrations.jobs.registry import kinds
+from integrations.jobs.requests import request_job
 from integrations.jobs.runner import JobRun
-from integrations.models import Job
+from integrations.models import CallbackEvent, Corp, Job
 
 
 def do_jobs(*kinds: str) -> None:
@@ -40,6 +42,17 @@ def put_back(run: JobRun, *, is_over: bool) -> None:
     """Finish what `take_job` claimed, or make it due again."""
     status = Job.Status.DONE if is_over else Job.Status.WAITING
     Job.objects.filter(pk=run.job.pk).update(status=status, lease_token="", due_at=timezone.now())
+
+
+def process_due_events(clock: Callable[[], datetime]) -> None:
+    """Let a worker with this clock process the events that are due by it, once for each company and consumer."""
+    due = CallbackEvent.objects.due(clock()).order_by("corp", "consumer").values_list("corp", "consumer").distinct()
+    for corp_id, consumer in due:
+        Job.objects.filter(kind=EVENTS).delete()
+        now, corp = timezone.now(), Corp.objects.get(pk=corp_id)
+        run = take_job(request_job(EVENTS, key=f"{corp_id}:{consumer}", corp=corp, now=now), clock)
+        process_events(run)
+        put_back(run, is_over=True)
 
 
 def end_leases() -> None:

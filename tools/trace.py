@@ -60,7 +60,7 @@ WAYS = (
             "notifications/delivery/sending/queue.py:hand_out",
             "notifications/delivery/sending/send.py:send_deliveries",
             "integrations/views.py:events",
-            "integrations/callbacks.py:work_through",
+            "integrations/callbacks.py:process_events",
             "notifications/alerts/card_updates.py:claim_due",
             "notifications/alerts/card_updates.py:update_cards",
         ),

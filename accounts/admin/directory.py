@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from django import forms
@@ -27,18 +26,16 @@ from accounts.audit import services
 from accounts.directory.groups import DepartmentSearch
 from accounts.directory.hooks import SYNC
 from accounts.directory.matching import unlinked_members
-from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, PeopleRun, WeComAccount
+from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity import EMAIL, is_identity
 from accounts.users.roles import people_visible_to, sees_all
 from integrations import callbacks
 from integrations.admin.base import hide_related_links, own_page, pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
-from integrations.directory import JOB, admit_member, confirm_run, refuse_run, request_run
+from integrations.directory import sync
 from integrations.directory.events import describe_reception
-from integrations.directory.sync import explain_run, word_question, word_warnings
 from integrations.jobs import requests
 from integrations.models import Corp, Department, Job, Member, SyncChange, SyncRun
-from integrations.tasks import queue_events
 
 
 class CompanyFilter(admin.SimpleListFilter):
@@ -326,7 +323,7 @@ class MemberAdmin(ReadOnly):
     @admin.action(description=_("Confirm accounts that came back"), permissions=["admit"])
     def admit(self, request: HttpRequest, queryset: QuerySet[Member]) -> None:
         waiting = queryset.filter(waits_since__isnull=False)
-        admitted = [one for one in waiting if admit_member(member=one, now=timezone.now())]
+        admitted = [one for one in waiting if sync.admit_member(member=one, now=timezone.now())]
         for one in admitted:
             self.log_change(request, one, gettext("Account confirmed after it came back."))
         sentence = ngettext("%(count)d account was confirmed.", "%(count)d accounts were confirmed.", len(admitted))
@@ -460,9 +457,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Retry the events that were given up."""
         corp = _get_corp_or_404(request, corp_id)
-        count, consumers = callbacks.try_again(corp=corp)
-        for name in consumers:
-            transaction.on_commit(partial(queue_events, corp.pk, name))
+        count = callbacks.try_again(corp=corp, now=timezone.now())
         if count:
             note = gettext("Events that were given up are tried once more.")
             services.record(action=AuditEntry.Action.DONE, subject=corp, note=note, corps=[corp.pk])
@@ -481,7 +476,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         if not request.user.has_perm(SYNC):
             raise PermissionDenied
         is_yes = request.POST.get("answer") == "yes"
-        answer = confirm_run if is_yes else refuse_run
+        answer = sync.confirm_run if is_yes else sync.refuse_run
         if answer(run=run, now=timezone.now(), answered_by=request.user.get_username()):
             self.log_change(request, run, gettext("Confirmed.") if is_yes else gettext("Refused."))
         else:
@@ -490,25 +485,24 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     def find_job(self, run: SyncRun) -> Job | None:
         """Return the company's job while it works on this run."""
-        people_run = PeopleRun.objects.filter(run=run).first()
-        is_done = people_run is not None and not people_run.is_unfinished
-        is_over = is_done if run.status == SyncRun.Status.DONE else not run.is_unfinished
-        return None if is_over else requests.newest_job(JOB, run.corp_id)
+        is_over = not run.is_unfinished
+        if run.status == SyncRun.Status.DONE:
+            later = SyncRun.objects.filter(corp=run.corp_id, status=SyncRun.Status.DONE, pk__gt=run.pk)
+            is_over = run.applied_at is not None or later.exists()
+        return None if is_over else requests.newest_job(sync.JOB, run.corp_id)
 
     def facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
-        people_run = PeopleRun.objects.filter(run=run).first()
         job = self.find_job(run)
         is_unfinished = job is not None and job.is_unfinished
         copied = {**dict(SyncChange.Kind.choices), "departments": _("departments changed")}
         changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
         return {
             "is_unfinished": is_unfinished,
-            "people_run": people_run,
             "copied": _word_counts(run.counts, copied),
-            "applied": _word_counts(people_run.counts, APPLIED) if people_run is not None else [],
-            "question": word_question(run) if run.status == SyncRun.Status.ASKING else [],
-            "explanation": explain_run(run),
-            "warnings": word_warnings(run),
+            "applied": _word_counts(run.applied_counts, APPLIED),
+            "question": sync.describe_question(run) if run.status == SyncRun.Status.ASKING else [],
+            "explanation": sync.explain_run(run),
+            "warnings": sync.describe_warnings(run),
             "may_answer": request.user.has_perm(SYNC),
             "lists": _find_lists(request, run) if run.status == SyncRun.Status.DONE and not is_unfinished else [],
             # Each refresh of a running page would list them again.
@@ -540,7 +534,7 @@ def _get_corp_or_404(request: HttpRequest, corp_id: int) -> Corp:
 def _start_run(request: HttpRequest, corp: Corp) -> HttpResponseRedirect:
     """Start a run, or redirect to the one under way."""
     by, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
-    return _redirect_to_run(request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by))
+    return _redirect_to_run(sync.request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by))
 
 
 def _redirect_to_run(run: SyncRun) -> HttpResponseRedirect:

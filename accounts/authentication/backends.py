@@ -22,7 +22,7 @@ from integrations.clients.errors import RecipientError
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.contacts import User as WeComUser
 from integrations.core.client_factory import wecom_client
-from integrations.directory import note_seen
+from integrations.directory.sync import restore_member
 from integrations.models import Corp, Member
 
 # Error codes of user/get for people outside the app's visible scope: no privilege, or "no such userid".
@@ -161,7 +161,7 @@ def _require_let_in(*, client: WeComClient, corp: Corp, userid: str, person: Any
     if shown.is_enabled is False or shown.status == _DISABLED_STATUS:
         raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
     if not is_able:
-        note_seen(member_id=person.member_id, now=now)
+        restore_member(member_id=person.member_id, now=now)
     return True
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from django.db.models import Count, Max, OuterRef, Subquery
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -14,11 +14,7 @@ from django.utils.translation import ngettext
 
 from accounts.models import LinkConflict
 from integrations.core.hooks import Attention, Line
-from integrations.models import Corp, EventWork, SyncRun
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
-
+from integrations.models import CallbackEvent, Corp, SyncRun
 
 SYNC = "integrations.sync_directory"
 
@@ -47,20 +43,12 @@ def directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[At
 def _about_directories(names: dict[int, str]) -> list[Attention]:
     """List problems of each company's newest run, and of events given up. One query."""
     newest = SyncRun.objects.filter(corp=OuterRef("pk")).order_by("-pk")
-    works = EventWork.objects.given_up().filter(corp=OuterRef("pk")).order_by().values("corp")
+    events = CallbackEvent.objects.given_up().filter(corp=OuterRef("pk")).order_by().values("corp")
     corps = Corp.objects.filter(pk__in=list(names)).annotate(
         run=Subquery(newest.values("pk")[:1]),
         run_status=Subquery(newest.values("status")[:1]),
-        given_up=Subquery(works.annotate(count=Count("pk")).values("count")),
+        given_up=Subquery(events.annotate(count=Count("pk")).values("count")),
     )
-    found = []
-    for pk, run, status, given_up in corps.order_by("pk").values_list("pk", "run", "run_status", "given_up"):
-        found += _about_run(names[pk], run, status)
-        found += _about_events(names[pk], pk, given_up or 0)
-    return found
-
-
-def _about_run(corp: str, pk: int | None, status: str | None) -> list[Attention]:
     sentences = {
         SyncRun.Status.ASKING: (
             _("The directory of “%(corp)s” would take access from many: a run waits for your answer."),
@@ -68,22 +56,21 @@ def _about_run(corp: str, pk: int | None, status: str | None) -> list[Attention]
         ),
         SyncRun.Status.FAILED: (_("The last synchronisation of the directory of “%(corp)s” stopped."), "warn"),
     }
-    if pk is None or status not in sentences:
-        return []
-    sentence, tone = sentences[SyncRun.Status(status)]
-    return [Attention(sentence % {"corp": corp}, reverse("admin:integrations_syncrun_change", args=[pk]), tone)]
-
-
-def _about_events(corp: str, corp_id: int, count: int) -> list[Attention]:
-    if not count:
-        return []
-    sentence = ngettext(
-        "“%(corp)s”: %(count)s event about people was given up.",
-        "“%(corp)s”: %(count)s events about people were given up.",
-        count,
-    )
-    url = reverse("admin:integrations_syncrun_start", args=[corp_id])
-    return [Attention(sentence % {"corp": corp, "count": f"{count:,}"}, url, "bad")]
+    found = []
+    for pk, run, status, count in corps.order_by("pk").values_list("pk", "run", "run_status", "given_up"):
+        if status in sentences:
+            sentence, tone = sentences[status]
+            url = reverse("admin:integrations_syncrun_change", args=[run])
+            found.append(Attention(sentence % {"corp": names[pk]}, url, tone))
+        if count:
+            sentence = ngettext(
+                "“%(corp)s”: %(count)s event about people was given up.",
+                "“%(corp)s”: %(count)s events about people were given up.",
+                count,
+            )
+            url = reverse("admin:integrations_syncrun_start", args=[pk])
+            found.append(Attention(sentence % {"corp": names[pk], "count": f"{count:,}"}, url, "bad"))
+    return found
 
 
 def _about_people(names: dict[int, str]) -> list[Attention]:

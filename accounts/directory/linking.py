@@ -9,7 +9,6 @@ If a person has several accounts in one company, the newest one sets name, e-mai
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -145,17 +144,17 @@ def find_unambiguous_matches(*, policy: DirectoryPolicy, members: Sequence[Membe
 
 def link_many(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> int:
     """Link all members with an unambiguous match in one transaction. Returns how many."""
-    return repeat_on_conflict(partial(_link_step, policy, [one.pk for one in members], editor))
+    rows = unlinked_members(Member.objects.able().filter(pk__in=[one.pk for one in members])).order_by("pk")
 
+    @transaction.atomic
+    def link() -> int:
+        found = find_unambiguous_matches(policy=policy, members=list(rows.all()), editor=editor)
+        link_matches(corp=policy.corp, found=found)
+        LinkConflict.objects.filter(member__in=[one.member.pk for one in found]).delete()
+        sync_groups(corp=policy.corp, user_ids=[one.user.pk for one in found if one.user])
+        return len(found)
 
-@transaction.atomic
-def _link_step(policy: DirectoryPolicy, keys: list[int], editor: User) -> int:
-    members = list(unlinked_members(Member.objects.able().filter(pk__in=keys)).order_by("pk"))
-    found = find_unambiguous_matches(policy=policy, members=members, editor=editor)
-    link_matches(corp=policy.corp, found=found)
-    LinkConflict.objects.filter(member__in=[one.member.pk for one in found]).delete()
-    sync_groups(corp=policy.corp, user_ids=[one.user.pk for one in found if one.user])
-    return len(found)
+    return repeat_on_conflict(link)
 
 
 def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth.hashers import is_password_usable
 from django.db import models
@@ -22,10 +22,7 @@ from accounts.models import Attribute, AttributeValue, DirectoryPolicy, LinkConf
 from accounts.models.attributes import fold_value
 from accounts.users.roles import people_visible_to, sees_all
 from integrations.models import Corp, Member
-
-if TYPE_CHECKING:
-    from integrations.models.fields import Person
-
+from integrations.models.fields import Person
 
 Reason = LinkConflict.Reason
 

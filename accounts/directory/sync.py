@@ -1,14 +1,13 @@
 """Applies a company's policy to people, a thousand members at a time; each step is one transaction.
 
-The step's transaction also saves the run's position, so that after a worker's death another one continues behind the
-last whole step.
+After a worker's death another one begins anew: what was applied is no difference any more.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -29,14 +28,12 @@ from accounts.directory.linking import (
     read_wecom_values,
 )
 from accounts.directory.matching import Match, match_members
-from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount, fold_userid
+from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.companies import ownership, settle_primary_accounts
-from integrations import directory
-from integrations.callbacks import Batch, Consumer, Outcome, find_changed_keys
+from integrations.callbacks import Batch
 from integrations.core.background import database_now, repeat_on_conflict
 from integrations.core.hooks import RenameRefusedError
-from integrations.directory.events import NAME as COPY
-from integrations.directory.incremental import DIRECTORY_EVENTS
+from integrations.directory.sync import JOB, request_run, run_sync
 from integrations.hooks import Hook
 from integrations.jobs.registry import BROKEN, Again, job_kind
 from integrations.jobs.runner import JobRun
@@ -171,34 +168,14 @@ def _filter_unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
 people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
 
 
-Clock = Callable[[], datetime]
-Status = PeopleRun.Status
-
 STEP = 1000
 
 
-def ensure_people_run(run: SyncRun) -> PeopleRun:
-    """Return the second half of a finished run; create it if it is missing."""
-    return PeopleRun.objects.get_or_create(run=run)[0]
-
-
-def apply_run(*, run: SyncRun, job: JobRun) -> PeopleRun:
-    """Carry out the second half of the last finished run, or the rest of it."""
-    people_run = ensure_people_run(run)
-    if people_run.is_unfinished or people_run.status == Status.FAILED:
-        older = PeopleRun.objects.filter(run__corp=run.corp_id, status__in=[Status.WAITING, Status.RUNNING])
-        older.exclude(pk=people_run.pk).update(status=Status.OVERTAKEN, finished_at=job.clock())
-        _carry_out(run.corp, people_run, job)
-        people_run.refresh_from_db()
-        logger.info("people of directory run=%s corp=%s counts=%s", run.pk, run.corp_id, people_run.counts)
-    return people_run
-
-
-def _carry_out(corp: Corp, people_run: PeopleRun, job: JobRun) -> None:
-    rows = PeopleRun.objects.filter(pk=people_run.pk)
+def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
+    """Carry out the second half of a finished run. A repeat begins anew, and writes only what is still missing."""
+    rows, rules, corp, after = SyncRun.objects.filter(pk=run.pk), GroupRules(run.corp), run.corp, 0
     with job.saving(rows) as held:
-        held.status, held.started_at = Status.RUNNING, held.started_at or job.clock()
-    after, rules = held.done_up_to, GroupRules(corp)
+        held.applied_count = 0
     policies = DirectoryPolicy.objects.select_related("corp").filter(corp=corp)
     # Read the policy again for every step, so that switching it off takes effect at once.
     while (policy := policies.first()) is not None and not policy.is_off:
@@ -211,19 +188,21 @@ def _carry_out(corp: Corp, people_run: PeopleRun, job: JobRun) -> None:
     while behind is not None:
         with job.saving(rows) as held:
             written, behind = sync_groups_of_others(corp=corp, after=behind)
-            _add_counts(held, written)
+            held.applied_counts = dict(Counter(held.applied_counts) + written)
     with job.saving(rows) as held:
-        held.status, held.finished_at = Status.DONE, job.clock()
+        held.applied_at = job.clock()
+    logger.info("people of directory run=%s corp=%s counts=%s", held.pk, corp.pk, held.applied_counts)
+    return held
 
 
-def _step(rows: QuerySet[PeopleRun], policy: DirectoryPolicy, rules: GroupRules, keys: list[int], job: JobRun) -> None:
+def _step(rows: QuerySet[SyncRun], policy: DirectoryPolicy, rules: GroupRules, keys: list[int], job: JobRun) -> None:
     """Handle one step. `keys`: of some of the company's members, in order."""
     now, corp = job.clock(), policy.corp
     with job.saving(rows) as held:
         members = list(corp.members.filter(pk__in=keys).order_by("pk"))
         written = apply_to(corp=corp, policy=policy, members=members, now=now, rules=rules)
-        _add_counts(held, written)
-        held.done_up_to, held.done_count = keys[-1], held.done_count + len(keys)
+        held.applied_counts = dict(Counter(held.applied_counts) + written)
+        held.applied_count += len(keys)
 
 
 def apply_to(
@@ -244,12 +223,6 @@ def apply_to(
     if left := [one.userid_folded for one in members if not one.is_able]:
         people_left(corp, left, now)
     return written
-
-
-def _add_counts(held: PeopleRun, written: Counter[str]) -> None:
-    total = Counter(held.counts)
-    total.update(written)
-    held.counts = dict(+total)
 
 
 # --- Start and work of runs. A run has two halves: the copy of WeCom's directory, then the people here ---------------
@@ -275,20 +248,18 @@ def request_nightly(*, now: datetime) -> None:
             continue
         tonight = SyncRun.objects.filter(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, requested_at__gte=moment)
         if not tonight.exists():
-            directory.request_run(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, now=now)
+            request_run(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, now=now)
 
 
 def give_up(job: Job) -> None:
-    """End both halves of the run that no worker could carry out, so that the next night asks for another."""
+    """End the run that no worker could carry out, so that the next night asks for another."""
     now, corp_id = database_now(), int(job.key or 0)
     ended = {"status": SyncRun.Status.FAILED, "phase": SyncRun.Phase.FINISHED, "problem": BROKEN, "finished_at": now}
     SyncRun.objects.unfinished().filter(corp=corp_id).update(**ended)
-    halves = PeopleRun.objects.filter(run__corp=corp_id, status__in=[Status.WAITING, Status.RUNNING])
-    halves.update(status=Status.FAILED, finished_at=now)
 
 
 @job_kind(
-    directory.JOB,
+    JOB,
     label=gettext_lazy("Synchronisation of a directory"),
     explain=lambda _job: "",  # the run says why it stopped
     seconds=6 * 3600,
@@ -306,11 +277,11 @@ def carry_on(job: JobRun) -> dict[str, Any] | Again:
     run = runs.unfinished().first()
     if run is not None:
         policy = DirectoryPolicy.objects.filter(corp=run.corp_id).first()
-        run = directory.run_sync(run=run, job=job, number_field=policy.number_field if policy is not None else "")
+        run = run_sync(run=run, job=job, number_field=policy.number_field if policy is not None else "")
         if run.next_try_at is not None and run.is_unfinished:
             return Again(run.next_try_at)
     last = runs.filter(status=SyncRun.Status.DONE).first()
-    if last is not None:
+    if last is not None and last.applied_at is None:
         apply_run(run=last, job=job)
     return {}
 
@@ -356,17 +327,13 @@ def _disable_stray(user_id: int, userid: str) -> None:
     ownership().succeed([user.pk])
 
 
-# --- Consumer of WeCom's events that applies a company's policy to the people concerned at once (phase two) ---
-
-NAME = "accounts.people"
+# --- WeCom's events: apply the policy to the people concerned at once ---
 
 
-def consume(batch: Batch) -> Outcome:
-    """Apply the policy to all members touched by the events."""
-    touched = find_changed_keys(consumer=COPY, events=batch.events)
-    for start in range(0, len(touched), STEP):
-        repeat_on_conflict(partial(_apply, batch, touched[start : start + STEP]))
-    return Outcome(touched)
+def apply_events(batch: Batch) -> None:
+    """Apply the policy to all members changed by the events."""
+    for start in range(0, len(batch.touched), STEP):
+        repeat_on_conflict(partial(_apply, batch, batch.touched[start : start + STEP]))
 
 
 @transaction.atomic
@@ -376,6 +343,3 @@ def _apply(batch: Batch, keys: list[int]) -> None:
     members = list(Member.objects.filter(corp=batch.corp, pk__in=keys).order_by("pk"))
     if policy is not None:
         apply_to(corp=batch.corp, policy=policy, members=members, now=batch.clock())
-
-
-PEOPLE_CONSUMER = Consumer(name=NAME, wants=DIRECTORY_EVENTS, consume=consume, after=COPY)

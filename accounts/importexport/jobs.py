@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import translation
 from django.utils.translation import gettext, gettext_lazy
 
@@ -30,7 +30,7 @@ from accounts.importexport.sheets import (
     target_of,
     write_xlsx,
 )
-from accounts.models import Attribute, ImportFile, ImportRow, PeopleImport, User
+from accounts.models import Attribute, ImportRow, PeopleImport, User
 from accounts.users.attributes import ValueTakenError
 from integrations.core.background import database_now, repeat_on_conflict
 from integrations.jobs import requests
@@ -67,13 +67,12 @@ def request_import(
         requested_from=ip,
         requested_at=now,
     )
-    ImportFile.objects.create(run=run, content=content)
-    _request_job(run, editor, now)
+    JobFile.objects.create(job=_request_job(run, editor, now), content=content)
     return run
 
 
-def _request_job(run: PeopleImport, by: User, now: datetime) -> None:
-    requests.request_job(KIND, key=run.pk, subject=run.file_name, by=by, now=now)
+def _request_job(run: PeopleImport, by: User, now: datetime) -> Job:
+    return requests.request_job(KIND, key=run.pk, subject=run.file_name, by=by, now=now)
 
 
 @transaction.atomic
@@ -174,7 +173,7 @@ def _end(run: JobRun, status: str, reason: str = "", words: dict[str, Any] | Non
 def _end_held(held: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
     held.status, held.finished_at = status, None if status == Status.UNCONFIRMED else now
     held.reason, held.words = reason, words or {}
-    ImportFile.objects.filter(run=held).delete()
+    JobFile.objects.filter(job__kind=KIND, job__key=str(held.pk)).delete()
 
 
 def _find_editor(user_id: int | None) -> User | None:
@@ -191,7 +190,8 @@ def _read_file(run: JobRun) -> None:
         ImportRow.objects.filter(run=held).delete()
         held.counts, held.row_count = {}, 0
     editor = _find_editor(held.requested_by_id)
-    content = ImportFile.objects.filter(run=held).values_list("content", flat=True).first()
+    files = JobFile.objects.filter(job__kind=KIND, job__key=str(held.pk))
+    content = files.values_list("content", flat=True).first()
     if editor is None or content is None:
         _end(run, Status.STOPPED, "not_allowed")
         return
@@ -247,10 +247,7 @@ def _read_step(
     with run.saving(_find_import(run)) as held:
         ImportRow.objects.bulk_create(kept, batch_size=STEP)
         held.row_count += len(lines)
-        counts = {**held.counts, "same": held.counts.get("same", 0) + len(lines) - len(kept)}
-        for row in kept:
-            counts[row.outcome] = counts.get(row.outcome, 0) + 1
-        held.counts = counts
+        _count_rows(held)
     return held
 
 
@@ -303,8 +300,8 @@ def _apply_skipping(run: JobRun, editor: User) -> None:
 
 def _skipping_step(run: JobRun, editor: User, rows: list[ImportRow], seen: RowClaims) -> None:
     with run.saving(_find_import(run)) as held:
-        refused = _write_step(held, editor, rows, seen)
-        _count(held, len(rows) - len(refused), len(refused))
+        _write_step(held, editor, rows, seen)
+        _count_rows(held)
 
 
 def _apply_all(run: JobRun, editor: User) -> None:
@@ -314,17 +311,13 @@ def _apply_all(run: JobRun, editor: User) -> None:
             while rows := _next_rows(run):
                 repeat_on_conflict(partial(_whole_step, held, editor, rows, seen), ValueTakenError)
                 run.report(run.job.done_count + len(rows), run.job.total_count)
-            _count(held, run.job.done_count, 0)
+            _count_rows(held)
             _end_held(held, Status.DONE, run.clock())
     except _StoppedError as stopped:
         with run.saving(_find_import(run)) as held:
             row, made = stopped.row, stopped.decision
             ImportRow.objects.filter(pk=row.pk).update(outcome=Outcome.REFUSED, reason=made.reason, words=made.words)
-            held.counts = {
-                **held.counts,
-                Outcome.CHANGE.value: held.counts.get(Outcome.CHANGE, 1) - 1,
-                Outcome.REFUSED.value: held.counts.get(Outcome.REFUSED, 0) + 1,
-            }
+            _count_rows(held)
             _end_held(held, Status.STOPPED, run.clock(), "row_refused", {"row": row.number})
 
 
@@ -359,14 +352,11 @@ def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Ro
     return refused
 
 
-def _count(held: PeopleImport, written: int, refused: int) -> None:
-    counts = held.counts
-    held.counts = {
-        **counts,
-        Outcome.CHANGE.value: counts.get(Outcome.CHANGE, 0) - written - refused,
-        Outcome.APPLIED.value: counts.get(Outcome.APPLIED, 0) + written,
-        Outcome.REFUSED.value: counts.get(Outcome.REFUSED, 0) + refused,
-    }
+def _count_rows(held: PeopleImport) -> None:
+    """Count the stored rows by outcome; the others change nothing."""
+    rows = ImportRow.objects.filter(run=held).order_by()
+    counts = dict(rows.values_list("outcome").annotate(Count("pk")))
+    held.counts = {"same": held.row_count - sum(counts.values()), **counts}
 
 
 # --- Sheets of many people ---

@@ -70,7 +70,7 @@ class Line:
     problems: dict[int, str] = field(default_factory=dict)
 
 
-def text_problem(text: str) -> str | None:
+def find_text_problem(text: str) -> str | None:
     """Return why a text cannot be used in any column, or None."""
     if len(text) > CELL_CHARACTERS:
         return "long_cell"
@@ -210,7 +210,7 @@ def lines_of(text: str, separator: str) -> Iterator[Line]:
 def _line(number: int, row: list[str]) -> Line:
     # Remove the mark that guarded() adds.
     texts = [cell[1:] if _GUARDED.match(cell) else cell for cell in map(str.strip, row[:COLUMNS_AT_MOST])]
-    return Line(number, texts, {column: why for column, text in enumerate(texts) if (why := text_problem(text))})
+    return Line(number, texts, {column: why for column, text in enumerate(texts) if (why := find_text_problem(text))})
 
 
 def guard_formula(text: str) -> str:
@@ -397,7 +397,7 @@ def _cell_text(cell: Any) -> tuple[str, str | None]:
         has_time = (value.hour, value.minute, value.second) != (0, 0, 0)
         return value.isoformat(" ", "seconds") if has_time else value.date().isoformat(), None
     text = str(value).strip()
-    return text, text_problem(text)
+    return text, find_text_problem(text)
 
 
 def _number_text(value: float, number_format: str) -> tuple[str, str | None]:

@@ -2,8 +2,8 @@
 
 from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry, UnsentAudit
-from accounts.models.directory import DepartmentGroup, DirectoryPolicy, GivenGroup, LinkConflict, PeopleRun
-from accounts.models.imports import ImportFile, ImportRow, PeopleImport
+from accounts.models.directory import DepartmentGroup, DirectoryPolicy, GivenGroup, LinkConflict
+from accounts.models.imports import ImportRow, PeopleImport
 from accounts.models.users import (
     Lockout,
     SignedInSession,
@@ -15,28 +15,3 @@ from accounts.models.users import (
     barred_by_wecom,
 )
 from integrations.models import fold_userid
-
-__all__ = [
-    "Attribute",
-    "AttributeValue",
-    "AuditEntry",
-    "DepartmentGroup",
-    "DirectoryPolicy",
-    "GivenGroup",
-    "ImportFile",
-    "ImportRow",
-    "LinkConflict",
-    "Lockout",
-    "PeopleImport",
-    "PeopleRun",
-    "SignInPolicy",
-    "SignedInSession",
-    "TotpDevice",
-    "UnsentAudit",
-    "User",
-    "WeComAccount",
-    "WeComAccountQuerySet",
-    "barred_by_wecom",
-    "fold_userid",
-    "fold_value",
-]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
@@ -14,10 +15,6 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from integrations.data.figures import fold_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Self
 
 VALUE_CHARACTERS = 255
 # Limit for one person and a many-valued attribute.

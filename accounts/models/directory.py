@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Self
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from accounts.models.attributes import Attribute
 from accounts.models.users import User
-from integrations.models import Corp, Department, Member, SyncRun
+from integrations.models import Corp, Department, Member
 from integrations.models.directory import OfCorpQuerySet
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from integrations.models.fields import Person
+from integrations.models.fields import Person
 
 
 class DirectoryPolicyQuerySet(OfCorpQuerySet["DirectoryPolicy"]):
@@ -108,39 +103,6 @@ class DirectoryPolicy(models.Model):
     @property
     def is_off(self) -> bool:
         return self.mode == self.Mode.OFF
-
-
-class PeopleRun(models.Model):
-    """The second half of a finished SyncRun: its effect on people here."""
-
-    class Status(models.TextChoices):
-        WAITING = "waiting", _("waiting")
-        RUNNING = "running", _("running")
-        DONE = "done", _("done")
-        OVERTAKEN = "overtaken", _("overtaken by a later run")
-        FAILED = "failed", _("stopped")
-
-    run = models.OneToOneField(SyncRun, on_delete=models.CASCADE, related_name="people_run")
-    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    # Members up to this key are done. A run that is taken over continues behind it.
-    done_up_to = models.BigIntegerField(default=0, editable=False)
-    done_count = models.PositiveIntegerField(_("people looked at"), default=0)
-    started_at = models.DateTimeField(_("started"), null=True)
-    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # {"linked": 3, "created": 2, …}: the keys of APPLIED in accounts.admin.directory.
-    counts = models.JSONField(_("written"), default=dict)
-
-    class Meta:
-        verbose_name = _("people of a directory run")
-        verbose_name_plural = _("people of directory runs")
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.run_id} {self.status}"
-
-    @property
-    def is_unfinished(self) -> bool:
-        return self.status in (self.Status.WAITING, self.Status.RUNNING)
 
 
 class LinkConflictQuerySet(models.QuerySet["LinkConflict"]):

@@ -1,4 +1,4 @@
-"""Imports of people, with their files and rows."""
+"""Imports of people, and their rows. The uploaded file belongs to the job that reads it."""
 
 from __future__ import annotations
 
@@ -70,19 +70,6 @@ class PeopleImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file_name} · {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
-
-
-class ImportFile(models.Model):
-    """The uploaded bytes until they are read: the worker may be another machine."""
-
-    run = models.OneToOneField(PeopleImport, on_delete=models.CASCADE, primary_key=True, related_name="file")
-    content = models.BinaryField()
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return str(self.pk)
 
 
 class ImportRow(models.Model):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Collection
+from typing import Any, ClassVar, Self
 
 from axes.models import AccessAttempt
 from django.conf import settings
@@ -17,14 +18,7 @@ from django.utils.translation import gettext_noop
 
 from integrations.models.companies import Corp
 from integrations.models.directory import Member, Membership
-from integrations.models.fields import EncryptedTextField, fold_userid
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from typing import Self
-
-    from integrations.models.fields import Person
-
+from integrations.models.fields import EncryptedTextField, Person, fold_userid
 
 # Values that User.withhold_rights() sets.
 WITHHELD = {"is_staff": False, "is_superuser": False, "manages_all_corps": False}

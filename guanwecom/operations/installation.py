@@ -13,7 +13,7 @@ from accounts.importexport.jobs import stop_restored_imports
 from accounts.models import AuditEntry
 from integrations.core import installation
 from integrations.core.background import database_clock
-from integrations.models import EventWork, Installation, Job
+from integrations.models import CallbackEvent, Installation, Job
 from integrations.models.installation import THE_ONE, Place
 from notifications.delivery.maintenance import end_waiting
 
@@ -32,7 +32,7 @@ def confirm() -> int | None:
     now = database_clock()()
     count = end_waiting(now=now)
     # WeCom sent these events to the original, which has handled them; the next sync reads the whole directory.
-    EventWork.objects.waiting().delete()
+    CallbackEvent.objects.waiting().update(status=CallbackEvent.Status.DONE)
     stop_restored_imports(now=now)
     Job.objects.unfinished().delete()
     Installation.objects.filter(pk=THE_ONE).update(

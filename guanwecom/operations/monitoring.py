@@ -35,9 +35,9 @@ from integrations.clients.transport import read_boot_clock
 from integrations.core import metrics, sentences
 from integrations.core.background import database_clock
 from integrations.core.hooks import Attention
-from integrations.models.fields import find_encrypted_columns
 from integrations.core.redis import valkey
-from integrations.models import BiConnection, CardData, Corp, DataSource, EventWork, Installation, SiteAddress
+from integrations.models import BiConnection, CallbackEvent, CardData, Corp, DataSource, Installation, SiteAddress
+from integrations.models.fields import find_encrypted_columns
 from notifications.delivery.channels import address_scope, company_scope
 from notifications.delivery.limiter import Scope, StoreLostError, query
 from notifications.delivery.metrics import make_gauge, push_metrics
@@ -250,7 +250,7 @@ WORK: dict[str, tuple[StrOrPromise, Callable[[datetime], QuerySet[Any]]]] = {
     "data": (gettext_lazy("fetches of data"), lambda _now: CardData.objects.waiting()),
     "pictures": (gettext_lazy("pictures and files"), lambda _now: _waiting_media(MakerQueue.CHARTS)),
     "page_pictures": (gettext_lazy("pictures of pages"), lambda _now: _waiting_media(MakerQueue.SNAPSHOTS)),
-    "events": (gettext_lazy("changes of the directory"), lambda _now: EventWork.objects.waiting()),
+    "events": (gettext_lazy("changes of the directory"), lambda _now: CallbackEvent.objects.waiting()),
     "inbound_files": (gettext_lazy("files of other systems"), lambda _now: InboundFetch.objects.all()),
     "webhooks": (gettext_lazy("answers to other systems"), IncomingMessage.objects.to_call_back),
     "audit_for_syslog": (gettext_lazy("audit entries for the syslog server"), lambda _now: UnsentAudit.objects.all()),

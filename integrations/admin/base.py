@@ -348,7 +348,7 @@ class ProxyMixin(SecretsMixin):
 
     def clean_new_proxy_url(self) -> str:
         proxy: str = self.cleaned_data["new_proxy_url"]
-        return validators.normalised_proxy_url(proxy) if proxy else ""
+        return validators.normalise_proxy_url(proxy) if proxy else ""
 
 
 def saved_proxy(row: Corp | BiConnection) -> _StrPromise | str:

@@ -131,7 +131,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
     def clean_base_url(self) -> str:
         """Refuse our own address, which would lead to a redirect loop."""
         typed: str = self.cleaned_data["base_url"]
-        url = validators.normalised_base_url(typed) if typed else ""
+        url = validators.normalise_base_url(typed) if typed else ""
         domains = {address.domain for address in SiteAddress.objects.all()}
         if url and urlsplit(url).netloc in domains:
             raise ValidationError(_("This is the address of this site itself. Enter the BI's."), code="own")

@@ -71,7 +71,7 @@ class ServerField(forms.CharField):
     """The URL of a WeCom server. Known page paths are removed."""
 
     def to_python(self, value: Any) -> str:
-        url = validators.normalised_base_url(value) if value else ""
+        url = validators.normalise_base_url(value) if value else ""
         for path in PAGE_PATHS:
             url = url.removesuffix(path)
         return url
@@ -245,7 +245,7 @@ class SiteAddressForm(VersionedForm):
             )
 
     def clean_url(self) -> str:
-        url = validators.normalised_site_address(self.cleaned_data["url"])
+        url = validators.normalise_site_address(self.cleaned_data["url"])
         domain = urlsplit(url).netloc
         twins = [f"{scheme}://{domain}/" for scheme in validators.DEFAULT_PORTS]
         if SiteAddress.objects.filter(url__in=twins).exclude(pk=self.instance.pk).exists():

@@ -35,7 +35,7 @@ from integrations.core.admin_pages import VERSION, VersionedForm
 from integrations.data import SourceError
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
-from integrations.models.datasources import address_flaws, explain_problem
+from integrations.models.datasources import describe_address_flaws, explain_problem
 from integrations.models.fields import Person, Unreadable, corp_condition, require_readable
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def _checked_address(typed: str) -> str:
         parse_database_url(typed, settings.DATA_SQL_DRIVERS)
     except SourceError as refusal:
         what, detail = (str(refusal.facts[name]) for name in ("what", "detail"))
-        raise ValidationError(address_flaws(detail)[what], code=what) from None
+        raise ValidationError(describe_address_flaws(detail)[what], code=what) from None
     return typed
 
 

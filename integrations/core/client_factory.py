@@ -6,7 +6,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from django.conf import settings
 
@@ -20,11 +20,8 @@ from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.tokens import TokenStore, TrialTokens
 from integrations.core import metrics
 from integrations.core.redis import valkey
-from integrations.models import CallbackEvent
+from integrations.models import BiConnection, CallbackEvent, Corp
 from integrations.models.fields import cipher, require_readable
-
-if TYPE_CHECKING:
-    from integrations.models import BiConnection, Corp
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
 
 import redis
 from django.db import Error, connection, transaction
@@ -24,9 +23,6 @@ from django.db.models.functions import Now
 from integrations.clients.transport import read_boot_clock
 from integrations.core.redis import valkey
 from integrations.models import Heartbeat
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 # How often a process writes a heartbeat, in seconds.
 HEARTBEAT_SECONDS = 5
@@ -86,9 +82,9 @@ _SPILL = "SELECT count(*) FROM (SELECT md5(n::text) FROM generate_series(1, 5000
 NO_ANSWER = "no answer"
 
 
-def readiness_failures() -> list[str]:
+def find_readiness_failures() -> list[str]:
     """Return each failing part with its reason in brackets; nothing if people can be served."""
-    valkey_reason = valkey_failure()
+    valkey_reason = find_valkey_failure()
     return [found for found in (_database_failure(), f"valkey ({valkey_reason})" if valkey_reason else "") if found]
 
 
@@ -136,7 +132,7 @@ class _WriteProbe:
 write_probe = _WriteProbe()
 
 
-def valkey_failure() -> str:
+def find_valkey_failure() -> str:
     """Return why Valkey accepts no writes; empty if it does."""
     try:
         valkey().set(_PROBE_KEY, 1, ex=_PROBE_SECONDS)

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 import redis
@@ -149,10 +149,6 @@ def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
             store.delete(_PREFIX + metric.name)
             found = {}
         yield metric.family({field.decode(): int(count) for field, count in found.items()})
-
-
-def names() -> Iterable[str]:
-    return [metric.name for metric in _metrics]
 
 
 def _values(field: str) -> list[str]:

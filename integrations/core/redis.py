@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 from django.conf import settings
+from redis.commands.core import Script
 from redis.sentinel import Sentinel
-
-if TYPE_CHECKING:
-    from redis.commands.core import Script
 
 
 class ConnectionPools:

@@ -33,7 +33,7 @@ def without_spaces(text: str) -> str:
     return "".join(without_invisible(text).split())
 
 
-def normalised_site_address(text: str) -> str:
+def normalise_site_address(text: str) -> str:
     """Return the canonical form of a site address: `scheme://host[:port]/`, in lower case.
 
     Raises ValidationError in plain words. WeCom accepts no IP address and no underscore in a domain, and an
@@ -51,7 +51,7 @@ def normalised_site_address(text: str) -> str:
     return f"{scheme}://{_host_name(parts.hostname or '')}{shown_port}/"
 
 
-def normalised_base_url(text: str) -> str:
+def normalise_base_url(text: str) -> str:
     """Return an API address without a trailing slash. Plain http only to this machine: a call carries the secret."""
     parts, scheme = _split(without_spaces(text))
     if parts.query or parts.fragment:
@@ -65,7 +65,7 @@ def normalised_base_url(text: str) -> str:
     return f"{scheme}://{_ascii_name(parts.netloc)}{quote(parts.path, safe=_URL_CHARACTERS)}".rstrip("/")
 
 
-def normalised_proxy_url(text: str) -> str:
+def normalise_proxy_url(text: str) -> str:
     """Validate `http://[user:password@]host[:port]`. No error shows the value."""
     text = without_spaces(text)
     try:

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -35,7 +35,7 @@ from integrations.datasources import query
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import SECONDS_AT_MOST, SECRETS, compress_table
-from integrations.models.jobs import LET_GO, Moment
+from integrations.models.jobs import Moment
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _claim(row_id: int, now: datetime) -> CardData | None:
     if not has_place(source, now):
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None
-    token = CardData.objects.due(now).filter(pk=row_id).claim(until=now + LEASE, try_count=F("try_count") + 1)
+    token = CardData.objects.due(now).filter(pk=row_id).claim(until=now + LEASE)
     if not token:
         return None
     row.card.source = source
@@ -223,7 +223,7 @@ def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str
 
 
 def _release(row: CardData) -> None:
-    CardData.objects.held_by(row.pk, row.lease_token).update(**LET_GO)
+    CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
 
 
 def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:

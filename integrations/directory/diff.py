@@ -257,9 +257,7 @@ class Writer:
     ) -> None:
         self._corp, self._chunk, self._note, self._read_since, self._own = corp, saving, note, read_since, own
         self._department_keys: dict[int, int] = {}
-        # Keys of the members that were written, and the number of skipped ones.
-        self.touched: list[int] = []
-        self.left_count = 0
+        self.skipped_count = 0
 
     def write(self, plan: Plan) -> None:
         self._write_departments(plan.departments)
@@ -302,7 +300,6 @@ class Writer:
             Membership.objects.filter(member__in=[one.member.pk for one in moved]).delete()
             rows = [row for one in moved for row in self._memberships(one.member.pk, one.departments or {})]
             insert_rows(Membership, rows)
-            self.touched += list(members)
             self._note(chunk, [], now)
 
     def _lock(self, chunk: Sequence[Difference]) -> dict[int, Member]:
@@ -312,7 +309,7 @@ class Writer:
             for one in rows
             if self._read_since is None or one.changed_at <= self._read_since or self._own.get(one.pk) == one.changed_at
         }
-        self.left_count += len(chunk) - len(members)
+        self.skipped_count += len(chunk) - len(members)
         return members
 
     def _write_joined(self, people: Sequence[Person]) -> None:
@@ -320,7 +317,7 @@ class Writer:
         with self._chunk(counts) as now:
             known = Member.objects.filter(corp=self._corp, userid_folded__in=[one.folded for one in people])
             there = set(known.values_list("userid_folded", flat=True))
-            self.left_count += len(there)
+            self.skipped_count += len(there)
             people = [one for one in people if one.folded not in there]
             counts[Kind.JOINED.value] = len(people)
             members = insert_rows(Member, [self._build_member(person, now) for person in people])
@@ -328,7 +325,6 @@ class Writer:
             insert_rows(
                 Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)]
             )
-            self.touched += [one.pk for one in members]
             self._note([], members, now)
 
     def _build_member(self, person: Person, now: datetime) -> Member:

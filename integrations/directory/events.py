@@ -8,7 +8,7 @@ that came meanwhile are processed again after it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.callbacks import Batch, Consumer, Outcome
+from integrations.callbacks import Batch, Consumer
 from integrations.clients.errors import IntegrationError
 from integrations.core.redis import valkey
 from integrations.directory.departments import RunStopped, is_too_many
@@ -40,28 +40,40 @@ from integrations.directory.incremental import (
     put_out_of_reach,
 )
 from integrations.directory.sync import request_run
-from integrations.models import Corp, EventLane, EventWork, Member, SyncRun
+from integrations.hooks import Hook
+from integrations.models import CallbackEvent, Corp, Member, SyncRun
 
 logger = logging.getLogger(__name__)
 
 NAME = "integrations.directory"
 # When events that came during a run, or beside another writer, are processed again.
 AFTER_RUN, AFTER_OTHERS = timedelta(seconds=20), timedelta(seconds=2)
-# How often a look-up at WeCom extends the lane's lease: a fraction of the lease.
-PULSE = timedelta(seconds=20)
 # How many waiting events are searched for renames.
 WAITING_AT_MOST = 200
 # People who lose access by events within this time are counted together, like those of one run.
 GUARD_WINDOW = timedelta(minutes=10)
 
 
-def consume(batch: Batch) -> Outcome:
-    """Update the copy for the people named by the events."""
+# Called outside a transaction, once the copy is right for a batch of events. `batch.touched`: the changed members.
+# Repeated if it fails.
+members_changed: Hook[[Batch], None] = Hook()
+
+
+def consume(batch: Batch) -> timedelta | None:
+    """Update the copy for the people named by the events, and call the hook once it is right."""
+    if not batch.corp.is_enabled or not has_copy(batch.corp):
+        return None
+    again_after = _update_copy(batch)
+    if again_after is None:
+        members_changed(batch)
+        Corp.objects.filter(pk=batch.corp.pk).update(people_event_at=batch.clock())
+    return again_after
+
+
+def _update_copy(batch: Batch) -> timedelta | None:
     corp = batch.corp
-    if not corp.is_enabled or not has_copy(corp):
-        return Outcome()
-    changes = collect_changes(batch.events, batch.tries)
-    lookup = EventLookup(corp=corp, changes=changes, calling=CallPacer(), alive=_make_heartbeat(batch))
+    changes = collect_changes(batch.events)
+    lookup = EventLookup(corp=corp, changes=changes, calling=CallPacer())
     try:
         renamed = _rename(batch, changes, lookup)
         lookup.look_up(now=batch.clock())
@@ -71,26 +83,12 @@ def consume(batch: Batch) -> Outcome:
         raise
     except RunStopped:  # a department root is missing: a run reports it
         _request_run(batch)
-        return Outcome()
+        return None
     writer = _write(batch, lookup, own=renamed.written)
     if SyncRun.objects.filter(corp=corp, status=SyncRun.Status.RUNNING).exists():
-        return Outcome(writer.touched, AFTER_RUN)
-    is_to_repeat = bool(renamed.blocked or lookup.has_unexplained or writer.left_count)
-    return Outcome(writer.touched, AFTER_OTHERS if is_to_repeat else None)
-
-
-def _make_heartbeat(batch: Batch) -> Callable[[], None]:
-    """Return a function that extends the lane's lease, but not at each of many answers."""
-    held_at = batch.clock()
-
-    def alive() -> None:
-        nonlocal held_at
-        now = batch.clock()
-        if now - held_at >= PULSE:
-            held_at = now
-            batch.hold()
-
-    return alive
+        return AFTER_RUN
+    is_to_repeat = renamed.blocked or lookup.has_unexplained or writer.skipped_count
+    return AFTER_OTHERS if is_to_repeat else None
 
 
 def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameResult:
@@ -113,10 +111,9 @@ def _waiting_renames(batch: Batch) -> list[Rename]:
 
     Their userids must not be looked up before: the old ones are gone from WeCom, which looks like leaving.
     """
-    works = EventWork.objects.waiting().filter(corp=batch.corp, consumer=NAME, event__change=UPDATE_USER)
-    works = works.exclude(event__in=[one.pk for one in batch.events])
-    found = list(works.select_related("event").order_by("event__happened_at", "event_id")[:WAITING_AT_MOST])
-    return collect_changes([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
+    waiting = CallbackEvent.objects.waiting().filter(corp=batch.corp, consumer=NAME, change=UPDATE_USER)
+    others = waiting.exclude(pk__in=[one.pk for one in batch.events]).order_by("happened_at", "pk")
+    return collect_changes(others[:WAITING_AT_MOST]).renames
 
 
 def _write(batch: Batch, lookup: EventLookup, *, own: Mapping[int, datetime]) -> Writer:
@@ -264,18 +261,17 @@ class EventReception:
 
 
 def describe_reception(corp: Corp, *, now: datetime) -> EventReception:
-    """Return how a company's changes arrive, by at most four queries; by one if no address is verified."""
-    given_up_count = EventWork.objects.given_up().filter(corp=corp)[:COUNTED].count()
+    """Return how a company's changes arrive, by at most three queries; by one if no address is verified."""
+    given_up_count = CallbackEvent.objects.given_up().filter(corp=corp)[:COUNTED].count()
     verified = [one for one in (corp.callback_verified_at, corp.contacts_callback_verified_at) if one is not None]
     if not verified:
         return EventReception(State.NIGHTLY, None, given_up_count=given_up_count)
     if not has_copy(corp):
         return EventReception(State.NOT_COPIED, None, given_up_count=given_up_count)
-    lane = EventLane.objects.filter(corp=corp, consumer=NAME)
-    heard_at = lane.values_list("worked_at", flat=True).first()
+    heard_at = corp.people_event_at
     # Without events that were processed and only wait to be repeated after a run, which may take long.
-    waiting = EventWork.objects.waiting().exclude(problem="", try_count__gt=0)
-    waiting = waiting.filter(corp=corp, event__received_at__lt=now - PATIENCE)
+    waiting = CallbackEvent.objects.waiting().exclude(problem="", try_count__gt=0)
+    waiting = waiting.filter(corp=corp, received_at__lt=now - PATIENCE)
     late_count = waiting[:COUNTED].count()
     is_arriving = heard_at is not None and heard_at >= min(verified)
     state = State.ARRIVING if is_arriving else State.SILENT

@@ -14,11 +14,12 @@ import re
 import threading
 import time
 import unicodedata
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from integrations.clients.errors import RateLimitedError, RecipientError, TransientError, UnexpectedResponseError
@@ -209,17 +210,9 @@ class CallPacer:
     def many(self, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
         """Yield the results in the order of the calls, some of which run in parallel. Stops at the first error."""
         with ThreadPoolExecutor(self._parallel, thread_name_prefix="directory") as pool:
-            waiting: deque[Future[T]] = deque()
-            try:
-                for call in calls:
-                    waiting.append(pool.submit(self.one, call))
-                    if len(waiting) >= 2 * self._parallel:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+            waiting = iter(calls)
+            while some := list(islice(waiting, 2 * self._parallel)):
+                yield from pool.map(self.one, some)
 
     def _pace(self, call: Callable[[], T]) -> T:
         with self._lock:

@@ -8,7 +8,7 @@ requested.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -75,22 +75,23 @@ class EventChanges:
             self.leavers.pop(folded, None)
 
 
-def collect_changes(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> EventChanges:
-    """Collect the changes of events. `events`: in order of time; `tries`: earlier tries of each, by key."""
+def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
+    """Collect the changes of events, which are in order of time."""
     changes = EventChanges()
     for event in events:
         if isinstance(event.body, Unreadable):  # its encryption key is lost: the next synchronisation makes up for it
             continue
         callback = wire.parse(event.body.encode())
         if event.event == CHANGE_CONTACT:
-            _add_change(changes, event, callback, tries.get(event.pk, 0))
+            _add_change(changes, event, callback)
         else:
             changes.has_structure = True
-            _add_person(changes, callback.userid, is_leaving=event.event == LEFT, try_count=tries.get(event.pk, 0))
+            _add_person(changes, callback.userid, is_leaving=event.event == LEFT, try_count=event.try_count)
     return changes
 
 
-def _add_change(changes: EventChanges, event: CallbackEvent, callback: wire.Callback, try_count: int) -> None:
+def _add_change(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
+    try_count = event.try_count
     if event.change in _OF_DEPARTMENTS:
         changes.has_structure = True
     elif event.change == _OF_TAGS:
@@ -148,20 +149,18 @@ UNEXPLAINED_TRIES = 5
 class EventLookup:
     """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and RunStopped.
 
-    `alive` is called at each answer, because a look-up may take longer than the caller's lease.
-
     `plan`: the changes to write. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
     `has_unexplained`: somebody is missing without an event and may have a new userid. The event may be on its way, and
     nothing is written about them before.
     """
 
-    def __init__(self, *, corp: Corp, changes: EventChanges, calling: CallPacer, alive: Callable[[], None]) -> None:
+    def __init__(self, *, corp: Corp, changes: EventChanges, calling: CallPacer) -> None:
         self.plan = Plan()
         self.read_since: datetime | None = None
         self.is_too_much = self.has_unexplained = False
         self._corp, self._changes = corp, changes
-        self._reader = Reader(corp=corp, calling=calling, progress=lambda _phase, _done, _total: alive())
-        self._departments = list(sync.stored_departments(corp))
+        self._reader = Reader(corp=corp, calling=calling, progress=lambda _phase, _done, _total: None)
+        self._departments = list(Department.objects.filter(corp=corp).order_by("pk"))
         self._wanted: dict[str, str] = {}
 
     def find_existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
@@ -188,7 +187,7 @@ class EventLookup:
             self._look_up_people()
         snapshot, reader, departments = self._reader.snapshot, self._reader, self.plan.departments
         reader.read_company({*self._wanted, *snapshot.people})
-        members = sync.stored_members(self._corp, {*self._wanted, *snapshot.people, *snapshot.left})
+        members = sync.read_stored_members(self._corp, {*self._wanted, *snapshot.people, *snapshot.left})
         self.plan = plan(snapshot=snapshot, members=members, look_up=reader.look_up, turn=None)
         self.plan.departments = departments
         explained = [one for one in self.plan.losing if not self._is_unexplained(one)]

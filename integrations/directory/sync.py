@@ -43,7 +43,6 @@ Status, Phase, Source = SyncRun.Status, SyncRun.Phase, SyncRun.Source
 # How many runs of a corp are kept with their differences, and how many at all.
 KEPT_WITH_CHANGES = 20
 KEPT_RUNS = 200
-_AT_ONCE = 500
 
 
 def admit_member(*, member: Member, now: datetime) -> bool:
@@ -52,7 +51,7 @@ def admit_member(*, member: Member, now: datetime) -> bool:
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
-def note_seen(*, member_id: int, now: datetime) -> bool:
+def restore_member(*, member_id: int, now: datetime) -> bool:
     """Restore a member out of scope or disabled whom WeCom has just shown. Return False if the copy is newer."""
     known = Member.objects.filter(pk=member_id, presence__in=_HEALING, waits_since__isnull=True)
     is_disabled = When(status=Member.Status.DISABLED, then=Value(Member.Status.ACTIVE))
@@ -68,8 +67,7 @@ def purge_runs(*, corp: Corp) -> None:
     """Delete old runs, and the differences of all but the last runs."""
     runs = SyncRun.objects.filter(corp=corp).order_by("-pk")
     old = list(runs.values_list("pk", flat=True)[KEPT_WITH_CHANGES:])
-    while keys := list(SyncChange.objects.filter(run__in=old).values_list("pk", flat=True)[:_AT_ONCE]):
-        SyncChange.objects.filter(pk__in=keys).delete()
+    SyncChange.objects.filter(run__in=old).delete()
     SyncRun.objects.filter(pk__in=old[KEPT_RUNS - KEPT_WITH_CHANGES :]).delete()
 
 
@@ -78,12 +76,7 @@ def purge_runs(*, corp: Corp) -> None:
 _MEMBERS_AT_ONCE = 2000
 
 
-def stored_departments(corp: Corp) -> QuerySet[Department]:
-    """Return all departments of a corp, removed ones included."""
-    return Department.objects.filter(corp=corp).order_by("pk")
-
-
-def stored_members(corp: Corp, folded: Collection[str] | None = None) -> Iterator[Member]:
+def read_stored_members(corp: Corp, folded: Collection[str] | None = None) -> Iterator[Member]:
     """Yield all members of a corp, or those of these userids, with `places`: the numbers of their departments.
 
     Rows are read some at a time, so that only the memberships are held in memory.
@@ -227,9 +220,10 @@ class _RunExecution:
         reader = Reader(corp=self._corp, calling=self._calling, progress=self._show, number_field=self._number_field)
         snapshot = reader.read()
         self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
-        members = stored_members(self._corp)
+        members = read_stored_members(self._corp)
         planned = plan(snapshot=snapshot, members=members, look_up=reader.look_up, turn=self._run.pk)
-        planned.departments = compare_departments(stored_departments(self._corp), snapshot.departments)
+        stored = Department.objects.filter(corp=self._corp).order_by("pk")
+        planned.departments = compare_departments(stored, snapshot.departments)
         if not snapshot.people:
             snapshot.warnings.add("nobody")
         for one in planned.changed:
@@ -464,7 +458,7 @@ def explain_run(run: SyncRun) -> Explanation:
     return translate_explanation(_PROBLEMS.get(run.problem, _BROKEN), {"number": run.detail})
 
 
-def word_question(run: SyncRun) -> list[str]:
+def describe_question(run: SyncRun) -> list[str]:
     """Return sentences on why a run asks before it goes on; none if it does not ask."""
     facts = run.question
     if not facts:
@@ -488,7 +482,7 @@ def word_question(run: SyncRun) -> list[str]:
     return sentences
 
 
-def word_warnings(run: SyncRun) -> list[str]:
+def describe_warnings(run: SyncRun) -> list[str]:
     """Return a sentence for each kind of oddity."""
     return [
         _WARNINGS.get(one["code"], _OTHER_WARNING) % {"count": one["count"], "examples": _(", ").join(one["examples"])}

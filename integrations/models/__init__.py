@@ -2,7 +2,6 @@
 
 from integrations.models.companies import (
     DEFAULT_SITE_ADDRESS,
-    CallbackEvent,
     CheckRun,
     Corp,
     SiteAddress,
@@ -20,9 +19,8 @@ from integrations.models.datasources import (
     SourceKind,
 )
 from integrations.models.directory import (
+    CallbackEvent,
     Department,
-    EventLane,
-    EventWork,
     Member,
     MemberRename,
     Membership,
@@ -32,35 +30,3 @@ from integrations.models.directory import (
 from integrations.models.fields import fold_userid
 from integrations.models.installation import EngineWatch, Heartbeat, Installation
 from integrations.models.jobs import Job, JobFile
-
-__all__ = [
-    "DEFAULT_SITE_ADDRESS",
-    "BiConnection",
-    "CallbackEvent",
-    "Card",
-    "CardData",
-    "CardView",
-    "CheckRun",
-    "Corp",
-    "DataSource",
-    "Department",
-    "EngineWatch",
-    "EventLane",
-    "EventWork",
-    "Heartbeat",
-    "HttpMethod",
-    "Installation",
-    "Job",
-    "JobFile",
-    "Member",
-    "MemberRename",
-    "Membership",
-    "SiteAddress",
-    "SourceKind",
-    "StagedCredentials",
-    "SyncChange",
-    "SyncRun",
-    "VerificationFile",
-    "fold_userid",
-    "is_local_host",
-]

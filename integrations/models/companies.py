@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Self
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -15,10 +15,6 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from integrations.models.fields import EncryptedTextField, Person, corp_condition
-
-if TYPE_CHECKING:
-    from typing import Self
-
 
 DEFAULT_SITE_ADDRESS = "http://localhost:3001/"
 # The columns of a corp for every part of a sign-in.
@@ -195,6 +191,8 @@ class Corp(models.Model):
     contacts_callback_verified_at = models.DateTimeField(
         _("contacts callback address verified"), null=True, editable=False
     )
+    # When an event about people was last processed.
+    people_event_at = models.DateTimeField(null=True, editable=False)
     # Addresses from which this site calls WeCom, as noted by an administrator: WeCom names one only when it refuses it.
     noted_ips = models.JSONField(
         _("public addresses of this server"),
@@ -340,40 +338,6 @@ class VerificationFile(models.Model):
     @property
     def name(self) -> str:
         return f"WW_verify_{self.code}.txt"
-
-
-class CallbackEvent(models.Model):
-    """An event or message at one of a corp's two callback addresses, stored once however often it was delivered."""
-
-    class Kind(models.TextChoices):
-        APP = "app", _("app")
-        CONTACTS = "contacts", _("contacts assistant")
-
-    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="callback_events", verbose_name=_("company"))
-    kind = models.CharField(_("address"), max_length=16, choices=Kind.choices)
-    # MsgId of a message, digest of an event's plaintext: all else differs between deliveries of one event.
-    key = models.CharField(max_length=80)
-    # The event's name, or a message's type; two names occur as both.
-    event = models.CharField(_("event"), max_length=64)
-    is_event = models.BooleanField()
-    change = models.CharField(_("kind of change"), max_length=64, blank=True)
-    userid = models.CharField("userid", max_length=128, blank=True)
-    happened_at = models.DateTimeField(_("happened"))
-    received_at = models.DateTimeField(_("received"))
-    # The whole plaintext. Encrypted, because it holds people's texts, mobile numbers and addresses.
-    body = EncryptedTextField(_("content"))
-
-    class Meta:
-        verbose_name = _("callback event")
-        verbose_name_plural = _("callback events")
-        ordering = ["pk"]
-        default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["corp", "kind", "key"], name="one_row_per_callback_event")]
-        # For the newest event of an address, and for deleting a corp's oldest ones.
-        indexes = [models.Index(fields=["corp", "kind", "received_at"], name="events_by_age")]
-
-    def __str__(self) -> str:
-        return f"{self.corp_id} {self.kind} {self.event} {timezone.localtime(self.received_at):%Y-%m-%d %H:%M}"
 
 
 class CheckRun(models.Model):

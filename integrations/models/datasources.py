@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -21,7 +22,7 @@ from integrations.data import Problem
 from integrations.data.table import Table, from_document, to_document
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField, Person, corp_condition
-from integrations.models.jobs import Leased, LeasedQuerySet, Moment
+from integrations.models.jobs import Moment
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -72,7 +73,7 @@ def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
         "expression": _("it does not fit what is there"),
         "nothing": _("it finds nothing"),
         "memory": _("it needs too much memory"),
-        **address_flaws(str(facts.get("detail", ""))),
+        **describe_address_flaws(str(facts.get("detail", ""))),
         "answer": _("no answer of the BI"),
         "header": _("a header that fits no column"),
         "rows": _("malformed rows"),
@@ -99,7 +100,7 @@ def warn_of_privileges(found: str) -> str:
     ) % {"powers": word_privileges(found)}
 
 
-def address_flaws(detail: str) -> dict[str, StrOrPromise]:
+def describe_address_flaws(detail: str) -> dict[str, StrOrPromise]:
     """Return why a database address is refused, in whole sentences, by `what` of the error."""
     known = {"detail": detail}
     return {
@@ -486,12 +487,26 @@ class Card(models.Model):
         return self.name
 
 
-class CardDataQuerySet(LeasedQuerySet["CardData"]):
+class CardDataQuerySet(models.QuerySet["CardData"]):
     def waiting(self) -> CardDataQuerySet:
         return self.filter(status=CardData.Status.WAITING)
 
     def finished(self) -> CardDataQuerySet:
         return self.exclude(status=CardData.Status.WAITING)
+
+    def free(self, now: Moment) -> CardDataQuerySet:
+        """Filter rows that no worker holds."""
+        return self.filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+
+    def held_by(self, pk: int, token: str) -> CardDataQuerySet:
+        """Filter the row if the worker with this token has it. An expired lease counts until another claims it."""
+        return self.filter(pk=pk, lease_token=token)
+
+    def claim(self, *, until: datetime) -> str:
+        """Lease the filtered row for another try. Return the token, or "" if there is none any more."""
+        token = uuid.uuid4().hex
+        lease = {"lease_token": token, "lease_until": until}
+        return token if self.update(**lease, try_count=F("try_count") + 1) else ""
 
     def due(self, now: Moment) -> CardDataQuerySet:
         """Filter rows to be fetched now that no worker holds."""
@@ -506,9 +521,11 @@ class CardDataQuerySet(LeasedQuerySet["CardData"]):
         return self.filter(slot_at__isnull=True)
 
 
-class CardData(Leased):
+class CardData(models.Model):
     """A card's answer for one slot, shared by everything sent in that slot; or for a page on which somebody waits: then
-    it is the present data, fetched with one try, and soon deleted."""
+    it is the present data, fetched with one try, and soon deleted.
+
+    One worker at a time holds a row. It writes only while its token is stored, and renews the lease."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -530,6 +547,8 @@ class CardData(Leased):
     requested_at = models.DateTimeField(_("asked for"))
     next_try_at = models.DateTimeField()
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
+    lease_token = models.CharField(max_length=32, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
     # When the followers were notified; null before.
     notified_at = models.DateTimeField(null=True)
 

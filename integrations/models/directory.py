@@ -6,7 +6,7 @@ Rows are never deleted but marked as gone, because other rows refer to them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import Self, TypeVar
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -16,12 +16,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop, pgettext_lazy
 
 from integrations.models import fields
-from integrations.models.companies import CallbackEvent, Corp
-from integrations.models.jobs import Leased, LeasedQuerySet, Moment
-
-if TYPE_CHECKING:
-    from typing import Self
-
+from integrations.models.companies import Corp
+from integrations.models.jobs import Moment
 
 OfCorp = TypeVar("OfCorp", bound=models.Model)
 
@@ -260,9 +256,6 @@ class SyncRun(models.Model):
     # How often it paused because WeCom did not let it through.
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
-    # Progress of the phase: 0 of 0 if unknown.
-    done_count = models.PositiveIntegerField(_("steps done"), default=0)
-    total_count = models.PositiveIntegerField(_("steps in all"), default=0)
     call_count = models.PositiveIntegerField(_("calls to WeCom"), default=0)
     seen_count = models.PositiveIntegerField(_("people seen"), default=0)
     # The number of written differences by kind: {"joined": 3, …}, keys of SyncChange.Kind and "departments".
@@ -278,6 +271,11 @@ class SyncRun(models.Model):
     question = models.JSONField(_("question"), default=dict)
     answered_at = models.DateTimeField(pgettext_lazy("question", "answered"), null=True)
     answered_by = models.CharField(_("answered by"), max_length=255, blank=True)
+    # Its second half, the effect on people here (accounts.directory.sync): {"linked": 3, "created": 2, …}.
+    applied_counts = models.JSONField(default=dict)
+    # How many people were looked at, and when all were.
+    applied_count = models.PositiveIntegerField(default=0)
+    applied_at = models.DateTimeField(null=True)
 
     objects = SyncRunQuerySet.as_manager()
 
@@ -358,81 +356,74 @@ class SyncChange(models.Model):
         return f"{self.run_id} {self.member_id} {self.kind}"
 
 
-class EventWorkQuerySet(models.QuerySet["EventWork"]):
+class CallbackEventQuerySet(models.QuerySet["CallbackEvent"]):
     def waiting(self) -> Self:
-        return self.filter(status=EventWork.Status.WAITING)
+        return self.filter(status=CallbackEvent.Status.WAITING)
 
     def due(self, now: Moment) -> Self:
-        """Filter work that a worker should take now."""
+        """Filter events that a worker should process now."""
         return self.waiting().filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
 
     def given_up(self) -> Self:
-        """Filter work that failed for good, and that no later run of the whole directory has made up for."""
+        """Filter events that failed for good, and that no later run of the whole directory has made up for."""
         run = SyncRun.objects.filter(corp=OuterRef("corp"), status=SyncRun.Status.DONE)
-        later = run.filter(started_at__gte=OuterRef("event__received_at"))
-        return self.filter(~Exists(later), status=EventWork.Status.FAILED)
+        later = run.filter(started_at__gte=OuterRef("received_at"))
+        return self.filter(~Exists(later), status=CallbackEvent.Status.FAILED)
 
 
-class EventWork(models.Model):
-    """A consumer's work on an event. It is created with the event, so that no event is stored without its work."""
+class CallbackEvent(models.Model):
+    """An event or message at one of a corp's two callback addresses, stored once however often it was delivered."""
+
+    class Kind(models.TextChoices):
+        APP = "app", _("app")
+        CONTACTS = "contacts", _("contacts assistant")
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
         DONE = "done", _("done")
         FAILED = "failed", _("given up")
 
-    event = models.ForeignKey(CallbackEvent, on_delete=models.CASCADE, related_name="works")
-    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
-    # A consumer's name in integrations.callbacks.
-    consumer = models.CharField(max_length=64)
-    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="callback_events", verbose_name=_("company"))
+    kind = models.CharField(_("address"), max_length=16, choices=Kind.choices)
+    # MsgId of a message, digest of an event's plaintext: all else differs between deliveries of one event.
+    key = models.CharField(max_length=80)
+    # The event's name, or a message's type; two names occur as both.
+    event = models.CharField(_("event"), max_length=64)
+    is_event = models.BooleanField()
+    change = models.CharField(_("kind of change"), max_length=64, blank=True)
+    userid = models.CharField("userid", max_length=128, blank=True)
+    happened_at = models.DateTimeField(_("happened"))
+    received_at = models.DateTimeField(_("received"))
+    # The whole plaintext. Encrypted, because it holds people's texts, mobile numbers and addresses.
+    body = fields.EncryptedTextField(_("content"))
+    # The consumer that wants it (integrations.callbacks), and the state of its work; both are empty if none does.
+    consumer = models.CharField(max_length=64, blank=True)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
-    done_at = models.DateTimeField(_("done"), null=True)
-    # Keys of the changed rows, for later consumers. In a batch, the first row has them all.
+    # Keys of the changed rows, for a repeat. In a batch, the first event has them all.
     touched = models.JSONField(default=list)
     # Why it was repeated or given up, without content of the event.
     problem = models.CharField(_("problem"), max_length=255, blank=True)
 
-    objects = EventWorkQuerySet.as_manager()
+    objects = CallbackEventQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("work on an event")
-        verbose_name_plural = _("works on events")
+        verbose_name = _("callback event")
+        verbose_name_plural = _("callback events")
+        ordering = ["pk"]
         default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(fields=["event", "consumer"], name="one_work_per_event_and_consumer"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["corp", "kind", "key"], name="one_row_per_callback_event")]
         indexes = [
-            # For a lane's next batch, and for lanes with due work: few rows, however many are stored.
+            # For the newest event of an address, and for deleting a corp's oldest ones.
+            models.Index(fields=["corp", "kind", "received_at"], name="events_by_age"),
+            # For a job's next batch: few rows, however many are stored.
             models.Index(
-                fields=["corp", "consumer", "next_try_at"], condition=Q(status="waiting"), name="waiting_event_works"
+                fields=["corp", "consumer", "next_try_at"], condition=Q(status="waiting"), name="waiting_events"
             ),
             # For the administrator's warning; there should be none.
-            models.Index(fields=["corp"], condition=Q(status="failed"), name="given_up_event_works"),
+            models.Index(fields=["corp"], condition=Q(status="failed"), name="given_up_events"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.event_id} {self.consumer} {self.status}"
-
-
-class EventLane(Leased):
-    """The events of one company for one consumer. One worker at a time holds the lane, under a lease that expires."""
-
-    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
-    consumer = models.CharField(max_length=64)
-    # When something was last processed in it; possibly longer ago than events are kept.
-    worked_at = models.DateTimeField(_("last event"), null=True)
-
-    objects = LeasedQuerySet["EventLane"].as_manager()
-
-    class Meta:
-        verbose_name = _("lane of events")
-        verbose_name_plural = _("lanes of events")
-        default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(fields=["corp", "consumer"], name="one_lane_per_corp_and_consumer"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.corp_id} {self.consumer}"
+        return f"{self.corp_id} {self.kind} {self.event} {timezone.localtime(self.received_at):%Y-%m-%d %H:%M}"

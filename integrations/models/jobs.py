@@ -1,11 +1,9 @@
-"""Background work as rows: leases, jobs and their files."""
+"""Background jobs and their files."""
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -16,41 +14,12 @@ from django.utils.translation import pgettext_lazy
 
 from integrations.models.companies import Corp
 
-Row = TypeVar("Row", bound="Leased")
-
 # A time, or a database expression for one, such as Now().
 Moment: TypeAlias = datetime | Combinable
-
-LET_GO = MappingProxyType({"lease_token": "", "lease_until": None})
 
 
 class LeaseLostError(Exception):
     """The lease is lost: the row is another worker's, finished or deleted. This worker must not write any more."""
-
-
-class LeasedQuerySet(models.QuerySet[Row]):
-    def free(self, now: Moment) -> Self:
-        """Filter rows that no worker holds."""
-        return self.filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
-
-    def held_by(self, pk: int, token: str) -> Self:
-        """Filter the row if the worker with this token has it. An expired lease counts until another claims it."""
-        return self.filter(pk=pk, lease_token=token)
-
-    def claim(self, *, until: datetime, **changes: Any) -> str:
-        """Lease the filtered rows in one statement. Return the token, or "" if there are none any more."""
-        token = uuid.uuid4().hex
-        return token if self.update(lease_token=token, lease_until=until, **changes) else ""
-
-
-class Leased(models.Model):
-    """A row that one worker at a time holds. The worker writes only while its token is stored, and renews the lease."""
-
-    lease_token = models.CharField(max_length=32, blank=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
-
-    class Meta:
-        abstract = True
 
 
 class JobQuerySet(models.QuerySet["Job"]):

@@ -21,7 +21,7 @@ from django.db.models import Q
 
 from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, fold_userid
-from integrations.callbacks import Batch, Consumer, Outcome
+from integrations.callbacks import Batch, Consumer
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core.sentences import Sentence
@@ -118,13 +118,12 @@ _BUTTONS = {notices.ACKNOWLEDGE: Action.ACKNOWLEDGE, notices.SILENCE: Action.SIL
 _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence("Button: Silence for 1 hour")}
 
 
-def consume(batch: Batch) -> Outcome:
+def consume(batch: Batch) -> None:
     """Act on each click once. notifications.alerts.card_updates changes the cards afterwards."""
     for event in batch.events:
         with transaction.atomic():
             batch.hold()
             _handle(batch.corp, event, batch.clock())
-    return Outcome()
 
 
 CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"}), consume=consume)

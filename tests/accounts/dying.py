@@ -11,10 +11,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,10 @@ from django.utils import timezone
 
 from accounts.directory import sync
 from integrations import callbacks
-from integrations.directory import JOB
-from integrations.models import EventLane, EventWork, Job
+from integrations.directory.sync import JOB
+from integrations.models import CallbackEvent, Job
 from tests.jobs import do_jobs
 
-Clock = Callable[[], datetime]
 # A batch of ten instead of hundreds, so that there are many steps between which a worker may die.
 AT_ONCE = 10
 PROGRAM = "import django; django.setup(); from tests.accounts import dying; dying.main()"
@@ -57,9 +55,8 @@ class Workers:
 def _let_leases_expire() -> None:
     """Expire leases in the rows. A clock that is ahead would differ from the sandbox's, and events carry times."""
     now = timezone.now()
-    EventLane.objects.filter(lease_until__gt=now).update(lease_until=now)
-    Job.objects.filter(status=Job.Status.RUNNING).update(due_at=now)
-    EventWork.objects.waiting().filter(next_try_at__gt=now).update(next_try_at=now)
+    Job.objects.unfinished().update(due_at=now)
+    CallbackEvent.objects.waiting().filter(next_try_at__gt=now).update(next_try_at=now)
 
 
 @contextmanager
@@ -76,12 +73,12 @@ def dying_workers(environ: dict[str, str], root: Path) -> Iterator[Workers]:
 
 def main() -> None:
     sync.STEP = callbacks.BATCH = AT_ONCE
-    works = {"people": _people, "events": _events}
+    kinds = {"people": JOB, "events": callbacks.EVENTS}
     for line in sys.stdin:
         kind, dies_at = line.split()
         worker = os.fork()
         if not worker:
-            _work(works[kind], int(dies_at))
+            _work(kinds[kind], int(dies_at))
             os._exit(0)
         status = os.waitpid(worker, 0)[1]
         is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
@@ -89,20 +86,7 @@ def main() -> None:
         sys.stdout.flush()
 
 
-# The tasks as beat queues them.
-
-
-def _people(_clock: Clock) -> None:
-    do_jobs(JOB)
-
-
-def _events(clock: Clock) -> None:
-    while due := callbacks.due_lanes(now=clock()):
-        for corp_id, consumer in due:
-            callbacks.work_through(corp_id=corp_id, consumer=consumer, clock=clock)
-
-
-def _work(work: Callable[[Clock], None], dies_at: int) -> None:
+def _work(kind: str, dies_at: int) -> None:
     moments = count(1)
 
     def moment() -> None:
@@ -117,4 +101,4 @@ def _work(work: Callable[[Clock], None], dies_at: int) -> None:
             moment()
 
     with connection.execute_wrapper(around):
-        work(timezone.now)
+        do_jobs(kind)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, Response
 
 from accounts.authentication.flow import Cause
-from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, PeopleRun, User, WeComAccount
+from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User, WeComAccount
 from accounts.views.errors import ErrorDetails, seal
 from integrations.admin.companies import SiteAddressForm
 from integrations.data.table import Column, Kind, Table
@@ -197,14 +197,16 @@ def _make_sync_runs(corp: Corp) -> None:
     """Create a run of each kind that its page draws: running, refused by WeCom, and finished."""
     common = {"corp": corp, "trigger": "manual", "source": "app", "requested_at": NOW, "requested_by": "root"}
     kinds: tuple[dict[str, object], ...] = (
-        {"status": "running", "phase": "members", "done_count": 2, "total_count": 5},
+        {"status": "running", "phase": "members"},
         {"status": "failed", "problem": "wecom", "errcode": 60020, "hint": "[1764]"},
-        {"status": "done", "phase": "finished", "seen_count": 3, "counts": {"joined": 3}, "finished_at": NOW},
+        {
+            **{"status": "done", "phase": "finished", "seen_count": 3, "counts": {"joined": 3}, "finished_at": NOW},
+            **{"applied_count": 3, "applied_counts": {"linked": 1}, "applied_at": NOW},
+        },
     )
     runs = [SyncRun.objects.create(**common, **kind) for kind in kinds]
     for member in Member.objects.all():
         SyncChange.objects.create(run=runs[-1], member=member, kind="joined", applied_at=NOW)
-    PeopleRun.objects.create(run=runs[-1], status="done", done_count=3, counts={"linked": 1})
 
 
 def _make_writes(things: dict[str, Any]) -> tuple[Job, ...]:

@@ -11,7 +11,7 @@ from accounts.models import DirectoryPolicy
 from integrations import callbacks
 from integrations.companies import links
 from integrations.core.client_factory import callback_crypto
-from integrations.directory import JOB, request_run
+from integrations.directory.sync import JOB, request_run
 from integrations.models import CallbackEvent, Corp, SiteAddress, SyncRun
 from tests.e2e.stack import Stack
 from tests.jobs import do_jobs

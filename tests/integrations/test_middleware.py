@@ -91,7 +91,7 @@ def test_a_new_address_is_answered_at_once_and_a_removed_one_refused_after_a_few
     save("https://bi.example.com/")
     assert status("bi.example.com") == 200
     with django_assert_num_queries(0):
-        assert http.scheme_of_saved("bi.example.com") == "https"
+        assert http.find_saved_scheme("bi.example.com") == "https"
 
     save("https://new.example.com/")
     now = read_boot_clock()

@@ -11,15 +11,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from integrations import callbacks, tasks
-from integrations.callbacks import Consumer, Outcome
+from integrations import tasks
 from integrations.companies import links
-from integrations.hooks import Registry
 from integrations.jobs import requests
-from integrations.models import CallbackEvent, CardData, Corp, EventLane, Job, SiteAddress
+from integrations.models import CardData, Corp, Job, SiteAddress
 from integrations.tasks import TICK
 from tests.integrations.clients.sources.place import make_card
-from tests.integrations.diagnosing import queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,11 +29,6 @@ def test_a_tick_with_nothing_to_do_asks_once(corp: Corp) -> None:
         assert len(asked) == 1
 
 
-def names() -> list[str]:
-    """Return the names of the tasks that wait for a worker."""
-    return [name for name, _arguments in queued()]
-
-
 def due_job(_corp: Corp) -> None:
     requests.request_job("source.test", now=timezone.now())
     Job.objects.update(queued_until=None)  # its message was lost
@@ -45,13 +37,6 @@ def due_job(_corp: Corp) -> None:
 def old_job(_corp: Corp) -> None:
     now = timezone.now()
     Job.objects.create(kind="source.test", status="done", requested_at=now, due_at=now, forget_at=now)
-
-
-def due_event(corp: Corp) -> None:
-    callbacks.consumers.register(Consumer("tests.first", frozenset({"change_contact"}), lambda _batch: Outcome()))
-    now = timezone.now()
-    event = {"kind": "app", "event": "change_contact", "is_event": True, "body": "<xml/>"}
-    callbacks.add_work(CallbackEvent.objects.create(corp=corp, key="k", happened_at=now, received_at=now, **event))
 
 
 def card_data(age: timedelta, **columns: object) -> None:
@@ -74,7 +59,6 @@ def ago(**units: int) -> datetime:
 CASES: dict[str, tuple[Callable[[Corp], object], Callable[[], bool]]] = {
     "a job": (due_job, lambda: Job.objects.filter(queued_until__isnull=False).exists()),
     "an old job": (old_job, lambda: not Job.objects.exists()),
-    "an event": (due_event, lambda: names() == ["integrations.consume_events"]),
     "a certificate": (
         lambda _corp: SiteAddress.objects.create(url="https://push.example.com/"),
         lambda: Job.objects.filter(kind=links.CERTIFICATE).exists(),
@@ -93,10 +77,7 @@ CASES: dict[str, tuple[Callable[[Corp], object], Callable[[], bool]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_due_makes_the_question_true_and_is_swept(
-    case: str, corp: Corp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(callbacks, "consumers", Registry())
+def test_what_is_due_makes_the_question_true_and_is_swept(case: str, corp: Corp) -> None:
     assert not TICK.is_anything_due()
     make, is_swept = CASES[case]
 
@@ -115,11 +96,3 @@ def test_a_fetch_that_was_lost_makes_it_true_and_is_queued_again(corp: Corp, val
     tasks.tick()
 
     assert valkey_client.llen("data") == 1
-
-
-def test_a_lane_that_a_worker_holds_is_left_to_it(corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callbacks, "consumers", Registry())
-    due_event(corp)
-    EventLane.objects.create(corp=corp, consumer="tests.first", lease_until=timezone.now() + timedelta(minutes=1))
-
-    assert not TICK.is_anything_due()

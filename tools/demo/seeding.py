@@ -17,7 +17,7 @@ from integrations.bi import ensure_connection
 from integrations.companies import links
 from integrations.companies.services import save_site_address
 from integrations.core.client_factory import callback_crypto
-from integrations.directory import request_run
+from integrations.directory.sync import request_run
 from integrations.models import CallbackEvent, Card, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.companies import HomePage
 from integrations.models.datasources import SourceKind

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from integrations.companies.services import save_site_address
-from integrations.core.validators import normalised_site_address
+from integrations.core.validators import normalise_site_address
 from integrations.models import SiteAddress
 
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         address = SiteAddress.objects.default()
         if options["url"] is not None:
             try:
-                address.url = normalised_site_address(options["url"])
+                address.url = normalise_site_address(options["url"])
                 address.full_clean()
             except ValidationError as error:
                 raise CommandError(" ".join(error.messages)) from error

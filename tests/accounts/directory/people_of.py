@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from accounts.directory.sync import apply_run
-from accounts.models import DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
-from integrations.directory import JOB
+from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount
+from integrations.directory.sync import JOB
 from integrations.models import Corp, Job, Member, SyncRun
 from tests.accounts.conftest import Visitor, query_of
 from tests.integrations.directory.place import Directory
@@ -18,7 +18,7 @@ from tests.notifications.factories import NOW
 from tests.sandbox_process import AGENTID, CORPID
 
 
-def apply(run: SyncRun, clock: Callable[[], datetime]) -> PeopleRun:
+def apply(run: SyncRun, clock: Callable[[], datetime]) -> SyncRun:
     """Let a worker do the second half of a finished run."""
     job = take_job(Job.objects.filter(kind=JOB, key=str(run.corp_id)).latest("pk"), clock)
     done = apply_run(run=run, job=job)
@@ -34,14 +34,14 @@ class People:
     def set_policy(self, **values: Any) -> None:
         DirectoryPolicy.objects.filter(pk=self.policy.pk).update(**values)
 
-    def sync(self) -> PeopleRun:
+    def sync(self) -> SyncRun:
         """Do both halves, and answer yes to any question of the first."""
         done = apply(self.place.sync_saying_yes(), self.place.clock)
-        assert done.status == PeopleRun.Status.DONE
+        assert done.applied_at is not None
         return done
 
     def counts(self) -> dict[str, int]:
-        return {name: count for name, count in self.sync().counts.items() if count}
+        return {name: count for name, count in self.sync().applied_counts.items() if count}
 
     def put(self, userid: str, **values: Any) -> None:
         """Put a member into the sandbox."""

@@ -10,12 +10,10 @@ from django.contrib.auth import SESSION_KEY
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.directory import sync
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.roles import Role
-from integrations import callbacks, tasks
-from integrations.directory.events import NAME as COPY
-from integrations.models import EventWork, Member
+from integrations import callbacks
+from integrations.models import CallbackEvent, Member
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run
 from tests.accounts.conftest import Visitor, make_person, visitor
@@ -35,7 +33,7 @@ from tests.integrations.directory.wecom_events import Post, WeComEvents
 from tests.notifications.factories import make_run, make_subscription
 from tests.notifications.inbound.channels import make_channel
 
-Status = EventWork.Status
+Status = CallbackEvent.Status
 
 
 @pytest.fixture
@@ -183,7 +181,7 @@ def test_a_policy_that_is_off_touches_nobody_but_accounts_follow_renames(
 
     assert phone.get("/").status_code == 200
     assert User.objects.get(username="LiLei").is_active
-    assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
+    assert set(CallbackEvent.objects.exclude(consumer="").values_list("status", flat=True)) == {Status.DONE}
     assert links(people.corp)["jim"] == "james"
 
 
@@ -340,23 +338,6 @@ def test_userids_that_were_exchanged_let_nobody_in_as_the_other(wecom_events: We
 
 
 # --- Lost work --------------------------------------------------------------------------------------------------------
-
-
-def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
-    wecom_events: WeComEvents, people: People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(tasks, "queue_events", lambda corp_id, consumer: None)
-        wecom_events.place.delete_member("LiLei")
-        wecom_events.send(*wecom_events.heard())
-        tasks.consume_events(people.corp.pk, COPY)  # and here the queue is lost
-    assert User.objects.get(username="LiLei").is_active
-    assert (people.corp.pk, sync.NAME) in callbacks.due_lanes(now=wecom_events.clock.now)
-
-    tasks.sweep_events(wecom_events.clock.now)
-
-    assert not User.objects.get(username="LiLei").is_active
-    assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
 
 
 @pytest.mark.parametrize("leave", [delete_leaver, disable_leaver, move_out_of_scope])

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.authentication.backends import FRESH
 from accounts.models import User
-from integrations.directory import admit_member
+from integrations.directory.sync import admit_member
 from integrations.models import Member, SyncRun
 from tests.accounts.conftest import Visitor, make_corp, make_person, visitor
 from tests.accounts.directory.people_of import (

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, User
 from accounts.users.roles import Role
-from integrations.directory import JOB
+from integrations.directory.sync import JOB
 from integrations.models import Department, Member, SyncRun
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links
@@ -165,7 +165,7 @@ def test_the_guard_is_answered_with_yes_or_no(
 
 
 def test_an_answer_that_comes_too_late_is_told(people: People, chief: Client) -> None:
-    run = people.sync().run
+    run = people.sync()
 
     response = chief.post(reverse("admin:integrations_syncrun_answer", args=[run.pk]), {"answer": "yes"}, follow=True)
 

@@ -106,8 +106,8 @@ def test_the_site_address_is_set_in_its_canonical_form_and_admitted_at_once() ->
     assert output_of("site_address", "HTTPS://BI.example.com") == "https://bi.example.com/"
 
     assert SiteAddress.objects.default().url == "https://bi.example.com/"
-    assert http.scheme_of_saved("bi.example.com") == "https"
-    assert http.scheme_of_saved("localhost:3001") is None
+    assert http.find_saved_scheme("bi.example.com") == "https"
+    assert http.find_saved_scheme("localhost:3001") is None
 
 
 @pytest.mark.django_db

@@ -38,7 +38,7 @@ def code_of(refusal: pytest.ExceptionInfo[ValidationError]) -> str | None:
     ],
 )
 def test_a_site_address_has_one_canonical_form(typed: str, kept: str) -> None:
-    assert validators.normalised_site_address(typed) == kept
+    assert validators.normalise_site_address(typed) == kept
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_site_address_has_one_canonical_form(typed: str, kept: str) -> None:
 )
 def test_what_cannot_be_a_site_address_is_refused(typed: str, code: str) -> None:
     with pytest.raises(ValidationError) as refusal:
-        validators.normalised_site_address(typed)
+        validators.normalise_site_address(typed)
 
     assert code_of(refusal) == code
     assert refusal.value.messages[0].endswith((".", "。", "/"))
@@ -105,7 +105,7 @@ def test_what_cannot_be_a_site_address_is_refused(typed: str, code: str) -> None
     ],
 )
 def test_the_address_of_an_api(typed: str, kept: str) -> None:
-    assert validators.normalised_base_url(typed) == kept
+    assert validators.normalise_base_url(typed) == kept
 
 
 @pytest.mark.parametrize(
@@ -122,14 +122,14 @@ def test_the_address_of_an_api(typed: str, kept: str) -> None:
 )
 def test_what_cannot_be_the_address_of_an_api(typed: str, code: str) -> None:
     with pytest.raises(ValidationError) as refusal:
-        validators.normalised_base_url(typed)
+        validators.normalise_base_url(typed)
 
     assert code_of(refusal) == code
 
 
 def test_a_proxy() -> None:
     for proxy in ("http://proxy.example.com:3128", "https://proxy.example.com", "http://user:pass@proxy:3128"):
-        assert validators.normalised_proxy_url(proxy + "/ ") == proxy
+        assert validators.normalise_proxy_url(proxy + "/ ") == proxy
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_proxy() -> None:
 )
 def test_what_is_no_proxy_is_refused_without_being_repeated(proxy: str) -> None:
     with pytest.raises(ValidationError) as refusal:
-        validators.normalised_proxy_url(proxy)
+        validators.normalise_proxy_url(proxy)
 
     assert code_of(refusal) == "proxy"
     assert "s3cret" not in refusal.value.messages[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from integrations.directory import JOB, confirm_run, request_run, run_sync
+from integrations.directory.sync import JOB, confirm_run, request_run, run_sync
 from integrations.models import Corp, Department, Job, Member, SyncChange, SyncRun
 from tests.jobs import put_back, take_job
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company

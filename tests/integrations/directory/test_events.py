@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -11,16 +11,17 @@ from django.utils import timezone, translation
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, DirectoryPolicy
-from integrations.callbacks import work_through
-from integrations.directory import departments, events, request_run
+from integrations.directory import departments, events
 from integrations.directory.events import State, describe_reception
+from integrations.directory.sync import request_run
 from integrations.jobs.runner import JobRun
-from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
+from integrations.models import CallbackEvent, Corp, Member, SyncRun
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import WeComEvents
+from tests.jobs import process_due_events
 from tests.sandbox_process import CORPID
 
-Presence, Status = Member.Presence, EventWork.Status
+Presence, Status = Member.Presence, CallbackEvent.Status
 
 
 def no_write(wecom_events: WeComEvents) -> list[tuple[object, ...]]:
@@ -173,9 +174,9 @@ def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEv
     place.delete_member("LiLei")
     wecom_events.send(*wecom_events.heard())
 
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
+    process_due_events(wecom_events.clock)
     assert place.member("LiLei").presence == Presence.DELETED
-    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
+    assert set(CallbackEvent.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
 
     # As if the run had overwritten it in between.
     Member.objects.filter(userid_folded="lilei").update(presence=Presence.HERE, left_at=None)
@@ -219,7 +220,7 @@ def test_a_company_whose_directory_is_not_in_use(wecom_events: WeComEvents, why:
 
     assert no_write(wecom_events) == stored
     assert wecom_events.place.calls() == {}
-    assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
+    assert set(CallbackEvent.objects.exclude(consumer="").values_list("status", flat=True)) == {Status.DONE}
 
 
 def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
@@ -253,10 +254,10 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: W
     wecom_events.send(*wecom_events.heard())
     place.sandbox.fault("ip_refused", "user/get", count=None)
 
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
+    process_due_events(wecom_events.clock)
     assert place.member("LiLei").presence == Presence.OUT_OF_SCOPE
     assert place.member("jim").presence == Presence.HERE
-    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
+    assert set(CallbackEvent.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
 
     place.sandbox.control("DELETE", "faults")
     wecom_events.work_off()
@@ -274,7 +275,7 @@ def test_the_same_leaver_tried_again_and_again_is_one_leaver(
         wecom_events.send(*wecom_events.heard())
         for _ in range(3):
             wecom_events.clock.now += timedelta(minutes=1)
-            work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
+            process_due_events(wecom_events.clock)
 
     assert place.member("jim").presence == Presence.OUT_OF_SCOPE
 
@@ -284,7 +285,7 @@ def test_a_word_that_was_wrong_heals(wecom_events: WeComEvents, place: Directory
     place.set_scope(partyids=[2])
     wecom_events.send(*wecom_events.heard())
     place.sandbox.fault("ip_refused", "*", count=None)
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
+    process_due_events(wecom_events.clock)
     assert place.member("jim").presence == Presence.OUT_OF_SCOPE
 
     place.sandbox.control("DELETE", "faults")
@@ -301,30 +302,6 @@ def test_a_root_that_is_gone_becomes_a_run_which_says_so(wecom_events: WeComEven
 
     (run,) = SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT)
     assert place.carry_on(run).problem == "root"
-
-
-# --- The worker -------------------------------------------------------------------------------------------------------
-
-
-def test_a_look_that_takes_long_keeps_its_lane(wecom_events: WeComEvents, place: Directory) -> None:
-    """Renew the lease with each answer, not only with each write."""
-    place.put_members(*({"userid": f"u{number}", "name": "新人", "department": [2]} for number in range(30)))
-    wecom_events.send(*wecom_events.heard())
-    longest = timedelta(days=-1)
-
-    def slow() -> datetime:
-        """Return a time ten seconds later at each reading."""
-        nonlocal longest
-        wecom_events.clock.now += timedelta(seconds=10)
-        until = EventLane.objects.values_list("lease_until", flat=True).first()
-        longest = max(longest, wecom_events.clock.now - until) if until is not None else longest
-        return wecom_events.clock.now
-
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=slow)
-
-    assert longest < timedelta(0)
-    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.DONE}
-    assert len(place.stored()) == 33
 
 
 pytestmark = pytest.mark.django_db
@@ -354,7 +331,7 @@ def test_what_is_heard_of_changes(
     if minutes is not None:
         verify_address(wecom_events, minutes)
     if is_heard:
-        EventLane.objects.create(corp=corp, consumer="integrations.directory", worked_at=wecom_events.clock.now)
+        corp.people_event_at = wecom_events.clock.now
     if not is_copied:
         SyncRun.objects.all().delete()
 
@@ -365,30 +342,32 @@ def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
     verify_address(wecom_events, minutes=1)
     wecom_events.place.put_members({"userid": "jim", "department": [3]})
     wecom_events.send(*wecom_events.heard())
-    assert EventWork.objects.waiting().exists()
+    assert CallbackEvent.objects.waiting().exists()
     corp = wecom_events.place.corp
 
     assert describe_reception(corp, now=timezone.now()).late_count == 0
     late = describe_reception(corp, now=timezone.now() + timedelta(minutes=11))
-    assert late.late_count == EventWork.objects.count()
-    EventWork.objects.update(try_count=1)  # they are repeated after a run
+    assert late.late_count == CallbackEvent.objects.exclude(consumer="").count()
+    CallbackEvent.objects.exclude(consumer="").update(try_count=1)  # they are repeated after a run
     assert describe_reception(corp, now=timezone.now() + timedelta(minutes=11)).late_count == 0
     with translation.override("zh-hans"):
         assert "超过十分钟" in late.sentences[1]
 
 
 def give_up_events(wecom_events: WeComEvents) -> Corp:
-    """Give up somebody's events, and those of another company."""
-    wecom_events.place.put_members({"userid": "jim", "department": [3]})
+    """Give up the events of two people."""
+    wecom_events.place.put_members(*({"userid": one, "department": [3]} for one in ("jim", "LiLei")))
     wecom_events.send(*wecom_events.heard())
-    EventWork.objects.update(status=EventWork.Status.FAILED, try_count=8, problem="KeyError")
+    CallbackEvent.objects.exclude(consumer="").update(
+        status=CallbackEvent.Status.FAILED, try_count=8, problem="KeyError"
+    )
     return wecom_events.place.corp
 
 
 def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(wecom_events: WeComEvents) -> None:
     verify_address(wecom_events, minutes=1)
     corp = give_up_events(wecom_events)
-    count = EventWork.objects.count()
+    count = CallbackEvent.objects.exclude(consumer="").count()
     assert count > 0
 
     reception = describe_reception(corp, now=timezone.now())
@@ -407,7 +386,7 @@ def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeC
     other = Corp.objects.create(name="南湖贸易", corpid="ww0000000000000001", agentid=1, secret="s", is_enabled=True)
     start = reverse("admin:integrations_syncrun_start", args=[corp.pk])
     again = reverse("admin:integrations_syncrun_again", args=[corp.pk])
-    count = EventWork.objects.count()
+    count = CallbackEvent.objects.exclude(consumer="").count()
     words = f"{count} events about people were given up"
 
     assert words in admin_client.get(reverse("admin:index")).content.decode()
@@ -419,12 +398,14 @@ def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeC
 
     answer = admin_client.post(reverse("admin:integrations_syncrun_again", args=[other.pk]), follow=True)
     assert "0 events are tried once more." in answer.content.decode()
-    assert EventWork.objects.filter(status="failed").count() == count
+    assert CallbackEvent.objects.filter(status="failed").count() == count
     assert AuditEntry.objects.filter(note__contains="given up").count() == 0
 
     answer = admin_client.post(again, follow=True)
     assert f"{count} events are tried once more." in answer.content.decode()
-    assert set(EventWork.objects.values_list("status", "try_count", "problem")) == {("waiting", 0, "")}
+    assert set(CallbackEvent.objects.exclude(consumer="").values_list("status", "try_count", "problem")) == {
+        ("waiting", 0, "")
+    }
     assert AuditEntry.objects.get(note__contains="given up").corp == corp
     wecom_events.work_off()
     assert wecom_events.place.stored() == wecom_events.place.theirs()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wecom_sandbox.testing import ControlError
 
-from integrations.models import Corp, EventWork, SyncRun
+from integrations.models import CallbackEvent, Corp, SyncRun
 from tests.integrations.directory.place import Directory, seed
 from tests.integrations.directory.test_diff import searching, take, visible
 from tests.integrations.directory.test_diff import steps as take_steps
@@ -98,6 +98,6 @@ def test_after_any_sequence_its_events_or_the_next_run_leave_our_tables_equal_to
         again = place.sync(source)
         assert (again.status, again.counts) == (SyncRun.Status.DONE, {})
     else:
-        EventWork.objects.update(status=EventWork.Status.WAITING)
+        CallbackEvent.objects.exclude(consumer="").update(status=CallbackEvent.Status.WAITING)
         wecom_events.work_off()
         assert place.stored() == visible(place, source)

@@ -13,8 +13,8 @@ import pytest
 from django.db import IntegrityError, connection
 
 from integrations.clients.errors import RateLimitedError, TransientError, UnexpectedResponseError
-from integrations.directory import request_run
 from integrations.directory.fetch import CallPacer
+from integrations.directory.sync import request_run
 from integrations.models import Corp, Member, SyncRun
 from tests.integrations.directory.place import START, Clock, carry_on
 from tests.wecom import AGENTID, CORPID, SECRET, WeComAnswers, refusal, wecom_answers

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
-from integrations.directory import admit_member, confirm_run, departments, refuse_run, request_run
+from integrations.directory import departments
 from integrations.directory.departments import find_question, is_too_many
+from integrations.directory.sync import admit_member, confirm_run, refuse_run, request_run
 from integrations.models import SyncChange, SyncRun
 from tests.integrations.directory.place import Directory
 

@@ -16,8 +16,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.directory import JOB, confirm_run
-from integrations.directory.sync import explain_run
+from integrations.directory.sync import JOB, confirm_run, explain_run
 from integrations.jobs.requests import retry_job
 from integrations.jobs.runner import JobRun
 from integrations.models import Job, Member, SyncRun
@@ -88,7 +87,8 @@ WORKERS = """
 import os, sys, django
 django.setup()
 from integrations.core.background import database_clock
-from integrations.directory import JOB, diff
+from integrations.directory import diff
+from integrations.directory.sync import JOB
 from integrations.jobs import runner
 from tests.jobs import do_jobs
 diff.CHUNK = 20

@@ -9,17 +9,18 @@ import pytest
 from django.utils import timezone
 
 from integrations import callbacks
-from integrations.callbacks import work_through
 from integrations.core import hooks
-from integrations.directory import admit_member, events, incremental
+from integrations.directory import events, incremental
+from integrations.directory.sync import admit_member
 from integrations.hooks import Hook
-from integrations.models import CallbackEvent, Corp, EventWork, Member, SyncRun
+from integrations.models import CallbackEvent, Corp, Member, SyncRun
 from tests.integrations.callback_sender import Sender, event_xml
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import AES_KEY, CONTACTS, TOKEN, WeComEvents
+from tests.jobs import process_due_events
 from tests.sandbox_process import CORPID
 
-Presence, Status = Member.Presence, EventWork.Status
+Presence, Status = Member.Presence, CallbackEvent.Status
 
 
 @pytest.mark.parametrize(("new", "calls"), [("Li.Lei-2", 2), ("LILEI", 1)])
@@ -124,7 +125,7 @@ def test_a_doubt_that_was_answered_is_not_raised_again_by_a_repeat(wecom_events:
     forge(wecom_events, UserID="LiLei", NewUserID="jim")
     wecom_events.work_off()
     assert admit_member(member=wecom_events.place.member("LiLei"), now=wecom_events.clock())
-    EventWork.objects.update(status=Status.WAITING)
+    CallbackEvent.objects.exclude(consumer="").update(status=Status.WAITING)
     wecom_events.work_off()
 
     assert list_waiting(wecom_events) == set()
@@ -182,7 +183,7 @@ def test_a_rename_waits_for_the_one_that_frees_its_userid(wecom_events: WeComEve
     freed = wecom_events.heard()
     place.rename("LiLei", "jim")
     wecom_events.send(*wecom_events.heard())
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=lambda: wecom_events.clock.now)
+    process_due_events(wecom_events.clock)
     assert place.member("LiLei").pk == keys["LiLei"]
     assert place.member("LiLei").presence == Presence.HERE
 
@@ -208,7 +209,7 @@ def test_a_rename_whose_userid_is_never_freed_takes_it(wecom_events: WeComEvents
 
 def work_once(wecom_events: WeComEvents) -> None:
     """Do one turn of a worker, without time for another."""
-    work_through(corp_id=wecom_events.place.corp.pk, consumer=events.NAME, clock=lambda: wecom_events.clock.now)
+    process_due_events(wecom_events.clock)
 
 
 def test_a_second_rename_that_is_told_after_the_first_was_looked_up(wecom_events: WeComEvents) -> None:
@@ -288,7 +289,7 @@ def test_who_has_left_by_an_event_is_deleted_at_once(wecom_events: WeComEvents) 
     work_once(wecom_events)
 
     assert wecom_events.place.member("jim").presence == Presence.DELETED
-    assert not EventWork.objects.waiting().filter(consumer=events.NAME).exists()
+    assert not CallbackEvent.objects.waiting().filter(consumer=events.NAME).exists()
 
 
 def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComEvents, place: Directory) -> None:
@@ -326,7 +327,7 @@ def test_followers_hear_of_a_rename_in_its_transaction(
     hooks.member_renamed.register(follower)
     wecom_events.place.rename("LiLei", "Lei")
     wecom_events.send(*(one for one in wecom_events.heard() if one.address == "contacts-events"))
-    work_through(corp_id=wecom_events.place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
+    process_due_events(wecom_events.clock)
     assert wecom_events.place.member("LiLei").presence == Presence.HERE
 
     wecom_events.work_off()

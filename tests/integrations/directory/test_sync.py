@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
-from integrations.directory.sync import _PROBLEMS, _WARNINGS, explain_run, word_question, word_warnings
+from integrations.directory.sync import _PROBLEMS, _WARNINGS, describe_question, describe_warnings, explain_run
 from integrations.models import Corp, Department, Member, Membership, SyncRun
 from tests.integrations.conftest import staff
 from tests.integrations.directory.place import START, Directory, seed
@@ -296,26 +296,26 @@ def test_each_problem_says_what_who_and_where(problem: str) -> None:
 def test_each_warning_names_its_examples() -> None:
     rows = [{"code": code, "count": 2, "examples": ["7", "9"]} for code in _WARNINGS]
 
-    said = word_warnings(SyncRun(warnings=rows))
+    said = describe_warnings(SyncRun(warnings=rows))
 
     assert len(set(said)) == len(rows)
     assert sum("7" in text and "9" in text for text in said) == len(rows) - 1  # all but "nobody"
-    assert word_warnings(SyncRun()) == []
+    assert describe_warnings(SyncRun()) == []
 
 
 def test_a_question_tells_the_numbers() -> None:
     asked = {"reason": "share", "leaving": 12, "of": 100, "percent": 5, "roots": ["2", "4"]}
 
     with translation.override("en"):
-        said = word_question(SyncRun(question=asked))
+        said = describe_question(SyncRun(question=asked))
 
     assert said[0].startswith("12 of 100 people")
     assert said[1:3] == [
         "That is more than the 5 % that may be disabled without asking.",
         "Of these departments nobody would be left: 2, 4.",
     ]
-    assert len(word_question(SyncRun(question={**asked, "reason": "root"}))) == 3
-    assert word_question(SyncRun()) == []
+    assert len(describe_question(SyncRun(question={**asked, "reason": "root"}))) == 3
+    assert describe_question(SyncRun()) == []
 
 
 def test_every_word_in_the_source_has_a_sentence(project_root: Path) -> None:

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from django.test import Client
 
-from integrations import callbacks
-from integrations.callbacks import work_through
-from integrations.models import EventWork
+from integrations.callbacks import EVENTS
+from integrations.models import CallbackEvent
 from tests.http_server import serving
 from tests.integrations.directory.place import Clock, Directory
+from tests.jobs import do_jobs, process_due_events
 from tests.sandbox_process import AGENTID, CORPID
 
 # The last character has bits that 32 bytes do not need, as real keys have.
@@ -65,10 +65,11 @@ def record_posts() -> Iterator[Recorder]:
 
 @dataclass
 class WeComEvents:
-    """The sandbox's events of a company, and our side of them."""
+    """The sandbox's events of a company, and our side of them. `is_quick`: a worker processes each at once."""
 
     place: Directory
     recorder: Recorder
+    is_quick: bool = False
 
     @classmethod
     def connected(cls, place: Directory, recorder: Recorder) -> WeComEvents:
@@ -107,20 +108,22 @@ class WeComEvents:
             path = f"/wecom/{self.place.corp.pk}/{post.address}/?{post.query}"
             answer = Client().post(path, data=post.body, content_type="text/xml")
             assert (answer.status_code, answer.content) == (200, b"")
+            if self.is_quick:
+                do_jobs(EVENTS)
 
     def work_off(self) -> None:
-        """Let workers do what is due, and later what is due again, as the sweep finds it."""
+        """Let workers do what is due, and later what is due again."""
         for _ in range(200):
-            waiting = EventWork.objects.waiting().order_by("next_try_at")
+            waiting = CallbackEvent.objects.waiting().order_by("next_try_at")
             if not waiting.exists():
                 return
             later = waiting.filter(next_try_at__isnull=False).values_list("next_try_at", flat=True).first()
-            found = callbacks.due_lanes(now=self.clock())
-            if not found and later is not None:
+            if later is not None and not waiting.due(self.clock()).exists():
                 self.clock.now = max(self.clock.now, later)
-            for corp_id, consumer in found:
-                work_through(corp_id=corp_id, consumer=consumer, clock=self.clock)
-        raise AssertionError(f"still waiting: {list(EventWork.objects.waiting().values_list('consumer', 'problem'))}")
+            process_due_events(self.clock)
+        raise AssertionError(
+            f"still waiting: {list(CallbackEvent.objects.waiting().values_list('consumer', 'problem'))}"
+        )
 
     def hear(self) -> None:
         """Let everything that happened arrive in order, and process it."""

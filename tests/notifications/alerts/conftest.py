@@ -21,8 +21,6 @@ from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import World
 
 from accounts.models import User
-from integrations import callbacks
-from integrations.callbacks import work_through
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import card_updates, incidents, notify
 from notifications.delivery import limiter
@@ -33,6 +31,7 @@ from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
 from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, record_posts
+from tests.jobs import process_due_events
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.conftest import FakeClock
@@ -170,8 +169,7 @@ class Duty:
         raise AssertionError("the sandbox has not told of the click")
 
     def work_off_events(self) -> None:
-        for corp_id, consumer in callbacks.due_lanes(now=self.clock.now):
-            work_through(corp_id=corp_id, consumer=consumer, clock=self.clock)
+        process_due_events(self.clock)
 
     def timeline(self, incident: Incident | None = None) -> list[tuple[str, str]]:
         events = IncidentEvent.objects.filter(incident=incident or Incident.objects.get()).select_related("user")

@@ -10,7 +10,6 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from integrations import callbacks
 from integrations.companies import links
 from integrations.companies.diagnosis import results, runner
 from integrations.datasources import fetch
@@ -269,14 +268,12 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
     def fail(**_now: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(callbacks, "due_lanes", fail)
     monkeypatch.setattr(fetch, "sweep", fail)
 
     tick()
 
     assert Job.objects.filter(kind=links.CERTIFICATE).exists()
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
-        "tick: sweep_events failed",
         "tick: sweep_card_data failed",
     ]
 
