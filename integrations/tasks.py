@@ -25,17 +25,6 @@ def run_job(job_id: int) -> None:
     jobs_runner.run_job(job_id)
 
 
-def queue_jobs(now: datetime) -> None:
-    """Send due jobs without a message under way, and delete old ones."""
-    requests.queue_due(now)
-    requests.purge_jobs(now)
-
-
-def request_site_certificates(now: datetime) -> None:
-    """Request checks of site addresses whose certificate was not checked for an hour."""
-    links.request_due_certificates(now=now)
-
-
 @shared_task(name=fetch.TASK, ignore_result=True, expires=fetch.TASK_SECONDS)
 def fetch_card_data(row_id: int) -> None:
     """Fetch the data of one card for one slot; a repeat finds nothing to do."""
@@ -52,9 +41,9 @@ TICK = Tick(
     "integrations.tick",
     at_least_seconds=60,
     steps=(
-        Step(queue_jobs, lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)]),
+        Step(requests.sweep_jobs, lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)]),
         Step(sweep_card_data, fetch.due),
-        Step(request_site_certificates, lambda now: [links.find_due_certificates(now)]),
+        Step(links.request_due_certificates, lambda now: [links.find_due_certificates(now)]),
     ),
 )
 

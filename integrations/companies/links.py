@@ -212,7 +212,7 @@ def find_due_certificates(now: Moment) -> QuerySet[SiteAddress]:
     return SiteAddress.objects.filter(is_old | is_ahead, url__startswith="https://")
 
 
-def request_due_certificates(*, now: datetime) -> None:
+def request_due_certificates(now: datetime) -> None:
     """Request the due certificate checks, each once even with concurrent calls."""
     addresses = find_due_certificates(now)
     for address in addresses.order_by("pk"):

@@ -117,9 +117,10 @@ def find_unqueued(now: Moment) -> QuerySet[Job]:
     return Job.objects.due(now).exclude(queued_until__gt=now)
 
 
-def queue_due(now: datetime) -> None:
-    """Send due jobs: their time has come, their message was lost, or their worker died."""
+def sweep_jobs(now: datetime) -> None:
+    """Send due jobs: their time has come, their message was lost, or their worker died. Delete old ones."""
     _send(find_unqueued(now))
+    find_forgettable(now).delete()
 
 
 def _send(jobs: QuerySet[Job]) -> None:
@@ -138,12 +139,8 @@ def _send(jobs: QuerySet[Job]) -> None:
         rows.update(queued_until=None)
 
 
-def purge_jobs(now: datetime) -> None:
-    """Delete the finished jobs whose time is over."""
-    find_forgettable(now).delete()
-
-
 def find_forgettable(now: Moment) -> QuerySet[Job]:
+    """Return the finished jobs whose time is over."""
     return Job.objects.filter(forget_at__lte=now)
 
 

@@ -62,9 +62,9 @@ def test_a_job_ends_with_its_result_and_is_forgotten_later(install: Install) -> 
     assert (job.status, job.result, job.try_count) == ("done", {"sum": 3}, 1)
     assert (job.done_count, job.total_count, job.lease_token) == (2, 2, "")
     assert job.finished_at is not None
-    requests.purge_jobs(job.finished_at + timedelta(minutes=59))
+    requests.sweep_jobs(job.finished_at + timedelta(minutes=59))
     assert Job.objects.exists()
-    requests.purge_jobs(job.finished_at + timedelta(hours=1))
+    requests.sweep_jobs(job.finished_at + timedelta(hours=1))
     assert not Job.objects.exists()
 
 
@@ -290,7 +290,7 @@ def test_a_tick_sends_what_is_due_and_on_no_messages_way(install: Install) -> No
 
     assert {job.pk for job in requests.find_unqueued(now)} == {waiting.pk, dead.pk}
     assert tasks.TICK.is_anything_due()
-    tasks.queue_jobs(now)
+    requests.sweep_jobs(now)
 
     assert not requests.find_unqueued(now).exists()
     assert requests.find_unqueued(now + 2 * requests.QUEUED_FOR).count() == 4
