@@ -1,33 +1,142 @@
-"""Shared parts of admin pages: the right to link people, and pages of read-only rows and of background runs."""
+"""Shared parts of admin pages: the right to link people, columns and filters of lists, pages of background runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts.users import attributes
-from integrations.admin.base import ReadRows, own_page
+from integrations.admin.base import ReadRows, find_row, own_page, own_routes
 from integrations.admin.jobs import find_visible_jobs, may_retry
-from integrations.core.admin_pages import CappedPaginator
+from integrations.core.admin_pages import AnyModelAdmin, CappedPaginator
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job
 from integrations.models import Job
 
-# Permissions to change people's two WeCom attributes.
-LINK_PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
-
 
 def may_link(request: HttpRequest) -> bool:
     """Return whether the user may change WeCom attributes at all; accounts.users.roles decides whose."""
-    return request.user.has_perms(LINK_PERMISSIONS) and attributes.has_wecom_attributes(request)
+    may_change = request.user.has_perms(("accounts.change_user", "accounts.change_wecomaccount"))
+    return may_change and attributes.has_wecom_attributes(request)
+
+
+# --- Lists: columns, filters, and what a page reads for all of its rows -----------------------------------------------
+
+
+def moment(value: datetime | None) -> str:
+    """Format a time in the zone of the page, as HTML."""
+    return "—" if value is None else format_html("<time>{}</time>", format_plain_moment(value))
+
+
+def format_plain_moment(value: datetime | None) -> str:
+    """Format a time in the zone of the page, as text; empty for None."""
+    return "" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
+
+
+class Column:
+    """A column of a list, of a log's CSV file, and of the facts of a row's page. `value`: the text for the file; times
+    are in the zone of the page. `shown`: HTML for pages, if different. `ordering`: the database column that the list
+    may be sorted by."""
+
+    def __init__(
+        self,
+        name: str,
+        label: Any,
+        value: Callable[[Any], Any],
+        shown: Callable[[Any], Any] | None = None,
+        *,
+        ordering: str | None = None,
+    ) -> None:
+        self.value, self.shown = value, shown
+        # The attributes that Django's change list reads.
+        self.__name__, self.short_description, self.admin_order_field = name, label, ordering
+
+    def __call__(self, row: Any) -> Any:
+        if self.shown is not None:
+            return self.shown(row)
+        value = self.value(row)
+        return moment(value) if value is None or isinstance(value, datetime) else value
+
+    def as_text(self, row: Any) -> str:
+        value = self.value(row)
+        return format_plain_moment(value) if value is None or isinstance(value, datetime) else str(value)
+
+
+class OptionFilter(admin.SimpleListFilter):
+    """A filter by named conditions. `options`: value → label and a function that narrows the rows."""
+
+    title = _("status")
+    parameter_name = "state"
+    options: ClassVar[Mapping[str, tuple[Any, Callable[[Any], QuerySet[Any]]]]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(value, label) for value, (label, _narrow) in self.options.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        option = self.options.get(self.value() or "")
+        return queryset if option is None else option[1](queryset)
+
+
+class RowsList(ChangeList):
+    """Loads for all rows of a page at once what their columns show additionally."""
+
+    model_admin: RowsAdmin
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = self.read_rows()
+        self.model_admin.describe_rows(request, self.result_list)
+
+    def read_rows(self) -> list[Any]:
+        return list(self.result_list)
+
+
+class RowsAdmin(AnyModelAdmin):
+    """Base of admins whose lists and pages show more than the columns of their rows."""
+
+    list_class: type[RowsList] = RowsList
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return self.list_class
+
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Set additional values on the rows of a list page for their columns."""
+
+    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return additional template context for the page of a row that the person may see."""
+        return {}
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Load the row once per GET request, although several methods ask for it."""
+        known: Any = request
+        if request.method == "GET" and getattr(known, "row_opened", (None,))[0] == (self, object_id):
+            return known.row_opened[1]
+        row = super().get_object(request, object_id, from_field)
+        known.row_opened = (self, object_id), row
+        return row
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra: dict[str, Any] = {**(extra_context or {})}
+        row = self.get_object(request, unquote(object_id)) if object_id else None
+        if row is not None and self.has_view_permission(request, row):
+            extra |= self.row_context(request, row)
+        return super().changeform_view(request, object_id, form_url, extra)
 
 
 # --- Pages for read-only rows, and for background runs that are watched while they go on ---
@@ -47,20 +156,11 @@ class ReadOnly(ReadRows):
         return visible
 
 
-class OwnPages(ReadOnly):
-    """Pages with own templates. `folder`: of the templates; missing ones come from admin/accounts."""
+class RunPages(ReadOnly):
+    """The page of a row on which jobs of one `kind` work, and its live state. The jobs' key is the row's key. `folder`:
+    of the templates; `tones`: colours of the pill, by status."""
 
     folder: str
-
-    def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        templates = [f"{self.folder}/{template}", f"admin/accounts/{template}"]
-        return own_page(self, request, templates, {"media": self.media, **context})
-
-
-class RunPages(OwnPages):
-    """The page of a row on which jobs of one `kind` work, and its live state. The jobs' key is the row's key. `tones`:
-    colours of the pill, by status."""
-
     kind: str = ""
     tones: Mapping[str, str] = MappingProxyType({})
 
@@ -87,8 +187,8 @@ class RunPages(OwnPages):
         raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_GET(self.state_view))
-        return [path("<int:run_id>/state/", view, name=self._state_name()), *super().get_urls()]
+        views = {("<int:run_id>/state/", "state"): require_GET(self.state_view)}
+        return [*own_routes(self, views), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -96,21 +196,10 @@ class RunPages(OwnPages):
         run = self.get_object(request, object_id)
         if run is None or request.method == "POST" or not self.has_view_permission(request, run):
             return super().change_view(request, object_id, form_url, extra_context)
-        state, url = self.state(request, run), reverse(f"admin:{self._state_name()}", args=[run.pk])
+        url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_state", args=[run.pk])
+        state = self.state(request, run)
         shown = {"run": run, "state": state, "state_url": url, **self.page_context(request, run, state)}
-        return self.page(request, "run.html", shown)
-
-    def _state_name(self) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}_state"
+        return own_page(self, request, [f"{self.folder}/run.html", "admin/accounts/run.html"], shown)
 
     def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        return JsonResponse(self.state(request, self.run_of(request, run_id)))
-
-    def run_of(self, request: HttpRequest, run_id: int) -> Any:
-        """Return the run if the user may see it. Raises Http404 or PermissionDenied."""
-        run = self.get_object(request, str(run_id))
-        if run is None:
-            raise Http404
-        if not self.has_view_permission(request, run):
-            raise PermissionDenied
-        return run
+        return JsonResponse(self.state(request, find_row(self, request, run_id, to_change=False)))

@@ -21,7 +21,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.admin.base import ReadOnly, RunPages
+from accounts.admin.base import Column, OptionFilter, ReadOnly, RowsAdmin, RunPages
 from accounts.audit import services
 from accounts.directory.groups import DepartmentSearch
 from accounts.directory.hooks import SYNC
@@ -30,7 +30,7 @@ from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, WeComAccoun
 from accounts.users.bi_identity import EMAIL, is_identity
 from accounts.users.roles import people_visible_to, sees_all
 from integrations import callbacks
-from integrations.admin.base import hide_related_links, own_page, pill
+from integrations.admin.base import find_row, hide_related_links, own_page, own_routes, pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.directory import sync
 from integrations.directory.events import describe_reception
@@ -56,28 +56,21 @@ class CompanyFilter(admin.SimpleListFilter):
         return Q(**{self.path: value})
 
 
-class StateFilter(admin.SimpleListFilter):
+class MemberStateFilter(OptionFilter):
     title = _("state")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("waiting", _("waits for an administrator")),
-            ("able", _("may sign in")),
-            ("disabled", _("disabled in WeCom")),
-            ("out_of_scope", _("out of scope")),
-            ("gone", _("not there any more")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
-        conditions = {
-            "waiting": Q(waits_since__isnull=False),
-            "able": Q(pk__in=Member.objects.able()),
-            "disabled": Q(status=Member.Status.DISABLED, presence=Member.Presence.HERE),
-            "out_of_scope": Q(presence=Member.Presence.OUT_OF_SCOPE),
-            "gone": Q(presence__in=(Member.Presence.DELETED, Member.Presence.MISSING)),
-        }
-        return queryset.filter(conditions.get(str(self.value()), Q()))
+    options = {
+        "waiting": (_("waits for an administrator"), lambda members: members.filter(waits_since__isnull=False)),
+        "able": (_("may sign in"), lambda members: members.filter(pk__in=Member.objects.able())),
+        "disabled": (
+            _("disabled in WeCom"),
+            lambda members: members.filter(status=Member.Status.DISABLED, presence=Member.Presence.HERE),
+        ),
+        "out_of_scope": (_("out of scope"), lambda members: members.filter(presence=Member.Presence.OUT_OF_SCOPE)),
+        "gone": (
+            _("not there any more"),
+            lambda members: members.filter(presence__in=(Member.Presence.DELETED, Member.Presence.MISSING)),
+        ),
+    }
 
 
 MATCHES = ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")
@@ -253,20 +246,45 @@ def build_tree(corp: Corp) -> list[dict[str, Any]]:
     return found
 
 
+def _show_member_state(member: Member) -> SafeString:
+    if member.waits_since is not None:
+        return pill("warn", gettext("waits for an administrator"))
+    if member.presence != Member.Presence.HERE:
+        return pill("bad", member.get_presence_display())
+    if member.status == Member.Status.DISABLED:
+        return pill("bad", member.get_status_display())
+    return pill("good", member.get_status_display() or member.get_presence_display())
+
+
 @admin.register(Member)
-class MemberAdmin(ReadOnly):
+class MemberAdmin(RowsAdmin, ReadOnly):
     empty_list = _(
         "The members of WeCom's directory stand here after the first synchronisation, which begins on a company's page."
     )
-    list_display = ("userid", "name", "company", "in_departments", "state", "linked_user")
-    list_filter = (CompanyFilter, StateFilter)
+    state_columns = (
+        Column(
+            "in_departments", _("departments"), lambda one: gettext(", ").join(map(str, one.departments.all())) or "—"
+        ),
+        Column("state", _("state"), _show_member_state),
+        Column("linked_user", _("user"), lambda member: member.shown_user),
+    )
+    list_display = (
+        *(
+            "userid",
+            "name",
+            Column("company", _("WeCom company name"), lambda one: one.corp.name, ordering="corp__name"),
+        ),
+        *state_columns,
+    )
+    list_filter = (CompanyFilter, MemberStateFilter)
     search_fields = ("userid_folded__startswith", "name")
     search_help_text = _("WeCom account from its beginning, or name")
     actions = ("admit",)
     fields = (
         *("corp", "userid", "name", "alias", "position", "mobile", "email", "biz_mail", "number"),
-        *("in_departments", "state", "linked_user", "first_seen_at", "changed_at", "left_at", "waits_since"),
+        *(*state_columns, "first_seen_at", "changed_at", "left_at", "waits_since"),
     )
+    readonly_fields = state_columns
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
         queryset = super().get_queryset(request).select_related("corp")
@@ -281,41 +299,27 @@ class MemberAdmin(ReadOnly):
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         return lookup == "departments__id__exact" or super().lookup_allowed(lookup, value, request)
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Add each member's user to the list, in one query for all."""
-        changelist: Any = super().get_changelist_instance(request)
-        changelist.result_list = list(changelist.result_list)
-        _remember_users(changelist.result_list, request)
-        return changelist
-
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         member = super().get_object(request, object_id, from_field)
         if member is not None:
-            _remember_users([member], request)
+            self.describe_rows(request, [member])
         return member
 
-    @admin.display(description=_("WeCom company name"), ordering="corp__name")
-    def company(self, member: Member) -> str:
-        return member.corp.name
-
-    @admin.display(description=_("departments"))
-    def in_departments(self, member: Member) -> str:
-        return gettext(", ").join(str(one) for one in member.departments.all()) or "—"
-
-    @admin.display(description=_("state"))
-    def state(self, member: Member) -> SafeString:
-        if member.waits_since is not None:
-            return pill("warn", gettext("waits for an administrator"))
-        if member.presence != Member.Presence.HERE:
-            return pill("bad", member.get_presence_display())
-        if member.status == Member.Status.DISABLED:
-            return pill("bad", member.get_status_display())
-        return pill("good", member.get_status_display() or member.get_presence_display())
-
-    @admin.display(description=_("user"))
-    def linked_user(self, member: Member) -> str:
-        shown: str = member.shown_user  # type: ignore[attr-defined]  # set by _remember_users
-        return shown
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Set each member's `shown_user`, with a link if the administrator may see that person."""
+        wanted = {(one.corp_id, one.userid_folded) for one in rows}
+        accounts = WeComAccount.objects.filter(
+            corp__in={corp for corp, _userid in wanted}, userid_folded__in={userid for _corp, userid in wanted}
+        )
+        visible = accounts.filter(user__in=people_visible_to(request.user)).select_related("user")
+        users = {(one.corp_id, one.userid_folded): one.user for one in visible}
+        may_open = request.user.has_perm("accounts.view_user")
+        for one in rows:
+            user = users.get((one.corp_id, one.userid_folded))
+            one.shown_user = "—" if user is None else str(user)
+            if may_open and user is not None:
+                address = reverse("admin:accounts_user_change", args=[user.pk])
+                one.shown_user = format_html('<a href="{}">{}</a>', address, user)
 
     def has_admit_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(SYNC)
@@ -328,24 +332,6 @@ class MemberAdmin(ReadOnly):
             self.log_change(request, one, gettext("Account confirmed after it came back."))
         sentence = ngettext("%(count)d account was confirmed.", "%(count)d accounts were confirmed.", len(admitted))
         messages.success(request, sentence % {"count": len(admitted)})
-
-
-def _remember_users(members: list[Any], request: HttpRequest) -> None:
-    """Set each member's `shown_user`, with a link if the administrator may see that person."""
-    wanted = {(one.corp_id, one.userid_folded) for one in members}
-    accounts = WeComAccount.objects.filter(
-        corp__in={corp for corp, _userid in wanted}, userid_folded__in={userid for _corp, userid in wanted}
-    ).select_related("user")
-    users = {(one.corp_id, one.userid_folded): one.user for one in accounts}
-    keys = [one.pk for one in users.values()]
-    visible = set(people_visible_to(request.user).filter(pk__in=keys).values_list("pk", flat=True))
-    may_open = request.user.has_perm("accounts.view_user")
-    for one in members:
-        user = users.get((one.corp_id, one.userid_folded))
-        one.shown_user = "—" if user is None or user.pk not in visible else str(user)
-        if may_open and user is not None and user.pk in visible:
-            address = reverse("admin:accounts_user_change", args=[user.pk])
-            one.shown_user = format_html('<a href="{}">{}</a>', address, user)
 
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
@@ -364,6 +350,10 @@ APPLIED = {
 }
 
 
+def _format_duration(run: SyncRun) -> str:
+    return str(run.finished_at - run.started_at).split(".")[0] if run.started_at and run.finished_at else "—"
+
+
 @admin.register(SyncRun)
 class SyncRunAdmin(ConfirmedChanges, RunPages):
     """Setting the policy needs confirmation, as on the policy's own page; starting and answering a run does not."""
@@ -375,7 +365,10 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         "Each synchronisation of WeCom's directory stands here. Begin one with “Sync directory now” on a "
         "company's page."
     )
-    list_display = ("requested_at", "company", "trigger", "status", "seen_count", "call_count", "duration_shown")
+    list_display = (
+        *("requested_at", Column("company", _("WeCom company name"), lambda run: run.corp.name), "trigger", "status"),
+        *("seen_count", "call_count", Column("duration_shown", _("duration"), _format_duration)),
+    )
     list_filter = ("status", "trigger", CompanyFilter)
     list_select_related = ("corp",)
 
@@ -383,26 +376,14 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         css = {"all": ["integrations/corp.css", "accounts/directory.css"]}
         js = ["integrations/live.js"]
 
-    @admin.display(description=_("WeCom company name"))
-    def company(self, run: SyncRun) -> str:
-        return run.corp.name
-
-    @admin.display(description=_("duration"))
-    def duration_shown(self, run: SyncRun) -> str:
-        return str(run.finished_at - run.started_at).split(".")[0] if run.started_at and run.finished_at else "—"
-
     def get_urls(self) -> list[URLPattern]:
-        views: list[tuple[str, Any, str]] = [
-            ("start/<int:corp_id>/", require_http_methods(["GET", "POST"])(self.start_view), "start"),
-            ("policy/<int:corp_id>/", require_POST(self.policy_view), "policy"),
-            ("again/<int:corp_id>/", require_POST(self.again_view), "again"),
-            ("<int:run_id>/answer/", require_POST(self.answer_view), "answer"),
-        ]
-        routes = [
-            path(route, self.admin_site.admin_view(view), name=f"integrations_syncrun_{name}")
-            for route, view, name in views
-        ]
-        return [*routes, *super().get_urls()]
+        views = {
+            ("start/<int:corp_id>/", "start"): require_http_methods(["GET", "POST"])(self.start_view),
+            ("policy/<int:corp_id>/", "policy"): require_POST(self.policy_view),
+            ("again/<int:corp_id>/", "again"): require_POST(self.again_view),
+            ("<int:run_id>/answer/", "answer"): require_POST(self.answer_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     # --- Beginning one ------------------------------------------------------------------------------------------------
 
@@ -452,7 +433,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "reception": describe_reception(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp)[:10],
         }
-        return self.page(request, "start.html", context)
+        return own_page(self, request, f"{self.folder}/start.html", context)
 
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Retry the events that were given up."""
@@ -472,7 +453,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Confirm or refuse what a run asks."""
-        run = self.run_of(request, run_id)
+        run = find_row(self, request, run_id, to_change=False)
         if not request.user.has_perm(SYNC):
             raise PermissionDenied
         is_yes = request.POST.get("answer") == "yes"

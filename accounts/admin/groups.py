@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin.base import Column, RowsAdmin
 from accounts.admin.directory import CompanyFilter
 from accounts.directory.groups import DepartmentField, DepartmentSelect
 from accounts.models import DepartmentGroup, User
@@ -26,7 +27,7 @@ from accounts.models.directory import ROLE_PREFIX
 from accounts.users import bi_identity, roles
 from accounts.users.roles import PermissionsField, choosable, right_of, sees_all
 from integrations.admin.base import NamedDeletions, hide_related_links, pill
-from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
+from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.directory.departments import find_paths
 
 admin.site.unregister(Group)
@@ -44,29 +45,27 @@ class GroupForm(VersionedForm):
         return chosen
 
 
+def _show_permissions(group: Group) -> SafeString:
+    """Show a line for each kind of row with its permissions."""
+    kinds = groupby(group.permissions.select_related("content_type"), lambda one: one.content_type)
+    lines = ((kind, gettext(", ").join(map(right_of, rows))) for kind, rows in kinds)
+    return format_html_join("", "<div>{}: {}</div>", lines)
+
+
 @admin.register(Group)
 class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
-    list_display = ("shown_name",)
+    # A role's name and permissions in words.
+    readonly_fields = (
+        Column("shown_name", _("name"), lambda group: roles.label_of(group.name), ordering="name"),
+        Column("shown_permissions", _("permissions"), _show_permissions),
+    )
+    list_display = readonly_fields[:1]
     # Avoid Django's two boxes side by side: their texts have no Chinese translation.
     filter_horizontal = ()
 
-    readonly_fields = ("shown_name", "shown_permissions")
-
-    def get_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
-        """Show a role's name and permissions in words, read-only."""
-        return ("shown_name", "shown_permissions") if _is_role(obj) else ("name", "permissions")
-
-    @admin.display(description=_("name"), ordering="name")
-    def shown_name(self, group: Group) -> str:
-        return roles.label_of(group.name)
-
-    @admin.display(description=_("permissions"))
-    def shown_permissions(self, group: Group) -> SafeString:
-        """Show a line for each kind of row with its permissions."""
-        kinds = groupby(group.permissions.select_related("content_type"), lambda one: one.content_type)
-        lines = ((kind, gettext(", ").join(map(right_of, rows))) for kind, rows in kinds)
-        return format_html_join("", "<div>{}: {}</div>", lines)
+    def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        return self.readonly_fields if _is_role(obj) else ("name", "permissions")
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if context.get("original") is not None:
@@ -101,8 +100,7 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return _is_superuser(request) and not _is_role(obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return _is_superuser(request) and not _is_role(obj)
+    has_delete_permission = has_change_permission
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
         """Leave out roles: the list's action does not check each group."""
@@ -147,13 +145,24 @@ class CompanyOfDepartmentFilter(CompanyFilter):
     path = "department__corp"
 
 
+def _show_rule_state(rule: Any) -> SafeString:
+    if rule.department.removed_at is not None:
+        return pill("warn", gettext("the department is not there any more"))
+    if rule.is_in_force:  # set by describe_rows
+        return pill("good", gettext("in force"))
+    return pill("bad", gettext("not in force: the group has permissions, so a superuser has to save this"))
+
+
 @admin.register(DepartmentGroup)
-class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
+class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
     form = DepartmentGroupForm
     empty_list = _(
         "Here you say into which group the people of a department of WeCom are put with each synchronisation."
     )
-    list_display = ("place", "group", "with_subdepartments", "state")
+    list_display = (
+        *(Column("place", _("department"), lambda rule: rule.path), "group", "with_subdepartments"),
+        Column("state", _("state"), _show_rule_state),
+    )
     list_filter = (CompanyOfDepartmentFilter,)
     list_select_related = ("department__corp", "group")
     actions = None
@@ -169,29 +178,13 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[DepartmentGroup]:
         return DepartmentGroup.objects.visible_to(request.user)
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Add each department's path and each rule's state to the list, with few queries for all."""
-        changelist: Any = super().get_changelist_instance(request)
-        rules = list(changelist.result_list)
-        paths = find_paths([rule.department for rule in rules])
-        in_force = DepartmentGroup.objects.in_force().filter(pk__in=[rule.pk for rule in rules])
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Set each department's path and whether the rule is in force, with few queries for all."""
+        paths = find_paths([rule.department for rule in rows])
+        in_force = DepartmentGroup.objects.in_force().filter(pk__in=[rule.pk for rule in rows])
         keys = set(in_force.values_list("pk", flat=True))
-        for rule in rules:
-            rule.shown_path, rule.is_in_force = paths[rule.department_id], rule.pk in keys
-        changelist.result_list = rules
-        return changelist
-
-    @admin.display(description=_("department"))
-    def place(self, rule: DepartmentGroup) -> str:
-        return str(rule.shown_path)  # type: ignore[attr-defined]  # set by get_changelist_instance
-
-    @admin.display(description=_("state"))
-    def state(self, rule: DepartmentGroup) -> SafeString:
-        if rule.department.removed_at is not None:
-            return pill("warn", gettext("the department is not there any more"))
-        if rule.is_in_force:  # type: ignore[attr-defined]  # set by get_changelist_instance
-            return pill("good", gettext("in force"))
-        return pill("bad", gettext("not in force: the group has permissions, so a superuser has to save this"))
+        for rule in rows:
+            rule.path, rule.is_in_force = paths[rule.department_id], rule.pk in keys
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)

@@ -21,16 +21,15 @@ from django.http import (
 )
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import get_language, gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.admin.base import RunPages
+from accounts.admin.base import Column, RunPages
 from accounts.audit import services
 from accounts.directory.hooks import SYNC
 from accounts.explanations import explain_file, explain_row
@@ -40,8 +39,8 @@ from accounts.importexport.sheets import ROWS_AT_MOST, name_column, read_attribu
 from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
 from accounts.views.confirmation import signed_in_person
-from integrations.admin.base import own_page
-from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges
+from integrations.admin.base import find_row, own_page, own_routes
+from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, ConfirmedChanges
 from integrations.models import Corp, Job, JobFile
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def origin_of_people(request: HttpRequest) -> SafeString:
     return format_html(sentence, link=format_html('<a href="{}">{}</a>', url, words) if may_open else words)
 
 
-class UploadForm(forms.Form):
+class UploadForm(AnyModelForm):
     file = forms.FileField(
         label=_("File"),
         help_text=_(
@@ -79,24 +78,18 @@ class UploadForm(forms.Form):
         ),
         widget=forms.FileInput({"accept": ".xlsx,.csv,.txt"}),
     )
-    corp = forms.ModelChoiceField(
-        queryset=Corp.objects.none(),
-        required=False,
-        label=_("WeCom company name"),
-        help_text=_("For the file of WeCom's console, which does not name its company."),
-    )
-    match_by = forms.ChoiceField(
-        choices=PeopleImport.Match.choices,
-        label=capfirst(_("people are found by")),
-        help_text=_(
-            "For files without a column “username”. Who is linked with the WeCom account already is found by that."
-        ),
-    )
-    clears_empty = forms.BooleanField(
-        required=False,
-        label=capfirst(_("empty cells clear what is there")),
-        help_text=_("Otherwise an empty cell leaves what is there."),
-    )
+    field_order = ("file",)
+
+    class Meta:
+        model = PeopleImport
+        fields = ("corp", "match_by", "clears_empty")
+        help_texts = {
+            "corp": _("For the file of WeCom's console, which does not name its company."),
+            "match_by": _(
+                "For files without a column “username”. Who is linked with the WeCom account already is found by that."
+            ),
+            "clears_empty": _("Otherwise an empty cell leaves what is there."),
+        }
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -117,20 +110,17 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     tones = {Status.DONE: "good", Status.UNCONFIRMED: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
     # An upload changes nothing; only the answer to the check does.
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
-    list_display = ("file_name", "status", "changed_count", "refused_count", "requested_by_name", "requested_at")
+    list_display = (
+        *("file_name", "status"),
+        Column("changed_count", pgettext_lazy("import", "changed"), lambda run: run.counts.get(Outcome.APPLIED, 0)),
+        Column("refused_count", pgettext_lazy("import", "refused"), lambda run: run.counts.get(Outcome.REFUSED, 0)),
+        *("requested_by_name", "requested_at"),
+    )
     list_filter = ("status",)
 
     class Media:
         css = {"all": ["integrations/corp.css", "accounts/imports.css"]}
         js = ["integrations/live.js"]
-
-    @admin.display(description=pgettext_lazy("import", "changed"))
-    def changed_count(self, run: PeopleImport) -> int:
-        return int(run.counts.get(Outcome.APPLIED, 0))
-
-    @admin.display(description=pgettext_lazy("import", "refused"))
-    def refused_count(self, run: PeopleImport) -> int:
-        return int(run.counts.get(Outcome.REFUSED, 0))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeopleImport]:
         """Show other people's imports only to administrators of all companies."""
@@ -141,13 +131,11 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return may_import(request.user)
 
     def get_urls(self) -> list[URLPattern]:
-        answer = self.admin_site.admin_view(require_POST(self.answer_view))
-        refused = self.admin_site.admin_view(require_GET(self.refused_view))
-        routes = [
-            path("<int:run_id>/answer/", answer, name="accounts_peopleimport_answer"),
-            path("<int:run_id>/refused.csv", refused, name="accounts_peopleimport_refused"),
-        ]
-        return [*routes, *super().get_urls()]
+        views = {
+            ("<int:run_id>/answer/", "answer"): require_POST(self.answer_view),
+            ("<int:run_id>/refused.csv", "refused"): require_GET(self.refused_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     # --- Uploading ----------------------------------------------------------------------------------------------------
 
@@ -169,7 +157,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             self.log_addition(request, run, gettext("Uploaded for import."))
             return _to(run)
         context = {"title": _("Import people"), "form": form, "origin": origin_of_people(request)}
-        return self.page(request, "upload.html", context)
+        return own_page(self, request, f"{FOLDER}/upload.html", context)
 
     # --- One import ---------------------------------------------------------------------------------------------------
 
@@ -178,7 +166,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Confirm in one of two modes, or discard."""
-        run = self.run_of(request, run_id)
+        run = find_row(self, request, run_id, to_change=False)
         if not may_import(request.user):
             raise PermissionDenied
         answer, now = request.POST.get("answer", ""), timezone.now()
@@ -195,8 +183,8 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
     def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
         """Return the refused rows as csv, to be corrected and uploaded again."""
-        run = self.run_of(request, run_id)
-        return sheets.csv_response(f"refused-{run.pk}.csv", _list_refused(run))
+        rows = _list_refused(find_row(self, request, run_id, to_change=False))
+        return sheets.csv_response(f"refused-{run_id}.csv", rows)
 
     def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts, names = run.counts, read_attribute_names()
@@ -264,15 +252,12 @@ class ExportPages(AnyModelAdmin):
     """Mixin of UserAdmin for exports."""
 
     def get_urls(self) -> list[URLPattern]:
-        xlsx = self.admin_site.admin_view(require_http_methods(["GET", "POST"])(self.xlsx_view))
-        sheet = self.admin_site.admin_view(require_GET(self.sheet_view))
-        csv = self.admin_site.admin_view(require_GET(self.csv_view))
-        routes = [
-            path("export.xlsx", xlsx, name="accounts_user_xlsx"),
-            path("export.csv", csv, name="accounts_user_csv"),
-            path("export/<int:job_id>/people.xlsx", sheet, name="accounts_user_sheet"),
-        ]
-        return [*routes, *super().get_urls()]
+        views = {
+            ("export.xlsx", "xlsx"): require_http_methods(["GET", "POST"])(self.xlsx_view),
+            ("export.csv", "csv"): require_GET(self.csv_view),
+            ("export/<int:job_id>/people.xlsx", "sheet"): require_GET(self.sheet_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """Return the listed people as csv, with the list's filters and search, ordered by key."""

@@ -10,21 +10,22 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.admin.base import OwnPages, may_link
+from accounts.admin.base import ReadOnly, may_link
 from accounts.directory import linking, matching
 from accounts.directory.matching import find_conflicts
 from accounts.explanations import explain_missing_link, list_reasons_for
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.roles import people_changeable_by, people_visible_to
 from accounts.views.confirmation import signed_in_person
-from integrations.core.admin_pages import ConfirmedChanges, KeysetPage, describe_empty_select, keyset_page
+from integrations.admin.base import own_page, own_routes
+from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges, KeysetPage, describe_empty_select, keyset_page
 from integrations.models import Corp, Department, Member
 
 if TYPE_CHECKING:
@@ -36,53 +37,44 @@ def read_key(text: str | None) -> int | None:
     return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-class BulkForm(forms.Form):
-    """Form for linking many. `person` links, and sees only own companies."""
+class BulkForm(AnyModelForm):
+    """The choices for linking many, as an unsaved policy. `person` links, and sees only own companies."""
 
-    corp = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("WeCom company name"))
-    match_username = forms.BooleanField(label=capfirst(_("by username = WeCom account")), required=False, initial=True)
-    match_email = forms.BooleanField(label=capfirst(_("by e-mail")), required=False)
-    match_mobile = forms.BooleanField(label=capfirst(_("by mobile")), required=False)
     match_number = forms.BooleanField(
         label=capfirst(_("by employee number")),
         required=False,
         help_text=_("As the directory policy of the company says which attribute holds it."),
     )
 
+    class Meta:
+        model = DirectoryPolicy
+        fields = ("corp", "match_username", "match_email", "match_mobile")
+
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, instance=DirectoryPolicy(mode=DirectoryPolicy.Mode.LINK), **kwargs)
         self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # its own field
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or self.cleaned_data
-        if not any(chosen.get(name) for name in (*_KEYS, "match_number")):
-            raise forms.ValidationError(_("Choose by what people are found, or nobody would be linked."))
-        if chosen.get("match_number") and "corp" in chosen and self._find_policy().number_attribute_id is None:
-            self.add_error("match_number", _("The directory policy of this company names no employee number."))
+        if chosen.get("match_number") and "corp" in chosen:
+            saved = DirectoryPolicy.objects.filter(corp=chosen["corp"]).first()
+            if saved is None or saved.number_attribute_id is None:
+                self.add_error("match_number", _("The directory policy of this company names no employee number."))
+            else:
+                self.instance.number_attribute_id, self.instance.number_field = (
+                    saved.number_attribute_id,
+                    saved.number_field,
+                )
         return chosen
 
-    def policy(self) -> DirectoryPolicy:
-        """Return the choices as an unsaved policy, as a run expects it."""
-        keys = {name: bool(self.cleaned_data[name]) for name in _KEYS}
-        policy = DirectoryPolicy(corp=self.cleaned_data["corp"], mode=DirectoryPolicy.Mode.LINK, **keys)
-        if self.cleaned_data["match_number"]:
-            known = self._find_policy()
-            policy.number_attribute_id, policy.number_field = known.number_attribute_id, known.number_field
-        return policy
-
-    def _find_policy(self) -> DirectoryPolicy:
-        """Return the company's saved policy, or an empty one."""
-        corp = self.cleaned_data["corp"]
-        return DirectoryPolicy.objects.filter(corp=corp).first() or DirectoryPolicy(corp=corp)
-
-
-_KEYS = ("match_username", "match_email", "match_mobile")
+    def validate_unique(self) -> None:
+        """Accept a company with a policy: this one is not saved."""
 
 
 # --- The page 未关联: members without a user, users without a member, and conflicts
 
 LIST = "admin:accounts_linkconflict_changelist"
-ROWS = 50
+FOLDER = "admin/accounts/linkconflict"
 SIDES: dict[str, _StrPromise] = {
     "members": _("In WeCom, not here"),
     "users": _("Here, not in WeCom"),
@@ -91,8 +83,7 @@ SIDES: dict[str, _StrPromise] = {
 
 
 @admin.register(LinkConflict)
-class LinkConflictAdmin(ConfirmedChanges, OwnPages):
-    folder = "admin/accounts/linkconflict"
+class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
     fields = ("member", "why", "since")
     empty_list = _("Everybody whom WeCom shows is linked; or the directory was not synchronised yet.")
 
@@ -101,11 +92,12 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
 
     def get_urls(self) -> list[URLPattern]:
         both = require_http_methods(["GET", "POST"])
-        create = require_POST(self.create_view)
-        views = (("link", both(self.link_view)), ("create", create), ("bulk", both(self.bulk_view)))
-        wrapped = self.admin_site.admin_view
-        routes = [path(f"{name}/", wrapped(view), name=f"accounts_linkconflict_{name}") for name, view in views]
-        return [*routes, *super().get_urls()]
+        views = {
+            ("link/", "link"): both(self.link_view),
+            ("create/", "create"): require_POST(self.create_view),
+            ("bulk/", "bulk"): both(self.bulk_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     # --- One row ------------------------------------------------------------------------------------------------------
 
@@ -151,7 +143,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             **_LISTS[side](request, corp, kept),
             **(extra_context or {}),
         }
-        return self.page(request, "unlinked.html", context)
+        return own_page(self, request, f"{FOLDER}/unlinked.html", context)
 
     # --- One link -----------------------------------------------------------------------------------------------------
 
@@ -184,7 +176,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             "back": back,
             "back_query": given.get("back", ""),
         }
-        return self.page(request, "link.html", context)
+        return own_page(self, request, f"{FOLDER}/link.html", context)
 
     def create_view(self, request: HttpRequest) -> HttpResponse:
         """Create a user for a member whom none of the suggestions fits."""
@@ -209,7 +201,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         form = BulkForm(given if "corp" in given else None, person=signed_in_person(request))
         context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
         if form.is_bound and form.is_valid():
-            policy, editor = form.policy(), signed_in_person(request)
+            policy, editor = form.instance, signed_in_person(request)
             members = matching.unlinked_members(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
             page = keyset_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
@@ -221,7 +213,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             context |= {"checked_count": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
             query = urlencode({**request.GET.dict(), "after": page.after or ""})
             context |= {"next": f"?{query}" if page.after else "", "after": given.get("after", "")}
-        return self.page(request, "bulk.html", context)
+        return own_page(self, request, f"{FOLDER}/bulk.html", context)
 
 
 # --- The three tabs ---------------------------------------------------------------------------------------------------
@@ -272,7 +264,7 @@ _LISTS = {"members": _list_members, "users": _list_users, "conflicts": _list_con
 
 def _page_of(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
     before, after = (read_key(request.GET.get(name)) for name in ("before", "after"))
-    return keyset_page(rows, before=before, after=after, size=ROWS)
+    return keyset_page(rows, before=before, after=after, size=50)
 
 
 def _describe_page(

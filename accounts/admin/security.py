@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +13,9 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, StreamingHttpResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -24,6 +24,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
+from accounts.admin.base import Column, OptionFilter, ReadOnly
 from accounts.admin.directory import CompanyFilter
 from accounts.audit import services, signals
 from accounts.authentication import passwords, totp
@@ -31,10 +32,9 @@ from accounts.importexport.sheets import csv_response
 from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
 from accounts.users.roles import audit_entries_visible_to, lockouts_visible_to, sees_all
-from integrations.admin.base import OneRowAdmin, ReadRows, pill
+from integrations.admin.base import OneRowAdmin, own_routes, pill
 from integrations.core.admin_pages import (
     AnyModelAdmin,
-    CappedPaginator,
     ConfirmedChanges,
     VersionedForm,
     read_newest_first,
@@ -53,8 +53,6 @@ ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILE
 EXPORTED_AT_ONCE = 2000
 # Administrators are warned once entries wait longer for the syslog server.
 UNSENT_FOR = timedelta(minutes=2)
-# Attribute set on the entries of a page.
-_COMPANY_NAME = "company_name"
 
 
 def _pairs(value: dict[str, Any]) -> str:
@@ -88,43 +86,91 @@ class KindFilter(admin.SimpleListFilter):
         return queryset.filter(model=self.value()) if self.value() in known else queryset
 
 
-class SinceFilter(admin.SimpleListFilter):
-    """Filter by days in the page's time zone."""
+def _last_days(count: int) -> Callable[[QuerySet[Any]], QuerySet[Any]]:
+    """Return the filter of entries of the last days in the page's time zone; 1 is today alone."""
 
+    def narrow(entries: QuerySet[Any]) -> QuerySet[Any]:
+        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        return entries.filter(at__gte=today - timedelta(days=count - 1))
+
+    return narrow
+
+
+class SinceFilter(OptionFilter):
     title = _("day")
     parameter_name = "since"
-    days = {"today": 0, "week": 6, "month": 29}
+    options = {
+        "today": (_("Today"), _last_days(1)),
+        "week": (_("Last 7 days"), _last_days(7)),
+        "month": (_("Last 30 days"), _last_days(30)),
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("today", _("Today")), ("week", _("Last 7 days")), ("month", _("Last 30 days"))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        days = self.days.get(str(self.value()))
-        if days is None:
-            return queryset
-        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        return queryset.filter(at__gte=today - timedelta(days=days))
+def _describe_actor(entry: AuditEntry) -> str:
+    if entry.actor_name:
+        return entry.actor_name
+    return gettext("not signed in") if entry.ip else gettext("the program")
+
+
+def _show_subject(entry: AuditEntry) -> SafeString:
+    model = _model(entry.model)
+    if model is None:
+        is_of_a_username = entry.action in ABOUT_USERNAMES
+        return format_html("{}", entry.subject or (gettext("an unknown username") if is_of_a_username else "—"))
+    subject = roles.label_of(entry.subject)
+    return format_html('{}<br><span class="quiet">{}</span>', subject, capfirst(str(model._meta.verbose_name)))
+
+
+def _show_changes(entry: AuditEntry) -> SafeString:
+    model, note = _model(entry.model), _describe_note(entry)
+    lines = [
+        (
+            capfirst(signals.label_of_field(model, name)) if model else name,
+            _value(model, name, before),
+            _value(model, name, after),
+        )
+        for name, before, after in entry.changes
+    ]
+    changes = format_html_join("", "<div>{}: {} → {}</div>", lines)
+    return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
+
+
+def _describe_note(entry: AuditEntry) -> str:
+    if entry.note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
+        return gettext(entry.note)
+    ways = {
+        services.PASSWORD: gettext("with a password"),
+        services.WECOM: gettext("with WeCom"),
+        services.WECOM_AND_CODE: gettext("with WeCom and a code"),
+    }
+    return ways.get(entry.note, entry.note) if entry.action == AuditEntry.Action.SIGNED_IN else entry.note
+
+
+def _show_action(entry: AuditEntry) -> SafeString:
+    return pill(TONES.get(AuditEntry.Action(entry.action), "quiet"), entry.get_action_display())
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(ReadRows):
-    list_display = ("moment", "who", "what_was_done", "subject_shown", "changes_shown", "ip", "company")
+class AuditEntryAdmin(ReadOnly):
+    list_display = (
+        Column("moment", _("time"), lambda entry: entry.at, ordering="pk"),
+        Column("who", _("administrator"), _describe_actor),
+        Column("what_was_done", _("action"), _show_action),
+        Column("subject_shown", _("what"), _show_subject),
+        Column("changes_shown", _("changes"), _show_changes),
+        "ip",
+        Column("company", _("WeCom company name"), lambda entry: entry.company_name or "—"),
+    )
     list_display_links = None
     list_filter = ("action", KindFilter, CompanyFilter, SinceFilter)
     search_fields = ("subject", "actor_name", "note")
     search_help_text = _("Administrator, what was changed, or what was done")
-    paginator = CappedPaginator
-    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each facet is a full count
-    list_per_page = 50
-    actions = None
     ordering = ("-pk",)
-    fields = ("moment", "who", "ip", "what_was_done", "subject_shown", "changes_shown", "company")
-    readonly_fields = fields
+    fields = readonly_fields = list_display
 
     def get_urls(self) -> list[URLPattern]:
-        csv = self.admin_site.admin_view(require_GET(self.csv_view))
-        return [path("export.csv", csv, name="accounts_auditentry_csv"), *super().get_urls()]
+        return [*own_routes(self, {("export.csv", "csv"): require_GET(self.csv_view)}), *super().get_urls()]
 
     def csv_view(self, request: HttpRequest) -> StreamingHttpResponse:
         """Return the filtered list as csv, the newest first. The download is recorded in the trail."""
@@ -135,66 +181,9 @@ class AuditEntryAdmin(ReadRows):
         return csv_response(f"guanwecom-audit-{timezone.localtime():%Y%m%d-%H%M%S}.csv", _csv_rows(entries))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
-        return audit_entries_visible_to(request.user)
-
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Name the companies in one query: a join would decrypt their secrets, and miss deleted ones."""
-        changelist: Any = super().get_changelist_instance(request)
-        _name_companies(changelist.result_list)
-        return changelist
-
-    @admin.display(description=_("time"), ordering="pk")
-    def moment(self, entry: AuditEntry) -> SafeString:
-        local = timezone.localtime(entry.at)
-        return format_html('<time datetime="{}">{}</time>', local.isoformat(), f"{local:%Y-%m-%d %H:%M:%S}")
-
-    @admin.display(description=_("administrator"))
-    def who(self, entry: AuditEntry) -> str:
-        if entry.actor_name:
-            return entry.actor_name
-        return gettext("not signed in") if entry.ip else gettext("the program")
-
-    @admin.display(description=_("action"))
-    def what_was_done(self, entry: AuditEntry) -> SafeString:
-        return pill(TONES.get(AuditEntry.Action(entry.action), "quiet"), entry.get_action_display())
-
-    @admin.display(description=_("what"))
-    def subject_shown(self, entry: AuditEntry) -> SafeString:
-        model = _model(entry.model)
-        if model is None:
-            is_of_a_username = entry.action in ABOUT_USERNAMES
-            return format_html("{}", entry.subject or (gettext("an unknown username") if is_of_a_username else "—"))
-        subject = roles.label_of(entry.subject)
-        return format_html('{}<br><span class="quiet">{}</span>', subject, capfirst(str(model._meta.verbose_name)))
-
-    @admin.display(description=_("changes"))
-    def changes_shown(self, entry: AuditEntry) -> SafeString:
-        model = _model(entry.model)
-        lines = [
-            (_label(model, name), _value(model, name, before), _value(model, name, after))
-            for name, before, after in entry.changes
-        ]
-        changes = format_html_join("", "<div>{}: {} → {}</div>", lines)
-        note = self.note_shown(entry)
-        return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
-
-    def note_shown(self, entry: AuditEntry) -> str:
-        if entry.note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
-            return gettext(entry.note)
-        if entry.action != AuditEntry.Action.SIGNED_IN:
-            return entry.note
-        ways = {
-            services.PASSWORD: gettext("with a password"),
-            services.WECOM: gettext("with WeCom"),
-            services.WECOM_AND_CODE: gettext("with WeCom and a code"),
-        }
-        return ways.get(entry.note, entry.note)
-
-    @admin.display(description=_("WeCom company name"))
-    def company(self, entry: AuditEntry) -> str:
-        if not hasattr(entry, _COMPANY_NAME):
-            _name_companies([entry])
-        return getattr(entry, _COMPANY_NAME) or "—"
+        """Name the companies by a subquery: a join would decrypt their secrets, and miss deleted ones."""
+        corps = Corp.objects.filter(pk=OuterRef("corp_id"))
+        return audit_entries_visible_to(request.user).annotate(company_name=Subquery(corps.values("name")))
 
 
 def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
@@ -224,23 +213,11 @@ def _csv_rows(entries: QuerySet[AuditEntry]) -> Iterator[list[str]]:
         yield [*who, one.action, one.model, keys[0], one.subject, one.note, keys[1], changes]
 
 
-def _name_companies(entries: Any) -> None:
-    shown = list(entries)
-    wanted = {entry.corp_id for entry in shown if entry.corp_id}
-    names = dict(Corp.objects.filter(pk__in=wanted).values_list("pk", "name")) if wanted else {}
-    for entry in shown:
-        setattr(entry, _COMPANY_NAME, names.get(entry.corp_id, ""))
-
-
 def _model(label: str) -> type[Model] | None:
     try:
         return apps.get_model(label) if label else None
     except LookupError:  # an entry may be older than the last version that had this model
         return None
-
-
-def _label(model: type[Model] | None, name: str) -> str:
-    return capfirst(signals.label_of_field(model, name)) if model else name
 
 
 def _value(model: type[Model] | None, name: str, value: Any) -> str:
@@ -287,16 +264,21 @@ class SignInPolicyAdmin(ConfirmedChanges, OneRowAdmin):
         return format_html("{} <code>guanwecom password_sign_in on</code>", sentence)
 
 
-class LockedFilter(admin.SimpleListFilter):
+class LockedFilter(OptionFilter):
     title = _("locked")
     parameter_name = "locked"
+    options = {
+        "yes": (_("locked"), lambda rows: rows.filter(failures_since_start__gte=settings.LOCKOUT_TRIES)),
+        "no": (_("not locked"), lambda rows: rows.filter(failures_since_start__lt=settings.LOCKOUT_TRIES)),
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("yes", _("locked")), ("no", _("not locked"))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Lockout]) -> QuerySet[Lockout]:
-        is_locked = Q(failures_since_start__gte=settings.LOCKOUT_TRIES)
-        return queryset.filter({"yes": is_locked, "no": ~is_locked}.get(str(self.value()), Q()))
+def _show_lock(row: Lockout) -> SafeString:
+    if row.failures_since_start >= settings.LOCKOUT_TRIES:
+        return pill("bad", gettext("locked"))
+    if (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
+        return pill("warn", gettext("the address waits after each try"))
+    return pill("quiet", gettext("not locked"))
 
 
 @admin.register(Lockout)
@@ -304,23 +286,37 @@ class LockoutAdmin(AnyModelAdmin):
     """Recent wrong passwords. Deleting a row unlocks its username."""
 
     empty_list = _("Nobody has got a password wrong lately.")
-    list_display = ("tried_username", "address", "wrong_count", "state", "last_tried")
+    # The model's columns have names that django-axes does not translate.
+    list_display = (
+        Column("tried_username", _("username"), lambda row: row.username, ordering="username"),
+        Column(
+            "address",
+            _("IP address"),
+            lambda row: row.ip_address or gettext("a browser that had signed in before"),
+            ordering="ip_address",
+        ),
+        Column(
+            "wrong_count",
+            _("wrong passwords in a row"),
+            lambda row: row.failures_since_start,
+            ordering="failures_since_start",
+        ),
+        Column("state", _("status"), _show_lock),
+        Column("last_tried", _("last try"), lambda row: row.attempt_time, ordering="attempt_time"),
+    )
     list_display_links = None
     list_filter = (LockedFilter,)
     search_fields = ("username", "ip_address")
     search_help_text = _("Username or IP address")
     show_full_result_count = False
     actions = ("unlock",)
-    fields = ("tried_username", "address", "wrong_count", "state", "last_tried")
-    readonly_fields = fields
+    fields = readonly_fields = list_display
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
         rows = lockouts_visible_to(request.user).filter(attempt_time__gt=recent)
-        counted: QuerySet[Lockout] = rows.annotate(
-            from_address=Subquery(passwords.count_from_address(OuterRef("ip_address"), since=recent))
-        )
-        return counted
+        tries = passwords.count_from_address(OuterRef("ip_address"), since=recent)
+        return rows.annotate(from_address=Subquery(tries))
 
     def get_actions(self, request: HttpRequest) -> Any:
         return {name: action for name, action in super().get_actions(request).items() if name == "unlock"}
@@ -337,31 +333,6 @@ class LockoutAdmin(AnyModelAdmin):
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """Log nothing: the audit trail records unlocking, and the username may be a mistyped password."""
         return []
-
-    @admin.display(description=_("username"), ordering="username")
-    def tried_username(self, row: Lockout) -> str:
-        """Replace the model's column, whose name django-axes does not translate."""
-        return str(row.username)
-
-    @admin.display(description=_("IP address"), ordering="ip_address")
-    def address(self, row: Lockout) -> str:
-        return row.ip_address or gettext("a browser that had signed in before")
-
-    @admin.display(description=_("wrong passwords in a row"), ordering="failures_since_start")
-    def wrong_count(self, row: Lockout) -> int:
-        return int(row.failures_since_start)
-
-    @admin.display(description=_("last try"), ordering="attempt_time")
-    def last_tried(self, row: Lockout) -> str:
-        return f"{timezone.localtime(row.attempt_time):%Y-%m-%d %H:%M:%S}"
-
-    @admin.display(description=_("status"))
-    def state(self, row: Lockout) -> SafeString:
-        if row.failures_since_start >= settings.LOCKOUT_TRIES:
-            return pill("bad", gettext("locked"))
-        if (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
-            return pill("warn", gettext("the address waits after each try"))
-        return pill("quiet", gettext("not locked"))
 
     @admin.action(description=_("Unlock the selected usernames"), permissions=["delete"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[Lockout]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -18,7 +19,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import imports, user_forms
-from accounts.admin.base import may_link
+from accounts.admin.base import Column, OptionFilter, may_link
 from accounts.admin.directory import CompanyFilter
 from accounts.admin.imports import ExportPages
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_userid, fold_value
@@ -33,22 +34,18 @@ from integrations.models import Corp
 from integrations.models.fields import list_encrypted_columns
 
 NAMED_PEOPLE = 10
-# Fields shown only to editors who may change them.
-HIDDEN_RIGHTS = frozenset(user_forms.EVERY_RIGHT) - {"is_staff"}
 
 
-class LinkFilter(admin.SimpleListFilter):
+_IS_LINKED = Exists(WeComAccount.objects.complete().filter(user=OuterRef("pk")))
+
+
+class LinkFilter(OptionFilter):
     title = _("link with WeCom")
     parameter_name = "linked"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("no", _("not linked")), ("yes", _("linked"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
-        is_linked = Exists(WeComAccount.objects.complete().filter(user=OuterRef("pk")))
-        if self.value() == "no":
-            return queryset.exclude(is_linked)
-        return queryset.filter(is_linked) if self.value() == "yes" else queryset
+    options = {
+        "no": (_("not linked"), lambda people: people.exclude(_IS_LINKED)),
+        "yes": (_("linked"), lambda people: people.filter(_IS_LINKED)),
+    }
 
 
 @admin.register(Attribute)
@@ -100,22 +97,13 @@ CHOICES_IN_FILTER = 30
 def choice_filter(attribute: Attribute) -> type[admin.SimpleListFilter]:
     """Return a filter of people by one attribute with choices."""
 
-    def lookups(self: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(one, one) for one in attribute.choices]
+    def narrow_to(choice: str) -> Callable[[QuerySet[User]], QuerySet[User]]:
+        find = attributes.find_people_with
+        return lambda people: people.filter(pk__in=find(attribute=attribute, values=[choice]).values("pk"))
 
-    def queryset(self: Any, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
-        if self.value() not in attribute.choices:
-            return queryset
-        having = attributes.find_people_with(attribute=attribute, values=[self.value()])
-        return queryset.filter(pk__in=having.values("pk"))
-
-    members = {
-        "title": attribute.name,
-        "parameter_name": f"a_{attribute.key}",
-        "lookups": lookups,
-        "queryset": queryset,
-    }
-    return type("ChoiceFilter", (admin.SimpleListFilter,), members)
+    options = {choice: (choice, narrow_to(choice)) for choice in attribute.choices}
+    members = {"title": attribute.name, "parameter_name": f"a_{attribute.key}", "options": options}
+    return type("ChoiceFilter", (OptionFilter,), members)
 
 
 class PersonCompanyFilter(CompanyFilter):
@@ -167,6 +155,21 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
     return known[person.pk]
 
 
+# Of the first account that the list has fetched: the primary one, if the user may see it.
+ACCOUNT_COLUMNS = (
+    Column(
+        "company",
+        _("WeCom company name"),
+        lambda person: next((one.corp.name for one in person.accounts_by_rank[:1] if one.corp), "—"),
+    ),
+    Column(
+        "wecom_account",
+        _("WeCom account"),
+        lambda person: next((one.userid for one in person.accounts_by_rank[:1] if one.userid), "—"),
+    ),
+)
+
+
 @admin.register(User)
 class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     add_form = user_forms.UserCreationForm
@@ -196,7 +199,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
     def get_list_display(self, request: HttpRequest) -> Any:
         if not attributes.has_wecom_attributes(request):
             return self.list_display
-        return ("username", "name", "company", "wecom_account", "is_active", "is_staff")
+        return ("username", "name", *ACCOUNT_COLUMNS, "is_active", "is_staff")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         linked = (LinkFilter, PersonCompanyFilter) if attributes.has_wecom_attributes(request) else ()
@@ -312,7 +315,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """Refuse list filters on rights that the pages hide, except for superusers."""
-        is_hidden = lookup.split("__")[0] in HIDDEN_RIGHTS and not request.user.is_superuser
+        name = lookup.split("__")[0]
+        is_hidden = name in user_forms.EVERY_RIGHT and name != "is_staff" and not request.user.is_superuser
         return not is_hidden and super().lookup_allowed(lookup, value, request)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -356,16 +360,6 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
             return super().changeform_view(request, *args, **kwargs)
         except (IntegrityError, ValueTakenError):
             return super().changeform_view(request, *args, **kwargs)
-
-    @admin.display(description=_("WeCom company name"))
-    def company(self, person: User) -> str:
-        account = primary_account(person)
-        return account.corp.name if account and account.corp else "—"
-
-    @admin.display(description=_("WeCom account"))
-    def wecom_account(self, person: User) -> str:
-        account = primary_account(person)
-        return account.userid if account and account.userid else "—"
 
     @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["link"])
     def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
@@ -453,12 +447,6 @@ def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User],
     )
     messages.success(request, sentence % {"name": attribute, "count": count})
     return True
-
-
-def primary_account(person: User) -> WeComAccount | None:
-    """Return the first account that the list has fetched: the primary one, if the user may see it."""
-    accounts: list[WeComAccount] = person.accounts_by_rank  # type: ignore[attr-defined]  # set by the list's Prefetch
-    return accounts[0] if accounts else None
 
 
 def report_change(request: HttpRequest, change: companies.CompanyChange, corp: Corp) -> None:

@@ -51,8 +51,8 @@ def own_page(
     request.current_app = model_admin.admin_site.name  # as Django's own admin views do
     for form in filter(lambda one: isinstance(one, BaseForm), context.values()):
         explain_empty_selects(form.fields, request, in_windows=False)
-    whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, **context}
-    return TemplateResponse(request, template, whole, status=status)
+    whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, "media": model_admin.media}
+    return TemplateResponse(request, template, {**whole, **context}, status=status)
 
 
 def fold_fields(title: StrOrPromise, *fields: str) -> tuple[StrOrPromise, Any]:

@@ -106,7 +106,6 @@ class JobAdmin(ReadRows):
             "job": job,
             "state": render_state(request, job),
             "state_url": reverse("admin:integrations_job_state", args=[job.pk]),
-            "media": self.media,
         }
         return own_page(self, request, f"{FOLDER}/page.html", context)
 

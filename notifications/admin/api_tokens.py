@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.directory.groups import DepartmentsField
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
@@ -27,16 +28,7 @@ from integrations.admin.base import ONE_SAVE_BUTTON, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
-from notifications.admin.base import (
-    Column,
-    RecipientsMixin,
-    RowsAdmin,
-    SuccessorPage,
-    administrator,
-    find_row,
-    for_person,
-    moment,
-)
+from notifications.admin.base import RecipientsMixin, SuccessorPage, administrator, find_row, for_person
 from notifications.api import tokens
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.inbound.accept import sent_today

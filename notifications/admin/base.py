@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -96,98 +91,6 @@ class SuccessorPage(AnyModelAdmin):
         return own_page(self, request, "admin/notifications/successor.html", context)
 
 
-class RowsList(ChangeList):
-    """Loads for all rows of a page at once what their columns show additionally."""
-
-    model_admin: RowsAdmin
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = self.read_rows()
-        self.model_admin.describe_rows(request, self.result_list)
-
-    def read_rows(self) -> list[Any]:
-        return list(self.result_list)
-
-
-class RowsAdmin(AnyModelAdmin):
-    """Base of admins whose lists and pages show more than the columns of their rows."""
-
-    list_class: type[RowsList] = RowsList
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return self.list_class
-
-    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Set additional values on the rows of a list page for their columns."""
-
-    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Return additional template context for the page of a row that the person may see."""
-        return {}
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Load the row once per GET request, although several methods ask for it."""
-        known: Any = request
-        if request.method == "GET" and getattr(known, "row_opened", (None,))[0] == (self, object_id):
-            return known.row_opened[1]
-        row = super().get_object(request, object_id, from_field)
-        known.row_opened = (self, object_id), row
-        return row
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {})}
-        row = self.get_object(request, unquote(object_id)) if object_id else None
-        if row is not None and self.has_view_permission(request, row):
-            extra |= self.row_context(request, row)
-        return super().changeform_view(request, object_id, form_url, extra)
-
-
-class Column:
-    """A column of a list, of a log's CSV file, and of the facts of a row's page. `value`: the text for the file; times
-    are in the zone of the page. `shown`: HTML for pages, if different. `ordering`: the database column that the list
-    may be sorted by."""
-
-    def __init__(
-        self,
-        name: str,
-        label: Any,
-        value: Callable[[Any], Any],
-        shown: Callable[[Any], Any] | None = None,
-        *,
-        ordering: str | None = None,
-    ) -> None:
-        self.value, self.shown = value, shown
-        # The attributes that Django's change list reads.
-        self.__name__, self.short_description, self.admin_order_field = name, label, ordering
-
-    def __call__(self, row: Any) -> Any:
-        if self.shown is not None:
-            return self.shown(row)
-        value = self.value(row)
-        return moment(value) if value is None or isinstance(value, datetime) else value
-
-    def as_text(self, row: Any) -> str:
-        value = self.value(row)
-        return format_plain_moment(value) if value is None or isinstance(value, datetime) else str(value)
-
-
-class OptionFilter(admin.SimpleListFilter):
-    """A filter by named conditions. `options`: value → label and a function that narrows the rows."""
-
-    title = _("status")
-    parameter_name = "state"
-    options: ClassVar[Mapping[str, tuple[Any, Callable[[Any], QuerySet[Any]]]]]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(value, label) for value, (label, _narrow) in self.options.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        option = self.options.get(self.value() or "")
-        return queryset if option is None else option[1](queryset)
-
-
 def pill(value: str, text: object) -> SafeString:
     return tone_pill(TONES.get(value, "quiet"), text)
 
@@ -217,16 +120,6 @@ def describe_run_state(run: Run) -> str:
 def count_run_people(run: Run) -> tuple[int | str, int | str]:
     """Return the numbers of recipients and of skipped people; dashes until the run is rendered."""
     return ("—", "—") if run.rendered_at is None else (run.recipient_count, run.skipped_count)
-
-
-def moment(value: datetime | None) -> str:
-    """Format a time in the zone of the page, as HTML."""
-    return "—" if value is None else format_html("<time>{}</time>", format_plain_moment(value))
-
-
-def format_plain_moment(value: datetime | None) -> str:
-    """Format a time in the zone of the page, as text; empty for None."""
-    return "" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
 
 
 class PartPermissions:

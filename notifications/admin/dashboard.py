@@ -17,13 +17,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
+from accounts.admin.base import moment
 from accounts.users.roles import sees_all
 from integrations.admin.diagnosis import about_unreadable, may_see_corps
 from integrations.companies.diagnosis import results
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
 from notifications.admin import log
-from notifications.admin.base import administrator, moment
+from notifications.admin.base import administrator
 from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue
 from notifications.delivery.explanations import name_runs, prepare_names
 from notifications.delivery.rendering.report_contents import expect_recipients

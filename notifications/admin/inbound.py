@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.users.roles import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
 from integrations.core.admin_pages import VERSION, ConfirmedChanges
@@ -32,15 +33,12 @@ from integrations.models import SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 from notifications.admin import inbound_form, log, resend
 from notifications.admin.base import (
-    Column,
     RecipientsMixin,
-    RowsAdmin,
     SuccessorPage,
     administrator,
     count_run_people,
     find_row,
     for_person,
-    moment,
     run_pill,
 )
 from notifications.admin.inbound_form import COMMON_FIELDS, TEMPLATES, ChannelForm, NewChannelForm

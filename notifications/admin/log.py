@@ -26,6 +26,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from accounts.admin.base import Column, RowsAdmin, RowsList, format_plain_moment, moment
 from accounts.importexport.sheets import csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
@@ -34,18 +35,7 @@ from integrations.companies.diagnosis import results
 from integrations.core.admin_pages import read_newest_first
 from integrations.models import Corp
 from integrations.models.fields import Person
-from notifications.admin.base import (
-    Column,
-    RowsAdmin,
-    RowsList,
-    administrator,
-    count_run_people,
-    format_plain_moment,
-    is_key,
-    moment,
-    pill,
-    run_pill,
-)
+from notifications.admin.base import administrator, count_run_people, is_key, pill, run_pill
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, prepare_names
 from notifications.delivery.rendering import report_contents

@@ -19,19 +19,17 @@ from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.admin.base import Column, format_plain_moment, moment
 from accounts.models import User
 from integrations.admin.base import pill as tone_pill
 from integrations.core import sentences
 from integrations.core.background import database_now
 from notifications.admin import log, resend
 from notifications.admin.base import (
-    Column,
     administrator,
     count_run_people,
     describe_run_state,
     find_row,
-    format_plain_moment,
-    moment,
     pill,
     run_pill,
     show_severity,

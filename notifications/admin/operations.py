@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from django_celery_beat import admin as _their_pages  # noqa: F401  # registers what is replaced below
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
+from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.models import User
 from integrations.admin.base import CompactField, FixedRows, OneRowAdmin, WriteOnlyInput
 from integrations.admin.base import pill as tone_pill
@@ -31,7 +32,7 @@ from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, Versi
 from integrations.core.background import database_now
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin.base import Column, RowsAdmin, administrator, for_person, moment
+from notifications.admin.base import administrator, for_person
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import end_page_rights_of_robot
 from notifications.delivery.sending.queue import CORP_SECRETS, explain_block, find_held_until

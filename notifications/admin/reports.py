@@ -23,6 +23,7 @@ from django.utils import timezone
 from django.utils.encoding import iri_to_uri
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin.base import Column
 from accounts.models import User
 from accounts.users.roles import sees_all_corps
 from integrations.admin.base import NamedDeletions, hide_related_links
@@ -36,7 +37,7 @@ from integrations.core.admin_pages import (
 )
 from integrations.data.table import Table
 from integrations.models import Card, Corp
-from notifications.admin.base import Column, PartPermissions, administrator, for_person, is_key
+from notifications.admin.base import PartPermissions, administrator, for_person, is_key
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering.message_builder import (

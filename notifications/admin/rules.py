@@ -20,6 +20,7 @@ from django.utils.text import capfirst
 from django.utils.translation import get_language, gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
 from accounts.audit import signals
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
@@ -32,15 +33,11 @@ from integrations.datasources.fetch import DataPreview
 from integrations.models import Card, CardData, Corp
 from notifications.admin import subscription_forms
 from notifications.admin.base import (
-    Column,
-    OptionFilter,
     PartPermissions,
     RecipientsMixin,
-    RowsAdmin,
     SuccessorPage,
     administrator,
     for_person,
-    moment,
     show_severity,
 )
 from notifications.admin.push.one_page import DraftedForm, FormPart, OnePage, show_outlook, show_sample, summarise_parts

@@ -23,6 +23,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.companies.diagnosis import results
@@ -31,16 +32,12 @@ from integrations.core.sentences import translate_stored
 from notifications.admin import subscription_forms
 from notifications.admin.base import (
     LOST_SOME,
-    Column,
-    OptionFilter,
     RecipientsMixin,
-    RowsAdmin,
     SuccessorPage,
     administrator,
     find_row,
     for_person,
     is_key,
-    moment,
     pill,
 )
 from notifications.admin.log import render_latest_runs

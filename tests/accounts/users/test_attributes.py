@@ -318,7 +318,7 @@ class TestTheFirstEnabling:
         assert f'<a href="{LIST}">去设置</a>' in text
         page = list_page(client)
         text = page.content.decode()
-        assert page.context["cl"].list_display[3:5] == ["company", "wecom_account"]
+        assert [one.__name__ for one in page.context["cl"].list_display[3:5]] == ["company", "wecom_account"]
         assert "企业微信公司名称" in text
         assert 'value="set_company"' in text
         assert HINT not in text
