@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -170,46 +171,26 @@ def figure_of(aggregate: Aggregate, numbers: Sequence[Decimal]) -> Decimal | Non
     return drawable(_FIGURES[aggregate](numbers))
 
 
-@dataclass(slots=True)
-class _Groups:
-    """The known numbers of rows by place and series, in order of first appearance; 1 for each row that is counted."""
+# The known numbers of rows by place and series, in order of first appearance; 1 for each row that is counted.
+Place = str | int
+Groups = dict[tuple[Place, str], list[Decimal]]
 
-    numbers: dict[tuple[str | int, str], list[Decimal]] = field(default_factory=dict)
-    places: dict[str | int, None] = field(default_factory=dict)
-    series: dict[str, None] = field(default_factory=dict)
 
-    def of(self, place: str | int, series: str) -> list[Decimal]:
-        self.places.setdefault(place)
-        self.series.setdefault(series)
-        return self.numbers.setdefault((place, series), [])
+def _sum_figures(groups: Groups, chart: Chart, *, of_series: bool = False, is_size: bool = False) -> dict[Any, Any]:
+    """Return the aggregate of each place, or of each series. `is_size`: sum absolute values."""
+    found: dict[Any, list[Decimal]] = {}
+    for key, numbers in groups.items():
+        values, value = found.setdefault(key[1] if of_series else key[0], []), figure_of(chart.aggregate, numbers)
+        if value is not None:
+            values.append(abs(value) if is_size else value)
+    return {key: total(values) for key, values in found.items()}
 
-    def figures(
-        self, aggregate: Aggregate, *, of_series: bool = False, is_size: bool = False
-    ) -> dict[str | int, Decimal | None]:
-        """Return the aggregate of each place, or of each series. `is_size`: sum absolute values."""
-        found: dict[str | int, list[Decimal]] = {key: [] for key in (self.series if of_series else self.places)}
-        for (place, series), numbers in self.numbers.items():
-            value = figure_of(aggregate, numbers)
-            if value is not None:
-                found[series if of_series else place].append(abs(value) if is_size else value)
-        return {key: total(values) for key, values in found.items()}
 
-    def without_negatives(self, aggregate: Aggregate) -> tuple[_Groups, list[Decimal]]:
-        """Return the groups without values below zero, and these values."""
-        found, negatives = _Groups(), []
-        for (place, series), numbers in self.numbers.items():
-            value = figure_of(aggregate, numbers)
-            if value is not None and value < 0:
-                negatives.append(value)
-            else:
-                found.of(place, series).extend(numbers)
-        return found, negatives
-
-    def rename(self, name: Callable[[str | int, str], tuple[str | int, str]]) -> _Groups:
-        found = _Groups()
-        for (place, series), numbers in self.numbers.items():
-            found.of(*name(place, series)).extend(numbers)
-        return found
+def _rename_groups(groups: Groups, name: Callable[[Place, str], tuple[Place, str]]) -> Groups:
+    found: Groups = defaultdict(list)
+    for key, numbers in groups.items():
+        found[name(*key)] += numbers
+    return found
 
 
 def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> ChartPoints:
@@ -217,14 +198,20 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
     is_timed = table.column(chart.x).is_temporal and chart.kind not in ROUND
     unit = _choose_unit(chart, table) if is_timed else None
     groups = _group_rows(chart, table, unit)
-    if not any(groups.numbers.values()):
+    if not any(groups.values()):
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
     notes: list[str] = []
     negatives: list[Decimal] = []
     if chart.kind in ROUND:
-        groups, negatives = groups.without_negatives(chart.aggregate)
-    rest = _name_rest(groups)
+        figures = {key: figure_of(chart.aggregate, numbers) for key, numbers in groups.items()}
+        negatives = [value for value in figures.values() if value is not None and value < 0]
+        groups = {key: groups[key] for key, value in figures.items() if value is None or value >= 0}
+    # 其他, or a variant of it that the data does not use.
+    rest = _("others")
+    while any(rest in key for key in groups):
+        rest += "…"
     groups = _limit_series(chart, groups, rest, notes)
+    series = list(dict.fromkeys(name for _place, name in groups))
     if unit is not None:
         if unit not in {Unit.MOMENT, Unit.DAY} and not (unit is Unit.MONTH and _holds_months(table.values(chart.x))):
             notes.append(_UNIT_NOTES[unit]() % {"counting": _COUNTING[chart.aggregate]()})
@@ -233,7 +220,8 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
         top = min(chart.top, top_at_most, PARTS_AT_MOST if chart.kind in ROUND else TOP_AT_MOST)
         groups, places = _limit_places(chart, groups, rest, top, notes)
     notes += _cut_notes(table)
-    series = [name for name in groups.series if name != rest] + [rest] * (rest in groups.series)
+    points = _make_points(chart, groups, places, series)
+    series = sorted(series, key=lambda name: name == rest)
     # Names are shortened to the room that they have, each distinct. The rest comes first, so it keeps its name.
     place_labels = distinct_labels([rest, *(places or ())], LABEL_PIXELS)
     series_labels = {
@@ -245,7 +233,7 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
             place=place_labels[point.place] if isinstance(point.place, str) else point.place,
             series=series_labels[point.series],
         )
-        for point in _make_points(chart, groups, places)
+        for point in points
     ]
     labels = None if places is None else [place_labels[place] for place in places]
     return ChartPoints(points, labels, [series_labels[name] for name in series], notes, unit, rest, negatives)
@@ -260,11 +248,11 @@ def aggregate_places(chart: Chart, table: Table) -> tuple[list[Decimal | None], 
     """
     is_timed = bool(chart.x) and table.column(chart.x).is_temporal
     groups = _group_rows(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
-    order = list(groups.places)
+    order = [place for place, _series in groups]
     if is_timed:
         end = _milliseconds(_floor(table.as_of, Unit.DAY)) + _DAY
         order = sorted((place for place in order if _number(place) < end), key=_number)
-    return [figure_of(chart.aggregate, groups.of(place, "")) for place in order], _cut_notes(table)
+    return [figure_of(chart.aggregate, groups[place, ""]) for place in order], _cut_notes(table)
 
 
 def is_planned(value: Value, table: Table) -> bool:
@@ -306,24 +294,15 @@ def _group_name(value: Value, names: dict[Value, str]) -> str:
     return names[value]
 
 
-def _group_rows(chart: Chart, table: Table, unit: Unit | None) -> _Groups:
-    groups, is_count = _Groups(), chart.aggregate == Aggregate.COUNT
-    for place, series, value in _cells(chart, table, unit):
-        numbers = groups.of(place, series)
-        number = drawable((None if is_unknown(value) else 1) if is_count else value)
-        if number is not None:
-            numbers.append(number)
-    return groups
-
-
-def _cells(chart: Chart, table: Table, unit: Unit | None) -> Iterator[tuple[str | int, str, Value]]:
+def _group_rows(chart: Chart, table: Table, unit: Unit | None) -> Groups:
     at, values_at = table.position(chart.x) if chart.x else None, [(name, table.position(name)) for name in chart.y]
     series_at = table.position(chart.series) if chart.series else None
-    is_single = len(values_at) == 1
+    is_count, is_single = chart.aggregate == Aggregate.COUNT, len(values_at) == 1
     place_names: dict[Value, str] = {}
     series_names: dict[Value, str] = {}
+    groups: Groups = defaultdict(list)
     for row in table.rows:
-        place: str | int = ""
+        place: Place = ""
         if at is not None:
             value = row[at]
             if unit is None:
@@ -334,7 +313,11 @@ def _cells(chart: Chart, table: Table, unit: Unit | None) -> Iterator[tuple[str 
                 continue
         named = "" if series_at is None else _group_name(row[series_at], series_names)
         for name, position in values_at:
-            yield place, named if is_single else _name_of(name), row[position]
+            numbers = groups[place, named if is_single else _name_of(name)]
+            number = drawable((None if is_unknown(row[position]) else 1) if is_count else row[position])
+            if number is not None:
+                numbers.append(number)
+    return groups
 
 
 def _moment(value: date) -> datetime:
@@ -394,55 +377,40 @@ _COUNTING: dict[Aggregate, Callable[[], str]] = {
 }
 
 
-def _name_rest(groups: _Groups) -> str:
-    """Return 其他, or a variant of it that the data does not use."""
-    name = _("others")
-    while name in groups.places or name in groups.series:
-        name += "…"
-    return name
-
-
-def _limit_series(chart: Chart, groups: _Groups, rest: str, notes: list[str]) -> _Groups:
-    if len(groups.series) <= SERIES_AT_MOST:
+def _limit_series(chart: Chart, groups: Groups, rest: str, notes: list[str]) -> Groups:
+    if len({series for _place, series in groups}) <= SERIES_AT_MOST:
         return groups
-    kept = set(_rank(groups.figures(chart.aggregate, of_series=True, is_size=True))[: SERIES_AT_MOST - 1])
-    left = len(groups.series) - len(kept)
-    notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _describe_rest(left, chart.series, rest))
-    return groups.rename(lambda place, series: (place, series if series in kept else rest))
+    sizes = _sum_figures(groups, chart, of_series=True, is_size=True)
+    kept = set(_rank(sizes)[: SERIES_AT_MOST - 1])
+    notes.append(_note_rest(len(sizes) - len(kept), chart.series, rest))
+    return _rename_groups(groups, lambda place, series: (place, series if series in kept else rest))
 
 
-def _limit_places(chart: Chart, groups: _Groups, rest: str, top: int, notes: list[str]) -> tuple[_Groups, list[str]]:
-    places = list(groups.places)
+def _limit_places(chart: Chart, groups: Groups, rest: str, top: int, notes: list[str]) -> tuple[Groups, list[str]]:
+    """Keep the last POINTS_AT_MOST places of a line without time, and the first `top` of anything else."""
+    figures = _sum_figures(groups, chart)
+    places = list(figures)
     if chart.kind in {ChartKind.LINE, ChartKind.AREA}:
-        return _last_places(chart, groups, places, notes)
-    figures = groups.figures(chart.aggregate)
-    has_rest = len(places) > top
-    if has_rest:
-        sizes = figures if chart.sort == Sort.LARGEST else groups.figures(chart.aggregate, is_size=True)
-        kept = set(_rank(sizes)[:top])
-        notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _describe_rest(len(places) - top, chart.x, rest))
-        groups = groups.rename(lambda place, series: (place if place in kept else rest, series))
-        places = [place for place in places if place in kept]
-    ordered = [str(place) for place in _order_places(chart.sort, places, figures)]
-    return groups, [*ordered, rest] if has_rest else ordered
+        ordered = _order_places(chart.sort, places, figures)
+        if len(ordered) > POINTS_AT_MOST:
+            notes.append(_("the last %(count)d of %(total)d") % {"count": POINTS_AT_MOST, "total": len(ordered)})
+            ordered = ordered[-POINTS_AT_MOST:]
+        return groups, ordered
+    if len(places) <= top:
+        return groups, _order_places(chart.sort, places, figures)
+    sizes = figures if chart.sort == Sort.LARGEST else _sum_figures(groups, chart, is_size=True)
+    kept = set(_rank(sizes)[:top])
+    notes.append(_note_rest(len(places) - top, chart.x, rest))
+    groups = _rename_groups(groups, lambda place, series: (place if place in kept else rest, series))
+    return groups, [*_order_places(chart.sort, [place for place in places if place in kept], figures), rest]
 
 
-def _last_places(chart: Chart, groups: _Groups, places: list[str | int], notes: list[str]) -> tuple[_Groups, list[str]]:
-    """Order the places of a line without time, and keep only the last POINTS_AT_MOST."""
-    ordered = [str(place) for place in _order_places(chart.sort, places, groups.figures(chart.aggregate))]
-    if len(ordered) > POINTS_AT_MOST:
-        notes.append(_("the last %(count)d of %(total)d") % {"count": POINTS_AT_MOST, "total": len(ordered)})
-        ordered = ordered[-POINTS_AT_MOST:]
-    shown = set(ordered)
-    groups.numbers = {key: numbers for key, numbers in groups.numbers.items() if key[0] in shown}
-    return groups, ordered
+def _note_rest(count: int, name: str, rest: str) -> str:
+    words = {"count": count, "name": cut_to_width(_name_of(name), LABEL_PIXELS), "rest": rest}
+    return _("%(count)d of %(name)s count as “%(rest)s”") % words
 
 
-def _describe_rest(count: int, name: str, rest: str) -> dict[str, object]:
-    return {"count": count, "name": cut_to_width(_name_of(name), LABEL_PIXELS), "rest": rest}
-
-
-def _rank(figures: Mapping[str | int, Decimal | None], *, is_descending: bool = True) -> list[str | int]:
+def _rank(figures: Mapping[Any, Decimal | None], *, is_descending: bool = True) -> list[Any]:
     """Return places by value; equal ones keep their order, unknown ones come last."""
     known = {place: value for place, value in figures.items() if value is not None}
     return [
@@ -451,25 +419,23 @@ def _rank(figures: Mapping[str | int, Decimal | None], *, is_descending: bool = 
     ]
 
 
-def _order_places(
-    sort: Sort, places: Sequence[str | int], figures: Mapping[str | int, Decimal | None]
-) -> list[str | int]:
+def _order_places(sort: Sort, places: Sequence[Any], figures: Mapping[Any, Decimal | None]) -> list[str]:
     if sort in {Sort.LARGEST, Sort.SMALLEST}:
         return _rank({place: figures[place] for place in places}, is_descending=sort == Sort.LARGEST)
     return sorted(places, key=str) if sort == Sort.NAME else list(places)
 
 
-def _make_points(chart: Chart, groups: _Groups, places: Iterable[str | int] | None) -> list[Point]:
-    order = sorted(groups.places, key=_number) if places is None else list(places)
+def _make_points(chart: Chart, groups: Groups, places: Iterable[str] | None, series: Sequence[str]) -> list[Point]:
+    order = sorted({place for place, _series in groups}, key=_number) if places is None else places
     # Areas are stacked, so a missing value counts as 0: otherwise it would tear down those above.
-    is_filled = chart.kind in {ChartKind.AREA, ChartKind.STACKED} and len(groups.series) > 1
+    is_filled = chart.kind in {ChartKind.AREA, ChartKind.STACKED} and len(series) > 1
     points = []
     for place in order:
-        for series in groups.series:
-            numbers = groups.numbers.get((place, series))
+        for name in series:
+            numbers = groups.get((place, name))
             if numbers is not None or is_filled:
                 value = figure_of(chart.aggregate, numbers or [])
-                points.append(Point(place, series, Decimal(0) if value is None and is_filled else value))
+                points.append(Point(place, name, Decimal(0) if value is None and is_filled else value))
     return points
 
 

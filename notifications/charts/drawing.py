@@ -16,8 +16,8 @@ from enum import StrEnum
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import get_language, pgettext
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from integrations.data import table
 from integrations.data.figures import ARITHMETIC, Change, ChangeKind, in_zone, is_unknown, to_decimal
@@ -176,16 +176,16 @@ def as_float(number: Decimal | None) -> float | None:
     return None if number is None else float(number)
 
 
-def scales(language: str) -> table.Scales:
-    """Return the units in which large numbers are counted."""
-    return table.CHINESE_SCALES if language.startswith("zh") else table.ENGLISH_SCALES
+def scales() -> table.Scales:
+    """Return the units in which large numbers are counted in the active language."""
+    return table.CHINESE_SCALES if (get_language() or "").startswith("zh") else table.ENGLISH_SCALES
 
 
-def short(number: Decimal | None, unit: str = "", decimals: int | None = None, *, language: str) -> str:
+def short(number: Decimal | None, unit: str = "", decimals: int | None = None) -> str:
     """Write a drawable number in a large unit, such as 1.2万元; a small one, or a percentage, as in a table."""
     if number is None:
         return DASH
-    text = "" if unit == "%" else table.format_short(number, scales=scales(language))
+    text = "" if unit == "%" else table.format_short(number, scales=scales())
     return f"{text if text[-1:].isalpha() else format_number(number, decimals)}{unit}"
 
 

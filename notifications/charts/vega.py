@@ -6,31 +6,36 @@ name, because Vega parses dots and brackets in these; and no data is an expressi
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.core.sentences import Sentence
-from integrations.data.figures import total
-from integrations.data.table import Table, format_number
+from integrations.data.figures import Change, ChangeKind, rank_rows, total
+from integrations.data.table import Column, Kind, Table, Value, format_number
 from notifications.charts import definition as charts
 from notifications.charts import drawing
 from notifications.charts.definition import (
+    COLUMNS_AT_MOST,
     LABEL_PIXELS,
     Aggregate,
     Chart,
     ChartError,
     ChartKind,
     ChartPoints,
+    Sort,
     Unit,
+    aggregate_places,
     build_points,
     find_number_format,
+    is_planned,
 )
-from notifications.charts.placed_charts import number_spec, table_spec
 
 Spec = dict[str, Any]
 
@@ -59,20 +64,20 @@ _TIME_FORMATS = {
 }
 
 
-def build_spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
+def build_spec(chart: Chart, table: Table, *, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
     """Return the spec of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError."""
     charts.check(chart, table)
     size = drawing.SIZES[shape_of]
     match chart.kind:
         case ChartKind.TABLE:
-            return _COMMON | table_spec(chart, table, size, language=language)
+            return _COMMON | table_spec(chart, table, size)
         case ChartKind.NUMBER:
-            return _COMMON | number_spec(chart, table, size, language=language)
+            return _COMMON | number_spec(chart, table, size)
     shaped = build_points(chart, table, top_at_most=size.row_count)
     is_round = chart.kind in charts.ROUND
-    body = (_draw_parts if is_round else _draw_along_axis)(chart, shaped, language, table)
+    body = (_draw_parts if is_round else _draw_along_axis)(chart, shaped, table)
     if chart.thresholds and len(shaped.series) <= 1 and not is_round:
-        body = _with_thresholds(body, chart.thresholds, is_horizontal=_is_horizontal(chart, shaped), language=language)
+        body = _with_thresholds(body, chart.thresholds, is_horizontal=_is_horizontal(chart, shaped))
     height = size.height
     if not size.is_fixed and _is_horizontal(chart, shaped):
         height = max(height, 110 + _ROW * len(shaped.places or ()))
@@ -82,7 +87,7 @@ def build_spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.S
         "height": height,
         "padding": drawing.MARGIN,
         "autosize": {"type": "fit", "contains": "padding"},
-        "title": _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size),
+        "title": _title(chart, table, _below_zero(chart, shaped, table), shaped.notes, size),
         **body,
     }
 
@@ -108,7 +113,7 @@ def _lines(notes: Sequence[str], room: float) -> list[str]:
     return [drawing.within(line, room, 12) for line in lines]
 
 
-def _below_zero(chart: Chart, shaped: ChartPoints, table: Table, language: str) -> list[str]:
+def _below_zero(chart: Chart, shaped: ChartPoints, table: Table) -> list[str]:
     """Return a note about parts of a whole that are not drawn."""
     if not shaped.negatives:
         return []
@@ -117,9 +122,7 @@ def _below_zero(chart: Chart, shaped: ChartPoints, table: Table, language: str) 
         "%(count)d parts below zero, not drawn: %(sum)s together",
         len(shaped.negatives),
     )
-    added = drawing.short(
-        drawing.drawable(total(shaped.negatives)), *find_number_format(chart, table), language=language
-    )
+    added = drawing.short(drawing.drawable(total(shaped.negatives)), *find_number_format(chart, table))
     return [sentence % {"count": len(shaped.negatives), "sum": added}]
 
 
@@ -165,23 +168,23 @@ def _place(shaped: ChartPoints) -> Spec:
     return {"field": "x", "type": "ordinal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
 
 
-def _values(language: str) -> Spec:
-    axis = {"labelExpr": label_expression(language), "tickCount": 4, "domain": False, "ticks": False}
+def _values() -> Spec:
+    axis = {"labelExpr": label_expression(), "tickCount": 4, "domain": False, "ticks": False}
     return {"field": "y", "type": "quantitative", "axis": axis}
 
 
-def label_expression(language: str) -> str:
+def label_expression() -> str:
     """Return the expression with which an axis writes its numbers. It holds no data."""
     text = "format(datum.value, ',~g')"
-    for scale, word, _decimals in reversed(drawing.scales(language)):
+    for scale, word, _decimals in reversed(drawing.scales()):
         text = f"abs(datum.value) >= {scale:.0f} ? format(datum.value / {scale:.0f}, ',~g') + '{word}' : {text}"
     return text
 
 
-def _draw_along_axis(chart: Chart, shaped: ChartPoints, language: str, table: Table) -> Spec:
+def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
     if _is_horizontal(chart, shaped):
-        return _draw_horizontal_bars(chart, shaped, language, table)
-    place, values, colour = _place(shaped), _values(language), _colour(shaped)
+        return _draw_horizontal_bars(chart, shaped, table)
+    place, values, colour = _place(shaped), _values(), _colour(shaped)
     several = len(shaped.series) > 1
     match chart.kind:
         case ChartKind.LINE:
@@ -224,12 +227,12 @@ def _draw_bars_side_by_side(shaped: ChartPoints, values: Spec, colour: Spec) -> 
     return {"data": _data(named), "mark": {"type": "bar"}, "encoding": encoding}
 
 
-def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, language: str, table: Table) -> Spec:
+def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
     several = len(shaped.series) > 1
     axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": drawing.INK}
     axis["labelOverlap"] = False
     names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
-    bars: Spec = {"y": names, "x": _values(language)}
+    bars: Spec = {"y": names, "x": _values()}
     if several:
         bars["color"] = _colour(shaped)
         if chart.kind == ChartKind.BAR:
@@ -240,7 +243,7 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, language: str, tabl
         {
             "x": point.place,
             "y": drawing.as_float(point.value),
-            "t": drawing.short(point.value, unit, decimals, language=language),
+            "t": drawing.short(point.value, unit, decimals),
             "c": drawing.REST if point.place == shaped.rest else drawing.COLOURS[0],
         }
         for point in shaped.points
@@ -276,13 +279,13 @@ def _write_figures() -> Spec:
     }
 
 
-def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool, language: str) -> Spec:
+def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool) -> Spec:
     """Add a dashed line with its figure for each threshold. The line is drawn between a bar and the bar's figure, so it
     never crosses the figure out. Over time the threshold's figure is at the oldest values."""
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_horizontal else "y"
     along = {axis: body["encoding"][axis]}
-    rows = [{"y": one, "t": drawing.short(drawing.drawable(one), language=language)} for one in thresholds]
+    rows = [{"y": one, "t": drawing.short(drawing.drawable(one))} for one in thresholds]
     beside: Spec = (
         {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
         if is_horizontal
@@ -312,7 +315,7 @@ def _outline_text(text: Spec) -> list[Spec]:
     return [{"mark": mark, "encoding": encoding}, text]
 
 
-def _draw_parts(chart: Chart, shaped: ChartPoints, language: str, table: Table) -> Spec:
+def _draw_parts(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
     """Draw the parts of a whole, each with its share in the legend. Raises ChartError."""
     totals = {str(point.place): point.value for point in shaped.points if point.value is not None and point.value > 0}
     whole = total(list(totals.values()))
@@ -343,7 +346,217 @@ def _draw_parts(chart: Chart, shaped: ChartPoints, language: str, table: Table) 
     unit, decimals = find_number_format(chart, table)
     # Sums of averages or percentages mean nothing.
     if chart.kind == ChartKind.DONUT and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
-        said = [{"t": drawing.short(whole, decimals=decimals, language=language)}]
+        said = [{"t": drawing.short(whole, decimals=decimals)}]
         text = {"type": "text", "fontSize": 18, **drawing.BOLD, "color": drawing.INK}
         layers.append({"data": {"values": said}, "mark": text, "encoding": {"text": {"field": "t"}}})
     return {"data": {"values": rows}, "layer": layers}
+
+
+# --- Tables and one large number, whose parts are placed by pixel -----------------------------------------------------
+# Texts in a table may be cut, visibly. Numbers and dates are shown whole or not at all: half a number reads as another.
+
+GAP = 14
+# The renderer cuts a text that fits to the pixel.
+_SLACK = 2.0
+ROOM = drawing.WIDTH - 2 * drawing.MARGIN
+# The most that a text column wants, and the least that it gets: five Chinese letters.
+_WIDE = 170.0
+_NARROW = 5.0 * drawing.FONT_SIZE + GAP
+
+Cells = list[list[str]]
+
+
+def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> tuple[list[Column], Cells]:
+    """Return as many of the first columns as fit, and their cells by row: numbers in full, or all in short (1,235万) if
+    that makes room. `rows` hold a value for each column."""
+    cells = [[drawing.cell_text(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
+    if not _fits(columns, cells):
+        cells = [[_shorten(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
+    count = len(columns)
+    while count > 1 and not _fits(columns[:count], cells):
+        count -= 1
+    return list(columns[:count]), [row[:count] for row in cells]
+
+
+def place_columns(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
+    """Return each column's beginning and width with its gap: what it needs, plus a share of the spare room."""
+    bounds = _find_widths(columns, cells)
+    least, wished = (sum(widths) for widths in zip(*bounds, strict=True))
+    if wished > max(ROOM, least):
+        share = max(0.0, ROOM - least) / (wished - least)
+        widths = [low + share * (high - low) for low, high in bounds]
+    else:
+        widths = [high * max(1.0, ROOM / wished) for _low, high in bounds]
+    found, start = [], float(drawing.MARGIN)
+    for width in widths:
+        found.append((round(start, 1), round(width, 1)))
+        start += width
+    return found
+
+
+def head(column: Column) -> str:
+    """Return the column's name, at most 60 characters, with its unit."""
+    name, unit = drawing.one_line(column.name, 60), drawing.one_line(drawing.head_unit(column), 20)
+    return f"{name} ({unit})" if unit else name
+
+
+def _shorten(value: Value, column: Column) -> str:
+    number = drawing.drawable(value)
+    if number is None or column.kind is Kind.PERCENT:
+        return drawing.cell_text(value, column)
+    return drawing.short(number, decimals=column.decimals)
+
+
+def _fits(columns: Sequence[Column], cells: Cells) -> bool:
+    return sum(least for least, _wished in _find_widths(columns, cells)) <= ROOM
+
+
+def _find_widths(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
+    """Return the least and the wanted width of each column. Heads may be cut, as texts may."""
+    found = []
+    for position, column in enumerate(columns):
+        widest = max((drawing.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
+        is_text = column.kind == Kind.TEXT
+        wished = max(min(_WIDE, widest) if is_text else widest, min(_WIDE, drawing.width_of(head(column)) + GAP))
+        found.append((min(wished, _NARROW) if is_text else widest, wished))
+    return found
+
+
+_LINE, _HEAD, _FOOT = 26, 34, 28
+_FIGURE = 40
+_NUMBER_HEIGHT = 220
+# The most places of a sparkline.
+_SPARKS = 60
+
+
+def table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
+    """Return the spec of a table's first rows and columns, with a note below about what is left out."""
+    chosen = _choose_columns(chart, table)
+    room = (size.height - _HEAD - _FOOT) // _LINE - 1
+    top = min(chart.top, room if size.is_fixed else size.row_count)
+    positions = [table.position(column.name) for column in chosen]
+    rows = [[row[position] for position in positions] for row in _order_rows(chart, table)[:top]]
+    columns, cells = fit_columns(chosen, rows)
+    height = size.height if size.is_fixed else _HEAD + _LINE * (len(rows) + 1) + _FOOT
+    # The head and every other row have a faint ground.
+    bands = [
+        {"px": drawing.MARGIN - 6, "pr": drawing.WIDTH - drawing.MARGIN + 6, "py": y, "pb": y + _LINE}
+        for y in (_HEAD + _LINE * line for line in range(0, len(rows) + 1, 2))
+    ]
+    place = {"x": _pixel("px"), "x2": {"field": "pr"}, "y": _pixel("py"), "y2": {"field": "pb"}}
+    ground = {"data": {"values": bands}, "mark": {"type": "rect", "color": drawing.BAND}, "encoding": place}
+    # A layer for each alignment, limit and weight, because these belong to the mark.
+    texts: dict[tuple[str, float, bool], list[Spec]] = defaultdict(list)
+    placed = list(zip(columns, place_columns(columns, cells), strict=True))
+    for line, words in enumerate([[head(column) for column in columns], *cells]):
+        for (column, (start, width)), text in zip(placed, words, strict=True):
+            x, align = (start + width - GAP, "right") if column.is_numeric else (start, "left")
+            shown = drawing.within(text, width - GAP, drawing.FONT_SIZE)
+            cell = {"t": shown, "px": x, "py": _HEAD + _LINE * (line + 0.5)}
+            texts[align, drawing.limit_of(text, width - GAP), line == 0].append(cell)
+    layers = [ground]
+    for (align, limit, is_head), values in sorted(texts.items(), key=lambda layer: layer[0]):
+        mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": drawing.FONT_SIZE, "limit": limit}
+        mark |= {**(drawing.BOLD if is_head else {}), "color": drawing.INK}
+        place = {"x": _pixel("px"), "y": _pixel("py"), "text": {"field": "t"}}
+        layers.append({"data": {"values": values}, "mark": mark, "encoding": place})
+    layers.append(_text_layer(chart.title or _("Table"), y=20, size=15, colour=drawing.INK, is_bold=True))
+    foot = _write_foot(table, len(rows), len(columns))
+    layers.append(_text_layer(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
+    return _fixed_layout(layers, height)
+
+
+def _pixel(name: str) -> Spec:
+    return {"field": name, "type": "quantitative", "scale": None, "axis": None}
+
+
+def number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
+    """Return the spec of the last place's value, its change from the one before, and a sparkline."""
+    numbers, notes = aggregate_places(chart, table)
+    known = [number for number in numbers if number is not None]
+    if not known:
+        raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
+    unit, decimals = find_number_format(chart, table)
+    height = size.height if size.is_fixed else _NUMBER_HEIGHT
+    number = drawing.short(known[-1], unit, decimals)
+    layers = [
+        _text_layer(chart.title or chart.y[0], y=22, size=15, colour=drawing.INK, is_bold=True),
+        _text_layer(number, y=64, size=_FIGURE, colour=drawing.COLOURS[0], is_bold=True),
+    ]
+    if len(known) > 1:
+        is_percent = table.column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
+        change = Change(known[-1], known[-2], is_percent)
+        layers.append(_text_layer(_change_text(change, unit, decimals), y=98, size=13, colour=drawing.INK))
+        layers.append(_draw_sparkline(numbers[-_SPARKS:], top=112, bottom=height - 34))
+    foot = " · ".join([drawing.as_of_text(table), *notes])
+    layers.append(_text_layer(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
+    return _fixed_layout(layers, height)
+
+
+def _fixed_layout(layers: list[Spec], height: float) -> Spec:
+    return {"width": drawing.WIDTH, "height": height, "padding": 0, "autosize": "none", "layer": layers}
+
+
+def _text_layer(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
+    mark = {"type": "text", "align": "left", "baseline": "middle", "fontSize": size, "color": colour}
+    shown = drawing.within(drawing.one_line(text), ROOM, size)
+    mark |= {**(drawing.BOLD if is_bold else {}), "limit": drawing.limit_of(shown, ROOM, size)}
+    place = {"x": {"value": drawing.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
+    return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
+
+
+def _choose_columns(chart: Chart, table: Table) -> list[Column]:
+    chosen = [name for name in dict.fromkeys((chart.x, *chart.y)) if name] or list(table.names)
+    by_name = {column.name: column for column in table.columns}
+    found = [by_name[name] for name in chosen][:COLUMNS_AT_MOST]
+    if not found or not table.rows:
+        raise ChartError(Sentence("There is nothing to draw: the data has no rows."))
+    return found
+
+
+def _order_rows(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
+    """Return the rows in the chart's order. If the first column holds days, they rank: for the largest the newest
+    first, planned rows last. Otherwise the first column of numbers ranks."""
+    if chart.sort == Sort.NAME and chart.x:
+        return sorted(table.rows, key=lambda row: str(row[table.position(chart.x)]))
+    columns = [table.column(name) for name in (chart.x, *chart.y) if name]
+    ranking = next((one for one in columns[:1] if one.is_temporal), None)
+    ranking = ranking or next((one for one in columns if one.is_numeric and one.name in chart.y), None)
+    if chart.sort == Sort.AS_IS or ranking is None:
+        return list(table.rows)
+    ranked = rank_rows(table, ranking.name, is_descending=chart.sort == Sort.LARGEST)
+    rows = [table.rows[row] for row in ranked]
+    if ranking.is_temporal and chart.sort == Sort.LARGEST:
+        rows.sort(key=lambda row: is_planned(row[table.position(ranking.name)], table))
+    return rows
+
+
+def _write_foot(table: Table, row_count: int, column_count: int) -> str:
+    said = [drawing.as_of_text(table)]
+    rows = len(table.rows) - row_count
+    columns = len(table.columns) - column_count
+    if rows or table.is_cut:
+        total = f"{len(table.rows)}+" if table.is_cut else len(table.rows)
+        said.append(_("%(count)d of %(total)s rows") % {"count": row_count, "total": total})
+    if columns:
+        said.append(ngettext("%(count)d more column", "%(count)d more columns", columns) % {"count": columns})
+    return " · ".join(said)
+
+
+def _change_text(change: Change, unit: str, decimals: int | None) -> str:
+    if change.ratio is not None and abs(change.ratio) >= 100:
+        return _("much more than before")
+    said = drawing.describe_change(change, decimals=decimals, unit=unit)
+    return said if change.kind is ChangeKind.WORDS else _("%(change)s against the value before") % {"change": said}
+
+
+def _draw_sparkline(numbers: Sequence[Decimal | None], *, top: int, bottom: int) -> Spec:
+    rows = [{"x": place, "y": drawing.as_float(number)} for place, number in enumerate(numbers)]
+    across = {"range": [drawing.MARGIN, drawing.WIDTH - drawing.MARGIN], "nice": False, "zero": False}
+    up = {"range": [bottom, top], "zero": False, "nice": False}
+    place = {
+        "x": {"field": "x", "type": "quantitative", "scale": across, "axis": None},
+        "y": {"field": "y", "type": "quantitative", "scale": up, "axis": None},
+    }
+    mark = {"type": "line", "strokeWidth": 2, "color": drawing.COLOURS[0]}
+    return {"data": {"values": rows}, "mark": mark, "encoding": place}

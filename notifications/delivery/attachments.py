@@ -318,7 +318,7 @@ def make_from_recipe(kind: str, recipe: bytes) -> Made:
 def _draw_picture(document: dict[str, Any]) -> Made:
     chart, table = charts.from_document(document["chart"]), from_document(document["table"])
     try:
-        found = build_spec(chart, table, language=document["language"], shape_of=drawing.Shape(document["shape"]))
+        found = build_spec(chart, table, shape_of=drawing.Shape(document["shape"]))
         drawn = renderer.draw(found, scale=drawing.SCALE)
     except ChartError as error:
         raise MediumError(error.sentence) from error

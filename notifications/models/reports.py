@@ -13,7 +13,7 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import Attribute
 from accounts.models.attributes import VALUE_CHARACTERS
 from integrations.models import Card
-from notifications.charts.definition import TOP, TOP_AT_MOST, Aggregate, Chart, ChartKind, Sort
+from notifications.charts.definition import TOP, TOP_AT_MOST, Aggregate, Chart, ChartKind, Sort, from_document
 from notifications.models.subscriptions import Report
 
 ALIAS_CHARACTERS = 32
@@ -152,14 +152,6 @@ class ReportChart(models.Model):
     @property
     def chart(self) -> Chart:
         """The definition for drawing."""
-        return Chart(
-            kind=ChartKind(self.kind),
-            x=self.x,
-            y=tuple(name for line in self.y.splitlines() if (name := line.strip())),
-            series=self.series,
-            unit=self.unit,
-            top=self.top,
-            sort=Sort(self.sort),
-            aggregate=Aggregate(self.aggregate),
-            title=self.title,
-        )
+        names = ("kind", "title", "x", "series", "unit", "top", "sort", "aggregate")
+        columns = [name for line in self.y.splitlines() if (name := line.strip())]
+        return from_document({**{name: getattr(self, name) for name in names}, "y": columns})

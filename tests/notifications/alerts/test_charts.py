@@ -354,7 +354,7 @@ def test_there_is_none_that_would_say_nothing_or_something_wrong(text: str, tabl
 def test_lines_cross_the_drawing_at_their_values(text: str, table: Table, axis: str, figure: str) -> None:
     chart = chart_of(text, table)
 
-    lines = build_spec(chart, table, language="zh-hans")["layer"][1]
+    lines = build_spec(chart, table)["layer"][1]
 
     assert [row["y"] for row in lines["data"]["values"]] == list(chart.thresholds)
     assert (lines["data"]["values"][-1]["t"], lines["encoding"][axis]["field"]) == (figure, "y")

@@ -58,7 +58,7 @@ CHARTS: dict[str, tuple[Chart, Table]] = {
 
 def make_spec(chart: Chart, table: Table, **options: Any) -> dict[str, Any]:
     """Return the spec of the chart in Chinese."""
-    return build_spec(chart, table, language="zh-hans", **options)
+    return build_spec(chart, table, **options)
 
 
 def parsed(svg: str) -> Element:

@@ -19,7 +19,7 @@ from integrations.data.figures import read_number
 from integrations.data.table import Column, Kind, Month, Table, format_number
 from notifications.charts import drawing
 from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort, build_points
-from notifications.charts.placed_charts import fit_columns
+from notifications.charts.vega import fit_columns
 from notifications.delivery.spreadsheets import cut_parts, write_csv, write_xlsx
 from notifications.reports.contents import paginate_table
 from tests.notifications.charts.tables import AS_OF, make_spec
@@ -51,7 +51,7 @@ def test_labels_of_bars_are_the_totals_of_their_known_values(rows: list[tuple[st
 
     for name in {name for name, _value in rows}:
         known = figures.numbers_of(table, "v", [place for place, row in enumerate(rows) if row[0] == name])
-        assert found[name] == drawing.short(figures.total(known), language="zh-hans")
+        assert found[name] == drawing.short(figures.total(known))
     assert bars(table_of([*rows, ("华东", None)])) == {**bars(table), "华东": bars(table).get("华东")}
     assert bars(table_of(rows[::-1])) == bars(table)
 
@@ -65,7 +65,7 @@ def test_cells_of_pictures_pages_and_files_are_the_value(
     sign, share = ("%", 100) if kind is Kind.PERCENT else ("", 1)
     [part] = cut_parts([("x", table)])
 
-    pictured = [row[1] for row in fit_columns(table.columns, table.rows, language="zh-hans")[1]]
+    pictured = [row[1] for row in fit_columns(table.columns, table.rows)[1]]
     paged = [row[1][0] for row in paginate_table("x", table, 100).rows]
     sheet = [row[1] for row in cells_of(write_xlsx([part]))[1:]]
     separated = [row[1] for row in csv.reader(io.StringIO(write_csv(part).decode("utf-8-sig")))][1:]

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
-from notifications.charts import drawing
-from notifications.charts import placed_charts as columns_of
+from notifications.charts import drawing, vega
 from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, make_spec, texts
@@ -118,16 +117,16 @@ def tables(draw_: st.DrawFn) -> Table:
 
 @given(tables())
 def test_whatever_is_no_text_has_room_for_all_of_it(table: Table) -> None:
-    columns, cells = columns_of.fit_columns(table.columns[:6], [row[:6] for row in table.rows], language="zh-hans")
+    columns, cells = vega.fit_columns(table.columns[:6], [row[:6] for row in table.rows])
 
-    places = columns_of.place_columns(columns, cells)
+    places = vega.place_columns(columns, cells)
 
     assert columns
     for position, column in enumerate(columns):
         start, width = places[position]
         assert drawing.MARGIN <= round(start) <= start + width <= drawing.WIDTH - drawing.MARGIN + 0.5
         if column.kind != Kind.TEXT:
-            assert all(drawing.width_of(row[position]) <= width - columns_of.GAP + 0.11 for row in cells)
+            assert all(drawing.width_of(row[position]) <= width - vega.GAP + 0.11 for row in cells)
 
 
 @pytest.mark.parametrize("value", [-LARGE, 10**15, Decimal("-0.0001"), 1e290])
