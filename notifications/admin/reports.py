@@ -66,6 +66,7 @@ from notifications.models import (
     Subscription,
 )
 from notifications.reports.templates import column_names, renderer
+from notifications.reports.templates.merge_fields import usual_date_pattern
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import TemplateError
 from notifications.sources import RenderingError
@@ -460,7 +461,7 @@ class PagePictureInline(_ReportPart, AnyStackedInline):
 def template_help(zone: ZoneInfo) -> dict[str, Any]:
     """Return what the template help shows, for a message due now in `zone`."""
     times = column_names.times(timezone.now(), zone)
-    return {"times": times, "formats": column_names.formats(), "of_cards": column_names.of_cards()}
+    return {"times": times, "formats": column_names.formats(), "date_pattern": usual_date_pattern()}
 
 
 _BOTH = ("notifications.change_report", "notifications.change_subscription")

@@ -64,8 +64,8 @@ from notifications.delivery.rendering.preview import preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, Robot, Run, Subscription
 from notifications.reports.contents import paginate_tables
-from notifications.reports.starting_points import StartingPoint, offered_points, starting_points
 from notifications.reports.templates import merge_fields, renderer
+from notifications.reports.templates.merge_fields import StartingPoint, offered_points, starting_points
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
 

@@ -14,7 +14,6 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.utils.translation import gettext as _
 from jinja2 import TemplateSyntaxError, nodes
 
 from integrations.data.figures import RELATIVE_DATES
@@ -60,21 +59,23 @@ def rename_columns(source: str, names: Mapping[ColumnName, str]) -> str:
     aliases = {alias for alias, _column in names}
     found = [(place, names[column]) for place, column in _columns(source, aliases) if column in names]
     for place, name in sorted(found, key=lambda one: one[0].begin, reverse=True):
-        source = f"{source[: place.begin]}{_write_name(place, name)}{source[place.end :]}"
+        written = quote_text(name)
+        if not place.is_text:
+            written = f".{name}" if _WORD.fullmatch(name) else f"[{written}]"
+        source = f"{source[: place.begin]}{written}{source[place.end :]}"
     return source
-
-
-def _write_name(place: _Place, name: str) -> str:
-    if place.is_text:
-        return quote_text(name)
-    return f".{name}" if _WORD.fullmatch(name) else f"[{quote_text(name)}]"
 
 
 def _columns(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
     """Yield each place that names a column."""
     places = list(_places(source))
+    # The template with each place replaced by its number.
+    pieces, position = [], 0
+    for number, place in enumerate(places):
+        pieces += [source[position : place.begin], f"'{number}'" if place.is_text else f".n{number}"]
+        position = place.end
     try:
-        tree = ENVIRONMENT.parse(_replace_places(source, places))
+        tree = ENVIRONMENT.parse("".join([*pieces, source[position:]]))
     except (TemplateSyntaxError, RecursionError):
         return
     reading = _NameResolver(places, aliases)
@@ -96,23 +97,11 @@ def _places(source: str) -> Iterator[_Place]:
             if found["end"]:
                 break
             if found["text"] is not None:
-                yield _Place(found.start(), position, _unquote(found["text"]), is_text=True)
+                # Unquoted as Jinja2 does.
+                text = found["text"][1:-1].encode("ascii", "backslashreplace").decode("unicode-escape", "replace")
+                yield _Place(found.start(), position, text, is_text=True)
             else:
                 yield _Place(found.start(), position, found["name"], is_text=False)
-
-
-def _unquote(text: str) -> str:
-    """Unquote a text as Jinja2 does."""
-    return text[1:-1].encode("ascii", "backslashreplace").decode("unicode-escape", "replace")
-
-
-def _replace_places(source: str, places: list[_Place]) -> str:
-    """Return the template with each place replaced by its number."""
-    pieces, position = [], 0
-    for number, place in enumerate(places):
-        pieces += [source[position : place.begin], f"'{number}'" if place.is_text else f".n{number}"]
-        position = place.end
-    return "".join([*pieces, source[position:]])
 
 
 class _NameResolver:
@@ -182,55 +171,20 @@ class _NameResolver:
         return self._places[int(number)] if is_number else None
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A line of the reference. `source`: as written; `chinese`: its other name, if any; `gives`: its result."""
-
-    source: str
-    chinese: str
-    gives: str
+# --- The help about names in templates: each with its other name, if any, and its result ------------------------------
 
 
-def times(now: datetime, zone: ZoneInfo) -> list[Entry]:
+def times(now: datetime, zone: ZoneInfo) -> list[tuple[str, str, str]]:
     """Return each time macro with its value for a slot at `now`."""
     named = values.named_times(now, zone)
     names = [(values.SLOT, values.SLOT_CHINESE), *((one.name, one.chinese) for one in RELATIVE_DATES)]
-    return [Entry(name, chinese if is_chinese() else "", values.format_time(named[name])) for name, chinese in names]
+    return [(name, chinese if is_chinese() else "", values.format_time(named[name])) for name, chinese in names]
 
 
-def formats() -> list[Entry]:
+def formats() -> list[tuple[str, str, str]]:
     """Return the formats of numbers with examples. 万 and 亿 are for readers of Chinese."""
     return [
-        Entry(f"{one.example}|{one.name}", one.chinese if is_chinese() else "", str(one.call(Decimal(one.example))))
+        (f"{one.example}|{one.name}", one.chinese if is_chinese() else "", str(one.call(Decimal(one.example))))
         for one in renderer.FORMATS
         if one.example and (is_chinese() or one.name not in {"wan", "yi", "short"})
-    ]
-
-
-def of_cards() -> list[Entry]:
-    """Return the functions of a card named sales."""
-    row = "行" if is_chinese() else "row"
-    return [
-        Entry('sales.sum("amount")', "", _("the sum of a column; avg, min, max likewise")),
-        Entry("sales.count", "", _("how many rows there are")),
-        Entry('sales.distinct("region")', "", _("how many different values")),
-        Entry('sales.value("amount", 0)', "", _("a cell: column and row, the first row is 0")),
-        Entry('sales.where("region", "East")', "", _("some of the rows, here those of one region")),
-        Entry('sales.where("amount", ">", 100)', "", _("with a comparison: = != > >= < <=")),
-        Entry("sales.on(yesterday)", "", _("the rows of a day; within(last_week): of a period")),
-        Entry('sales.top(3, "amount")', "", _("the three largest; bottom: the smallest; head(3): the first")),
-        Entry(
-            'sales.change("amount", "week")',
-            "",
-            _("the latest day against the same day a week before, ↑5.0%; “day”, “month”, “year” likewise"),
-        ),
-        Entry("month_of(sales.latest())", "", _("the month of the latest day; week_of, quarter_of, year_of likewise")),
-        Entry("change(120, 100)", "", _("of any two numbers: ↑20.0%")),
-        Entry(f'{{% for {row} in sales.rows %}}{{{{ {row}["amount"] }}}}{{% endfor %}}', "", _("row by row")),
-        Entry("{% if sales.is_empty %}…{% endif %}", "", _('only if; is_empty, as_of, unit("amount")')),
-        Entry(
-            'today|date("M月D日")' if is_chinese() else 'today|date("D.M.")',
-            _("date"),
-            _("a time's format: YYYY, MM, M, DD, D, HH, mm, ddd, W, Q"),
-        ),
     ]

@@ -1,4 +1,5 @@
-"""Merge fields: templates of fixed shapes, which the push page inserts into a title or a text by a click. Pure.
+"""Merge fields: templates of fixed shapes, which the push page inserts into a title or a text by a click; and starting
+points: whole messages made of them. Pure.
 
 `parts_of` reads a template back into texts and merge fields, so that a page can show fields by their labels. It knows
 only the shapes written here; for any other template it returns None, and the template stays as it is.
@@ -7,19 +8,20 @@ only the shapes written here; for any other template it returns None, and the te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from django.utils.translation import get_language, pgettext
 from django.utils.translation import gettext as _
 
 from integrations.data.figures import adds_up
 from integrations.data.table import Column, Kind, Table
+from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartKind, Sort
+from notifications.models import MessageForm
 
 # The openings of Jinja2's tags; in a text they are written as `{{ '{{' }}`.
 _OPENINGS = ("{{", "{%", "{#")
-_LITERAL = r"'((?:[^'\\]|\\.)*)'"
-_NAME = r"([^\W\d_]\w*)"
 _FORMATS = ("", "thousands", "short", "percent")
 RANKING_ROWS = 5
 # The name of the payload in templates of inbound channels; no card has it.
@@ -79,7 +81,7 @@ def ranking(
     number: str,
     *,
     order: str = "top",
-    count: int = RANKING_ROWS,
+    count: int | str = RANKING_ROWS,
     days: str = "",
     day_column: str = "",
 ) -> str:
@@ -149,116 +151,59 @@ def _read_part(template: str, begin: int, headings: Mapping[str, str]) -> tuple[
         if template.startswith(_split_opening(opening), begin):
             return opening, begin + len(_split_opening(opening))
     for pattern, label_of in _SHAPES:
-        if (found := pattern.match(template, begin)) is not None:
-            match = _Match(found, headings)
-            if match.is_known() and (label := label_of(match)) is not None:
-                return Field(label, found[0]), found.end()
+        if (found := pattern.match(template, begin)) is not None and (label := label_of(_Match(found))) is not None:
+            alias = found.groupdict().get("alias")
+            if alias is not None and alias not in headings:
+                return None, begin
+            # With several cards the label names the card.
+            label = f"{headings[alias]} · {label}" if alias is not None and len(headings) > 1 else label
+            return Field(label, found[0]), found.end()
     return None, begin
 
 
 class _Match:
-    """A part that has a shape: its groups, unquoted, and the headings of the cards."""
+    """A part that has a shape: its groups, texts unquoted."""
 
-    def __init__(self, found: re.Match[str], headings: Mapping[str, str]) -> None:
-        self._found, self._headings = found.groupdict(default=""), headings
+    def __init__(self, found: re.Match[str]) -> None:
+        self._found = found.groupdict(default="")
 
     def __getitem__(self, name: str) -> str:
-        return self._found.get(name, "")
-
-    def text(self, name: str) -> str:
-        """Return a quoted text unquoted."""
-        return re.sub(r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found[1], found[1]), self[name])
-
-    @property
-    def days(self) -> str:
-        return self["days"] or self["period"] or ("latest" if self["latest_alias"] else "")
-
-    def is_known(self) -> bool:
-        """Return whether it names a known card and days, with the card's latest day written as here."""
-        if "alias" in self._found and self["alias"] not in self._headings:
-            return False
-        if self["latest_alias"]:
-            return (self["latest_alias"], self["latest_column"]) == (self["alias"], self["day_column"])
-        return not self.days or self.days in (_DAYS if self["days"] else PERIODS)
+        text = self._found.get(name, "")
+        return re.sub(r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found[1], found[1]), text)
 
     def make_label(self, what: str) -> str:
-        """Return `what` with its days and its format; with several cards, after the card's heading."""
-        label = f"{day_label(self.days)} {what}" if self.days else what
-        label += {"short": _(" (in 万 or 亿)"), "percent": _(" (percent)")}.get(self["style"], "")
-        return label if len(self._headings) == 1 else f"{self._headings[self['alias']]} · {label}"
+        """Return `what` with its days and its format."""
+        days = self["days"] or self["period"] or ("latest" if self["latest_column"] else "")
+        label = f"{day_label(days)} {what}" if days else what
+        return label + {"short": _(" (in 万 or 亿)"), "percent": _(" (percent)")}.get(self["style"], "")
 
 
 # Labels of a match; None if it only looks like a field.
 
 
-def _label_change(found: _Match) -> str | None:
-    what = aggregate_label(found["measure"] or "sum", found.text("column"))
-    return found.make_label(change_label(what, found["against"])) if found["against"] in AGAINST else None
+def _label_change(found: _Match) -> str:
+    what = aggregate_label(found["measure"] or "sum", found["column"])
+    return {
+        "day": _("%(figure)s vs the day before"),
+        "week": _("%(figure)s vs the week before"),
+        "month": _("%(figure)s vs the month before"),
+        "year": _("%(figure)s vs the year before"),
+    }[found["against"]] % {"figure": what}
 
 
 def _label_ranking(found: _Match) -> str | None:
-    count = int(found["count"])
-    label = ranking_label(found["order"], count, found.text("name"), found.text("number"))
-    return found.make_label(label) if 0 < count <= RANKING_ROWS_AT_MOST else None
+    words = {"count": int(found["count"]), "name": found["name"], "number": found["number"]}
+    if not 0 < words["count"] <= RANKING_ROWS_AT_MOST:
+        return None
+    if found["order"] == "top":
+        return found.make_label(_("top %(count)d: %(name)s by %(number)s") % words)
+    return found.make_label(_("bottom %(count)d: %(name)s by %(number)s") % words)
 
 
-def _label_field(found: _Match) -> str | None:
+def _label_payload(found: _Match) -> str:
     """Label a field of an inbound channel's payload, which has no columns, by its path."""
-    place = found.text("field").lstrip(".").replace("['", ".").replace("']", "").lstrip(".")
-    return found.make_label(place) if found["alias"] == PAYLOAD else None
+    return found.make_label(found["field"].lstrip(".").replace("['", ".").replace("']", "").lstrip("."))
 
-
-def _quoted_group(name: str) -> str:
-    return _LITERAL.replace("(", f"(?P<{name}>", 1)
-
-
-_ALIAS = _NAME.replace("(", "(?P<alias>", 1)
-_STYLE = rf"(?:\|(?P<style>{'|'.join(filter(None, _FORMATS))}))?"
-_ROWS = (
-    rf"{_ALIAS}(?:\.on\((?:(?P<days>[a-z_]+)|{_NAME.replace('(', '(?P<latest_alias>', 1)}\.latest\("
-    rf"{_quoted_group('latest_column')}\)), {_quoted_group('day_column')}\)"
-    rf"|\.within\((?P<period>[a-z_0-9]+), {_LITERAL}\))?"
-)
-_SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
-    (
-        re.compile(rf"\{{\{{ {_ALIAS}(?P<field>(?:\.[A-Za-z]\w*|\[\d+\]|\[{_LITERAL}\])+){_STYLE} \}}\}}"),
-        _label_field,
-    ),
-    (
-        re.compile(rf"\{{\{{ {_ROWS}\.(?P<measure>sum|avg|min|max)\({_quoted_group('column')}\){_STYLE} \}}\}}"),
-        lambda found: found.make_label(aggregate_label(found["measure"], found.text("column"))),
-    ),
-    (
-        re.compile(rf"\{{\{{ {_ROWS}\.count{_STYLE} \}}\}}"),
-        lambda found: found.make_label(_("number of rows")),
-    ),
-    (
-        re.compile(
-            rf"\{{\{{ {_ALIAS}\.change\({_quoted_group('column')}, '(?P<against>[a-z]+)', by={_LITERAL}"
-            r"(?:, of='(?P<measure>avg|min|max)')?\) \}\}"
-        ),
-        _label_change,
-    ),
-    (
-        re.compile(rf"\{{\{{ (?P<name>[a-z_0-9]+)(?:\|date\({_LITERAL}\))? \}}\}}"),
-        lambda found: _named_days().get(found["name"]),
-    ),
-    (
-        re.compile(rf"\{{\{{ {_ALIAS}\.latest\({_LITERAL}\)(?:\|date\({_LITERAL}\))? \}}\}}"),
-        lambda found: found.make_label(day_label("latest")),
-    ),
-    (
-        re.compile(
-            rf"\{{% for row in {_ROWS}\.(?P<order>top|bottom)"
-            rf"\((?P<count>\d{{1,2}}), {_quoted_group('number')}\)\.rows %\}}"
-            r"\{\{ '—' if row\['(?P=number)'\] is empty else loop\.index ~ '\.' \}\} "
-            rf"\{{\{{ row\[{_quoted_group('name')}\] \}}\}} "
-            r"\{\{ row\['(?P=number)'\]\|thousands \}\}\n\{% endfor %\}"
-        ),
-        _label_ranking,
-    ),
-)
-# --- Labels -----------------------------------------------------------------------------------------------------------
 
 _DAYS = (
     *("today", "yesterday", "day_before_yesterday"),
@@ -267,6 +212,59 @@ _DAYS = (
 # The periods of RELATIVE_DATES that the picker offers.
 PERIODS = ("last_7_days", "last_30_days", "week_to_date", "last_week", "month_to_date", "last_month", "year_to_date")
 AGAINST = ("day", "week", "month", "year")
+_ALIAS = r"(?P<alias>[^\W\d_]\w*)"
+_TEXT = r"(?:[^'\\]|\\.)*"
+# What the names in a shape stand for; other names are quoted texts.
+_PARTS = {
+    "alias": _ALIAS,
+    "rows": (
+        rf"{_ALIAS}(?:\.on\((?:(?P<days>{'|'.join(_DAYS)})|(?P=alias)\.latest\('(?P<latest_column>{_TEXT})'\)), "
+        rf"'(?(latest_column)(?P=latest_column)|{_TEXT})'\)|\.within\((?P<period>{'|'.join(PERIODS)}), '{_TEXT}'\))?"
+    ),
+    "measure": "(?P<measure>sum|avg|min|max)",
+    "against": f"(?P<against>{'|'.join(AGAINST)})",
+    "order": "(?P<order>top|bottom)",
+    "count": r"(?P<count>\d{1,2})",
+    "named": r"(?P<named>[a-z_0-9]+)",
+}
+
+
+def _compile(shape: str) -> re.Pattern[str]:
+    """Return the pattern of a template in which `<name>` stands for a part, and repeated for the same text."""
+    known: set[str] = set()
+
+    def find_part(found: re.Match[str]) -> str:
+        name = found[1]
+        part = f"(?P={name})" if name in known else _PARTS.get(name, f"(?P<{name}>{_TEXT})")
+        known.add(name)
+        return part
+
+    pattern = re.sub(r"<(\w+)>", find_part, re.escape(shape))
+    pattern = pattern.replace(r"\|STYLE", rf"(?:\|(?P<style>{'|'.join(filter(None, _FORMATS))}))?")
+    return re.compile(pattern.replace(r"\|date\('PATTERN'\)", rf"(?:\|date\('{_TEXT}'\))?"))
+
+
+_CHANGE = {"against": "<against>", "day_column": "<day_column>"}
+_SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
+    (
+        re.compile(
+            rf"\{{\{{ (?P<alias>{PAYLOAD})(?P<field>(?:\.[A-Za-z]\w*|\[\d+\]|\['{_TEXT}'\])+)"
+            rf"(?:\|(?P<style>{'|'.join(filter(None, _FORMATS))}))? \}}\}}"
+        ),
+        _label_payload,
+    ),
+    (
+        _compile(output(aggregate("<rows>", "<measure>", "<column>"), "STYLE")),
+        lambda found: found.make_label(aggregate_label(found["measure"], found["column"])),
+    ),
+    (_compile(output(row_count("<rows>"), "STYLE")), lambda found: found.make_label(_("number of rows"))),
+    (_compile(output(change("<alias>", "<column>", **_CHANGE))), _label_change),
+    (_compile(output(change("<alias>", "<column>", measure="<measure>", **_CHANGE))), _label_change),
+    (_compile(date("<named>", "PATTERN")), lambda found: _named_days().get(found["named"])),
+    (_compile(date(latest_day("<alias>", "<column>"), "PATTERN")), lambda _found: day_label("latest")),
+    (_compile(ranking("<rows>", "<name>", "<number>", order="<order>", count="<count>")), _label_ranking),
+)
+# --- Labels -----------------------------------------------------------------------------------------------------------
 
 
 def aggregate_label(measure: str, column: str) -> str:
@@ -276,22 +274,6 @@ def aggregate_label(measure: str, column: str) -> str:
         "min": pgettext("figure", "%(column)s minimum"),
         "max": pgettext("figure", "%(column)s maximum"),
     }[measure] % {"column": column}
-
-
-def change_label(what: str, against: str) -> str:
-    return {
-        "day": _("%(figure)s vs the day before"),
-        "week": _("%(figure)s vs the week before"),
-        "month": _("%(figure)s vs the month before"),
-        "year": _("%(figure)s vs the year before"),
-    }[against] % {"figure": what}
-
-
-def ranking_label(order: str, count: int, name: str, number: str) -> str:
-    words = {"count": count, "name": name, "number": number}
-    if order == "top":
-        return _("top %(count)d: %(name)s by %(number)s") % words
-    return _("bottom %(count)d: %(name)s by %(number)s") % words
 
 
 def day_label(name: str) -> str:
@@ -344,30 +326,43 @@ def groups_of(table: Table, alias: str) -> list[FieldGroup]:
     every = [column for column in table.columns if column.is_numeric]
     numbers = every[:COLUMNS_COMBINED]
     day = day_column_of(table)
-    groups = [FieldGroup(_("Of all rows"), _aggregates(alias, every, "", ""), is_number=True)]
+    groups = [FieldGroup(_("Of all rows"), _read_fields(_aggregates(alias, every, "", ""), alias), is_number=True)]
     if day:
         groups += [
-            FieldGroup(day_label(days), _aggregates(alias, numbers, days, day), is_number=True)
+            FieldGroup(day_label(days), _read_fields(_aggregates(alias, numbers, days, day), alias), is_number=True)
             for days in ("latest", "yesterday", "today", *PERIODS)
         ]
-        groups.append(FieldGroup(_("Compared"), tuple(_changes(alias, numbers, day))))
-    names = [column.name for column in table.columns if column.kind is Kind.TEXT][:COLUMNS_RANKED]
-    ranked = [column.name for column in numbers[:COLUMNS_RANKED]]
-    groups.append(FieldGroup(_("Rankings"), tuple(_rankings(alias, names, ranked, day))))
+        changes = (
+            output(change(alias, one.name, against=against, day_column=day, measure=usual_measure(one)))
+            for one in numbers
+            for against in AGAINST
+        )
+        groups.append(FieldGroup(_("Compared"), _read_fields(changes, alias)))
+    # Of the latest day if there are days: over several days names would repeat.
+    days = "latest" if day else ""
+    rankings = (
+        ranking(alias, name.name, number.name, order=order, days=days, day_column=day)
+        for name in [column for column in table.columns if column.kind is Kind.TEXT][:COLUMNS_RANKED]
+        for number in numbers[:COLUMNS_RANKED]
+        for order in ("top", "bottom")
+    )
+    groups.append(FieldGroup(_("Rankings"), _read_fields(rankings, alias)))
     return [group for group in groups if group.fields]
 
 
 def day_fields(tables: Mapping[str, Table]) -> FieldGroup:
     """Return days and times, which need no data, and the latest day of each card with a column of days."""
+    latest = [("latest", latest_day(alias, day)) for alias, table in tables.items() if (day := day_column_of(table))]
+    plain = [(name, name) for name in ("today", "yesterday", "last_week", "last_month", "month_to_date")]
+    found = [*plain[:2], *latest, *plain[2:]]
     pattern = usual_date_pattern()
-    fields = [Field(day_label(name), date(name, pattern)) for name in ("today", "yesterday")]
-    fields += [
-        Field(day_label("latest"), date(latest_day(alias, day), pattern))
-        for alias, table in tables.items()
-        if (day := day_column_of(table))
-    ]
-    fields += [Field(day_label(name), date(name, pattern)) for name in ("last_week", "last_month", "month_to_date")]
-    return FieldGroup(_("Dates"), tuple(fields))
+    return FieldGroup(_("Dates"), tuple(Field(day_label(name), date(days, pattern)) for name, days in found))
+
+
+def _read_fields(templates: Iterable[str], alias: str) -> tuple[Field, ...]:
+    """Return the fields of templates, with the labels under which they are read back."""
+    found = (_read_part(template, 0, {alias: ""})[0] for template in templates)
+    return tuple(part for part in found if isinstance(part, Field))
 
 
 def usual_date_pattern() -> str:
@@ -384,33 +379,132 @@ def day_column_of(table: Table) -> str:
     return next((column.name for column in table.columns if column.is_temporal), "")
 
 
-def _aggregates(alias: str, numbers: list[Column], days: str, day: str) -> tuple[Field, ...]:
-    lead = f"{day_label(days)} " if days else ""
-    found = [
-        Field(
-            lead + aggregate_label(measure, column.name),
-            output(aggregate(alias, measure, column.name, days=days, day_column=day), "thousands"),
-        )
-        for column in numbers
-        for measure in (("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min"))
-    ]
-    count = Field(lead + _("number of rows"), output(row_count(alias, days=days, day_column=day), "thousands"))
-    return (*found, count)
-
-
-def _changes(alias: str, numbers: list[Column], day: str) -> Iterator[Field]:
+def _aggregates(alias: str, numbers: list[Column], days: str, day: str) -> Iterator[str]:
     for column in numbers:
-        for against in AGAINST:
-            measure = "sum" if adds_up(column) else "avg"
-            label = change_label(aggregate_label(measure, column.name), against)
-            yield Field(label, output(change(alias, column.name, against=against, day_column=day, measure=measure)))
+        for measure in ("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min"):
+            yield output(aggregate(alias, measure, column.name, days=days, day_column=day), "thousands")
+    yield output(row_count(alias, days=days, day_column=day), "thousands")
 
 
-def _rankings(alias: str, names: list[str], numbers: list[str], day: str) -> Iterator[Field]:
-    """Yield rankings, of the latest day if there are days: over several days names would repeat."""
-    days, lead = ("latest", f"{day_label('latest')} ") if day else ("", "")
-    for name in names:
-        for number in numbers:
-            for order in ("top", "bottom"):
-                label = lead + ranking_label(order, RANKING_ROWS, name, number)
-                yield Field(label, ranking(alias, name, number, order=order, days=days, day_column=day))
+def usual_measure(column: Column) -> str:
+    """Return the proposed aggregate of a column: its total, or the mean if a total means nothing."""
+    return "sum" if adds_up(column) else "avg"
+
+
+# --- Starting points of a push: whole messages made from a table's own columns and their kinds ------------------------
+
+# WeCom's cards show one large number and up to six below it; three can be read at a glance.
+NUMBERS_AT_MOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """A message to start from. `lacks`: a sentence that says why it does not fit the data; empty if it does."""
+
+    key: str
+    label: str
+    description: str
+    message_form: MessageForm
+    title: str = ""
+    body: str = ""
+    figures: str = ""
+    charts: tuple[Chart, ...] = ()
+    lacks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The columns of a table by their use in a message. `day`: empty without a column of days."""
+
+    alias: str
+    heading: str
+    day: str
+    names: list[str]
+    numbers: list[Column]
+    every: tuple[str, ...]
+
+    @property
+    def days(self) -> str:
+        return "latest" if self.day else ""
+
+
+def offered_points() -> list[StartingPoint]:
+    """Return the labels and descriptions, before there is any data."""
+    return starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC)))
+
+
+def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:
+    """Return the four starting points in order. `alias`: of the card in templates; `heading`: its name for people."""
+    names = [column.name for column in table.columns if column.kind is Kind.TEXT]
+    numbers = [column for column in table.columns if column.is_numeric]
+    columns = _Columns(alias, heading, day_column_of(table), names, numbers, table.names)
+    no_columns = "" if table.names else _("This data has no columns.")
+    no_numbers = "" if numbers else _("This data has no column of numbers.")
+    no_names = "" if names else _("This data has no column of names.")
+    no_day = "" if columns.day else _("This data has no column of dates.")
+    form = MessageForm
+    points = [
+        StartingPoint(*point, lacks=lacks)
+        for point, lacks in (
+            (("key_figures", _("Key figures"), _("One large number, others below it"), form.TEXT_NOTICE), no_numbers),
+            (("table", _("Table"), _("A picture of the rows, the newest first"), form.NEWS), no_columns),
+            (("trend", _("Trend"), _("A line over time, with key figures"), form.NEWS_NOTICE), no_day or no_numbers),
+            (("ranking", _("Ranking"), _("The largest, one a line"), form.TEXTCARD), no_numbers or no_names),
+        )
+    ]
+    if table.names and not any(map(table.is_kind_known, table.names)):
+        unknown = _("What the columns of this data hold is not known before there are rows.")
+        points = [replace(point, lacks=unknown) if point.lacks else point for point in points]
+    return [point if point.lacks else _fill(point, columns) for point in points]
+
+
+def _fill(point: StartingPoint, columns: _Columns) -> StartingPoint:
+    body = _numbers_text(columns)
+    charts: tuple[Chart, ...] = ()
+    match point.key:
+        case "table":
+            body = _("%(count)s rows in all") % {"count": output(row_count(columns.alias), "thousands")}
+            others = tuple(name for name in columns.every if name != columns.day)[:COLUMNS_AT_MOST]
+            order = Sort.LARGEST if columns.day else Sort.AS_IS
+            charts = (Chart(ChartKind.TABLE, columns.day, others, sort=order),)
+        case "trend":
+            charts = (Chart(ChartKind.LINE, columns.day, (columns.numbers[0].name,)),)
+        case "ranking":
+            name, number = columns.names[0], columns.numbers[0].name
+            body = ranking(columns.alias, name, number, days=columns.days, day_column=columns.day)
+            charts = (Chart(ChartKind.BAR, name, (number,), sort=Sort.LARGEST),)
+    return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=charts)
+
+
+def _title(columns: _Columns) -> str:
+    if not columns.day:
+        return literal(columns.heading)
+    day = date(latest_day(columns.alias, columns.day), usual_date_pattern())
+    return f"{literal(columns.heading)} {day}"
+
+
+def _figures(columns: _Columns) -> str:
+    """Write a line `name: number` for each number."""
+    lines = []
+    for number in columns.numbers[:NUMBERS_AT_MOST]:
+        # Without colons, because one separates the name of a key figure from its number.
+        name = " ".join(re.split(r"[\s:：]+", number.name)).strip()  # noqa: RUF001  # both
+        lines.append(f"{literal(name)}: {_figure(columns, number)}")
+    return "\n".join(lines)
+
+
+def _numbers_text(columns: _Columns) -> str:
+    """Write a line for each number, with its change against the day before if there are days."""
+    lines = []
+    for number in columns.numbers[:NUMBERS_AT_MOST]:
+        line = f"{literal(number.name)} {_figure(columns, number)}"
+        if columns.day:
+            day = {"against": "day", "day_column": columns.day, "measure": usual_measure(number)}
+            line += f" {literal(_('vs the day before'))} {output(change(columns.alias, number.name, **day))}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _figure(columns: _Columns, number: Column) -> str:
+    figure = aggregate(columns.alias, usual_measure(number), number.name, days=columns.days, day_column=columns.day)
+    return output(figure, "thousands")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
@@ -15,9 +18,10 @@ from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import compress_table
+from notifications.admin.reports import template_help
 from notifications.models import OwnRowsRule, Report
-from notifications.reports.starting_points import starting_points
-from notifications.reports.templates import column_names, renderer
+from notifications.reports.templates import renderer
+from notifications.reports.templates.merge_fields import starting_points
 from tests.guandata import GuandataAnswers, fixture
 from tests.notifications import preview_pages
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_report, make_subscription
@@ -236,10 +240,9 @@ class TestPreview:
 
 
 def test_names_of_the_help_are_those_of_the_templates() -> None:
-    for entry in [*column_names.times(NOW, ZoneInfo("UTC")), *column_names.formats()]:
-        renderer.check(f"{{{{ {entry.source} }}}}")
-    for entry in column_names.of_cards():
-        renderer.check(entry.source if entry.source.startswith("{") else f"{{{{ {entry.source} }}}}", ["sales"])
+    shown = render_to_string("admin/notifications/report/_template_help.html", template_help(ZoneInfo("UTC")))
+    for code in map(unescape, re.findall(r"<dt><code>(.*?)</code>", shown)):
+        renderer.check(code if code.startswith("{") else f"{{{{ {code} }}}}", ["sales"])
 
 
 class TestOfSubscription:

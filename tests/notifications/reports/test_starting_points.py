@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from integrations.data.table import Column, Kind, Table
 from notifications.charts import definition
 from notifications.models import MessageForm
-from notifications.reports.starting_points import StartingPoint, starting_points
 from notifications.reports.templates import merge_fields
+from notifications.reports.templates.merge_fields import StartingPoint, starting_points
 from notifications.reports.templates.renderer import render
 from tests.notifications.reports.tables import SLOT, given, sales
 
