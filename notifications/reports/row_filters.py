@@ -67,12 +67,20 @@ class OwnRows:
 
     def key(self, values: Values) -> tuple[tuple[int, ...], ...]:
         """Return the row numbers that a person with these values sees, of each card with conditions."""
-        wanted = tuple(
-            frozenset(self._values_of_person(one, values) & rows.keys()) for one, rows in self._rows_of.items()
-        )
-        if wanted not in self._known:
-            self._known[wanted] = self._find_rows(dict(zip(self._rows_of, wanted, strict=True)))
-        return self._known[wanted]
+        wanted = {}
+        for one, rows in self._rows_of.items():
+            theirs = frozenset({self._fold(one.fixed)})
+            if one.attribute_id is not None:
+                theirs = values.get(one.attribute_id, frozenset())
+            wanted[one] = frozenset(theirs & rows.keys())
+        known = tuple(wanted.values())
+        if known not in self._known:
+            found = []
+            for conditions in self._conditions.values():
+                rows_of = [{row for value in wanted[one] for row in self._rows_of[one][value]} for one in conditions]
+                found.append(tuple(sorted(set.intersection(*rows_of))))
+            self._known[known] = tuple(found)
+        return self._known[known]
 
     def tables(self, key: tuple[tuple[int, ...], ...]) -> dict[str, Table]:
         """Return the tables as people with this key see them."""
@@ -86,18 +94,6 @@ class OwnRows:
     def is_empty(key: tuple[tuple[int, ...], ...]) -> bool:
         """Return whether no row of any card with conditions is left; False without conditions."""
         return bool(key) and not any(key)
-
-    def _values_of_person(self, condition: Condition, values: Values) -> frozenset[str]:
-        if condition.attribute_id is None:
-            return frozenset({self._fold(condition.fixed)})
-        return values.get(condition.attribute_id, frozenset())
-
-    def _find_rows(self, wanted: Mapping[Condition, frozenset[str]]) -> tuple[tuple[int, ...], ...]:
-        found = []
-        for conditions in self._conditions.values():
-            rows = [{row for value in wanted[one] for row in self._rows_of[one][value]} for one in conditions]
-            found.append(tuple(sorted(set.intersection(*rows))))
-        return tuple(found)
 
 
 def missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]:

@@ -202,6 +202,7 @@ FIELDS = (
     Sentence("month"),
     Sentence("day of week"),
 )
+NEVER_FIRES = Sentence("This schedule never fires: its fields name a date that no year has, like 30 February.")
 
 
 def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
@@ -219,7 +220,7 @@ def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datet
             last = moment
             yield moment
     if not found_any:
-        raise ScheduleError(never_fires())
+        raise ScheduleError(NEVER_FIRES)
 
 
 def crontab_slots_on(
@@ -265,11 +266,7 @@ def _simulate(crontab: str, after: datetime) -> CronSim:
                 sentence = Sentence("“%(word)s” is no %(field)s.")
                 raise ScheduleError(sentence % {"word": word, "field": FIELDS[position]}) from error
         # Each field is right, but their combination names no day.
-        raise ScheduleError(never_fires()) from error
-
-
-def never_fires() -> Sentence:
-    return Sentence("This schedule never fires: its fields name a date that no year has, like 30 February.")
+        raise ScheduleError(NEVER_FIRES) from error
 
 
 # --- Working days in China with make-up days (调休), from the library chinesecalendar ---

@@ -25,18 +25,19 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from integrations.core.sentences import Sentence
-from integrations.data.figures import ARITHMETIC, LAST_WORKDAY, Workday, last_workday
+from integrations.data.figures import ARITHMETIC, LAST_WORKDAY, Change, Period, Workday, last_workday
 from integrations.data.table import DASH, LARGEST, Table
+from notifications.charts.drawing import describe_change
 from notifications.reports.templates import values
 from notifications.reports.templates.tables import TableView, UnknownView
 from notifications.reports.templates.values import (
     NOTHING,
-    Change,
     Exposed,
     ExpressionError,
     Nothing,
     TemplateError,
     escape_markup,
+    find_exposed,
     to_number,
 )
 
@@ -55,8 +56,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def too_long() -> Sentence:
-    return Sentence("The text would be longer than %(most)d characters.") % {"most": OUTPUT_CHARACTERS}
+TOO_LONG = Sentence("The text would be longer than %(most)d characters.") % {"most": OUTPUT_CHARACTERS}
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -71,6 +71,10 @@ class _Environment(ImmutableSandboxedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, Exposed):
             return obj.get_attribute(attribute)
+        if isinstance(obj, Change):
+            return values.read_change(obj, attribute)
+        if isinstance(obj, Period):
+            return find_exposed({"start": obj.start, "end": obj.end, "days": len(obj.days)}, attribute)
         if isinstance(obj, LoopContext) and attribute in _OF_LOOPS:
             return getattr(obj, attribute)
         if isinstance(obj, Nothing):
@@ -141,10 +145,10 @@ def _write(value: Any) -> str:
         return _("yes") if value else _("no")
     if isinstance(value, int | float | Decimal):
         return values.plain(value)
-    if isinstance(value, date):
+    if isinstance(value, date | Period):
         return values.format_time(value)
-    if isinstance(value, Exposed):
-        return value.as_text()
+    if isinstance(value, Change):
+        return describe_change(value)
     raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 
@@ -192,7 +196,7 @@ def _join_list(values: Any, by: str = ", ") -> str:
         text.append(_write(value))
         size += len(text[-1]) + len(by)
         if size > OUTPUT_CHARACTERS:
-            raise ExpressionError(too_long())
+            raise ExpressionError(TOO_LONG)
     return by.join(text)
 
 
@@ -370,7 +374,7 @@ STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0
 _KEYWORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "for", "set"})
 _FUNCTIONS = {
-    "change": partial(Change),
+    "change": partial(values.compare),
     **{name: partial(values.find_period, period) for name, period in values.AROUND.items()},
 }
 
@@ -452,7 +456,7 @@ class _Rendering:
                 if size > OUTPUT_CHARACTERS and self._is_cut:
                     return f"{''.join(parts)[: OUTPUT_CHARACTERS - 1]}…"
                 if size > OUTPUT_CHARACTERS:
-                    raise ExpressionError(too_long())
+                    raise ExpressionError(TOO_LONG)
         except ExpressionError as error:
             raise TemplateError(_find_line(error), error.sentence) from error
         except (TypeError, ValueError, ArithmeticError, DecimalException, RecursionError) as error:

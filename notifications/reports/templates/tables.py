@@ -12,18 +12,17 @@ from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence
 from integrations.data import figures
-from integrations.data.figures import EARLIER, day_of, is_unknown
+from integrations.data.figures import EARLIER, Change, Period, day_of, is_unknown
 from integrations.data.table import LARGEST, NUMERIC, Column, Kind, Table
 from notifications.reports.templates.values import (
     NOTHING,
-    Change,
     ColumnGoneError,
     Exposed,
     ExpressionError,
     Figure,
     Like,
     Nothing,
-    Period,
+    compare,
     find_exposed,
     from_cell,
     make_comparable,
@@ -146,29 +145,14 @@ class TableView(Exposed):
             return NOTHING
         return Figure.of(number, self._column_at(self._of(column)), keeps_decimals=keeps_decimals)
 
-    def _sum(self, column: Any) -> Any:
-        return self._figure(column, figures.total(self._numbers(column)))
-
-    def _avg(self, column: Any) -> Any:
-        return self._figure(column, figures.average(self._numbers(column)), keeps_decimals=False)
-
-    def _min(self, column: Any) -> Any:
-        return min(self._comparable(column), default=NOTHING)
-
-    def _max(self, column: Any) -> Any:
-        return max(self._comparable(column), default=NOTHING)
-
     def _comparable(self, column: Any) -> list[Any]:
         """Return the numbers of a numeric column, else its values, which are of one kind."""
         if self._column_at(self._of(column)).kind in {*NUMERIC, Kind.BOOLEAN}:
             return [self._figure(column, number) for number in self._numbers(column)]
-        return [value for value in self._values(column) if not isinstance(value, Nothing) and not is_unknown(value)]
+        return [value for value in self._present_values(column) if not is_unknown(value)]
 
-    def _count_known(self, column: Any) -> int:
-        return figures.count_known([value for value in self._values(column) if not isinstance(value, Nothing)])
-
-    def _distinct(self, column: Any) -> int:
-        return figures.count_distinct([value for value in self._values(column) if not isinstance(value, Nothing)])
+    def _present_values(self, column: Any) -> list[Any]:
+        return [value for value in self._values(column) if not isinstance(value, Nothing)]
 
     # --- Some of the rows ---------------------------------------------------------------------------------------------
 
@@ -256,12 +240,12 @@ class TableView(Exposed):
             raise ExpressionError(Sentence("A change is of “sum”, “avg”, “min” or “max”."))
         day = self._latest(by) if on is None else on
         if isinstance(day, Nothing):
-            return Change(None, None)
+            return compare(None, None)
         day = self._day(day)
         now, before = self._on_day(day, column, by, of), None
         with suppress(OverflowError, ValueError):  # there is no day before year 1
             before = self._on_day(EARLIER[against](day), column, by, of)
-        return Change(now, before)
+        return compare(now, before)
 
     def _on_day(self, day: date, column: Any, by: Any, of: str) -> Any:
         rows = self._on(day, by)
@@ -273,12 +257,12 @@ class TableView(Exposed):
 
 # The only names of a table in templates, first those that take arguments.
 _METHODS: Mapping[str, Callable[..., Any]] = {
-    "sum": TableView._sum,
-    "avg": TableView._avg,
-    "min": TableView._min,
-    "max": TableView._max,
-    "filled": TableView._count_known,
-    "distinct": TableView._distinct,
+    "sum": lambda view, column: view._figure(column, figures.total(view._numbers(column))),
+    "avg": lambda view, column: view._figure(column, figures.average(view._numbers(column)), keeps_decimals=False),
+    "min": lambda view, column: min(view._comparable(column), default=NOTHING),
+    "max": lambda view, column: max(view._comparable(column), default=NOTHING),
+    "filled": lambda view, column: figures.count_known(view._present_values(column)),
+    "distinct": lambda view, column: figures.count_distinct(view._present_values(column)),
     "value": TableView._value,
     "first": lambda view, column: view._value(column, 0),
     "last": lambda view, column: view._value(column, -1),

@@ -20,6 +20,8 @@ from integrations.core.sentences import Sentence, SentenceError
 from integrations.data import figures, table
 from integrations.data.figures import (
     ARITHMETIC,
+    Change,
+    Period,
     comparison_key,
     day_of,
     fold_text,
@@ -29,7 +31,6 @@ from integrations.data.figures import (
     to_decimal,
 )
 from integrations.data.table import DASH, DOWN, NUMERIC, SAME, TEMPORAL, UP, Column, Kind, Month, Value
-from notifications.charts.drawing import describe_change
 from notifications.models.subscriptions import MessageForm
 
 
@@ -90,10 +91,6 @@ class Exposed:
 
     def get_item(self, key: object) -> Any:
         raise ExpressionError(Sentence("This has no parts in square brackets."))
-
-    def as_text(self) -> str:
-        """Return the text in a message."""
-        raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 
 def find_exposed(found: Mapping[str, Any], name: str) -> Any:
@@ -190,24 +187,6 @@ MOST_DAYS = 10_000
 _FORMAT_CHARACTERS = 64
 
 
-class Period(figures.Period, Exposed):
-    """The days from `start` to `end`, both included, as templates see them."""
-
-    __slots__ = ()
-
-    def get_attribute(self, name: str) -> Any:
-        return find_exposed({"start": self.start, "end": self.end, "days": len(self.days)}, name)
-
-    def as_text(self) -> str:
-        return self.format_by(USUAL_FORMAT)
-
-    def format_by(self, pattern: str) -> str:
-        return _("%(start)s to %(end)s") % {
-            "start": format_time(self.start, pattern),
-            "end": format_time(self.end, pattern),
-        }
-
-
 def format_time(at: Any, pattern: str = "") -> str:
     """Write a day, moment or period by a pattern of YYYY, MM, M, DD, D, HH, H, mm, ss, ddd (weekday), W (week), Q
     (quarter).
@@ -219,7 +198,8 @@ def format_time(at: Any, pattern: str = "") -> str:
             Sentence("A time's format is a short text, such as %(example)s.") % {"example": "YYYY-MM-DD"}
         )
     if isinstance(at, Period):
-        return at.format_by(pattern or USUAL_FORMAT)
+        ends = {"start": format_time(at.start, pattern), "end": format_time(at.end, pattern)}
+        return _("%(start)s to %(end)s") % ends
     if not isinstance(at, date):
         raise ExpressionError(Sentence("This is neither a day nor a time."))
     if not pattern:
@@ -249,7 +229,7 @@ def add_days(day: date, number: int) -> date:
 # The slot itself, in the subscription's time zone.
 SLOT, SLOT_CHINESE = "slot", "计划时间"
 # Functions for the period around any day, such as a table's latest.
-AROUND: dict[str, Callable[[date], figures.Period]] = {
+AROUND: dict[str, Callable[[date], Period]] = {
     "week_of": figures.week_of,
     "month_of": figures.month_of,
     "quarter_of": figures.quarter_of,
@@ -257,14 +237,13 @@ AROUND: dict[str, Callable[[date], figures.Period]] = {
 }
 
 
-def find_period(around: Callable[[date], figures.Period], day: Any) -> Any:
+def find_period(around: Callable[[date], Period], day: Any) -> Any:
     """Return the period around a day; no value gives no value. Raises ExpressionError for what is no day."""
     if isinstance(day, Nothing):
         return NOTHING
     if not isinstance(day, date):
         raise ExpressionError(Sentence("This is neither a day nor a time."))
-    found = around(day)
-    return Period(found.start, found.end)
+    return around(day)
 
 
 # Cached, because one slot is rendered for many recipients.
@@ -272,11 +251,7 @@ def find_period(around: Callable[[date], figures.Period], day: Any) -> Any:
 def named_times(slot_at: datetime, zone: ZoneInfo) -> Mapping[str, Any]:
     """Return each relative date of the slot's day in `zone`, and the slot itself, by both of their names."""
     local = slot_at.astimezone(zone)
-    named: dict[str, Any] = {
-        name: Period(found.start, found.end) if isinstance(found, figures.Period) else found
-        for name, found in figures.named_days(local.date()).items()
-    }
-    return named | dict.fromkeys((SLOT, SLOT_CHINESE), local)
+    return {**figures.named_days(local.date()), **dict.fromkeys((SLOT, SLOT_CHINESE), local)}
 
 
 MOST_DECIMALS = 10
@@ -350,25 +325,20 @@ def add_sign(value: Any, decimals: int = 1) -> str:
     return f"+{text}" if text not in (DASH, "") and text[0] != "-" and text.strip("0.%") else text
 
 
-class Change(Exposed):
-    """A change from `before` to `now`, shown as ↑5.0%, ↓5.0% or →0.0%, in words without a percentage, else as a
-    dash."""
+def compare(now: Any, before: Any) -> Change:
+    """Return the change from `before` to `now`, shown as ↑5.0%, ↓5.0% or →0.0%, in words without a percentage, else as
+    a dash."""
+    is_percent = getattr(now, "is_percent", False) and getattr(before, "is_percent", False)
+    return Change(to_number(now), to_number(before), is_percent=is_percent)
 
-    __slots__ = ("_change",)
 
-    def __init__(self, now: Any, before: Any) -> None:
-        is_percent = getattr(now, "is_percent", False) and getattr(before, "is_percent", False)
-        self._change = figures.Change(to_number(now), to_number(before), is_percent=is_percent)
-
-    def get_attribute(self, name: str) -> Any:
-        change, difference = self._change, self._change.difference
-        arrow = DASH if difference is None else SAME if difference == 0 else UP if difference > 0 else DOWN
-        known = {"difference": difference, "percent": change.ratio, "now": change.new, "before": change.old}
-        found = find_exposed({"arrow": arrow, **known}, name)
-        return NOTHING if found is None else found
-
-    def as_text(self) -> str:
-        return describe_change(self._change)
+def read_change(change: Change, name: str) -> Any:
+    """Return a part of a change. Raises ExpressionError."""
+    difference = change.difference
+    arrow = DASH if difference is None else SAME if difference == 0 else UP if difference > 0 else DOWN
+    known = {"difference": difference, "percent": change.ratio, "now": change.new, "before": change.old}
+    found = find_exposed({"arrow": arrow, **known}, name)
+    return NOTHING if found is None else found
 
 
 def _format(value: Any, write: Callable[[Decimal], str]) -> str:
