@@ -28,7 +28,7 @@ from integrations.core.admin_pages import CappedPaginator, explain_empty_selects
 from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
-from notifications.views.overview import Overview, steps_of
+from notifications.views.overview import steps_of
 from notifications.views.search import search_page
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ else:
     ModelAdminBase = object
 
 # Provided by guanwecom.urls, which imports pages that register with this site.
-index_overview: SingleProvider[Callable[[HttpRequest], Overview]] = SingleProvider()
+index_overview: SingleProvider[Callable[[HttpRequest], dict[str, Any]]] = SingleProvider()
 # Options of every list. A facet is a full count for each choice of each filter.
 LIGHT_LISTS = {
     "paginator": CappedPaginator,

@@ -36,32 +36,12 @@ CARDS_SHOWN = 60
 ATTENTIONS_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class CorpCard:
-    """A corp on the start page. `url`: empty if the person may not open it."""
-
-    name: str
-    url: str
-    lines: list[Line]
-
-
-@dataclass(frozen=True)
-class Overview:
-    cards: list[CorpCard]
-    has_more_cards: bool
-    attentions: list[Attention]
-    more_attentions: int
-    steps: list[Step]
-    picture: dict[str, Any] | None
-    sees_pushes: bool
-
-
 def overview(
     request: HttpRequest,
     *,
     lines_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], dict[int, list[Line]]]],
     attentions_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], list[Attention]]],
-) -> Overview:
+) -> dict[str, Any]:
     """Collect what the person may see. The number of queries depends only on the person's permissions. `lines_of`
     returns lines by the company's pk, `attentions_of` returns warnings. Both get the companies that the person may see,
     and check further permissions themselves."""
@@ -72,28 +52,21 @@ def overview(
     for find_lines in lines_of:
         for pk, more in find_lines(request, shown).items():
             lines[pk] += more
-    may_open = any(request.user.has_perm(f"integrations.{verb}_corp") for verb in ("view", "change"))
-    cards = [
-        CorpCard(
-            corp.name, reverse("admin:integrations_corp_change", args=[corp.pk]) if may_open else "", lines[corp.pk]
-        )
-        for corp in shown
-        if lines[corp.pk]
-    ]
     attentions = [one for find in attentions_of for one in find(request, shown)]
     sees_pushes, picture = request.user.has_perm("notifications.view_delivery"), None
     if sees_pushes and corps:
         sent, zone = Delivery.objects.visible_to(request.user), timezone.get_current_timezone()
         picture = draw(statistics.last_days(sent, today=timezone.localdate(), days=DAYS, zone=zone))
-    return Overview(
-        cards=cards,
-        has_more_cards=len(corps) > CARDS_SHOWN,
-        attentions=attentions[:ATTENTIONS_SHOWN],
-        more_attentions=max(0, len(attentions) - ATTENTIONS_SHOWN),
-        steps=first_steps(request, corps),
-        picture=picture,
-        sees_pushes=sees_pushes,
-    )
+    return {
+        "cards": [(corp, lines[corp.pk]) for corp in shown if lines[corp.pk]],
+        "may_open_corps": any(request.user.has_perm(f"integrations.{verb}_corp") for verb in ("view", "change")),
+        "has_more_cards": len(corps) > CARDS_SHOWN,
+        "attentions": attentions[:ATTENTIONS_SHOWN],
+        "more_attentions": max(0, len(attentions) - ATTENTIONS_SHOWN),
+        "steps": first_steps(request, corps),
+        "picture": picture,
+        "sees_pushes": sees_pushes,
+    }
 
 
 # Ciphertexts and certificates are not needed here.
@@ -113,7 +86,11 @@ LOWEST = 3
 def draw(days: Sequence[Day]) -> dict[str, Any]:
     """Return the geometry of a bar chart for _picture.html: a bar per day, oldest first, and a scale up to a round
     number."""
-    top = _round_up(max((day.counts.settled for day in days), default=0))
+    highest, power = max((day.counts.settled for day in days), default=0), 1
+    while power * 10 < highest:
+        power *= 10
+    # The next number with a whole half.
+    top = next(power * factor for factor in (2, 4, 6, 8, 10) if power * factor >= highest)
     base = TOP + PLOT
     return {
         "width": LEFT + STEP * len(days) + RIGHT,
@@ -145,14 +122,6 @@ def _stack(counts: Counts, base: int, top: int) -> list[tuple[str, int, int]]:
             base -= height
             parts.append((name, base, height))
     return parts
-
-
-def _round_up(value: int) -> int:
-    """Return the next number that is 2, 4, 6, 8 or 10 times a power of ten, so that its half is a whole number."""
-    power = 1
-    while power * 10 < value:
-        power *= 10
-    return next(power * factor for factor in (2, 4, 6, 8, 10) if power * factor >= value)
 
 
 # The permissions that the steps need.

@@ -110,7 +110,7 @@ def test_nothing_tells_of_the_source_of_another_company(corp: Corp) -> None:
         if source_corp is not None:
             source = DataSource.objects.create(name="BI", kind=SourceKind.GUANDATA, corp=source_corp)
             Card.objects.create(name="销售", source=source)
-        pages.append((data_of(client), client.get("/admin/").context["overview"].steps))
+        pages.append((data_of(client), client.get("/admin/").context["overview"]["steps"]))
 
     assert pages[0] == pages[1]
 
@@ -119,7 +119,7 @@ def test_the_step_about_data_says_that_there_are_sources_of_all_companies(corp: 
     client = client_of(Role.PUSH_EDITOR, corp)
     DataSource.objects.create(name="仓库", kind=SourceKind.SQL)
 
-    [step] = [one for one in client.get("/admin/").context["overview"].steps if one.name == "数据"]
+    [step] = [one for one in client.get("/admin/").context["overview"]["steps"] if one.name == "数据"]
 
     assert (step.state, step.ask) == ("已有面向全部公司的数据源，但您无权查看。", "请联系集成管理员或系统管理员。")
 

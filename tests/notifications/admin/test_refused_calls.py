@@ -185,8 +185,8 @@ def test_a_refused_secret_is_said_of_the_company_wherever_it_stands(
     assert f'<a href="#credentials">{line}</a>' in shown
     assert "接收消息。" not in shown
     overview = root.get("/admin/").context["overview"]
-    assert [(one.value, one.tone) for one in overview.cards[0].lines if one.tone] == [(line, "bad")]
-    told = [one for one in overview.attentions if "北山制造" in one.sentence]
+    assert [(one.value, one.tone) for one in overview["cards"][0][1] if one.tone] == [(line, "bad")]
+    told = [one for one in overview["attentions"] if "北山制造" in one.sentence]
     assert [(one.sentence, one.url) for one in told] == [(f"“北山制造”：{line}", f"{page}#credentials")]
     assert 'pill-bad">凭证被拒绝<' in root.get(reverse("admin:integrations_corp_changelist")).content.decode()
 

@@ -289,7 +289,7 @@ def test_its_owner_is_told_what_to_do_and_the_list_its_page_and_the_overview_say
     assert "连续失败，已暂停" in browser.get(reverse("admin:notifications_subscription_changelist")).content.decode()
     assert "“每日九点”连续失败 3 次" in browser.get(page).content.decode()
     index = browser.get(reverse("admin:index"))
-    [attention] = [one for one in index.context["overview"].attentions if "连续失败" in one.sentence]
+    [attention] = [one for one in index.context["overview"]["attentions"] if "连续失败" in one.sentence]
     assert attention.url == page
 
 
