@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db.models import QuerySet
 
@@ -168,31 +168,39 @@ class SkipReason:
     detail: Sentence | None = None
 
 
-class RunContents(Protocol):
-    """Contents of a run for its people. `is_split`: it depends on the person; then call `preload_people` first."""
+class RunContents:
+    """Contents of a run for its people: here the same for everybody. A subclass writes contents that depend on the
+    person. `charts`: each with the alias of its card."""
+
+    charts: Sequence[tuple[str, Chart]] = ()
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
 
     @property
-    def is_split(self) -> bool: ...
-
-    @property
-    def charts(self) -> Sequence[tuple[str, Chart]]:
-        """Charts, each with the alias of its card."""
+    def is_split(self) -> bool:
+        """Return whether the content depends on the person: then call `preload_people` first."""
+        return False
 
     @property
     def fingerprint(self) -> str:
-        """A text that is equal for equal data; empty without data."""
+        """Return a text that is equal for equal data; empty without data."""
+        return ""
 
     def preload_people(self, user_ids: Collection[int]) -> None:
         """Read at once what decides the content for each of these people."""
 
     def reason_against(self, user_id: int) -> SkipReason | None:
         """Return why the person gets nothing; None if they get something."""
+        return None
 
     def key_of(self, user_id: int) -> Hashable:
         """Return a key that is equal for people who get the same content."""
+        return None
 
     def of(self, user_id: int | None) -> Content:
         """Return the person's content; for None, the content of a group. Raise RenderingError."""
+        return self._content
 
 
 @dataclass(frozen=True)
@@ -207,28 +215,6 @@ class Expected:
 
 
 NOT_KNOWN = Expected()
-
-
-@dataclass(frozen=True, slots=True)
-class OneContent:
-    """Contents without data: everybody gets the same."""
-
-    content: Content
-    is_split = False
-    charts: ClassVar[Sequence[tuple[str, Chart]]] = ()
-    fingerprint = ""
-
-    def preload_people(self, user_ids: Collection[int]) -> None:
-        """Do nothing: the content does not depend on people."""
-
-    def reason_against(self, user_id: int) -> None:
-        """Return None: everybody gets the content."""
-
-    def key_of(self, user_id: int) -> Hashable:
-        return None
-
-    def of(self, user_id: int | None) -> Content:
-        return self.content
 
 
 class RunSource(Protocol):

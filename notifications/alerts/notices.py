@@ -101,12 +101,12 @@ class AlertRunSource:
     def audience(self) -> sources.Audience:
         return sources.Audience() if self._notice is None else audience_of(self._notice.lead)
 
-    def contents(self, *, now: datetime) -> sources.OneContent:
+    def contents(self, *, now: datetime) -> sources.RunContents:
         notice = self._notice
         if notice is None:
-            return sources.OneContent(sources.Content(_("Alerts"), ""))
+            return sources.RunContents(sources.Content(_("Alerts"), ""))
         link = page_path(notice.incidents, "").partition("?")[0]
-        return sources.OneContent(sources.Content(write_title(notice), write_text(notice), link=link))
+        return sources.RunContents(sources.Content(write_title(notice), write_text(notice), link=link))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
         """Return the request body of the card with its buttons, showing the incidents as they are now."""

@@ -34,7 +34,7 @@ from notifications.models import (
     Upload,
 )
 from notifications.models.inbound import FIGURES_AT_MOST
-from notifications.sources import Audience, Content, Figure, OneContent, ReadyMedium, RunSource, Terms
+from notifications.sources import Audience, Content, Figure, ReadyMedium, RunContents, RunSource, Terms
 from notifications.subscriptions.recipients import (
     Recipient,
     find_reachable_people,
@@ -268,12 +268,12 @@ class MessageSource(RunSource):
             people = people.filter(pk__in=unreached.values("user_id"))
         return Audience(user_ids=people, corp_id=self._message.corp_id)
 
-    def contents(self, *, now: datetime) -> OneContent:
+    def contents(self, *, now: datetime) -> RunContents:
         message = self._message
         if self._is_file and self._medium is not None:
             text = text_for(self.terms.form, message.title, IncomingMessage.Markup.PLAIN)
-            return OneContent(Content(self._medium.name, text, media=(self._medium,), link=message.link))
-        return OneContent(content_of(message, self.terms.form, self._medium))
+            return RunContents(Content(self._medium.name, text, media=(self._medium,), link=message.link))
+        return RunContents(content_of(message, self.terms.form, self._medium))
 
 
 def content_of(message: IncomingMessage, form: MessageForm, medium: ReadyMedium | None) -> Content:

@@ -35,7 +35,7 @@ from notifications.reports.row_filters import ColumnMissingError, Condition, Key
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
-from notifications.sources import Content, Expected, RenderingError, SkipReason
+from notifications.sources import Content, Expected, RenderingError, RunContents, SkipReason
 from notifications.subscriptions.calendar import moment_line
 from notifications.subscriptions.recipients import (
     Recipient,
@@ -97,8 +97,8 @@ def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> Report
     return ReportParts(report, *rows, picture)
 
 
-class Contents:
-    """The content of each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
+class Contents(RunContents):
+    """The content of each distinct slice, written when it is first asked for."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ from notifications.delivery.rendering.message_builder import tidy_text, tidy_tit
 from notifications.delivery.rows import BATCH, RENDER_LEASE, lock_skipping
 from notifications.models import Channel, Delivery, Run, Subscription
 from notifications.reports.contents import dump_content, load_content
-from notifications.sources import Audience, Content, OneContent, RunSource, Terms
+from notifications.sources import Audience, Content, RunContents, RunSource, Terms
 from notifications.subscriptions.calendar import moment_line
 
 # An owner gets at most one notice in this time, about everything since the last.
@@ -98,9 +98,9 @@ class NoticeSource(RunSource):
         owner_id = self.notice.requested_by_id
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
-    def contents(self, *, now: datetime) -> OneContent:
+    def contents(self, *, now: datetime) -> RunContents:
         """Return the content that was saved with the notice."""
-        return OneContent(load_content(self.notice.contents.get().document))
+        return RunContents(load_content(self.notice.contents.get().document))
 
 
 def source_of_notice(run: Run) -> NoticeSource | None:
