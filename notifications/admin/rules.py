@@ -494,7 +494,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add the recipients in words and the incidents."""
         receivers = {rule.receiver_id: rule.receiver for rule in rows}
-        words = describe_addressees(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
+        words = describe_addressees(list(receivers.values()), seen_by=administrator(request))
         incidents = Incident.objects.filter(rule__in=rows).order_by().values_list("rule")
         found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
         counted = {key: (open_total, last) for key, open_total, last in found}

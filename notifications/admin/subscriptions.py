@@ -334,8 +334,8 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add the recipients in words, and who would receive it now."""
-        words = describe_addressees(rows, Subscription, seen_by=administrator(request))
         expected = expect_recipients(rows, timezone.now())
+        words = describe_addressees(rows, seen_by=administrator(request))
         for push in rows:
             push.addressees_shown, push.expected = words[push.pk], expected[push.pk]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
+from django.contrib.auth.models import Group
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
@@ -16,58 +17,49 @@ from accounts.models import User, WeComAccount
 from accounts.users.roles import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Membership
-from notifications.models import AlertReceiver, Receipt, Subscription, SubscriptionChoice
+from notifications.models import AlertReceiver, Receipt, Subscription, SubscriptionChoice, WithRecipients
 from notifications.sources import Rule
-from notifications.subscriptions.recipients import find_concerned_orders, read_rules_by_order
+from notifications.subscriptions.recipients import find_concerned_orders, named_audiences
 
 if TYPE_CHECKING:
     from integrations.models.fields import Person
 
 
-Model: TypeAlias = type[Subscription] | type[AlertReceiver]
 # More addressees of a kind are counted, not named.
 NAMED_AT_MOST = 2
 
 
-def describe_addressees(orders: Sequence[Any], model: Model, *, seen_by: Person) -> dict[int, str]:
-    """Describe the recipients of each order of `model`, by its key. People whom `seen_by` may not see are counted, not
-    named. Seven queries at most."""
-    if not orders:
-        return {}
-    keys = [one.pk for one in orders]
-    found: dict[int, list[str]] = defaultdict(list)
-    for one in orders:
-        if one.robot_id is not None:
-            found[one.pk].append(_("a group robot's group"))
-        elif one.to_everyone:
-            found[one.pk].append(_("everyone"))
-    visible = Q(user__in=people_visible_to(seen_by))
-    for field, condition in (("departments", Q()), ("groups", Q()), ("users", visible)):
-        for pk, (count, names) in _name_addressees(model, field, keys, condition).items():
+def describe_addressees(orders: Sequence[WithRecipients], *, seen_by: Person) -> dict[int, str]:
+    """Describe the recipients of each of `orders` of one model, by its key. People whom `seen_by` may not see are
+    counted, not named. Seven queries at most."""
+    audiences = named_audiences(orders)
+    found: dict[int, list[str]] = {pk: [] for pk in audiences}
+    for pk, audience in audiences.items():
+        if audience.robot_id is not None:
+            found[pk].append(_("a group robot's group"))
+        elif audience.to_everyone:
+            found[pk].append(_("everyone"))
+    kinds: Sequence[tuple[str, QuerySet[Any], Callable[[Any], str]]] = (
+        ("department_ids", Department.objects.all(), str),
+        ("group_ids", Group.objects.all(), str),
+        ("user_ids", people_visible_to(seen_by), User.get_full_name),
+    )
+    for field, rows, name_of in kinds:
+        chosen: dict[int, Sequence[int]] = {pk: getattr(one, field) for pk, one in audiences.items()}
+        few = {key for keys in chosen.values() if len(keys) <= NAMED_AT_MOST for key in keys}
+        names = {row.pk: name_of(row) for row in rows.filter(pk__in=few)} if few else {}
+        for pk, keys in chosen.items():
+            count, named = len(keys), [names[key] for key in keys if key in names]
             counted = {
-                "departments": ngettext("%(count)d department", "%(count)d departments", count),
-                "groups": ngettext("%(count)d group", "%(count)d groups", count),
-                "users": ngettext("%(count)d person", "%(count)d people", count),
+                "department_ids": ngettext("%(count)d department", "%(count)d departments", count),
+                "group_ids": ngettext("%(count)d group", "%(count)d groups", count),
+                "user_ids": ngettext("%(count)d person", "%(count)d people", count),
             }
-            found[pk].append(_join_words(names) if len(names) == count else counted[field] % {"count": count})
-    for pk, rules in read_rules_by_order(orders).items():
-        found[pk] += map(_describe_rule, rules)
-    return {pk: _join_words(found[pk]) or _("nobody") for pk in keys}
-
-
-def _name_addressees(model: Model, field: str, keys: list[int], visible: Q) -> dict[int, tuple[int, list[str]]]:
-    """Map each order to its number of recipients of a kind and, if few, their visible names. Two queries at most."""
-    through: Any = getattr(model, field).through
-    order = f"{model._meta.model_name}_id"
-    one = getattr(model, field).field.related_model._meta.model_name
-    rows = through.objects.filter(**{f"{order}__in": keys}).order_by()
-    counts = dict(rows.values_list(order).annotate(Count("pk")))
-    few = [pk for pk, count in counts.items() if count <= NAMED_AT_MOST]
-    names: dict[int, list[str]] = defaultdict(list)
-    for row in rows.filter(visible, **{f"{order}__in": few}).select_related(one).order_by(f"{one}_id"):
-        named = getattr(row, one)
-        names[getattr(row, order)].append(named.get_full_name() if isinstance(named, User) else str(named))
-    return {pk: (count, names[pk]) for pk, count in counts.items()}
+            if count:
+                found[pk].append(_join_words(named) if len(named) == count else counted[field] % {"count": count})
+    for pk, audience in audiences.items():
+        found[pk] += map(_describe_rule, audience.rules)
+    return {pk: _join_words(words) or _("nobody") for pk, words in found.items()}
 
 
 def _describe_rule(rule: Rule) -> str:

@@ -135,7 +135,7 @@ def test_reachability_counts_all_and_names_the_first_whom_the_administrator_sees
 
 
 def words_of(order: Subscription | AlertReceiver, seen_by: Any = None) -> str:
-    return describe_addressees([order], type(order), seen_by=seen_by or make_superuser())[order.pk]
+    return describe_addressees([order], seen_by=seen_by or make_superuser())[order.pk]
 
 
 def test_a_few_are_named_and_many_and_people_whom_one_does_not_see_are_counted() -> None:
@@ -163,7 +163,7 @@ def test_a_few_are_named_and_many_and_people_whom_one_does_not_see_are_counted()
 def test_many_take_as_many_queries_as_one(django_assert_num_queries: Any) -> None:
     pushes, root = [make_subscription(make_person()) for _number in range(5)], make_superuser()
     with django_assert_num_queries(5):
-        describe_addressees(pushes, Subscription, seen_by=root)
+        describe_addressees(pushes, seen_by=root)
 
 
 ADD = "/admin/notifications/subscription/add/"
