@@ -90,39 +90,28 @@ api = Api(
 api.add_router("", incoming.router)
 
 
-@api.exception_handler(ProblemError)
-def refuse(_request: HttpRequest, error: ProblemError) -> HttpResponse:
-    return response(error)
+def find_problem(error: Exception) -> ProblemError:
+    """Return the problem with which a call ends that raised `error`."""
+    match error:
+        case ProblemError():
+            return error
+        case InboundError():  # only which file is refused: the other sentences are about channels
+            return problem_of(error, detail=str(error) if error.code == "file_refused" else "")
+        case KeyReusedError():
+            return ProblemError("idempotency_key_reused")
+        case ValidationError():  # where the request is invalid and why, without the submitted values
+            first = error.errors[:ERRORS_NAMED]
+            errors = [{"where": [str(part) for part in one["loc"]], "what": one["msg"]} for one in first]
+            return ProblemError("invalid_request", more={"errors": errors})
+        case HttpError():  # ninja wraps errors of the parser
+            cause = error.__cause__
+            return cause if isinstance(cause, ProblemError) else ProblemError("malformed_request")
+        case _:
+            return ProblemError("not_found")
 
 
-@api.exception_handler(InboundError)
-def refuse_content(_request: HttpRequest, error: InboundError) -> HttpResponse:
-    """Say which file is refused; the other sentences are about channels."""
-    return response(problem_of(error, detail=str(error) if error.code == "file_refused" else ""))
-
-
-@api.exception_handler(KeyReusedError)
-def refuse_reused_key(_request: HttpRequest, _error: KeyReusedError) -> HttpResponse:
-    return response(ProblemError("idempotency_key_reused"))
-
-
-@api.exception_handler(HttpError)
-def refuse_unparsed(_request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Unwrap errors of the parser, which ninja wraps."""
-    cause = error.__cause__
-    return response(cause if isinstance(cause, ProblemError) else ProblemError("malformed_request"))
-
-
-@api.exception_handler(ValidationError)
-def refuse_invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """Return where the request is invalid and why, without the submitted values."""
-    errors = [{"where": [str(part) for part in one["loc"]], "what": one["msg"]} for one in error.errors[:ERRORS_NAMED]]
-    return response(ProblemError("invalid_request", more={"errors": errors}))
-
-
-@api.exception_handler(Http404)
-def refuse_unknown(_request: HttpRequest, _error: Http404) -> HttpResponse:
-    return response(ProblemError("not_found"))
+for _kind in (ProblemError, InboundError, KeyReusedError, ValidationError, HttpError, Http404):
+    api.add_exception_handler(_kind, lambda _request, error: response(find_problem(error)))
 
 
 @api.get(

@@ -63,17 +63,6 @@ def seal(token: ApiToken, *, secret: str, now: datetime) -> None:
     token.digest, token.prefix, token.created_at = digest_of(secret), secret[:PREFIX_CHARACTERS], now
 
 
-def find_token(*, secret: str, now: datetime) -> ApiToken | None:
-    """Return the usable token with this secret, with its owner. The look-up by digest uses an index."""
-    return ApiToken.objects.usable(now).select_related("owner").filter(digest=digest_of(secret)).first()
-
-
-def note_use(token: ApiToken, *, ip: str | None, now: datetime) -> None:
-    """Store time and address of the last use, at most once a minute."""
-    rarely = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
-    ApiToken.objects.filter(rarely, pk=token.pk).update(last_used_at=now, last_used_from=ip)
-
-
 def revoke(token: ApiToken, *, now: datetime) -> bool:
     """Revoke the token for good. Return False if it was revoked already. Recorded in the audit trail."""
     with transaction.atomic():
@@ -132,11 +121,12 @@ class TokenAuth(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiToken:
         now = timezone.now()
-        found = find_token(secret=token, now=now)
+        found = ApiToken.objects.usable(now).select_related("owner").filter(digest=digest_of(token)).first()
         if found is None:
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         count_call(f"api:token:{found.pk}", settings.API_CALLS_PER_TOKEN)
-        note_use(found, ip=address_of(request), now=now)
+        rarely = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
+        ApiToken.objects.filter(rarely, pk=found.pk).update(last_used_at=now, last_used_from=address_of(request))
         return found
 
 
