@@ -21,7 +21,6 @@ from accounts.users.bi_identity import external_ids
 from accounts.users.companies import describe_disabling, rests_on_corpid
 from accounts.users.roles import corps_of, ensure_roles, whom_to_ask
 from accounts.views import errors
-from accounts.views.errors import Tab
 from integrations.bi import is_open
 from integrations.core import hooks
 from integrations.core.hooks import LandingPage, People
@@ -93,7 +92,7 @@ def register(app: AppConfig) -> None:
     hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
     hooks.corp_disabling.register(describe_disabling)
     hooks.corp_disabling.register(disabling_shuts_out)
-    errors.tabs.register(Tab("account", _("Account")))
+    errors.tabs.register(("account", _("Account")))
     # Run after the last app: each app's permissions exist only after its own signal.
     last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")

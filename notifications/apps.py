@@ -18,7 +18,7 @@ class NotificationsConfig(AppConfig):
         from accounts.directory.sync import people_left
         from accounts.users import companies
         from accounts.users.attributes import values_dropped
-        from accounts.views.errors import Tab, tabs
+        from accounts.views.errors import tabs
         from integrations.callbacks import consumers
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
@@ -55,6 +55,6 @@ class NotificationsConfig(AppConfig):
         hooks.corp_disabling.register(disabling_holds_back)
         hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:
-            tabs.register(Tab(*tab))
+            tabs.register(tab)
         grant_to_roles()
         track_orders()

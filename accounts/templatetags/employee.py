@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import template
 from django.urls import reverse
@@ -11,14 +11,11 @@ from accounts.authentication.flow import surface_of
 from accounts.authentication.sessions import CORP_KEY
 from accounts.views import errors
 
-if TYPE_CHECKING:
-    from accounts.views.errors import Tab
-
 register = template.Library()
 
 
 @register.simple_tag
-def tabs() -> list[Tab]:
+def tabs() -> list[tuple[str, Any]]:
     return list(errors.tabs)
 
 

@@ -133,26 +133,15 @@ _ADMIN_PAGE = re.compile(r"(?P<app>[a-z]+)_(?P<model>[a-z]+)_(?P<page>add|change
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Say whom to ask for a form or list of the administration."""
-    return render(request, "403.html", {"ask": _whom_to_ask(request)}, status=HTTPStatus.FORBIDDEN)
-
-
-def _whom_to_ask(request: HttpRequest) -> str:
-    match, user = request.resolver_match, getattr(request, "user", None)
+    match, user, ask = request.resolver_match, getattr(request, "user", None), ""
     found = _ADMIN_PAGE.fullmatch(match.url_name or "") if match is not None and "admin" in match.app_names else None
-    if found is None or not isinstance(user, User) or not user.is_staff:
-        return ""
-    verb = "view" if found["page"] == "changelist" else found["page"]
-    permission = f"{found['app']}.{verb}_{found['model']}"
-    # A user with the permission lacks a company.
-    return whom_to_ask(user, permission, () if user.has_perm(permission) else None)
+    if found is not None and isinstance(user, User) and user.is_staff:
+        verb = "view" if found["page"] == "changelist" else found["page"]
+        permission = f"{found['app']}.{verb}_{found['model']}"
+        # A user with the permission lacks a company.
+        ask = whom_to_ask(user, permission, () if user.has_perm(permission) else None)
+    return render(request, "403.html", {"ask": ask}, status=HTTPStatus.FORBIDDEN)
 
 
-@dataclass(frozen=True, slots=True)
-class Tab:
-    """A page that every employee has. `url_name` takes no arguments."""
-
-    url_name: str
-    label: str | _StrPromise
-
-
-tabs: Registry[Tab] = Registry()
+# The pages that every employee has: URL name, without arguments, and label.
+tabs: Registry[tuple[str, str | _StrPromise]] = Registry()

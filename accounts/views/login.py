@@ -68,7 +68,9 @@ class Login(LoginView):
         return response
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if self._goes_straight_in():
+        # Not signed-in people: they may lack a permission, and would be redirected in circles.
+        is_inside = surface_of(request.headers.get("User-Agent", "")).is_inside_wecom
+        if is_inside and "stay" not in request.GET and not request.user.is_authenticated:
             return _to_company(request, self._target(), requested=request.GET.get("corp"))
         return super().get(request, *args, **kwargs)
 
@@ -96,28 +98,19 @@ class Login(LoginView):
         corp = next((one for one in corps if str(one.pk) == self.request.GET.get("corp")), None) or _only_or_remembered(
             self.request, corps
         )
+        has_panel = corp is not None and self.may_frame_panel and not self.request.user.is_authenticated
         return super().get_context_data(
             **kwargs,
             target=self._target(),
             corp=corp,
             corps=corps,
-            panel=self._panel_url(corp),
+            # Where the panel's script gets a state; empty if only the plain link leads to WeCom.
+            panel=reverse("wecom-panel", args=[corp.pk]) if has_panel and flow.is_at_home(self.request, corp) else "",
             query=urlencode({"next": self._target()}),
             password_enabled=passwords.is_password_enabled(),
             action=reverse(self.route),
             heading=self.heading,
         )
-
-    def _goes_straight_in(self) -> bool:
-        """Return False for signed-in people: they may lack a permission, and would be redirected in circles."""
-        is_inside = surface_of(self.request.headers.get("User-Agent", "")).is_inside_wecom
-        return is_inside and "stay" not in self.request.GET and not self.request.user.is_authenticated
-
-    def _panel_url(self, corp: Corp | None) -> str:
-        """Return where the panel's script gets a state; empty if only the plain link leads to WeCom."""
-        if corp is None or not self.may_frame_panel or self.request.user.is_authenticated:
-            return ""
-        return reverse("wecom-panel", args=[corp.pk]) if flow.is_at_home(self.request, corp) else ""
 
     def _target(self) -> str:
         return safe_path(self.request.POST.get("next") or self.request.GET.get("next") or "")
@@ -130,7 +123,7 @@ def choose_company(request: HttpRequest) -> HttpResponse:
     target, words = safe_path(request.GET.get("next", "")), request.GET.get("q", "").strip()
     corps = list(Corp.objects.signing_in().order_by("name"))
     if len(corps) == 1:
-        return _to_start(corps[0], target)
+        return _to_start(corps[0].pk, target)
     last = _only_or_remembered(request, corps)
     found = [corp for corp in corps if words.lower() in corp.name.lower()]
     context = {
@@ -160,11 +153,11 @@ def logout(request: HttpRequest) -> HttpResponseBase:
 def _to_company(request: HttpRequest, target: str, *, requested: str | None) -> HttpResponse:
     """Redirect to WeCom for the requested, only or last company; else ask for a choice."""
     if requested is not None and re.fullmatch(r"[0-9]{1,18}", requested):
-        return redirect(f"{reverse('wecom-start', args=[int(requested)])}?{urlencode({'next': target})}")
+        return _to_start(int(requested), target)
     corps = list(Corp.objects.signing_in().order_by("name"))
     corp = _only_or_remembered(request, corps)
     if corp is not None:
-        return _to_start(corp, target)
+        return _to_start(corp.pk, target)
     name, query = ("choose-company", {"next": target}) if corps else ("login", {"next": target, "stay": "1"})
     return redirect(f"{reverse(name)}?{urlencode(query)}")
 
@@ -176,8 +169,8 @@ def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:
     return next((corp for corp in corps if corp.pk == remembered), None)
 
 
-def _to_start(corp: Corp, target: str) -> HttpResponse:
-    return redirect(f"{reverse('wecom-start', args=[corp.pk])}?{urlencode({'next': target})}")
+def _to_start(corp_id: int, target: str) -> HttpResponse:
+    return redirect(f"{reverse('wecom-start', args=[corp_id])}?{urlencode({'next': target})}")
 
 
 # --- Login to the administration, by password or WeCom, for staff only ---

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -22,6 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import User
 from accounts.views import account, bi
+from accounts.views.confirmation import signed_in_person
 from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.alerts import actions, charts
@@ -36,10 +36,6 @@ from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import count_pages, load_content, paginate_tables
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
 from notifications.views.media import answer_medium
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser
-
 
 Kind = SubscriptionChoice.Kind
 ROWS_PER_PAGE = 100
@@ -65,7 +61,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def _show_messages(request: HttpRequest) -> HttpResponse:
     """List the person's messages, newest first. `older`: list those before this receipt id."""
-    person = signed_in(request.user)
+    person = signed_in_person(request)
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19
     # PostgreSQL fails on a NUL.
@@ -96,18 +92,15 @@ def _group_by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receip
     notices form one group each."""
     groups: dict[str, list[tuple[Receipt, str]]] = {}
     for receipt in receipts:
+        run = receipt.run
+        name = gettext("Alerts") if run.trigger == Run.Trigger.ALERT else gettext("Other messages")
+        if run.subscription is not None:
+            name = run.subscription.name
+        elif run.message is not None:
+            name = run.message.origin_name
         if receipt.delivery:
-            shown = (receipt, make_excerpt(receipt.delivery.text))
-            groups.setdefault(_name_group(receipt.run), []).append(shown)
+            groups.setdefault(name, []).append((receipt, make_excerpt(receipt.delivery.text)))
     return list(groups.items())
-
-
-def _name_group(run: Run) -> str:
-    if run.subscription is not None:
-        return run.subscription.name
-    if run.message is not None:
-        return run.message.origin_name
-    return gettext("Alerts") if run.trigger == Run.Trigger.ALERT else gettext("Other messages")
 
 
 @require_safe
@@ -116,7 +109,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
     """Show a message to one of its recipients and mark it read. Anonymous visitors sign in first."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(mark, message_path(mark)))
-    receipt = Receipt.objects.of_message(signed_in(request.user), mark).first()
+    receipt = Receipt.objects.of_message(signed_in_person(request), mark).first()
     if receipt is None or receipt.delivery is None:
         return render(request, "notifications/not_yours.html", status=404)
     Receipt.objects.filter(pk=receipt.pk, read_at__isnull=True).update(read_at=timezone.now())
@@ -164,7 +157,7 @@ def _read_report(delivery: Delivery, page: str) -> dict[str, object]:
 @login_required
 def my_subscriptions(request: HttpRequest) -> HttpResponse:
     """List the pushes that the person receives, has paused, or has declined."""
-    found = list(find_own_subscriptions(signed_in(request.user)))
+    found = list(find_own_subscriptions(signed_in_person(request)))
     context = {
         "wanted": [one for one in found if one.choice != Kind.DECLINED],
         "declined": [one for one in found if one.choice == Kind.DECLINED],
@@ -180,7 +173,7 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
     kind = request.POST.get("choice", "")
     if kind not in {"", *Kind}:
         return HttpResponseBadRequest()
-    is_mine = choose_subscription(signed_in(request.user), subscription_id=pk, kind=kind, now=timezone.now())
+    is_mine = choose_subscription(signed_in_person(request), subscription_id=pk, kind=kind, now=timezone.now())
     if not is_mine:
         raise Http404
     messages.success(request, _CHOICE_ANSWERS[kind])
@@ -195,13 +188,6 @@ def sign_in_url(mark: str, page: str) -> str:
     corp_id = corps.values_list("pk", flat=True).first()
     start = resolve_url("login") if corp_id is None else resolve_url("wecom-start", corp_id=corp_id)
     return f"{start}?{query}"
-
-
-def signed_in(user: User | AnonymousUser) -> User:
-    """Return the signed-in person, for the type checker: views call it after the login check."""
-    if not isinstance(user, User):
-        raise TypeError("nobody is signed in")
-    return user
 
 
 @require_safe
@@ -239,7 +225,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """List open and recent alerts that concern the person."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
-    listed, is_cut = actions.list_incidents(signed_in(request.user), now=timezone.now())
+    listed, is_cut = actions.list_incidents(signed_in_person(request), now=timezone.now())
     context = {
         "open_ones": [one for one in listed if one["incident"].is_open],
         "over": [one for one in listed if not one["incident"].is_open],
@@ -254,7 +240,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an alert to people who are notified of it and to administrators of its company."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
-    person, now = signed_in(request.user), database_now()
+    person, now = signed_in_person(request), database_now()
     incident = actions.find_incident(person, pk)
     if incident is None:
         return render(request, "notifications/not_yours.html", status=404)
@@ -272,7 +258,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
     """Return a picture of an alert's data if the person may see it now. `extension`: svg or png."""
-    person = signed_in(request.user)
+    person = signed_in_person(request)
     incident = actions.find_incident(person, pk)
     medium = None if incident is None else charts.find_chart(incident, picture, person=person)
     return answer_medium(medium, extension)
@@ -287,7 +273,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
     if action not in _ALERT_ANSWERS:
         return HttpResponseBadRequest()
     action = Action(action)
-    done = actions.act(action, [pk], person=signed_in(request.user), now=database_now())
+    done = actions.act(action, [pk], person=signed_in_person(request), now=database_now())
     if done.changed:
         messages.success(request, _ALERT_ANSWERS[action])
     elif done.unchanged:

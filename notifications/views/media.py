@@ -46,7 +46,13 @@ _TYPES = {
 def picture(request: HttpRequest, signed: str) -> HttpResponse:
     """Return a message's picture to anybody with the signed URL. Raises Http404 once the URL has expired. `private`
     keeps shared caches from serving the picture after that time."""
-    if not _is_allowed(request):
+    address = f"pictures:address:{network_of(request) or 'unknown'}"
+    try:
+        is_allowed = allows(address, at_most=PICTURES_PER_ADDRESS)
+    except redis.RedisError as error:
+        logger.error("a fetched picture could not be counted: %s", type(error).__name__)
+        is_allowed = False
+    if not is_allowed:
         return HttpResponse(status=429, headers={"Retry-After": str(LIMIT_SECONDS)})
     medium = find_linked_picture(signed, now=timezone.now())
     if medium is None:
@@ -141,12 +147,3 @@ def _make_answer(content: bytes, content_type: str, headers: dict[str, str]) -> 
     response = HttpResponse(content, content_type=content_type, headers=always | headers)
     response._csp_replace = _CLOSED  # type: ignore[attr-defined]  # the place where django-csp looks
     return response
-
-
-def _is_allowed(request: HttpRequest) -> bool:
-    address = f"pictures:address:{network_of(request) or 'unknown'}"
-    try:
-        return allows(address, at_most=PICTURES_PER_ADDRESS)
-    except redis.RedisError as error:
-        logger.error("a fetched picture could not be counted: %s", type(error).__name__)
-        return False
