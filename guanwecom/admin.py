@@ -28,8 +28,7 @@ from integrations.core.admin_pages import CappedPaginator, explain_empty_selects
 from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
-from notifications.views.overview import steps_of
-from notifications.views.search import search_page
+from notifications.views.overview import search_page, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
