@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from notifications.api import inbound
+from notifications.api import incoming
 from notifications.api.app import api
 from notifications.views import inbox, media
 
@@ -15,7 +15,7 @@ urlpatterns = [
     path("alerts/<int:pk>/<int:picture>.<str:extension>", inbox.picture, name="alert-picture"),
     path("alerts/<int:pk>/act/", inbox.act, name="act-on-alert"),
     path("api/v1/", api.urls),
-    path("in/<str:public_id>", inbound.receive, name="inbound"),
+    path("in/<str:public_id>", incoming.receive, name="inbound"),
     path("m/<str:mark>/", inbox.message, name="message"),
     path("m/<str:mark>/mail/", inbox.whole_mail, name="whole-mail"),
     path("m/<str:mark>/<int:position>.<str:extension>", media.attachment, name="attachment"),

@@ -1,4 +1,5 @@
-"""`/messages`: sends messages and tells their outcome. `/uploads`: pictures and files for messages."""
+"""`/messages`: sends messages and tells their outcome. `/uploads`: pictures and files for messages. `/in/`: calls for
+inbound channels."""
 
 from __future__ import annotations
 
@@ -7,23 +8,28 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.http.multipartparser import MultiPartParserError
+from django.http.request import UnreadablePostError
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
 from ninja import Router, Status
 from ninja.errors import ValidationError
 from ninja.params.functions import Header, Query
 from pydantic import ValidationError as InvalidError
 
 from accounts.audit import services, signals
+from accounts.authentication.flow import network_of
 from accounts.models import AuditEntry, User
 from integrations.clients.sources.addresses import is_callable_address
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.api.problems import JSON, MULTIPART, ProblemError, problems, read_json
+from notifications.api.problems import JSON, MULTIPART, ProblemError, problem_of, problems, read_json, response
 from notifications.api.schemas import (
     LARGEST_ID,
     Id,
@@ -32,11 +38,15 @@ from notifications.api.schemas import (
     MessageState,
     UploadState,
 )
-from notifications.api.tokens import Action, address_of, token_for
+from notifications.api.tokens import CALLS_PER_ADDRESS, Action, address_of, count_call, token_for
 from notifications.delivery.runs.triggers import KEY_PATTERN, Answer, answer_once, read_fingerprint
-from notifications.inbound import content
+from notifications.inbound import calls, channels, content
 from notifications.inbound.accept import UPLOADS_KEPT, Incoming, accept, find_uploads, keep_upload, preview
-from notifications.models import ApiToken, IncomingMessage, Priority, Receipt, Run
+from notifications.inbound.calls import CallResult
+from notifications.inbound.channels import SCHEMES, Proof
+from notifications.inbound.content import SENTENCES, InboundError
+from notifications.inbound.payloads import BODY_BYTES, MULTIPART_BYTES, parse_body
+from notifications.models import ApiToken, InboundCall, InboundChannel, IncomingMessage, Priority, Receipt, Run
 from notifications.tasks import enqueue_runs
 
 router = Router(tags=["messages"])
@@ -239,3 +249,74 @@ def answer_accepted(answer: Answer, location: str) -> HttpResponse:
     """Return 202 with the stored answer and the address that tells the outcome."""
     headers = {"Location": location, **({"Idempotency-Replayed": "true"} if answer.is_repeated else {})}
     return HttpResponse(answer.text, status=202, content_type="application/json; charset=utf-8", headers=headers)
+
+
+# --- `/in/<public id>`: calls of other systems for an inbound channel, in many formats --------------------------------
+# Without the channel's secret, the answer is the same for every URL. The query may hold a token, so it is removed from
+# the request before anything can log it.
+
+# Keys under which servers store the URL with its query.
+RAW_ADDRESSES = frozenset({"RAW_URI", "REQUEST_URI"})
+# Headers that mark a repeated call.
+REPEAT_HEADERS = ("Idempotency-Key", "X-Gitlab-Event-UUID", "X-GitHub-Delivery", "Webhook-Id")
+
+
+@csrf_exempt
+def receive(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Answer 202 with the outcome once the message is stored, problem details otherwise."""
+    query = request.GET.dict()
+    request.META["QUERY_STRING"], request.GET = "", QueryDict()
+    for raw in RAW_ADDRESSES & request.META.keys():  # kept without the query, because the access log reads them
+        request.META[raw] = request.path
+    try:
+        if request.method not in {"POST", "PUT"}:
+            raise ProblemError("method_not_allowed", headers={"Allow": "POST, PUT"})
+        result = _take_call(request, public_id, query)
+    except ProblemError as error:
+        return response(error)
+    except InboundError as error:
+        return response(problem_of(error, detail=str(error)))
+    enqueue_runs(result.run_ids)
+    known = {} if result.message_id is None else {"id": result.message_id}
+    return JsonResponse({"status": result.outcome.value, **known}, status=202)
+
+
+def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> CallResult:
+    """Check and accept the call. Raise ProblemError if it is not proven or cannot be read, and InboundError if what it
+    says is refused. The channel's log has either."""
+    count_call(f"in:address:{network_of(request) or 'unknown'}", CALLS_PER_ADDRESS)
+    found = InboundChannel.objects.usable().select_related("owner", "corp")
+    channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
+    scheme = None if channel is None else SCHEMES.get(channel.scheme)
+    key: str | None = None
+    try:
+        # The body is read before the check only if the check needs it.
+        body = _read_body(request) if scheme is not None and scheme.needs_secret else b""
+        proof = Proof(request.headers, query, body)
+        key = channels.verify(channel, proof, now=timezone.now().timestamp())
+        if key is None or channel is None:
+            raise InboundError("invalid_proof")
+        body = body or _read_body(request)
+        count_call(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
+        payload = parse_body(body, request.headers.get("Content-Type", ""))
+    except (InboundError, ProblemError) as error:
+        if channel is not None and error.code in SENTENCES:
+            calls.note(channel, InboundCall.Outcome.REFUSED, SENTENCES[error.code], now=database_now())
+        # Without the secret, no answer may reveal that the channel exists.
+        headers = error.headers if isinstance(error, ProblemError) else {}
+        raise ProblemError(error.code if key is not None else "invalid_proof", headers=headers) from error
+    # With a signature over the time no header counts, because headers of a replayed call can be changed.
+    key = key or next((request.headers[name] for name in REPEAT_HEADERS if request.headers.get(name)), "")
+    return calls.take(channel, payload, request_key=key, now=database_now())
+
+
+def _read_body(request: HttpRequest) -> bytes:
+    """Return the body. Raise InboundError if it is too large or cannot be read."""
+    at_most = MULTIPART_BYTES if request.content_type == "multipart/form-data" else BODY_BYTES
+    try:
+        body = request.read(at_most + 1)
+    except UnreadablePostError as error:
+        raise InboundError("malformed_request") from error
+    if len(body) > at_most:
+        raise InboundError("body_too_large")
+    return body

@@ -61,7 +61,7 @@ def test_every_form_brings_its_token() -> None:
     views = every_view(get_resolver().url_patterns)
     exempt = {view.__module__ for view in views if getattr(view, "csrf_exempt", False)}
 
-    assert exempt == {"integrations.views", "notifications.api.inbound", "ninja.operation"}
+    assert exempt == {"integrations.views", "notifications.api.incoming", "ninja.operation"}
     assert "django.middleware.csrf.CsrfViewMiddleware" in settings.MIDDLEWARE
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.api.inbound import receive
+from notifications.api.incoming import receive
 from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
