@@ -32,7 +32,6 @@ from notifications.models.inbound import (
 )
 from notifications.models.media import Attachment, MakerQueue, Medium, PagePicture, Upload
 from notifications.models.recipients import AlertReceiver, Channel, OperatorContacts, Robot, RulesMatch, WithRecipients
-from notifications.models.reports import OwnRowsRule, ReportCard, ReportChart
 from notifications.models.runs import Run, TickClaim
 from notifications.models.subscriptions import (
     INCOMING_FORMS,
@@ -44,9 +43,12 @@ from notifications.models.subscriptions import (
     MessageForm,
     MonthDay,
     Operator,
+    OwnRowsRule,
     Priority,
     Repeat,
     Report,
+    ReportCard,
+    ReportChart,
     Scheduled,
     Subscription,
     SubscriptionChoice,
