@@ -412,22 +412,6 @@ class StartingPoint:
     lacks: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The columns of a table by their use in a message. `day`: empty without a column of days."""
-
-    alias: str
-    heading: str
-    day: str
-    names: list[str]
-    numbers: list[Column]
-    every: tuple[str, ...]
-
-    @property
-    def days(self) -> str:
-        return "latest" if self.day else ""
-
-
 def offered_points() -> list[StartingPoint]:
     """Return the labels and descriptions, before there is any data."""
     return starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC)))
@@ -435,13 +419,12 @@ def offered_points() -> list[StartingPoint]:
 
 def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:
     """Return the four starting points in order. `alias`: of the card in templates; `heading`: its name for people."""
-    names = [column.name for column in table.columns if column.kind is Kind.TEXT]
-    numbers = [column for column in table.columns if column.is_numeric]
-    columns = _Columns(alias, heading, day_column_of(table), names, numbers, table.names)
+    has_numbers = any(column.is_numeric for column in table.columns)
+    has_names = any(column.kind is Kind.TEXT for column in table.columns)
     no_columns = "" if table.names else _("This data has no columns.")
-    no_numbers = "" if numbers else _("This data has no column of numbers.")
-    no_names = "" if names else _("This data has no column of names.")
-    no_day = "" if columns.day else _("This data has no column of dates.")
+    no_numbers = "" if has_numbers else _("This data has no column of numbers.")
+    no_names = "" if has_names else _("This data has no column of names.")
+    no_day = "" if day_column_of(table) else _("This data has no column of dates.")
     form = MessageForm
     points = [
         StartingPoint(*point, lacks=lacks)
@@ -455,56 +438,36 @@ def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoin
     if table.names and not any(map(table.is_kind_known, table.names)):
         unknown = _("What the columns of this data hold is not known before there are rows.")
         points = [replace(point, lacks=unknown) if point.lacks else point for point in points]
-    return [point if point.lacks else _fill(point, columns) for point in points]
+    return [point if point.lacks else _fill(point, alias, heading, table) for point in points]
 
 
-def _fill(point: StartingPoint, columns: _Columns) -> StartingPoint:
-    body = _numbers_text(columns)
-    charts: tuple[Chart, ...] = ()
-    match point.key:
-        case "table":
-            body = _("%(count)s rows in all") % {"count": output(row_count(columns.alias), "thousands")}
-            others = tuple(name for name in columns.every if name != columns.day)[:COLUMNS_AT_MOST]
-            order = Sort.LARGEST if columns.day else Sort.AS_IS
-            charts = (Chart(ChartKind.TABLE, columns.day, others, sort=order),)
-        case "trend":
-            charts = (Chart(ChartKind.LINE, columns.day, (columns.numbers[0].name,)),)
-        case "ranking":
-            name, number = columns.names[0], columns.numbers[0].name
-            body = ranking(columns.alias, name, number, days=columns.days, day_column=columns.day)
-            charts = (Chart(ChartKind.BAR, name, (number,), sort=Sort.LARGEST),)
-    return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=charts)
-
-
-def _title(columns: _Columns) -> str:
-    if not columns.day:
-        return literal(columns.heading)
-    day = date(latest_day(columns.alias, columns.day), usual_date_pattern())
-    return f"{literal(columns.heading)} {day}"
-
-
-def _figures(columns: _Columns) -> str:
-    """Write a line `name: number` for each number."""
-    lines = []
-    for number in columns.numbers[:NUMBERS_AT_MOST]:
+def _fill(point: StartingPoint, alias: str, heading: str, table: Table) -> StartingPoint:
+    """Write the texts and charts: a line for each number, with its change against the day before if there are days."""
+    numbers, day = [column for column in table.columns if column.is_numeric], day_column_of(table)
+    days = "latest" if day else ""
+    lines, figures = [], []
+    for number in numbers[:NUMBERS_AT_MOST]:
+        measure = usual_measure(number)
+        figure = output(aggregate(alias, measure, number.name, days=days, day_column=day), "thousands")
+        line = f"{literal(number.name)} {figure}"
+        if day:
+            changed = output(change(alias, number.name, against="day", day_column=day, measure=measure))
+            line += f" {literal(_('vs the day before'))} {changed}"
+        lines.append(line)
         # Without colons, because one separates the name of a key figure from its number.
         name = " ".join(re.split(r"[\s:：]+", number.name)).strip()  # noqa: RUF001  # both
-        lines.append(f"{literal(name)}: {_figure(columns, number)}")
-    return "\n".join(lines)
-
-
-def _numbers_text(columns: _Columns) -> str:
-    """Write a line for each number, with its change against the day before if there are days."""
-    lines = []
-    for number in columns.numbers[:NUMBERS_AT_MOST]:
-        line = f"{literal(number.name)} {_figure(columns, number)}"
-        if columns.day:
-            day = {"against": "day", "day_column": columns.day, "measure": usual_measure(number)}
-            line += f" {literal(_('vs the day before'))} {output(change(columns.alias, number.name, **day))}"
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def _figure(columns: _Columns, number: Column) -> str:
-    figure = aggregate(columns.alias, usual_measure(number), number.name, days=columns.days, day_column=columns.day)
-    return output(figure, "thousands")
+        figures.append(f"{literal(name)}: {figure}")
+    title = f"{literal(heading)} {date(latest_day(alias, day), usual_date_pattern())}" if day else literal(heading)
+    body, charts = "\n".join(lines), list[Chart]()
+    match point.key:
+        case "table":
+            body = _("%(count)s rows in all") % {"count": output(row_count(alias), "thousands")}
+            others = tuple(name for name in table.names if name != day)[:COLUMNS_AT_MOST]
+            charts = [Chart(ChartKind.TABLE, day, others, sort=Sort.LARGEST if day else Sort.AS_IS)]
+        case "trend":
+            charts = [Chart(ChartKind.LINE, day, (numbers[0].name,))]
+        case "ranking":
+            name = next(column.name for column in table.columns if column.kind is Kind.TEXT)
+            body = ranking(alias, name, numbers[0].name, days=days, day_column=day)
+            charts = [Chart(ChartKind.BAR, name, (numbers[0].name,), sort=Sort.LARGEST)]
+    return replace(point, title=title, body=body, figures="\n".join(figures), charts=tuple(charts))
