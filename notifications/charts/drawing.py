@@ -298,20 +298,15 @@ def series_label(label: str) -> str:
 
 
 def _unique(name: str, pixels: float, used: set[str]) -> str:
-    found, number = _without_middle(name, pixels), 1
+    found, number, room = name, 1, pixels - width_of("…")
+    if width_of(name) > pixels:  # without its middle
+        end = _beginning(name[::-1], room / 2)[::-1]
+        found = f"{_beginning(name, room - width_of(end))}…{end}"
     while found in used:
         number += 1
         mark = f" ({number})"
         found = cut_to_width(name, pixels - width_of(mark)) + mark
     return found
-
-
-def _without_middle(name: str, pixels: float) -> str:
-    if width_of(name) <= pixels:
-        return name
-    room = pixels - width_of("…")
-    end = _beginning(name[::-1], room / 2)[::-1]
-    return f"{_beginning(name, room - width_of(end))}…{end}"
 
 
 def _beginning(text: str, pixels: float) -> str:

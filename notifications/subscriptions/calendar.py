@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -250,33 +251,18 @@ class Hour:
 
 @dataclass(frozen=True)
 class Week:
-    """The plan. `hours`: by day and hour, only hours in which something begins. `is_cut`: there are more than
-    TIMES_AT_MOST times; `unreadable`: pushes whose schedule cannot be used."""
+    """The plan. `hours`: by day and hour, only hours in which something begins. `peak`: the most messages in an hour;
+    `notes`: sentences, each with the hours that it is about; `on_the_hour`: pushes that begin exactly on an hour or a
+    half hour, without a spread. `is_cut`: there are more than TIMES_AT_MOST times; `unreadable`: pushes whose schedule
+    cannot be used."""
 
     days: list[date]
     hours: Mapping[tuple[date, int], Hour]
-    is_cut: bool = False
-    unreadable: list[Subscription] = field(default_factory=list)
-
-    @property
-    def peak(self) -> int:
-        return max((hour.message_count for hour in self.hours.values()), default=0)
-
-    @property
-    def notes(self) -> dict[str, list[tuple[date, int]]]:
-        """Sentences, each with the hours that it is about."""
-        found: dict[str, list[tuple[date, int]]] = defaultdict(list)
-        for key, hour in sorted(self.hours.items()):
-            for note in hour.notes:
-                found[note].append(key)
-        return dict(found)
-
-    @property
-    def on_the_hour(self) -> list[Subscription]:
-        """Pushes that begin exactly on an hour or a half hour, without a spread."""
-        planned = (one for hour in self.hours.values() for one in hour.planned)
-        found = {one.subscription.pk: one.subscription for one in planned if one.is_crowding}
-        return sorted(found.values(), key=lambda one: (one.name, one.pk))
+    peak: int
+    notes: Mapping[str, list[tuple[date, int]]]
+    on_the_hour: list[Subscription]
+    is_cut: bool
+    unreadable: list[Subscription]
 
 
 def plan_week(
@@ -304,14 +290,24 @@ def plan_week(
                 hours[at.date(), at.hour].planned.append(one)
         except ScheduleError:
             unreadable.append(subscription)
-    for hour in hours.values():
+    notes: dict[str, list[tuple[date, int]]] = defaultdict(list)
+    crowding: dict[int, Subscription] = {}
+    for key, hour in sorted(hours.items()):
         hour.planned.sort(key=lambda one: (one.at, one.subscription.pk))
-        minutes: dict[str, list[Planned]] = defaultdict(list)
-        for one in hour.planned:
-            minutes[f"{one.at:%H:%M}"].append(one)
-        hour.notes = [note for minute, planned in minutes.items() for note in _minute_notes(minute, planned)]
-    days = [start + timedelta(days=number) for number in range(DAYS)]
-    return Week(days, dict(hours), count == TIMES_AT_MOST, unreadable)
+        crowding |= {one.subscription.pk: one.subscription for one in hour.planned if one.is_crowding}
+        for minute, planned in groupby(hour.planned, lambda one: f"{one.at:%H:%M}"):
+            hour.notes += _minute_notes(minute, list(planned))
+        for note in hour.notes:
+            notes[note].append(key)
+    return Week(
+        days=[start + timedelta(days=number) for number in range(DAYS)],
+        hours=dict(hours),
+        peak=max((hour.message_count for hour in hours.values()), default=0),
+        notes=dict(notes),
+        on_the_hour=sorted(crowding.values(), key=lambda one: (one.name, one.pk)),
+        is_cut=count == TIMES_AT_MOST,
+        unreadable=unreadable,
+    )
 
 
 def limit_per_hour() -> int:
