@@ -261,7 +261,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
     empty_list = _(
         "The members of WeCom's directory stand here after the first synchronisation, which begins on a company's page."
     )
-    state_columns = (
+    state_columns: Any = (
         Column(
             "in_departments", _("departments"), lambda one: gettext(", ").join(map(str, one.departments.all())) or "—"
         ),
@@ -269,18 +269,16 @@ class MemberAdmin(RowsAdmin, ReadOnly):
         Column("linked_user", _("user"), lambda member: member.shown_user),
     )
     list_display = (
-        *(
-            "userid",
-            "name",
-            Column("company", _("WeCom company name"), lambda one: one.corp.name, ordering="corp__name"),
-        ),
+        "userid",
+        "name",
+        Column("company", _("WeCom company name"), lambda one: one.corp.name, ordering="corp__name"),
         *state_columns,
     )
     list_filter = (CompanyFilter, MemberStateFilter)
     search_fields = ("userid_folded__startswith", "name")
     search_help_text = _("WeCom account from its beginning, or name")
     actions = ("admit",)
-    fields = (
+    fields: Any = (
         *("corp", "userid", "name", "alias", "position", "mobile", "email", "biz_mail", "number"),
         *(*state_columns, "first_seen_at", "changed_at", "left_at", "waits_since"),
     )

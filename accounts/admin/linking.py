@@ -75,6 +75,7 @@ class BulkForm(AnyModelForm):
 
 LIST = "admin:accounts_linkconflict_changelist"
 FOLDER = "admin/accounts/linkconflict"
+ROWS = 50
 SIDES: dict[str, _StrPromise] = {
     "members": _("In WeCom, not here"),
     "users": _("Here, not in WeCom"),
@@ -264,7 +265,7 @@ _LISTS = {"members": _list_members, "users": _list_users, "conflicts": _list_con
 
 def _page_of(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
     before, after = (read_key(request.GET.get(name)) for name in ("before", "after"))
-    return keyset_page(rows, before=before, after=after, size=50)
+    return keyset_page(rows, before=before, after=after, size=ROWS)
 
 
 def _describe_page(

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.apps import apps
@@ -167,7 +167,7 @@ class AuditEntryAdmin(ReadOnly):
     search_help_text = _("Administrator, what was changed, or what was done")
     show_facets = admin.ShowFacets.NEVER  # each facet is a full count
     ordering = ("-pk",)
-    fields = readonly_fields = list_display
+    fields = readonly_fields = cast("Any", list_display)
 
     def get_urls(self) -> list[URLPattern]:
         return [*own_routes(self, {("export.csv", "csv"): require_GET(self.csv_view)}), *super().get_urls()]
@@ -310,7 +310,7 @@ class LockoutAdmin(AnyModelAdmin):
     search_help_text = _("Username or IP address")
     show_full_result_count = False
     actions = ("unlock",)
-    fields = readonly_fields = list_display
+    fields = readonly_fields = cast("Any", list_display)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)

@@ -57,7 +57,11 @@ def gate(request: HttpRequest) -> HttpResponse | None:
         sent = request.POST.copy()
         sent.pop("csrfmiddlewaretoken", None)
         return _page_in_place(request, person, sent)
-    typed = _unseal(sealed, person=person, path=request.get_full_path())
+    # Form data that was sealed for another person or path, or too long ago, is dropped.
+    typed = None
+    match unseal("typed", sealed, seconds=TYPED_SECONDS):
+        case [person.pk, path, text] if path == request.get_full_path():
+            typed = QueryDict(text)
     if typed is None:
         messages.error(request, _("This took too long. Nothing was saved: please enter it again."))
         return HttpResponseRedirect(request.get_full_path())
@@ -143,11 +147,3 @@ def _is_fresh(request: HttpRequest) -> bool:
 def _note(request: HttpRequest, person: User) -> None:
     sessions.note_confirmed(request.session, timezone.now())
     logger.info("confirmed user=%s", person.pk)
-
-
-def _unseal(sealed: str, *, person: User, path: str) -> QueryDict | None:
-    """Return the form data, or None if it was sealed for another person or path, or too long ago."""
-    match unseal("typed", sealed, seconds=TYPED_SECONDS):
-        case [person.pk, sealed_path, typed] if sealed_path == path:
-            return QueryDict(typed)
-    return None
