@@ -87,43 +87,34 @@ def build_spec(chart: Chart, table: Table, *, shape_of: drawing.Shape = drawing.
         "height": height,
         "padding": drawing.MARGIN,
         "autosize": {"type": "fit", "contains": "padding"},
-        "title": _title(chart, table, _below_zero(chart, shaped, table), shaped.notes, size),
+        "title": _title(chart, shaped, table, size),
         **body,
     }
 
 
-def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[str], size: drawing.Size) -> Spec:
-    """Return the title with notes below it; without room for notes only urgent ones, against misreading."""
-    unit, _decimals = find_number_format(chart, table)
+def _title(chart: Chart, shaped: ChartPoints, table: Table, size: drawing.Size) -> Spec:
+    """Return the title with notes below it, as many on a line as fit; without room for notes only the note about parts
+    of a whole that are not drawn, against misreading."""
+    unit, decimals = find_number_format(chart, table)
     text = drawing.one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
-    room = drawing.WIDTH - 2 * drawing.MARGIN
-    lines = _lines([drawing.as_of_text(table), *urgent, *notes] if size.has_notes else urgent, room)
-    limit = max(drawing.limit_of(text, room, 16), *(drawing.limit_of(line, room) for line in lines), 0)
-    return {"text": drawing.within(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
-
-
-def _lines(notes: Sequence[str], room: float) -> list[str]:
-    """Join notes to lines as far as there is room."""
+    notes, room = list[str](), drawing.WIDTH - 2 * drawing.MARGIN
+    if count := len(shaped.negatives):
+        added = drawing.short(drawing.drawable(total(shaped.negatives)), unit, decimals)
+        sentence = ngettext(
+            "%(count)d part below zero, not drawn: %(sum)s",
+            "%(count)d parts below zero, not drawn: %(sum)s together",
+            count,
+        )
+        notes.append(sentence % {"count": count, "sum": added})
     lines: list[str] = []
-    for note in notes:
+    for note in [drawing.as_of_text(table), *notes, *shaped.notes] if size.has_notes else notes:
         if lines and drawing.width_of(f"{lines[-1]} · {note}") <= room:
             lines[-1] = f"{lines[-1]} · {note}"
         else:
             lines.append(note)
-    return [drawing.within(line, room, 12) for line in lines]
-
-
-def _below_zero(chart: Chart, shaped: ChartPoints, table: Table) -> list[str]:
-    """Return a note about parts of a whole that are not drawn."""
-    if not shaped.negatives:
-        return []
-    sentence = ngettext(
-        "%(count)d part below zero, not drawn: %(sum)s",
-        "%(count)d parts below zero, not drawn: %(sum)s together",
-        len(shaped.negatives),
-    )
-    added = drawing.short(drawing.drawable(total(shaped.negatives)), *find_number_format(chart, table))
-    return [sentence % {"count": len(shaped.negatives), "sum": added}]
+    lines = [drawing.within(line, room, 12) for line in lines]
+    limit = max(drawing.limit_of(text, room, 16), *(drawing.limit_of(line, room) for line in lines), 0)
+    return {"text": drawing.within(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
 
 
 def _is_horizontal(chart: Chart, shaped: ChartPoints) -> bool:
