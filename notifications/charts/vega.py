@@ -242,7 +242,13 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
     span = _span(chart.thresholds, rows)
     bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
     lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
-    return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, _write_figures()]}
+    # Beyond the ends: on the right, for negative bars on the left.
+    ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
+    figures = {
+        "mark": {"type": "text", "fontSize": 12, "invalid": "show", **ends},
+        "encoding": {"text": {"field": "t"}, "color": {"value": drawing.INK}},
+    }
+    return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, figures]}
 
 
 def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
@@ -259,15 +265,6 @@ def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
     pixels = max(60.0, drawing.WIDTH - 2 * drawing.MARGIN - names - left - right)
     step = ((high - low) or 1.0) / pixels
     return [low - left * step, high + right * step]
-
-
-def _write_figures() -> Spec:
-    """Write the figures beyond the ends of horizontal bars: on the right, for negative bars on the left."""
-    ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
-    return {
-        "mark": {"type": "text", "fontSize": 12, "invalid": "show", **ends},
-        "encoding": {"text": {"field": "t"}, "color": {"value": drawing.INK}},
-    }
 
 
 def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool) -> Spec:
