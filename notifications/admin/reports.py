@@ -40,14 +40,7 @@ from integrations.models import Card, Corp
 from notifications.admin.base import PartPermissions, administrator, for_person, is_key
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
-from notifications.delivery.rendering.message_builder import (
-    TITLE_CHARACTERS,
-    Words,
-    build_body,
-    link_target,
-    tidy_text,
-    tidy_title,
-)
+from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS, Words, build_body, tidy_text, tidy_title
 from notifications.delivery.rendering.report_contents import ReportParts, latest_tables
 from notifications.delivery.runs.ownership import (
     end_page_rights,
@@ -65,6 +58,7 @@ from notifications.models import (
     ReportChart,
     Subscription,
 )
+from notifications.reports.contents import link_target
 from notifications.reports.templates import column_names, renderer
 from notifications.reports.templates.merge_fields import usual_date_pattern
 from notifications.reports.templates.renderer import RenderContext
