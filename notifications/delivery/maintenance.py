@@ -253,7 +253,7 @@ def _list_longest_times(now: datetime) -> list[tuple[QuerySet[Any], str, timedel
         (preparing | pending, "next_attempt_at", LONGEST_WAIT, now),
         (preparing | pending, "expires_at", LONGEST_LIFETIME, now + LONGEST_WAIT),
         (preparing | pending, "queued_until", 2 * QUEUE_LEASE, None),
-        (preparing | sending, "lease_until", 2 * delivery_lease(), now),
+        (sending, "lease_until", 2 * delivery_lease(), now),
         # It is not known how long ago that was, so what may not be repeated any more becomes unknown.
         (pending | sending, "unclear_since", SPARE, now - timedelta(seconds=REPEAT_SECONDS)),
         (making, "make_after", LONGEST_MAKING, now),

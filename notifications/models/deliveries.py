@@ -130,10 +130,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
 
     def preparable(self, now: datetime) -> Self:
-        """Deliveries whose medium is made or has failed, and that no worker is preparing."""
+        """Deliveries whose medium is made or has failed."""
         return self._due_and_not_held(now).filter(
             Q(medium__isnull=True) | ~Q(medium__status="waiting"),
-            Q(lease_until__isnull=True) | Q(lease_until__lt=now),
             status=Delivery.Status.PREPARING,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import uuid
+import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import copy_context
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Length
 from django.utils import translation
 from structlog.contextvars import bind_contextvars
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HANDED_OUT_AT_ONCE = 500
+# Longer than an upload lasts. If two tasks have the same delivery nevertheless, the first freezes its bytes, and the
+# second has uploaded in vain.
+RESERVED = 2 * QUEUE_LEASE
 # Uploads of one task at once, and their bytes in memory at once. A single larger file is uploaded alone.
 AT_ONCE = 20
 BYTES_AT_ONCE = 32 * 2**20
@@ -63,8 +66,8 @@ Upload = tuple["Delivery", Callable[[], str]]
 
 
 def hand_out_uploads(*, now: datetime) -> HandedOut:
-    """Return the deliveries whose picture or file is made, each reserved for QUEUE_LEASE. For a blocked company only
-    one delivery is returned now and then, to probe whether it works again."""
+    """Return the deliveries whose picture or file is made, each reserved for RESERVED. For a blocked company only one
+    delivery is returned now and then, to probe whether it works again."""
     ready = Delivery.objects.preparable(now).unqueued(now).order_by("priority", "next_attempt_at", "pk")
     found: dict[bool, list[int]] = {True: [], False: []}
     with transaction.atomic():
@@ -80,13 +83,13 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
                     continue
                 probes[row.corp_id] = False
             found[row.priority == Priority.URGENT].append(row.pk)
-        Delivery.objects.filter(pk__in=[*found[True], *found[False]]).update(queued_until=now + QUEUE_LEASE)
+        Delivery.objects.filter(pk__in=[*found[True], *found[False]]).update(queued_until=now + RESERVED)
     return HandedOut(found[True], found[False])
 
 
 def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
     """Upload the medium of each delivery and freeze its bytes. Return how many may be sent now. Another worker takes
-    what a stopping one leaves when the lease ends."""
+    what a stopping one leaves when its reservation ends."""
     waiting, count = list(delivery_ids), 0
     carrying = Delivery.objects.filter(pk__in=waiting, medium__isnull=False).order_by()
     sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))
@@ -106,10 +109,10 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
 
 
 def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Claim these deliveries, upload their media at the same time, and freeze each as its upload ends. A stopping
-    worker waits at most STOP_SECONDS. Return how many may be sent now."""
+    """Upload the media of these deliveries at once, and freeze each as its upload ends. A stopping worker waits at most
+    STOP_SECONDS. Return how many may be sent now."""
     count, to_upload = 0, list[Upload]()
-    deliveries = claim_preparable(delivery_ids, clock())
+    deliveries = read_preparable(delivery_ids, clock())
     media = Medium.objects.filter(pk__in=[one.medium_id for one in deliveries if one.medium_id])
     contents = {pk: bytes(content) for pk, content in media.values_list("pk", "content")}
     for one in deliveries:
@@ -136,7 +139,7 @@ def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> CallBatch[tuple[D
     """Begin the uploads that the limiter admits; give the other deliveries back."""
     requests = [
         Request(
-            id=f"upload:{one.pk}.{one.prepare_count}",
+            id=f"upload:{one.pk}.{secrets.token_hex(4)}",
             scopes=(address_scope(one.corp, UPLOAD_API), company_scope(one.corpid, UPLOAD_API)),
             is_urgent=one.priority == Priority.URGENT,
         )
@@ -180,8 +183,8 @@ def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: 
     for delivery, answer in ended:
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
             match answer:
-                case "":  # nothing was tried, so the count behind the backoff does not grow
-                    give_delivery_back(delivery, now + SOON, prepare_count=delivery.prepare_count - 1)
+                case "":
+                    give_delivery_back(delivery, now + SOON)
                 case str():
                     count += freeze(delivery, partial(_add_media_id, media_id=answer), now)
                 case IntegrationError():
@@ -206,7 +209,7 @@ def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) 
     outcome = outcome_of_error(error)
     if outcome.kind in {OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}:
         return freeze(delivery, None, now, reason=str(error))
-    wait_seconds = backoff_seconds(delivery.prepare_count)
+    wait_seconds = backoff_seconds(delivery.prepare_count + 1)
     if outcome.kind == OutcomeKind.POSTPONED:
         wait_seconds = outcome.wait_seconds
         if delivery.channel == Channel.WECOM and outcome.is_configuration:
@@ -247,35 +250,20 @@ def fill_body(body: dict[str, Any], delivery: Delivery, content: bytes, name: st
     return body
 
 
-# --- Rows: claimed together under a lease with a fencing token, and frozen one by one ---
+# --- Rows: read together, and frozen one by one ---
 
-# Only the holder of the token freezes the bytes, so they are frozen once. The lease ends by itself: uploading twice
-# harms nobody. It is longer than the longest upload (integrations.clients.wecom.calls.Timeouts.transfer_seconds).
-LEASE = timedelta(seconds=120)
-_FREE: dict[str, None] = {"fencing_token": None, "lease_until": None, "queued_until": None}
 _READ = (
-    *("run", "corp", "channel", "message_form", "priority", "created_at", "title", "corpid", "agentid", "body"),
-    *("language", "prepare_count", "fencing_token"),
-    *("robot__key", "medium__kind", "medium__name", "medium__content_type", "medium__status", "medium__error"),
+    *("run", "corp", "channel", "message_form", "priority", "created_at", "title", "corpid", "agentid", "language"),
+    *("prepare_count", "robot__key", "medium__kind", "medium__name", "medium__content_type", "medium__status"),
+    "medium__error",
 )
 
 
-def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
-    """Claim the deliveries that may be prepared now until the lease ends, with company, robot and medium, without
-    content."""
-    token = uuid.uuid4()
-    mine = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
-    with transaction.atomic():
-        ids = [row.pk for row in lock_skipping(mine.only("pk"))]
-        if not ids:
-            return []
-        Delivery.objects.filter(pk__in=ids).update(
-            fencing_token=token, lease_until=now + LEASE, prepare_count=F("prepare_count") + 1
-        )
-        # Inside the transaction: later another worker may have replaced the token.
-        rows = Delivery.objects.filter(pk__in=ids).select_related("robot", "medium").only(*_READ).order_by("pk")
-        found = list(rows)
-        corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in found})
+def read_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
+    """Read the deliveries that may be prepared now, with company, robot and medium, without its content."""
+    rows = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
+    found = list(rows.select_related("robot", "medium").only(*_READ))
+    corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in found})
     for row in found:
         row.corp = corps[row.corp_id]
     return found
@@ -285,13 +273,13 @@ def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Deliv
 def freeze(
     delivery: Delivery, complete: Callable[[dict[str, Any]], dict[str, Any]] | None, now: datetime, *, reason: str = ""
 ) -> bool:
-    """Freeze what the row holds now: recipients may have been withdrawn since it was claimed. Return whether it may be
-    sent now.
+    """Freeze what the row holds now, unless another task has: recipients may have been withdrawn since it was read.
+    Return whether it may be sent now.
 
     `complete`: returns the final body from the row's, and may raise MessageError; without it the words go alone,
     because of `reason`.
     """
-    mine = _preparing([delivery.pk]).filter(fencing_token=delivery.fencing_token)
+    mine = _preparing([delivery.pk])
     row = mine.select_for_update(of=("self",)).only("body", "plain_body", "channel", "error").first()
     if row is None:
         return False
@@ -308,17 +296,18 @@ def freeze(
         logger.warning("delivery=%d goes without its picture or file", row.pk)
     if body:
         frozen = {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
-        mine.update(prepare_count=0, error=reason, **frozen, **_FREE)
+        mine.update(prepare_count=0, queued_until=None, error=reason, **frozen)
     else:  # it was prepared anew and has no plain body any more
-        mine.update(status=Delivery.Status.FAILED, settled_at=now, error=reason, **_FREE)
+        mine.update(status=Delivery.Status.FAILED, settled_at=now, error=reason)
     return bool(body)
 
 
-def give_delivery_back(delivery: Delivery, at: datetime, outcome: Outcome | None = None, **fields: Any) -> None:
-    """Release the delivery, to be tried again at `at`. `outcome`: of the upload, for the log page."""
-    said = {"errcode": outcome.errcode, "error": outcome.message} if outcome else {}
-    mine = _preparing([delivery.pk]).filter(fencing_token=delivery.fencing_token)
-    mine.update(next_attempt_at=at, **said, **fields, **_FREE)
+def give_delivery_back(delivery: Delivery, at: datetime, outcome: Outcome | None = None) -> None:
+    """Release the delivery, to be tried again at `at`. `outcome`: of the upload, if one was tried."""
+    fields: dict[str, Any] = {"next_attempt_at": at, "queued_until": None}
+    if outcome is not None:
+        fields |= {"errcode": outcome.errcode, "error": outcome.message, "prepare_count": delivery.prepare_count + 1}
+    _preparing([delivery.pk]).update(**fields)
 
 
 def _preparing(ids: Collection[int]) -> QuerySet[Delivery]:

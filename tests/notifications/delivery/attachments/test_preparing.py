@@ -36,12 +36,11 @@ from notifications.delivery.runs import recall
 from notifications.delivery.sending.queue import HandedOut, find_pending
 from notifications.delivery.sending.send import ask_permits
 from notifications.delivery.sending.uploads import (
-    LEASE,
     UPLOAD_API,
-    claim_preparable,
     freeze,
     hand_out_uploads,
     prepare_deliveries,
+    read_preparable,
 )
 from notifications.models import Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
@@ -119,7 +118,7 @@ def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: WeComStu
 
     prepare(delivery, clock)
 
-    assert (delivery.status, delivery.plain_body, delivery.lease_until) == (Status.PENDING, b"", None)
+    assert (delivery.status, delivery.plain_body) == (Status.PENDING, b"")
     assert body_of(delivery) | {"duplicate_check_interval": 0} == {
         "touser": "LiLei|HanMei",
         "msgtype": "image",
@@ -309,18 +308,15 @@ def test_a_mail_carries_its_picture_or_file(
 # --- What breaks on the way ---
 
 
-def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: WeComStub, clock: FakeClock) -> None:
+def test_of_two_workers_the_first_freezes_it(wire: WeComStub, clock: FakeClock) -> None:
     delivery = make_with_picture(wire)
     wire.sends.append(UPLOADED)
 
-    [held] = claim_preparable([delivery.pk], clock())  # the worker ends here
-    prepare(delivery, clock)
-    assert delivery.status == Status.PREPARING  # while the lease lasts
-    clock.now += LEASE + timedelta(seconds=1)
+    [read_by_another] = read_preparable([delivery.pk], clock())
     prepare(delivery, clock)
 
     assert delivery.status == Status.PENDING
-    assert not freeze(held, lambda body: body | {"image": {"media_id": "late"}}, clock())
+    assert not freeze(read_by_another, lambda body: body | {"image": {"media_id": "late"}}, clock())
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
 
 
@@ -328,7 +324,7 @@ def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeCloc
     run = make_run()
     delivery = make_delivery(make_corp(), MessageForm.IMAGE, run=run)
     mark_ready(medium_of(delivery))
-    [held] = claim_preparable([delivery.pk], clock())
+    [held] = read_preparable([delivery.pk], clock())
 
     Run.objects.update(recall_requested_at=NOW)
     recall.cancel_recalled(now=NOW)
@@ -353,7 +349,7 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: WeComStub
     delivery = make_delivery(corp, MessageForm.IMAGE)
     delivery.receipts.create(run=delivery.run, channel=Channel.WECOM, address=f"{corp.pk}:lilei")
     mark_ready(medium_of(delivery))
-    [held] = claim_preparable([delivery.pk], clock())
+    [held] = read_preparable([delivery.pk], clock())
 
     recall.withdraw(corp, ["lilei"], NOW)
     freeze(held, lambda body: body | {"image": {"media_id": "m"}}, clock())

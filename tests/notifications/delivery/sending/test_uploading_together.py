@@ -11,7 +11,7 @@ import pytest
 
 from notifications.delivery import limiter
 from notifications.delivery.channels import company_scope
-from notifications.delivery.sending.uploads import LEASE, UPLOAD_API, prepare_deliveries
+from notifications.delivery.sending.uploads import UPLOAD_API, prepare_deliveries
 from notifications.models import Delivery, Medium, MessageForm
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import body_of, make_delivery, make_run
@@ -64,7 +64,7 @@ def test_one_that_is_refused_or_waits_keeps_no_other_from_its_picture(wire: WeCo
     assert prepare(deliveries, clock) == 3
 
     [waiting] = [one for one in deliveries if one.status == Status.PREPARING]
-    assert (waiting.errcode, waiting.lease_until, waiting.prepare_count) == (-1, None, 1)
+    assert (waiting.errcode, waiting.queued_until, waiting.prepare_count) == (-1, None, 1)
     assert waiting.next_attempt_at > NOW
     others = [body_of(one)["msgtype"] for one in deliveries if one != waiting]
     assert sorted(others) == ["image", "image", "textcard"]
@@ -80,7 +80,7 @@ def test_one_that_cannot_be_prepared_keeps_no_other_from_its_picture(
 
     assert prepare([broken, *others], clock) == 2
 
-    assert (broken.status, broken.lease_until) == (Status.PREPARING, NOW + LEASE)
+    assert broken.status == Status.PREPARING
     assert [one.status for one in others] == [Status.PENDING] * 2
 
 
@@ -95,8 +95,8 @@ def test_a_task_that_is_to_end_goes_on_to_no_other_chunk(
 
     assert prepare([first, second], clock, stops_after=1) == 0
 
-    assert [one.prepare_count for one in (first, second)] == [1, 0]
-    assert (first.lease_until, second.queued_until) == (None, None)
+    assert first.next_attempt_at > NOW == second.next_attempt_at
+    assert (first.queued_until, second.queued_until) == (None, None)
 
 
 def test_of_large_files_one_is_under_way_at_a_time(
@@ -133,7 +133,6 @@ def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_ba
     assert prepare([hanging, other], clock, stops_after=1) == 0
     goes_on.set()
 
-    assert (hanging.status, hanging.lease_until) == (Status.PREPARING, NOW + LEASE)
-    assert (other.status, other.lease_until, other.queued_until) == (Status.PREPARING, None, None)
-    clock.now += LEASE + timedelta(seconds=1)
+    assert (hanging.status, hanging.queued_until) == (Status.PREPARING, NOW + timedelta(seconds=60))
+    assert (other.status, other.queued_until) == (Status.PREPARING, None)
     assert prepare([hanging, other], clock) == 2
