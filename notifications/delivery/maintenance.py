@@ -69,30 +69,20 @@ def sweep(*, now: datetime) -> list[int]:
 def _settle_ended_leases(now: datetime) -> int:
     """Settle ended leases, each by itself, so that a bad row does not stop the others. Return how many."""
     count = 0
-    while True:
-        settled = 0
-        with transaction.atomic():
-            sending = Delivery.objects.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
-            ended = list(lock_skipping(sending)[:BATCH])
-            for delivery in ended:
-                with log_errors(logger, "delivery=%d: its ended lease could not be settled", delivery.pk):
-                    _settle_ended_lease(delivery, now)
-                    settled += 1
-        count += settled
-        if len(ended) < BATCH or not settled:
-            return count
-
-
-@transaction.atomic
-def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:
-    attempt = models.Attempt.objects.filter(delivery=delivery).order_by("number").last()
-    if attempt is not None and attempt.fencing_token == delivery.fencing_token:
-        settle_attempt(attempt, LOST_WORKER, duration_ms=None, now=now)
-        return
-    # Without an attempt nothing was sent.
-    Delivery.objects.filter(pk=delivery.pk).update(
-        status=Delivery.Status.PENDING, next_attempt_at=now, fencing_token=None, lease_until=None, queued_until=None
-    )
+    ended = Delivery.objects.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
+    for pk in list(ended.order_by("pk").values_list("pk", flat=True)):
+        with log_errors(logger, "delivery=%d: its ended lease could not be settled", pk), transaction.atomic():
+            delivery = lock_skipping(ended.filter(pk=pk)).first()
+            if delivery is None:
+                continue
+            attempt = delivery.attempts.order_by("number").last()
+            if attempt is not None and attempt.fencing_token == delivery.fencing_token:
+                settle_attempt(attempt, LOST_WORKER, duration_ms=None, now=now)
+            else:  # nothing was sent
+                released = {"fencing_token": None, "lease_until": None, "queued_until": None}
+                ended.filter(pk=pk).update(status=Delivery.Status.PENDING, next_attempt_at=now, **released)
+            count += 1
+    return count
 
 
 def _give_up(now: datetime) -> int:
