@@ -283,11 +283,12 @@ class OnePage(AnyModelAdmin):
 
     def begin_media(self, request: HttpRequest, plan: Plan) -> dict[str, Any]:
         """Start drawing the pictures and files of the plan. Return the context to show them."""
-        drawings = begin_media(plan, by=administrator(request), now=timezone.now())
-        if drawings is None:
+        begun = begin_media(plan, by=administrator(request), now=timezone.now())
+        if begun is None:
             return {"is_busy": True}
-        tasks.enqueue_previews(drawings.medium_ids)
-        return {"drawings": drawings, "carried": drawings.carried}
+        medium_ids, carried, shown = begun
+        tasks.enqueue_previews(medium_ids)
+        return {"drawings": shown, "carried": carried}
 
     def show_missing(
         self,

@@ -205,15 +205,6 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Drawings:
-    """The media of a preview: `carried` by the message, `shown` on its page. `medium_ids`: to be handed out now."""
-
-    carried: Drawing | None
-    shown: list[Drawing]
-    medium_ids: list[int]
-
-
-@dataclass(frozen=True)
 class MediumState:
     """The progress of a medium. `medium`: set once it is ready; `problem`: why it will not be made, in a sentence."""
 
@@ -222,8 +213,9 @@ class MediumState:
     problem: str = ""
 
 
-def begin_media(plan: Plan, *, by: User, now: datetime) -> Drawings | None:
-    """Request the media of the plan. Return None, and request nothing, if too many previews wait."""
+def begin_media(plan: Plan, *, by: User, now: datetime) -> tuple[list[int], Drawing | None, list[Drawing]] | None:
+    """Request the media of the plan. Return their ids, to be handed out now, the one that the message carries, and the
+    pictures on its page. Return None, and request nothing, if too many previews wait."""
     wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
     waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
     if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
@@ -232,11 +224,8 @@ def begin_media(plan: Plan, *, by: User, now: datetime) -> Drawings | None:
     drawings = {
         each: Drawing(each.title, make_medium_token(medium, by, now), each.alias) for each, medium in media.items()
     }
-    return Drawings(
-        carried=drawings[plan.carried] if plan.carried else None,
-        shown=[drawings[each] for each in plan.shown if each.kind == Medium.Kind.PICTURE],
-        medium_ids=[medium.pk for medium in media.values()],
-    )
+    shown = [drawings[each] for each in plan.shown if each.kind == Medium.Kind.PICTURE]
+    return [medium.pk for medium in media.values()], drawings[plan.carried] if plan.carried else None, shown
 
 
 def make_medium_token(medium: Medium, by: User, now: datetime) -> str:
