@@ -34,7 +34,7 @@ from integrations.clients.wecom.client import SendResult
 from integrations.clients.wecom.errcodes import NOBODY_REACHED, RATE_LIMITED
 from integrations.core import client_factory
 from integrations.models import Corp
-from notifications.delivery.limiter import Budget, Member, Request, Scope
+from notifications.delivery.limiter import AppLimits, Request, Scope
 from notifications.models import Channel, Medium, Priority, Robot
 
 SENDS = frozenset({"message_send", "webhook_send"})
@@ -234,16 +234,14 @@ class AppSender(Sender):
     is_repeat_safe = True
 
     def make_request(self, delivery: Sendable, corp: Corp, *, daily_budget: int) -> Request:
-        app = app_name(delivery.corpid, delivery.agentid)
-        member = member_limits(app)
-        userids = json.loads(bytes(delivery.body))["touser"].split("|") if member.is_limited else ()
+        app = app_limits(delivery.corpid, delivery.agentid, daily_budget)
+        userids = json.loads(bytes(delivery.body))["touser"].split("|") if app.limits_members else ()
         return Request(
             id=f"{delivery.pk}.{delivery.attempt_count + 1}",
             scopes=app_scopes(corp),
             is_urgent=delivery.priority == Priority.URGENT,
-            member=member,
+            app=app,
             members=tuple(map(fold_userid, userids)),
-            budget=Budget(app, daily_budget, RESERVED_PERCENT),
             persons=delivery.recipient_count,
         )
 
@@ -261,16 +259,12 @@ class AppSender(Sender):
         return partial(_send, client.message_send, body)
 
 
-def app_name(corpid: str, agentid: int) -> str:
-    """Return the limiter's name of an app."""
-    return f"{corpid}:{agentid}"
-
-
-def member_limits(app: str) -> Member:
-    """Return the limits per member. Source: developer.work.weixin.qq.com/document/path/90454 (30 a minute, 1000 an
-    hour)."""
+def app_limits(corpid: str, agentid: int, daily_budget: int = 0) -> AppLimits:
+    """Return the limits of an app. Source: developer.work.weixin.qq.com/document/path/90454 (30 messages a minute to a
+    member, 1000 an hour)."""
     per_minute = settings.LIMIT_MEMBER_PER_MINUTE
-    return Member(app, per_minute, MEMBER_PER_HOUR if per_minute else 0)
+    per_hour = MEMBER_PER_HOUR if per_minute else 0
+    return AppLimits(f"{corpid}:{agentid}", per_minute, per_hour, daily_budget, RESERVED_PERCENT)
 
 
 def app_scopes(corp: Corp) -> tuple[Scope, ...]:

@@ -36,27 +36,21 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """The limits of one `app` for each of its members, in messages; 0 means no limit. WeCom silently drops the rest."""
+class AppLimits:
+    """The limits of one app; 0 means no limit. `per_minute`, `per_hour`: messages to one member; WeCom silently drops
+    the rest. `per_day`: person-messages of a day in China, which are counted in any case; a message to 1000 people
+    counts 1000. `reserved_percent`: the share of these kept for urgent messages."""
 
-    app: str
+    name: str
     per_minute: int = 0
     per_hour: int = 0
-
-    @property
-    def is_limited(self) -> bool:
-        """Return whether messages to one person are counted at all."""
-        return bool(self.per_minute or self.per_hour)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Person-messages of one app per day in China; a message to 1000 people counts 1000. They are always counted; 0
-    means no limit. `reserved_percent`: the share kept for urgent messages."""
-
-    app: str
     per_day: int = 0
     reserved_percent: int = 0
+
+    @property
+    def limits_members(self) -> bool:
+        """Return whether messages to one person are counted at all."""
+        return bool(self.per_minute or self.per_hour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +61,8 @@ class Request:
     id: str
     scopes: tuple[Scope, ...]
     is_urgent: bool = False
-    member: Member | None = None
+    app: AppLimits | None = None
     members: tuple[str, ...] = ()
-    budget: Budget | None = None
     persons: int = 0
 
 
@@ -209,16 +202,16 @@ class Gate:
         rooms = self._answers(within=round(within_seconds * 1000), scopes=asked)[2]
         return dict(zip(scopes, rooms, strict=True))
 
-    def used_today(self, budgets: Sequence[Budget]) -> list[int]:
+    def used_today(self, apps: Sequence[AppLimits]) -> list[int]:
         """Return the person-messages of each app so far today. Raises StoreLostError."""
-        return [int(count) for count in self._answers(budgets=[_budget_key(budget) for budget in budgets])[3]]
+        return [int(count) for count in self._answers(budgets=list(map(_budget_key, apps)))[3]]
 
-    def member_waits(self, member: Member, userids: Sequence[str]) -> list[float]:
+    def member_waits(self, app: AppLimits, userids: Sequence[str]) -> list[float]:
         """Return the seconds until the app may write to each folded userid again: 0 for now. Raises StoreLostError."""
         waits: list[float] = []
         for start in range(0, len(userids), MEMBERS_AT_ONCE):
-            keys = [_member_prefix(member) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
-            found = self._answers(members=keys, per_minute=member.per_minute, per_hour=member.per_hour)[4]
+            keys = [_member_prefix(app) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
+            found = self._answers(members=keys, per_minute=app.per_minute, per_hour=app.per_hour)[4]
             waits += [int(wait) / 1000 for wait in found]
         return waits
 
@@ -309,12 +302,12 @@ def _key(scope: Scope) -> str:
     return _PREFIX + scope.key
 
 
-def _budget_key(budget: Budget) -> str:
-    return f"{_PREFIX}day:{budget.app}"
+def _budget_key(app: AppLimits) -> str:
+    return f"{_PREFIX}day:{app.name}"
 
 
-def _member_prefix(member: Member) -> str:
-    return f"{_PREFIX}member:{member.app}:"
+def _member_prefix(app: AppLimits) -> str:
+    return f"{_PREFIX}member:{app.name}:"
 
 
 def _describe_scope(scope: Scope) -> dict[str, Any]:
@@ -333,28 +326,23 @@ def _describe_call(request: Request, positions: Mapping[str, int]) -> dict[str, 
         "urgent": request.is_urgent,
         "scopes": [positions[scope.key] for scope in request.scopes],
     }
-    if request.budget is not None:
+    if (app := request.app) is not None:
         wanted |= {
-            "budget": _budget_key(request.budget),
-            "per_day": request.budget.per_day,
-            "reserved_of_day": request.budget.reserved_percent,
+            "budget": _budget_key(app),
+            "per_day": app.per_day,
+            "reserved_of_day": app.reserved_percent,
             "persons": request.persons,
         }
-    member = request.member
-    if member is not None and member.is_limited:
-        wanted |= {
-            "member_prefix": _member_prefix(member),
-            "members": request.members,
-            "per_minute": member.per_minute,
-            "per_hour": member.per_hour,
-        }
+        if app.limits_members:
+            members = {"member_prefix": _member_prefix(app), "members": request.members}
+            wanted |= {**members, "per_minute": app.per_minute, "per_hour": app.per_hour}
     return wanted
 
 
 def _describe_counts(request: Request, *, has_budget: bool = True, **facts: Any) -> dict[str, Any]:
     said: dict[str, Any] = {"id": request.id, "windows": [_key(scope) for scope in request.scopes], **facts}
-    if request.budget is not None and has_budget:
-        said |= {"budget": _budget_key(request.budget), "persons": request.persons}
+    if request.app is not None and has_budget:
+        said |= {"budget": _budget_key(request.app), "persons": request.persons}
     return said
 
 
@@ -365,7 +353,7 @@ def _describe_past_call(call: PastCall) -> dict[str, Any]:
         has_budget=call.is_today,
         ago=round(call.ended_seconds_ago * 1000),
         hours=[_key(scope) for scope in request.scopes if scope.per_hour],
-        members=[] if request.member is None else [_member_prefix(request.member) + it for it in request.members],
+        members=[] if request.app is None else [_member_prefix(request.app) + it for it in request.members],
     )
 
 
@@ -400,13 +388,13 @@ def query(question: Callable[[Gate], T]) -> T:
     return question(gate())
 
 
-def member_waits(member: Member, userids: Sequence[str]) -> list[float]:
+def member_waits(app: AppLimits, userids: Sequence[str]) -> list[float]:
     """Return, for each folded userid, the seconds until the app may write to it again: 0 for now.
 
     If the limiter cannot be asked all are 0, because it is asked again before the call.
     """
     try:
-        return query(lambda gate: gate.member_waits(member, userids))
+        return query(lambda gate: gate.member_waits(app, userids))
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not be asked before freezing: %s", type(error).__name__)
         return [0.0] * len(userids)

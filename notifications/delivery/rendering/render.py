@@ -30,7 +30,7 @@ from integrations.models import Corp
 from notifications import models, sources
 from notifications.delivery import attachments, limiter
 from notifications.delivery.attachments import MEDIA_FORMS, NOTHING, Plan, Wanted
-from notifications.delivery.channels import app_name, member_limits
+from notifications.delivery.channels import app_limits
 from notifications.delivery.explanations import explain_no_messages
 from notifications.delivery.rendering.message_builder import (
     PLAIN_FORMS,
@@ -162,8 +162,8 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     calls = []
     for corp in corps:
         # People who just had too many messages of the app are split off before freezing.
-        people, member = by_corp[corp.pk], member_limits(app_name(corp.corpid, corp.agentid))
-        waits = limiter.member_waits(member, [fold_userid(person.userid) for person in people])
+        people, app = by_corp[corp.pk], app_limits(corp.corpid, corp.agentid)
+        waits = limiter.member_waits(app, [fold_userid(person.userid) for person in people])
         for call, wait_seconds in split_into_calls(people, waits, lambda person: contents.key_of(person.user_id)):
             calls.append(Batch(corp, call, contents.of(call[0].user_id), wait_seconds=wait_seconds))
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))

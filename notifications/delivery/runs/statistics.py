@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import TruncDate
 
-from notifications.delivery.channels import app_name
-from notifications.delivery.limiter import Budget, StoreLostError, query
+from notifications.delivery.channels import app_limits
+from notifications.delivery.limiter import StoreLostError, query
 from notifications.models import Attempt, CorpQueue, Delivery
 
 if TYPE_CHECKING:
@@ -142,11 +142,11 @@ def is_sending(queue: CorpQueue) -> bool:
 
 def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
     """Return person-messages by queue; empty if the limiter cannot be asked. `queues`: with their companies."""
-    budgets = [Budget(app_name(queue.corp.corpid, queue.corp.agentid)) for queue in queues if queue.corp is not None]
-    if not budgets:
+    apps = [app_limits(queue.corp.corpid, queue.corp.agentid) for queue in queues if queue.corp is not None]
+    if not apps:
         return {}
     try:
-        counts = query(lambda gate: gate.used_today(budgets))
+        counts = query(lambda gate: gate.used_today(apps))
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not say what was sent today: %s", type(error).__name__)
         return {}

@@ -37,7 +37,6 @@ from notifications.delivery import channels
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
 from notifications.delivery.limiter import (
     PERMIT_SECONDS,
-    Budget,
     PastCall,
     Permit,
     Request,
@@ -418,5 +417,5 @@ def _sum_calls(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:
     for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")).values_list(
         "delivery__corpid", "delivery__agentid", "persons"
     ):
-        budget = Budget(channels.app_name(corpid, agentid))
-        yield PastCall(Request(id="earlier today", scopes=(), budget=budget, persons=persons), ended_seconds_ago=0)
+        app = channels.app_limits(corpid, agentid)
+        yield PastCall(Request(id="earlier today", scopes=(), app=app, persons=persons), ended_seconds_ago=0)

@@ -11,7 +11,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from notifications.delivery.limiter import Budget, Gate, Member, PastCall, Permit, Request, Scope, StoreLostError
+from notifications.delivery.limiter import AppLimits, Gate, PastCall, Permit, Request, Scope, StoreLostError
 
 LEASE_SECONDS = 30
 NOON = round(datetime(2026, 11, 24, 4, tzinfo=UTC).timestamp() * 1000)  # in Shanghai
@@ -165,8 +165,8 @@ class TestHours:
 
 
 def test_an_unused_permit_gives_its_room_back(gate: Gate) -> None:
-    budget = Budget("ww1:1", per_day=10)
-    permits = acquire_all(gate, *(make_request(n, budget=budget, persons=3) for n in range(3)))
+    budget = AppLimits("ww1:1", per_day=10)
+    permits = acquire_all(gate, *(make_request(n, app=budget, persons=3) for n in range(3)))
 
     gate.cancel(permits[:2])
 
@@ -207,10 +207,10 @@ def test_after_too_many_at_once_half_as_many_are_let_through(gate: Gate) -> None
 
 
 def test_a_member_is_not_written_to_more_often_than_wecom_delivers(gate: Gate, clock: Clock) -> None:
-    wide, member = Scope("company:ww1:send"), Member("ww1:1", per_minute=3, per_hour=5)
+    wide, member = Scope("company:ww1:send"), AppLimits("ww1:1", per_minute=3, per_hour=5)
 
     def to(number: int, *members: str) -> Request:
-        return make_request(number, wide, member=member, members=members)
+        return make_request(number, wide, app=member, members=members)
 
     for number in range(3):
         gate.release(acquire_all(gate, to(number, "lilei")))
@@ -229,10 +229,10 @@ def test_a_member_is_not_written_to_more_often_than_wecom_delivers(gate: Gate, c
 
 
 def test_nothing_was_counted_for_a_call_that_one_member_held_back(gate: Gate) -> None:
-    member = Member("ww1:1", per_minute=1)
-    acquire_all(gate, make_request(1, member=member, members=("lilei",)))
+    member = AppLimits("ww1:1", per_minute=1)
+    acquire_all(gate, make_request(1, app=member, members=("lilei",)))
 
-    [wait] = gate.acquire([make_request(2, member=member, members=("han", "lilei"))])
+    [wait] = gate.acquire([make_request(2, app=member, members=("han", "lilei"))])
 
     assert isinstance(wait, float)
     assert gate.member_waits(member, ["han"]) == [0]
@@ -240,15 +240,15 @@ def test_nothing_was_counted_for_a_call_that_one_member_held_back(gate: Gate) ->
 
 
 def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, clock: Clock) -> None:
-    wide, budget = Scope("company:ww1:send"), Budget("ww1:1", per_day=100)
+    wide, budget = Scope("company:ww1:send"), AppLimits("ww1:1", per_day=100)
 
     def to(number: int, persons: int) -> Request:
-        return make_request(number, wide, budget=budget, persons=persons)
+        return make_request(number, wide, app=budget, persons=persons)
 
     acquire_all(gate, to(1, 70), to(2, 30))
     assert gate.acquire([to(3, 1)]) == [12 * 3600]
-    acquire_all(gate, make_request(5, wide, budget=Budget("ww2:1"), persons=1000))  # counted without a limit, too
-    assert gate.used_today([budget, Budget("ww2:1")]) == [100, 1000]
+    acquire_all(gate, make_request(5, wide, app=AppLimits("ww2:1"), persons=1000))  # counted without a limit, too
+    assert gate.used_today([budget, AppLimits("ww2:1")]) == [100, 1000]
     clock.advance(12 * 3600)
     # A message larger than a day's budget gets a day of its own; otherwise it would wait for ever.
     acquire_all(gate, to(3, 150))
@@ -256,13 +256,13 @@ def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, c
 
 
 def test_the_reserved_share_of_a_day_is_for_urgent_calls(gate: Gate) -> None:
-    wide, budget = Scope("company:ww1:send"), Budget("ww1:1", per_day=100, reserved_percent=3)
+    wide, budget = Scope("company:ww1:send"), AppLimits("ww1:1", per_day=100, reserved_percent=3)
 
-    acquire_all(gate, make_request(1, wide, budget=budget, persons=90), make_request(2, wide, budget=budget, persons=7))
+    acquire_all(gate, make_request(1, wide, app=budget, persons=90), make_request(2, wide, app=budget, persons=7))
 
-    assert gate.acquire([make_request(3, wide, budget=budget, persons=1)]) == [12 * 3600]
-    acquire_all(gate, make_request(4, wide, budget=budget, persons=3, is_urgent=True))
-    assert gate.acquire([make_request(5, wide, budget=budget, persons=1, is_urgent=True)]) == [12 * 3600]
+    assert gate.acquire([make_request(3, wide, app=budget, persons=1)]) == [12 * 3600]
+    acquire_all(gate, make_request(4, wide, app=budget, persons=3, is_urgent=True))
+    assert gate.acquire([make_request(5, wide, app=budget, persons=1, is_urgent=True)]) == [12 * 3600]
 
 
 def test_an_emptied_store_is_noticed_by_every_question(gate: Gate, valkey_client: redis.Redis) -> None:
@@ -271,8 +271,8 @@ def test_an_emptied_store_is_noticed_by_every_question(gate: Gate, valkey_client
     for question in (
         lambda: gate.acquire([make_request(1)]),
         lambda: gate.room([COMPANY], within_seconds=0),
-        lambda: gate.used_today([Budget("ww1:1")]),
-        lambda: gate.member_waits(Member("ww1:1", 30, 1000), ["lilei"]),
+        lambda: gate.used_today([AppLimits("ww1:1")]),
+        lambda: gate.member_waits(AppLimits("ww1:1", 30, 1000), ["lilei"]),
     ):
         with pytest.raises(StoreLostError):
             question()
@@ -280,8 +280,8 @@ def test_an_emptied_store_is_noticed_by_every_question(gate: Gate, valkey_client
 
 def test_an_emptied_store_begins_from_the_calls_that_are_known(gate: Gate, valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
-    member, budget = Member("ww1:1", per_minute=1), Budget("ww1:1")
-    known = {"member": member, "members": ("lilei",), "budget": budget, "persons": 1}
+    app = AppLimits("ww1:1", per_minute=1)
+    known = {"app": app, "members": ("lilei",), "persons": 1}
     past = [PastCall(make_request(number, **known), ended_seconds_ago=10 * number) for number in range(1, 4)]
     past += [
         PastCall(make_request(4, **known), ended_seconds_ago=-5),
@@ -291,8 +291,8 @@ def test_an_emptied_store_begins_from_the_calls_that_are_known(gate: Gate, valke
     assert gate.restore(past)
 
     assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 1
-    assert gate.used_today([budget]) == [4]
-    assert gate.member_waits(member, ["lilei"]) == [pytest.approx(60.01 + LEASE_SECONDS, abs=0.01)]
+    assert gate.used_today([app]) == [4]
+    assert gate.member_waits(app, ["lilei"]) == [pytest.approx(60.01 + LEASE_SECONDS, abs=0.01)]
     acquire_all(gate, make_request(6))
     [wait] = gate.acquire([make_request(7)])
     assert wait == pytest.approx(30.01, abs=0.001)
@@ -357,8 +357,8 @@ def test_no_window_of_sixty_seconds_ever_holds_too_many_arrivals(
 
 
 def test_every_window_is_forgotten_when_nobody_uses_it(gate: Gate, valkey_client: redis.Redis) -> None:
-    member, budget = Member("ww1:1", 30, 1000), Budget("ww1:1")
-    gate.release(acquire_all(gate, make_request(1, member=member, members=("lilei",), budget=budget, persons=1)))
+    app = AppLimits("ww1:1", 30, 1000)
+    gate.release(acquire_all(gate, make_request(1, app=app, members=("lilei",), persons=1)))
 
     lives = {key: valkey_client.pttl(key) for key in valkey_client.keys("push:limit:*")}
 

@@ -11,15 +11,14 @@ import pytest
 import redis
 
 from integrations.clients.transport import read_boot_clock
-from notifications.delivery.limiter import Budget, Gate, Member, PastCall, Permit, Request, Scope, StoreLostError
+from notifications.delivery.limiter import AppLimits, Gate, PastCall, Permit, Request, Scope, StoreLostError
 from tests.programs import needs
 from tools.services import Service, start_valkey
 
 # Not imported by name: its package has a function of the same name.
 GATE = import_module("notifications.delivery.limiter")
 COMPANY = Scope("company:ww1:send", per_minute=5)
-MEMBER = Member("ww1:1", per_minute=2)
-BUDGET = Budget("ww1:1")
+APP = AppLimits("ww1:1", per_minute=2)
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def gate(store: redis.Redis) -> Gate:
 
 
 def make_request(name: str) -> Request:
-    return Request(name, (COMPANY,), member=MEMBER, members=("lilei",), budget=BUDGET, persons=1)
+    return Request(name, (COMPANY,), app=APP, members=("lilei",), persons=1)
 
 
 def acquire_all(gate: Gate, *names: str) -> list[Permit]:
@@ -72,7 +71,7 @@ def test_a_store_that_comes_back_old_is_filled_from_the_calls_of_the_past(
     assert gate.restore([PastCall(make_request("1.1"), 1), PastCall(make_request("2.1"), 1)])
     [answer] = gate.acquire([make_request("3.1")])
     assert isinstance(answer, float)
-    assert gate.used_today([BUDGET]) == [2]
+    assert gate.used_today([APP]) == [2]
 
 
 def test_what_the_old_snapshot_counted_is_not_counted_twice(gate: Gate, server: Service, store: redis.Redis) -> None:
@@ -84,8 +83,8 @@ def test_what_the_old_snapshot_counted_is_not_counted_twice(gate: Gate, server: 
     restart_with_old_snapshot(server)
     gate.restore([PastCall(make_request("1.1"), 1)])
 
-    assert gate.used_today([BUDGET]) == [1]
-    assert gate.member_waits(MEMBER, ["lilei"]) == [0]
+    assert gate.used_today([APP]) == [1]
+    assert gate.member_waits(APP, ["lilei"]) == [0]
     assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 0  # still held back: WeCom asked for it
     assert store.get("another:key") == b"1"
 
@@ -117,7 +116,7 @@ def test_a_permit_of_a_lost_store_is_not_taken_out_of_the_new_one(gate: Gate, st
 
     gate.cancel(old)
 
-    assert gate.used_today([BUDGET]) == [1]
+    assert gate.used_today([APP]) == [1]
     assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
 
 
@@ -148,7 +147,7 @@ def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate,
         yield PastCall(make_request("2.1"), 1)
 
     assert not gate.restore(past())
-    assert gate.used_today([BUDGET]) == [1]
+    assert gate.used_today([APP]) == [1]
 
 
 # --- Its clock --------------------------------------------------------------------------------------------------------
@@ -183,7 +182,7 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
             with pytest.raises(StoreLostError):
                 [gate.room([COMPANY], within_seconds=0) for _ in range(100)]
             assert gate.restore([PastCall(make_request("1.1"), 1), PastCall(make_request("2.1"), 1)])
-            assert gate.used_today([BUDGET]) == [2]
+            assert gate.used_today([APP]) == [2]
             [wait] = gate.acquire([make_request("3.1")])
             assert isinstance(wait, float)
             assert 88 < wait < 90  # the member's limit: calls may arrive until their leases end
@@ -201,9 +200,9 @@ def test_an_answer_that_comes_late_is_no_other_clock(gate: Gate, monkeypatch: py
 
     monkeypatch.setattr(GATE, "read_boot_clock", lambda: read_boot_clock() + next(seconds))
 
-    assert gate.used_today([BUDGET]) == [1]
+    assert gate.used_today([APP]) == [1]
     with pytest.raises(StoreLostError):
-        gate.used_today([BUDGET])
+        gate.used_today([APP])
 
 
 def test_who_missed_that_the_clock_was_set_goes_on_with_the_filled_store(
@@ -211,12 +210,12 @@ def test_who_missed_that_the_clock_was_set_goes_on_with_the_filled_store(
 ) -> None:
     other = Gate(store, lease_seconds=30)
     acquire_all(gate, "1.1")
-    assert other.used_today([BUDGET]) == [1]
+    assert other.used_today([APP]) == [1]
     monkeypatch.setattr(GATE, "read_boot_clock", lambda: read_boot_clock() - 50)
     with pytest.raises(StoreLostError):
-        gate.used_today([BUDGET])
+        gate.used_today([APP])
 
     assert gate.restore([PastCall(make_request("1.1"), 1)])
 
-    assert other.used_today([BUDGET]) == [1]
+    assert other.used_today([APP]) == [1]
     acquire_all(gate, "2.1")

@@ -18,8 +18,8 @@ from pytest_django import Settings
 
 from integrations.core.background import database_clock
 from integrations.models import Corp
-from notifications.delivery.channels import Outcome, OutcomeKind, address_scope, app_name, company_scope, member_limits
-from notifications.delivery.limiter import Budget, Request, gate, query
+from notifications.delivery.channels import Outcome, OutcomeKind, address_scope, app_limits, company_scope
+from notifications.delivery.limiter import Request, gate, query
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import HandedOut, claim_deliveries, find_pending, hand_out
 from notifications.delivery.sending.send import UNREACHABLE_SECONDS, SendTask, read_past_calls, send_deliveries
@@ -45,12 +45,8 @@ def render_together(corp: Corp, *userids: str) -> Delivery:
     return Delivery.objects.get(pk=pk)
 
 
-def name_app(corp: Corp) -> str:
-    return app_name(corp.corpid, corp.agentid)
-
-
 def read_used_today(corp: Corp) -> int:
-    [count] = query(lambda gate: gate.used_today([Budget(name_app(corp))]))
+    [count] = query(lambda gate: gate.used_today([app_limits(corp.corpid, corp.agentid)]))
     return count
 
 
@@ -103,8 +99,8 @@ def test_a_day_that_is_used_up_leaves_the_rest_for_tomorrow(corp: Corp, clock: F
 def test_who_had_too_many_messages_is_split_off_before_freezing_and_waits(corp: Corp, settings: Settings) -> None:
     people = make_people(corp, 3)
     settings.LIMIT_MEMBER_PER_MINUTE = 2
-    member = member_limits(name_app(corp))
-    earlier = [Request(name, (), member=member, members=("u1",)) for name in ("x", "y")]
+    app = app_limits(corp.corpid, corp.agentid)
+    earlier = [Request(name, (), app=app, members=("u1",)) for name in ("x", "y")]
     query(lambda gate: gate.acquire(earlier))
 
     ids = render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)

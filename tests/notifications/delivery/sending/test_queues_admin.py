@@ -16,8 +16,8 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from integrations.models import Corp
-from notifications.delivery.channels import app_name
-from notifications.delivery.limiter import Budget, Request, query
+from notifications.delivery.channels import app_limits
+from notifications.delivery.limiter import Request, query
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import ensure_queues
@@ -53,8 +53,8 @@ def make_waiting(corp: Corp, count: int) -> None:
 
 
 def use_budget(corp: Corp, persons: int) -> None:
-    budget = Budget(app_name(corp.corpid, corp.agentid))
-    query(lambda gate: gate.acquire([Request("x", (), budget=budget, persons=persons)]))
+    app = app_limits(corp.corpid, corp.agentid)
+    query(lambda gate: gate.acquire([Request("x", (), app=app, persons=persons)]))
 
 
 def read_cells(client: Client, name: str) -> list[str]:
@@ -159,8 +159,8 @@ def test_the_index_points_at_pauses_and_at_days_that_are_nearly_used(root: Clien
     use_budget(corp, 799)
     assert "额度" not in root.get(reverse("admin:index")).content.decode()
 
-    sent_today_more = Budget(app_name(corp.corpid, corp.agentid))
-    query(lambda gate: gate.acquire([Request("y", (), budget=sent_today_more, persons=1)]))
+    app = app_limits(corp.corpid, corp.agentid)
+    query(lambda gate: gate.acquire([Request("y", (), app=app, persons=1)]))
 
     text = root.get(reverse("admin:index")).content.decode()
     assert "北山制造 今日的消息额度已用 80 %。" in text
