@@ -154,4 +154,4 @@ def make_rows(base_url: str) -> None:
         for n in range(PEOPLE)
     )
     times = {"requested_at": now, "started_at": now, "finished_at": now}
-    SyncRun.objects.create(corp=copied, trigger="manual", source="app", status="done", **times)
+    SyncRun.objects.create(corp=copied, trigger="manual", status="done", **times)

@@ -319,7 +319,6 @@ def _directory(world: World, first: Corp) -> None:
         "sync": SyncRun.objects.create(
             corp=first,
             trigger="manual",
-            source="app",
             status="asking",
             requested_at=now,
             question={"reason": "share", "leaving": 2, "of": 3, "percent": 5, "roots": []},

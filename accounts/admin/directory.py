@@ -456,7 +456,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             raise PermissionDenied
         is_yes = request.POST.get("answer") == "yes"
         answer = sync.confirm_run if is_yes else sync.refuse_run
-        if answer(run=run, now=timezone.now(), answered_by=request.user.get_username()):
+        if answer(run=run, now=timezone.now()):
             self.log_change(request, run, gettext("Confirmed.") if is_yes else gettext("Refused."))
         else:
             messages.warning(request, gettext("This run does not ask any more."))

@@ -148,7 +148,6 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             file = form.cleaned_data.pop("file")
             run = jobs.request_import(
                 editor=editor,
-                ip=request.META.get("REMOTE_ADDR") or None,
                 file_name=file.name,
                 content=file.read(),
                 now=timezone.now(),

@@ -115,7 +115,7 @@ _FIND_PERSON = """
            member.id AS member_id, member.presence AS member_presence, member.status AS member_status,
            member.waits_since AS member_waits_since,
            (SELECT started_at FROM integrations_syncrun
-             WHERE corp_id = corp.id AND status = 'done' AND source <> 'contacts' ORDER BY id DESC LIMIT 1) AS copied_at
+             WHERE corp_id = corp.id AND status = 'done' ORDER BY id DESC LIMIT 1) AS copied_at
       FROM accounts_wecomaccount AS account
       JOIN accounts_user AS person ON person.id = account.user_id
       JOIN integrations_corp AS corp ON corp.id = account.corp_id

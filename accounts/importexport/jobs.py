@@ -48,7 +48,6 @@ ROWS_KEPT = timedelta(days=90)
 def request_import(
     *,
     editor: User,
-    ip: str | None,
     file_name: str,
     content: bytes,
     corp: Corp | None,
@@ -64,7 +63,6 @@ def request_import(
         clears_empty=clears_empty,
         requested_by=editor,
         requested_by_name=str(editor)[:255],
-        requested_from=ip,
         requested_at=now,
     )
     JobFile.objects.create(job=_request_job(run, editor, now), content=content)

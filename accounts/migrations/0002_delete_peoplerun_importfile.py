@@ -9,4 +9,5 @@ class Migration(migrations.Migration):
     operations = [
         migrations.DeleteModel("PeopleRun"),
         migrations.DeleteModel("ImportFile"),
+        migrations.RemoveField("peopleimport", "requested_from"),
     ]

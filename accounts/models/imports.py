@@ -44,7 +44,6 @@ class PeopleImport(models.Model):
     clears_empty = models.BooleanField(_("empty cells clear what is there"), default=False)
     requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     requested_by_name = models.CharField(_("administrator"), max_length=255)
-    requested_from = models.GenericIPAddressField(null=True, editable=False)
     requested_at = models.DateTimeField(_("uploaded"), default=timezone.now)
     # The confirmer, not always the uploader: the import is written with their rights.
     confirmed_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from integrations.directory.fetch import (
     DISABLED,
     PLAIN_FIELDS,
-    PRIVATE_FIELDS,
     Person,
     SeenDepartment,
     Snapshot,
@@ -36,35 +35,29 @@ _UNSURE = frozenset({Presence.DELETED, Presence.MISSING})
 class Difference:
     """The changes to write for one member. `updates`: columns of Member, without the times.
 
-    `waits`: True makes the member wait for an administrator, False ends the wait, None changes nothing. `record`: for
-    SyncChange.fields.
+    `waits`: True makes the member wait for an administrator, False ends the wait, None changes nothing.
     """
 
     member: Member
     kind: SyncChange.Kind
     updates: dict[str, Any] = field(default_factory=dict)
-    departments: dict[int, bool | None] | None = None
+    departments: set[int] | None = None
     waits: bool | None = None
-    record: dict[str, Any] = field(default_factory=dict)
 
 
 def compare_member(member: Member, person: Person, presence: Member.Presence) -> Difference | None:
     """Return the changes of a member who was listed; None if nothing changed."""
     found = Difference(member, Kind.CHANGED)
     if person.userid != member.userid:
-        _note_change(found, "userid", member.userid, person.userid)
-    for name in PLAIN_FIELDS:
-        old, new = getattr(member, name), getattr(person, name)
-        if new is not None and new != old:
-            _note_change(found, name, old, new)
-    _compare_departments(found, person)
-    old_status, status = member.status, person.status
-    if status is not None and status != old_status:
-        _note_change(found, "status", old_status, status)
-        if status == DISABLED:
-            found.kind = Kind.DISABLED
-        elif old_status == DISABLED:
-            found.kind = Kind.ENABLED
+        found.updates["userid"] = person.userid
+    for name in (*PLAIN_FIELDS, "status"):
+        new = getattr(person, name)
+        if new is not None and new != getattr(member, name):
+            found.updates[name] = new
+    if person.departments != member.department_numbers:
+        found.departments = person.departments
+    if "status" in found.updates and DISABLED in (person.status, member.status):
+        found.kind = Kind.DISABLED if person.status == DISABLED else Kind.ENABLED
     _compare_presence(found, presence)
     return found if found.updates or found.departments is not None else None
 
@@ -77,24 +70,6 @@ def compare_absent_member(member: Member, presence: Member.Presence) -> Differen
     if presence in _UNSURE and member.waits_since is not None:
         found.waits = False
     return found
-
-
-def _note_change(found: Difference, name: str, old: Any, new: Any) -> None:
-    found.updates[name] = new
-    found.record[name] = True if name in PRIVATE_FIELDS else [old, new]
-
-
-def _compare_departments(found: Difference, person: Person) -> None:
-    old = found.member.leads_by_department
-    # If WeCom does not say whether a person leads a department, the stored value stays.
-    new = {number: old.get(number) if leads is None else leads for number, leads in person.departments.items()}
-    if new == old:
-        return
-    found.departments = new
-    if new.keys() != old.keys():
-        found.record["departments"] = [sorted(old), sorted(new)]
-    else:
-        found.record["leads"] = [sorted(filter(old.get, old)), sorted(filter(new.get, new))]
 
 
 def _compare_presence(found: Difference, presence: Member.Presence) -> None:
@@ -298,7 +273,7 @@ class Writer:
             Member.objects.bulk_update(members.values(), sorted(columns), batch_size=_ROWS_A_STATEMENT)
             moved = [one for one in chunk if one.departments is not None]
             Membership.objects.filter(member__in=[one.member.pk for one in moved]).delete()
-            rows = [row for one in moved for row in self._memberships(one.member.pk, one.departments or {})]
+            rows = [row for one in moved for row in self._memberships(one.member.pk, one.departments or ())]
             insert_rows(Membership, rows)
             self._note(chunk, [], now)
 
@@ -338,12 +313,8 @@ class Writer:
             **{name: getattr(person, name) for name in PLAIN_FIELDS},
         )
 
-    def _memberships(self, member: int, departments: dict[int, bool | None]) -> list[Membership]:
-        keys = self._department_keys
-        return [
-            Membership(member_id=member, department_id=keys[number], is_leader=leads)
-            for number, leads in departments.items()
-        ]
+    def _memberships(self, member: int, departments: Iterable[int]) -> list[Membership]:
+        return [Membership(member_id=member, department_id=self._department_keys[number]) for number in departments]
 
 
 def _apply_difference(member: Member, one: Difference, now: datetime) -> set[str]:

@@ -40,18 +40,16 @@ _JOINER = "\u200d"
 _LONGEST = {"name": 128, "alias": 128, "position": 128, "mobile": 32, "email": 254, "biz_mail": 254}
 NUMBER_CHARACTERS = 64
 PLAIN_FIELDS = (*_LONGEST, "number")
-# A run records only that these changed, not their values.
-PRIVATE_FIELDS = frozenset({"mobile", "email", "biz_mail"})
 DEPARTMENT_IDS = range(1, 2**32)
 _EXAMPLES = 5
 
 
 @dataclass(slots=True)
 class Person:
-    """A member as this run read them. `departments`: number to whether they lead there (None: unknown)."""
+    """A member as this run read them. `departments`: their numbers."""
 
     userid: str
-    departments: dict[int, bool | None]
+    departments: set[int]
     name: str | None = None
     alias: str | None = None
     position: str | None = None
@@ -116,9 +114,7 @@ class Snapshot:
             return
         if known.userid != person.userid:
             self.warnings.add("spelling", person.userid)
-        for number, leads in person.departments.items():
-            if known.departments.get(number) is None:
-                known.departments[number] = leads
+        known.departments |= person.departments
         for name in _MERGED:
             if getattr(known, name) is None:
                 setattr(known, name, getattr(person, name))
@@ -147,10 +143,9 @@ def convert_user(user: User, *, known: Iterable[int], listed_in: int | None = No
     `known`: the departments that count; `listed_in`: the department whose list had the user, if any; `number_field`:
     the company's own field with the employee number; empty to skip it.
     """
-    leads = dict(zip(user.department_ids, user.is_leader_in, strict=False))
-    departments = {number: leads.get(number) for number in user.department_ids if number in known}
+    departments = {number for number in user.department_ids if number in known}
     if listed_in is not None:
-        departments.setdefault(listed_in, None)
+        departments.add(listed_in)
     values = {
         name: None if name in user.withheld else clean_text(getattr(user, name), longest)
         for name, longest in _LONGEST.items()
@@ -385,7 +380,7 @@ class Reader:
                 company.add(folded)
                 is_wanted = wanted is None or folded in wanted
                 if is_wanted and row.department_id in known:
-                    snapshot.add(Person(row.userid, {row.department_id: None}))
+                    snapshot.add(Person(row.userid, {row.department_id}))
             self._progress(Phase.MEMBERS, len(company), 0)
 
     def _read_singles(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -38,7 +38,7 @@ from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
 
 logger = logging.getLogger(__name__)
-Status, Phase, Source = SyncRun.Status, SyncRun.Phase, SyncRun.Source
+Status, Phase = SyncRun.Status, SyncRun.Phase
 
 # How many runs of a corp are kept with their differences, and how many at all.
 KEPT_WITH_CHANGES = 20
@@ -77,7 +77,7 @@ _MEMBERS_AT_ONCE = 2000
 
 
 def read_stored_members(corp: Corp, folded: Collection[str] | None = None) -> Iterator[Member]:
-    """Yield all members of a corp, or those of these userids, with `places`: the numbers of their departments.
+    """Yield all members of a corp, or those of these userids, with the numbers of their departments.
 
     Rows are read some at a time, so that only the memberships are held in memory.
     """
@@ -87,17 +87,17 @@ def read_stored_members(corp: Corp, folded: Collection[str] | None = None) -> It
         places = places.filter(member__in=members.values("pk"))
     departments = find_departments(corp, places)
     for member in members.order_by("pk").iterator(_MEMBERS_AT_ONCE):
-        member.leads_by_department = departments.get(member.pk, {})
+        member.department_numbers = departments.get(member.pk, set())
         yield member
 
 
-def find_departments(corp: Corp, places: QuerySet[Membership]) -> dict[int, dict[int, bool | None]]:
-    """Map each member's key to the numbers of the departments, and whether the member leads there."""
+def find_departments(corp: Corp, places: QuerySet[Membership]) -> dict[int, set[int]]:
+    """Map each member's key to the numbers of the departments."""
     numbers = dict(Department.objects.filter(corp=corp).values_list("pk", "wecom_department_id"))
-    found: dict[int, dict[int, bool | None]] = {}
-    rows = places.order_by().values_list("member_id", "department_id", "is_leader")
-    for member, department, leads in rows.iterator(_MEMBERS_AT_ONCE):
-        found.setdefault(member, {})[numbers[department]] = leads
+    found: dict[int, set[int]] = defaultdict(set)
+    rows = places.order_by().values_list("member_id", "department_id")
+    for member, department in rows.iterator(_MEMBERS_AT_ONCE):
+        found[member].add(numbers[department])
     return found
 
 
@@ -129,11 +129,8 @@ def request_run(
         if job is None or not job.is_unfinished:  # the job failed, but the run goes on
             _request_job(corp, now)
         return active
-    source = Source.BOTH if corp.contacts_secret else Source.APP
     SyncRun.objects.filter(corp=corp, status=Status.ASKING).update(status=Status.OVERTAKEN, finished_at=now)
-    run = SyncRun.objects.create(
-        corp=corp, trigger=trigger, source=source, requested_at=now, requested_by=requested_by[:255]
-    )
+    run = SyncRun.objects.create(corp=corp, trigger=trigger, requested_at=now, requested_by=requested_by[:255])
     _request_job(corp, now)
     return run
 
@@ -144,7 +141,7 @@ def _request_job(corp: Corp, now: datetime) -> None:
 
 
 @transaction.atomic
-def confirm_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
+def confirm_run(*, run: SyncRun, now: datetime) -> bool:
     """Confirm a run that asks: it goes on, and disables the people it named, unless that is no longer right.
 
     Return False if it does not ask any more, or another run is under way.
@@ -153,18 +150,16 @@ def confirm_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
     if SyncRun.objects.unfinished().filter(corp=run.corp_id).exists():
         return False
     asking = SyncRun.objects.filter(pk=run.pk, status=Status.ASKING)
-    answered = {"answered_at": now, "answered_by": answered_by[:255]}
-    if not asking.update(status=Status.WAITING, phase=Phase.WAITING, **answered):
+    if not asking.update(status=Status.WAITING, phase=Phase.WAITING, answered_at=now):
         return False
     _request_job(corp, now)
     return True
 
 
-def refuse_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
+def refuse_run(*, run: SyncRun, now: datetime) -> bool:
     """Refuse a run that asks: it ends without a change. Return False if it does not ask any more."""
     asking = SyncRun.objects.filter(pk=run.pk, status=Status.ASKING)
-    values = {"answered_at": now, "answered_by": answered_by[:255], "finished_at": now}
-    return bool(asking.update(status=Status.REFUSED, phase=Phase.FINISHED, **values))
+    return bool(asking.update(status=Status.REFUSED, phase=Phase.FINISHED, answered_at=now, finished_at=now))
 
 
 # --- Carrying out a run -----------------------------------------------------------------------------------------------
@@ -181,7 +176,7 @@ def run_sync(
     begun = {"status": Status.RUNNING, "phase": Phase.DEPARTMENTS, "next_try_at": None}
     _update_run(run, job, **begun, started_at=run.started_at or job.clock())
     run.refresh_from_db()
-    logger.info("directory run=%s corp=%s source=%s begins", run.pk, run.corp_id, run.source)
+    logger.info("directory run=%s corp=%s begins", run.pk, run.corp_id)
     try:
         _RunExecution(run, job, pause, number_field).carry_out()
     except (TransientError, RecipientError) as error:
@@ -266,7 +261,7 @@ class _RunExecution:
             insert_rows(SyncChange, [self._change_of(one, None) for one in differences])
 
     def _change_of(self, one: Difference, applied_at: datetime | None) -> SyncChange:
-        return SyncChange(run=self._run, member=one.member, kind=one.kind, fields=one.record, applied_at=applied_at)
+        return SyncChange(run=self._run, member=one.member, kind=one.kind, applied_at=applied_at)
 
     def _question(self, planned: Plan) -> dict[str, Any] | None:
         losing = {one.member.pk for one in planned.losing if one.member.is_able}

@@ -112,8 +112,8 @@ class Member(models.Model):
     waits_since = models.DateTimeField(_("waits for an administrator since"), null=True)
 
     departments = models.ManyToManyField(Department, through="Membership", related_name="members")
-    # Each department's number, and whether the member leads it. Set by integrations.directory.sync for comparing.
-    leads_by_department: dict[int, bool | None]
+    # The numbers of the departments. Set by integrations.directory.sync for comparing.
+    department_numbers: set[int]
 
     objects = MemberQuerySet.as_manager()
 
@@ -167,7 +167,6 @@ class Membership(models.Model):
 
     member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="memberships")
     department = models.ForeignKey(Department, on_delete=models.CASCADE, related_name="memberships")
-    is_leader = models.BooleanField(_("leader"), null=True)
 
     objects = MembershipQuerySet.as_manager()
 
@@ -222,11 +221,6 @@ class SyncRun(models.Model):
         NIGHTLY = "nightly", _("nightly")
         EVENT = "event", _("after an event of WeCom")
 
-    class Source(models.TextChoices):
-        APP = "app", _("visible scope of the app")
-        CONTACTS = "contacts", _("accounts and departments of the whole company, by the contacts secret")
-        BOTH = "both", _("whole company by the contacts secret, details by the app")
-
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
         RUNNING = "running", _("running")
@@ -246,7 +240,6 @@ class SyncRun(models.Model):
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="sync_runs", verbose_name=_("company"))
     trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
-    source = models.CharField(_("read with"), max_length=16, choices=Source.choices)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     phase = models.CharField(_("phase"), max_length=16, choices=Phase.choices, default=Phase.WAITING)
     requested_at = models.DateTimeField(_("requested"))
@@ -270,7 +263,6 @@ class SyncRun(models.Model):
     # Why it asks: {"reason": "share" | "root", "leaving": 12, "of": 100, "percent": 5, "roots": ["2"]}.
     question = models.JSONField(_("question"), default=dict)
     answered_at = models.DateTimeField(pgettext_lazy("question", "answered"), null=True)
-    answered_by = models.CharField(_("answered by"), max_length=255, blank=True)
     # Its second half, the effect on people here (accounts.directory.sync): {"linked": 3, "created": 2, …}.
     applied_counts = models.JSONField(default=dict)
     # How many people were looked at, and when all were.
@@ -338,8 +330,6 @@ class SyncChange(models.Model):
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="changes")
     member = models.ForeignKey("Member", on_delete=models.CASCADE, related_name="changes", verbose_name=_("member"))
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    # {"name": ["李雷", "李磊"], "departments": [[2], [2, 3]]}; for mobile and e-mail only that they changed.
-    fields = models.JSONField(_("fields"), default=dict)
     # NULL: proposed by a run that asks, or refused.
     applied_at = models.DateTimeField(_("applied"), null=True)
 

@@ -195,7 +195,7 @@ def _make_people(things: dict[str, Any], root: User, person: User) -> None:
 
 def _make_sync_runs(corp: Corp) -> None:
     """Create a run of each kind that its page draws: running, refused by WeCom, and finished."""
-    common = {"corp": corp, "trigger": "manual", "source": "app", "requested_at": NOW, "requested_by": "root"}
+    common = {"corp": corp, "trigger": "manual", "requested_at": NOW, "requested_by": "root"}
     kinds: tuple[dict[str, object], ...] = (
         {"status": "running", "phase": "members"},
         {"status": "failed", "problem": "wecom", "errcode": 60020, "hint": "[1764]"},

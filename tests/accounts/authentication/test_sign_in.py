@@ -142,7 +142,7 @@ def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(  # noqa: 
         now = timezone.now()
         DirectoryPolicy.objects.create(corp=corp, mode="link")
         Member.objects.create(corp=corp, userid="lilei", userid_folded="lilei", first_seen_at=now, changed_at=now)
-        done = {"trigger": "manual", "source": "app", "status": "done", "requested_at": now, "started_at": now}
+        done = {"trigger": "manual", "status": "done", "requested_at": now, "started_at": now}
         SyncRun.objects.create(corp=corp, **done)
     wecom.gives(CODE, userid="lilei")
     state, answer = phone.begin(corp), getattr(wecom, asked)

@@ -68,7 +68,6 @@ def test_somebody_whom_the_last_copy_shows_costs_one_call_and_few_statements(peo
         "no finished copy",
         "finished copy of another company",
         "no policy",
-        "contacts secret only",
         "in the copy of another company alone",
     ],
 )
@@ -81,8 +80,6 @@ def test_else_wecom_is_asked(people: People, phone: Visitor, why: str) -> None:
         SyncRun.objects.update(corp=make_corp("南湖贸易", 7))
     elif why == "no policy":
         people.set_policy(mode="off")
-    elif why == "contacts secret only":
-        SyncRun.objects.update(source="contacts")
     else:
         Member.objects.filter(userid_folded="lilei").update(corp=make_corp("南湖贸易", 7))
 

@@ -530,7 +530,7 @@ def test_the_index_points_at_who_is_not_linked_and_at_runs_that_ask_or_stopped(
     root: User, corp: Corp, other_corp: Corp
 ) -> None:
     def run(one: Corp, status: str, **values: Any) -> SyncRun:
-        fields = {"trigger": "nightly", "source": "app", "requested_at": NOW, **values}
+        fields = {"trigger": "nightly", "requested_at": NOW, **values}
         return SyncRun.objects.create(corp=one, status=status, **fields)
 
     corps = [corp, other_corp]

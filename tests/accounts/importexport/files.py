@@ -61,9 +61,7 @@ def wecom_file(*rows: Sequence[Any], header: Sequence[str] = WECOM_HEADER) -> by
 
 def upload(editor: User, content: bytes, **values: Any) -> PeopleImport:
     options: dict[str, Any] = {"corp": None, "match_by": "username", "clears_empty": False, **values}
-    return jobs.request_import(
-        editor=editor, ip="192.0.2.7", file_name="people.xlsx", content=content, now=NOW, **options
-    )
+    return jobs.request_import(editor=editor, file_name="people.xlsx", content=content, now=NOW, **options)
 
 
 def upload_and_read(editor: User, content: bytes, **values: Any) -> PeopleImport:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from integrations.directory.sync import JOB, confirm_run, request_run, run_sync
@@ -23,6 +24,13 @@ def seed(**changes: object) -> dict[str, Any]:
     values = company(**changes)
     app = {**values["apps"][0], "scope": {"partyids": [1]}}
     return {"companies": [{**values, "apps": [app]}], "settings": {"limits_enabled": False}}
+
+
+class Source(StrEnum):
+    """The secrets with which a run reads the directory: the app's, or also that of the contacts."""
+
+    APP = "app"
+    BOTH = "both"
 
 
 @dataclass
@@ -65,9 +73,9 @@ class Directory:
 
     # --- Our side -------------------------------------------------------------------------------------------------
 
-    def with_contacts(self, source: SyncRun.Source = SyncRun.Source.BOTH) -> Directory:
+    def with_contacts(self, source: Source = Source.BOTH) -> Directory:
         """Connect the secrets that a run needs for `source`."""
-        self.corp.contacts_secret = CONTACTS_SECRET if source == SyncRun.Source.BOTH else ""
+        self.corp.contacts_secret = CONTACTS_SECRET if source == Source.BOTH else ""
         self.corp.save(update_fields=["contacts_secret"])
         return self
 
@@ -76,7 +84,7 @@ class Directory:
         self.corp.save()
         return self
 
-    def request(self, source: SyncRun.Source | None = None) -> SyncRun:
+    def request(self, source: Source | None = None) -> SyncRun:
         if source is not None:
             self.with_contacts(source)
         return request_run(corp=self.corp, trigger=SyncRun.Trigger.MANUAL, now=self.clock())
@@ -85,14 +93,14 @@ class Directory:
         """Let a worker take the run."""
         return carry_on(run, clock=self.clock, pause=self.pauses.append)
 
-    def sync(self, source: SyncRun.Source | None = None) -> SyncRun:
+    def sync(self, source: Source | None = None) -> SyncRun:
         return self.carry_on(self.request(source))
 
-    def sync_saying_yes(self, source: SyncRun.Source | None = None) -> SyncRun:
+    def sync_saying_yes(self, source: Source | None = None) -> SyncRun:
         """Run to the end, and answer yes to a question."""
         run = self.sync(source)
         if run.status == SyncRun.Status.ASKING:
-            assert confirm_run(run=run, now=self.clock(), answered_by="root")
+            assert confirm_run(run=run, now=self.clock())
             run = self.carry_on(run)
         assert run.status == SyncRun.Status.DONE, (run.problem, run.detail)
         return run

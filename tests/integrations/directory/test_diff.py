@@ -14,7 +14,7 @@ from wecom_sandbox.testing import ControlError
 from integrations.directory.diff import compare_member
 from integrations.directory.fetch import Person, clean_text
 from integrations.models import Corp, Member, SyncChange, SyncRun
-from tests.integrations.directory.place import Directory, seed
+from tests.integrations.directory.place import Directory, Source, seed
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
@@ -24,29 +24,21 @@ parents = st.dictionaries(numbers, st.none() | numbers)
 texts = st.none() | st.text(max_size=5)
 
 
-def make_member(*, departments: dict[int, bool | None], **values: Any) -> Member:
+def make_member(*, departments: set[int], **values: Any) -> Member:
     member = Member(userid="lilei", userid_folded="lilei", **values)
-    member.leads_by_department = departments
+    member.department_numbers = departments
     return member
 
 
 def test_the_weightiest_change_names_the_difference() -> None:
-    known = make_member(name="李雷", status="active", departments={2: None})
-    seen = Person("lilei", {3: True}, name="李磊", status="disabled")
+    known = make_member(name="李雷", status="active", departments={2})
+    seen = Person("lilei", {3}, name="李磊", status="disabled")
 
     found = compare_member(known, seen, HERE)
 
     assert found is not None
     assert found.kind == Kind.DISABLED
-    assert found.record == {"name": ["李雷", "李磊"], "status": ["active", "disabled"], "departments": [[2], [3]]}
-
-
-def test_a_new_leader_is_a_difference() -> None:
-    found = compare_member(make_member(departments={2: False, 3: None}), Person("lilei", {2: True, 3: None}), HERE)
-
-    assert found is not None
-    assert found.record == {"leads": [[], [2]]}
-    assert found.departments == {2: True, 3: None}
+    assert (found.updates, found.departments) == ({"name": "李磊", "status": "disabled"}, {3})
 
 
 @given(text=st.text(), longest=st.integers(0, 20))
@@ -61,9 +53,6 @@ def test_a_cleaned_text_can_be_stored_and_stays_so(text: str, longest: int) -> N
 
 def test_emoji_of_several_characters_stay_whole() -> None:
     assert clean_text("家 👨\u200d👩\u200d👧\ufeff\n", 128) == "家 👨\u200d👩\u200d👧"
-
-
-Source = SyncRun.Source
 
 
 def steps(userids: list[str], departments: list[int], *further: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -114,7 +103,7 @@ def take(place: Directory, step: tuple[Any, ...]) -> None:
                 place.sync_saying_yes(source)
 
 
-def visible(place: Directory, source: SyncRun.Source) -> dict[str, Any]:
+def visible(place: Directory, source: Source) -> dict[str, Any]:
     """Return the sandbox's people whom the app sees.
 
     The app gets only the departments that it sees itself, the contacts secret gets all.
@@ -146,7 +135,7 @@ searching = rules(
     last=st.sampled_from([Source.APP, Source.BOTH]),
 )
 def test_after_any_sequence_our_tables_equal_the_sandbox(
-    running_sandbox: SandboxHandle, happened: list[tuple[Any, ...]], last: SyncRun.Source
+    running_sandbox: SandboxHandle, happened: list[tuple[Any, ...]], last: Source
 ) -> None:
     Corp.objects.all().delete()
     running_sandbox.load(seed())

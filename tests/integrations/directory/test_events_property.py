@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from wecom_sandbox.testing import ControlError
 
 from integrations.models import CallbackEvent, Corp, SyncRun
-from tests.integrations.directory.place import Directory, seed
+from tests.integrations.directory.place import Directory, Source, seed
 from tests.integrations.directory.test_diff import searching, take, visible
 from tests.integrations.directory.test_diff import steps as take_steps
 from tests.integrations.directory.wecom_events import Post, Recorder, WeComEvents
 from tests.sandbox_process import SandboxHandle
 
-Source = SyncRun.Source
 steps = take_steps(["LiLei", "hanmeimei", "jim", "a", "B.b", "c-c@x"], [2, 3, 4, 5], st.tuples(st.just("hear")))
 # The app sees a part of the company, so that moving also means entering and leaving its scope.
 SCOPE = [2, 5]
@@ -33,7 +32,7 @@ def _asking_nobody(settings: Any) -> None:
     settings.DIRECTORY_GUARD_PERCENT = 100
 
 
-def connected(sandbox: SandboxHandle, recorder: Recorder, source: SyncRun.Source) -> WeComEvents:
+def connected(sandbox: SandboxHandle, recorder: Recorder, source: Source) -> WeComEvents:
     """Make a company that was copied once, with only three people."""
     Corp.objects.all().delete()
     sandbox.load(seed())
@@ -82,7 +81,7 @@ def test_after_any_sequence_its_events_or_the_next_run_leave_our_tables_equal_to
     recorder: Recorder,
     loses: bool,
     happened: list[tuple[Any, ...]],
-    source: SyncRun.Source,
+    source: Source,
     data: Any,
 ) -> None:
     wecom_events = connected(running_sandbox, recorder, source)
