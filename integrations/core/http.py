@@ -9,7 +9,6 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
@@ -176,23 +175,15 @@ READ_SECONDS = 3.0
 _ORIGIN = re.compile(r"https?://[0-9A-Za-z.\-\[\]:]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Origins:
-    """Origins of sign-in. `leaving`: targets of the redirects to a sign-in. `panels`: pages that frame the QR code."""
-
-    leaving: tuple[str, ...] = ()
-    panels: tuple[str, ...] = ()
-
-
-def find_sign_in_origins() -> Origins:
-    """Return the origins of all corps with sign-in; none if the database does not answer.
+def find_sign_in_origins() -> list[str]:
+    """Return the origins to which a sign-in may redirect; none if the database does not answer.
 
     Pages are served even then, to report the failure.
     """
     try:
         return _read_origins(int(read_boot_clock() / READ_SECONDS))
     except DatabaseError:
-        return Origins()
+        return []
 
 
 def origin_of(url: str) -> str | None:
@@ -203,17 +194,15 @@ def origin_of(url: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _read_origins(_moment: int) -> Origins:
+def _read_origins(_moment: int) -> list[str]:
     """Read each corp's two WeCom addresses and the site address where its sign-in starts. It may end in the BI."""
     doors = Corp.objects.signing_in().order_by()
-    rows = list(doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct())
-    bi = BiConnection.objects.filter(is_enabled=True).values_list("base_url", flat=True).first()
-    if not rows:
-        return Origins(tuple(filter(None, [origin_of(bi or "")])))
-    default = SiteAddress.objects.filter(is_default=True).values_list("url", flat=True).first()
-    leaving = {origin_of(url) for row in rows for url in (*row, default, bi) if url}
-    panels = {origin_of(row[1]) for row in rows}
-    return Origins(*(tuple(sorted(origin for origin in found if origin)) for found in (leaving, panels)))
+    rows = doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct()
+    urls = {url for row in rows for url in row}
+    if urls:
+        urls.update(SiteAddress.objects.filter(is_default=True).values_list("url", flat=True))
+    urls.update(BiConnection.objects.filter(is_enabled=True).values_list("base_url", flat=True))
+    return sorted(origin for origin in {origin_of(url) for url in urls if url} if origin)
 
 
 # --- Content-Security-Policy of every answer: settings.CONTENT_SECURITY_POLICY, and the additions for sign-in ---------
@@ -236,7 +225,7 @@ class ContentPolicyMiddleware(CSPMiddleware):
             return parts
         if not report_only and response.headers.get("Content-Type", "").startswith("text/html"):
             allowed = dict(parts.update or {})
-            allowed["form-action"] = [*allowed.get("form-action", ()), *find_sign_in_origins().leaving]
+            allowed["form-action"] = [*allowed.get("form-action", ()), *find_sign_in_origins()]
             parts.update = allowed
         return parts
 
