@@ -140,12 +140,6 @@ def find_question(
     return {"reason": "root", **facts} if emptied else None
 
 
-# --- Our own reasons to stop a run; those of WeCom's calls are in `integrations.clients.errors` -----------------------
-
-
-class RunStopped(Exception):
-    """The run must end without a change. `problem`: a key of `sync._PROBLEMS`; `detail`: its technical detail."""
-
-    def __init__(self, problem: str, detail: str = "") -> None:
-        super().__init__(problem, detail)
-        self.problem, self.detail = problem, detail
+class MissingRootError(Exception):
+    """A department root does not exist, or the app does not see it: the run ends without a change. The text is its
+    number."""

@@ -24,7 +24,7 @@ from django.utils.translation import ngettext
 from integrations.callbacks import Batch, Consumer
 from integrations.clients.errors import IntegrationError
 from integrations.core.redis import valkey
-from integrations.directory.departments import RunStopped, is_too_many
+from integrations.directory.departments import MissingRootError, is_too_many
 from integrations.directory.diff import Difference, Writer
 from integrations.directory.fetch import CallPacer
 from integrations.directory.incremental import (
@@ -81,7 +81,7 @@ def _update_copy(batch: Batch) -> timedelta | None:
         if changes.leavers and not _is_suspicious(corp, changes.leavers):
             put_out_of_reach(batch, changes.leavers)
         raise
-    except RunStopped:  # a department root is missing: a run reports it
+    except MissingRootError:  # a department root is missing: a run reports it
         _request_run(batch)
         return None
     writer = _write(batch, lookup, own=renamed.written)

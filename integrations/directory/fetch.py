@@ -27,7 +27,7 @@ from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.contacts import Department, User
 from integrations.core import client_factory
 from integrations.directory import departments as directory_departments
-from integrations.directory.departments import RunStopped
+from integrations.directory.departments import MissingRootError
 from integrations.models import Corp, SyncRun, fold_userid
 
 ACTIVE, DISABLED, NOT_ACTIVATED = "active", "disabled", "not_activated"
@@ -245,7 +245,7 @@ class Reader:
     """Reads a company once, with the available secrets. `number_field`: the company's own field (extattr) with the
     employee number; empty to skip it.
 
-    Raises the errors of `integrations.clients.errors`, and RunStopped for a missing department root.
+    Raises the errors of `integrations.clients.errors`, and MissingRootError.
     """
 
     def __init__(self, *, corp: Corp, calling: CallPacer, progress: Progress, number_field: str = "") -> None:
@@ -260,7 +260,7 @@ class Reader:
         self._answers: dict[str, User | bool] = {}
 
     def read(self) -> Snapshot:
-        """Read the whole directory. Raises the errors of `integrations.clients.errors`, and RunStopped."""
+        """Read the whole directory. Raises the errors of `integrations.clients.errors`, and MissingRootError."""
         self._progress(Phase.DEPARTMENTS, 0, 0)
         self.read_departments()
         self.read_company()
@@ -321,7 +321,7 @@ class Reader:
         self._warn_of_tree(parents)
         for root in self._roots:
             if root not in parents:
-                raise RunStopped("root", str(root))
+                raise MissingRootError(str(root))
         chosen = directory_departments.find_subtree(parents, self._roots) if self._roots else set(parents)
         self._seen_by_app &= chosen
         self.snapshot.departments = {number: one for number, one in known.items() if number in chosen}
@@ -336,7 +336,7 @@ class Reader:
                 found += self._calling.one(partial(self._app.department_list, root))
             except RecipientError as error:
                 if error.code in _NO_SUCH_DEPARTMENT:
-                    raise RunStopped("root", str(root)) from error
+                    raise MissingRootError(str(root)) from error
                 raise
         return found
 

@@ -147,7 +147,7 @@ UNEXPLAINED_TRIES = 5
 
 
 class EventLookup:
-    """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and RunStopped.
+    """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and MissingRootError.
 
     `plan`: the changes to write. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
     `has_unexplained`: somebody is missing without an event and may have a new userid. The event may be on its way, and

@@ -30,7 +30,7 @@ from integrations.clients.errors import (
 )
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core.sentences import explain_errcode, translate_explanation
-from integrations.directory.departments import RunStopped, find_question
+from integrations.directory.departments import MissingRootError, find_question
 from integrations.directory.diff import Difference, Plan, Writer, compare_departments, insert_rows, plan
 from integrations.directory.fetch import CallPacer, Reader, Snapshot
 from integrations.jobs import requests
@@ -186,8 +186,8 @@ def run_sync(
         _postpone_run(run, job, None)
     except IntegrationError as error:
         _end_run(run, job, problem=_find_problem(error), **_describe_error(error))
-    except RunStopped as stop:
-        _end_run(run, job, problem=stop.problem, detail=stop.detail)
+    except MissingRootError as missing:
+        _end_run(run, job, problem="root", detail=str(missing))
     run.refresh_from_db()
     logger.info(
         "directory run=%s corp=%s %s calls=%s counts=%s", run.pk, run.corp_id, run.status, run.call_count, run.counts
