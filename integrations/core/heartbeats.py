@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 
 import redis
 from django.db import Error, connection, transaction
@@ -92,7 +92,7 @@ def _database_failure() -> str:
     try:
         if missing := find_own_migrations() - set(MigrationRecorder(connection).applied_migrations()):
             return f"migrations ({len(missing)} not applied)"
-        write_probe.write()
+        probe_writes(int(read_boot_clock() / HEARTBEAT_SECONDS))
     except Error as error:
         state = getattr(error.__cause__, "sqlstate", None) or ""
         return f"database ({_DATABASE_REASONS.get(state, NO_ANSWER)})"
@@ -105,31 +105,15 @@ def find_own_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).graph.leaf_nodes())
 
 
-class _WriteProbe:
-    """Writes this process's heartbeat if the last one is old enough; after a failure at every call."""
-
-    def __init__(self) -> None:
-        self._written_at: float | None = None
-
-    def write(self) -> None:
-        """Write if it is time. Raises django.db.Error."""
-        now = read_boot_clock()
-        if self._written_at is not None and now - self._written_at < HEARTBEAT_SECONDS:
-            return
-        self.forget()
-        with transaction.atomic():
-            beat(kind=Heartbeat.Kind.WEB, name=build_process_name())
-            # On a full disk there is long room for the heartbeat's row, but not for people's data.
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL work_mem = '64kB'")
-                cursor.execute(_SPILL)
-        self._written_at = now
-
-    def forget(self) -> None:
-        self._written_at = None
-
-
-write_probe = _WriteProbe()
+@lru_cache(maxsize=1)
+def probe_writes(_moment: int) -> None:
+    """Write this process's heartbeat, once for a moment, but after a failure at every call. Raises django.db.Error."""
+    with transaction.atomic():
+        beat(kind=Heartbeat.Kind.WEB, name=build_process_name())
+        # On a full disk there is long room for the heartbeat's row, but not for people's data.
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL work_mem = '64kB'")
+            cursor.execute(_SPILL)
 
 
 def find_valkey_failure() -> str:

@@ -63,10 +63,11 @@ def test_a_dead_process_is_forgotten_when_another_has_come_in_its_place_or_after
 
 
 @pytest.fixture(autouse=True)
-def _nothing_written_yet() -> Iterator[None]:
-    heartbeats.write_probe.forget()
+def _nothing_written_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(heartbeats, "HEARTBEAT_SECONDS", 3600)
+    heartbeats.probe_writes.cache_clear()
     yield
-    heartbeats.write_probe.forget()
+    heartbeats.probe_writes.cache_clear()
 
 
 def answer(path: str = "/healthz/ready") -> tuple[int, str]:
