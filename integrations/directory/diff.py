@@ -152,7 +152,7 @@ class Plan:
         return self.departments.count + len(self.losing) + len(self.changed) + len(self.joined)
 
 
-def plan(*, snapshot: Snapshot, members: Iterable[Member], look_up: LookUp, turn: int | None) -> Plan:
+def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: LookUp, turn: int | None) -> Plan:
     """Compare `members` with the snapshot. People whom the app does not see are out of scope, and not copied if new.
 
     `turn` (the run's number) selects which members out of scope are looked up. None: all of `members` are looked up.

@@ -101,8 +101,8 @@ def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameR
     result = apply_renames(batch, renames, known=known, read_since=read_since)
     for one in result.blocked:
         changes.leave_out((one.old, one.new))
-    for one in result.outdated:
-        lookup.forget((one.old, one.new))
+    for one in result.outdated:  # somebody else changed them since WeCom was asked
+        lookup.reader.forget((one.old, one.new))
     return result
 
 

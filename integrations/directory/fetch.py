@@ -255,7 +255,8 @@ class Reader:
         self._calling, self._progress, self._number_field = calling, progress, number_field
         self.snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
-        self._unknown: set[int] = set()
+        # Departments of people that were looked up, which were neither read nor given.
+        self.unknown_departments: set[int] = set()
         # Results of user/get, by folded userid.
         self._answers: dict[str, User | bool] = {}
 
@@ -274,16 +275,7 @@ class Reader:
         self._fetch_people(userids)
         return [self._locate(self._answers[fold_userid(userid)]) for userid in userids]
 
-    # --- Partial reading, for some people only (incremental.py) -------------------------------------------------------
-
-    @property
-    def has_met_unknown_department(self) -> bool:
-        """True if somebody is in a department that was neither read nor given."""
-        return bool(self._unknown)
-
-    def use_departments(self, departments: Mapping[int, SeenDepartment]) -> None:
-        """Use these departments instead of reading them."""
-        self.snapshot.departments = dict(departments)
+    # --- Partial reading, for some people only (incremental.py), which may set the snapshot's departments -------------
 
     def read_lists(self, numbers: Iterable[int]) -> None:
         """Read the people of these departments whom the app sees."""
@@ -313,7 +305,7 @@ class Reader:
     def read_departments(self) -> Snapshot:
         """Read the departments only."""
         known: dict[int, SeenDepartment] = {}
-        self._unknown.clear()
+        self.unknown_departments.clear()
         if self._contacts is not None:
             self._merge(known, self._calling.one(self._contacts.department_simplelist))
         self._seen_by_app = self._merge(known, self._departments_of_app())
@@ -456,7 +448,7 @@ class Reader:
         if found.status == LEFT_COMPANY or not is_userid(found.userid):
             return UserLookup(None, exists=False, has_left=True)
         known = self.snapshot.departments
-        self._unknown.update(number for number in found.department_ids if number not in known)
+        self.unknown_departments.update(number for number in found.department_ids if number not in known)
         person = self._person(found, None)
         is_inside = bool(person.departments) or not self._roots
         return UserLookup(person if is_inside else None, exists=True)

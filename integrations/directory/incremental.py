@@ -19,7 +19,7 @@ from integrations.callbacks import Batch
 from integrations.clients.wecom import callbacks as wire
 from integrations.core import hooks
 from integrations.directory import sync
-from integrations.directory.diff import Difference, Plan, compare_departments, plan
+from integrations.directory.diff import Difference, Plan, compare_departments, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, SeenDepartment, is_userid
 from integrations.models import CallbackEvent, Corp, Department, Member, MemberRename, SyncChange, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
@@ -159,19 +159,15 @@ class EventLookup:
         self.read_since: datetime | None = None
         self.is_too_much = self.has_unexplained = False
         self._corp, self._changes = corp, changes
-        self._reader = Reader(corp=corp, calling=calling, progress=lambda _phase, _done, _total: None)
+        self.reader = Reader(corp=corp, calling=calling, progress=lambda _phase, _done, _total: None)
         self._departments = list(Department.objects.filter(corp=corp).order_by("pk"))
         self._wanted: dict[str, str] = {}
 
     def find_existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
         """Return which of these userids, folded, exist in the company. `look_up` does not ask about them again."""
         self.read_since = now
-        self._reader.use_departments(_find_present(self._departments))
-        return self._reader.find_existing(userids)
-
-    def forget(self, userids: Iterable[str]) -> None:
-        """Forget what `existing` read about these userids, because somebody else changed them since."""
-        self._reader.forget(userids)
+        self.reader.snapshot.departments = _find_present(self._departments)
+        return self.reader.find_existing(userids)
 
     def look_up(self, *, now: datetime) -> None:
         """Look up everything and plan the changes. `now`: the time of reading, unless `existing` began earlier."""
@@ -180,15 +176,15 @@ class EventLookup:
         if self._changes.has_structure or self._corp.department_root_ids:
             self._read_departments()
         else:
-            self._reader.use_departments(_find_present(self._departments))
+            self.reader.snapshot.departments = _find_present(self._departments)
         self._look_up_people()
-        if self._reader.has_met_unknown_department and not self._corp.department_root_ids:
+        if self.reader.unknown_departments and not self._corp.department_root_ids:
             self._read_departments()
             self._look_up_people()
-        snapshot, reader, departments = self._reader.snapshot, self._reader, self.plan.departments
+        snapshot, reader, departments = self.reader.snapshot, self.reader, self.plan.departments
         reader.read_company({*self._wanted, *snapshot.people})
         members = sync.read_stored_members(self._corp, {*self._wanted, *snapshot.people, *snapshot.left})
-        self.plan = plan(snapshot=snapshot, members=members, look_up=reader.look_up, turn=None)
+        self.plan = plan_changes(snapshot=snapshot, members=members, look_up=reader.look_up, turn=None)
         self.plan.departments = departments
         explained = [one for one in self.plan.losing if not self._is_unexplained(one)]
         self.has_unexplained, self.plan.losing = len(explained) < len(self.plan.losing), explained
@@ -204,20 +200,20 @@ class EventLookup:
         tagged = self._changes.tagged
         if not tagged:
             return {}
-        seen = self._reader.read_scope_tags()
+        seen = self.reader.read_scope_tags()
         self.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
         return {folded: userid for tag in seen & tagged.keys() for folded, userid in tagged[tag].items()}
 
     def _read_departments(self) -> None:
         """Read the departments and the people of new ones, and look up the people of removed ones."""
-        snapshot = self._reader.read_departments()
+        snapshot = self.reader.read_departments()
         self.plan.departments = compare_departments(self._departments, snapshot.departments)
         present = _find_present(self._departments)
         new, gone = snapshot.departments.keys() - present.keys(), present.keys() - snapshot.departments.keys()
         if len(new) > LISTS_AT_MOST:
             self.is_too_much = True
         else:
-            self._reader.read_lists(new)
+            self.reader.read_lists(new)
         people = Member.objects.filter(corp=self._corp, memberships__department__wecom_department_id__in=gone).here()
         named = dict(people.distinct().values_list("userid_folded", "userid")[: LOOK_UPS_AT_MOST + 1])
         if len(named) > LOOK_UPS_AT_MOST:
@@ -226,7 +222,7 @@ class EventLookup:
             self._wanted |= {folded: userid for folded, userid in named.items() if folded not in self._wanted}
 
     def _look_up_people(self) -> None:
-        found, snapshot = self._reader.look_up(list(self._wanted.values())), self._reader.snapshot
+        found, snapshot = self.reader.look_up(list(self._wanted.values())), self.reader.snapshot
         for folded, where in zip(self._wanted, found, strict=True):
             if where.person is not None:
                 snapshot.add(where.person)

@@ -31,7 +31,7 @@ from integrations.clients.errors import (
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core.sentences import explain_errcode, translate_explanation
 from integrations.directory.departments import MissingRootError, find_question
-from integrations.directory.diff import Difference, Plan, Writer, compare_departments, insert_rows, plan
+from integrations.directory.diff import Difference, Plan, Writer, compare_departments, insert_rows, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, Snapshot
 from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
@@ -216,7 +216,7 @@ class _RunExecution:
         snapshot = reader.read()
         self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
         members = read_stored_members(self._corp)
-        planned = plan(snapshot=snapshot, members=members, look_up=reader.look_up, turn=self._run.pk)
+        planned = plan_changes(snapshot=snapshot, members=members, look_up=reader.look_up, turn=self._run.pk)
         stored = Department.objects.filter(corp=self._corp).order_by("pk")
         planned.departments = compare_departments(stored, snapshot.departments)
         if not snapshot.people:
