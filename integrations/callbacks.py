@@ -11,9 +11,7 @@ is `process_events`.
 from __future__ import annotations
 
 import logging
-import secrets
-import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +23,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Length
 from django.urls import reverse
+from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError, RateLimitedError, UnreadableSecretError
@@ -213,21 +212,11 @@ DELETED_AT_ONCE = 200
 OWN_CHECK = b"guanwecom-own-check-"
 TOKEN_CHARACTERS = 32
 AES_KEY_CHARACTERS = 43
-_LETTERS = string.ascii_letters + string.digits
 _VIEWS = {CallbackEvent.Kind.APP: "wecom-events", CallbackEvent.Kind.CONTACTS: "wecom-contacts-events"}
 _REFUSALS_KEPT = timedelta(days=2)
 _REFUSALS_IN_ALL = "integrations:callback-refusals"
 # Instead of a corp's key: the caller named a company that does not exist.
 NO_CORP = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CallSignature:
-    """The signature in the query of every call."""
-
-    signature: str
-    timestamp: str
-    nonce: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +238,9 @@ class Address:
 
 def generate_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> None:
     """Give an address a new Token and EncodingAESKey. WeCom is refused until its console has them."""
-    save_callback_keys(corp=corp, kind=kind, token=_draw_text(TOKEN_CHARACTERS), aes_key=_draw_text(AES_KEY_CHARACTERS))
+    save_callback_keys(
+        corp=corp, kind=kind, token=get_random_string(TOKEN_CHARACTERS), aes_key=get_random_string(AES_KEY_CHARACTERS)
+    )
 
 
 def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_key: str) -> None:
@@ -264,10 +255,6 @@ def have_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
     """Return whether an address has keys, by their length, without decrypting them."""
     columns = CALLBACK_COLUMNS[kind]
     return all(Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get())
-
-
-def _draw_text(length: int) -> str:
-    return "".join(secrets.choice(_LETTERS) for _ in range(length))
 
 
 def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
@@ -298,8 +285,8 @@ def list_addresses(corp: Corp, *, now: datetime) -> list[Address]:
 def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple[str, bytes]:
     """Build our own check of a callback address, in WeCom's form. Return the address to request and the right answer,
     which proves that the keys are there and the query arrived intact."""
-    answer = OWN_CHECK + _draw_text(16).encode()
-    timestamp, nonce = str(int(now.timestamp())), _draw_text(16)
+    answer = OWN_CHECK + get_random_string(16).encode()
+    timestamp, nonce = str(int(now.timestamp())), get_random_string(16)
     encrypted, signature = crypto.encrypt(answer, timestamp=timestamp, nonce=nonce)
     query = {"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, "echostr": encrypted}
     return f"{url}?{urlencode(query)}", answer
@@ -309,18 +296,19 @@ def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple
 
 
 def verify_address(
-    *, corp_id: int, kind: CallbackEvent.Kind, signed: CallSignature, echostr: str, now: datetime
+    *, corp_id: int, kind: CallbackEvent.Kind, signed: Mapping[str, str], echostr: str, now: datetime
 ) -> bytes:
-    """Return the answer to WeCom's check, to be sent unchanged within a second. Raises CallbackError."""
+    """Return the answer to WeCom's check, to be sent unchanged within a second. `signed`: signature, timestamp and nonce
+    of the query. Raises CallbackError."""
     corp, crypto = _find_addressee(corp_id, kind)
-    answer = crypto.decrypt(echostr, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce)
+    answer = crypto.decrypt(echostr, **signed)
     if answer.startswith(OWN_CHECK):  # our own check, which says nothing about WeCom's console
         return answer
     Corp.objects.filter(pk=corp.pk).update(**{CALLBACK_COLUMNS[kind].verified_at: now})
     return answer
 
 
-def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: CallSignature, body: bytes, now: datetime) -> None:
+def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Mapping[str, str], body: bytes, now: datetime) -> None:
     """Store a posted event and request its processing, unless it is known or too old.
 
     Raises CallbackError. WeCom waits 5 seconds and delivers at most three times, so this only stores the event.
@@ -368,13 +356,13 @@ def _find_addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, Callb
 
 
 def _decrypt_event(
-    corp: Corp, kind: CallbackEvent.Kind, crypto: CallbackCrypto, signed: CallSignature, body: bytes
+    corp: Corp, kind: CallbackEvent.Kind, crypto: CallbackCrypto, signed: Mapping[str, str], body: bytes
 ) -> tuple[wire.Callback, str, datetime]:
     """Decrypt an event of this corp. Return it, its text and its time. Raises CallbackError."""
     receiver, encrypted = wire.read_envelope(body)
     if receiver != corp.corpid:
         raise CallbackError("the envelope is for another company")
-    plaintext = crypto.decrypt(encrypted, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce)
+    plaintext = crypto.decrypt(encrypted, **signed)
     callback = wire.parse(plaintext)
     if callback.corpid != corp.corpid:
         raise CallbackError("the event is of another company")

@@ -88,7 +88,8 @@ def events(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> Http
     Everybody else gets the same 403, whatever is wrong, which does not reveal which corps exist.
     """
     query, now = request.GET, timezone.now()
-    signed = callbacks.CallSignature(query.get("msg_signature", ""), query.get("timestamp", ""), query.get("nonce", ""))
+    names = {"signature": "msg_signature", "timestamp": "timestamp", "nonce": "nonce"}
+    signed = {name: query.get(key, "") for name, key in names.items()}
     try:
         if request.method == "GET":
             echo = callbacks.verify_address(
