@@ -298,8 +298,8 @@ def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple
 def verify_address(
     *, corp_id: int, kind: CallbackEvent.Kind, signed: Mapping[str, str], echostr: str, now: datetime
 ) -> bytes:
-    """Return the answer to WeCom's check, to be sent unchanged within a second. `signed`: signature, timestamp and nonce
-    of the query. Raises CallbackError."""
+    """Return the answer to WeCom's check, to be sent unchanged within a second. `signed`: signature, timestamp and
+    nonce of the query. Raises CallbackError."""
     corp, crypto = _find_addressee(corp_id, kind)
     answer = crypto.decrypt(echostr, **signed)
     if answer.startswith(OWN_CHECK):  # our own check, which says nothing about WeCom's console

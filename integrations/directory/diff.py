@@ -194,7 +194,7 @@ def _plan_absent(planned: Plan, absent: list[Member], snapshot: Snapshot, look_u
     for member, where in zip(absent, look_up([one.userid for one in absent]), strict=True):
         if where.person is not None:
             if member.presence == Presence.HERE:
-                snapshot.warnings.add("moved_meanwhile", member.userid)
+                snapshot.warn("moved_meanwhile", member.userid)
             planned.add(compare_member(member, where.person, Presence.HERE))
         else:
             planned.add(compare_absent_member(member, Presence.OUT_OF_SCOPE if where.exists else Presence.DELETED))

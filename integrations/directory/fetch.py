@@ -14,7 +14,6 @@ import re
 import threading
 import time
 import unicodedata
-from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
@@ -77,34 +76,18 @@ class SeenDepartment:
 
 
 @dataclass
-class Warnings:
-    """Oddities, counted by kind, with the first few examples."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, code: str, example: object = "") -> None:
-        self.counts[code] += 1
-        if example != "" and len(self.examples[code]) < _EXAMPLES:
-            self.examples[code].append(clean_text(str(example), 64))
-
-    def as_json(self) -> list[dict[str, Any]]:
-        return [{"code": code, "count": n, "examples": self.examples[code]} for code, n in sorted(self.counts.items())]
-
-
-@dataclass
 class Snapshot:
     """The result of one reading.
 
     `people`: by folded userid. `company`: the folded userids of the whole company from the contacts secret, else None.
-    `left`: folded userids listed as having left the company.
+    `left`: folded userids listed as having left the company. `warnings`: examples of oddities, by kind.
     """
 
     departments: dict[int, SeenDepartment] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
     company: set[str] | None = None
     left: set[str] = field(default_factory=set)
-    warnings: Warnings = field(default_factory=Warnings)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, person: Person) -> None:
         """Merge a person's entry of one list. Two spellings of a userid are one person."""
@@ -113,12 +96,22 @@ class Snapshot:
             self.people[person.folded] = person
             return
         if known.userid != person.userid:
-            self.warnings.add("spelling", person.userid)
+            self.warn("spelling", person.userid)
         known.departments |= person.departments
         for name in _MERGED:
             if getattr(known, name) is None:
                 setattr(known, name, getattr(person, name))
         known.is_seen_by_app = known.is_seen_by_app or person.is_seen_by_app
+
+    def warn(self, code: str, example: object = "") -> None:
+        self.warnings.setdefault(code, []).append(clean_text(str(example), 64))
+
+    def count_warnings(self) -> list[dict[str, Any]]:
+        """Return the number of each kind of oddity, with the first few examples."""
+        return [
+            {"code": code, "count": len(found), "examples": [one for one in found[:_EXAMPLES] if one]}
+            for code, found in sorted(self.warnings.items())
+        ]
 
 
 _MERGED = tuple(one.name for one in fields(Person) if one.name in {*PLAIN_FIELDS, "status"})
@@ -347,13 +340,12 @@ class Reader:
         return numbers
 
     def _warn_of_tree(self, parents: Mapping[int, int | None]) -> None:
-        warnings = self.snapshot.warnings
         for number in sorted(directory_departments.find_cycles(parents)):
-            warnings.add("cycle", number)
+            self.snapshot.warn("cycle", number)
         if self._contacts is not None:  # an app may see only a part, without the parents
             for number in directory_departments.find_top_departments(parents):
                 if parents[number] is not None:
-                    warnings.add("orphan", number)
+                    self.snapshot.warn("orphan", number)
 
     # --- People ---------------------------------------------------------------------------------------------------
 
@@ -393,14 +385,14 @@ class Reader:
             if isinstance(found, User):
                 self._add_user(found, None)
             else:
-                self.snapshot.warnings.add("named_but_gone", userid)
+                self.snapshot.warn("named_but_gone", userid)
 
     def _list_tagged(self, tag_ids: Iterable[int]) -> Iterator[str]:
         for tag_id in tag_ids:
             try:
                 tag = self._calling.one(partial(self._app.tag_get, tag_id))
             except RecipientError:
-                self.snapshot.warnings.add("tag", tag_id)
+                self.snapshot.warn("tag", tag_id)
                 continue
             yield from (userid for userid, _name in tag.members)
 
@@ -419,7 +411,7 @@ class Reader:
     def _is_userid(self, userid: str) -> bool:
         if is_userid(userid):
             return True
-        self.snapshot.warnings.add("userid", userid)
+        self.snapshot.warn("userid", userid)
         return False
 
     def _fetch_people(self, userids: Collection[str]) -> None:

@@ -220,16 +220,16 @@ class _RunExecution:
         stored = Department.objects.filter(corp=self._corp).order_by("pk")
         planned.departments = compare_departments(stored, snapshot.departments)
         if not snapshot.people:
-            snapshot.warnings.add("nobody")
+            snapshot.warn("nobody")
         for one in planned.changed:
             if one.kind == SyncChange.Kind.REAPPEARED:
-                snapshot.warnings.add("reappeared", one.member.userid)
+                snapshot.warn("reappeared", one.member.userid)
         if self._run.is_confirmed:
             self._keep_to_the_answer(planned, snapshot)
         elif (open_question := self._question(planned)) is not None:
             self._propose(planned.losing)
             asking = {"status": Status.ASKING, "question": open_question, "call_count": self._calling.count}
-            _update_run(self._run, self._job, **asking, warnings=snapshot.warnings.as_json())
+            _update_run(self._run, self._job, **asking, warnings=snapshot.count_warnings())
             return
         self._show(Phase.WRITING, 0, planned.count)
         Writer(corp=self._corp, saving=self._saving, note=self._note, read_since=read_since).write(planned)
@@ -285,7 +285,7 @@ class _RunExecution:
         shown = {*proposed.values_list("member_id", flat=True), *applied.values_list("member_id", flat=True)}
         for one in planned.losing:
             if one.member.pk not in shown:
-                snapshot.warnings.add("not_shown", one.member.userid)
+                snapshot.warn("not_shown", one.member.userid)
         planned.losing = [one for one in planned.losing if one.member.pk in shown]
 
     def _finish(self, snapshot: Snapshot) -> None:
@@ -303,7 +303,7 @@ class _RunExecution:
                 detail="",
                 call_count=self._calling.count,
                 seen_count=len(snapshot.people),
-                warnings=snapshot.warnings.as_json(),
+                warnings=snapshot.count_warnings(),
             )
             if self._run.is_confirmed:
                 SyncChange.objects.proposed().filter(run=self._run).delete()
