@@ -9,15 +9,7 @@ from integrations.models.companies import (
     VerificationFile,
     is_local_host,
 )
-from integrations.models.datasources import (
-    BiConnection,
-    Card,
-    CardData,
-    CardView,
-    DataSource,
-    HttpMethod,
-    SourceKind,
-)
+from integrations.models.datasources import BiConnection, Card, CardData, CardView, DataSource, HttpMethod, SourceKind
 from integrations.models.directory import (
     CallbackEvent,
     Department,
