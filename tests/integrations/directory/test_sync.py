@@ -316,7 +316,7 @@ def test_a_question_tells_the_numbers() -> None:
 def test_every_word_in_the_source_has_a_sentence(project_root: Path) -> None:
     source = "".join(path.read_text() for path in sorted((project_root / "integrations" / "directory").glob("*.py")))
 
-    added = set(re.findall(r'warnings\.add\(\s*"(\w+)"', source))
+    added = set(re.findall(r'\.warn\(\s*"(\w+)"', source))
     stopped = set(re.findall(r'(?:Stop\(|problem=|problem = )"(\w+)"', source))
 
     assert added == set(_WARNINGS)
