@@ -219,20 +219,6 @@ _REFUSALS_IN_ALL = "integrations:callback-refusals"
 NO_CORP = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A callback address, for an administrator."""
-
-    kind: CallbackEvent.Kind
-    url: str
-    has_keys: bool
-    verified_at: datetime | None
-    # The site address changed afterwards, so WeCom's console still has the former one.
-    is_outdated: bool
-    last_event_at: datetime | None
-    refused_today: int
-
-
 # --- Addresses, for the administrator ---------------------------------------------------------------------------------
 
 
@@ -262,24 +248,20 @@ def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
     return corp.find_site_address().absolute(reverse(_VIEWS[kind], args=[corp.pk]))
 
 
-def list_addresses(corp: Corp, *, now: datetime) -> list[Address]:
-    """Return both addresses of a corp, the app's first. No key is decrypted."""
-    found, changed_at = [], corp.find_site_address().changed_at
-    for kind in CallbackEvent.Kind:
-        newest = CallbackEvent.objects.filter(corp=corp, kind=kind).order_by("-received_at")
-        verified_at: datetime | None = getattr(corp, CALLBACK_COLUMNS[kind].verified_at)
-        found.append(
-            Address(
-                kind=kind,
-                url=callback_url(corp, kind),
-                has_keys=have_keys(corp=corp, kind=kind),
-                verified_at=verified_at,
-                is_outdated=verified_at is not None and verified_at < changed_at,
-                last_event_at=newest.values_list("received_at", flat=True).first(),
-                refused_today=refused_count(corp_id=corp.pk, kind=kind, now=now),
-            )
-        )
-    return found
+def describe_address(corp: Corp, kind: CallbackEvent.Kind, *, now: datetime) -> dict[str, Any]:
+    """Describe a callback address for an administrator, without decrypting a key. `is_outdated`: the site address
+    changed after WeCom verified it, so WeCom's console still has the former one."""
+    verified_at: datetime | None = getattr(corp, CALLBACK_COLUMNS[kind].verified_at)
+    newest = CallbackEvent.objects.filter(corp=corp, kind=kind).order_by("-received_at")
+    return {
+        "kind": kind,
+        "url": callback_url(corp, kind),
+        "has_keys": have_keys(corp=corp, kind=kind),
+        "verified_at": verified_at,
+        "is_outdated": verified_at is not None and verified_at < corp.find_site_address().changed_at,
+        "last_event_at": newest.values_list("received_at", flat=True).first(),
+        "refused_today": refused_count(corp_id=corp.pk, kind=kind, now=now),
+    }
 
 
 def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple[str, bytes]:

@@ -339,10 +339,9 @@ class CallbackPages(CorpPages):
         """Return whether WeCom has verified the URL. The page with the keys polls it."""
         return JsonResponse(self._state(corp, _find_kind(kind)))
 
-    def callback_panel(self, corp: Corp) -> list[tuple[callbacks.Address, str]]:
-        """Return the two callback addresses with their rendered states."""
-        addresses = callbacks.list_addresses(corp, now=timezone.now())
-        return [(address, _render_callback_state(address)) for address in addresses]
+    def callback_panel(self, corp: Corp) -> list[dict[str, Any]]:
+        """Return the two callback addresses, the app's first."""
+        return [callbacks.describe_address(corp, kind, now=timezone.now()) for kind in CallbackKind]
 
     def refused_elsewhere(self) -> int:
         """Count today's calls to URLs of companies that do not exist, from an outdated console or a stranger."""
@@ -350,8 +349,9 @@ class CallbackPages(CorpPages):
         return sum(callbacks.refused_count(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in CallbackKind)
 
     def _state(self, corp: Corp, kind: CallbackKind) -> dict[str, Any]:
-        address = next(one for one in callbacks.list_addresses(corp, now=timezone.now()) if one.kind == kind)
-        return {"is_unfinished": address.verified_at is None, "html": _render_callback_state(address)}
+        address = callbacks.describe_address(corp, kind, now=timezone.now())
+        html = render_to_string(f"{FOLDER}/_callback_state.html", {"address": address})
+        return {"is_unfinished": address["verified_at"] is None, "html": html}
 
 
 def _find_kind(text: str) -> CallbackKind:
@@ -359,10 +359,6 @@ def _find_kind(text: str) -> CallbackKind:
         return CallbackKind(text)
     except ValueError:
         raise Http404 from None
-
-
-def _render_callback_state(address: callbacks.Address) -> str:
-    return render_to_string("admin/integrations/corp/_callback_state.html", {"address": address})
 
 
 VERIFICATION_SECTION = "verification"

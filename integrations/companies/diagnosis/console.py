@@ -373,7 +373,7 @@ def check_callback(question: Question) -> Finding:
     outcome, detail = links.judge_public_page(url, answer, media_type="")
     if outcome != PageOutcome.FOUND:
         return wrong(outcome, facts, detail=clip(detail))
-    address = next(one for one in callbacks.list_addresses(corp, now=question.now) if one.kind == APP_CALLBACK)
-    if address.verified_at is None:
+    address = callbacks.describe_address(corp, APP_CALLBACK, now=question.now)
+    if address["verified_at"] is None:
         return warning("unverified", facts, heals=True)
-    return warning("outdated", facts, heals=True) if address.is_outdated else ok("verified", facts)
+    return warning("outdated", facts, heals=True) if address["is_outdated"] else ok("verified", facts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -321,19 +320,12 @@ def test_the_two_addresses_and_their_state(path: str, corp: Corp) -> None:
     Client().get(path, headers={"host": "bi.example.com"})
     corp.refresh_from_db()
 
-    app, contacts = callbacks.list_addresses(corp, now=NOW)
+    app, contacts = (callbacks.describe_address(corp, kind, now=NOW) for kind in Kind)
 
-    assert app == callbacks.Address(
-        kind=Kind.APP,
-        url=f"https://bi.example.com/wecom/{corp.pk}/events/",
-        has_keys=True,
-        verified_at=NOW,
-        is_outdated=False,
-        last_event_at=NOW,
-        refused_today=1,
-    )
+    known = {"has_keys": True, "verified_at": NOW, "is_outdated": False, "last_event_at": NOW, "refused_today": 1}
+    assert app == {"kind": Kind.APP, "url": f"https://bi.example.com/wecom/{corp.pk}/events/", **known}
     nothing: dict[str, Any] = {"has_keys": False, "verified_at": None, "last_event_at": None, "refused_today": 0}
     url = f"https://bi.example.com/wecom/{corp.pk}/contacts-events/"
-    assert contacts == replace(app, kind=Kind.CONTACTS, url=url, **nothing)
+    assert contacts == {**app, "kind": Kind.CONTACTS, "url": url, **nothing}
     SiteAddress.objects.update(url="https://new.example.com/", changed_at=NOW + dt.timedelta(seconds=1))
-    assert callbacks.list_addresses(Corp.objects.get(), now=NOW)[0].is_outdated
+    assert callbacks.describe_address(Corp.objects.get(), Kind.APP, now=NOW)["is_outdated"]
