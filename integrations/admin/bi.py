@@ -16,7 +16,6 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import bi
@@ -316,8 +315,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             messages.success(request, gettext("The key is saved. The BI must have the public key that belongs to it."))
             return self._redirect_to_page("key")
         context = {"title": gettext("Paste a private key"), "bi": saved, "form": form}
-        response = own_page(self, request, f"{FOLDER}/paste.html", context)
-        return never_cache(lambda _request: response)(request)
+        return own_page(self, request, f"{FOLDER}/paste.html", context)
 
     def test_view(self, request: HttpRequest) -> HttpResponse:
         """Test the connection in the background. The page polls state_view."""
@@ -342,7 +340,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         self.log_change(request, saved, gettext("Test sign-in to the BI."))
         response = HttpResponseRedirect(address)
         response.headers["Referrer-Policy"] = "no-referrer"
-        return never_cache(lambda _request: response)(request)
+        return response
 
     def _describe_test(self, saved: BiConnection) -> dict[str, Any]:
         context = {
