@@ -8,14 +8,14 @@ from celery import shared_task
 
 from integrations import bi, callbacks
 from integrations.companies import console, links, services
-from integrations.companies.diagnosis import runner
+from integrations.companies.diagnosis import checks
 from integrations.core.background import Step, Tick, database_clock, database_now
 from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs import requests
 from integrations.jobs import runner as jobs_runner
 
 # The modules whose import registers kinds of jobs.
-KINDS = (source_tests, bi, callbacks, catalogue, console, links, runner, services)
+KINDS = (source_tests, bi, callbacks, catalogue, console, links, checks, services)
 
 
 @shared_task(name=requests.TASK, ignore_result=True, acks_late=False)

@@ -25,7 +25,7 @@ from django.utils import timezone, translation
 
 from guanwecom import environment
 from guanwecom.operations import health, upgrade
-from integrations.companies.diagnosis.results import export_text
+from integrations.companies.diagnosis.checks import export_text
 from integrations.core import installation
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent, CardData, Corp, Heartbeat, Installation, SyncRun

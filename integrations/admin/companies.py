@@ -46,7 +46,7 @@ from integrations.admin.base import (
 from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages
 from integrations.admin.diagnosis import DiagnosisPages, list_reasons
 from integrations.companies import services
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import checks
 from integrations.companies.links import verification_file_url
 from integrations.core import hooks, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
@@ -213,7 +213,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         for name in ("site_address", "domain_id"):
             if name in self.cleaned_data:
                 setattr(corp, name, self.cleaned_data[name])
-        return results.find_reasons_against_sign_in(corp, now=timezone.now())
+        return checks.find_reasons_against_sign_in(corp, now=timezone.now())
 
     def tidied_labels(self) -> list[str]:
         """Return labels of fields from which spaces or invisible characters were removed."""
@@ -341,7 +341,7 @@ class CorpAdmin(
         """Load the states of all corps at once."""
         changelist = super().get_changelist_instance(request)
         changelist.result_list = list(changelist.result_list)
-        results.fetch_states(changelist.result_list)
+        checks.fetch_states(changelist.result_list)
         return changelist
 
     @admin.display(description=_("status"), ordering="is_enabled")
@@ -352,7 +352,7 @@ class CorpAdmin(
 
     @admin.display(description=_("last diagnosis"))
     def last_diagnosis(self, corp: Any) -> str:
-        health: results.Health = corp.health
+        health: checks.Health = corp.health
         if health.checked_at is None:
             return pill(health.tone, health.words)
         when = timezone.localtime(health.checked_at).strftime("%Y-%m-%d %H:%M")
@@ -425,9 +425,9 @@ class CorpAdmin(
         if tidied:
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
-        changed = None if needs_test else results.find_outdated_checks(obj)
+        changed = None if needs_test else checks.find_outdated_checks(obj)
         if needs_test or changed:
-            runner.request_checks(corp=obj, checks=changed, now=timezone.now())
+            checks.request_checks(corp=obj, checks=changed, now=timezone.now())
             messages.info(
                 request, gettext("The connection is being checked with what you saved: the results appear below.")
             )
@@ -444,7 +444,7 @@ class CorpAdmin(
         """Redirect to the corp's page. For an enabled corp, show the tab of the diagnosis if saving started checks."""
         if not obj.is_enabled:
             return self._redirect_to_page(obj)
-        is_checked = any(run.is_unfinished for run in results.find_latest_runs(obj).values())
+        is_checked = any(run.is_unfinished for run in checks.find_latest_runs(obj).values())
         return self._redirect_to_page(obj, "diagnosis" if is_checked else "credentials")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
@@ -460,7 +460,7 @@ class CorpAdmin(
         return super().change_view(request, object_id, form_url, context)
 
     def _describe_panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        results.fetch_states([corp])  # each part of the page needs them
+        checks.fetch_states([corp])  # each part of the page needs them
         prefetch_related_objects([corp], "verification_files")
         site = corp.find_site_address()
         return {

@@ -23,7 +23,7 @@ from integrations.admin.diagnosis import describe_state, render_results
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
 from integrations.companies import console, links, services
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import check_verification_files
 from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.client_factory import callback_crypto
@@ -75,7 +75,7 @@ class ConsolePages(CorpPages):
             context = {"staged": staged, "explanation": services.explain_credentials(staged)}
             context |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
             staged_html = render_to_string(f"{FOLDER}/_staged_credentials.html", context)
-        runs = results.find_latest_runs(corp)
+        runs = checks.find_latest_runs(corp)
         state, shown = describe_state(corp, runs), render_results(corp, runs)
         return {
             "state_html": render_to_string(f"{FOLDER}/_state.html", state),
@@ -380,7 +380,7 @@ class VerificationPages(CorpPages):
             return self._redirect_to_page(corp, VERIFICATION_SECTION)
         self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
         messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
-        runner.request_checks(corp=corp, checks=[check_verification_files.name], now=timezone.now())
+        checks.request_checks(corp=corp, checks=[check_verification_files.name], now=timezone.now())
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
     def remove_view(self, request: HttpRequest, corp: Corp, file_id: int) -> HttpResponse:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from integrations.admin.base import CorpPages
 from integrations.clients.wecom.builders import MessageError
 from integrations.companies import services
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.findings import MESSAGE, Status
 from integrations.core.hooks import Attention, Line
 from integrations.core.validators import without_invisible
@@ -52,16 +52,16 @@ class DiagnosisPages(CorpPages):
     def run_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Run the checks named in `check`, or all. The page then polls diagnosis_view."""
         names = request.POST.getlist("check")
-        if not set(names) <= set(results.ALL_BUT_MESSAGE):
+        if not set(names) <= set(checks.ALL_BUT_MESSAGE):
             return HttpResponseBadRequest()
-        runner.request_checks(corp=corp, checks=names or None, now=timezone.now())
+        checks.request_checks(corp=corp, checks=names or None, now=timezone.now())
         return self._answer(request, corp)
 
     def message_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Send a test message to the person with the typed account."""
         userid = without_invisible(request.POST.get("userid", ""))
         try:
-            runner.request_test_message(corp=corp, userid=userid, now=timezone.now())
+            checks.request_test_message(corp=corp, userid=userid, now=timezone.now())
         except MessageError:
             messages.error(request, gettext("Type the WeCom account of one person."))
             return self._answer(request, corp)
@@ -70,7 +70,7 @@ class DiagnosisPages(CorpPages):
 
     def export_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         now = timezone.localtime()
-        response = HttpResponse(results.export_text(corp, now=now), content_type="text/plain; charset=utf-8")
+        response = HttpResponse(checks.export_text(corp, now=now), content_type="text/plain; charset=utf-8")
         name = f"guanwecom-diagnosis-{corp.pk}-{now:%Y%m%d-%H%M%S}.txt"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
@@ -84,10 +84,10 @@ class DiagnosisPages(CorpPages):
     def diagnosis_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Return the HTML of each part, and the interval until the page asks again (0: never)."""
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
-        runs = results.find_latest_runs(corp)
-        job = newest_job(runner.DIAGNOSIS, corp.pk) if any(run.is_unfinished for run in runs.values()) else None
+        runs = checks.find_latest_runs(corp)
+        job = newest_job(checks.DIAGNOSIS, corp.pk) if any(run.is_unfinished for run in runs.values()) else None
         wait = "" if job is None else explain_failure(job) or explain_wait(job)
-        rows = [_render_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in results.CHECKS]
+        rows = [_render_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in checks.CHECKS]
         found = Counter(row["status"] for row in rows)
         counts = [(status.label, TONES.get(status, "quiet"), found[status]) for status in Status if found[status]]
         # Poll only while something runs or is planned.
@@ -112,16 +112,16 @@ def list_reasons(corp: Corp) -> list[str]:
 def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
     """Return the context of the corp's state: the last refusal of a real call, whether the current credentials are
     untested, and whether an essential check failed."""
-    essential = [runs[name] for name in results.list_essential_checks(corp) if name in runs]
+    essential = [runs[name] for name in checks.list_essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
     # Without a network, nothing essential is tried: then the network is what failed.
     network = runs.get("network")
-    if network is not None and results.is_current(network, corp) and network.status == Status.WRONG and not tried:
+    if network is not None and checks.is_current(network, corp) and network.status == Status.WRONG and not tried:
         tried = current = [network]
     return {
         "corp": corp,
-        "refusal": results.find_refusal(corp),
+        "refusal": checks.find_refusal(corp),
         "is_untested": bool(essential) and not tried,
         "has_failed": any(run.status == Status.WRONG for run in current),
     }
@@ -129,7 +129,7 @@ def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
 
 def render_results(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, str]:
     """Render the results that stand beside their buttons: of “Test connection”, and of the verification files."""
-    found = [runs[name] for name in ("network", "token") if name in runs and results.is_current(runs[name], corp)]
+    found = [runs[name] for name in ("network", "token") if name in runs and checks.is_current(runs[name], corp)]
     # Without a network no token is requested; a token proves that the network works.
     bad = [run for run in found if run.status == Status.WRONG and found[-1].status != Status.OK]
     token = next((run for run in found if run.is_unfinished), (bad or found[-1:] or [None])[0])
@@ -140,19 +140,19 @@ def render_results(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, str]:
 def _render_result(corp: Corp, run: CheckRun | None) -> str:
     if run is None:
         return ""
-    context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": results.explain_run(run)}
-    context["is_outdated"] = not run.is_unfinished and not results.is_current(run, corp)
+    context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": checks.explain_run(run)}
+    context["is_outdated"] = not run.is_unfinished and not checks.is_current(run, corp)
     return render_to_string(f"{FOLDER}/_run_result.html", context)
 
 
 def _render_row(
     corp: Corp, name: str, run: CheckRun | None, wait: str, now: datetime, *, can_act: bool
 ) -> dict[str, Any]:
-    check = results.CHECKS[name]
+    check = checks.CHECKS[name]
     context: dict[str, Any] = {
         "corp": corp,
         "name": name,
-        "label": results.label_check(name),
+        "label": checks.label_check(name),
         "purpose": gettext(check.purpose),
         "run": run,
         "can_act": can_act and name != MESSAGE,
@@ -162,13 +162,13 @@ def _render_row(
         is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
         context |= {
             "tone": TONES.get(Status(run.status), "quiet"),
-            "explanation": results.explain_run(run),
-            "is_outdated": not run.is_unfinished and not results.is_current(run, corp),
+            "explanation": checks.explain_run(run),
+            "is_outdated": not run.is_unfinished and not checks.is_current(run, corp),
             "wait": wait,
             "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
             "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
             "help_links": check.help_links if is_bad else (),
-            "technical": results.write_technical_line(run) if is_bad or (run.detail and not run.is_unfinished) else "",
+            "technical": checks.write_technical_line(run) if is_bad or (run.detail and not run.is_unfinished) else "",
         }
     html = render_to_string(f"{FOLDER}/_diagnosis_check.html", context)
     return {"name": name, "html": html, "status": run.status if run is not None else Status.SKIPPED}
@@ -179,7 +179,7 @@ def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, l
     shared with connection_attentions for the same corps."""
     if not may_see_corps(request):
         return {}
-    results.fetch_states(corps)
+    checks.fetch_states(corps)
     return {corp.pk: _list_lines(corp) for corp in corps}
 
 
@@ -187,7 +187,7 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
     """Warn of corps that do not work or are not set up, unreadable secrets, and a local site address."""
     if not may_see_corps(request):
         return []
-    results.fetch_states(corps)
+    checks.fetch_states(corps)
     present = [item for item in map(_find_attention, corps) if item is not None]
     with_secrets: list[Model] = list(Corp.objects.filter(pk__in=[corp.pk for corp in corps]))
     if request.user.has_perm("integrations.view_biconnection"):
@@ -231,10 +231,10 @@ def may_see_corps(request: HttpRequest) -> bool:
 
 
 def _list_lines(corp: Any) -> list[Line]:
-    """Return the lines of a corp from results.fetch_states."""
+    """Return the lines of a corp from checks.fetch_states."""
     if corp.refusal is not None:
         return [Line(_("Status"), corp.refusal.line, "bad", f"{_find_page(corp)}#{corp.refusal.anchor}")]
-    health: results.Health = corp.health
+    health: checks.Health = corp.health
     token = next((run for run in corp.check_runs.all() if run.check_name == "token"), None)
     state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
     lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _find_diagnosis(corp))]
@@ -248,8 +248,8 @@ def _list_lines(corp: Any) -> list[Line]:
 
 
 def _find_attention(corp: Any) -> Attention | None:
-    """Return the warning of a corp from results.fetch_states."""
-    health: results.Health = corp.health
+    """Return the warning of a corp from checks.fetch_states."""
+    health: checks.Health = corp.health
     page, words = _find_diagnosis(corp), {"corp": corp, "words": health.words}
     if corp.refusal is not None:
         return Attention(corp.refusal.sentence, f"{_find_page(corp)}#{corp.refusal.anchor}")

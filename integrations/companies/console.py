@@ -15,7 +15,7 @@ from integrations.clients.errors import Explanation, IntegrationError, OutcomeUn
 from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import AgentChanges, WeComClient
 from integrations.companies import links
-from integrations.companies.diagnosis import runner
+from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS, ask_site_admin, fail, name_problem
 from integrations.core.client_factory import wecom_client
@@ -116,7 +116,7 @@ def carry_out_write(run: JobRun) -> Values:
     except MessageError as error:  # WeCom would not accept one of our values, which the text names
         raise JobFailedError("wrong_setting", message=str(error)) from error
     with transaction.atomic():
-        runner.request_checks(corp=corp, checks=CHECKS_AFTER[kind], now=run.clock())
+        checks.request_checks(corp=corp, checks=CHECKS_AFTER[kind], now=run.clock())
         _note_answer_on_domain(corp, changes, None, run)
         run.hold()
     return {}

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError, TransientError, UnreadableSecretError
 from integrations.companies import links
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.app import judge_agent, judge_agent_refusal
 from integrations.companies.diagnosis.findings import (
     Finding,
@@ -89,7 +89,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
 
 def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     """Return why `corp` cannot be enabled yet, as sentences; empty if it can."""
-    reasons = results.find_reasons(results.list_essential_checks(corp), results.find_latest_runs(corp), corp, now)
+    reasons = checks.find_reasons(checks.list_essential_checks(corp), checks.find_latest_runs(corp), corp, now)
     address = corp.find_site_address()
     is_trial = corp.is_sandbox and settings.ENVIRONMENT != "production"
     if address.is_local and not is_trial:
@@ -221,7 +221,7 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
     finding = _judge_credentials(corp, staged)
     if finding.status == Status.OK:
         if _put_in_force(corp, staged, now=run.clock()):
-            runner.request_checks(corp=corp, checks=None, now=run.clock())
+            checks.request_checks(corp=corp, checks=None, now=run.clock())
         return {}
     now = run.clock()
     goes_on = finding.heals and now < staged.staged_at + TRIED_FOR
@@ -240,7 +240,7 @@ def explain_credentials(staged: StagedCredentials) -> Explanation | None:
     """Explain why the credentials are not in force, in the active language; None if nothing is known yet."""
     if not staged.problem or staged.state == CredentialsState.IN_FORCE:
         return None
-    return results.explain_finding("agentid", staged.problem, staged.errcode, staged.facts)
+    return checks.explain_finding("agentid", staged.problem, staged.errcode, staged.facts)
 
 
 def _judge_credentials(corp: Corp, staged: StagedCredentials) -> Finding:
@@ -311,13 +311,13 @@ class SetupStep:
 
 def list_steps(corp: Corp) -> list[SetupStep]:
     """Return every step with its state, by the saved values, the last checks and the last real calls."""
-    runs, refusal = _current_runs(corp), results.find_refusal(corp)
+    runs, refusal = _current_runs(corp), checks.find_refusal(corp)
     wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
     in_console = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
     # Done if everything essential passed and nothing else is wrong.
     full_test = _judge_checks(runs, *runs)
     if full_test not in {StepState.WRONG, StepState.RUNNING}:
-        full_test = _judge_checks(runs, *results.list_essential_checks(corp))
+        full_test = _judge_checks(runs, *checks.list_essential_checks(corp))
     credentials = _judge_checks(runs, "token")
     if credentials == StepState.TO_DO and _judge_checks(runs, "network") == StepState.WRONG:
         credentials = StepState.WRONG  # the network blocked the token
@@ -350,7 +350,7 @@ def judge_console_values(corp: Corp) -> dict[str, StepState]:
 
 def _current_runs(corp: Corp) -> dict[str, CheckRun]:
     """Return the newest run of each check that saw the saved values."""
-    return {name: run for name, run in results.find_latest_runs(corp).items() if results.is_current(run, corp)}
+    return {name: run for name, run in checks.find_latest_runs(corp).items() if checks.is_current(run, corp)}
 
 
 def _judge_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
@@ -360,7 +360,7 @@ def _judge_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
         return StepState.WRONG
     if any(run.is_unfinished for run in known):
         return StepState.RUNNING
-    is_done = len(known) == len(names) and all(run.status in results.PASSED for run in known)
+    is_done = len(known) == len(names) and all(run.status in checks.PASSED for run in known)
     return StepState.DONE if is_done else StepState.TO_DO
 
 

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext, pgettext
 from accounts.admin.base import moment
 from accounts.users.roles import sees_all
 from integrations.admin.diagnosis import about_unreadable, may_see_corps
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import checks
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
 from notifications.admin import log
@@ -107,7 +107,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     if request.user.has_perm("notifications.view_corpqueue"):
         found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
         if not may_see_corps(request):  # people who see companies find it on the company's card
-            sentences = results.find_held_up(None, seen_by=request.user)
+            sentences = checks.find_held_up(None, seen_by=request.user)
             url = reverse("admin:notifications_corpqueue_changelist")
             found += [Attention(sentence, url) for sentence in sentences]
     return found

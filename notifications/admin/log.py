@@ -31,7 +31,7 @@ from accounts.importexport.sheets import csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
 from integrations.admin.base import ReadRows
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import checks
 from integrations.core.admin_pages import read_newest_first
 from integrations.models import Corp
 from integrations.models.fields import Person
@@ -91,7 +91,7 @@ def format_support_lines(lines: list[tuple[Any, Any]]) -> str:
 def explain_held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
     """Explain which companies hold up any of these deliveries."""
     waiting = deliveries.filter(pk__in=Delivery.objects.unsettled()).order_by().values_list("corp", flat=True)
-    return results.find_held_up(set(waiting.distinct()), seen_by=request.user)
+    return checks.find_held_up(set(waiting.distinct()), seen_by=request.user)
 
 
 def render_latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import checks
 from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
 from notifications.admin import subscription_forms
@@ -628,4 +628,4 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
 
 def _explain_held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
     corp_id = subscription.report.corp_id
-    return results.find_held_up(None if corp_id is None else [corp_id], seen_by=request.user)
+    return checks.find_held_up(None if corp_id is None else [corp_id], seen_by=request.user)

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce, Concat
 
-from integrations.companies.diagnosis import runner
+from integrations.companies.diagnosis.checks import repair_times
 from integrations.core.background import log_errors
 from integrations.core.redis import valkey
 from integrations.core.sentences import Sentence
@@ -227,7 +227,7 @@ def repair_clock_damage(*, now: datetime) -> int:
     update_unlocked(Incident.objects.filter(is_early, notice_due_at__gt=now), notice_due_at=now)
     for rows, name, longest, right in _list_longest_times(now):
         update_unlocked(rows.filter(**{f"{name}__gt": now + longest}), **{name: right})
-    for repair in (fetch.repair_times, runner.repair_times, requests.repair_times):
+    for repair in (fetch.repair_times, repair_times, requests.repair_times):
         repair(now=now)
     logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
     return count

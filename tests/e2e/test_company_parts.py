@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.companies import services
-from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.results import CHECKS
+from integrations.companies.diagnosis import checks
+from integrations.companies.diagnosis.checks import CHECKS
 from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
 from tests.e2e.session import signed_in
 
@@ -87,7 +87,7 @@ def at_diagnosis(corp: Corp) -> None:
 
 
 def at_enable(corp: Corp) -> None:
-    found(corp, "ok", *{*results.list_essential_checks(corp), "token", "ip", "domain", "home_page"})
+    found(corp, "ok", *{*checks.list_essential_checks(corp), "token", "ip", "domain", "home_page"})
 
 
 STATES = (at_credentials, at_verification, at_console, at_trusted_ip, at_diagnosis, at_enable)
@@ -113,7 +113,7 @@ def test_the_step_at_which_one_is_stands_open_alone(page: Page, show: Callable[.
 
 def test_each_tab_of_an_enabled_company(page: Page, show: Callable[..., None], corp: Corp) -> None:
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
-    found(corp, "ok", *results.list_essential_checks(corp))
+    found(corp, "ok", *checks.list_essential_checks(corp))
     show()
 
     heights = {}

@@ -11,8 +11,8 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from integrations.companies.diagnosis import runner
-from integrations.companies.diagnosis.results import CHECKS, list_essential_checks
+from integrations.companies.diagnosis import checks
+from integrations.companies.diagnosis.checks import CHECKS, list_essential_checks
 from integrations.core.redis import valkey
 from integrations.models import CheckRun, Corp, Job
 from tests.jobs import take_job
@@ -37,7 +37,7 @@ def pass_checks(corp: Corp) -> dict[str, CheckRun]:
 
 def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:
     """Request one check and run it here, a second later."""
-    runner.request_checks(corp=corp, checks=[name], now=now)
+    checks.request_checks(corp=corp, checks=[name], now=now)
     run = CheckRun.objects.get(corp=corp, check_name=name)
     carry_out(run, clock=lambda: now + dt.timedelta(seconds=1))
     return run
@@ -48,8 +48,8 @@ def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = timezone.now) ->
     runs = CheckRun.objects.filter(corp=run.corp_id, status="waiting").order_by("pk")
     before = set(runs.exclude(pk=run.pk).values_list("pk", flat=True))
     run.refresh_from_db()
-    job = take_job(Job.objects.filter(kind=runner.DIAGNOSIS, corp=run.corp_id).latest("pk"), clock)
-    runner.execute_check(run, job)
+    job = take_job(Job.objects.filter(kind=checks.DIAGNOSIS, corp=run.corp_id).latest("pk"), clock)
+    checks.execute_check(run, job)
     Job.objects.filter(pk=job.job.pk).update(status="waiting", try_count=0)  # as after Again
     run.refresh_from_db()
     return list(runs.exclude(pk__in=before).values_list("pk", flat=True))
@@ -57,7 +57,7 @@ def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = timezone.now) ->
 
 def checks_waiting() -> list[int]:
     """Return the runs that a waiting job will try, in the order of their requests."""
-    corps = Job.objects.filter(kind=runner.DIAGNOSIS, status="waiting").values("corp")
+    corps = Job.objects.filter(kind=checks.DIAGNOSIS, status="waiting").values("corp")
     runs = CheckRun.objects.filter(Q(status="waiting") | Q(next_try_at__isnull=False), corp__in=corps)
     return list(runs.order_by("pk").values_list("pk", flat=True))
 

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils.translation import override
 
 from accounts.models import User
-from integrations.companies.diagnosis.results import explain_finding
+from integrations.companies.diagnosis.checks import explain_finding
 from integrations.core import sentences
 from integrations.core.sentences import explain_errcode
 

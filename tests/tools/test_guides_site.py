@@ -10,7 +10,7 @@ import pytest
 
 from accounts.explanations import GUIDES
 from integrations.clients.wecom.errcodes import ENTRIES, OF_OPERATIONS, guide_of
-from integrations.companies.diagnosis.results import CHECKS
+from integrations.companies.diagnosis.checks import CHECKS
 from tests.programs import run_program
 
 TREES = ("en", "zh-cn")

@@ -12,8 +12,8 @@ from sphinx.search.zh import SearchChinese as LibrarysSearch
 from accounts.explanations import GUIDES
 from integrations.clients.errors import Explanation
 from integrations.clients.wecom.errcodes import ENTRIES, OF_OPERATIONS, guide_of
+from integrations.companies.diagnosis.checks import CHECKS
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS
-from integrations.companies.diagnosis.results import CHECKS
 
 # Headings of the tables; no page of the product needs them.
 _HEADS = {

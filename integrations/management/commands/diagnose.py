@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import checks
 from integrations.jobs.runner import run_job
 from integrations.models import CheckRun, Corp, Job
 
@@ -32,12 +32,12 @@ class Command(BaseCommand):
 
     def _is_in_order(self, corp: Corp, *, is_printed: bool) -> bool:
         """Run all checks of one corp, including those that become possible. A worker may run some of them."""
-        runner.request_checks(corp=corp, checks=None, now=timezone.now())
-        jobs = Job.objects.unfinished().filter(kind=runner.DIAGNOSIS, corp=corp).order_by("-status", "pk")
+        checks.request_checks(corp=corp, checks=None, now=timezone.now())
+        jobs = Job.objects.unfinished().filter(kind=checks.DIAGNOSIS, corp=corp).order_by("-status", "pk")
         while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():
             run_job(job.pk)
             time.sleep(0.1 if job.status == Job.Status.RUNNING else 0)
         if is_printed:
-            self.stdout.write(results.export_text(corp, now=timezone.localtime()))
+            self.stdout.write(checks.export_text(corp, now=timezone.localtime()))
         bad = {CheckRun.Status.WRONG, CheckRun.Status.WAITING, CheckRun.Status.RUNNING}
-        return not any(run.status in bad for run in results.find_latest_runs(corp).values())
+        return not any(run.status in bad for run in checks.find_latest_runs(corp).values())

@@ -15,7 +15,7 @@ from accounts.models import User
 from integrations.clients.errors import ConfigurationError
 from integrations.companies import console, links
 from integrations.companies.console import WriteKind
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import note_domain_answer
 from integrations.models import CheckRun, Corp, Job, SiteAddress
 from tests.jobs import do_jobs
@@ -83,7 +83,7 @@ def test_home_page_and_domain_are_read_shown_confirmed_and_written(corp: Corp, w
 
     assert (write.status, write.problem, write.asked_by) == ("done", "", "second")
     assert write.payload["requested_by"] == "root"
-    assert results.find_latest_runs(corp)["ownership"].problem == "accepted"
+    assert checks.find_latest_runs(corp)["ownership"].problem == "accepted"
 
 
 def test_only_what_differs_is_sent_once(corp: Corp, wecom: WeComAnswers) -> None:
@@ -157,7 +157,7 @@ def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Co
     in_wecom(wecom, **right)
     wecom.gives("agent_set", body={"agentid": AGENTID, "redirect_domain": "bi.example.com"})
     assert step(confirm(write)).status == "done"
-    assert results.find_latest_runs(corp)["ownership"].problem == "accepted"
+    assert checks.find_latest_runs(corp)["ownership"].problem == "accepted"
     in_wecom(wecom, **right)
     assert step(ask(corp)).result == {"changes": []}
 
@@ -242,7 +242,7 @@ def test_what_wecom_refuses_to_write_is_explained(corp: Corp, wecom: WeComAnswer
 
     assert (write.status, write.problem, write.facts["errcode"]) == ("failed", "refused", code)
     assert console.explain_write(write).what.startswith(what)
-    judged = results.find_latest_runs(corp).get("ownership")
+    judged = checks.find_latest_runs(corp).get("ownership")
     assert (judged.problem if judged else "") == {85005: "unverified", 85008: "no_filing"}.get(code, "")
 
 

@@ -21,7 +21,7 @@ from integrations.callbacks import generate_callback_keys
 from integrations.clients.errors import ConfigurationError, RateLimitedError
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
-from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE
+from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE
 from integrations.core.client_factory import token_store
 from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, StagedCredentials, VerificationFile
 from tests.integrations.conftest import CORPID, client_of, staff

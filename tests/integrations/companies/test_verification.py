@@ -12,7 +12,7 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.companies import links
-from integrations.companies.diagnosis.results import explain_finding
+from integrations.companies.diagnosis.checks import explain_finding
 from integrations.companies.links import PageOutcome
 from integrations.models import Corp, SiteAddress, VerificationFile
 from tests.integrations.clients.wecom.server import answering, make_answer

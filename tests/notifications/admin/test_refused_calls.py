@@ -13,7 +13,7 @@ from wecom_sandbox.testing import Sandbox
 
 from accounts.models import User
 from integrations.clients.errors import ConfigurationError
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import checks
 from integrations.core import hooks
 from integrations.core.client_factory import token_store, wecom_client
 from integrations.models import CardData, CheckRun, Corp
@@ -175,7 +175,7 @@ def test_a_refused_secret_is_said_of_the_company_wherever_it_stands(
 
     send(ask_for_run(push))
 
-    line = results.find_refusals([corp])[corp.pk].line
+    line = checks.find_refusals([corp])[corp.pk].line
     assert untimed(line) == "凭证被拒绝 · 自 HH:MM 起有 2 人次在等待 · 更新 Secret"
     page = reverse("admin:integrations_corp_change", args=[corp.pk])
     steps, shown = states_of_steps(root, corp), root.get(page).content.decode()
@@ -206,7 +206,7 @@ def test_each_refusal_names_its_cause_and_its_remedy(
 
     send(ask_for_run(push))
 
-    [refusal] = results.find_refusals([corp]).values()
+    [refusal] = checks.find_refusals([corp]).values()
     line = f"{cause} · 自 HH:MM 起有 2 人次在等待 · {remedy}"
     assert (refusal.cause, untimed(refusal.line), refusal.anchor) == (cause, line, step)
 
@@ -216,12 +216,12 @@ def test_a_message_without_an_answer_does_not_speak_for_a_company_that_answers_s
 ) -> None:
     wecom_sandbox.fault(endpoint="message/send", kind="close_before", count=1)
     send(ask_for_run(push))
-    assert results.find_refusals([corp])[corp.pk].cause == "企业微信没有响应"
+    assert checks.find_refusals([corp])[corp.pk].cause == "企业微信没有响应"
 
     send(ask_for_run(push))
 
     assert Delivery.objects.unsettled().count() == 1
-    assert results.find_refusals([corp]) == {}
+    assert checks.find_refusals([corp]) == {}
 
 
 def test_a_secret_that_is_refused_at_sign_in_is_said_though_nobody_waits_for_a_message(
@@ -232,11 +232,11 @@ def test_a_secret_that_is_refused_at_sign_in_is_said_though_nobody_waits_for_a_m
     with pytest.raises(ConfigurationError):
         wecom_client(corp).user_get("LiLei")
 
-    assert untimed(results.find_refusals([corp])[corp.pk].line) == "凭证被拒绝 · HH:MM 前不再请求 · 更新 Secret"
+    assert untimed(checks.find_refusals([corp])[corp.pk].line) == "凭证被拒绝 · HH:MM 前不再请求 · 更新 Secret"
 
 
 def test_what_is_mended_is_said_at_once_where_no_message_waits(corp: Corp) -> None:
     CorpQueue.objects.create(corp=corp, blocked_since=timezone.now(), blocked_errcode=40001)
-    assert results.find_refusals([corp])[corp.pk].cause == "凭证被拒绝"
+    assert checks.find_refusals([corp])[corp.pk].cause == "凭证被拒绝"
     hooks.calls().probe_at_once(corp.pk, timezone.now())
-    assert results.find_refusals([corp]) == {}
+    assert checks.find_refusals([corp]) == {}

@@ -15,8 +15,8 @@ from integrations.clients.errors import ConfigurationError
 from integrations.clients.wecom import tokens
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
-from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.results import export_text
+from integrations.companies.diagnosis import checks
+from integrations.companies.diagnosis.checks import export_text
 from integrations.core.client_factory import _token_store, token_store
 from integrations.models import CheckRun, Corp
 from tests.integrations.companies.diagnosis.wire import AGENT, API, CALLER_IP, Wire, refusal
@@ -233,7 +233,7 @@ def test_what_a_check_finds(corp: Corp, wire: Wire, state: Outcome) -> None:
 
     assert outcome_of(run) == state.found
     assert state.facts is None or run.facts == state.facts
-    said = results.explain_run(run)
+    said = checks.explain_run(run)
     assert said.what.startswith(state.says)
     assert said.where.startswith(state.where)
     assert (run.next_try_at is not None) == state.is_tried_again
@@ -336,11 +336,11 @@ def test_another_secret_drops_the_assistant_s_token_and_has_everything_checked_a
         assert services.save_corp(corp=with_assistant, changed_fields={"contacts_secret"})
 
     assert token_store().get(CORPID, None, lambda: FetchedToken("new", 7200)) == "new"
-    assert not results.is_current(run, with_assistant)
+    assert not checks.is_current(run, with_assistant)
 
 
 def send(corp: Corp, userid: str = "LiLei") -> CheckRun:
-    runner.request_test_message(corp=corp, userid=userid, now=NOW)
+    checks.request_test_message(corp=corp, userid=userid, now=NOW)
     run = CheckRun.objects.get(check_name="message")
     carry_out(run, clock=lambda: NOW)
     run.refresh_from_db()

@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.callbacks import callback_url, generate_callback_keys
 from integrations.clients.errors import ConfigurationError, TransientError
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import find_domain_mistake, judge_home_page, note_domain_answer
 from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
 from tests.integrations.clients.wecom.server import answering, make_answer
@@ -127,14 +127,14 @@ def test_what_is_known_of_the_domain(at_home: Corp) -> None:
 )
 def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str) -> None:
     note_domain_answer(corp=at_home, error=make_refusal(code), now=NOW)
-    noted = results.find_latest_runs(at_home)["ownership"]
+    noted = checks.find_latest_runs(at_home)["ownership"]
 
     run = run_one(at_home, "ownership")
 
     for one in (noted, run):
         assert (one.status, one.problem, one.errcode, one.hint) == ("wrong", problem, code, "123")
-    assert "bi.example.com" in results.explain_run(run).what
-    assert "associated company" in results.explain_run(run).where
+    assert "bi.example.com" in checks.explain_run(run).what
+    assert "associated company" in checks.explain_run(run).where
 
 
 def put_file(corp: Corp, at: dt.datetime, status: str = "ok") -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import checks
+from integrations.companies.diagnosis.checks import export_text
 from integrations.companies.diagnosis.network import judge_clock
-from integrations.companies.diagnosis.results import export_text
 from integrations.models import CheckRun, Corp
 from tests.integrations.clients.wecom.server import answering, listening, make_answer
 from tests.integrations.clients.wecom.test_wire import Certificate, _certificate
@@ -63,7 +63,7 @@ def test_a_login_page_of_the_network_is_not_wecom(corp: Corp, content: bytes, st
         run = run_at(corp, "network", url)
 
     assert (run.status, run.problem, run.detail) == ("wrong", "not_wecom", f"HTTP {status[:3]}")
-    assert results.explain_run(run).what.startswith("What answered is not WeCom")
+    assert checks.explain_run(run).what.startswith("What answered is not WeCom")
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_a_refused_address_stands_there_to_be_copied(corp: Corp, wire: Wire, cod
 
     assert outcome_of(run) == ("wrong", "refused_ip", code)
     assert (run.caller_ip, run.facts) == (CALLER_IP, {"addresses": [CALLER_IP], "copied": CALLER_IP})
-    assert CALLER_IP in results.explain_run(run).what
-    assert "Trusted company IP" in results.explain_run(run).where
+    assert CALLER_IP in checks.explain_run(run).what
+    assert "Trusted company IP" in checks.explain_run(run).where
 
 
 def test_the_addresses_of_a_day_are_copied_together_also_when_one_is_accepted(corp: Corp, wire: Wire) -> None:
@@ -228,7 +228,7 @@ def test_the_addresses_of_a_day_are_copied_together_also_when_one_is_accepted(co
     run = run_one(corp, "ip", now=NOW + dt.timedelta(minutes=1))
 
     assert outcome_of(run) == ("ok", "trusted", None)
-    told = results.explain_run(run).what
+    told = checks.explain_run(run).what
     assert told.endswith("What it refused last: 2001:db8::1;203.0.113.9;203.0.113.10.")
 
 
@@ -283,7 +283,7 @@ def test_a_number_that_no_column_takes_is_told_in_the_detail(corp: Corp, wire: W
 def test_a_receipt_of_such_characters_is_kept_as_far_as_possible(corp: Corp, wire: Wire, answer: Any) -> None:
     wire.token()
     wire.post("message/send", answer)
-    runner.request_test_message(corp=corp, userid="lilei", now=NOW)
+    checks.request_test_message(corp=corp, userid="lilei", now=NOW)
     run = CheckRun.objects.get()
 
     carry_out(run, clock=lambda: NOW + dt.timedelta(seconds=1))

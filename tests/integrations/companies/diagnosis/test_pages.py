@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from integrations.companies.diagnosis import runner
-from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
+from integrations.companies.diagnosis import checks
+from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE, CHECKS
 from integrations.jobs.registry import LONG_WAIT
 from integrations.models import CheckRun, Corp, Job
 from tests.integrations.diagnosing import carry_out, check_run, checks_waiting, pass_checks, queued
@@ -125,7 +125,7 @@ def test_the_answer_follows_what_is_found(
 
 def test_a_run_that_no_worker_takes_is_said(admin_client: Client, corp: Corp) -> None:
     check_run(corp, "token", "waiting", requested_at=timezone.now(), finished_at=None)
-    Job.objects.create(kind=runner.DIAGNOSIS, key=str(corp.pk), requested_at=timezone.now(), due_at=timezone.now())
+    Job.objects.create(kind=checks.DIAGNOSIS, key=str(corp.pk), requested_at=timezone.now(), due_at=timezone.now())
     assert "worker" not in row(admin_client, corp, "token").lower()
 
     Job.objects.update(due_at=timezone.now() - LONG_WAIT)

@@ -12,8 +12,8 @@ from pytest_django import Settings
 
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
-from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.results import CHECKS, export_text
+from integrations.companies.diagnosis import checks
+from integrations.companies.diagnosis.checks import CHECKS, export_text
 from integrations.core.client_factory import token_store
 from integrations.models import Corp, SiteAddress
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, HINT, Wire, refusal
@@ -35,14 +35,14 @@ DEPARTMENTS, DOMAIN_ID, ADDRESS = {"department_root_ids": [7]}, {"domain_id": "x
 )
 def test_a_result_ends_with_what_it_was_about(corp: Corp, name: str, change: Any) -> None:
     run = check_run(corp, name)
-    assert results.is_current(run, corp)
+    assert checks.is_current(run, corp)
 
     if change == ADDRESS:
         SiteAddress.objects.filter(is_default=True).update(url=change)
     else:
         Corp.objects.update(**change)
 
-    assert not results.is_current(run, Corp.objects.get(pk=corp.pk))
+    assert not checks.is_current(run, Corp.objects.get(pk=corp.pk))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_each_essential_check_stands_against_it(at_home: Corp, name: str, status
     check_run(at_home, name, status, problem="blocked", facts={"by": "network"})
 
     assert services.reasons_against_enabling(at_home, now=NOW) == [
-        f"{results.label_check(name)}: Not tried: “Network and DNS” has to be in order first."
+        f"{checks.label_check(name)}: Not tried: “Network and DNS” has to be in order first."
     ]
 
 
@@ -126,9 +126,9 @@ def test_the_health_of_a_company(
         check_run(corp, name, status, **columns)
     corp.connection_version = version
 
-    results.fetch_states([corp])
+    checks.fetch_states([corp])
 
-    health: results.Health = corp.health  # type: ignore[attr-defined]  # of fetch_states
+    health: checks.Health = corp.health  # type: ignore[attr-defined]  # of fetch_states
     assert (health.tone, health.words) == (tone, words)
     assert health.checked_at == (NOW if found and version == 1 else None)
 
@@ -212,7 +212,7 @@ def test_any_other_refusal_is_the_check_s_own_and_tried_again_where_that_may_hel
     assert (run.hint, run.caller_ip, run.detail) == (HINT, CALLER_IP, "no right")
     assert run.next_try_at == (None if seconds is None else NOW + SECOND + dt.timedelta(seconds=seconds))
     if code == 60031:
-        told = results.explain_run(run)
+        told = checks.explain_run(run)
         assert (told.what, told.who) == ("The app may not call WeCom any more.", "The administrator of WeCom.")
 
 
@@ -231,7 +231,7 @@ def test_a_secret_that_no_key_opens_is_said(corp: Corp, settings: Settings, name
 def test_every_problem_of_every_check_is_a_whole_explanation(corp: Corp, check: Any) -> None:
     for problem, english in check.explanations.items():
         facts = dict.fromkeys(("host", "theirs", "ours", "url", "reason"), "<b>x</b>")
-        told = results.explain_run(check_run(corp, check.name, "wrong", problem=problem, facts=facts))
+        told = checks.explain_run(check_run(corp, check.name, "wrong", problem=problem, facts=facts))
 
         assert told.what
         assert "%" not in told.what + told.who + told.where

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from integrations.companies import links
-from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis import checks
 from integrations.datasources import fetch
 from integrations.models import CheckRun, Corp, Job, SiteAddress
 from integrations.models.jobs import LeaseLostError
@@ -28,12 +28,12 @@ SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
 
 
 def ask(corp: Corp, name: str = "token", *, now: dt.datetime = NOW) -> CheckRun:
-    runner.request_checks(corp=corp, checks=[name], now=now)
+    checks.request_checks(corp=corp, checks=[name], now=now)
     return CheckRun.objects.get(corp=corp, check_name=name)
 
 
 def ask_for_message(corp: Corp, userid: str = "lilei") -> CheckRun:
-    runner.request_test_message(corp=corp, userid=userid, now=NOW)
+    checks.request_test_message(corp=corp, userid=userid, now=NOW)
     return CheckRun.objects.get(check_name="message")
 
 
@@ -94,14 +94,14 @@ def test_a_job_does_each_check_once_in_the_order_of_the_diagnosis(corp: Corp, wi
 
 def test_what_is_behind_a_wrong_check_is_not_tried_and_told_which(corp: Corp) -> None:
     Corp.objects.update(api_base_url="http://127.0.0.1:1")
-    runner.request_checks(corp=corp, checks=["network", "proxy", "token", "scope"], now=timezone.now())
+    checks.request_checks(corp=corp, checks=["network", "proxy", "token", "scope"], now=timezone.now())
 
     carry_out(CheckRun.objects.get(check_name="network"))
 
     runs = CheckRun.objects.order_by("pk").values_list("status", "facts__by")
     assert list(runs)[1:] == [("waiting", None), ("skipped", "network"), ("skipped", "network")]
     blocked = CheckRun.objects.get(check_name="scope")
-    assert results.explain_run(blocked).what == "Not tried: “Network and DNS” has to be in order first."
+    assert checks.explain_run(blocked).what == "Not tried: “Network and DNS” has to be in order first."
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_one_cause_is_said_once_by_its_own_check(
     for call, answer in answers.items():
         getattr(wire, call)(answer)
     others = ["callback", "token", "ip", "agentid", "app", "contacts"]
-    runner.request_checks(corp=corp, checks=others, now=NOW)
+    checks.request_checks(corp=corp, checks=others, now=NOW)
 
     carry_out(CheckRun.objects.get(check_name=name))
 
@@ -280,7 +280,7 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
 
 @pytest.mark.django_db(transaction=True)
 def test_two_clicks_at_the_same_moment_make_one_run(corp: Corp) -> None:
-    do_at_once(*[lambda: runner.request_checks(corp=corp, checks=["token"], now=timezone.now())] * 2)
+    do_at_once(*[lambda: checks.request_checks(corp=corp, checks=["token"], now=timezone.now())] * 2)
 
     assert CheckRun.objects.count() == 1
 
@@ -297,14 +297,14 @@ def test_nobody_is_asked_while_a_page_is_shown_or_a_button_pressed(superuser: ob
 
 def test_a_check_that_kills_its_workers_is_given_up(corp: Corp, wire: Wire) -> None:
     run = ask(corp)
-    Job.objects.update(try_count=runner.TRIES)
+    Job.objects.update(try_count=checks.TRIES)
 
     assert carry_out(run, lambda: NOW) == []
 
     assert (run.status, run.problem, run.finished_at, run.next_try_at) == ("wrong", "died", NOW, None)
     assert wire.paths() == []
     assert (
-        results.explain_run(run).what == "Each worker that ran this check ended before it was done, so it was given up."
+        checks.explain_run(run).what == "Each worker that ran this check ended before it was done, so it was given up."
     )
 
 

@@ -13,9 +13,9 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from integrations.clients.errors import ConfigurationError
 from integrations.companies import services
-from integrations.companies.diagnosis import runner
+from integrations.companies.diagnosis import checks
+from integrations.companies.diagnosis.checks import CHECKS
 from integrations.companies.diagnosis.findings import Finding, ok, wrong
-from integrations.companies.diagnosis.results import CHECKS
 from integrations.companies.services import save_corp
 from integrations.core.background import database_clock
 from integrations.core.client_factory import token_store
@@ -156,7 +156,7 @@ class TestSomethingWasMended:
     ) -> None:
         def carry_out_with(finding: Finding) -> None:
             monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], run=lambda _question: finding))
-            runner.request_checks(corp=corp, checks=[name], now=clock.now)
+            checks.request_checks(corp=corp, checks=[name], now=clock.now)
             carry_out(corp.check_runs.get(check_name=name), clock=clock)
 
         carry_out_with(wrong("refused"))
