@@ -53,7 +53,7 @@ def rows(transactional_db: None) -> Rows:
     }
     now = timezone.now()
     for name, (status, problem) in found.items():
-        times = {"requested_at": now, "started_at": now, "finished_at": None if status == "running" else now}
+        times = {"requested_at": now, "finished_at": None if status == "running" else now}
         CheckRun.objects.create(
             corp=rows.corp, check_name=name, status=status, problem=problem, facts=facts, errcode=60020,
             connection_version=rows.corp.connection_version, next_try_at=now if name == "ip" else None,
