@@ -43,11 +43,10 @@ from integrations.admin.base import (
     own_routes,
     pill,
 )
-from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages
+from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages, build_link
 from integrations.admin.diagnosis import DiagnosisPages, list_reasons
-from integrations.companies import services
+from integrations.companies import links, services
 from integrations.companies.diagnosis import checks
-from integrations.companies.links import verification_file_url
 from integrations.core import hooks, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import LONGEST_IN_LINK, length_in_link
@@ -467,9 +466,12 @@ class CorpAdmin(
             "corp": corp,
             "can_act": self.has_change_permission(request, corp),
             "diagnosis_panel": self.diagnosis_panel(request, corp),
-            "console_panel": self.console_panel(request, corp),
+            "domain": links.trusted_domain(corp),
+            "home_page": links.home_page_link(corp),
+            "plain_login": links.plain_login_url(corp),
+            "link": build_link(corp, "", ""),
             **self.steps_panel(corp),
-            "files": [(file, verification_file_url(site, file)) for file in corp.verification_files.all()],
+            "files": [(file, links.verification_file_url(site, file)) for file in corp.verification_files.all()],
             "callback_panel": self.callback_panel(corp),
             "reception": describe_reception(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),

@@ -41,66 +41,52 @@ OTHER_PAGE = "other"
 class ConsolePages(CorpPages):
     """Steps, links and changes in WeCom's console. View permission builds links, change permission changes things."""
 
-    def console_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        """Return the context of the console section."""
-        return {
-            "domain": links.trusted_domain(corp),
-            "home_page": links.home_page_link(corp),
-            "plain_login": links.plain_login_url(corp),
-            "link": _build_link(corp, "", ""),
-            **_describe_known_ips(corp),
-        }
-
     def steps_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the state of each step and the values that WeCom reports. The page polls it while steps are open."""
         panel = self.steps_panel(corp)
-        parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
-        parts |= {"staged-credentials": panel["staged_html"], "last-writes": panel["writes_html"], **panel["results"]}
-        parts |= {"corp-state": panel["state_html"], **({"corp-reach": panel["reach_html"]} if corp.is_enabled else {})}
-        parts["known-ips"] = render_to_string(
-            f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _describe_known_ips(corp)}
-        )
-        return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["next_html"], "parts": parts})
+        return JsonResponse({name: panel[name] for name in ("is_unfinished", "html", "parts")})
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
-        """Return the context of the steps, including the next one while the corp is disabled."""
+        """Return the context of the steps: whether to poll, `html` of the next step while the corp is disabled, and the
+        `parts` by their ids, each also under its own name."""
         steps = services.list_steps(corp)
         staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step.is_next), None)
         writes = console.list_last_writes(corp)
-        last_writes = [_describe_write(write) for write in writes]
-        staged_html = ""
+        credentials: dict[str, Any] = {}
         if staged is not None:
-            context = {"staged": staged, "explanation": services.explain_credentials(staged)}
-            context |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
-            staged_html = render_to_string(f"{FOLDER}/_staged_credentials.html", context)
+            credentials = {"staged": staged, "explanation": services.explain_credentials(staged)}
+            credentials |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
+        ips = services.list_known_ips(corp)
         runs = checks.find_latest_runs(corp)
-        state, shown = describe_state(corp, runs), render_results(corp, runs)
-        return {
-            "state_html": render_to_string(f"{FOLDER}/_state.html", state),
-            "reach_html": render_to_string(f"{FOLDER}/_reach.html", state),
-            "staged": staged,
-            "staged_html": staged_html,
-            "token_html": shown["token-result"],
-            "files_html": shown["files-result"],
-            "results": shown,
-            "steps": steps,
-            "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
-            "writes_html": render_to_string(f"{FOLDER}/_last_writes.html", {"last_writes": last_writes}),
-            "step_states": {step.anchor: pill(step.state.tone, step.state.label) for step in steps},
-            "seen": {
-                place: render_to_string(f"{FOLDER}/_value_state.html", {"state": state})
-                for place, state in services.judge_console_values(corp).items()
+        rendered = {
+            "corp-state": ("_state", state := describe_state(corp, runs)),
+            **({"corp-reach": ("_reach", state)} if corp.is_enabled else {}),
+            "staged-credentials": ("_staged_credentials", credentials),
+            "last-writes": ("_last_writes", {"last_writes": [_describe_write(write) for write in writes]}),
+            "known-ips": ("_trusted_ip_known", {"ips": ips, "to_paste": [ip["address"] for ip in ips]}),
+            **{
+                f"state-of-{name}": ("_value_state", {"state": state})
+                for name, state in services.judge_console_values(corp).items()
             },
-            "is_on_the_way": is_checked
-            or any(write.is_unfinished for write in writes)
-            or any(step.state.is_open for step in steps),
+        }
+        parts = {place: render_to_string(f"{FOLDER}/{one}.html", context) for place, (one, context) in rendered.items()}
+        parts |= render_results(corp, runs)
+        parts |= {f"state-of-{step.anchor}": pill(step.state.tone, step.state.label) for step in steps}
+        is_open = any(write.is_unfinished for write in writes) or any(step.state.is_open for step in steps)
+        return {
+            "is_unfinished": is_checked or is_open,
+            "html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
+            "parts": parts,
+            "steps": steps,
+            "staged": staged,
+            **{place.replace("-", "_"): html for place, html in parts.items()},
         }
 
     def link_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Return the deep link for a chosen or typed page, as JSON or as a page."""
-        link = _build_link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
+        link = build_link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
         if _wants_json(request):
             return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"corp": corp, "link": link})})
         return self._page(request, corp, "link.html", gettext("Link to a page"), {"link": link})
@@ -148,16 +134,11 @@ def _find_write(corp: Corp, write_id: int) -> Job:
     return get_object_or_404(Job, pk=write_id, corp=corp, kind=console.WRITE)
 
 
-def _describe_known_ips(corp: Corp) -> dict[str, Any]:
-    ips = services.list_known_ips(corp)
-    return {"ips": ips, "ips_to_paste": services.IP_SEPARATOR.join(ip["address"] for ip in ips)}
-
-
 def _wants_json(request: HttpRequest) -> bool:
     return "application/json" in request.headers.get("Accept", "")
 
 
-def _build_link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
+def build_link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     """Return the context of the link builder: choices, selection, and the link or an error."""
     known = offered_landing_pages()
     is_typed = page == OTHER_PAGE or page not in {one.path for one in known}
