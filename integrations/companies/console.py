@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, gettext_noop
 
 from integrations.clients.errors import Explanation, IntegrationError, OutcomeUnknownError, TransientError
 from integrations.clients.wecom.builders import MessageError
-from integrations.clients.wecom.client import AgentChanges, WeComClient
+from integrations.clients.wecom.client import WeComClient
 from integrations.companies import links
 from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
@@ -153,7 +153,7 @@ def _write(corp: Corp, kind: str, changes: list[Values], *, is_repeat: bool) -> 
         raise JobFailedError("unclear" if is_repeat else "changed")
     try:
         if kind == WriteKind.SETTINGS:
-            client.agent_set(AgentChanges(**after))
+            client.agent_set(**after)
         else:
             client.menu_create([(entry["name"], entry["url"]) for entry in after["menu"]])
     except (TransientError, OutcomeUnknownError) as error:

@@ -365,11 +365,6 @@ def adds_up(column: Column) -> bool:
     return column.is_numeric and not _NEVER_ADDED.search(column.name)
 
 
-def share(part: Decimal | None, whole: Decimal | None) -> Decimal | None:
-    """Return `part` as a ratio of `whole`; None if either is unknown or the whole is 0."""
-    return None if part is None or not whole else ARITHMETIC.divide(part, whole)
-
-
 def count_known(values: Iterable[Value]) -> int:
     """Count the known values."""
     return sum(not is_unknown(value) for value in values)

@@ -272,7 +272,7 @@ def body_bytes(payload: Mapping[str, Any]) -> bytes:
         raise MessageError("body", "not possible in JSON") from error
 
 
-def multipart(content: bytes, *, file_name: str, media_type: str = "application/octet-stream") -> tuple[bytes, str]:
+def build_multipart(content: bytes, *, file_name: str, media_type: str) -> tuple[bytes, str]:
     """Return a form with one part named `media`, as bytes and content type.
 
     requests cannot make it: the name must be raw UTF-8. WeCom does not understand `filename*=utf-8''…` (44001) and

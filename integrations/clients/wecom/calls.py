@@ -198,7 +198,7 @@ def _make_code_error(call: Call, code: int, answer: Answer, content: bytes) -> I
     return cls(message, **known)
 
 
-# --- Reading fields. Each `*_from` function of the modules `contacts` and `client` reads one answer -------------------
+# --- Reading fields. Each `parse_…` function of `contacts` and `client` reads one answer ---------------------------
 
 
 class AnswerError(ValueError):

@@ -7,7 +7,7 @@ JSON, `errcode`, typed answer. It is repeated only once, after a stale token; ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -18,10 +18,10 @@ from integrations.clients.wecom.builders import (
     MessageError,
     Payload,
     body_bytes,
+    build_multipart,
     check_bytes,
     check_count,
     check_link,
-    multipart,
 )
 from integrations.clients.wecom.calls import (
     Answer,
@@ -47,18 +47,16 @@ from integrations.clients.wecom.contacts import (
     MemberPage,
     Tag,
     User,
-    department_from,
-    departments_from,
-    identity_from,
-    member_page_from,
-    tag_from,
-    user_from,
-    users_from,
+    parse_department,
+    parse_departments,
+    parse_identity,
+    parse_member_page,
+    parse_tag,
+    parse_user,
+    parse_users,
 )
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 
-NAME_CHARACTERS = 32
-DESCRIPTION_CHARACTERS = (4, 120)
 MENU_ENTRIES_AT_MOST = 3
 MENU_NAME_BYTES = 16
 MENU_URL_BYTES = 1024
@@ -68,39 +66,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class AgentChanges:
-    """Settings of an application to change; None leaves a setting as it is.
-
-    `name`: at most 32 characters; `description`: 4 to 120; `redirect_domain`: a verified domain without scheme;
-    `home_url`: with http or https.
-    """
-
-    name: str | None = None
-    description: str | None = None
-    redirect_domain: str | None = None
-    home_url: str | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of agent/set. Raises MessageError."""
-        if self.name is not None and not 1 <= len(self.name) <= NAME_CHARACTERS:
-            raise MessageError("name", f"1 to {NAME_CHARACTERS} characters")
-        shortest, longest = DESCRIPTION_CHARACTERS
-        if self.description is not None and not shortest <= len(self.description) <= longest:
-            raise MessageError("description", f"{shortest} to {longest} characters")
-        if self.redirect_domain is not None and "/" in self.redirect_domain:
-            raise MessageError("redirect_domain", "a domain without scheme and path")
-        if self.home_url is not None and not self.home_url.startswith(("http://", "https://")):
-            raise MessageError("home_url", "an address with http or https")
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True)
 class Agent:
     """An application's settings in WeCom's console, with its visible scope."""
 
     agentid: int
     name: str = ""
-    description: str = ""
     allowed_userids: tuple[str, ...] = ()
     allowed_department_ids: tuple[int, ...] = ()
     allowed_tag_ids: tuple[int, ...] = ()
@@ -109,13 +79,12 @@ class Agent:
     home_url: str = ""
 
 
-def agent_from(answer: Answer) -> Agent:
+def parse_agent(answer: Answer) -> Agent:
     """Parse agent/get. The three `allow_*` objects may be missing."""
     users = objects(child(answer, "allow_userinfos"), "user")
     return Agent(
         agentid=integer(answer, "agentid"),
         name=optional_text(answer, "name"),
-        description=optional_text(answer, "description"),
         allowed_userids=tuple(text(user, "userid") for user in users),
         allowed_department_ids=integers(child(answer, "allow_partys"), "partyid"),
         allowed_tag_ids=integers(child(answer, "allow_tags"), "tagid"),
@@ -125,11 +94,11 @@ def agent_from(answer: Answer) -> Agent:
     )
 
 
-def _menu_from(answer: Answer) -> Mapping[str, Any]:
+def _parse_menu(answer: Answer) -> Mapping[str, Any]:
     return {"button": list(objects(answer, "button", required=True))}
 
 
-def addresses_from(answer: Answer) -> tuple[str, ...]:
+def parse_addresses(answer: Answer) -> tuple[str, ...]:
     """Parse getcallbackip."""
     if not isinstance(answer.get("ip_list"), list):
         raise AnswerError("ip_list is missing")
@@ -147,7 +116,7 @@ class SendResult:
     warning: str = ""
 
 
-def send_result_from(answer: Answer) -> SendResult:
+def parse_send_result(answer: Answer) -> SendResult:
     """Parse the answer to a message. Never raises, because the message has been accepted whatever the answer is."""
     errmsg = optional_text(answer, "errmsg")
     return SendResult(
@@ -175,7 +144,7 @@ def _make_upload(
 ) -> Call:
     if not SMALLEST_BYTES <= len(content) <= LARGEST_BYTES[kind]:
         raise MessageError("media", f"{len(content)} bytes, {SMALLEST_BYTES} to {LARGEST_BYTES[kind]}")
-    body, content_type = multipart(content, file_name=file_name, media_type=media_type)
+    body, content_type = build_multipart(content, file_name=file_name, media_type=media_type)
     return Call(path, "POST", {"type": kind}, body, content_type, is_transfer=True, secrets=secrets)
 
 
@@ -257,11 +226,12 @@ class WeComClient:
 
     def agent_get(self) -> Agent:
         """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
-        return self._read("agent/get", agent_from, agentid=self._own_agentid)
+        return self._read("agent/get", parse_agent, agentid=self._own_agentid)
 
-    def agent_set(self, changes: AgentChanges) -> None:
-        """Change the settings that are not None. Source: document/path/90228."""
-        self._write("agent/set", {"agentid": self._own_agentid, **changes.fields()})
+    def agent_set(self, **changes: str) -> None:
+        """Change the application's `home_url` (with http or https) or `redirect_domain` (a verified domain without
+        scheme). Source: document/path/90228."""
+        self._write("agent/set", {"agentid": self._own_agentid, **changes})
 
     def menu_create(self, entries: Sequence[tuple[str, str]]) -> None:
         """Replace the menu below the application's chat by one to three entries: names, and the addresses that they
@@ -278,11 +248,11 @@ class WeComClient:
 
         Source: document/path/90232.
         """
-        return self._read("menu/get", _menu_from, agentid=self._own_agentid)
+        return self._read("menu/get", _parse_menu, agentid=self._own_agentid)
 
     def getcallbackip(self) -> tuple[str, ...]:
         """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
-        return self._read("getcallbackip", addresses_from)
+        return self._read("getcallbackip", parse_addresses)
 
     def get_jsapi_ticket(self) -> FetchedToken:
         """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""
@@ -296,28 +266,28 @@ class WeComClient:
 
         Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
         """
-        return self._read("auth/getuserinfo", identity_from, code=code)
+        return self._read("auth/getuserinfo", parse_identity, code=code)
 
     def user_get(self, userid: str) -> User:
         """Return one member. An application created after 2022-06-20 gets no mobile, e-mail or avatar.
 
         Source: document/path/90196 (page of 2025-03-06).
         """
-        return self._read("user/get", user_from, userid=userid)
+        return self._read("user/get", parse_user, userid=userid)
 
     def user_simplelist(self, department_id: int) -> tuple[User, ...]:
         """Return the direct members of a department: userid, name, departments. Ask for sub-departments one by one.
 
         Source: document/path/90200.
         """
-        return self._read("user/simplelist", users_from, department_id=department_id)
+        return self._read("user/simplelist", parse_users, department_id=department_id)
 
     def user_list(self, department_id: int) -> tuple[User, ...]:
         """Return the direct members of a department with all fields that the application may see.
 
         Source: document/path/90201 (page of 2024-07-24).
         """
-        return self._read("user/list", users_from, department_id=department_id)
+        return self._read("user/list", parse_users, department_id=department_id)
 
     def user_list_id(self, cursor: str = "", limit: int = ROWS_A_PAGE) -> MemberPage:
         """Return a page of (userid, department) rows of the company; only for the directory-sync assistant.
@@ -325,7 +295,7 @@ class WeComClient:
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """
         question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
-        return parse_answer("user_list_id", member_page_from, self._write("user/list_id", question))
+        return parse_answer("user_list_id", parse_member_page, self._write("user/list_id", question))
 
     def user_list_id_pages(
         self,
@@ -359,22 +329,22 @@ class WeComClient:
         Source: document/path/90208.
         """
         params = {} if department_id is None else {"id": department_id}
-        return self._read("department/list", departments_from, **params)
+        return self._read("department/list", parse_departments, **params)
 
     def department_simplelist(self) -> tuple[Department, ...]:
         """Return all visible departments, faster, without names and leaders. Source: document/path/95350."""
-        return self._read("department/simplelist", departments_from)
+        return self._read("department/simplelist", parse_departments)
 
     def department_get(self, department_id: int) -> Department:
         """Return one department. Raises RecipientError if it is missing (60003) or not visible to the app (60011).
 
         Source: document/path/95351.
         """
-        return self._read("department/get", department_from, id=department_id)
+        return self._read("department/get", parse_department, id=department_id)
 
     def tag_get(self, tag_id: int) -> Tag:
         """Return the visible members and departments of a tag. Source: document/path/90213."""
-        return self._read("tag/get", tag_from, tagid=tag_id)
+        return self._read("tag/get", parse_tag, tagid=tag_id)
 
     # --- Messages. Raise OutcomeUnknownError if one may have been sent ------------------------------------------------
 
@@ -383,7 +353,7 @@ class WeComClient:
 
         Raises RecipientError with the ids if nobody can receive it. Source: document/path/90236 (page of 2025-09-24).
         """
-        return send_result_from(self._call(Call("message/send", "POST", body=body, is_repeatable=False)))
+        return parse_send_result(self._call(Call("message/send", "POST", body=body, is_repeatable=False)))
 
     def message_update_template_card(self, update: Payload) -> tuple[str, ...]:
         """Change a card (see `builders.card_update`); return the userids, in lower case, for whom that failed.
@@ -427,7 +397,7 @@ class RobotClient:
         Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/91770.
         """
         call = Call("webhook/send", "POST", body=body, is_repeatable=False, secrets=(self._key,))
-        return send_result_from(self._wire.ask(call, {"key": self._key}))
+        return parse_send_result(self._wire.ask(call, {"key": self._key}))
 
     def webhook_upload_media(
         self, content: bytes, *, file_name: str, media_type: str = "application/octet-stream"

@@ -1,4 +1,4 @@
-"""Answers about people: sign-in and the directory. Each `*_from` function raises AnswerError."""
+"""Answers about people: sign-in and the directory. Each function that parses one raises AnswerError."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Identity:
     openid: str = ""
 
 
-def identity_from(answer: Answer) -> Identity:
+def parse_identity(answer: Answer) -> Identity:
     """Parse auth/getuserinfo; older servers write `UserId` and `OpenId`."""
     identity = Identity(
         userid=optional_text(answer, "userid") or optional_text(answer, "UserId"),
@@ -73,7 +73,7 @@ def _read_own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
     )
 
 
-def user_from(answer: Answer) -> User:
+def parse_user(answer: Answer) -> User:
     """Parse a member of user/get or user/list."""
     enable = optional_integer(answer, "enable")
     return User(
@@ -129,12 +129,12 @@ class Tag:
     department_ids: tuple[int, ...]
 
 
-def users_from(answer: Answer) -> tuple[User, ...]:
+def parse_users(answer: Answer) -> tuple[User, ...]:
     """Parse user/list and user/simplelist."""
-    return tuple(user_from(user) for user in objects(answer, "userlist", required=True))
+    return tuple(parse_user(user) for user in objects(answer, "userlist", required=True))
 
 
-def member_page_from(answer: Answer) -> MemberPage:
+def parse_member_page(answer: Answer) -> MemberPage:
     """Parse user/list_id."""
     rows = objects(answer, "dept_user", required=True)
     return MemberPage(
@@ -143,7 +143,7 @@ def member_page_from(answer: Answer) -> MemberPage:
     )
 
 
-def _department_of(answer: Answer) -> Department:
+def _parse_one_department(answer: Answer) -> Department:
     return Department(
         department_id=integer(answer, "id"),
         parent_id=optional_integer(answer, "parentid"),
@@ -152,21 +152,21 @@ def _department_of(answer: Answer) -> Department:
     )
 
 
-def departments_from(answer: Answer) -> tuple[Department, ...]:
+def parse_departments(answer: Answer) -> tuple[Department, ...]:
     """Parse department/list and department/simplelist, whose list is called `department_id`."""
     name = "department_id" if "department_id" in answer else "department"
-    return tuple(_department_of(department) for department in objects(answer, name, required=True))
+    return tuple(_parse_one_department(department) for department in objects(answer, name, required=True))
 
 
-def department_from(answer: Answer) -> Department:
+def parse_department(answer: Answer) -> Department:
     """Parse department/get."""
     department = child(answer, "department")
     if not department:
         raise AnswerError("department is missing")
-    return _department_of(department)
+    return _parse_one_department(department)
 
 
-def tag_from(answer: Answer) -> Tag:
+def parse_tag(answer: Answer) -> Tag:
     """Parse tag/get."""
     members = objects(answer, "userlist")
     return Tag(

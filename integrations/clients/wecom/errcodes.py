@@ -186,8 +186,6 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         ),
         40093: _("The JS-SDK signature is wrong: address, ticket or time."),
         44001: _("The uploaded file is empty, or the form of the upload is wrong."),
-        45004: _("The description of the app is too long or too short."),
-        45022: _("The name of the app is too long."),
     },
     (BadRequestError, AUTHOR, TO_CONTENT): {
         40006: _("The size of the file is not allowed."),

@@ -18,7 +18,7 @@ from integrations.clients.errors import (
 )
 from integrations.clients.wecom import builders
 from integrations.clients.wecom.builders import Content, body_bytes
-from integrations.clients.wecom.client import Agent, AgentChanges, SendResult
+from integrations.clients.wecom.client import Agent, SendResult
 from integrations.clients.wecom.contacts import Department, Identity, MemberPage, MemberRow, Tag, User
 from integrations.clients.wecom.oauth import sign
 from tests.integrations.against_sandbox.place import (
@@ -95,9 +95,8 @@ def test_the_application_and_its_menu(at: Place) -> None:
     at.app.renew_token()
     assert at.errcodes("gettoken") == [0, 0]
     home_url = "https://localhost:3001/m"
-    at.app.agent_set(AgentChanges("门户", "内部门户", redirect_domain="localhost:3001", home_url=home_url))
-    shown = at.app.agent_get()
-    assert (shown.name, shown.description, shown.home_url) == ("门户", "内部门户", home_url)
+    at.app.agent_set(redirect_domain="localhost:3001", home_url=home_url)
+    assert at.app.agent_get().home_url == home_url
 
     at.app.menu_create([("首页", PAGE["url"]), ("日报", PAGE["url"])])
 
@@ -278,7 +277,7 @@ REFUSALS: tuple[tuple[type[IntegrationError], int, Callable[[Place], object]], .
     (ConfigurationError, 40013, lambda at: at.client(corpid="ww9999999999999999").agent_get()),
     (ConfigurationError, 41004, lambda at: at.client(secret="").agent_get()),
     (ConfigurationError, 301002, lambda at: at.client(agentid=WHOLE).agent_get()),
-    (ConfigurationError, 85005, lambda at: at.app.agent_set(AgentChanges(redirect_domain="other.example.com"))),
+    (ConfigurationError, 85005, lambda at: at.app.agent_set(redirect_domain="other.example.com")),
     (ConfigurationError, 50001, lambda at: at.whole.auth_getuserinfo(at.code())),
     (ConfigurationError, 93000, lambda at: at.robot_client("wrong-key").webhook_send(ROBOT_TEXT)),
     (BadRequestError, 40007, lambda at: sent(at, builders.file_content("unknown"))),

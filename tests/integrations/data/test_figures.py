@@ -161,12 +161,10 @@ def test_a_change_is_said_as_its_base_allows(old: Any, new: Any, kind: ChangeKin
     assert (change.kind, change.ratio) == (kind, None if ratio is None else Decimal(ratio))
 
 
-def test_a_share_of_nothing_is_unknown_and_percentages_change_in_points() -> None:
+def test_percentages_change_in_points() -> None:
     change = Change(Decimal("12.5"), Decimal(11), is_percent=True)
 
     assert (change.kind, change.difference, change.ratio) == (ChangeKind.POINTS, Decimal("1.5"), None)
-    assert figures.share(Decimal(1), Decimal(0)) is None
-    assert figures.share(Decimal(1), Decimal(4)) == Decimal("0.25")
 
 
 def test_the_newest_day_is_not_of_a_plan_and_unknown_rows_are_last() -> None:

@@ -14,7 +14,7 @@ from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import body_bytes, text_content
 from integrations.clients.wecom.calls import Timeouts, Wire
 from integrations.clients.wecom.cards import Head, text_notice
-from integrations.clients.wecom.client import AgentChanges, RobotClient, WeComClient
+from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 from tests.wecom import AGENTID, API, CORPID, ROBOT_KEY, SECRET
 
@@ -37,7 +37,6 @@ LILEI = contacts_api.User(
 AGENT = api.Agent(
     agentid=AGENTID,
     name="门户",
-    description="内部门户",
     allowed_userids=("lilei",),
     allowed_department_ids=(2, 5),
     allowed_tag_ids=(1,),
@@ -96,9 +95,9 @@ CASES = (
     Case("agent_get", lambda c: c.agent_get(), AGENT, {"agentid": str(AGENTID)}),
     Case(
         "agent_set",
-        lambda c: c.agent_set(AgentChanges(name="门户", home_url="https://portal.example.com/m")),
+        lambda c: c.agent_set(home_url="https://portal.example.com/m"),
         None,
-        body={"agentid": AGENTID, "name": "门户", "home_url": "https://portal.example.com/m"},
+        body={"agentid": AGENTID, "home_url": "https://portal.example.com/m"},
     ),
     Case(
         "menu_create",

@@ -26,8 +26,8 @@ from integrations.clients.wecom import client as api
 from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.calls import AnswerError, Wire
-from integrations.clients.wecom.client import AgentChanges, RobotClient, SendResult, WeComClient
-from integrations.clients.wecom.contacts import user_from
+from integrations.clients.wecom.client import RobotClient, SendResult, WeComClient
+from integrations.clients.wecom.contacts import parse_user
 from integrations.clients.wecom.errcodes import ENTRIES, error_class, explain
 from integrations.clients.wecom.oauth import sign
 from integrations.clients.wecom.tokens import TokenStore
@@ -389,9 +389,9 @@ def test_bodies_are_sent_byte_by_byte_with_their_type() -> None:
         wecom.gives("agent_set")
         client = app_client()
         client.message_send(body)
-        client.agent_set(AgentChanges(name="门户"))
+        client.agent_set(home_url="https://门户")
 
-    assert [one.body for one in wecom.calls[1:]] == [body, '{"agentid":1000002,"name":"门户"}'.encode()]
+    assert [one.body for one in wecom.calls[1:]] == [body, '{"agentid":1000002,"home_url":"https://门户"}'.encode()]
     assert wecom.calls[1].headers["Content-Type"] == "application/json; charset=UTF-8"
 
 
@@ -572,7 +572,7 @@ def test_an_unknown_code_is_unexpected_and_says_what_to_do(code: int) -> None:
 
 
 def own_fields(extattr: Any) -> tuple[tuple[str, str], ...]:
-    return user_from({"userid": "lilei", "extattr": extattr}).own_fields
+    return parse_user({"userid": "lilei", "extattr": extattr}).own_fields
 
 
 def test_plain_texts_are_read_in_both_forms_and_links_are_not() -> None:
@@ -584,7 +584,7 @@ def test_plain_texts_are_read_in_both_forms_and_links_are_not() -> None:
     ]
 
     assert own_fields({"attrs": attrs}) == (("工号", "A007"), ("爱好", "旅游"), ("空", ""))
-    assert user_from({"userid": "lilei"}).own_fields == own_fields({}) == ()
+    assert parse_user({"userid": "lilei"}).own_fields == own_fields({}) == ()
 
 
 @pytest.mark.parametrize("extattr", [{"attrs": "x"}, {"attrs": ["x"]}])

@@ -75,16 +75,16 @@ LIKELY = st.fixed_dictionaries(
     },
 )
 PARSERS: tuple[Callable[[base_api.Answer], Any], ...] = (
-    api.send_result_from,
-    contacts_api.identity_from,
-    contacts_api.user_from,
-    api.agent_from,
-    api.addresses_from,
-    contacts_api.users_from,
-    contacts_api.member_page_from,
-    contacts_api.departments_from,
-    contacts_api.department_from,
-    contacts_api.tag_from,
+    api.parse_send_result,
+    contacts_api.parse_identity,
+    contacts_api.parse_user,
+    api.parse_agent,
+    api.parse_addresses,
+    contacts_api.parse_users,
+    contacts_api.parse_member_page,
+    contacts_api.parse_departments,
+    contacts_api.parse_department,
+    contacts_api.parse_tag,
     api.parse_media_id,
 )
 

@@ -32,7 +32,6 @@ from integrations.clients.wecom.cards import (
     news_notice,
     text_notice,
 )
-from integrations.clients.wecom.client import AgentChanges
 from tests.integrations.clients.wecom.contract import open_client
 
 TO = ["lilei"]
@@ -165,17 +164,6 @@ def test_the_longest_that_goes() -> None:
                 ("button[0].url", [("x", URL + "x" * 1024)]),
             )
         ),
-        *(
-            (AgentChanges(**values).fields, name)
-            for name, values in (
-                ("name", {"name": ""}),
-                ("name", {"name": "x" * 33}),
-                ("description", {"description": "三个字"}),
-                ("description", {"description": "x" * 121}),
-                ("redirect_domain", {"redirect_domain": "https://portal.example.com"}),
-                ("home_url", {"home_url": "portal.example.com"}),
-            )
-        ),
     ],
 )
 def test_what_wecom_would_refuse_is_refused(build: Callable[[], Any], field: str) -> None:
@@ -220,13 +208,6 @@ def test_a_text_is_cut_between_characters_and_says_so(text: str, limit: int, exp
 )
 def test_what_a_robot_sends(payload: dict[str, Any], expected: dict[str, Any]) -> None:
     assert payload == expected
-
-
-def test_only_what_changes_is_sent() -> None:
-    changes = {"name": "门户", "description": "内部门户", "redirect_domain": "portal.example.com", "home_url": URL}
-
-    assert AgentChanges().fields() == {}
-    assert AgentChanges(**changes).fields() == changes
 
 
 HEAD = Head(URL, "标题")
