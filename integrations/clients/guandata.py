@@ -32,20 +32,11 @@ from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTok
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A dashboard. `page_id`: the id in its address."""
+class CatalogueEntry:
+    """A dashboard, or a card of one. `entry_id`: a dashboard's is in its address. `kind`: the BI's name, such as PAGE,
+    CHART or SELECTOR."""
 
-    page_id: str
-    name: str
-    kind: str
-    is_deleted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A card of a page. `kind`: the BI's name, such as CHART, TEXT or SELECTOR."""
-
-    card_id: str
+    entry_id: str
     name: str
     kind: str
 
@@ -82,17 +73,19 @@ class Login:
 # --- Parsers of answers. They raise AnswerError -----------------------------------------------------------------------
 
 
-def parse_pages(response: Any) -> list[Page]:
-    """Return the pages that the account may see, deleted ones included."""
-    return [
-        Page(text(row, "pgId"), optional_text(row, "name"), optional_text(row, "pgType"), bool(row.get("isDel")))
-        for row in objects({"response": response}, "response", required=True)
-    ]
+def parse_pages(response: Any) -> list[CatalogueEntry]:
+    """Return the pages that the account may see, without deleted ones."""
+    rows = objects({"response": response}, "response", required=True)
+    return [_parse_entry(row, "pg") for row in rows if not row.get("isDel")]
 
 
-def parse_cards(response: Any) -> list[Card]:
+def parse_cards(response: Any) -> list[CatalogueEntry]:
     rows = objects(_require_object(response, "response"), "cards", required=True)
-    return [Card(text(row, "cdId"), optional_text(row, "name"), optional_text(row, "cdType")) for row in rows]
+    return [_parse_entry(row, "cd") for row in rows]
+
+
+def _parse_entry(row: Mapping[str, Any], prefix: str) -> CatalogueEntry:
+    return CatalogueEntry(text(row, f"{prefix}Id"), optional_text(row, "name"), optional_text(row, f"{prefix}Type"))
 
 
 def parse_chart(response: Any) -> Mapping[str, Any]:
@@ -162,12 +155,12 @@ class GuandataClient:
             "open_page", "GET", url, seconds=self._total_seconds, headers=headers, beginning_bytes=CONTENT_BYTES_AT_MOST
         )
 
-    def page_list(self) -> list[Page]:
-        """Return every page that the app token may see, deleted ones marked. POST /public-api/page/list."""
+    def page_list(self) -> list[CatalogueEntry]:
+        """Return every page that the app token may see. POST /public-api/page/list."""
         body = {"token": self._require(self._app_token, "app token of the BI", "page_list")}
         return self._call("page_list", "/public-api/page/list", parse_pages, body=body)
 
-    def page_cards(self, page_id: str) -> list[Card]:
+    def page_cards(self, page_id: str) -> list[CatalogueEntry]:
         """Return the cards of a page. GET /public-api/page/{pgId}. Raises UnexpectedResponseError."""
         headers = {"token": self._require(self._app_token, "app token of the BI", "page_cards")}
         path = f"/public-api/page/{quote(page_id, safe='')}"

@@ -66,10 +66,8 @@ def list_pages(run: JobRun) -> dict[str, Any]:
         if not connection.app_token:
             raise SourceError(Problem.NOT_SET_UP, missing="app-token")
         client = guandata_client(connection)
-        if page_id:
-            return {"entries": [[card.card_id, card.name, card.kind] for card in client.page_cards(page_id)]}
-        pages = client.page_list()
-        return {"entries": [[page.page_id, page.name, page.kind] for page in pages if not page.is_deleted]}
+        entries = client.page_cards(page_id) if page_id else client.page_list()
+        return {"entries": [[entry.entry_id, entry.name, entry.kind] for entry in entries]}
     except UnreadableSecretError:
         failure = SourceError(Problem.KEY_MISSING)
     except IntegrationError as error:

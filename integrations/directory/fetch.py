@@ -357,14 +357,14 @@ class Reader:
         company = snapshot.company = set[str]()
         self._progress(Phase.MEMBERS, 0, 0)
         for page in self._contacts.user_list_id_pages(through=self._calling.one):
-            for row in page.rows:
-                if not self._is_userid(row.userid):
+            for userid, department_id in page.rows:
+                if not self._is_userid(userid):
                     continue
-                folded = fold_userid(row.userid)
+                folded = fold_userid(userid)
                 company.add(folded)
                 is_wanted = wanted is None or folded in wanted
-                if is_wanted and row.department_id in known:
-                    snapshot.add(Person(row.userid, {row.department_id}))
+                if is_wanted and department_id in known:
+                    snapshot.add(Person(userid, {department_id}))
             self._progress(Phase.MEMBERS, len(company), 0)
 
     def _read_singles(self) -> None:

@@ -11,7 +11,7 @@ from wecom_sandbox.state import bi as bi_state
 
 from integrations.clients import guandata_sso
 from integrations.clients.errors import ConfigurationError, UnexpectedResponseError
-from integrations.clients.guandata import Card, GuandataClient, Login
+from integrations.clients.guandata import CatalogueEntry, GuandataClient, Login
 from integrations.clients.guandata_sso import build_sign_in_url, encrypt_claims
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.tokens import TrialTokens
@@ -173,9 +173,8 @@ def test_our_client_reads_pages_cards_and_data(bi: SandboxHandle) -> None:
     ours = client(bi)
     pages, parts = ours.page_list(), list(ours.card_data("c1"))
 
-    listed = [(page.page_id, page.name, page.is_deleted) for page in pages]
-    assert listed == [("p1", "销售总览", False), ("p2", "旧页面", True)]
-    assert ours.page_cards("p1") == [Card("c1", "每日销售额", "CHART")]
+    assert [(page.entry_id, page.name) for page in pages] == [("p1", "销售总览")]
+    assert ours.page_cards("p1") == [CatalogueEntry("c1", "每日销售额", "CHART")]
     assert [(len(part["data"]), part["hasMoreData"], part["count"]) for part in parts] == [(23, False, 23)]
     assert parts[0]["data"][1] == [{"v": "2026-11-02", "d": "2026-11-02"}, {"v": 20, "d": "20"}]
     assert parts[0]["column"]["values"] == [[{"title": "日期"}], [{"title": "销售额"}]]

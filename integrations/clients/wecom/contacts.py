@@ -105,18 +105,11 @@ class Department:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberRow:
-    """A member in a department; a member of two departments has two rows."""
-
-    userid: str
-    department_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class MemberPage:
-    """A page of rows and the cursor of the next page, empty at the end."""
+    """A page of rows (userid, department), one for each department of a member, and the cursor of the next page, empty
+    at the end."""
 
-    rows: tuple[MemberRow, ...]
+    rows: tuple[tuple[str, int], ...]
     next_cursor: str
 
 
@@ -138,7 +131,7 @@ def parse_member_page(answer: Answer) -> MemberPage:
     """Parse user/list_id."""
     rows = objects(answer, "dept_user", required=True)
     return MemberPage(
-        tuple(MemberRow(text(row, "userid"), integer(row, "department")) for row in rows),
+        tuple((text(row, "userid"), integer(row, "department")) for row in rows),
         optional_text(answer, "next_cursor"),
     )
 

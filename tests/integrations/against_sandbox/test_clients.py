@@ -19,7 +19,7 @@ from integrations.clients.errors import (
 from integrations.clients.wecom import builders
 from integrations.clients.wecom.builders import Content, body_bytes
 from integrations.clients.wecom.client import Agent, SendResult
-from integrations.clients.wecom.contacts import Department, Identity, MemberPage, MemberRow, Tag, User
+from integrations.clients.wecom.contacts import Department, Identity, MemberPage, Tag, User
 from integrations.clients.wecom.oauth import sign
 from tests.integrations.against_sandbox.place import (
     CALLER_IP,
@@ -48,7 +48,7 @@ HANMEIMEI = User(
 )
 LILEI = replace(HANMEIMEI, userid="LiLei", name="李雷", department_ids=(2,), main_department_id=2, position="经理")
 SALES, EAST = Department(2, 1, "销售部", order=10), Department(3, 2, "华东区")
-ROWS = (MemberRow("LiLei", 2), MemberRow("hanmeimei", 3), MemberRow("hanmeimei", 4), MemberRow("jim", 4))
+ROWS = (("LiLei", 2), ("hanmeimei", 3), ("hanmeimei", 4), ("jim", 4))
 PAGE = {"type": "view", "name": "首页", "url": "https://portal.example.com/m"}
 
 

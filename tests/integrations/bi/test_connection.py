@@ -206,7 +206,7 @@ def test_the_credentials_of_the_api_are_tried_where_they_are_set(
     }
     with translation.override("en"):
         sentences = [line["sentence"] for line in bi.explain_findings(BiConnection.objects.get().check_results)]
-    assert ("The app token lists 2 pages." in sentences) is not is_refused
+    assert ("The app token lists 1 pages." in sentences) is not is_refused
     assert ("The BI refuses the API user: 用户名或密码错误" in sentences) is is_refused
 
 

@@ -17,7 +17,7 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.clients.guandata import Card, GuandataClient, Login, Page
+from integrations.clients.guandata import CatalogueEntry, GuandataClient, Login
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.tokens import FetchedToken, TrialTokens
 from tests.guandata import APP_TOKEN, HOST, PASSWORD, PASSWORD_BASE64, TOKEN, GuandataAnswers, fixture, guandata_answers
@@ -58,11 +58,9 @@ def test_lists_pages_and_their_cards_with_the_app_token(bi: GuandataAnswers) -> 
     bi.gives("page_list", body={"token": APP_TOKEN})
     bi.gives("page_cards", headers={"token": APP_TOKEN})
 
-    assert open_client().page_list() == [
-        Page("p1", "销售总览", "PAGE", is_deleted=False),
-        Page("p2", "旧页面", "PAGE", is_deleted=True),
-    ]
-    assert open_client().page_cards("p1") == [Card("c1", "每日销售额", "CHART"), Card("c2", "", "SELECTOR")]
+    assert open_client().page_list() == [CatalogueEntry("p1", "销售总览", "PAGE")]
+    cards = [CatalogueEntry("c1", "每日销售额", "CHART"), CatalogueEntry("c2", "", "SELECTOR")]
+    assert open_client().page_cards("p1") == cards
 
 
 def data_body(offset: int = 0, **changes: Any) -> dict[str, Any]:

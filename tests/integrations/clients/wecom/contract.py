@@ -77,7 +77,7 @@ CASES = (
     Case(
         "user_list_id",
         lambda c: c.user_list_id(),
-        contacts_api.MemberPage((contacts_api.MemberRow("lilei", 2), contacts_api.MemberRow("lilei", 5)), ""),
+        contacts_api.MemberPage((("lilei", 2), ("lilei", 5)), ""),
         body={"limit": 10000},
     ),
     Case(

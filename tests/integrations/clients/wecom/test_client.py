@@ -407,9 +407,9 @@ def test_all_pages_of_the_member_list_are_read() -> None:
         pages = list(app_client(agentid=None).user_list_id_pages(limit=3))
 
     assert [row for page in pages for row in page.rows] == [
-        contacts_api.MemberRow("hanmeimei", 2),
-        contacts_api.MemberRow("lilei", 2),
-        contacts_api.MemberRow("lilei", 5),
+        ("hanmeimei", 2),
+        ("lilei", 2),
+        ("lilei", 5),
     ]
 
 
