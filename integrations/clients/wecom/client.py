@@ -236,7 +236,7 @@ class WeComClient:
     def menu_create(self, entries: Sequence[tuple[str, str]]) -> None:
         """Replace the menu below the application's chat by one to three entries: names, and the addresses that they
         open. Raises MessageError. Source: document/path/90231."""
-        check_count("button", len(entries), MENU_ENTRIES_AT_MOST, at_least=1)
+        check_count("button", len(entries), MENU_ENTRIES_AT_MOST)
         for index, (name, url) in enumerate(entries):
             check_bytes(f"button[{index}].name", name, MENU_NAME_BYTES)
             check_link(f"button[{index}].url", url, MENU_URL_BYTES)

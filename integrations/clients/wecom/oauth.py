@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from urllib.parse import quote
-
-from integrations.clients.wecom.builders import MessageError, check_link
 
 
 def sign(*, ticket: str, nonce: str, timestamp: int, url: str) -> str:
@@ -19,84 +16,33 @@ def sign(*, ticket: str, nonce: str, timestamp: int, url: str) -> str:
     return hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
 
 
-# --- Links for signing in with WeCom ---
+# --- Links for signing in with WeCom. Their values come from our own models and settings, which validate them ---
 
-AUTHORIZE_BASE_URL = "https://open.weixin.qq.com"
 WWLOGIN_BASE_URL = "https://login.work.weixin.qq.com"
-_STATE = re.compile(r"[A-Za-z0-9]{0,128}")
 
 
-def authorize_url(
-    *,
-    corpid: str,
-    agentid: int,
-    redirect_uri: str,
-    state: str = "",
-    base_url: str = AUTHORIZE_BASE_URL,
-) -> str:
+def authorize_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str, state: str = "") -> str:
     """Return the link that signs a browser inside WeCom in without a password.
 
-    `redirect_uri`: not encoded; its host and port must be the trusted domain. `state`: `[A-Za-z0-9]`, at most 128.
-    An empty state is left out. Raises MessageError.
+    `redirect_uri`: not encoded, without a fragment; its host and port must be the trusted domain. `state`:
+    `[A-Za-z0-9]`, at most 128; an empty one is left out.
     """
-    stated = f"&state={_check_state(state)}" if state else ""
+    stated = f"&state={state}" if state else ""
     return (
-        f"{_check_base(base_url)}/connect/oauth2/authorize?appid={_quote_value('corpid', corpid)}"
-        f"&redirect_uri={_encode_page(redirect_uri)}&response_type=code&scope=snsapi_base{stated}"
-        f"&agentid={agentid}#wechat_redirect"
+        f"{base_url}/connect/oauth2/authorize?appid={corpid}&redirect_uri={quote(redirect_uri, safe='')}"
+        f"&response_type=code&scope=snsapi_base{stated}&agentid={agentid}#wechat_redirect"
     )
 
 
-def wwlogin_url(
-    *,
-    corpid: str,
-    agentid: int,
-    redirect_uri: str,
-    state: str = "",
-    lang: str = "zh",
-    base_url: str = WWLOGIN_BASE_URL,
-) -> str:
-    """Return the page with the QR code, for an ordinary browser. Raises MessageError.
-
-    Values as in `authorize_url`; `lang`: zh or en.
-    """
-    if lang not in ("zh", "en"):
-        raise MessageError("lang", "zh or en")
-    stated = f"&state={_check_state(state)}" if state else ""
+def wwlogin_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str, state: str, lang: str) -> str:
+    """Return the page with the QR code, for an ordinary browser. Values as in `authorize_url`; `lang`: zh or en."""
     return (
-        f"{_check_base(base_url)}/wwlogin/sso/login?login_type=CorpApp&appid={_quote_value('corpid', corpid)}"
-        f"&agentid={agentid}&redirect_uri={_encode_page(redirect_uri)}{stated}&lang={lang}"
+        f"{base_url}/wwlogin/sso/login?login_type=CorpApp&appid={corpid}&agentid={agentid}"
+        f"&redirect_uri={quote(redirect_uri, safe='')}&state={state}&lang={lang}"
     )
 
 
 def encode_callback_query(*, domain_id: str, inner_path: str) -> str:
-    """Return the query of our callback: the corp's `domain_id` and the page to land on. Raises MessageError."""
+    """Return the query of our callback: the corp's `domain_id` and the page to land on."""
     pairs = [("domain", domain_id), ("path_url", inner_path)]
-    return "&".join(f"{name}={_quote_value(name, value, safe='/')}" for name, value in pairs if value)
-
-
-def _check_state(state: str) -> str:
-    if not _STATE.fullmatch(state):
-        raise MessageError("state", "letters and digits, at most 128")
-    return state
-
-
-def _check_base(base_url: str) -> str:
-    check_link("base_url", base_url)
-    if not base_url.isascii() or not base_url.isprintable() or not {" ", "?", "#"}.isdisjoint(base_url):
-        raise MessageError("base_url", "plain characters without spaces and a query")
-    return base_url.rstrip("/")
-
-
-def _encode_page(url: str) -> str:
-    check_link("redirect_uri", url)
-    if "#" in url:
-        raise MessageError("redirect_uri", "no fragment: WeCom appends the code to the query")
-    return _quote_value("redirect_uri", url)
-
-
-def _quote_value(field: str, value: str, *, safe: str = "") -> str:
-    try:
-        return quote(value, safe=safe)
-    except UnicodeEncodeError:
-        raise MessageError(field, "holds half of a surrogate pair") from None
+    return "&".join(f"{name}={quote(value, safe='/')}" for name, value in pairs if value)

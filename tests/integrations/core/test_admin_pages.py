@@ -274,7 +274,9 @@ def test_the_link_leads_where_it_was_built_for(typed: str) -> None:
     except ValidationError:
         return
     query = oauth.encode_callback_query(domain_id="", inner_path=page)
-    link = oauth.authorize_url(corpid="ww0123", agentid=1, redirect_uri=f"{SITE}wecom/1/callback/?{query}")
+    link = oauth.authorize_url(
+        base_url="https://wecom", corpid="ww0123", agentid=1, redirect_uri=f"{SITE}callback/?{query}"
+    )
     callback = parse_qs(urlsplit(link).query)["redirect_uri"][0]
 
     assert inner_page(urlsplit(callback).query) == (rooted(page).strip() or "/")

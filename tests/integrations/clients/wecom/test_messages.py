@@ -107,15 +107,15 @@ def _message(userids: list[str]) -> Any:
     return app_message(agentid=1, userids=userids, content=text_content("x"))
 
 
-def _news(title: str = "t", url: str = URL, picture_url: str = "") -> Content:
-    return news_content(title=title, description="", url=url, picture_url=picture_url)
+def _news(title: str = "t", url: str = URL) -> Content:
+    return news_content(title=title, description="", url=url)
 
 
 def test_the_longest_that_goes() -> None:
     for longest in ("x" * 2048, "营" * 682):
         text_content(longest)
         markdown_content(longest)
-    _card(title="x" * 128, description="x" * 512, button_text="四个字好")
+    _card(title="x" * 128, description="x" * 512)
     assert _message([f"u{n}" for n in range(1000)])["touser"].count("|") == 999
 
 
@@ -132,27 +132,16 @@ def test_the_longest_that_goes() -> None:
             (partial(_card, url=url), "textcard.url")
             for url in ("", "a.example", "javascript:alert(1)", "http://[::1", "https://a.example/" + "x" * 2048)
         ),
-        *((partial(_card, button_text=text), "textcard.btntxt") for text in ("五个字太长", "\ud800")),
-        (lambda: image_content(""), "image.media_id"),
-        (lambda: file_content(""), "file.media_id"),
         (partial(_news, title=""), "news.articles[0].title"),
         *((partial(_news, url=url), "news.articles[0].url") for url in ("", "ftp://x")),
-        (partial(_news, picture_url="x"), "news.articles[0].picurl"),
         *(
             (partial(_message, to), "touser")
             for to in ([], ["u"] * 1001, ["a|b"], [" a"], [""], ["@all"], ["lilei", "@all"])
         ),
-        (lambda: card_update(agentid=1, response_code="", card=text_notice(Head(URL, "t"))), "response_code"),
-        (lambda: card_update(agentid=1, response_code="rc", card=text_content("x")), "template_card"),
         (lambda: builders.robot_text("x" * 2049), "text.content"),
         (lambda: builders.robot_markdown("x" * 4097), "markdown.content"),
         (lambda: builders.robot_image(b"GIF89a"), "image"),
         (lambda: builders.robot_image(b"\xff\xd8\xff" + b"x" * 2 * 1024 * 1024), "image"),
-        (lambda: builders.robot_content(_card()), "msgtype"),
-        (
-            lambda: builders.robot_content(Content("template_card", {"card_type": "vote_interaction"})),
-            "template_card.card_type",
-        ),
         *(
             (lambda entries=entries: open_client().menu_create(entries), name)  # type: ignore[union-attr]  # an app's
             for name, entries in (
@@ -281,26 +270,10 @@ REFUSED: tuple[tuple[Callable[[], Content], str], ...] = (
     (lambda: text_notice(Head(URL)), "main_title.title"),
     (lambda: text_notice(Head("", "t")), "card_action.url"),
     (lambda: text_notice(Head("a.example", "t")), "card_action.url"),
-    (lambda: text_notice(Head(URL, "t", task_id="a b")), "task_id"),
-    (lambda: text_notice(Head(URL, "t", task_id="x" * 129)), "task_id"),
-    (lambda: text_notice(HEAD, jumps=[("x", URL)] * 4), "jump_list"),
-    (lambda: text_notice(HEAD, jumps=[("", URL)]), "jump_list[0].title"),
-    (lambda: text_notice(HEAD, jumps=[("x", "")]), "jump_list[0].url"),
-    (lambda: text_notice(HEAD, lines=[("x", "")] * 7), "horizontal_content_list"),
     (lambda: text_notice(HEAD, lines=[("", "")]), "horizontal_content_list[0].keyname"),
-    (lambda: news_notice(Head(URL), picture_url=URL), "main_title.title"),
-    (lambda: news_notice(HEAD, picture_url=""), "card_image.url"),
-    (lambda: news_notice(HEAD, picture_url=URL, aspect_ratio=1.29), "card_image.aspect_ratio"),
-    (lambda: news_notice(HEAD, picture_url=URL, aspect_ratio=2.26), "card_image.aspect_ratio"),
-    (lambda: news_notice(HEAD, picture_url=URL, paragraphs=[("x", "")] * 5), "vertical_content_list"),
-    (lambda: news_notice(HEAD, picture_url=URL, paragraphs=[("", "")]), "vertical_content_list[0].title"),
-    (lambda: button_interaction(HEAD, buttons=[BUTTON]), "task_id"),
+    (lambda: news_notice(Head(URL), picture_url=URL, aspect_ratio=2), "main_title.title"),
+    (lambda: news_notice(HEAD, picture_url="", aspect_ratio=2), "card_image.url"),
     (lambda: button_interaction(Head(URL, task_id="t"), buttons=[BUTTON]), "main_title.title"),
-    (lambda: button_interaction(TASK, buttons=[]), "button_list"),
-    (lambda: button_interaction(TASK, buttons=[Button("x", f"k{n}") for n in range(7)]), "button_list"),
-    (lambda: button_interaction(TASK, buttons=[BUTTON, BUTTON]), "button_list.key"),
-    (lambda: button_interaction(TASK, buttons=[Button("", "k")]), "button_list[0].text"),
-    (lambda: button_interaction(TASK, buttons=[Button("x", "")]), "button_list[0].key"),
 )
 
 
