@@ -84,14 +84,14 @@ class CannotEnter(Exception):
         self.source = source
 
 
-def connection() -> BiConnection:
+def load_connection() -> BiConnection:
     """Return the saved connection, or an empty one. Its secrets are deferred."""
     return BiConnection.objects.defer(*SECRETS).filter(pk=THE_ONE).first() or BiConnection()
 
 
 def open_connection() -> BiConnection:
     """Return the saved connection. Raises CannotEnter unless people enter the BI from here."""
-    saved = connection()
+    saved = load_connection()
     if not saved.is_enabled:
         raise CannotEnter(Obstacle.OFF)
     return saved
@@ -196,7 +196,7 @@ def is_page(page: str, query: str) -> bool:
     return is_plain(query) and " " not in query and is_own_page(ROOT + encode_path(page))
 
 
-def external_id(saved: BiConnection, person: Person) -> str:
+def find_external_id(saved: BiConnection, person: Person) -> str:
     """Return the person's identity in the BI. Raises CannotEnter, with the missing value."""
     source = hooks.external_id_of(saved.external_id_source)
     if source is None:
@@ -310,7 +310,7 @@ def _store_key(pem: str, *, now: datetime) -> None:
     save_connection(connection=connection, changed_fields={"private_key", "key_saved_at"})
 
 
-def public_key(connection: BiConnection) -> tuple[str, str] | None:
+def format_public_keys(connection: BiConnection) -> tuple[str, str] | None:
     """Return the public key as one line and as PEM, to paste into the BI; None without a readable key."""
     try:
         key = read_private_key(connection)
@@ -380,7 +380,7 @@ def _test_token(saved: BiConnection, run: JobRun) -> dict[str, Any]:
     """Test a token for the person who requested the test."""
     person = get_user_model()._default_manager.filter(pk=run.job.asked_by_id or 0, is_active=True).first()
     try:
-        identity = "" if person is None else external_id(saved, person)
+        identity = "" if person is None else find_external_id(saved, person)
     except CannotEnter:
         identity = ""
     if not identity:

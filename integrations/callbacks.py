@@ -345,7 +345,7 @@ def _decrypt_event(
     if receiver != corp.corpid:
         raise CallbackError("the envelope is for another company")
     plaintext = crypto.decrypt(encrypted, **signed)
-    callback = wire.parse(plaintext)
+    callback = wire.parse_callback(plaintext)
     if callback.corpid != corp.corpid:
         raise CallbackError("the event is of another company")
     # Two apps given the same keys by hand must not get each other's events.

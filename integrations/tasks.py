@@ -42,7 +42,7 @@ TICK = Tick(
     at_least_seconds=60,
     steps=(
         Step(requests.sweep_jobs, lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)]),
-        Step(sweep_card_data, fetch.due),
+        Step(sweep_card_data, fetch.find_due_rows),
         Step(links.request_due_certificates, lambda now: [links.find_due_certificates(now)]),
     ),
 )

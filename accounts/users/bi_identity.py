@@ -82,7 +82,7 @@ def find_entry_company(request: HttpRequest) -> Corp | None:
 
 def is_entered_by_login_id() -> bool:
     """Return whether people enter the BI by the attribute that is marked as its loginId."""
-    return bi.is_open() and bi.connection().external_id_source == LOGIN_ID
+    return bi.is_open() and bi.load_connection().external_id_source == LOGIN_ID
 
 
 def _caution_of_wecom() -> str:
@@ -113,7 +113,7 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Warn administrators who may change the BI connection that its identity source is no longer offered."""
     if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
         return []
-    connection = bi.connection()
+    connection = bi.load_connection()
     source = external_id_of(connection.external_id_source) if connection.is_enabled else None
     url = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
     return [Attention(objection, url)] if source is not None and (objection := source.objection()) else []
@@ -121,7 +121,7 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
 
 def identities(user_ids: Collection[int]) -> dict[int, str]:
     """Map people's keys to their BI accounts; people who may not enter are left out. A fixed number of queries."""
-    source = external_id_of(bi.connection().external_id_source)
+    source = external_id_of(bi.load_connection().external_id_source)
     if source is None:
         return {}
     accounts = WeComAccount.objects.complete().filter(~barred_by_wecom(), corp__in=open_corps(), user__is_active=True)

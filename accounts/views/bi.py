@@ -58,7 +58,7 @@ def _address(request: HttpRequest, page: str) -> str:
     connection = bi.open_connection()
     return bi.build_entrance(
         connection,
-        lambda: bi.external_id(connection, request.user),
+        lambda: bi.find_external_id(connection, request.user),
         page=page,
         query=raw_query_of(request),
         on_phone=is_phone(request.headers.get("User-Agent", "")),

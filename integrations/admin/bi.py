@@ -284,7 +284,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             "bi": saved,
             "can_act": self.has_change_permission(request, saved),
             "may_paste": request.user.is_superuser,
-            "public_key": bi.public_key(saved),
+            "public_key": bi.format_public_keys(saved),
             "place_of_key": PLACE_OF_KEY,
             "caution": " ".join(filter(None, (source.objection(), source.caution()))) if source else "",
             "source": source.label if source else "",
@@ -326,13 +326,13 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
     def state_view(self, request: HttpRequest) -> JsonResponse:
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
-        return JsonResponse(self._describe_test(bi.connection()))
+        return JsonResponse(self._describe_test(bi.load_connection()))
 
     def enter_view(self, request: HttpRequest) -> HttpResponse:
         """Sign the administrator in to the BI, even before single sign-on is enabled, or explain why not."""
         saved = self._connection(request)
         try:
-            address = bi.build_entrance(saved, lambda: bi.external_id(saved, request.user), now=timezone.now())
+            address = bi.build_entrance(saved, lambda: bi.find_external_id(saved, request.user), now=timezone.now())
         except bi.CannotEnter as refusal:
             missing = str(refusal.source.label) if refusal.source else ""
             messages.error(request, bi.word_obstacles()[refusal.obstacle] % {"missing": missing})

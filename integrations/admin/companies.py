@@ -179,7 +179,7 @@ class CorpForm(ProxyMixin, VersionedForm):
 
     def clean_home_bi_page(self) -> str:
         typed: str = self.cleaned_data["home_bi_page"]
-        page = bi.parse_page(typed, bi.connection()) if typed else ""
+        page = bi.parse_page(typed, bi.load_connection()) if typed else ""
         if length_in_link(page) > LONGEST_IN_LINK:
             raise ValidationError(_("The path is too long."), code="long")
         return page

@@ -152,7 +152,7 @@ def build_link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     try:
         target = page
         if is_typed:  # a path of this site or of the BI, or a URL copied from either
-            in_bi = bi.parse_link_page(typed.strip(), bi.connection()) if bi.is_open() else None
+            in_bi = bi.parse_link_page(typed.strip(), bi.load_connection()) if bi.is_open() else None
             target = inner_page_from(in_bi or typed, site_url=corp.find_site_address().url)
     except ValidationError as refusal:
         return {**state, "error": " ".join(refusal.messages)}

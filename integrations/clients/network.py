@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from integrations.clients.errors import ConfigurationError
 from integrations.clients.transport import (
     FAILURES,
     NotConnectedError,
@@ -58,9 +57,10 @@ def probe_route(
     """Probe the way to `base_url` step by step: look up, connect, request. Every failure is in the result.
 
     `proxy`: its address, empty for none. `ca_bundle`: a path. `connect_seconds`: for each address of a host;
-    `total_seconds`: for the request after the look-up. Raises ConfigurationError for an invalid address.
+    `total_seconds`: for the request after the look-up.
     """
-    host, port = _parse_host_and_port(urlsplit(proxy or base_url))
+    first_hop = urlsplit(proxy or base_url)
+    host, port = first_hop.hostname or "", first_hop.port or _PORTS[first_hop.scheme]
     try:
         known_addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -84,17 +84,6 @@ def probe_route(
     date = parse_http_date(answer.headers.get("Date", ""))
     is_wecom = isinstance(found, dict) and isinstance(found.get("errcode"), int)
     return ProbeResult(**known, server_date=date, http_status=answer.status, is_wecom=is_wecom)
-
-
-def _parse_host_and_port(parts: SplitResult) -> tuple[str, int]:
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in _PORTS or not parts.hostname or port == -1:
-        message = "not an address with http or https, a host and a port from 1 to 65535"
-        raise ConfigurationError(message, system="wecom", operation="base_url")
-    return parts.hostname, port or _PORTS[parts.scheme]
 
 
 def _describe_os_error(error: BaseException) -> str:

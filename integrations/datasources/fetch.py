@@ -337,7 +337,7 @@ def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -
     CardData.objects.filter(pk=row_id).update(notified_at=clock())
 
 
-def due(now: Moment) -> list[QuerySet[CardData]]:
+def find_due_rows(now: Moment) -> list[QuerySet[CardData]]:
     """Return querysets of the rows for sweep and purge."""
     return [CardData.objects.due(now), _find_untold(now), *_find_old(now)]
 

@@ -71,7 +71,7 @@ def try_source(source: DataSource, *, now: datetime) -> None:
 
 
 def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
-    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or bi.connection()
+    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or bi.load_connection()
     if not connection.base_url or not connection.api_login:
         raise SourceError(Problem.NOT_SET_UP, missing="bi")
     filters = [

@@ -81,7 +81,7 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
     for event in events:
         if isinstance(event.body, Unreadable):  # its encryption key is lost: the next synchronisation makes up for it
             continue
-        callback = wire.parse(event.body.encode())
+        callback = wire.parse_callback(event.body.encode())
         if event.event == CHANGE_CONTACT:
             _add_change(changes, event, callback)
         else:

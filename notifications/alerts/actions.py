@@ -131,7 +131,7 @@ CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"})
 
 def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     try:
-        callback = wire.parse(event.body.encode())
+        callback = wire.parse_callback(event.body.encode())
     except CallbackError:
         logger.warning("click corp=%d event=%d cannot be read", corp.pk, event.pk)
         return

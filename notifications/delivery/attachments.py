@@ -535,7 +535,7 @@ def find_obstacle(*, now: datetime) -> Sentence | None:
 
 
 def _find_connection_obstacle() -> Sentence | None:
-    saved = bi.connection()
+    saved = bi.load_connection()
     if saved.is_enabled and saved.base_url and saved.has_key:
         return None
     return Sentence("Nobody enters the BI from here: its address or key is missing, or it is switched off.")

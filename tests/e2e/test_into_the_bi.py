@@ -36,7 +36,7 @@ def corp(joined: Joined, sandbox: SandboxHandle) -> Corp:
     connection.base_url, connection.is_enabled = f"{sandbox.base_url}/guandata", True
     connection.external_id_source = USERNAME
     bi.save_connection(connection=connection, changed_fields={"base_url", "external_id_source", "is_enabled"})
-    public = bi.public_key(connection)
+    public = bi.format_public_keys(connection)
     assert public is not None
     card = {"card_id": "c1", "name": "每日销售额", "columns": ["日"], "rows": [{"日": 1}]}
     page = {"page_id": "p1", "name": "销售总览", "cards": [card]}

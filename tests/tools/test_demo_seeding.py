@@ -10,7 +10,7 @@ from pytest_django import Settings
 from wecom_sandbox.state import bi
 
 from accounts.models import AttributeValue, User, WeComAccount
-from integrations.bi import public_key
+from integrations.bi import format_public_keys
 from integrations.data.table import from_document
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.delivery.attachments import make_from_recipe
@@ -159,7 +159,7 @@ def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
     connection = BiConnection.objects.get()
     stand_in = seeding.sandbox_seed(seeded.companies)["bi"]
     assert (connection.is_enabled, connection.base_url) == (True, "http://127.0.0.1:3002/guandata")
-    assert stand_in["public_key"] == (public_key(connection) or ("",))[0]
+    assert stand_in["public_key"] == (format_public_keys(connection) or ("",))[0]
     assert {user["login_id"] for user in stand_in["users"]} == {*User.objects.values_list("username", flat=True), "api"}
     assert [(page["page_id"], len(page["cards"][0]["rows"])) for page in stand_in["pages"]] == [
         ("weather", 1461),

@@ -242,7 +242,7 @@ def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
 def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
     """Return the stand-in BI's data: the public key, an account for each person, pages."""
     people = User.objects.filter(wecom_accounts__corp__in=corps).order_by("username").distinct()
-    public = bi.public_key(connection)
+    public = bi.format_public_keys(connection)
     return {
         "provider": connection.provider,
         "public_key": public[0] if public else "",

@@ -159,7 +159,7 @@ def decode_key(encoding_aes_key: str) -> bytes:
     return base64.b64decode(encoding_aes_key + "=")
 
 
-def parse(message: bytes) -> Callback:
+def parse_callback(message: bytes) -> Callback:
     """Read the plaintext of a callback. Raises CallbackError."""
     fields = _read_fields(message)
     msgtype = _text(fields, "MsgType").lower()

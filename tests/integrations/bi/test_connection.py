@@ -41,7 +41,7 @@ def test_a_generated_key_is_stored_encrypted_and_given_out_by_its_public_half() 
     bi.generate_key(now=timezone.now())
 
     saved = BiConnection.objects.get()
-    line, pem = bi.public_key(saved) or ("", "")
+    line, pem = bi.format_public_keys(saved) or ("", "")
     assert stored_key().startswith("gAAAAA")
     assert guandata_sso.load_private_key(saved.private_key).key_size == 1024
     assert pem == guandata_sso.format_public_key(guandata_sso.load_private_key(saved.private_key))
@@ -50,12 +50,12 @@ def test_a_generated_key_is_stored_encrypted_and_given_out_by_its_public_half() 
 
 
 def test_without_a_key_or_without_what_decrypts_it_there_is_no_public_half(settings: Settings) -> None:
-    assert bi.public_key(BiConnection()) is None
+    assert bi.format_public_keys(BiConnection()) is None
     make_bi()
-    assert bi.connection().get_deferred_fields() == {"private_key", "api_password", "app_token", "proxy_url"}
+    assert bi.load_connection().get_deferred_fields() == {"private_key", "api_password", "app_token", "proxy_url"}
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
-    assert bi.public_key(bi.connection()) is None
+    assert bi.format_public_keys(bi.load_connection()) is None
 
 
 def test_another_login_drops_the_token_that_all_processes_share(django_capture_on_commit_callbacks: object) -> None:

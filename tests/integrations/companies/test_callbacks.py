@@ -117,7 +117,7 @@ def test_an_event_is_stored_once_and_answered_with_nothing(path: str, corp: Corp
     assert event.happened_at == dt.datetime.fromtimestamp(1764000001, dt.UTC)
     assert event.received_at == NOW
     assert event.body == EVENT_PLAINTEXT
-    assert wire.parse(event.body.encode()).text("TaskId") == "task-0001"
+    assert wire.parse_callback(event.body.encode()).text("TaskId") == "task-0001"
 
 
 def test_wecom_s_own_repeats_are_one_event_and_names_are_cut_to_their_columns(path: str) -> None:

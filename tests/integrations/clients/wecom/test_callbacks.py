@@ -12,7 +12,7 @@ from integrations.clients.wecom.callbacks import (
     CallbackCrypto,
     CallbackError,
     decode_key,
-    parse,
+    parse_callback,
     read_envelope,
 )
 from tests.integrations.callback_sender import (
@@ -162,7 +162,7 @@ def event(inner: str, name: str = "click") -> bytes:
 
 
 def test_an_event() -> None:
-    callback = parse(event("<EventKey><![CDATA[HELP]]></EventKey><AgentID>1000002</AgentID>"))
+    callback = parse_callback(event("<EventKey><![CDATA[HELP]]></EventKey><AgentID>1000002</AgentID>"))
 
     assert callback == Callback(
         corpid="ww1a2b3c4d5e6f7a8b",
@@ -188,7 +188,7 @@ def test_an_event() -> None:
 
 
 def test_a_message() -> None:
-    callback = parse(
+    callback = parse_callback(
         f"<xml>{HEAD}<MsgType>text</MsgType><Content><![CDATA[退订 <b>&]]></Content>"
         "<MsgId>6054768590064713728</MsgId><AgentID>1</AgentID></xml>".encode()
     )
@@ -198,7 +198,7 @@ def test_a_message() -> None:
 
 
 def test_a_change_of_the_directory_has_no_application() -> None:
-    callback = parse(
+    callback = parse_callback(
         event("<ChangeType>update_user</ChangeType><UserID>lilei</UserID><AgentID></AgentID>", "change_contact")
     )
 
@@ -208,11 +208,11 @@ def test_a_change_of_the_directory_has_no_application() -> None:
 
 @pytest.mark.parametrize("name", ["LOCATION", "<![CDATA[Location]]>", " location\n"])
 def test_the_name_of_an_event_is_compared_without_case(name: str) -> None:
-    assert parse(event("", name)).kind == "location"
+    assert parse_callback(event("", name)).kind == "location"
 
 
 def test_elements_may_be_nested_and_repeated() -> None:
-    callback = parse(
+    callback = parse_callback(
         event("<SendPicsInfo><Count>2</Count><PicList><item><M>a</M></item></PicList><PicList/></SendPicsInfo>")
     )
 
@@ -273,4 +273,4 @@ def test_a_body_that_is_no_envelope_is_refused(body: bytes) -> None:
 )
 def test_a_plaintext_that_is_no_callback_is_refused(message: bytes) -> None:
     with pytest.raises(CallbackError):
-        parse(message)
+        parse_callback(message)
