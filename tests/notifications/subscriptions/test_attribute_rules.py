@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from accounts.models import Attribute, AuditEntry, User
 from accounts.users.attributes import check_definition, set_values
@@ -15,8 +13,6 @@ from notifications.models import AttributeRule, Operator, RulesMatch
 from notifications.sources import Audience, Rule
 from notifications.subscriptions.addressees import find_own_subscriptions
 from notifications.subscriptions.recipients import (
-    is_match,
-    match_rules,
     read_rules,
     resolve_audience,
     save_rules,
@@ -197,27 +193,3 @@ def test_my_subscriptions_show_what_my_attributes_bring_me(title: Attribute, reg
         save_rules(subscription, rules)
 
     assert {one.pk for one in find_own_subscriptions(person)} == {mine.pk, any_of.pk}
-
-
-values = st.lists(st.sampled_from(["华北", "华南", "北", "A", "a b", "100%"]), max_size=3, unique=True)
-
-
-@given(
-    held=values,
-    wanted=values.filter(bool),
-    operator=st.sampled_from(list(Operator)),
-    is_many=st.booleans(),
-)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_one_person_matches_as_the_database_says(
-    held: list[str], wanted: list[str], operator: Operator, is_many: bool, db: None
-) -> None:
-    """A rule is evaluated in SQL for all people and in Python for one person, with the same result."""
-    key = f"k{Attribute.objects.count()}"
-    attribute = Attribute.objects.create(key=key, name=key, is_many_valued=is_many)
-    [person] = [make_person()]
-    set_values(attribute=attribute, values={person.pk: held if is_many else held[:1]})
-    rule = Rule(attribute, operator, tuple(wanted if operator == ONE_OF else wanted[:1]))
-    stored = {value.folded for value in person.attribute_values.filter(attribute=attribute)}
-
-    assert is_match(rule, stored) == User.objects.filter(match_rules([rule], RulesMatch.ALL), pk=person.pk).exists()
