@@ -127,33 +127,11 @@ class WeComAccountFormSet(VersionedFormSet):
         form.add_error("userid", sentence % {"corp": corp, "person": holder.user})
 
 
-class CompanyForm(forms.Form):
-    """Choice of the company to set for the selected people."""
-
-    corp = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("WeCom company name"))
-
-    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # see above
-
-
-class WhichForm(forms.Form):
-    """Choice of the attribute to set for the selected people."""
-
-    attribute = forms.ModelChoiceField(queryset=Attribute.objects.none(), label=capfirst(_("user attribute")))
-
-    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        allowed = [one.pk for one in Attribute.objects.all() if attributes.may_set(person, one)]
-        self.fields["attribute"].queryset = Attribute.objects.filter(pk__in=allowed).by_name()  # type: ignore[attr-defined]  # see above
-
-
-class ValuesForm(forms.Form):
-    """The values that all selected people get."""
-
-    def __init__(self, *args: Any, attribute: Attribute, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["values"] = attributes.ValuesField(attribute)
+def make_choice_form(data: Any, name: str, field: forms.Field) -> forms.Form:
+    """Return a form with one field: what to set for the selected people."""
+    form = forms.Form(data)
+    form.fields[name] = field
+    return form
 
 
 # All fields that lend rights. Fields that rights_fields leaves out are for superusers only.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db import IntegrityError
@@ -15,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -368,7 +370,9 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         if people is None:
             return None
         given = request.POST if "apply" in request.POST else None
-        form = user_forms.CompanyForm(given, person=signed_in_person(request))
+        corps = Corp.objects.visible_to(signed_in_person(request))
+        company = forms.ModelChoiceField(corps, label=_("WeCom company name"))
+        form = user_forms.make_choice_form(given, "corp", company)
         if form.is_valid():
             change = companies.set_company(people=people, corp=form.cleaned_data["corp"])
             report_change(request, change, form.cleaned_data["corp"])
@@ -387,9 +391,14 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         if people is None:
             return None
         chosen, given = (request.POST if name in request.POST else None for name in ("attribute", "apply"))
-        which = user_forms.WhichForm(chosen, person=signed_in_person(request))
+        allowed = [one.pk for one in Attribute.objects.all() if attributes.may_set(signed_in_person(request), one)]
+        field = forms.ModelChoiceField(
+            Attribute.objects.filter(pk__in=allowed).by_name(), label=capfirst(_("user attribute"))
+        )
+        which = user_forms.make_choice_form(chosen, "attribute", field)
         attribute = which.cleaned_data["attribute"] if which.is_valid() else None
-        form = user_forms.ValuesForm(given, attribute=attribute) if attribute else None
+        values = attributes.ValuesField(attribute) if attribute else None
+        form = user_forms.make_choice_form(given, "values", values) if values else None
         if attribute and form and form.is_valid() and _set_all(request, attribute, people, form):
             return None
         context = {"title": _("Set a user attribute"), "which": which, "attribute": attribute, "form": form}
@@ -432,7 +441,7 @@ def selection_page(  # noqa: PLR0913, PLR0917  # a page of the admin
     return own_page(model_admin, request, f"admin/accounts/user/{action}.html", {**selection, **context})
 
 
-def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User], form: user_forms.ValuesForm) -> bool:
+def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User], form: forms.Form) -> bool:
     """Set the values. Returns False, with an error in the form, if one is taken."""
     values = form.cleaned_data["values"]
     try:
