@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
 from django.utils.translation import gettext as _
 
-from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
+from accounts.models import AttributeValue, WeComAccount, fold_value
 from integrations.bi import is_open, own_address
 from integrations.core.sentences import NoData, Sentence
 from integrations.data.table import Table, to_document
@@ -181,8 +181,9 @@ class Contents(RunContents):
 
     @cached_property
     def _labels(self) -> dict[Key, object]:
-        """Return the names of attributes as people see them. One query."""
-        return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk()}
+        """Return the names of the deciding attributes as people see them."""
+        attributes = (one.attribute for one in self._parts.own_rows if one.attribute is not None)
+        return {**OwnRowsRule.OF_PERSON, **{one.pk: one for one in attributes}}
 
     def _rows_key(self, user_id: int) -> Any:
         return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))
@@ -248,7 +249,8 @@ def expect_recipients(
     this person alone, as if each push named them.
     """
     cards = Prefetch("report__report_cards", ReportCard.objects.select_related("card__source"))
-    prefetch_related_objects(subscriptions, "report__own_rows_rules", "report__charts", "report__page_picture", cards)
+    rules = Prefetch("report__own_rows_rules", OwnRowsRule.objects.select_related("attribute"))
+    prefetch_related_objects(subscriptions, rules, "report__charts", "report__page_picture", cards)
     parts = {one.pk: read_saved_parts(one.report) for one in subscriptions}
     keys = {card.card_id for its in parts.values() if its.own_rows for card in its.cards}
     tables = latest_tables({key: key for key in keys})
