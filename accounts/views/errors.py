@@ -107,7 +107,7 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     return response
 
 
-def away(found: ErrorDetails) -> HttpResponse:
+def redirect_to_error(found: ErrorDetails) -> HttpResponse:
     """Redirect to a page that explains: the address that WeCom called holds a code."""
     return redirect(f"{reverse('sign-in-error')}?{urlencode({'t': seal(found)})}")
 
@@ -121,7 +121,7 @@ def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
             return view(request, corp_id)
         except redis.RedisError as error:
             logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp_id, type(error).__name__)
-            return away(ErrorDetails(Cause.STORE_UNREACHABLE, corp_id=corp_id))
+            return redirect_to_error(ErrorDetails(Cause.STORE_UNREACHABLE, corp_id=corp_id))
 
     return guarded
 

@@ -54,7 +54,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
             return errors.page(request, ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
         return errors.page(request, _details(Cause.COMPANY_DISABLED, corp, target))
     if session.is_of_this_corp and not confirmation.is_confirmation(target):
-        return _landed(corp, target)
+        return _redirect_home(corp, target)
     attempt = flow.SECOND_ATTEMPT if request.GET.get("again") else flow.FIRST_ATTEMPT
     return _authorise(request, corp, target=target, attempt=attempt, step_limit=step_limit)
 
@@ -68,9 +68,9 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     target = bi.find_landing_page(inner_page(raw_query_of(request)))
     corp = Corp.objects.to_call_wecom(corp_id)
     if corp is None:
-        return errors.away(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
+        return errors.redirect_to_error(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
-        return errors.away(_details(Cause.COMPANY_DISABLED, corp, target))
+        return errors.redirect_to_error(_details(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.of_request(request, corp_id=corp.pk)
     browser_ids = flow.browser_ids(request)
@@ -92,7 +92,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
         session=session,
     )
     if isinstance(step, flow.Redeem):
-        step = _redeemed(request, corp, step, AuthorizationCode(code))
+        step = _redeem(request, corp, step, AuthorizationCode(code))
     elif isinstance(step, flow.Land | flow.Restart | flow.Explain) and step.burns_code:
         _burn(corp, code)
     response = step if isinstance(step, HttpResponse) else _answer(request, corp, step)
@@ -114,20 +114,20 @@ def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
             corp = Corp.objects.to_begin_sign_in(corp.pk) or corp  # with the columns that a start needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
         case flow.Explain():
-            return errors.away(_details(step.cause, corp, step.target))
+            return errors.redirect_to_error(_details(step.cause, corp, step.target))
         case flow.GiveUp():
             return redirect(f"{reverse('login')}?{urlencode({'next': step.target, 'stay': '1', 'declined': '1'})}")
         case _:
-            return _landed(corp, step.target)
+            return _redirect_home(corp, step.target)
 
 
-def _landed(corp: Corp, target: str) -> HttpResponseRedirect:
+def _redirect_home(corp: Corp, target: str) -> HttpResponseRedirect:
     """Redirect to the target, or to the company's home page if there is none."""
     return HttpResponseRedirect(bi.find_home_page(corp) if target == HOME else target)
 
 
 @sensitive_variables("code")
-def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: AuthorizationCode) -> HttpResponse | flow.Step:
+def _redeem(request: HttpRequest, corp: Corp, step: flow.Redeem, code: AuthorizationCode) -> HttpResponse | flow.Step:
     """Sign the person in, or return the next step."""
     if not backends.is_well_formed(code.value):
         return flow.after_refused_code(attempt=step.attempt, target=step.target)
@@ -140,12 +140,12 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
     except IntegrationError as error:
         about = (corp.pk, type(error).__name__, error.operation, error.code)
         logger.warning("sign-in corp=%s outcome=%s operation=%s code=%s", *about)
-        return errors.away(_details_of(error, corp, step.target))
+        return errors.redirect_to_error(_details_of(error, corp, step.target))
     milliseconds = round((time.monotonic() - began_at) * 1000)
     if not isinstance(user, User):
         refusal = refused[0]
         logger.info("sign-in corp=%s outcome=%s ms=%d", corp.pk, refusal.reason, milliseconds)
-        return errors.away(_details(Cause(refusal.reason.value), corp, step.target, userid=refusal.userid))
+        return errors.redirect_to_error(_details(Cause(refusal.reason.value), corp, step.target, userid=refusal.userid))
     if request.user.is_authenticated and confirmation.is_confirmation(step.target):
         confirmation.after_scan(request, user, corp=corp, kind=step.kind)
         return HttpResponseRedirect(step.target)
@@ -153,7 +153,7 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
     sessions.tie_to_corp(request, corp, kind=step.kind)
     backends.note_signed_in(user=user, corp=corp, now=timezone.now())
     logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
-    response = _landed(corp, step.target)
+    response = _redirect_home(corp, step.target)
     sessions.remember_corp_id(response, request, corp.pk)
     return response
 
@@ -166,7 +166,7 @@ def _authorise(
         if step_limit is not None and not step_limit.allows():
             return _too_many(request, corp.pk, target)
         if request.GET.get("moved"):
-            return errors.away(_details(Cause.ADDRESS_DIFFERS, corp, target))
+            return errors.redirect_to_error(_details(Cause.ADDRESS_DIFFERS, corp, target))
         query = {"next": target, "moved": "1", **({"again": "1"} if attempt > flow.FIRST_ATTEMPT else {})}
         address = corp.find_site_address()
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")

@@ -219,7 +219,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin)
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         secret = tokens.new_secret()
-        tokens.seal(obj, secret=secret, now=timezone.now())
+        tokens.set_secret(obj, secret=secret, now=timezone.now())
         obj.save()
         # Only for response_add, which shows the secret. It is stored nowhere.
         obj.secret = secret  # type: ignore[attr-defined]  # see above

@@ -103,7 +103,7 @@ def response(error: ProblemError) -> HttpResponse:
     return HttpResponse(text, status=status, content_type=CONTENT_TYPE, headers=dict(error.headers))
 
 
-def instead_of(other: HttpResponse) -> HttpResponse:
+def replace_html_error(other: HttpResponse) -> HttpResponse:
     """Replace Django's HTML errors by problem details. Keeps the headers."""
     code = _BY_STATUS.get(other.status_code)
     if code is None or other.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
@@ -149,7 +149,7 @@ class ApiMiddleware:
             if is_length and int(length) > _bytes_at_most(request):
                 answer = response(ProblemError("body_too_large"))
             else:
-                answer = instead_of(self.get_response(request))
+                answer = replace_html_error(self.get_response(request))
         answer.headers["Cache-Control"] = "no-store"
         return answer
 

@@ -55,7 +55,7 @@ def new_secret() -> str:
     return BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
 
 
-def seal(token: ApiToken, *, secret: str, now: datetime) -> None:
+def set_secret(token: ApiToken, *, secret: str, now: datetime) -> None:
     """Set the digest, prefix and creation time of an unsaved token; the secret itself is not stored. A token that sends
     messages also gets a stored secret to sign its webhooks."""
     if token.may_send:
@@ -74,7 +74,7 @@ def revoke(token: ApiToken, *, now: datetime) -> bool:
         return True
 
 
-def may(token: ApiToken, action: Action) -> bool:
+def is_allowed(token: ApiToken, action: Action) -> bool:
     """Return whether both the token and its owner may do this."""
     return getattr(token, f"may_{action.value}") and token.owner.has_perms(_NEEDED[action])
 
@@ -133,7 +133,7 @@ class TokenAuth(HttpBearer):
 def token_for(request: HttpRequest, action: Action) -> ApiToken:
     """Return the caller's token. Raises ProblemError if it may not do `action`."""
     token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja: what TokenAuth answered
-    if not may(token, action):
+    if not is_allowed(token, action):
         raise ProblemError("action_not_allowed")
     return token
 

@@ -213,7 +213,7 @@ def _read_facts(request: HttpRequest) -> Any:
     return person.annotate(**facts).values_list(*facts, named=True).get()
 
 
-def _take(
+def _offer_button(
     request: HttpRequest, permission: str, label: str, url: str, corp_ids: Sequence[int] | None = None
 ) -> dict[str, Any]:
     """Return a button if the person may take the step, else the people to ask. `corp_ids`: the companies concerned;
@@ -237,7 +237,7 @@ def _address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     if may_wait:
         sentence = _("%(sentence)s For a trial with the sandbox it may stay.") % {"sentence": sentence}
     page = reverse("admin:integrations_siteaddress_changelist") if address is None else _change_page(address)
-    taken = _take(request, _ADDRESS, _("Save the site address"), page, ())
+    taken = _offer_button(request, _ADDRESS, _("Save the site address"), page, ())
     return Step(name, purpose, sentence, may_wait=may_wait, **taken)
 
 
@@ -249,9 +249,9 @@ def _company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
         return Step(name, purpose, _("Enabled: %(names)s") % {"names": _(", ").join(enabled[:3])}, is_done=True)
     if corps:
         sentence = _("“%(corp)s” is not enabled yet.") % {"corp": corps[0]}
-        taken = _take(request, _COMPANY, _("Go on"), _change_page(corps[0]), [corps[0].pk])
+        taken = _offer_button(request, _COMPANY, _("Go on"), _change_page(corps[0]), [corps[0].pk])
         return Step(name, purpose, sentence, **taken)
-    taken = _take(request, _NEW_COMPANY, _("Connect a company"), reverse("admin:integrations_corp_add"), ())
+    taken = _offer_button(request, _NEW_COMPANY, _("Connect a company"), reverse("admin:integrations_corp_add"), ())
     return Step(name, purpose, _("No company yet."), **taken)
 
 
@@ -267,7 +267,7 @@ def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, fac
     if facts.has_members:
         missing = _("The directory was read, but no user is linked with it: choose what happens to users.")
     page = reverse("admin:integrations_syncrun_start", args=[next(one.pk for one in corps if one.is_enabled)])
-    return Step(name, purpose, missing, **_take(request, SYNC, _("Synchronise the directory"), page))
+    return Step(name, purpose, missing, **_offer_button(request, SYNC, _("Synchronise the directory"), page))
 
 
 def _data_step(request: HttpRequest, facts: Any) -> Step:
@@ -295,7 +295,7 @@ def _data_step(request: HttpRequest, facts: Any) -> Step:
         other = _("Or a database or web service") if source else ""
         label = _("Connect the BI")
         return Step(name, purpose, sentence, label=label, url=page, other_label=other, other_url=source)
-    return Step(name, purpose, sentence, **_take(request, _SOURCE, _("Add a data source"), source))
+    return Step(name, purpose, sentence, **_offer_button(request, _SOURCE, _("Add a data source"), source))
 
 
 def _push_step(request: HttpRequest, facts: Any) -> Step:
@@ -303,7 +303,7 @@ def _push_step(request: HttpRequest, facts: Any) -> Step:
     purpose = _("What is sent, to whom and when.")
     if facts.push_id is not None:
         return Step(name, purpose, _("A push is enabled."), is_done=True)
-    taken = _take(request, _PUSH, _("New push"), reverse("admin:notifications_subscription_add"))
+    taken = _offer_button(request, _PUSH, _("New push"), reverse("admin:notifications_subscription_add"))
     return Step(name, purpose, _("None is enabled."), **taken)
 
 
@@ -324,7 +324,7 @@ def _arrival_step(request: HttpRequest, facts: Any) -> Step:
         sentence = _("WeCom did not tell what became of the message: look on the phone whether it is there.")
     else:
         sentence = _("No message has gone out: the log says why.")
-    taken = _take(request, _LOG, _("Open the log"), reverse("admin:notifications_run_changelist"))
+    taken = _offer_button(request, _LOG, _("Open the log"), reverse("admin:notifications_run_changelist"))
     return Step(name, purpose, sentence, **taken)
 
 

@@ -314,7 +314,7 @@ class TestErrorPages:
             operation="auth_getuserinfo",
         )
 
-        address = errors.away(longest).headers["Location"]
+        address = errors.redirect_to_error(longest).headers["Location"]
 
         assert len(f"GET {address} HTTP/1.1\r\n") < 4094
         shown = unseal(parse_qs(urlsplit(address).query)["t"][0])

@@ -56,7 +56,7 @@ def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
     secret = tokens.new_secret()
     defaults = {"name": "数据仓库", "reach": "everything", "expires_at": now + timedelta(days=1)}
     token = ApiToken(owner=owner, form_key=secret[-32:], **{**defaults, **fields})
-    tokens.seal(token, secret=secret, now=now)
+    tokens.set_secret(token, secret=secret, now=now)
     token.save()
     join(token, "corps", corps)
     join(token, "subscriptions", subscriptions)

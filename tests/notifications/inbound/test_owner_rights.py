@@ -84,7 +84,7 @@ def test_a_webhook_answers_as_one_that_does_not_exist_no_mail_is_let_in_and_a_to
         take(mails, mail(), "zhang@wecom.local")
     assert not IncomingMessage.objects.exists()
     found = ApiToken.objects.usable(timezone.now()).filter(pk=token.pk).first()
-    assert found is None or not tokens.may(found, tokens.Action.SEND)
+    assert found is None or not tokens.is_allowed(found, tokens.Action.SEND)
 
 
 def switch_off(owner: User) -> None:
