@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -71,35 +69,51 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
 
     def row_context(self, request: HttpRequest, queue: CorpQueue) -> dict[str, Any]:
         statistics.annotate_queues([queue], now=timezone.now())
-        lines = [] if queue.blocked_since is None else explain_block(queue).splitlines()
-        return {"facts": self._facts(queue), "blocked_lines": lines}
+        columns: list[Any] = [self.state, self.waiting, self.time_left]
+        columns += [] if queue.corp_id is None else [self.today]
+        facts = [(column.short_description, column(queue)) for column in columns]
+        if queue.blocked_since is None:
+            return {"facts": facts}
+        facts.append((_("blocked since"), moment(queue.blocked_since)))
+        return {"facts": facts, "blocked_lines": explain_block(queue).splitlines()}
 
     @admin.display(description=_("status"))
     def state(self, queue: CorpQueue) -> SafeString:
-        return tone_pill(*describe_queue_state(queue))
+        if queue.is_paused:
+            return tone_pill("warn", gettext("paused"))
+        if queue.is_all_paused:  # type: ignore[attr-defined]  # statistics.annotate_queues
+            return tone_pill("warn", gettext("all companies are paused"))
+        if queue.corp is not None and not queue.corp.is_enabled:
+            return tone_pill("quiet", gettext("the company is disabled"))
+        if queue.blocked_since is None:
+            return tone_pill("good", gettext("in order"))
+        until = find_held_until(queue, now=timezone.now())
+        if until is None:
+            return tone_pill("bad", gettext("held up"))
+        return tone_pill(
+            "bad", gettext("held until %(time)s") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"}
+        )
 
     @admin.display(description=_("waiting"))
-    def waiting(self, queue: CorpQueue) -> SafeString | str:
-        count: int = queue.people  # type: ignore[attr-defined]  # annotated in get_queryset
-        if not count:
+    def waiting(self, queue: Any) -> SafeString | str:
+        if not queue.people:  # annotated in get_queryset
             return "—"
-        text = ngettext("%(count)s recipient", "%(count)s recipients", count) % {"count": f"{count:,}"}
+        text = ngettext("%(count)s recipient", "%(count)s recipients", queue.people) % {"count": f"{queue.people:,}"}
         its_corp = [] if queue.corp_id is None else [("corp", str(queue.corp_id))]
         query = urlencode([*its_corp, ("status__exact", "pending")])
         return format_html('<a href="{}?{}">{}</a>', reverse("admin:notifications_delivery_changelist"), query, text)
 
     @admin.display(description=_("done in about"))
-    def time_left(self, queue: CorpQueue) -> str:
-        left: timedelta | None = queue.time_left  # type: ignore[attr-defined]  # statistics.annotate_queues
-        if left is None:
+    def time_left(self, queue: Any) -> str:
+        if queue.time_left is None:  # statistics.annotate_queues
             return "—"
-        minutes = max(1, round(left.total_seconds() / 60))
+        minutes = max(1, round(queue.time_left.total_seconds() / 60))
         return ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}
 
     @admin.display(description=_("sent today / daily budget"))
-    def today(self, queue: CorpQueue) -> SafeString | str:
+    def today(self, queue: Any) -> SafeString | str:
         """Show a warning colour from the percentage at which the start page warns."""
-        used: int | None = queue.used_today  # type: ignore[attr-defined]  # statistics.annotate_queues
+        used = queue.used_today  # statistics.annotate_queues
         if queue.corp_id is None or used is None:
             return "—"
         if not queue.daily_budget:
@@ -109,34 +123,6 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
         if percent < statistics.WARNED_PERCENT:
             return counts
         return tone_pill("bad" if percent >= 100 else "warn", counts)
-
-    def _facts(self, queue: CorpQueue) -> list[tuple[Any, Any]]:
-        facts = [
-            (_("status"), self.state(queue)),
-            (_("waiting"), self.waiting(queue)),
-            (_("done in about"), self.time_left(queue)),
-        ]
-        if queue.corp_id is not None:
-            facts.append((_("sent today / daily budget"), self.today(queue)))
-        if queue.blocked_since is not None:
-            facts.append((_("blocked since"), moment(queue.blocked_since)))
-        return facts
-
-
-def describe_queue_state(queue: CorpQueue) -> tuple[str, str]:
-    """Return the tone and label of a queue's state. `queue` must come from `statistics.annotate_queues`."""
-    if queue.is_paused:
-        return "warn", gettext("paused")
-    if queue.is_all_paused:  # type: ignore[attr-defined]  # statistics.annotate_queues
-        return "warn", gettext("all companies are paused")
-    if queue.corp is not None and not queue.corp.is_enabled:
-        return "quiet", gettext("the company is disabled")
-    if queue.blocked_since is not None:
-        until = find_held_until(queue, now=timezone.now())
-        if until is None:
-            return "bad", gettext("held up")
-        return "bad", gettext("held until %(time)s") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"}
-    return "good", gettext("in order")
 
 
 class SuperuserPages(AnyModelAdmin):
@@ -198,7 +184,8 @@ class WorkdayCalendarAdmin(OneRowAdmin):
 
 # --- Group robots -----------------------------------------------------------------------------------------------------
 
-_KEY = re.compile(r"[0-9A-Za-z_-]{8,128}")
+# The key of a robot, or its webhook address with the key.
+_KEY = re.compile(r"(?:https?://\S*[?&]key=)?([0-9A-Za-z_-]{8,128})(?:[&#]\S*)?")
 
 
 class RobotForm(VersionedForm):
@@ -234,13 +221,11 @@ class RobotForm(VersionedForm):
 
     def clean_webhook(self) -> str:
         pasted: str = self.cleaned_data["webhook"]
-        if not pasted:
-            return ""
-        key = read_robot_key(pasted)
-        if not _KEY.fullmatch(key):
+        found = _KEY.fullmatch(pasted)
+        if pasted and found is None:
             # The error must not repeat the key, which allows anybody to write into the group.
             raise ValidationError(_("This is no webhook address: it ends in ?key= and the robot's key."))
-        return key
+        return "" if found is None else found[1]
 
     def save(self, commit: bool = True) -> Robot:
         key = self.cleaned_data.get("webhook")
@@ -248,16 +233,6 @@ class RobotForm(VersionedForm):
             self.instance.key = key
         robot: Robot = super().save(commit=commit)
         return robot
-
-
-def read_robot_key(pasted: str) -> str:
-    """Return the key in a webhook URL, or the text itself if it is no URL."""
-    if "://" not in pasted:
-        return pasted
-    try:
-        return parse_qs(urlsplit(pasted).query).get("key", [""])[0]
-    except ValueError:
-        return ""
 
 
 @admin.register(Robot)
