@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
 from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -24,19 +25,15 @@ from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.directory.groups import DepartmentsField
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
-from integrations.admin.base import ONE_SAVE_BUTTON, own_page
+from integrations.admin.base import ONE_SAVE_BUTTON, find_row, own_page, own_routes
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
-from notifications.admin.base import RecipientsMixin, SuccessorPage, administrator, find_row, for_person
+from notifications.admin import base
 from notifications.api import tokens
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.inbound.accept import sent_today
 from notifications.models import ApiToken, Subscription
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 PEOPLE = ("send_users", "send_groups", "send_departments")
 SENDING_FIELDS = ("may_send", "sends_to", "send_corps", *PEOPLE, "daily_limit", "allows_private_addresses")
@@ -44,6 +41,15 @@ LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _
 Reach, SendReach = ApiToken.Reach, ApiToken.SendReach
 # Permissions besides sending messages, which has limits of its own.
 PURPOSES = ("may_run", "may_read", "may_alert")
+# The lists of each scope, and what to say if they are empty.
+REACH_LISTS = {
+    Reach.CORPS: (("corps",), _("Choose at least one company.")),
+    Reach.SUBSCRIPTIONS: (("subscriptions",), _("Choose at least one push.")),
+}
+SEND_LISTS = {
+    SendReach.CORPS: (("send_corps",), _("Choose at least one company.")),
+    SendReach.CHOSEN: (PEOPLE, _("Choose whom it may reach.")),
+}
 
 
 class ApiTokenForm(AnyModelForm):
@@ -87,46 +93,34 @@ class ApiTokenForm(AnyModelForm):
     def clean_page_key(self) -> str:
         key: str = self.cleaned_data["page_key"]
         if ApiToken.objects.filter(form_key=key).exists():
-            raise ValidationError(explain_made_already())
+            raise ValidationError(MADE_ALREADY)
         return key
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if not any(cleaned.get(name) for name in (*PURPOSES, "may_send")):
             raise ValidationError(_("Choose at least one thing that the token may do."))
-        self._clean_sending(cleaned)
-        # A token that only sends needs no pushes.
-        needs_reach = any(cleaned.get(name) for name in PURPOSES)
-        reach = cleaned.get("reach")
-        if cleaned.get("may_alert") and reach == Reach.SUBSCRIPTIONS:
-            self.add_error("reach", _("Alert rules belong to companies: let the token reach companies, or everything."))
-        if needs_reach and reach == Reach.CORPS and not cleaned.get("corps"):
-            self.add_error("corps", _("Choose at least one company."))
-        if needs_reach and reach == Reach.SUBSCRIPTIONS and not cleaned.get("subscriptions"):
-            self.add_error("subscriptions", _("Choose at least one push."))
-        # Drop lists that the chosen scope ignores, because readers would take them for its limits.
-        if reach != Reach.CORPS and "corps" in cleaned:
-            cleaned["corps"] = Corp.objects.none()
-        if reach != Reach.SUBSCRIPTIONS and "subscriptions" in cleaned:
-            cleaned["subscriptions"] = Subscription.objects.none()
-        return cleaned
-
-    def _clean_sending(self, cleaned: dict[str, Any]) -> None:
-        """Require recipients of a token that sends. Clears lists that the chosen recipients ignore, because readers
-        would take them for limits."""
-        is_sending = bool(cleaned.get("may_send"))
-        reach = cleaned["sends_to"] = (is_sending and cleaned.get("sends_to")) or SendReach.CORPS
+        reach, is_sending = cleaned.get("reach"), bool(cleaned.get("may_send"))
+        sends_to = cleaned["sends_to"] = (is_sending and cleaned.get("sends_to")) or SendReach.CORPS
         if cleaned.get("daily_limit") is None:
             cleaned["daily_limit"] = ApiToken._meta.get_field("daily_limit").default
-        meant = ("send_corps",) if reach == SendReach.CORPS else PEOPLE if reach == SendReach.CHOSEN else ()
-        for name in ("send_corps", *PEOPLE):
-            if name in cleaned and not (is_sending and name in meant):
+        if cleaned.get("may_alert") and reach == Reach.SUBSCRIPTIONS:
+            self.add_error("reach", _("Alert rules belong to companies: let the token reach companies, or everything."))
+        # A token that only sends needs no pushes.
+        has_purpose = any(cleaned.get(name) for name in PURPOSES)
+        self._clean_lists(cleaned, REACH_LISTS, reach, is_needed=has_purpose)
+        self._clean_lists(cleaned, SEND_LISTS, sends_to if is_sending else "", is_needed=is_sending)
+        return cleaned
+
+    def _clean_lists(self, cleaned: dict[str, Any], lists: dict[Any, Any], scope: Any, *, is_needed: bool) -> None:
+        """Require rows in a list of the chosen scope. Clears lists that it ignores, because readers would take them for
+        limits."""
+        meant, sentence = lists.get(scope, ((), ""))
+        for name in (name for names, _sentence in lists.values() for name in names):
+            if name in cleaned and name not in meant:
                 cleaned[name] = cleaned[name].none()
-        if is_sending and meant and not any(cleaned.get(name) for name in meant):
-            is_by_corp = reach == SendReach.CORPS
-            self.add_error(
-                meant[0], _("Choose at least one company.") if is_by_corp else _("Choose whom it may reach.")
-            )
+        if is_needed and meant and not any(cleaned.get(name) for name in meant):
+            self.add_error(meant[0], sentence)
 
     def save(self, commit: bool = True) -> ApiToken:
         self.instance.owner = self.person
@@ -136,10 +130,8 @@ class ApiTokenForm(AnyModelForm):
         return token
 
 
-def explain_made_already() -> str:
-    return str(_("This page has made its token already; it is shown once. Revoke it if you have not kept it."))
-
-
+MADE_ALREADY = _("This page has made its token already; it is shown once. Revoke it if you have not kept it.")
+_REVOKE = "notifications.change_apitoken"
 LISTED_AT_MOST = 50
 
 
@@ -148,7 +140,7 @@ def _show_beginning(token: ApiToken) -> SafeString:
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin):
+class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, RowsAdmin):
     empty_list = _(
         "With a token another system runs pushes over the HTTP API, for example after a data update. It may do "
         "what you give it of your own rights, until it expires or is revoked."
@@ -177,10 +169,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin)
         return ApiToken.objects.visible_to(request.user)
 
     def get_urls(self) -> list[URLPattern]:
-        revoke = self.admin_site.admin_view(self.revoke_view)
-        return [path("<int:pk>/revoke/", revoke, name="notifications_apitoken_revoke"), *super().get_urls()]
-
-    # --- The list -----------------------------------------------------------------------------------------------------
+        return [*own_routes(self, {("<int:pk>/revoke/", "revoke"): self.revoke_view}), *super().get_urls()]
 
     @admin.display(description=_("may"))
     def purposes(self, token: ApiToken) -> str:
@@ -203,18 +192,16 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin)
         day = f"{timezone.localtime(token.expires_at):%Y-%m-%d}"
         return tone_pill("good", gettext("until %(day)s") % {"day": day})
 
-    # --- Creating a token ---------------------------------------------------------------------------------------------
-
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        return for_person(form, request, ["corps", "subscriptions", "send_corps", "send_users", "send_groups"])
+        return base.for_person(form, request, ["corps", "subscriptions", "send_corps", "send_users", "send_groups"])
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         # One button only: the next page always shows the secret.
         try:
             return super().add_view(request, form_url, {**(extra_context or {}), **ONE_SAVE_BUTTON})
         except IntegrityError:  # submitted again before the first request was done
-            messages.warning(request, explain_made_already())
+            messages.warning(request, MADE_ALREADY)
             return HttpResponseRedirect(reverse("admin:notifications_apitoken_changelist"))
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
@@ -239,8 +226,6 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin)
         """Return no fields for a saved token, whose page shows facts instead of a form."""
         return super().get_fieldsets(request, obj) if obj is None else ()
 
-    # --- One token ----------------------------------------------------------------------------------------------------
-
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         """Forbid changes, as another system relies on the token: revoke it and create another one."""
         return False
@@ -249,14 +234,14 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin)
         return False
 
     def row_context(self, request: HttpRequest, token: ApiToken) -> dict[str, Any]:
-        context: dict[str, Any] = {"facts": _list_facts(token, self, request)}
-        if _may_revoke(request) and token.revoked_at is None:
-            context["revoke_url"] = reverse("admin:notifications_apitoken_revoke", args=[token.pk])
-        return context
+        may_revoke = request.user.has_perm(_REVOKE) and token.revoked_at is None
+        return {"facts": _list_facts(token, self, request), "token": token, "may_revoke": may_revoke}
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for confirmation, then revoke the token."""
-        token = find_row(request, self.get_queryset(request), pk, lambda request, _token: _may_revoke(request))
+        token = find_row(self, request, pk, to_change=False)
+        if not request.user.has_perm(_REVOKE):
+            raise PermissionDenied
         if request.method != "POST":
             context = {"title": gettext("Revoke the token"), "token": token, "facts": _list_facts(token, self, request)}
             return own_page(self, request, "admin/notifications/api_token_revoke.html", context)
@@ -267,33 +252,26 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowsAdmin)
         return HttpResponseRedirect(reverse("admin:notifications_apitoken_change", args=[token.pk]))
 
 
-def _may_revoke(request: HttpRequest) -> bool:
-    return request.user.has_perm("notifications.change_apitoken")
-
-
 def _list_facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[tuple[Any, Any]]:
     """Return label and value of what the page tells about a token. Without pushes or without messages, the facts about
     them are left out."""
     facts: list[tuple[Any, Any]] = [
         (_("name"), token.name),
         (_("begins with"), _show_beginning(token)),
-        (_("owner"), describe_owner(token, administrator(request))),
+        (_("owner"), describe_owner(token, base.administrator(request))),
         (_("may"), shown.purposes(token)),
     ]
     if any(getattr(token, name) for name in PURPOSES):
-        names = {Reach.CORPS: "corps", Reach.SUBSCRIPTIONS: "subscriptions"}.get(Reach(token.reach))
-        facts.append((_("reaches"), _list_rows(token, token.get_reach_display(), [names] if names else [])))
+        names, _sentence = REACH_LISTS.get(Reach(token.reach), ((), ""))
+        facts.append((_("reaches"), _list_rows(token, token.get_reach_display(), names)))
     if token.may_send:
         counts = {"sent": sent_today(token, now=timezone.now()), "limit": token.daily_limit}
-        sends_to = SendReach(token.sends_to)
-        lists = {SendReach.CORPS: ["send_corps"], SendReach.CHOSEN: PEOPLE}.get(sends_to, ())
+        names, _sentence = SEND_LISTS.get(SendReach(token.sends_to), ((), ""))
+        is_allowed = gettext("yes") if token.allows_private_addresses else gettext("no")
         facts += [
-            (_("messages to"), _list_rows(token, sends_to.label, lists)),
+            (_("messages to"), _list_rows(token, SendReach(token.sends_to).label, names)),
             (_("messages today"), gettext("%(sent)d of %(limit)d") % counts),
-            (
-                _("webhooks may go into the internal network"),
-                gettext("yes") if token.allows_private_addresses else gettext("no"),
-            ),
+            (_("webhooks may go into the internal network"), is_allowed),
         ]
     return [
         *facts,
