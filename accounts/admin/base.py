@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -120,23 +119,12 @@ class RowsAdmin(AnyModelAdmin):
         """Return additional template context for the page of a row that the person may see."""
         return {}
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Load the row once per GET request, although several methods ask for it."""
-        known: Any = request
-        if request.method == "GET" and getattr(known, "row_opened", (None,))[0] == (self, object_id):
-            return known.row_opened[1]
-        row = super().get_object(request, object_id, from_field)
-        known.row_opened = (self, object_id), row
-        return row
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {})}
-        row = self.get_object(request, unquote(object_id)) if object_id else None
-        if row is not None and self.has_view_permission(request, row):
-            extra |= self.row_context(request, row)
-        return super().changeform_view(request, object_id, form_url, extra)
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        row = kwargs.get("obj")
+        if row is not None and request.method == "POST":  # changed by a form that has errors
+            row = self.get_object(request, str(row.pk)) or row
+        context |= {} if row is None else self.row_context(request, row)
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 # --- Pages for read-only rows, and for background runs that are watched while they go on ---

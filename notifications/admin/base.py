@@ -1,17 +1,15 @@
-"""Base classes of the admin pages of pushes: filters, status pills, indexed search by person, mark or name."""
+"""Base classes of the admin pages of pushes: columns, filters, status pills."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -19,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User
 from accounts.users.roles import role_groups
-from integrations.admin.base import hide_related_links, own_page
+from integrations.admin.base import hide_related_links, own_page, own_routes
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
@@ -53,19 +51,11 @@ class RecipientsMixin(AnyModelAdmin):
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
-class SuccessorForm(forms.Form):
-    successor = forms.ModelChoiceField(
-        queryset=User.objects.none(), required=False, label=_("Successor"), empty_label=_("nobody")
-    )
-
-
 class SuccessorPage(AnyModelAdmin):
     """Adds a page that chooses who takes over when the owner is disabled."""
 
     def get_urls(self) -> list[URLPattern]:
-        name = f"notifications_{self.opts.model_name}_successor"
-        view = self.admin_site.admin_view(self.successor_view)
-        return [path("<int:pk>/successor/", view, name=name), *super().get_urls()]
+        return [*own_routes(self, {("<int:pk>/successor/", "successor"): self.successor_view}), *super().get_urls()]
 
     def successor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Choose among people whom the administrator sees and who may own the row."""
@@ -75,13 +65,12 @@ class SuccessorPage(AnyModelAdmin):
         row = find_changeable(self.model, pk, editor)
         if row is None:
             raise Http404
-        form = SuccessorForm(
-            request.POST if request.method == "POST" else None, initial={"successor": row.successor_id}
-        )
-        field: Any = form.fields["successor"]
-        field.queryset = find_offered_successors(row, editor)
-        if not field.queryset.exists():  # adding a person here would not help: a new one may not own it either
+        form = forms.Form(request.POST if request.method == "POST" else None, initial={"successor": row.successor_id})
+        offered = find_offered_successors(row, editor)
+        field = forms.ModelChoiceField(offered, required=False, label=_("Successor"), empty_label=gettext("nobody"))
+        if not offered.exists():  # adding a person here would not help: a new one may not own it either
             field.disabled, field.help_text = True, gettext("Nobody whom you see may take it over.")
+        form.fields["successor"] = field
         if form.is_valid():
             if not (sentence := choose_successor(row, form.cleaned_data["successor"])):
                 messages.success(request, gettext("The successor was saved."))
@@ -100,21 +89,18 @@ def show_severity(row: AlertRule | Incident) -> SafeString:
     return tone_pill(tone, row.get_severity_display())
 
 
+def describe_run_state(run: Run) -> tuple[str, str]:
+    """Return tone and words of the run's state. A finished run that missed somebody or had no recipients is no
+    success."""
+    if run.status == Run.Status.FINISHED and not run.recipient_count:
+        return "warn", gettext("finished, reached nobody")
+    if run.status == Run.Status.FINISHED and run.error:
+        return "bad", str(LOST_SOME)
+    return TONES.get(run.status, "quiet"), str(run.get_status_display())
+
+
 def run_pill(run: Run) -> SafeString:
-    """Show the run's state. A finished run that missed somebody or had no recipients is not shown as a success."""
-    if run.status == Run.Status.FINISHED and not run.recipient_count:
-        return tone_pill("warn", describe_run_state(run))
-    if run.status == Run.Status.FINISHED and run.error:
-        return tone_pill("bad", describe_run_state(run))
-    return pill(run.status, describe_run_state(run))
-
-
-def describe_run_state(run: Run) -> str:
-    if run.status == Run.Status.FINISHED and not run.recipient_count:
-        return gettext("finished, reached nobody")
-    if run.status == Run.Status.FINISHED and run.error:
-        return str(LOST_SOME)
-    return str(run.get_status_display())
+    return tone_pill(*describe_run_state(run))
 
 
 def count_run_people(run: Run) -> tuple[int | str, int | str]:
@@ -140,16 +126,6 @@ class PartPermissions:
         return self.has_change_permission(request, obj)
 
 
-def find_row(request: HttpRequest, rows: QuerySet[Any], pk: int, may: Callable[[HttpRequest, Any], bool]) -> Any:
-    """Return the row if the person may see it. Raises Http404 if not, PermissionDenied if `may` returns False."""
-    row = rows.filter(pk=pk).first()
-    if row is None:
-        raise Http404
-    if not may(request, row):
-        raise PermissionDenied
-    return row
-
-
 def is_key(text: str) -> bool:
     """Return whether `text` can be a primary key."""
     return text.isascii() and text.isdigit() and len(text) < 19
@@ -165,6 +141,5 @@ def administrator(request: HttpRequest) -> User:
 def for_person(form_class: Any, request: HttpRequest, names: list[str]) -> Any:
     """Set the person of the form class, and hide the links to related pages of the selects in `names`."""
     form_class.person = administrator(request)
-    for name in names:
-        hide_related_links(form_class, name)
+    hide_related_links(form_class, *names)
     return form_class

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
@@ -15,9 +14,10 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
+from django.utils.translation import ngettext, ngettext_lazy, pgettext
 
 from accounts.admin.base import moment
+from accounts.models import User
 from accounts.users.roles import sees_all
 from integrations.admin.diagnosis import about_unreadable, may_see_corps
 from integrations.companies.diagnosis import checks
@@ -45,16 +45,12 @@ from notifications.models import (
     Run,
     Subscription,
 )
+from notifications.models.alerts import IncidentQuerySet
+from notifications.models.subscriptions import SubscriptionQuerySet
 from notifications.subscriptions.addressees import explain_naming
 from notifications.subscriptions.calendar import describe_schedule, warn_of_calendar_end
 from notifications.subscriptions.recipients import resolve_audience, trial_audience
 from notifications.subscriptions.schedules import unknown_years
-
-if TYPE_CHECKING:
-    from accounts.models import User
-    from notifications.models.alerts import IncidentQuerySet
-    from notifications.models.subscriptions import SubscriptionQuerySet
-
 
 # Counts stop here and are shown as "1,000+".
 COUNTED = 1000
@@ -113,27 +109,32 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     return found
 
 
+def _warn(count: int, sentence: Any, url: str, tone: str = "bad", **words: str) -> Iterator[Attention]:
+    """Warn of `count` rows if there are any. `sentence`: lazily translated, with its plural chosen by "number"."""
+    if count:
+        shown = f"{count:,}+" if count == COUNTED else f"{count:,}"
+        yield Attention(sentence % {"number": count, "count": shown, **words}, url, tone)
+
+
 def _about_incidents(incidents: IncidentQuerySet) -> Iterator[Attention]:
-    if count := _count_capped(incidents.open().unacknowledged()):
-        sentence = ngettext(
-            "%(count)s incident is open and nobody has taken it.",
-            "%(count)s incidents are open and nobody has taken them.",
-            count,
-        )
-        yield Attention(sentence % {"count": _format_count(count)}, _list_url("incident", state="untaken"))
+    sentence = ngettext_lazy(
+        "%(count)s incident is open and nobody has taken it.",
+        "%(count)s incidents are open and nobody has taken them.",
+        "number",
+    )
+    return _warn(_count_capped(incidents.open().unacknowledged()), sentence, _list_url("incident", state="untaken"))
 
 
 def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> Iterator[Attention]:
     """Warn of webhooks given up within a week: their senders do not know what became of the messages."""
-    lost = messages.filter(callback_state=IncomingMessage.Callback.GIVEN_UP, created_at__gt=now - timedelta(days=7))
-    if count := _count_capped(lost):
-        sentence = ngettext(
-            "%(count)s webhook was given up within a week: its sender does not know what became of the message.",
-            "%(count)s webhooks were given up within a week: their senders do not know what became of the messages.",
-            count,
-        )
-        url = _list_url("incomingmessage", callback_state__exact=IncomingMessage.Callback.GIVEN_UP.value)
-        yield Attention(sentence % {"count": _format_count(count)}, url, "warn")
+    given_up = IncomingMessage.Callback.GIVEN_UP.value
+    lost = messages.filter(callback_state=given_up, created_at__gt=now - timedelta(days=7))
+    sentence = ngettext_lazy(
+        "%(count)s webhook was given up within a week: its sender does not know what became of the message.",
+        "%(count)s webhooks were given up within a week: their senders do not know what became of the messages.",
+        "number",
+    )
+    return _warn(_count_capped(lost), sentence, _list_url("incomingmessage", callback_state__exact=given_up), "warn")
 
 
 def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
@@ -205,36 +206,30 @@ def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> Iterator
     blocked = CorpQueue.objects.blocked().values("corp")
     stuck = sendable.filter(next_attempt_at__lt=now - OVERDUE).exclude(corp__in=blocked)
     unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
-    if count := _count_capped(stuck):
-        sentence = ngettext(
-            "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
-            "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
-            count,
-        )
-        yield Attention(sentence % {"count": _format_count(count)}, _list_url("delivery", status__exact="pending"))
-    if count := _count_capped(unknown):
-        sentence = ngettext(
-            "For %(count)s message of the last 24 hours it is not known whether it arrived.",
-            "For %(count)s messages of the last 24 hours it is not known whether they arrived.",
-            count,
-        )
-        url = _list_url("delivery", status__exact="unknown", day="week")
-        yield Attention(sentence % {"count": _format_count(count)}, url)
+    sentence = ngettext_lazy(
+        "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
+        "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
+        "number",
+    )
+    yield from _warn(_count_capped(stuck), sentence, _list_url("delivery", status__exact="pending"))
+    sentence = ngettext_lazy(
+        "For %(count)s message of the last 24 hours it is not known whether it arrived.",
+        "For %(count)s messages of the last 24 hours it is not known whether they arrived.",
+        "number",
+    )
+    yield from _warn(_count_capped(unknown), sentence, _list_url("delivery", status__exact="unknown", day="week"))
 
 
 def _about_media(now: datetime) -> Iterator[Attention]:
     """Warn of pictures and files that no worker draws, because messages wait for them."""
+    sentence = ngettext_lazy(
+        "%(count)s picture or file waits and none is being made: does a worker take from the queue “%(queue)s”?",
+        "%(count)s pictures or files wait and none is being made: does a worker take from the queue “%(queue)s”?",
+        "number",
+    )
     for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE):
-        if count := count_overdue(queue, now=now, at_most=COUNTED):
-            sentence = ngettext(
-                "%(count)s picture or file waits and none is being made: does a worker take from the queue "
-                "“%(queue)s”?",
-                "%(count)s pictures or files wait and none is being made: does a worker take from the queue "
-                "“%(queue)s”?",
-                count,
-            )
-            words = {"count": _format_count(count), "queue": queue}
-            yield Attention(sentence % words, _list_url("delivery", status__exact="preparing"))
+        count = count_overdue(queue, now=now, at_most=COUNTED)
+        yield from _warn(count, sentence, _list_url("delivery", status__exact="preparing"), queue=queue)
 
 
 def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
@@ -262,54 +257,48 @@ def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
 def _about_times(request: HttpRequest) -> Iterator[Attention]:
     """Warn of enabled pushes and alert rules without a next time, which would stay silent for ever."""
     person = request.user
-    subscriptions, rules = Subscription.objects.visible_to(person), AlertRule.objects.visible_to(person)
-    if person.has_perm("notifications.view_subscription") and (count := _count_capped(subscriptions.without_times())):
-        sentence = ngettext(
+    if person.has_perm("notifications.view_subscription"):
+        sentence = ngettext_lazy(
             "%(count)s enabled push has no further time: save its schedule again.",
             "%(count)s enabled pushes have no further time: save their schedules again.",
-            count,
+            "number",
         )
-        yield Attention(sentence % {"count": _format_count(count)}, _link_enabled("subscription"))
-    if person.has_perm("notifications.view_alertrule") and (count := _count_capped(rules.without_times())):
-        sentence = ngettext(
+        silent = Subscription.objects.visible_to(person).without_times()
+        yield from _warn(_count_capped(silent), sentence, _link_enabled("subscription"))
+    if person.has_perm("notifications.view_alertrule"):
+        sentence = ngettext_lazy(
             "%(count)s enabled alert rule has no further time: save its schedule again.",
             "%(count)s enabled alert rules have no further time: save their schedules again.",
-            count,
+            "number",
         )
-        yield Attention(sentence % {"count": _format_count(count)}, _link_enabled("alertrule"))
+        rules = AlertRule.objects.visible_to(person).without_times()
+        yield from _warn(_count_capped(rules), sentence, _link_enabled("alertrule"))
 
 
 def _about_runs(runs: QuerySet[Run], now: datetime) -> Iterator[Attention]:
     recent = runs.went_wrong().filter(claimed_at__gte=now - RECENT)  # type: ignore[attr-defined]  # of RunQuerySet
     counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
-    if count := counts.get(Run.Status.FAILED, 0):
-        sentence = ngettext(
-            "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", count
-        )
-        yield Attention(sentence % {"count": f"{count:,}"}, _list_url("run", status__exact="failed", day="week"))
-    if count := counts.get(Run.Status.FINISHED, 0):
-        sentence = ngettext(
-            "%(count)s run of the last 24 hours did not reach everybody.",
-            "%(count)s runs of the last 24 hours did not reach everybody.",
-            count,
-        )
-        yield Attention(sentence % {"count": f"{count:,}"}, _list_url("run", reached="not_all", day="week"))
-    if count := counts.get(Run.Status.MISSED, 0):
-        sentence = ngettext(
-            "In the last 24 hours %(count)s time was missed.",
-            "In the last 24 hours %(count)s times were missed.",
-            count,
-        )
-        url = _list_url("run", status__exact="missed", day="week")
-        yield Attention(sentence % {"count": f"{count:,}"}, url, "warn")
+    sentence = ngettext_lazy(
+        "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", "number"
+    )
+    url = _list_url("run", status__exact="failed", day="week")
+    yield from _warn(counts.get(Run.Status.FAILED, 0), sentence, url)
+    sentence = ngettext_lazy(
+        "%(count)s run of the last 24 hours did not reach everybody.",
+        "%(count)s runs of the last 24 hours did not reach everybody.",
+        "number",
+    )
+    url = _list_url("run", reached="not_all", day="week")
+    yield from _warn(counts.get(Run.Status.FINISHED, 0), sentence, url)
+    sentence = ngettext_lazy(
+        "In the last 24 hours %(count)s time was missed.", "In the last 24 hours %(count)s times were missed.", "number"
+    )
+    url = _list_url("run", status__exact="missed", day="week")
+    yield from _warn(counts.get(Run.Status.MISSED, 0), sentence, url, "warn")
 
 
 def _count_capped(rows: QuerySet[Any]) -> int:
     return rows.order_by()[:COUNTED].count()
-
-
-def _format_count(count: int) -> str:
-    return f"{count:,}+" if count >= COUNTED else str(count)
 
 
 def _link_enabled(model: str) -> str:
@@ -324,16 +313,8 @@ SHOWN_AT_MOST = 200
 MESSAGES_SHOWN = 10
 
 
-@dataclass(frozen=True)
-class AddressedLine:
-    """A push or an alert that names the person. `obstacle`: why it would not reach them; empty if it would."""
-
-    kind: str
-    name: str
-    url: str
-    when: str
-    why: str
-    obstacle: str
+# A push or an alert that names a person: URL, name, kind, why, when, and why it would not reach them, if so.
+Naming = tuple[str, str, str, str, str, str]
 
 
 def person_panel(request: HttpRequest, person: User) -> SafeString:
@@ -350,7 +331,7 @@ def person_panel(request: HttpRequest, person: User) -> SafeString:
     return render_to_string("admin/notifications/person_panel.html", context)
 
 
-def _list_pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
+def _list_pushes(request: HttpRequest, person: User) -> Iterator[Naming]:
     if not request.user.has_perm("notifications.view_subscription"):
         return
     why = explain_naming(person, Subscription)
@@ -360,17 +341,11 @@ def _list_pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
     expected = expect_recipients(pushes, timezone.now(), only=person.pk)
     for one in pushes:
         [found] = expected[one.pk][1]
-        yield AddressedLine(
-            _("Push"),
-            one.name,
-            reverse("admin:notifications_subscription_change", args=[one.pk]),
-            describe_schedule(one),
-            _join_reasons(why[one.pk]),
-            found.reason_text,
-        )
+        url, reason = reverse("admin:notifications_subscription_change", args=[one.pk]), _join_reasons(why[one.pk])
+        yield url, one.name, _("Push"), reason, describe_schedule(one), found.reason_text
 
 
-def _list_alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
+def _list_alerts(request: HttpRequest, person: User) -> Iterator[Naming]:
     if not request.user.has_perm("notifications.view_alertrule"):
         return
     why = explain_naming(person, AlertReceiver)
@@ -379,13 +354,11 @@ def _list_alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
     for one in rules.order_by("name", "pk")[:SHOWN_AT_MOST]:
         reason = _join_reasons(why[one.receiver_id])
         if one.split_attribute is not None:
-            reason = _("%(reason)s; only what concerns their %(attribute)s") % {
-                "reason": reason,
-                "attribute": one.split_attribute,
-            }
+            words = {"reason": reason, "attribute": one.split_attribute}
+            reason = _("%(reason)s; only what concerns their %(attribute)s") % words
         url = reverse("admin:notifications_alertrule_change", args=[one.pk])
         [found] = resolve_audience(trial_audience(one.receiver, person.pk))
-        yield AddressedLine(_("Alert"), one.name, url, "", reason, found.reason_text)
+        yield url, one.name, _("Alert"), reason, "", found.reason_text
 
 
 def _join_reasons(reasons_found: list[str]) -> str:
@@ -404,8 +377,8 @@ def _list_messages(request: HttpRequest, person: User) -> list[dict[str, Any]]:
             "title": named[one.run_id] if one.delivery is None else one.delivery.title,
             "run": named[one.run_id],
             "at": moment(one.run.slot_at),
-            "state": log.state(one),
-            "why": log.reason(one),
+            "state": log.show_state(one),
+            "why": log.find_reason(one),
         }
         for one in shown
     ]

@@ -22,7 +22,7 @@ from integrations.clients.expressions import ExpressionRefused
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Corp, Heartbeat
-from notifications.admin.subscription_forms import FIELD_CLASSES, build_audience, offer_people
+from notifications.admin.subscription_forms import FIELD_CLASSES, offer_people
 from notifications.inbound import channels, mapping
 from notifications.inbound.channels import SCHEMES, WEBHOOK_SCHEMES
 from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
@@ -32,7 +32,6 @@ from notifications.models import InboundChannel
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.models.subscriptions import INCOMING_FORMS
 from notifications.reports.templates.values import TemplateError
-from notifications.sources import Audience
 
 PATH_CHARACTERS = 1000
 LINES_AT_MOST = 20
@@ -54,6 +53,7 @@ COMMON_FIELDS = (
 # Fields of webhooks only, besides the mapping.
 ALERT_FIELDS = ("is_alert", "gather_seconds", "repeat_minutes", "notifies_recovery")
 WEBHOOK_FIELDS = (*ALERT_FIELDS, "scheme", "allows_private_addresses")
+MAPPING_FIELDS = tuple(Mapping.__dataclass_fields__)
 TEMPLATES = ("title", "text")
 PATHS = ("recipient_path", "only_path", "key_path", "link_path", "severity_path")
 
@@ -96,7 +96,22 @@ class NewChannelForm(AnyModelForm):
         return saved
 
 
-class LinesField(forms.CharField):
+class ListField(forms.CharField):
+    """A list of values in one text, with `separator` between them."""
+
+    separator = "\n"
+
+    def prepare_value(self, value: Any) -> Any:
+        return self.separator.join(value) if isinstance(value, tuple) else value
+
+    def to_python(self, value: Any) -> str | None:
+        return super().to_python(self.prepare_value(value))  # a disabled field cleans its list
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+
+class LinesField(ListField):
     """A list of values, one per line."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -162,7 +177,7 @@ class ChannelForm(VersionedForm):
         fields["form"].choices = [("", _("chosen by what comes in")), *INCOMING_FORMS]
         fields["form"].required = False
         if self.instance.kind == InboundChannel.Kind.MAIL:
-            for name in (*list_mapping_fields(), *WEBHOOK_FIELDS):
+            for name in (*MAPPING_FIELDS, *WEBHOOK_FIELDS):
                 fields.pop(name, None)
             return
         if not self.person.is_superuser:
@@ -177,38 +192,22 @@ class ChannelForm(VersionedForm):
         )
         attributes = Attribute.objects.order_by("name").values_list("key", "name")
         fields["recipient_attribute"].choices = [("", "—"), *attributes]
-        self.initial.update(self.mapped_values(self.instance))
-
-    def mapped_values(self, channel: Any) -> dict[str, Any]:
-        """Return the field values from the channel's JSON."""
-        found = Mapping.of(channel.mapping)
-        values: dict[str, Any] = {name: getattr(found, name) for name in list_mapping_fields()}
-        values["figures"] = tuple(f"{caption}: {path}" for caption, path in found.figures)
-        return {name: self.as_text(name, value) for name, value in values.items()}
-
-    def as_text(self, name: str, value: Any) -> Any:
-        """Join a list for display. Returns other values unchanged."""
-        return "\n".join(value) if isinstance(value, tuple) else value
+        found = Mapping.of(self.instance.mapping)
+        self.initial.update({name: getattr(found, name) for name in MAPPING_FIELDS})
+        self.initial["figures"] = tuple(f"{caption}: {path}" for caption, path in found.figures)
 
     def values_of(self, row: Any) -> dict[str, Any]:
         return {**super().values_of(row), "mapping": row.mapping}
 
-    def audience(self) -> Audience:
-        """Return the chosen people, once the form is cleaned."""
-        return build_audience(self.cleaned_data, corp=None)
-
-    @property
-    def has_mapping(self) -> bool:
-        return "title" in self.fields
-
-    # --- Validation ---------------------------------------------------------------------------------------------------
-
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if not self.has_mapping:
+        if "title" not in self.fields:  # without a mapping
             return cleaned
         for name in TEMPLATES:
-            self._check_template(name, cleaned)
+            try:
+                mapping.check_template(cleaned.get(name, ""))
+            except TemplateError as error:
+                self.add_error(name, str(error))
         for name in PATHS:
             self._check_path(name, cleaned.get(name, ""))
         for path in cleaned.get("file_paths", ()):
@@ -217,35 +216,22 @@ class ChannelForm(VersionedForm):
         self._check_recipients(cleaned)
         return cleaned
 
-    def mapping(self) -> Mapping:
-        """Return the mapping, once the form is cleaned. Invalid values are left out."""
-        values = {name: self.cleaned_data[name] for name in list_mapping_fields() if name in self.cleaned_data}
-        values["urgent_values"] = tuple(one.lower() for one in values.get("urgent_values", ()))
-        return Mapping(**values)
-
     def _post_clean(self) -> None:
+        """Set the mapping. Invalid values are left out."""
         super()._post_clean()  # type: ignore[misc]  # the stubs do not know it
-        if self.has_mapping:
-            self.instance.mapping = self.mapping().document()
-
-    def _check_template(self, name: str, cleaned: dict[str, Any]) -> None:
-        try:
-            mapping.check_template(cleaned.get(name, ""))
-        except TemplateError as error:
-            self.add_error(name, str(error))
+        if "title" in self.fields:
+            values = {name: self.cleaned_data[name] for name in MAPPING_FIELDS if name in self.cleaned_data}
+            values["urgent_values"] = tuple(one.lower() for one in values.get("urgent_values", ()))
+            self.instance.mapping = Mapping(**values).document()
 
     def _check_path(self, name: str, path: str) -> None:
         try:
             mapping.check_path(path)
         except ExpressionRefused as error:
+            words = _("“%(path)s” builds too much, or uses a function that is not offered here.")
             if error.position >= 0:
                 words = _("“%(path)s” is no JMESPath: it is not understood from character %(number)d on.")
-                self.add_error(name, words % {"path": path[:80], "number": error.position + 1})
-            else:
-                self.add_error(
-                    name,
-                    _("“%(path)s” uses a function that JMESPath does not have.") % {"path": path[:80]},
-                )
+            self.add_error(name, words % {"path": path[:80], "number": error.position + 1})
 
     def _check_figures(self, cleaned: dict[str, Any]) -> None:
         pairs = []
@@ -274,10 +260,6 @@ class ChannelForm(VersionedForm):
             self.add_error("title", _("Write a title or a text, or pick fields for them."))
 
 
-def list_mapping_fields() -> tuple[str, ...]:
-    return tuple(Mapping.__dataclass_fields__)
-
-
 _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
 # Attributes of MailRules; the fields of the form have the same names.
 RULE_FIELDS = (
@@ -286,8 +268,10 @@ RULE_FIELDS = (
 )
 
 
-class WordsField(forms.CharField):
+class WordsField(ListField):
     """A list of lower-case words, separated by commas, semicolons or spaces."""
+
+    separator = ", "
 
     def clean(self, value: Any) -> tuple[str, ...]:
         words = re.split(r"[\s,，;]+", str(super().clean(value)).lower())  # noqa: RUF001  # as people type them
@@ -345,15 +329,8 @@ class MailChannelForm(ChannelForm):
         help_text = _("Counted by person: a message to five people is five. Mails that are passed on count, too.")
         self.fields["daily_limit"].help_text = help_text
         self.fields["mail_domains"].disabled = not self.person.is_superuser
-        self.initial.update(self.mapped_values(self.instance))
-
-    def mapped_values(self, channel: Any) -> dict[str, Any]:
-        rules = MailRules.of(channel.mapping)
-        return {name: self.as_text(name, getattr(rules, name)) for name in RULE_FIELDS}
-
-    def as_text(self, name: str, value: Any) -> Any:
-        is_words = isinstance(self.base_fields[name], WordsField)
-        return ", ".join(value) if is_words and isinstance(value, tuple) else super().as_text(name, value)
+        rules = MailRules.of(self.instance.mapping)
+        self.initial.update({name: getattr(rules, name) for name in RULE_FIELDS})
 
     def clean_attachments(self) -> tuple[str, ...]:
         found: tuple[str, ...] = self.cleaned_data["attachments"]
@@ -367,11 +344,9 @@ class MailChannelForm(ChannelForm):
         for one in found:
             try:
                 ipaddress.ip_network(one)
-            except ValueError:
-                words = {"word": one[:60]}
-                raise ValidationError(
-                    _("“%(word)s” is no network. Write for example 10.1.0.0/16."), params=words
-                ) from None
+            except ValueError as error:
+                sentence = _("“%(word)s” is no network. Write for example 10.1.0.0/16.")
+                raise ValidationError(sentence, params={"word": one[:60]}) from error
         return found
 
     def clean_mail_domains(self) -> tuple[str, ...]:
@@ -411,19 +386,14 @@ FIELDSETS = [
 def list_server_facts(public_id: str) -> list[tuple[str, str]]:
     """Return what to enter at the sender, except the password."""
     domain = settings.MAIL_DOOR_DOMAINS[0]
+    encryption = "SSL/TLS" if settings.MAIL_DOOR_TLS_FROM_START else "STARTTLS"
     return [
         (gettext("Mail server (SMTP)"), gettext("the server on which the mail door runs")),
         (gettext("Port"), str(settings.MAIL_DOOR_LISTEN[1])),
-        (gettext("Encryption"), _encryption()),
+        (gettext("Encryption"), encryption if settings.MAIL_DOOR_CERTIFICATE else gettext("none")),
         (capfirst(gettext("user name")), public_id),
         (gettext("Recipients"), f"loginId@{domain}, userid@{domain}"),
     ]
-
-
-def _encryption() -> str:
-    if not settings.MAIL_DOOR_CERTIFICATE:
-        return gettext("none")
-    return "SSL/TLS" if settings.MAIL_DOOR_TLS_FROM_START else "STARTTLS"
 
 
 def is_door_open() -> bool:

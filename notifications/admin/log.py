@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone, translation
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -30,12 +29,12 @@ from accounts.admin.base import Column, RowsAdmin, RowsList, format_plain_moment
 from accounts.importexport.sheets import csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
-from integrations.admin.base import ReadRows
+from integrations.admin.base import ReadRows, own_routes
 from integrations.companies.diagnosis import checks
 from integrations.core.admin_pages import read_newest_first
 from integrations.models import Corp
 from integrations.models.fields import Person
-from notifications.admin.base import administrator, count_run_people, is_key, pill, run_pill
+from notifications.admin import base
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, prepare_names
 from notifications.delivery.rendering import report_contents
@@ -53,29 +52,12 @@ Status = Receipt.Status
 LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
 
 
-@dataclass(frozen=True)
-class Breadcrumb:
-    """A breadcrumb. `url`: empty if the person may not open it."""
-
-    label: str
-    url: str
-
-
-def make_breadcrumb(request: HttpRequest, row: Model, label: str) -> Breadcrumb:
-    """Return the breadcrumb of a row of this app."""
-    name = row._meta.model_name
-    may = request.user.has_perm(f"notifications.view_{name}")
-    return Breadcrumb(label, reverse(f"admin:notifications_{name}_change", args=[row.pk]) if may else "")
-
-
-def link(step: Breadcrumb) -> SafeString | str:
-    return format_html('<a href="{}">{}</a>', step.url, step.label) if step.url else step.label
-
-
 def link_to(request: HttpRequest, row: Model, label: str) -> SafeString | str:
-    """Link to a row's page, or return an empty text if the person may not open it."""
-    step = make_breadcrumb(request, row, label)
-    return link(step) if step.url else ""
+    """Link to the page of a row of this app, or return an empty text if the person may not open it."""
+    name = row._meta.model_name
+    if not request.user.has_perm(f"notifications.view_{name}"):
+        return ""
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:notifications_{name}_change", args=[row.pk]), label)
 
 
 def list_known(*facts: tuple[Any, Any]) -> list[tuple[Any, Any]]:
@@ -83,7 +65,7 @@ def list_known(*facts: tuple[Any, Any]) -> list[tuple[Any, Any]]:
     return [(label, moment(value) if isinstance(value, datetime) else value) for label, value in facts if value]
 
 
-def format_support_lines(lines: list[tuple[Any, Any]]) -> str:
+def format_support_lines(*lines: tuple[Any, Any]) -> str:
     """Return the lines to copy for support."""
     return "\n".join(f"{name}: {value}" for name, value in lines if value not in {None, ""})
 
@@ -103,7 +85,7 @@ def render_latest_runs(request: HttpRequest, subscription: Subscription) -> dict
     for run in unfinished:
         problem = report_contents.problem_so_far(run) if run.status == Run.Status.WAITING else None
         reasons[run.pk] = str(problem or " ".join(explain_held_up(request, run.deliveries.all())))
-    lines = [(run, run_pill(run), *count_run_people(run), reasons[run.pk]) for run in runs]
+    lines = [(run, base.run_pill(run), *base.count_run_people(run), reasons[run.pk]) for run in runs]
     html = render_to_string("admin/notifications/subscription/_runs.html", {"runs": lines})
     return {"html": html, "is_unfinished": bool(unfinished)} if runs else {}
 
@@ -124,20 +106,26 @@ def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
     query = {f"{name}__id__exact": value for name, value in lookups.items()}
     listed = receipts.not_reached() if "run" in lookups else receipts
     listed = listed.select_related("user", "delivery__corp").defer("delivery__body", "delivery__text")
+    # The messages' own counts, corrected by the few receipts that have a status of their own.
+    counted: Counter[str] = Counter()
+    for status, count in deliveries.order_by().values_list("status").annotate(Sum("recipient_count")):
+        counted[status] += count
+    own_ones = receipts.exclude(status="").order_by()
+    for own, inherited, count in own_ones.values_list("status", "delivery__status").annotate(Count("pk")):
+        counted[own] += count
+        if own != Status.SKIPPED:  # skipped people are not counted among a message's recipients
+            counted[inherited] -= count
     return {
         "receipts_url": receipts_url(**query),
-        "people_states": _count_people_states(receipts, deliveries, query),
-        "people": [_describe_person(receipt) for receipt in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]],
-    }
-
-
-def _describe_person(receipt: Receipt) -> dict[str, Any]:
-    return {
-        "url": reverse("admin:notifications_receipt_change", args=[receipt.pk]),
-        "name": person(receipt),
-        "account": name_account(receipt),
-        "state": state(receipt),
-        "why": reason(receipt),
+        "people_states": [
+            (base.pill(status, label), counted[status], receipts_url(**query, status=status))
+            for status, label in LABELS.items()
+            if counted[status] > 0
+        ],
+        "people": [
+            (one.pk, name_person(one), name_account(one), show_state(one), find_reason(one))
+            for one in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]
+        ],
     }
 
 
@@ -146,7 +134,7 @@ def receipts_url(**lookups: Any) -> str:
     return f"{reverse('admin:notifications_receipt_changelist')}?{urlencode(lookups)}"
 
 
-def person(receipt: Receipt) -> str:
+def name_person(receipt: Receipt) -> str:
     return str(receipt.user or receipt.address)
 
 
@@ -156,45 +144,22 @@ def name_account(receipt: Receipt) -> str:
     return f"{receipt.delivery.corp.name} / {receipt.address.partition(':')[2]}"
 
 
-def state(receipt: Receipt) -> SafeString:
-    return pill(_status(receipt), describe_state(receipt))
-
-
-def describe_state(receipt: Receipt) -> str:
-    return str(LABELS.get(_status(receipt), ""))
-
-
-def _status(receipt: Receipt) -> str:
+def find_state(receipt: Receipt) -> str:
     """Return the status of the receipt, which falls back to that of its message."""
     return receipt.status or ("" if receipt.delivery is None else receipt.delivery.status)
 
 
-def reason(receipt: Receipt) -> str:
+def show_state(receipt: Receipt) -> SafeString:
+    status = find_state(receipt)
+    return base.pill(status, LABELS.get(status, ""))
+
+
+def find_reason(receipt: Receipt) -> str:
     """Explain why the person did not get the message; empty if nothing went wrong."""
     if receipt.reason:
         return receipt.reason_text
     said = explanations.explain_receipt(receipt)
     return "" if said is None else said.what
-
-
-def _count_people_states(
-    receipts: QuerySet[Receipt], deliveries: QuerySet[Delivery], query: dict[str, Any]
-) -> list[tuple[SafeString, int, str]]:
-    """Count people by status. Adds up the messages' own counts and corrects them by the few receipts that have a status
-    of their own."""
-    counted: Counter[str] = Counter()
-    for status, count in deliveries.order_by().values_list("status").annotate(Sum("recipient_count")):
-        counted[status] += count
-    own_ones = receipts.exclude(status="").order_by()
-    for own, inherited, count in own_ones.values_list("status", "delivery__status").annotate(Count("pk")):
-        counted[own] += count
-        if own != Status.SKIPPED:  # skipped people are not counted among a message's recipients
-            counted[inherited] -= count
-    return [
-        (pill(status, label), counted[status], receipts_url(**query, status=status))
-        for status, label in LABELS.items()
-        if counted[status] > 0
-    ]
 
 
 # --- Search ---------------------------------------------------------------------------------------------------------
@@ -223,41 +188,16 @@ def search_people(words: str, *, seen_by: Person) -> list[int]:
     return list(people_visible_to(seen_by).filter(wanted).values_list("pk", flat=True)[:PEOPLE_AT_MOST])
 
 
-def search_deliveries(deliveries: QuerySet[Delivery], words: str, *, seen_by: Person) -> QuerySet[Delivery]:
-    """Keep deliveries with the mark in `words`; without a mark, those to matching people or with a matching title."""
-    mark = find_mark(words)
-    if mark is not None:
-        return deliveries.filter(mark=mark)
-    theirs = Receipt.objects.filter(user_id__in=search_people(words, seen_by=seen_by), delivery__isnull=False)
-    to_people = Q(pk__in=_read_few_keys(theirs.values_list("delivery", flat=True)))
-    # Select only the key, so that the index on titles suffices, a small part of the table.
-    titled = Q(pk__in=_read_few_keys(Delivery.objects.filter(title__contains=words).values_list("pk", flat=True)))
-    return deliveries.filter(titled | to_people)
-
-
-def _read_few_keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
+def read_few_keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
     """Return the keys themselves if they are few, because with a subquery the database would scan all rows."""
     found = found.order_by()
     keys = list(found[: KEYS_AT_MOST + 1])
     return keys if len(keys) <= KEYS_AT_MOST else found
 
 
-def search_receipts(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) -> QuerySet[Receipt]:
-    """Keep receipts with the mark in `words`; without a mark, those of matching people."""
-    mark = find_mark(words)
-    if mark is not None:
-        return receipts.filter(delivery__mark=mark)
-    return receipts.filter(user_id__in=search_people(words, seen_by=seen_by))
-
-
-def search_messages(messages: QuerySet[IncomingMessage], words: str, *, seen_by: Person) -> QuerySet[IncomingMessage]:
+def search_messages(messages: QuerySet[IncomingMessage], words: str) -> QuerySet[IncomingMessage]:
     """Keep incoming messages whose title contains `words`."""
     return messages.filter(pk__in=IncomingMessage.objects.filter(title__contains=words).order_by().values("pk"))
-
-
-def search_runs(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[Run]:
-    """Keep runs of visible pushes, alerts and incoming messages whose name contains `words`."""
-    return runs.filter(pk__in=search_run_keys(words, seen_by=seen_by))
 
 
 def search_run_keys(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
@@ -268,7 +208,7 @@ def search_run_keys(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
     incidents = Incident.objects.visible_to(seen_by).filter(named).order_by("-pk")
     of_pushes = Run.objects.filter(subscription__in=list(pushes.values_list("pk", flat=True)[:NAMED_AT_MOST]))
     of_alerts = IncidentNotice.objects.filter(incident__in=list(incidents.values_list("pk", flat=True)[:NAMED_AT_MOST]))
-    messages = search_messages(IncomingMessage.objects.visible_to(seen_by), words, seen_by=seen_by).order_by("-pk")
+    messages = search_messages(IncomingMessage.objects.visible_to(seen_by), words).order_by("-pk")
     of_messages = Run.objects.filter(message__in=list(messages.values_list("pk", flat=True)[:NAMED_AT_MOST]))
     found = [of_alerts.order_by().values("run"), of_messages.order_by().values("pk")]
     return of_pushes.order_by().values("pk").union(*found, all=True)
@@ -284,14 +224,8 @@ def filter_by_people(rows: QuerySet[Any], user_ids: list[int]) -> QuerySet[Any]:
     return rows.filter(pk__in=theirs.filter(delivery__isnull=False).values("delivery"))
 
 
-# --- The list ---
+# --- The list ---------------------------------------------------------------------------------------------------------
 
-
-# Columns for filters by day. Each has an index.
-_DAY_COLUMNS: dict[type[Any], str] = {
-    **{Run: "claimed_at", Receipt: "run__claimed_at", Delivery: "created_at"},
-    **{Incident: "opened_at", IncomingMessage: "created_at"},
-}
 # Named periods: label, first and last day counted from today.
 PERIODS = {"today": (_("Today"), 0, 0), "yesterday": (_("Yesterday"), -1, -1), "week": (_("Last 7 days"), -6, 0)}
 
@@ -307,11 +241,12 @@ class LogFilter(admin.ListFilter):
     exact: ClassVar[Mapping[str, Any]] = {}
     selects: ClassVar[Mapping[str, tuple[Any, Any]]]
     corp_column = "corp"
+    day_column = "created_at"  # has an index
     has_words = True
 
     def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
-        self.person = administrator(request)
+        self.person = base.administrator(request)
         fields = self._fields()
         names = [*fields, *(f"{column}__id__exact" for column in self.exact)]
         self.asked: dict[str, str] = {name: params.pop(name)[-1] for name in names if name in params}
@@ -322,8 +257,9 @@ class LogFilter(admin.ListFilter):
     def _fields(self) -> dict[str, forms.Field]:
         corps = Corp.objects.visible_to(self.person).order_by("name").values_list("pk", "name")
         words = {"person": _("person"), "push": pgettext_lazy("filter", "push or alert")} if self.has_words else {}
+        widget = forms.TextInput({"maxlength": WORDS_AT_MOST})
         return {
-            **{name: _words_field(label) for name, label in words.items()},
+            **{name: forms.CharField(label=label, required=False, widget=widget) for name, label in words.items()},
             "corp": _choice_field(_("company"), corps),
             "day": _choice_field(_("day"), [(name, label) for name, (label, _first, _last) in PERIODS.items()]),
             "from": _day_field(pgettext_lazy("a day", "from")),
@@ -351,12 +287,12 @@ class LogFilter(admin.ListFilter):
         """Return the name of the row, empty if the person may not see it."""
         related = _RELATED[column]
         seen = people_visible_to(self.person) if related is User else related.objects.visible_to(self.person)
-        row = (prepare_names(seen) if related is Run else seen).filter(pk=key).first() if is_key(key) else None
+        row = (prepare_names(seen) if related is Run else seen).filter(pk=key).first() if base.is_key(key) else None
         return f"{name_run(row)} {format_plain_moment(row.slot_at)}" if isinstance(row, Run) else str(row or "")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         for name, key, _label, _name in self.exact_rows():
-            queryset = queryset.filter(**{name: key}) if is_key(key) else queryset.none()
+            queryset = queryset.filter(**{name: key}) if base.is_key(key) else queryset.none()
         for name, value in self.form.cleaned_data.items():
             if value:
                 queryset = self.narrow_rows(queryset, name, value)
@@ -375,19 +311,25 @@ class LogFilter(admin.ListFilter):
             case "day":
                 _label, first, last = PERIODS[value]
                 today = timezone.localdate()
-                return _filter_by_days(rows, today + timedelta(days=first), today + timedelta(days=last))
+                return self._filter_by_days(rows, today + timedelta(days=first), today + timedelta(days=last))
             case "from":
-                return _filter_by_days(rows, value, None)
+                return self._filter_by_days(rows, value, None)
             case "to":
-                return _filter_by_days(rows, None, value)
+                return self._filter_by_days(rows, None, value)
         return rows.filter(**{name: value})
+
+    def _filter_by_days(self, rows: QuerySet[Any], first: date | None, last: date | None) -> QuerySet[Any]:
+        """Keep the rows of these days, both included, in the time zone of the page."""
+        if first is not None:
+            begin = timezone.make_aware(datetime.combine(first, time()))
+            rows = rows.filter(**{f"{self.day_column}__gte": begin})
+        if last is not None:
+            end = timezone.make_aware(datetime.combine(last + timedelta(days=1), time()))
+            rows = rows.filter(**{f"{self.day_column}__lt": end})
+        return rows
 
 
 _RELATED: dict[str, Any] = {"run": Run, "delivery": Delivery, "subscription": Subscription, "user": User}
-
-
-def _words_field(label: Any) -> forms.CharField:
-    return forms.CharField(label=label, required=False, widget=forms.TextInput({"maxlength": WORDS_AT_MOST}))
 
 
 def _choice_field(label: Any, choices: Iterable[tuple[Any, Any]]) -> forms.ChoiceField:
@@ -403,17 +345,6 @@ def _day_field(label: Any) -> forms.DateField:
         widget=forms.TextInput({**shown, "maxlength": 10, "autocomplete": "off"}),
         validators=[MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)],
     )
-
-
-def _filter_by_days(rows: QuerySet[Any], first: date | None, last: date | None) -> QuerySet[Any]:
-    """Keep the rows of these days, both included, in the time zone of the page."""
-    column = _DAY_COLUMNS[rows.model]
-    if first is not None:
-        rows = rows.filter(**{f"{column}__gte": timezone.make_aware(datetime.combine(first, time()))})
-    if last is not None:
-        end = timezone.make_aware(datetime.combine(last + timedelta(days=1), time()))
-        rows = rows.filter(**{f"{column}__lt": end})
-    return rows
 
 
 class LogList(RowsList):
@@ -432,8 +363,8 @@ class LogList(RowsList):
 
 class LogAdmin(RowsAdmin, ReadRows):
     """A log: rows that people may view, but not add, change or delete. Its search uses indexes. It offers a CSV file of
-    the filtered list, at most ROWS_AT_MOST rows. `search_rows`: returns the rows that match `words` and that `seen_by`
-    may see. `list_columns`, `csv_columns`: names of the columns in the list and in the file; empty: all."""
+    the filtered list, at most ROWS_AT_MOST rows. `list_columns`, `csv_columns`: names of the columns in the list and in
+    the file; empty: all."""
 
     list_class = LogList
     list_per_page = 50
@@ -444,13 +375,16 @@ class LogAdmin(RowsAdmin, ReadRows):
     columns: ClassVar[tuple[Column, ...]]
     list_columns: ClassVar[tuple[str, ...]] = ()
     csv_columns: ClassVar[tuple[str, ...]] = ()
-    search_rows: Callable[..., QuerySet[Any]]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         words = search_term.strip()
-        return self.search_rows(queryset, words, seen_by=administrator(request)) if words else queryset, False
+        return self.search_rows(queryset, words, base.administrator(request)) if words else queryset, False
+
+    def search_rows(self, rows: QuerySet[Any], words: str, seen_by: User) -> QuerySet[Any]:
+        """Keep the rows that match `words`."""
+        return rows.filter(title__icontains=words)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return self.pick(self.list_columns)
@@ -468,8 +402,7 @@ class LogAdmin(RowsAdmin, ReadRows):
         return [(column.short_description, column(row)) for column in self.pick(names)]
 
     def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.csv_view)
-        return [path("csv/", page, name=f"notifications_{self.opts.model_name}_csv"), *super().get_urls()]
+        return [*own_routes(self, {("csv/", "csv"): self.csv_view}), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         url = reverse(f"admin:notifications_{self.opts.model_name}_csv")

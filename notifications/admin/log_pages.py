@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -11,7 +12,7 @@ from django.db.models import BooleanField, Count, Exists, OuterRef, Q, QuerySet,
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,30 +22,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.admin.base import Column, format_plain_moment, moment
 from accounts.models import User
+from integrations.admin.base import find_row, own_routes
 from integrations.admin.base import pill as tone_pill
 from integrations.core import sentences
 from integrations.core.background import database_now
-from notifications.admin import log, resend
-from notifications.admin.base import (
-    administrator,
-    count_run_people,
-    describe_run_state,
-    find_row,
-    pill,
-    run_pill,
-    show_severity,
-)
-from notifications.admin.log import (
-    LogAdmin,
-    LogFilter,
-    explain_held_up,
-    format_support_lines,
-    link,
-    link_to,
-    list_known,
-    make_breadcrumb,
-    people_context,
-)
+from notifications.admin import base, log, resend
 from notifications.alerts import actions, charts
 from notifications.alerts.actions import Action
 from notifications.delivery import explanations
@@ -55,19 +37,15 @@ from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.models import Delivery, Incident, MakerQueue, Medium, Receipt, Run
 from notifications.models.alerts import Severity
+from notifications.models.deliveries import ReceiptQuerySet
 from notifications.subscriptions.recipients import SET_ON_PERSON
 from notifications.views.media import answer_medium
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from notifications.models.deliveries import ReceiptQuerySet
-
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 
-class RunFilter(LogFilter):
+class RunFilter(log.LogFilter):
+    day_column = "claimed_at"
     exact = {"subscription": _("push")}
     selects = {
         "status__exact": (_("status"), Run.Status.choices),
@@ -91,24 +69,23 @@ DELIVERIES_SHOWN = 100
 
 
 @admin.register(Run)
-class RunAdmin(LogAdmin):
-    search_rows = staticmethod(log.search_runs)
+class RunAdmin(log.LogAdmin):
     empty_list = _(
         "Each execution of a push stands here. The first one comes when a push is due, or with “Run now…” on its page."
     )
     columns = (
         Column("subject", _("name"), lambda run: run.plain_name),
-        Column("state", _("status"), describe_run_state, run_pill),
+        Column("state", _("status"), lambda run: base.describe_run_state(run)[1], base.run_pill),
         Column("slot", _("due"), lambda run: run.slot_at, ordering="slot_at"),
         Column("ended", _("ended"), lambda run: run.finished_at),
         Column("trigger", _("trigger"), lambda run: run.get_trigger_display()),
-        Column("recipients", _("recipients"), lambda run: count_run_people(run)[0]),
+        Column("recipients", _("recipients"), lambda run: base.count_run_people(run)[0]),
         Column("accepted", _("accepted"), lambda run: run.accepted_total),
         # People with a settled message that was not accepted; the waiting ones do not count.
         Column(
             "exceptions", _("not accepted"), lambda run: run.recipient_count - run.accepted_total - run.waiting_total
         ),
-        Column("skipped", _("skipped"), lambda run: count_run_people(run)[1]),
+        Column("skipped", _("skipped"), lambda run: base.count_run_people(run)[1]),
         Column("why", _("reason"), lambda run: run.error_text),
     )
     list_columns = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
@@ -134,47 +111,56 @@ class RunAdmin(LogAdmin):
         for run in rows:
             run.plain_name = named[run.pk]
 
+    def search_rows(self, rows: QuerySet[Run], words: str, seen_by: User) -> QuerySet[Run]:
+        """Keep runs of visible pushes, alerts and incoming messages whose name contains `words`."""
+        return rows.filter(pk__in=log.search_run_keys(words, seen_by=seen_by))
+
     def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.state_view)
-        return [
-            path("<int:pk>/state/", page, name="notifications_run_state"),
-            *resend.list_urls(self, "<int:pk>/{}/", resend.find_run),
-            *super().get_urls(),
-        ]
+        ours = own_routes(self, {("<int:pk>/state/", "state"): self.state_view})
+        return [*ours, *resend.list_urls(self, "<int:pk>/{}/", resend.find_run), *super().get_urls()]
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the current parts of the run's page, which polls them."""
-        run = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
-        context = self.row_context(request, run)
+        context = self.row_context(request, find_row(self, request, pk, to_change=False))
         parts = {"log-parts": render_to_string("admin/notifications/_log.html", context, request)}
         return JsonResponse({"html": context["progress"], "parts": parts, "is_unfinished": context["is_under_way"]})
 
     def row_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
         deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
         listed = deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN]
-        facts = [*self.facts(run, "state", "trigger", "slot"), *_list_run_facts(request, run)]
+        skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
+        skipped = skipped.order_by().values_list("reason").annotate(Count("pk"))
+        states = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
+        url = reverse("admin:notifications_delivery_changelist")
         return {
             "title": name_run(run),
             "subtitle": None,
             "run": run,
-            "facts": facts,
+            "facts": [*self.facts(run, "state", "trigger", "slot"), *_list_run_facts(request, run)],
             "is_under_way": run.status in {Run.Status.WAITING, Run.Status.SENDING},
             "progress": _word_progress(run),
-            "technical": format_support_lines(
-                [
-                    (gettext("number"), run.pk),
-                    (pgettext("run", "key"), run.key),
-                    (gettext("claimed"), format_plain_moment(run.claimed_at)),
-                    (gettext("rendered"), format_plain_moment(run.rendered_at)),
-                    (gettext("ended"), format_plain_moment(run.finished_at)),
-                ]
+            "technical": log.format_support_lines(
+                (gettext("number"), run.pk),
+                (pgettext("run", "key"), run.key),
+                (gettext("claimed"), format_plain_moment(run.claimed_at)),
+                (gettext("rendered"), format_plain_moment(run.rendered_at)),
+                (gettext("ended"), format_plain_moment(run.finished_at)),
             ),
             "deliveries": [(one, _pill_of(one)) for one in listed],
-            "states": _count_states(run, deliveries),
-            "reasons": _count_reasons(request, run),
+            "states": [
+                (
+                    base.pill(status, status.label),
+                    states[status],
+                    f"{url}?run__id__exact={run.pk}&status__exact={status}",
+                )
+                for status in Delivery.Status
+                if status in states
+            ],
+            # The skipped people by reason.
+            "reasons": [(str(Receipt.Reason(reason).label), count) for reason, count in skipped],
             "failures": explanations.explain_deliveries(deliveries),
-            "held_up": explain_held_up(request, deliveries),
-            **people_context(request, run=run.pk),
+            "held_up": log.explain_held_up(request, deliveries),
+            **log.people_context(request, run=run.pk),
             **resend.list_actions(request, run),
         }
 
@@ -186,7 +172,7 @@ def _word_progress(run: Run) -> str:
             return gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
         return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
     if run.status != Run.Status.SENDING:
-        return describe_run_state(run)
+        return base.describe_run_state(run)[1]
     counts = {"settled": statistics.count_run(run.pk).settled, "count": run.recipient_count}
     return gettext("Sending: %(settled)d of %(count)d settled. The outcome appears here by itself.") % counts
 
@@ -195,20 +181,28 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     push, message, resent, notice = run.subscription, run.message, run.resends, run.owner_notice
     told: Any = gettext("nobody: it has no owner, was paused or taken back")
     if notice is not None:
-        told = link_to(request, notice, moment(run.owner_notified_at))
+        told = log.link_to(request, notice, moment(run.owner_notified_at))
     recalled = run.recall_requested_at
-    unknown = report_contents.unknown_values(run) if run.rendered_at is not None else {}
+    numbers: list[tuple[Any, Any]] = []
+    counts, unknown = statistics.Counts(), dict[str, int]()
+    if run.rendered_at is not None:
+        counts, unknown = statistics.count_run(run.pk), report_contents.unknown_values(run)
+        numbers = [(_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count)]
+        numbers.append((_("accepted"), counts.accepted))
     return [
-        *list_known((_("begins"), run.due_at)),
+        *log.list_known((_("begins"), run.due_at)),
         (_("ended"), moment(run.finished_at)),
-        *([] if run.rendered_at is None else _list_counts(run)),
-        *list_known(
-            (_("push"), push and link_to(request, push, str(push))),
+        *numbers,
+        *log.list_known(
+            (_("refused or canceled"), counts.refused),
+            (_("outcome unknown"), counts.unknown),
+            (_("waiting"), counts.waiting),
+            (_("push"), push and log.link_to(request, push, str(push))),
             (_("requested by"), run.requested_by),
             (_("times of the schedule"), run.slot_count if run.slot_count > 1 else 0),
-            (_("incoming message"), message and link_to(request, message, message.title)),
+            (_("incoming message"), message and log.link_to(request, message, message.title)),
             (_("API token"), run.api_token),
-            (_("sends again"), resent and link_to(request, resent, moment(resent.slot_at))),
+            (_("sends again"), resent and log.link_to(request, resent, moment(resent.slot_at))),
             (_("owner notified"), told if run.owner_notified_at else ""),
             (_("taken back"), recalled and format_html("{} {}", moment(recalled), run.recall_requested_by or "")),
             (_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in unknown.items())),
@@ -217,52 +211,20 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     ]
 
 
-def _list_counts(run: Run) -> list[tuple[Any, Any]]:
-    """Return the numbers of people by outcome. Zero counts are left out, except the accepted."""
-    counts = statistics.count_run(run.pk)
-    return [
-        *((_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count), (_("accepted"), counts.accepted)),
-        *list_known(
-            (_("refused or canceled"), counts.refused),
-            (_("outcome unknown"), counts.unknown),
-            (_("waiting"), counts.waiting),
-        ),
-    ]
-
-
-def _count_states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, int, str]]:
-    """Count the run's deliveries by status, with the URL of each list."""
-    counted = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
-    url = reverse("admin:notifications_delivery_changelist")
-    return [
-        (pill(status, status.label), counted[status], f"{url}?run__id__exact={run.pk}&status__exact={status}")
-        for status in Delivery.Status
-        if status in counted
-    ]
-
-
-def _count_reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
-    """Count the skipped people by reason."""
-    skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
-    counted = skipped.order_by().values_list("reason").annotate(Count("pk"))
-    return [(str(Receipt.Reason(reason).label), count) for reason, count in counted]
-
-
 # --- Messages ---------------------------------------------------------------------------------------------------------
 
 
-class DeliveryFilter(LogFilter):
+class DeliveryFilter(log.LogFilter):
     exact = {"run": _("run")}
     selects = {"status__exact": (_("status"), Delivery.Status.choices)}
 
 
 def _pill_of(delivery: Delivery) -> SafeString:
-    return pill(delivery.status, delivery.get_status_display())
+    return base.pill(delivery.status, delivery.get_status_display())
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(LogAdmin):
-    search_rows = staticmethod(log.search_deliveries)
+class DeliveryAdmin(log.LogAdmin):
     empty_list = _(
         "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
         "first run of a push."
@@ -306,13 +268,20 @@ class DeliveryAdmin(LogAdmin):
         for one in rows:
             one.run_name, one.said = named[one.run_id], explanations.explain_delivery(one)
 
+    def search_rows(self, rows: QuerySet[Delivery], words: str, seen_by: User) -> QuerySet[Delivery]:
+        """Keep messages with the mark in `words`; without a mark, those to matching people or with a matching title."""
+        mark = log.find_mark(words)
+        if mark is not None:
+            return rows.filter(mark=mark)
+        theirs = Receipt.objects.filter(user_id__in=log.search_people(words, seen_by=seen_by), delivery__isnull=False)
+        to_people = Q(pk__in=log.read_few_keys(theirs.values_list("delivery", flat=True)))
+        # Select only the key, so that the index on titles suffices, a small part of the table.
+        titled = Delivery.objects.filter(title__contains=words).values_list("pk", flat=True)
+        return rows.filter(Q(pk__in=log.read_few_keys(titled)) | to_people)
+
     def get_urls(self) -> list[URLPattern]:
-        picture = self.admin_site.admin_view(self.picture_view)
-        return [
-            path("<int:pk>/picture.svg", picture, name="notifications_delivery_picture"),
-            *resend.list_urls(self, "{}/<str:keys>/", resend.find_deliveries),
-            *super().get_urls(),
-        ]
+        ours = own_routes(self, {("<int:pk>/picture.svg", "picture"): self.picture_view})
+        return [*ours, *resend.list_urls(self, "{}/<str:keys>/", resend.find_deliveries), *super().get_urls()]
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(resend.PERMISSION)
@@ -343,31 +312,30 @@ class DeliveryAdmin(LogAdmin):
         return answer_medium(medium, medium.extension if medium is not None and medium.name else "svg")
 
     def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
-        run = make_breadcrumb(request, delivery.run, name_run(delivery.run))
+        run_name = name_run(delivery.run)
+        run = log.link_to(request, delivery.run, run_name) or run_name
         return {
             "title": delivery.title,
             "subtitle": None,
             "way_back": [run],
             "delivery": delivery,
-            "facts": [(_("run"), link(run)), *_list_delivery_facts(self, delivery)],
-            "technical": format_support_lines(
-                [
-                    (gettext("number"), delivery.pk),
-                    ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
-                    ("msgid", delivery.msgid),
-                    (gettext("mark"), delivery.mark),
-                    ("errcode", delivery.errcode),
-                    (gettext("claimed"), format_plain_moment(delivery.run.claimed_at)),
-                    (gettext("created"), format_plain_moment(delivery.created_at)),
-                    (gettext("settled"), format_plain_moment(delivery.settled_at)),
-                ]
+            "facts": [(_("run"), run), *_list_delivery_facts(self, delivery)],
+            "technical": log.format_support_lines(
+                (gettext("number"), delivery.pk),
+                ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
+                ("msgid", delivery.msgid),
+                (gettext("mark"), delivery.mark),
+                ("errcode", delivery.errcode),
+                (gettext("claimed"), format_plain_moment(delivery.run.claimed_at)),
+                (gettext("created"), format_plain_moment(delivery.created_at)),
+                (gettext("settled"), format_plain_moment(delivery.settled_at)),
             ),
             "attempts": delivery.attempts.order_by("number"),
             "preview": _preview(delivery),
             # 0: no number of people is shown.
             "failures": [(why, 0)] if (why := explanations.explain_delivery(delivery, with_answer=True)) else [],
-            "held_up": explain_held_up(request, Delivery.objects.filter(pk=delivery.pk)),
-            **people_context(request, delivery=delivery.pk),
+            "held_up": log.explain_held_up(request, Delivery.objects.filter(pk=delivery.pk)),
+            **log.people_context(request, delivery=delivery.pk),
             **resend.list_actions(request, delivery.run, delivery),
         }
 
@@ -397,11 +365,11 @@ def _list_delivery_facts(model_admin: DeliveryAdmin, delivery: Delivery) -> list
         (_("channel"), " / ".join(map(str, filter(None, (delivery.get_channel_display(), delivery.robot))))),
         (_("message form"), delivery.get_message_form_display()),
         *model_admin.facts(delivery, "recipient_count", "accepted"),
-        *list_known((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
+        *log.list_known((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
         (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
         *model_admin.facts(delivery, "settled"),
         (_("expires after"), moment(delivery.expires_at)),
-        *list_known(
+        *log.list_known(
             (_("next attempt"), delivery.next_attempt_at if waits else None),
             (_("unclear since"), delivery.unclear_since),
             (_("taken back"), delivery.recalled_at),
@@ -416,11 +384,12 @@ def _list_delivery_facts(model_admin: DeliveryAdmin, delivery: Delivery) -> list
 # --- Receipts ---------------------------------------------------------------------------------------------------------
 
 
-class ReceiptFilter(LogFilter):
+class ReceiptFilter(log.LogFilter):
     exact = {"run": _("run"), "delivery": _("message"), "user": _("user")}
     selects = {"status": (_("status"), log.LABELS.items())}
     # Skipped people have no message and therefore no company.
     corp_column = "delivery__corp"
+    day_column = "run__claimed_at"
 
     def narrow_rows(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
         """Apply one filter. The status of a receipt falls back to that of its message."""
@@ -434,7 +403,7 @@ def _link_reason(receipt: Receipt) -> str:
     if receipt.reason in SET_ON_PERSON and receipt.user_id and getattr(receipt, "may_open_people", False):
         url = reverse("admin:accounts_user_change", args=[receipt.user_id])
         return format_html('<a href="{}">{}</a>', url, receipt.reason_text)
-    return log.reason(receipt)
+    return log.find_reason(receipt)
 
 
 def _link_message(receipt: Receipt) -> SafeString:
@@ -447,15 +416,14 @@ def _link_message(receipt: Receipt) -> SafeString:
 
 
 @admin.register(Receipt)
-class ReceiptAdmin(LogAdmin):
-    search_rows = staticmethod(log.search_receipts)
+class ReceiptAdmin(log.LogAdmin):
     empty_list = _(
         "For each person what became of each message stands here. The first receipts come with the first run of a push."
     )
     columns = (
-        Column("person", _("user"), log.person),
+        Column("person", _("user"), log.name_person),
         Column("company_and_account", _("WeCom account"), log.name_account),
-        Column("state", _("status"), log.describe_state, log.state),
+        Column("state", _("status"), lambda one: log.LABELS.get(log.find_state(one), ""), log.show_state),
         Column("why", _("reason"), lambda one: one.said.what if one.said else one.reason_text, _link_reason),
         Column("who", _("Who can fix it"), lambda one: one.said and one.said.who),
         Column("where", _("Where"), lambda one: one.said and one.said.where),
@@ -477,6 +445,13 @@ class ReceiptAdmin(LogAdmin):
         seen = seen.annotate(may_open_people=may_open_people)
         return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in CORP_SECRETS))
 
+    def search_rows(self, rows: QuerySet[Receipt], words: str, seen_by: User) -> QuerySet[Receipt]:
+        """Keep receipts with the mark in `words`; without a mark, those of matching people."""
+        mark = log.find_mark(words)
+        if mark is not None:
+            return rows.filter(delivery__mark=mark)
+        return rows.filter(user_id__in=log.search_people(words, seen_by=seen_by))
+
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add names of the runs, and reasons of failures."""
         named = name_runs({one.run_id: one.run for one in rows}.values())
@@ -484,36 +459,33 @@ class ReceiptAdmin(LogAdmin):
             one.run_name, one.said = named[one.run_id], explanations.explain_receipt(one)
 
     def row_context(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
-        run, delivery = receipt.run, receipt.delivery
-        way_back = [make_breadcrumb(request, run, name_run(run))]
+        run, delivery, run_name = receipt.run, receipt.delivery, name_run(receipt.run)
+        way_back: list[tuple[Any, Any]] = [(_("run"), log.link_to(request, run, run_name) or run_name)]
+        sent: list[tuple[Any, Any]] = []
         if delivery is not None:
-            way_back.append(make_breadcrumb(request, delivery, delivery.title))
-        last = delivery.attempts.last() if delivery is not None else None
+            way_back.append((_("message"), log.link_to(request, delivery, delivery.title) or delivery.title))
+            if (last := delivery.attempts.last()) is not None:
+                sent = [(_("sent"), moment(last.started_at)), (_("answered"), moment(last.finished_at))]
+                sent.append((_("attempt"), str(last)))
         facts = [
             *self.facts(receipt, "person", "company_and_account", "state"),
             (_("reason"), _link_reason(receipt) or "—"),
-            (_("run"), link(way_back[0])),
-            *((_("message"), link(step)) for step in way_back[1:]),
+            *way_back,
             *self.facts(receipt, "due"),
             *((_("claimed"), moment(run.claimed_at)), (_("rendered"), moment(run.rendered_at))),
-            *(
-                []
-                if last is None
-                else [(_("sent"), moment(last.started_at)), (_("answered"), moment(last.finished_at))]
-            ),
-            *list_known((_("attempt"), last and str(last))),
+            *sent,
             *self.facts(receipt, "read"),
         ]
         return {
-            "title": log.person(receipt),
+            "title": log.name_person(receipt),
             "subtitle": None,
-            "way_back": way_back,
+            "way_back": [link for _label, link in way_back],
             "facts": facts,
-            "technical": format_support_lines(
-                [(gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)]
+            "technical": log.format_support_lines(
+                (gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)
             ),
             "failures": [(why, 0)] if (why := explanations.explain_receipt(receipt, with_answer=True)) else [],
-            "held_up": explain_held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
+            "held_up": log.explain_held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
         }
 
 
@@ -539,7 +511,8 @@ def _list_sources(name: str, person: User) -> list[tuple[Any, str]]:
     return list(sources.objects.visible_to(person).filter(opened).order_by("name").values_list("pk", "name"))
 
 
-class IncidentFilter(LogFilter):
+class IncidentFilter(log.LogFilter):
+    day_column = "opened_at"
     has_words = False
     selects = {
         "state": (_("status"), [(name, label) for name, (label, _narrow) in _STATES.items()]),
@@ -551,10 +524,6 @@ class IncidentFilter(LogFilter):
 
     def narrow_rows(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
         return _STATES[value][1](rows) if name == "state" else super().narrow_rows(rows, name, value)
-
-
-def _search_titles(rows: QuerySet[Any], words: str, *, seen_by: User) -> QuerySet[Any]:
-    return rows.filter(title__icontains=words)
 
 
 def _find_state(incident: Incident) -> tuple[str, str]:
@@ -569,12 +538,12 @@ def _find_state(incident: Incident) -> tuple[str, str]:
 
 
 @admin.register(Incident)
-class IncidentAdmin(LogAdmin):
+class IncidentAdmin(log.LogAdmin):
     empty_list = _("What alerts tell of stands here: since when, who has taken it, and when it was over.")
     change_form_template = "admin/notifications/incident.html"
     columns = (
         Column("title", _("title"), lambda one: one.title),
-        Column("level", _("severity"), lambda one: one.get_severity_display(), show_severity),
+        Column("level", _("severity"), lambda one: one.get_severity_display(), base.show_severity),
         Column("state", _("status"), lambda one: _find_state(one)[1], lambda one: tone_pill(*_find_state(one))),
         Column("source_name", _("from"), lambda one: one.source or "—"),
         Column("starts", _("began"), lambda one: one.starts_at),
@@ -583,23 +552,20 @@ class IncidentAdmin(LogAdmin):
     )
     list_filter = (IncidentFilter,)
     search_fields = ("title",)
-    search_rows = staticmethod(_search_titles)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         related = ("channel", "rule", "acknowledged_by", "silenced_by")
         return Incident.objects.visible_to(request.user).select_related(*related)
 
     def get_urls(self) -> list[URLPattern]:
-        act = self.admin_site.admin_view(require_POST(self.act_view))
-        picture = self.admin_site.admin_view(require_safe(self.picture_view))
-        ours = [
-            path("<int:pk>/act/", act, name="notifications_incident_act"),
-            path("<int:pk>/<int:picture>.<str:extension>", picture, name="notifications_incident_picture"),
-        ]
-        return [*ours, *super().get_urls()]
+        views = {
+            ("<int:pk>/act/", "act"): require_POST(self.act_view),
+            ("<int:pk>/<int:picture>.<str:extension>", "picture"): require_safe(self.picture_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     def row_context(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
-        person, now = administrator(request), database_now()
+        person, now = base.administrator(request), database_now()
         return {
             "title": incident.title,
             "incident": incident,
@@ -607,31 +573,25 @@ class IncidentAdmin(LogAdmin):
             "pictures": charts.list_charts(incident, person=person, now=now),
             "labels": list(incident.labels.items()),
             "timeline": incident.events.select_related("user"),
-            "severity": show_severity(incident),
-            "notices": [
-                {"notice": one, "state": run_pill(one.run)}
-                for one in incident.notices.select_related("run").order_by("pk")
-            ],
+            "severity": base.show_severity(incident),
+            "notices": [(one, base.run_pill(one.run)) for one in incident.notices.select_related("run").order_by("pk")],
             "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
         }
 
     def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
         """Return a picture of the incident's data. `extension`: svg or png."""
-        incident = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
-        medium = charts.find_chart(incident, picture, person=administrator(request))
+        incident = find_row(self, request, pk, to_change=False)
+        medium = charts.find_chart(incident, picture, person=base.administrator(request))
         return answer_medium(medium, extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Acknowledge, take over, silence, end the silence of, or close the incident."""
-        find_row(
-            request,
-            self.get_queryset(request),
-            pk,
-            lambda request, _row: request.user.has_perm("notifications.change_incident"),
-        )
+        find_row(self, request, pk, to_change=False)
+        if not request.user.has_perm("notifications.change_incident"):
+            raise PermissionDenied
         if request.POST.get("action") not in set(Action):
             return HttpResponseBadRequest()
-        done = actions.act(Action(request.POST["action"]), [pk], person=administrator(request), now=database_now())
+        done = actions.act(Action(request.POST["action"]), [pk], person=base.administrator(request), now=database_now())
         if done.changed:
             messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
         else:

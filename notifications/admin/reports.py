@@ -28,26 +28,15 @@ from accounts.models import User
 from accounts.users.roles import sees_all_corps
 from integrations.admin.base import NamedDeletions, hide_related_links
 from integrations.clients.wecom.builders import LINK_BYTES, MessageError
-from integrations.core.admin_pages import (
-    AnyModelForm,
-    AnyStackedInline,
-    AnyTabularInline,
-    VersionedForm,
-    VersionedFormSet,
-)
+from integrations.core import admin_pages
 from integrations.data.table import Table
 from integrations.models import Card, Corp
 from notifications.admin.base import PartPermissions, administrator, for_person, is_key
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
-from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS, Words, build_body, tidy_text, tidy_title
+from notifications.delivery.rendering import message_builder
 from notifications.delivery.rendering.report_contents import ReportParts, latest_tables
-from notifications.delivery.runs.ownership import (
-    end_page_rights,
-    explain_showing_as,
-    may_show_as,
-    show_page_as,
-)
+from notifications.delivery.runs import ownership
 from notifications.models import (
     REPORT_FORMS,
     MessageForm,
@@ -87,7 +76,7 @@ PARTS: dict[type[Model], tuple[str, ...]] = {
 TEMPLATES = ("title", "body", "figures")
 
 
-class ReportForm(VersionedForm):
+class ReportForm(admin_pages.VersionedForm):
     """The form of a report. `person`: the signed-in administrator, set by the admin. `spared_subscription`: key of the
     subscription edited on the same page, whose own form checks it. `is_for_copy`: the report becomes a copy, so other
     subscriptions keep the saved one."""
@@ -130,7 +119,7 @@ class ReportForm(VersionedForm):
     def clean_title(self) -> str:
         title: str = self.cleaned_data["title"]
         if "{" not in title:  # plain titles are sent as typed; the result of a template is cut if too long
-            MaxLengthValidator(TITLE_CHARACTERS)(title)
+            MaxLengthValidator(message_builder.TITLE_CHARACTERS)(title)
         return title
 
     def clean_link(self) -> str:
@@ -158,12 +147,12 @@ class ReportForm(VersionedForm):
         return cleaned
 
     def _check_plain(self, report: Report) -> None:
-        title, text = tidy_title(report.title), tidy_text(report.body)
+        title, text = message_builder.tidy_title(report.title), message_builder.tidy_text(report.body)
         url = "https://example.invalid/m/"
-        words = Words(title, text, url, picture_url=url, task_id="mark")
+        words = message_builder.Words(title, text, url, picture_url=url, task_id="mark")
         for value, _label in REPORT_FORMS:
             try:
-                build_body(MessageForm(value), words, agentid=1, userids=["a"])
+                message_builder.build_body(MessageForm(value), words, agentid=1, userids=["a"])
             except MessageError as error:
                 raise ValidationError(str(RenderingError.of(error))) from error
 
@@ -192,15 +181,16 @@ class ReportForm(VersionedForm):
                 self.add_error("corp", message % {"name": subscription})
 
 
-class _PartFormSet(VersionedFormSet):
+class _PartFormSet(admin_pages.VersionedFormSet):
+    """Rows of a report. `person`: the signed-in administrator, set by the admin."""
+
+    person: User
     default_error_messages: ClassVar[dict[str, Any]] = {
         "too_many_forms": _("At most %(num)d of these: take some away.")
     }
 
 
 class CardFormSet(_PartFormSet):
-    """The cards of a report."""
-
     def clean(self) -> None:
         super().clean()
         for form in self.forms:
@@ -226,10 +216,7 @@ class RuleFormSet(_PartFormSet):
 
 
 class ChartFormSet(_PartFormSet):
-    """The charts of a report. A chart that cannot be drawn over the last fetched data is refused. `person`: the
-    signed-in administrator, set by the admin."""
-
-    person: User
+    """The charts of a report. A chart that cannot be drawn over the last fetched data is refused."""
 
     def clean(self) -> None:
         super().clean()
@@ -248,16 +235,21 @@ class ChartFormSet(_PartFormSet):
                     form.add_error(None, str(error))
 
 
+def list_rows(values: Mapping[str, Any], prefix: str, most: int) -> dict[str, str]:
+    """Map the submitted rows that are not deleted, by their prefixes, to the aliases of their cards."""
+    names = [f"{prefix}-{number}" for number in range(most * 2)]
+    rows = {name: str(values.get(f"{name}-alias", "")).strip() for name in names if not values.get(f"{name}-DELETE")}
+    return {name: alias for name, alias in rows.items() if alias}
+
+
 def read_card_keys(values: Mapping[str, Any]) -> dict[str, int]:
     """Return alias → card key from a submitted report page. The keys are not trusted: read the cards by `tables_to_try`
     or `visible_to` only."""
-    found = {}
-    for number in range(CARDS_AT_MOST * 2):
-        prefix = f"report_cards-{number}"
-        key, alias = str(values.get(f"{prefix}-card", "")), str(values.get(f"{prefix}-alias", "")).strip()
-        if alias and is_key(key) and not values.get(f"{prefix}-DELETE"):
-            found[alias] = int(key)
-    return found
+    keys = {
+        alias: str(values.get(f"{row}-card", ""))
+        for row, alias in list_rows(values, "report_cards", CARDS_AT_MOST).items()
+    }
+    return {alias: int(key) for alias, key in keys.items() if is_key(key)}
 
 
 def read_parts(report: Report, formsets: Iterable[Any]) -> tuple[ReportParts, str]:
@@ -302,8 +294,8 @@ def cards_to_choose(person: User, report: Report | None) -> Any:
     return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))
 
 
-class PagePictureForm(AnyModelForm):
-    """The form of a page picture. `person`: the signed-in administrator, set by the formset."""
+class PagePictureForm(admin_pages.AnyModelForm):
+    """The form of a page picture. `person`: the signed-in administrator, set by the admin."""
 
     person: User
     # Whose rights in the BI are used. Offered to the owner only.
@@ -321,19 +313,10 @@ class PagePictureForm(AnyModelForm):
         model = PagePicture
         fields = PICTURE_FIELDS
 
-    def begin(self, report: Report, person: User) -> None:
-        """Set the person. Keep the field `seen_by` for the report's owner only."""
-        self.person = person
-        if may_show_as(report, person):
-            is_mine = self.instance.shown_as_id == person.pk
-            self.initial["seen_by"] = AS_OWNER if is_mine else AS_RECIPIENTS
-        else:
-            del self.fields["seen_by"]
-
     @property
     def consequence(self) -> str:
         """Explain what it means to show everybody one's own view."""
-        return explain_showing_as(self.person)
+        return ownership.explain_showing_as(self.person)
 
     def save(self, commit: bool = True) -> PagePicture:
         """Save, but keep the stored columns about whose view is shown, which only `ownership` writes."""
@@ -341,19 +324,14 @@ class PagePictureForm(AnyModelForm):
             self.instance.refresh_from_db(fields=_RIGHTS)
         picture: PagePicture = super().save(commit)
         if commit and "seen_by" in self.fields:
-            is_wanted = self.cleaned_data.get("seen_by") == AS_OWNER
-            if is_wanted and picture.shown_as_id != self.person.pk:
-                show_page_as(picture, self.person)
-            elif not is_wanted and picture.shown_as_id is not None:
-                show_page_as(picture, None)
+            person = self.person if self.cleaned_data.get("seen_by") == AS_OWNER else None
+            if picture.shown_as_id != (person and person.pk):
+                ownership.show_page_as(picture, person)
         return picture
 
 
-class PagePictureFormSet(VersionedFormSet):
-    """The page picture of a report, at most one. A submission without this part leaves it unchanged. `person`: the
-    signed-in administrator, set by the admin."""
-
-    person: User
+class PagePictureFormSet(_PartFormSet):
+    """The page picture of a report, at most one. A submission without this part leaves it unchanged."""
 
     def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
         if data is not None and f"{PREFIX}-TOTAL_FORMS" not in data:
@@ -362,24 +340,18 @@ class PagePictureFormSet(VersionedFormSet):
 
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
-        form.begin(self.instance, self.person)
-
-
-def has_page_picture(values: Mapping[str, Any]) -> bool:
-    """Return whether the submitted report has a BI page."""
-    return bool(values.get(f"{PREFIX}-0-bi_id")) and not values.get(f"{PREFIX}-0-DELETE")
-
-
-def is_owner_view_wanted(values: Mapping[str, Any]) -> bool:
-    """Return whether the submitted page picture shall show everybody the view of the signed-in person."""
-    return str(values.get(f"{PREFIX}-0-seen_by", "")) == AS_OWNER
+        form.person = self.person
+        is_mine = form.instance.shown_as_id == self.person.pk
+        form.initial["seen_by"] = AS_OWNER if is_mine else AS_RECIPIENTS
+        if not ownership.may_show_as(self.instance, self.person):
+            del form.fields["seen_by"]
 
 
 def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:
     """End the sharing of the owner's view if somebody else edits the report. Return the keys of the runs that notify
     the owner. Call it before the forms and formsets are saved."""
     is_edited = report.pk is not None and any(one is not None and one.has_changed() for one in edited)
-    return end_page_rights(report, by=by, now=timezone.now()) if is_edited else []
+    return ownership.end_page_rights(report, by=by, now=timezone.now()) if is_edited else []
 
 
 # --- The parts of a report on an admin page
@@ -403,7 +375,7 @@ class _ReportPart(PartPermissions):
         return formset
 
 
-class ReportChartInline(_ReportPart, AnyStackedInline):
+class ReportChartInline(_ReportPart, admin_pages.AnyStackedInline):
     model = ReportChart
     formset = ChartFormSet
     fields = CHART_FIELDS
@@ -415,7 +387,7 @@ class ReportChartInline(_ReportPart, AnyStackedInline):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
-class ReportCardInline(_ReportPart, AnyTabularInline):
+class ReportCardInline(_ReportPart, admin_pages.AnyTabularInline):
     model = ReportCard
     formset = CardFormSet
     fields = PARTS[ReportCard]
@@ -430,7 +402,7 @@ class ReportCardInline(_ReportPart, AnyTabularInline):
         return formset
 
 
-class OwnRowsInline(_ReportPart, AnyTabularInline):
+class OwnRowsInline(_ReportPart, admin_pages.AnyTabularInline):
     model = OwnRowsRule
     formset = RuleFormSet
     fields = PARTS[OwnRowsRule]
@@ -438,14 +410,14 @@ class OwnRowsInline(_ReportPart, AnyTabularInline):
     named = "attribute"
 
 
-class PagePictureInline(_ReportPart, AnyStackedInline):
+class PagePictureInline(_ReportPart, admin_pages.AnyStackedInline):
     model = PagePicture
     form = PagePictureForm
     formset = PagePictureFormSet
     extra = max_num = 1
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        is_offered = may_show_as(obj or Report(), administrator(request))
+        is_offered = ownership.may_show_as(obj or Report(), administrator(request))
         return [*PICTURE_FIELDS, *(["seen_by"] if is_offered else [])]
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:

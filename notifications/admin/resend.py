@@ -11,13 +11,14 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
-from integrations.admin.base import own_page
+from integrations.admin.base import own_page, own_routes
 from integrations.core.background import database_now
-from notifications.admin.base import administrator, find_row
+from notifications.admin.base import administrator
 from notifications.delivery.explanations import name_run
 from notifications.delivery.runs import recall, triggers
 from notifications.models import Delivery, Receipt, Run
@@ -63,7 +64,10 @@ class Item:
 def find_run(request: HttpRequest, pk: int) -> list[Run]:
     """Return a visible run, in a list. Raises Http404 if it is not visible, PermissionDenied without PERMISSION."""
     runs = Run.objects.visible_to(request.user).select_related("subscription__report", "corp")
-    return [find_row(request, runs, pk, lambda request, _run: request.user.has_perm(PERMISSION))]
+    run = get_object_or_404(runs, pk=pk)
+    if not request.user.has_perm(PERMISSION):
+        raise PermissionDenied
+    return [run]
 
 
 def find_deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
@@ -113,13 +117,10 @@ def list_urls(model_admin: Any, route: str, find: Callable[..., Sequence[Run | D
     rows of a request."""
 
     def wrap(page: Callable[..., HttpResponse]) -> Any:
-        return model_admin.admin_site.admin_view(
-            lambda request, **keys: page(model_admin, request, find(request, **keys))
-        )
+        return lambda request, **keys: page(model_admin, request, find(request, **keys))
 
-    name = f"notifications_{model_admin.opts.model_name}"
     pages = {"resend": resend_page, "recall": recall_page}
-    return [path(route.format(verb), wrap(page), name=f"{name}_{verb}") for verb, page in pages.items()]
+    return own_routes(model_admin, {(route.format(verb), verb): wrap(page) for verb, page in pages.items()})
 
 
 # --- Resending --------------------------------------------------------------------------------------------------------

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, Exists, Max, Model, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -31,41 +30,10 @@ from integrations.core.background import database_now
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
 from integrations.models import Card, CardData, Corp
-from notifications.admin import subscription_forms
-from notifications.admin.base import (
-    PartPermissions,
-    RecipientsMixin,
-    SuccessorPage,
-    administrator,
-    for_person,
-    show_severity,
-)
-from notifications.admin.push.one_page import DraftedForm, FormPart, OnePage, show_outlook, show_sample, summarise_parts
-from notifications.admin.push.renaming import ColumnField, read_column_lines
-from notifications.admin.subscription_forms import (
-    FIELD_CLASSES,
-    RECIPIENT_FIELDS,
-    SCHEDULE_FIELDS,
-    RecipientsFormPart,
-    RowsWidget,
-    ScheduleFormPart,
-    build_audience,
-    find_times_of_form,
-    refusal,
-)
+from notifications.admin import base, subscription_forms
+from notifications.admin.push.one_page import ColumnField, DraftedForm, FormPart, OnePage, read_column_lines
 from notifications.alerts import conditions, evaluation, trial
-from notifications.alerts.conditions import (
-    BY_CHANGE,
-    CONDITIONS_AT_MOST,
-    Against,
-    Aggregate,
-    Comparison,
-    Condition,
-    ConditionError,
-    Filters,
-    Unit,
-    from_rows,
-)
+from notifications.alerts.conditions import BY_CHANGE, CONDITIONS_AT_MOST, Condition, ConditionError
 from notifications.delivery.rendering.report_contents import latest_tables
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.models import AlertReceiver, AlertRule, Incident, Repeat, SilenceWindow
@@ -76,18 +44,12 @@ from notifications.subscriptions.calendar import describe_crontab, describe_sche
 from notifications.subscriptions.recipients import Reachability, count_reachability, save_rules
 from notifications.subscriptions.schedules import TIME_FIELDS, reschedule
 
-if TYPE_CHECKING:
-    from django.db.models import Model
-    from django.http import QueryDict
-
-
 # Empty rows after the filled ones. A button (rows.js) or saving adds more.
 EMPTY_ROWS = 1
 ENTRY_CHARACTERS = 4000
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionRow:
+class ConditionRow(NamedTuple):
     """A condition as submitted by the browser."""
 
     aggregate: str = ""
@@ -100,17 +62,14 @@ class ConditionRow:
     unit: str = ""
 
 
-class ConditionsWidget(RowsWidget):
+class ConditionsWidget(subscription_forms.RowsWidget):
     """The widget of conditions. `problems`: error by row number. `names`: columns to choose from, if known."""
 
     template_name = "notifications/widgets/conditions.html"
-    parts = tuple(part.name for part in fields(ConditionRow))
+    parts = ConditionRow._fields
     rows_at_most = CONDITIONS_AT_MOST
-
-    def __init__(self, attrs: Any = None) -> None:
-        super().__init__(attrs)
-        self.problems: dict[int, str] = {}
-        self.names: list[str] = []
+    problems: Mapping[int, str] = MappingProxyType({})
+    names: Sequence[str] = ()
 
     def read_row(self, values: list[str]) -> ConditionRow | None:
         """Return the row if it holds anything; it may be half written. Drops the choices for falls and rises, which are
@@ -118,7 +77,7 @@ class ConditionsWidget(RowsWidget):
         row = ConditionRow(*(value[:ENTRY_CHARACTERS] for value in values))
         if not any((row.aggregate, row.column, row.value, row.second, row.filters)):
             return None
-        return row if row.comparison in BY_CHANGE else replace(row, against="", unit="")
+        return row if row.comparison in BY_CHANGE else row._replace(against="", unit="")
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(name, value, attrs)
@@ -127,10 +86,10 @@ class ConditionsWidget(RowsWidget):
         context["widget"] |= {
             # Each row, its problem, and whether it is an empty one.
             "rows": [(row, self.problems.get(at, ""), at >= len(filled)) for at, row in enumerate(rows)],
-            "aggregates": Aggregate.choices,
-            "comparisons": Comparison.choices,
-            "againsts": Against.choices,
-            "units": Unit.choices,
+            "aggregates": conditions.Aggregate.choices,
+            "comparisons": conditions.Comparison.choices,
+            "againsts": conditions.Against.choices,
+            "units": conditions.Unit.choices,
             "rows_at_most": CONDITIONS_AT_MOST,
             "names": self.names,
         }
@@ -167,26 +126,26 @@ class ConditionsField(forms.Field):
         return conditions.to_rows(found)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return list(map(astuple, self.prepare_value(initial))) != list(map(astuple, data or []))
+        return self.prepare_value(initial) != list(data or [])
 
 
 def read_condition(row: ConditionRow) -> Condition:
     """Convert a submitted row. Raises ConditionError."""
-    if row.aggregate not in set(Aggregate):
+    if row.aggregate not in conditions.Aggregate:
         raise ConditionError("no_aggregate")
-    if row.comparison not in set(Comparison):
+    if row.comparison not in conditions.Comparison:
         raise ConditionError("no_comparison")
-    comparison = Comparison(row.comparison)
+    comparison = conditions.Comparison(row.comparison)
     entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
-    against, unit = None, Unit.PERCENT
+    against, unit = None, conditions.Unit.PERCENT
     if comparison in BY_CHANGE:
-        if row.against not in set(Against) or row.unit not in set(Unit):
+        if row.against not in conditions.Against or row.unit not in conditions.Unit:
             raise ConditionError("no_against", row.column)
-        against, unit = Against(row.against), Unit(row.unit)
-    if against is not None and unit != Unit.AMOUNT:
-        entered = [row.value.strip().rstrip("%％").rstrip()]
+        against, unit = conditions.Against(row.against), conditions.Unit(row.unit)
+        if unit != conditions.Unit.AMOUNT:
+            entered = [row.value.strip().rstrip("%％").rstrip()]
     condition = Condition(
-        Aggregate(row.aggregate),
+        conditions.Aggregate(row.aggregate),
         row.column.strip(),
         comparison,
         () if comparison in conditions.WITHOUT_VALUE else tuple(value for value in entered if value),
@@ -208,24 +167,22 @@ def write_row(condition: Condition) -> ConditionRow:
 
 
 # Named intervals and the crontab that is stored for each.
-EVERY = MappingProxyType(
-    {
-        "every_10": ("*/10 * * * *", _("every 10 minutes")),
-        "every_30": ("*/30 * * * *", _("every 30 minutes")),
-        "every_60": ("0 * * * *", _("every hour")),
-    }
-)
+EVERY = {
+    "every_10": ("*/10 * * * *", _("every 10 minutes")),
+    "every_30": ("*/30 * * * *", _("every 30 minutes")),
+    "every_60": ("0 * * * *", _("every hour")),
+}
 
 
-class RulePeopleForm(RecipientsFormPart):
+class RulePeopleForm(subscription_forms.RecipientsFormPart):
     """The recipients of one rule. `needs_people`: require at least one recipient."""
 
     needs_people = True
 
     class Meta:
         model = AlertReceiver
-        fields = ("corp", *RECIPIENT_FIELDS)
-        field_classes = FIELD_CLASSES
+        fields = ("corp", *subscription_forms.RECIPIENT_FIELDS)
+        field_classes = subscription_forms.FIELD_CLASSES
         help_texts = {
             "robot": _("Only for the channel “group robot”: everybody in its group reads it, and nobody there can act.")
         }
@@ -256,10 +213,10 @@ class RulePeopleForm(RecipientsFormPart):
         if robot is not None and corp is not None and robot.corp_id != corp.pk:
             self.add_error("robot", _("This robot's group is of another company."))
         if not self.errors:
-            self.found = count_reachability(build_audience(cleaned, corp=corp), seen_by=self.person)
+            self.found = count_reachability(subscription_forms.build_audience(cleaned, corp=corp), seen_by=self.person)
             # People who cannot be reached now may be later: a warning follows after saving.
             if self.needs_people and not self.found.concerns_somebody and not self.found.unreachable_count:
-                raise ValidationError(refusal(self.found))
+                raise ValidationError(subscription_forms.refusal(self.found))
         return cleaned
 
     def save_for(self, rule: AlertRule) -> AlertReceiver:
@@ -271,7 +228,7 @@ class RulePeopleForm(RecipientsFormPart):
         return receiver
 
 
-class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
+class AlertRuleForm(DraftedForm, subscription_forms.ScheduleFormPart, VersionedForm):
     """The form of a rule. `person`: the signed-in administrator, set by the admin. `people`: the form of the recipients
     on the same page; None with view permission only. Field names of the two do not collide."""
 
@@ -307,9 +264,15 @@ class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
         fields: dict[str, Any] = self.fields
         if "card" not in fields:
             return
-        self._offer_when()
+        self.offer_times()
+        names = {crontab: name for name, (crontab, _words) in EVERY.items()}
+        fields["repeat"].choices = [*((name, words) for name, (_crontab, words) in EVERY.items()), *Repeat.choices]
+        if self.instance._state.adding:
+            self.initial.update(repeat="every_10", crontab="", is_enabled=False)
+        elif self.instance.repeat == Repeat.CRONTAB:
+            self.initial["repeat"] = names.get(self.instance.crontab, Repeat.CRONTAB)
         own = AlertReceiver() if self.instance._state.adding else self.instance.receiver
-        self.people = self.people_class(self.data if self.is_bound else None, instance=own)
+        self.people = self.part = self.people_class(self.data if self.is_bound else None, instance=own)
         self.forgive(self.people)
         fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
         fields["owner"].queryset = people_visible_to(self.person).filter(is_staff=True) | User.objects.filter(
@@ -328,16 +291,12 @@ class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
         """The reachability of the recipients; only after cleaning."""
         return None if self.people is None else self.people.found
 
-    @property
-    def part(self) -> RulePeopleForm | None:
-        return self.people
-
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         every = EVERY.get(cleaned.get("repeat", ""))
         if every is not None:
             cleaned.update(repeat=Repeat.CRONTAB, crontab=every[0])
-        subscription_forms.check(self, cleaned, now=timezone.now())
+        self.check_schedule(cleaned, now=timezone.now())
         if cleaned.get("split_attribute") and not cleaned.get("split_column"):
             self.add_error(
                 "split_column", _("Say which column has the values that people's attribute is compared with.")
@@ -366,16 +325,6 @@ class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
             field: Any = self.fields["conditions"]
             field.widget.problems = problems
 
-    def _offer_when(self) -> None:
-        self.offer_times()
-        fields: dict[str, Any] = self.fields
-        names = {crontab: name for name, (crontab, _words) in EVERY.items()}
-        fields["repeat"].choices = [*((name, words) for name, (_crontab, words) in EVERY.items()), *Repeat.choices]
-        if self.instance._state.adding:
-            self.initial.update(repeat="every_10", crontab="", is_enabled=False)
-        elif self.instance.repeat == Repeat.CRONTAB:
-            self.initial["repeat"] = names.get(self.instance.crontab, Repeat.CRONTAB)
-
 
 class SilenceWindowForm(AnyModelForm):
     weekdays = subscription_forms.WeekdaysField(label=capfirst(_("days of the week")), required=False)
@@ -396,7 +345,7 @@ class SilenceWindowForm(AnyModelForm):
 CHECKS_SHOWN = 10
 
 
-class SilenceWindowInline(PartPermissions, AnyStackedInline):
+class SilenceWindowInline(base.PartPermissions, AnyStackedInline):
     whole = "alertrule"
     model = SilenceWindow
     form = SilenceWindowForm
@@ -421,34 +370,10 @@ class RuleStateFilter(OptionFilter):
 _OPEN = Q(status=Incident.Status.OPEN)
 
 
-signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(conditions.describe_condition, from_rows(rows))))
-signals.describe(AlertRule, "crontab", describe_crontab)
-
-
-PARTS = (
-    FormPart(
-        "conditions",
-        _("More about the conditions: severity, several checks, parts"),
-        (*("join", "severity", "hold_checks", "no_data_checks"), *("split_column", "absent_checks", "split_attribute")),
-    ),
-    FormPart(
-        "people",
-        _("More recipients, delivery and repetition"),
-        (
-            *("groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot"),
-            *("fallback_channel", "owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
-        ),
-    ),
-    FormPart(
-        "exceptions",
-        _("Time zone, holidays, and when nobody is notified"),
-        (
-            *("notify_from", "notify_until", "notifies_on_workdays_only"),
-            *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
-        ),
-        (("silence_windows", 0),),
-    ),
+signals.describe(
+    AlertRule, "conditions", lambda rows: "; ".join(map(conditions.describe_condition, conditions.from_rows(rows)))
 )
+signals.describe(AlertRule, "crontab", describe_crontab)
 
 
 # Fields that must be valid for a trial.
@@ -456,9 +381,32 @@ _TRIED = ("card", "conditions", "split_column")
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
+class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
     draft_name, new_title = "rule", _("New alert")
-    parts = PARTS
+    parts = (
+        FormPart(
+            "conditions",
+            _("More about the conditions: severity, several checks, parts"),
+            ("join", "severity", "hold_checks", "no_data_checks", "split_column", "absent_checks", "split_attribute"),
+        ),
+        FormPart(
+            "people",
+            _("More recipients, delivery and repetition"),
+            (
+                *("groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot"),
+                *("fallback_channel", "owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
+            ),
+        ),
+        FormPart(
+            "exceptions",
+            _("Time zone, holidays, and when nobody is notified"),
+            (
+                *("notify_from", "notify_until", "notifies_on_workdays_only"),
+                *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
+            ),
+            (("silence_windows", 0),),
+        ),
+    )
     form = AlertRuleForm
     shown_fields = AlertRuleForm.Meta.fields
     is_rule = True
@@ -470,7 +418,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
     )
     inlines = (SilenceWindowInline,)
     list_display = (
-        *("name", "is_enabled", Column("level", _("severity"), show_severity, ordering="severity")),
+        *("name", "is_enabled", Column("level", _("severity"), base.show_severity, ordering="severity")),
         *(Column("open_count", _("open"), lambda rule: rule.open_total), "card"),
         *(Column("addressees", _("recipients"), lambda rule: rule.addressees_shown), "when"),
         *(Column("last_incident", _("last incident"), lambda rule: rule.last_opened_at), "last_check"),
@@ -494,7 +442,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add the recipients in words and the incidents."""
         receivers = {rule.receiver_id: rule.receiver for rule in rows}
-        words = describe_addressees(list(receivers.values()), seen_by=administrator(request))
+        words = describe_addressees(list(receivers.values()), seen_by=base.administrator(request))
         incidents = Incident.objects.filter(rule__in=rows).order_by().values_list("rule")
         found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
         counted = {key: (open_total, last) for key, open_total, last in found}
@@ -508,11 +456,11 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
         obj.receiver = form.people.save_for(obj)
         changed.add("receiver")
         if not change:
-            obj.owner = obj.owner or administrator(request)
+            obj.owner = obj.owner or base.administrator(request)
             obj.save()
-        if not change or changed & SCHEDULE_FIELDS:
+        if not change or changed & subscription_forms.SCHEDULE_FIELDS:
             reschedule(obj, now=database_now())
-            changed |= {"next_run_at", *SCHEDULE_FIELDS}
+            changed |= {"next_run_at", *subscription_forms.SCHEDULE_FIELDS}
         obj.save(update_fields=changed)
         evaluation.reset_if_changed(obj, now=database_now())
         self.forget_draft(request, is_new=not change, row=obj)
@@ -535,43 +483,29 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
         return moment(rule.checked_slot_at)
 
     def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
-        owner = describe_owner(rule, administrator(request))
+        owner = describe_owner(rule, base.administrator(request))
         return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["card", "owner", "split_attribute"]
-        form: Any = for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+        form: Any = base.for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
         form.draft = self.read_chosen_draft(request, obj)
-        form.people_class = self._people_class(request)
+        people = RulePeople(AlertReceiver, self.admin_site)
+        people_form = people.get_form(request, None, form=RulePeopleForm, fields=RulePeopleForm.Meta.fields)
+        form.people_class = base.for_person(people_form, request, ["corp", "robot", "users", "groups", "departments"])
         return form
 
-    # --- Preview ------------------------------------------------------------------------------------------------------
-
-    def preview_view(self, request: HttpRequest) -> HttpResponse:
+    def preview_view(self, request: HttpRequest, row: Any) -> HttpResponse:
         """Preview the submitted form: the card's rows, results of the conditions, recipients and times. The page asks
         again until workers have fetched the data. Saves nothing and notifies nobody."""
-        rule = self.find_edited_row(request)
-        form = self.read_form(request, rule)
+        form = self.read_form(request, row)
         context, data, table = self._try_form(request, form)
         card = form.cleaned_data.get("card")
         cards = {} if card is None else {CARD: (card.pk, str(card))}
-        missing = self.show_missing(request, data, cards, {} if table is None else {CARD: table})
-        if missing.strip() and table is not None:
-            context = {}  # nothing can be tried without the missing column, which is reported separately
-        times = find_times_of_form(form, timezone.now(), is_check=True)
-        formsets = self._create_formsets(request, form.instance, change=rule is not None)[0]
-        tables = {} if table is None else {str(card): table}
-        return self.answer_preview(
-            request,
-            data,
-            context,
-            rows=show_sample(request, tables, data),
-            missing=missing,
-            columns=[] if table is None else [[one.name, one.kind.value] for one in table.columns],
-            dates=conditions.relative_names(),
-            outlook=show_outlook(request, form.found, times, is_rule=True),
-            folded=summarise_parts(PARTS, (form, form.people), formsets),
-        )
+        columns = [] if table is None else [[one.name, one.kind.value] for one in table.columns]
+        tables = {} if table is None else {CARD: table}
+        dates = conditions.relative_names()
+        return self.answer_preview(request, form, data, context, cards, tables, columns=columns, dates=dates)
 
     def _try_form(
         self, request: HttpRequest, form: AlertRuleForm
@@ -583,11 +517,8 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
         shown = [name for name in wrong if is_begun or name != "conditions"]
         context: dict[str, Any] = {"errors": {name: form.errors[name] for name in shown}}
         if not request.POST.get("card"):
-            return (
-                {"hint": gettext("Choose data: its rows stand here, and what the conditions say of them.")},
-                None,
-                None,
-            )
+            hint = gettext("Choose data: its rows stand here, and what the conditions say of them.")
+            return {"hint": hint}, None, None
         if card is None:
             return context, None, None
         data = self.read_data(request, [card])
@@ -605,7 +536,9 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
         context |= {"trial": tried, **self.begin_media(request, tried["pictures"])}
         if tried["notices"]:
             try:
-                context["message"] = trial.preview_notice(form.instance, tried["notices"][0], administrator(request))
+                context["message"] = trial.preview_notice(
+                    form.instance, tried["notices"][0], base.administrator(request)
+                )
             except RenderingError as error:
                 context["message_problem"] = str(error)
         return context, data, table
@@ -624,13 +557,8 @@ class AlertRuleAdmin(SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return {CARD: "card"}
 
-    def _people_class(self, request: HttpRequest) -> type[RulePeopleForm]:
-        people = RulePeople(AlertReceiver, self.admin_site)
-        form: Any = people.get_form(request, None, form=RulePeopleForm, fields=RulePeopleForm.Meta.fields)
-        return for_person(form, request, ["corp", "robot", "users", "groups", "departments"])  # type: ignore[no-any-return]  # the stubs know the class of the model alone
 
-
-class RulePeople(RecipientsMixin):
+class RulePeople(base.RecipientsMixin):
     """Builds the form of a rule's recipients with the admin's widgets. It is not registered and has no pages."""
 
     autocomplete_fields = ("users", "groups")
@@ -640,5 +568,5 @@ class RulePeople(RecipientsMixin):
 CARD = ""
 
 
-def _rename_filters(filters: Filters, names: Mapping[ColumnName, str]) -> str:
+def _rename_filters(filters: conditions.Filters, names: Mapping[ColumnName, str]) -> str:
     return conditions.filters_line(tuple((names.get((CARD, column), column), its) for column, its in filters))

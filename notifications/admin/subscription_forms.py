@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, time
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
@@ -23,6 +23,7 @@ from accounts.models import Attribute, User
 from accounts.models.attributes import SEPARATORS, VALUE_CHARACTERS
 from accounts.users.roles import people_visible_to
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
+from integrations.models import Corp
 from notifications.admin.base import is_key
 from notifications.models import (
     AlertRule,
@@ -37,28 +38,14 @@ from notifications.models import (
 )
 from notifications.models.subscriptions import RULES_AT_MOST, VALUES_AT_MOST
 from notifications.sources import Audience, Rule
-from notifications.subscriptions.calendar import (
-    WEEKDAYS,
-    ZONES,
-    month_day_label,
-    time_line,
-    write_calendar_notes,
-    write_notes,
-    zone_label,
-)
+from notifications.subscriptions import calendar
 from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, read_rules
 from notifications.subscriptions.schedules import TIME_FIELDS, ScheduleError, due_times, find_slots, next_due, read_zone
-
-if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
-
-    from integrations.models import Corp
-
 
 # A change of one of these fields recomputes the next run.
 SCHEDULE_FIELDS = frozenset({*TIME_FIELDS, "is_enabled"})
 # Required fields of each kind of schedule, with the error if one is missing.
-_NEEDED: dict[str, dict[str, StrOrPromise]] = {
+_NEEDED: dict[str, dict[str, Any]] = {
     Repeat.DAILY: {"local_time": _("Choose the time of day.")},
     Repeat.WEEKLY: {"weekdays": _("Choose at least one day of the week."), "local_time": _("Choose the time of day.")},
     Repeat.MONTHLY: {"month_day": _("Choose the day of the month."), "local_time": _("Choose the time of day.")},
@@ -90,7 +77,7 @@ class WeekdaysField(forms.MultipleChoiceField):
     widget = forms.CheckboxSelectMultiple
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=[(str(n), name) for n, name in enumerate(WEEKDAYS, start=1)], **kwargs)
+        super().__init__(choices=[(str(n), name) for n, name in enumerate(calendar.WEEKDAYS, start=1)], **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
         return value.split(",") if isinstance(value, str) else value
@@ -108,7 +95,7 @@ def site_zone() -> str:
 
 
 class ScheduleFormPart(AnyModelForm):
-    """Fields of a schedule. Forms with it list TIME_FIELDS in Meta and call `offer_times` and `check`."""
+    """Fields of a schedule. Forms with it list TIME_FIELDS in Meta and call `offer_times` and `check_schedule`."""
 
     time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone)
     local_time = LocalTimeField(label=capfirst(_("at")), required=False)
@@ -121,65 +108,70 @@ class ScheduleFormPart(AnyModelForm):
 
     def offer_times(self) -> None:
         fields: dict[str, Any] = self.fields
-        first = dict.fromkeys((site_zone(), *ZONES))
+        first = dict.fromkeys((site_zone(), *calendar.ZONES))
         fields["time_zone"].choices = [
-            (name, zone_label(name)) for name in (*first, *sorted(list_zones() - set(first)))
+            (name, calendar.zone_label(name)) for name in (*first, *sorted(list_zones() - set(first)))
         ]
         # Named days come first, for people who know no crontab.
-        numbers = [(str(number), month_day_label(str(number))) for number in range(1, 32)]
+        numbers = [(str(number), calendar.month_day_label(str(number))) for number in range(1, 32)]
         fields["month_day"].choices = [("", "---------"), *MonthDay.choices, *numbers]
         for name in ("valid_from", "valid_to"):
-            fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": zone_label(site_zone())}
+            fields[name].help_text = _("In the site's time zone, %(zone)s.") % {
+                "zone": calendar.zone_label(site_zone())
+            }
 
     def clean_crontab(self) -> str:
         return " ".join(str(self.cleaned_data["crontab"]).split())
 
+    def check_schedule(self, cleaned: dict[str, Any], *, now: datetime) -> None:
+        """Add errors for a schedule that is impossible or has no future time. Clears fields in `cleaned` that the
+        chosen kind of schedule does not use."""
+        needed = _NEEDED.get(cleaned.get("repeat", ""), {})
+        cleaned.update({name: value for name, value in _EMPTY.items() if name in cleaned and name not in needed})
+        for name, sentence in needed.items():
+            if name in cleaned and not cleaned[name]:
+                self.add_error(name, ValidationError(sentence, code="required"))
+        if cleaned.get("repeat") == Repeat.CRONTAB and cleaned.get("free_days") == FreeDays.NEXT:
+            self.add_error("free_days", _("Times of a crontab cannot be moved: leave them out, or choose another way."))
+        start, end = cleaned.get("valid_from"), cleaned.get("valid_to")
+        if start and end and end <= start:
+            self.add_error("valid_to", _("The end must be later than the start."))
+        if SCHEDULE_FIELDS.isdisjoint(self.errors):
+            self._check_times(self._read_schedule(cleaned), now)
 
-@cache
-def list_zones() -> frozenset[str]:
-    """Return the time zones known to the system. Cached, because the lookup takes milliseconds."""
-    return frozenset(available_timezones())
+    def _read_schedule(self, cleaned: dict[str, Any]) -> Subscription:
+        """Return an unsaved subscription with the schedule of the cleaned form."""
+        known = {name: cleaned[name] for name in TIME_FIELDS if cleaned.get(name) is not None}
+        return Subscription(pk=self.instance.pk, **known)
+
+    def _check_times(self, found: Subscription, now: datetime) -> None:
+        try:
+            first = next(find_slots(found, now), None)
+        except ScheduleError as error:
+            self.add_error("crontab", str(error))
+            return
+        if first is None:
+            self.add_error("free_days", _("None of its days is a working day: nothing would be sent."))
+            return
+        # An enabled schedule must have a future time. One that has run out may still be renamed.
+        is_scheduled_anew = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
+        if is_scheduled_anew and self.cleaned_data.get("is_enabled") and next_due(found, now) is None:
+            self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
+
+    def find_times(self, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
+        """Return the next times of the cleaned form, or the errors of its schedule. Empty required fields are no error
+        yet."""
+        errors = self.errors.as_data()
+        wrong = [one for name in sorted(SCHEDULE_FIELDS) for one in errors.get(name, ()) if one.code != "required"]
+        if wrong:
+            return {"schedule_error": " ".join(text for error in wrong for text in error.messages)}
+        if not SCHEDULE_FIELDS.isdisjoint(errors):
+            return {}
+        return find_times(self._read_schedule(self.cleaned_data), now, is_check=is_check)
 
 
-def candidate(cleaned: dict[str, Any], pk: int | None) -> Subscription:
-    """Return an unsaved subscription with the schedule of the cleaned form."""
-    known = {name: cleaned[name] for name in TIME_FIELDS if cleaned.get(name) is not None}
-    return Subscription(pk=pk, **known)
-
-
-def check(form: forms.ModelForm[Any], cleaned: dict[str, Any], *, now: datetime) -> None:
-    """Add errors for a schedule that is impossible or has no future time. Clears fields in `cleaned` that the chosen
-    kind of schedule does not use."""
-    needed = _NEEDED.get(cleaned.get("repeat", ""), {})
-    cleaned.update({name: value for name, value in _EMPTY.items() if name in cleaned and name not in needed})
-    for name, sentence in needed.items():
-        if name in cleaned and not cleaned[name]:
-            form.add_error(name, ValidationError(sentence, code="required"))
-    if cleaned.get("repeat") == Repeat.CRONTAB and cleaned.get("free_days") == FreeDays.NEXT:
-        form.add_error("free_days", _("Times of a crontab cannot be moved: leave them out, or choose another way."))
-    start, end = cleaned.get("valid_from"), cleaned.get("valid_to")
-    if start and end and end <= start:
-        form.add_error("valid_to", _("The end must be later than the start."))
-    if SCHEDULE_FIELDS.isdisjoint(form.errors):
-        _check_times(form, candidate(cleaned, form.instance.pk), now)
-
-
-def _check_times(form: forms.ModelForm[Any], found: Subscription, now: datetime) -> None:
-    try:
-        first = next(find_slots(found, now), None)
-    except ScheduleError as error:
-        form.add_error("crontab", str(error))
-        return
-    if first is None:
-        form.add_error("free_days", _("None of its days is a working day: nothing would be sent."))
-        return
-    # An enabled schedule must have a future time. One that has run out may still be renamed.
-    is_scheduled_anew = form.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(form.changed_data)
-    if is_scheduled_anew and form.cleaned_data.get("is_enabled") and next_due(found, now) is None:
-        form.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
-
-
-# --- The next times ---
+# The time zones known to the system. Cached, because the lookup takes milliseconds.
+list_zones = cache(available_timezones)
 
 
 def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
@@ -191,22 +183,10 @@ def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool
     except ScheduleError as error:
         return {"schedule_error": str(error)}
     return {
-        "time_zone": zone_label(order.time_zone),
-        "next_times": [time_line(each, zone, is_saved=order.pk is not None) for each in found],
-        "schedule_notes": (write_calendar_notes if is_check else write_notes)(order, found),
+        "time_zone": calendar.zone_label(order.time_zone),
+        "next_times": [calendar.time_line(each, zone, is_saved=order.pk is not None) for each in found],
+        "schedule_notes": (calendar.write_calendar_notes if is_check else calendar.write_notes)(order, found),
     }
-
-
-def find_times_of_form(form: ScheduleFormPart, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
-    """Return the next times of a cleaned form, or the errors of its schedule. Empty required fields are no error
-    yet."""
-    errors = form.errors.as_data()
-    wrong = [error for name in sorted(SCHEDULE_FIELDS) for error in errors.get(name, ()) if error.code != "required"]
-    if wrong:
-        return {"schedule_error": " ".join(text for error in wrong for text in error.messages)}
-    if not SCHEDULE_FIELDS.isdisjoint(errors):
-        return {}
-    return find_times(candidate(form.cleaned_data, form.instance.pk), now, is_check=is_check)
 
 
 class RowsWidget(forms.Widget):
@@ -393,13 +373,11 @@ def build_audience(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:
 def refusal(found: Reachability) -> list[str]:
     """Explain why nobody would receive anything: a first sentence, and one for each person named."""
     if not found.unreachable_count:
-        sentence = str(
-            _(
-                "Nobody would receive this. Choose people, groups, departments or attribute rules, or everyone linked "
-                "to WeCom."
-            )
+        sentence = _(
+            "Nobody would receive this. Choose people, groups, departments or attribute rules, or everyone linked to "
+            "WeCom."
         )
-        return [sentence, *note_departments(found)]
+        return [str(sentence), *note_departments(found)]
     count = found.unreachable_count
     first = ngettext(
         "Nobody would receive this: the %(count)d chosen person cannot be reached.",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -25,21 +25,12 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
 from accounts.audit import signals
-from integrations.admin.base import NamedDeletions, own_page
+from accounts.models import User
+from integrations.admin.base import NamedDeletions, find_row, own_page, own_routes
 from integrations.companies.diagnosis import checks
 from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
-from notifications.admin import subscription_forms
-from notifications.admin.base import (
-    LOST_SOME,
-    RecipientsMixin,
-    SuccessorPage,
-    administrator,
-    find_row,
-    for_person,
-    is_key,
-    pill,
-)
+from notifications.admin import base, subscription_forms
 from notifications.admin.log import render_latest_runs
 from notifications.admin.push.form import copy_push
 from notifications.admin.push.one_page import read_form_key, show_outlook
@@ -51,21 +42,8 @@ from notifications.delivery.runs.owner_notices import explain_auto_pauses, resta
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.delivery.runs.triggers import TriggerRefusedError, explain_under_way, request_run
 from notifications.models import Channel, Delivery, Receipt, Run, Subscription
+from notifications.subscriptions import calendar
 from notifications.subscriptions.addressees import describe_addressees
-from notifications.subscriptions.calendar import (
-    DAYS,
-    WEEKDAYS,
-    Hour,
-    Week,
-    describe_crontab,
-    describe_schedule,
-    limit_per_hour,
-    limit_per_minute,
-    moment_line,
-    plan_week,
-    write_calendar_notes,
-    zone_label,
-)
 from notifications.subscriptions.recipients import (
     count_reachability,
     find_recipients,
@@ -76,26 +54,15 @@ from notifications.subscriptions.recipients import (
 from notifications.subscriptions.schedules import ScheduleError, due_times, reschedule
 from notifications.tasks import enqueue_runs
 
-if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
-
-    from accounts.models import User
-
-
-signals.describe(Subscription, "crontab", describe_crontab)
+signals.describe(Subscription, "crontab", calendar.describe_crontab)
 
 # The number of recipients is computed for each push before it is enabled.
 AT_MOST = 50
 
 
-@dataclass(frozen=True)
-class SwitchOutcome:
-    """The effect of an action on one push. `columns`: the changed, unsaved fields; empty if the push is left out, for
-    the reason in `line`."""
-
-    subscription: Subscription
-    line: str
-    columns: frozenset[str] = frozenset()
+# What a switch does to one push: a line, and the changed, unsaved fields. Without fields the line is the reason why the
+# push is left out.
+SwitchOutcome = tuple[str, Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -103,20 +70,11 @@ class Switch:
     """An action that changes pushes. `what`: explanation on the confirmation page; `done`: entry in the history of each
     changed push; `change`: changes a push without saving it. The user is the one who looks at the page."""
 
-    title: StrOrPromise
-    what: StrOrPromise
-    done: StrOrPromise
+    label: Any
+    title: Any
+    what: Any
+    done: Any
     change: Callable[[Subscription, User, datetime], SwitchOutcome]
-
-
-def _make_action(name: str, description: StrOrPromise) -> Any:
-    """Return the admin action that shows and applies the switch `name`."""
-
-    @admin.action(description=description, permissions=["change"])
-    def switch(self: SubscriptionAdmin, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
-        return self.switch_pushes(request, queryset, name)
-
-    return switch
 
 
 def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> bool:
@@ -127,110 +85,89 @@ def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> boo
     return True
 
 
-def _list_outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: User) -> list[SwitchOutcome]:
-    now = database_now()
-    found = [switch.change(one, seen_by, now) for one in subscriptions]
-    return sorted(found, key=lambda one: (one.subscription.name, one.subscription.pk))
-
-
 # --- The changes ------------------------------------------------------------------------------------------------------
 
 
 def _enable(subscription: Subscription, seen_by: User, now: datetime) -> SwitchOutcome:
     if subscription.is_enabled:
-        return SwitchOutcome(subscription, gettext("is enabled already"))
+        return gettext("is enabled already"), ()
     found = count_reachability(
         named_audience(subscription), seen_by=seen_by, named=1, expected=expected_contents(subscription, now)
     )
     if not found.concerns_somebody:
-        return SwitchOutcome(subscription, subscription_forms.refusal(found)[0])
+        return subscription_forms.refusal(found)[0], ()
     subscription.is_enabled = True
     try:
         reschedule(subscription, now=now)
     except ScheduleError as error:
-        return SwitchOutcome(subscription, str(error.sentence))
-    columns = {"is_enabled", "next_run_at", *restart_failure_count(subscription, now=now)}
+        return str(error.sentence), ()
     people = ngettext("reaches %(count)d person", "reaches %(count)d people", found.reachable_count)
     line = gettext("%(people)s, next %(time)s") % {
         "people": people % {"count": found.reachable_count} if found.is_count_known else gettext("not known how many"),
         "time": _format_next_time(subscription),
     }
-    return SwitchOutcome(subscription, line, frozenset(columns))
+    return line, {"is_enabled", "next_run_at", *restart_failure_count(subscription, now=now)}
 
 
 def _disable(subscription: Subscription, seen_by: User, now: datetime) -> SwitchOutcome:
     if not subscription.is_enabled:
-        return SwitchOutcome(subscription, gettext("is disabled already"))
+        return gettext("is disabled already"), ()
     line = gettext("would be sent next %(time)s") % {"time": _format_next_time(subscription)}
     subscription.is_enabled, subscription.next_run_at = False, None
-    return SwitchOutcome(subscription, line, frozenset({"is_enabled", "next_run_at"}))
+    return line, {"is_enabled", "next_run_at"}
 
 
-def _pause(subscription: Subscription, seen_by: User, now: datetime) -> SwitchOutcome:
-    if subscription.is_paused:
-        return SwitchOutcome(subscription, gettext("is paused already"))
-    if not subscription.is_enabled:
-        return SwitchOutcome(subscription, gettext("is disabled: nothing of it is sent"))
-    subscription.is_paused = True
-    return SwitchOutcome(subscription, _count_waiting(subscription), frozenset({"is_paused"}))
-
-
-def _resume(subscription: Subscription, seen_by: User, now: datetime) -> SwitchOutcome:
-    if not subscription.is_paused:
-        return SwitchOutcome(subscription, gettext("is not paused"))
-    subscription.is_paused = False
-    return SwitchOutcome(subscription, _count_waiting(subscription), frozenset({"is_paused"}))
+def _pause(subscription: Subscription, seen_by: User, now: datetime, *, is_paused: bool = True) -> SwitchOutcome:
+    """Pause the push, or resume it."""
+    if subscription.is_paused == is_paused:
+        return gettext("is paused already") if is_paused else gettext("is not paused"), ()
+    if is_paused and not subscription.is_enabled:
+        return gettext("is disabled: nothing of it is sent"), ()
+    subscription.is_paused = is_paused
+    count = Delivery.objects.filter(run__subscription=subscription).unsettled().count()
+    sentence = ngettext("%(count)d message is waiting", "%(count)d messages are waiting", count)
+    return sentence % {"count": count}, {"is_paused"}
 
 
 def _format_next_time(subscription: Subscription) -> str:
     if subscription.next_run_at is None:
         return gettext("no further time")
-    return moment_line(subscription.next_run_at, subscription.time_zone)
-
-
-def _count_waiting(subscription: Subscription) -> str:
-    waiting = Delivery.objects.filter(run__subscription=subscription).unsettled().aggregate(count=Count("pk"))
-    sentence = ngettext("%(count)d message is waiting", "%(count)d messages are waiting", waiting["count"])
-    return sentence % waiting
+    return calendar.moment_line(subscription.next_run_at, subscription.time_zone)
 
 
 SWITCHES = {
     "enable": Switch(
-        title=_("Enable pushes"),
-        what=_("They are sent at their times from now on. Times that have passed are not made up for."),
-        done=_("Enabled from the list."),
-        change=_enable,
+        _("Enable the selected pushes"),
+        _("Enable pushes"),
+        _("They are sent at their times from now on. Times that have passed are not made up for."),
+        _("Enabled from the list."),
+        _enable,
     ),
     "disable": Switch(
-        title=_("Disable pushes"),
-        what=_("They are not sent any more. Messages that are on their way arrive."),
-        done=_("Disabled from the list."),
-        change=_disable,
+        _("Disable the selected pushes"),
+        _("Disable pushes"),
+        _("They are not sent any more. Messages that are on their way arrive."),
+        _("Disabled from the list."),
+        _disable,
     ),
     "pause": Switch(
-        title=_("Pause pushes"),
-        what=_("Their messages are made, but wait, and are sent after resuming unless they have expired by then."),
-        done=_("Paused from the list."),
-        change=_pause,
+        _("Pause the selected pushes"),
+        _("Pause pushes"),
+        _("Their messages are made, but wait, and are sent after resuming unless they have expired by then."),
+        _("Paused from the list."),
+        _pause,
     ),
     "resume": Switch(
-        title=_("Resume pushes"),
-        what=_("Messages that wait and have not expired are sent at once."),
-        done=_("Resumed from the list."),
-        change=_resume,
+        _("Resume the selected pushes"),
+        _("Resume pushes"),
+        _("Messages that wait and have not expired are sent at once."),
+        _("Resumed from the list."),
+        partial(_pause, is_paused=False),
     ),
 }
 WEEKS_AHEAD = 52
 # Recipients are computed for at most so many pushes.
 COUNTED_AT_MOST = 500
-TEMPLATE = "admin/notifications/subscription/week.html"
-
-
-@dataclass(frozen=True)
-class Cell:
-    day: date
-    weekday: StrOrPromise
-    hour: Hour | None
 
 
 def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest) -> HttpResponse:
@@ -239,8 +176,8 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     text = request.GET.get("week", "")
-    number = min(int(text), WEEKS_AHEAD) if is_key(text) else 0
-    start = timezone.localdate() + timedelta(days=DAYS * number)
+    number = min(int(text), WEEKS_AHEAD) if base.is_key(text) else 0
+    start = timezone.localdate() + timedelta(days=calendar.DAYS * number)
     enabled = Subscription.objects.visible_to(request.user).filter(is_enabled=True)
     subscriptions = list(enabled.select_related("report").order_by("name", "pk"))
     people = {
@@ -248,30 +185,30 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         for pk, (expected, recipients) in expect_recipients(subscriptions[:COUNTED_AT_MOST], timezone.now()).items()
         if expected.is_known
     }
-    found = plan_week(subscriptions, people, start=start, now=timezone.now(), zone=timezone.get_current_timezone())
+    found = calendar.plan_week(
+        subscriptions, people, start=start, now=timezone.now(), zone=timezone.get_current_timezone()
+    )
     used = [hour for _day, hour in found.hours]
     hours = range(min(used), max(used) + 1) if used else range(0)
-    limit = limit_per_hour()
+    days = [(calendar.WEEKDAYS[day.weekday()], day) for day in found.days]
+    limit = calendar.limit_per_hour()
     context: dict[str, Any] = {
         "title": gettext("What goes out when"),
         "week": found,
-        "heads": [_cell(found, day, -1) for day in found.days],
-        "rows": [(f"{hour:02}:00", [_cell(found, day, hour) for day in found.days]) for hour in hours],
+        "days": days,
+        # Each hour with a cell for each day: weekday, day, and what is planned.
+        "rows": [(f"{hour:02}:00", [(*day, found.hours.get((day[1], hour))) for day in days]) for hour in hours],
         "on_the_hour": found.on_the_hour,
         "notes": found.notes,
         "limit": limit,
-        "limit_per_minute": limit_per_minute(),
+        "limit_per_minute": calendar.limit_per_minute(),
         "full": max(limit, found.peak, 1),
-        "time_zone": zone_label(timezone.get_current_timezone_name()),
+        "time_zone": calendar.zone_label(timezone.get_current_timezone_name()),
         "has_unknown": len(people) < len(subscriptions),
         "earlier": number - 1 if number else None,
         "later": number + 1 if number < WEEKS_AHEAD else None,
     }
-    return own_page(model_admin, request, TEMPLATE, context)
-
-
-def _cell(found: Week, day: date, hour: int) -> Cell:
-    return Cell(day, WEEKDAYS[day.weekday()], found.hours.get((day, hour)))
+    return own_page(model_admin, request, "admin/notifications/subscription/week.html", context)
 
 
 def _filter_failing(pushes: QuerySet[Subscription]) -> QuerySet[Subscription]:
@@ -294,13 +231,13 @@ class PushStateFilter(OptionFilter):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, NamedDeletions):
+class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, RowsAdmin, NamedDeletions):
     empty_list = _(
         "A push sends people a message made of your data, on a schedule. The first one begins with “New push”."
     )
     change_form_template = "admin/notifications/subscription/change_form.html"
     list_display = (
-        *("name", "addressees", Column("when", _("schedule"), describe_schedule)),
+        *("name", "addressees", Column("when", _("schedule"), calendar.describe_schedule)),
         *("next_run", "state", "last_run"),
     )
     list_filter = (PushStateFilter, "channel", "message_form")
@@ -310,13 +247,8 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
 
     class Media:
         js = (
-            *("integrations/live.js", "notifications/schedule.js", "notifications/rows.js"),
-            *(
-                "notifications/preview.js",
-                "notifications/one_page.js",
-                "notifications/data_browser.js",
-                "notifications/form_rows.js",
-            ),
+            *("integrations/live.js", "notifications/schedule.js", "notifications/rows.js", "notifications/preview.js"),
+            *("notifications/one_page.js", "notifications/data_browser.js", "notifications/form_rows.js"),
             *("notifications/person_chooser.js", "notifications/template_editor.js"),
             *("notifications/push_message.js", "notifications/searching_select.js", "notifications/own_rows.js"),
             *("notifications/renaming.js", "notifications/page_picture.js", "notifications/push.js"),
@@ -335,65 +267,59 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add the recipients in words, and who would receive it now."""
         expected = expect_recipients(rows, timezone.now())
-        words = describe_addressees(rows, seen_by=administrator(request))
+        words = describe_addressees(rows, seen_by=base.administrator(request))
         for push in rows:
             push.addressees_shown, push.expected = words[push.pk], expected[push.pk]
 
-    # --- The list -----------------------------------------------------------------------------------------------------
-
     @admin.display(description=_("recipients"))
-    def addressees(self, subscription: Subscription) -> str:
+    def addressees(self, subscription: Any) -> str:
         """Describe the recipients, with how many people would receive it now, or why the number is not known."""
-        expected, found = subscription.expected  # type: ignore[attr-defined]  # set by describe_rows
+        words, (expected, found) = subscription.addressees_shown, subscription.expected  # set by describe_rows
+        if subscription.channel == Channel.ROBOT:
+            return str(words)
         count = sum(one.reason is None for one in found)
         people = ngettext("%(count)d person", "%(count)d people", count) % {"count": count}
-        words = format_html("{}", subscription.addressees_shown)  # type: ignore[attr-defined]  # set by describe_rows
-        if subscription.channel == Channel.ROBOT:
-            return words
         return format_html("{} <small>({})</small>", words, people if expected.is_known else str(expected.note))
 
     @admin.display(description=_("next run"), ordering="next_run_at")
     def next_run(self, subscription: Subscription) -> str:
         if subscription.next_run_at is None or not subscription.is_enabled:
             return "—"
-        return f"{moment_line(subscription.next_run_at, subscription.time_zone)} {zone_label(subscription.time_zone)}"
+        return f"{_format_next_time(subscription)} {calendar.zone_label(subscription.time_zone)}"
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, subscription: Subscription) -> SafeString:
         if subscription.is_paused:
-            return pill("paused", gettext("paused"))
+            return base.pill("paused", gettext("paused"))
         if subscription.failures_paused_at is not None and not subscription.is_enabled:
-            return pill("failed", gettext("paused after failures"))
+            return base.pill("failed", gettext("paused after failures"))
         if subscription.is_enabled and subscription.next_run_at is None:
-            return pill("paused", gettext("no further time"))
+            return base.pill("paused", gettext("no further time"))
         if subscription.is_enabled:
-            return pill("accepted", gettext("enabled"))
-        return pill("", gettext("disabled"))
+            return base.pill("accepted", gettext("enabled"))
+        return base.pill("", gettext("disabled"))
 
     @admin.display(description=_("last run"))
-    def last_run(self, subscription: Subscription) -> str:
-        status: str | None = subscription.last_run_status  # type: ignore[attr-defined]  # annotated in get_queryset
+    def last_run(self, subscription: Any) -> str:
+        status, error = subscription.last_run_status, subscription.last_run_error  # annotated in get_queryset
         if status is None:
             return "—"
-        at = moment(subscription.last_run_at)  # type: ignore[attr-defined]  # see above
-        has_lost_some = status == Run.Status.FINISHED and subscription.last_run_error  # type: ignore[attr-defined]  # see above
-        label = LOST_SOME if has_lost_some else Run.Status(status).label
-        if status != Run.Status.FAILED or not subscription.last_run_error:  # type: ignore[attr-defined]  # see above
-            return format_html("{} {}", at, label)
-        return format_html("{} {} <small>{}</small>", at, label, translate_stored(subscription.last_run_error))  # type: ignore[attr-defined]  # see above
+        label = base.LOST_SOME if status == Run.Status.FINISHED and error else Run.Status(status).label
+        words = format_html("{} {}", moment(subscription.last_run_at), label)
+        if status != Run.Status.FAILED or not error:
+            return words
+        return format_html("{} <small>{}</small>", words, translate_stored(error))
 
-    # --- Actions of the list ------------------------------------------------------------------------------------------
-
-    actions = ("enable", "disable", "pause", "resume", "duplicate")
+    actions = ("duplicate",)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Remove "delete selected": a push is deleted on its own page, which lists what is deleted with it."""
-        return {name: one for name, one in super().get_actions(request).items() if name != "delete_selected"}
-
-    enable = _make_action("enable", _("Enable the selected pushes"))
-    disable = _make_action("disable", _("Disable the selected pushes"))
-    pause = _make_action("pause", _("Pause the selected pushes"))
-    resume = _make_action("resume", _("Resume the selected pushes"))
+        """Add the switches. Remove "delete selected": a push is deleted on its own page, which lists what is deleted
+        with it."""
+        found = super().get_actions(request)
+        found.pop("delete_selected", None)
+        switches = SWITCHES if self.has_change_permission(request) else {}
+        switch = type(self).switch_pushes
+        return {name: (partial(switch, name=name), name, one.label) for name, one in switches.items()} | found
 
     @admin.action(description=_("Duplicate the selected pushes"), permissions=["duplicate"])
     def duplicate(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
@@ -402,7 +328,7 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
             return
         with transaction.atomic():
             for subscription in queryset.order_by("pk"):
-                copied = copy_push(subscription, owner=administrator(request))
+                copied = copy_push(subscription, owner=base.administrator(request))
                 self.log_addition(request, copied, gettext("Copied from “%(name)s”.") % {"name": subscription.name})
         sentence = ngettext(
             "%(count)d push was duplicated. The copy is not enabled.",
@@ -416,47 +342,44 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
         may_write = self.has_add_permission(request) and self.has_change_permission(request)
         return may_write and request.user.has_perm("notifications.add_report")
 
+    @transaction.atomic
     def switch_pushes(self, request: HttpRequest, queryset: QuerySet[Subscription], name: str) -> HttpResponse | None:
         """Show a confirmation page with the outcome for each push; apply the change once confirmed."""
         if _are_too_many(request, queryset):
             return None
-        switch = SWITCHES[name]
-        if "apply" in request.POST:
-            self._apply(request, queryset, switch)
-            return None
-        outcomes = _list_outcomes(queryset.select_related("report__corp"), switch, administrator(request))
-        context = {
-            "title": switch.title,
-            "what": switch.what,
-            "action": name,
-            "changed": [one for one in outcomes if one.columns],
-            "left_out": [one for one in outcomes if not one.columns],
-            "selected": request.POST.getlist("_selected_action"),
-            "select_across": request.POST.get("select_across", "0"),
-        }
-        return own_page(self, request, "admin/notifications/subscription/switch.html", context)
-
-    @transaction.atomic
-    def _apply(self, request: HttpRequest, queryset: QuerySet[Subscription], switch: Switch) -> None:
+        switch, person, now = SWITCHES[name], base.administrator(request), database_now()
         keys = list(queryset.order_by().values_list("pk", flat=True))
-        locked = Subscription.objects.select_for_update(of=("self",)).select_related("report__corp")
-        outcomes = _list_outcomes(locked.filter(pk__in=keys), switch, administrator(request))
-        changed = [one for one in outcomes if one.columns]
-        for one in changed:
-            one.subscription.save(update_fields=one.columns)
-            self.log_change(request, one.subscription, str(switch.done))
+        pushes = Subscription.objects.filter(pk__in=keys).select_related("report__corp").order_by("name", "pk")
+        is_confirmed = "apply" in request.POST
+        found = pushes.select_for_update(of=("self",)) if is_confirmed else pushes
+        outcomes = [(push, *switch.change(push, person, now)) for push in found]
+        changed = [(push, line) for push, line, columns in outcomes if columns]
+        left_out = [(push, line) for push, line, columns in outcomes if not columns]
+        if not is_confirmed:
+            context = {
+                "title": switch.title,
+                "what": switch.what,
+                "action": name,
+                "changed": changed,
+                "left_out": left_out,
+                "selected": request.POST.getlist("_selected_action"),
+                "select_across": request.POST.get("select_across", "0"),
+            }
+            return own_page(self, request, "admin/notifications/subscription/switch.html", context)
+        for push, _line, columns in outcomes:
+            if columns:
+                push.save(update_fields=columns)
+                self.log_change(request, push, str(switch.done))
         sentence = ngettext("%(count)d push was changed.", "%(count)d pushes were changed.", len(changed))
         messages.success(request, sentence % {"count": len(changed)})
-        words = gettext("%(name)s: %(reason)s")
-        left_out = [words % {"name": one.subscription.name, "reason": one.line} for one in outcomes if not one.columns]
         if left_out:
-            messages.warning(request, gettext("Left out: %(lines)s") % {"lines": "; ".join(left_out)})
-
-    # --- The form -----------------------------------------------------------------------------------------------------
+            lines = [gettext("%(name)s: %(reason)s") % {"name": push.name, "reason": line} for push, line in left_out]
+            messages.warning(request, gettext("Left out: %(lines)s") % {"lines": "; ".join(lines)})
+        return None
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["report", "robot", "users", "groups", "departments"]
-        return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+        return base.for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Save only the changed columns, since the dispatcher updates `next_run_at` concurrently."""
@@ -474,19 +397,19 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
             # Include all, as the form empties the fields that the new kind of schedule does not use.
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if change and obj.owner is not None and not obj.owner.is_active:
-            obj.owner = administrator(request)  # a disabled owner gets no notices of failures
+            obj.owner = base.administrator(request)  # a disabled owner gets no notices of failures
             changed.add("owner")
         if change:
             obj.save(update_fields=changed)
             return
-        obj.owner = administrator(request)
+        obj.owner = base.administrator(request)
         obj.save()
         reschedule(obj, now=database_now())  # its random delay is derived from the new key
         obj.save(update_fields=["next_run_at"])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        edited = [form, form.content, *formsets] if change and form.copied is None else []
-        enqueue_runs(note_edit(form.instance.report, edited, administrator(request)))
+        edited = [form, form.content, *formsets] if change and form.copied_parts is None else []
+        enqueue_runs(note_edit(form.instance.report, edited, base.administrator(request)))
         super().save_related(request, form, formsets, change)
         save_rules(form.instance, form.cleaned_data["rules"])
         self.forget_draft(request, is_new=not change, row=form.instance)
@@ -511,7 +434,7 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
     def _tell_of_schedule(self, request: HttpRequest, subscription: Subscription) -> None:
         """Warn of a valid schedule with consequences worth knowing."""
         times = list(islice(due_times(subscription, timezone.now()), subscription_forms.TIMES_SHOWN))
-        for sentence in write_calendar_notes(subscription, times):
+        for sentence in calendar.write_calendar_notes(subscription, times):
             messages.warning(request, sentence)
         if not times:
             sentence = gettext("No time of the schedule lies within this validity: it is sent by hand only.")
@@ -521,7 +444,7 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
         if request.method == "GET" and not subscription.is_enabled:
             for sentence in explain_auto_pauses([subscription]):
                 messages.warning(request, sentence)
-        person, now = administrator(request), timezone.now()
+        person, now = base.administrator(request), timezone.now()
         expected = expected_contents(subscription, now)
         reach = count_reachability(named_audience(subscription), seen_by=person, expected=expected)
         times = subscription_forms.find_times(subscription, now)
@@ -540,28 +463,25 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
             "preview": show_outlook(request, reach, times, message=message),
         }
 
-    # --- Running it ---------------------------------------------------------------------------------------------------
-
     def get_urls(self) -> list[URLPattern]:
-        wrapped = self.admin_site.admin_view
-        return [
-            path("week/", wrapped(partial(week_page, self)), name="notifications_subscription_week"),
-            path("<int:pk>/run/", wrapped(self.run_view), name="notifications_subscription_run"),
-            path("<int:pk>/runs/", wrapped(require_GET(self.runs_view)), name="notifications_subscription_runs"),
-            path("<int:pk>/try/", wrapped(require_POST(self.try_view)), name="notifications_subscription_try"),
-            *super().get_urls(),
-        ]
+        views = {
+            ("week/", "week"): partial(week_page, self),
+            ("<int:pk>/run/", "run"): self.run_view,
+            ("<int:pk>/runs/", "runs"): require_GET(self.runs_view),
+            ("<int:pk>/try/", "try"): require_POST(self.try_view),
+            ("<int:pk>/copy/", "copy"): require_POST(self.copy_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     def runs_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the latest runs for an open page, which polls them."""
-        subscription = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
-        return JsonResponse(render_latest_runs(request, subscription))
+        return JsonResponse(render_latest_runs(request, find_row(self, request, pk, to_change=False)))
 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for confirmation with the number of recipients, then run. A page submitted twice runs once."""
-        subscription = self.find_changeable_row(request, pk)
+        subscription = find_row(self, request, pk, to_change=True)
         expected = expected_contents(subscription, timezone.now())
-        found = count_reachability(named_audience(subscription), seen_by=administrator(request), expected=expected)
+        found = count_reachability(named_audience(subscription), seen_by=base.administrator(request), expected=expected)
         # The run fetches newer data, which may have rows for somebody.
         is_possible = found.reachable_count or found.reasons & Receipt.OF_CONTENT
         refusal = [] if is_possible else subscription_forms.refusal(found)
@@ -589,10 +509,10 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
 
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Send the push to the administrator only, or show why that is not possible."""
-        return self._try(request, self.find_changeable_row(request, pk))
+        return self._try(request, find_row(self, request, pk, to_change=True))
 
     def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
-        person = administrator(request)
+        person = base.administrator(request)
         expected = expected_contents(subscription, timezone.now(), is_trial=True)
         [me] = find_recipients(trial_audience(subscription, person.pk), expected.contents)
         if me.reason is None or me.reason == Receipt.Reason.NO_ROWS:  # newer data may have some
@@ -615,7 +535,7 @@ class SubscriptionAdmin(SuccessorPage, PushPage, RecipientsMixin, RowsAdmin, Nam
         if not token:
             raise PermissionDenied
         run, is_new = request_run(
-            subscription, trigger=trigger, token=token, person=administrator(request), now=database_now()
+            subscription, trigger=trigger, token=token, person=base.administrator(request), now=database_now()
         )
         if is_new:
             enqueue_runs([run.pk])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import F
@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import AttributeValue, WeComAccount, fold_value
+from accounts.models import AttributeValue, User, WeComAccount, fold_value
 from accounts.users.roles import people_visible_to, whom_to_ask
 from integrations.admin.datasources import ID_CHARACTERS, WITHOUT_ROWS
 from integrations.data.table import Kind, Table
@@ -21,10 +21,6 @@ from integrations.jobs.registry import describe_job
 from integrations.models import BiConnection, Card, DataSource, Department, Job, SourceKind
 from integrations.models.datasources import THE_ONE
 from integrations.models.fields import corp_condition
-
-if TYPE_CHECKING:
-    from accounts.models import User
-
 
 SHOWN_AT_MOST = 30
 ENTRIES_AT_MOST = 200
@@ -112,13 +108,16 @@ def choose_card(request: HttpRequest) -> JsonResponse:
         raise Http404
     known = Card.objects.filter(source=source, bi_page_id=page_id, bi_card_id=card_id).order_by("pk").first()
     if known is None:
-        names = {
-            its_id: name for its_id, name, has_rows in _list_entries(catalogue.find_listing(page_id), "") if has_rows
-        }
-        if card_id not in names:
+        entries = _list_entries(catalogue.find_listing(page_id), "")
+        name = next((name for its_id, name, has_rows in entries if its_id == card_id and has_rows), None)
+        if name is None:
             raise Http404
-        name = _make_free_name(source, names[card_id] or card_id)
-        known = Card.objects.create(source=source, name=name, bi_page_id=page_id, bi_card_id=card_id)
+        name = name[: NAME_CHARACTERS - 6]
+        taken = set(Card.objects.filter(source=source, name__startswith=name).values_list("name", flat=True))
+        names = [name, *(f"{name} ({number})" for number in range(2, len(taken) + 3))]  # numbered if it is taken
+        known = Card.objects.create(
+            source=source, name=next(one for one in names if one not in taken), bi_page_id=page_id, bi_card_id=card_id
+        )
     return JsonResponse({"id": known.pk, "name": known.name})
 
 
@@ -133,14 +132,6 @@ def _find_bi_source(request: HttpRequest) -> DataSource | None:
     """Return the enabled BI source that the person sees; one for all companies comes first."""
     found = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
     return found.order_by(F("corp").asc(nulls_first=True), "pk").first()
-
-
-def _make_free_name(source: DataSource, name: str) -> str:
-    """Return `name`, numbered if a card of this source already has it."""
-    name = name[: NAME_CHARACTERS - 6]
-    taken = set(Card.objects.filter(source=source, name__startswith=name).values_list("name", flat=True))
-    free = (f"{name} ({number})" for number in range(2, len(taken) + 3))
-    return name if name not in taken else next(each for each in free if each not in taken)
 
 
 def _explain_missing_bi(request: HttpRequest) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
 
 from django import forms
 from django.conf import settings
@@ -15,54 +15,18 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import User
 from integrations.core.admin_pages import VERSION
+from notifications.admin import subscription_forms
 from notifications.admin.base import is_key
 from notifications.admin.push.one_page import DraftedForm
-from notifications.admin.push.renaming import ColumnField, read_column_lines
-from notifications.admin.reports import (
-    CARDS_AT_MOST,
-    CHARTS_AT_MOST,
-    RULES_AT_MOST,
-    TEMPLATES,
-    ReportForm,
-    has_page_picture,
-    is_owner_view_wanted,
-    read_card_keys,
-    read_parts,
-)
-from notifications.admin.subscription_forms import (
-    FIELD_CLASSES,
-    RECIPIENT_FIELDS,
-    USUAL_TIME,
-    RecipientsFormPart,
-    ScheduleFormPart,
-    build_audience,
-    check,
-    refusal,
-)
+from notifications.admin.reports import AS_OWNER, PARTS, PREFIX, ReportForm, read_parts
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.report_contents import ReportParts, expect, expected_contents
-from notifications.models import (
-    MessageForm,
-    OwnRowsRule,
-    PagePicture,
-    Repeat,
-    Report,
-    ReportCard,
-    ReportChart,
-    Robot,
-    Subscription,
-)
-from notifications.reports.templates.column_names import find_columns, rename_columns
+from notifications.models import MessageForm, OwnRowsRule, PagePicture, Repeat, Report, Robot, Subscription
 from notifications.sources import NOT_KNOWN, Expected
 from notifications.subscriptions.recipients import count_reachability
 from notifications.subscriptions.schedules import TIME_FIELDS
-
-if TYPE_CHECKING:
-    from django.http import QueryDict
-
-    from accounts.models import User
-
 
 # A content field that every page sends. If it is missing, the content is not changed.
 CONTENT_IS_SENT = "title"
@@ -76,17 +40,17 @@ class ContentForm(ReportForm):
         return "content_version" if field_name == VERSION else super().add_prefix(field_name)
 
 
-class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
+class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_forms.ScheduleFormPart):
     """The form of a push. `content`: the report's form on the same page; None if the person may not edit the report or
-    it was not sent. `others`: names of other pushes with the same report. `copied`: set while saving if this push gets
-    its own copy of the report. Field names do not collide: a report and a subscription have none in common."""
+    it was not sent. `others`: names of other pushes with the same report. `copied_parts`: set while saving if this push
+    gets its own copy of the report. Field names do not collide: a report and a subscription have none in common."""
 
     # The report is compared separately, in `_check_same_content`.
     unversioned_fields = frozenset({"report"})
     # Builds the formsets of the page; set by the admin.
     make_formsets: ClassVar[Callable[[Subscription], Iterable[Any]]]
     content: ContentForm | None = None
-    copied: CopiedReport | None = None
+    copied_parts: CopiedKeys | None = None
     # Applies a change of a shared report to all its pushes or to this push only.
     content_for = forms.ChoiceField(
         label=_("changes of the content"),
@@ -101,11 +65,11 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
     class Meta:
         model = Subscription
         fields = (
-            *("name", "report", "message_form", "priority", *RECIPIENT_FIELDS, *TIME_FIELDS),
+            *("name", "report", "message_form", "priority", *subscription_forms.RECIPIENT_FIELDS, *TIME_FIELDS),
             *("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale"),
             *("grace_minutes", "lifetime_hours", "pauses_after_failures", "is_enabled", "is_paused"),
         )
-        field_classes = FIELD_CLASSES
+        field_classes = subscription_forms.FIELD_CLASSES
         help_texts = {
             "stale_after_minutes": _(
                 "As old as that when it is due, by the card's column of the data's time, or by what a web service "
@@ -124,7 +88,7 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
         # Show an error for text that is too long instead of cutting it when it is pasted.
         fields["name"].widget.attrs.pop("maxlength", None)
         if self.instance._state.adding:
-            self.initial.update(repeat=Repeat.DAILY, local_time=USUAL_TIME, is_enabled=False)
+            self.initial.update(repeat=Repeat.DAILY, local_time=subscription_forms.USUAL_TIME, is_enabled=False)
         for name in ("if_stale", "pauses_after_failures", "report"):
             fields[name].required = False  # left out, it stays as it is
         visible = fields["report"].queryset = Report.objects.visible_to(self.person)
@@ -135,7 +99,7 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
             report = visible.filter(pk=int(key)).first() if is_key(key) else None
         else:
             report = self.instance.report
-        self.content = self._build_content_form(report)
+        self.content = self.part = self._build_content_form(report)
         if report is not None:
             others = Subscription.objects.filter(report=report).exclude(pk=self.instance.pk)
             self.others = list(others.order_by("name").values_list("name", flat=True))
@@ -155,18 +119,10 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
         self.forgive(content)
         return content
 
-    @property
-    def part(self) -> ContentForm | None:
-        return self.content
-
     def _get_validation_exclusions(self) -> set[str]:
         """Exclude the report: that of a new push is not saved yet when the push is validated."""
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs do not know it
         return {*excluded, "report"}
-
-    def is_copy_wanted(self) -> bool:
-        """Return whether the person chose a copy of the report for this push, and may have one."""
-        return self.may_copy() and self.data.get("content_for") == FOR_THIS
 
     def may_copy(self) -> bool:
         return bool(self.others) and self.person.has_perm("notifications.add_report")
@@ -182,13 +138,14 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
             self.content.is_valid()
             cleaned["report"] = self.content.instance  # also with errors, so that recipients are still shown
             self._check_same_content()
-            if cleaned.get("message_form") == MessageForm.FILE and not has_page_picture(self.data):
+            has_page = self.data.get(f"{PREFIX}-0-bi_id") and not self.data.get(f"{PREFIX}-0-DELETE")
+            if cleaned.get("message_form") == MessageForm.FILE and not has_page:
                 self.add_error("message_form", _("A PDF file is made of a page of the BI: choose its picture first."))
         elif cleaned.get("report") is None:
             cleaned.pop("report", None)
             self.add_error("report", _("Choose what is sent."))
         cleaned = super().clean() or cleaned
-        check(self, cleaned, now=timezone.now())
+        self.check_schedule(cleaned, now=timezone.now())
         self.check_channel(cleaned)
         if "report" in cleaned:
             self._check_robot(cleaned.get("robot"), cleaned["report"])
@@ -216,11 +173,13 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
         if "robot" in self.errors:
             return
-        audience = replace(build_audience(cleaned, corp=cleaned["report"].corp), subscription_id=self.instance.pk)
+        audience = replace(
+            subscription_forms.build_audience(cleaned, corp=cleaned["report"].corp), subscription_id=self.instance.pk
+        )
         self.found = count_reachability(audience, seen_by=self.person, expected=self._expect(cleaned))
         # A disabled push may have no recipients: otherwise pushes of a disabled company could not be edited.
         if cleaned.get("is_enabled") and not self.found.concerns_somebody:
-            raise forms.ValidationError(refusal(self.found))
+            raise forms.ValidationError(subscription_forms.refusal(self.found))
 
     @cached_property
     def parts(self) -> tuple[ReportParts, str]:
@@ -236,7 +195,7 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
         parts, problem = self.parts
         if problem:  # the form is not complete yet
             return NOT_KNOWN
-        owner_id = self.person.pk if is_owner_view_wanted(self.data) else None
+        owner_id = self.person.pk if self.data.get(f"{PREFIX}-0-seen_by") == AS_OWNER else None
         order = Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
         tables = parts.find_latest_tables() if parts.own_rows else {}
 
@@ -247,47 +206,37 @@ class PushForm(DraftedForm, RecipientsFormPart, ScheduleFormPart):
 
 
 Row = TypeVar("Row", bound=Model)
-
-PARTS = (ReportCard, ReportChart, OwnRowsRule, PagePicture)
+# For each model of a report's parts, the key of the original → the key of its copy.
+CopiedKeys = Mapping[type[Any], Mapping[int, int]]
 NAME_CHARACTERS = 128
 
 
-@dataclass(frozen=True)
-class CopiedReport:
-    """A copied report. `parts`: for each model, the key of the original → the key of its copy."""
-
-    report: Report
-    parts: Mapping[type[Any], Mapping[int, int]]
-
-
 @transaction.atomic
-def copy_report(report: Report) -> CopiedReport:
+def copy_report(report: Report) -> tuple[Report, CopiedKeys]:
     """Copy a report with its cards, charts, own-row rules and page picture, as stored in the database."""
     copied = _without_key(Report.objects.get(pk=report.pk))
     copied.save()
-    parts = {}
-    for model in PARTS:
-        keys: dict[int, int] = {}
+    parts: dict[type[Any], dict[int, int]] = {model: {} for model in PARTS}
+    for model, keys in parts.items():
         for part in model._default_manager.filter(report=report.pk).order_by("pk"):
-            old = part.pk
-            new = _without_key(part)
+            old, new = part.pk, _without_key(part)
             new.report = copied
             if isinstance(new, PagePicture):  # only the owner may share what the owner sees
                 new.shown_as = new.ended_by = new.ended_at = None
             new.save()
             keys[old] = new.pk
-        parts[model] = keys
-    return CopiedReport(copied, parts)
+    return copied, parts
 
 
 @transaction.atomic
 def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
     """Copy a push with its report, recipients and schedule. The copy is disabled and belongs to `owner`."""
     copied = _without_key(Subscription.objects.get(pk=subscription.pk))
-    copied.name = copy_name(subscription.name)
+    ending = gettext(" (copy)")
+    copied.name = f"{subscription.name[: NAME_CHARACTERS - len(ending)]}{ending}"
     copied.owner, copied.is_enabled, copied.is_paused, copied.next_run_at = owner, False, False, None
     copied.failures_paused_at = copied.failures_counted_from = copied.form_key = None
-    copied.report = copy_report(subscription.report).report
+    copied.report, _keys = copy_report(subscription.report)
     copied.save()
     for name in ("users", "groups", "departments"):
         getattr(copied, name).set(getattr(subscription, name).all())
@@ -298,39 +247,8 @@ def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
     return copied
 
 
-def copy_name(name: str) -> str:
-    """Append "(copy)" to `name`, which is cut to keep within NAME_CHARACTERS."""
-    ending = gettext(" (copy)")
-    return f"{name[: NAME_CHARACTERS - len(ending)]}{ending}"
-
-
 def _without_key(row: Row) -> Row:
     """Turn a loaded row into an unsaved one."""
     row.pk = None
     row._state.adding = True
     return row
-
-
-def list_column_fields(values: QueryDict) -> Iterator[ColumnField]:
-    """Yield the fields of the submitted push that name columns: templates, charts and own rows."""
-    aliases = read_card_keys(values).keys()
-    for name in TEMPLATES if "is_template" in values else ():
-        text = values.get(name, "")
-        yield ColumnField(name, find_columns(text, aliases), partial(rename_columns, text))
-    for prefix in [*_list_rows(values, "charts", CHARTS_AT_MOST), *_list_rows(values, "own_rows_rules", RULES_AT_MOST)]:
-        alias = values.get(f"{prefix}-alias", "").strip()
-        for name in (f"{prefix}-{column}" for column in ("x", "series", "y", "column")):
-            if name in values:
-                yield read_column_lines(name, alias, values.get(name, ""))
-
-
-def list_card_fields(values: QueryDict) -> dict[str, str]:
-    """Return the field of the card of each alias."""
-    rows = _list_rows(values, "report_cards", CARDS_AT_MOST)
-    return {values.get(f"{row}-alias", "").strip(): f"{row}-card" for row in rows if f"{row}-card" in values}
-
-
-def _list_rows(values: Mapping[str, Any], prefix: str, most: int) -> list[str]:
-    """Return the prefixes of the rows that are not deleted."""
-    names = [f"{prefix}-{number}" for number in range(most * 2)]
-    return [name for name in names if f"{name}-alias" in values and not values.get(f"{name}-DELETE")]

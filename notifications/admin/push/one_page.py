@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
+from django.db.models import QuerySet
 from django.forms import BoundField, CheckboxInput
 from django.forms.models import model_to_dict
 from django.forms.utils import ErrorDict, ErrorList
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -26,6 +27,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from integrations.admin.base import find_row, own_routes
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, AnyModelForm, explain_empty_selects
 from integrations.data.table import Table
 from integrations.datasources import fetch
@@ -33,21 +35,15 @@ from integrations.datasources.fetch import DataPreview
 from integrations.models import Card
 from notifications import tasks
 from notifications.admin import subscription_forms
-from notifications.admin.base import administrator, find_row, is_key
+from notifications.admin.base import administrator, is_key
 from notifications.admin.push.data_choice import choose_card, list_choices
-from notifications.admin.push.renaming import ColumnField, apply_renaming, describe_missing_card, find_missing_columns
 from notifications.delivery.attachments import Plan
 from notifications.delivery.rendering.preview import begin_media
 from notifications.models import Draft
 from notifications.models.subscriptions import DRAFT_KEPT
 from notifications.reports.templates import merge_fields
+from notifications.reports.templates.column_names import ColumnName
 from notifications.subscriptions.recipients import Reachability
-
-if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
-
-    from accounts.models import User
-
 
 FORM_KEY = re.compile(r"[0-9a-f]{32}")
 # Fields with a link to add a related row.
@@ -56,6 +52,9 @@ VALUE_CHARACTERS = 30
 # Template code is left out of the summary of settings.
 _TEMPLATE_CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 NAMED_AT_MOST = 4
+CARDS_OFFERED = 200
+# Minimum similarity (0 to 1) of a missing column's name and the name proposed for it.
+ALIKE = 0.6
 
 
 @dataclass(frozen=True)
@@ -64,37 +63,39 @@ class FormPart:
     with the number of rows to ignore in the summary because another part of the page creates them."""
 
     key: str
-    title: StrOrPromise
+    title: Any
     names: tuple[str, ...]
     rows: tuple[tuple[str, int], ...] = ()
 
-
-@dataclass(frozen=True)
-class FoldedPart:
-    """A part to be rendered. `inlines`: the admin's formsets. `summary`: the settings in one line; empty if all are
-    defaults."""
-
-    key: str
-    title: StrOrPromise
-    fields: list[BoundField]
-    inlines: list[Any]
-    summary: str
-    is_open: bool
+    def find_fields(self, forms: Iterable[Any]) -> list[BoundField]:
+        by_name = {name: form[name] for form in forms if form is not None for name in form.fields}
+        return [by_name[name] for name in self.names if name in by_name]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A sentence of the list above the form. `anchor`: id of the field; empty if it concerns the whole form."""
+@dataclass(frozen=True, slots=True)
+class ColumnField:
+    """A field that names columns. `rename`: returns its text with other names, given by the present ones."""
 
-    text: str
-    label: str = ""
-    anchor: str = ""
+    name: str
+    columns: list[ColumnName]
+    rename: Callable[[Mapping[ColumnName, str]], str]
+
+
+def read_column_lines(name: str, alias: str, text: str) -> ColumnField:
+    """Return the field that names a column of the card `alias` in each line of `text`."""
+    lines = text.split("\n")
+
+    def rename(names: Mapping[ColumnName, str]) -> str:
+        return "\n".join(names.get((alias, line.strip()), line) for line in lines)
+
+    return ColumnField(name, [(alias, column) for line in lines if (column := line.strip())], rename)
 
 
 class DraftedForm(AnyModelForm):
     """A form that may start from a saved draft. `part`: the second form on the same page, or None."""
 
     draft: QueryDict | None = None
+    part: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.draft is not None:
@@ -102,10 +103,6 @@ class DraftedForm(AnyModelForm):
         super().__init__(*args, **kwargs)
         self.forgive(self)
         self.instance.draft_at_work = self.draft
-
-    @property
-    def part(self) -> AnyModelForm | None:
-        raise NotImplementedError
 
     def forgive(self, form: Any) -> None:
         """Clear the errors of a form filled from a draft: an incomplete draft is no mistake."""
@@ -116,7 +113,26 @@ class DraftedForm(AnyModelForm):
         return super().is_valid() and (self.part is None or self.part.is_valid())
 
 
-class OnePage(AnyModelAdmin):
+class ButtonsPage(AnyModelAdmin):
+    """Base admin for a page that is saved and enabled or disabled by buttons."""
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """Set `is_enabled` from the button that was pressed. Other buttons keep the row's state, as a page opened
+        earlier may hold an old one."""
+        if "_buttons" in request.POST:
+            values = request.POST.copy()
+            row = self.get_object(request, unquote(object_id)) if object_id else None
+            is_kept = row is not None and row.is_enabled and "_disable" not in values
+            values.pop("is_enabled", None)
+            if "_enable" in values or is_kept:
+                values["is_enabled"] = "on"
+            request.POST = values  # type: ignore[assignment]  # Django takes any QueryDict
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+
+class OnePage(ButtonsPage):
     """Base admin for a page that edits one thing in one form, beside a preview over its data. `draft_name`: prefix of
     its drafts' page. `new_title`: title for a new row. `parts`: the folded parts. `shown_fields`: the fields for people
     who may only view. `preview_path`: URL of the preview; `preview_template`: template of its message. The page sends
@@ -126,7 +142,7 @@ class OnePage(AnyModelAdmin):
     is_rule = False
     preview_path: str
     preview_template: str
-    new_title: StrOrPromise
+    new_title: Any
     parts: tuple[FormPart, ...]
     shown_fields: tuple[str, ...]
 
@@ -153,38 +169,51 @@ class OnePage(AnyModelAdmin):
             row.form_key = read_form_key(request) or None
         return row
 
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        row = self.get_object(request, unquote(object_id)) if object_id else None
-        if request.method == "POST":
-            apply_pressed_button(request, row)
-        extra: dict[str, Any] = {"form_token": uuid.uuid4().hex, **(extra_context or {})}
-        if row is None:
-            extra["title"] = self.new_title
-        if self.has_add_permission(request) if row is None else self.has_change_permission(request, row):
-            extra |= {"is_one_page": True, "draft": self.find_offered_draft(request, row), **self.page_context(request)}
-        return super().changeform_view(request, object_id, form_url, extra)
-
-    def page_context(self, request: HttpRequest) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, formsets: list[Any]) -> dict[str, Any]:
         """Return further template context for people who may fill in the form."""
         return {}
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        if context.get("is_one_page"):
+        row = kwargs.get("obj")
+        context["form_token"] = uuid.uuid4().hex
+        if row is None:
+            context["title"] = self.new_title
+        if self.has_add_permission(request) if row is None else self.has_change_permission(request, row):
             form, inlines = context["adminform"].form, context["inline_admin_formsets"]
-            forms = [form, form.part]
+            forms, formsets = [form, form.part], [one.formset for one in inlines]
             is_sent = request.method == "POST"
             for one in filter(None, forms):
                 explain_empty_selects(one.fields, request, always=ADDED_HERE)
                 context["media"] += one.media
-            formsets = [one.formset for one in inlines]
-            context["problems"] = list(list_problems(forms, formsets)) if is_sent else []
-            context["errors"] = None  # replaces Django's line with our list
-            context["folded_parts"] = build_folded_parts(self.parts, forms, inlines, is_sent=is_sent)
+            context |= {
+                "is_one_page": True,
+                "draft": None if is_sent or "draft" in request.GET else self._find_draft(request, row),
+                "problems": list(list_problems(forms, formsets)) if is_sent else [],
+                "errors": None,  # replaces Django's line with our list
+                "folded_parts": self._build_folded_parts(forms, inlines, is_sent=is_sent),
+                **self.page_context(request, formsets),
+            }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _build_folded_parts(
+        self, forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
+    ) -> dict[str, dict[str, Any]]:
+        """Return the template context of the folded parts by key. After submission, a part with errors is open."""
+        found, said = {}, self._summarise_parts(forms, [one.formset for one in inlines])
+        for part in self.parts:
+            fields, own = part.find_fields(forms), [one for one in inlines if one.formset.prefix in dict(part.rows)]
+            has_errors = any(field.errors for field in fields) or any(one.formset.total_error_count() for one in own)
+            shown = {"key": part.key, "title": part.title, "fields": fields, "inlines": own, "summary": said[part.key]}
+            found[part.key] = {**shown, "is_open": is_sent and has_errors}
+        return found
+
+    def _summarise_parts(self, forms: Sequence[Any], formsets: Iterable[Any]) -> dict[str, str]:
+        """Return a one-line summary of the settings of each part, by key; empty if all are defaults. `forms` may
+        contain None."""
+        rows = {one.prefix: (one.model._meta.verbose_name_plural, sum(map(_is_filled, one.forms))) for one in formsets}
+        return {part.key: _summary(part, part.find_fields(forms), rows) for part in self.parts}
 
     def read_form(self, request: HttpRequest, row: Any) -> Any:
         """Return the submitted form, cleaned for a preview. Concurrent changes are reported only on saving."""
@@ -203,44 +232,64 @@ class OnePage(AnyModelAdmin):
         return self.get_queryset(request).filter(form_key=key).first() if key else None
 
     def get_urls(self) -> list[URLPattern]:
-        views = (
-            (self.preview_path, self.preview_view, "preview"),
-            ("draft/", self.draft_view, "draft"),
-            ("data/", self.data_view, "data"),
-            ("data/choose/", self.choose_data_view, "data_choose"),
-            ("rename/", self.rename_view, "rename"),
-        )
-        wrap = self.admin_site.admin_view
-        ours = [path(route, wrap(require_POST(view)), name=self._url_name(name)) for route, view, name in views]
+        views: dict[tuple[str, str], Callable[[HttpRequest, Any], HttpResponse]] = {
+            (self.preview_path, "preview"): self.preview_view,
+            ("draft/", "draft"): self.draft_view,
+            ("data/", "data"): lambda request, _row: list_choices(request),
+            ("data/choose/", "data_choose"): lambda request, _row: choose_card(request),
+            ("rename/", "rename"): self.rename_view,
+        }
+        ours = own_routes(self, {key: require_POST(self._pass_row(view)) for key, view in views.items()})
         return [*ours, *super().get_urls()]
 
-    def draft_view(self, request: HttpRequest) -> HttpResponse:
+    def _pass_row(self, view: Callable[[HttpRequest, Any], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+        """Return a view that passes the row that the page edits, or None for a new one. It raises PermissionDenied or
+        Http404 if the person may not change or add it."""
+
+        def find_and_pass(request: HttpRequest) -> HttpResponse:
+            key = request.POST.get("_id", "")
+            if is_key(key):
+                return view(request, find_row(self, request, key, to_change=True))
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            return view(request, None)
+
+        return find_and_pass
+
+    def draft_view(self, request: HttpRequest, row: Any) -> HttpResponse:
         """Save what was typed as a draft, or drop the draft and redirect to the page. A draft that arrives after its
         form was saved is dropped: it would be offered on the next page and saved twice."""
-        row, person = self.find_edited_row(request), administrator(request)
-        page = self._name_draft_page(row)
+        drafts = self._find_drafts(request, row)
         if "_drop" in request.POST:
-            drop_draft(person, page)
+            drafts.delete()
             return HttpResponseRedirect(self.find_page_url(row))
-        is_kept = keep_draft(person, page, request.POST, now=timezone.now())
+        typed = request.POST.copy()
+        for name in _NOT_TYPED:
+            typed.pop(name, None)
+        text = typed.urlencode()
+        is_kept = len(text) <= CHARACTERS_AT_MOST
+        if is_kept:
+            person, page = administrator(request), self._name_draft_page(row)
+            values = {"values": text, "saved_at": timezone.now()}
+            Draft.objects.update_or_create(person=person, page=page, defaults=values)
         if is_kept and row is None and self._find_created_row(request) is not None:
-            drop_draft(person, page)
+            drafts.delete()
             is_kept = False
         return JsonResponse({"is_kept": is_kept})
 
-    def data_view(self, request: HttpRequest) -> JsonResponse:
-        self.find_edited_row(request)
-        return list_choices(request)
-
-    def choose_data_view(self, request: HttpRequest) -> JsonResponse:
-        self.find_edited_row(request)
-        return choose_card(request)
-
-    def rename_view(self, request: HttpRequest) -> JsonResponse:
-        """Return the new values of the fields that name a renamed column or card. Saves nothing."""
-        self.find_edited_row(request)
+    def rename_view(self, request: HttpRequest, row: Any) -> JsonResponse:
+        """Return the new values of the fields that name a replaced column or card. Saves nothing. The replacements are
+        parallel lists: `_alias`, `_from` and `_to`; `_from` is empty for a card."""
         values = request.POST
-        changes = apply_renaming(values, self.list_column_fields(values), self.list_card_fields(values))
+        columns, changes = {}, {}
+        for alias, column, to in zip(*(values.getlist(name) for name in ("_alias", "_from", "_to")), strict=False):
+            if column and to:
+                columns[alias, column] = to
+            elif is_key(to) and alias in (card_fields := self.list_card_fields(values)):
+                changes[card_fields[alias]] = to
+        for field in self.list_column_fields(values):
+            if not columns.keys().isdisjoint(field.columns):
+                changes[field.name] = field.rename(columns)
         return JsonResponse({"changes": changes})
 
     def list_column_fields(self, values: QueryDict) -> Iterable[ColumnField]:
@@ -251,24 +300,7 @@ class OnePage(AnyModelAdmin):
         """Return the name of the field that chooses the card of each alias."""
         raise NotImplementedError
 
-    def find_edited_row(self, request: HttpRequest) -> Any:
-        """Return the row that the page edits, or None for a new one. Raises PermissionDenied or Http404 if the person
-        may not change or add it."""
-        key = request.POST.get("_id", "")
-        if is_key(key):
-            return self.find_changeable_row(request, int(key))
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        return None
-
-    def find_changeable_row(self, request: HttpRequest, pk: int) -> Any:
-        """Return a visible row that the person may change. Raises PermissionDenied or Http404 otherwise."""
-        rows = self.model._default_manager.visible_to(request.user)
-        return find_row(request, rows, pk, self.has_change_permission)
-
-    # --- Preview ------------------------------------------------------------------------------------------------------
-
-    def preview_view(self, request: HttpRequest) -> HttpResponse:
+    def preview_view(self, request: HttpRequest, row: Any) -> HttpResponse:
         """Answer with the preview of the submitted form by `answer_preview`. Must not save anything."""
         raise NotImplementedError
 
@@ -290,40 +322,66 @@ class OnePage(AnyModelAdmin):
         tasks.enqueue_previews(medium_ids)
         return {"drawings": shown, "carried": carried}
 
-    def show_missing(
+    def _find_missing_names(
         self,
         request: HttpRequest,
         data: DataPreview | None,
         cards: Mapping[str, tuple[int, str]],
         tables: Mapping[str, Table],
-    ) -> str:
-        """Render the columns and cards that the form names but the data lacks, with selects for their replacements.
-        `cards`: key and heading by alias. `tables`: the loaded ones, by alias."""
-        lost, person = frozenset() if data is None else data.lost, administrator(request)
-        gone = [(alias, heading) for alias, (key, heading) in cards.items() if key in lost]
-        found = [describe_missing_card(alias, heading, person) for alias, heading in gone]
-        headings = {alias: heading for alias, (_key, heading) in cards.items()}
-        found += find_missing_columns(self.list_column_fields(request.POST), tables, headings)
-        context = {"missing": found, "is_rule": self.is_rule}
-        return render_to_string(f"{FOLDER}/_missing.html", context, request)
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the cards that their source no longer has and the columns that the form names and the data lacks, for
+        _missing.html. A table without columns is skipped."""
+        lost = frozenset() if data is None else data.lost
+        for alias, (key, heading) in cards.items():
+            if key in lost:
+                offered = Card.objects.visible_to(request.user).order_by("name", "pk").values_list("pk", "name")
+                choices = [(str(card), name) for card, name in offered[:CARDS_OFFERED]]
+                yield {"alias": alias, "heading": heading, "column": "", "choices": choices, "proposed": ""}
+        fields = self.list_column_fields(request.POST)
+        for alias, column in dict.fromkeys(column for one in fields for column in one.columns):
+            names = tables[alias].names if alias in tables else ()
+            if names and column not in names:
+                shown = {"alias": alias, "heading": cards[alias][1], "column": column}
+                proposed = next(iter(get_close_matches(column, names, n=1, cutoff=ALIKE)), "")
+                yield {**shown, "choices": [(name, name) for name in names], "proposed": proposed}
 
     def answer_preview(
-        self, request: HttpRequest, data: DataPreview | None, context: Mapping[str, Any], **further: Any
+        self,
+        request: HttpRequest,
+        form: Any,
+        data: DataPreview | None,
+        context: Mapping[str, Any],
+        cards: Mapping[str, tuple[int, str]],
+        tables: Mapping[str, Table],
+        **further: Any,
     ) -> HttpResponse:
-        """Return the JSON answer. While it has a `token`, the page asks again."""
+        """Return the JSON answer for a cleaned form. While it has a `token`, the page asks again. `context`: of the
+        message. `cards`: key and heading by alias. `tables`: the loaded ones, by alias."""
         token, problem, waiting = (data.token, data.problem, data.hindrance) if data is not None else ("", "", "")
+        missing = list(self._find_missing_names(request, data, cards, tables))
+        if self.is_rule and missing and tables:
+            context = {}  # nothing can be tried without the missing column
         shown = {"waiting": data if token else None, **context, "problem": context.get("problem") or problem}
+        samples = [
+            {"heading": cards[alias][1], "table": table, "rows": table.rows[:SAMPLE_ROWS], "count": len(table.rows)}
+            for alias, table in tables.items()
+        ]
+        names = {"missing": missing, "is_rule": self.is_rule}
+        times = form.find_times(timezone.now(), is_check=self.is_rule)
+        formsets = self._create_formsets(request, form.instance, change=form.instance.pk is not None)[0]
         return JsonResponse(
             {
                 "token": token,
                 "waiting": (waiting or gettext("The data is being fetched…")) if token else "",
                 "is_lost": bool(problem),
                 "message": render_to_string(self.preview_template, shown, request),
+                "rows": render_to_string(f"{FOLDER}/_rows.html", {"tables": samples, "waiting": data}, request),
+                "missing": render_to_string(f"{FOLDER}/_missing.html", names, request),
+                "outlook": show_outlook(request, form.found, times, is_rule=self.is_rule),
+                "folded": self._summarise_parts((form, form.part), formsets),
                 **further,
             }
         )
-
-    # --- Rows of the page ---------------------------------------------------------------------------------------------
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         """Fill the formset from the draft if the draft has such rows."""
@@ -333,35 +391,32 @@ class OnePage(AnyModelAdmin):
 
     def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
         formsets, inlines = super()._create_formsets(request, obj, change)  # type: ignore[misc]  # unknown to the stubs
-        if getattr(obj, "draft_at_work", None) is not None:
-            for formset in formsets:
-                _forgive(formset)
+        for formset in formsets if getattr(obj, "draft_at_work", None) is not None else ():
+            # Clear the errors of rows filled from a draft: an incomplete draft is no mistake.
+            formset._errors, formset._non_form_errors = [ErrorDict() for _form in formset.forms], ErrorList()
+            for form in formset.forms:
+                form._errors = ErrorDict()
         return formsets, inlines
-
-    # --- Drafts -------------------------------------------------------------------------------------------------------
-
-    def find_offered_draft(self, request: HttpRequest, row: Any) -> Draft | None:
-        """Return the person's draft to offer on a plain GET, or None."""
-        is_offered = request.method == "GET" and "draft" not in request.GET
-        return self._draft(request, row) if is_offered else None
 
     def read_chosen_draft(self, request: HttpRequest, row: Any) -> QueryDict | None:
         """Return the values of the person's draft if the URL asks for it, else None."""
-        found = self._draft(request, row) if request.method == "GET" and "draft" in request.GET else None
+        found = self._find_draft(request, row) if request.method == "GET" and "draft" in request.GET else None
         return None if found is None else QueryDict(found.values, mutable=True)
 
     def forget_draft(self, request: HttpRequest, *, is_new: bool, row: Any) -> None:
         """Drop the draft after its values were saved."""
-        drop_draft(administrator(request), self._name_draft_page(None if is_new else row))
+        self._find_drafts(request, None if is_new else row).delete()
 
     def find_page_url(self, row: Any) -> str:
         if row is None:
             return reverse(f"admin:{self._url_name('add')}")
         return reverse(f"admin:{self._url_name('change')}", args=[row.pk])
 
-    def _draft(self, request: HttpRequest, row: Any) -> Draft | None:
-        drafts = Draft.objects.filter(person=administrator(request), page=self._name_draft_page(row))
-        return drafts.filter(saved_at__gt=timezone.now() - DRAFT_KEPT).first()
+    def _find_draft(self, request: HttpRequest, row: Any) -> Draft | None:
+        return self._find_drafts(request, row).filter(saved_at__gt=timezone.now() - DRAFT_KEPT).first()
+
+    def _find_drafts(self, request: HttpRequest, row: Any) -> QuerySet[Draft]:
+        return Draft.objects.filter(person=administrator(request), page=self._name_draft_page(row))
 
     def _name_draft_page(self, row: Any) -> str:
         return f"{self.draft_name}:{row.pk if row is not None else 'new'}"
@@ -370,55 +425,24 @@ class OnePage(AnyModelAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
 
 
-def _forgive(formset: Any) -> None:
-    """Clear the errors of rows filled from a draft: an incomplete draft is no mistake."""
-    formset._errors, formset._non_form_errors = [ErrorDict() for _form in formset.forms], ErrorList()
-    for form in formset.forms:
-        form._errors = ErrorDict()
-
-
 def read_form_key(request: HttpRequest) -> str:
     """Return the `token` of a submitted page; empty if it is missing or malformed."""
     key = request.POST.get("token", "")
     return key if FORM_KEY.fullmatch(key) else ""
 
 
-def apply_pressed_button(request: HttpRequest, row: Any) -> None:
-    """Set `is_enabled` from the button that was pressed. Other buttons keep the row's state, as a page opened earlier
-    may hold an old one. `row`: None for a new one."""
-    values = request.POST.copy()
-    if "_buttons" not in values:
-        return
-    is_kept = row is not None and row.is_enabled and "_disable" not in values
-    values.pop("is_enabled", None)
-    if "_enable" in values or is_kept:
-        values["is_enabled"] = "on"
-    request.POST = values  # type: ignore[assignment]  # Django takes any QueryDict
-
-
-def list_problems(forms: Iterable[Any], formsets: Iterable[Any]) -> Iterator[Problem]:
-    """Yield the errors of forms and formsets in the order of the page. `forms` may contain None."""
-    for one in forms:
-        if one is None:
-            continue
-        for text in one.non_field_errors():
-            yield Problem(str(text))
-        for name, texts in one.errors.items():
-            if name in one.fields:
-                field = one[name]
-                yield from (Problem(str(text), str(field.label), field.id_for_label) for text in texts)
+def list_problems(forms: Iterable[Any], formsets: Iterable[Any] = ()) -> Iterator[tuple[str, Any, str]]:
+    """Yield the errors of forms and formsets in the order of the page: text, label, and id of the field, which is empty
+    if it concerns the whole form. `forms` may contain None."""
+    for one in filter(None, forms):
+        yield from ((text, "", "") for text in one.non_field_errors())
+        yield from ((text, field.label, field.id_for_label) for field in one for text in field.errors)
     for formset in formsets:
-        yield from _row_problems(formset)
-
-
-def _row_problems(formset: Any) -> Iterator[Problem]:
-    label = str(formset.model._meta.verbose_name)
-    for text in formset.non_form_errors():
-        yield Problem(str(text), label)
-    for row in formset.forms:
-        for name, texts in row.errors.items():
-            anchor = row[name].id_for_label if name in row.fields else ""
-            yield from (Problem(str(text), label, anchor) for text in texts)
+        label = formset.model._meta.verbose_name
+        yield from ((text, label, "") for text in formset.non_form_errors())
+        for row in formset.forms:
+            yield from ((text, label, "") for text in row.non_field_errors())
+            yield from ((text, label, field.id_for_label) for field in row for text in field.errors)
 
 
 CHARACTERS_AT_MOST = 200_000
@@ -427,41 +451,6 @@ _NOT_TYPED = (
     *("csrfmiddlewaretoken", "token", "_token", "_id", "_as"),
     *("_save", "_try", "_enable", "_disable", "_buttons", "is_enabled"),
 )
-
-
-def keep_draft(person: User, page: str, values: QueryDict, *, now: datetime) -> bool:
-    """Store what was typed as the person's draft of `page`. Return False if it exceeds CHARACTERS_AT_MOST."""
-    typed = values.copy()
-    for name in _NOT_TYPED:
-        typed.pop(name, None)
-    text = typed.urlencode()
-    if len(text) > CHARACTERS_AT_MOST:
-        return False
-    Draft.objects.update_or_create(person=person, page=page, defaults={"values": text, "saved_at": now})
-    return True
-
-
-def drop_draft(person: User, page: str) -> None:
-    Draft.objects.filter(person=person, page=page).delete()
-
-
-def build_folded_parts(
-    parts: Sequence[FormPart], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
-) -> dict[str, FoldedPart]:
-    """Return the parts by key. After submission, a part with errors is open. `forms` may contain None."""
-    found, said = {}, summarise_parts(parts, forms, [one.formset for one in inlines])
-    for part in parts:
-        fields = _fields(part, forms)
-        own = [one for one in inlines if one.formset.prefix in dict(part.rows)]
-        has_errors = any(field.errors for field in fields) or any(one.formset.total_error_count() for one in own)
-        found[part.key] = FoldedPart(part.key, part.title, fields, own, said[part.key], is_sent and has_errors)
-    return found
-
-
-def summarise_parts(parts: Iterable[FormPart], forms: Sequence[Any], formsets: Iterable[Any]) -> dict[str, str]:
-    """Return a one-line summary of the settings of each part, by key; empty if all are defaults."""
-    rows = {one.prefix: (one.model._meta.verbose_name_plural, sum(map(_is_filled, one.forms))) for one in formsets}
-    return {part.key: _summary(part, _fields(part, forms), rows) for part in parts}
 
 
 def _summary(part: FormPart, fields: Iterable[BoundField], rows: Mapping[str, tuple[Any, int]]) -> str:
@@ -473,11 +462,6 @@ def _summary(part: FormPart, fields: Iterable[BoundField], rows: Mapping[str, tu
     more = len(changed) - NAMED_AT_MOST
     further = [ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more}] if more > 0 else []
     return " · ".join([*changed[:NAMED_AT_MOST], *further])
-
-
-def _fields(part: FormPart, forms: Iterable[Any]) -> list[BoundField]:
-    by_name = {name: form[name] for form in forms if form is not None for name in form.fields}
-    return [by_name[name] for name in part.names if name in by_name]
 
 
 def _is_set(field: BoundField) -> bool:
@@ -532,15 +516,6 @@ def _values(field: BoundField) -> Iterator[str]:
 
 SAMPLE_ROWS = 8
 FOLDER = "admin/notifications/subscription"
-
-
-def show_sample(request: HttpRequest, tables: Mapping[str, Table], data: DataPreview | None) -> str:
-    """Render the first rows of each table, by heading, or the progress of fetching them."""
-    shown = [
-        {"heading": heading, "table": table, "rows": table.rows[:SAMPLE_ROWS], "count": len(table.rows)}
-        for heading, table in tables.items()
-    ]
-    return render_to_string(f"{FOLDER}/_rows.html", {"tables": shown, "waiting": data}, request)
 
 
 def show_outlook(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -13,16 +14,15 @@ from django.contrib import messages
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import BoundField, Form, ModelChoiceField
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import URLPattern, path
+from django.forms import Form, ModelChoiceField
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
 
 from accounts.models import Attribute, User
 from accounts.users.roles import people_visible_to
+from integrations.admin.base import find_row
 from integrations.core.admin_pages import render_empty_select_help
 from integrations.core.sentences import Sentence
 from integrations.data.table import Table
@@ -30,86 +30,63 @@ from integrations.datasources.fetch import DataPreview
 from integrations.models import Card
 from notifications.admin.base import administrator, is_key
 from notifications.admin.push.data_choice import propose_own_rows
-from notifications.admin.push.form import (
-    CONTENT_IS_SENT,
-    CopiedReport,
-    PushForm,
-    copy_push,
-    copy_report,
-    list_card_fields,
-    list_column_fields,
-)
-from notifications.admin.push.one_page import (
-    FormPart,
-    OnePage,
-    read_template,
-    show_outlook,
-    show_sample,
-    summarise_parts,
-)
-from notifications.admin.push.renaming import ColumnField
+from notifications.admin.push.form import CONTENT_IS_SENT, FOR_THIS, PushForm, copy_push, copy_report
+from notifications.admin.push.one_page import ColumnField, FormPart, OnePage, read_column_lines, read_template
 from notifications.admin.reports import (
     CARDS_AT_MOST,
+    CHARTS_AT_MOST,
     PREFIX,
+    RULES_AT_MOST,
     TEMPLATES,
-    OwnRowsInline,
-    PagePictureInline,
-    ReportCardInline,
-    ReportChartInline,
+    ReportAdmin,
+    list_rows,
+    read_card_keys,
     template_help,
 )
-from notifications.admin.subscription_forms import find_times_of_form
 from notifications.delivery.attachments import find_obstacle, pages_for_editor
 from notifications.delivery.rendering.preview import preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, Robot, Run, Subscription
 from notifications.reports.contents import paginate_tables
 from notifications.reports.templates import merge_fields, renderer
+from notifications.reports.templates.column_names import find_columns, rename_columns
 from notifications.reports.templates.merge_fields import StartingPoint, offered_points, starting_points
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
-
-if TYPE_CHECKING:
-    from django.http import QueryDict
-
-
-# The parts of a report that are edited as rows of the page.
-INLINES = (ReportCardInline, ReportChartInline, OwnRowsInline, PagePictureInline)
-PARTS = (
-    FormPart(
-        "look", _("More styles"), ("figures", "is_template", "link"), (("report_cards", CARDS_AT_MOST), ("charts", 0))
-    ),
-    FormPart(
-        "delivery",
-        _("More recipients, delivery and retries"),
-        (
-            *("groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot", "fallback_channel"),
-            *("priority", "grace_minutes", "lifetime_hours", "pauses_after_failures"),
-        ),
-        (("own_rows_rules", 1),),
-    ),
-    FormPart(
-        "exceptions",
-        _("Time zone, holidays, and when nothing is sent"),
-        (
-            *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
-            *("skips_empty", "skips_unchanged", "skips_people_without_rows", "stale_after_minutes", "if_stale"),
-            "is_paused",
-        ),
-    ),
-)
 
 
 class PushPage(OnePage):
     """The change page of subscriptions. Its inline rows belong to the report, not to the subscription."""
 
     draft_name, new_title = "push", _("New push")
-    parts = PARTS
+    parts = (
+        FormPart(
+            "look",
+            _("More styles"),
+            ("figures", "is_template", "link"),
+            (("report_cards", CARDS_AT_MOST), ("charts", 0)),
+        ),
+        FormPart(
+            "delivery",
+            _("More recipients, delivery and retries"),
+            (
+                *("groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot"),
+                *("fallback_channel", "priority", "grace_minutes", "lifetime_hours", "pauses_after_failures"),
+            ),
+            (("own_rows_rules", 1),),
+        ),
+        FormPart(
+            "exceptions",
+            _("Time zone, holidays, and when nothing is sent"),
+            (
+                *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to", "skips_empty"),
+                *("skips_unchanged", "skips_people_without_rows", "stale_after_minutes", "if_stale", "is_paused"),
+            ),
+        ),
+    )
     preview_path, preview_template = "outlook/", "admin/notifications/report/_preview.html"
     form = PushForm
     shown_fields = (*PushForm.Meta.fields, "rules")
-
-    # --- The content --------------------------------------------------------------------------------------------------
 
     def get_inline_instances(self, request: HttpRequest, obj: Subscription | None = None) -> list[Any]:
         """Return no inlines if the report was not sent or the person may not edit it."""
@@ -118,7 +95,7 @@ class PushPage(OnePage):
         permission = "notifications.add_report" if obj is None else "notifications.change_report"
         if not request.user.has_perm(permission):
             return []
-        return [inline(Report, self.admin_site) for inline in INLINES]
+        return [inline(Report, self.admin_site) for inline in ReportAdmin.inlines]
 
     def get_formsets_with_inlines(
         self, request: HttpRequest, obj: Subscription | None = None
@@ -146,9 +123,9 @@ class PushPage(OnePage):
         if content is None:
             return
         report = content.instance
-        if form.is_copy_wanted():
-            form.copied = copy_report(report)
-            report.pk, report.created_at = form.copied.report.pk, form.copied.report.created_at
+        if form.may_copy() and form.data.get("content_for") == FOR_THIS:
+            copied, form.copied_parts = copy_report(report)
+            report.pk, report.created_at = copied.pk, copied.created_at
         if report._state.adding:
             content.save()
         elif content.changed_data:
@@ -180,8 +157,10 @@ class PushPage(OnePage):
         return Report.objects.filter(pk__in=list(found))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        for formset in formsets if form.copied is not None else ():
-            _move_to_copy(formset, form.copied)
+        for formset in formsets if form.copied_parts is not None else ():
+            for row in formset.initial_forms:  # loaded from the original report
+                row.instance.pk = form.copied_parts[formset.model].get(row.instance.pk)
+                row.instance.report = formset.instance
         super().save_related(request, form, formsets, change)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
@@ -197,36 +176,24 @@ class PushPage(OnePage):
             {"changed": {"name": str(Report._meta.verbose_name), "object": form.instance.name, "fields": labels}},
         ]
 
-    # --- The page -----------------------------------------------------------------------------------------------------
-
-    def page_context(self, request: HttpRequest) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, formsets: list[Any]) -> dict[str, Any]:
         person = administrator(request)
+        # An autocomplete select for the person whose view is shown.
+        field: Any = Subscription._meta.get_field("users")
+        widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": ""})
+        chooser = Form(auto_id="preview-%s", initial={"as": person})
+        chooser.fields["as"] = ModelChoiceField(find_viewable_people(person), widget=widget)
         return {
             "starting_points": offered_points(),
             "field_formats": merge_fields.formats(),
-            "chooser": self._build_person_select(person),
+            "chooser": chooser["as"],
             "of_person": OwnRowsRule.OF_PERSON,
             "attributes_way": render_empty_select_help(Attribute, request, field="own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
+            "page_picture_obstacle": find_obstacle(now=timezone.now()),
+            "page_picture": next((one for one in formsets if one.prefix == PREFIX), None),
         }
-
-    def _build_person_select(self, by: User) -> BoundField:
-        """Return an autocomplete select for the person whose view is shown."""
-        field: Any = Subscription._meta.get_field("users")
-        widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": ""})
-        form = Form(auto_id="preview-%s", initial={"as": by})
-        form.fields["as"] = ModelChoiceField(find_viewable_people(by), widget=widget)
-        return form["as"]
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        if context.get("is_one_page"):
-            inlines = context["inline_admin_formsets"]
-            context["page_picture_obstacle"] = find_obstacle(now=timezone.now())
-            context["page_picture"] = next((one.formset for one in inlines if one.formset.prefix == PREFIX), None)
-        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -234,43 +201,41 @@ class PushPage(OnePage):
         form.make_formsets = lambda row: self._create_formsets(request, row, change=row.pk is not None)[0]
         return form
 
-    # --- Requests of the page -----------------------------------------------------------------------------------------
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_POST(self.copy_view))
-        return [path("<int:pk>/copy/", view, name="notifications_subscription_copy"), *super().get_urls()]
-
     def list_column_fields(self, values: QueryDict) -> Iterator[ColumnField]:
-        return list_column_fields(values)
+        """Yield the fields that name columns: templates, charts and own rows."""
+        aliases = read_card_keys(values).keys()
+        for name in TEMPLATES if "is_template" in values else ():
+            text = values.get(name, "")
+            yield ColumnField(name, find_columns(text, aliases), partial(rename_columns, text))
+        charts, rules = list_rows(values, "charts", CHARTS_AT_MOST), list_rows(values, "own_rows_rules", RULES_AT_MOST)
+        for prefix, alias in {**charts, **rules}.items():
+            for name in (f"{prefix}-{column}" for column in ("x", "series", "y", "column")):
+                if name in values:
+                    yield read_column_lines(name, alias, values.get(name, ""))
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
-        return list_card_fields(values)
+        rows = list_rows(values, "report_cards", CARDS_AT_MOST)
+        return {alias: f"{row}-card" for row, alias in rows.items() if f"{row}-card" in values}
 
-    def preview_view(self, request: HttpRequest) -> HttpResponse:
+    def preview_view(self, request: HttpRequest, row: Any) -> HttpResponse:
         """Preview the submitted form: data, message, recipients and times. Saves nothing. The answer has `as`: the
         person whose view is shown; `fields` and `points`: merge fields and starting points, empty until the data is
         loaded; `parts`: for each template its texts and merge fields, null if only the source can be edited; `sources`:
         the templates that `parts` was made from."""
-        by, now = administrator(request), timezone.now()
-        subscription = self.find_edited_row(request)
-        form = self.read_form(request, subscription)
-        further = {
-            "outlook": show_outlook(request, form.found, find_times_of_form(form, now)),
-            "folded": summarise_parts(PARTS, (form, form.content), type(form).make_formsets(form.instance)),
-        }
+        by = administrator(request)
+        form = self.read_form(request, row)
         if form.content is None:  # without permission to edit the report, preview the saved one
             report = form.cleaned_data.get("report")
             form.instance.message_form = form.cleaned_data.get("message_form") or MessageForm.TEXTCARD
-            message = {} if report is None else render_saved(form.instance, by=by, now=now)
-            return self.answer_preview(request, None, message, **further)
-        draft = _build_draft(form, form.content.instance).for_reader(by)
-        data = self.read_data(request, draft.cards)
+            message = {} if report is None else render_saved(form.instance, by=by, now=timezone.now())
+            return self.answer_preview(request, form, None, message, {}, {})
+        draft, problem = _read_draft(form, by)
+        data = self.read_data(request, list({card.card_id: card.card for card in draft.cards}.values()))
         found = data.tables if data is not None else {}
-        tables = {one.alias: found[one.card_id] for one in draft.parts.cards if one.card_id in found}
-        person, context = self._preview_as_person(request, form, draft, data, now)
-        cards = {card.alias: (card.card_id, card.heading) for card in draft.parts.cards}
+        tables = {one.alias: found[one.card_id] for one in draft.cards if one.card_id in found}
+        person, context = self._preview_as_person(request, form, draft, problem, data)
+        cards = {card.alias: (card.card_id, card.heading) for card in draft.cards}
         headings = {alias: heading for alias, (_key, heading) in cards.items()}
-        shown = {headings[alias]: table for alias, table in tables.items()}
         sources = {name: request.POST.get(name, "") for name in TEMPLATES}
         parts: dict[str, list[dict[str, str]] | None] = {
             name: [{"text": text.replace("\r\n", "\n")}] if text else [] for name, text in sources.items()
@@ -279,11 +244,11 @@ class PushPage(OnePage):
             parts = {name: read_template(text, headings) for name, text in sources.items()}
         return self.answer_preview(
             request,
+            form,
             data,
             context,
-            **further,
-            rows=show_sample(request, shown, data),
-            missing=self.show_missing(request, data, cards, tables),
+            cards,
+            tables,
             limits=_list_length_errors(form, form.content),
             parts=parts,
             sources=sources,
@@ -292,7 +257,7 @@ class PushPage(OnePage):
         )
 
     def _preview_as_person(
-        self, request: HttpRequest, form: PushForm, draft: PushDraft, data: DataPreview | None, now: datetime
+        self, request: HttpRequest, form: PushForm, draft: ReportParts, problem: str, data: DataPreview | None
     ) -> tuple[User, dict[str, Any]]:
         """Return the person whose view is shown (the chosen one, else the first recipient, else oneself) and the
         template context of the message or its problem."""
@@ -304,32 +269,32 @@ class PushPage(OnePage):
             if chosen is None:
                 return person, {"problem": gettext("Nobody whom you see is “%(typed)s”.") % {"typed": key}}
             person = chosen
-        at = now
+        at = timezone.now()
         if typed := values.get("_at", ""):
             try:
-                at = datetime.fromisoformat(typed).replace(tzinfo=ZoneInfo(draft.subscription.time_zone))
+                at = datetime.fromisoformat(typed).replace(tzinfo=ZoneInfo(form.instance.time_zone))
             except ValueError:
                 return person, {"problem": gettext("Write the time as 2026-11-28 09:00.")}
         if not any(values.get(name, "").strip() for name in TEMPLATES):
             return person, {}
-        if draft.problem or (data is not None and (data.token or data.problem)):
-            return person, {"problem": draft.problem}
-        tables = {} if data is None else {card.alias: data.tables[card.card_id] for card in draft.parts.cards}
+        if problem or (data is not None and (data.token or data.problem)):
+            return person, {"problem": problem}
+        tables = {} if data is None else {card.alias: data.tables[card.card_id] for card in draft.cards}
         try:
-            context = render_draft(draft, tables, by=by, person=person, at=at)
+            context = render_draft(form.instance, draft, tables, by=by, person=person, at=at)
         except RenderingError as error:
             return person, {"problem": str(error)}
         return person, {**context, **self.begin_media(request, context["found"].media)}
 
-    def rename_view(self, request: HttpRequest) -> JsonResponse:
-        verb = "change" if is_key(request.POST.get("_id", "")) else "add"
+    def rename_view(self, request: HttpRequest, row: Any) -> JsonResponse:
+        verb = "add" if row is None else "change"
         if not request.user.has_perm(f"notifications.{verb}_report"):
             raise PermissionDenied
-        return super().rename_view(request)
+        return super().rename_view(request, row)
 
     def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Create a disabled copy of the push with its own report, and show it."""
-        subscription = self.find_changeable_row(request, pk)
+        subscription = find_row(self, request, pk, to_change=True)
         if not (self.has_add_permission(request) and request.user.has_perm("notifications.add_report")):
             raise PermissionDenied
         copied = copy_push(subscription, owner=administrator(request))
@@ -338,49 +303,23 @@ class PushPage(OnePage):
         return HttpResponseRedirect(self.find_page_url(copied))
 
 
-def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
-    """Point the rows of a formset, loaded from the original report, to the rows of the copy."""
-    keys = copied.parts[formset.model]
-    for form in formset.initial_forms:
-        form.instance.pk = keys.get(form.instance.pk)
-        form.instance.report = formset.instance
-
-
 # --- Preview ----------------------------------------------------------------------------------------------------------
 
 ROWS_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class PushDraft:
-    """A push as submitted by a form. `problem`: why it has no message, whatever the data."""
-
-    subscription: Subscription
-    parts: ReportParts
-    problem: str = ""
-
-    @property
-    def cards(self) -> list[Card]:
-        """The cards whose data is needed, without duplicates."""
-        return list({card.card_id: card.card for card in self.parts.cards}.values())
-
-    def for_reader(self, by: User) -> PushDraft:
-        """Return the draft without cards and with a problem if `by` may not see one of them, even one saved earlier."""
-        keys = {card.card_id for card in self.parts.cards}
-        seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
-        hidden = [card.alias for card in self.parts.cards if card.card_id not in seen]
-        if not hidden:
-            return self
-        problem = gettext("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
-        return replace(self, parts=replace(self.parts, cards=()), problem=problem)
-
-
 def render_draft(
-    draft: PushDraft, tables: dict[str, Table], *, by: User, person: User | None, at: datetime
+    order: Subscription,
+    parts: ReportParts,
+    tables: dict[str, Table],
+    *,
+    by: User,
+    person: User | None,
+    at: datetime,
 ) -> dict[str, Any]:
     """Render a push as if due at `at`, for `person` or for nobody in particular. Return the template's context. `by`:
     the viewer, whose own BI account is used for BI pages. Raises RenderingError."""
-    order, parts, pages, page_problem = draft.subscription, draft.parts, None, ""
+    pages, page_problem = None, ""
     if parts.picture is not None:
         try:
             pages = pages_for_editor(parts.picture, by, at)
@@ -423,7 +362,7 @@ def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict
     if len(tables) < len({card.alias for card in parts.cards}):
         return {"problem": gettext("No data was fetched yet.")}
     try:
-        return render_draft(PushDraft(subscription, parts), tables, by=by, person=None, at=now)
+        return render_draft(subscription, parts, tables, by=by, person=None, at=now)
     except RenderingError as error:
         return {"problem": str(error)}
 
@@ -433,16 +372,22 @@ def find_viewable_people(by: User) -> QuerySet[User]:
     return people_visible_to(by) | User.objects.filter(pk=by.pk)
 
 
-def _build_draft(form: PushForm, report: Report) -> PushDraft:
-    """Return the submitted push as a draft. `form` must be cleaned."""
-    push = form.instance
+def _read_draft(form: PushForm, by: User) -> tuple[ReportParts, str]:
+    """Complete the push of a cleaned form, and return the parts of its report and why it has no message. No cards are
+    returned if `by` may not see one of them, even one saved earlier."""
+    push, (parts, problem) = form.instance, form.parts
+    push.report = parts.report
     for name in TEMPLATES:  # as typed: rendering over real data reports the errors
-        setattr(report, name, form.data.get(name, "").strip())
-    push.report = report
+        setattr(push.report, name, form.data.get(name, "").strip())
     chosen = form.data.get("message_form", "")
     push.message_form = chosen if chosen in MessageForm else MessageForm.TEXTCARD
     push.time_zone = form.cleaned_data.get("time_zone") or settings.TIME_ZONE
-    return PushDraft(push, *form.parts)
+    keys = {card.card_id for card in parts.cards}
+    seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
+    hidden = [card.alias for card in parts.cards if card.card_id not in seen]
+    if not hidden:
+        return parts, problem
+    return replace(parts, cards=()), gettext("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
 
 
 def _list_length_errors(*forms: Any) -> str:
@@ -457,16 +402,16 @@ def _list_length_errors(*forms: Any) -> str:
     )
 
 
-def _list_offers(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
+def _list_offers(draft: ReportParts, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
     """Return what the loaded data allows to insert: merge fields, columns, starting points for the first card, and a
     proposed column and attribute for own rows."""
     groups = [group for alias, table in tables.items() for group in merge_fields.groups_of(table, alias)]
     points: list[StartingPoint] = []
     pair = None
     if tables:
-        first = draft.parts.cards[0]
+        first = draft.cards[0]
         points = starting_points(first.alias, first.heading, tables[first.alias])
-        pair = None if draft.parts.own_rows else propose_own_rows(tables[first.alias], by=by)
+        pair = None if draft.own_rows else propose_own_rows(tables[first.alias], by=by)
     return {
         "fields": [asdict(group) for group in [*groups, merge_fields.day_fields(tables)]],
         "columns": {alias: list(table.names) for alias, table in tables.items()},

@@ -212,7 +212,7 @@ def test_each_person_of_a_run_is_counted_once(root: Client) -> None:
     for client in (root, client_of(make_manager(corp, permissions="view"))):
         page = client.get(reverse("admin:notifications_run_change", args=[run.pk]))
         counts = {url.partition("status=")[2]: count for _pill, count, url in page.context["people_states"]}
-        listed = {line["name"] for line in page.context["people"]}
+        listed = {name for _pk, name, *_more in page.context["people"]}
         seen = 1 if client is not root else 2  # the person without an account belongs to no company
         assert ("未关联企业微信: 1" in page.content.decode()) == (client is root)
         assert counts == {"accepted": 3, "invalid": 1, "skipped": seen}
@@ -232,7 +232,7 @@ def test_a_manager_counts_the_people_of_the_own_company_alone(root: Client, two:
     for client, people in ((root, two.people), (client_of(manager), two.people[:1])):
         context = client.get(reverse("admin:notifications_run_change", args=[run.pk])).context
         assert [count for _pill, count, _url in context["people_states"]] == [len(people)]
-        assert {line["name"] for line in context["people"]} == {str(person) for person in people}
+        assert {name for _pk, name, *_more in context["people"]} == {str(person) for person in people}
 
 
 # --- The lists and the pages of one push that was sent ---------------------------------------------------------------

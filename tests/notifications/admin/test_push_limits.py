@@ -118,8 +118,8 @@ def test_a_link_that_is_too_long_for_a_robot_is_refused_when_it_is_saved(root: C
     sent = as_browsers_send(
         root, ADD, name="日报", title="日报", body="早", link=long, channel="robot", robot=robot.pk, _enable="1"
     )
-    [problem] = root.post(ADD, sent).context["problems"]
-    assert problem.text == "链接太长：按浏览器的写法为 8123 字节，企业微信最多接受 2048 字节。"
+    [(text, _label, _anchor)] = root.post(ADD, sent).context["problems"]
+    assert text == "链接太长：按浏览器的写法为 8123 字节，企业微信最多接受 2048 字节。"
     root.post(ADD, {**sent, "link": link})
     run = make_run(Subscription.objects.get())
     render.render_run(run_id=run.pk, now=NOW)
@@ -159,7 +159,7 @@ def test_who_manages_one_company_reaches_nobody_of_another() -> None:
 
     answer = client.post(ADD, {**sent, **crafted})
 
-    anchors = {problem.anchor for problem in answer.context["problems"]}
+    anchors = {anchor for _text, _label, anchor in answer.context["problems"]}
     assert {"id_users", "id_departments", "id_report_cards-0-card"} <= anchors
     assert not Subscription.objects.exists()
     assert not ReportCard.objects.exists()
@@ -189,7 +189,7 @@ def rows_of(prefix: str, count: int, **values: str) -> dict[str, str]:
 def test_too_many_rows_are_refused_with_a_sentence(root: Client) -> None:
     rows = rows_of("charts", 11, alias="销售", kind="table", top="10", sort="as_is", aggregate="sum", position="0")
     answer = root.post(ADD, as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1", **rows))
-    assert "最多 10 个，请去掉一些。" in [problem.text for problem in answer.context["problems"]]
+    assert "最多 10 个，请去掉一些。" in [text for text, _label, _anchor in answer.context["problems"]]
     assert not Subscription.objects.exists()
 
 
@@ -205,7 +205,7 @@ def test_rows_of_a_draft_show_no_mistakes_until_they_are_saved(root: Client) -> 
     assert formset.total_error_count() == 0
     assert 'class="errorlist' not in page.content.decode()
     saved = root.post(ADD, as_browsers_send(root, f"{ADD}?draft=1", _save="1"))
-    anchors = {problem.anchor for problem in saved.context["problems"]}
+    anchors = {anchor for _text, _label, anchor in saved.context["problems"]}
     assert {"id_report_cards-0-card", "id_report_cards-0-alias"} <= anchors
 
 
@@ -232,6 +232,6 @@ def test_a_draft_that_is_older_than_what_was_saved_says_so(root: Client) -> None
     assert "09:00" in root.post(f"{LIST}outlook/", {**mine, "_id": push.pk}).json()["outlook"]
     answer = root.post(path, mine)
 
-    assert "保存了此内容" in "".join(problem.text for problem in answer.context["problems"])
+    assert "保存了此内容" in "".join(text for text, _label, _anchor in answer.context["problems"])
     push.refresh_from_db()
     assert push.name == "日报"

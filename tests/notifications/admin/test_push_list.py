@@ -41,7 +41,7 @@ def said(answer: Any) -> list[str]:
 
 
 def names_in(answer: Any, part: str) -> list[tuple[str, str]]:
-    return [(one.subscription.name, one.line) for one in answer.context[part]]
+    return [(push.name, line) for push, line in answer.context[part]]
 
 
 def test_enabling_asks_first_whom_it_reaches_and_leaves_out_what_reaches_nobody(root: Client, corp: Corp) -> None:

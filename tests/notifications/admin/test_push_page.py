@@ -94,15 +94,15 @@ def test_the_preview_looks_as_nobody_whom_one_does_not_see(root: Client) -> None
 def test_all_that_is_wrong_stands_on_top_each_leading_to_its_field(root: Client) -> None:
     wrong = {"title": "{{ 没有 }}", "body": "", "name": "长" * 200, "local_time": "", "lifetime_hours": "0"}
     answer = root.post(ADD, as_browsers_send(root, ADD, _enable="1", **wrong))
-    assert [key for key, part in answer.context["folded_parts"].items() if part.is_open] == ["delivery"]
-    anchors = [problem.anchor for problem in answer.context["problems"]]
+    assert [key for key, part in answer.context["folded_parts"].items() if part["is_open"]] == ["delivery"]
+    anchors = [anchor for _text, _label, anchor in answer.context["problems"]]
     assert {"id_name", "id_local_time", "id_body"} <= set(anchors)
     text = answer.content.decode()
     assert 'href="#id_name"' in text
     assert "{{ 没有 }}" in text.replace("&#x27;", "'")
     assert untouched(text, "subscription_form")["name"] == ["长" * 200]
     nobody = root.post(ADD, as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _enable="1"))
-    assert "没有人会收到" in "".join(problem.text for problem in nobody.context["problems"])
+    assert "没有人会收到" in "".join(text for text, _label, _anchor in nobody.context["problems"])
     assert not Report.objects.exists()
 
 
@@ -115,7 +115,7 @@ def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client) -> None:
     figures = "降水: {{ sales.sum('降水') }}\n{% if a %}气温: {{ b }}{% endif %}"
     Report.objects.update(is_template=False, figures=figures)
     parts = root.get(change(subscription)).context["folded_parts"]
-    assert {key: (part.summary, part.is_open) for key, part in parts.items()} == {
+    assert {key: (part["summary"], part["is_open"]) for key, part in parts.items()} == {
         "look": ("关键指标：降水: …\n…气温: …… · 标题和正文是模板：否 · 图表：1", False),
         "delivery": ("触达方式：企业微信群机器人 · 群机器人：销售群 · 优先级：紧急", False),
         "exceptions": ("遇节假日和休息日：跳过：仅在工作日发送 · 数据为空时不发送", False),
@@ -160,7 +160,7 @@ def test_a_change_for_this_one_makes_a_copy_with_all_its_parts(
     assert [one.report.own_rows_rules.count() for one in (first, second)] == [1, 1]
     # A page from before the copy changes neither.
     older = root.post(address, {**opened, "title": "旧页面"})
-    assert "请刷新页面" in "".join(problem.text for problem in older.context["problems"])
+    assert "请刷新页面" in "".join(text for text, _label, _anchor in older.context["problems"])
     assert set(Report.objects.values_list("title", flat=True)) == {"新标题", "日报"}
 
 
@@ -185,8 +185,8 @@ def test_who_saves_a_content_second_is_told(root: Client) -> None:
 
     answer = root.post(path, mine)
 
-    [problem] = answer.context["problems"]
-    assert problem.anchor == ""  # it concerns the whole page; tests/test_two_administrators.py checks the rest
+    [(_text, _label, anchor)] = answer.context["problems"]
+    assert anchor == ""  # it concerns the whole page; tests/test_two_administrators.py checks the rest
     report = Report.objects.get()
     assert (report.title, report.body) == ("第一个人的标题", "今天的销售额:100 万元")
 
@@ -381,7 +381,7 @@ def test_own_rows_that_were_left_out_of_the_page_still_go_to_no_robot(
     rows = {f"own_rows_rules-{part}_FORMS": "0" for part in ("TOTAL", "INITIAL")}
     sent = as_browsers_send(root, address, channel="robot", robot=robot.pk, _enable="1", **rows)
     answer = root.post(address, sent)
-    assert "id_robot" in [problem.anchor for problem in answer.context["problems"]]
+    assert "id_robot" in [anchor for _text, _label, anchor in answer.context["problems"]]
 
 
 def test_the_page_of_a_report_leads_to_the_push_that_sends_it(

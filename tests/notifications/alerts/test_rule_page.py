@@ -88,7 +88,7 @@ def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client
 
 def test_nobody_is_refused_once_it_is_enabled(root: Client, card: Card) -> None:
     refused = send_new(root, card, _enable="1")
-    assert "没有人会收到" in " ".join(problem.text for problem in refused.context["problems"])
+    assert "没有人会收到" in " ".join(text for text, _label, _anchor in refused.context["problems"])
     assert not AlertRule.objects.exists()
 
     assert send_new(root, card, _save="1").status_code == 302
@@ -206,7 +206,7 @@ def test_a_fall_is_tried_on_the_rows_and_what_they_cannot_answer_is_said(
 def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client, card: Card) -> None:
     rule = make_rule(card, make_receiver(name="值班"), severity="critical", notifies_recovery=False)
     parts = root.get(f"{LIST}{rule.pk}/change/").context["folded_parts"]
-    assert {key: (part.summary, part.is_open) for key, part in parts.items()} == {
+    assert {key: (part["summary"], part["is_open"]) for key, part in parts.items()} == {
         "conditions": ("级别：严重", False),
         "people": ("恢复时通知：否", False),
         "exceptions": ("", False),
@@ -232,7 +232,7 @@ def test_people_whom_somebody_else_chose_meanwhile_stand_and_a_deleted_rule_is_n
 
     answer = root.post(change(rule), mine)
 
-    said = " ".join(problem.text for problem in answer.context["problems"])
+    said = " ".join(text for text, _label, _anchor in answer.context["problems"])
     assert "再次保存将以此覆盖已保存的内容" in said
     assert (AlertRule.objects.get().name, find_notified(rule)) == ("销售额过低", {other.pk})
     mine = read_form(root, rule, name="别的名字", _enable="1")
