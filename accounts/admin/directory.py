@@ -278,7 +278,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
     search_fields = ("userid_folded__startswith", "name")
     search_help_text = _("WeCom account from its beginning, or name")
     actions = ("admit",)
-    fields: Any = (
+    fields = (
         *("corp", "userid", "name", "alias", "position", "mobile", "email", "biz_mail", "number"),
         *(*state_columns, "first_seen_at", "changed_at", "left_at", "waits_since"),
     )

@@ -56,7 +56,7 @@ def _show_permissions(group: Group) -> SafeString:
 class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
     # A role's name and permissions in words.
-    readonly_fields: Any = (
+    readonly_fields = (  # type: ignore[assignment]  # columns with functions
         Column("shown_name", _("name"), lambda group: roles.label_of(group.name), ordering="name"),
         Column("shown_permissions", _("permissions"), _show_permissions),
     )

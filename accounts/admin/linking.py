@@ -51,7 +51,7 @@ class BulkForm(AnyModelForm):
         fields = ("corp", "match_username", "match_email", "match_mobile")
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
-        super().__init__(*args, instance=DirectoryPolicy(mode=DirectoryPolicy.Mode.LINK), **kwargs)
+        super().__init__(*args, **{**kwargs, "instance": DirectoryPolicy(mode=DirectoryPolicy.Mode.LINK)})
         self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # its own field
 
     def clean(self) -> dict[str, Any]:

@@ -316,7 +316,8 @@ class LockoutAdmin(AnyModelAdmin):
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
         rows = lockouts_visible_to(request.user).filter(attempt_time__gt=recent)
         tries = passwords.count_from_address(OuterRef("ip_address"), since=recent)
-        return rows.annotate(from_address=Subquery(tries))
+        annotated: QuerySet[Lockout] = rows.annotate(from_address=Subquery(tries))
+        return annotated
 
     def get_actions(self, request: HttpRequest) -> Any:
         return {name: action for name, action in super().get_actions(request).items() if name == "unlock"}

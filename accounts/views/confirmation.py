@@ -70,7 +70,7 @@ def gate(request: HttpRequest) -> HttpResponse | None:
         if not form.is_valid():
             return _page_in_place(request, person, typed, form)
         _note(request, person)
-    request.POST = typed  # type: ignore[assignment]  # the stubs know it as never assigned
+    request.POST = typed
     return None
 
 

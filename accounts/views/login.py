@@ -98,14 +98,16 @@ class Login(LoginView):
         corp = next((one for one in corps if str(one.pk) == self.request.GET.get("corp")), None) or _only_or_remembered(
             self.request, corps
         )
-        has_panel = corp is not None and self.may_frame_panel and not self.request.user.is_authenticated
+        panel = ""
+        if corp is not None and self.may_frame_panel and not self.request.user.is_authenticated:
+            panel = reverse("wecom-panel", args=[corp.pk]) if flow.is_at_home(self.request, corp) else ""
         return super().get_context_data(
             **kwargs,
             target=self._target(),
             corp=corp,
             corps=corps,
             # Where the panel's script gets a state; empty if only the plain link leads to WeCom.
-            panel=reverse("wecom-panel", args=[corp.pk]) if has_panel and flow.is_at_home(self.request, corp) else "",
+            panel=panel,
             query=urlencode({"next": self._target()}),
             password_enabled=passwords.is_password_enabled(),
             action=reverse(self.route),

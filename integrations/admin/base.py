@@ -68,7 +68,7 @@ def hide_related_links(form: Any, *names: str) -> None:
         widget.can_view_related = widget.can_delete_related = False
 
 
-def own_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], View]) -> list[URLPattern]:
+def own_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], Any]) -> list[URLPattern]:
     """Return routes below the model's list. `views`: (path, end of the route's name) → view."""
     wrapped, model = model_admin.admin_site.admin_view, f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
     return [path(end, wrapped(view), name=f"{model}_{name}") for (end, name), view in views.items()]
@@ -187,9 +187,9 @@ class SecretsAdmin(AnyModelAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
-        columns = {column.name for column in self.opts.fields}
+        known = {*(column.name for column in self.opts.fields), *dir(self)}
         return [
-            (title, {**options, "fields": [one for one in options["fields"] if one in columns or hasattr(self, one)]})
+            (title, {**options, "fields": [one for one in options["fields"] if one in known]})
             for title, options in fieldsets
         ]
 

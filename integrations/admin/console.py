@@ -71,7 +71,9 @@ class ConsolePages(CorpPages):
                 for name, state in services.judge_console_values(corp).items()
             },
         }
-        parts = {place: render_to_string(f"{FOLDER}/{one}.html", context) for place, (one, context) in rendered.items()}
+        parts: dict[str, str] = {
+            place: render_to_string(f"{FOLDER}/{one}.html", context) for place, (one, context) in rendered.items()
+        }
         parts |= render_results(corp, runs)
         parts |= {f"state-of-{step.anchor}": pill(step.state.tone, step.state.label) for step in steps}
         is_open = any(write.is_unfinished for write in writes) or any(step.state.is_open for step in steps)

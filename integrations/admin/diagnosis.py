@@ -132,7 +132,7 @@ def render_results(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, str]:
     found = [runs[name] for name in ("network", "token") if name in runs and checks.is_current(runs[name], corp)]
     # Without a network no token is requested; a token proves that the network works.
     bad = [run for run in found if run.status == Status.WRONG and found[-1].status != Status.OK]
-    token = next((run for run in found if run.is_unfinished), (bad or found[-1:] or [None])[0])
+    token = next((run for run in found if run.is_unfinished), next(iter(bad or found[-1:]), None))
     files = runs.get("verification_file")
     return {"token-result": _render_result(corp, token), "files-result": _render_result(corp, files)}
 

@@ -44,7 +44,8 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         names = Corp.objects.visible_to(request.user).alias(of_default=of_default).filter(here).order_by("name")
         rows = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
         first = ArraySubquery(names.values("name")[: COMPANIES_NAMED + 1])
-        return rows.annotate(first_companies=first).order_by("-is_default", "url")
+        named: QuerySet[SiteAddress] = rows.annotate(first_companies=first).order_by("-is_default", "url")
+        return named
 
     @admin.display(description=_("companies with this address"))
     def companies(self, address: Any) -> str:

@@ -290,7 +290,7 @@ for _name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.response"
 class DeadlineAdapter(HTTPAdapter):
     """A requests adapter whose connections keep the deadline and are not shared with a forked process."""
 
-    pool_classes: Mapping[str, Any] = {"http": DeadlinePool, "https": DeadlineTLSPool}
+    pool_classes: dict[str, type] = {"http": DeadlinePool, "https": DeadlineTLSPool}
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         if self._process != os.getpid():

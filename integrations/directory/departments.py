@@ -83,7 +83,7 @@ class DepartmentTree:
     def _find_above(self, pk: int | None) -> list[int]:
         """Return a department and those above it, upwards; nothing for a removed one."""
         found: dict[int, None] = {}
-        while pk in self._parents and pk not in found:
+        while pk is not None and pk in self._parents and pk not in found:
             found[pk] = None
             pk = self._parents[pk]
         return list(found)

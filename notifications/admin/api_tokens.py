@@ -42,11 +42,11 @@ Reach, SendReach = ApiToken.Reach, ApiToken.SendReach
 # Permissions besides sending messages, which has limits of its own.
 PURPOSES = ("may_run", "may_read", "may_alert")
 # The lists of each scope, and what to say if they are empty.
-REACH_LISTS = {
+REACH_LISTS: dict[Any, tuple[tuple[str, ...], Any]] = {
     Reach.CORPS: (("corps",), _("Choose at least one company.")),
     Reach.SUBSCRIPTIONS: (("subscriptions",), _("Choose at least one push.")),
 }
-SEND_LISTS = {
+SEND_LISTS: dict[Any, tuple[tuple[str, ...], Any]] = {
     SendReach.CORPS: (("send_corps",), _("Choose at least one company.")),
     SendReach.CHOSEN: (PEOPLE, _("Choose whom it may reach.")),
 }

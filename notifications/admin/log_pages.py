@@ -129,7 +129,7 @@ class RunAdmin(log.LogAdmin):
         deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
         listed = deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN]
         skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
-        skipped = skipped.order_by().values_list("reason").annotate(Count("pk"))
+        reasons = skipped.order_by().values_list("reason").annotate(Count("pk"))
         states = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
         url = reverse("admin:notifications_delivery_changelist")
         return {
@@ -157,7 +157,7 @@ class RunAdmin(log.LogAdmin):
                 if status in states
             ],
             # The skipped people by reason.
-            "reasons": [(str(Receipt.Reason(reason).label), count) for reason, count in skipped],
+            "reasons": [(str(Receipt.Reason(reason).label), count) for reason, count in reasons],
             "failures": explanations.explain_deliveries(deliveries),
             "held_up": log.explain_held_up(request, deliveries),
             **log.people_context(request, run=run.pk),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -111,7 +111,7 @@ def find_problem(error: Exception) -> ProblemError:
 
 
 for _kind in (ProblemError, InboundError, KeyReusedError, ValidationError, HttpError, Http404):
-    api.add_exception_handler(_kind, lambda _request, error: response(find_problem(error)))
+    api.add_exception_handler(_kind, lambda _request, error: response(find_problem(cast("Exception", error))))
 
 
 @api.get(

@@ -158,7 +158,7 @@ class _GuardedTLSPool(HTTPSConnectionPool):
 class GuardedAdapter(DeadlineAdapter):
     """A requests adapter whose connections go only to allowed addresses."""
 
-    pool_classes: Mapping[str, Any] = {"http": _GuardedPool, "https": _GuardedTLSPool}
+    pool_classes = {"http": _GuardedPool, "https": _GuardedTLSPool}
 
     def __init__(self, reach: AllowedNetwork) -> None:
         super().__init__(pool_maxsize=1)

@@ -325,7 +325,7 @@ def check_assistant(question: Question) -> Finding:
         rows = client.user_list_id(limit=1).rows
         facts = {"departments": len(client.department_simplelist())}
         if rows:
-            client.user_get(rows[0].userid)
+            client.user_get(rows[0][0])
     except IntegrationError as error:
         # Judged separately: the findings of the token and IP checks about the app do not apply to the assistant.
         if error.code == NO_DETAILS and error.operation == "user_get":

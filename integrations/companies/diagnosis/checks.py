@@ -306,7 +306,7 @@ def export_text(corp: Corp, *, now: datetime) -> str:
             row |= {"is_current": is_current(run, corp), "sentences": explain_run(run).sentences}
             row["technical"] = write_technical_line(run)
         checks.append(row)
-    text = render_to_string("integrations/diagnosis.txt", {"corp": corp, "now": now, "checks": checks})
+    text: str = render_to_string("integrations/diagnosis.txt", {"corp": corp, "now": now, "checks": checks})
     # We store no secret, but the stored answers of other servers may hold anything.
     for secret in sorted(_read_secrets(corp), key=len, reverse=True):
         for spelling in {secret, quote(secret, safe="")}:

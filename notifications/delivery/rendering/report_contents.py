@@ -183,7 +183,9 @@ class Contents(RunContents):
     def _labels(self) -> dict[Key, object]:
         """Return the names of the deciding attributes as people see them."""
         attributes = (one.attribute for one in self._parts.own_rows if one.attribute is not None)
-        return {**OwnRowsRule.OF_PERSON, **{one.pk: one for one in attributes}}
+        labels: dict[Key, object] = {one.pk: one for one in attributes}
+        labels.update(OwnRowsRule.OF_PERSON)
+        return labels
 
     def _rows_key(self, user_id: int) -> Any:
         return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))

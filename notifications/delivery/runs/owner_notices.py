@@ -100,7 +100,7 @@ class NoticeSource(RunSource):
 
     def contents(self, *, now: datetime) -> RunContents:
         """Return the content that was saved with the notice."""
-        return RunContents(load_content(self.notice.contents.get().document))
+        return RunContents(load_content(bytes(self.notice.contents.get().document)))
 
 
 def source_of_notice(run: Run) -> NoticeSource | None:

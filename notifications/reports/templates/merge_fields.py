@@ -192,9 +192,10 @@ def _label_change(found: _Match) -> str:
 
 
 def _label_ranking(found: _Match) -> str | None:
-    words = {"count": int(found["count"]), "name": found["name"], "number": found["number"]}
-    if not 0 < words["count"] <= RANKING_ROWS_AT_MOST:
+    count = int(found["count"])
+    if not 0 < count <= RANKING_ROWS_AT_MOST:
         return None
+    words = {"count": count, "name": found["name"], "number": found["number"]}
     if found["order"] == "top":
         return found.make_label(_("top %(count)d: %(name)s by %(number)s") % words)
     return found.make_label(_("bottom %(count)d: %(name)s by %(number)s") % words)

@@ -84,8 +84,7 @@ def test_a_crash_between_the_two_halves_is_made_good(people: People) -> None:
     Job.objects.update(status="running", due_at=timezone.now())
     do_jobs(JOB)
 
-    run.refresh_from_db()
-    assert run.applied_at is not None
+    assert SyncRun.objects.get(pk=run.pk).applied_at is not None
     assert len(links(people.corp)) == 3
 
 

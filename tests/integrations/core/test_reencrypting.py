@@ -243,7 +243,7 @@ def test_a_row_that_somebody_else_holds_is_tried_again(
             is_over.set()
             holder.join(60)
 
-    monkeypatch.setattr(reencrypt_secrets.time, "sleep", pause)
+    monkeypatch.setattr("integrations.management.commands.reencrypt_secrets.time.sleep", pause)
     holder.start()
     assert is_held.wait(60)
     with nullcontext() if is_let_go else pytest.raises(CommandError, match=r"^integrations\.Corp: rows are still"):
