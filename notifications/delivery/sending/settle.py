@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from collections.abc import Callable, Collection, Sequence
@@ -22,7 +23,7 @@ from integrations.core.metrics import CountedMetric, TimedMetric
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind
 from notifications.delivery.rendering.render import mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
-from notifications.delivery.rows import lock_freezing_shared, settle_accepted, update_unlocked
+from notifications.delivery.rows import lock_freezing_shared, update_unlocked
 from notifications.delivery.sending.queue import StartedAttempt, block_company, unblock_companies
 from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt, Run
 from notifications.sources import Content, RenderingError
@@ -246,18 +247,38 @@ def _settle_alone(each: EndedCall) -> None:
         )
 
 
+# With the rows as one JSON parameter: Django's update() with a CASE per row is too slow for every accepted message.
+_ACCEPT_DELIVERIES = """
+    UPDATE notifications_delivery
+    SET status = 'accepted', errcode = 0, error = '', settled_at = listed.at, msgid = listed.msgid, response_code = '',
+        fencing_token = NULL, lease_until = NULL, queued_until = NULL
+    FROM jsonb_to_recordset(%s::jsonb) AS listed (id bigint, token uuid, at timestamptz, msgid text)
+    WHERE notifications_delivery.id = listed.id AND notifications_delivery.status = 'sending'
+        AND notifications_delivery.fencing_token = listed.token
+    RETURNING notifications_delivery.id
+"""
+_ACCEPT_ATTEMPTS = """
+    UPDATE notifications_attempt
+    SET outcome = 'accepted', errcode = 0, duration_ms = listed.ms, finished_at = listed.at
+    FROM jsonb_to_recordset(%s::jsonb) AS listed (attempt bigint, ms integer, at timestamptz)
+    WHERE notifications_attempt.id = listed.attempt
+"""
+
+
 def _settle_accepted(ended: Sequence[EndedCall]) -> None:
     """Write all of them in one transaction with two statements. Deliveries come before attempts, as everywhere."""
-    with transaction.atomic():
-        held = settle_accepted(
-            [
-                {
-                    **{"id": each.attempt.delivery_id, "token": each.attempt.fencing_token, "at": each.ended_at},
-                    **{"msgid": each.outcome.msgid, "attempt": each.attempt.pk, "ms": each.duration_ms or 0},
-                }
-                for each in ended
-            ]
-        )
+    rows = [
+        {
+            **{"id": each.attempt.delivery_id, "token": each.attempt.fencing_token, "at": each.ended_at},
+            **{"msgid": each.outcome.msgid, "attempt": each.attempt.pk, "ms": each.duration_ms or 0},
+        }
+        for each in ended
+    ]
+    listed = [json.dumps(rows, default=str)]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_ACCEPT_DELIVERIES, listed)
+        held = {pk for (pk,) in cursor.fetchall()}
+        cursor.execute(_ACCEPT_ATTEMPTS, listed)
     # Many calls get no line each: their rows say it all, and log lines cost more than writing the rows.
     if len(held) > LINES_AT_MOST:
         logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held), max(held))
