@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 import redis
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 from structlog.contextvars import bind_contextvars
 
 from integrations.clients.transport import read_boot_clock
@@ -398,27 +398,18 @@ def read_past_calls(*, now: datetime | None = None) -> Iterator[PastCall]:
     now = now or database_clock()()
     made = Attempt.objects.exclude(outcome=Attempt.Outcome.NOT_SENT, errcode__isnull=True)
     midnight = now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
-    yield from _read_calls(made.filter(started_at__gte=now - HOUR), midnight, now)
-    yield from _sum_calls(made.filter(started_at__gte=midnight, started_at__lt=now - HOUR))
-
-
-def _read_calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) -> Iterator[PastCall]:
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
     longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
     columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in channels.SENDABLE_COLUMNS))
-    rows = attempts.order_by("pk").values_list(*columns).iterator(chunk_size=500)
+    rows = made.filter(started_at__gte=now - HOUR).order_by("pk").values_list(*columns).iterator(chunk_size=500)
     for number, started_at, finished_at, *sent in rows:
         delivery = Sendable(*sent)
         delivery.attempt_count = number - 1
         ended_at = finished_at or started_at + longest
         request = SENDERS[delivery.channel].make_request(delivery, corps[delivery.corp_id], daily_budget=0)
         yield PastCall(request, (now - ended_at).total_seconds(), is_today=started_at >= midnight)
-
-
-def _sum_calls(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:
-    apps = attempts.filter(delivery__channel=Channel.WECOM).order_by().values("delivery__corpid", "delivery__agentid")
-    for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")).values_list(
-        "delivery__corpid", "delivery__agentid", "persons"
-    ):
+    earlier = made.filter(started_at__gte=midnight, started_at__lt=now - HOUR, delivery__channel=Channel.WECOM)
+    apps = earlier.order_by().values_list("delivery__corpid", "delivery__agentid")
+    for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")):
         app = channels.app_limits(corpid, agentid)
         yield PastCall(Request(id="earlier today", scopes=(), app=app, persons=persons), ended_seconds_ago=0)
