@@ -1,6 +1,6 @@
 """Sends deliveries: ask the limiter, claim, commit, call, settle. No transaction is open during a call.
 
-Threads make several calls of a task at once (`CallBatch`); only the task's own thread uses the database, over one
+Threads make several calls of a task at once (`CallThreads`); only the task's own thread uses the database, over one
 connection, for many rows at a time.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -86,7 +86,7 @@ class SendTask:
     def __init__(self, delivery_ids: Iterable[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
         """`is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back."""
         self._clock, self._is_stopping = clock, is_stopping
-        self._calls: CallBatch[tuple[StartedAttempt, Permit], EndedCall] = CallBatch()
+        self._calls: dict[Future[EndedCall], tuple[StartedAttempt, Permit]] = {}
         self._waiting: dict[int, WaitingMessage] = {
             each.delivery.pk: each for each in _read_waiting(list(delivery_ids))
         }
@@ -157,7 +157,7 @@ class SendTask:
                 now = read_boot_clock()
                 time.sleep(max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now))
             return
-        ended = self._calls.wait(seconds=SETTLE_SECONDS)
+        ended = take_ended(self._calls, seconds=SETTLE_SECONDS)
         if not ended:
             return
         release_permits([permit for (_attempt, permit), _x in ended])
@@ -221,7 +221,7 @@ class SendTask:
             outcome = Outcome(OutcomeKind.POSTPONED, message=said, wait_seconds=wait, is_configuration=True)
             call = lambda: outcome  # noqa: E731  # as short as it is
         timed = partial(copy_context().run, _make_call, attempt, call, permit, self._clock)
-        self._calls.begin((attempt, permit), timed)
+        self._calls[call_threads().submit(timed)] = attempt, permit
 
 
 def _make_call(attempt: StartedAttempt, call: channels.Call, permit: Permit, clock: Clock) -> EndedCall:
@@ -275,29 +275,17 @@ class CallThreads:
             self._idle.release()
 
 
-class CallBatch(Generic[K, T]):
-    """Calls under way, by key, for one thread that waits for them."""
-
-    def __init__(self) -> None:
-        self._keys: dict[Future[T], K] = {}
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def begin(self, key: K, call: Callable[[], T]) -> None:
-        """Run `call` as soon as a thread is free."""
-        self._keys[call_threads().submit(call)] = key
-
-    def wait(self, *, seconds: float) -> list[tuple[K, T | BaseException]]:
-        """Wait until all calls have ended, at most `seconds`. Return each that ended with its result or exception."""
-        ended, _others = wait(self._keys, timeout=seconds)
-        return [(self._keys.pop(one), one.exception() or one.result()) for one in ended]
-
-
 @cache
 def call_threads() -> CallThreads:
     """Return the threads of this process."""
     return CallThreads()
+
+
+def take_ended(calls: dict[Future[T], K], *, seconds: float) -> list[tuple[K, T | BaseException]]:
+    """Wait until all calls have ended, at most `seconds`. Remove and return those that ended, each with its result or
+    exception."""
+    ended, _others = wait(calls, timeout=seconds)
+    return [(calls.pop(one), one.exception() or one.result()) for one in ended]
 
 
 # The longest that a task waits for the limiter, in seconds. For longer waits the row goes back.

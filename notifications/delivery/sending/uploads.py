@@ -1,7 +1,7 @@
 """Uploads pictures and files of messages, then freezes the messages' bytes.
 
-Threads make several uploads of a task at once (`CallBatch`); only the task's own thread uses the database. Retries are
-rows (`next_attempt_at`).
+Threads make several uploads of a task at once; only the task's own thread uses the database. Retries are rows
+(`next_attempt_at`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future
 from contextvars import copy_context
 from datetime import datetime, timedelta
 from functools import partial
@@ -40,8 +41,8 @@ from notifications.delivery.channels import (
 )
 from notifications.delivery.limiter import PERMIT_SECONDS, Permit, Request
 from notifications.delivery.rows import QUEUE_LEASE, STOP_SECONDS, TASK_SECONDS, lock_skipping, update_unlocked
+from notifications.delivery.sending import send
 from notifications.delivery.sending.queue import CALLED, HandedOut, block_company, take_probes, unblock_companies
-from notifications.delivery.sending.send import SETTLE_SECONDS, CallBatch, ask_permits, hold_scopes, release_permits
 from notifications.delivery.sending.settle import backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
@@ -129,13 +130,13 @@ def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callab
                 to_upload.append((one, _make_upload(one, one.medium, content, name)))
     calls, begun_at = _begin_uploads(to_upload, clock), read_boot_clock()
     while calls and not (is_stopping() and read_boot_clock() >= begun_at + STOP_SECONDS):
-        ended = calls.wait(seconds=SETTLE_SECONDS)
-        release_permits([permit for (_delivery, permit), _answer in ended])
+        ended = send.take_ended(calls, seconds=send.SETTLE_SECONDS)
+        send.release_permits([permit for (_delivery, permit), _answer in ended])
         count += _settle_uploads([(delivery, answer) for (delivery, _permit), answer in ended], clock())
     return count
 
 
-def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> CallBatch[tuple[Delivery, Permit], str]:
+def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> dict[Future[str], tuple[Delivery, Permit]]:
     """Begin the uploads that the limiter admits; give the other deliveries back."""
     requests = [
         Request(
@@ -145,11 +146,12 @@ def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> CallBatch[tuple[D
         )
         for one, _call in uploads
     ]
-    calls: CallBatch[tuple[Delivery, Permit], str] = CallBatch()
-    answers = ask_permits(requests, call_seconds=Timeouts().transfer_seconds) if requests else []
+    calls: dict[Future[str], tuple[Delivery, Permit]] = {}
+    answers = send.ask_permits(requests, call_seconds=Timeouts().transfer_seconds) if requests else []
     for (delivery, call), permit in zip(uploads, answers, strict=True):
         if isinstance(permit, Permit):
-            calls.begin((delivery, permit), partial(copy_context().run, _upload, delivery, permit, call))
+            timed = partial(copy_context().run, _upload, delivery, permit, call)
+            calls[send.call_threads().submit(timed)] = delivery, permit
         else:
             give_delivery_back(delivery, clock() + timedelta(seconds=permit))
     return calls
@@ -215,7 +217,7 @@ def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) 
         if delivery.channel == Channel.WECOM and outcome.is_configuration:
             block_company(delivery.corp_id, outcome, now=now)
         elif delivery.channel == Channel.WECOM:
-            hold_scopes([company_scope(delivery.corpid, UPLOAD_API)], outcome)
+            send.hold_scopes([company_scope(delivery.corpid, UPLOAD_API)], outcome)
     give_delivery_back(delivery, now + timedelta(seconds=wait_seconds), outcome)
     logger.info("delivery=%d not uploaded errcode=%s", delivery.pk, outcome.errcode)
     return False

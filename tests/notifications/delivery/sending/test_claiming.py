@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run, render_runs
 from notifications.delivery.runs.recall import readdress, withdraw
 from notifications.delivery.sending.queue import claim_deliveries, find_pending
-from notifications.delivery.sending.send import CallBatch, send_deliveries
+from notifications.delivery.sending.send import call_threads, send_deliveries, take_ended
 from notifications.delivery.sending.uploads import prepare_deliveries
 from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Robot, Run
 from tests.notifications.conftest import FakeClock
@@ -279,18 +280,18 @@ def test_a_mail_that_was_handed_over(corp: Corp, clock: FakeClock, monkeypatch: 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
 def test_each_call_is_reported_once_with_what_it_returned_or_raised(error: BaseException) -> None:
-    calls: CallBatch[str, str] = CallBatch()
+    calls: dict[Future[Any], str] = {}
     release = threading.Event()
 
     def fail() -> str:
         raise error
 
-    calls.begin("failing", fail)
-    assert calls.wait(seconds=30) == [("failing", error)]
-    calls.begin("slow", lambda: str(release.wait(30)))
-    assert calls.wait(seconds=0.05) == []
+    calls[call_threads().submit(fail)] = "failing"
+    assert take_ended(calls, seconds=30) == [("failing", error)]
+    calls[call_threads().submit(lambda: str(release.wait(30)))] = "slow"
+    assert take_ended(calls, seconds=0.05) == []
     release.set()
-    assert calls.wait(seconds=30) == [("slow", "True")]
+    assert take_ended(calls, seconds=30) == [("slow", "True")]
     assert not calls
     # A process that ends does not wait for its calls.
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "call")
