@@ -382,8 +382,4 @@ def _make_mail_refusal(code: int, kind: OutcomeKind) -> Outcome:
     return Outcome(kind if code >= _FINAL else OutcomeKind.NOT_SENT, message=message, errcode=code)
 
 
-SENDERS: dict[str, Sender] = {
-    Channel.WECOM: AppSender(),
-    Channel.ROBOT: RobotSender(),
-    Channel.EMAIL: MailSender(),
-}
+SENDERS: dict[str, Sender] = {Channel.WECOM: AppSender(), Channel.ROBOT: RobotSender(), Channel.EMAIL: MailSender()}

@@ -43,11 +43,7 @@ logger = logging.getLogger(__name__)
 
 def find_sweepable(now: Moment) -> list[QuerySet[Any]]:
     """Return the rows that a sweep may change."""
-    return [
-        Delivery.objects.unsettled(),
-        Run.objects.filter(status=Run.Status.SENDING),
-        Run.objects.unrendered(now),
-    ]
+    return [Delivery.objects.unsettled(), Run.objects.filter(status=Run.Status.SENDING), Run.objects.unrendered(now)]
 
 
 def sweep(*, now: datetime) -> list[int]:

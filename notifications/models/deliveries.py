@@ -132,8 +132,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def preparable(self, now: datetime) -> Self:
         """Deliveries whose medium is made or has failed."""
         return self._due_and_not_held(now).filter(
-            Q(medium__isnull=True) | ~Q(medium__status="waiting"),
-            status=Delivery.Status.PREPARING,
+            Q(medium__isnull=True) | ~Q(medium__status="waiting"), status=Delivery.Status.PREPARING
         )
 
     def _due_and_not_held(self, now: datetime) -> Self:

@@ -153,9 +153,7 @@ class Attachment(models.Model):
         verbose_name_plural = _("pictures and files of messages")
         default_permissions = ()
         ordering = ["position"]
-        constraints = [
-            models.UniqueConstraint(fields=["delivery", "position"], name="one_attachment_per_position"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["delivery", "position"], name="one_attachment_per_position")]
 
     def __str__(self) -> str:
         return self.title

@@ -182,9 +182,7 @@ class Run(models.Model):
             models.Index(fields=["subscription"], condition=Q(status__in=["waiting", "sending"]), name="run_under_way"),
             # RunQuerySet.unnotified().
             models.Index(
-                fields=["id"],
-                condition=_WENT_WRONG & Q(owner_notified_at__isnull=True),
-                name="run_unnotified",
+                fields=["id"], condition=_WENT_WRONG & Q(owner_notified_at__isnull=True), name="run_unnotified"
             ),
             # The log, by day.
             models.Index(fields=["claimed_at"], name="run_claimed"),

@@ -215,11 +215,7 @@ def expect(
 
 
 def _find_pages(
-    parts: ReportParts,
-    subscription: Subscription,
-    slot_at: datetime,
-    *,
-    is_trial: bool = False,
+    parts: ReportParts, subscription: Subscription, slot_at: datetime, *, is_trial: bool = False
 ) -> RecipientPages | None:
     """Return the report's pages; None without a picture of a page.
 

@@ -60,14 +60,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
 
 
 def save_notice(
-    title: str,
-    text: str,
-    link: str,
-    *,
-    key: str,
-    person_id: int | None,
-    corp_id: int | None = None,
-    now: datetime,
+    title: str, text: str, link: str, *, key: str, person_id: int | None, corp_id: int | None = None, now: datetime
 ) -> Run:
     """Save the run of a notice to one person, and its content. `link`: if empty, the notice's own page."""
     notice = Run.objects.create(

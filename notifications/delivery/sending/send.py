@@ -35,16 +35,7 @@ from integrations.core.background import database_clock, log_errors
 from integrations.models import Corp
 from notifications.delivery import channels
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
-from notifications.delivery.limiter import (
-    PERMIT_SECONDS,
-    PastCall,
-    Permit,
-    Request,
-    Scope,
-    StoreLostError,
-    gate,
-    query,
-)
+from notifications.delivery.limiter import PERMIT_SECONDS, PastCall, Permit, Request, Scope, StoreLostError, gate, query
 from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS
 from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, find_pending, find_unanswered_claim
 from notifications.delivery.sending.settle import EndedCall, retry_reconnected, settle_attempt, settle_calls
