@@ -162,12 +162,13 @@ def run_subscription(
         enqueue_runs([run.pk])
         return run, RunState.of(run).model_dump_json()
 
-    fingerprint = read_fingerprint("POST", request.path, asked.model_dump_json())
+    fingerprint, key = read_fingerprint("POST", request.path, asked.model_dump_json()), idempotency_key or ""
     try:
-        answer = answer_once(token=token, key=idempotency_key or "", fingerprint=fingerprint, now=now, make=make)
+        answer, is_repeated = answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
     except TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
-    return incoming.answer_accepted(answer, reverse("api-1:get_run", args=[answer.run_id]))
+    location = reverse("api-1:get_run", args=[answer.run_id])
+    return incoming.answer_accepted(answer.answer, location, is_repeated=is_repeated)
 
 
 @api.get(

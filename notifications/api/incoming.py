@@ -39,7 +39,7 @@ from notifications.api.schemas import (
     UploadState,
 )
 from notifications.api.tokens import CALLS_PER_ADDRESS, Action, address_of, count_call, token_for
-from notifications.delivery.runs.triggers import KEY_PATTERN, Answer, answer_once, read_fingerprint
+from notifications.delivery.runs.triggers import KEY_PATTERN, answer_once, read_fingerprint
 from notifications.inbound import calls, channels, content
 from notifications.inbound.accept import UPLOADS_KEPT, Incoming, accept, find_uploads, keep_upload, preview
 from notifications.inbound.calls import CallResult
@@ -241,14 +241,15 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
 
-    answer = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
-    return answer_accepted(answer, reverse("api-1:get_message", args=[json.loads(answer.text)["id"]]))
+    accepted, is_repeated = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
+    location = reverse("api-1:get_message", args=[json.loads(accepted.answer)["id"]])
+    return answer_accepted(accepted.answer, location, is_repeated=is_repeated)
 
 
-def answer_accepted(answer: Answer, location: str) -> HttpResponse:
+def answer_accepted(answer: str, location: str, *, is_repeated: bool) -> HttpResponse:
     """Return 202 with the stored answer and the address that tells the outcome."""
-    headers = {"Location": location, **({"Idempotency-Replayed": "true"} if answer.is_repeated else {})}
-    return HttpResponse(answer.text, status=202, content_type="application/json; charset=utf-8", headers=headers)
+    headers = {"Location": location, **({"Idempotency-Replayed": "true"} if is_repeated else {})}
+    return HttpResponse(answer, status=202, content_type="application/json; charset=utf-8", headers=headers)
 
 
 # --- `/in/<public id>`: calls of other systems for an inbound channel, in many formats --------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -188,33 +187,23 @@ class KeyReusedError(Exception):
     """The key belongs to another request of the same token."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The answer to a request for a run; `is_repeated`: it was given before."""
-
-    text: str
-    run_id: int
-    is_repeated: bool = False
-
-
 def read_fingerprint(method: str, path: str, body: str) -> str:
     """Return a SHA-256 of the request, as 64 hexadecimal digits."""
     return hashlib.sha256("\n".join((method, path, body)).encode()).hexdigest()
 
 
+@transaction.atomic
 def answer_once(
     *, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Callable[[], tuple[Run, str]]
-) -> Answer:
-    """Return the answer of `make`, or the stored answer if the key was used before. An empty key never repeats. One
-    transaction.
+) -> tuple[AcceptedRequest, bool]:
+    """Return the request with the run and answer of `make`, or the stored one if the key was used before; and whether
+    it was. A request with an empty key is not stored, and never repeats.
 
     `make` makes the run and its answer; an exception from it undoes everything, so that the key stays free. Of two
     concurrent requests the second waits at the unique key. Raises KeyReusedError.
     """
-    with transaction.atomic():
-        if not key:
-            run, text = make()
-            return Answer(text, run.pk)
+    request, is_new = AcceptedRequest(token=token), True
+    if key:
         mine = AcceptedRequest.objects.filter(token=token, key=key)
         mine.filter(created_at__lte=now - KEPT).delete()
         request, is_new = AcceptedRequest.objects.get_or_create(
@@ -222,11 +211,11 @@ def answer_once(
         )
         if request.fingerprint != fingerprint:
             raise KeyReusedError
-        if not is_new:
-            return Answer(request.answer, request.run_id or 0, is_repeated=True)
+    if is_new:
         request.run, request.answer = make()
-        request.save(update_fields=["run", "answer"])
-        return Answer(request.answer, request.run.pk)
+        if key:
+            request.save(update_fields=["run", "answer"])
+    return request, not is_new
 
 
 def find_old_requests(now: Moment) -> QuerySet[AcceptedRequest]:
