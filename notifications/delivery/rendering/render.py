@@ -306,16 +306,20 @@ def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
 def _write_batches(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
     """Write contents, once per content, and deliveries, for PORTION people at a time: this saves statements and bounds
     memory. Return the ids of the deliveries."""
-    delivery_ids, kept, seen = list[int](), dict[int, int](), set[int]()
+    delivery_ids, kept = list[int](), dict[int, int]()
     portion, count = list[Batch](), 0
     for number, batch in enumerate(plan.batches, start=1):
         portion.append(batch)
         count += len(batch.people) or 1
         if count < PORTION and number < len(plan.batches):
             continue
-        contents = {id(one.content): one.content for one in portion}
-        kept |= freeze_contents(run, [content for key, content in contents.items() if key not in seen])
-        seen |= contents.keys()
+        # For the pages of messages, which show more than text.
+        whole = {id(one.content): one.content for one in portion if one.content.cards or one.content.figures}
+        new = {
+            key: models.FrozenContent(run=run, document=dump_content(whole[key])) for key in whole if key not in kept
+        }
+        models.FrozenContent.objects.bulk_create(new.values(), batch_size=ROWS_AT_ONCE)
+        kept |= {key: row.pk for key, row in new.items()}
         rows = [replace(one, content_id=kept.get(id(one.content))) for one in portion]
         delivery_ids += write_deliveries(run, plan.source, rows, now)
         portion, count = [], 0
@@ -367,17 +371,6 @@ def mail_batches(
     for person in people:
         content, content_id = content_of(person)
         yield Batch(enabled.get(person.corp_id or 0, usual), [person], content, content_id, channel=Channel.EMAIL)
-
-
-def freeze_contents(run: Run, contents: Iterable[Content]) -> dict[int, int]:
-    """Write the contents for message pages, except those of text alone. Return their ids by id() of the content."""
-    rows = {
-        id(one): models.FrozenContent(run=run, document=dump_content(one))
-        for one in contents
-        if one.cards or one.figures
-    }
-    models.FrozenContent.objects.bulk_create(rows.values(), batch_size=ROWS_AT_ONCE)
-    return {key: row.pk for key, row in rows.items()}
 
 
 def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now: datetime) -> list[int]:
