@@ -9,20 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 import billiard
-from celery import shared_task
+from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy
 
 from integrations.core.background import Step, Tick, database_clock
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
+from integrations.models.jobs import Moment
 from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery import attachments, maintenance
 from notifications.delivery.rendering import render, report_contents
@@ -34,14 +35,6 @@ from notifications.delivery.sending import queue, send, uploads
 from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
 from notifications.models import AlertRule, Incident, IncomingMessage, Medium, OutgoingMail, Priority, Run, Subscription
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from celery import Task
-    from django.db.models import QuerySet
-
-    from integrations.models.jobs import Moment
 
 logger = logging.getLogger(__name__)
 

@@ -13,17 +13,19 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.core import signing
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone, translation
 
+from accounts.models import User
 from accounts.users import bi_identity
 from integrations import bi
 from integrations.bi import CannotEnter
 from integrations.clients.snapshots import Format, Options, Reason, SnapshotError, Theme, Width
+from integrations.core.background import Clock
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.table import Table, from_document, to_document
@@ -36,10 +38,6 @@ from notifications.delivery.rows import reserve, update_unlocked
 from notifications.delivery.spreadsheets import Part, cut_parts, write_csv, write_file_name, write_xlsx
 from notifications.models import Channel, MakerQueue, Medium, MessageForm, PagePicture
 from notifications.sources import Content, PageView, RenderingError
-
-if TYPE_CHECKING:
-    from accounts.models import User
-    from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
 

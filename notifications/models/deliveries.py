@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -16,16 +17,10 @@ from accounts.models import User, WeComAccount
 from accounts.users.roles import sees_all_corps
 from integrations.core.sentences import translate_stored
 from integrations.models import Corp
+from integrations.models.fields import Person
 from notifications.models.recipients import Channel, Robot, ScopedQuerySet
 from notifications.models.runs import Run, run_condition
 from notifications.models.subscriptions import MessageForm, Priority
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-    from typing import Self
-
-    from integrations.models.fields import Person
 
 
 class CorpQueueQuerySet(ScopedQuerySet["CorpQueue"]):

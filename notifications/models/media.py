@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Self
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -14,10 +15,6 @@ from accounts.models import User
 from integrations.clients import snapshots
 from integrations.core import sentences
 from notifications.models.subscriptions import Report
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from typing import Self
 
 
 class MakerQueue(models.TextChoices):

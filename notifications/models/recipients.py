@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -15,13 +15,7 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import User
 from accounts.users.roles import scope_condition
 from integrations.models import Corp, Department
-from integrations.models.fields import EncryptedTextField
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from integrations.models.fields import Person
-
+from integrations.models.fields import EncryptedTextField, Person
 
 M = TypeVar("M", bound=models.Model, covariant=True)
 

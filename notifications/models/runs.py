@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Self, TypeAlias
 
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -14,13 +14,8 @@ from accounts.models import User
 from accounts.users.roles import sees_all_corps
 from integrations.core import sentences
 from integrations.models import Corp
-from integrations.models.fields import EVERYTHING
+from integrations.models.fields import EVERYTHING, Person
 from integrations.models.jobs import Moment
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from integrations.models.fields import Person
 
 
 class RunStatus(models.TextChoices):

@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -24,9 +24,9 @@ from structlog.contextvars import bound_contextvars
 from accounts.models import fold_userid
 from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import USERS_AT_MOST, MessageError
-from integrations.core.background import keep_lease, log_errors
+from integrations.core.background import Clock, keep_lease, log_errors
 from integrations.core.sentences import Sentence
-from integrations.models import Corp
+from integrations.models import Corp, SiteAddress
 from notifications import models, sources
 from notifications.delivery import attachments, limiter
 from notifications.delivery.attachments import MEDIA_FORMS, NOTHING, Plan, Wanted
@@ -48,10 +48,6 @@ from notifications.models import Channel, Delivery, Medium, MessageForm, Receipt
 from notifications.reports.contents import dump_content
 from notifications.sources import Content, RenderingError, RunSource
 from notifications.subscriptions.recipients import Recipient, find_recipients, recheck_people
-
-if TYPE_CHECKING:
-    from integrations.core.background import Clock
-    from integrations.models import SiteAddress
 
 T = TypeVar("T")
 

@@ -29,6 +29,8 @@ from notifications.reports.contents import dump_content, load_content
 from notifications.sources import Audience, Content, RunContents, RunSource, Terms
 from notifications.subscriptions.calendar import moment_line
 
+logger = logging.getLogger(__name__)
+
 # An owner gets at most one notice in this time, about everything since the last.
 EVERY = timedelta(minutes=10)
 NAMED_AT_MOST = 10
@@ -150,12 +152,7 @@ def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
     return title % {"count": count}, "\n".join(lines), link
 
 
-logger = logging.getLogger(__name__)
-
-
 # --- Subscriptions pause themselves after several failed runs in a row ---
-
-Status = Delivery.Status
 
 # Runs that are read for each failure that counts: runs in between may not count.
 _RUNS_PER_FAILURE = 4
@@ -213,12 +210,13 @@ def _find_ended_runs(subscription: Subscription) -> QuerySet[Any]:
         ended = ended.filter(claimed_at__gte=subscription.failures_counted_from)
     deliveries = Delivery.objects.filter(run=OuterRef("pk"))
     reached = deliveries.filter(
-        status__in=[Status.ACCEPTED, Status.UNKNOWN], recipient_count__gt=F("invalid_count") + F("unlicensed_count")
+        status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN],
+        recipient_count__gt=F("invalid_count") + F("unlicensed_count"),
     )
     receipts = models.Receipt.objects.filter(run=OuterRef("pk"))
     return ended.order_by("-pk").annotate(
         is_reaching=Exists(reached),
-        is_held_up=Exists(deliveries.filter(status=Status.CANCELED))
+        is_held_up=Exists(deliveries.filter(status=Delivery.Status.CANCELED))
         | Exists(receipts.filter(reason=models.Receipt.Reason.CORP_DISABLED)),
     )
 

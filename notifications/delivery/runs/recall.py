@@ -12,17 +12,17 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.audit import services
-from accounts.models import AuditEntry, WeComAccount, fold_userid
+from accounts.models import AuditEntry, User, WeComAccount, fold_userid
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.wecom.builders import body_bytes
 from integrations.core import client_factory
+from integrations.core.background import Clock
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from integrations.models.jobs import Moment
@@ -31,10 +31,6 @@ from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.rows import lock_freezing, reserve, update_unlocked
 from notifications.delivery.sending.send import ask_permits, hold_scopes, release_permits
 from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
-
-if TYPE_CHECKING:
-    from accounts.models import User
-    from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
 _WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)

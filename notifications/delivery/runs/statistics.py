@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime, time, timedelta
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import redis
 from django.conf import settings
@@ -17,9 +18,6 @@ from django.db.models.functions import TruncDate
 from notifications.delivery.channels import app_limits
 from notifications.delivery.limiter import StoreLostError, query
 from notifications.models import Attempt, CorpQueue, Delivery
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
 
 logger = logging.getLogger(__name__)
 

@@ -6,23 +6,20 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.audit import services, signals
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, User
 from integrations.core.sentences import Sentence
 from integrations.models.jobs import Moment
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.delivery.runs.scheduler import run_fields
 from notifications.models import AcceptedRequest, ApiToken, Delivery, Receipt, Run, Subscription
 from notifications.models.api import KEY_CHARACTERS
-
-if TYPE_CHECKING:
-    from accounts.models import User
 
 _OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -30,7 +30,7 @@ from structlog.contextvars import bind_contextvars
 
 from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
-from integrations.core.background import database_clock, log_errors
+from integrations.core.background import Clock, database_clock, log_errors
 from integrations.models import Corp
 from notifications.delivery import channels
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
@@ -39,9 +39,6 @@ from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS, reserve
 from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, find_pending, find_unanswered_claim
 from notifications.delivery.sending.settle import EndedCall, retry_reconnected, settle_attempt, settle_calls
 from notifications.models import Attempt, Channel, CorpQueue, Delivery
-
-if TYPE_CHECKING:
-    from integrations.core.background import Clock
 
 K = TypeVar("K")
 T = TypeVar("T")

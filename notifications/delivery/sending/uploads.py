@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -29,7 +29,7 @@ from integrations.clients.wecom.builders import MessageError, body_bytes, robot_
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import MediaKind
 from integrations.core import client_factory
-from integrations.core.background import log_errors
+from integrations.core.background import Clock, log_errors
 from integrations.models import Corp
 from notifications.delivery.channels import (
     ROBOT_GONE,
@@ -46,9 +46,6 @@ from notifications.delivery.sending.queue import CALLED, HandedOut, block_compan
 from notifications.delivery.sending.settle import backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
-
-if TYPE_CHECKING:
-    from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
 
