@@ -32,7 +32,7 @@ from integrations.data.table import Table, from_document, to_document
 from integrations.models.jobs import Moment
 from notifications.charts import definition as charts
 from notifications.charts import drawing, renderer
-from notifications.charts.definition import Chart, ChartError
+from notifications.charts.definition import Chart
 from notifications.charts.vega import build_spec
 from notifications.delivery.rows import reserve, update_unlocked
 from notifications.delivery.spreadsheets import Part, cut_parts, write_csv, write_file_name, write_xlsx
@@ -111,24 +111,14 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     try:
         recipe = bytes(medium.recipe)
         made = take_page_picture(recipe, clock=clock) if is_page else make_from_recipe(medium.kind, recipe)
-    except MediumError as error:
+    except SentenceError as error:
         _fail_medium(medium.pk, error.sentence, clock())
         return False
-    except PutOffError as error:
-        _put_off(medium, error, clock())
+    except SnapshotError as error:
+        _put_off(medium, error.reason, clock())
         return False
-    written = waiting.update(
-        status=Medium.Status.READY,
-        content=made.content,
-        svg=zlib.compress(made.svg.encode()) if made.svg else b"",
-        width=made.width,
-        height=made.height,
-        cover=made.cover or None,
-        error="",
-        recipe=b"",
-        made_at=clock(),
-    )
-    return written == 1
+    ready = {"status": Medium.Status.READY, "error": "", "recipe": b"", "made_at": clock()}
+    return waiting.update(**made, **ready) == 1
 
 
 def seconds_at_most(medium: Medium) -> int:
@@ -138,16 +128,18 @@ def seconds_at_most(medium: Medium) -> int:
     return SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
 
 
-def _put_off(medium: Medium, error: PutOffError, now: datetime) -> None:
-    """Put the medium off, with the reason. If the BI is down, put off all other pictures of its pages too."""
-    later = {"make_after": now + AGAIN_AFTER, "error": error.sentence.stored()}
-    if error.concerns_all:
+def _put_off(medium: Medium, reason: Reason, now: datetime) -> None:
+    """Put the picture of a page off, with the reason. If the BI is down, put off all others too, and do not count this
+    try."""
+    sentence = _SENTENCES[reason]
+    later = {"make_after": now + AGAIN_AFTER, "error": sentence.stored()}
+    if reason == Reason.UNREACHABLE:
         others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
         count = update_unlocked(others.filter(make_after__lt=now + AGAIN_AFTER), **later)
         Medium.objects.filter(pk=medium.pk, status=Medium.Status.WAITING).update(make_count=medium.make_count, **later)
         logger.warning("the BI does not answer: %d pictures of its pages are put off", count + 1)
-    elif medium.make_count + 1 >= TRIES_AT_MOST:
-        _fail_medium(medium.pk, error.sentence, now)
+    elif reason in _FINAL or medium.make_count + 1 >= TRIES_AT_MOST:
+        _fail_medium(medium.pk, sentence, now)
     else:
         Medium.objects.filter(pk=medium.pk, status=Medium.Status.WAITING).update(**later)
 
@@ -223,49 +215,22 @@ _SENTENCES = {
 _FINAL = frozenset({Reason.SIGN_IN_PAGE, Reason.TOO_LARGE})
 
 
-class PutOffError(Exception):
-    """The picture cannot be taken now. `concerns_all`: put off the others too, and do not count this try."""
-
-    def __init__(self, sentence: Sentence, *, concerns_all: bool) -> None:
-        super().__init__(sentence.stored())
-        self.sentence = sentence
-        self.concerns_all = concerns_all
-
-
-def take_page_picture(recipe: bytes, *, clock: Clock) -> Made:
-    """Take the picture of a page. Raises MediumError if no other try would help, else PutOffError."""
+def take_page_picture(recipe: bytes, *, clock: Clock) -> dict[str, Any]:
+    """Take the picture of a page. Return the columns of its medium. Raises SentenceError if no other try would help,
+    and SnapshotError."""
     path, identity, options = read_page_recipe(recipe)
     try:
         picture = bi.take_picture(path, identity, options, now=clock())
     except CannotEnter as error:
-        raise MediumError(Sentence("Nobody enters the BI from here, or its connection is not complete.")) from error
-    except SnapshotError as error:
-        sentence = _SENTENCES[error.reason]
-        if error.reason in _FINAL:
-            raise MediumError(sentence) from error
-        raise PutOffError(sentence, concerns_all=error.reason == Reason.UNREACHABLE) from error
-    return Made(picture.content, width=picture.width, height=picture.height, cover=picture.cover)
+        raise SentenceError(Sentence("Nobody enters the BI from here, or its connection is not complete.")) from error
+    size = {"width": picture.width, "height": picture.height}
+    return {"content": picture.content, "cover": picture.cover or None, **size}
 
 
 # --- Recipes of pictures and files as bytes: equal recipes are made once. Pure ---
 
 # Increased when a recipe gives another picture than before.
 VERSION = 3
-
-
-class MediumError(SentenceError):
-    """The medium cannot be made, however often it is tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A medium that was made. `svg`, `width` and `height` belong to pictures alone, `cover` to pictures of pages."""
-
-    content: bytes
-    svg: str = ""
-    width: int = 0
-    height: int = 0
-    cover: bytes = b""
 
 
 def picture_recipe(chart: Chart, table: Table, *, shape: drawing.Shape, language: str, time_zone: str = "") -> bytes:
@@ -300,9 +265,9 @@ def recipe_digest(kind: str, recipe: bytes) -> str:
     return hashlib.sha256(kind.encode() + b"\0" + recipe).hexdigest()
 
 
-def make_from_recipe(kind: str, recipe: bytes) -> Made:
-    """Make a picture or file. Raises MediumError. Pictures are drawn in a separate process
-    (notifications.charts.renderer)."""
+def make_from_recipe(kind: str, recipe: bytes) -> dict[str, Any]:
+    """Make a picture or file. Return the columns of its medium. Raises SentenceError. Pictures are drawn in a separate
+    process (notifications.charts.renderer)."""
     document = json.loads(zlib.decompress(recipe))
     zone = ZoneInfo(document["time_zone"]) if document.get("time_zone") else timezone.get_default_timezone()
     with translation.override(document["language"]), timezone.override(zone):
@@ -310,19 +275,18 @@ def make_from_recipe(kind: str, recipe: bytes) -> Made:
             return _draw_picture(document)
         tables = zip(document["tables"], document["row_counts"], strict=True)
         parts = [Part(title, from_document(table), row_count) for (title, table), row_count in tables]
-        return Made(write_xlsx(parts) if kind == "xlsx" else write_csv(parts[0]))
+        return {"content": write_xlsx(parts) if kind == "xlsx" else write_csv(parts[0])}
 
 
-def _draw_picture(document: dict[str, Any]) -> Made:
+def _draw_picture(document: dict[str, Any]) -> dict[str, Any]:
     chart, table = charts.from_document(document["chart"]), from_document(document["table"])
+    found = build_spec(chart, table, shape_of=drawing.Shape(document["shape"]))
     try:
-        found = build_spec(chart, table, shape_of=drawing.Shape(document["shape"]))
         drawn = renderer.draw(found, scale=drawing.SCALE)
-    except ChartError as error:
-        raise MediumError(error.sentence) from error
     except renderer.DrawingError as error:
-        raise MediumError(Sentence("The picture could not be drawn (%(reason)s).") % {"reason": error}) from error
-    return Made(drawn.png, drawn.svg, drawn.width, drawn.height)
+        raise SentenceError(Sentence("The picture could not be drawn (%(reason)s).") % {"reason": error}) from error
+    size = {"width": drawn.width, "height": drawn.height}
+    return {"content": drawn.png, "svg": zlib.compress(drawn.svg.encode()), **size}
 
 
 def _pack_recipe(document: dict[str, Any]) -> bytes:

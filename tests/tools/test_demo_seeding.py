@@ -104,7 +104,7 @@ def test_reports_say_what_the_data_sets_say() -> None:
         render.render_run(run_id=run.pk, now=NOW)
 
     drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE, queue="charts")
-    assert [make_from_recipe(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
+    assert [make_from_recipe(one.kind, bytes(one.recipe))["content"][:4] for one in drawn] == [b"\x89PNG"] * 3
     assert Medium.objects.filter(run=runs[1], queue="snapshots").count() == 1  # drawn as its owner sees the page
     weather, power = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
     assert weather.title == "西雅图天气简报 2015年12月31日"

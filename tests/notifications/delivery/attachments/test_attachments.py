@@ -314,8 +314,8 @@ def test_what_a_recipe_leaves_out_is_said_by_the_file(monkeypatch: pytest.Monkey
     recipe = file_recipe([("x", table)], language="zh-hans")
     monkeypatch.undo()
 
-    book = open_workbook(make_from_recipe("xlsx", recipe).content)
-    text = make_from_recipe("csv", recipe).content.decode("utf-8-sig")
+    book = open_workbook(make_from_recipe("xlsx", recipe)["content"])
+    text = make_from_recipe("csv", recipe)["content"].decode("utf-8-sig")
 
     said = f"共 50 行，本文件只容得下前 10 行。{WHAT_TO_DO}"
     assert [cell.value for cell in book.worksheets[0]["A"]][-2:] == [9, said]
