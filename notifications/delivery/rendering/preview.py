@@ -37,6 +37,8 @@ PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: time
 # The most previews of all people that may wait: messages need the workers too.
 WAITING_AT_MOST = 60
 _SALT = "notifications.report_drawings"
+# A picture or file of a preview: its title, the token that asks for its state, and the alias of the card that it shows.
+Drawing = dict[str, str]
 _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
 
 
@@ -196,15 +198,6 @@ def _escape_lines(text: str) -> SafeString:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A picture or file that is being made. `token`: asks for its state. `alias`: of the card that it shows."""
-
-    title: str
-    token: str
-    alias: str = ""
-
-
-@dataclass(frozen=True)
 class MediumState:
     """The progress of a medium. `medium`: set once it is ready; `problem`: why it will not be made, in a sentence."""
 
@@ -214,7 +207,7 @@ class MediumState:
 
 
 def begin_media(plan: Plan, *, by: User, now: datetime) -> tuple[list[int], Drawing | None, list[Drawing]] | None:
-    """Request the media of the plan. Return their ids, to be handed out now, the one that the message carries, and the
+    """Request the media of the plan. Return their ids, to be handed out now; the one that the message carries; and the
     pictures on its page. Return None, and request nothing, if too many previews wait."""
     wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
     waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
@@ -222,7 +215,8 @@ def begin_media(plan: Plan, *, by: User, now: datetime) -> tuple[list[int], Draw
         return None
     media = {each: preview_medium(each, now=now) for each in wanted}
     drawings = {
-        each: Drawing(each.title, make_medium_token(medium, by, now), each.alias) for each, medium in media.items()
+        each: {"title": each.title, "token": make_medium_token(medium, by, now), "alias": each.alias}
+        for each, medium in media.items()
     }
     shown = [drawings[each] for each in plan.shown if each.kind == Medium.Kind.PICTURE]
     return [medium.pk for medium in media.values()], drawings[plan.carried] if plan.carried else None, shown

@@ -59,8 +59,8 @@ BYTES_AT_ONCE = 32 * 2**20
 UPLOAD_API = "media_upload"
 # An upload that found no thread is tried again after this time.
 SOON = timedelta(seconds=1)
-# A delivery and its upload.
-Upload = tuple["Delivery", Callable[[], str]]
+# A delivery, its medium, and the content and name of that.
+Upload = tuple[Delivery, Medium, bytes, str]
 
 
 def hand_out_uploads(*, now: datetime) -> HandedOut:
@@ -124,7 +124,7 @@ def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callab
             elif one.channel == Channel.ROBOT and one.robot is None:
                 count += freeze(one, None, clock(), reason=ROBOT_GONE.message)
             else:
-                to_upload.append((one, _make_upload(one, one.medium, content, name)))
+                to_upload.append((one, one.medium, content, name))
     calls, begun_at = _begin_uploads(to_upload, clock), read_boot_clock()
     while calls and not (is_stopping() and read_boot_clock() >= begun_at + STOP_SECONDS):
         ended = send.take_ended(calls, seconds=send.SETTLE_SECONDS)
@@ -141,38 +141,31 @@ def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> dict[Future[str],
             scopes=(address_scope(one.corp, UPLOAD_API), company_scope(one.corpid, UPLOAD_API)),
             is_urgent=one.priority == Priority.URGENT,
         )
-        for one, _call in uploads
+        for one, *_rest in uploads
     ]
     calls: dict[Future[str], tuple[Delivery, Permit]] = {}
     answers = send.ask_permits(requests, call_seconds=Timeouts().transfer_seconds) if requests else []
-    for (delivery, call), permit in zip(uploads, answers, strict=True):
+    for upload, permit in zip(uploads, answers, strict=True):
         if isinstance(permit, Permit):
-            timed = partial(copy_context().run, _upload, delivery, permit, call)
-            calls[send.call_threads().submit(timed)] = delivery, permit
+            call = partial(copy_context().run, _upload, *upload, permit)
+            calls[send.call_threads().submit(call)] = upload[0], permit
         else:
-            give_delivery_back(delivery, clock() + timedelta(seconds=permit))
+            give_delivery_back(upload[0], clock() + timedelta(seconds=permit))
     return calls
 
 
-def _make_upload(delivery: Delivery, medium: Medium, content: bytes, name: str) -> Callable[[], str]:
-    """Return the upload, which uses no database and returns the media_id. It raises MessageError and
+def _upload(delivery: Delivery, medium: Medium, content: bytes, name: str, permit: Permit) -> str:
+    """Return the media_id, or nothing if no thread was free in time. Use no database. Raises MessageError and
     IntegrationError."""
-    media_type, robot = medium.media_type, delivery.robot
-    if robot is not None:
-        return lambda: client_factory.robot_client(delivery.corp, robot.key).webhook_upload_media(
-            content, file_name=name, media_type=media_type
-        )
-    kind: MediaKind = "image" if delivery.message_form == MessageForm.IMAGE else "file"
-    return lambda: client_factory.wecom_client(delivery.corp).media_upload(
-        content, kind=kind, file_name=name, media_type=media_type
-    )
-
-
-def _upload(delivery: Delivery, permit: Permit, call: Callable[[], str]) -> str:
-    """Return the media_id, or nothing if no thread was free in time."""
     bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
-    # The limiter may have given the slot to another call.
-    return "" if permit.age_seconds > PERMIT_SECONDS else call()
+    if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the slot to another call
+        return ""
+    if delivery.robot is not None:
+        robot = client_factory.robot_client(delivery.corp, delivery.robot.key)
+        return robot.webhook_upload_media(content, file_name=name, media_type=medium.media_type)
+    client = client_factory.wecom_client(delivery.corp)
+    kind: MediaKind = "image" if delivery.message_form == MessageForm.IMAGE else "file"
+    return client.media_upload(content, kind=kind, file_name=name, media_type=medium.media_type)
 
 
 def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: datetime) -> int:
