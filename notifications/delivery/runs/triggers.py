@@ -73,31 +73,21 @@ def request_resend(
     asked = list(Run.objects.filter(Q(key__in=keys) | Q(pk__in=later, status=Run.Status.WAITING)).order_by("pk"))
     if asked:
         return asked, False
-    again = [
-        Run.objects.create(
-            key=key,
-            **_resend_fields(part, now),
-            requested_by=person,
-            resends=part,
-            resends_unknown=with_unknown,
-            resends_mark="" if delivery is None else delivery.mark,
-        )
-        for key, part in keys.items()
-        if len(parts) == 1 or Receipt.objects.unreached(part, with_unknown=with_unknown).exists()
-    ]
+    again = []
+    for key, part in keys.items():
+        if len(parts) > 1 and not Receipt.objects.unreached(part, with_unknown=with_unknown).exists():
+            continue
+        fields: dict[str, Any] = {"message_id": part.message_id, "corp_id": part.corp_id, "trigger": Run.Trigger.RESEND}
+        fields |= {"slot_at": now, "claimed_at": now, "render_after": now + RENDER_LEASE}
+        if part.subscription is not None:
+            fields = run_fields(part.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
+        fields |= {"resends": part, "resends_unknown": with_unknown}
+        mark = "" if delivery is None else delivery.mark
+        again.append(Run.objects.create(**fields, key=key, requested_by=person, resends_mark=mark))
     note = _("Sent again: %(what)s") % {"what": delivery or run}
     corp_id = run.corp_id if delivery is None else delivery.corp_id
     services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=[] if corp_id is None else [corp_id])
     return again, True
-
-
-def _resend_fields(run: Run, now: datetime) -> dict[str, Any]:
-    if run.subscription is not None:
-        return run_fields(run.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
-    if run.message_id is None:
-        raise ValueError("a run without its subscription cannot be sent again")
-    fields = {"message_id": run.message_id, "corp_id": run.corp_id, "trigger": Run.Trigger.RESEND}
-    return {**fields, "slot_at": now, "claimed_at": now, "render_after": now + RENDER_LEASE}
 
 
 def next_number(run: Run) -> int:

@@ -215,15 +215,13 @@ def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) 
 
 # --- Which media are uploaded, under which name, and where they go in the body ---
 
-_UPLOADED = {
-    Channel.WECOM: frozenset({MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
-    Channel.ROBOT: frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
-}
-
 
 def is_uploaded(delivery: Delivery) -> bool:
     """Return whether the delivery's medium is uploaded. Otherwise it is in the body, or linked by its address."""
-    return delivery.message_form in _UPLOADED.get(Channel(delivery.channel), ())
+    is_file = delivery.message_form in {MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}
+    if delivery.channel == Channel.ROBOT:
+        return is_file
+    return delivery.channel == Channel.WECOM and (is_file or delivery.message_form == MessageForm.IMAGE)
 
 
 def name_medium(delivery: Delivery, medium: Medium) -> str:
