@@ -12,6 +12,7 @@ from django.core import checks
 from django.db import transaction
 from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce, Concat
+from django.utils.encoding import force_str
 
 from integrations.companies.diagnosis.checks import repair_times
 from integrations.core.background import log_errors
@@ -340,26 +341,16 @@ def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
         found = {"maxmemory-policy": str(store.info("memory")["maxmemory_policy"])}
     except redis.RedisError:  # other checks report an unreachable server
         return []
-    found = {_decode(name): _decode(value) for name, value in found.items()}
-    messages: list[checks.CheckMessage] = []
-    if found["maxmemory-policy"] != "noeviction":
-        messages.append(
-            checks.Warning(
-                f"Valkey evicts keys (maxmemory-policy {found['maxmemory-policy']}).",
-                hint="Calls would be counted too low and tasks lost, unnoticed. Set maxmemory-policy noeviction.",
-                id="notifications.W001",
-            )
-        )
-    if found.get("save") and found["appendonly"] != "yes":
-        messages.append(
-            checks.Warning(
-                "Valkey keeps snapshots and no log: after a crash it comes back old.",
-                hint='Sign-ins, sessions and tasks of minutes before would come back. Set appendonly yes, or save "".',
-                id="notifications.W002",
-            )
-        )
-    return messages
-
-
-def _decode(word: bytes | str) -> str:
-    return word.decode() if isinstance(word, bytes) else word
+    found = {force_str(name): force_str(value) for name, value in found.items()}
+    evicts = checks.Warning(
+        f"Valkey evicts keys (maxmemory-policy {found['maxmemory-policy']}).",
+        hint="Calls would be counted too low and tasks lost, unnoticed. Set maxmemory-policy noeviction.",
+        id="notifications.W001",
+    )
+    comes_back_old = checks.Warning(
+        "Valkey keeps snapshots and no log: after a crash it comes back old.",
+        hint='Sign-ins, sessions and tasks of minutes before would come back. Set appendonly yes, or save "".',
+        id="notifications.W002",
+    )
+    has_old = bool(found.get("save")) and found["appendonly"] != "yes"
+    return [*([evicts] if found["maxmemory-policy"] != "noeviction" else []), *([comes_back_old] if has_old else [])]

@@ -99,10 +99,6 @@ class PastCall:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
-_SCRIPTS = (
-    *("acquire", "begin_restore", "cancel", "clear", "end_restore", "known"),
-    *("lose", "read", "release", "restore"),
-)
 _PREFIX = "push:limit:"
 # Set once the store knows past calls. It names the server under which it was set (epoch.lua), so it is invalid in a
 # store that was emptied or came back with an old snapshot.
@@ -143,8 +139,8 @@ class Gate:
         self._ahead: dict[bytes, tuple[float, float]] = {}
         epoch = (_FOLDER / "epoch.lua").read_text(encoding="utf-8")
         self._scripts: dict[str, Any] = {
-            name: store.register_script(f"{epoch}\n{(_FOLDER / f'{name}.lua').read_text(encoding='utf-8')}")
-            for name in _SCRIPTS
+            path.stem: store.register_script(f"{epoch}\n{path.read_text(encoding='utf-8')}")
+            for path in _FOLDER.glob("*.lua")
         }
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
