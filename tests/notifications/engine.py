@@ -127,9 +127,9 @@ class Engine:
         kind, ids = self._take_task(position)
         if kind != "send":
             return
-        for attempt in self._claim(ids):
-            outcome = SENDERS[attempt.delivery.channel].make_call(attempt.delivery)()
-            self.gone.append(EndedCall(attempt, outcome, 10, self.clock.now))
+        for delivery in self._claim(ids):
+            outcome = SENDERS[delivery.channel].make_call(delivery)()
+            self.gone.append(EndedCall(delivery, outcome, 10, self.clock.now))
 
     def settle_late(self) -> None:
         """Settle the answers of workers that were thought dead."""

@@ -134,21 +134,6 @@ def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -
 CALLED = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
 
 
-@dataclass(frozen=True, slots=True)
-class StartedAttempt:
-    """An attempt whose row is committed, so that its call may be made."""
-
-    pk: int
-    delivery: Sendable
-    number: int
-    fencing_token: uuid.UUID
-    started_at: datetime
-
-    @property
-    def delivery_id(self) -> int:
-        return self.delivery.pk
-
-
 def find_pending(delivery_ids: Collection[int]) -> list[Sendable]:
     """Return those that are still pending, to ask the limiter for them. Only what a claim returns is sent."""
     return _read_sendables(Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING))
@@ -156,9 +141,9 @@ def find_pending(delivery_ids: Collection[int]) -> list[Sendable]:
 
 def claim_deliveries(
     deliveries: Collection[Sendable], *, now: datetime, token: uuid.UUID | None = None
-) -> list[StartedAttempt]:
-    """Claim the deliveries that may be tried now. Return their attempts, each with the delivery as it was locked and
-    its company.
+) -> list[Sendable]:
+    """Claim the deliveries that may be tried now. Return them as they were locked, each with its company and its
+    attempt, whose row is there once this returns.
 
     Left out are those not due, settled, held or locked by another worker, or changed since they were read (people
     withdrawn, a picture renewed, another try): the limiter was asked for something else. All attempts share one fencing
@@ -183,10 +168,9 @@ def claim_deliveries(
         )
         for row in rows:
             row.attempt_count += 1
-        attempts = Attempt.objects.bulk_create(
-            Attempt(delivery_id=row.pk, number=row.attempt_count, fencing_token=token, started_at=now) for row in rows
-        )
-    return [StartedAttempt(it.pk, row, it.number, token, now) for it, row in zip(attempts, rows, strict=True)]
+            row.attempt = Attempt(delivery_id=row.pk, number=row.attempt_count, fencing_token=token, started_at=now)
+        Attempt.objects.bulk_create(row.attempt for row in rows)
+    return rows
 
 
 def find_unanswered_claim(delivery_ids: Collection[int], token: uuid.UUID) -> list[Attempt]:

@@ -36,7 +36,7 @@ from notifications.delivery import channels
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
 from notifications.delivery.limiter import PERMIT_SECONDS, PastCall, Permit, Request, Scope, StoreLostError, gate, query
 from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS, reserve
-from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, find_pending, find_unanswered_claim
+from notifications.delivery.sending.queue import claim_deliveries, find_pending, find_unanswered_claim
 from notifications.delivery.sending.settle import EndedCall, retry_reconnected, settle_attempt, settle_calls
 from notifications.models import Attempt, Channel, CorpQueue, Delivery
 
@@ -73,7 +73,7 @@ class SendTask:
     def __init__(self, delivery_ids: Iterable[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
         """`is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back."""
         self._clock, self._is_stopping = clock, is_stopping
-        self._calls: dict[Future[EndedCall], tuple[StartedAttempt, Permit]] = {}
+        self._calls: dict[Future[EndedCall], tuple[Sendable, Permit]] = {}
         self._waiting: dict[int, WaitingMessage] = {
             each.delivery.pk: each for each in _read_waiting(list(delivery_ids))
         }
@@ -107,18 +107,18 @@ class SendTask:
         admitted = self._admit(room)
         if not admitted:
             return
-        attempts = {attempt.delivery_id: attempt for attempt in self._claim_together([each for each, _ in admitted])}
-        begun = [(attempts[each.pk], permit) for each, permit in admitted if each.pk in attempts]
-        if unused := [permit for each, permit in admitted if each.pk not in attempts]:
+        claimed = {row.pk: row for row in self._claim_together([each for each, _ in admitted])}
+        begun = [(claimed[each.pk], permit) for each, permit in admitted if each.pk in claimed]
+        if unused := [permit for each, permit in admitted if each.pk not in claimed]:
             with _limiter_asked("unused permits", unused):
                 gate().cancel(unused)
         # Only now are the rows committed: a store that is lost from here on learns of the calls from them.
         are_known = [False] * len(begun)
         if begun:
             with _limiter_asked("permits", begun):
-                are_known = gate().is_known([permit for _attempt, permit in begun])
-        for (attempt, permit), is_counted in zip(begun, are_known, strict=True):
-            self._call(attempt, permit, is_counted=is_counted)
+                are_known = gate().is_known([permit for _row, permit in begun])
+        for (delivery, permit), is_counted in zip(begun, are_known, strict=True):
+            self._call(delivery, permit, is_counted=is_counted)
 
     def _admit(self, count: int) -> list[tuple[Sendable, Permit]]:
         """Return up to `count` messages that may begin now, with their permits. The others wait, or are postponed."""
@@ -147,19 +147,18 @@ class SendTask:
         ended = take_ended(self._calls, seconds=SETTLE_SECONDS)
         if not ended:
             return
-        release_permits([permit for (_attempt, permit), _x in ended])
+        release_permits([permit for (_delivery, permit), _x in ended])
         settled = []
-        for (attempt, _permit), answered in ended:
+        for (delivery, _permit), answered in ended:
             if not isinstance(answered, EndedCall):  # an unforeseen error: something may have been sent
-                logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
+                logger.error("delivery=%d: its call failed", delivery.pk, exc_info=answered)
                 outcome = Outcome(OutcomeKind.UNCLEAR, message=f"the call failed: {type(answered).__name__}")
-                answered = EndedCall(attempt, outcome, None, attempt.started_at)
+                answered = EndedCall(delivery, outcome, None, delivery.attempt.started_at)
             settled.append(answered)
         # If WeCom limits the rate, all calls there wait; if it limits parallel calls, fewer run at once.
         for each in settled:
             if each.outcome.is_rate_limited:
-                delivery = each.attempt.delivery
-                hold_scopes(SENDERS[delivery.channel].held_scopes(delivery), each.outcome)
+                hold_scopes(SENDERS[each.delivery.channel].held_scopes(each.delivery), each.outcome)
         settle_calls(settled)
 
     def _give_back(self) -> None:
@@ -175,18 +174,17 @@ class SendTask:
             until = now + timedelta(seconds=seconds)
             reserve(pending.filter(pk__in=ids), len(ids), queued_until=None, next_attempt_at=until)
 
-    def _claim_together(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
+    def _claim_together(self, deliveries: list[Sendable]) -> list[Sendable]:
         """Claim together or, if that fails, one by one: a bad row must not keep the others from going out."""
-        attempts = self._claim(deliveries)
-        if attempts is None:
-            return [attempt for delivery in deliveries for attempt in self._claim([delivery]) or ()]
-        claimed = {attempt.delivery_id for attempt in attempts}
+        claimed = self._claim(deliveries)
+        if claimed is None:
+            return [row for delivery in deliveries for row in self._claim([delivery]) or ()]
         # For example of a disabled company: they can be handed out as soon as it is enabled again.
-        self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
-        return attempts
+        self._passed_over += {delivery.pk for delivery in deliveries} - {row.pk for row in claimed}
+        return claimed
 
-    def _claim(self, deliveries: list[Sendable]) -> list[StartedAttempt] | None:
-        """Return the attempts; None if the claim failed. If it took effect, because only the answer to its COMMIT was
+    def _claim(self, deliveries: list[Sendable]) -> list[Sendable] | None:
+        """Return those claimed; None if the claim failed. If it took effect, because only the answer to its COMMIT was
         lost, its attempts are settled as not sent: the sweep would take them for unclear."""
         token, ids = uuid4(), [delivery.pk for delivery in deliveries]
         attempts: list[StartedAttempt] = []
@@ -199,9 +197,8 @@ class SendTask:
                 settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
         return None
 
-    def _call(self, attempt: StartedAttempt, permit: Permit, *, is_counted: bool) -> None:
+    def _call(self, delivery: Sendable, permit: Permit, *, is_counted: bool) -> None:
         self.tried_count += 1
-        delivery = attempt.delivery
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
             call = SENDERS[delivery.channel].make_call(delivery) if is_counted else lambda: channels.NOT_COUNTED
         if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
@@ -209,19 +206,19 @@ class SendTask:
             wait = channels.CONFIGURATION_WAIT_SECONDS
             outcome = Outcome(OutcomeKind.POSTPONED, message=said, wait_seconds=wait, is_configuration=True)
             call = lambda: outcome  # noqa: E731  # as short as it is
-        timed = partial(copy_context().run, _make_call, attempt, call, permit, self._clock)
-        self._calls[call_threads().submit(timed)] = attempt, permit
+        timed = partial(copy_context().run, _make_call, delivery, call, permit, self._clock)
+        self._calls[call_threads().submit(timed)] = delivery, permit
 
 
-def _make_call(attempt: StartedAttempt, call: channels.Call, permit: Permit, clock: Clock) -> EndedCall:
+def _make_call(delivery: Sendable, call: channels.Call, permit: Permit, clock: Clock) -> EndedCall:
     """Make one call, unless its permit is too old: the limiter may have given the slot to another call.
 
     It runs in its own context, so that the log's context variables end with it.
     """
-    bind_contextvars(run_id=attempt.delivery.run_id, delivery_id=attempt.delivery_id)
+    bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
     started = read_boot_clock()
     outcome = channels.NO_THREAD if permit.age_seconds > PERMIT_SECONDS else call()
-    return EndedCall(attempt, outcome, round((read_boot_clock() - started) * 1000), clock())
+    return EndedCall(delivery, outcome, round((read_boot_clock() - started) * 1000), clock())
 
 
 # --- Threads that make calls, without database or queue ---

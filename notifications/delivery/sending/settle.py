@@ -20,11 +20,11 @@ from accounts.models import WeComAccount, fold_userid
 from integrations.clients.wecom.errcodes import BUSY
 from integrations.core.background import log_errors
 from integrations.core.metrics import CountedMetric, TimedMetric
-from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind
+from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
 from notifications.delivery.rendering.render import mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
 from notifications.delivery.rows import lock_freezing_shared, update_unlocked
-from notifications.delivery.sending.queue import StartedAttempt, block_company, unblock_companies
+from notifications.delivery.sending.queue import block_company, unblock_companies
 from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt, Run
 from notifications.sources import Content, RenderingError
 from notifications.subscriptions.recipients import Recipient, mail_address
@@ -53,9 +53,7 @@ _ATTEMPT_OUTCOMES = {
 }
 
 
-def settle_attempt(
-    attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: int | None, now: datetime
-) -> bool:
+def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
     """Write the attempt's outcome and, if it still holds the lease, the delivery's. Return whether it held it."""
     with transaction.atomic():
         # Lock the delivery first, as the sweep does: another order could deadlock.
@@ -89,9 +87,7 @@ def settle_attempt(
     return True
 
 
-def decide_fields(
-    delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, *, now: datetime
-) -> dict[str, Any]:
+def decide_fields(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
     """Return the delivery's new fields. Write nothing; read the attempts if WeCom was busy."""
     said = {"errcode": outcome.errcode, "error": outcome.message}
     match outcome.kind:
@@ -118,9 +114,7 @@ def decide_fields(
             return {**_after_unclear(delivery, attempt, outcome, now), **said}
 
 
-def _after_unclear(
-    delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime
-) -> dict[str, Any]:
+def _after_unclear(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> dict[str, Any]:
     """Repeat the same bytes while WeCom's duplicate check covers them; after that the outcome stays unknown."""
     unclear_since = delivery.unclear_since or attempt.started_at
     wait_seconds: float | None = backoff_seconds(delivery.attempt_count)
@@ -183,7 +177,7 @@ _LAG = TimedMetric(
 class EndedCall:
     """A call that ended."""
 
-    attempt: StartedAttempt
+    delivery: Sendable
     outcome: Outcome
     duration_ms: int | None
     ended_at: datetime
@@ -193,7 +187,7 @@ def settle_calls(ended: Sequence[EndedCall]) -> None:
     """Settle each call. Plain acceptances, nearly all of them, are written together."""
     answered = set()
     for each in ended:
-        delivery, outcome = each.attempt.delivery, each.outcome
+        delivery, outcome = each.delivery, each.outcome
         if outcome.proves_configuration and delivery.channel == Channel.WECOM:
             answered.add(delivery.corp_id)
     if answered:
@@ -203,12 +197,12 @@ def settle_calls(ended: Sequence[EndedCall]) -> None:
     if len(plain) > 1:
         with log_errors(logger, "%d accepted deliveries could not be settled together", len(plain)):
             retry_reconnected(lambda: _settle_accepted(plain))
-            together = {each.attempt.pk for each in plain}
+            together = {each.delivery.attempt.pk for each in plain}
     for each in ended:
-        if each.attempt.pk not in together:
+        if each.delivery.attempt.pk not in together:
             _settle_alone(each)
     for each in ended:  # after the outcomes are written: a failing counter must not lose an answer
-        delivery, outcome = each.attempt.delivery, each.outcome
+        delivery, outcome = each.delivery, each.outcome
         _ATTEMPTS.add(delivery.channel, outcome.kind.value if outcome.errcode is None else str(outcome.errcode))
         if outcome.kind == OutcomeKind.ACCEPTED and delivery.due_at is not None:
             _LAG.add(max(0.0, (each.ended_at - delivery.due_at).total_seconds()))
@@ -231,17 +225,17 @@ def retry_reconnected(write: Callable[[], T]) -> T:
 
 
 def _settle_alone(each: EndedCall) -> None:
-    delivery = each.attempt.delivery
+    delivery = each.delivery
     with log_errors(logger, "delivery=%d could not be settled", delivery.pk) as row:
         is_held = retry_reconnected(
-            lambda: settle_attempt(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
+            lambda: settle_attempt(each.delivery.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
         )
     if row.error is not None:  # the sweep settles it when its lease ends
         return
     with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
         logger.info(
             "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
-            *(delivery.pk, delivery.corp_id, each.attempt.number, each.outcome.kind, each.outcome.errcode),
+            *(delivery.pk, delivery.corp_id, each.delivery.attempt_count, each.outcome.kind, each.outcome.errcode),
             each.duration_ms,
             "" if is_held else _LEASE_LOST,
         )
@@ -269,8 +263,8 @@ def _settle_accepted(ended: Sequence[EndedCall]) -> None:
     """Write all of them in one transaction with two statements. Deliveries come before attempts, as everywhere."""
     rows = [
         {
-            **{"id": each.attempt.delivery_id, "token": each.attempt.fencing_token, "at": each.ended_at},
-            **{"msgid": each.outcome.msgid, "attempt": each.attempt.pk, "ms": each.duration_ms or 0},
+            **{"id": each.delivery.pk, "token": each.delivery.attempt.fencing_token, "at": each.ended_at},
+            **{"msgid": each.outcome.msgid, "attempt": each.delivery.attempt.pk, "ms": each.duration_ms or 0},
         }
         for each in ended
     ]
@@ -283,7 +277,7 @@ def _settle_accepted(ended: Sequence[EndedCall]) -> None:
     if len(held) > LINES_AT_MOST:
         logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held), max(held))
     for each in ended:
-        delivery = each.attempt.delivery
+        delivery = each.delivery
         if delivery.pk not in held or len(held) <= LINES_AT_MOST:
             with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
                 logger.info("accepted ms=%d%s", each.duration_ms, "" if delivery.pk in held else _LEASE_LOST)

@@ -79,11 +79,11 @@ def test_what_was_accepted_is_recalled_by_its_msgid(run: Run, wire: WeComStub, c
 
 
 def test_what_is_under_way_is_recalled_when_it_is_settled(run: Run, wire: WeComStub, clock: FakeClock) -> None:
-    attempt = claim_delivery(Delivery.objects.get().pk, now=NOW)
-    assert attempt is not None
+    claimed = claim_delivery(Delivery.objects.get().pk, now=NOW)
+    assert claimed is not None
     assert recall(run, clock) == 0
 
-    settle_attempt(attempt, Outcome(OutcomeKind.ACCEPTED, errcode=0, msgid="m7"), duration_ms=1, now=NOW)
+    settle_attempt(claimed.attempt, Outcome(OutcomeKind.ACCEPTED, errcode=0, msgid="m7"), duration_ms=1, now=NOW)
 
     assert recall_due(clock) == 1
     assert json.loads(wire.bodies[-1]) == {"msgid": "m7"}
@@ -93,10 +93,10 @@ def test_what_is_under_way_is_recalled_when_it_is_settled(run: Run, wire: WeComS
 def test_what_comes_back_to_its_queue_does_not_go_out_again(
     kind: OutcomeKind, status: str, run: Run, clock: FakeClock
 ) -> None:
-    attempt = claim_delivery(Delivery.objects.get().pk, now=NOW)
-    assert attempt is not None
+    claimed = claim_delivery(Delivery.objects.get().pk, now=NOW)
+    assert claimed is not None
     recall(run, clock)
-    settle_attempt(attempt, Outcome(kind), duration_ms=1, now=NOW)
+    settle_attempt(claimed.attempt, Outcome(kind), duration_ms=1, now=NOW)
 
     assert hand_out(now=clock.advance(hours=1)).ordinary == []
     maintenance.sweep(now=clock.now)

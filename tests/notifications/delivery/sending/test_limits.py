@@ -241,11 +241,11 @@ def test_many_tasks_together_stay_within_the_companys_minute(
 
 def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp) -> None:
     ids = personal(corp, 3)
-    attempts = claim_deliveries(find_pending(ids), now=NOW)
+    claimed = claim_deliveries(find_pending(ids), now=NOW)
     Delivery.objects.filter(pk=ids[1]).update(fencing_token="00000000-0000-0000-0000-000000000001")
     outcomes = [Outcome(OutcomeKind.ACCEPTED, errcode=0, msgid=f"m{number}") for number in range(3)]
 
-    settle_calls([EndedCall(attempt, outcome, 7, NOW) for attempt, outcome in zip(attempts, outcomes, strict=True)])
+    settle_calls([EndedCall(row, outcome, 7, NOW) for row, outcome in zip(claimed, outcomes, strict=True)])
 
     rows = Delivery.objects.order_by("pk").values_list("status", "msgid", "settled_at", "lease_until")
     assert [row[:2] for row in rows] == [("accepted", "m0"), ("sending", ""), ("accepted", "m2")]

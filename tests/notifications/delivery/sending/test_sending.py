@@ -386,14 +386,14 @@ def test_a_lease_without_an_attempt_means_that_nothing_was_sent(delivery: Delive
 
 
 def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, clock: FakeClock) -> None:
-    attempt = claim_delivery(delivery.pk, now=NOW)
-    assert attempt is not None
+    claimed = claim_delivery(delivery.pk, now=NOW)
+    assert claimed is not None
     clock.advance(minutes=2)
     maintenance.sweep(now=clock.now)
     delivery.refresh_from_db()
     before = (delivery.status, delivery.next_attempt_at, delivery.unclear_since)
 
-    is_held = settle_attempt(attempt, Outcome(OutcomeKind.REFUSED, errcode=40058), duration_ms=1, now=clock.now)
+    is_held = settle_attempt(claimed.attempt, Outcome(OutcomeKind.REFUSED, errcode=40058), duration_ms=1, now=clock.now)
 
     assert not is_held
     delivery.refresh_from_db()
@@ -436,15 +436,15 @@ def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: WeComSt
 
 @pytest.mark.django_db(transaction=True)
 def test_the_sweep_and_a_late_worker_do_not_wait_in_a_circle(delivery: Delivery) -> None:
-    attempt = claim_delivery(delivery.pk, now=NOW)
-    assert attempt is not None
+    claimed = claim_delivery(delivery.pk, now=NOW)
+    assert claimed is not None
     accepted, results = Outcome(OutcomeKind.ACCEPTED, errcode=0), list[bool]()
-    late = Elsewhere(lambda: results.append(settle_attempt(attempt, accepted, duration_ms=1, now=NOW)))
+    late = Elsewhere(lambda: results.append(settle_attempt(claimed.attempt, accepted, duration_ms=1, now=NOW)))
 
     with transaction.atomic():  # as the sweep does: first the delivery, then its attempt
         Delivery.objects.select_for_update().get(pk=delivery.pk)
         late.until_it_waits()
-        Attempt.objects.filter(pk=attempt.pk).update(outcome=Attempt.Outcome.UNCLEAR)
+        Attempt.objects.filter(pk=claimed.attempt.pk).update(outcome=Attempt.Outcome.UNCLEAR)
         Delivery.objects.filter(pk=delivery.pk).update(status=Delivery.Status.PENDING, fencing_token=None)
     late.join()
 
