@@ -47,7 +47,6 @@ from notifications.models import (
     ReportChart,
     Subscription,
 )
-from notifications.reports.contents import link_target
 from notifications.reports.templates import column_names, renderer
 from notifications.reports.templates.merge_fields import usual_date_pattern
 from notifications.reports.templates.renderer import RenderContext
@@ -124,7 +123,7 @@ class ReportForm(admin_pages.VersionedForm):
 
     def clean_link(self) -> str:
         link: str = self.cleaned_data["link"].strip()
-        if link and not link_target(link):
+        if link and not message_builder.link_target(link):
             raise ValidationError(
                 _("Write an address that begins with http:// or https://, or a path of this site that begins with /.")
             )

@@ -164,11 +164,10 @@ def run_subscription(
 
     fingerprint, key = read_fingerprint("POST", request.path, asked.model_dump_json()), idempotency_key or ""
     try:
-        answer, is_repeated = answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
+        answered = answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
     except TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
-    location = reverse("api-1:get_run", args=[answer.run_id])
-    return incoming.answer_accepted(answer.answer, location, is_repeated=is_repeated)
+    return incoming.answer_accepted(*answered, reverse("api-1:get_run", args=[answered[0].run_id]))
 
 
 @api.get(

@@ -7,9 +7,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
-from integrations.core.http import safe_path
 from integrations.data.figures import is_unknown
 from integrations.data.table import Column, Kind, Table, Value, from_document, to_document
 from notifications.charts.drawing import cell_text, head_unit
@@ -44,17 +42,6 @@ def load_content(kept: bytes) -> Content:
         link=document["link"],
         time_zone=document.get("time_zone", ""),
     )
-
-
-def link_target(link: str) -> str:
-    """Return `link` if it is an http or https address or a page of this site, else an empty string."""
-    if link.startswith("/"):
-        return link if safe_path(link) == link else ""
-    try:
-        parts = urlsplit(link)
-    except ValueError:
-        return ""
-    return link if parts.scheme in {"http", "https"} and parts.netloc else ""
 
 
 # Texts up to this length are not wrapped.

@@ -27,13 +27,13 @@ from integrations.models import Corp
 from notifications.alerts import actions, charts
 from notifications.alerts.actions import Action
 from notifications.delivery.explanations import prepare_names
-from notifications.delivery.rendering.message_builder import make_excerpt, render_markdown
+from notifications.delivery.rendering.message_builder import link_target, make_excerpt, render_markdown
 from notifications.delivery.rendering.render import message_path
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.inbound.mail.html import SANDBOX, page_of
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
-from notifications.reports.contents import count_pages, link_target, load_content, paginate_tables
+from notifications.reports.contents import count_pages, load_content, paginate_tables
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
 from notifications.views.media import answer_medium
 

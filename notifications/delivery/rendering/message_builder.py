@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from urllib.parse import urlsplit
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from integrations.clients.wecom import builders, cards
+from integrations.core.http import safe_path
 from notifications.charts.drawing import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.templates.values import escape_markup
@@ -313,6 +315,17 @@ def render_markdown(text: str, form: str) -> SafeString:
             case "text":
                 blocks.append(f"<p>{'<br>'.join(map(_render_inline, lines) if is_markdown else lines)}</p>")
     return mark_safe("\n".join(blocks))  # noqa: S308  # made of escaped text and our own tags
+
+
+def link_target(link: str) -> str:
+    """Return `link` if it is an http or https address or a page of this site, else an empty string."""
+    if link.startswith("/"):
+        return link if safe_path(link) == link else ""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return ""
+    return link if parts.scheme in {"http", "https"} and parts.netloc else ""
 
 
 def make_excerpt(text: str) -> str:

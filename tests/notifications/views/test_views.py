@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.delivery.rendering.message_builder import link_target
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, MessageForm, Receipt, Run
-from notifications.reports.contents import link_target
 from notifications.views import inbox
 from tests.notifications.admin.conftest import HOST, client_of
 from tests.notifications.factories import (
