@@ -164,10 +164,11 @@ def run_subscription(
 
     fingerprint, key = read_fingerprint("POST", request.path, asked.model_dump_json()), idempotency_key or ""
     try:
-        answered = answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
+        accepted, is_repeated = answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
     except TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
-    return incoming.answer_accepted(*answered, reverse("api-1:get_run", args=[answered[0].run_id]))
+    location = reverse("api-1:get_run", args=[accepted.run_id])
+    return incoming.answer_accepted(accepted.answer, is_repeated, location)
 
 
 @api.get(

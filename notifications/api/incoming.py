@@ -46,16 +46,7 @@ from notifications.inbound.calls import CallResult
 from notifications.inbound.channels import SCHEMES, Proof
 from notifications.inbound.content import SENTENCES, InboundError
 from notifications.inbound.payloads import BODY_BYTES, MULTIPART_BYTES, parse_body
-from notifications.models import (
-    AcceptedRequest,
-    ApiToken,
-    InboundCall,
-    InboundChannel,
-    IncomingMessage,
-    Priority,
-    Receipt,
-    Run,
-)
+from notifications.models import ApiToken, InboundCall, InboundChannel, IncomingMessage, Priority, Receipt, Run
 from notifications.tasks import enqueue_runs
 
 router = Router(tags=["messages"])
@@ -250,14 +241,15 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
 
-    answered = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
-    return answer_accepted(*answered, reverse("api-1:get_message", args=[json.loads(answered[0].answer)["id"]]))
+    accepted, is_repeated = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
+    location = reverse("api-1:get_message", args=[json.loads(accepted.answer)["id"]])
+    return answer_accepted(accepted.answer, is_repeated, location)
 
 
-def answer_accepted(answered: AcceptedRequest, is_repeated: bool, location: str) -> HttpResponse:
+def answer_accepted(answer: str, is_repeated: bool, location: str) -> HttpResponse:
     """Return 202 with the stored answer and the address that tells the outcome."""
     headers = {"Location": location, **({"Idempotency-Replayed": "true"} if is_repeated else {})}
-    return HttpResponse(answered.answer, status=202, content_type="application/json; charset=utf-8", headers=headers)
+    return HttpResponse(answer, status=202, content_type="application/json; charset=utf-8", headers=headers)
 
 
 # --- `/in/<public id>`: calls of other systems for an inbound channel, in many formats --------------------------------
