@@ -22,7 +22,7 @@ from integrations.core.http import without_session
 from integrations.core.redis import LIMIT_SECONDS, allows
 from notifications.charts.drawing import in_dark
 from notifications.delivery.attachments import find_linked_picture
-from notifications.delivery.rendering.preview import MediumState, find_medium_state
+from notifications.delivery.rendering.preview import find_medium_state
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Attachment, Medium, Receipt
 
@@ -93,10 +93,9 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
 @require_safe
 def preview_state(request: HttpRequest, token: str) -> HttpResponse:
     """Return the progress of a preview's picture or file, or its URL once it is drawn."""
-    state = _preview_of(request, token)
-    medium = state.medium
+    medium, seconds, problem = _preview_of(request, token)
     if medium is None:
-        return JsonResponse({"seconds": state.seconds, "problem": state.problem})
+        return JsonResponse({"seconds": seconds, "problem": problem})
     extension = "svg" if medium.kind == Medium.Kind.PICTURE and not medium.name else medium.extension
     address = reverse("admin:notifications_preview_file", args=[token, extension])
     return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
@@ -105,10 +104,10 @@ def preview_state(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 def preview_file(request: HttpRequest, token: str, extension: str) -> HttpResponse:
     """Return the picture or file of a preview."""
-    return answer_medium(_preview_of(request, token).medium, extension)
+    return answer_medium(_preview_of(request, token)[0], extension)
 
 
-def _preview_of(request: HttpRequest, token: str) -> MediumState:
+def _preview_of(request: HttpRequest, token: str) -> tuple[Medium | None, int, str]:
     """Return the preview if the person requested it and may still write a push, report or rule."""
     user = request.user
     models = ("subscription", "report", "alertrule")

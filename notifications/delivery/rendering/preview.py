@@ -197,15 +197,6 @@ def _escape_lines(text: str) -> SafeString:
 # --- Pictures and files of the preview, which workers make ------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class MediumState:
-    """The progress of a medium. `medium`: set once it is ready; `problem`: why it will not be made, in a sentence."""
-
-    seconds: int
-    medium: Medium | None = None
-    problem: str = ""
-
-
 def begin_media(plan: Plan, *, by: User, now: datetime) -> tuple[list[int], Drawing | None, list[Drawing]] | None:
     """Request the media of the plan. Return their ids, to be handed out now; the one that the message carries; and the
     pictures on its page. Return None, and request nothing, if too many previews wait."""
@@ -227,8 +218,9 @@ def make_medium_token(medium: Medium, by: User, now: datetime) -> str:
     return signing.dumps((medium.pk, by.pk, int(now.timestamp())), salt=_SALT)
 
 
-def find_medium_state(token: str, *, by: User, now: datetime) -> MediumState | None:
-    """Return the medium's state; None if the token is another person's or too old, or the medium was deleted."""
+def find_medium_state(token: str, *, by: User, now: datetime) -> tuple[Medium | None, int, str] | None:
+    """Return the medium once it is ready, the seconds since it was asked for, and why it will not be made, in a
+    sentence. Return None if the token is another person's or too old, or the medium was deleted."""
     try:
         medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=PREVIEW_KEPT)
     except signing.BadSignature:
@@ -238,11 +230,11 @@ def find_medium_state(token: str, *, by: User, now: datetime) -> MediumState | N
         return None
     seconds = max(0, int(now.timestamp()) - since)
     if medium.status == Medium.Status.READY:
-        return MediumState(seconds, medium)
+        return medium, seconds, ""
     if medium.status == Medium.Status.FAILED:
-        return MediumState(seconds, problem=medium.error_text)
+        return None, seconds, medium.error_text
     if seconds < PATIENCE[MakerQueue(medium.queue)].total_seconds():
-        return MediumState(seconds)
+        return None, seconds, ""
     sentence = _("No worker took it within a minute: does one take from the queue “%(queue)s”?")
     if medium.make_count:
         sentence = ngettext(
@@ -250,4 +242,4 @@ def find_medium_state(token: str, *, by: User, now: datetime) -> MediumState | N
             "It is not made after %(count)d seconds: there may be too much to draw.",
             seconds,
         )
-    return MediumState(seconds, problem=sentence % {"count": seconds, "queue": medium.queue})
+    return None, seconds, sentence % {"count": seconds, "queue": medium.queue}
