@@ -295,7 +295,7 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
     """Hand out the runs that waited for this card's data. Called by integrations.datasources.fetch."""
-    enqueue_runs(report_contents.waiting_runs(card_id, slot_at))
+    enqueue_runs(report_contents.find_waiting_runs(card_id, slot_at))
 
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:

@@ -156,7 +156,7 @@ def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> Iterato
     for queue in rows:
         if queue.is_paused:
             yield Attention(_("Pushes of %(corp)s are paused.") % {"corp": queue}, _link_queue(queue), "warn")
-    for queue, percent in statistics.nearly_used(rows):
+    for queue, percent in statistics.find_nearly_used(rows):
         sentence = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
         yield Attention(sentence % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
 

@@ -83,7 +83,7 @@ def render_latest_runs(request: HttpRequest, subscription: Subscription) -> dict
     reasons = {run.pk: run.error_text for run in runs}
     unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]
     for run in unfinished:
-        problem = report_contents.problem_so_far(run) if run.status == Run.Status.WAITING else None
+        problem = report_contents.find_problem_so_far(run) if run.status == Run.Status.WAITING else None
         reasons[run.pk] = str(problem or " ".join(explain_held_up(request, run.deliveries.all())))
     lines = [(run, base.run_pill(run), *base.count_run_people(run), reasons[run.pk]) for run in runs]
     html = render_to_string("admin/notifications/subscription/_runs.html", {"runs": lines})

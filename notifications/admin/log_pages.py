@@ -167,7 +167,7 @@ class RunAdmin(log.LogAdmin):
 
 def _word_progress(run: Run) -> str:
     if run.status == Run.Status.WAITING:
-        problem = report_contents.problem_so_far(run)
+        problem = report_contents.find_problem_so_far(run)
         if problem is not None:
             return gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
         return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
@@ -186,7 +186,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     numbers: list[tuple[Any, Any]] = []
     counts, unknown = statistics.Counts(), dict[str, int]()
     if run.rendered_at is not None:
-        counts, unknown = statistics.count_run(run.pk), report_contents.unknown_values(run)
+        counts, unknown = statistics.count_run(run.pk), report_contents.count_unknown_values(run)
         numbers = [(_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count)]
         numbers.append((_("accepted"), counts.accepted))
     return [

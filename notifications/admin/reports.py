@@ -35,7 +35,7 @@ from notifications.admin.base import PartPermissions, administrator, for_person,
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering import message_builder
-from notifications.delivery.rendering.report_contents import ReportParts, latest_tables
+from notifications.delivery.rendering.report_contents import ReportParts, read_latest_tables
 from notifications.delivery.runs import ownership
 from notifications.models import (
     REPORT_FORMS,
@@ -283,7 +283,7 @@ def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dic
     `person` may not choose the card, because error messages reveal names and cells."""
     allowed = cards_to_choose(person, None if report._state.adding else report).filter(pk__in=cards.values())
     keys = set(allowed.values_list("pk", flat=True))
-    tables = latest_tables({alias: key for alias, key in cards.items() if key in keys})
+    tables = read_latest_tables({alias: key for alias, key in cards.items() if key in keys})
     return {alias: tables.get(alias) for alias in cards}
 
 

@@ -229,7 +229,7 @@ def _recall_item(row: Run | Delivery) -> Item:
     if isinstance(row, Run):
         what = gettext("Messages that wait are not sent. Messages of the last 24 hours disappear from people's WeCom.")
         return Item(row, [*_about_files(row), what])
-    refusal = recall.message_refusal(row, now=database_now())
+    refusal = recall.refuse_recall(row, now=database_now())
     if refusal is not None:
         return Item(row, [str(refusal)], is_possible=False)
     if row.status == Delivery.Status.ACCEPTED:

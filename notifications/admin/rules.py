@@ -34,7 +34,7 @@ from notifications.admin import base, subscription_forms
 from notifications.admin.push.one_page import ColumnField, DraftedForm, FormPart, OnePage, read_column_lines
 from notifications.alerts import conditions, evaluation, trial
 from notifications.alerts.conditions import BY_CHANGE, CONDITIONS_AT_MOST, Condition, ConditionError
-from notifications.delivery.rendering.report_contents import latest_tables
+from notifications.delivery.rendering.report_contents import read_latest_tables
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.models import AlertReceiver, AlertRule, Incident, Repeat, SilenceWindow
 from notifications.reports.templates.column_names import ColumnName
@@ -279,7 +279,7 @@ class AlertRuleForm(DraftedForm, subscription_forms.ScheduleFormPart, VersionedF
             pk=self.instance.owner_id
         )
         if self.instance.card_id:  # the columns of the last fetched data
-            tables = latest_tables({"": self.instance.card_id})
+            tables = read_latest_tables({"": self.instance.card_id})
             fields["conditions"].widget.names = list(tables[""].names) if tables else []
 
     def values_of(self, row: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def overview(
     sees_pushes, picture = request.user.has_perm("notifications.view_delivery"), None
     if sees_pushes and corps:
         sent, zone = Delivery.objects.visible_to(request.user), timezone.get_current_timezone()
-        picture = draw(statistics.last_days(sent, today=timezone.localdate(), days=DAYS, zone=zone))
+        picture = draw(statistics.count_last_days(sent, today=timezone.localdate(), days=DAYS, zone=zone))
     return {
         "cards": [(corp, lines[corp.pk]) for corp in shown if lines[corp.pk]],
         "may_open_corps": any(request.user.has_perm(f"integrations.{verb}_corp") for verb in ("view", "change")),

@@ -24,7 +24,7 @@ from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.attachments import FILE_FORMS, MEDIA_FORMS, NOTHING, PREVIEW_KEPT, Plan, preview_medium
 from notifications.delivery.rendering.message_builder import cut_suffix, render_markdown
-from notifications.delivery.rendering.render import Batch, compose, draft_delivery, mail_batches, plan_media
+from notifications.delivery.rendering.render import Batch, compose, draft_delivery, make_mail_batches, plan_media
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageForm, Robot, Run
 from notifications.sources import Content, RunSource, SkipReason
@@ -112,7 +112,7 @@ def _make_batch(source: RunSource, to: Recipient | Robot | None, content: Conten
     if isinstance(to, Robot):
         return Batch(to.corp, [], content, channel=Channel.ROBOT, robot=to)
     if to is not None and to.channel == Channel.EMAIL:
-        return next(mail_batches([to], source.terms.corp_id, lambda _person: (content, None)))
+        return next(make_mail_batches([to], source.terms.corp_id, lambda _person: (content, None)))
     corps = Corp.objects.select_related("site_address").order_by("pk")
     person = STAND_IN if to is None or to.reason is not None else to
     corp = corps.filter(pk=person.corp_id or source.terms.corp_id or 0).first() or corps.first() or Corp(agentid=1)

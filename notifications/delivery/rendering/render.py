@@ -162,7 +162,7 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
         waits = limiter.member_waits(app, [fold_userid(person.userid) for person in people])
         for call, wait_seconds in split_into_calls(people, waits, lambda person: contents.key_of(person.user_id)):
             calls.append(Batch(corp, call, contents.of(call[0].user_id), wait_seconds=wait_seconds))
-    mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
+    mails = make_mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
     return MessagePlan(source, audience, plan_media(form, contents, [*calls, *mails]), skipped, contents.fingerprint)
 
 
@@ -349,7 +349,7 @@ def message_path(mark: str) -> str:
     return f"/m/{mark}/"
 
 
-def mail_batches(
+def make_mail_batches(
     people: list[Recipient], corp_id: int | None, content_of: Callable[[Recipient], tuple[Content, int | None]]
 ) -> Iterator[Batch]:
     """Yield a batch for each mail, so that nobody sees other recipients. It belongs to the person's company if that is

@@ -1,7 +1,7 @@
 """The contents of a subscription's run: a report over the data of its slot, one content per slice of recipients.
 
 Nothing is fetched here. A run whose report has cards stays waiting, without a worker, until all of its data is there or
-failed. The fetch starts it again (`waiting_runs`); the sweep does if that was lost.
+failed. The fetch starts it again (`find_waiting_runs`); the sweep does if that was lost.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ReportParts:
 
     def find_latest_tables(self) -> dict[str, Table]:
         """Find the data fetched last of each card, by its alias."""
-        return latest_tables({card.alias: card.card_id for card in self.cards})
+        return read_latest_tables({card.alias: card.card_id for card in self.cards})
 
 
 def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> ReportParts:
@@ -251,7 +251,7 @@ def expect_recipients(
     prefetch_related_objects(subscriptions, rules, "report__charts", "report__page_picture", cards)
     parts = {one.pk: read_saved_parts(one.report) for one in subscriptions}
     keys = {card.card_id for its in parts.values() if its.own_rows for card in its.cards}
-    tables = latest_tables({key: key for key in keys})
+    tables = read_latest_tables({key: key for key in keys})
     if only is None:
         audiences = named_audiences(subscriptions)
     else:
@@ -552,7 +552,7 @@ def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict
     return {one.alias: found[one.card_id].table for one in cards}
 
 
-def latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
+def read_latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
     """Return the data fetched last of each card that has any, for a message or a page. Permissions are not checked: the
     keys come from our own rows. One query."""
     ready = CardData.objects.filter(card=OuterRef("pk"), status=CardData.Status.READY)
@@ -563,7 +563,7 @@ def latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
     return {key: tables[card_id] for key, card_id in cards.items() if card_id in tables}
 
 
-def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
+def find_waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
     """Return ids of the runs that wait for this card's data, which is settled now."""
     runs = Run.objects.filter(
         status=Run.Status.WAITING, slot_at=slot_at, subscription__report__report_cards__card=card_id
@@ -571,13 +571,13 @@ def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
     return list(runs.order_by("pk").values_list("pk", flat=True).distinct())
 
 
-def problem_so_far(run: Run) -> Sentence | None:
+def find_problem_so_far(run: Run) -> Sentence | None:
     """Return why the data of a run is missing, if a fetch has failed and will be repeated."""
     found = _find_states(run)
     return next((_explain_missing_data(card, state) for card, state in found if state.problem_code), None)
 
 
-def unknown_values(run: Run) -> dict[str, int]:
+def count_unknown_values(run: Run) -> dict[str, int]:
     """Map each column of the run's data to its number of misfitting values, which count as unknown. The values are left
     out: a viewer of the run may not see all of its data."""
     ready = [state for _card, state in _find_states(run) if state.status == CardData.Status.READY]

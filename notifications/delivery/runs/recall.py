@@ -166,7 +166,7 @@ def request_recall(run: Run, *, person: User, now: datetime) -> bool:
     return True
 
 
-def message_refusal(delivery: Delivery, *, now: datetime) -> Sentence | None:
+def refuse_recall(delivery: Delivery, *, now: datetime) -> Sentence | None:
     """Return why this message cannot be recalled; None if it waits, is under way, or was accepted lately."""
     if delivery.is_recall_requested:
         return Sentence("This was asked for already.")

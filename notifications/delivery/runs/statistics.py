@@ -50,7 +50,7 @@ class Day:
     counts: Counts
 
 
-def last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[Day]:
+def count_last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[Day]:
     """Return the last `days` days up to `today`, oldest first, including days without messages. One query."""
     first = today - timedelta(days=days - 1)
     of_these_days = deliveries.filter(created_at__gte=_midnight(first, zone), created_at__lt=_midnight(today, zone, 1))
@@ -151,7 +151,7 @@ def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
     return dict(zip([queue.pk for queue in queues if queue.corp is not None], counts, strict=True))
 
 
-def nearly_used(queues: Sequence[CorpQueue]) -> list[tuple[CorpQueue, int]]:
+def find_nearly_used(queues: Sequence[CorpQueue]) -> list[tuple[CorpQueue, int]]:
     """Return queues that have used WARNED_PERCENT of their daily budget, with the used percentage."""
     limited = [queue for queue in queues if queue.daily_budget]
     used = used_today(limited)

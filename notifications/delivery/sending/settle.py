@@ -21,7 +21,7 @@ from integrations.clients.wecom.errcodes import BUSY
 from integrations.core.background import log_errors
 from integrations.core.metrics import CountedMetric, TimedMetric
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
-from notifications.delivery.rendering.render import mail_batches, write_deliveries
+from notifications.delivery.rendering.render import make_mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
 from notifications.delivery.rows import lock_freezing_shared, update_unlocked
 from notifications.delivery.sending.queue import block_company, unblock_companies
@@ -335,7 +335,7 @@ def _mail_run(run: Run, now: datetime) -> None:
 
     with translation.override(settings.LANGUAGE_CODE):
         try:
-            batches = list(mail_batches(list(people), source.terms.corp_id, content_of))
+            batches = list(make_mail_batches(list(people), source.terms.corp_id, content_of))
             write_deliveries(run, source, batches, now)
         except RenderingError as error:
             logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)

@@ -122,7 +122,7 @@ def fetched(card: Card) -> None:
 
 def go_out(card: Card) -> str:
     """Render the runs that wait for the card, as its follow-up task does, and return the message's text."""
-    for run_id in report_contents.waiting_runs(card.pk, NOW):
+    for run_id in report_contents.find_waiting_runs(card.pk, NOW):
         render_run(run_id=run_id, now=NOW)
     return Delivery.objects.get(run__subscription__report__report_cards__card=card).text
 

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
 from notifications.admin import dashboard
-from notifications.delivery.runs.statistics import Counts, Day, count_by_corp, last_days
+from notifications.delivery.runs.statistics import Counts, Day, count_by_corp, count_last_days
 from notifications.models import Delivery, FreeDays, Run
 from notifications.subscriptions.schedules import last_known_year
 from notifications.views import overview
@@ -95,7 +95,7 @@ def test_people_are_counted_by_day_in_the_zone_of_the_page() -> None:
     make_deliveries(corp, created_at=datetime(2026, 11, 24, 16, tzinfo=UTC), recipient_count=1000)
     make_deliveries(corp, created_at=datetime(2026, 11, 21, 15, 59, 59, tzinfo=UTC), recipient_count=1000)
 
-    found = last_days(Delivery.objects.all(), today=day, days=3, zone=SHANGHAI)
+    found = count_last_days(Delivery.objects.all(), today=day, days=3, zone=SHANGHAI)
 
     assert found == [
         Day(day - timedelta(days=2), Counts()),

@@ -172,7 +172,7 @@ def test_without_valkey_the_list_shows_what_it_can(corp: Corp, settings: Setting
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
 
     assert statistics.used_today([queue]) == {}
-    assert statistics.nearly_used([queue]) == []
+    assert statistics.find_nearly_used([queue]) == []
 
 
 def test_a_company_goes_with_its_queue(root: Client, corp: Corp) -> None:
