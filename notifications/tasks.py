@@ -136,10 +136,6 @@ def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     return [*inbound, evaluation.find_old_checks(now), find_old_requests(now), maintenance.find_old_drafts(now)]
 
 
-def _notify_administrators(now: datetime) -> None:
-    queue.notify_administrators(now=now)
-
-
 TICK = Tick(
     scheduler.TICK,
     # Health checks judge by the tick (health.TICK_STALE_SECONDS), and it repairs rows after a clock was set back.
@@ -156,7 +152,7 @@ TICK = Tick(
         Step(_update_cards, lambda now: [card_updates.find_changeable(now)]),
         Step(_recall, lambda now: [recall.find_due_recalls(now)]),
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
-        Step(_notify_administrators, lambda _now: [queue.find_unnotified()]),
+        Step(queue.notify_administrators, lambda _now: [queue.find_unnotified()]),
         Step(_call_back, lambda now: [IncomingMessage.objects.to_call_back(now)]),
         Step(
             _purge, lambda now: [*maintenance.find_purgeable(now), *_find_old_rows(now), calls.find_old_messages(now)]

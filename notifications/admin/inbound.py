@@ -428,7 +428,7 @@ class IncomingMessageAdmin(log.LogAdmin):
 
 
 def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
-    counts = statistics.count_message(message.pk)
+    counts = statistics.count_outcomes("run__message", message.pk)
     figures = ((f"{caption}: {words}",) for caption, words in message.figures)
     facts: list[tuple[Any, Any]] = [
         (_("from"), message.token or message.origin_name),

@@ -173,7 +173,7 @@ def _word_progress(run: Run) -> str:
         return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
     if run.status != Run.Status.SENDING:
         return base.describe_run_state(run)[1]
-    counts = {"settled": statistics.count_run(run.pk).settled, "count": run.recipient_count}
+    counts = {"settled": statistics.count_outcomes("run", run.pk).settled, "count": run.recipient_count}
     return gettext("Sending: %(settled)d of %(count)d settled. The outcome appears here by itself.") % counts
 
 
@@ -186,7 +186,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     numbers: list[tuple[Any, Any]] = []
     counts, unknown = statistics.Counts(), dict[str, int]()
     if run.rendered_at is not None:
-        counts, unknown = statistics.count_run(run.pk), report_contents.count_unknown_values(run)
+        counts, unknown = statistics.count_outcomes("run", run.pk), report_contents.count_unknown_values(run)
         numbers = [(_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count)]
         numbers.append((_("accepted"), counts.accepted))
     return [

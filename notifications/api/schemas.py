@@ -87,7 +87,7 @@ class RunState(Schema):
             due_at=run.slot_at,
             **{name: getattr(run, name) for name in ("claimed_at", "rendered_at", "finished_at")},
             error=run.error_text,
-            counts=RunCounts.of([run], statistics.count_run(run.pk)),
+            counts=RunCounts.of([run], statistics.count_outcomes("run", run.pk)),
         )
 
 
@@ -298,7 +298,7 @@ class MessageState(Schema):
             form=str(message.form),
             state=next((state for state in ("waiting", "sending") if state in states), "finished"),
             created_at=message.created_at,
-            counts=RunCounts.of(runs, statistics.count_message(message.pk)),
+            counts=RunCounts.of(runs, statistics.count_outcomes("run__message", message.pk)),
             unknown=[UnknownRecipient.of(one) for one in message.unknown],
             callback=CallbackState(
                 state=str(message.callback_state) or "none",

@@ -107,7 +107,7 @@ def _post_result(message: IncomingMessage, now: datetime) -> None:
 
 
 def _write_result(message: IncomingMessage) -> bytes:
-    counts = statistics.count_message(message.pk)
+    counts = statistics.count_outcomes("run__message", message.pk)
     ended = message.runs.aggregate(at=Max("finished_at"))["at"]
     document: dict[str, Any] = {
         "event": "message.settled",

@@ -47,7 +47,11 @@ def request_owner_notices(*, now: datetime) -> list[int]:
         unnotified = prepare_names(_find_notifiable(now)).order_by("pk")
         by_owner: dict[int | None, list[Run]] = defaultdict(list)
         for run in lock_skipping(unnotified)[:BATCH]:
-            by_owner[_owner_id(run)].append(run)
+            push = run.subscription
+            is_paused = push is not None and push.is_paused and run.status != Run.Status.FAILED
+            # Nobody is told of what a person decided not to send.
+            is_meant = is_paused or run.recall_requested_at is not None
+            by_owner[None if is_meant else run.owner].append(run)  # type: ignore[attr-defined]  # _find_notifiable
         _mark_notified(by_owner.pop(None, []), None, now)
         notices = []
         for owner_id, runs in by_owner.items():
@@ -111,17 +115,6 @@ def _find_notifiable(now: datetime) -> QuerySet[Run]:
     )
     recent = Run.objects.filter(trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - EVERY)
     return runs.filter(~Exists(recent))
-
-
-def _owner_id(run: Run) -> int | None:
-    """Return whom to notify; None without an owner, or if a person decided that it is not sent."""
-    subscription = run.subscription
-    if run.recall_requested_at is not None:
-        return None
-    if subscription is not None and subscription.is_paused and run.status != Run.Status.FAILED:
-        return None
-    owner_id: int | None = run.owner  # type: ignore[attr-defined]  # annotated in _find_notifiable
-    return owner_id
 
 
 def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> None:

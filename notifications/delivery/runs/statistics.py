@@ -67,15 +67,10 @@ def count_by_corp(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo
     return {corp: settled.get(corp, Counts()) + waiting.get(corp, Counts()) for corp in settled | waiting}
 
 
-def count_run(run_id: int) -> Counts:
-    """Count the outcomes of one run's messages. One query."""
-    return _sum_up(Delivery.objects.filter(run=run_id), "run").get(run_id, Counts())
-
-
-def count_message(message_id: int) -> Counts:
-    """Count the outcomes of all runs of an incoming message. One query."""
-    rows = Delivery.objects.filter(run__message=message_id)
-    return _sum_up(rows, "run__message").get(message_id, Counts())
+def count_outcomes(column: str, key: int) -> Counts:
+    """Count the outcomes of a run's messages, or of all runs of an incoming message. `column`: the path to its key from
+    a delivery. One query."""
+    return _sum_up(Delivery.objects.filter(**{column: key}), column).get(key, Counts())
 
 
 def _sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:

@@ -292,7 +292,7 @@ def find_unnotified() -> QuerySet[CorpQueue]:
     return rows if settings.OPERATOR_EMAILS else rows.filter(Exists(OperatorContacts.objects.exclude(emails="")))
 
 
-def notify_administrators(*, now: datetime) -> int:
+def notify_administrators(now: datetime) -> int:
     """Send one mail for each newly blocked company, if addresses are set. Return how many."""
     count = 0
     for queue in find_unnotified().select_related("corp").defer(*CORP_SECRETS):

@@ -283,9 +283,6 @@ def _settle_accepted(ended: Sequence[EndedCall]) -> None:
                 logger.info("accepted ms=%d%s", each.duration_ms, "" if delivery.pk in held else _LEASE_LOST)
 
 
-REFUSED = (Receipt.Status.INVALID, Receipt.Status.UNLICENSED)
-
-
 def fall_back(run_ids: Collection[int], *, now: datetime) -> None:
     """Write mails to the people whom the first channel of these runs did not reach.
 
@@ -309,8 +306,9 @@ def _find_unreached() -> QuerySet[Receipt]:
     mailed = Receipt.objects.filter(run=OuterRef("run"), user=OuterRef("user"), channel=Channel.EMAIL)
     # WeCom names leavers as invalid. They get no mail instead.
     barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=OuterRef("delivery__corp"))
-    people = Receipt.objects.filter(channel=Channel.WECOM, status__in=REFUSED, user__is_active=True)
-    people = people.exclude(user__email="").exclude(delivery__recall_requested_at__isnull=False)
+    refused = Receipt.objects.filter(status__in=[Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
+    people = refused.filter(channel=Channel.WECOM, user__is_active=True).exclude(user__email="")
+    people = people.exclude(delivery__recall_requested_at__isnull=False)
     return people.filter(~Exists(mailed), ~Exists(barred))
 
 

@@ -57,8 +57,6 @@ RESERVED = 2 * QUEUE_LEASE
 AT_ONCE = 20
 BYTES_AT_ONCE = 32 * 2**20
 UPLOAD_API = "media_upload"
-# An upload that found no thread is tried again after this time.
-SOON = timedelta(seconds=1)
 # A delivery, its medium, and the content and name of that.
 Upload = tuple[Delivery, Medium, bytes, str]
 
@@ -176,7 +174,7 @@ def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: 
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
             match answer:
                 case "":
-                    give_delivery_back(delivery, now + SOON)
+                    give_delivery_back(delivery, now)
                 case str():
                     count += freeze(delivery, partial(_add_media_id, media_id=answer), now)
                 case IntegrationError():
