@@ -30,11 +30,6 @@ class CorpQueueQuerySet(ScopedQuerySet["CorpQueue"]):
     def blocked(self) -> Self:
         return self.filter(blocked_since__isnull=False)
 
-    def daily_budgets(self) -> dict[int, int]:
-        """Map companies with a daily budget to their person-messages per day."""
-        limited = self.filter(daily_budget__gt=0, corp__isnull=False)
-        return {corp_id: budget for corp_id, budget in limited.values_list("corp_id", "daily_budget") if corp_id}
-
 
 class CorpQueue(models.Model):
     """The queue of a company; one row without a company stands for all."""

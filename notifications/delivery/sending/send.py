@@ -342,7 +342,8 @@ def _read_waiting(ids: Sequence[int]) -> Iterator[WaitingMessage]:
     """Yield each pending delivery with its request to the limiter, in the order of `ids`."""
     rows = {row.pk: row for row in find_pending(ids)}
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
-    budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
+    limited = CorpQueue.objects.filter(corp__in=corps, daily_budget__gt=0)
+    budgets: dict[int | None, int] = dict(limited.values_list("corp_id", "daily_budget"))
     # Not the attempt's id alone: another task may hold the same message, and must not give back our permit.
     task = secrets.token_hex(4)
     for row in (rows[pk] for pk in ids if pk in rows):
