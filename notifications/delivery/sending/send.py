@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 
 import redis
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Sum
 from structlog.contextvars import bind_contextvars
 
@@ -35,7 +36,7 @@ from integrations.models import Corp
 from notifications.delivery import channels
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
 from notifications.delivery.limiter import PERMIT_SECONDS, PastCall, Permit, Request, Scope, StoreLostError, gate, query
-from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS, reserve
+from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS
 from notifications.delivery.sending.queue import claim_deliveries, find_pending, find_unanswered_claim
 from notifications.delivery.sending.settle import EndedCall, retry_reconnected, settle_attempt, settle_calls
 from notifications.models import Attempt, Channel, CorpQueue, Delivery
@@ -163,16 +164,14 @@ class SendTask:
 
     def _give_back(self) -> None:
         """Release messages that were not tried: at once, or for when the limiter has room."""
-        pending = Delivery.objects.filter(status=Delivery.Status.PENDING).order_by("pk")
         if idle := [*self._waiting, *self._passed_over]:
-            reserve(pending.filter(pk__in=idle), len(idle), queued_until=None)
+            _update_pending(idle, queued_until=None)
         by_wait: dict[float, list[int]] = defaultdict(list)
         for pk, seconds in self._postponed.items():
             by_wait[round(seconds, 1)].append(pk)
         now = self._clock()
         for seconds, ids in by_wait.items():
-            until = now + timedelta(seconds=seconds)
-            reserve(pending.filter(pk__in=ids), len(ids), queued_until=None, next_attempt_at=until)
+            _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
 
     def _claim_together(self, deliveries: list[Sendable]) -> list[Sendable]:
         """Claim together or, if that fails, one by one: a bad row must not keep the others from going out."""
@@ -350,6 +349,14 @@ def _read_waiting(ids: Sequence[int]) -> Iterator[WaitingMessage]:
         budget = budgets.get(row.corp_id, 0)
         request = SENDERS[row.channel].make_request(row, corps[row.corp_id], daily_budget=budget)
         yield WaitingMessage(row, replace(request, id=f"{request.id}.{task}"))
+
+
+@transaction.atomic
+def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
+    """Update the pending ones of these rows, locked by ascending key as everywhere: no deadlock can arise."""
+    rows = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING).order_by("pk")
+    held = list(rows.select_for_update().values_list("pk", flat=True))
+    Delivery.objects.filter(pk__in=held).update(**fields)
 
 
 # --- Past calls, from which the limiter fills a store that was emptied or came back old ---
