@@ -186,11 +186,11 @@ class SendTask:
         """Return those claimed; None if the claim failed. If it took effect, because only the answer to its COMMIT was
         lost, its attempts are settled as not sent: the sweep would take them for unclear."""
         token, ids = uuid4(), [delivery.pk for delivery in deliveries]
-        attempts: list[StartedAttempt] = []
+        claimed: list[Sendable] = []
         with log_errors(logger, "deliveries could not be claimed: %s", ids) as claim:
-            attempts = claim_deliveries(deliveries, now=self._clock(), token=token)
+            claimed = claim_deliveries(deliveries, now=self._clock(), token=token)
         if claim.error is None:
-            return attempts
+            return claimed
         with log_errors(logger, "a failed claim could not be looked at"):
             for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
                 settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
