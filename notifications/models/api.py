@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Self
 
 from django.contrib.auth.models import Group
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -13,15 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from accounts.users.roles import rights_changeable_by
 from integrations.models import Corp, Department
-from integrations.models.fields import EncryptedTextField
+from integrations.models.fields import EncryptedTextField, Person
 from notifications.models.recipients import WithSuccessor
 from notifications.models.subscriptions import Subscription
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from typing import Self
-
-    from integrations.models.fields import Person
 
 KEY_CHARACTERS = 200
 MAX_DAILY_LIMIT = 1_000_000
