@@ -172,7 +172,7 @@ class Step:
     """A part of a tick. `due`: the rows that it should handle at a moment, besides those of earlier steps. A tick
     without due rows ends after one query; otherwise all steps run."""
 
-    do: Callable[[datetime], None]
+    do: Callable[[datetime], object]
     due: Callable[[Moment], Sequence[QuerySet[Any]]]
 
 
