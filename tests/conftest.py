@@ -20,6 +20,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.management.color import Style
 from django.db import connection, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.template import Context, Template
 from django.utils import translation
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -28,6 +29,7 @@ from wecom_sandbox.testing import Sandbox
 
 from tests import log_secrets
 from tests.databases import drop, keep_rows, make_migrated, put_back, statements_that_empty
+from tests.quick_selects import render_quickly
 from tests.sandbox_process import SandboxHandle, browsing
 from tests.services import SERVICES_KEY
 from tools.services import free_port
@@ -168,6 +170,20 @@ def _quick_flush() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "sql_flush", sql_flush)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_forms(django_test_environment: None) -> Iterator[None]:
+    """Render Django's form templates as quickly as possible: there are hundreds on a page."""
+    render = Template._render
+
+    def render_or_hurry(self: Template, context: Context) -> str:
+        is_of_a_form = (self.name or "").startswith("django/forms/")
+        return render_quickly(self, context) if is_of_a_form else render(self, context)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Template, "_render", render_or_hurry)
         yield
 
 

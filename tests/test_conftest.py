@@ -7,9 +7,13 @@ import socket
 import pytest
 import redis
 import requests
+from django import forms
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.template import Template
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
 
 from accounts.users.roles import Role
 
@@ -40,3 +44,13 @@ def test_the_copied_database_is_migrated_to_the_end() -> None:
 
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
     assert Group.objects.filter(name__in=list(Role)).count() == len(Role)
+
+
+def test_a_select_is_rendered_as_by_django(monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = [("", "---"), ("a&'b", mark_safe("<i>")), ("<g>", [(7, gettext_lazy("No")), (True, 10_000), (None, "")])]
+    attributes = {"id": "x", "class": 'y"', "required": True, "disabled": False, "data-n": 10_000}
+    widget = forms.SelectMultiple(attrs=attributes, choices=choices)
+    quick = widget.render("a'b", ["7", "a&'b"])
+    monkeypatch.setattr(Template, "_render", lambda template, context: template.nodelist.render(context))
+
+    assert quick == widget.render("a'b", ["7", "a&'b"])
