@@ -1,4 +1,4 @@
-"""Base classes of the admin pages of pushes: columns, filters, status pills."""
+"""Base classes of the admin pages of pushes: recipients, successors, status pills."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from notifications.models import AlertRule, Incident, Run
 from notifications.subscriptions.recipients import list_rules, read_rules
 
 TONES = {
-    **dict.fromkeys(["accepted", "finished"], "good"),
-    **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused"], "bad"),
-    "paused": "warn",
+    **dict.fromkeys(["accepted", "finished", "delivered"], "good"),
+    **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused", "given_up"], "bad"),
+    **dict.fromkeys(["paused", "without_file"], "warn"),
 }
 # The label of a finished run with an error.
 LOST_SOME = _("finished, not everybody reached")

@@ -56,14 +56,7 @@ from notifications.tasks import enqueue_runs
 FOLDER = "admin/notifications/inboundchannel"
 CALLS_BESIDE = 5
 # Fields that are not folded.
-FIRST = frozenset(
-    {*("name", "title", "text", "recipient_kind", "recipient_path", "recipient_attribute", "departments", "users")}
-)
-_TONES = {
-    InboundCall.Outcome.ACCEPTED: "good",
-    InboundCall.Outcome.REFUSED: "bad",
-    InboundCall.Outcome.WITHOUT_FILE: "warn",
-}
+FIRST = ("name", "title", "text", "recipient_kind", "recipient_path", "recipient_attribute", "departments", "users")
 
 
 @admin.register(InboundChannel)
@@ -85,7 +78,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         return InboundChannel.objects.visible_to(request.user).annotate(owner_may_send=may_send)
 
     def get_urls(self) -> list[URLPattern]:
-        views = {
+        views: dict[tuple[str, str], Any] = {
             ("<int:pk>/secret/", "secret"): require_POST(self.renew_secret_view),
             ("<int:pk>/calls/", "calls"): self.calls_view,
             ("<int:pk>/stamp/", "stamp"): self.stamp_view,
@@ -141,9 +134,8 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
             is_sent = request.method == "POST"
             context["problems"] = list(list_problems((form,))) if is_sent else []
             context["errors"] = None  # replaces Django's line with our list
-            context["has_advanced_errors"] = is_sent and bool(set(form.errors) - FIRST)
-        answer: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
-        return answer
+            context["has_advanced_errors"] = is_sent and bool(set(form.errors).difference(FIRST))
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def preview_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Preview the submitted form on the last payload. Saves and sends nothing. `stamp` in the answer: the time of
@@ -242,7 +234,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
 
 def _describe_channel(channel: InboundChannel) -> dict[str, Any]:
     """Return the template context of a channel: what to enter at the sender, and its last calls."""
-    context = {"channel": channel, "calls": list_calls(channel, CALLS_BESIDE)}
+    context: dict[str, Any] = {"channel": channel, "calls": list_calls(channel, CALLS_BESIDE)}
     if channel.kind == InboundChannel.Kind.MAIL:
         facts = inbound_form.list_server_facts(channel.public_id)
         return {**context, "server_facts": facts, "is_door_open": inbound_form.is_door_open()}
@@ -266,7 +258,7 @@ def list_calls(channel: InboundChannel, at_most: int) -> list[dict[str, Any]]:
         {
             "last_at": timezone.localtime(row.last_at),
             "count": row.count,
-            "pill": pill(_TONES.get(InboundCall.Outcome(row.outcome), "quiet"), row.get_outcome_display()),
+            "pill": base.pill(row.outcome, row.get_outcome_display()),
             "reason": translate_stored(row.reason),
             "message_url": pages.get(row.message_id or 0, ""),
         }
@@ -336,7 +328,6 @@ _PROBLEMS = {
     AddressProblem.UNKNOWN: _("unknown, or out of the sender’s reach"),
     AddressProblem.AMBIGUOUS: _("several people have it"),
 }
-_INCOMING_TONES = {"waiting": "quiet", "delivered": "good", "given_up": "bad"}
 
 
 class MessageFilter(log.LogFilter):
@@ -345,12 +336,6 @@ class MessageFilter(log.LogFilter):
         "origin__exact": (_("came by"), IncomingMessage.Origin.choices),
         "callback_state__exact": (_("webhook"), IncomingMessage.Callback.choices),
     }
-
-
-def _show_webhook(message: IncomingMessage) -> SafeString | str:
-    if not message.callback_state:
-        return "—"
-    return pill(_INCOMING_TONES[message.callback_state], message.get_callback_state_display())
 
 
 @admin.register(IncomingMessage)
@@ -364,7 +349,12 @@ class IncomingMessageAdmin(log.LogAdmin):
         Column("form_shown", _("message form"), lambda one: one.get_form_display()),
         Column("person_count", _("person-messages"), lambda one: one.person_count),
         Column("unknown_count", _("not found"), lambda one: len(one.unknown)),
-        Column("webhook", _("webhook"), lambda one: one.get_callback_state_display(), _show_webhook),
+        Column(
+            "webhook",
+            _("webhook"),
+            lambda one: one.get_callback_state_display(),
+            lambda one: base.pill(one.callback_state, one.get_callback_state_display()) if one.callback_state else "—",
+        ),
         Column("received", _("received"), lambda one: one.created_at),
     )
     list_filter = (MessageFilter,)
@@ -388,10 +378,6 @@ class IncomingMessageAdmin(log.LogAdmin):
         return seen.defer(
             "original", "page", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping"
         )
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Forbid adding by a page: this permission allows sending a message with an API token."""
-        return False
 
     def row_context(self, request: HttpRequest, message: IncomingMessage) -> dict[str, Any]:
         runs = list(
@@ -432,7 +418,7 @@ def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[t
     figures = ((f"{caption}: {words}",) for caption, words in message.figures)
     facts: list[tuple[Any, Any]] = [
         (_("from"), message.token or message.origin_name),
-        *shown.facts(message, "came_by", "received", "form_shown"),
+        *shown.list_facts(message, "came_by", "received", "form_shown"),
         (_("priority"), message.get_priority_display()),
         (_("person-messages"), message.person_count),
         (_("accepted"), counts.accepted),
@@ -447,7 +433,7 @@ def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[t
     ]
     if message.callback_state:
         is_waiting = message.callback_state == IncomingMessage.Callback.WAITING
-        facts += [(_("webhook"), _show_webhook(message)), (_("attempts"), message.callback_count)]
+        facts += [*shown.list_facts(message, "webhook"), (_("attempts"), message.callback_count)]
         facts += [(_("next attempt"), moment(message.callback_after))] if is_waiting else []
         facts += log.list_known((_("error of the webhook"), message.callback_error and message.callback_error_text))
     return facts

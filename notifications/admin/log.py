@@ -387,19 +387,19 @@ class LogAdmin(RowsAdmin, ReadRows):
         return rows.filter(title__icontains=words)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return self.pick(self.list_columns)
+        return self.pick_columns(self.list_columns)
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
         """Allow indexed columns only: sorting by others takes longer with each year of the log."""
         return [column for column in self.columns if column.admin_order_field]
 
-    def pick(self, names: Collection[str]) -> list[Column]:
+    def pick_columns(self, names: Collection[str]) -> list[Column]:
         by_name = {column.__name__: column for column in self.columns}
         return [by_name[name] for name in names or by_name]
 
-    def facts(self, row: Any, *names: str) -> list[tuple[Any, Any]]:
+    def list_facts(self, row: Any, *names: str) -> list[tuple[Any, Any]]:
         """Return label and value of these columns, for the row's page."""
-        return [(column.short_description, column(row)) for column in self.pick(names)]
+        return [(column.short_description, column(row)) for column in self.pick_columns(names)]
 
     def get_urls(self) -> list[URLPattern]:
         return [*own_routes(self, {("csv/", "csv"): self.csv_view}), *super().get_urls()]
@@ -424,7 +424,7 @@ class LogAdmin(RowsAdmin, ReadRows):
 
     def _file(self, request: HttpRequest, found: QuerySet[Any], language: str) -> Iterator[str]:
         """Yield the lines of the file. Sets the language itself, because they are produced after the request."""
-        columns = self.pick(self.csv_columns)
+        columns = self.pick_columns(self.csv_columns)
         with translation.override(language):
             head = "\ufeff" + csv_line([str(column.short_description) for column in columns])
         yield head

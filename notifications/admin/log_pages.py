@@ -136,7 +136,7 @@ class RunAdmin(log.LogAdmin):
             "title": name_run(run),
             "subtitle": None,
             "run": run,
-            "facts": [*self.facts(run, "state", "trigger", "slot"), *_list_run_facts(request, run)],
+            "facts": [*self.list_facts(run, "state", "trigger", "slot"), *_list_run_facts(request, run)],
             "is_under_way": run.status in {Run.Status.WAITING, Run.Status.SENDING},
             "progress": _word_progress(run),
             "technical": log.format_support_lines(
@@ -301,7 +301,7 @@ class DeliveryAdmin(log.LogAdmin):
         if len(keys) > most:
             text = gettext("At most %(count)d messages at once: these are the newest of those chosen.")
             self.message_user(request, text % {"count": most}, messages.WARNING)
-        return HttpResponseRedirect(resend.ask_url(name, keys[:most])) if keys else None
+        return HttpResponseRedirect(resend.build_confirmation_url(name, keys[:most])) if keys else None
 
     def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return the picture of the message. Raises PermissionDenied if the person may not see the message."""
@@ -354,20 +354,20 @@ def _preview(delivery: Delivery) -> PhoneMessage:
 
 
 def _list_delivery_facts(model_admin: DeliveryAdmin, delivery: Delivery) -> list[tuple[Any, Any]]:
-    [(label, status)] = model_admin.facts(delivery, "state")
+    [(label, status)] = model_admin.list_facts(delivery, "state")
     if delivery.is_accepted_on_repeat:
         status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
     waits = delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}
     is_accepted = delivery.status == Delivery.Status.ACCEPTED
     return [
         (label, status),
-        *model_admin.facts(delivery, "corp_name"),
+        *model_admin.list_facts(delivery, "corp_name"),
         (_("channel"), " / ".join(map(str, filter(None, (delivery.get_channel_display(), delivery.robot))))),
         (_("message form"), delivery.get_message_form_display()),
-        *model_admin.facts(delivery, "recipient_count", "accepted"),
+        *model_admin.list_facts(delivery, "recipient_count", "accepted"),
         *log.list_known((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
         (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
-        *model_admin.facts(delivery, "settled"),
+        *model_admin.list_facts(delivery, "settled"),
         (_("expires after"), moment(delivery.expires_at)),
         *log.list_known(
             (_("next attempt"), delivery.next_attempt_at if waits else None),
@@ -468,13 +468,13 @@ class ReceiptAdmin(log.LogAdmin):
                 sent = [(_("sent"), moment(last.started_at)), (_("answered"), moment(last.finished_at))]
                 sent.append((_("attempt"), str(last)))
         facts = [
-            *self.facts(receipt, "person", "company_and_account", "state"),
+            *self.list_facts(receipt, "person", "company_and_account", "state"),
             (_("reason"), _link_reason(receipt) or "—"),
             *way_back,
-            *self.facts(receipt, "due"),
+            *self.list_facts(receipt, "due"),
             *((_("claimed"), moment(run.claimed_at)), (_("rendered"), moment(run.rendered_at))),
             *sent,
-            *self.facts(receipt, "read"),
+            *self.list_facts(receipt, "read"),
         ]
         return {
             "title": log.name_person(receipt),
@@ -558,7 +558,7 @@ class IncidentAdmin(log.LogAdmin):
         return Incident.objects.visible_to(request.user).select_related(*related)
 
     def get_urls(self) -> list[URLPattern]:
-        views = {
+        views: dict[tuple[str, str], Any] = {
             ("<int:pk>/act/", "act"): require_POST(self.act_view),
             ("<int:pk>/<int:picture>.<str:extension>", "picture"): require_safe(self.picture_view),
         }

@@ -158,7 +158,7 @@ class ReportForm(admin_pages.VersionedForm):
     def _check_templates(self, cleaned: dict[str, Any]) -> None:
         """Render each template over the last fetched data. Cards without data are tried with what every card has:
         names, arguments, and empty cells. Fetches nothing, since a slow source must not keep people from saving."""
-        tables = tables_to_try(read_card_keys(self.data), self.person, self.instance)
+        tables = find_tables_to_try(read_card_keys(self.data), self.person, self.instance)
         given = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
             try:
@@ -222,7 +222,7 @@ class ChartFormSet(_PartFormSet):
         drawn = [form for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
         drawn = [form for form in drawn if not form.errors]
         known = read_card_keys(self.data)
-        tables = tables_to_try(known, self.person, self.instance) if drawn and not self.instance.is_draft else {}
+        tables = find_tables_to_try(known, self.person, self.instance) if drawn and not self.instance.is_draft else {}
         for form in drawn:
             alias = form.cleaned_data["alias"]
             if alias not in known:
@@ -242,8 +242,8 @@ def list_rows(values: Mapping[str, Any], prefix: str, most: int) -> dict[str, st
 
 
 def read_card_keys(values: Mapping[str, Any]) -> dict[str, int]:
-    """Return alias → card key from a submitted report page. The keys are not trusted: read the cards by `tables_to_try`
-    or `visible_to` only."""
+    """Return alias → card key from a submitted report page. The keys are not trusted: read the cards by
+    `find_tables_to_try` or `visible_to` only."""
     keys = {
         alias: str(values.get(f"{row}-card", ""))
         for row, alias in list_rows(values, "report_cards", CARDS_AT_MOST).items()
@@ -278,16 +278,16 @@ def read_parts(report: Report, formsets: Iterable[Any]) -> tuple[ReportParts, st
     return parts, next(iter(problems), "")
 
 
-def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:
+def find_tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:
     """Return for each card its last fetched data to try templates and charts on. None if nothing was fetched or
     `person` may not choose the card, because error messages reveal names and cells."""
-    allowed = cards_to_choose(person, None if report._state.adding else report).filter(pk__in=cards.values())
+    allowed = find_choosable_cards(person, None if report._state.adding else report).filter(pk__in=cards.values())
     keys = set(allowed.values_list("pk", flat=True))
     tables = read_latest_tables({alias: key for alias, key in cards.items() if key in keys})
     return {alias: tables.get(alias) for alias in cards}
 
 
-def cards_to_choose(person: User, report: Report | None) -> Any:
+def find_choosable_cards(person: User, report: Report | None) -> Any:
     """Return the cards that the person sees and those that the report already has."""
     chosen = ReportCard.objects.filter(report=report).values("card")
     return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))
@@ -397,7 +397,7 @@ class ReportCardInline(_ReportPart, admin_pages.AnyTabularInline):
         formset = super().get_formset(request, obj, **kwargs)
         card: Any = formset.form.base_fields.get("card")
         if card is not None:
-            card.queryset = cards_to_choose(administrator(request), obj)
+            card.queryset = find_choosable_cards(administrator(request), obj)
         return formset
 
 

@@ -86,7 +86,7 @@ def find_deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
     return deliveries
 
 
-def ask_url(name: str, keys: Sequence[int]) -> str:
+def build_confirmation_url(name: str, keys: Sequence[int]) -> str:
     """Return the URL of the confirmation page for these messages."""
     return reverse(f"admin:notifications_delivery_{name}", args=[",".join(map(str, keys))])
 
@@ -106,9 +106,9 @@ def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = Non
     if delivery is None or not Run.objects.visible_to(request.user).filter(pk=run.pk).exists():
         return found
     if _resend_item(delivery).is_possible:
-        found["message_resend_url"] = ask_url("resend", [delivery.pk])
+        found["message_resend_url"] = build_confirmation_url("resend", [delivery.pk])
     if _recall_item(delivery).is_possible:
-        found["message_recall_url"] = ask_url("recall", [delivery.pk])
+        found["message_recall_url"] = build_confirmation_url("recall", [delivery.pk])
     return found
 
 
@@ -131,8 +131,10 @@ def resend_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Del
     if any(isinstance(row, Run) and not triggers.can_be_resent(row) for row in rows):
         raise PermissionDenied
     items = [_resend_item(row) for row in rows]
-    if request.method == "POST" and any(_number_in(request, item) is not None for item in items):
-        begun = [found for item in items if (found := _resend(request, item)) is not None]
+    numbers = [request.POST.get(f"number-{item.row.pk}", "") for item in items]
+    numbered = [(item, int(text)) for item, text in zip(items, numbers, strict=True) if _NUMBER.fullmatch(text)]
+    if numbered:
+        begun = [found for item, number in numbered if (found := _resend(request, item, number)) is not None]
         new = [run.pk for runs, is_new in begun if is_new for run in runs]
         enqueue_runs(new)
         if new:
@@ -147,7 +149,7 @@ def resend_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Del
         "unknown_count": sum(item.unknown_count for item in items),
         "button": gettext("Send again"),
     }
-    return _ask(model_admin, request, items, context)
+    return _ask_to_confirm(model_admin, request, items, context)
 
 
 def _resend_item(row: Run | Delivery) -> Item:
@@ -177,16 +179,8 @@ def _count_people(found: list[QuerySet[Receipt]]) -> int:
     return len({user_id for receipts in found for user_id in receipts.values_list("user", flat=True)})
 
 
-def _number_in(request: HttpRequest, item: Item) -> int | None:
-    text = request.POST.get(f"number-{item.row.pk}", "")
-    return int(text) if text.isascii() and _NUMBER.fullmatch(text) else None
-
-
-def _resend(request: HttpRequest, item: Item) -> tuple[list[Run], bool] | None:
+def _resend(request: HttpRequest, item: Item, number: int) -> tuple[list[Run], bool] | None:
     """Return the runs that resend the item and whether they are new; None if nobody is left to send to."""
-    number = _number_in(request, item)
-    if number is None:
-        return None
     if not item.is_possible:
         parts = triggers.find_parts(item.run)
         keys = [triggers.resend_key(part, number, item.delivery) for part in parts]
@@ -222,7 +216,7 @@ def recall_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Del
         "note": gettext("Whoever has read one has read it; group robots' messages and mails stay."),
         "button": gettext("Take back"),
     }
-    return _ask(model_admin, request, items, context)
+    return _ask_to_confirm(model_admin, request, items, context)
 
 
 def _recall_item(row: Run | Delivery) -> Item:
@@ -251,7 +245,7 @@ def _about_files(row: Run | Delivery) -> list[str]:
     return [gettext("The message and all files that came with it.")] if is_message else []
 
 
-def _ask(model_admin: Any, request: HttpRequest, items: list[Item], context: dict[str, Any]) -> HttpResponse:
+def _ask_to_confirm(model_admin: Any, request: HttpRequest, items: list[Item], context: dict[str, Any]) -> HttpResponse:
     if not any(item.is_possible for item in items):
         context["button"] = ""
     back = items[0].url if len(items) == 1 else reverse("admin:notifications_delivery_changelist")

@@ -105,7 +105,12 @@ class ConditionsField(forms.Field):
         rows: list[Any] = list(value or [])
         if all(isinstance(row, ConditionRow) for row in rows):
             return rows
-        return [write_row(one) for one in conditions.from_rows(rows)]
+        written = []
+        for one in conditions.from_rows(rows):
+            entered = [one.aggregate.value, one.column, one.comparison.value, *(*one.values, "", "")[:2]]
+            change = () if one.against is None else (one.against.value, one.unit.value)
+            written.append(ConditionRow(*entered, conditions.filters_line(one.filters), *change))
+        return written
 
     def clean(self, value: Any) -> list[dict[str, Any]]:
         rows: list[ConditionRow] = list(value or [])
@@ -155,15 +160,6 @@ def read_condition(row: ConditionRow) -> Condition:
     )
     conditions.check(condition)
     return condition
-
-
-def write_row(condition: Condition) -> ConditionRow:
-    first, second = (*condition.values, "", "")[:2]
-    filters = conditions.filters_line(condition.filters)
-    change = () if condition.against is None else (condition.against.value, condition.unit.value)
-    return ConditionRow(
-        condition.aggregate.value, condition.column, condition.comparison.value, first, second, filters, *change
-    )
 
 
 # Named intervals and the crontab that is stored for each.
@@ -216,7 +212,7 @@ class RulePeopleForm(subscription_forms.RecipientsFormPart):
             self.found = count_reachability(subscription_forms.build_audience(cleaned, corp=corp), seen_by=self.person)
             # People who cannot be reached now may be later: a warning follows after saving.
             if self.needs_people and not self.found.concerns_somebody and not self.found.unreachable_count:
-                raise ValidationError(subscription_forms.refusal(self.found))
+                raise ValidationError(subscription_forms.explain_refusal(self.found))
         return cleaned
 
     def save_for(self, rule: AlertRule) -> AlertReceiver:

@@ -89,7 +89,7 @@ class WeekdaysField(forms.MultipleChoiceField):
         return set(self.prepare_value(initial or "")) - {""} != set(data or ())
 
 
-def site_zone() -> str:
+def get_site_zone() -> str:
     """Return the time zone of the site, the default for new schedules."""
     return settings.TIME_ZONE
 
@@ -97,7 +97,7 @@ def site_zone() -> str:
 class ScheduleFormPart(AnyModelForm):
     """Fields of a schedule. Forms with it list TIME_FIELDS in Meta and call `offer_times` and `check_schedule`."""
 
-    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone)
+    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=get_site_zone)
     local_time = LocalTimeField(label=capfirst(_("at")), required=False)
     weekdays = WeekdaysField(label=capfirst(_("days of the week")), required=False)
     month_day = forms.ChoiceField(
@@ -108,7 +108,7 @@ class ScheduleFormPart(AnyModelForm):
 
     def offer_times(self) -> None:
         fields: dict[str, Any] = self.fields
-        first = dict.fromkeys((site_zone(), *calendar.ZONES))
+        first = dict.fromkeys((get_site_zone(), *calendar.ZONES))
         fields["time_zone"].choices = [
             (name, calendar.zone_label(name)) for name in (*first, *sorted(list_zones() - set(first)))
         ]
@@ -117,7 +117,7 @@ class ScheduleFormPart(AnyModelForm):
         fields["month_day"].choices = [("", "---------"), *MonthDay.choices, *numbers]
         for name in ("valid_from", "valid_to"):
             fields[name].help_text = _("In the site's time zone, %(zone)s.") % {
-                "zone": calendar.zone_label(site_zone())
+                "zone": calendar.zone_label(get_site_zone())
             }
 
     def clean_crontab(self) -> str:
@@ -370,7 +370,7 @@ def build_audience(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:
     )
 
 
-def refusal(found: Reachability) -> list[str]:
+def explain_refusal(found: Reachability) -> list[str]:
     """Explain why nobody would receive anything: a first sentence, and one for each person named."""
     if not found.unreachable_count:
         sentence = _(

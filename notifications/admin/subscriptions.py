@@ -95,7 +95,7 @@ def _enable(subscription: Subscription, seen_by: User, now: datetime) -> SwitchO
         named_audience(subscription), seen_by=seen_by, named=1, expected=expected_contents(subscription, now)
     )
     if not found.concerns_somebody:
-        return subscription_forms.refusal(found)[0], ()
+        return subscription_forms.explain_refusal(found)[0], ()
     subscription.is_enabled = True
     try:
         reschedule(subscription, now=now)
@@ -464,7 +464,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         }
 
     def get_urls(self) -> list[URLPattern]:
-        views = {
+        views: dict[tuple[str, str], Any] = {
             ("week/", "week"): partial(week_page, self),
             ("<int:pk>/run/", "run"): self.run_view,
             ("<int:pk>/runs/", "runs"): require_GET(self.runs_view),
@@ -484,7 +484,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         found = count_reachability(named_audience(subscription), seen_by=base.administrator(request), expected=expected)
         # The run fetches newer data, which may have rows for somebody.
         is_possible = found.reachable_count or found.reasons & Receipt.OF_CONTENT
-        refusal = [] if is_possible else subscription_forms.refusal(found)
+        refusal = [] if is_possible else subscription_forms.explain_refusal(found)
         if request.method == "POST" and not refusal:
             try:
                 return self._request(request, subscription, Run.Trigger.MANUAL)

@@ -179,7 +179,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         self.found = count_reachability(audience, seen_by=self.person, expected=self._expect(cleaned))
         # A disabled push may have no recipients: otherwise pushes of a disabled company could not be edited.
         if cleaned.get("is_enabled") and not self.found.concerns_somebody:
-            raise forms.ValidationError(subscription_forms.refusal(self.found))
+            raise forms.ValidationError(subscription_forms.explain_refusal(self.found))
 
     @cached_property
     def parts(self) -> tuple[ReportParts, str]:

@@ -213,7 +213,7 @@ class OnePage(ButtonsPage):
         """Return a one-line summary of the settings of each part, by key; empty if all are defaults. `forms` may
         contain None."""
         rows = {one.prefix: (one.model._meta.verbose_name_plural, sum(map(_is_filled, one.forms))) for one in formsets}
-        return {part.key: _summary(part, part.find_fields(forms), rows) for part in self.parts}
+        return {part.key: _summarise_fields(part, part.find_fields(forms), rows) for part in self.parts}
 
     def read_form(self, request: HttpRequest, row: Any) -> Any:
         """Return the submitted form, cleaned for a preview. Concurrent changes are reported only on saving."""
@@ -453,7 +453,7 @@ _NOT_TYPED = (
 )
 
 
-def _summary(part: FormPart, fields: Iterable[BoundField], rows: Mapping[str, tuple[Any, int]]) -> str:
+def _summarise_fields(part: FormPart, fields: Iterable[BoundField], rows: Mapping[str, tuple[Any, int]]) -> str:
     changed = [_describe_field(field) for field in fields if _is_set(field)]
     for prefix, spared in part.rows:
         name, count = rows.get(prefix, ("", 0))
@@ -473,10 +473,10 @@ def _is_set(field: BoundField) -> bool:
         blank = {**model_to_dict(form._meta.model(), fields=[field.name]), **getattr(form, "new_values", {})}
         usual = blank.get(field.name, field.field.initial)
         usual = usual() if callable(usual) else usual
-    return bool(field.field.has_changed(usual, _sent(field)))
+    return bool(field.field.has_changed(usual, _read_sent_value(field)))
 
 
-def _sent(field: BoundField) -> Any:
+def _read_sent_value(field: BoundField) -> Any:
     """Return the value in the form in which the widget submits it."""
     value = field.value()
     is_several = hasattr(field.field.widget, "decompress")
@@ -491,12 +491,12 @@ def _is_filled(row: Any) -> bool:
 def _describe_field(field: BoundField) -> str:
     if isinstance(field.field.widget, CheckboxInput):
         return str(field.label) if field.value() else _("%(name)s: %(value)s") % {"name": field.label, "value": _("no")}
-    return _("%(name)s: %(value)s") % {"name": field.label, "value": ", ".join(_values(field)) or "—"}
+    return _("%(name)s: %(value)s") % {"name": field.label, "value": ", ".join(_list_values(field)) or "—"}
 
 
-def _values(field: BoundField) -> Iterator[str]:
+def _list_values(field: BoundField) -> Iterator[str]:
     """Yield what to show for a field; for long lists only their length."""
-    value = _sent(field)
+    value = _read_sent_value(field)
     several = value if isinstance(value, list | tuple) else [value]
     if any(isinstance(one, tuple | list) for one in several):
         yield str(len(several))
