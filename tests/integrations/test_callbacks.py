@@ -172,6 +172,15 @@ def test_a_batch_may_ask_to_be_repeated(corp: Corp, first: Hearer) -> None:
     assert (states(), touched) == ([Status.DONE], [[1], [1, 2]])
 
 
+def test_events_for_a_consumer_of_an_older_release_are_left(corp: Corp, first: Hearer) -> None:
+    make_event(corp)
+    CallbackEvent.objects.update(consumer="tests.unknown")
+
+    work()
+
+    assert (states(), first.heard) == ([Status.WAITING], [])
+
+
 @pytest.mark.parametrize("notices", [True, False])
 def test_a_worker_whose_lane_was_taken_writes_nothing(corp: Corp, first: Hearer, notices: bool) -> None:
     make_event(corp)

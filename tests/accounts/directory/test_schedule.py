@@ -88,6 +88,18 @@ def test_a_crash_between_the_two_halves_is_made_good(people: People) -> None:
     assert len(links(people.corp)) == 3
 
 
+def test_only_the_last_finished_run_is_applied(people: People) -> None:
+    people.set_policy(mode="create")
+    first = people.place.sync()
+    second = people.place.request()
+
+    do_jobs(JOB)
+
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.applied_at, second.applied_at is not None) == (None, True)
+
+
 def test_a_run_that_asks_touches_nobody_before_the_answer(people: People, settings: Any) -> None:
     settings.DIRECTORY_GUARD_PERCENT = 0
     people.set_policy(mode="create")
