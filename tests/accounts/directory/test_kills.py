@@ -160,6 +160,7 @@ def changes_nothing(company: Company, workers: Workers) -> None:
 def test_twenty_kills_over_events(workers: Workers, wecom_events: WeComEvents) -> None:
     """Let somebody join, leave, move or get another userid before each worker."""
     company = Company(wecom_events.place)
+    wecom_events.is_quick = False
     what_happens = [company.leave_known, company.move, company.rename_known]
     company.join(12)
     killed = 0
