@@ -51,9 +51,7 @@ class DepartmentTree:
     def __init__(self, corp_ids: Collection[int]) -> None:
         columns = ("pk", "corp_id", "wecom_department_id", "wecom_parent_id", "name")
         rows = list(Department.objects.filter(corp__in=list(corp_ids)).present().order_by().values_list(*columns))
-        self._keys: dict[tuple[int, int | None], int] = {
-            (corp_id, number): pk for pk, corp_id, number, _parent, _name in rows
-        }
+        self._keys: dict[tuple[int, int | None], int] = {(corp_id, number): pk for pk, corp_id, number, *_rest in rows}
         self._parents = {pk: self._keys.get((corp_id, parent)) for pk, corp_id, _number, parent, _name in rows}
         self._names = {pk: name or str(number) for pk, _corp_id, number, _parent, name in rows}
 
