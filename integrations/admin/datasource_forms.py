@@ -30,7 +30,6 @@ from integrations.clients.sources.addresses import (
     parse_database_url,
     parse_headers,
 )
-from integrations.clients.sources.sql import check_statement, find_parameters
 from integrations.core.admin_pages import VERSION, VersionedForm
 from integrations.data import SourceError
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
@@ -40,9 +39,10 @@ from integrations.models.fields import Person, Unreadable, corp_condition, requi
 
 if TYPE_CHECKING:
     import sqlalchemy
-    from sqlalchemy import URL
+
+    from integrations.clients.sources import sql
 else:
-    sqlalchemy = Late("sqlalchemy")
+    sqlalchemy, sql = Late("sqlalchemy"), Late("integrations.clients.sources.sql")
 
 # Kinds of databases with single fields, and their usual ports. Others are entered as one URL.
 PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}
@@ -50,7 +50,7 @@ BY_ADDRESS = ""
 NAMES = ("db_kind", "db_host", "db_port", "db_name", "db_user", "db_password")
 
 
-def saved_address(row: Any) -> URL | None:
+def saved_address(row: Any) -> sqlalchemy.URL | None:
     """Return the saved database URL if the single fields can show it. None for other kinds and if it cannot be
     decrypted."""
     if not row.sql_url or isinstance(row.sql_url, Unreadable):
@@ -62,7 +62,7 @@ def saved_address(row: Any) -> URL | None:
     return address if find_backend(row.sql_url) in PORTS else None
 
 
-def _account(address: URL) -> tuple[str, str, int, str]:
+def _account(address: sqlalchemy.URL) -> tuple[str, str, int, str]:
     """Return what a password belongs to: kind, host, port and user."""
     kind = find_backend(f"{address.drivername}://")
     return kind, (address.host or "").lower(), address.port or PORTS[kind], address.username or ""
@@ -450,12 +450,12 @@ class CardForm(VersionedForm):
         except UnreadableSecretError:  # the URL cannot be decrypted: apply the checks for all databases
             backend = ""
         try:
-            check_statement(statement, backend=backend)
+            sql.check_statement(statement, backend=backend)
         except SourceError as error:
             self.add_error("sql", explain_problem(error.problem, error.facts))
             return
         known = self.cleaned_data["sql_parameters"]
-        missing = [name for name in find_parameters(statement, backend=backend) if name not in known]
+        missing = [name for name in sql.find_parameters(statement, backend=backend) if name not in known]
         if missing:
             message = gettext("Values are missing for: %(names)s.") % {"names": ", ".join(missing)}
             self.add_error("sql_parameters", message)
