@@ -106,7 +106,7 @@ def test_so_does_a_worker_which_loads_no_pages_and_can_still_make_their_links(
     """Save the third of a process's memory that pages and these packages take."""
     program = (
         f"import gc, sys; from guanwecom.celery import app; app.loader.import_default_modules(); {FROZEN}"
-        "heavy = ('guanwecom.urls', 'notifications.admin', 'sqlalchemy.engine', 'openpyxl', 'ninja'); "
+        "heavy = ('guanwecom.urls', 'notifications.admin', 'sqlalchemy.engine', 'openpyxl', 'ninja', 'bs4'); "
         "print([name for name in heavy if name in sys.modules]); "
         "from django.urls import reverse; print(reverse('admin:notifications_run_change', args=[7]))"
     )

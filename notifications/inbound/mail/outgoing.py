@@ -15,6 +15,7 @@ from copy import copy
 from datetime import datetime, timedelta
 from email.mime.image import MIMEImage
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -26,15 +27,19 @@ from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from integrations.clients.late import Late
 from integrations.core.background import Clock, log_errors
 from integrations.models.jobs import Moment
 from notifications.delivery import channels
 from notifications.delivery.channels import OutcomeKind
 from notifications.inbound.accept import check_limit
-from notifications.inbound.mail import html
-from notifications.inbound.mail.html import files_of, not_sent
 from notifications.inbound.mail.parse import PASSED_ON, MailRules, UnreadableMailError, parse
 from notifications.models import IncomingMessage, OutgoingMail, Receipt, Run
+
+if TYPE_CHECKING:
+    from notifications.inbound.mail import html
+else:
+    html = Late("notifications.inbound.mail.html")
 
 logger = logging.getLogger(__name__)
 
@@ -126,14 +131,12 @@ def _send(pk: int, clock: Clock) -> None:
         _settle(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
         return
     # If the worker dies from here on, the row stays started and nobody sends it again.
-    started = {"status": OutgoingMail.Status.STARTED, "started_at": now, "next_attempt_at": now + LEASE}
-    if waiting.update(**started):
+    if waiting.update(status=OutgoingMail.Status.STARTED, started_at=now, next_attempt_at=now + LEASE):
         _attempt(row, mail, clock)
 
 
 def _attempt(row: OutgoingMail, mail: EmailMultiAlternatives, clock: Clock) -> None:
-    message_id = f"<{row.key}@guanwecom>"
-    mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": message_id}
+    mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": f"<{row.key}@guanwecom>"}
     outcome = channels.send_mail(mail)
     if outcome.kind == OutcomeKind.ACCEPTED:
         _settle(row, OutgoingMail.Status.SENT)
@@ -180,8 +183,7 @@ def _find_unreached(message: IncomingMessage) -> Sequence[str]:
     for run in Run.objects.filter(message=message):
         unreached = Receipt.objects.unreached(run).exclude(user=None)
         people.update(unreached.order_by().values_list("user_id", flat=True)[: 2 * NAMED_AT_MOST])
-    found = User.objects.filter(pk__in=people).order_by("username")
-    return [person.get_full_name() for person in found]
+    return [person.get_full_name() for person in User.objects.filter(pk__in=people).order_by("username")]
 
 
 def _write_forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
@@ -193,13 +195,11 @@ def _write_forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
     except (UnreadableMailError, zlib.error):
         return None
     headers = {"Auto-Submitted": "auto-generated", PASSED_ON: row.channel.public_id}
-    reply_to = [parsed.sender] if _is_address(parsed.sender) else []
-    files, left_out = files_of(parsed, MailRules.of(row.channel.mapping))
-    line = not_sent(left_out)
+    files, left_out = html.files_of(parsed, MailRules.of(row.channel.mapping))
+    line = html.not_sent(left_out)
     text = f"{parsed.text or html.without_tags(page)}\n\n{line}".strip()
-    mail = EmailMultiAlternatives(
-        *(parsed.subject, text, settings.DEFAULT_FROM_EMAIL, [row.recipient]), headers=headers, reply_to=reply_to
-    )
+    mail = EmailMultiAlternatives(parsed.subject, text, settings.DEFAULT_FROM_EMAIL, [row.recipient], headers=headers)
+    mail.reply_to = [parsed.sender] if _is_address(parsed.sender) else []
     if parsed.html:
         cids = {base64.b64encode(part.content).decode(): part.cid for part in parsed.pictures}
         shown = _SHOWN_PICTURE.sub(lambda match: f'src="cid:{escape(cids.get(match[1], ""))}"', page)
