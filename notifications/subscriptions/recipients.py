@@ -333,16 +333,8 @@ def count_reachability(
 
 
 _COLUMNS = (
-    "pk",
-    "is_active",
-    "account__pk",
-    "account__corp_id",
-    "account__userid",
-    "account__userid_folded",
-    "account__corp__is_enabled",
-    "is_barred",
-    "choice",
-    "email",
+    *("pk", "is_active", "account__pk", "account__corp_id", "account__userid", "account__userid_folded"),
+    *("account__corp__is_enabled", "is_barred", "choice", "email"),
 )
 
 

@@ -336,15 +336,8 @@ def _change_page(row: Corp | SiteAddress) -> str:
 
 # In the order of display. Each uses the search of its own list page.
 SEARCHED = (
-    "accounts.User",
-    "notifications.Subscription",
-    "notifications.AlertRule",
-    "notifications.Incident",
-    "integrations.Corp",
-    "integrations.Card",
-    "integrations.Member",
-    "notifications.Run",
-    "notifications.Delivery",
+    *("accounts.User", "notifications.Subscription", "notifications.AlertRule", "notifications.Incident"),
+    *("integrations.Corp", "integrations.Card", "integrations.Member", "notifications.Run", "notifications.Delivery"),
 )
 RESULTS_SHOWN = 5
 CHARACTERS_AT_MOST = 100
