@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -48,25 +47,7 @@ def load_content(kept: bytes) -> Content:
 SHORT_CHARACTERS = 12
 
 
-@dataclass(frozen=True)
-class TablePage:
-    """Rows of a table for one page, each cell with its CSS class: "number", "short" (not wrapped), or none.
-
-    `columns`: names, units, and whether they are numbers. `is_cut`: the source had more rows than it gave.
-    """
-
-    title: str
-    columns: list[tuple[str, str, bool]]
-    rows: list[list[tuple[str, str]]]
-    row_count: int
-    is_cut: bool
-
-    @property
-    def left_out_count(self) -> int:
-        return self.row_count - len(self.rows)
-
-
-def paginate_tables(content: Content, rows_at_most: int, page: int = 1) -> list[TablePage]:
+def paginate_tables(content: Content, rows_at_most: int, page: int = 1) -> list[dict[str, Any]]:
     """Return one page, counted from 1, of each card's rows."""
     return [paginate_table(card.title, card.table, rows_at_most, page) for card in content.cards]
 
@@ -77,14 +58,21 @@ def count_pages(content: Content, rows_at_most: int) -> int:
     return max(1, -(-longest // rows_at_most))
 
 
-def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> TablePage:
-    """Return the rows of `page`, counted from 1, with `rows_at_most` on each page."""
-    columns = [(one.name, head_unit(one), one.is_numeric) for one in table.columns]
+def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> dict[str, Any]:
+    """Return the rows of `page`, counted from 1: each cell with its CSS class, "number", "short" (not wrapped), or
+    none. `columns`: names, units, and whether they are numbers. `is_cut`: the source had more rows than it gave."""
     rows = [
         [_cell_with_class(value, column) for value, column in zip(row, table.columns, strict=True)]
         for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]
     ]
-    return TablePage(title, columns, rows, len(table.rows), table.is_cut)
+    return {
+        "title": title,
+        "columns": [(one.name, head_unit(one), one.is_numeric) for one in table.columns],
+        "rows": rows,
+        "row_count": len(table.rows),
+        "left_out_count": len(table.rows) - len(rows),
+        "is_cut": table.is_cut,
+    }
 
 
 def _cell_with_class(value: Value, column: Column) -> tuple[str, str]:

@@ -66,7 +66,7 @@ def test_cells_of_pictures_pages_and_files_are_the_value(
     [part] = cut_parts([("x", table)])
 
     pictured = [row[1] for row in fit_columns(table.columns, table.rows)[1]]
-    paged = [row[1][0] for row in paginate_table("x", table, 100).rows]
+    paged = [row[1][0] for row in paginate_table("x", table, 100)["rows"]]
     sheet = [row[1] for row in cells_of(write_xlsx([part]))[1:]]
     separated = [row[1] for row in csv.reader(io.StringIO(write_csv(part).decode("utf-8-sig")))][1:]
 
