@@ -176,7 +176,7 @@ def _quick_flush() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_forms(django_test_environment: None) -> Iterator[None]:
     """Render Django's form templates as quickly as possible: there are hundreds on a page."""
-    render = Template._render
+    render = Template._render  # type: ignore[attr-defined]  # the stubs know public names alone
 
     def render_or_hurry(self: Template, context: Context) -> str:
         is_of_a_form = (self.name or "").startswith("django/forms/")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from integrations.clients.errors import ConfigurationError
 from integrations.clients.transport import (
     FAILURES,
     NotConnectedError,
@@ -57,10 +58,16 @@ def probe_route(
     """Probe the way to `base_url` step by step: look up, connect, request. Every failure is in the result.
 
     `proxy`: its address, empty for none. `ca_bundle`: a path. `connect_seconds`: for each address of a host;
-    `total_seconds`: for the request after the look-up.
+    `total_seconds`: for the request after the look-up. Raises ConfigurationError for an invalid address.
     """
     first_hop = urlsplit(proxy or base_url)
-    host, port = first_hop.hostname or "", first_hop.port or _PORTS[first_hop.scheme]
+    try:
+        host, port = first_hop.hostname or "", first_hop.port or _PORTS[first_hop.scheme]
+    except (KeyError, ValueError):
+        host, port = "", 0
+    if not host:
+        message = "not an address with http or https, a host and a port from 1 to 65535"
+        raise ConfigurationError(message, system="wecom", operation="base_url")
     try:
         known_addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -135,7 +135,8 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
             context["problems"] = list(list_problems((form,))) if is_sent else []
             context["errors"] = None  # replaces Django's line with our list
             context["has_advanced_errors"] = is_sent and bool(set(form.errors).difference(FIRST))
-        return super().render_change_form(request, context, *args, **kwargs)
+        answer: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return answer
 
     def preview_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Preview the submitted form on the last payload. Saves and sends nothing. `stamp` in the answer: the time of

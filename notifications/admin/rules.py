@@ -107,9 +107,12 @@ class ConditionsField(forms.Field):
             return rows
         written = []
         for one in conditions.from_rows(rows):
-            entered = [one.aggregate.value, one.column, one.comparison.value, *(*one.values, "", "")[:2]]
-            change = () if one.against is None else (one.against.value, one.unit.value)
-            written.append(ConditionRow(*entered, conditions.filters_line(one.filters), *change))
+            value, second = (*one.values, "", "")[:2]
+            filters = conditions.filters_line(one.filters)
+            row = ConditionRow(one.aggregate.value, one.column, one.comparison.value, value, second, filters)
+            if one.against is not None:
+                row = row._replace(against=one.against.value, unit=one.unit.value)
+            written.append(row)
         return written
 
     def clean(self, value: Any) -> list[dict[str, Any]]:
