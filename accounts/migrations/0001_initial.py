@@ -43,36 +43,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='PeopleImport',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('waiting', 'being checked'), ('asking', 'waits for your yes'), ('confirmed', 'being written'), ('done', 'done'), ('refused', 'cannot be read'), ('stopped', 'stopped, nothing changed'), ('discarded', 'discarded')], default='waiting', max_length=12, verbose_name='status')),
-                ('mode', models.CharField(blank=True, choices=[('all', 'all or nothing'), ('skip', 'skip the refused rows')], max_length=8, verbose_name='refused rows')),
-                ('file_name', models.CharField(max_length=255, verbose_name='file')),
-                ('match_by', models.CharField(choices=[('username', 'username = account in the file'), ('email', 'e-mail'), ('mobile', 'mobile'), ('attribute', 'employee number')], default='username', max_length=12, verbose_name='people are found by')),
-                ('clears_empty', models.BooleanField(default=False, verbose_name='empty cells clear what is there')),
-                ('requested_by_name', models.CharField(max_length=255, verbose_name='administrator')),
-                ('requested_from', models.GenericIPAddressField(editable=False, null=True)),
-                ('requested_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='uploaded')),
-                ('confirmed_by_name', models.CharField(blank=True, max_length=255, verbose_name='confirmed by')),
-                ('confirmed_from', models.GenericIPAddressField(editable=False, null=True)),
-                ('confirmed_at', models.DateTimeField(null=True, verbose_name='confirmed at')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('layout', models.CharField(blank=True, editable=False, max_length=8)),
-                ('titles', models.JSONField(default=list, editable=False)),
-                ('row_count', models.PositiveIntegerField(default=0, verbose_name='rows')),
-                ('counts', models.JSONField(default=dict, editable=False)),
-                ('reason', models.CharField(blank=True, editable=False, max_length=32)),
-                ('words', models.JSONField(default=dict, editable=False)),
-            ],
-            options={
-                'verbose_name': 'import of people',
-                'verbose_name_plural': 'imports of people',
-                'ordering': ['-pk'],
-                'default_permissions': ('view', 'add'),
-            },
-        ),
-        migrations.CreateModel(
             name='UnsentAudit',
             fields=[
                 ('entry_id', models.BigIntegerField(primary_key=True, serialize=False)),
@@ -121,12 +91,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'user',
                 'verbose_name_plural': 'users',
                 'permissions': [('assign_roles', 'Can hand out roles')],
-                'indexes': [
-                    models.Index(django.db.models.functions.text.Lower('username'), name='users_by_folded_username'),
-                    models.Index(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='users_by_folded_email'),
-                    models.Index(condition=models.Q(('mobile', ''), _negated=True), fields=['mobile'], name='users_by_mobile'),
-                    models.Index(condition=models.Q(('name', ''), _negated=True), fields=['name'], name='users_by_name'),
-                ],
+                'indexes': [models.Index(django.db.models.functions.text.Lower('username'), name='users_by_folded_username'), models.Index(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='users_by_folded_email'), models.Index(condition=models.Q(('mobile', ''), _negated=True), fields=['mobile'], name='users_by_mobile'), models.Index(condition=models.Q(('name', ''), _negated=True), fields=['name'], name='users_by_name')],
             },
             managers=[
                 ('objects', django.contrib.auth.models.UserManager()),
@@ -169,13 +134,8 @@ class Migration(migrations.Migration):
                 'verbose_name': 'value of a user attribute',
                 'verbose_name_plural': 'values of user attributes',
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(fields=['attribute', 'folded', 'user'], name='people_by_attribute_value'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(fields=('user', 'attribute', 'position'), name='attribute_values_by_user'),
-                    models.UniqueConstraint(condition=models.Q(('is_unique', True)), fields=('attribute', 'folded'), name='one_person_per_unique_value'),
-                ],
+                'indexes': [models.Index(fields=['attribute', 'folded', 'user'], name='people_by_attribute_value')],
+                'constraints': [models.UniqueConstraint(fields=('user', 'attribute', 'position'), name='attribute_values_by_user'), models.UniqueConstraint(condition=models.Q(('is_unique', True)), fields=('attribute', 'folded'), name='one_person_per_unique_value')],
             },
         ),
         migrations.CreateModel(
@@ -199,11 +159,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'audit trail',
                 'ordering': ['-pk'],
                 'default_permissions': ('view',),
-                'indexes': [
-                    models.Index(fields=['corp', '-id'], name='audit_by_corp'),
-                    models.Index(fields=['model', 'object_id', '-id'], name='audit_by_object'),
-                    models.Index(fields=['at'], name='audit_by_time'),
-                ],
+                'indexes': [models.Index(fields=['corp', '-id'], name='audit_by_corp'), models.Index(fields=['model', 'object_id', '-id'], name='audit_by_object'), models.Index(fields=['at'], name='audit_by_time')],
             },
         ),
         migrations.CreateModel(
@@ -219,9 +175,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'group of a department',
                 'verbose_name_plural': 'groups of departments',
                 'ordering': ['department__corp__name', 'pk'],
-                'constraints': [
-                    models.UniqueConstraint(fields=('department', 'group'), name='one_row_per_department_and_group'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('department', 'group'), name='one_row_per_department_and_group')],
             },
         ),
         migrations.CreateModel(
@@ -257,35 +211,40 @@ class Migration(migrations.Migration):
                 'verbose_name': 'group given by a directory',
                 'verbose_name_plural': 'groups given by directories',
                 'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('corp', 'user', 'group'), name='one_given_group'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('corp', 'user', 'group'), name='one_given_group')],
             },
         ),
         migrations.CreateModel(
-            name='ImportFile',
+            name='PeopleImport',
             fields=[
-                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='file', serialize=False, to='accounts.peopleimport')),
-                ('content', models.BinaryField()),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('status', models.CharField(choices=[('waiting', 'being checked'), ('asking', 'waits for your yes'), ('confirmed', 'being written'), ('done', 'done'), ('refused', 'cannot be read'), ('stopped', 'stopped, nothing changed'), ('discarded', 'discarded')], default='waiting', max_length=12, verbose_name='status')),
+                ('mode', models.CharField(blank=True, choices=[('all', 'all or nothing'), ('skip', 'skip the refused rows')], max_length=8, verbose_name='refused rows')),
+                ('file_name', models.CharField(max_length=255, verbose_name='file')),
+                ('match_by', models.CharField(choices=[('username', 'username = account in the file'), ('email', 'e-mail'), ('mobile', 'mobile'), ('attribute', 'employee number')], default='username', max_length=12, verbose_name='people are found by')),
+                ('clears_empty', models.BooleanField(default=False, verbose_name='empty cells clear what is there')),
+                ('requested_by_name', models.CharField(max_length=255, verbose_name='administrator')),
+                ('requested_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='uploaded')),
+                ('confirmed_by_name', models.CharField(blank=True, max_length=255, verbose_name='confirmed by')),
+                ('confirmed_from', models.GenericIPAddressField(editable=False, null=True)),
+                ('confirmed_at', models.DateTimeField(null=True, verbose_name='confirmed at')),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
+                ('layout', models.CharField(blank=True, editable=False, max_length=8)),
+                ('titles', models.JSONField(default=list, editable=False)),
+                ('row_count', models.PositiveIntegerField(default=0, verbose_name='rows')),
+                ('counts', models.JSONField(default=dict, editable=False)),
+                ('reason', models.CharField(blank=True, editable=False, max_length=32)),
+                ('words', models.JSONField(default=dict, editable=False)),
+                ('confirmed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('corp', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='integrations.corp', verbose_name='WeCom company name')),
+                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'default_permissions': (),
+                'verbose_name': 'import of people',
+                'verbose_name_plural': 'imports of people',
+                'ordering': ['-pk'],
+                'default_permissions': ('view', 'add'),
             },
-        ),
-        migrations.AddField(
-            model_name='peopleimport',
-            name='confirmed_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='peopleimport',
-            name='corp',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='integrations.corp', verbose_name='WeCom company name'),
-        ),
-        migrations.AddField(
-            model_name='peopleimport',
-            name='requested_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.CreateModel(
             name='ImportRow',
@@ -303,9 +262,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(fields=['run', 'outcome', 'number'], name='import_rows_by_outcome'),
-                ],
+                'indexes': [models.Index(fields=['run', 'outcome', 'number'], name='import_rows_by_outcome')],
             },
         ),
         migrations.CreateModel(
@@ -321,27 +278,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'Not linked with WeCom',
                 'ordering': ['pk'],
                 'default_permissions': ('view',),
-                'indexes': [
-                    models.Index(fields=['reason', 'id'], name='conflicts_by_reason'),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name='PeopleRun',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('overtaken', 'overtaken by a later run'), ('failed', 'stopped')], default='waiting', max_length=16, verbose_name='status')),
-                ('done_up_to', models.BigIntegerField(default=0, editable=False)),
-                ('done_count', models.PositiveIntegerField(default=0, verbose_name='people looked at')),
-                ('started_at', models.DateTimeField(null=True, verbose_name='started')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('counts', models.JSONField(default=dict, verbose_name='written')),
-                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='people_run', to='integrations.syncrun')),
-            ],
-            options={
-                'verbose_name': 'people of a directory run',
-                'verbose_name_plural': 'people of directory runs',
-                'default_permissions': (),
+                'indexes': [models.Index(fields=['reason', 'id'], name='conflicts_by_reason')],
             },
         ),
         migrations.CreateModel(
@@ -359,10 +296,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'session',
                 'verbose_name_plural': 'sessions',
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(models.F('user'), models.OrderBy(models.F('last_used_at'), descending=True), name='session_of_person'),
-                    models.Index(fields=['last_used_at'], name='session_last_used'),
-                ],
+                'indexes': [models.Index(models.F('user'), models.OrderBy(models.F('last_used_at'), descending=True), name='session_of_person'), models.Index(fields=['last_used_at'], name='session_last_used')],
             },
         ),
         migrations.CreateModel(
@@ -415,11 +349,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'WeCom account',
                 'verbose_name_plural': 'WeCom accounts',
-                'constraints': [
-                    models.UniqueConstraint(condition=models.Q(('userid_folded', ''), _negated=True), fields=('corp', 'userid_folded'), name='one_account_per_wecom_identity'),
-                    models.UniqueConstraint(condition=models.Q(('is_primary', True)), fields=('user',), name='one_primary_account_per_user'),
-                    models.CheckConstraint(condition=models.Q(('left_at__isnull', True), ('userid_folded', ''), _connector='OR'), name='no_userid_once_the_person_left'),
-                ],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('userid_folded', ''), _negated=True), fields=('corp', 'userid_folded'), name='one_account_per_wecom_identity'), models.UniqueConstraint(condition=models.Q(('is_primary', True)), fields=('user',), name='one_primary_account_per_user'), models.CheckConstraint(condition=models.Q(('left_at__isnull', True), ('userid_folded', ''), _connector='OR'), name='no_userid_once_the_person_left')],
             },
         ),
         migrations.RunSQL([APPEND_ONLY]),

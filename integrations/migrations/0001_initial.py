@@ -52,9 +52,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'WeCom company',
                 'verbose_name_plural': 'WeCom companies',
                 'ordering': ['name'],
-                'constraints': [
-                    models.UniqueConstraint(fields=('corpid', 'agentid'), name='one_row_per_wecom_app', violation_error_message='This app (CorpId and AgentId) is connected already.'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('corpid', 'agentid'), name='one_row_per_wecom_app', violation_error_message='This app (CorpId and AgentId) is connected already.')],
             },
         ),
         migrations.CreateModel(
@@ -122,15 +120,8 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'background jobs',
                 'ordering': ['-pk'],
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['due_at'], name='unfinished_jobs'),
-                    models.Index(fields=['kind', 'key', '-id'], name='newest_jobs'),
-                    models.Index(condition=models.Q(('forget_at__isnull', False)), fields=['forget_at'], name='jobs_to_forget'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(condition=models.Q(('key__isnull', False), ('status', 'waiting')), fields=('kind', 'key'), name='one_waiting_job_per_key'),
-                    models.UniqueConstraint(condition=models.Q(('key__isnull', False), ('status', 'running')), fields=('kind', 'key'), name='one_running_job_per_key'),
-                ],
+                'indexes': [models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['due_at'], name='unfinished_jobs'), models.Index(fields=['kind', 'key', '-id'], name='newest_jobs'), models.Index(condition=models.Q(('forget_at__isnull', False)), fields=['forget_at'], name='jobs_to_forget')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('key__isnull', False), ('status', 'waiting')), fields=('kind', 'key'), name='one_waiting_job_per_key'), models.UniqueConstraint(condition=models.Q(('key__isnull', False), ('status', 'running')), fields=('kind', 'key'), name='one_running_job_per_key')],
             },
         ),
         migrations.CreateModel(
@@ -170,34 +161,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='CallbackEvent',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('app', 'app'), ('contacts', 'contacts assistant')], max_length=16, verbose_name='address')),
-                ('key', models.CharField(max_length=80)),
-                ('event', models.CharField(max_length=64, verbose_name='event')),
-                ('is_event', models.BooleanField()),
-                ('change', models.CharField(blank=True, max_length=64, verbose_name='kind of change')),
-                ('userid', models.CharField(blank=True, max_length=128, verbose_name='userid')),
-                ('happened_at', models.DateTimeField(verbose_name='happened')),
-                ('received_at', models.DateTimeField(verbose_name='received')),
-                ('body', integrations.models.fields.EncryptedTextField(verbose_name='content')),
-                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='callback_events', to='integrations.corp', verbose_name='company')),
-            ],
-            options={
-                'verbose_name': 'callback event',
-                'verbose_name_plural': 'callback events',
-                'ordering': ['pk'],
-                'default_permissions': (),
-                'indexes': [
-                    models.Index(fields=['corp', 'kind', 'received_at'], name='events_by_age'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(fields=('corp', 'kind', 'key'), name='one_row_per_callback_event'),
-                ],
-            },
-        ),
-        migrations.CreateModel(
             name='DataSource',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -223,9 +186,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'data source',
                 'verbose_name_plural': 'data sources',
                 'ordering': ('name',),
-                'constraints': [
-                    models.CheckConstraint(condition=models.Q(('kind__in', ['guandata', 'sql', 'json'])), name='data_source_kind'),
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ['guandata', 'sql', 'json'])), name='data_source_kind')],
             },
         ),
         migrations.CreateModel(
@@ -255,9 +216,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'card',
                 'verbose_name_plural': 'cards',
                 'ordering': ('name', 'pk'),
-                'constraints': [
-                    models.UniqueConstraint(fields=('source', 'name'), name='one_card_per_source_and_name'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('source', 'name'), name='one_card_per_source_and_name')],
             },
         ),
         migrations.CreateModel(
@@ -276,55 +235,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'departments',
                 'ordering': ['corp', '-order', 'wecom_department_id'],
                 'default_permissions': ('view',),
-                'constraints': [
-                    models.UniqueConstraint(fields=('corp', 'wecom_department_id'), name='one_row_per_wecom_department'),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name='EventLane',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('consumer', models.CharField(max_length=64)),
-                ('worked_at', models.DateTimeField(null=True, verbose_name='last event')),
-                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp')),
-            ],
-            options={
-                'verbose_name': 'lane of events',
-                'verbose_name_plural': 'lanes of events',
-                'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('corp', 'consumer'), name='one_lane_per_corp_and_consumer'),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name='EventWork',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('consumer', models.CharField(max_length=64)),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('done', 'done'), ('failed', 'given up')], default='waiting', max_length=16, verbose_name='status')),
-                ('try_count', models.PositiveIntegerField(default=0, verbose_name='tries')),
-                ('next_try_at', models.DateTimeField(null=True, verbose_name='next try')),
-                ('done_at', models.DateTimeField(null=True, verbose_name='done')),
-                ('touched', models.JSONField(default=list)),
-                ('problem', models.CharField(blank=True, max_length=255, verbose_name='problem')),
-                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp')),
-                ('event', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='works', to='integrations.callbackevent')),
-            ],
-            options={
-                'verbose_name': 'work on an event',
-                'verbose_name_plural': 'works on events',
-                'default_permissions': (),
-                'indexes': [
-                    models.Index(condition=models.Q(('status', 'waiting')), fields=['corp', 'consumer', 'next_try_at'], name='waiting_event_works'),
-                    models.Index(condition=models.Q(('status', 'failed')), fields=['corp'], name='given_up_event_works'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(fields=('event', 'consumer'), name='one_work_per_event_and_consumer'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('corp', 'wecom_department_id'), name='one_row_per_wecom_department')],
             },
         ),
         migrations.CreateModel(
@@ -381,19 +292,8 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'members',
                 'ordering': ['corp', 'userid_folded'],
                 'default_permissions': ('view',),
-                'indexes': [
-                    models.Index(condition=models.Q(('waits_since__isnull', False)), fields=['corp', 'waits_since'], name='members_waiting'),
-                    models.Index(condition=models.Q(('mobile__gt', '')), fields=['corp', 'mobile'], name='members_by_mobile'),
-                    models.Index(models.F('corp'), django.db.models.functions.text.Lower('email'), condition=models.Q(('email__gt', '')), name='members_by_folded_email'),
-                    models.Index(models.F('corp'), django.db.models.functions.text.Lower('biz_mail'), condition=models.Q(('biz_mail__gt', '')), name='members_by_folded_mail'),
-                    models.Index(models.F('corp'), django.db.models.functions.text.Lower('number'), condition=models.Q(('number__gt', '')), name='members_by_number'),
-                    models.Index(condition=models.Q(('name__gt', '')), fields=['name'], name='members_by_name'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(fields=('corp', 'userid_folded'), name='one_row_per_wecom_member'),
-                    models.CheckConstraint(condition=models.Q(models.Q(('left_at__isnull', True), ('presence', 'here')), models.Q(models.Q(('presence', 'here'), _negated=True), ('left_at__isnull', False)), _connector='OR'), name='member_not_here_since'),
-                    models.CheckConstraint(condition=models.Q(('userid_folded', ''), _negated=True), name='member_has_userid'),
-                ],
+                'indexes': [models.Index(condition=models.Q(('waits_since__isnull', False)), fields=['corp', 'waits_since'], name='members_waiting'), models.Index(condition=models.Q(('mobile__gt', '')), fields=['corp', 'mobile'], name='members_by_mobile'), models.Index(models.F('corp'), django.db.models.functions.text.Lower('email'), condition=models.Q(('email__gt', '')), name='members_by_folded_email'), models.Index(models.F('corp'), django.db.models.functions.text.Lower('biz_mail'), condition=models.Q(('biz_mail__gt', '')), name='members_by_folded_mail'), models.Index(models.F('corp'), django.db.models.functions.text.Lower('number'), condition=models.Q(('number__gt', '')), name='members_by_number'), models.Index(condition=models.Q(('name__gt', '')), fields=['name'], name='members_by_name')],
+                'constraints': [models.UniqueConstraint(fields=('corp', 'userid_folded'), name='one_row_per_wecom_member'), models.CheckConstraint(condition=models.Q(models.Q(('left_at__isnull', True), ('presence', 'here')), models.Q(models.Q(('presence', 'here'), _negated=True), ('left_at__isnull', False)), _connector='OR'), name='member_not_here_since'), models.CheckConstraint(condition=models.Q(('userid_folded', ''), _negated=True), name='member_has_userid')],
             },
         ),
         migrations.CreateModel(
@@ -410,16 +310,13 @@ class Migration(migrations.Migration):
                 'verbose_name': 'change of a userid',
                 'verbose_name_plural': 'changes of userids',
                 'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('corp', 'old_folded', 'new_folded', 'happened_at'), name='one_row_per_member_rename'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('corp', 'old_folded', 'new_folded', 'happened_at'), name='one_row_per_member_rename')],
             },
         ),
         migrations.CreateModel(
             name='Membership',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('is_leader', models.BooleanField(null=True, verbose_name='leader')),
                 ('department', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='integrations.department')),
                 ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='integrations.member')),
             ],
@@ -427,9 +324,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'membership',
                 'verbose_name_plural': 'memberships',
                 'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('member', 'department'), name='one_membership_per_department'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('member', 'department'), name='one_membership_per_department')],
             },
         ),
         migrations.AddField(
@@ -485,7 +380,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('trigger', models.CharField(choices=[('manual', 'by hand'), ('nightly', 'nightly'), ('event', 'after an event of WeCom')], max_length=16, verbose_name='trigger')),
-                ('source', models.CharField(choices=[('app', 'visible scope of the app'), ('contacts', 'accounts and departments of the whole company, by the contacts secret'), ('both', 'whole company by the contacts secret, details by the app')], max_length=16, verbose_name='read with')),
                 ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('asking', 'waits for your confirmation'), ('done', 'done'), ('failed', 'stopped'), ('refused', 'refused by an administrator'), ('overtaken', 'overtaken by a later run')], default='waiting', max_length=16, verbose_name='status')),
                 ('phase', models.CharField(choices=[('waiting', 'waiting'), ('departments', 'reading departments'), ('members', 'reading members'), ('comparing', 'comparing'), ('writing', 'writing'), ('finished', 'finished')], default='waiting', max_length=16, verbose_name='phase')),
                 ('requested_at', models.DateTimeField(verbose_name='requested')),
@@ -494,8 +388,6 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('try_count', models.PositiveIntegerField(default=0, verbose_name='tries')),
                 ('next_try_at', models.DateTimeField(null=True, verbose_name='next try')),
-                ('done_count', models.PositiveIntegerField(default=0, verbose_name='steps done')),
-                ('total_count', models.PositiveIntegerField(default=0, verbose_name='steps in all')),
                 ('call_count', models.PositiveIntegerField(default=0, verbose_name='calls to WeCom')),
                 ('seen_count', models.PositiveIntegerField(default=0, verbose_name='people seen')),
                 ('counts', models.JSONField(default=dict, verbose_name='written')),
@@ -506,8 +398,10 @@ class Migration(migrations.Migration):
                 ('detail', models.TextField(blank=True, verbose_name='technical detail')),
                 ('question', models.JSONField(default=dict, verbose_name='question')),
                 ('answered_at', models.DateTimeField(null=True, verbose_name='answered')),
-                ('answered_by', models.CharField(blank=True, max_length=255, verbose_name='answered by')),
                 ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sync_runs', to='integrations.corp', verbose_name='company')),
+                ('applied_counts', models.JSONField(default=dict)),
+                ('applied_count', models.PositiveIntegerField(default=0)),
+                ('applied_at', models.DateTimeField(null=True)),
             ],
             options={
                 'verbose_name': 'directory synchronisation',
@@ -515,54 +409,8 @@ class Migration(migrations.Migration):
                 'ordering': ['-pk'],
                 'permissions': [('sync_directory', 'Can synchronise the directory and confirm what a run asks')],
                 'default_permissions': ('view',),
-                'indexes': [
-                    models.Index(fields=['corp', '-id'], name='newest_sync_runs'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(condition=models.Q(('status__in', ['waiting', 'running'])), fields=('corp',), name='one_active_sync_run_per_corp'),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name='SyncChange',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('joined', 'joined'), ('changed', 'changed'), ('disabled', 'disabled in WeCom'), ('enabled', 'enabled again'), ('left_scope', 'left the scope'), ('deleted', 'deleted in WeCom'), ('missing', 'not found any more'), ('came_back', 'came back'), ('reappeared', 'reappeared, waits for an administrator')], max_length=16, verbose_name='kind')),
-                ('fields', models.JSONField(default=dict, verbose_name='fields')),
-                ('applied_at', models.DateTimeField(null=True, verbose_name='applied')),
-                ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='integrations.member', verbose_name='member')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='integrations.syncrun')),
-            ],
-            options={
-                'verbose_name': 'difference',
-                'verbose_name_plural': 'differences',
-                'ordering': ['pk'],
-                'default_permissions': (),
-                'indexes': [
-                    models.Index(fields=['run', 'id'], name='changes_of_run'),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name='VerificationFile',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.CharField(db_index=True, max_length=16, verbose_name='code')),
-                ('uploaded_at', models.DateTimeField(verbose_name='uploaded')),
-                ('checked_at', models.DateTimeField(null=True, verbose_name='checked')),
-                ('checked_url', models.CharField(blank=True, max_length=512, verbose_name='checked address')),
-                ('outcome', models.CharField(blank=True, choices=[('found', 'answers rightly'), ('wrong_content', 'something else answers'), ('wrong_status', 'not found there'), ('redirected', 'redirected'), ('untrusted', 'certificate not trusted'), ('unreachable', 'cannot be reached')], max_length=16, verbose_name='outcome')),
-                ('detail', models.CharField(blank=True, max_length=255, verbose_name='detail')),
-                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='verification_files', to='integrations.corp', verbose_name='company')),
-            ],
-            options={
-                'verbose_name': 'verification file',
-                'verbose_name_plural': 'verification files',
-                'ordering': ['pk'],
-                'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('corp', 'code'), name='one_file_per_corp_and_code'),
-                ],
+                'indexes': [models.Index(fields=['corp', '-id'], name='newest_sync_runs')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('status__in', ['waiting', 'running'])), fields=('corp',), name='one_active_sync_run_per_corp')],
             },
         ),
         migrations.CreateModel(
@@ -594,6 +442,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='VerificationFile',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('code', models.CharField(db_index=True, max_length=16, verbose_name='code')),
+                ('uploaded_at', models.DateTimeField(verbose_name='uploaded')),
+                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='verification_files', to='integrations.corp', verbose_name='company')),
+            ],
+            options={
+                'verbose_name': 'verification file',
+                'verbose_name_plural': 'verification files',
+                'ordering': ['pk'],
+                'default_permissions': (),
+                'constraints': [models.UniqueConstraint(fields=('corp', 'code'), name='one_file_per_corp_and_code')],
+            },
+        ),
+        migrations.CreateModel(
             name='CheckRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -608,8 +472,6 @@ class Migration(migrations.Migration):
                 ('detail', models.TextField(blank=True, verbose_name='technical detail')),
                 ('facts', models.JSONField(default=dict, verbose_name='facts')),
                 ('requested_at', models.DateTimeField(verbose_name='requested')),
-                ('requested_by', models.CharField(blank=True, max_length=255, verbose_name='requested by')),
-                ('started_at', models.DateTimeField(null=True, verbose_name='started')),
                 ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('next_try_at', models.DateTimeField(null=True, verbose_name='next try')),
                 ('try_count', models.PositiveIntegerField(default=0, verbose_name='tries')),
@@ -620,7 +482,65 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'checks',
                 'ordering': ['-pk'],
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['corp', 'check_name', '-id'], name='newest_check_runs')],
+                'indexes': [],
+                'constraints': [models.UniqueConstraint(fields=('corp', 'check_name'), name='one_run_per_check')],
+            },
+        ),
+        migrations.AlterField(
+            model_name='corp',
+            name='noted_ips',
+            field=models.JSONField(blank=True, default=list, help_text='Separated by semicolons. Only needed where the network has several ways out, or before the first refusal.', verbose_name='public addresses of this server'),
+        ),
+        migrations.AddField(
+            model_name='corp',
+            name='people_event_at',
+            field=models.DateTimeField(editable=False, null=True),
+        ),
+        migrations.CreateModel(
+            name='SyncChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('joined', 'joined'), ('changed', 'changed'), ('disabled', 'disabled in WeCom'), ('enabled', 'enabled again'), ('left_scope', 'left the scope'), ('deleted', 'deleted in WeCom'), ('missing', 'not found any more'), ('came_back', 'came back'), ('reappeared', 'reappeared, waits for an administrator')], max_length=16, verbose_name='kind')),
+                ('applied_at', models.DateTimeField(null=True, verbose_name='applied')),
+                ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='integrations.member', verbose_name='member')),
+                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='integrations.syncrun')),
+            ],
+            options={
+                'verbose_name': 'difference',
+                'verbose_name_plural': 'differences',
+                'ordering': ['pk'],
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['run', 'id'], name='changes_of_run')],
+            },
+        ),
+        migrations.CreateModel(
+            name='CallbackEvent',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('app', 'app'), ('contacts', 'contacts assistant')], max_length=16, verbose_name='address')),
+                ('key', models.CharField(max_length=80)),
+                ('event', models.CharField(max_length=64, verbose_name='event')),
+                ('is_event', models.BooleanField()),
+                ('change', models.CharField(blank=True, max_length=64, verbose_name='kind of change')),
+                ('userid', models.CharField(blank=True, max_length=128, verbose_name='userid')),
+                ('happened_at', models.DateTimeField(verbose_name='happened')),
+                ('received_at', models.DateTimeField(verbose_name='received')),
+                ('body', integrations.models.fields.EncryptedTextField(verbose_name='content')),
+                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='callback_events', to='integrations.corp', verbose_name='company')),
+                ('consumer', models.CharField(blank=True, default='', max_length=64)),
+                ('status', models.CharField(blank=True, choices=[('waiting', 'waiting'), ('done', 'done'), ('failed', 'given up')], default='', max_length=16, verbose_name='status')),
+                ('try_count', models.PositiveIntegerField(default=0, verbose_name='tries')),
+                ('next_try_at', models.DateTimeField(null=True, verbose_name='next try')),
+                ('touched', models.JSONField(default=list)),
+                ('problem', models.CharField(blank=True, default='', max_length=255, verbose_name='problem')),
+            ],
+            options={
+                'verbose_name': 'callback event',
+                'verbose_name_plural': 'callback events',
+                'ordering': ['pk'],
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['corp', 'kind', 'received_at'], name='events_by_age'), models.Index(condition=models.Q(('status', 'waiting')), fields=['corp', 'consumer', 'next_try_at'], name='waiting_events'), models.Index(condition=models.Q(('status', 'failed')), fields=['corp'], name='given_up_events')],
+                'constraints': [models.UniqueConstraint(fields=('corp', 'kind', 'key'), name='one_row_per_callback_event')],
             },
         ),
     ]

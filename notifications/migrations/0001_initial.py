@@ -28,9 +28,9 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
+        ('accounts', '__first__'),
         ('auth', '0012_alter_user_first_name_max_length'),
         ('integrations', '0001_initial'),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -132,10 +132,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'alert rule',
                 'verbose_name_plural': 'alert rules',
                 'ordering': ['-pk'],
-                'indexes': [
-                    models.Index(condition=models.Q(('is_enabled', True)), fields=['next_run_at'], name='alert_rule_due'),
-                    models.Index(condition=models.Q(('is_broken', True), ('owner_notified_at__isnull', True)), fields=['id'], name='alert_rule_untold'),
-                ],
+                'indexes': [models.Index(condition=models.Q(('is_enabled', True)), fields=['next_run_at'], name='alert_rule_due'), models.Index(condition=models.Q(('is_broken', True), ('owner_notified_at__isnull', True)), fields=['id'], name='alert_rule_untold')],
             },
         ),
         migrations.CreateModel(
@@ -220,25 +217,8 @@ class Migration(migrations.Migration):
                 'verbose_name': 'delivery',
                 'verbose_name_plural': 'deliveries',
                 'ordering': ['-pk'],
-                'indexes': [
-                    models.Index(condition=models.Q(('content__isnull', False)), fields=['content'], name='delivery_by_content'),
-                    models.Index(fields=['created_at'], name='delivery_created'),
-                    models.Index(condition=models.Q(('status__in', ['failed', 'unknown', 'canceled'])), fields=['status', '-id'], name='delivery_exception'),
-                    models.Index(fields=['title', 'id'], name='delivery_title'),
-                    models.Index(condition=models.Q(('status', 'pending')), fields=['next_attempt_at'], name='delivery_sendable'),
-                    models.Index(condition=models.Q(('status', 'pending')), fields=['corp', 'priority', 'next_attempt_at', 'id'], name='delivery_corp_queue'),
-                    models.Index(condition=models.Q(('status', 'pending'), models.Q(('channel', 'wecom'), _negated=True)), fields=['priority', 'next_attempt_at', 'id'], name='delivery_other_queue'),
-                    models.Index(condition=models.Q(('queued_until__isnull', False), ('status', 'pending')), fields=['corp', 'queued_until'], name='delivery_queued'),
-                    models.Index(condition=models.Q(('status', 'pending')), fields=['expires_at'], name='delivery_expiring'),
-                    models.Index(condition=models.Q(('recall_requested_at__isnull', False)), fields=['recall_requested_at'], name='delivery_recalled'),
-                    models.Index(condition=models.Q(('status', 'pending')), fields=['unclear_since'], name='delivery_unclear'),
-                    models.Index(condition=models.Q(('status', 'sending')), fields=['lease_until'], name='delivery_leased'),
-                    models.Index(condition=models.Q(('status', 'preparing')), fields=['next_attempt_at'], name='delivery_preparing'),
-                    models.Index(condition=models.Q(('media_until__isnull', False), ('status', 'pending')), fields=['media_until'], name='delivery_uploaded'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(fields=('mark',), name='one_delivery_per_mark'),
-                ],
+                'indexes': [models.Index(condition=models.Q(('content__isnull', False)), fields=['content'], name='delivery_by_content'), models.Index(fields=['created_at'], name='delivery_created'), models.Index(condition=models.Q(('status__in', ['failed', 'unknown', 'canceled'])), fields=['status', '-id'], name='delivery_exception'), models.Index(fields=['title', 'id'], name='delivery_title'), models.Index(condition=models.Q(('status', 'pending')), fields=['next_attempt_at'], name='delivery_sendable'), models.Index(condition=models.Q(('status', 'pending')), fields=['corp', 'priority', 'next_attempt_at', 'id'], name='delivery_corp_queue'), models.Index(condition=models.Q(('status', 'pending'), models.Q(('channel', 'wecom'), _negated=True)), fields=['priority', 'next_attempt_at', 'id'], name='delivery_other_queue'), models.Index(condition=models.Q(('queued_until__isnull', False), ('status', 'pending')), fields=['corp', 'queued_until'], name='delivery_queued'), models.Index(condition=models.Q(('status', 'pending')), fields=['expires_at'], name='delivery_expiring'), models.Index(condition=models.Q(('recall_requested_at__isnull', False)), fields=['recall_requested_at'], name='delivery_recalled'), models.Index(condition=models.Q(('status', 'pending')), fields=['unclear_since'], name='delivery_unclear'), models.Index(condition=models.Q(('status', 'sending')), fields=['lease_until'], name='delivery_leased'), models.Index(condition=models.Q(('status', 'preparing')), fields=['next_attempt_at'], name='delivery_preparing'), models.Index(condition=models.Q(('media_until__isnull', False), ('status', 'pending')), fields=['media_until'], name='delivery_uploaded')],
+                'constraints': [models.UniqueConstraint(fields=('mark',), name='one_delivery_per_mark')],
             },
         ),
         migrations.CreateModel(
@@ -365,16 +345,8 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'incidents',
                 'ordering': ['-pk'],
                 'default_permissions': ('view', 'change'),
-                'indexes': [
-                    models.Index(models.F('key'), models.OrderBy(models.F('id'), descending=True), name='incident_of_key'),
-                    models.Index(condition=models.Q(('notice_due_at__isnull', False)), fields=['notice_due_at'], name='incident_notice_due'),
-                    models.Index(condition=models.Q(('status', 'open')), fields=['-id'], name='incident_open'),
-                    models.Index(fields=['opened_at'], name='incident_opened'),
-                    models.Index(condition=models.Q(('status', 'resolved')), fields=['resolved_at'], name='incident_over'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(condition=models.Q(('status', 'open')), fields=('key',), name='one_open_incident_per_key'),
-                ],
+                'indexes': [models.Index(models.F('key'), models.OrderBy(models.F('id'), descending=True), name='incident_of_key'), models.Index(condition=models.Q(('notice_due_at__isnull', False)), fields=['notice_due_at'], name='incident_notice_due'), models.Index(condition=models.Q(('status', 'open')), fields=['-id'], name='incident_open'), models.Index(fields=['opened_at'], name='incident_opened'), models.Index(condition=models.Q(('status', 'resolved')), fields=['resolved_at'], name='incident_over')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('status', 'open')), fields=('key',), name='one_open_incident_per_key')],
             },
         ),
         migrations.CreateModel(
@@ -429,13 +401,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'incoming messages',
                 'ordering': ['-pk'],
                 'default_permissions': ('view', 'add'),
-                'indexes': [
-                    models.Index(fields=['created_at'], name='message_created'),
-                    models.Index(fields=['title', 'id'], name='message_title'),
-                    models.Index(condition=models.Q(('token__isnull', False)), fields=['token', 'created_at'], name='message_token'),
-                    models.Index(condition=models.Q(('channel__isnull', False)), fields=['channel', 'created_at'], name='message_channel'),
-                    models.Index(condition=models.Q(('callback_state', 'waiting')), fields=['callback_after'], name='message_callback'),
-                ],
+                'indexes': [models.Index(fields=['created_at'], name='message_created'), models.Index(fields=['title', 'id'], name='message_title'), models.Index(condition=models.Q(('token__isnull', False)), fields=['token', 'created_at'], name='message_token'), models.Index(condition=models.Q(('channel__isnull', False)), fields=['channel', 'created_at'], name='message_channel'), models.Index(condition=models.Q(('callback_state', 'waiting')), fields=['callback_after'], name='message_callback')],
             },
         ),
         migrations.CreateModel(
@@ -454,9 +420,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'call of an inbound channel',
                 'verbose_name_plural': 'calls of inbound channels',
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(fields=['channel', '-last_at'], name='inbound_call_newest'),
-                ],
+                'indexes': [models.Index(fields=['channel', '-last_at'], name='inbound_call_newest')],
             },
         ),
         migrations.CreateModel(
@@ -487,12 +451,8 @@ class Migration(migrations.Migration):
                 'verbose_name': 'picture or file',
                 'verbose_name_plural': 'pictures and files',
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(condition=models.Q(('status', 'waiting')), fields=['make_after'], name='medium_waiting'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(fields=('incident', 'digest'), name='one_medium_per_incident_and_digest'),
-                ],
+                'indexes': [models.Index(condition=models.Q(('status', 'waiting')), fields=['make_after'], name='medium_waiting')],
+                'constraints': [models.UniqueConstraint(fields=('incident', 'digest'), name='one_medium_per_incident_and_digest')],
             },
         ),
         migrations.AddField(
@@ -515,9 +475,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'pictures and files of messages',
                 'ordering': ['position'],
                 'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('delivery', 'position'), name='one_attachment_per_position'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('delivery', 'position'), name='one_attachment_per_position')],
             },
         ),
         migrations.CreateModel(
@@ -544,11 +502,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'mail of the mail door',
                 'verbose_name_plural': 'mails of the mail door',
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(condition=models.Q(('status__in', ['waiting', 'started'])), fields=['next_attempt_at'], name='outgoing_mail_waiting'),
-                    models.Index(condition=models.Q(('kind', 'bounce'), ('started_at__isnull', False)), fields=['channel', 'started_at'], name='outgoing_mail_bounces'),
-                    models.Index(condition=models.Q(('message__isnull', True)), fields=['created_at'], name='outgoing_mail_alone'),
-                ],
+                'indexes': [models.Index(condition=models.Q(('status__in', ['waiting', 'started'])), fields=['next_attempt_at'], name='outgoing_mail_waiting'), models.Index(condition=models.Q(('kind', 'bounce'), ('started_at__isnull', False)), fields=['channel', 'started_at'], name='outgoing_mail_bounces'), models.Index(condition=models.Q(('message__isnull', True)), fields=['created_at'], name='outgoing_mail_alone')],
             },
         ),
         migrations.CreateModel(
@@ -605,9 +559,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'own rows: who sees which',
                 'ordering': ['pk'],
                 'default_permissions': (),
-                'constraints': [
-                    models.CheckConstraint(condition=models.Q(models.Q(('attribute__isnull', False), ('value', '')), models.Q(('attribute__isnull', True), models.Q(('value', ''), _negated=True)), _connector='OR'), name='own_rows_by_attribute_or_value'),
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('attribute__isnull', False), ('value', '')), models.Q(('attribute__isnull', True), models.Q(('value', ''), _negated=True)), _connector='OR'), name='own_rows_by_attribute_or_value')],
             },
         ),
         migrations.CreateModel(
@@ -625,9 +577,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'cards of the report',
                 'ordering': ['position', 'pk'],
                 'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('report', 'alias'), name='one_card_per_alias_of_report'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('report', 'alias'), name='one_card_per_alias_of_report')],
             },
         ),
         migrations.CreateModel(
@@ -667,9 +617,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'group robot',
                 'verbose_name_plural': 'group robots',
                 'ordering': ['name'],
-                'constraints': [
-                    models.UniqueConstraint(fields=('corp', 'name'), name='one_robot_per_name'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('corp', 'name'), name='one_robot_per_name')],
             },
         ),
         migrations.CreateModel(
@@ -683,9 +631,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'Standstills',
                 'verbose_name_plural': 'Standstills',
                 'default_permissions': ('view', 'change'),
-                'constraints': [
-                    models.CheckConstraint(condition=models.Q(('pk', 1)), name='one_row_of_operator_contacts'),
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(('pk', 1)), name='one_row_of_operator_contacts')],
             },
         ),
         migrations.AddField(
@@ -733,14 +679,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'run',
                 'verbose_name_plural': 'runs',
                 'ordering': ['-pk'],
-                'indexes': [
-                    models.Index(condition=models.Q(('status', 'waiting')), fields=['render_after'], name='run_waiting'),
-                    models.Index(condition=models.Q(('status', 'sending')), fields=['id'], name='run_sending'),
-                    models.Index(condition=models.Q(models.Q(('status__in', ['missed', 'failed']), models.Q(('status', 'finished'), models.Q(('error', ''), _negated=True)), _connector='OR'), ('owner_notified_at__isnull', True)), fields=['id'], name='run_unnotified'),
-                    models.Index(fields=['claimed_at'], name='run_claimed'),
-                    models.Index(condition=models.Q(('message__isnull', False)), fields=['message'], name='run_of_message'),
-                    models.Index(condition=models.Q(('recall_requested_at__isnull', False)), fields=['recall_requested_at'], name='run_recalled'),
-                ],
+                'indexes': [models.Index(condition=models.Q(('status', 'waiting')), fields=['render_after'], name='run_waiting'), models.Index(condition=models.Q(('status', 'sending')), fields=['id'], name='run_sending'), models.Index(condition=models.Q(models.Q(('status__in', ['missed', 'failed']), models.Q(('status', 'finished'), models.Q(('error', ''), _negated=True)), _connector='OR'), ('owner_notified_at__isnull', True)), fields=['id'], name='run_unnotified'), models.Index(fields=['claimed_at'], name='run_claimed'), models.Index(condition=models.Q(('message__isnull', False)), fields=['message'], name='run_of_message'), models.Index(condition=models.Q(('recall_requested_at__isnull', False)), fields=['recall_requested_at'], name='run_recalled')],
             },
         ),
         migrations.CreateModel(
@@ -760,13 +699,8 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'receipt',
                 'verbose_name_plural': 'receipts',
-                'indexes': [
-                    models.Index(models.F('user'), models.OrderBy(models.F('id'), descending=True), name='receipt_of_person'),
-                    models.Index(condition=models.Q(('status', ''), _negated=True), fields=['status', '-id'], name='receipt_exception'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(fields=('run', 'channel', 'address'), name='one_receipt_per_address'),
-                ],
+                'indexes': [models.Index(models.F('user'), models.OrderBy(models.F('id'), descending=True), name='receipt_of_person'), models.Index(condition=models.Q(('status', ''), _negated=True), fields=['status', '-id'], name='receipt_exception')],
+                'constraints': [models.UniqueConstraint(fields=('run', 'channel', 'address'), name='one_receipt_per_address')],
             },
         ),
         migrations.AddField(
@@ -787,9 +721,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'notice of an incident',
                 'verbose_name_plural': 'notices of incidents',
                 'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('incident', 'kind', 'number'), name='one_notice_of_an_incident'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('incident', 'kind', 'number'), name='one_notice_of_an_incident')],
             },
         ),
         migrations.AddField(
@@ -822,12 +754,8 @@ class Migration(migrations.Migration):
                 'verbose_name': 'accepted request',
                 'verbose_name_plural': 'accepted requests',
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(fields=['created_at'], name='request_accepted'),
-                ],
-                'constraints': [
-                    models.UniqueConstraint(fields=('token', 'key'), name='one_request_per_idempotency_key'),
-                ],
+                'indexes': [models.Index(fields=['created_at'], name='request_accepted')],
+                'constraints': [models.UniqueConstraint(fields=('token', 'key'), name='one_request_per_idempotency_key')],
             },
         ),
         migrations.CreateModel(
@@ -897,9 +825,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'push',
                 'verbose_name_plural': 'pushes',
-                'indexes': [
-                    models.Index(condition=models.Q(('is_enabled', True)), fields=['next_run_at'], name='subscription_due'),
-                ],
+                'indexes': [models.Index(condition=models.Q(('is_enabled', True)), fields=['next_run_at'], name='subscription_due')],
             },
         ),
         migrations.AddField(
@@ -922,9 +848,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'attribute rules',
                 'ordering': ['pk'],
                 'default_permissions': (),
-                'constraints': [
-                    models.CheckConstraint(condition=models.Q(models.Q(('receiver__isnull', True), ('subscription__isnull', False)), models.Q(('receiver__isnull', False), ('subscription__isnull', True)), _connector='OR'), name='attribute_rule_of_one'),
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('receiver__isnull', True), ('subscription__isnull', False)), models.Q(('receiver__isnull', False), ('subscription__isnull', True)), _connector='OR'), name='attribute_rule_of_one')],
             },
         ),
         migrations.AddField(
@@ -945,9 +869,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'choice of a recipient',
                 'verbose_name_plural': 'choices of recipients',
                 'default_permissions': (),
-                'constraints': [
-                    models.UniqueConstraint(fields=('subscription', 'user'), name='one_choice_per_recipient'),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('subscription', 'user'), name='one_choice_per_recipient')],
             },
         ),
         migrations.CreateModel(
@@ -1103,6 +1025,23 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='run',
             index=models.Index(condition=models.Q(('status__in', ['waiting', 'sending'])), fields=['subscription'], name='run_under_way'),
+        ),
+        migrations.RemoveIndex(
+            model_name='delivery',
+            name='delivery_uploaded',
+        ),
+        migrations.RemoveField(
+            model_name='delivery',
+            name='media_until',
+        ),
+        migrations.RemoveField(
+            model_name='alertrule',
+            name='owner_notice',
+        ),
+        migrations.AlterField(
+            model_name='receipt',
+            name='status',
+            field=models.CharField(blank=True, choices=[('invalid', 'invalid account'), ('unlicensed', 'no licence'), ('skipped', 'skipped')], max_length=16, verbose_name='status'),
         ),
         migrations.RunSQL(FRESH_STATISTICS),
     ]
