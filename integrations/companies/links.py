@@ -127,7 +127,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class PageOutcome(StrEnum):
-    """What a page at its public address was found to be."""
+    """The state of a page at its public address."""
 
     FOUND = "found"
     WRONG_CONTENT = "wrong_content"
