@@ -2,8 +2,8 @@
 
 Each msgtype has one builder. It refuses what WeCom would refuse or cut in silence; the error names the field.
 The module `cards` builds template cards. Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236
-(page of 2025-09-24); updating a card 94945 (page of 2025-07-24); group robots (now
-called 消息推送) 91770.
+(page of 2025-09-24); group chats of an application 90245 to 90248; updating a card 94945 (page of 2025-07-24);
+group robots (now called 消息推送) 91770.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MARKDOWN_BYTES = 2048
 TITLE_BYTES = 128
 DESCRIPTION_BYTES = 512
 DUPLICATE_CHECK_SECONDS = 14_400  # WeCom's maximum
+_CHATID = re.compile(r"[0-9A-Za-z]{1,32}")
 # Invisible marks that change the reading direction (Unicode UAX #9): with them "fdp.exe" reads as "exe.pdf".
 _DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 ROBOT_MARKDOWN_BYTES = 4096
@@ -188,6 +189,23 @@ def app_message(*, agentid: int, userids: Sequence[str], content: Content, drops
     return payload
 
 
+def chat_message(*, chatid: str, content: Content) -> Payload:
+    """Build a message to a group chat that the application owns. A template card cannot go there. Raises MessageError.
+
+    Source: document/path/90248.
+    """
+    check_chatid(chatid)
+    if content.msgtype == "template_card":
+        raise MessageError("msgtype", "a template card cannot go into a group chat")
+    return {"chatid": chatid, "msgtype": content.msgtype, content.msgtype: content.fields}
+
+
+def check_chatid(chatid: str) -> None:
+    """Raise MessageError unless the id of a group chat has 1 to 32 letters and digits."""
+    if not _CHATID.fullmatch(chatid):
+        raise MessageError("chatid", "1 to 32 letters and digits")
+
+
 def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
     """Build the update that replaces a sent card by `card` for everybody who got it.
 
@@ -199,10 +217,13 @@ def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
 # --- Messages of group robots -----------------------------------------------------------------------------------------
 
 
-def robot_text(content: str) -> Payload:
-    """Build plain text of at most 2048 bytes."""
+def robot_text(
+    content: str, *, mentioned_userids: Sequence[str] = (), mentioned_mobiles: Sequence[str] = ()
+) -> Payload:
+    """Build plain text of at most 2048 bytes. It mentions members by userid or mobile, or everybody by `@all`."""
     check_bytes("text.content", content, TEXT_BYTES)
-    return {"msgtype": "text", "text": {"content": content}}
+    mentioned = {"mentioned_list": list(mentioned_userids), "mentioned_mobile_list": list(mentioned_mobiles)}
+    return {"msgtype": "text", "text": drop_empty({"content": content, **mentioned})}
 
 
 def robot_markdown(content: str) -> Payload:

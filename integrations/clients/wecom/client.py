@@ -20,8 +20,10 @@ from integrations.clients.wecom.builders import (
     body_bytes,
     build_multipart,
     check_bytes,
+    check_chatid,
     check_count,
     check_link,
+    drop_empty,
 )
 from integrations.clients.wecom.calls import (
     Answer,
@@ -60,6 +62,8 @@ from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTok
 MENU_ENTRIES_AT_MOST = 3
 MENU_NAME_BYTES = 16
 MENU_URL_BYTES = 1024
+CHAT_NAME_CHARACTERS = 50
+CHAT_MEMBERS_AT_LEAST, CHAT_MEMBERS_AT_MOST = 2, 2000
 ROWS_A_PAGE = 10_000
 PAGES_AT_MOST = 200  # two million rows
 T = TypeVar("T")
@@ -126,6 +130,28 @@ def parse_send_result(answer: Answer) -> SendResult:
         unlicensed_userids=read_joined_ids(answer, "unlicenseduser"),
         warning=errmsg if "warning" in errmsg.lower() else "",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A group chat of the application."""
+
+    chatid: str
+    name: str
+    owner: str
+    userids: tuple[str, ...]
+
+
+def parse_chat(answer: Answer) -> Chat:
+    """Parse appchat/get."""
+    chat = child(answer, "chat_info")
+    name, owner = optional_text(chat, "name"), optional_text(chat, "owner")
+    return Chat(text(chat, "chatid"), name, owner, texts(chat, "userlist"))
+
+
+def _check_chat_name(name: str) -> None:
+    if len(name) > CHAT_NAME_CHARACTERS:
+        raise MessageError("name", f"{len(name)} characters, at most {CHAT_NAME_CHARACTERS}")
 
 
 MediaKind = Literal["image", "file"]
@@ -376,6 +402,53 @@ class WeComClient:
         """
         call = _make_upload("media/upload", content, kind=kind, file_name=file_name, media_type=media_type)
         return parse_answer(call.operation, parse_media_id, self._call(call))
+
+    # --- Group chats of the application. WeCom refuses one that does not see the root department: 48002, 60011 --------
+
+    def appchat_create(self, *, userids: Sequence[str], name: str = "", owner: str = "", chatid: str = "") -> str:
+        """Create a group chat and return its chatid. `userids`: 2 to 2000 members; `name`: at most 50 characters;
+        `owner`: one of the members, by default WeCom picks one; `chatid`: 1 to 32 letters and digits.
+
+        Without a `chatid` WeCom makes one, and after an unclear failure a chat may exist whose id nobody knows. Raises
+        MessageError. Source: document/path/90245.
+        """
+        if not CHAT_MEMBERS_AT_LEAST <= len(userids) <= CHAT_MEMBERS_AT_MOST:
+            raise MessageError("userlist", f"{len(userids)}, {CHAT_MEMBERS_AT_LEAST} to {CHAT_MEMBERS_AT_MOST}")
+        _check_chat_name(name)
+        if owner and owner.lower() not in {userid.lower() for userid in userids}:  # WeCom compares without case
+            raise MessageError("owner", "is not among the members")
+        if chatid:
+            check_chatid(chatid)
+        values = drop_empty({"name": name, "owner": owner, "userlist": list(userids), "chatid": chatid})
+        answer = self._write("appchat/create", values, is_repeatable=False)
+        return parse_answer("appchat_create", lambda fields: text(fields, "chatid"), answer)
+
+    def appchat_update(
+        self, chatid: str, *, name: str = "", owner: str = "", add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> None:
+        """Change name (at most 50 characters), owner or members of a group chat; an empty value changes nothing.
+
+        Raises MessageError. Source: document/path/90246.
+        """
+        check_chatid(chatid)
+        _check_chat_name(name)
+        changes = {"name": name, "owner": owner, "add_user_list": list(add), "del_user_list": list(remove)}
+        self._write("appchat/update", {"chatid": chatid, **drop_empty(changes)})
+
+    def appchat_get(self, chatid: str) -> Chat:
+        """Return name, owner and members of a group chat. Raises RecipientError (86003) if there is none.
+
+        Source: document/path/90247.
+        """
+        check_chatid(chatid)
+        return self._read("appchat/get", parse_chat, chatid=chatid)
+
+    def appchat_send(self, body: bytes) -> None:
+        """Send exactly the bytes of `body` (see `builders.chat_message`) into a group chat. WeCom drops no duplicate.
+
+        Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/90248.
+        """
+        self._call(Call("appchat/send", "POST", body=body, is_repeatable=False))
 
 
 class RobotClient:

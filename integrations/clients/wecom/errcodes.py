@@ -147,7 +147,13 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     (RecipientError, SITE_ADMIN, TO_SCOPE): {
         40031: _("The list holds accounts that do not exist or are not visible to the app."),
     },
-    (RecipientError, AUTHOR, TO_RECIPIENTS): {40068: _("The tag does not exist.")},
+    (RecipientError, AUTHOR, TO_RECIPIENTS): {
+        40068: _("The tag does not exist."),
+        **dict.fromkeys(
+            (40050, 49008, 86003, 86008),
+            _("The group chat does not exist, was dissolved, or belongs to another app."),
+        ),
+    },
     (RecipientError, NOBODY, TO_RECIPIENTS): {42052: _("The message is older than 24 hours and cannot be recalled.")},
     (RecipientError, NOBODY, _OWN): {
         46003: _("The app has no menu."),
@@ -187,6 +193,10 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         40093: _("The JS-SDK signature is wrong: address, ticket or time."),
         44001: _("The uploaded file is empty, or the form of the upload is wrong."),
     },
+    (BadRequestError, AUTHOR, TO_RECIPIENTS): dict.fromkeys(
+        (*(86001, 86002), *range(86004, 86008), 86101, *range(86201, 86208), *range(86215, 86218)),
+        _("WeCom refuses the group chat: its id, its members or its owner are not valid, or the id is taken."),
+    ),
     (BadRequestError, AUTHOR, TO_CONTENT): {
         40006: _("The size of the file is not allowed."),
         40039: _("An address is longer than 1024 bytes."),

@@ -17,8 +17,8 @@ from integrations.clients.errors import (
     RecipientError,
 )
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.builders import Content, body_bytes
-from integrations.clients.wecom.client import Agent, SendResult
+from integrations.clients.wecom.builders import Content, body_bytes, text_content
+from integrations.clients.wecom.client import Agent, Chat, SendResult
 from integrations.clients.wecom.contacts import Department, Identity, MemberPage, Tag, User
 from integrations.clients.wecom.oauth import sign
 from tests.integrations.against_sandbox.place import (
@@ -142,16 +142,33 @@ def test_a_card_is_changed_by_the_code_of_its_answer(at: Place) -> None:
     assert [at.phone(userid)[0]["card"] for userid in ("lilei", "hanmeimei")] == [DONE.fields] * 2
 
 
+def test_a_group_chat(at: Place) -> None:
+    chat = at.whole.appchat_create(userids=["LiLei", "jim"], name="日报群", owner="jim", chatid="Daily7")
+    assert at.whole.appchat_get(chat) == Chat("Daily7", "日报群", "jim", ("LiLei", "jim"))
+    assert len(at.whole.appchat_create(userids=["jim", "lilei"])) == 32
+    at.whole.appchat_update(chat, name="周报群", owner="hanmeimei", add=["HanMeiMei"], remove=["jim"])
+    assert at.whole.appchat_get(chat) == Chat(chat, "周报群", "hanmeimei", ("LiLei", "hanmeimei"))
+
+    at.whole.appchat_send(body_bytes(builders.chat_message(chatid=chat, content=text_content("日报"))))
+
+    (shown,) = at.phone("lilei")
+    assert (shown["chatid"], shown["text"]) == (chat, {"content": "日报"})
+    assert at.phone("jim") == []
+
+
 def test_files_and_a_robot(at: Place) -> None:
     media_id = at.app.media_upload(b"1,2,3\n", kind="file", file_name="日报.csv", media_type="text/csv")
     assert at.fetch(media_id) == (b"1,2,3\n", "text/csv")
     media_id = at.robot.webhook_upload_media(b"1,2,3\n", file_name="日报.csv", media_type="text/csv")
     assert at.fetch(media_id) == (b"1,2,3\n", "text/csv")
 
-    assert at.robot.webhook_send(body_bytes(builders.robot_text("日报"))) == SendResult()
+    body = body_bytes(builders.robot_text("日报", mentioned_userids=["@all"], mentioned_mobiles=["13000000001"]))
+
+    assert at.robot.webhook_send(body) == SendResult()
 
     (shown,) = at.all_messages()
-    assert (shown["msgtype"], shown["text"]["content"]) == ("text", "日报")
+    mentioned = {"mentioned_list": ["@all"], "mentioned_mobile_list": ["13000000001"]}
+    assert (shown["msgtype"], shown["text"]) == ("text", {"content": "日报", **mentioned})
 
 
 # As long as WeCom allows: one more byte would be cut or refused.
@@ -271,8 +288,10 @@ REFUSALS: tuple[tuple[type[IntegrationError], int, Callable[[Place], object]], .
     (RecipientError, 60003, lambda at: at.app.department_list(99)),
     (RecipientError, 46003, lambda at: at.app.menu_get()),
     (RecipientError, 60140, lambda at: at.app.message_update_template_card(update("unknown"))),
+    (RecipientError, 86003, lambda at: at.whole.appchat_get("unknown")),
     (ConfigurationError, 48009, lambda at: at.contacts.user_list(2)),
     (ConfigurationError, 48002, lambda at: at.app.user_list_id()),
+    (ConfigurationError, 48002, lambda at: at.app.appchat_create(userids=["lilei", "hanmeimei"])),
     (ConfigurationError, 40001, lambda at: at.client(secret="wrong-secret").agent_get()),
     (ConfigurationError, 40013, lambda at: at.client(corpid="ww9999999999999999").agent_get()),
     (ConfigurationError, 41004, lambda at: at.client(secret="").agent_get()),

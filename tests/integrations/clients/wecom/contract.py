@@ -19,6 +19,7 @@ from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTok
 from tests.wecom import AGENTID, API, CORPID, ROBOT_KEY, SECRET
 
 TEXT = builders.app_message(agentid=AGENTID, userids=["lilei"], content=text_content("营收 1.2 亿"))
+CHAT_TEXT = builders.chat_message(chatid="simchat0001", content=text_content("日报"))
 ROBOT_TEXT = builders.robot_text("日报")
 UPDATE = builders.card_update(
     agentid=AGENTID, response_code="sim-rc-0001", card=text_notice(Head("https://portal.example.com/m", "已处理"))
@@ -129,6 +130,26 @@ CASES = (
         is_repeatable=False,
     ),
     Case("message_recall", lambda c: c.message_recall("sim-msg-0001"), None, body={"msgid": "sim-msg-0001"}),
+    Case(
+        "appchat_create",
+        lambda c: c.appchat_create(userids=["lilei", "hanmeimei"], name="日报群", owner="lilei"),
+        "simchat0001",
+        body={"name": "日报群", "owner": "lilei", "userlist": ["lilei", "hanmeimei"]},
+        is_repeatable=False,
+    ),
+    Case(
+        "appchat_update",
+        lambda c: c.appchat_update("simchat0001", add=["xiaozhang"], remove=["lilei"]),
+        None,
+        body={"chatid": "simchat0001", "add_user_list": ["xiaozhang"], "del_user_list": ["lilei"]},
+    ),
+    Case(
+        "appchat_get",
+        lambda c: c.appchat_get("simchat0001"),
+        api.Chat("simchat0001", "日报群", "lilei", ("lilei", "hanmeimei")),
+        {"chatid": "simchat0001"},
+    ),
+    Case("appchat_send", lambda c: c.appchat_send(body_bytes(CHAT_TEXT)), None, body=CHAT_TEXT, is_repeatable=False),
     Case(
         "media_upload",
         lambda c: c.media_upload(b"1,2,3\n", kind="file", file_name="日报.csv", media_type="text/csv"),

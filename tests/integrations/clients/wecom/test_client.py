@@ -441,6 +441,8 @@ def test_a_list_without_end_is_an_error_and_not_a_short_list() -> None:
         ("getcallbackip", {"errcode": 0}),
         ("menu_get", {"errcode": 0}),
         ("media_upload", {"errcode": 0}),
+        ("appchat_create", {"errcode": 0}),
+        ("appchat_get", {"errcode": 0}),
     ],
 )
 def test_an_answer_without_what_was_asked_for_is_unexpected(endpoint: str, answer: dict[str, Any]) -> None:

@@ -68,6 +68,7 @@ LIKELY = st.fixed_dictionaries(
             st.fixed_dictionaries({"id": JSON}, optional={"parentid": JSON, "order": JSON}), max_size=3
         ),
         "dept_user": st.lists(st.fixed_dictionaries({"userid": JSON, "department": JSON}), max_size=3),
+        "chat_info": st.fixed_dictionaries({"chatid": JSON, "userlist": JSON}),
         "media_id": st.text(max_size=3),
         "created_at": JSON,
         "ip_list": st.lists(JSON, max_size=3),
@@ -85,6 +86,7 @@ PARSERS: tuple[Callable[[base_api.Answer], Any], ...] = (
     contacts_api.parse_departments,
     contacts_api.parse_department,
     contacts_api.parse_tag,
+    api.parse_chat,
     api.parse_media_id,
 )
 

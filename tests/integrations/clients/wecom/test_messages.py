@@ -15,6 +15,7 @@ from integrations.clients.wecom.builders import (
     app_message,
     body_bytes,
     card_update,
+    chat_message,
     clip_utf8,
     file_content,
     image_content,
@@ -73,7 +74,7 @@ def test_each_kind_of_content(content: Content, expected: dict[str, Any]) -> Non
     assert payload == {"touser": "lilei", "msgtype": content.msgtype, "agentid": 1, content.msgtype: expected}
 
 
-def test_messages_to_members_by_a_robot_and_in_the_place_of_another() -> None:
+def test_messages_to_members_to_a_chat_by_a_robot_and_in_the_place_of_another() -> None:
     said, card = {"msgtype": "text", "text": {"content": "日报"}}, text_notice(Head(URL, "已处理"))
     shown = {"msgtype": "template_card", "template_card": card.fields}
 
@@ -85,6 +86,7 @@ def test_messages_to_members_by_a_robot_and_in_the_place_of_another() -> None:
         **checked,
     }
     assert app_message(agentid=1, userids=TO, content=card) == {"touser": "lilei", "agentid": 1, **shown}
+    assert chat_message(chatid="chat1", content=text_content("日报")) == {"chatid": "chat1", **said}
     assert robot_content(card) == shown
     replaced = {"agentid": 1, "response_code": "rc", "atall": 1, "template_card": card.fields}
     assert card_update(agentid=1, response_code="rc", card=card) == replaced
@@ -105,6 +107,11 @@ def _card(**changed: str) -> Content:
 
 def _message(userids: list[str]) -> Any:
     return app_message(agentid=1, userids=userids, content=text_content("x"))
+
+
+def _chat(**changed: Any) -> Any:
+    client = open_client()
+    return client.appchat_create(**{"userids": ["lilei", "hanmeimei"], **changed})  # type: ignore[union-attr]  # an app's
 
 
 def _news(title: str = "t", url: str = URL) -> Content:
@@ -137,6 +144,21 @@ def test_the_longest_that_goes() -> None:
         *(
             (partial(_message, to), "touser")
             for to in ([], ["u"] * 1001, ["a|b"], [" a"], [""], ["@all"], ["lilei", "@all"])
+        ),
+        *(
+            (partial(chat_message, chatid=chatid, content=text_content("x")), "chatid")
+            for chatid in ("", "a-b", "a" * 33)
+        ),
+        (lambda: chat_message(chatid="c", content=text_notice(Head(URL, "t"))), "msgtype"),
+        *(
+            (partial(_chat, **values), field)
+            for field, values in (
+                ("userlist", {"userids": TO}),
+                ("userlist", {"userids": TO * 2001}),
+                ("name", {"name": "群" * 51}),
+                ("owner", {"owner": "jim"}),
+                ("chatid", {"chatid": "a-b"}),
+            )
         ),
         (lambda: builders.robot_text("x" * 2049), "text.content"),
         (lambda: builders.robot_markdown("x" * 4097), "markdown.content"),
@@ -187,6 +209,17 @@ def test_a_text_is_cut_between_characters_and_says_so(text: str, limit: int, exp
     ("payload", "expected"),
     [
         (builders.robot_text("日报"), {"msgtype": "text", "text": {"content": "日报"}}),
+        (
+            builders.robot_text("日报", mentioned_userids=["lilei", "@all"], mentioned_mobiles=["13800000000"]),
+            {
+                "msgtype": "text",
+                "text": {
+                    "content": "日报",
+                    "mentioned_list": ["lilei", "@all"],
+                    "mentioned_mobile_list": ["13800000000"],
+                },
+            },
+        ),
         (builders.robot_markdown("x" * 4096), {"msgtype": "markdown", "markdown": {"content": "x" * 4096}}),
         (
             builders.robot_image(b"\xff\xd8\xff...."),
