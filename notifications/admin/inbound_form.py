@@ -228,7 +228,7 @@ class ChannelForm(VersionedForm):
         try:
             mapping.check_path(path)
         except ExpressionRefused as error:
-            words = _("“%(path)s” builds too much, or uses a function that is not offered here.")
+            words = _("“%(path)s” uses a function that JMESPath does not have.")
             if error.position >= 0:
                 words = _("“%(path)s” is no JMESPath: it is not understood from character %(number)d on.")
             self.add_error(name, words % {"path": path[:80], "number": error.position + 1})

@@ -149,6 +149,8 @@ def _write(value: Any) -> str:
         return values.format_time(value)
     if isinstance(value, Change):
         return describe_change(value)
+    if isinstance(value, Exposed):
+        return value.as_text()
     raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 

@@ -92,6 +92,10 @@ class Exposed:
     def get_item(self, key: object) -> Any:
         raise ExpressionError(Sentence("This has no parts in square brackets."))
 
+    def as_text(self) -> str:
+        """Return the text in a message."""
+        raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
+
 
 def find_exposed(found: Mapping[str, Any], name: str) -> Any:
     """Return `found[name]`. Raises ExpressionError that lists the known names."""
