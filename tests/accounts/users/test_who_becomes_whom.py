@@ -77,6 +77,7 @@ CORP = [
     Row("Corp.admin_rights_enabled", SUPERUSERS, {"admin_rights_enabled": "on"}),
     Row("Corp.domain_id", ANYBODY, {"domain_id": "north"}),
     Row("Corp.site_address", SUPERUSERS, {"site_address": "other"}),
+    Row("Corp.noted_ips", ANYBODY, {"noted_ips": "1.2.3.4"}),
     Row("Corp.home_page", ANYBODY, {"home_page": "bi"}),
     Row("Corp.home_bi_page", ANYBODY, {"home_bi_page": "page/abc"}),
     Row("Corp.bi_sign_in_enabled", ANYBODY, is_unticked=True),
