@@ -91,7 +91,7 @@ def tidy_mark(mark: str) -> str:
 class FrozenContent(models.Model):
     """The full content, with tables, of one slice of a run's recipients; the pages of their messages show it.
 
-    It is written with the deliveries, never changed, and purged with the run.
+    It is written with the deliveries, or with the request of a notice; never changed, and purged with the run.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="contents", verbose_name=_("run"))

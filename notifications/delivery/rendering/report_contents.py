@@ -92,7 +92,8 @@ def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> Report
     if not has_cards:
         return ReportParts(report, picture=picture)
     cards = Prefetch("report_cards", ReportCard.objects.select_related("card__source"))
-    prefetch_related_objects([report], cards, "charts", "own_rows_rules")
+    rules = Prefetch("own_rows_rules", OwnRowsRule.objects.select_related("attribute"))
+    prefetch_related_objects([report], cards, "charts", rules)
     rows = list(report.report_cards.all()), list(report.charts.all()), list(report.own_rows_rules.all())
     return ReportParts(report, *rows, picture)
 
@@ -269,14 +270,7 @@ def expect_recipients(
         its = parts[one.pk]
         data = {card.alias: tables[card.card_id] for card in its.cards if card.card_id in tables}
         pages = partial(_find_pages, its, one, now)
-        expected = expect(
-            its,
-            data if its.own_rows else {},
-            one,
-            now,
-            pages,
-            lambda _ids, its_keys, corp_id: known(frozenset(its_keys), corp_id),
-        )
+        expected = expect(its, data if its.own_rows else {}, one, now, pages, read_values)
         recipients = resolved.get(one.pk)
         if recipients is not None and expected.contents is not None and expected.contents.is_split:
             checked += len(recipients)

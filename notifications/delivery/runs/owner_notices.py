@@ -65,6 +65,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     return notices
 
 
+@transaction.atomic
 def save_notice(
     title: str, text: str, link: str, *, key: str, person_id: int | None, corp_id: int | None = None, now: datetime
 ) -> Run:

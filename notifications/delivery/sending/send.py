@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import redis
@@ -81,6 +81,8 @@ class SendTask:
         # Seconds until each message that the limiter held back for too long may be tried.
         self._postponed: dict[int, float] = {}
         self._passed_over: list[int] = []
+        # Failed claims by token that could not be looked at yet: each may have taken effect.
+        self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
         self._give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
 
@@ -164,6 +166,7 @@ class SendTask:
 
     def _give_back(self) -> None:
         """Release messages that were not tried: at once, or for when the limiter has room."""
+        self._undo_failed_claims()
         if idle := [*self._waiting, *self._passed_over]:
             _update_pending(idle, queued_until=None)
         by_wait: dict[float, list[int]] = defaultdict(list)
@@ -191,10 +194,18 @@ class SendTask:
             claimed = claim_deliveries(deliveries, now=self._clock(), token=token)
         if claim.error is None:
             return claimed
-        with log_errors(logger, "a failed claim could not be looked at"):
-            for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
-                settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
+        self._failed_claims[token] = ids
+        self._undo_failed_claims()
         return None
+
+    def _undo_failed_claims(self) -> None:
+        """Settle the attempts of failed claims as not sent. What cannot be looked at now is tried again at the end."""
+        for token, ids in list(self._failed_claims.items()):
+            with log_errors(logger, "a failed claim could not be looked at") as look:
+                for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
+                    settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
+            if look.error is None:
+                del self._failed_claims[token]
 
     def _call(self, delivery: Sendable, permit: Permit, *, is_counted: bool) -> None:
         self.tried_count += 1

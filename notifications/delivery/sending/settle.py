@@ -88,7 +88,7 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
 
 
 def decide_fields(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
-    """Return the delivery's new fields. Write nothing; read the attempts if WeCom was busy."""
+    """Return the delivery's new fields. Write nothing; read the attempts if WeCom was busy or has lost an upload."""
     said = {"errcode": outcome.errcode, "error": outcome.message}
     match outcome.kind:
         case OutcomeKind.ACCEPTED:
@@ -96,8 +96,9 @@ def decide_fields(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now
             return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
         case OutcomeKind.REFUSED if (
             # WeCom no longer knows the picture or file: a certain refusal, so other bytes cannot arrive twice.
-            (outcome.errcode == MEDIA_GONE and delivery.medium_id is not None)
-            and (delivery.unclear_since is None and delivery.attempt_count < UPLOADS_AT_MOST)
+            (outcome.errcode == MEDIA_GONE and delivery.medium_id is not None and delivery.unclear_since is None)
+            # Attempts that were not sent, as while a company is blocked, say nothing about the upload.
+            and delivery.attempts.filter(errcode=MEDIA_GONE).count() < UPLOADS_AT_MOST
         ):
             again = _pend_again(now, backoff_seconds(delivery.attempt_count))
             return {**again, "status": Delivery.Status.PREPARING, **said}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
@@ -123,8 +124,12 @@ def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callab
                 count += freeze(one, None, clock(), reason=ROBOT_GONE.message)
             else:
                 to_upload.append((one, one.medium, content, name))
-    calls, begun_at = _begin_uploads(to_upload, clock), read_boot_clock()
-    while calls and not (is_stopping() and read_boot_clock() >= begun_at + STOP_SECONDS):
+    calls, stop_at = _begin_uploads(to_upload, clock), math.inf
+    while calls:
+        if is_stopping():
+            stop_at = min(stop_at, read_boot_clock() + STOP_SECONDS)
+            if read_boot_clock() >= stop_at:
+                break
         ended = send.take_ended(calls, seconds=send.SETTLE_SECONDS)
         send.release_permits([permit for (_delivery, permit), _answer in ended])
         count += _settle_uploads([(delivery, answer) for (delivery, _permit), answer in ended], clock())
