@@ -27,6 +27,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError, RateLimitedError, UnreadableSecretError
+from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError
 from integrations.core.background import log_errors
@@ -44,6 +45,8 @@ logger = logging.getLogger(__name__)
 # The kind of jobs that process events; the key is the company's and the consumer's name, joined by a colon.
 EVENTS = "wecom.events"
 BATCH = 100
+# After this time the events of others get their turn.
+TURN_SECONDS = 60
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
 # How long an event is retried while the other side does not answer. By then the nightly run has read everything.
 TRIED_FOR = timedelta(hours=36)
@@ -66,7 +69,7 @@ class Batch:
 
     def touch(self, keys: Iterable[int]) -> None:
         """Record changed rows, in the transaction that changes them: a worker that dies later then loses no record."""
-        self.touched = sorted({*self.touched, *keys})
+        self.touched = self.events[0].touched = sorted({*self.touched, *keys})
         CallbackEvent.objects.filter(pk=self.events[0].pk).update(touched=self.touched)
 
 
@@ -131,8 +134,11 @@ def process_events(run: JobRun) -> dict[str, Any] | Again:
     if consumer is None:  # of an older release
         return {}
     waiting = CallbackEvent.objects.waiting().filter(corp=int(corp_id), consumer=name)
+    until = read_boot_clock() + TURN_SECONDS
     while events := list(waiting.due(run.clock()).order_by("happened_at", "pk")[:BATCH]):
         _consume(run, consumer, events)
+        if read_boot_clock() > until:
+            return Again(run.clock())
     later = waiting.order_by("next_try_at").values_list("next_try_at", flat=True).first()
     return {} if later is None else Again(later)
 

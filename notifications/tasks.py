@@ -18,7 +18,7 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, override
 
 from integrations.core.background import Step, Tick, database_clock
 from integrations.jobs.registry import Again, job_kind
@@ -85,8 +85,9 @@ def _sweep(now: datetime) -> None:
 
 def _notify_owners(now: datetime) -> None:
     pause_failing(now=now)
-    enqueue_runs(request_owner_notices(now=now))
-    enqueue_runs(evaluation.request_broken_rule_notices(now=now))
+    with override(settings.LANGUAGE_CODE):
+        enqueue_runs(request_owner_notices(now=now))
+        enqueue_runs(evaluation.request_broken_rule_notices(now=now))
 
 
 def _hand_out(now: datetime) -> None:
@@ -178,7 +179,8 @@ def tick() -> None:
 @shared_task(name="notifications.notify_of_owners", ignore_result=True)
 def notify_of_owners() -> None:
     """Notify those who can hand over things without an owner, and owners of tokens that expire. Runs each hour."""
-    enqueue_runs(request_ownership_notices(now=database_clock()()))
+    with override(settings.LANGUAGE_CODE):
+        enqueue_runs(request_ownership_notices(now=database_clock()()))
 
 
 @shared_task(name="notifications.render_runs", ignore_result=True)

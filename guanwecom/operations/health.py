@@ -56,7 +56,7 @@ class EngineHealth:
     # A copy of an installation's database sends nothing.
     is_copy: bool
     # Why Valkey accepts no writes; empty if it does.
-    find_valkey_failure: str
+    valkey_failure: str
     beat: Served
     queues: tuple[Served, ...]
     mail_door: Served
@@ -80,7 +80,7 @@ class EngineHealth:
         "beat", "queue:<name>", "task:<name>"; only without these "tick" and "slots"; and always "mail" and "web"."""
         if self.is_copy:
             return ["copy"]
-        failure = self.find_valkey_failure
+        failure = self.valkey_failure
         found = ["valkey" if failure == heartbeats.NO_ANSWER else f"valkey:{failure}"] if failure else []
         found += [] if self.beat.process_count else ["beat"]
         if not failure:  # without Valkey no worker can take a task
@@ -110,7 +110,7 @@ def read() -> EngineHealth:
     beat = _count_processes("beat", heard[Heartbeat.Kind.BEAT], now)
     return EngineHealth(
         is_copy=installation.is_copy(),
-        find_valkey_failure=heartbeats.find_valkey_failure(),
+        valkey_failure=heartbeats.find_valkey_failure(),
         beat=beat,
         queues=tuple(_queues(workers, waiting, now)),
         mail_door=_count_processes("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
@@ -200,7 +200,7 @@ def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
     if code.startswith("valkey"):
         what = _("Valkey does not answer: no worker can take anything, and nothing is pushed.")
         where = _("Start Valkey. The address /healthz/ready says whether it takes writes.")
-        if state.find_valkey_failure == "memory full":
+        if state.valkey_failure == "memory full":
             what = _("Valkey's memory is full: no worker gets anything to do, and nothing is pushed.")
             where = _("Give it more memory (maxmemory), or find out by MEMORY STATS and --bigkeys what fills it.")
         elif code != "valkey":

@@ -132,7 +132,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         typed: str = self.cleaned_data["base_url"]
         url = validators.normalise_base_url(typed) if typed else ""
         domains = {address.domain for address in SiteAddress.objects.all()}
-        if url and urlsplit(url).netloc in domains:
+        if url and urlsplit(url).netloc in domains and "base_url" not in self.withheld:
             raise ValidationError(_("This is the address of this site itself. Enter the BI's."), code="own")
         return url
 

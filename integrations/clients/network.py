@@ -62,7 +62,8 @@ def probe_route(
     """
     first_hop = urlsplit(proxy or base_url)
     try:
-        host, port = first_hop.hostname or "", first_hop.port or _PORTS[first_hop.scheme]
+        usual_port = _PORTS[first_hop.scheme]
+        host, port = first_hop.hostname or "", first_hop.port or usual_port
     except (KeyError, ValueError):
         host, port = "", 0
     if not host:

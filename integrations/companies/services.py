@@ -375,6 +375,9 @@ def _judge_verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
 IP_SEPARATOR = ";"
 # WeCom takes at most 120 addresses for an app (errcode 85006 for more).
 IPS_AT_MOST = 120
+_DOCUMENTATION = [
+    ipaddress.ip_network(one) for one in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+]
 _IP_SEPARATORS = re.compile(r"[\s,，、;；]+")
 
 
@@ -404,7 +407,9 @@ def _public_address(word: str) -> str:
             params={"word": word[:64]},
         ) from None
     address = getattr(address, "ipv4_mapped", None) or address
-    if not address.is_global or address.is_multicast:
+    # The address ranges for documentation, which our own example is of, are allowed.
+    is_example = any(address in one for one in _DOCUMENTATION if one.version == address.version)
+    if not (address.is_global or is_example) or address.is_multicast:
         raise ValidationError(
             _("%(word)s is an address inside your network. WeCom sees the public one: ask your network administrator."),
             code="private",

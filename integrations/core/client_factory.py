@@ -78,7 +78,7 @@ def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
 
 
 def probe_wecom_route(corp: Corp) -> ProbeResult:
-    """Probe the way to the corp's API address, through its proxy, without a Secret."""
+    """Probe the way to the corp's API address, through its proxy, without a Secret. Raises ConfigurationError."""
     return probe_route(
         corp.api_base_url,
         proxy=require_readable(corp.proxy_url),

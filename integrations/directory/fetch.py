@@ -104,7 +104,8 @@ class Snapshot:
         known.is_seen_by_app = known.is_seen_by_app or person.is_seen_by_app
 
     def warn(self, code: str, example: object = "") -> None:
-        self.warnings.setdefault(code, []).append(clean_text(str(example), 64))
+        found = self.warnings.setdefault(code, [])
+        found.append(clean_text(str(example), 64) if len(found) < _EXAMPLES else "")  # the others are counted only
 
     def count_warnings(self) -> list[dict[str, Any]]:
         """Return the number of each kind of oddity, with the first few examples."""

@@ -109,10 +109,13 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     return found
 
 
-def _warn(count: int, sentence: Any, url: str, tone: str = "bad", **words: str) -> Iterator[Attention]:
-    """Warn of `count` rows if there are any. `sentence`: lazily translated, with its plural chosen by "number"."""
+def _warn(
+    count: int, sentence: Any, url: str, tone: str = "bad", *, is_capped: bool = True, **words: str
+) -> Iterator[Attention]:
+    """Warn of `count` rows if there are any. `sentence`: lazily translated, with its plural chosen by "number".
+    `is_capped`: the count ends at COUNTED."""
     if count:
-        shown = f"{count:,}+" if count == COUNTED else f"{count:,}"
+        shown = f"{count:,}+" if is_capped and count == COUNTED else f"{count:,}"
         yield Attention(sentence % {"number": count, "count": shown, **words}, url, tone)
 
 
@@ -282,19 +285,19 @@ def _about_runs(runs: QuerySet[Run], now: datetime) -> Iterator[Attention]:
         "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", "number"
     )
     url = _list_url("run", status__exact="failed", day="week")
-    yield from _warn(counts.get(Run.Status.FAILED, 0), sentence, url)
+    yield from _warn(counts.get(Run.Status.FAILED, 0), sentence, url, is_capped=False)
     sentence = ngettext_lazy(
         "%(count)s run of the last 24 hours did not reach everybody.",
         "%(count)s runs of the last 24 hours did not reach everybody.",
         "number",
     )
     url = _list_url("run", reached="not_all", day="week")
-    yield from _warn(counts.get(Run.Status.FINISHED, 0), sentence, url)
+    yield from _warn(counts.get(Run.Status.FINISHED, 0), sentence, url, is_capped=False)
     sentence = ngettext_lazy(
         "In the last 24 hours %(count)s time was missed.", "In the last 24 hours %(count)s times were missed.", "number"
     )
     url = _list_url("run", status__exact="missed", day="week")
-    yield from _warn(counts.get(Run.Status.MISSED, 0), sentence, url, "warn")
+    yield from _warn(counts.get(Run.Status.MISSED, 0), sentence, url, "warn", is_capped=False)
 
 
 def _count_capped(rows: QuerySet[Any]) -> int:

@@ -185,7 +185,9 @@ class WorkdayCalendarAdmin(OneRowAdmin):
 # --- Group robots -----------------------------------------------------------------------------------------------------
 
 # The key of a robot, or its webhook address with the key.
-_KEY = re.compile(r"(?:https?://\S*[?&]key=)?([0-9A-Za-z_-]{8,128})(?:[&#]\S*)?")
+_KEY = re.compile(
+    r"(?:(?i:https?)://[^\s#]*?[?&]key=(?=[\w-]+(?:[&#]|\Z))|(?=[\w-]+\Z))([0-9A-Za-z_-]{8,128})(?:[&#]\S*)?"
+)
 
 
 class RobotForm(VersionedForm):

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
@@ -317,7 +318,8 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         with it."""
         found = super().get_actions(request)
         found.pop("delete_selected", None)
-        switches = SWITCHES if self.has_change_permission(request) else {}
+        is_offered = self.has_change_permission(request) and IS_POPUP_VAR not in request.GET
+        switches = SWITCHES if is_offered else {}
         switch = type(self).switch_pushes
         return {name: (partial(switch, name=name), name, one.label) for name, one in switches.items()} | found
 

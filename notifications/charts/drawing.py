@@ -23,12 +23,13 @@ from integrations.data import table
 from integrations.data.figures import ARITHMETIC, Change, ChangeKind, in_zone, is_unknown, to_decimal
 from integrations.data.table import DASH, Column, Kind, Table, Value, format_number
 
-# The packaged font has no bold letters; a system may have them under its usual name.
 USUAL_FONT = "Noto Sans CJK SC"
-BOLD_FONTS = f"{USUAL_FONT}, PingFang SC, Microsoft YaHei, sans-serif"
 # The packaged font under a name that no system has (notifications.charts.renderer). As long as the usual one.
 OWN_FONT = "Guan Sans CJK SC"
-FONTS = f"{OWN_FONT}, {BOLD_FONTS}"
+_OTHER_FONTS = "PingFang SC, Microsoft YaHei, sans-serif"
+FONTS = f"{OWN_FONT}, {USUAL_FONT}, {_OTHER_FONTS}"
+# The packaged font has no bold letters; a system may have them under its usual name.
+BOLD_FONTS = f"{USUAL_FONT}, {OWN_FONT}, {_OTHER_FONTS}"
 BOLD: dict[str, Any] = {"font": BOLD_FONTS, "fontWeight": "bold"}
 PAPER = "#ffffff"
 INK = "#1f2329"

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -114,6 +115,8 @@ def _fetch(question: JsonQuestion, seconds: float) -> tuple[bytes, datetime | No
     headers may go nowhere else. Raises SourceError."""
     failure: SourceError | None = None
     url = question.url
+    if question.ca_bundle and not Path(question.ca_bundle).is_file():  # requests would call the host unreachable
+        raise SourceError(Problem.CERTIFICATE)
     try:
         with total_deadline(seconds), open_session(adapter=GuardedAdapter(question.reach)) as session:
             route = Route(session, system="source", connect_seconds=CONNECT_SECONDS, ca_bundle=question.ca_bundle)

@@ -78,7 +78,7 @@ class Pause:
         }
         if self.kind == RateLimitedError.__name__:
             return RateLimitedError(self.message, retry_after_seconds=max(1, round(self.remaining_seconds)), **known)
-        cls = next(cls for cls in _SHARED if cls.__name__ == self.kind)
+        cls = next((cls for cls in _SHARED if cls.__name__ == self.kind), TransientError)  # or of an older release
         return cls(self.message, **known)
 
 

@@ -114,7 +114,7 @@ def explain_finding(check_name: str, problem: str, errcode: int | None, found: M
         return translate_explanation(replace(own, guide=check.guide), facts)
     if errcode is None:
         return Explanation("")
-    operation = "gettoken" if check_name == "token" else ""
+    operation = "gettoken" if check_name == "token" else facts.get("operation", "")
     return translate_explanation(errcodes.explain(errcode, operation=operation), facts)
 
 
@@ -304,7 +304,7 @@ def export_text(corp: Corp, *, now: datetime) -> str:
         row: dict[str, Any] = {"name": name, "label": label_check(name), "run": run}
         if run is not None:
             row |= {"is_current": is_current(run, corp), "sentences": explain_run(run).sentences}
-            row["technical"] = write_technical_line(run)
+            row["technical"] = f"check {name}" if run.is_unfinished else write_technical_line(run)
         checks.append(row)
     text: str = render_to_string("integrations/diagnosis.txt", {"corp": corp, "now": now, "checks": checks})
     # We store no secret, but the stored answers of other servers may hold anything.
@@ -481,8 +481,8 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
         is_blocked = Q(status=Status.SKIPPED, problem="blocked", facts__by=check.name)
         behind.filter(is_blocked | is_refused).update(status=Status.WAITING, next_try_at=None)
     elif finding.status == Status.WRONG:
-        blocked = {"status": Status.SKIPPED, "problem": "blocked", "facts": {"by": check.name}, "finished_at": now}
-        behind.filter(status=Status.WAITING).update(**blocked)
+        blocked = skip("blocked", {"by": check.name}).columns
+        behind.filter(status=Status.WAITING).update(**blocked, finished_at=now)
 
 
 def _find_same(run: CheckRun) -> QuerySet[CheckRun]:

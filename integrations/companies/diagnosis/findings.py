@@ -238,7 +238,8 @@ SHARED_EXPLANATIONS = {
 
 def judge_error(error: IntegrationError) -> Finding:
     """Return the finding for a failed call."""
-    return fail(error, name_problem(error), Status.WRONG, heals=error.code is None or _may_heal(error))
+    facts = {"operation": error.operation} if error.operation == "gettoken" else NO_FACTS
+    return fail(error, name_problem(error), Status.WRONG, heals=error.code is None or _may_heal(error), facts=facts)
 
 
 def name_problem(error: IntegrationError) -> str:

@@ -10,6 +10,8 @@ from django.contrib.auth import SESSION_KEY
 from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.directory import sync
+from accounts.directory.sync import apply_to
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.roles import Role
 from integrations import callbacks
@@ -357,6 +359,28 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     wecom_events.work_off()
 
     assert Delivery.objects.get().status == Delivery.Status.CANCELED
+
+
+def test_an_error_among_the_people_keeps_word_of_whom_a_batch_changed(
+    wecom_events: WeComEvents, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repeat the events of a batch one by one, and apply the policy to everybody whom the batch had changed."""
+    people.set_policy(leavers="disable")
+    people.place.delete_member("LiLei")
+    errors = iter([RuntimeError("once")])
+
+    def fail_once(**given: Any) -> None:
+        for error in errors:
+            raise error
+        apply_to(**given)
+
+    monkeypatch.setattr(sync, "apply_to", fail_once)
+    wecom_events.is_quick = False  # both events in one batch
+    wecom_events.send(*wecom_events.heard())
+    wecom_events.work_off()
+
+    assert next(errors, None) is None
+    assert not User.objects.filter(username="LiLei", is_active=True).exists()
 
 
 def _wake_worker(wecom_events: WeComEvents, post: Post) -> str:
