@@ -137,7 +137,7 @@ for number in range(int(count)):
 Subscription.objects.update(next_run_at=now.replace(second=0, microsecond=0))
 token = ApiToken(name="数据平台", owner=owner, reach="everything", expires_at=now + timedelta(days=1))
 key = tokens.new_secret()
-tokens.seal(token, secret=key, now=now)
+tokens.set_secret(token, secret=key, now=now)
 token.save()
 print(key)
 """
