@@ -38,6 +38,7 @@ def request_job(
     key: object = None,
     subject: object = "",
     payload: dict[str, Any] | None = None,
+    secret_payload: str = "",
     corp: Corp | None = None,
     by: Person | None = None,
 ) -> Job:
@@ -45,6 +46,7 @@ def request_job(
     with the new payload; a running one makes the new job wait."""
     wanted = {
         "payload": payload or {},
+        "secret_payload": secret_payload,
         "corp": corp,
         "subject": str(subject)[:200],
         "asked_by_id": None if by is None else by.pk,

@@ -115,9 +115,9 @@ def _do(job: Job) -> None:
         with transaction.atomic():
             if block.error is not None and kind.give_up is not None:
                 kind.give_up(job)
-            run.end(**outcome, **_times(kind, outcome["status"], now))
+            run.end(**outcome, **_end_columns(kind, outcome["status"], now))
     except IntegrityError:  # the same job was requested meanwhile and goes on instead
-        run.end(status=Job.Status.DONE, **_times(kind, Job.Status.DONE, now))
+        run.end(status=Job.Status.DONE, **_end_columns(kind, Job.Status.DONE, now))
     _SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
     _send_next(job)
 
@@ -146,7 +146,7 @@ def _claim(job_id: int) -> Job | None:
     job.queued_until = None
     if job.try_count >= kind.tries:
         ended = {"status": Job.Status.FAILED, "problem": LOST, "lease_token": ""}
-        Job.objects.filter(pk=job.pk).update(**ended, **_times(kind, Job.Status.FAILED, now))
+        Job.objects.filter(pk=job.pk).update(**ended, **_end_columns(kind, Job.Status.FAILED, now))
         if kind.give_up is not None:
             kind.give_up(job)
         logger.error("job %s of the kind %s is given up: its workers died", job.pk, job.kind)
@@ -158,12 +158,13 @@ def _claim(job_id: int) -> Job | None:
     return job
 
 
-def _times(kind: JobKind, status: str, now: datetime) -> dict[str, datetime]:
+def _end_columns(kind: JobKind, status: str, now: datetime) -> dict[str, Any]:
+    """Return the columns, beside the outcome, of a job that leaves its worker with `status`."""
     if status == Job.Status.WAITING:
         return {}
-    stays = status == Job.Status.FAILED and kind.retry
-    kept = max(kind.keep, FAILED_FOR) if stays else kind.keep
-    return {"finished_at": now, "forget_at": now + kept}
+    if status == Job.Status.FAILED and kind.retry:
+        return {"finished_at": now, "forget_at": now + max(kind.keep, FAILED_FOR)}
+    return {"finished_at": now, "forget_at": now + kind.keep, "secret_payload": ""}
 
 
 def _send_next(job: Job) -> None:

@@ -98,6 +98,7 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(blank=True, max_length=200, verbose_name='about')),
                 ('payload', models.JSONField(default=dict)),
                 ('result', models.JSONField(default=dict)),
+                ('secret_payload', integrations.models.fields.EncryptedTextField(blank=True, editable=False)),
                 ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=8, verbose_name='status')),
                 ('due_at', models.DateTimeField()),
                 ('queued_until', models.DateTimeField(null=True)),

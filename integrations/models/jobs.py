@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from integrations.models.companies import Corp
+from integrations.models.fields import EncryptedTextField
 
 # A time, or a database expression for one, such as Now().
 Moment: TypeAlias = datetime | Combinable
@@ -34,6 +35,15 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.unfinished().filter(is_free, due_at__lte=now)
 
 
+AllJobs = models.Manager.from_queryset(JobQuerySet)
+
+
+class JobManager(AllJobs):
+    def get_queryset(self) -> JobQuerySet:
+        """Return the jobs without their secrets, each of which is read where it is used."""
+        return JobQuerySet(self.model, using=self._db, hints=self._hints).defer("secret_payload")
+
+
 class Job(models.Model):
     """A background job. `kind` names its function (integrations.jobs.registry); the row holds its subject, requester,
     progress and result."""
@@ -52,6 +62,8 @@ class Job(models.Model):
     # Input and output of its function, as plain values. Never a secret.
     payload = models.JSONField(default=dict)
     result = models.JSONField(default=dict)
+    # More input, which must not stand in clear. Emptied when the job ends, unless it can be retried.
+    secret_payload = EncryptedTextField(blank=True, editable=False)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # Waiting: the earliest start. Running: the end of its lease.
     due_at = models.DateTimeField()
@@ -75,7 +87,7 @@ class Job(models.Model):
     # Set only for a finished job.
     forget_at = models.DateTimeField(null=True)
 
-    objects = JobQuerySet.as_manager()
+    objects = JobManager()
 
     class Meta:
         verbose_name = _("background job")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
@@ -87,6 +89,34 @@ def test_a_failed_job_says_why_stays_longer_and_can_be_tried_again_by_somebody_e
     job.refresh_from_db()
     assert (job.status, job.forget_at is not None) == ("done", True)
     assert requests.retry_job(job, by=second, now=timezone.now()).status == "done"
+
+
+def test_a_secret_of_a_job_is_encrypted_not_listed_and_gone_once_it_has_ended_for_good(install: Install) -> None:
+    def read(run: JobRun) -> dict[str, Any]:
+        if not (succeeds or run.job.secret_payload == "s3cret"):
+            raise AssertionError
+        return {} if succeeds else fail(run)
+
+    succeeds = False
+    install(read, retry="accounts.change_user")
+    kept, job = ask(secret_payload="s3cret"), ask(7, secret_payload="first")
+    assert ask(7, secret_payload="s3cret").pk == job.pk
+    stored = Job.objects.annotate(raw=Cast("secret_payload", TextField())).values_list("raw", flat=True)
+    assert all(text.startswith("gAAAA") for text in stored)
+    assert {"secret_payload"} == set.intersection(*(one.get_deferred_fields() for one in Job.objects.all()))
+
+    do_jobs()
+    assert {one.secret_payload for one in Job.objects.filter(status="failed", problem="reason")} == {"s3cret"}
+    requests.retry_job(job, by=User.objects.create(username="again"), now=timezone.now())
+    succeeds = True
+    do_jobs()
+    assert [one.secret_payload for one in Job.objects.order_by("pk")] == ["s3cret", ""]
+
+    install(fail)
+    requests.retry_job(kept, by=User.objects.get(), now=timezone.now())
+    do_jobs()
+    kept.refresh_from_db()
+    assert (kept.status, kept.secret_payload) == ("failed", "")
 
 
 def test_a_job_that_waits_for_something_begins_anew_at_its_time(install: Install) -> None:
