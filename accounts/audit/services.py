@@ -1,7 +1,7 @@
 """Writes audit entries (who changed what, from where, and the former values), and sends them to a syslog server.
 
-Entries to be sent are listed in a table, written with the entry. So nothing is lost while the server is away, and
-nobody has to wait for it.
+Entries to be sent are marked when they are written. So nothing is lost while the server is away, and nobody has to
+wait for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from django.db.models import Count, Min
 from django.http import HttpRequest, HttpResponse
 from redis.exceptions import LockError
 
-from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
+from accounts.models import AuditEntry, User, WeComAccount
 from integrations.core.background import queue_by_name_on_commit
 from integrations.core.hooks import Saved
 from integrations.core.redis import valkey
@@ -90,6 +90,7 @@ def entry(
         changes=list(changes),
         note=note[:NOTE_CHARACTERS],
         corp_id=concerned.pop() if len(concerned) == 1 else None,
+        is_unsent=settings.AUDIT_SYSLOG is not None,
     )
 
 
@@ -234,34 +235,32 @@ class Waiting:
 
 
 def note(entries: Sequence[AuditEntry]) -> None:
-    """Queue `entries`, just saved, for sending after the commit. Does nothing if no server is set."""
-    if settings.AUDIT_SYSLOG is None or not entries:
-        return
-    UnsentAudit.objects.bulk_create([UnsentAudit(entry_id=entry.pk, at=entry.at) for entry in entries], batch_size=500)
-    queue_by_name_on_commit(TASK, [entries[0].pk], expires_seconds=TASK_EXPIRES_SECONDS)
+    """Have `entries`, just saved, sent after the commit. Does nothing if no server is set."""
+    if settings.AUDIT_SYSLOG is not None and entries:
+        queue_by_name_on_commit(TASK, [entries[0].pk], expires_seconds=TASK_EXPIRES_SECONDS)
 
 
 def waiting() -> Waiting:
     """Count the unsent entries in one query; in none if no server is set."""
     if settings.AUDIT_SYSLOG is None:
         return Waiting()
-    return Waiting(**UnsentAudit.objects.aggregate(count=Count("entry_id"), since=Min("at")))
+    return Waiting(**AuditEntry.objects.filter(is_unsent=True).aggregate(count=Count("pk"), since=Min("at")))
 
 
 def send_waiting() -> int:
     """Send all unsent entries, oldest first, and return how many were sent. Raises OSError if the server is
     unreachable.
 
-    If a process dies between sending and deleting the notes, up to SENT_AT_ONCE entries are sent twice, with equal ids.
+    If a process dies between sending and clearing the marks, up to SENT_AT_ONCE entries are sent twice, with equal ids.
     """
     if settings.AUDIT_SYSLOG is None:
         return 0
-    sent = 0
+    sent, unsent = 0, AuditEntry.objects.filter(is_unsent=True)
     try:
         with valkey().lock("accounts:audit-syslog", timeout=LOCK_SECONDS, blocking=False):
-            while keys := list(UnsentAudit.objects.order_by("entry_id").values_list("pk", flat=True)[:SENT_AT_ONCE]):
-                _send(settings.AUDIT_SYSLOG, AuditEntry.objects.filter(pk__in=keys).order_by("pk"))
-                sent += UnsentAudit.objects.filter(pk__in=keys).delete()[0]
+            while entries := list(unsent.order_by("pk")[:SENT_AT_ONCE]):
+                _send(settings.AUDIT_SYSLOG, entries)
+                sent += unsent.filter(pk__in=[entry.pk for entry in entries]).update(is_unsent=False)
     except LockError:  # another process is sending, or has taken the lock over
         return sent
     return sent

@@ -1,7 +1,7 @@
 """All tables of accounts as of 1.1.0.
 
-The database itself refuses to change entries of the audit trail, to delete them but for those that are too old, and to
-empty their table. Who has the database's own rights can take this away; nobody who has the product's can.
+The database itself refuses to change entries of the audit trail, but for clearing the mark of those that a syslog
+server has got, to delete them but for those that are too old, and to empty their table. Who has the database's own rights can take this away; nobody who has the product's can.
 """
 
 import django.contrib.auth.models
@@ -20,6 +20,13 @@ CREATE FUNCTION accounts_auditentry_is_append_only() RETURNS trigger LANGUAGE pl
 BEGIN
     IF TG_OP = 'DELETE' AND current_setting('guanwecom.removes_old_audit', true) = 'on' THEN
         RETURN OLD;
+    END IF;
+    IF TG_OP = 'UPDATE' AND OLD.is_unsent AND NOT NEW.is_unsent THEN
+        NEW.is_unsent := true;
+        IF NEW *= OLD THEN -- the same bytes in all columns
+            NEW.is_unsent := false;
+            RETURN NEW;
+        END IF;
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only' USING ERRCODE = 'insufficient_privilege';
 END
@@ -42,16 +49,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='UnsentAudit',
-            fields=[
-                ('entry_id', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-            ],
-            options={
-                'default_permissions': (),
-            },
-        ),
         migrations.CreateModel(
             name='Lockout',
             fields=[
@@ -151,6 +148,7 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(blank=True, max_length=255, verbose_name='what')),
                 ('changes', models.JSONField(default=list, verbose_name='changes')),
                 ('note', models.CharField(blank=True, max_length=500, verbose_name='note')),
+                ('is_unsent', models.BooleanField(default=False, editable=False)),
                 ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='administrator')),
                 ('corp', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='integrations.corp', verbose_name='WeCom company name')),
             ],
@@ -159,7 +157,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'audit trail',
                 'ordering': ['-pk'],
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['corp', '-id'], name='audit_by_corp'), models.Index(fields=['model', 'object_id', '-id'], name='audit_by_object'), models.Index(fields=['at'], name='audit_by_time')],
+                'indexes': [models.Index(fields=['corp', '-id'], name='audit_by_corp'), models.Index(fields=['model', 'object_id', '-id'], name='audit_by_object'), models.Index(fields=['at'], name='audit_by_time'), models.Index(condition=models.Q(('is_unsent', True)), fields=['id', 'at'], name='audit_unsent')],
             },
         ),
         migrations.CreateModel(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 
 class AuditEntry(models.Model):
-    """A change or a sign-in. Written once and never changed; removed only when too old. Names are stored beside keys,
-    so that an entry stays readable after its subject is deleted."""
+    """A change or a sign-in. Written once and never changed, but for `is_unsent`; removed only when too old. Names are
+    stored beside keys, so that an entry stays readable after its subject is deleted."""
 
     class Action(models.TextChoices):
         CREATED = "created", pgettext_lazy("audit", "created")
@@ -54,6 +55,8 @@ class AuditEntry(models.Model):
         db_index=False,
         verbose_name=_("WeCom company name"),
     )
+    # True until the syslog server has the entry. The database lets nobody set it again, or change more than it.
+    is_unsent = models.BooleanField(default=False, editable=False)
 
     class Meta:
         verbose_name = _("audit entry")
@@ -65,20 +68,9 @@ class AuditEntry(models.Model):
             models.Index(fields=["corp", "-id"], name="audit_by_corp"),
             models.Index(fields=["model", "object_id", "-id"], name="audit_by_object"),
             models.Index(fields=["at"], name="audit_by_time"),
+            # Serves the sender, oldest first, and the count of waiting entries with the time of the oldest.
+            models.Index(fields=["id", "at"], condition=Q(is_unsent=True), name="audit_unsent"),
         ]
 
     def __str__(self) -> str:
         return f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S} {self.get_action_display()} {self.subject}".rstrip()
-
-
-class UnsentAudit(models.Model):
-    """An entry not yet sent to the syslog server. `at`: the time of the entry."""
-
-    entry_id = models.BigIntegerField(primary_key=True)
-    at = models.DateTimeField()
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return str(self.entry_id)

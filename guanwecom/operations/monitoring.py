@@ -28,7 +28,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from accounts.audit.signals import tracked_models
-from accounts.models import AuditEntry, UnsentAudit
+from accounts.models import AuditEntry
 from accounts.users.roles import sees_all
 from guanwecom.operations import health, logs, middleware
 from integrations.clients.transport import read_boot_clock
@@ -253,7 +253,10 @@ WORK: dict[str, tuple[StrOrPromise, Callable[[datetime], QuerySet[Any]]]] = {
     "events": (gettext_lazy("changes of the directory"), lambda _now: CallbackEvent.objects.waiting()),
     "inbound_files": (gettext_lazy("files of other systems"), lambda _now: InboundFetch.objects.all()),
     "webhooks": (gettext_lazy("answers to other systems"), IncomingMessage.objects.to_call_back),
-    "audit_for_syslog": (gettext_lazy("audit entries for the syslog server"), lambda _now: UnsentAudit.objects.all()),
+    "audit_for_syslog": (
+        gettext_lazy("audit entries for the syslog server"),
+        lambda _now: AuditEntry.objects.filter(is_unsent=True),
+    ),
     "mails": (gettext_lazy("mails"), OutgoingMail.objects.due),
 }
 

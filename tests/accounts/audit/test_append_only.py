@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
+from pytest_django import Settings
 
 from accounts.audit import services
 from accounts.models import AuditEntry, User
@@ -42,6 +43,23 @@ def test_the_database_refuses_to_change_an_entry(entry: AuditEntry) -> None:
             change()
 
     assert AuditEntry.objects.get().note == "a note"
+
+
+def test_only_the_mark_of_an_unsent_entry_is_cleared_and_only_once(settings: Settings) -> None:
+    clear_trail()
+    settings.AUDIT_SYSLOG = ("tcp", ("127.0.0.1", 9))
+    services.record(action=AuditEntry.Action.DONE, note="a note", changes=[["a", 1, None]])
+    values = AuditEntry.objects.values().get()
+
+    for change in ({"note": "another"}, {"changes": [["a", 1.0, None]]}, {"actor_name": "somebody"}):
+        for mark in ({}, {"is_unsent": False}):
+            with pytest.raises(ProgrammingError, match="the audit trail is append-only"), transaction.atomic():
+                AuditEntry.objects.update(**change, **mark)
+    AuditEntry.objects.update(is_unsent=False)
+    with pytest.raises(ProgrammingError, match="the audit trail is append-only"), transaction.atomic():
+        AuditEntry.objects.update(is_unsent=True)
+
+    assert AuditEntry.objects.values().get() == {**values, "is_unsent": False}
 
 
 def _execute(sql: str) -> None:

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from accounts.audit import services as audit_services
 from accounts.audit import signals
-from accounts.models import AuditEntry, SignInPolicy, UnsentAudit, User, WeComAccount
+from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
 from accounts.users import companies
 from accounts.users.roles import Role, audit_entries_visible_to
 from integrations.companies import services
@@ -409,7 +409,7 @@ def test_an_entry_and_what_is_to_be_sent_of_it_are_one_change(settings: Settings
     corp.name = "改名"
     corp.save()
 
-    assert list(UnsentAudit.objects.values_list("pk", flat=True)) == [AuditEntry.objects.get().pk]
+    assert AuditEntry.objects.get().is_unsent
 
 
 def test_what_moves_to_another_company_is_about_both(corp: Corp, other_corp: Corp) -> None:

@@ -18,9 +18,10 @@ from pytest_django import Settings
 from accounts import tasks
 from accounts.admin.security import unsent_attentions
 from accounts.audit import services
-from accounts.models import AuditEntry, UnsentAudit, User
+from accounts.models import AuditEntry, User
 from integrations.core.redis import valkey
 from tests.accounts.people import with_role
+from tests.audit import clear_trail
 from tools.services import free_port
 
 LINE = re.compile(r"<110>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \S+ guanwecom \d+ (\S+) - (\{.*\})")
@@ -146,7 +147,8 @@ def test_the_overview_tells_who_sees_the_whole_trail(settings: Settings, rf: Req
     people = (User.objects.create(username="root", is_staff=True, is_superuser=True), with_role("nobody", None))
     settings.AUDIT_SYSLOG = ("tcp", ("127.0.0.1", free_port()))
     since = timezone.now() - timedelta(minutes=5)
-    UnsentAudit.objects.create(entry_id=7, at=since)
+    clear_trail()
+    AuditEntry.objects.create(action=AuditEntry.Action.DONE, at=since, is_unsent=True)
     told = {}
     for person in people:
         request = rf.get("/admin/")
@@ -192,5 +194,5 @@ def test_a_long_entry_is_sent_without_its_values(server: TcpServer) -> None:
 def test_without_a_server_nothing_waits() -> None:
     record("not sent")
 
-    assert UnsentAudit.objects.count() == 0
+    assert not AuditEntry.objects.filter(is_unsent=True).exists()
     assert (services.waiting(), services.send_waiting()) == (services.Waiting(), 0)
