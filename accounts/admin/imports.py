@@ -41,7 +41,7 @@ from accounts.users.roles import sees_all
 from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import find_row, own_page, own_routes
 from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, ConfirmedChanges
-from integrations.models import Corp, Job, JobFile
+from integrations.models import Corp, Job
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -284,10 +284,10 @@ class ExportPages(AnyModelAdmin):
         """Return a finished sheet to the person who asked for it."""
         if not may_import(request.user):
             raise PermissionDenied
-        finished = JobFile.objects.filter(job__status=Job.Status.DONE, job__forget_at__gt=timezone.now())
-        file = get_object_or_404(finished, job=job_id, job__kind=jobs.EXPORT, job__asked_by_id=request.user.pk)
-        _record(file.job.result["count"])
-        response = HttpResponse(bytes(file.content), content_type=_XLSX)
+        finished = Job.objects.filter(kind=jobs.EXPORT, status=Job.Status.DONE, forget_at__gt=timezone.now())
+        job = get_object_or_404(finished, pk=job_id, asked_by_id=request.user.pk, file__isnull=False)
+        _record(job.result["count"])
+        response = HttpResponse(bytes(job.file or b""), content_type=_XLSX)
         response.headers["Content-Disposition"] = f'attachment; filename="{_name("xlsx")}"'
         return response
 

@@ -36,7 +36,7 @@ from integrations.core.background import database_now, repeat_on_conflict
 from integrations.jobs import requests
 from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import Corp, Job, JobFile
+from integrations.models import Corp, Job
 
 Status, Mode, Outcome = PeopleImport.Status, PeopleImport.Mode, ImportRow.Outcome
 
@@ -65,12 +65,12 @@ def request_import(
         requested_by_name=str(editor)[:255],
         requested_at=now,
     )
-    JobFile.objects.create(job=_request_job(run, editor, now), content=content)
+    _request_job(run, editor, now, content)
     return run
 
 
-def _request_job(run: PeopleImport, by: User, now: datetime) -> Job:
-    return requests.request_job(KIND, key=run.pk, subject=run.file_name, by=by, now=now)
+def _request_job(run: PeopleImport, by: User, now: datetime, content: bytes | None = None) -> None:
+    requests.request_job(KIND, key=run.pk, subject=run.file_name, file=content, by=by, now=now)
 
 
 @transaction.atomic
@@ -171,7 +171,11 @@ def _end(run: JobRun, status: str, reason: str = "", words: dict[str, Any] | Non
 def _end_held(held: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
     held.status, held.finished_at = status, None if status == Status.UNCONFIRMED else now
     held.reason, held.words = reason, words or {}
-    JobFile.objects.filter(job__kind=KIND, job__key=str(held.pk)).delete()
+    _find_files(held).update(file=None)
+
+
+def _find_files(held: PeopleImport) -> QuerySet[Job]:
+    return Job.objects.filter(kind=KIND, key=str(held.pk), file__isnull=False)
 
 
 def _find_editor(user_id: int | None) -> User | None:
@@ -188,8 +192,7 @@ def _read_file(run: JobRun) -> None:
         ImportRow.objects.filter(run=held).delete()
         held.counts, held.row_count = {}, 0
     editor = _find_editor(held.requested_by_id)
-    files = JobFile.objects.filter(job__kind=KIND, job__key=str(held.pk))
-    content = files.values_list("content", flat=True).first()
+    content = _find_files(held).values_list("file", flat=True).first()
     if editor is None or content is None:
         _end(run, Status.STOPPED, "not_allowed")
         return
@@ -385,6 +388,6 @@ def make_export(run: JobRun) -> dict[str, Any]:
         with write_xlsx(sheet) as file:
             content = file.read()
     with transaction.atomic():
-        JobFile.objects.update_or_create(job=run.job, defaults={"content": content})
+        Job.objects.filter(pk=run.job.pk).update(file=content)
         run.hold()
     return {"count": len(keys)}

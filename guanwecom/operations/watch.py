@@ -17,7 +17,7 @@ import redis
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import connections
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, Q, QuerySet, When
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -32,7 +32,8 @@ from integrations.core import client_factory, installation
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
 from integrations.core.redis import valkey
-from integrations.models import EngineWatch, SiteAddress
+from integrations.models import Installation, SiteAddress
+from integrations.models.installation import THE_ONE
 from notifications.models import OperatorContacts
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 # Problems must last so long before operators are told: replaced processes are missing for a moment, and after an outage
 # the database has no fresh heartbeats. With the silence before it, this is less than a minute.
 CONFIRMED_AFTER = timedelta(seconds=20)
-_ROW = 1
 _PERIOD = timedelta(seconds=HEARTBEAT_SECONDS - 1)
 # A check further in the future was written under a wrong clock.
 _CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -53,50 +53,59 @@ def check() -> None:
     state = health.read()
     if state.is_copy:  # a copy sends nothing, not even this
         return
-    watch = read()
-    if is_new(watch, state.problems, now=database_clock()()):
-        _run_in_thread(partial(_tell_or_forget, state, watch.notified))
+    row = read()
+    if is_new(row, state.problems, now=database_clock()()):
+        _run_in_thread(partial(_tell_or_forget, state, row.engine_notified))
 
 
 def _tell_or_forget(state: EngineHealth, known: str) -> None:
     """Tell operators. If all ways failed, restore `known`, the problems told before, so that it is tried again."""
     try:
         if not tell_state(state):
-            EngineWatch.objects.filter(pk=_ROW).update(notified=known, found_since=Now())
+            _find_row().update(engine_notified=known, engine_problems_since=Now())
     finally:
         connections.close_all()
 
 
-_IS_DUE = Q(checked_at__isnull=True) | Q(checked_at__lt=Now() - _PERIOD) | Q(checked_at__gt=Now() + _CLOCK_TOLERANCE)
+_IS_DUE = (
+    Q(engine_checked_at__isnull=True)
+    | Q(engine_checked_at__lt=Now() - _PERIOD)
+    | Q(engine_checked_at__gt=Now() + _CLOCK_TOLERANCE)
+)
 
 
-def read() -> EngineWatch:
-    """Return the watch's row. Raises EngineWatch.DoesNotExist if it is missing."""
-    return EngineWatch.objects.only("found", "notified", "found_since").get(pk=_ROW)
+def read() -> Installation:
+    """Return the row with the columns of the watch. Raises Installation.DoesNotExist if it is missing."""
+    return _find_row().only("engine_problems", "engine_notified", "engine_problems_since").get()
+
+
+def _find_row() -> QuerySet[Installation]:
+    return Installation.objects.filter(pk=THE_ONE)
 
 
 def _claim_check() -> bool:
     """Claim this period's check. Problems found before a gap in the checks, such as an outage, count as new."""
-    found = list(EngineWatch.objects.filter(pk=_ROW).values_list(Case(When(_IS_DUE, then=True), default=False)))
+    found = list(_find_row().values_list(Case(When(_IS_DUE, then=True), default=False)))
     if not found:
-        EngineWatch.objects.bulk_create([EngineWatch(pk=_ROW)], ignore_conflicts=True)
+        installation.present()
     if found != [(True,)]:
         return False
-    since = Case(When(checked_at__lt=Now() - CONFIRMED_AFTER, then=Now()), default=F("found_since"))
-    return bool(EngineWatch.objects.filter(_IS_DUE, pk=_ROW).update(checked_at=Now(), found_since=since))
+    is_after_gap = Q(engine_checked_at__lt=Now() - CONFIRMED_AFTER)
+    since = Case(When(is_after_gap, then=Now()), default=F("engine_problems_since"))
+    return bool(_find_row().filter(_IS_DUE).update(engine_checked_at=Now(), engine_problems_since=since))
 
 
-def is_new(watch: EngineWatch, problems: list[str], *, now: datetime) -> bool:
+def is_new(row: Installation, problems: list[str], *, now: datetime) -> bool:
     """Store the problems. Return whether operators are to be told: they lasted, and are new to them or all is well
     again. Of several callers one gets True."""
-    found = ",".join(sorted(problems))
-    rows = EngineWatch.objects.filter(pk=_ROW, found=watch.found, notified=watch.notified)
-    if found != watch.found or watch.found_since is None or watch.found_since > now:
-        rows.update(found=found, found_since=now)
+    found, since = ",".join(sorted(problems)), row.engine_problems_since
+    rows = _find_row().filter(engine_problems=row.engine_problems, engine_notified=row.engine_notified)
+    if found != row.engine_problems or since is None or since > now:
+        rows.update(engine_problems=found, engine_problems_since=now)
         return False
-    if found == watch.notified or now - watch.found_since < CONFIRMED_AFTER or not rows.update(notified=found):
+    if found == row.engine_notified or now - since < CONFIRMED_AFTER or not rows.update(engine_notified=found):
         return False
-    known = set(filter(None, watch.notified.split(",")))
+    known = set(filter(None, row.engine_notified.split(",")))
     return not problems or not known.issuperset(problems)
 
 

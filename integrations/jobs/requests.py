@@ -39,6 +39,7 @@ def request_job(
     subject: object = "",
     payload: dict[str, Any] | None = None,
     secret_payload: str = "",
+    file: bytes | None = None,
     corp: Corp | None = None,
     by: Person | None = None,
 ) -> Job:
@@ -47,6 +48,7 @@ def request_job(
     wanted = {
         "payload": payload or {},
         "secret_payload": secret_payload,
+        "file": file,
         "corp": corp,
         "subject": str(subject)[:200],
         "asked_by_id": None if by is None else by.pk,

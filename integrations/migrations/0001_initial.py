@@ -56,21 +56,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='EngineWatch',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('checked_at', models.DateTimeField(null=True)),
-                ('found', models.TextField(blank=True)),
-                ('found_since', models.DateTimeField(null=True)),
-                ('notified', models.TextField(blank=True)),
-            ],
-            options={
-                'verbose_name': 'watch over the engine',
-                'verbose_name_plural': 'watches over the engine',
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='Installation',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
@@ -82,6 +67,10 @@ class Migration(migrations.Migration):
                 ('backed_up_at', models.DateTimeField(null=True)),
                 ('timeline', models.BigIntegerField(null=True)),
                 ('failed_over_at', models.DateTimeField(null=True)),
+                ('engine_checked_at', models.DateTimeField(null=True)),
+                ('engine_problems', models.TextField(blank=True)),
+                ('engine_problems_since', models.DateTimeField(null=True)),
+                ('engine_notified', models.TextField(blank=True)),
             ],
             options={
                 'verbose_name': 'installation',
@@ -99,6 +88,7 @@ class Migration(migrations.Migration):
                 ('payload', models.JSONField(default=dict)),
                 ('result', models.JSONField(default=dict)),
                 ('secret_payload', integrations.models.fields.EncryptedTextField(blank=True, editable=False)),
+                ('file', models.BinaryField(null=True)),
                 ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=8, verbose_name='status')),
                 ('due_at', models.DateTimeField()),
                 ('queued_until', models.DateTimeField(null=True)),
@@ -254,16 +244,6 @@ class Migration(migrations.Migration):
                 'ordering': ['kind', 'name'],
                 'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('kind', 'name'), name='one_heartbeat_per_process')],
-            },
-        ),
-        migrations.CreateModel(
-            name='JobFile',
-            fields=[
-                ('job', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='file', serialize=False, to='integrations.job')),
-                ('content', models.BinaryField()),
-            ],
-            options={
-                'default_permissions': (),
             },
         ),
         migrations.CreateModel(

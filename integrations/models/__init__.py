@@ -20,5 +20,5 @@ from integrations.models.directory import (
     SyncRun,
 )
 from integrations.models.fields import fold_userid
-from integrations.models.installation import EngineWatch, Heartbeat, Installation
-from integrations.models.jobs import Job, JobFile
+from integrations.models.installation import Heartbeat, Installation
+from integrations.models.jobs import Job

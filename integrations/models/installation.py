@@ -47,6 +47,12 @@ class Installation(models.Model):
     # The last timeline, and when it last changed because a standby had taken over.
     timeline = models.BigIntegerField(null=True)
     failed_over_at = models.DateTimeField(null=True)
+    # The latest check of the engine: codes of failing parts, sorted, separated by commas, and those that operators were
+    # last told of. Empty: all is well.
+    engine_checked_at = models.DateTimeField(null=True)
+    engine_problems = models.TextField(blank=True)
+    engine_problems_since = models.DateTimeField(null=True)
+    engine_notified = models.TextField(blank=True)
 
     class Meta:
         default_permissions = ()
@@ -86,23 +92,3 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
-
-
-class EngineWatch(models.Model):
-    """The result of the latest check of the engine, and the last notification to operators, in one row.
-
-    `found` and `notified`: codes of failing parts, sorted, separated by commas; empty: all is well.
-    """
-
-    checked_at = models.DateTimeField(null=True)
-    found = models.TextField(blank=True)
-    found_since = models.DateTimeField(null=True)
-    notified = models.TextField(blank=True)
-
-    class Meta:
-        default_permissions = ()
-        verbose_name = _("watch over the engine")
-        verbose_name_plural = _("watches over the engine")
-
-    def __str__(self) -> str:
-        return self.found or "well"

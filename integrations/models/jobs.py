@@ -1,4 +1,4 @@
-"""Background jobs and their files."""
+"""Background jobs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ AllJobs = models.Manager.from_queryset(JobQuerySet)
 
 class JobManager(AllJobs):
     def get_queryset(self) -> JobQuerySet:
-        """Return the jobs without their secrets, each of which is read where it is used."""
-        return JobQuerySet(self.model, using=self._db, hints=self._hints).defer("secret_payload")
+        """Return the jobs without their secrets and files, each of which is read where it is used."""
+        return JobQuerySet(self.model, using=self._db, hints=self._hints).defer("secret_payload", "file")
 
 
 class Job(models.Model):
@@ -64,6 +64,8 @@ class Job(models.Model):
     result = models.JSONField(default=dict)
     # More input, which must not stand in clear. Emptied when the job ends, unless it can be retried.
     secret_payload = EncryptedTextField(blank=True, editable=False)
+    # An uploaded or made file: web process and worker may be on different machines.
+    file = models.BinaryField(null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # Waiting: the earliest start. Running: the end of its lease.
     due_at = models.DateTimeField()
@@ -116,16 +118,3 @@ class Job(models.Model):
     @property
     def is_unfinished(self) -> bool:
         return self.status in (self.Status.WAITING, self.Status.RUNNING)
-
-
-class JobFile(models.Model):
-    """A job's input or output file, in the database because web process and worker may be on different machines."""
-
-    job = models.OneToOneField(Job, on_delete=models.CASCADE, primary_key=True, related_name="file")
-    content = models.BinaryField()
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return str(self.job_id)

@@ -17,7 +17,7 @@ from accounts.models import AuditEntry, PeopleImport
 from guanwecom.operations import health, watch
 from guanwecom.version import VERSION
 from integrations.core import installation
-from integrations.models import EngineWatch, Installation
+from integrations.models import Installation
 from notifications.delivery.attachments import file_recipe
 from notifications.delivery.runs import scheduler
 from notifications.inbound.mail.intake import Intake
@@ -143,7 +143,7 @@ def test_a_copy_is_the_only_problem_and_nobody_gets_mail_of_it() -> None:
 
     watch.check()
 
-    assert EngineWatch.objects.get().found == ""
+    assert Installation.objects.get().engine_problems == ""
 
 
 @pytest.mark.usefixtures("copy")

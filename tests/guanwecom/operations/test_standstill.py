@@ -16,7 +16,7 @@ from django.test import Client
 
 from guanwecom.operations.watch import CONFIRMED_AFTER
 from integrations.core.heartbeats import STALE_SECONDS
-from integrations.models import EngineWatch, Heartbeat
+from integrations.models import Heartbeat, Installation
 from notifications.models import Run, Subscription
 from tests.e2e.stack import BIN, Program, Stack
 from tests.e2e.waiting import eventually
@@ -69,9 +69,9 @@ def count_mails(stack: Stack, words: str) -> int:
 
 def let_pass(problems: list[str]) -> None:
     """Wait until the watch has found these problems, and let them have lasted long enough to be told."""
-    found = EngineWatch.objects.filter(found=",".join(sorted(problems)))
+    found = Installation.objects.filter(engine_problems=",".join(sorted(problems)))
     eventually(found.exists)
-    found.update(found_since=F("found_since") - CONFIRMED_AFTER)
+    found.update(engine_problems_since=F("engine_problems_since") - CONFIRMED_AFTER)
 
 
 def test_killed_processes_are_told_of_once_and_so_is_the_end(stack: Stack) -> None:

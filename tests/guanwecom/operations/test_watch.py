@@ -15,8 +15,9 @@ from pytest_django import Settings
 from guanwecom.operations import health, watch
 from guanwecom.operations.health import Served
 from guanwecom.operations.watch import CONFIRMED_AFTER
+from integrations.core import installation
 from integrations.core.background import database_clock
-from integrations.models import EngineWatch, Heartbeat
+from integrations.models import Heartbeat, Installation
 from tests.deploy.commands import UNITS
 from tests.guanwecom.operations.conftest import heard
 
@@ -27,7 +28,7 @@ START = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _watched(running: None) -> None:
-    EngineWatch.objects.create(pk=1)
+    installation.present()
 
 
 LASTED = CONFIRMED_AFTER.total_seconds()
@@ -64,15 +65,15 @@ def test_what_is_new_is_told_once_it_has_lasted(looks: list[tuple[float, str, bo
 
 
 def test_of_two_that_look_one_tells_and_the_first_look_of_all_makes_the_row() -> None:
-    EngineWatch.objects.all().delete()
+    Installation.objects.all().delete()
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
 
     watch.check()
     watch.check()
-    first = EngineWatch.objects.get().checked_at
+    first = Installation.objects.get().engine_checked_at
     watch.check()
 
-    assert (EngineWatch.objects.get().checked_at, EngineWatch.objects.get().found) == (first, "beat")
+    assert (Installation.objects.get().engine_checked_at, Installation.objects.get().engine_problems) == (first, "beat")
 
 
 @pytest.mark.parametrize(("unseen_seconds", "is_told"), [(LASTED - 10, True), (LASTED + 10, False)])
@@ -86,7 +87,7 @@ def test_what_was_found_before_nobody_looked_has_to_last_anew(
     now = database_clock()()
     watch.check()
     found_since, checked_at = now - timedelta(seconds=90), now - timedelta(seconds=unseen_seconds)
-    EngineWatch.objects.update(found_since=found_since, checked_at=checked_at)
+    Installation.objects.update(engine_problems_since=found_since, engine_checked_at=checked_at)
 
     watch.check()
 
@@ -100,19 +101,19 @@ def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch
     settings.OPERATOR_EMAILS, backend = ["ops@example.com"], settings.EMAIL_BACKEND
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
     lasted = database_clock()() - CONFIRMED_AFTER
-    look_again = {"checked_at": None, "found": "beat", "found_since": lasted}
+    look_again = {"engine_checked_at": None, "engine_problems": "beat", "engine_problems_since": lasted}
     settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 1
 
-    EngineWatch.objects.update(**look_again)
+    Installation.objects.update(**look_again)
     watch.check()
-    assert EngineWatch.objects.get().notified == ""
+    assert Installation.objects.get().engine_notified == ""
     settings.EMAIL_BACKEND = backend
     for _ in range(2):
-        EngineWatch.objects.update(**look_again)
+        Installation.objects.update(**look_again)
         watch.check()
 
     assert len(mail.outbox) == 1
-    assert EngineWatch.objects.get().notified == "beat"
+    assert Installation.objects.get().engine_notified == "beat"
 
 
 # --- Contents of the reports -----------------------------------------------------------------------------------------
