@@ -22,10 +22,11 @@ from accounts.users.companies import describe_disabling, rests_on_corpid
 from accounts.users.roles import corps_of, ensure_roles, whom_to_ask
 from accounts.views import errors
 from integrations.bi import is_open
+from integrations.companies.links import verification_file_name
 from integrations.core import hooks
 from integrations.core.hooks import LandingPage, People
 from integrations.directory.events import members_changed
-from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
+from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials
 from integrations.models.fields import corp_conditions
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
 
 def track_people_and_companies() -> None:
     signals.track(Corp, corps=lambda corp: [corp.pk], left_out=("connection_version", "created_at", "first_enabled_at"))
+    signals.describe(Corp, "verification_files", _list_file_names)
     signals.track(StagedCredentials, corps=lambda staged: [staged.corp_id], left_out=_OF_STAGING)
     signals.track(
         SiteAddress,
         corps=lambda address: list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else [],
         left_out=("changed_at",),
     )
-    signals.track(VerificationFile, corps=lambda file: [file.corp_id], left_out=("uploaded_at",))
     signals.track(
         User,
         corps=_of_person,
@@ -66,6 +67,10 @@ def track_people_and_companies() -> None:
 _OF_STAGING = ("staged_by", "staged_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
 _BI_TEST = ("checked_at", "checked_version", "check_results", "connection_version", "key_saved_at", "changed_at")
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
+
+
+def _list_file_names(files: list[dict[str, str]]) -> str:
+    return ", ".join(verification_file_name(file["code"]) for file in files)
 
 
 def _of_person(person: User) -> list[int]:

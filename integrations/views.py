@@ -20,7 +20,7 @@ from integrations import callbacks
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core import heartbeats, http, sentences
 from integrations.core.http import without_session
-from integrations.models import CallbackEvent, VerificationFile
+from integrations.models import CallbackEvent, Corp
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
 @require_safe
 def verification_file(request: HttpRequest, code: str) -> HttpResponse:
     """Serve the file that proves to WeCom that this domain is ours: exactly its code. Open to everybody."""
-    if not VerificationFile.objects.filter(code=code).exists():
+    if not Corp.objects.filter(verification_files__contains=[{"code": code}]).exists():
         return HttpResponse(status=404, content_type="text/plain")
     return HttpResponse(code, content_type="text/plain")
 

@@ -242,7 +242,7 @@ CORPS = [
     of_corp("diagnosis_run", INTEGRATION, 302, method="post", changes=True),
     of_corp("diagnosis_message", INTEGRATION, 302, method="post", data={"userid": "worker"}, changes=True),
     of_corp("verification", INTEGRATION, 302, method="post"),
-    of_corp("verification_remove", INTEGRATION, 302, method="post", args=("file",), changes=True),
+    of_corp("verification_remove", INTEGRATION, 302, method="post", args=("=0123456789abcdef",), changes=True),
     *(
         row
         for kind in ("=app", "=contacts")

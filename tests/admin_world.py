@@ -46,7 +46,6 @@ from integrations.models import (
     SiteAddress,
     StagedCredentials,
     SyncRun,
-    VerificationFile,
 )
 from notifications.api import tokens
 from notifications.inbound.mail.parse import MailRules
@@ -130,6 +129,7 @@ def _session_of(person: User) -> str:
 def _companies(world: World, first: Corp) -> None:
     now = timezone.now()
     first.site_address = SiteAddress.objects.create(url="https://alpha.example.com/")
+    first.verification_files = [{"code": "0123456789abcdef", "uploaded_at": now.isoformat()}]
     first.save()
     for kind in CallbackEvent.Kind:
         generate_callback_keys(corp=first, kind=kind)
@@ -140,7 +140,6 @@ def _companies(world: World, first: Corp) -> None:
         "address": first.site_address,
         # In use: the second company has this address and was once enabled.
         "default_address": SiteAddress.objects.default(),
-        "file": VerificationFile.objects.create(corp=first, code="0123456789abcdef", uploaded_at=now),
         "write": Job.objects.create(
             kind="console.write",
             corp=first,
@@ -339,7 +338,7 @@ def state() -> dict[str, list[Any]]:
 def statements() -> dict[str, str]:
     """Return the queries of state() by table. They are cached because building them takes longer than running them."""
     models = (
-        *(Corp, StagedCredentials, SiteAddress, VerificationFile, BiConnection, Job),
+        *(Corp, StagedCredentials, SiteAddress, BiConnection, Job),
         *(DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport),
         *(SignInPolicy, Lockout, Group),

@@ -13,7 +13,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet, prefetch_related_objects
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -460,7 +460,6 @@ class CorpAdmin(
 
     def _describe_panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         checks.fetch_states([corp])  # each part of the page needs them
-        prefetch_related_objects([corp], "verification_files")
         site = corp.find_site_address()
         return {
             "corp": corp,
@@ -471,7 +470,10 @@ class CorpAdmin(
             "plain_login": links.plain_login_url(corp),
             "link": build_link(corp, "", ""),
             **self.steps_panel(corp),
-            "files": [(file, links.verification_file_url(site, file)) for file in corp.verification_files.all()],
+            "files": [
+                (code, links.verification_file_name(code), links.verification_file_url(site, code))
+                for code in (file["code"] for file in corp.verification_files)
+            ],
             "callback_panel": self.callback_panel(corp),
             "reception": describe_reception(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),
@@ -502,7 +504,7 @@ class CorpAdmin(
             ("callback/<slug:kind>/keys/", "callback_keys"): require_POST(self.keys_view),
             ("callback/<slug:kind>/paste/", "callback_paste"): self.paste_view,
             ("verification/", "verification"): require_POST(self.upload_view),
-            ("verification/<int:file_id>/remove/", "verification_remove"): require_POST(self.remove_view),
+            ("verification/<slug:code>/remove/", "verification_remove"): require_POST(self.remove_view),
             ("enable/", "enable"): self.enable_view,
             ("disable/", "disable"): self.disable_view,
         }

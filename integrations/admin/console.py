@@ -31,7 +31,7 @@ from integrations.core.hooks import offered_landing_pages
 from integrations.core.http import inner_page_from, rooted
 from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import newest_job
-from integrations.models import CallbackEvent, Corp, Job, StagedCredentials, VerificationFile
+from integrations.models import CallbackEvent, Corp, Job, StagedCredentials
 
 FOLDER = "admin/integrations/corp"
 # The choice of the link builder for a typed path.
@@ -357,18 +357,19 @@ class VerificationPages(CorpPages):
             return self._redirect_to_page(corp, VERIFICATION_SECTION)
         content = upload.read(links.FILE_BYTES_AT_MOST + 1)
         try:
-            file = links.store_file(corp=corp, name=upload.name or "", content=content, now=timezone.now())
+            name = links.store_file(corp=corp, name=upload.name or "", content=content, now=timezone.now())
         except ValidationError as refusal:
             messages.error(request, " ".join(refusal.messages))
             return self._redirect_to_page(corp, VERIFICATION_SECTION)
-        self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
-        messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
+        self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": name})
+        messages.success(request, gettext("%(name)s is served from now on.") % {"name": name})
         checks.request_checks(corp=corp, checks=[check_verification_files.name], now=timezone.now())
         return self._redirect_to_page(corp, VERIFICATION_SECTION)
 
-    def remove_view(self, request: HttpRequest, corp: Corp, file_id: int) -> HttpResponse:
-        file = get_object_or_404(VerificationFile, pk=file_id, corp=corp)
-        file.delete()
-        self.log_change(request, corp, gettext("Verification file %(name)s removed.") % {"name": file})
-        messages.success(request, gettext("%(name)s is no longer served.") % {"name": file})
+    def remove_view(self, request: HttpRequest, corp: Corp, code: str) -> HttpResponse:
+        if not links.remove_file(corp=corp, code=code):
+            raise Http404
+        name = links.verification_file_name(code)
+        self.log_change(request, corp, gettext("Verification file %(name)s removed.") % {"name": name})
+        messages.success(request, gettext("%(name)s is no longer served.") % {"name": name})
         return self._redirect_to_page(corp, VERIFICATION_SECTION)

@@ -6,6 +6,8 @@ All derive from one address, so trusted domain, callback domain and home page li
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.shortcuts import resolve_url
 from django.urls import reverse
@@ -29,7 +32,7 @@ from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import Corp, SiteAddress, VerificationFile
+from integrations.models import Corp, SiteAddress
 from integrations.models.jobs import Moment
 
 # The path of the callback. The higher app that answers it adds this route to its own urls.
@@ -170,15 +173,40 @@ def read_file_code(name: str, content: bytes) -> str:
     return code
 
 
-def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> VerificationFile:
-    """Serve a file from now on. The same file is stored once. Raises ValidationError."""
+def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> str:
+    """Serve a file from now on, and return its name. The same file is stored once. Raises ValidationError."""
     code = read_file_code(name, content)
-    return VerificationFile.objects.get_or_create(corp=corp, code=code, defaults={"uploaded_at": now})[0]
+    with _changing_files(corp) as files:
+        if all(file["code"] != code for file in files):
+            files.append({"code": code, "uploaded_at": now.isoformat()})
+    return verification_file_name(code)
 
 
-def verification_file_url(site: SiteAddress, file: VerificationFile) -> str:
+def remove_file(*, corp: Corp, code: str) -> bool:
+    """Serve the file of this company no longer. Return False if there is none."""
+    with _changing_files(corp) as files:
+        kept = [file for file in files if file["code"] != code]
+        is_there, files[:] = len(kept) < len(files), kept
+    return is_there
+
+
+@contextmanager
+def _changing_files(corp: Corp) -> Iterator[list[dict[str, str]]]:
+    """Yield the list of the company's files, locked, and save it."""
+    with transaction.atomic():
+        rows = Corp.objects.select_for_update(no_key=True)
+        corp.verification_files = rows.values_list("verification_files", flat=True).get(pk=corp.pk)
+        yield corp.verification_files
+        corp.save(update_fields=["verification_files"])
+
+
+def verification_file_name(code: str) -> str:
+    return f"WW_verify_{code}.txt"
+
+
+def verification_file_url(site: SiteAddress, code: str) -> str:
     """Return the address at which WeCom fetches the file. `site`: the site address of the file's corp."""
-    return site.absolute(reverse("verification-file", args=[file.code]))
+    return site.absolute(reverse("verification-file", args=[code]))
 
 
 def judge_public_page(url: str, content: bytes, *, media_type: str = "text/plain") -> tuple[PageOutcome, str]:

@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
                 ('home_page', models.CharField(choices=[('ours', 'the home page here'), ('bi', 'the BI, or a page of it')], default='ours', help_text='The page that a tap on the app opens. Sign-ins that name no page lead there, too.', max_length=8, verbose_name='home page')),
                 ('home_bi_page', models.CharField(blank=True, help_text="Its path, such as page/abc, or its whole address. Empty: the BI's first page.", max_length=640, verbose_name='page of the BI')),
                 ('bi_sign_in_enabled', models.BooleanField(default=True, help_text='Whether people of this company enter the BI from here, once one is connected.', verbose_name='sign-in to the BI')),
+                ('verification_files', models.JSONField(default=list, editable=False, verbose_name='verification files')),
                 ('is_enabled', models.BooleanField(default=False, verbose_name='enabled')),
                 ('first_enabled_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='first enabled')),
                 ('connection_version', models.PositiveIntegerField(default=1, editable=False)),
@@ -420,22 +421,6 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
                 'indexes': [models.Index(condition=models.Q(('status', 'waiting')), fields=['next_try_at'], name='card_data_waiting'), models.Index(condition=models.Q(('finished_at__isnull', False), ('notified_at__isnull', True)), fields=['finished_at'], name='card_data_unnotified'), models.Index(fields=['requested_at'], name='card_data_age'), models.Index(condition=models.Q(('slot_at__isnull', True)), fields=['requested_at'], name='card_data_previews')],
                 'constraints': [models.UniqueConstraint(fields=('card', 'slot_at'), name='one_answer_per_card_and_slot'), models.CheckConstraint(condition=models.Q(('status', 'waiting'), ('finished_at__isnull', False), _connector='OR'), name='finished_card_data_says_when')],
-            },
-        ),
-        migrations.CreateModel(
-            name='VerificationFile',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.CharField(db_index=True, max_length=16, verbose_name='code')),
-                ('uploaded_at', models.DateTimeField(verbose_name='uploaded')),
-                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='verification_files', to='integrations.corp', verbose_name='company')),
-            ],
-            options={
-                'verbose_name': 'verification file',
-                'verbose_name_plural': 'verification files',
-                'ordering': ['pk'],
-                'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('corp', 'code'), name='one_file_per_corp_and_code')],
             },
         ),
         migrations.CreateModel(

@@ -6,7 +6,6 @@ from integrations.models.companies import (
     Corp,
     SiteAddress,
     StagedCredentials,
-    VerificationFile,
     is_local_host,
 )
 from integrations.models.datasources import BiConnection, Card, CardData, CardView, DataSource, HttpMethod, SourceKind

@@ -270,6 +270,9 @@ class Corp(models.Model):
         default=True,
         help_text=_("Whether people of this company enter the BI from here, once one is connected."),
     )
+    # The files WW_verify_<code>.txt, served at the root of every address: they prove to WeCom that a domain is ours.
+    # Each holds exactly its code, so an entry is {"code", "uploaded_at"}. Two apps of a company may get the same file.
+    verification_files = models.JSONField(_("verification files"), default=list, editable=False)
     is_enabled = models.BooleanField(_("enabled"), default=False)
     first_enabled_at = models.DateTimeField(_("first enabled"), null=True, blank=True, editable=False)
     # Incremented when anything changes that the diagnosis depends on: a result counts only for its own version.
@@ -310,34 +313,6 @@ class Corp(models.Model):
     def is_sandbox(self) -> bool:
         """True if the API address is on this machine: the sandbox, not WeCom."""
         return is_local_host(urlsplit(self.api_base_url).hostname or "")
-
-
-class VerificationFile(models.Model):
-    """A file WW_verify_<code>.txt, which proves to WeCom that a domain is ours, served at the root of every address.
-
-    The content of such a file is its code, so only the code is stored.
-    """
-
-    corp = models.ForeignKey(
-        Corp, on_delete=models.CASCADE, related_name="verification_files", verbose_name=_("company")
-    )
-    code = models.CharField(_("code"), max_length=16, db_index=True)
-    uploaded_at = models.DateTimeField(_("uploaded"))
-
-    class Meta:
-        verbose_name = _("verification file")
-        verbose_name_plural = _("verification files")
-        ordering = ["pk"]
-        default_permissions = ()  # part of the corp's page: the right to change the corp includes its files
-        # Not unique by code alone: two apps of one company may get the same file, and each keeps its own.
-        constraints = [models.UniqueConstraint(fields=["corp", "code"], name="one_file_per_corp_and_code")]
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def name(self) -> str:
-        return f"WW_verify_{self.code}.txt"
 
 
 class CheckRun(models.Model):

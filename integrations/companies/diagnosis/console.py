@@ -172,7 +172,7 @@ _NOT_SERVED = {
 
 def join_verification_codes(corp: Corp) -> str:
     """Return the address under which the files are checked, and their codes."""
-    codes = sorted(file.code for file in corp.verification_files.all())
+    codes = sorted(file["code"] for file in corp.verification_files)
     return " ".join([corp.find_site_address().url, *codes])
 
 
@@ -212,13 +212,14 @@ def join_verification_codes(corp: Corp) -> str:
     ),
 )
 def check_verification_files(question: Question) -> Finding:
-    site, files = question.corp.find_site_address(), list(question.corp.verification_files.all())
-    for file in files:
-        url = links.verification_file_url(site, file)
-        outcome, detail = links.judge_public_page(url, file.code.encode())
+    site, names = question.corp.find_site_address(), []
+    for code in (file["code"] for file in question.corp.verification_files):
+        names.append(links.verification_file_name(code))
+        url = links.verification_file_url(site, code)
+        outcome, detail = links.judge_public_page(url, code.encode())
         if outcome != PageOutcome.FOUND:
-            return wrong(outcome, {"file": file.name, "url": url}, detail=clip(detail))
-    return ok("found", {"files": ", ".join(file.name for file in files)}) if files else skip("no_file")
+            return wrong(outcome, {"file": names[-1], "url": url}, detail=clip(detail))
+    return ok("found", {"files": ", ".join(names)}) if names else skip("no_file")
 
 
 # --- Domain ownership -------------------------------------------------------------------------------------------------
@@ -288,7 +289,8 @@ def check_ownership(question: Question) -> Finding:
         return ok("accepted", {"domain": domain})
     said_at = datetime.fromisoformat(known.facts["said_at"])
     # A file uploaded since then may have cured a refusal as unverified, but no other.
-    is_newer = is_there and corp.verification_files.filter(uploaded_at__gt=said_at).exists()
+    uploaded = [datetime.fromisoformat(file["uploaded_at"]) for file in corp.verification_files]
+    is_newer = is_there and any(at > said_at for at in uploaded)
     if known.errcode == UNVERIFIED and is_newer:
         facts = {"domain": domain, "said_at": said_at.isoformat()}
         return Finding(Status.WARNING, "file_since", facts, known.errcode, known.hint)

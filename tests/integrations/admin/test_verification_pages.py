@@ -12,7 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.models import Corp, SiteAddress, VerificationFile
+from integrations.companies.links import store_file
+from integrations.models import Corp, SiteAddress
 from tests.integrations.conftest import client_of
 from tests.integrations.pages import messages_of
 from tests.jobs import do_jobs
@@ -28,7 +29,7 @@ def _nobody_at_the_site_address(db: None) -> None:
     SiteAddress.objects.update(url=f"http://127.0.0.1:{free_port()}/")
 
 
-def url(corp: Corp, page: str = "verification", *args: int) -> str:
+def url(corp: Corp, page: str = "verification", *args: str) -> str:
     return reverse(f"admin:integrations_corp_{page}", args=[corp.pk, *args])
 
 
@@ -51,8 +52,6 @@ def test_a_file_is_uploaded_served_checked_and_removed(admin_client: Client, cor
     assert response.redirect_chain == [(f"/admin/integrations/corp/{corp.pk}/change/#verification", 302)]
     assert messages_of(response) == [f"{NAME} is served from now on."]
     assert Client().get(f"/{NAME}").content == CODE.encode()
-    file = VerificationFile.objects.get()
-    assert file.corp == corp
     assert LogEntry.objects.get().get_change_message() == f"Verification file {NAME} uploaded."
     shown = section(admin_client, corp)
     assert f'href="{SiteAddress.objects.default().url}{NAME}"' in shown
@@ -61,7 +60,7 @@ def test_a_file_is_uploaded_served_checked_and_removed(admin_client: Client, cor
     SiteAddress.objects.update(url="https://new.example.com/")
     assert "Something was changed after this: check again." in section(admin_client, corp)
 
-    response = admin_client.post(url(corp, "verification_remove", file.pk), follow=True)
+    response = admin_client.post(url(corp, "verification_remove", CODE), follow=True)
     assert messages_of(response) == [f"{NAME} is no longer served."]
     assert Client().get(f"/{NAME}").status_code == 404
     assert LogEntry.objects.latest("pk").get_change_message() == f"Verification file {NAME} removed."
@@ -76,14 +75,15 @@ def test_another_file_is_refused_with_a_sentence(admin_client: Client, corp: Cor
 
         assert [message[: len(sentence)] for message in messages_of(response)] == [sentence]
         assert "<script>.txt" not in response.content.decode()
-    assert VerificationFile.objects.count() == LogEntry.objects.count() == 0
+    corp.refresh_from_db()
+    assert (corp.verification_files, LogEntry.objects.count()) == ([], 0)
 
 
 def test_another_company_s_file_cannot_be_removed_under_one_s_own(
     administrator: User, corp: Corp, other_corp: Corp
 ) -> None:
-    theirs = VerificationFile.objects.create(corp=other_corp, code=CODE, uploaded_at=timezone.now())
+    store_file(corp=other_corp, name=NAME, content=CODE.encode(), now=timezone.now())
     client = client_of(administrator)
 
-    assert client.post(url(corp, "verification_remove", theirs.pk)).status_code == 404
+    assert client.post(url(corp, "verification_remove", CODE)).status_code == 404
     assert NAME not in section(client, corp)

@@ -22,8 +22,9 @@ from integrations.clients.errors import ConfigurationError, RateLimitedError
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE
+from integrations.companies.links import store_file
 from integrations.core.client_factory import token_store
-from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, StagedCredentials, VerificationFile
+from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, StagedCredentials
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
 from tests.integrations.diagnosing import check_run, checks_waiting, pass_checks
@@ -443,7 +444,8 @@ def test_the_roles_enter_both_secrets_before_the_first_enabling_and_a_superuser_
 
 
 def test_who_may_only_look_finds_no_form_no_secret_and_no_reason(corp: Corp) -> None:
-    VerificationFile.objects.create(corp=corp, code="0123456789abcdef", uploaded_at=timezone.now())
+    name = f"WW_verify_{'f' * 16}.txt"
+    store_file(corp=corp, name=name, content=b"f" * 16, now=timezone.now())
     for kind in CallbackEvent.Kind:
         generate_callback_keys(corp=corp, kind=kind)
     pass_checks(corp)

@@ -14,7 +14,7 @@ from integrations.callbacks import callback_url, generate_callback_keys
 from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import find_domain_mistake, judge_home_page, note_domain_answer
-from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
+from integrations.models import CallbackEvent, Corp, SiteAddress
 from tests.integrations.clients.wecom.server import answering, make_answer
 from tests.integrations.companies.diagnosis.wire import HOME, Wire
 from tests.integrations.conftest import CORPID
@@ -29,16 +29,18 @@ def serve_at(url: str) -> None:
     SiteAddress.objects.filter(is_default=True).update(url=url.rstrip("/") + "/")
 
 
+def put_files(corp: Corp, *codes: str, at: dt.datetime = NOW) -> None:
+    corp.verification_files = [{"code": code, "uploaded_at": at.isoformat()} for code in codes]
+    corp.save(update_fields=["verification_files"])
+
+
 def test_each_verification_file_is_looked_for(corp: Corp) -> None:
     assert run_one(corp, "verification_file").problem == "no_file"
-    files = [
-        VerificationFile.objects.create(corp=corp, code=code, uploaded_at=NOW) for code in ("f" * 16, CODE, "e" * 16)
-    ]
+    put_files(corp, "f" * 16, CODE, "e" * 16)
     with answering(make_answer("200 OK", CODE.encode(), "Content-Type: text/plain")) as (url, _requests):
         serve_at(url)
         run = run_one(corp, "verification_file")
-        files[0].delete()
-        files[2].delete()
+        put_files(corp, CODE)
         whole = run_one(corp, "verification_file")
 
     assert (run.status, run.problem, run.facts["file"]) == ("wrong", "wrong_content", f"WW_verify_{'f' * 16}.txt")
@@ -138,7 +140,7 @@ def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str)
 
 
 def put_file(corp: Corp, at: dt.datetime, status: str = "ok") -> None:
-    VerificationFile.objects.create(corp=corp, code=CODE, uploaded_at=at)
+    put_files(corp, CODE, at=at)
     check_run(corp, "verification_file", status)
 
 
