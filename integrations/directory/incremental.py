@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 
@@ -21,7 +20,7 @@ from integrations.core import hooks
 from integrations.directory import sync
 from integrations.directory.diff import Difference, Plan, compare_departments, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, SeenDepartment, is_userid
-from integrations.models import CallbackEvent, Corp, Department, Member, MemberRename, SyncChange, SyncRun, fold_userid
+from integrations.models import CallbackEvent, Corp, Department, Member, SyncChange, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
 
 logger = logging.getLogger(__name__)
@@ -49,6 +48,12 @@ class Rename:
     new: str
     happened_at: datetime
     try_count: int = 0
+
+    @property
+    def record(self) -> dict[str, str]:
+        """The entry of Member.renames for it."""
+        happened_at = self.happened_at.astimezone(UTC).isoformat()
+        return {"old": fold_userid(self.old), "new": fold_userid(self.new), "happened_at": happened_at}
 
 
 @dataclass(slots=True)
@@ -335,23 +340,18 @@ def _is_explained(corp: Corp, userid: str, renames: Sequence[Rename], known: Col
 
 def _request_decision(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> None:
     """Make a member wait for an administrator: the old userid in WeCom may now be another person's."""
-    done = _build_record(corp, rename)
     member = next(iter(_lock_members(corp, {fold_userid(rename.old)})), None)
-    if member is None or not _concerns_member(member, rename) or MemberRename.objects.filter(**done).exists():
+    if member is None or not _concerns_member(member, rename) or _is_done(corp, rename):
         return
-    MemberRename.objects.create(member=member, **done)
+    Member.objects.filter(pk=member.pk).update(renames=[*member.renames, rename.record])
     Member.objects.filter(pk=member.pk, waits_since__isnull=True).update(waits_since=now, changed_at=now)
     touched.append(member.pk)
     logger.warning("rename that WeCom does not confirm corp=%s member=%s", corp.pk, member.pk)
 
 
-def _build_record(corp: Corp, rename: Rename) -> dict[str, Any]:
-    return {
-        "corp": corp,
-        "old_folded": fold_userid(rename.old),
-        "new_folded": fold_userid(rename.new),
-        "happened_at": rename.happened_at,
-    }
+def _is_done(corp: Corp, rename: Rename) -> bool:
+    """Return whether the rename is recorded. Its members are locked, so nobody records it meanwhile."""
+    return Member.objects.filter(corp=corp).with_rename(rename.record).exists()
 
 
 def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_force: bool) -> bool:
@@ -359,8 +359,7 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
     old, new = fold_userid(rename.old), fold_userid(rename.new)
     rows = {one.userid_folded: one for one in _lock_members(corp, {old, new})}
     member, holder = rows.get(old), rows.get(new)
-    done = _build_record(corp, rename)
-    if MemberRename.objects.filter(**done).exists():
+    if _is_done(corp, rename):
         return True
     if member is None:  # perhaps a later event gives somebody this userid
         return by_force
@@ -377,7 +376,6 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
     try:
         with transaction.atomic():
             _write(member, holder, rename, now)
-            MemberRename.objects.create(member=member, **done)
             hooks.member_renamed(corp, rename.old, rename.new)
     except hooks.RenameRefusedError:
         logger.warning("rename of a protected account corp=%s member=%s", corp.pk, member.pk)
@@ -406,7 +404,8 @@ def _write(member: Member, holder: Member | None, rename: Rename, now: datetime)
         _update_member(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # a temporary value
         gone = {"presence": Presence.DELETED, "waits_since": None, "left_at": holder.left_at or now}
         _update_member(holder, rename.old, fold_userid(rename.old), changed_at=now, **gone)
-    _update_member(member, rename.new, fold_userid(rename.new), changed_at=now, renamed_at=rename.happened_at)
+    done = {"renames": [*member.renames, rename.record], "renamed_at": rename.happened_at}
+    _update_member(member, rename.new, fold_userid(rename.new), changed_at=now, **done)
 
 
 def _update_member(member: Member, userid: str, folded: str, **values: object) -> None:

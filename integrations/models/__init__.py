@@ -13,7 +13,6 @@ from integrations.models.directory import (
     CallbackEvent,
     Department,
     Member,
-    MemberRename,
     Membership,
     SyncChange,
     SyncRun,

@@ -6,6 +6,7 @@ Rows are never deleted but marked as gone, because other rows refer to them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self, TypeVar
 
 from django.db import models
@@ -72,6 +73,10 @@ class MemberQuerySet(OfCorpQuerySet["Member"]):
         """Filter userids that had been deleted and came back, perhaps as another person's."""
         return self.filter(waits_since__isnull=False)
 
+    def with_rename(self, record: Mapping[str, str]) -> Self:
+        """Filter who was renamed like this before, in whatever row the userids are now."""
+        return self.exclude(renames=[]).filter(renames__contains=[record])
+
 
 class Member(models.Model):
     """A person of a corp. `userid` in WeCom's spelling; look-ups use `userid_folded`."""
@@ -104,6 +109,9 @@ class Member(models.Model):
     presence = models.CharField(_("presence"), max_length=16, choices=Presence.choices, default=Presence.HERE)
     # When WeCom last gave this person another userid: earlier events of this userid are not about them.
     renamed_at = models.DateTimeField(_("userid changed"), null=True)
+    # The renames that were carried out or put to an administrator: {"old": …, "new": …, "happened_at": …}, userids
+    # folded. They keep repeated events, of either address, from repeating it, and show whom a userid belonged to.
+    renames = models.JSONField(default=list, editable=False)
     first_seen_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
     # Since when the person is gone; NULL while HERE.
@@ -136,6 +144,8 @@ class Member(models.Model):
             models.Index(
                 fields=["corp", "waits_since"], condition=Q(waits_since__isnull=False), name="members_waiting"
             ),
+            # For MemberQuerySet.with_rename: few members were ever renamed.
+            models.Index(fields=["corp"], condition=~Q(renames=[]), name="renamed_members"),
             # For matching a user with a member by mobile or e-mail, if an administrator allows it.
             models.Index(fields=["corp", "mobile"], condition=Q(mobile__gt=""), name="members_by_mobile"),
             models.Index("corp", Lower("email"), condition=Q(email__gt=""), name="members_by_folded_email"),
@@ -180,32 +190,6 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.member_id} in {self.department_id}"
-
-
-class MemberRename(models.Model):
-    """A change of a userid that was carried out. The row keeps repeated events, of either address, from repeating it.
-
-    It also shows whom a userid belonged to last year.
-    """
-
-    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
-    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="renames")
-    old_folded = models.CharField(_("former userid"), max_length=64)
-    new_folded = models.CharField("userid", max_length=64)
-    happened_at = models.DateTimeField(_("happened"))
-
-    class Meta:
-        verbose_name = _("change of a userid")
-        verbose_name_plural = _("changes of userids")
-        default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(
-                fields=["corp", "old_folded", "new_folded", "happened_at"], name="one_row_per_member_rename"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.old_folded} → {self.new_folded}"
 
 
 class SyncRunQuerySet(OfCorpQuerySet["SyncRun"]):
