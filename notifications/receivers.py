@@ -19,7 +19,6 @@ from notifications.models import (
     Delivery,
     InboundChannel,
     OwnRowsRule,
-    PagePicture,
     Report,
     ReportCard,
     Robot,
@@ -85,7 +84,7 @@ _OF_CHECKS = (
 
 def track_orders() -> None:
     signals.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
-    for part in (ReportCard, OwnRowsRule, PagePicture):
+    for part in (ReportCard, OwnRowsRule):
         signals.track(part, corps=lambda row: [row.report.corp_id])
     signals.track(WorkdayCalendar, corps=lambda _calendar: [])
     signals.track(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))

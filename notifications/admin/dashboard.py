@@ -339,7 +339,7 @@ def _list_pushes(request: HttpRequest, person: User) -> Iterator[Naming]:
         return
     why = explain_naming(person, Subscription)
     seen = Subscription.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
-    seen = seen.exclude(channel=Channel.ROBOT).select_related("report__page_picture").order_by("name", "pk")
+    seen = seen.exclude(channel=Channel.ROBOT).select_related("report").order_by("name", "pk")
     pushes = list(seen[:SHOWN_AT_MOST])
     expected = expect_recipients(pushes, timezone.now(), only=person.pk)
     for one in pushes:

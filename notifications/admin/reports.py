@@ -41,7 +41,6 @@ from notifications.models import (
     REPORT_FORMS,
     MessageForm,
     OwnRowsRule,
-    PagePicture,
     Report,
     ReportCard,
     ReportChart,
@@ -55,10 +54,12 @@ from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import count_reachability, named_audience
 from notifications.tasks import enqueue_runs
 
-PREFIX = "page_picture"
 AS_RECIPIENTS, AS_OWNER = "recipients", "owner"
-PICTURE_FIELDS = ("kind", "bi_id", "name", "width", "theme", "is_cropped")
-_RIGHTS = ("shown_as", "ended_by", "ended_at")
+# `picture_seen_by` is no column: it chooses whose rights in the BI are used.
+SEEN_BY = "picture_seen_by"
+PICTURE_FIELDS = (
+    *("picture_kind", "picture_bi_id", "picture_name", "picture_width", "picture_theme", "picture_is_cropped"),
+)
 # At most so many subscriptions are checked for recipients.
 SUBSCRIPTIONS_CHECKED = 50
 CARDS_AT_MOST = 10
@@ -70,15 +71,14 @@ PARTS: dict[type[Model], tuple[str, ...]] = {
     ReportCard: ("card", "alias", "title", "position"),
     ReportChart: CHART_FIELDS,
     OwnRowsRule: ("alias", "column", "attribute", "value"),
-    PagePicture: PICTURE_FIELDS,
 }
 TEMPLATES = ("title", "body", "figures")
 
 
 class ReportForm(admin_pages.VersionedForm):
-    """The form of a report. `person`: the signed-in administrator, set by the admin. `spared_subscription`: key of the
-    subscription edited on the same page, whose own form checks it. `is_for_copy`: the report becomes a copy, so other
-    subscriptions keep the saved one."""
+    """The form of a report with its page picture. `person`: the signed-in administrator, set by the admin.
+    `spared_subscription`: key of the subscription edited on the same page, whose own form checks it. `is_for_copy`: the
+    report becomes a copy, so other subscriptions keep the saved one."""
 
     person: User
     spared_subscription: int | None = None
@@ -86,10 +86,29 @@ class ReportForm(admin_pages.VersionedForm):
     edits_rows = True
     # Initial values that differ from the model's defaults.
     new_values: Mapping[str, Any] = MappingProxyType({"is_template": True})
+    # Offered to the owner only.
+    picture_seen_by = forms.ChoiceField(
+        label=_("what they see"),
+        choices=[
+            (AS_RECIPIENTS, _("each recipient with their own rights in the BI")),
+            (AS_OWNER, _("all recipients as I see it")),
+        ],
+        widget=forms.RadioSelect,
+        required=False,
+    )
 
     class Meta:
         model = Report
-        fields = ("title", "body", "is_template", "figures", "link", "corp", "skips_people_without_rows")
+        fields = (
+            "title",
+            "body",
+            "is_template",
+            "figures",
+            "link",
+            "corp",
+            "skips_people_without_rows",
+            *PICTURE_FIELDS,
+        )
         widgets = {
             "title": forms.TextInput(attrs={"class": "vLargeTextField"}),
             "figures": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 3}),
@@ -104,6 +123,18 @@ class ReportForm(admin_pages.VersionedForm):
             corp.required = not sees_all_corps(self.person)
         if self.instance._state.adding:
             self.initial = {**self.new_values, **self.initial}
+        is_mine = self.instance.picture_shown_as_id == self.person.pk
+        self.initial[SEEN_BY] = AS_OWNER if is_mine else AS_RECIPIENTS
+        if not ownership.may_show_as(self.instance, self.person):
+            del self.fields[SEEN_BY]
+        if self.is_bound and "picture_bi_id" not in self.data:  # sent without this part: the picture stays as it is
+            for name in {*PICTURE_FIELDS, SEEN_BY} & self.fields.keys():
+                self.fields[name].disabled = True
+
+    @property
+    def consequence(self) -> str:
+        """Explain what it means to show everybody one's own view of the page."""
+        return ownership.explain_showing_as(self.person)
 
     def values_of(self, row: Any) -> dict[str, Any]:
         parts = {
@@ -136,6 +167,10 @@ class ReportForm(admin_pages.VersionedForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("picture_bi_id") and not cleaned.get("picture_name"):
+            self.add_error("picture_name", forms.Field.default_error_messages["required"])
+        elif not cleaned.get("picture_bi_id") and "picture_bi_id" not in self.errors:
+            cleaned |= {name: Report._meta.get_field(name).get_default() for name in PICTURE_FIELDS}
         if not self.errors and "corp" in self.changed_data:
             self._check_subscriptions(cleaned.get("corp"))
         if not self.errors and not self.instance.is_draft:
@@ -144,6 +179,19 @@ class ReportForm(admin_pages.VersionedForm):
             else:
                 self._check_plain(Report(title=cleaned["title"], body=cleaned["body"], corp=cleaned.get("corp")))
         return cleaned
+
+    def save_rights(self) -> None:
+        """Save as whom all see the page picture: the person themselves if they chose so, else nobody. Call it after
+        `note_edit`, when the report and its push are saved."""
+        report = self.instance
+        report.refresh_from_db(fields=ownership.PICTURE_RIGHTS)
+        if not report.has_picture:
+            if any(getattr(report, name) is not None for name in ownership.PICTURE_RIGHTS):
+                ownership.show_page_as(report, None)
+        elif SEEN_BY in self.fields and not self.fields[SEEN_BY].disabled:
+            person = self.person if self.cleaned_data[SEEN_BY] == AS_OWNER else None
+            if report.picture_shown_as_id != (person and person.pk):
+                ownership.show_page_as(report, person)
 
     def _check_plain(self, report: Report) -> None:
         title, text = message_builder.tidy_title(report.title), message_builder.tidy_text(report.body)
@@ -273,9 +321,7 @@ def read_parts(report: Report, formsets: Iterable[Any]) -> tuple[ReportParts, st
             problems.append(sentence % {**facts, "field": form.fields[name].label if name in form.fields else ""})
         found += saved.values()
     cards, charts = (sorted(rows.get(model, ()), key=lambda row: row.position) for model in (ReportCard, ReportChart))
-    picture = next(iter(rows.get(PagePicture, ())), None)
-    parts = ReportParts(report, cards, charts, rows.get(OwnRowsRule, ()), picture)
-    return parts, next(iter(problems), "")
+    return ReportParts(report, cards, charts, rows.get(OwnRowsRule, ())), next(iter(problems), "")
 
 
 def find_tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:
@@ -293,62 +339,9 @@ def find_choosable_cards(person: User, report: Report | None) -> Any:
     return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))
 
 
-class PagePictureForm(admin_pages.AnyModelForm):
-    """The form of a page picture. `person`: the signed-in administrator, set by the admin."""
-
-    person: User
-    # Whose rights in the BI are used. Offered to the owner only.
-    seen_by = forms.ChoiceField(
-        label=_("what they see"),
-        choices=[
-            (AS_RECIPIENTS, _("each recipient with their own rights in the BI")),
-            (AS_OWNER, _("all recipients as I see it")),
-        ],
-        widget=forms.RadioSelect,
-        required=False,
-    )
-
-    class Meta:
-        model = PagePicture
-        fields = PICTURE_FIELDS
-
-    @property
-    def consequence(self) -> str:
-        """Explain what it means to show everybody one's own view."""
-        return ownership.explain_showing_as(self.person)
-
-    def save(self, commit: bool = True) -> PagePicture:
-        """Save, but keep the stored columns about whose view is shown, which only `ownership` writes."""
-        if self.instance.pk is not None:
-            self.instance.refresh_from_db(fields=_RIGHTS)
-        picture: PagePicture = super().save(commit)
-        if commit and "seen_by" in self.fields:
-            person = self.person if self.cleaned_data.get("seen_by") == AS_OWNER else None
-            if picture.shown_as_id != (person and person.pk):
-                ownership.show_page_as(picture, person)
-        return picture
-
-
-class PagePictureFormSet(_PartFormSet):
-    """The page picture of a report, at most one. A submission without this part leaves it unchanged."""
-
-    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
-        if data is not None and f"{PREFIX}-TOTAL_FORMS" not in data:
-            data = {**data.dict(), f"{PREFIX}-TOTAL_FORMS": "0", f"{PREFIX}-INITIAL_FORMS": "0"}
-        super().__init__(data, *args, **kwargs)
-
-    def add_fields(self, form: Any, index: int | None) -> None:
-        super().add_fields(form, index)
-        form.person = self.person
-        is_mine = form.instance.shown_as_id == self.person.pk
-        form.initial["seen_by"] = AS_OWNER if is_mine else AS_RECIPIENTS
-        if not ownership.may_show_as(self.instance, self.person):
-            del form.fields["seen_by"]
-
-
 def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:
     """End the sharing of the owner's view if somebody else edits the report. Return the keys of the runs that notify
-    the owner. Call it before the forms and formsets are saved."""
+    the owner. Call it before the edit is saved."""
     is_edited = report.pk is not None and any(one is not None and one.has_changed() for one in edited)
     return ownership.end_page_rights(report, by=by, now=timezone.now()) if is_edited else []
 
@@ -409,20 +402,6 @@ class OwnRowsInline(_ReportPart, admin_pages.AnyTabularInline):
     named = "attribute"
 
 
-class PagePictureInline(_ReportPart, admin_pages.AnyStackedInline):
-    model = PagePicture
-    form = PagePictureForm
-    formset = PagePictureFormSet
-    extra = max_num = 1
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        is_offered = ownership.may_show_as(obj or Report(), administrator(request))
-        return [*PICTURE_FIELDS, *(["seen_by"] if is_offered else [])]
-
-    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        return super().get_formset(request, obj, **{**kwargs, "fields": PICTURE_FIELDS})
-
-
 def template_help(zone: ZoneInfo) -> dict[str, Any]:
     """Return what the template help shows, for a message due now in `zone`."""
     times = column_names.times(timezone.now(), zone)
@@ -446,10 +425,11 @@ class ReportAdmin(NamedDeletions):
     list_select_related = ("corp",)
     search_fields = ("title",)
     actions = None
-    inlines = (ReportCardInline, ReportChartInline, OwnRowsInline, PagePictureInline)
+    inlines = (ReportCardInline, ReportChartInline, OwnRowsInline)
     fieldsets = (
         (None, {"fields": ("title", "body", "is_template", "figures", "link", "corp")}),
         (_("Own rows"), {"fields": ("skips_people_without_rows",)}),
+        (_("Picture of a page"), {"fields": PICTURE_FIELDS}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
@@ -461,9 +441,19 @@ class ReportAdmin(NamedDeletions):
     def get_form(self, request: HttpRequest, obj: Report | None = None, change: bool = False, **kwargs: Any) -> Any:
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
 
+    def get_fieldsets(self, request: HttpRequest, obj: Report | None = None) -> Any:
+        may_save = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
+        is_offered = may_save and ownership.may_show_as(obj or Report(), administrator(request))
+        return [*self.fieldsets, (None, {"fields": (SEEN_BY,)})] if is_offered else self.fieldsets
+
+    def save_model(self, request: HttpRequest, obj: Report, form: Any, change: bool) -> None:
+        enqueue_runs(note_edit(obj, [form] if change else (), administrator(request)))
+        super().save_model(request, obj, form, change)
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        enqueue_runs(note_edit(form.instance, [form, *formsets] if change else (), administrator(request)))
+        enqueue_runs(note_edit(form.instance, formsets if change else (), administrator(request)))
         super().save_related(request, form, formsets, change)
+        form.save_rights()
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -36,7 +36,6 @@ from notifications.admin.log import render_latest_runs
 from notifications.admin.push.form import copy_push
 from notifications.admin.push.one_page import read_form_key, show_outlook
 from notifications.admin.push.page import PushPage, render_saved
-from notifications.admin.reports import note_edit
 from notifications.admin.subscription_forms import SCHEDULE_FIELDS
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
 from notifications.delivery.runs.owner_notices import explain_auto_pauses, restart_failure_count
@@ -385,7 +384,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Save only the changed columns, since the dispatcher updates `next_run_at` concurrently."""
-        self.save_content(form)
+        self.save_content(request, form, change=change)
         columns = {field.name for field in obj._meta.concrete_fields}
         changed = columns.intersection(form.changed_data)
         if form.content is not None:
@@ -410,9 +409,9 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         obj.save(update_fields=["next_run_at"])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        edited = [form, form.content, *formsets] if change and form.copied_parts is None else []
-        enqueue_runs(note_edit(form.instance.report, edited, base.administrator(request)))
         super().save_related(request, form, formsets, change)
+        if form.content is not None:
+            form.content.save_rights()
         save_rules(form.instance, form.cleaned_data["rules"])
         self.forget_draft(request, is_new=not change, row=form.instance)
         self._tell_of_schedule(request, form.instance)

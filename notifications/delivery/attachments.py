@@ -36,7 +36,7 @@ from notifications.charts.definition import Chart
 from notifications.charts.vega import build_spec
 from notifications.delivery.rows import reserve, update_unlocked
 from notifications.delivery.spreadsheets import Part, cut_parts, write_csv, write_file_name, write_xlsx
-from notifications.models import Channel, MakerQueue, Medium, MessageForm, PagePicture
+from notifications.models import Channel, MakerQueue, Medium, MessageForm, Report
 from notifications.sources import Content, PageView, RenderingError
 
 logger = logging.getLogger(__name__)
@@ -437,9 +437,9 @@ def preview_medium(wanted: Wanted, *, now: datetime) -> Medium:
 class RecipientPages:
     """The BI page as each person's own account sees it, or as the owner's does for all."""
 
-    def __init__(self, picture: PagePicture, slot_at: datetime, *, owner_id: int | None = None) -> None:
+    def __init__(self, report: Report, slot_at: datetime, *, owner_id: int | None = None) -> None:
         """Check the connection. `owner_id`: as whom all see it. Raises RenderingError if nobody gets a picture."""
-        self._picture, self._slot_at = picture, slot_at
+        self._report, self._slot_at = report, slot_at
         self._identities: dict[int, str] = {}
         self._owners = ""
         if (obstacle := _find_connection_obstacle()) is not None:
@@ -470,19 +470,20 @@ class RecipientPages:
                     "cannot go to a robot."
                 )
             )
-        picture, identity = self._picture, self._owners if user_id is None else self.identity_of(user_id)
-        options = Options(Width(picture.width), Theme(picture.theme), is_cropped=picture.is_cropped)
-        return PageView(picture.path, identity, picture.name, self._slot_at, options)
+        report, identity = self._report, self._owners if user_id is None else self.identity_of(user_id)
+        width, theme = Width(report.picture_width), Theme(report.picture_theme)
+        options = Options(width, theme, is_cropped=report.picture_is_cropped)
+        return PageView(report.picture_path, identity, report.picture_name, self._slot_at, options)
 
 
-def pages_for_editor(picture: PagePicture, editor: User, slot_at: datetime) -> RecipientPages:
-    """Return the page of a preview as the editor's own account sees it, whoever the recipients are. `picture` need not
+def pages_for_editor(report: Report, editor: User, slot_at: datetime) -> RecipientPages:
+    """Return the page of a preview as the editor's own account sees it, whoever the recipients are. `report` need not
     be saved. Raises RenderingError, with a sentence."""
     if _find_connection_obstacle() is None and not bi_identity.identities([editor.pk]).get(editor.pk):
         raise RenderingError(
             Sentence("You have no account in the BI: its page is previewed with your own rights alone.")
         )
-    return RecipientPages(picture, slot_at, owner_id=editor.pk)
+    return RecipientPages(report, slot_at, owner_id=editor.pk)
 
 
 def find_obstacle(*, now: datetime) -> Sentence | None:

@@ -30,7 +30,7 @@ from notifications.models.inbound import (
     IncomingMessage,
     OutgoingMail,
 )
-from notifications.models.media import Attachment, MakerQueue, Medium, PagePicture, Upload
+from notifications.models.media import Attachment, MakerQueue, Medium, Upload
 from notifications.models.recipients import AlertReceiver, Channel, OperatorContacts, Robot, RulesMatch, WithRecipients
 from notifications.models.runs import Run, TickClaim
 from notifications.models.subscriptions import (

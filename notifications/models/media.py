@@ -14,7 +14,6 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import User
 from integrations.clients import snapshots
 from integrations.core import sentences
-from notifications.models.subscriptions import Report
 
 
 class MakerQueue(models.TextChoices):
@@ -184,59 +183,73 @@ class Upload(models.Model):
         return self.name
 
 
-class PagePicture(models.Model):
-    """The picture of a BI page or card in a report, at most one, for each recipient with their own rights.
+class PictureKind(models.TextChoices):
+    PAGE = "page", pgettext_lazy("of the BI", "page")
+    CARD = "card", _("card")
+
+
+class PictureWidth(models.TextChoices):
+    DESKTOP = snapshots.Width.DESKTOP.value, _("as on a computer")
+    PHONE = snapshots.Width.PHONE.value, _("as on a phone")
+
+
+class PictureTheme(models.TextChoices):
+    LIGHT = snapshots.Theme.LIGHT.value, _("light")
+    DARK = snapshots.Theme.DARK.value, _("dark")
+
+
+class WithPagePicture(models.Model):
+    """Base of reports: at most one picture of a BI page or card, for each recipient with their own rights.
 
     The push's message form decides how it is sent: NEWS and NEWS_NOTICE as their cover, IMAGE as the picture alone,
     FILE as a PDF; other forms show it on the message's page.
     """
 
-    class Kind(models.TextChoices):
-        PAGE = "page", pgettext_lazy("of the BI", "page")
-        CARD = "card", _("card")
-
-    class Width(models.TextChoices):
-        DESKTOP = snapshots.Width.DESKTOP.value, _("as on a computer")
-        PHONE = snapshots.Width.PHONE.value, _("as on a phone")
-
-    class Theme(models.TextChoices):
-        LIGHT = snapshots.Theme.LIGHT.value, _("light")
-        DARK = snapshots.Theme.DARK.value, _("dark")
-
-    report = models.OneToOneField(
-        Report, on_delete=models.CASCADE, related_name="page_picture", verbose_name=_("report")
+    picture_kind = models.CharField(
+        _("page or card"), max_length=8, choices=PictureKind.choices, default=PictureKind.PAGE
     )
-    kind = models.CharField(_("page or card"), max_length=8, choices=Kind.choices, default=Kind.PAGE)
-    # The id of the page or card in the BI.
-    bi_id = models.CharField(
+    # The id of the page or card in the BI; empty: no picture.
+    picture_bi_id = models.CharField(
         _("ID in the BI"),
         max_length=100,
+        blank=True,
+        default="",
         validators=[RegexValidator(r"^[^/?#%\s\\]+\Z", _("The ID alone, as it stands in the BI's address."))],
+        help_text=_("Empty: no picture."),
     )
-    name = models.CharField(_("heading"), max_length=128, help_text=_("Above the picture, and the name of the file."))
-    width = models.CharField(_("width"), max_length=8, choices=Width.choices, default=Width.DESKTOP)
-    theme = models.CharField(_("colours"), max_length=8, choices=Theme.choices, default=Theme.LIGHT)
-    is_cropped = models.BooleanField(
+    picture_name = models.CharField(
+        _("heading of the picture"),
+        max_length=128,
+        blank=True,
+        default="",
+        help_text=_("Above the picture, and the name of the file."),
+    )
+    picture_width = models.CharField(
+        _("width"), max_length=8, choices=PictureWidth.choices, default=PictureWidth.DESKTOP
+    )
+    picture_theme = models.CharField(
+        _("colours"), max_length=8, choices=PictureTheme.choices, default=PictureTheme.LIGHT
+    )
+    picture_is_cropped = models.BooleanField(
         _("only the cards"), default=True, help_text=_("Without the BI's own frame around them.")
     )
     # Empty: each with their own rights. Written only by delivery.runs.ownership; it counts for this person's pushes
     # only.
-    shown_as = models.ForeignKey(
+    picture_shown_as = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("seen with the rights of")
     )
     # The editor whose edit ended showing the page as its owner sees it.
-    ended_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
-    ended_at = models.DateTimeField(null=True)
+    picture_ended_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    picture_ended_at = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name = _("page picture")
-        verbose_name_plural = _("page pictures")
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.name
+        abstract = True
 
     @property
-    def path(self) -> str:
+    def has_picture(self) -> bool:
+        return bool(self.picture_bi_id)
+
+    @property
+    def picture_path(self) -> str:
         """The path of the page in the BI, without its first slash."""
-        return f"{self.kind}/{self.bi_id}"
+        return f"{self.picture_kind}/{self.picture_bi_id}"

@@ -20,6 +20,7 @@ from integrations.models import Card
 from integrations.models.fields import Person
 from integrations.models.jobs import Moment
 from notifications.charts.definition import TOP, TOP_AT_MOST, Aggregate, Chart, ChartKind, Sort, from_document
+from notifications.models.media import WithPagePicture
 from notifications.models.recipients import AlertReceiver, ForCompany, M, ScopedQuerySet, WithRecipients, WithSuccessor
 
 # Less than an hour: a push due at nine comes before ten.
@@ -173,8 +174,8 @@ _TEMPLATE_VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _TEMPLATE_STEP = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
-class Report(ForCompany):
-    """The content of a push: a title, a body, and the page that it links to."""
+class Report(ForCompany, WithPagePicture):
+    """The content of a push: a title, a body, the page that it links to, and a picture of a page of the BI."""
 
     # True for an unsaved report of a preview: the engine reports what is wrong with it.
     is_draft = False

@@ -30,7 +30,6 @@ from notifications.models import (
     InboundChannel,
     MessageForm,
     OwnRowsRule,
-    PagePicture,
     Report,
     ReportCard,
     ReportChart,
@@ -241,7 +240,8 @@ def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
         OwnRowsRule.objects.create(report=report, alias=demo.alias, column=demo.own_column, attribute=region)
     if demo is POWER:
         # One picture for all, as the owner sees the page.
-        PagePicture.objects.create(report=report, bi_id=page, name=demo.heading or demo.card, shown_as=owner)
+        report.picture_bi_id, report.picture_name, report.picture_shown_as = page, demo.heading or demo.card, owner
+        report.save()
     return report
 
 

@@ -20,10 +20,10 @@ from integrations.core.admin_pages import VERSION
 from notifications.admin import subscription_forms
 from notifications.admin.base import is_key
 from notifications.admin.push.one_page import DraftedForm
-from notifications.admin.reports import AS_OWNER, PARTS, PREFIX, ReportForm, read_parts
+from notifications.admin.reports import AS_OWNER, PARTS, PICTURE_FIELDS, SEEN_BY, ReportForm, read_parts
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.report_contents import ReportParts, expect, expected_contents
-from notifications.models import MessageForm, OwnRowsRule, PagePicture, Repeat, Report, Robot, Subscription
+from notifications.models import MessageForm, OwnRowsRule, Repeat, Report, Robot, Subscription
 from notifications.sources import NOT_KNOWN, Expected
 from notifications.subscriptions.recipients import count_reachability
 from notifications.subscriptions.schedules import TIME_FIELDS
@@ -138,8 +138,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
             self.content.is_valid()
             cleaned["report"] = self.content.instance  # also with errors, so that recipients are still shown
             self._check_same_content()
-            has_page = self.data.get(f"{PREFIX}-0-bi_id") and not self.data.get(f"{PREFIX}-0-DELETE")
-            if cleaned.get("message_form") == MessageForm.FILE and not has_page:
+            if cleaned.get("message_form") == MessageForm.FILE and not self.data.get("picture_bi_id"):
                 self.add_error("message_form", _("A PDF file is made of a page of the BI: choose its picture first."))
         elif cleaned.get("report") is None:
             cleaned.pop("report", None)
@@ -183,9 +182,12 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
 
     @cached_property
     def parts(self) -> tuple[ReportParts, str]:
-        """The report as it was sent, and the problem of the first invalid row."""
+        """The report as it was sent, and the first problem of its rows or its page picture."""
         report: Report = self.instance.content_at_work
-        return read_parts(report, type(self).make_formsets(self.instance))
+        parts, problem = read_parts(report, type(self).make_formsets(self.instance))
+        errors = {} if self.content is None else self.content.errors
+        of_picture = [f"{self.content[name].label}: {errors[name][0]}" for name in PICTURE_FIELDS if name in errors]
+        return parts, problem or next(iter(of_picture), "")
 
     def _expect(self, cleaned: dict[str, Any]) -> Expected:
         """Return the expected contents of the push."""
@@ -195,12 +197,12 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         parts, problem = self.parts
         if problem:  # the form is not complete yet
             return NOT_KNOWN
-        owner_id = self.person.pk if self.data.get(f"{PREFIX}-0-seen_by") == AS_OWNER else None
+        owner_id = self.person.pk if self.data.get(SEEN_BY) == AS_OWNER else None
         order = Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
         tables = parts.find_latest_tables() if parts.own_rows else {}
 
         def pages() -> RecipientPages | None:
-            return None if parts.picture is None else RecipientPages(parts.picture, now, owner_id=owner_id)
+            return RecipientPages(parts.report, now, owner_id=owner_id) if parts.report.has_picture else None
 
         return expect(parts, tables, order, now, pages)
 
@@ -215,14 +217,14 @@ NAME_CHARACTERS = 128
 def copy_report(report: Report) -> tuple[Report, CopiedKeys]:
     """Copy a report with its cards, charts, own-row rules and page picture, as stored in the database."""
     copied = _without_key(Report.objects.get(pk=report.pk))
+    # Only the owner may share what the owner sees.
+    copied.picture_shown_as = copied.picture_ended_by = copied.picture_ended_at = None
     copied.save()
     parts: dict[type[Any], dict[int, int]] = {model: {} for model in PARTS}
     for model, keys in parts.items():
         for part in model._default_manager.filter(report=report.pk).order_by("pk"):
             old, new = part.pk, _without_key(part)
             new.report = copied
-            if isinstance(new, PagePicture):  # only the owner may share what the owner sees
-                new.shown_as = new.ended_by = new.ended_at = None
             new.save()
             keys[old] = new.pk
     return copied, parts

@@ -169,7 +169,7 @@ class OnePage(ButtonsPage):
             row.form_key = read_form_key(request) or None
         return row
 
-    def page_context(self, request: HttpRequest, formsets: list[Any]) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest) -> dict[str, Any]:
         """Return further template context for people who may fill in the form."""
         return {}
 
@@ -193,7 +193,7 @@ class OnePage(ButtonsPage):
                 "problems": list(list_problems(forms, formsets)) if is_sent else [],
                 "errors": None,  # replaces Django's line with our list
                 "folded_parts": self._build_folded_parts(forms, inlines, is_sent=is_sent),
-                **self.page_context(request, formsets),
+                **self.page_context(request),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -35,11 +35,13 @@ from notifications.admin.push.one_page import ColumnField, FormPart, OnePage, re
 from notifications.admin.reports import (
     CARDS_AT_MOST,
     CHARTS_AT_MOST,
-    PREFIX,
+    PICTURE_FIELDS,
     RULES_AT_MOST,
+    SEEN_BY,
     TEMPLATES,
     ReportAdmin,
     list_rows,
+    note_edit,
     read_card_keys,
     template_help,
 )
@@ -53,6 +55,7 @@ from notifications.reports.templates.column_names import find_columns, rename_co
 from notifications.reports.templates.merge_fields import StartingPoint, offered_points, starting_points
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
+from notifications.tasks import enqueue_runs
 
 
 class PushPage(OnePage):
@@ -117,19 +120,21 @@ class PushPage(OnePage):
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
         return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report()}
 
-    def save_content(self, form: PushForm) -> None:
+    def save_content(self, request: HttpRequest, form: PushForm, *, change: bool) -> None:
         """Save the report, so that the subscription can refer to it. `save_related` saves its rows later."""
-        content = form.content
-        if content is None:
-            return
-        report = content.instance
-        if form.may_copy() and form.data.get("content_for") == FOR_THIS:
+        content, report = form.content, form.instance.report
+        if content is not None and form.may_copy() and form.data.get("content_for") == FOR_THIS:
             copied, form.copied_parts = copy_report(report)
             report.pk, report.created_at = copied.pk, copied.created_at
+        elif change:
+            formsets, _inlines = self._create_formsets(request, form.instance, change)
+            enqueue_runs(note_edit(report, [form, content, *formsets], administrator(request)))
+        if content is None:
+            return
         if report._state.adding:
             content.save()
         elif content.changed_data:
-            report.save(update_fields=content.changed_data)
+            report.save(update_fields={*content.changed_data, *PICTURE_FIELDS} - {SEEN_BY})
         form.instance.report = report
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -170,13 +175,14 @@ class PushPage(OnePage):
         if add or content is None or not content.changed_data:
             return said
         with translation.override(None):
-            labels = [str(getattr(Report._meta.get_field(name), "verbose_name", name)) for name in content.changed_data]
+            names = {field.name: field.verbose_name for field in Report._meta.fields}
+            labels = [str(names.get(name, content.fields[name].label)) for name in content.changed_data]
         return [
             *said,
             {"changed": {"name": str(Report._meta.verbose_name), "object": form.instance.name, "fields": labels}},
         ]
 
-    def page_context(self, request: HttpRequest, formsets: list[Any]) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest) -> dict[str, Any]:
         person = administrator(request)
         # An autocomplete select for the person whose view is shown.
         field: Any = Subscription._meta.get_field("users")
@@ -192,7 +198,6 @@ class PushPage(OnePage):
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
             "page_picture_obstacle": find_obstacle(now=timezone.now()),
-            "page_picture": next((one for one in formsets if one.prefix == PREFIX), None),
         }
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -320,9 +325,9 @@ def render_draft(
     """Render a push as if due at `at`, for `person` or for nobody in particular. Return the template's context. `by`:
     the viewer, whose own BI account is used for BI pages. Raises RenderingError."""
     pages, page_problem = None, ""
-    if parts.picture is not None:
+    if parts.report.has_picture:
         try:
-            pages = pages_for_editor(parts.picture, by, at)
+            pages = pages_for_editor(parts.report, by, at)
         except RenderingError as error:
             page_problem = str(error)
     to: Recipient | Robot | None = order.robot if order.channel == Channel.ROBOT else None

@@ -133,7 +133,7 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     """Decide who gets what, in which calls. Write nothing. Raises RenderingError, NotWorthSending and DataPending."""
     # Most reports have no cards; this saves the query for them.
     has_cards = Exists(models.ReportCard.objects.filter(report=OuterRef("subscription__report")))
-    runs = Run.objects.select_related("subscription__report__page_picture", "message").annotate(has_cards=has_cards)
+    runs = Run.objects.select_related("subscription__report", "message").annotate(has_cards=has_cards)
     run = runs.defer("message__original", "message__page").get(pk=run_id)
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(Sentence("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})

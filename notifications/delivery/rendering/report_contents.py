@@ -63,13 +63,12 @@ ReadValues = Callable[[Collection[int], Collection[Key], int | None], dict[int, 
 
 @dataclass(frozen=True)
 class ReportParts:
-    """The parts of a report that the engine reads, saved or drafted. `picture`: of a page of the BI."""
+    """The parts of a report that the engine reads, saved or drafted."""
 
     report: models.Report
     cards: Sequence[ReportCard] = ()
     charts: Sequence[models.ReportChart] = ()
     own_rows: Sequence[OwnRowsRule] = ()
-    picture: models.PagePicture | None = None
 
     @cached_property
     def conditions(self) -> list[Condition]:
@@ -88,14 +87,13 @@ class ReportParts:
 
 def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> ReportParts:
     """Read the parts of a saved report. One query for each part that is not prefetched."""
-    picture: models.PagePicture | None = getattr(report, "page_picture", None)
     if not has_cards:
-        return ReportParts(report, picture=picture)
+        return ReportParts(report)
     cards = Prefetch("report_cards", ReportCard.objects.select_related("card__source"))
     rules = Prefetch("own_rows_rules", OwnRowsRule.objects.select_related("attribute"))
     prefetch_related_objects([report], cards, "charts", rules)
     rows = list(report.report_cards.all()), list(report.charts.all()), list(report.own_rows_rules.all())
-    return ReportParts(report, *rows, picture)
+    return ReportParts(report, *rows)
 
 
 class Contents(RunContents):
@@ -222,12 +220,12 @@ def _find_pages(
 
     Only the owner's own pushes show the page as the owner sees it, and trials never do. Raises RenderingError.
     """
-    picture = parts.picture
-    if picture is None:
+    report = parts.report
+    if not report.has_picture:
         return None
-    is_owners = picture.shown_as_id is not None and picture.shown_as_id == subscription.owner_id
-    shown_as = picture.shown_as_id if is_owners and not is_trial else None
-    return RecipientPages(picture, slot_at, owner_id=shown_as)
+    is_owners = report.picture_shown_as_id is not None and report.picture_shown_as_id == subscription.owner_id
+    shown_as = report.picture_shown_as_id if is_owners and not is_trial else None
+    return RecipientPages(report, slot_at, owner_id=shown_as)
 
 
 def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
@@ -249,7 +247,7 @@ def expect_recipients(
     """
     cards = Prefetch("report__report_cards", ReportCard.objects.select_related("card__source"))
     rules = Prefetch("report__own_rows_rules", OwnRowsRule.objects.select_related("attribute"))
-    prefetch_related_objects(subscriptions, rules, "report__charts", "report__page_picture", cards)
+    prefetch_related_objects(subscriptions, rules, "report__charts", cards)
     parts = {one.pk: read_saved_parts(one.report) for one in subscriptions}
     keys = {card.card_id for its in parts.values() if its.own_rows for card in its.cards}
     tables = read_latest_tables({key: key for key in keys})

@@ -35,7 +35,7 @@ from integrations.core.hooks import Attention
 from integrations.models import Corp, Member
 from notifications.delivery.runs.owner_notices import save_notice
 from notifications.delivery.runs.recall import cancel_waiting
-from notifications.models import AlertRule, ApiToken, InboundChannel, PagePicture, Report, Robot, Run, Subscription
+from notifications.models import AlertRule, ApiToken, InboundChannel, Report, Robot, Run, Subscription
 from notifications.models.inbound import RIGHTS, senders
 
 # The first two stop once their owner may not act. For the others nobody is notified about problems any more.
@@ -377,16 +377,16 @@ def explain_showing_as(person: User) -> str:
     ) % {"name": person.get_full_name()}
 
 
-_COLUMNS = ("shown_as", "ended_by", "ended_at")
+PICTURE_RIGHTS = ("picture_shown_as", "picture_ended_by", "picture_ended_at")
 
 
-def show_page_as(picture: PagePicture, person: User | None) -> None:
-    """Show the page to all recipients as `person` sees it; None: to each with their own rights. Saves. Raises
+def show_page_as(report: Report, person: User | None) -> None:
+    """Show the report's page to all recipients as `person` sees it; None: to each with their own rights. Saves. Raises
     NotTheOwnerError."""
-    if person is not None and not may_show_as(picture.report, person):
+    if person is not None and not may_show_as(report, person):
         raise NotTheOwnerError
-    picture.shown_as, picture.ended_by, picture.ended_at = person, None, None
-    picture.save(update_fields=_COLUMNS)
+    report.picture_shown_as, report.picture_ended_by, report.picture_ended_at = person, None, None
+    report.save(update_fields=PICTURE_RIGHTS)
 
 
 @transaction.atomic
@@ -395,19 +395,25 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
     Return the run of the notice to that person, to be rendered after the transaction; otherwise the engine renders it a
     little later. `by`: None if a push was handed over.
 
-    Call it before the choice of `by` is saved: the owner may choose it anew in the same edit.
+    Call it before the edit is saved: the notice names the page as it was, and the owner may choose anew in the same
+    edit.
     """
-    rows = PagePicture.objects.select_for_update(of=("self",)).filter(report=report.pk, shown_as__isnull=False)
-    picture = rows.exclude(shown_as=by).first()
-    if picture is None:
+    rows = Report.objects.select_for_update(of=("self",), no_key=True).filter(picture_shown_as__isnull=False)
+    shown = rows.filter(pk=report.pk).exclude(picture_shown_as=by).first()
+    if shown is None:
         return []
-    owner_id = picture.shown_as_id
-    picture.shown_as, picture.ended_by, picture.ended_at = None, by, now
-    picture.save(update_fields=_COLUMNS)
+    owner_id = shown.picture_shown_as_id
+    for row in (shown, report):  # an edited report is saved as a whole later
+        row.picture_shown_as, row.picture_ended_by, row.picture_ended_at = None, by, now
+    shown.save(update_fields=PICTURE_RIGHTS)
     with translation.override(settings.LANGUAGE_CODE):
         owned = list(Subscription.objects.filter(report=report.pk, owner=owner_id).order_by("pk"))
         names = ", ".join(one.name for one in owned)
-        words = {"name": names, "page": picture, "person": _("somebody") if by is None else by.get_full_name()}
+        words = {
+            "name": names,
+            "page": shown.picture_name,
+            "person": _("somebody") if by is None else by.get_full_name(),
+        }
         text = _(
             "%(person)s has edited the push “%(name)s”, or the robot to which it goes. Its picture of the page "
             "“%(page)s” is no longer shown as you see it: each recipient now gets it with their own rights in the BI, "
@@ -415,7 +421,7 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
             "it anew."
         )
         title, link = _("Your page picture is no longer shown as you see it"), _page_of(owned[0]) if owned else ""
-        key = f"page-rights:{picture.pk}:{now:%Y%m%d%H%M%S%f}"
+        key = f"page-rights:{report.pk}:{now:%Y%m%d%H%M%S%f}"
         notice = save_notice(title, text % words, link, key=key, person_id=owner_id, corp_id=report.corp_id, now=now)
     return [notice.pk]
 
@@ -424,7 +430,7 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
 def end_page_rights_of_robot(robot: Robot, *, by: User, now: datetime) -> list[int]:
     """End showing pages to the robot's group as somebody else than `by` sees them: another key means another group.
     Waiting messages are canceled. Return the notices as `end_page_rights` does. Call it before the key is saved."""
-    shown = Report.objects.filter(page_picture__shown_as__isnull=False, subscriptions__robot=robot)
-    if reports := list(shown.exclude(page_picture__shown_as=by).distinct()):
+    shown = Report.objects.filter(picture_shown_as__isnull=False, subscriptions__robot=robot)
+    if reports := list(shown.exclude(picture_shown_as=by).distinct()):
         cancel_waiting(robot, reports, now=now)
     return [run_id for report in reports for run_id in end_page_rights(report, by=by, now=now)]

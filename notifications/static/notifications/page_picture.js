@@ -4,18 +4,15 @@
 window.pagePicture = ({ find, onChange }) => {
   const part = find("[data-page-picture]");
   if (!part) return { offered: false, chosen: () => null, take: () => {} };
-  const field = (name) => part.querySelector(`[name$="-${name}"]`);
-  const gone = field("DELETE");
-  const isChosen = () => Boolean(field("bi_id").value) && !gone?.checked;
+  const field = (name) => part.querySelector(`[name="picture_${name}"]`);
+  const isChosen = () => Boolean(field("bi_id").value);
   const remove = () => {
-    if (gone) gone.checked = true;
-    else field("bi_id").value = "";
+    field("bi_id").value = "";
     onChange();
   };
   const take = (kind, id, name) => {
     const values = { kind, bi_id: id, name: name.slice(0, 128) };
     for (const [key, value] of Object.entries(values)) field(key).value = value;
-    if (gone) gone.checked = false;
     part.open = true;
     onChange();
   };
@@ -25,6 +22,5 @@ window.pagePicture = ({ find, onChange }) => {
   };
   // The list of data fills these in; whoever has no script writes them.
   part.querySelector(".page-picture-id").hidden = !part.querySelector(".page-picture-id .errorlist");
-  if (gone) gone.closest("p").hidden = true;
   return { offered: true, chosen: () => (isChosen() ? { name: field("name").value, remove } : null), take, show };
 };

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from accounts.models import WeComAccount
 from integrations.clients import guandata_sso
 from integrations.models import Corp, DataSource, SourceKind
-from notifications.models import Medium, PagePicture, Receipt, Subscription
+from notifications.models import Medium, Receipt, Subscription
 from tests.bi import KEY, make_bi
 from tests.bi_pages import card, rows_on
 from tests.chromium import path_with_chromium
@@ -82,7 +82,7 @@ def choose_picture(desk: Page) -> None:
     desk.locator("[data-choices] button[data-page=late]").click()
     desk.locator("button[data-picture=page]").click()
     expect(desk.locator("[data-chosen]")).to_contain_text("截图：销售看板")  # noqa: RUF001  # as the page says it
-    expect(desk.locator("[name=page_picture-0-bi_id]")).to_have_value("late")
+    expect(desk.locator("[name=picture_bi_id]")).to_have_value("late")
     expect(desk.locator("#id_message_form")).to_have_value("news")
 
 
@@ -101,7 +101,7 @@ def test_a_page_of_the_bi_is_chosen_previewed_and_read_on_the_phone(
     expect(desk.locator("[data-outlook-place]")).to_contain_text("赵敏 (made7)")
     desk.click("[name=_enable]")
     push = eventually(Subscription.objects.first, stack.programs.values())
-    assert PagePicture.objects.get().shown_as is None
+    assert push.report.picture_shown_as is None
     desk.goto(f"{stack.web_url}{PUSHES}{push.pk}/run/")
     desk.click("#content form [type=submit]")
 

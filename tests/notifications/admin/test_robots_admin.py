@@ -10,7 +10,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Delivery, PagePicture, Robot, Run, Subscription
+from notifications.models import Delivery, Report, Robot, Run, Subscription
 from tests.browser_form import untouched
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import values, version_on
@@ -93,18 +93,18 @@ def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp:
     owner = make_person(corp, "lilei")
     push = make_subscription(owner=owner, report=make_report(corp=corp), channel="robot", robot=robot)
     render_run(run_id=make_run(push).pk, now=NOW)
-    waiting = Delivery.objects.get(robot=robot)
-    picture = PagePicture.objects.create(report=push.report, bi_id="p1", name="看板", shown_as=owner)
+    waiting, report = Delivery.objects.get(robot=robot), push.report
+    Report.objects.update(picture_bi_id="p1", picture_name="看板", picture_shown_as=owner)
     client = client_of(make_manager(corp, permissions="robot"))
     address = reverse("admin:notifications_robot_change", args=[robot.pk])
 
     client.post(address, {**opened(client, address), "name": "新名称"})
-    assert PagePicture.objects.get(shown_as=owner) == picture
+    assert Report.objects.get(picture_shown_as=owner) == report
     client.post(address, {**opened(client, address), "webhook": "another-key-1"})
 
-    for row in (picture, waiting, robot):
+    for row in (report, waiting, robot):
         row.refresh_from_db()
-    assert (robot.key, picture.shown_as, waiting.status) == ("another-key-1", None, "canceled")
+    assert (robot.key, report.picture_shown_as, waiting.status) == ("another-key-1", None, "canceled")
     notice = Run.objects.get(key__startswith="page-rights:")
     assert notice.requested_by == owner
 

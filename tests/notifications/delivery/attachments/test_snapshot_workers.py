@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import User
 from integrations.clients import guandata_sso
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Attempt, Delivery, Medium, MessageForm, PagePicture, Receipt
+from notifications.models import Attempt, Delivery, Medium, MessageForm, Receipt
 from tests.bi import KEY, make_bi
 from tests.bi_pages import card, rows_on
 from tests.chromium import path_with_chromium
@@ -76,8 +76,7 @@ def image_of(stack: Stack, userid: str) -> bytes:
 
 
 def test_each_gets_what_they_see_once_though_the_worker_is_killed_on_the_way(stack: Stack, people: list[User]) -> None:
-    report, now = make_report(title="日报", body="今天"), timezone.now()
-    PagePicture.objects.create(report=report, bi_id="late", name="销售看板")
+    report, now = make_report(picture_bi_id="late", picture_name="销售看板"), timezone.now()
     push = make_subscription(*people, report=report, message_form=MessageForm.IMAGE, is_enabled=False)
     render_run(run_id=make_run(push, now=now).pk, now=now)
     assert Medium.objects.filter(queue="snapshots").count() == len(PEOPLE)

@@ -20,7 +20,6 @@ from notifications.models import (
     Delivery,
     Medium,
     MessageForm,
-    PagePicture,
     Receipt,
     Report,
     Robot,
@@ -45,9 +44,12 @@ def people(corp: Corp) -> list[User]:
 
 
 def make_push(*people: User, form: str = MessageForm.IMAGE, **fields: Any) -> Subscription:
-    options = {name: fields.pop(name) for name in ("shown_as", "width", "theme", "kind") if name in fields}
     report: Report = fields.pop("report", None) or make_report()
-    PagePicture.objects.create(report=report, bi_id="p1", name="销售看板", **options)
+    chosen = {"picture_bi_id": "p1", "picture_name": "销售看板"}
+    chosen |= {name: fields.pop(name) for name in list(fields) if name.startswith("picture_")}
+    for name, value in chosen.items():
+        setattr(report, name, value)
+    report.save()
     return make_subscription(*people, report=report, message_form=form, **fields)
 
 
@@ -95,7 +97,9 @@ def test_people_who_are_one_account_in_the_bi_share_a_message_and_a_picture(peop
 
 
 def test_what_is_to_be_on_it_is_in_the_recipe(people: list[User]) -> None:
-    render_push(make_push(people[0], form=MessageForm.NEWS, width="phone", theme="dark", kind="card"))
+    render_push(
+        make_push(people[0], form=MessageForm.NEWS, picture_width="phone", picture_theme="dark", picture_kind="card")
+    )
 
     path, identity, options = read_recipe(Delivery.objects.get())
     assert (path, identity) == ("card/p1", "lilei")
@@ -142,7 +146,7 @@ def test_as_the_owner_all_get_one_picture(corp: Corp, people: list[User]) -> Non
     guest = make_person(corp, "guest", username="guest1", made_username="guest1")  # has no account in the BI
     owner = people[0]
 
-    render_push(make_push(*people, guest, owner=owner, shown_as=owner))
+    render_push(make_push(*people, guest, owner=owner, picture_shown_as=owner))
 
     delivery = Delivery.objects.get()
     assert read_recipe(delivery)[1] == "lilei"
@@ -150,14 +154,14 @@ def test_as_the_owner_all_get_one_picture(corp: Corp, people: list[User]) -> Non
 
 
 def test_a_push_of_somebody_else_shows_each_their_own(people: list[User]) -> None:
-    render_push(make_push(*people, owner=people[1], shown_as=people[0]))
+    render_push(make_push(*people, owner=people[1], picture_shown_as=people[0]))
 
     assert read_identities()["zhangsan"] == "zhangsan"
 
 
 def test_who_tries_it_sees_their_own_and_not_the_owners(people: list[User]) -> None:
     owner, editor, _other = people
-    push = make_push(*people, owner=owner, shown_as=owner)
+    push = make_push(*people, owner=owner, picture_shown_as=owner)
 
     render_push(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
 
@@ -167,7 +171,7 @@ def test_who_tries_it_sees_their_own_and_not_the_owners(people: list[User]) -> N
 def test_nor_when_a_trial_is_sent_again(corp: Corp, people: list[User]) -> None:
     """People without an account in the BI do not see the owner's picture by sending the trial again."""
     owner, editor = people[0], make_person(corp, "editor", username="editor1", made_username="editor1")
-    push = make_push(*people, owner=owner, shown_as=owner)
+    push = make_push(*people, owner=owner, picture_shown_as=owner)
     trial = render_push(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
     assert trial.skipped_count == 1
 
@@ -182,7 +186,7 @@ def test_nor_when_a_trial_is_sent_again(corp: Corp, people: list[User]) -> None:
 def test_as_an_owner_without_an_account_nothing_is_sent(corp: Corp, people: list[User]) -> None:
     owner = make_person(corp, "boss", username="boss1", made_username="boss1")
 
-    run = render_push(make_push(*people, owner=owner, shown_as=owner))
+    run = render_push(make_push(*people, owner=owner, picture_shown_as=owner))
 
     assert run.status == Run.Status.FAILED
     assert "BI 账号" in run.error_text
@@ -195,7 +199,7 @@ def test_a_robots_group_gets_the_owners_picture_alone(corp: Corp, people: list[U
     run = render_push(push)
     assert run.status == Run.Status.FAILED
 
-    PagePicture.objects.update(shown_as=people[0])
+    Report.objects.update(picture_shown_as=people[0])
     render_push(push)
     assert read_recipe(Delivery.objects.get())[1] == "lilei"
 

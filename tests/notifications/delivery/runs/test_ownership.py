@@ -29,7 +29,7 @@ from notifications.delivery.runs.ownership import (
     request_ownership_notices,
     show_page_as,
 )
-from notifications.models import ApiToken, Delivery, InboundChannel, PagePicture, Report, Run, Subscription
+from notifications.models import ApiToken, Delivery, InboundChannel, Report, Run, Subscription
 from notifications.tasks import notify_of_owners
 from tests.accounts.people import sent_form, with_role
 from tests.notifications.admin.conftest import client_of
@@ -188,12 +188,12 @@ def test_rows_are_locked_while_they_are_handed_over(chief: User, leaver: User) -
 
 def test_nobody_shows_what_they_see_to_recipients_of_a_push_that_they_take_over(chief: User, leaver: User) -> None:
     push = Subscription.objects.get()
-    picture = PagePicture.objects.create(report=push.report, bi_id="p1", name="看板", shown_as=chief)
+    show_in(push.report, picture_shown_as=chief)
 
     assert hand_over(leaver, [f"subscription:{push.pk}"], chief, chief) == 1
 
-    picture.refresh_from_db()
-    assert picture.shown_as is None
+    push.report.refresh_from_db()
+    assert push.report.picture_shown_as is None
 
 
 def test_a_push_without_an_owner_who_can_act_belongs_to_whoever_saves_it(leaver: User) -> None:
@@ -318,8 +318,11 @@ def report(corp: Corp) -> Report:
     return make_report(corp=corp)
 
 
-def make_picture(report: Report, **fields: Any) -> PagePicture:
-    return PagePicture.objects.create(report=report, **{"bi_id": "p1", "name": "销售看板", **fields})
+def show_in(report: Report, **fields: Any) -> None:
+    """Give the report a page picture."""
+    for name, value in {"picture_bi_id": "p1", "picture_name": "销售看板", **fields}.items():
+        setattr(report, name, value)
+    report.save()
 
 
 def test_the_owner_of_all_pushes_may_show_what_they_see_and_nobody_else(
@@ -327,31 +330,31 @@ def test_the_owner_of_all_pushes_may_show_what_they_see_and_nobody_else(
 ) -> None:
     assert may_show_as(Report(), owner)  # the author of a new report
     make_subscription(owner=owner, report=report)
-    picture = make_picture(report, ended_at=NOW)
+    show_in(report, picture_ended_at=NOW)
     with pytest.raises(NotTheOwnerError):
-        show_page_as(picture, other)
+        show_page_as(report, other)
 
-    show_page_as(picture, owner)
+    show_page_as(report, owner)
 
-    picture.refresh_from_db()
-    assert (picture.shown_as, picture.ended_at) == (owner, None)
+    report.refresh_from_db()
+    assert (report.picture_shown_as, report.picture_ended_at) == (owner, None)
     make_subscription(owner=other, report=report)  # a second push of the same content
     with pytest.raises(NotTheOwnerError):
-        show_page_as(picture, owner)
+        show_page_as(report, owner)
     owner.is_active = False
     assert not may_show_as(Report(), owner)
 
 
 def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, owner: User, other: User) -> None:
     push = make_subscription(owner=owner, report=report, name="每日九点")
-    picture = make_picture(report, shown_as=owner)
+    show_in(report, picture_shown_as=owner)
     assert end_page_rights(report, by=owner, now=NOW) == []  # it stays after the owner's own edit
-    assert PagePicture.objects.get().shown_as == owner
+    assert Report.objects.get().picture_shown_as == owner
 
     [notice_id] = end_page_rights(report, by=other, now=NOW)
 
-    picture.refresh_from_db()
-    assert (picture.shown_as, picture.ended_by, picture.ended_at) == (None, other, NOW)
+    report.refresh_from_db()
+    assert (report.picture_shown_as, report.picture_ended_by, report.picture_ended_at) == (None, other, NOW)
     render_run(run_id=notice_id, now=NOW)
     delivery = Delivery.objects.get()
     assert "韩梅梅" in delivery.text
@@ -363,9 +366,10 @@ def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, 
 
 
 def test_a_copy_shows_each_recipient_their_own(report: Report, owner: User) -> None:
-    make_picture(report, shown_as=owner, width="phone")
+    show_in(report, picture_shown_as=owner, picture_width="phone")
 
     copied = copy_push(make_subscription(owner=owner, report=report), owner=owner)
 
-    picture = PagePicture.objects.get(report=copied.report)
-    assert (picture.shown_as, picture.bi_id, picture.width) == (None, "p1", "phone")
+    new = Report.objects.get(pk=copied.report_id)
+    assert new.pk != report.pk
+    assert (new.picture_shown_as, new.picture_bi_id, new.picture_width) == (None, "p1", "phone")

@@ -20,7 +20,7 @@ from notifications.models import (
     ApiToken,
     Delivery,
     InboundChannel,
-    PagePicture,
+    Report,
     Run,
     Subscription,
 )
@@ -155,12 +155,12 @@ def test_a_channel_goes_on_with_its_secret_which_the_successor_does_not_see(
     channel = InboundChannel.objects.get(name="监控")
     digest = channel.digest
     report = Subscription.objects.get().report
-    picture = PagePicture.objects.create(report=report, bi_id="p1", name="看板", shown_as=owner)
+    Report.objects.update(picture_bi_id="p1", picture_name="看板", picture_shown_as=owner)
 
     disable_on_the_page(owner, chief)
 
-    picture.refresh_from_db()
-    assert picture.shown_as is None  # nothing more is shown with the owner's rights
+    report.refresh_from_db()
+    assert report.picture_shown_as is None  # nothing more is shown with the owner's rights
     channel.refresh_from_db()
     assert (channel.owner, channel.digest) == (heir, digest)
     assert call(channel, {"title": "x"}).status_code != 401
