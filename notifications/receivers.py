@@ -11,7 +11,6 @@ from accounts.users import roles
 from accounts.users.roles import Role
 from integrations.models import Corp
 from notifications.models import (
-    AlertReceiver,
     AlertRule,
     ApiToken,
     AttributeRule,
@@ -100,17 +99,12 @@ def track_orders() -> None:
         m2m=("users", "groups", "departments"),
     )
     signals.track(
-        AlertReceiver,
-        corps=lambda receiver: [receiver.corp_id],
-        left_out=("created_at",),
+        AlertRule,
+        corps=lambda rule: [rule.corp_id],
+        left_out=_OF_CHECKS,
         m2m=("users", "groups", "departments"),
     )
-    signals.track(
-        AlertRule,
-        corps=lambda rule: [rule.receiver.corp_id],
-        left_out=_OF_CHECKS,
-    )
-    signals.track(SilenceWindow, corps=lambda window: [window.rule.receiver.corp_id])
+    signals.track(SilenceWindow, corps=lambda window: [window.rule.corp_id])
     signals.track(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
     signals.track(
         ApiToken,

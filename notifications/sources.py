@@ -128,7 +128,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Audience:
-    """A choice of people, as a subscription, an alert receiver or a form names them, and the channels to reach them.
+    """A choice of people, as a subscription, an alert rule or a form names them, and the channels to reach them.
     `corp_id`: only people of this company. `department_ids`: as chosen; with `with_subdepartments` the departments
     below count, too. `rules`: chooses people who match all of them, or any, as `rules_match` says. A robot's group is
     no person: such an audience has no people."""

@@ -50,7 +50,6 @@ from integrations.models import (
 from notifications.api import tokens
 from notifications.inbound.mail.parse import MailRules
 from notifications.models import (
-    AlertReceiver,
     AlertRule,
     ApiToken,
     AttributeRule,
@@ -250,17 +249,16 @@ def _orders(world: World, first: Corp) -> None:
 
 def _alerts(world: World, first: Corp) -> None:
     now = timezone.now()
-    receiver = AlertReceiver.objects.create(name="Alpha duty", corp=first)
-    receiver.users.add(world.things["worker"])
     source = DataSource.objects.create(name="Alpha figures", kind="sql", corp=first)
     card = Card.objects.create(name="Alpha sales", source=source, sql="SELECT 1")
     rule = AlertRule.objects.create(
         name="Alpha rule",
-        receiver=receiver,
+        corp=first,
         card=card,
         conditions=[{"aggregate": "count", "column": "", "comparison": "gt", "values": ["1"], "filters": {}}],
         crontab="0 9 * * *",
     )
+    rule.users.add(world.things["worker"])
     incident = Incident.objects.create(
         key="alpha",
         title="Alpha alert",
@@ -347,14 +345,14 @@ def statements() -> dict[str, str]:
         *(OperatorContacts, WorkdayCalendar),
         *(InboundChannel, IncomingMessage),
         PeriodicTask,
-        *(AlertReceiver, AlertRule, Incident, IncidentEvent),
+        *(AlertRule, Incident, IncidentEvent),
     )
     through = (
         *(User.groups, User.user_permissions, User.managed_corps, Group.permissions),
         *(Subscription.users, Subscription.departments, ApiToken.corps, ApiToken.subscriptions),
         *(ApiToken.send_corps, ApiToken.send_users, ApiToken.send_groups, ApiToken.send_departments),
         *(InboundChannel.users, InboundChannel.groups, InboundChannel.departments),
-        *(AlertReceiver.users, AlertReceiver.groups, AlertReceiver.departments),
+        *(AlertRule.users, AlertRule.groups, AlertRule.departments),
     )
     found = {}
     for model in (*models, *(m2m.through for m2m in through)):

@@ -12,7 +12,6 @@ from django.db.models import Max, Model
 from accounts.models import AuditEntry, User, WeComAccount
 from integrations.models import Card, Corp, DataSource, SiteAddress
 from notifications.models import (
-    AlertReceiver,
     AlertRule,
     Attempt,
     Delivery,
@@ -107,12 +106,11 @@ def _make_incidents(corp: Corp, people: list[User]) -> None:
     owners = people[:SOURCES_AT_MOST]
     [source] = _bulk(DataSource, [{"name": f"数据源{owners[0].pk}", "kind": "sql", "corp": corp}])
     cards = _bulk(Card, [{"name": f"卡片{one.pk}", "source": source} for one in owners])
-    receivers = _bulk(AlertReceiver, [{"name": f"值班{one.pk}", "corp": corp} for one in owners])
     rules = _bulk(
         AlertRule,
         [
-            {"name": f"规则{one.pk}", "card": card, "receiver": receiver, "owner": one}
-            for one, card, receiver in zip(owners, cards, receivers, strict=True)
+            {"name": f"规则{one.pk}", "card": card, "corp": corp, "owner": one}
+            for one, card in zip(owners, cards, strict=True)
         ],
     )
     channels = _bulk(InboundChannel, [{"name": f"通道{one.pk}", "owner": one, "corp": corp} for one in owners])

@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource
 from notifications.inbound import channels
-from notifications.models import AlertReceiver, AlertRule, InboundChannel, Operator, Report, Robot, Subscription
+from notifications.models import AlertRule, InboundChannel, Operator, Report, Robot, Subscription
 from notifications.sources import Rule
 from notifications.subscriptions.recipients import save_rules
 from tests.browser_form import untouched
@@ -67,12 +67,6 @@ def card(corp: Corp) -> Card:
     return Card.objects.create(name="销售", source=source(corp), sql="SELECT 1")
 
 
-def receiver(corp: Corp) -> AlertReceiver:
-    found = AlertReceiver.objects.create(name="值班", corp=corp)
-    found.users.add(make_person(corp, "lilei", username="lilei"))
-    return found
-
-
 def channel(corp: Corp) -> InboundChannel:
     owner = make_person(corp, "owner", is_staff=True, is_superuser=True)
     found = InboundChannel(name="监控", owner=owner, kind="webhook", scheme="bearer", mapping={"title": "旧标题"})
@@ -108,8 +102,9 @@ def person(corp: Corp) -> User:
 def rule(corp: Corp) -> AlertRule:
     every = {"aggregate": "count", "column": "", "comparison": "eq", "values": ["0"], "filters": {}}
     found = AlertRule.objects.create(
-        name="销售过低", card=card(corp), receiver=receiver(corp), conditions=[every], crontab="*/10 * * * *"
+        name="销售过低", card=card(corp), corp=corp, conditions=[every], crontab="*/10 * * * *"
     )
+    found.users.add(make_person(corp, "lilei", username="lilei"))
     times = {"weekdays": "6,7", "from_time": time(22), "to_time": time(6)}
     found.silence_windows.create(name="周末", **times)
     noon = datetime(2027, 10, 1, 4, tzinfo=UTC)
@@ -221,7 +216,7 @@ def set_region(row: User) -> None:
     ("make", "change"),
     [
         (rule, add_window),
-        *((push, one) for one in (add_people, add_rule)),
+        *((one, add) for one in (push, rule) for add in (add_people, add_rule)),
         *((one, map_anew) for one in (channel, mail_channel)),
         (report, rename_card),
         *((person, one) for one in (add_account, add_permission, add_group, set_region)),

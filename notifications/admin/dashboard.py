@@ -33,7 +33,6 @@ from notifications.delivery.runs.owner_notices import explain_auto_pauses
 from notifications.delivery.runs.ownership import find_attentions
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.models import (
-    AlertReceiver,
     AlertRule,
     Channel,
     CorpQueue,
@@ -351,16 +350,16 @@ def _list_pushes(request: HttpRequest, person: User) -> Iterator[Naming]:
 def _list_alerts(request: HttpRequest, person: User) -> Iterator[Naming]:
     if not request.user.has_perm("notifications.view_alertrule"):
         return
-    why = explain_naming(person, AlertReceiver)
-    rules = AlertRule.objects.visible_to(request.user).filter(receiver__in=why, is_enabled=True)
-    rules = rules.exclude(receiver__channel=Channel.ROBOT).select_related("receiver", "split_attribute")
+    why = explain_naming(person, AlertRule)
+    rules = AlertRule.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
+    rules = rules.exclude(channel=Channel.ROBOT).select_related("split_attribute")
     for one in rules.order_by("name", "pk")[:SHOWN_AT_MOST]:
-        reason = _join_reasons(why[one.receiver_id])
+        reason = _join_reasons(why[one.pk])
         if one.split_attribute is not None:
             words = {"reason": reason, "attribute": one.split_attribute}
             reason = _("%(reason)s; only what concerns their %(attribute)s") % words
         url = reverse("admin:notifications_alertrule_change", args=[one.pk])
-        [found] = resolve_audience(trial_audience(one.receiver, person.pk))
+        [found] = resolve_audience(trial_audience(one, person.pk))
         yield url, one.name, _("Alert"), reason, "", found.reason_text
 
 

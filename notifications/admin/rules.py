@@ -11,7 +11,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Count, Exists, Max, Model, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils import timezone
 from django.utils.html import format_html
@@ -25,7 +25,7 @@ from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
 from integrations.admin.base import NamedDeletions
 from integrations.admin.base import pill as tone_pill
-from integrations.core.admin_pages import VERSION, AnyModelForm, AnyStackedInline, VersionedForm, VersionedFormSet
+from integrations.core.admin_pages import AnyModelForm, AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
@@ -36,12 +36,12 @@ from notifications.alerts import conditions, evaluation, trial
 from notifications.alerts.conditions import BY_CHANGE, CONDITIONS_AT_MOST, Condition, ConditionError
 from notifications.delivery.rendering.report_contents import read_latest_tables
 from notifications.delivery.runs.ownership import describe_owner
-from notifications.models import AlertReceiver, AlertRule, Incident, Repeat, SilenceWindow
+from notifications.models import AlertRule, Incident, Repeat, SilenceWindow
 from notifications.reports.templates.column_names import ColumnName
 from notifications.sources import RenderingError
 from notifications.subscriptions.addressees import describe_addressees
 from notifications.subscriptions.calendar import describe_crontab, describe_schedule
-from notifications.subscriptions.recipients import Reachability, count_reachability, save_rules
+from notifications.subscriptions.recipients import count_reachability, save_rules
 from notifications.subscriptions.schedules import TIME_FIELDS, reschedule
 
 # Empty rows after the filled ones. A button (rows.js) or saving adds more.
@@ -173,68 +173,14 @@ EVERY = {
 }
 
 
-class RulePeopleForm(subscription_forms.RecipientsFormPart):
-    """The recipients of one rule. `needs_people`: require at least one recipient."""
-
-    needs_people = True
-
-    class Meta:
-        model = AlertReceiver
-        fields = ("corp", *subscription_forms.RECIPIENT_FIELDS)
-        field_classes = subscription_forms.FIELD_CLASSES
-        help_texts = {
-            "robot": _("Only for the channel “group robot”: everybody in its group reads it, and nobody there can act.")
-        }
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        fields: dict[str, Any] = self.fields
-        self.offer_recipients()
-        fields["corp"].queryset = Corp.objects.visible_to(self.person)
-        fields["corp"].required = not sees_all_corps(self.person)
-        fields["departments"].help_text = _(
-            "Whoever is there when an alert is sent, as the last synchronisation of the directory showed it."
-        )
-        if fields["corp"].required and self.instance._state.adding:
-            self.initial["corp"] = fields["corp"].queryset.order_by("pk").values_list("pk", flat=True).first()
-
-    def add_prefix(self, field_name: str) -> str:
-        """Rename the version field of the recipients, as the rule has one, too."""
-        return "people_version" if field_name == VERSION else super().add_prefix(field_name)
-
-    def saved_rows(self) -> Sequence[Model]:
-        return [self.instance, *AlertRule.objects.filter(receiver=self.instance.pk)]
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        self.check_channel(cleaned)
-        robot, corp = cleaned.get("robot"), cleaned.get("corp")
-        if robot is not None and corp is not None and robot.corp_id != corp.pk:
-            self.add_error("robot", _("This robot's group is of another company."))
-        if not self.errors:
-            self.found = count_reachability(subscription_forms.build_audience(cleaned, corp=corp), seen_by=self.person)
-            # People who cannot be reached now may be later: a warning follows after saving.
-            if self.needs_people and not self.found.concerns_somebody and not self.found.unreachable_count:
-                raise ValidationError(subscription_forms.explain_refusal(self.found))
-        return cleaned
-
-    def save_for(self, rule: AlertRule) -> AlertReceiver:
-        receiver: AlertReceiver = self.save(commit=False)
-        receiver.name = rule.name
-        receiver.save()
-        self.save_m2m()
-        save_rules(receiver, self.cleaned_data["rules"])
-        return receiver
+# Fields that decide who is told.
+_PEOPLE = ("corp", *subscription_forms.RECIPIENT_FIELDS)
 
 
-class AlertRuleForm(DraftedForm, subscription_forms.ScheduleFormPart, VersionedForm):
-    """The form of a rule. `person`: the signed-in administrator, set by the admin. `people`: the form of the recipients
-    on the same page; None with view permission only. Field names of the two do not collide."""
+class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_forms.ScheduleFormPart):
+    """The form of a rule."""
 
-    person: User
     edits_rows = True
-    people_class: type[RulePeopleForm]
-    people: RulePeopleForm | None = None
     conditions = ConditionsField(
         label=_("conditions"),
         help_text=_(
@@ -251,28 +197,38 @@ class AlertRuleForm(DraftedForm, subscription_forms.ScheduleFormPart, VersionedF
         model = AlertRule
         fields = (
             *("name", "is_enabled", "card", "conditions", "join", "severity", "hold_checks", "no_data_checks"),
-            *("split_column", "absent_checks", "split_attribute", "owner"),
+            *("split_column", "absent_checks", "split_attribute", *_PEOPLE, "owner"),
             *("gather_seconds", "repeat_minutes", "notifies_recovery"),
             *("notify_from", "notify_until", "notifies_on_workdays_only", *TIME_FIELDS),
         )
-
-        help_texts = {"owner": _("Is told when an alert of this rule reaches nobody. Empty: whoever adds the rule.")}
+        field_classes = subscription_forms.FIELD_CLASSES
+        help_texts = {
+            "owner": _("Is told when an alert of this rule reaches nobody. Empty: whoever adds the rule."),
+            "robot": _(
+                "Only for the channel “group robot”: everybody in its group reads it, and nobody there can act."
+            ),
+            "departments": _(
+                "Whoever is there when an alert is sent, as the last synchronisation of the directory showed it."
+            ),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
-        if "card" not in fields:
+        if "card" not in fields:  # people with view permission only get no fields
             return
         self.offer_times()
+        self.offer_recipients()
+        fields["corp"].queryset = Corp.objects.visible_to(self.person)
+        fields["corp"].required = not sees_all_corps(self.person)
         names = {crontab: name for name, (crontab, _words) in EVERY.items()}
         fields["repeat"].choices = [*((name, words) for name, (_crontab, words) in EVERY.items()), *Repeat.choices]
         if self.instance._state.adding:
             self.initial.update(repeat="every_10", crontab="", is_enabled=False)
+            if fields["corp"].required:
+                self.initial["corp"] = fields["corp"].queryset.order_by("pk").values_list("pk", flat=True).first()
         elif self.instance.repeat == Repeat.CRONTAB:
             self.initial["repeat"] = names.get(self.instance.crontab, Repeat.CRONTAB)
-        own = AlertReceiver() if self.instance._state.adding else self.instance.receiver
-        self.people = self.part = self.people_class(self.data if self.is_bound else None, instance=own)
-        self.forgive(self.people)
         fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
         fields["owner"].queryset = people_visible_to(self.person).filter(is_staff=True) | User.objects.filter(
             pk=self.instance.owner_id
@@ -285,11 +241,6 @@ class AlertRuleForm(DraftedForm, subscription_forms.ScheduleFormPart, VersionedF
         windows = row.silence_windows.order_by("pk").values_list(*SilenceWindowForm.Meta.fields)
         return {**super().values_of(row), "silence_windows": list(windows)}
 
-    @property
-    def found(self) -> Reachability | None:
-        """The reachability of the recipients; only after cleaning."""
-        return None if self.people is None else self.people.found
-
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         every = EVERY.get(cleaned.get("repeat", ""))
@@ -301,10 +252,21 @@ class AlertRuleForm(DraftedForm, subscription_forms.ScheduleFormPart, VersionedF
                 "split_column", _("Say which column has the values that people's attribute is compared with.")
             )
         self._check_dates(cleaned)
-        if self.people is not None:
-            # A disabled rule may be saved without recipients.
-            self.people.needs_people = bool(cleaned.get("is_enabled"))
+        self.check_channel(cleaned)
+        self._check_recipients(cleaned)
         return cleaned
+
+    def _check_recipients(self, cleaned: dict[str, Any]) -> None:
+        robot, corp = cleaned.get("robot"), cleaned.get("corp")
+        if robot is not None and corp is not None and robot.corp_id != corp.pk:
+            self.add_error("robot", _("This robot's group is of another company."))
+        if not self.errors.keys().isdisjoint({"rules", *_PEOPLE}):
+            return
+        self.found = count_reachability(subscription_forms.build_audience(cleaned, corp=corp), seen_by=self.person)
+        # A disabled rule needs no recipients. People who cannot be reached now may be later.
+        reaches_nobody = not self.found.concerns_somebody and not self.found.unreachable_count
+        if reaches_nobody and cleaned.get("is_enabled"):
+            raise ValidationError(subscription_forms.explain_refusal(self.found))
 
     def _check_dates(self, cleaned: dict[str, Any]) -> None:
         """Refuse a value that is no date for a date column, judged by the last fetched data."""
@@ -380,7 +342,7 @@ _TRIED = ("card", "conditions", "split_column")
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
+class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmin, NamedDeletions):
     draft_name, new_title = "rule", _("New alert")
     parts = (
         FormPart(
@@ -407,7 +369,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
         ),
     )
     form = AlertRuleForm
-    shown_fields = AlertRuleForm.Meta.fields
+    shown_fields = tuple(name for name in AlertRuleForm.Meta.fields if name not in _PEOPLE)
     is_rule = True
     preview_path, preview_template = "try/", "admin/notifications/alertrule/_preview.html"
     change_form_template = "admin/notifications/alertrule/change_form.html"
@@ -423,7 +385,8 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
         *(Column("last_incident", _("last incident"), lambda rule: rule.last_opened_at), "last_check"),
     )
     list_filter = (RuleStateFilter, "is_enabled", "severity")
-    list_select_related = ("card", "receiver")
+    list_select_related = ("card",)
+    autocomplete_fields = ("users", "groups")
     search_fields = ("name",)
     actions = None
 
@@ -440,20 +403,19 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add the recipients in words and the incidents."""
-        receivers = {rule.receiver_id: rule.receiver for rule in rows}
-        words = describe_addressees(list(receivers.values()), seen_by=base.administrator(request))
+        words = describe_addressees(rows, seen_by=base.administrator(request))
         incidents = Incident.objects.filter(rule__in=rows).order_by().values_list("rule")
         found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
         counted = {key: (open_total, last) for key, open_total, last in found}
         for rule in rows:
-            rule.addressees_shown = words[rule.receiver_id]
+            rule.addressees_shown = words[rule.pk]
             rule.open_total, rule.last_opened_at = counted.get(rule.pk, (0, None))
 
     def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
         """Save only the changed columns, since checks update others concurrently."""
-        changed = set(form.changed_data)
-        obj.receiver = form.people.save_for(obj)
-        changed.add("receiver")
+        changed = {field.name for field in obj._meta.concrete_fields}.intersection(form.changed_data)
+        if "channel" in changed:
+            changed |= {"robot", "fallback_channel"}  # the form empties them for channels without
         if not change:
             obj.owner = obj.owner or base.administrator(request)
             obj.save()
@@ -462,7 +424,11 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
             changed |= {"next_run_at", *subscription_forms.SCHEDULE_FIELDS}
         obj.save(update_fields=changed)
         evaluation.reset_if_changed(obj, now=database_now())
-        self.forget_draft(request, is_new=not change, row=obj)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        save_rules(form.instance, form.cleaned_data["rules"])
+        self.forget_draft(request, is_new=not change, row=form.instance)
 
     @admin.display(description=_("schedule"), ordering="next_run_at")
     def when(self, rule: AlertRule) -> str:
@@ -486,12 +452,11 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
         return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        names = ["card", "owner", "split_attribute"]
+        names = ["card", "owner", "split_attribute", "corp", "robot", "users", "groups", "departments"]
+        # People who may only view the rule do not see its recipients here: `shown_fields` lacks them.
+        kwargs["fields"] = AlertRuleForm.Meta.fields
         form: Any = base.for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
         form.draft = self.read_chosen_draft(request, obj)
-        people = RulePeople(AlertReceiver, self.admin_site)
-        people_form = people.get_form(request, None, form=RulePeopleForm, fields=RulePeopleForm.Meta.fields)
-        form.people_class = base.for_person(people_form, request, ["corp", "robot", "users", "groups", "departments"])
         return form
 
     def preview_view(self, request: HttpRequest, row: Any) -> HttpResponse:
@@ -526,8 +491,6 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
             if table is not None and not shown:
                 context["hint"] = gettext("Write a condition: it is tried on these rows.")
             return context, data, table
-        if form.people is not None:
-            form.instance.receiver = form.people.instance
         try:
             tried = trial.try_rule(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
         except ConditionError as error:
@@ -555,12 +518,6 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, RowsAdmin, NamedDeletions):
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return {CARD: "card"}
-
-
-class RulePeople(base.RecipientsMixin):
-    """Builds the form of a rule's recipients with the admin's widgets. It is not registered and has no pages."""
-
-    autocomplete_fields = ("users", "groups")
 
 
 # A rule has one card, which has no alias.

@@ -125,9 +125,7 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
         if check is None:
             return None
-        rule = (
-            AlertRule.objects.select_for_update(of=("self",)).select_related("receiver", "card").get(pk=check.rule_id)
-        )
+        rule = AlertRule.objects.select_for_update(of=("self",)).select_related("card").get(pk=check.rule_id)
         if not rule.is_enabled or rule.card_id != check.card_id:
             check.delete()
             return None
@@ -275,7 +273,7 @@ def _draft_incident(
         rule=rule,
         kind=kind,
         part=part[:255],
-        corp_id=rule.receiver.corp_id,
+        corp_id=rule.corp_id,
         card_id=check.card_id,
         title=title[:TITLE_CHARACTERS],
         severity=rule.severity,
@@ -313,7 +311,7 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
                 "%(problem)s\nUntil this is put right it raises no alert. Its page asks what the data is called today."
             )
             link = reverse("admin:notifications_alertrule_change", args=[rule.pk])
-            key, corp_id = f"rule:{rule.pk}:broken:{now:%Y%m%d%H%M%S}", rule.receiver.corp_id
+            key, corp_id = f"rule:{rule.pk}:broken:{now:%Y%m%d%H%M%S}", rule.corp_id
             words = title, text % {"problem": rule.problem}, link
             notice = save_notice(*words, key=key, person_id=rule.owner_id, corp_id=corp_id, now=now)
             AlertRule.objects.filter(pk=rule.pk).update(owner_notified_at=now)

@@ -323,7 +323,7 @@ def _name_person(person: User | None) -> str:
 
 
 def audience_of(incident: Incident) -> Audience:
-    """Return whom an incident concerns now. A rule that is split by an attribute: the receiver's people whose attribute
+    """Return whom an incident concerns now. A rule that is split by an attribute: those of its people whose attribute
     has the incident's value."""
     audience, attribute = _find_audience(incident), None if incident.rule is None else incident.rule.split_attribute
     if attribute is None or audience.channel == Channel.ROBOT:
@@ -341,7 +341,7 @@ def audience_of(incident: Incident) -> Audience:
 def _find_audience(incident: Incident) -> Audience:
     """Return the people of the incident's rule or channel, whatever its part; nobody if the rule or channel is gone."""
     if incident.rule is not None:
-        return named_audience(incident.rule.receiver)
+        return named_audience(incident.rule)
     return Audience() if incident.channel is None else find_alert_audience(incident.channel)
 
 
@@ -359,8 +359,8 @@ def audience_key(incident: Incident) -> tuple[object, ...]:
     """Return a key that is equal for incidents that concern the same people."""
     if incident.rule is None:
         return ("channel", incident.channel_id)
-    rule = incident.rule
-    return ("rule", rule.pk, incident.part) if rule.split_attribute_id is not None else ("receiver", rule.receiver_id)
+    is_split = incident.rule.split_attribute_id is not None
+    return ("rule", incident.rule.pk, incident.part if is_split else "")
 
 
 class ConcernCheck:

@@ -90,11 +90,10 @@ def _draft_notices(rule: AlertRule, found: dict[str, Verdict], at: datetime) -> 
 
 def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePreview:
     """Render the notice of a draft for its group, or for `by`. Raise RenderingError."""
-    receiver = rule.receiver
-    run = Run(trigger=Run.Trigger.ALERT, corp_id=receiver.corp_id, slot_at=notice.now)
-    to: Recipient | Robot | None = receiver.robot if receiver.channel == Channel.ROBOT else None
+    run = Run(trigger=Run.Trigger.ALERT, corp_id=rule.corp_id, slot_at=notice.now)
+    to: Recipient | Robot | None = rule.robot if rule.channel == Channel.ROBOT else None
     if to is None:
-        [to] = find_recipients(trial_audience(receiver, by.pk), None)
+        [to] = find_recipients(trial_audience(rule, by.pk), None)
     return preview_message(AlertRunSource(run, notice), run, to, now=notice.now)
 
 

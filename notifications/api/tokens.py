@@ -93,7 +93,7 @@ def rules_of(token: ApiToken) -> QuerySet[AlertRule]:
     """Return the alert rules within the token's scope that its owner sees."""
     rules = AlertRule.objects.visible_to(token.owner)
     if token.reach == ApiToken.Reach.CORPS:
-        return rules.filter(receiver__corp__in=token.corps.all())
+        return rules.filter(corp__in=token.corps.all())
     return rules if token.reach == ApiToken.Reach.EVERYTHING else rules.none()
 
 

@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='AlertReceiver',
+            name='AlertRule',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('to_everyone', models.BooleanField(default=False, verbose_name='everyone linked to WeCom')),
@@ -66,24 +66,6 @@ class Migration(migrations.Migration):
                 ('rules_match', models.CharField(choices=[('all', 'who matches all rules'), ('any', 'who matches any rule')], default='all', max_length=3, verbose_name='of the attribute rules')),
                 ('channel', models.CharField(choices=[('wecom', 'WeCom'), ('robot', 'WeCom group robot'), ('email', 'e-mail')], default='wecom', max_length=16, verbose_name='channel')),
                 ('fallback_channel', models.CharField(blank=True, choices=[('email', 'e-mail')], help_text='For people whom WeCom cannot reach.', max_length=16, verbose_name='second channel')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('name', models.CharField(max_length=128, verbose_name='name')),
-                ('corp', models.ForeignKey(blank=True, help_text='Empty: for people of every company.', null=True, on_delete=django.db.models.deletion.PROTECT, to='integrations.corp', verbose_name='only for the company')),
-                ('departments', models.ManyToManyField(blank=True, help_text='Whoever is there when a run begins, as the last synchronisation of the directory showed it.', related_name='+', to='integrations.department', verbose_name='departments of WeCom')),
-                ('groups', models.ManyToManyField(blank=True, related_name='+', to='auth.group', verbose_name='groups')),
-                ('users', models.ManyToManyField(blank=True, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='users')),
-            ],
-            options={
-                'verbose_name': 'recipients of an alert rule',
-                'verbose_name_plural': 'recipients of alert rules',
-                'ordering': ['name', 'pk'],
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
-            name='AlertRule',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('repeat', models.CharField(choices=[('daily', 'every day'), ('weekly', 'on days of the week'), ('monthly', 'once a month'), ('crontab', 'by a crontab')], default='crontab', max_length=16, verbose_name='how often')),
                 ('local_time', models.TimeField(blank=True, null=True, verbose_name='at')),
                 ('weekdays', models.CharField(blank=True, max_length=13, verbose_name='days of the week')),
@@ -124,7 +106,10 @@ class Migration(migrations.Migration):
                 ('owner_notified_at', models.DateTimeField(editable=False, null=True)),
                 ('card', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.card', verbose_name='card')),
                 ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
-                ('receiver', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='notifications.alertreceiver', verbose_name='recipients')),
+                ('corp', models.ForeignKey(blank=True, help_text='Empty: for people of every company.', null=True, on_delete=django.db.models.deletion.PROTECT, to='integrations.corp', verbose_name='only for the company')),
+                ('departments', models.ManyToManyField(blank=True, help_text='Whoever is there when a run begins, as the last synchronisation of the directory showed it.', related_name='+', to='integrations.department', verbose_name='departments of WeCom')),
+                ('groups', models.ManyToManyField(blank=True, related_name='+', to='auth.group', verbose_name='groups')),
+                ('users', models.ManyToManyField(blank=True, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='users')),
                 ('split_attribute', models.ForeignKey(blank=True, help_text='Of the people chosen, those alone are told whose attribute has the value of the column.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.attribute', verbose_name='only people with that value in')),
                 ('successor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='successor')),
             ],
@@ -628,7 +613,7 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='notifications.robot', verbose_name='group robot'),
         ),
         migrations.AddField(
-            model_name='alertreceiver',
+            model_name='alertrule',
             name='robot',
             field=models.ForeignKey(blank=True, help_text='Only for the channel “group robot”: everybody in its group reads it.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='notifications.robot', verbose_name='group robot'),
         ),
@@ -828,7 +813,7 @@ class Migration(migrations.Migration):
                 ('operator', models.CharField(choices=[('is', 'is'), ('contains', 'contains'), ('one_of', 'is one of')], max_length=8, verbose_name='comparison')),
                 ('values', models.JSONField(default=list, verbose_name='values')),
                 ('attribute', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='subscription_rules', to='accounts.attribute', verbose_name='user attribute')),
-                ('receiver', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='attribute_rules', to='notifications.alertreceiver', verbose_name='alert receiver')),
+                ('alert_rule', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='attribute_rules', to='notifications.alertrule', verbose_name='alert rule')),
                 ('subscription', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='attribute_rules', to='notifications.subscription', verbose_name='push')),
             ],
             options={
@@ -836,7 +821,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'attribute rules',
                 'ordering': ['pk'],
                 'default_permissions': (),
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('receiver__isnull', True), ('subscription__isnull', False)), models.Q(('receiver__isnull', False), ('subscription__isnull', True)), _connector='OR'), name='attribute_rule_of_one')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('alert_rule__isnull', True), ('subscription__isnull', False)), models.Q(('alert_rule__isnull', False), ('subscription__isnull', True)), _connector='OR'), name='attribute_rule_of_one')],
             },
         ),
         migrations.AddField(

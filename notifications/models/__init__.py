@@ -31,7 +31,7 @@ from notifications.models.inbound import (
     OutgoingMail,
 )
 from notifications.models.media import Attachment, MakerQueue, Medium, Upload
-from notifications.models.recipients import AlertReceiver, Channel, OperatorContacts, Robot, RulesMatch, WithRecipients
+from notifications.models.recipients import Channel, OperatorContacts, Robot, RulesMatch, WithRecipients
 from notifications.models.runs import Run, TickClaim
 from notifications.models.subscriptions import (
     INCOMING_FORMS,

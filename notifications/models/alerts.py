@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -13,10 +13,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import Attribute, User
+from accounts.users.roles import scope_condition
 from integrations.core import sentences
 from integrations.models import Card, Corp
 from integrations.models.jobs import Moment
-from notifications.models.recipients import AlertReceiver, ScopedQuerySet
+from notifications.models.recipients import ForCompany, ScopedQuerySet, WithRecipients
 from notifications.models.runs import RunStatus
 from notifications.models.subscriptions import ScheduledQuerySet, StandingOrder
 
@@ -71,9 +72,7 @@ class AlertSource(models.Model):
 class IncidentQuerySet(ScopedQuerySet["Incident"]):
     def with_people(self) -> Self:
         """Incidents with the rows that name the people concerned, and who acted."""
-        return self.select_related(
-            *("channel__owner", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
-        )
+        return self.select_related(*("channel__owner", "rule__split_attribute", "acknowledged_by", "silenced_by"))
 
     def open(self) -> Self:
         return self.filter(status=Incident.Status.OPEN)
@@ -305,10 +304,8 @@ CHECKS_AT_MOST = 100
 
 class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
     def visible_to(self, person: Person) -> Self:
-        """Rules whose receiver and card `person` sees: the receiver names people, the card shows data."""
-        return self.filter(
-            receiver__in=AlertReceiver.objects.visible_to(person), card__in=Card.objects.visible_to(person)
-        )
+        """Rules whose company and card `person` sees: the rule names people, the card shows data."""
+        return self.filter(scope_condition(person), card__in=Card.objects.visible_to(person))
 
     def untold(self) -> Self:
         """Broken rules whose owner is not notified yet."""
@@ -323,16 +320,13 @@ class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
         return super().by_workdays() | self.filter(notifies_on_workdays_only=True)
 
 
-class AlertRule(AlertSource, StandingOrder):
-    """A condition watched on a card."""
+class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
+    """A condition watched on a card, and who is told. `corp`: the company of its recipients, not of the card."""
 
     class Join(models.TextChoices):
         ALL = "all", pgettext_lazy("conditions", "all of them hold")
         ANY = "any", pgettext_lazy("conditions", "any of them holds")
 
-    receiver = models.ForeignKey(
-        AlertReceiver, on_delete=models.PROTECT, related_name="+", verbose_name=_("recipients")
-    )
     card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="+", verbose_name=_("card"))
     severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
     # Written by notifications.alerts.conditions.
@@ -394,6 +388,7 @@ class AlertRule(AlertSource, StandingOrder):
     is_broken = models.BooleanField(default=False, db_default=False, editable=False)
     owner_notified_at = models.DateTimeField(null=True, editable=False)
 
+    rule_column = "alert_rule"
     objects = AlertRuleQuerySet.as_manager()
 
     class Meta:
@@ -411,11 +406,9 @@ class AlertRule(AlertSource, StandingOrder):
     def __str__(self) -> str:
         return self.name
 
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the rule and its receiver."""
-        found = super().delete(*args, **kwargs)
-        AlertReceiver.objects.filter(pk=self.receiver_id).exclude(pk__in=AlertRule.objects.values("receiver")).delete()
-        return found
+    @property
+    def only_corp_id(self) -> int | None:
+        return self.corp_id
 
 
 class AlertCheck(models.Model):

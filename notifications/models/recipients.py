@@ -58,7 +58,7 @@ class Channel(models.TextChoices):
 
 
 class RulesMatch(models.TextChoices):
-    """The way several attribute rules of one subscription or receiver are joined."""
+    """The way several attribute rules of one subscription or alert rule are joined."""
 
     ALL = "all", _("who matches all rules")
     ANY = "any", _("who matches any rule")
@@ -137,29 +137,6 @@ class ForCompany(models.Model):
 
     class Meta:
         abstract = True
-
-
-class AlertReceiver(WithRecipients, ForCompany):
-    """The recipients and channel of one alert rule, chosen on the rule's page."""
-
-    rule_column = "receiver"
-    # The rule's name.
-    name = models.CharField(_("name"), max_length=128)
-
-    objects = ScopedQuerySet["AlertReceiver"].as_manager()
-
-    class Meta:
-        verbose_name = _("recipients of an alert rule")
-        verbose_name_plural = _("recipients of alert rules")
-        ordering = ["name", "pk"]
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def only_corp_id(self) -> int | None:
-        return self.corp_id
 
 
 THE_ONE = 1

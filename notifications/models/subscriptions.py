@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import ClassVar, Self, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -21,7 +21,10 @@ from integrations.models.fields import Person
 from integrations.models.jobs import Moment
 from notifications.charts.definition import TOP, TOP_AT_MOST, Aggregate, Chart, ChartKind, Sort, from_document
 from notifications.models.media import WithPagePicture
-from notifications.models.recipients import AlertReceiver, ForCompany, M, ScopedQuerySet, WithRecipients, WithSuccessor
+from notifications.models.recipients import ForCompany, M, ScopedQuerySet, WithRecipients, WithSuccessor
+
+if TYPE_CHECKING:
+    from notifications.models.alerts import AlertRule
 
 # Less than an hour: a push due at nine comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
@@ -505,7 +508,7 @@ class Operator(models.TextChoices):
 
 
 class AttributeRule(models.Model):
-    """A condition on an attribute, for a subscription or alert receiver; several are joined by `rules_match`.
+    """A condition on an attribute, for a subscription or an alert rule; several are joined by `rules_match`.
 
     PROTECT: deleting a rule with its attribute would leave rules that reach more people.
     """
@@ -517,12 +520,12 @@ class AttributeRule(models.Model):
         related_name="attribute_rules",
         verbose_name=_("push"),
     )
-    receiver = models.ForeignKey(
-        AlertReceiver,
+    alert_rule = models.ForeignKey(
+        "notifications.AlertRule",
         on_delete=models.CASCADE,
         null=True,
         related_name="attribute_rules",
-        verbose_name=_("alert receiver"),
+        verbose_name=_("alert rule"),
     )
     attribute = models.ForeignKey(
         Attribute, on_delete=models.PROTECT, related_name="subscription_rules", verbose_name=_("user attribute")
@@ -538,8 +541,8 @@ class AttributeRule(models.Model):
         default_permissions = ()
         constraints = [
             models.CheckConstraint(
-                condition=Q(subscription__isnull=False, receiver__isnull=True)
-                | Q(subscription__isnull=True, receiver__isnull=False),
+                condition=Q(subscription__isnull=False, alert_rule__isnull=True)
+                | Q(subscription__isnull=True, alert_rule__isnull=False),
                 name="attribute_rule_of_one",
             )
         ]
@@ -548,9 +551,9 @@ class AttributeRule(models.Model):
         return f"{self.order}: {self.attribute} {self.get_operator_display()} {', '.join(self.values)}"
 
     @property
-    def order(self) -> Subscription | AlertReceiver:
-        """The subscription or receiver whose recipients the rule chooses."""
-        return self.receiver or cast("Subscription", self.subscription)  # the constraint ensures one of them
+    def order(self) -> Subscription | AlertRule:
+        """The subscription or alert rule whose recipients the rule chooses."""
+        return self.alert_rule or cast("Subscription", self.subscription)  # the constraint ensures one of them
 
 
 # --- Working days and days off in China as administrators entered them: they override the published ones ---

@@ -17,7 +17,7 @@ from accounts.models import User, WeComAccount
 from accounts.users.roles import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Membership
-from notifications.models import AlertReceiver, Receipt, Subscription, SubscriptionChoice, WithRecipients
+from notifications.models import AlertRule, Receipt, Subscription, SubscriptionChoice, WithRecipients
 from notifications.sources import Rule
 from notifications.subscriptions.recipients import find_concerned_orders, named_audiences
 
@@ -76,7 +76,7 @@ def _join_words(words: list[str]) -> str:
 # --- Why orders name a person: by name, group, department or attributes, or as everyone ---
 
 
-def explain_naming(person: User, model: type[Subscription] | type[AlertReceiver]) -> dict[int, list[str]]:
+def explain_naming(person: User, model: type[Subscription] | type[AlertRule]) -> dict[int, list[str]]:
     """Map each order of `model` that names the person to the reasons in words, whether it reaches them or not. Ten
     queries at most, and one for each level of departments."""
     found: dict[int, list[str]] = defaultdict(list)

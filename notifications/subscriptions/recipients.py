@@ -34,7 +34,7 @@ from integrations.core.sentences import Sentence
 from integrations.directory import departments
 from integrations.models import Corp, Department, Member
 from notifications.models import (
-    AlertReceiver,
+    AlertRule,
     ApiToken,
     AttributeRule,
     Channel,
@@ -151,7 +151,7 @@ def trial_audience(order: WithRecipients, user_id: int | None) -> Audience:
 
 
 def named_audience(order: WithRecipients) -> Audience:
-    """Return the present audience of a subscription or an alert receiver."""
+    """Return the present audience of a subscription or an alert rule."""
     return named_audiences([order])[order.pk]
 
 
@@ -416,7 +416,7 @@ def _choose_channel(audience: Audience, email: str, by_app: Recipient) -> Recipi
 
 
 def read_rules(order: WithRecipients) -> tuple[Rule, ...]:
-    """Return the rules of a subscription or an alert receiver. One query."""
+    """Return the rules of a subscription or an alert rule. One query."""
     return read_rules_by_order([order])[order.pk]
 
 
@@ -437,8 +437,8 @@ def list_rules(rules: Iterable[Rule]) -> SafeString:
 
 
 def save_rules(order: WithRecipients, rules: Iterable[Rule]) -> bool:
-    """Set the rules of a subscription or a receiver and keep those that exist. Return whether anything changed. Rules
-    are written one by one, so that the audit trail names each."""
+    """Set the rules of a subscription or an alert rule and keep those that exist. Return whether anything changed.
+    Rules are written one by one, so that the audit trail names each."""
     wanted = list(rules)
     with transaction.atomic():
         kept = []
@@ -460,7 +460,7 @@ def save_rules(order: WithRecipients, rules: Iterable[Rule]) -> bool:
 def find_rules_naming(attribute: Attribute, folded_values: Collection[str]) -> list[str]:
     """Describe the rules that compare `attribute` with one of these values. One query."""
     rows = AttributeRule.objects.filter(attribute=attribute).order_by("pk")
-    rows = rows.select_related("attribute", "subscription", "receiver")
+    rows = rows.select_related("attribute", "subscription", "alert_rule")
     named = set(folded_values)
     return [str(row) for row in rows if not named.isdisjoint(map(fold_value, row.values))]
 
@@ -472,7 +472,7 @@ def match_rules(rules: Sequence[Rule], match: str) -> Q:
     return reduce(or_ if match == RulesMatch.ANY else and_, map(_rule_condition, rules))
 
 
-def find_concerned_orders(person: User, model: type[Subscription] | type[AlertReceiver] = Subscription) -> list[int]:
+def find_concerned_orders(person: User, model: type[Subscription] | type[AlertRule] = Subscription) -> list[int]:
     """Return the ids of the orders of `model` whose rules the person matches. Three queries at most, for a hundred
     orders each. A rule on an attribute without a value cannot match, so only orders with a rule on one of the person's
     attributes are read."""

@@ -160,8 +160,8 @@ def _make_alerts(things: dict[str, Any], person: User) -> None:
     AlertRule.objects.update(
         conditions=conditions, severity="critical", split_column="区域", problem="数据源没有回答。"
     )
-    rule.receiver.users.add(person)
-    AttributeRule.objects.create(receiver=rule.receiver, attribute=things["attribute"], operator="is", values=["华东"])
+    rule.users.add(person)
+    AttributeRule.objects.create(alert_rule=rule, attribute=things["attribute"], operator="is", values=["华东"])
     SilenceWindow.objects.create(rule=rule, name="夜间", weekdays="6,7", from_time=time(22), to_time=time(6))
     times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at", "ends_at", "resolved_at"), NOW)
     Incident.objects.create(

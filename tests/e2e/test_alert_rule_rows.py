@@ -15,7 +15,6 @@ from notifications.models import AlertRule
 from tests.e2e.axe import unfold
 from tests.e2e.session import signed_in
 from tests.e2e.waiting import until_data_is_listed
-from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.factories import make_corp, make_person
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -29,10 +28,11 @@ def rule() -> AlertRule:
     corp = make_corp()
     source = DataSource.objects.create(name="观远", kind="guandata", corp=corp)
     card = Card.objects.create(source=source, name="区域销售额", bi_card_id="c1")
-    receiver = make_receiver(make_person(corp, "ann"), corp=corp)
-    return AlertRule.objects.create(
-        name="销售额过低", card=card, receiver=receiver, conditions=[SUM, COUNT], crontab="*/10 * * * *"
+    rule = AlertRule.objects.create(
+        name="销售额过低", card=card, corp=corp, conditions=[SUM, COUNT], crontab="*/10 * * * *"
     )
+    rule.users.add(make_person(corp, "ann"))
+    return rule
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
 from tests.e2e.waiting import eventually
-from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import check, make_rule
 from tests.notifications.factories import make_corp, make_subscription
 
@@ -112,7 +111,7 @@ def test_a_rule_is_tried_with_a_picture_of_its_column(
     open_page: OpenPage, refusals: list[str], report: Report, data_worker: Program, charts_worker: Program
 ) -> None:
     card = report.report_cards.get().card
-    page = open_page(make_rule(card, make_receiver(corp=make_corp()), "any 销售额 < 100"))
+    page = open_page(make_rule(card, (), "any 销售额 < 100", corp=make_corp()))
 
     drawn = drawn_in(page.locator(".preview-chart img"))
     assert "广州" in drawn
@@ -127,7 +126,7 @@ def test_an_alert_shows_the_data_over_which_it_fired_on_a_phone_and_in_the_admin
     corp, card, person = make_corp(), report.report_cards.get().card, User.objects.get(username="hanmeimei")
     WeComAccount.objects.create(user=person, corp=corp, userid="hanmeimei")
     split = {"split_column": "区域", "split_attribute": Attribute.objects.get(key="region")}
-    rule = make_rule(card, make_receiver(person, corp=corp), "any 销售额 < 100", **split)
+    rule = make_rule(card, [person], "any 销售额 < 100", corp=corp, **split)
     columns = (Column("区域", Kind.TEXT), Column("门店", Kind.TEXT), Column("销售额", Kind.NUMBER, "万元"))
     rows = (("华东", "上海", 128.5), ("华东", "杭州", 96), ("华南", "广州", 64))
     check(rule, timezone.now(), Table(columns, rows, timezone.now()))

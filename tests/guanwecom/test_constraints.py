@@ -14,7 +14,7 @@ from accounts.models import Attribute, WeComAccount
 from integrations.models import Card, CardData, Corp, DataSource
 from notifications.models import (
     AcceptedRequest,
-    AlertReceiver,
+    AlertRule,
     ApiToken,
     Attempt,
     AttributeRule,
@@ -75,9 +75,10 @@ def test_a_token_uses_an_idempotency_key_once(corp: Corp) -> None:
 
 def test_an_attribute_rule_belongs_to_one_and_keeps_its_attribute() -> None:
     region = Attribute.objects.create(key="region", name="区域")
+    card = Card.objects.create(name="库存", source=DataSource.objects.create(name="仓库", kind="sql"), sql="SELECT 1")
     owners = {
         "subscription": make_subscription(),
-        "receiver": AlertReceiver.objects.create(name="值班", to_everyone=True),
+        "alert_rule": AlertRule.objects.create(name="缺货", card=card, to_everyone=True),
     }
     row = {"attribute": region, "operator": "is", "values": ["华北"]}
     for name, owner in owners.items():

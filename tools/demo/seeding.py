@@ -25,7 +25,6 @@ from notifications.alerts import conditions
 from notifications.alerts.conditions import Aggregate, Comparison, Condition
 from notifications.inbound.channels import FIRST_SCHEMES, digest_of
 from notifications.models import (
-    AlertReceiver,
     AlertRule,
     InboundChannel,
     MessageForm,
@@ -56,12 +55,11 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
         source=source,
         defaults={"bi_page_id": WEATHER_PAGE, "bi_card_id": BI_CARD, "kinds": {"日期": "date", "最高气温": "number"}},
     )
-    receiver = AlertReceiver.objects.create(name=RULE, corp=corp)
-    receiver.users.set(people)
     rows = conditions.to_rows([HOT])
-    rule = AlertRule(name=RULE, receiver=receiver, card=card, owner=people[0], conditions=rows, crontab="* * * * *")
+    rule = AlertRule(name=RULE, corp=corp, card=card, owner=people[0], conditions=rows, crontab="* * * * *")
     reschedule(rule, now=now)
     rule.save()
+    rule.users.set(people)
 
 
 NAME = "邮件（演示）"

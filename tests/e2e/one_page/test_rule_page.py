@@ -67,7 +67,7 @@ def test_yesterdays_sales_below_a_value_in_few_clicks(
     assert rule.conditions == [
         {"aggregate": "sum", "column": "销售额", "comparison": "lt", "values": ["150"], "filters": {"日期": ["昨天"]}}
     ]
-    assert rule.receiver.to_everyone
+    assert rule.to_everyone
     assert refusals == []
     hand.record("an alert: yesterday's sales below a value", record_property)
     assert (hand.clicks, hand.fields) == (3, 5)
@@ -131,7 +131,7 @@ def test_an_alert_is_made_by_keyboard_alone(page: Page, card: Card) -> None:
 
     expect(page.locator(".messagelist .success")).to_be_visible()
     rule = AlertRule.objects.get()
-    assert (rule.name, rule.is_enabled, rule.receiver.to_everyone) == ("门店销售额", True, True)
+    assert (rule.name, rule.is_enabled, rule.to_everyone) == ("门店销售额", True, True)
     assert [(one["aggregate"], one["column"], one["values"]) for one in rule.conditions] == [("sum", "销售额", ["150"])]
 
 

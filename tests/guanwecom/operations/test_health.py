@@ -23,7 +23,6 @@ from integrations.models import Card, DataSource, Heartbeat, Installation
 from notifications.delivery.runs.scheduler import TICK
 from notifications.models import Medium, Subscription, TickClaim
 from tests.guanwecom.operations.conftest import heard, read_metrics, ticked
-from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_run, make_subscription
 from tools.services import start_valkey
@@ -260,5 +259,5 @@ def test_slots_and_checks_that_nobody_claims() -> None:
     assert health.read().overdue_count == 1
 
     card = Card.objects.create(name="各城市销售额", source=DataSource.objects.create(name="数仓", kind="sql"))
-    make_rule(card, make_receiver(), next_run_at=database_clock()() - timedelta(minutes=1))
+    make_rule(card, next_run_at=database_clock()() - timedelta(minutes=1))
     assert health.read().overdue_count == 2

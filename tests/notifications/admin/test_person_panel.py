@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import Attribute, AttributeValue, User
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
 from notifications.delivery.rendering.render import render_run
-from notifications.models import AlertReceiver, AlertRule, AttributeRule, Subscription, SubscriptionChoice
+from notifications.models import AlertRule, AttributeRule, Subscription, SubscriptionChoice
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
@@ -64,10 +64,8 @@ def test_each_way_in_which_a_push_names_somebody_is_said(corp: Corp, person: Use
     pushes = {name: make_subscription(name=name) for name in ("一", "二", "三", "四", "五", "六", "别的")}
     pushes["一"].users.add(person)
     pushes["一"].groups.add(group)
-    receiver = AlertReceiver.objects.create(name="值班")
-    receiver.users.add(person)
     card = Card.objects.create(name="销售", source=DataSource.objects.create(name="库", kind="sql"), sql="SELECT 1")
-    AlertRule.objects.create(name="销售额过低", receiver=receiver, card=card, crontab="0 9 * * *")
+    AlertRule.objects.create(name="销售额过低", card=card, crontab="0 9 * * *").users.add(person)
     pushes["二"].groups.add(group)
     pushes["三"].departments.add(top)
     Subscription.objects.filter(name="四").update(with_subdepartments=False)

@@ -17,7 +17,7 @@ from accounts.models import AuditEntry
 from integrations.models import Card, Corp, DataSource
 from notifications.admin import subscriptions
 from notifications.delivery.rendering.render import render_run
-from notifications.models import AlertReceiver, AlertRule, Delivery, Incident, Run, Subscription
+from notifications.models import AlertRule, Delivery, Incident, Run, Subscription
 from tests.notifications.factories import NOW, make_person, make_run, make_subscription, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -168,10 +168,9 @@ def test_a_push_says_for_whom_when_and_how_it_went(root: Client, corp: Corp) -> 
 
 
 def test_a_rule_says_for_whom_when_and_when_it_fired_last(root: Client) -> None:
-    receiver = AlertReceiver.objects.create(name="值班")
-    receiver.users.add(make_person(name="李雷"))
     card = Card.objects.create(name="销售", source=DataSource.objects.create(name="库", kind="sql"), sql="SELECT 1")
-    rule = AlertRule.objects.create(name="过低", receiver=receiver, card=card, crontab="*/10 * * * *")
+    rule = AlertRule.objects.create(name="过低", card=card, crontab="*/10 * * * *")
+    rule.users.add(make_person(name="李雷"))
     assert cells(root, "alertrule")["last_incident"] == "—"
     times = dict.fromkeys(("starts_at", "stretch_at", "seen_at"), timezone.now())
     opened_at = datetime(2026, 11, 3, 1, 5, tzinfo=UTC)

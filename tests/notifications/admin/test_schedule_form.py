@@ -20,7 +20,6 @@ from notifications.subscriptions.calendar import describe_crontab, describe_sche
 from notifications.subscriptions.schedules import is_published_workday, last_known_year, nearest_workday
 from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import errors_of, preview, said, values, version_on
-from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 
@@ -281,7 +280,7 @@ def test_days_that_are_entered_move_the_next_times_and_end_the_warning(
     assert "都不是工作日" in errors_of(refused)
     due = make_subscription(free_days="skip", crontab="5 9 * * *", next_run_at=due_at)
     card = Card.objects.create(name="门店", source=DataSource.objects.create(name="仓库", kind="sql"), sql="SELECT 1")
-    rule = make_rule(card, make_receiver(), crontab="5 9 * * *", free_days="skip", next_run_at=push.next_run_at)
+    rule = make_rule(card, crontab="5 9 * * *", free_days="skip", next_run_at=push.next_run_at)
     assert push.next_run_at == datetime.combine(first, time(1, 5), UTC)
     assert f"{year} 年的节假日" in root.get("/admin/").text
 

@@ -26,7 +26,7 @@ from notifications.alerts import card_updates, incidents, notify
 from notifications.delivery import limiter
 from notifications.inbound import channels
 from notifications.inbound.payloads import read_alerts
-from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident, IncidentEvent
+from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent
 from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
@@ -42,12 +42,6 @@ from tests.rows import join, put
 from tests.sandbox_process import CORPID, company
 
 PEOPLE = {"LiLei": "李雷", "hanmeimei": "韩梅梅", "jim": "Jim"}
-
-
-def make_receiver(*people: User, **fields: Any) -> AlertReceiver:
-    receiver = put(AlertReceiver(**{"name": "值班", **fields}))
-    join(receiver, "users", people)
-    return receiver
 
 
 def make_alert_channel(*people: User, corp: Corp | None = None, **fields: Any) -> InboundChannel:
@@ -260,11 +254,6 @@ def channel(corp: Corp) -> InboundChannel:
 
 
 @pytest.fixture
-def receiver(corp: Corp) -> AlertReceiver:
-    return make_receiver(make_person(corp, "zhang"), corp=corp)
-
-
-@pytest.fixture
 def card(corp: Corp) -> Card:
     source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
     return Card.objects.create(name="各城市销售额", source=source, sql="SELECT 1")
@@ -272,7 +261,7 @@ def card(corp: Corp) -> Card:
 
 @pytest.fixture
 def rule(corp: Corp, card: Card, people: list[User]) -> AlertRule:
-    return make_rule(card, make_receiver(*people, corp=corp))
+    return make_rule(card, people, corp=corp)
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ A condition is a line: `sum 销售额 < 1000 where 城市=上海|北京; 品类=
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from accounts.models import User
 from integrations.data.table import Column, Kind, Table
-from integrations.models import Card, CardData
+from integrations.models import Card, CardData, Corp
 from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, evaluation
 from notifications.alerts.conditions import Against, Aggregate, Comparison, Condition, Unit
@@ -63,10 +65,15 @@ def _parse_line(line: str) -> Condition:
     )
 
 
-def make_rule(card: Card, receiver: Any, text: str = "sum 销售额 < 100", **fields: Any) -> AlertRule:
+def make_rule(
+    card: Card, people: Iterable[User] = (), text: str = "sum 销售额 < 100", *, corp: Corp | None = None, **fields: Any
+) -> AlertRule:
+    """Create a rule that tells `people`, of the company `corp` only if given."""
     rows = conditions.to_rows(parse(text))
     defaults = {"name": "销售额过低", "crontab": "*/10 * * * *", "next_run_at": NOW}
-    return AlertRule.objects.create(card=card, receiver=receiver, conditions=rows, **{**defaults, **fields})
+    rule = AlertRule.objects.create(card=card, corp=corp, conditions=rows, **{**defaults, **fields})
+    rule.users.set(people)
+    return rule
 
 
 def table(**sales: Decimal | float | None) -> Table:

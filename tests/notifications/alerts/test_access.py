@@ -14,7 +14,7 @@ from integrations.models import Card, Corp
 from notifications.alerts import actions, card_updates, notices
 from notifications.alerts.actions import Action
 from notifications.models import AlertRule, CardCode, Channel, Delivery, InboundChannel, Incident, Robot
-from tests.notifications.alerts.conftest import Duty, alert, hand_in, make_receiver
+from tests.notifications.alerts.conftest import Duty, alert, hand_in
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 
@@ -42,7 +42,7 @@ def test_who_is_told_may_not_of_a_groups_robot_nor_where_the_owner_may_not_send_
     assert not notices.may_act(Incident.objects.get(), on_duty)
 
     robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
-    rule = make_rule(card, make_receiver(on_duty, corp=corp, channel=Channel.ROBOT, robot=robot))
+    rule = make_rule(card, [on_duty], corp=corp, channel=Channel.ROBOT, robot=robot)
     Incident.objects.update(channel=None, rule=rule)
     assert not notices.may_act(Incident.objects.get(), on_duty)
 
@@ -92,7 +92,7 @@ def rule(people: list[User], card: Card) -> AlertRule:
     """A rule split by city: zhang is responsible for Shanghai and Beijing, li for no city."""
     city = Attribute.objects.create(name="城市", is_many_valued=True)
     set_values(attribute=city, values={people[0].pk: ["上海", "北京"], people[2].pk: ["上海"]})
-    return make_rule(card, make_receiver(*people[:2]), split_column="城市", split_attribute=city)
+    return make_rule(card, people[:2], split_column="城市", split_attribute=city)
 
 
 def open_parts(rule: AlertRule, *parts: str) -> None:

@@ -10,10 +10,10 @@ from django.test import Client
 from django.utils import timezone
 
 from integrations.models import Card, Corp, DataSource
-from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident
+from notifications.models import AlertRule, InboundChannel, Incident
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_log import file_of
-from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel, make_receiver
+from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_corp, make_manager
 
@@ -27,10 +27,10 @@ def card(bi_card: Card) -> Card:
 
 class TestFilters:
     @pytest.fixture
-    def incidents(self, card: Card, receiver: AlertReceiver) -> None:
+    def incidents(self, card: Card, corp: Corp) -> None:
         """Incidents in every state. Each key names the state."""
-        rule, other = make_rule(card, receiver), make_rule(card, receiver, name="另一条", problem="无数据")
-        channel, now = make_alert_channel(corp=receiver.corp), timezone.now()
+        rule, other = make_rule(card, corp=corp), make_rule(card, corp=corp, name="另一条", problem="无数据")
+        channel, now = make_alert_channel(corp=corp), timezone.now()
         later, earlier = now + timedelta(hours=1), now - timedelta(hours=1)
         rows: dict[str, dict[str, Any]] = {
             "new": {"rule": rule, "severity": "critical"},
@@ -40,7 +40,7 @@ class TestFilters:
             "silent before": {"channel": channel, "silenced_until": earlier},
             "over": {"channel": channel, "status": "resolved", "acknowledged_at": now, "silenced_until": later},
         }
-        common = {"corp": receiver.corp, **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now)}
+        common = {"corp": corp, **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now)}
         for title, fields in rows.items():
             Incident.objects.create(key=title, title=title, **common, **fields)
 
@@ -74,9 +74,9 @@ class TestFilters:
         ],
     )
     def test_find_the_rules_that_somebody_has_to_look_at(
-        self, root: Client, incidents: None, card: Card, receiver: AlertReceiver, query: str, names: set[str]
+        self, root: Client, incidents: None, card: Card, corp: Corp, query: str, names: set[str]
     ) -> None:
-        make_rule(card, receiver, name="平静")
+        make_rule(card, corp=corp, name="平静")
         page = root.get(f"/admin/notifications/alertrule/?{query}")
         assert {one.name for one in page.context["cl"].result_list} == names
 
@@ -90,7 +90,7 @@ class TestFilters:
 
     def test_name_nothing_of_another_company(self, incidents: None, corp: Corp) -> None:
         card = Card.objects.create(name="x", source=DataSource.objects.get(), bi_card_id="c2")
-        make_rule(card, make_receiver(name="别家值班", corp=make_corp()), name="别家的规则")
+        make_rule(card, corp=make_corp(), name="别家的规则")
         manager = client_of(make_manager(corp, permissions="view_"))
 
         page = manager.get("/admin/notifications/incident/").content.decode()
@@ -98,8 +98,8 @@ class TestFilters:
         assert ("另一条" in page, "别家" in page) == (True, False)
 
 
-def test_an_incident_is_closed_by_hand(root: Client, receiver: AlertReceiver) -> None:
-    hand_in(make_alert_channel(corp=receiver.corp), alert())
+def test_an_incident_is_closed_by_hand(root: Client, corp: Corp) -> None:
+    hand_in(make_alert_channel(corp=corp), alert())
     incident = Incident.objects.get()
 
     root.post(f"/admin/notifications/incident/{incident.pk}/act/", {"action": "close"})

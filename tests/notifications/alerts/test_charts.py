@@ -179,7 +179,7 @@ class TestOnTheAlertPage:
         refused = Client(headers={"host": "localhost:3001"}).get(address)
         assert (refused.status_code, SVG in refused.content) == (302, False)
         told, disabled = client_of(people[0]), client_of(people[1])
-        rule.receiver.users.remove(people[0])
+        rule.users.remove(people[0])
         User.objects.filter(pk=people[1].pk).update(is_active=False)
         assert [one.get(address).status_code for one in (told, disabled)] == [404, 302]
 

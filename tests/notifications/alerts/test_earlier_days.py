@@ -17,7 +17,7 @@ from notifications.alerts import conditions, trial, verdicts
 from notifications.alerts.conditions import Condition, ConditionError, from_rows, to_rows
 from notifications.alerts.trial import try_over_past
 from notifications.alerts.verdicts import ConditionResult, Join
-from notifications.models import AlertCheck, AlertReceiver, AlertRule, Incident
+from notifications.models import AlertCheck, AlertRule, Incident
 from tests.notifications.alerts.rules import check, make_rule, parse, table
 from tests.notifications.factories import NOW
 
@@ -177,10 +177,8 @@ def keep(rule: AlertRule, slot_at: datetime, **sales: int) -> None:
     CardData.objects.create(card=rule.card, slot_at=slot_at, status="ready", content=content, **times)
 
 
-def test_data_without_days_is_compared_with_what_was_fetched_at_that_time_of_the_earlier_day(
-    card: Card, receiver: AlertReceiver
-) -> None:
-    rule, week = make_rule(card, receiver, "sum 销售额 fell 20 % week"), timedelta(days=7)
+def test_data_without_days_is_compared_with_what_was_fetched_at_that_time_of_the_earlier_day(card: Card) -> None:
+    rule, week = make_rule(card, (), "sum 销售额 fell 20 % week"), timedelta(days=7)
     keep(rule, NOW - week - timedelta(hours=1), 上海=1)
     keep(rule, NOW - week + timedelta(minutes=1), 上海=100)
     keep(rule, NOW - timedelta(days=6), 上海=1)
@@ -188,10 +186,8 @@ def test_data_without_days_is_compared_with_what_was_fetched_at_that_time_of_the
     assert Incident.objects.get().summary == "销售额 合计 比上周同日 下降超过 20%：当前 79，2026-11-17 为 100 (↓21.0%)"
 
 
-def test_each_part_is_compared_with_its_own_earlier_value_and_the_rule_names_what_lacks_one(
-    card: Card, receiver: AlertReceiver
-) -> None:
-    rule = make_rule(card, receiver, "sum 销售额 fell 20 % day", split_column="城市")
+def test_each_part_is_compared_with_its_own_earlier_value_and_the_rule_names_what_lacks_one(card: Card) -> None:
+    rule = make_rule(card, (), "sum 销售额 fell 20 % day", split_column="城市")
     keep(rule, NOW - timedelta(days=1), 上海=100, 北京=100, Ningbo=5)
 
     assert check(rule, NOW, table(上海=79, 北京=99, 广州=1, NINGBO=5)) == AlertCheck.Outcome.FIRING
@@ -203,9 +199,9 @@ def test_each_part_is_compared_with_its_own_earlier_value_and_the_rule_names_wha
 
 @pytest.mark.parametrize("old", [None, Table((SHOP,), (("上海",),), NOW), replace(table(上海=100), is_cut=True)])
 def test_nothing_or_what_was_fetched_with_other_columns_or_cut_is_no_earlier_value(
-    card: Card, receiver: AlertReceiver, old: Table | None
+    card: Card, old: Table | None
 ) -> None:
-    rule = make_rule(card, receiver, "sum 销售额 fell 20 % week")
+    rule = make_rule(card, (), "sum 销售额 fell 20 % week")
     if old is not None:
         keep(rule, NOW - timedelta(days=7), 上海=100)
         CardData.objects.update(content=compress_table(old))

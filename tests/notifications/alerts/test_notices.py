@@ -26,7 +26,7 @@ from notifications.models import (
     Run,
     SilenceWindow,
 )
-from tests.notifications.alerts.conftest import Duty, Row, alert, make_receiver
+from tests.notifications.alerts.conftest import Duty, Row, alert
 from tests.notifications.alerts.rules import STEP, check, make_rule, table
 from tests.notifications.factories import NOW, make_corp, make_person
 
@@ -250,11 +250,11 @@ def test_reminders_come_until_somebody_acknowledges_it(duty: Duty) -> None:
 
 def test_a_group_robot_gets_words_of_which_nothing_is_a_link_or_a_mention(duty: Duty) -> None:
     robot = Robot.objects.create(corp=duty.corp, name="值班群", key=ROBOT_KEY)
-    receiver = make_receiver(corp=duty.corp, channel=Channel.ROBOT, robot=robot, name="群")
     hostile = "**[点此登录](https://evil.example.com)** <@all> <@hanmeimei>"
 
     source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
-    watched = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
+    card = Card.objects.create(source=source, name="销售额", sql="SELECT 1")
+    watched = make_rule(card, corp=duty.corp, channel=Channel.ROBOT, robot=robot)
     words = {"title": f"磁盘满 {hostile}", "summary": hostile}
     draft = Incident(key="rule:1", starts_at=NOW, rule=watched, corp_id=duty.corp.pk, **words)
     with transaction.atomic():

@@ -147,7 +147,7 @@ def test_a_missing_column_raises_nothing_and_the_owner_is_told_once(rule: AlertR
 
     assert not Incident.objects.exists()
     run = Run.objects.get()
-    assert (run.trigger, run.requested_by, run.corp) == ("notice", owner, rule.receiver.corp)
+    assert (run.trigger, run.requested_by, run.corp) == ("notice", owner, rule.corp)
     delivery = Delivery.objects.get()
     assert "销售额过低" in delivery.title
     assert "数据中没有列“销售额”" in delivery.text

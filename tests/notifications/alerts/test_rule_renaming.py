@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card
 from integrations.models.datasources import compress_table
-from notifications.models import AlertReceiver, AlertRule
+from notifications.models import AlertRule
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.alerts.test_rule_page import LIST, change, read_form
 from tests.notifications.factories import NOW
@@ -22,8 +23,8 @@ RENAMED = Table((Column("大区", Kind.TEXT), Column("销售额(元)", Kind.NUMB
 
 
 @pytest.fixture
-def rule(card: Card, receiver: AlertReceiver) -> AlertRule:
-    return make_rule(card, receiver, "sum 销售额 < 100 where 区域=华东", split_column="区域", name="销售额过低")
+def rule(card: Card, people: list[User]) -> AlertRule:
+    return make_rule(card, people, "sum 销售额 < 100 where 区域=华东", split_column="区域", name="销售额过低")
 
 
 def state_over(client: Client, rule: AlertRule, **data: Any) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class TestChecks:
         assert Incident.objects.open().count() == Incident.objects.count() == 1
 
     def test_are_claimed_when_due_ask_for_data_once_and_follow_it(self, rule: AlertRule, card: Card) -> None:
-        other = make_rule(card, rule.receiver, name="另一条")
+        other = make_rule(card, rule.users.all(), corp=rule.corp, name="另一条")
 
         assert [evaluation.claim_due(now=NOW) for _twice in range(2)] == [2, 0]
 
@@ -138,9 +138,9 @@ class TestOddData:
 
     def test_content_or_memory_that_cannot_be_read_holds_up_no_other_rule(self, rule: AlertRule, card: Card) -> None:
         AlertRule.objects.update(memory={"": "torn"})
-        make_rule(card, rule.receiver, name="同一张")
+        make_rule(card, rule.users.all(), corp=rule.corp, name="同一张")
         torn = Card.objects.create(name="另一张", source=card.source, sql="SELECT 2")
-        make_rule(torn, rule.receiver, name="另一条")
+        make_rule(torn, rule.users.all(), corp=rule.corp, name="另一条")
         evaluation.claim_due(now=NOW)
         for one, content in ((torn, b"torn"), (card, compress_table(table(上海=1)))):
             CardData.objects.filter(card=one).update(status="ready", content=content, finished_at=NOW)

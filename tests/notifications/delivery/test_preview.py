@@ -32,7 +32,6 @@ from notifications.models import (
 )
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import find_recipients, trial_audience
-from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import check, make_rule, table
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
@@ -213,8 +212,8 @@ def test_the_message_of_a_rule_has_the_bytes_that_its_incidents_send(
     robot = Robot.objects.create(name="群", corp=corp, key="k") if channel == Channel.ROBOT else None
     source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
     card = Card.objects.create(name="各城市销售额", source=source, sql="SELECT 1")
-    receiver = make_receiver(person, corp=corp, channel=channel, robot=robot)
-    rule = make_rule(card, receiver, "any 销售额 < 100", split_column="城市")
+    to = {"corp": corp, "channel": channel, "robot": robot}
+    rule = make_rule(card, [person], "any 销售额 < 100", split_column="城市", **to)
     data = table(上海=90, 北京=80, 广州=120)
     monkeypatch.setattr(trial, "now", lambda: NOW)
 

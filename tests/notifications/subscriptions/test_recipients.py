@@ -15,15 +15,16 @@ from django.utils import translation
 
 from accounts.models import Attribute, AuditEntry, DirectoryPolicy, User, WeComAccount
 from accounts.users.roles import Role
-from integrations.models import Corp, Department, Member, Membership
+from integrations.models import Card, Corp, DataSource, Department, Member, Membership
 from notifications.delivery.rendering.render import render_run
-from notifications.models import AlertReceiver, AttributeRule, Receipt, Robot, Subscription
+from notifications.models import AlertRule, AttributeRule, Receipt, Robot, Subscription
 from notifications.sources import Audience
 from notifications.subscriptions.addressees import describe_addressees, find_own_subscriptions
 from notifications.subscriptions.recipients import count_reachability, named_audience, resolve_audience
 from tests.accounts.people import with_role
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import errors_of, said, values, version_on
+from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -134,14 +135,15 @@ def test_reachability_counts_all_and_names_the_first_whom_the_administrator_sees
     assert found.reasons == {Receipt.Reason.NO_USERID, Receipt.Reason.OTHER_CORP}
 
 
-def words_of(order: Subscription | AlertReceiver, seen_by: Any = None) -> str:
+def words_of(order: Subscription | AlertRule, seen_by: Any = None) -> str:
     return describe_addressees([order], seen_by=seen_by or make_superuser())[order.pk]
 
 
 def test_a_few_are_named_and_many_and_people_whom_one_does_not_see_are_counted() -> None:
     people = [make_person(name=name) for name in ("李雷", "韩梅梅", "林涛")]
-    receiver, corp = AlertReceiver.objects.create(name="值班"), make_corp()
-    receiver.users.add(people[0])
+    corp = make_corp()
+    source = DataSource.objects.create(name="仓库", kind="sql")
+    rule = make_rule(Card.objects.create(name="销售额", source=source, sql="SELECT 1"), people[:1])
     robot = Robot.objects.create(name="群", corp=corp, key="k")
     push = make_subscription(to_everyone=True)
     push.departments.add(Department.objects.create(corp=corp, wecom_department_id=1, name="销售部"))
@@ -154,7 +156,7 @@ def test_a_few_are_named_and_many_and_people_whom_one_does_not_see_are_counted()
     assert words_of(make_subscription(*people[:2])) == "李雷、韩梅梅"
     assert words_of(make_subscription(*people)) == "3 人"
     assert words_of(make_subscription(people[0]), make_manager(make_corp())) == "1 人"
-    assert words_of(receiver) == "李雷"
+    assert words_of(rule) == "李雷"
     assert words_of(make_subscription(channel="robot", robot=robot)) == "群机器人所在的群"
     assert words_of(make_subscription()) == "无人"
     assert words_of(push) == "所有人、销售部、3 个组、区域属于华东、华南、…"

@@ -38,7 +38,7 @@ from notifications.models import (
     Subscription,
 )
 from tests.between import just_before
-from tests.notifications.alerts.conftest import make_alert_channel, make_receiver
+from tests.notifications.alerts.conftest import make_alert_channel
 from tests.notifications.delivery.attachments.places import make_medium
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription, utc
 from tests.notifications.one_delivery import claim_delivery, personal
@@ -353,8 +353,9 @@ def make_card() -> Card:
 
 def make_rule(**fields: Any) -> AlertRule:
     corp = make_corp()
-    receiver = make_receiver(*make_people(corp, 1), corp=corp)
-    return AlertRule.objects.create(name="过低", card=make_card(), receiver=receiver, conditions=[], **fields)
+    rule = AlertRule.objects.create(name="过低", card=make_card(), corp=corp, conditions=[], **fields)
+    rule.users.set(make_people(corp, 1))
+    return rule
 
 
 def test_alert_rules_are_checked_at_their_next_time_and_take_what_is_found_then() -> None:

@@ -21,7 +21,6 @@ from notifications.delivery.runs.statistics import Counts, Day, count_by_corp, c
 from notifications.models import Delivery, FreeDays, Run
 from notifications.subscriptions.schedules import last_known_year
 from notifications.views import overview
-from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
     make_corp,
@@ -315,9 +314,8 @@ def test_alert_rules_that_go_by_working_days_are_named_before_the_calendar_ends(
 ) -> None:
     unknown_day = date(last_known_year() + 1, 2, 1)
     monkeypatch.setattr(dashboard, "CALENDAR_NOTICE", unknown_day - timezone.localdate())
-    receiver = make_receiver()
-    make_rule(make_card(), receiver, name="按时段", notify_from=time(9), notify_until=time(18))
-    make_rule(make_card(), receiver, name="已停用", notifies_on_workdays_only=True, is_enabled=False)
+    make_rule(make_card(), name="按时段", notify_from=time(9), notify_until=time(18))
+    make_rule(make_card(), name="已停用", notifies_on_workdays_only=True, is_enabled=False)
     blind = client_of(make_manager(make_corp(), permissions="view_subscription"))
 
     def calendar(client: Client) -> list[tuple[str, str]]:
@@ -327,8 +325,8 @@ def test_alert_rules_that_go_by_working_days_are_named_before_the_calendar_ends(
         ]
 
     assert calendar(root) == []
-    make_rule(make_card(), receiver, name="按工作日", notifies_on_workdays_only=True)
-    make_rule(make_card(), receiver, name="不查休息日", free_days=FreeDays.SKIP)
+    make_rule(make_card(), name="按工作日", notifies_on_workdays_only=True)
+    make_rule(make_card(), name="不查休息日", free_days=FreeDays.SKIP)
     [(named, url)] = calendar(root)
     assert (set(named.split("、")), url) == ({"按工作日", "不查休息日"}, "/admin/notifications/workdaycalendar/")
     assert read_index(blind)["attentions"] == []
@@ -349,11 +347,10 @@ def make_card() -> Card:
 
 
 def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_lasts(root: Client) -> None:
-    receiver = make_receiver()
     for fields in ({}, {"is_enabled": False}, {"valid_to": LATER}, {"next_run_at": LATER}):
         times: dict[str, Any] = {"next_run_at": None, **fields}
         make_subscription(**times)
-        make_rule(make_card(), receiver, **times)
+        make_rule(make_card(), **times)
     blind = client_of(make_manager(make_corp(), permissions="view_run"))
 
     found = [(item.sentence, item.url) for item in read_index(root)["attentions"] if "没有下次" in item.sentence]

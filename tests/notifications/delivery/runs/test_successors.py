@@ -15,7 +15,6 @@ from integrations.models import Card, Corp, DataSource
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.ownership import let_successors_take_over, request_ownership_notices
 from notifications.models import (
-    AlertReceiver,
     AlertRule,
     ApiToken,
     Delivery,
@@ -56,8 +55,7 @@ def owner(corp: Corp, heir: User) -> User:
     card = Card.objects.create(
         name="销售", source=DataSource.objects.create(name="库", kind="sql", corp=corp), sql="SELECT 1"
     )
-    receiver = AlertReceiver.objects.create(name="值班", corp=corp)
-    AlertRule.objects.create(name="过低", owner=person, receiver=receiver, card=card, crontab="*/10 * * * *")
+    AlertRule.objects.create(name="过低", owner=person, corp=corp, card=card, crontab="*/10 * * * *")
     for model in MODELS:
         model.objects.update(successor=heir)
     return person
