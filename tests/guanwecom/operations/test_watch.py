@@ -150,7 +150,7 @@ def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pyt
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 seconds"), (1.9, "1 second"), (119, "119 seconds"), (150, "2 minutes"), (7300, "2 hours")],
+    [(0, "0 seconds"), (1.9, "1 second"), (119, "119 seconds"), (120, "2 minutes"), (7200, "2 hours")],
 )
 def test_durations_are_rough(seconds: float, words: str) -> None:
     with translation.override("en"):

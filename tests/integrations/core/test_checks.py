@@ -64,6 +64,14 @@ class TestHostCookies:
 
         assert found == ["HOST_COOKIES is on, and the site address http://intern.example.com/ is not https."]
 
+    def test_three_of_many_addresses_are_named(self) -> None:
+        for number in range(4):
+            SiteAddress.objects.create(url=f"http://{number}.example.com/")
+
+        found = [message.msg for message in checks.run_checks() if message.id == "integrations.E008"]
+
+        assert [text.split()[-4] for text in found] == [f"http://{number}.example.com/" for number in range(3)]
+
     @pytest.mark.parametrize(
         ("url", "found"), [("https://bi.example.com/", ["integrations.W004"]), ("http://bi.example.com/", [])]
     )

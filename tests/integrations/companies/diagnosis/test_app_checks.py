@@ -238,6 +238,7 @@ def test_what_a_check_finds(corp: Corp, wire: Wire, state: Outcome) -> None:
     assert said.where.startswith(state.where)
     assert (run.next_try_at is not None) == state.is_tried_again
     assert tuple(wire.paths()) == state.asked
+    assert [body["limit"] for body in wire.sent] == [1] * state.asked.count("user/list_id")
 
 
 def refused_token() -> FetchedToken:
