@@ -26,7 +26,7 @@ from integrations.companies.links import verification_file_name
 from integrations.core import hooks
 from integrations.core.hooks import LandingPage, People
 from integrations.directory.events import members_changed
-from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials
+from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress
 from integrations.models.fields import corp_conditions
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 
 
 def track_people_and_companies() -> None:
-    signals.track(Corp, corps=lambda corp: [corp.pk], left_out=("connection_version", "created_at", "first_enabled_at"))
+    signals.track(Corp, corps=lambda corp: [corp.pk], left_out=_CORP_STATE)
     signals.describe(Corp, "verification_files", _list_file_names)
-    signals.track(StagedCredentials, corps=lambda staged: [staged.corp_id], left_out=_OF_STAGING)
     signals.track(
         SiteAddress,
         corps=lambda address: list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else [],
@@ -64,7 +63,10 @@ def track_people_and_companies() -> None:
     post_save.connect(signals.note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
 
 
-_OF_STAGING = ("staged_by", "staged_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
+_CORP_STATE = (
+    *("connection_version", "created_at", "first_enabled_at"),
+    *("staged_state", "staged_by", "staged_at", "staged_finding", "in_force_since"),
+)
 _BI_TEST = ("checked_at", "checked_version", "check_results", "connection_version", "key_saved_at", "changed_at")
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
 

@@ -44,7 +44,6 @@ from integrations.models import (
     Job,
     Member,
     SiteAddress,
-    StagedCredentials,
     SyncRun,
 )
 from notifications.api import tokens
@@ -132,7 +131,8 @@ def _companies(world: World, first: Corp) -> None:
     first.save()
     for kind in CallbackEvent.Kind:
         generate_callback_keys(corp=first, kind=kind)
-    StagedCredentials.objects.create(corp=first, agentid=1000009, secret="s3", state="refused", staged_at=now)
+    staged = {"staged_agentid": 1000009, "staged_secret": "s3", "staged_state": "refused", "staged_at": now}
+    Corp.objects.filter(pk=first.pk).update(**staged)
     world.things |= {
         "corp": first,
         "second": Corp.objects.get(name="Beta Company"),
@@ -336,7 +336,7 @@ def state() -> dict[str, list[Any]]:
 def statements() -> dict[str, str]:
     """Return the queries of state() by table. They are cached because building them takes longer than running them."""
     models = (
-        *(Corp, StagedCredentials, SiteAddress, BiConnection, Job),
+        *(Corp, SiteAddress, BiConnection, Job),
         *(DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport),
         *(SignInPolicy, Lockout, Group),

@@ -31,7 +31,7 @@ from integrations.core.hooks import offered_landing_pages
 from integrations.core.http import inner_page_from, rooted
 from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import newest_job
-from integrations.models import CallbackEvent, Corp, Job, StagedCredentials
+from integrations.models import CallbackEvent, Corp, CredentialsState, Job
 
 FOLDER = "admin/integrations/corp"
 # The choice of the link builder for a typed path.
@@ -50,14 +50,11 @@ class ConsolePages(CorpPages):
         """Return the context of the steps: whether to poll, `html` of the next step while the corp is disabled, and the
         `parts` by their ids, each also under its own name."""
         steps = services.list_steps(corp)
-        staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
-        is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
+        is_checked = corp.staged_state == CredentialsState.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step.is_next), None)
         writes = console.list_last_writes(corp)
-        credentials: dict[str, Any] = {}
-        if staged is not None:
-            credentials = {"staged": staged, "explanation": services.explain_credentials(staged)}
-            credentials |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
+        credentials = {"corp": corp, "explanation": services.explain_credentials(corp)}
+        credentials |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
         ips = services.list_known_ips(corp)
         runs = checks.find_latest_runs(corp)
         rendered = {
@@ -82,7 +79,6 @@ class ConsolePages(CorpPages):
             "html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
             "parts": parts,
             "steps": steps,
-            "staged": staged,
             **{place.replace("-", "_"): html for place, html in parts.items()},
         }
 

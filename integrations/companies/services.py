@@ -34,13 +34,11 @@ from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import CheckRun, Corp, SiteAddress, StagedCredentials
+from integrations.models import CheckRun, Corp, CredentialsState, SiteAddress
 from integrations.models.fields import corp_condition
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from django.db.models import QuerySet
 
     from integrations.clients.errors import Explanation
     from integrations.models.fields import Person
@@ -170,35 +168,38 @@ def find_link_changes(*, address: SiteAddress, url: str) -> list[dict[str, Any]]
 
 
 logger = logging.getLogger(__name__)
-CredentialsState = StagedCredentials.State
 CONFIRM = "corp.credentials"
 # How often to try again after a failure that may pass, such as a network that is down or a missing trusted IP …
 TRY_AGAIN = timedelta(minutes=1)
 # … and for how long.
 TRIED_FOR = timedelta(hours=24)
+STAGED = ("staged_agentid", "staged_secret", "staged_by", "staged_state", "staged_at", "staged_finding")
+NOT_IN_FORCE = (CredentialsState.WAITING, CredentialsState.REFUSED)
 
 
-def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: Person, now: datetime) -> StagedCredentials:
+def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: Person, now: datetime) -> None:
     """Store new credentials of `corp` instead of waiting ones, and have WeCom confirm them."""
-    values = {"agentid": agentid, "secret": secret, "state": CredentialsState.WAITING, "staged_by": str(by)[:255]}
-    values |= {"staged_at": now, "settled_at": None, "problem": "", "facts": {}, "errcode": None, "caller_ip": None}
-    staged = StagedCredentials.objects.update_or_create(corp=corp, defaults=values)[0]
+    corp.staged_agentid, corp.staged_secret, corp.staged_by = agentid, secret, str(by)[:255]
+    corp.staged_state, corp.staged_at, corp.staged_finding = CredentialsState.WAITING, now, {}
+    corp.save(update_fields=STAGED)
     requests.request_job(CONFIRM, key=corp.pk, subject=corp.name, corp=corp, by=by, now=now)
-    return staged
 
 
 def discard_credentials(*, corp: Corp) -> bool:
     """Delete credentials that are not in force. Return False if there are none."""
     with transaction.atomic():
-        # Without the lock, Django's delete by key could also delete credentials that came into force since.
-        _lock_corp(corp)
-        return bool(StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE).delete()[0])
+        rows = Corp.objects.select_for_update(no_key=True, of=("self",)).filter(pk=corp.pk)
+        held = rows.filter(staged_state__in=NOT_IN_FORCE).first()
+        if held is not None:
+            held.staged_agentid, held.staged_secret, held.staged_state = None, "", ""
+            held.save(update_fields=STAGED)
+    return held is not None
 
 
 def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
     """Have the credentials checked again, for another day. Return False if there are none."""
-    staged = StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE)
-    if not staged.update(state=CredentialsState.WAITING, staged_at=now, problem="", errcode=None):
+    rows = Corp.objects.filter(pk=corp.pk, staged_state__in=NOT_IN_FORCE)
+    if not rows.update(staged_state=CredentialsState.WAITING, staged_at=now, staged_finding={}):
         return False
     requests.request_job(CONFIRM, key=corp.pk, subject=corp.name, corp=corp, by=by, now=now)
     return True
@@ -213,71 +214,57 @@ def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
 )
 def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
     """Have WeCom confirm the new credentials of a company, then check its connection with them."""
-    staged = StagedCredentials.objects.filter(corp=int(run.job.key or 0), state=CredentialsState.WAITING).first()
-    if staged is None:
-        return {}
     # Without the present Secret, because an unreadable one is replaced in this way, too.
-    corp = Corp.objects.defer("secret").get(pk=staged.corp_id)
-    finding = _judge_credentials(corp, staged)
+    waiting = Corp.objects.defer("secret").filter(staged_state=CredentialsState.WAITING)
+    corp = waiting.filter(pk=int(run.job.key or 0)).first()
+    if corp is None or corp.staged_at is None:
+        return {}
+    finding, now = _judge_credentials(corp), run.clock()
+    # Not if they were replaced or discarded while WeCom was asked.
+    unchanged = waiting.filter(pk=corp.pk, staged_at=corp.staged_at)
     if finding.status == Status.OK:
-        if _put_in_force(corp, staged, now=run.clock()):
+        with transaction.atomic():
+            settled = {"staged_secret": "", "staged_finding": {}, "in_force_since": now}
+            is_in_force = unchanged.update(staged_state=CredentialsState.IN_FORCE, **settled)
+            if is_in_force:
+                corp.agentid, corp.secret = corp.staged_agentid or 0, corp.staged_secret
+                save_corp(corp=corp, changed_fields={"agentid", "secret"})
+        if is_in_force:
+            logger.info("new credentials corp=%s in force", corp.pk)
             checks.request_checks(corp=corp, checks=None, now=run.clock())
         return {}
-    now = run.clock()
-    goes_on = finding.heals and now < staged.staged_at + TRIED_FOR
-    _filter_unchanged(staged).update(
-        state=CredentialsState.WAITING if goes_on else CredentialsState.REFUSED,
-        problem=finding.problem,
-        facts=dict(finding.facts),
-        errcode=finding.errcode,
-        caller_ip=finding.caller_ip,
+    goes_on = finding.heals and now < corp.staged_at + TRIED_FOR
+    answer = {"problem": finding.problem, "facts": dict(finding.facts)}
+    unchanged.update(
+        staged_state=CredentialsState.WAITING if goes_on else CredentialsState.REFUSED,
+        staged_finding={**answer, "errcode": finding.errcode, "caller_ip": finding.caller_ip},
     )
     logger.info("new credentials corp=%s problem=%s code=%s", corp.pk, finding.problem, finding.errcode)
     return Again(now + TRY_AGAIN) if goes_on else {}
 
 
-def explain_credentials(staged: StagedCredentials) -> Explanation | None:
-    """Explain why the credentials are not in force, in the active language; None if nothing is known yet."""
-    if not staged.problem or staged.state == CredentialsState.IN_FORCE:
+def explain_credentials(corp: Corp) -> Explanation | None:
+    """Explain why the new credentials are not in force, in the active language; None if nothing is known yet."""
+    found = corp.staged_finding
+    if corp.staged_state not in NOT_IN_FORCE or not found:
         return None
-    return checks.explain_finding("agentid", staged.problem, staged.errcode, staged.facts)
+    return checks.explain_finding("agentid", found["problem"], found["errcode"], found["facts"])
 
 
-def _judge_credentials(corp: Corp, staged: StagedCredentials) -> Finding:
-    twins = Corp.objects.filter(corpid=corp.corpid, agentid=staged.agentid).exclude(pk=corp.pk)
+def _judge_credentials(corp: Corp) -> Finding:
+    agentid = corp.staged_agentid or 0
+    twins = Corp.objects.filter(corpid=corp.corpid, agentid=agentid).exclude(pk=corp.pk)
     if twins.exists():
         return wrong("connected", heals=False)
     try:
-        client = trial_client(corp, agentid=staged.agentid, secret=staged.secret)
+        client = trial_client(corp, agentid=agentid, secret=corp.staged_secret)
     except UnreadableSecretError as error:
         return judge_error(error)
     try:
         agent = client.agent_get()
     except IntegrationError as error:
         return judge_agent_refusal(client, error)
-    return judge_agent(agent, agentid=staged.agentid)
-
-
-@transaction.atomic
-def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> bool:
-    """Save the credentials in the corp. Return False if they were replaced or discarded while WeCom was asked."""
-    _lock_corp(corp)
-    settled = {"state": CredentialsState.IN_FORCE, "secret": "", "settled_at": now, "problem": ""}
-    if not _filter_unchanged(staged).update(**settled):
-        return False
-    corp.agentid, corp.secret = staged.agentid, staged.secret
-    save_corp(corp=corp, changed_fields={"agentid", "secret"})
-    logger.info("new credentials corp=%s in force", corp.pk)
-    return True
-
-
-def _lock_corp(corp: Corp) -> None:
-    """Lock the company before its staged credentials, in the same order as its page, against deadlocks."""
-    list(Corp.objects.select_for_update(no_key=True).filter(pk=corp.pk).values_list("pk"))
-
-
-def _filter_unchanged(staged: StagedCredentials) -> QuerySet[StagedCredentials]:
-    return StagedCredentials.objects.filter(pk=staged.pk, state=CredentialsState.WAITING, staged_at=staged.staged_at)
+    return judge_agent(agent, agentid=agentid)
 
 
 class StepState(TextChoices):

@@ -4,8 +4,8 @@ from integrations.models.companies import (
     DEFAULT_SITE_ADDRESS,
     CheckRun,
     Corp,
+    CredentialsState,
     SiteAddress,
-    StagedCredentials,
     is_local_host,
 )
 from integrations.models.datasources import BiConnection, Card, CardData, CardView, DataSource, HttpMethod, SourceKind

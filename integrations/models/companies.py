@@ -155,6 +155,14 @@ class HomePage(models.TextChoices):
     BI = "bi", _("the BI, or a page of it")
 
 
+class CredentialsState(models.TextChoices):
+    """The state of a new AgentId and Secret, which are used once WeCom confirms that they belong together."""
+
+    WAITING = "waiting"
+    REFUSED = "refused"
+    IN_FORCE = "in_force"
+
+
 class Corp(models.Model):
     """A self-built app in a WeCom company."""
 
@@ -273,6 +281,15 @@ class Corp(models.Model):
     # The files WW_verify_<code>.txt, served at the root of every address: they prove to WeCom that a domain is ours.
     # Each holds exactly its code, so an entry is {"code", "uploaded_at"}. Two apps of a company may get the same file.
     verification_files = models.JSONField(_("verification files"), default=list, editable=False)
+    # The last new AgentId and Secret, and WeCom's last answer: problem, facts, errcode and caller_ip as in CheckRun. In
+    # force, they stay without the Secret, to show since when.
+    staged_agentid = models.PositiveBigIntegerField(_("new AgentId"), null=True, editable=False)
+    staged_secret = EncryptedTextField(_("new Secret"), blank=True, editable=False)
+    staged_state = models.CharField(max_length=8, choices=CredentialsState.choices, blank=True, editable=False)
+    staged_by = models.CharField(max_length=255, blank=True, editable=False)
+    staged_at = models.DateTimeField(null=True, editable=False)
+    staged_finding = models.JSONField(default=dict, editable=False)
+    in_force_since = models.DateTimeField(null=True, editable=False)
     is_enabled = models.BooleanField(_("enabled"), default=False)
     first_enabled_at = models.DateTimeField(_("first enabled"), null=True, blank=True, editable=False)
     # Incremented when anything changes that the diagnosis depends on: a result counts only for its own version.
@@ -366,36 +383,3 @@ class CheckRun(models.Model):
     @property
     def is_unfinished(self) -> bool:
         return self.status in {self.Status.WAITING, self.Status.RUNNING}
-
-
-class StagedCredentials(models.Model):
-    """A new AgentId and Secret, used once WeCom confirms that they belong together. Each corp's last ones stay here
-    without the Secret, to show since when they are in force."""
-
-    class State(models.TextChoices):
-        WAITING = "waiting", _("being checked")
-        REFUSED = "refused", _("refused")
-        IN_FORCE = "in_force", _("in force")
-
-    corp = models.OneToOneField(
-        Corp, on_delete=models.CASCADE, related_name="staged_credentials", verbose_name=_("company")
-    )
-    agentid = models.PositiveBigIntegerField("AgentId")
-    secret = EncryptedTextField("Secret", blank=True)
-    state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.WAITING)
-    staged_by = models.CharField(max_length=255, blank=True)
-    staged_at = models.DateTimeField()
-    settled_at = models.DateTimeField(null=True)
-    # The result of the last try, as in CheckRun.
-    problem = models.CharField(max_length=32, blank=True)
-    facts = models.JSONField(default=dict)
-    errcode = models.IntegerField(null=True)
-    caller_ip = models.GenericIPAddressField(null=True)
-
-    class Meta:
-        verbose_name = _("new credentials")
-        verbose_name_plural = _("new credentials")
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.corp} · {self.agentid}"

@@ -355,7 +355,7 @@ def test_the_company_can_only_be_chosen_and_the_list_reads_no_secret_of_one(
         text = client.get(LIST).content.decode()
     assert text.count(f'<td class="field-company">{corp.name}</td>') == 1
     secrets = [f'"integrations_corp"."{column}"' for column in list_encrypted_columns(Corp)]
-    assert len(secrets) == 7
+    assert len(secrets) == 8
     assert [query["sql"] for query in queries if any(secret in query["sql"] for secret in secrets)] == []
     text = client.get(f"{LIST}{person.pk}/change/").content.decode()
     sent = {**form_of(client, person), "wecom_accounts-0-corp": "南湖贸易"}

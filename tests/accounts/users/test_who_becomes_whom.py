@@ -23,7 +23,7 @@ from accounts.users.bi_identity import LOGIN_ID
 from accounts.users.roles import Role
 from integrations.admin.bi import BiConnectionForm
 from integrations.admin.companies import CorpForm, SiteAddressForm
-from integrations.models import Corp, DataSource, Member, SiteAddress, StagedCredentials
+from integrations.models import Corp, DataSource, Member, SiteAddress
 from tests.accounts.conftest import make_person
 from tests.accounts.people import sent_form, signed_in, with_role
 from tests.bi import make_bi
@@ -58,7 +58,7 @@ class Row:
 
 
 def has_staged() -> bool:
-    return StagedCredentials.objects.exists()
+    return Corp.objects.exclude(staged_state="").exists()
 
 
 ANYBODY, MANAGERS_OF_ALL, SUPERUSERS = (OWN, ALL, SUPERUSER), (ALL, SUPERUSER), (SUPERUSER,)

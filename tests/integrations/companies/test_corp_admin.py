@@ -24,7 +24,7 @@ from integrations.companies import services
 from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE
 from integrations.companies.links import store_file
 from integrations.core.client_factory import token_store
-from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, StagedCredentials
+from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
 from tests.integrations.diagnosing import check_run, checks_waiting, pass_checks
@@ -416,7 +416,7 @@ def test_no_role_gives_a_company_that_was_enabled_another_address(corp: Corp, ro
     assert (kept.api_base_url, kept.qr_base_url) == (
         *("https://qyapi.weixin.qq.com", "https://login.work.weixin.qq.com"),
     )
-    assert not StagedCredentials.objects.exists()
+    assert not Corp.objects.exclude(staged_state="").exists()
     text = text_of(shown)
     assert FIXED in text
     assert FIXED_CONTACTS in text

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 from django.db import connection, connections, transaction
-from django.db.models.signals import pre_delete
+from django.db.models.signals import pre_save
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -19,7 +19,7 @@ from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.core.client_factory import token_store
 from integrations.jobs.registry import BROKEN
-from integrations.models import CheckRun, Corp, Job, StagedCredentials
+from integrations.models import CheckRun, Corp, CredentialsState, Job
 from tests.integrations.companies.diagnosis.wire import AGENT, API, Wire, refusal
 from tests.integrations.companies.test_corp_admin import page, post
 from tests.integrations.conftest import client_of
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 LATER = NOW + dt.timedelta(seconds=1)
 NEW = "new-secret"
-State = StagedCredentials.State
+State = CredentialsState
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def used(corp: Corp) -> Corp:
     return corp
 
 
-def stage(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> StagedCredentials:
-    return services.stage_credentials(corp=corp, agentid=agentid, secret=NEW, by=User(username="root"), now=at)
+def stage(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> None:
+    services.stage_credentials(corp=corp, agentid=agentid, secret=NEW, by=User(username="root"), now=at)
 
 
 def confirm(at: dt.datetime = NOW) -> None:
@@ -52,9 +52,9 @@ def confirm(at: dt.datetime = NOW) -> None:
     put_back(job, is_over=True)
 
 
-def try_once(_waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCredentials:
+def try_once(corp: Corp, *, at: dt.datetime = NOW) -> Corp:
     confirm(at)
-    return StagedCredentials.objects.get()
+    return Corp.objects.get(pk=corp.pk)
 
 
 def confirm_elsewhere() -> None:
@@ -82,10 +82,11 @@ class TestAskingWeCom:
         wire.get("agent/get", {**AGENT, "agentid": 1000009}, agentid=1000009)
 
         with django_capture_on_commit_callbacks(execute=True):
-            settled = try_once(stage(used, 1000009))
+            stage(used, 1000009)
+            settled = try_once(used)
 
         assert in_force() == (1000009, NEW)
-        assert (settled.state, settled.settled_at, settled.secret) == (State.IN_FORCE, NOW, "")
+        assert (settled.staged_state, settled.in_force_since, settled.staged_secret) == (State.IN_FORCE, NOW, "")
         assert Corp.objects.get().connection_version == 2
         assert set(CheckRun.objects.values_list("connection_version", flat=True)) == {2}
         assert token_store().get(used.corpid, used.agentid, lambda: FetchedToken("new", 7200)) == "new"
@@ -107,32 +108,35 @@ class TestAskingWeCom:
         if agent is not None:
             wire.agent(agent)
 
-        refused = try_once(stage(used))
+        stage(used)
+        refused = try_once(used)
 
         assert in_force() == OLD
-        assert (refused.state, refused.problem, refused.errcode) == found
+        answer = refused.staged_finding
+        assert (refused.staged_state, answer["problem"], answer["errcode"]) == found
         if found[1] == "other_app":
             explained = services.explain_credentials(refused)
             assert explained is not None
             assert explained.what == "The Secret belongs to another app than the AgentId."
-        assert (refused.caller_ip == "203.0.113.9") == (found[2] is not None)
+        assert (answer["caller_ip"] == "203.0.113.9") == (found[2] is not None)
 
     def test_silence_is_tried_for_a_day(self, used: Corp, wire: Wire) -> None:
         for _time in range(2):
             wire.mock.get(f"{API}/gettoken", status=502)
-        waiting = try_once(stage(used))
-        assert (waiting.state, waiting.problem) == (State.WAITING, "unreachable")
+        stage(used)
+        waiting = try_once(used)
+        assert (waiting.staged_state, waiting.staged_finding["problem"]) == (State.WAITING, "unreachable")
 
-        refused = try_once(waiting, at=NOW + services.TRIED_FOR)
+        refused = try_once(used, at=NOW + services.TRIED_FOR)
 
-        assert refused.state == State.REFUSED
+        assert refused.staged_state == State.REFUSED
         assert in_force() == OLD
 
     def test_an_app_that_became_another_company_meanwhile_is_refused_unasked(self, used: Corp, wire: Wire) -> None:
-        waiting = stage(used, 1000009)
+        stage(used, 1000009)
         Corp.objects.create(name="另一个", corpid=used.corpid, agentid=1000009, secret="x")
 
-        assert try_once(waiting).problem == "connected"
+        assert try_once(used).staged_finding["problem"] == "connected"
 
     @pytest.mark.parametrize("change", ["discarded", "replaced"])
     def test_what_was_discarded_or_replaced_while_wecom_was_asked_never_serves(
@@ -155,12 +159,10 @@ class TestAskingWeCom:
         confirm()
 
         assert in_force() == OLD
-        left = list(StagedCredentials.objects.values_list("state", flat=True))
-        assert left == ([] if change == "discarded" else [State.WAITING])
+        assert Corp.objects.get().staged_state == ("" if change == "discarded" else State.WAITING)
 
     @pytest.mark.django_db(transaction=True)
     def test_what_comes_into_force_while_it_is_discarded_is_not_called_discarded(self, used: Corp, wire: Wire) -> None:
-        """Delete under a lock: Django reads the row and deletes it by key, and deleted one that was in use by then."""
         stage(used)
         wire.token(secret=NEW)
         wire.agent()
@@ -172,11 +174,11 @@ class TestAskingWeCom:
                 wait(coming, timeout=0.5)  # if nothing holds the row, it is in use by now
 
         with ThreadPoolExecutor(1) as other:
-            pre_delete.connect(come_into_force, sender=StagedCredentials)
+            pre_save.connect(come_into_force, sender=Corp)
             try:
                 is_discarded = services.discard_credentials(corp=used)
             finally:
-                pre_delete.disconnect(come_into_force, sender=StagedCredentials)
+                pre_save.disconnect(come_into_force, sender=Corp)
 
         coming[0].result()
         assert is_discarded
@@ -206,18 +208,19 @@ class TestAskingWeCom:
         wire.token(secret=NEW)
         wire.agent()
 
-        try_once(stage(used))
+        stage(used)
+        try_once(used)
 
         assert in_force() == (1000002, NEW)
 
     def test_new_ones_that_no_key_opens_are_said_to_be_so(self, used: Corp, wire: Wire) -> None:
-        waiting = stage(used)
+        stage(used)
         with connection.cursor() as cursor:
-            cursor.execute("UPDATE integrations_stagedcredentials SET secret = 'gAAA'")
+            cursor.execute("UPDATE integrations_corp SET staged_secret = 'gAAA'")
 
-        found = try_once(waiting)
+        found = try_once(used)
 
-        assert (found.state, found.errcode) == (State.REFUSED, UNREADABLE_SECRET)
+        assert (found.staged_state, found.staged_finding["errcode"]) == (State.REFUSED, UNREADABLE_SECRET)
         assert in_force() == OLD
 
 
@@ -247,12 +250,13 @@ class TestThePage:
 
         assert in_force() == OLD
         assert Corp.objects.get().name == "新名"
-        waiting = StagedCredentials.objects.get()
-        assert (waiting.agentid, waiting.secret, waiting.staged_by) == (1000009, NEW, "root")
+        waiting = Corp.objects.get()
+        assert (waiting.staged_agentid, waiting.staged_secret, waiting.staged_by) == (1000009, NEW, "root")
         assert Job.objects.get(kind=services.CONFIRM).kind == services.CONFIRM
         assert "being checked New AgentId 1000009 and Secret, handed in by root at" in text
         assert NEW not in text
         assert not AuditEntry.objects.filter(changes__icontains=NEW).exists()
+        assert AuditEntry.objects.filter(changes__contains=[["staged_agentid", None, 1000009]]).exists()
 
     def test_over_another_way_they_serve_at_once_and_older_ones_that_still_wait_never(
         self, admin_client: Client, used: Corp
@@ -263,23 +267,25 @@ class TestThePage:
 
         confirm()
         assert in_force() == (1000002, "newest-secret")
-        assert not StagedCredentials.objects.exists()
+        assert Corp.objects.get().staged_state == ""
 
     def test_it_says_why_they_were_refused_and_offers_what_to_do(
         self, admin_client: Client, used: Corp, wire: Wire
     ) -> None:
         wire.token(secret=NEW)
         wire.agent(refusal(301002))
-        try_once(stage(used))
+        stage(used)
+        try_once(used)
 
         text = text_of(admin_client.get(page(used)))
         assert "refused New AgentId 1000002 and Secret, handed in by root at" in text
         assert "The Secret belongs to another app than the AgentId." in text
 
         admin_client.post(page(used, "credentials_check"))
-        assert StagedCredentials.objects.get().state == State.WAITING
+        assert Corp.objects.get().staged_state == State.WAITING
         admin_client.post(page(used, "credentials_discard"))
-        assert not StagedCredentials.objects.exists()
+        discarded = Corp.objects.get()
+        assert (discarded.staged_state, discarded.staged_agentid, discarded.staged_secret) == ("", None, "")
         assert "No new credentials wait any more." in text_of(
             admin_client.post(page(used, "credentials_check"), follow=True)
         )
