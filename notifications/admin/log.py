@@ -38,7 +38,7 @@ from notifications.admin import base
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, prepare_names
 from notifications.delivery.rendering import report_contents
-from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
+from notifications.models import Delivery, Incident, IncidentEvent, IncomingMessage, Receipt, Run, Subscription
 
 # Rows shown on a page; the lists show all.
 PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
@@ -207,7 +207,9 @@ def search_run_keys(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
     named = Q(title__icontains=words) | Q(rule__name__icontains=words) | Q(channel__name__icontains=words)
     incidents = Incident.objects.visible_to(seen_by).filter(named).order_by("-pk")
     of_pushes = Run.objects.filter(subscription__in=list(pushes.values_list("pk", flat=True)[:NAMED_AT_MOST]))
-    of_alerts = IncidentNotice.objects.filter(incident__in=list(incidents.values_list("pk", flat=True)[:NAMED_AT_MOST]))
+    of_alerts = IncidentEvent.objects.filter(
+        run__isnull=False, incident__in=list(incidents.values_list("pk", flat=True)[:NAMED_AT_MOST])
+    )
     messages = search_messages(IncomingMessage.objects.visible_to(seen_by), words).order_by("-pk")
     of_messages = Run.objects.filter(message__in=list(messages.values_list("pk", flat=True)[:NAMED_AT_MOST]))
     found = [of_alerts.order_by().values("run"), of_messages.order_by().values("pk")]

@@ -566,6 +566,7 @@ class IncidentAdmin(log.LogAdmin):
 
     def row_context(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
         person, now = base.administrator(request), database_now()
+        notices = incident.events.filter(run__isnull=False).select_related("run")
         return {
             "title": incident.title,
             "incident": incident,
@@ -574,7 +575,7 @@ class IncidentAdmin(log.LogAdmin):
             "labels": list(incident.labels.items()),
             "timeline": incident.events.select_related("user"),
             "severity": base.show_severity(incident),
-            "notices": [(one, base.run_pill(one.run)) for one in incident.notices.select_related("run").order_by("pk")],
+            "notices": [(one, base.run_pill(one.run)) for one in notices.order_by("pk")],
             "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
         }
 

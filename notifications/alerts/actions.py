@@ -26,7 +26,7 @@ from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core.sentences import Sentence
 from notifications.alerts import card_updates, incidents, notices
-from notifications.models import Channel, Delivery, Incident, IncidentEvent, IncidentNotice, Receipt
+from notifications.models import Channel, Delivery, Incident, IncidentEvent, Receipt
 from notifications.models.deliveries import tidy_mark
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     fields = callback.fields
     action = _BUTTONS.get(_text(fields, "EventKey"))
     ours = Delivery.objects.filter(mark=tidy_mark(_text(fields, "TaskId")), corp=corp, channel=Channel.WECOM)
-    delivery = ours.filter(run__incident_notices__isnull=False).distinct().first()
+    delivery = ours.filter(run__incident_events__isnull=False).distinct().first()
     if action is None or delivery is None:  # not one of our cards
         return
     address = f"{corp.pk}:{fold_userid(callback.userid)}"[:128]
@@ -146,10 +146,12 @@ def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     if receipt is None:
         logger.warning("click corp=%d delivery=%d by somebody who did not get it", corp.pk, delivery.pk)
         return
+    ids = list(IncidentEvent.objects.filter(run=delivery.run_id).values_list("incident", flat=True))
+    # Locked before the card, as everywhere, to avoid deadlocks.
+    list(Incident.objects.filter(pk__in=ids).select_for_update(of=("self",)).order_by("pk").values_list("pk"))
     if not card_updates.keep_code(delivery, _text(fields, "ResponseCode"), now=event.received_at):
         logger.warning("click corp=%d delivery=%d has no code, or one that was used before", corp.pk, delivery.pk)
         return
-    ids = list(IncidentNotice.objects.filter(run=delivery.run_id).values_list("incident", flat=True))
     person = _person(corp, callback.userid)
     if person is None:
         gone = list(Incident.objects.filter(pk__in=ids).order_by("pk"))

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import translation
 
@@ -27,8 +28,8 @@ from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.rows import update_unlocked
 from notifications.delivery.sending.queue import take_probes, unblock_companies
 from notifications.delivery.sending.send import ask_permits, hold_scopes, release_permits
-from notifications.models import AlertCard, CardCode, CorpQueue, Delivery
-from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
+from notifications.models import AlertCard, CorpQueue, Delivery
+from notifications.models.alerts import CODE_CHARACTERS
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
@@ -67,12 +68,20 @@ def claim_due(*, now: datetime) -> list[int]:
     return [pk for pk in ids if _find_stale(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
 
 
+@transaction.atomic
 def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
-    """Keep a code that came with a message or a click. Return False if it is known: the event was replayed."""
+    """Keep a code that came with a message or a click. Return False if it is known: the event was replayed. Locks the
+    card until the end of the caller's transaction, which must have locked the incidents before, as `mark_stale` does.
+    """
     if not code or len(code) > CODE_CHARACTERS:
         return False
-    _code, is_new = CardCode.objects.get_or_create(code=code, defaults={"delivery": delivery, "received_at": now})
-    return is_new
+    AlertCard.objects.get_or_create(delivery=delivery, defaults={"is_stale": False, "next_try_at": now})
+    card = AlertCard.objects.select_for_update().get(delivery=delivery)
+    if any(one["code"] == code for one in card.codes):
+        return False
+    card.codes = [*card.codes, {"code": code, "received_at": now.isoformat(), "used_at": None}]
+    card.save(update_fields=["codes"])
+    return True
 
 
 def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
@@ -120,10 +129,11 @@ def _update(card_id: int, clock: Clock) -> bool:
         return False
     if delivery.status == Delivery.Status.ACCEPTED:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
+        card.refresh_from_db(fields=["codes"])
     notice = notices.read_notice(delivery.run, now=now, is_locked=False)
     if notice is None:
         return _settle(card, "")
-    if notices.make_digest(notice) == card.shown or not _find_codes(delivery, now).exists():
+    if notices.make_digest(notice) == card.shown or not card.find_usable_codes(now):
         return _settle(card)
     return _change_within_limits(card, clock)
 
@@ -147,29 +157,29 @@ def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
 def _change(card: AlertCard, clock: Clock) -> bool:
     """Raise ConfigurationError and RateLimitedError for the caller; wait and try again after other errors."""
     delivery = card.delivery
-    code = _use_code(delivery, clock())
+    code = _use_code(card, clock())
     if code is None:
         return _settle(card)
     # Read after the code was taken: there may be no second code for changes made while the limiter was waited for.
     notice = notices.read_notice(delivery.run, now=clock(), is_locked=False)
     if notice is None:
-        _release_code(code)
+        _release_code(card, code)
         return _settle(card, "")
     with translation.override(delivery.language or settings.LANGUAGE_CODE):
         url = delivery.corp.find_site_address().absolute(notices.page_path(notice.incidents, delivery.mark))
         content = notices.content(notice, url=url, mark=delivery.mark, has_buttons=True)
     digest = notices.make_digest(notice)
-    update = builders.card_update(agentid=delivery.agentid, response_code=code.code, card=content)
+    update = builders.card_update(agentid=delivery.agentid, response_code=code, card=content)
     try:
         client_factory.wecom_client(delivery.corp).message_update_template_card(update)
     except (ConfigurationError, RateLimitedError):
-        _release_code(code)
+        _release_code(card, code)
         raise
     except IntegrationError as error:
         # After an unknown outcome the code may be used up. The next code, if any, shows the same content.
         is_for_now = isinstance(error, TransientError)
         if is_for_now:
-            _release_code(code)
+            _release_code(card, code)
         level = logging.INFO if is_for_now else logging.WARNING
         logger.log(level, "card of delivery=%d not changed errcode=%s", delivery.pk, error.code)
         _postpone_card(card, clock(), try_count=card.try_count + 1)
@@ -190,22 +200,26 @@ def _postpone_company(delivery: Delivery, outcome: Outcome, now: datetime) -> No
         CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
 
 
-def _use_code(delivery: Delivery, now: datetime) -> CardCode | None:
+@transaction.atomic
+def _use_code(card: AlertCard, now: datetime) -> str | None:
     """Take an unused code and mark it as used before the call: a crash loses the code but never uses it twice. The
     newest code goes first, so a click's code serves that click and the message's own code is kept for the end."""
-    for code in _find_codes(delivery, now).order_by("-received_at", "-pk"):
-        if CardCode.objects.filter(pk=code.pk, used_at__isnull=True).update(used_at=now):
-            return code
-    return None
+    locked = AlertCard.objects.select_for_update().filter(pk=card.pk).first()
+    usable = [] if locked is None else locked.find_usable_codes(now)
+    if locked is None or not usable:
+        return None
+    usable[0]["used_at"] = now.isoformat()
+    locked.save(update_fields=["codes"])
+    return str(usable[0]["code"])
 
 
-def _find_codes(delivery: Delivery, now: datetime) -> QuerySet[CardCode]:
-    return CardCode.objects.filter(delivery=delivery, used_at__isnull=True, received_at__gt=now - CODE_LIFETIME)
-
-
-def _release_code(code: CardCode) -> None:
+@transaction.atomic
+def _release_code(card: AlertCard, code: str) -> None:
     """Mark the code as unused again. Call it only if WeCom certainly did not accept the code."""
-    CardCode.objects.filter(pk=code.pk).update(used_at=None)
+    locked = AlertCard.objects.select_for_update().filter(pk=card.pk).first()
+    if locked is not None:
+        locked.codes = [one | {"used_at": None} if one["code"] == code else one for one in locked.codes]
+        locked.save(update_fields=["codes"])
 
 
 def _settle(card: AlertCard, shown: str | None = None) -> bool:

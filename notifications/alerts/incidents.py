@@ -222,8 +222,9 @@ def resolve(
     a row. An incident that was reopened before waits until it has been quiet for the damping time."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
     incident.is_closed_by_hand = by is not None
-    last_kind = incident.notices.order_by("-pk").values_list("kind", flat=True).first()
-    is_due = source is not None and source.notifies_recovery and last_kind not in {None, Notice.RECOVER}
+    told = incident.events.filter(kind=IncidentEvent.Kind.NOTIFIED).order_by("-pk")
+    last_notice = told.values_list("notice", flat=True).first()
+    is_due = source is not None and source.notifies_recovery and last_notice not in {None, Notice.RECOVER}
     incident.notice_kind = Notice.RECOVER if is_due else ""
     incident.notice_due_at = (now + DAMPING if incident.reopened_count else now) if is_due else None
     incident.save(
@@ -247,7 +248,7 @@ def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
     """Mark the cards of these incidents as out of date. Call it in the transaction that changes the incidents."""
     if not incidents:
         return
-    runs = Run.objects.filter(incident_notices__incident__in=incidents)
+    runs = Run.objects.filter(incident_events__incident__in=incidents)
     sent = Delivery.objects.filter(run__in=runs.values("pk"), channel=Channel.WECOM, created_at__gt=now - CODE_LIFETIME)
     ids = list(sent.order_by("pk").values_list("pk", flat=True))
     AlertCard.objects.bulk_create(

@@ -32,7 +32,6 @@ from notifications.models import (
     Channel,
     Incident,
     IncidentEvent,
-    IncidentNotice,
     MessageForm,
     Operator,
     Priority,
@@ -126,17 +125,16 @@ class AlertRunSource:
 
     def note_unreached(self, reason: str) -> None:
         """Note in the incidents' timelines that this message reached nobody, and why."""
-        lines = {"incident__notices__run": self._run, "kind": IncidentEvent.Kind.NOTIFIED, "at": self._run.slot_at}
-        IncidentEvent.objects.filter(**lines).update(note=reason)
+        IncidentEvent.objects.filter(run=self._run).update(note=reason)
 
 
 def read_notice(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None:
     """Return the notice of a run with its incidents' current state; None without incidents. `is_locked`: lock the
     incidents, inside a transaction. A later change of one of them then finds this message and updates its
     card."""
-    notices = IncidentNotice.objects.filter(run=run)
-    kind = notices.values_list("kind", flat=True).first()
-    found = Incident.objects.filter(pk__in=notices.values("incident")).order_by("pk")
+    told = IncidentEvent.objects.filter(run=run)
+    kind = told.values_list("notice", flat=True).first()
+    found = Incident.objects.filter(pk__in=told.order_by().values("incident")).order_by("pk")
     if is_locked:
         list(found.select_for_update(of=("self",)).values_list("pk"))
     incidents = list(found.with_people())

@@ -15,7 +15,7 @@ from django.db import transaction
 from integrations.core.sentences import Sentence
 from notifications.alerts import incidents, notices
 from notifications.delivery.rows import RENDER_LEASE, lock_first, lock_skipping
-from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
+from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent, Run, SilenceWindow
 from notifications.subscriptions.schedules import read_workdays, read_zone
 
 if TYPE_CHECKING:
@@ -93,8 +93,9 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
         claimed_at=now,
         render_after=now + RENDER_LEASE,
     )
-    IncidentNotice.objects.bulk_create(
-        IncidentNotice(incident=incident, run=run, kind=kind, number=_count_notices(incident, kind))
+    told = {"kind": IncidentEvent.Kind.NOTIFIED, "at": now, "note": _NOTES[Notice(kind)].stored()}
+    IncidentEvent.objects.bulk_create(
+        IncidentEvent(incident=incident, run=run, notice=kind, number=_count_notices(incident, kind), **told)
         for incident in together
     )
     for incident in together:
@@ -106,10 +107,6 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
         incident.save(
             update_fields=["notified_at", "notice_kind", "notice_due_at", "repeat_count", "recovery_count"],
         )
-    note = _NOTES[Notice(kind)].stored()
-    IncidentEvent.objects.bulk_create(
-        IncidentEvent(incident=incident, kind=IncidentEvent.Kind.NOTIFIED, at=now, note=note) for incident in together
-    )
     return run.pk
 
 

@@ -18,7 +18,7 @@ from integrations.clients.wecom.errcodes import AUTHOR, NETWORK_ADMIN, NOBODY, S
 from integrations.core import sentences
 from integrations.core.sentences import Sentence, counted_sentence, explain_errcode, join_sentences
 from notifications.delivery.channels import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
-from notifications.models import Attempt, Channel, Delivery, Incident, IncidentNotice, Receipt, Run
+from notifications.models import Attempt, Channel, Delivery, Incident, IncidentEvent, Receipt, Run
 
 # WeCom's codes for a person who did not get a message that others got.
 UNKNOWN_ACCOUNT, NO_LICENCE = 60111, 701008
@@ -231,7 +231,7 @@ def _name_alerts(run_ids: list[int]) -> dict[int, str]:
     """Name an alert by its title, a storm by its rule or channel and the number of alerts; add what happened."""
     if not run_ids:
         return {}
-    rows = IncidentNotice.objects.filter(run__in=run_ids).order_by().values_list("run", "kind")
+    rows = IncidentEvent.objects.filter(run__in=run_ids).order_by().values_list("run", "notice")
     told = list(rows.annotate(lead=Min("incident"), count=Count("pk")))
     incidents = Incident.objects.select_related("channel", "rule").in_bulk({lead for _run, _kind, lead, _count in told})
     happened = {

@@ -207,21 +207,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='CardCode',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.CharField(max_length=255, unique=True)),
-                ('received_at', models.DateTimeField()),
-                ('used_at', models.DateTimeField(null=True)),
-                ('delivery', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='notifications.delivery')),
-            ],
-            options={
-                'verbose_name': 'card code',
-                'verbose_name_plural': 'card codes',
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='InboundChannel',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -341,6 +326,8 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('opened', 'opened'), ('reopened', 'began again'), ('notified', 'told'), ('taken', 'taken'), ('silenced', 'silenced'), ('unsilenced', 'silence ended'), ('resolved', 'over'), ('closed', 'closed by hand'), ('refused', 'click refused'), ('late', 'clicked when it was over')], max_length=16, verbose_name='what')),
                 ('at', models.DateTimeField(verbose_name='when')),
                 ('note', models.TextField(blank=True, verbose_name='note')),
+                ('notice', models.CharField(blank=True, choices=[('fire', 'alert'), ('repeat', 'reminder'), ('recover', 'recovery')], max_length=16)),
+                ('number', models.PositiveIntegerField(default=1)),
                 ('incident', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='notifications.incident', verbose_name='incident')),
                 ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='who')),
             ],
@@ -349,6 +336,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'incident events',
                 'ordering': ['at', 'pk'],
                 'default_permissions': (),
+                'constraints': [models.UniqueConstraint(condition=models.Q(('notice', ''), _negated=True), fields=('incident', 'notice', 'number'), name='one_notice_of_an_incident')],
             },
         ),
         migrations.CreateModel(
@@ -681,21 +669,10 @@ class Migration(migrations.Migration):
             name='run',
             field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='media', to='notifications.run'),
         ),
-        migrations.CreateModel(
-            name='IncidentNotice',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('fire', 'alert'), ('repeat', 'reminder'), ('recover', 'recovery')], max_length=16, verbose_name='kind')),
-                ('number', models.PositiveIntegerField(default=1)),
-                ('incident', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='notifications.incident')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='incident_notices', to='notifications.run')),
-            ],
-            options={
-                'verbose_name': 'notice of an incident',
-                'verbose_name_plural': 'notices of incidents',
-                'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('incident', 'kind', 'number'), name='one_notice_of_an_incident')],
-            },
+        migrations.AddField(
+            model_name='incidentevent',
+            name='run',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='incident_events', to='notifications.run'),
         ),
         migrations.AddField(
             model_name='frozencontent',
@@ -948,6 +925,7 @@ class Migration(migrations.Migration):
                 ('is_stale', models.BooleanField(default=True)),
                 ('next_try_at', models.DateTimeField()),
                 ('try_count', models.PositiveIntegerField(default=0)),
+                ('codes', models.JSONField(default=list)),
                 ('delivery', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='notifications.delivery')),
             ],
             options={

@@ -5,10 +5,8 @@ from notifications.models.alerts import (
     AlertCheck,
     AlertRule,
     AlertSource,
-    CardCode,
     Incident,
     IncidentEvent,
-    IncidentNotice,
     Severity,
     SilenceWindow,
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -22,7 +22,6 @@ from notifications.models.runs import RunStatus
 from notifications.models.subscriptions import ScheduledQuerySet, StandingOrder
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Self
 
     from integrations.models.fields import Person
@@ -86,7 +85,7 @@ class IncidentQuerySet(ScopedQuerySet["Incident"]):
 
     def notice_due(self, now: Moment) -> Self:
         """Incidents with a due notice, and no earlier notice still under way."""
-        on_the_way = IncidentNotice.objects.filter(
+        on_the_way = IncidentEvent.objects.filter(
             incident=OuterRef("pk"), run__status__in=[RunStatus.WAITING, RunStatus.SENDING]
         )
         return self.filter(~Exists(on_the_way), notice_due_at__lte=now)
@@ -208,7 +207,8 @@ class Incident(models.Model):
 
 
 class IncidentEvent(models.Model):
-    """A line of an incident's timeline: when, what, and who, if a person did it."""
+    """A line of an incident's timeline: when, what, and who, if a person did it. A line "told" is also the link to the
+    run that reports the incident; a storm of incidents shares one run."""
 
     class Kind(models.TextChoices):
         OPENED = "opened", pgettext_lazy("incident event", "opened")
@@ -227,12 +227,22 @@ class IncidentEvent(models.Model):
     at = models.DateTimeField(_("when"))
     user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("who"))
     note = models.TextField(_("note"), blank=True)
+    # Of "told" only: the run, until it is purged, and the notice. `number` counts reminders, and recoveries, of one
+    # incident.
+    run = models.ForeignKey("notifications.Run", on_delete=models.SET_NULL, null=True, related_name="incident_events")
+    notice = models.CharField(max_length=16, choices=Incident.Notice.choices, blank=True)
+    number = models.PositiveIntegerField(default=1)
 
     class Meta:
         verbose_name = _("incident event")
         verbose_name_plural = _("incident events")
         ordering = ["at", "pk"]
         default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["incident", "notice", "number"], condition=~Q(notice=""), name="one_notice_of_an_incident"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.incident_id} {self.kind}"
@@ -241,25 +251,6 @@ class IncidentEvent(models.Model):
     def note_text(self) -> str:
         """The note in the active language."""
         return sentences.translate_stored(self.note)
-
-
-class IncidentNotice(models.Model):
-    """The link between an incident and a run that reports it. A storm of incidents shares one run."""
-
-    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="notices")
-    run = models.ForeignKey("notifications.Run", on_delete=models.CASCADE, related_name="incident_notices")
-    kind = models.CharField(_("kind"), max_length=16, choices=Incident.Notice.choices)
-    # Counts reminders, and recoveries, of one incident.
-    number = models.PositiveIntegerField(default=1)
-
-    class Meta:
-        verbose_name = _("notice of an incident")
-        verbose_name_plural = _("notices of incidents")
-        default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["incident", "kind", "number"], name="one_notice_of_an_incident")]
-
-    def __str__(self) -> str:
-        return f"{self.incident_id} {self.kind} {self.number}"
 
 
 class AlertCard(models.Model):
@@ -271,6 +262,10 @@ class AlertCard(models.Model):
     is_stale = models.BooleanField(default=True)
     next_try_at = models.DateTimeField()
     try_count = models.PositiveIntegerField(default=0)
+    # The response_codes that let it be changed, once each: one comes with the message, another with each click. Objects
+    # with `code` and, as ISO 8601, `received_at` and `used_at` (null until used). Changed only by
+    # notifications.alerts.card_updates, which locks the row.
+    codes = models.JSONField(default=list)
 
     class Meta:
         verbose_name = _("alert card")
@@ -281,22 +276,11 @@ class AlertCard(models.Model):
     def __str__(self) -> str:
         return str(self.delivery_id)
 
-
-class CardCode(models.Model):
-    """A response_code, which lets a card be changed once. One comes with the message, another with each click."""
-
-    delivery = models.ForeignKey("Delivery", on_delete=models.CASCADE, related_name="+")
-    code = models.CharField(max_length=CODE_CHARACTERS, unique=True)
-    received_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True)
-
-    class Meta:
-        verbose_name = _("card code")
-        verbose_name_plural = _("card codes")
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return str(self.delivery_id)
+    def find_usable_codes(self, now: datetime) -> list[dict[str, Any]]:
+        """Return the unused codes that WeCom still takes, the newest first."""
+        unused = [(datetime.fromisoformat(one["received_at"]), one) for one in self.codes if one["used_at"] is None]
+        found = sorted(unused, key=lambda pair: pair[0])[::-1]
+        return [one for received_at, one in found if received_at > now - CODE_LIFETIME]
 
 
 CHECKS_AT_MOST = 100

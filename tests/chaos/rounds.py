@@ -155,7 +155,7 @@ def _state() -> str:
         *runs.order_by("pk").values_list("pk", "status", "render_count"),
         *Delivery.objects.unsettled().order_by("pk").values_list("pk", "status", "attempt_count"),
         *waiting.order_by("pk").values_list("pk"),
-        *Incident.objects.filter(notices__isnull=True).order_by("pk").values_list("pk"),
+        *Incident.objects.exclude(events__kind="notified").order_by("pk").values_list("pk"),
     ]
     return repr(rows) if rows else ""
 
@@ -193,7 +193,7 @@ def _complaints_of_alert(name: str) -> Iterator[str]:
     if len(incidents) != 1:
         yield f"the alert {name} has {len(incidents)} incidents"
         return
-    receipts = Receipt.objects.filter(run__incident_notices__incident=incidents[0])
+    receipts = Receipt.objects.filter(run__incident_events__incident=incidents[0])
     if receipts.count() != ON_DUTY * COMPANIES:
         yield f"the alert {name} has {receipts.count()} receipts for {ON_DUTY * COMPANIES} people on duty"
 

@@ -109,7 +109,7 @@ def source_of_notice(run: Run) -> NoticeSource | None:
 
 
 def _find_notifiable(now: datetime) -> QuerySet[Run]:
-    notices = models.IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
+    notices = models.IncidentEvent.objects.filter(run=OuterRef("pk")).order_by("pk")
     owner_of_alert = notices.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
     runs = Run.objects.unnotified().annotate(
         owner=Coalesce("subscription__owner", "message__requested_by", Subquery(owner_of_alert))

@@ -26,7 +26,7 @@ from notifications.alerts import card_updates, incidents, notify
 from notifications.delivery import limiter
 from notifications.inbound import channels
 from notifications.inbound.payloads import read_alerts
-from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent
+from notifications.models import AlertCard, AlertRule, InboundChannel, Incident, IncidentEvent
 from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
@@ -42,6 +42,10 @@ from tests.rows import join, put
 from tests.sandbox_process import CORPID, company
 
 PEOPLE = {"LiLei": "李雷", "hanmeimei": "韩梅梅", "jim": "Jim"}
+
+
+def list_used_codes() -> list[str]:
+    return [one["code"] for card in AlertCard.objects.all() for one in card.codes if one["used_at"] is not None]
 
 
 def make_alert_channel(*people: User, corp: Corp | None = None, **fields: Any) -> InboundChannel:

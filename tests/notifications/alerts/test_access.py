@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Attribute, User
 from accounts.users.attributes import set_values
 from integrations.models import Card, Corp
-from notifications.alerts import actions, card_updates, notices
+from notifications.alerts import actions, notices
 from notifications.alerts.actions import Action
-from notifications.models import AlertRule, CardCode, Channel, Delivery, InboundChannel, Incident, Robot
+from notifications.models import AlertCard, AlertRule, Channel, InboundChannel, Incident, Robot
 from tests.notifications.alerts.conftest import Duty, alert, hand_in
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
@@ -57,13 +57,12 @@ def test_administrators_of_the_company_may_if_they_may_change_incidents(incident
     assert notices.may_act(incident, make_superuser())
 
 
-def test_a_code_is_usable_for_72_hours(duty: Duty) -> None:
-    duty.tell(alert())
-    delivery = Delivery.objects.get()
-    CardCode.objects.create(delivery=delivery, code="c1", received_at=NOW)
+def test_a_code_is_usable_for_72_hours() -> None:
+    code = {"code": "c1", "received_at": NOW.isoformat(), "used_at": None}
+    card = AlertCard(codes=[code])
 
-    assert card_updates._find_codes(delivery, NOW + timedelta(hours=72, seconds=-1)).exists()
-    assert not card_updates._find_codes(delivery, NOW + timedelta(hours=72)).exists()
+    assert card.find_usable_codes(NOW + timedelta(hours=72, seconds=-1)) == [code]
+    assert card.find_usable_codes(NOW + timedelta(hours=72)) == []
 
 
 def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection, transaction
 from pytest_django import Settings
 from wecom_sandbox.limits.limits import Fault
 
 from notifications.alerts import card_updates, incidents
 from notifications.delivery.sending.queue import unblock_companies
-from notifications.models import AlertCard, CardCode, CorpQueue, Delivery, Incident
-from tests.notifications.alerts.conftest import Duty, alert
+from notifications.models import AlertCard, CorpQueue, Delivery, Incident
+from tests.notifications.alerts.conftest import Duty, alert, list_used_codes
 from tests.notifications.factories import NOW
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +75,7 @@ def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     assert call_count(stale) == calls
     until = stale.clock.now + timedelta(seconds=seconds)
     assert AlertCard.objects.filter(is_stale=True, try_count=0, next_try_at=until).count() == 3
-    assert CardCode.objects.exclude(used_at=None).count() == 0
+    assert len(list_used_codes()) == 0
     stale.world.faults.clear()
     stale.clock.advance(seconds=seconds - 1)
     assert claim(stale) == []
@@ -83,7 +86,7 @@ def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     stale.clock.advance(seconds=2)
     assert update(stale, claim(stale)) == 3
     assert read_titles(stale) == ["[已恢复]"] * 3
-    assert CardCode.objects.exclude(used_at=None).count() == 3
+    assert len(list_used_codes()) == 3
 
 
 def test_a_refusal_that_lasts_gives_up_no_card(stale: Duty, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +132,7 @@ def test_where_no_message_waits_a_card_finds_out_whether_the_company_works(stale
 def test_changes_keep_to_limits_of_their_own(stale: Duty, settings: Settings) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 2
     assert (update(stale, claim(stale)), call_count(stale)) == (2, 2)
-    assert CardCode.objects.exclude(used_at=None).count() == 2
+    assert len(list_used_codes()) == 2
     stale.clock.advance(seconds=62)
     assert update(stale, claim(stale)) == 1
 
@@ -188,3 +191,30 @@ def test_a_card_that_a_worker_changed_after_it_was_taken_over_is_looked_at_again
     card = AlertCard.objects.get()
     assert card.is_stale
     assert card.shown != "newer"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_use_two_codes_and_a_third_gets_none(duty: Duty) -> None:
+    """They wait for a click, which holds the card while it brings the second code."""
+    duty.tell(alert())
+    delivery, found = Delivery.objects.get(), list[str | None]()
+    assert card_updates.keep_code(delivery, "of-the-message", now=NOW)
+    card = AlertCard.objects.get()
+
+    def use() -> None:
+        found.append(card_updates._use_code(card, NOW))
+        connection.close()
+
+    workers = [threading.Thread(target=use) for _worker in range(3)]
+    with transaction.atomic():
+        assert card_updates.keep_code(delivery, "of-a-click", now=NOW)
+        assert not card_updates.keep_code(delivery, "of-the-message", now=NOW)
+        for worker in workers:
+            worker.start()
+        time.sleep(0.5)
+        assert found == []
+    for worker in workers:
+        worker.join(20)
+
+    assert sorted(found, key=str) == [None, "of-a-click", "of-the-message"]
+    assert sorted(list_used_codes()) == ["of-a-click", "of-the-message"]

@@ -16,9 +16,9 @@ from wecom_sandbox.limits.limits import Fault
 from accounts.models import AuditEntry, User
 from integrations import callbacks
 from integrations.models import CallbackEvent, Corp
-from notifications.models import AlertCard, CardCode, Delivery, Incident, IncidentEvent, Run
+from notifications.models import AlertCard, Delivery, Incident, IncidentEvent, Run
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.alerts.conftest import Duty, alert
+from tests.notifications.alerts.conftest import Duty, alert, list_used_codes
 from tests.notifications.delivery.test_explanations import in_language
 from tests.notifications.factories import NOW, make_superuser
 
@@ -145,7 +145,7 @@ def test_a_forged_event_without_the_cards_mark_of_somebody_else_or_with_a_used_c
         forge_click(duty, userid, mark=Delivery.objects.get().mark)
     duty.press("LiLei", SILENCE)
     assert [button["text"] for button in duty.card()["button_list"]] == ["认领"]
-    code = CardCode.objects.exclude(used_at=None).get().code
+    [code] = list_used_codes()
     forge_click(duty, "LiLei", mark=Delivery.objects.get().mark, code=code)
 
     assert incident().acknowledged_by is None

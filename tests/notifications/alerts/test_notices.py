@@ -21,7 +21,7 @@ from notifications.models import (
     Delivery,
     InboundChannel,
     Incident,
-    IncidentNotice,
+    IncidentEvent,
     Robot,
     Run,
     SilenceWindow,
@@ -315,7 +315,7 @@ class TestTheListOfAStorm:
         duty.tell(*(alert(instance=f"db-{number:02}") for number in range(12)), truncated=7)
 
         assert titles(duty) == ["[严重] 数据平台：12 条预警"]
-        assert IncidentNotice.objects.filter(kind="fire").count() == 12
+        assert IncidentEvent.objects.filter(notice="fire").count() == 12
         lines = self.text(duty).split("\n")
         assert lines[1:5] == ["另有 2 条", "发送方另外省略了 7 条预警。", "DiskFull 磁盘快满了", "· db-00"]
         assert len(lines) == 4 + 10

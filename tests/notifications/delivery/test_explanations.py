@@ -24,7 +24,7 @@ from notifications.delivery.explanations import name_run, name_runs, sum_up_loss
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall
 from notifications.delivery.runs.owner_notices import request_owner_notices
-from notifications.models import CorpQueue, Delivery, Incident, IncidentNotice, Receipt, Run, SubscriptionChoice
+from notifications.models import CorpQueue, Delivery, Incident, IncidentEvent, Receipt, Run, SubscriptionChoice
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.conftest import make_alert_channel
 from tests.notifications.conftest import FakeClock
@@ -350,7 +350,7 @@ def make_alert(kind: str, *incidents: Incident) -> Run:
     times = dict.fromkeys(("slot_at", "claimed_at", "render_after"), TODAY)
     run = Run.objects.create(key=notify.make_run_key(incidents[0], kind), trigger=Run.Trigger.ALERT, **times)
     for incident in incidents:
-        IncidentNotice.objects.create(incident=incident, run=run, kind=kind)
+        IncidentEvent.objects.create(incident=incident, run=run, kind="notified", notice=kind, at=TODAY)
     return run
 
 
