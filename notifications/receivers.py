@@ -116,7 +116,10 @@ def track_orders() -> None:
     signals.track(
         InboundChannel,
         corps=lambda channel: [channel.corp_id],
-        left_out=("public_id", "digest", "secret", "gather_until", "created_at"),
+        left_out=(
+            *("public_id", "digest", "secret", "gather_until", "created_at"),
+            *("last_payload", "last_payload_at"),
+        ),
         m2m=("users", "groups", "departments"),
     )
 

@@ -133,8 +133,13 @@ def _purge(now: datetime) -> None:
 
 def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     """Return the old rows that nothing depends on."""
-    inbound = [outgoing.find_old_mails(now), accept.find_old_uploads(now), calls.find_old_payloads(now)]
-    return [*inbound, evaluation.find_old_checks(now), find_old_requests(now), maintenance.find_old_drafts(now)]
+    return [
+        OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - outgoing.KEPT),
+        Medium.objects.filter(token__isnull=False, created_at__lte=now - accept.UPLOADS_KEPT),
+        evaluation.find_old_checks(now),
+        find_old_requests(now),
+        maintenance.find_old_drafts(now),
+    ]
 
 
 TICK = Tick(
@@ -156,7 +161,11 @@ TICK = Tick(
         Step(queue.notify_administrators, lambda _now: [queue.find_unnotified()]),
         Step(_call_back, lambda now: [IncomingMessage.objects.to_call_back(now)]),
         Step(
-            _purge, lambda now: [*maintenance.find_purgeable(now), *_find_old_rows(now), calls.find_old_messages(now)]
+            _purge,
+            lambda now: [
+                *(*maintenance.find_purgeable(now), *_find_old_rows(now)),
+                *(calls.find_old_messages(now), calls.find_old_payloads(now)),
+            ],
         ),
     ),
 )

@@ -36,14 +36,15 @@ from integrations.core import metrics, sentences
 from integrations.core.background import database_clock
 from integrations.core.hooks import Attention
 from integrations.core.redis import valkey
-from integrations.models import BiConnection, CallbackEvent, CardData, Corp, DataSource, Installation, SiteAddress
+from integrations.models import BiConnection, CallbackEvent, CardData, Corp, DataSource, Installation, Job, SiteAddress
 from integrations.models.fields import find_encrypted_columns
 from notifications.delivery.channels import address_scope, company_scope
 from notifications.delivery.limiter import Scope, StoreLostError, query
 from notifications.delivery.metrics import make_gauge, push_metrics
 from notifications.delivery.sending import settle
+from notifications.inbound import calls
 from notifications.inbound.mail import server as mail_backend
-from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
+from notifications.models import IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -251,7 +252,10 @@ WORK: dict[str, tuple[StrOrPromise, Callable[[datetime], QuerySet[Any]]]] = {
     "pictures": (gettext_lazy("pictures and files"), lambda _now: _waiting_media(MakerQueue.CHARTS)),
     "page_pictures": (gettext_lazy("pictures of pages"), lambda _now: _waiting_media(MakerQueue.SNAPSHOTS)),
     "events": (gettext_lazy("changes of the directory"), lambda _now: CallbackEvent.objects.waiting()),
-    "inbound_files": (gettext_lazy("files of other systems"), lambda _now: InboundFetch.objects.all()),
+    "inbound_files": (
+        gettext_lazy("files of other systems"),
+        lambda _now: Job.objects.unfinished().filter(kind=calls.FETCH),
+    ),
     "webhooks": (gettext_lazy("answers to other systems"), IncomingMessage.objects.to_call_back),
     "audit_for_syslog": (
         gettext_lazy("audit entries for the syslog server"),

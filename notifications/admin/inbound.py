@@ -377,7 +377,8 @@ class IncomingMessageAdmin(log.LogAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[IncomingMessage]:
         seen = IncomingMessage.objects.visible_to(request.user).select_related("token", "channel", "corp")
         return seen.defer(
-            "original", "page", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping"
+            *("original", "page", "callback_url", "token__signing_secret"),
+            *("channel__secret", "channel__mapping", "channel__last_payload"),
         )
 
     def row_context(self, request: HttpRequest, message: IncomingMessage) -> dict[str, Any]:

@@ -555,7 +555,7 @@ class IncidentAdmin(log.LogAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         related = ("channel", "rule", "acknowledged_by", "silenced_by")
-        return Incident.objects.visible_to(request.user).select_related(*related)
+        return Incident.objects.visible_to(request.user).select_related(*related).defer("channel__last_payload")
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], Any] = {

@@ -61,7 +61,8 @@ def _request_for_source(channel_id: int | None, rule_id: int | None, now: dateti
         due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
     groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
-    for incident in lock_skipping(due.select_related("channel__owner", "rule"))[:INCIDENTS_PER_NOTICE]:
+    due = due.select_related("channel__owner", "rule").defer("channel__last_payload")
+    for incident in lock_skipping(due)[:INCIDENTS_PER_NOTICE]:
         # A silence holds back everything but the recovery. A rule's hours and silence windows hold back everything.
         until = now
         if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:

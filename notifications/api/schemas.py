@@ -13,7 +13,7 @@ from notifications.delivery.runs import statistics
 from notifications.inbound.accept import CAPTION_CHARACTERS, WORDS_CHARACTERS, Preview
 from notifications.inbound.content import FILES_AT_MOST
 from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, AddressKind
-from notifications.models import Delivery, IncomingMessage, Receipt, Run, Subscription, Upload
+from notifications.models import Delivery, IncomingMessage, Medium, Receipt, Run, Subscription
 from notifications.models.inbound import FIGURES_AT_MOST, LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
 
@@ -323,6 +323,13 @@ class UploadState(Schema):
     expires_at: datetime
 
     @classmethod
-    def of(cls, upload: Upload, expires_at: datetime) -> UploadState:
-        members: dict[str, Any] = {name: getattr(upload, name) for name in ("name", "content_type", "size")}
-        return cls(id=upload.pk, kind=str(upload.kind), expires_at=expires_at, **members)
+    def of(cls, upload: Medium, expires_at: datetime) -> UploadState:
+        size, kind = len(upload.content), str(upload.kind)
+        return cls(
+            id=upload.pk,
+            name=upload.name,
+            kind=kind,
+            content_type=upload.content_type,
+            size=size,
+            expires_at=expires_at,
+        )

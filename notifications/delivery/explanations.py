@@ -186,7 +186,10 @@ def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence 
 Notice = Incident.Notice
 R = TypeVar("R", bound=Model)
 # Long texts, and secrets, which are decrypted when they are read.
-_HEAVY = ("text", "original", "page", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping")
+_HEAVY = (
+    *("text", "original", "page", "callback_url", "token__signing_secret"),
+    *("channel__secret", "channel__mapping", "channel__last_payload"),
+)
 
 
 def prepare_names(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:
@@ -233,7 +236,8 @@ def _name_alerts(run_ids: list[int]) -> dict[int, str]:
         return {}
     rows = IncidentEvent.objects.filter(run__in=run_ids).order_by().values_list("run", "notice")
     told = list(rows.annotate(lead=Min("incident"), count=Count("pk")))
-    incidents = Incident.objects.select_related("channel", "rule").in_bulk({lead for _run, _kind, lead, _count in told})
+    leads = Incident.objects.select_related("channel", "rule").defer("channel__last_payload")
+    incidents = leads.in_bulk({lead for _run, _kind, lead, _count in told})
     happened = {
         Notice.FIRE.value: pgettext("what an alert tells", "triggered"),
         Notice.REPEAT.value: pgettext("what an alert tells", "reminder"),

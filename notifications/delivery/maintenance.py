@@ -317,14 +317,13 @@ def end_waiting(*, now: datetime) -> int:
         sources.filter(gather_until__isnull=False).update(gather_until=None)
     models.AlertCard.objects.filter(is_stale=True).update(is_stale=False)
     models.CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
-    # Callbacks to other systems, outgoing mails and messages handed in last.
+    # Callbacks to other systems and outgoing mails last.
     messages = models.IncomingMessage.objects.filter(callback_state=models.IncomingMessage.Callback.WAITING)
     messages.update(callback_state=models.IncomingMessage.Callback.GIVEN_UP, callback_error=_WHY.stored())
     mails = models.OutgoingMail.objects.filter(
         status__in=[models.OutgoingMail.Status.WAITING, models.OutgoingMail.Status.STARTED]
     )
     mails.update(status=models.OutgoingMail.Status.FAILED, error=_WHY.msgid)
-    models.InboundFetch.objects.all().delete()
     return count
 
 

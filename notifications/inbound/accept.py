@@ -14,10 +14,10 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet, Sum
+from django.db.models.functions import Length
 from django.utils import timezone
 
 from integrations.clients.wecom import builders
-from integrations.models.jobs import Moment
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.inbound import content
 from notifications.inbound.content import CheckedFile, InboundError, text_for
@@ -31,7 +31,6 @@ from notifications.models import (
     OutgoingMail,
     Receipt,
     Run,
-    Upload,
 )
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.sources import Audience, Content, Figure, ReadyMedium, RunContents, RunSource, Terms
@@ -45,7 +44,7 @@ from notifications.subscriptions.recipients import (
 
 PEOPLE_AT_ONCE = 2000
 CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
-# Columns of media and uploads that a checked file fills.
+# Columns of a medium that a checked file fills.
 FILE_COLUMNS = ("kind", "name", "content_type", "width", "height", "digest", "content")
 _PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 
@@ -114,7 +113,7 @@ def accept(incoming: Incoming, *, now: datetime) -> AcceptedMessage:
     # One run for the message itself, and one for each further file.
     runs = Run.objects.bulk_create(_draft_run(message, number, now) for number in range(len(parts)))
     Medium.objects.bulk_create(
-        _draft_medium(run, file, now) for run, file in zip(runs, parts, strict=True) if file is not None
+        _draft_medium(file, now, run=run) for run, file in zip(runs, parts, strict=True) if file is not None
     )
     return AcceptedMessage(message, [run.pk for run in runs])
 
@@ -221,10 +220,10 @@ def _draft_run(message: IncomingMessage, number: int, now: datetime) -> Run:
     )
 
 
-def _draft_medium(run: Run, file: CheckedFile, now: datetime) -> Medium:
+def _draft_medium(file: CheckedFile, now: datetime, **whose: Run | ApiToken) -> Medium:
     columns: dict[str, Any] = {name: getattr(file, name) for name in FILE_COLUMNS}
     moments = {"created_at": now, "make_after": now, "made_at": now}
-    return Medium(run=run, status=Medium.Status.READY, **moments, **columns)
+    return Medium(status=Medium.Status.READY, **whose, **moments, **columns)
 
 
 # A text card needs text; so do forms that are sent as one if the picture or file cannot be uploaded.
@@ -302,25 +301,26 @@ BYTES_AT_MOST = 1024 * 1024 * 1024
 MESSAGE_BYTES = 60 * 1024 * 1024
 
 
-def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Upload:
+def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Medium:
     """Store the upload. Raise InboundError while the token has too many, or too large, waiting uploads."""
     with transaction.atomic():
         ApiToken.objects.select_for_update(of=("self",)).get(pk=token.pk)
-        waiting = Upload.objects.filter(token=token, created_at__gt=now - UPLOADS_KEPT)
-        size = waiting.aggregate(total=Sum("size", default=0))["total"]
+        waiting = Medium.objects.filter(token=token, created_at__gt=now - UPLOADS_KEPT)
+        size = waiting.aggregate(total=Sum(Length("content"), default=0))["total"]
         if waiting.count() >= UPLOADS_AT_MOST or size + len(file.content) > BYTES_AT_MOST:
             oldest = waiting.order_by("created_at").values_list("created_at", flat=True)[0]
             seconds = max(1, int((oldest + UPLOADS_KEPT - now).total_seconds()))
             raise InboundError("too_many_uploads", retry_after_seconds=seconds)
-        columns: dict[str, Any] = {name: getattr(file, name) for name in FILE_COLUMNS}
-        return Upload.objects.create(token=token, size=len(file.content), created_at=now, **columns)
+        upload = _draft_medium(file, now, token=token)
+        upload.save()
+        return upload
 
 
 def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dict[int, CheckedFile]:
     """Return the token's usable uploads among these ids, by id. Raise InboundError above MESSAGE_BYTES
     together."""
-    rows = Upload.objects.filter(pk__in=ids, token=token, created_at__gt=now - UPLOADS_KEPT)
-    if rows.aggregate(total=Sum("size", default=0))["total"] > MESSAGE_BYTES:
+    rows = Medium.objects.filter(pk__in=ids, token=token, created_at__gt=now - UPLOADS_KEPT)
+    if rows.aggregate(total=Sum(Length("content"), default=0))["total"] > MESSAGE_BYTES:
         raise InboundError("too_many_files")
     return {
         row.pk: CheckedFile(
@@ -328,8 +328,3 @@ def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dic
         )
         for row in rows
     }
-
-
-def find_old_uploads(now: Moment) -> QuerySet[Upload]:
-    """Return the uploads that have expired."""
-    return Upload.objects.filter(created_at__lte=now - UPLOADS_KEPT)

@@ -11,6 +11,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,8 +44,6 @@ from notifications.inbound.payloads import Payload, read_alerts
 from notifications.models import (
     InboundCall,
     InboundChannel,
-    InboundFetch,
-    InboundPayload,
     IncomingMessage,
     MessageForm,
     Priority,
@@ -85,7 +84,11 @@ def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: da
     try:
         with transaction.atomic():
             if channel.is_alert:
-                result = _take_alerts(channel, payload, now)
+                alerts, left_out_count = read_alerts(payload, now=now)
+                found = incidents.receive(alerts, channel=channel, left_out_count=left_out_count, now=now)
+                # A repeated notification changes and sends nothing.
+                is_news = bool(found.opened or found.reopened or found.resolved)
+                result = CallResult(Outcome.ACCEPTED if is_news else Outcome.REPEATED)
                 note(channel, result.outcome, now=now)
             else:
                 result = _take_message(channel, payload, request_key, now)
@@ -98,23 +101,33 @@ def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: da
 
 
 def _take_message(channel: InboundChannel, payload: Payload, request_key: str, now: datetime) -> CallResult:
-    outcome, run_ids, left_out = Outcome.REPEATED, list[int](), tuple[Sentence, ...]()
-    message_id: int | None = None
     mapped = map_payload(channel, payload, now=now)
-    key = "" if mapped is None else key_of(channel, mapped.key or request_key)
     if mapped is None:
-        outcome = Outcome.LEFT_OUT
-    elif (known := IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()) or (
-        InboundFetch.objects.filter(key=key).exists()  # the first call waits for its files
-    ):
-        message_id = known
+        note(channel, Outcome.LEFT_OUT, now=now)
+        return CallResult(Outcome.LEFT_OUT)
+    outcome, run_ids, left_out = Outcome.REPEATED, list[int](), tuple[Sentence, ...]()
+    key = key_of(channel, mapped.key or request_key)
+    job_key = hashlib.sha256(key.encode()).hexdigest()
+    if mapped.urls:
+        # A repeat waits for the first call and then finds its job, which it would take over otherwise.
+        InboundChannel.objects.select_for_update(of=("self",), no_key=True).get(pk=channel.pk)
+    # Looked for before the message, because making the message gives the job's key free.
+    waits_for_files = Job.objects.unfinished().filter(kind=FETCH, key=job_key).exists()
+    message_id = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
+    if waits_for_files or message_id is not None:
+        pass
     elif mapped.urls:
         check_limit(channel, 1, now=now)  # its people are counted later
-        row = {"channel": channel, "payload": json.dumps(payload), "created_at": now}
-        call, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
-        if is_new:
-            outcome = Outcome.ACCEPTED
-            requests.request_job(FETCH, key=call.pk, subject=channel.name, corp=channel.corp, now=now)
+        requests.request_job(
+            FETCH,
+            key=job_key,
+            subject=channel.name,
+            payload={"channel": channel.pk, "key": key},
+            secret_payload=json.dumps(payload),
+            corp=channel.corp,
+            now=now,
+        )
+        outcome = Outcome.ACCEPTED
     else:
         accepted = accept(incoming_of(channel, mapped, key=key), now=now)
         message_id = accepted.message.pk
@@ -123,14 +136,6 @@ def _take_message(channel: InboundChannel, payload: Payload, request_key: str, n
     note(channel, outcome, message_id=message_id, now=now)
     note_left_out(channel, left_out, now=now)
     return CallResult(outcome, message_id, run_ids)
-
-
-def _take_alerts(channel: InboundChannel, payload: Payload, now: datetime) -> CallResult:
-    """Apply the alerts to the channel's incidents. A repeated notification changes and sends nothing."""
-    alerts, left_out_count = read_alerts(payload, now=now)
-    found = incidents.receive(alerts, channel=channel, left_out_count=left_out_count, now=now)
-    is_news = bool(found.opened or found.reopened or found.resolved)
-    return CallResult(Outcome.ACCEPTED if is_news else Outcome.REPEATED)
 
 
 def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> MappedMessage | None:
@@ -184,19 +189,16 @@ def remember(channel: InboundChannel, payload: Payload, *, now: datetime) -> Non
     content = json.dumps(payload, ensure_ascii=False)
     if len(content) > KEPT_CHARACTERS:
         content = json.dumps(_cut(payload), ensure_ascii=False)
-    row = {"content": content, "received_at": now}
-    InboundPayload.objects.update_or_create(channel=channel, defaults=row)
+    InboundChannel.objects.filter(pk=channel.pk).update(last_payload=content, last_payload_at=now)
 
 
 def last_payload(channel: InboundChannel, *, now: datetime) -> tuple[Payload, datetime] | None:
     """Return the last payload and its time; None if there was none within PAYLOAD_KEPT or it cannot be read."""
-    row = InboundPayload.objects.filter(channel=channel, received_at__gt=now - PAYLOAD_KEPT).first()
-    if row is None:
-        return None
-    try:
-        return json.loads(row.content), row.received_at
-    except ValueError:
-        return None
+    kept = InboundChannel.objects.filter(pk=channel.pk, last_payload_at__gt=now - PAYLOAD_KEPT)
+    for content, received_at in kept.values_list("last_payload", "last_payload_at"):
+        with suppress(ValueError):
+            return json.loads(content), received_at
+    return None
 
 
 def _cut(value: Any) -> Any:
@@ -234,12 +236,6 @@ def note_left_out(channel: InboundChannel, reasons: Iterable[Sentence], *, now: 
         note(channel, Outcome.WITHOUT_FILE, reason, now=now)
 
 
-def follow_up(call: InboundFetch, **changes: Any) -> None:
-    """Update the log entry of a call that waited for its files. Entry and call have the same time."""
-    waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=call.created_at)
-    waiting.filter(channel=call.channel_id).update(**changes)
-
-
 # Limits for one file, and for all files of a message.
 FILE_SECONDS = 20.0
 TOTAL_SECONDS = 60.0
@@ -259,63 +255,71 @@ _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no l
 def fetch(run: JobRun) -> list[int] | Again:
     """Fetch the files of one call and accept its message. Return the runs to hand out. Files that cannot be fetched are
     left out and noted in the log."""
-    call = InboundFetch.objects.select_related("channel").filter(pk=int(run.job.key or 0)).first()
-    if call is None:
+    job = run.job
+    channel = InboundChannel.objects.filter(pk=job.payload["channel"]).select_related("owner", "corp").first()
+    if channel is None or not job.secret_payload:  # deleted meanwhile; or settled by a worker that died then
         return []
-    usable = InboundChannel.objects.usable().filter(pk=call.channel_id, is_enabled=True)
-    channel = usable.select_related("owner", "corp").first()
     try:
-        if channel is None:
+        if not channel.is_enabled or not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
             raise InboundError("internal_error", _ENDED)
-        return _make_message(call, channel, run)
+        return _make_message(channel, run)
     except InboundError as error:
-        return _refuse_or_wait(call, error, run)
-
-
-def _make_message(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]:
-    """Make the call's message and return its runs. Raise InboundError and LeaseLostError."""
-    try:
-        payload = json.loads(require_readable(call.payload))
-    except UnreadableSecretError as error:
-        raise InboundError("internal_error", _UNREADABLE) from error
-    mapped = map_payload(channel, payload, now=call.created_at)
-    fetched, refused = ([], []) if mapped is None else _fetch_files(mapped, channel, run)
-    run_ids: list[int] = []
-    with transaction.atomic():
-        InboundFetch.objects.filter(pk=call.pk).delete()
-        if mapped is None:  # the mapping was changed meanwhile
-            follow_up(call, outcome=InboundCall.Outcome.LEFT_OUT)
-        else:
-            incoming = incoming_of(channel, mapped, key=call.key, fetched=fetched, left_out=refused)
-            found = accept(incoming, now=run.clock())
-            follow_up(call, message=found.message, reason="")
-            note_left_out(channel, (*mapped.refused, *refused), now=run.clock())
-            run_ids = found.run_ids
-        run.hold()
-    return run_ids
-
-
-def _refuse_or_wait(call: InboundFetch, error: InboundError, run: JobRun) -> list[int] | Again:
-    """Wait for the next day if only the daily limit is reached and the message still lives then. Otherwise log the
-    refusal, because the sender was told that the message is accepted."""
+        refusal = error
     now = run.clock()
-    then = now + timedelta(seconds=error.retry_after_seconds)
-    if now < then <= call.created_at + timedelta(hours=call.channel.lifetime_hours):
-        follow_up(call, reason=_TOMORROW.stored())
+    then = now + timedelta(seconds=refusal.retry_after_seconds)
+    # If only the daily limit is reached, and the message still lives then, wait for the next day.
+    if now < then <= job.requested_at + timedelta(hours=channel.lifetime_hours):
+        _follow_up(job, reason=_TOMORROW.stored())
         return Again(then)
+    # Otherwise log the refusal, because the sender was told that the message is accepted.
     with transaction.atomic():
-        InboundFetch.objects.filter(pk=call.pk).delete()
-        note(call.channel, InboundCall.Outcome.REFUSED, error.sentence, now=now)
+        _release_call(job)
+        note(channel, Outcome.REFUSED, refusal.sentence, now=now)
         run.hold()
     return []
 
 
+def _make_message(channel: InboundChannel, run: JobRun) -> list[int]:
+    """Make the call's message and return its runs. Raise InboundError and LeaseLostError."""
+    job = run.job
+    try:
+        payload = json.loads(require_readable(job.secret_payload))
+    except UnreadableSecretError as error:
+        raise InboundError("internal_error", _UNREADABLE) from error
+    mapped = map_payload(channel, payload, now=job.requested_at)
+    fetched, refused = ([], []) if mapped is None else _fetch_files(mapped, channel, run)
+    run_ids: list[int] = []
+    with transaction.atomic():
+        if mapped is None:  # the mapping was changed meanwhile
+            _follow_up(job, outcome=Outcome.LEFT_OUT)
+        else:
+            incoming = incoming_of(channel, mapped, key=job.payload["key"], fetched=fetched, left_out=refused)
+            found = accept(incoming, now=run.clock())
+            _follow_up(job, message=found.message, reason="")
+            note_left_out(channel, (*mapped.refused, *refused), now=run.clock())
+            run_ids = found.run_ids
+        _release_call(job)
+        run.hold()
+    return run_ids
+
+
+def _follow_up(job: Job, **changes: Any) -> None:
+    """Update the log entry of a call that waited for its files. Entry and job have the same time."""
+    waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=job.requested_at)
+    waiting.filter(channel=job.payload["channel"]).update(**changes)
+
+
+def _release_call(job: Job) -> bool:
+    """Delete what the call said, and give its key free: a repeat is found by its message, or makes one. Return whether
+    it was not released before."""
+    return bool(Job.objects.filter(pk=job.pk, key__isnull=False).update(key=None, secret_payload=""))
+
+
 def give_up_fetch(job: Job) -> None:
-    """Note in the channel's log that the message was not made, and delete the call: its sender may repeat it."""
-    call = InboundFetch.objects.select_related("channel").filter(pk=int(job.key or 0)).first()
-    if call is not None:
-        note(call.channel, InboundCall.Outcome.REFUSED, _NOT_MADE, now=timezone.now())
-        call.delete()
+    """Note in the channel's log that the message was not made, and forget the call: its sender may repeat it."""
+    channel = InboundChannel.objects.filter(pk=job.payload["channel"]).first()
+    if _release_call(job) and channel is not None:
+        note(channel, Outcome.REFUSED, _NOT_MADE, now=timezone.now())
 
 
 def _fetch_files(
@@ -326,7 +330,12 @@ def _fetch_files(
     room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files)
     reach = find_allowed_network(allows_private_addresses=channel.allows_private_addresses)
     for name, url in mapped.urls:
-        host, last = _split_url(url)
+        try:
+            parts = urlsplit(url)
+            host, last = parts.hostname, unquote(parts.path).rpartition("/")[2]
+        except ValueError:
+            host, last = None, ""
+        # Path and query may hold a secret, so the log shows only the host.
         named = {"name": name or host or "file"}
         at_most = min(room, FILE_BYTES)
         if run.job.try_count > TRIES_AT_MOST:
@@ -337,7 +346,7 @@ def _fetch_files(
             continue
         try:
             content = read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most)
-            file = check_file(name or last, content)
+            file = check_file(name or last or "file", content)
         except SourceError as error:
             refused.append(_explain_failure(error, named, is_full=at_most < FILE_BYTES))
         except InboundError as error:
@@ -358,20 +367,12 @@ def _explain_failure(error: SourceError, named: dict[str, str], *, is_full: bool
     return Sentence("“%(name)s” is larger than 20 MB.") % named
 
 
-def _split_url(url: str) -> tuple[str, str]:
-    """Return the host and the last part of the path. Path and query may hold a secret, so logs show only the host."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "", "file"
-    return parts.hostname or "", unquote(parts.path).rpartition("/")[2] or "file"
-
-
 CHUNK = 200
 
 
-def find_old_payloads(now: Moment) -> QuerySet[InboundPayload]:
-    return InboundPayload.objects.filter(received_at__lte=now - PAYLOAD_KEPT)
+def find_old_payloads(now: Moment) -> QuerySet[InboundChannel]:
+    """Return the channels whose last payload has expired."""
+    return InboundChannel.objects.filter(last_payload_at__lte=now - PAYLOAD_KEPT)
 
 
 def find_old_messages(now: Moment) -> QuerySet[IncomingMessage]:
@@ -379,8 +380,9 @@ def find_old_messages(now: Moment) -> QuerySet[IncomingMessage]:
 
 
 def purge(*, now: datetime) -> int:
-    """Delete at most CHUNK old messages, and of each channel the calls beyond its newest CALLS_SHOWN. Return the number
-    of messages."""
+    """Delete at most CHUNK old messages, old payloads, and of each channel the calls beyond its newest CALLS_SHOWN.
+    Return the number of messages."""
+    find_old_payloads(now).update(last_payload="", last_payload_at=None)
     ids = list(find_old_messages(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
     if ids:
         # Django loads rows that it deletes: only their keys, not the texts and whole mails.

@@ -232,6 +232,8 @@ class Migration(migrations.Migration):
                 ('daily_limit', models.PositiveIntegerField(default=10000, help_text='Counted by person: a message to five people is five.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000)], verbose_name='messages a day at most')),
                 ('allows_private_addresses', models.BooleanField(default=False, help_text='Pictures and files that a payload names by their address. Only superusers switch this on.', verbose_name='may fetch pictures from the internal network')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
+                ('last_payload', integrations.models.fields.EncryptedTextField(blank=True, editable=False)),
+                ('last_payload_at', models.DateTimeField(editable=False, null=True)),
                 ('corp', models.ForeignKey(blank=True, help_text='Empty: for people of every company that its owner manages.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.corp', verbose_name='only for the company')),
                 ('departments', models.ManyToManyField(blank=True, related_name='+', to='integrations.department', verbose_name='departments of WeCom')),
                 ('groups', models.ManyToManyField(blank=True, related_name='+', to='auth.group', verbose_name='groups')),
@@ -243,35 +245,6 @@ class Migration(migrations.Migration):
                 'verbose_name': 'inbound channel',
                 'verbose_name_plural': 'inbound channels',
                 'ordering': ['name', 'pk'],
-            },
-        ),
-        migrations.CreateModel(
-            name='InboundFetch',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=128, unique=True)),
-                ('payload', integrations.models.fields.EncryptedTextField()),
-                ('created_at', models.DateTimeField()),
-                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='notifications.inboundchannel')),
-            ],
-            options={
-                'verbose_name': 'call that waits for its pictures and files',
-                'verbose_name_plural': 'calls that wait for their pictures and files',
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
-            name='InboundPayload',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('content', integrations.models.fields.EncryptedTextField()),
-                ('received_at', models.DateTimeField(db_index=True)),
-                ('channel', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='last_payload', to='notifications.inboundchannel')),
-            ],
-            options={
-                'verbose_name': 'last payload of an inbound channel',
-                'verbose_name_plural': 'last payloads of inbound channels',
-                'default_permissions': (),
             },
         ),
         migrations.CreateModel(
@@ -419,6 +392,7 @@ class Migration(migrations.Migration):
                 ('height', models.PositiveIntegerField(default=0)),
                 ('cover', models.BinaryField(null=True)),
                 ('incident', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='pictures', to='notifications.incident')),
+                ('token', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='uploads', to='notifications.apitoken')),
             ],
             options={
                 'verbose_name': 'picture or file',
@@ -823,27 +797,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Upload',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('picture', 'picture'), ('xlsx', 'Excel file'), ('csv', 'CSV file'), ('file', 'file')], max_length=16)),
-                ('name', models.CharField(max_length=200)),
-                ('content_type', models.CharField(max_length=100)),
-                ('size', models.PositiveIntegerField()),
-                ('width', models.PositiveIntegerField(default=0)),
-                ('height', models.PositiveIntegerField(default=0)),
-                ('digest', models.CharField(max_length=64)),
-                ('content', models.BinaryField()),
-                ('created_at', models.DateTimeField(db_index=True)),
-                ('token', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uploads', to='notifications.apitoken')),
-            ],
-            options={
-                'verbose_name': 'upload',
-                'verbose_name_plural': 'uploads',
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='WorkdayCalendar',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
@@ -951,7 +904,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='medium',
-            index=models.Index(condition=models.Q(('incident__isnull', True), ('run__isnull', True)), fields=['created_at'], name='medium_preview'),
+            index=models.Index(condition=models.Q(('incident__isnull', True), ('run__isnull', True), ('token__isnull', True)), fields=['created_at'], name='medium_preview'),
+        ),
+        migrations.AddIndex(
+            model_name='medium',
+            index=models.Index(condition=models.Q(('token__isnull', False)), fields=['token', 'created_at'], name='medium_upload'),
         ),
         migrations.AddConstraint(
             model_name='medium',
@@ -960,6 +917,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='medium',
             constraint=models.CheckConstraint(condition=models.Q(('run__isnull', True), ('incident__isnull', True), _connector='OR'), name='medium_of_a_run_or_an_incident'),
+        ),
+        migrations.AddConstraint(
+            model_name='medium',
+            constraint=models.CheckConstraint(condition=models.Q(('token__isnull', True), models.Q(('incident__isnull', True), ('run__isnull', True)), _connector='OR'), name='upload_of_no_run_and_no_incident'),
         ),
         migrations.AddIndex(
             model_name='delivery',

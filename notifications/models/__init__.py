@@ -23,12 +23,10 @@ from notifications.models.deliveries import (
 from notifications.models.inbound import (
     InboundCall,
     InboundChannel,
-    InboundFetch,
-    InboundPayload,
     IncomingMessage,
     OutgoingMail,
 )
-from notifications.models.media import Attachment, MakerQueue, Medium, Upload
+from notifications.models.media import Attachment, MakerQueue, Medium
 from notifications.models.recipients import Channel, OperatorContacts, Robot, RulesMatch, WithRecipients
 from notifications.models.runs import Run, TickClaim
 from notifications.models.subscriptions import (

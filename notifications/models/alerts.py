@@ -71,7 +71,8 @@ class AlertSource(models.Model):
 class IncidentQuerySet(ScopedQuerySet["Incident"]):
     def with_people(self) -> Self:
         """Incidents with the rows that name the people concerned, and who acted."""
-        return self.select_related(*("channel__owner", "rule__split_attribute", "acknowledged_by", "silenced_by"))
+        people = ("channel__owner", "rule__split_attribute", "acknowledged_by", "silenced_by")
+        return self.select_related(*people).defer("channel__last_payload")
 
     def open(self) -> Self:
         return self.filter(status=Incident.Status.OPEN)

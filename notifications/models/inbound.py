@@ -58,6 +58,16 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
         return self.filter(owner__in=senders())
 
 
+AllChannels = models.Manager.from_queryset(InboundChannelQuerySet)
+
+
+class InboundChannelManager(AllChannels):
+    def get_queryset(self) -> InboundChannelQuerySet:
+        """Return the channels without their last payloads, which are large. So no save undoes what a call stored."""
+        rows = InboundChannelQuerySet(self.model, using=self._db, hints=self._hints)
+        return rows.defer("last_payload", "last_payload_at")
+
+
 class InboundChannel(AlertSource, WithSuccessor):
     """An address that takes what another system sends, and makes messages or incidents of it with its owner's rights.
 
@@ -142,8 +152,14 @@ class InboundChannel(AlertSource, WithSuccessor):
         help_text=_("Pictures and files that a payload names by their address. Only superusers switch this on."),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    # JSON, kept for an hour, so that an editor can pick fields from it. Read by notifications.inbound.calls alone.
+    last_payload = EncryptedTextField(blank=True, editable=False)
+    # Without an index, because channels are few, and each call changes it.
+    last_payload_at: models.DateTimeField[Moment | None, datetime | None] = models.DateTimeField(
+        null=True, editable=False
+    )
 
-    objects = InboundChannelQuerySet.as_manager()
+    objects = InboundChannelManager()
 
     class Meta:
         verbose_name = _("inbound channel")
@@ -152,22 +168,6 @@ class InboundChannel(AlertSource, WithSuccessor):
 
     def __str__(self) -> str:
         return self.name
-
-
-class InboundPayload(models.Model):
-    """The last payload of a channel as JSON, kept for an hour, so that an editor can pick fields from it."""
-
-    channel = models.OneToOneField(InboundChannel, on_delete=models.CASCADE, related_name="last_payload")
-    content = EncryptedTextField()
-    received_at = models.DateTimeField(db_index=True)
-
-    class Meta:
-        verbose_name = _("last payload of an inbound channel")
-        verbose_name_plural = _("last payloads of inbound channels")
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.channel_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
 
 
 class InboundCallQuerySet(models.QuerySet["InboundCall"]):
@@ -212,25 +212,6 @@ class InboundCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel_id} {self.outcome}"
-
-
-class InboundFetch(models.Model):
-    """A call whose pictures and files a job fetches before its message is made; deleted then."""
-
-    channel = models.ForeignKey(InboundChannel, on_delete=models.CASCADE, related_name="+")
-    # The key of the future message.
-    key = models.CharField(max_length=128, unique=True)
-    # JSON.
-    payload = EncryptedTextField()
-    created_at = models.DateTimeField()
-
-    class Meta:
-        verbose_name = _("call that waits for its pictures and files")
-        verbose_name_plural = _("calls that wait for their pictures and files")
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.channel_id} {self.created_at:%Y-%m-%d %H:%M:%S}"
 
 
 TITLE_CHARACTERS = 128
@@ -443,7 +424,7 @@ class OutgoingMail(models.Model):
                 condition=Q(kind="bounce", started_at__isnull=False),
                 name="outgoing_mail_bounces",
             ),
-            # For the purge: notifications.inbound.mail.outgoing.find_old_mails.
+            # For the purge: notifications.tasks.
             models.Index(fields=["created_at"], condition=Q(message__isnull=True), name="outgoing_mail_alone"),
         ]
 

@@ -1,4 +1,4 @@
-"""Pictures and files: their recipes, contents and uses, uploads, and pictures of pages of the BI."""
+"""Pictures and files: their recipes, contents and uses, and pictures of pages of the BI."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ class MediumQuerySet(models.QuerySet["Medium"]):
         return self.filter(status=Medium.Status.WAITING, make_after__lte=now)
 
     def previews(self) -> Self:
-        """Media of previews, which belong to no run and no incident."""
-        return self.filter(run__isnull=True, incident__isnull=True)
+        """Media of previews, which belong to no run, no incident and no token."""
+        return self.filter(run__isnull=True, incident__isnull=True, token__isnull=True)
 
 
 class Medium(models.Model):
     """A picture or a file. A run's is made once for all deliveries that carry it, or came with the incoming message; an
     incident's shows the data over which it opened.
 
-    A medium of neither is a preview in the administration, deleted after an hour.
+    A token's is an upload over the API, kept for a day; its messages copy it, so several may use it. A medium of none
+    of these is a preview in the administration, deleted after an hour.
     """
 
     class Kind(models.TextChoices):
@@ -62,11 +63,13 @@ class Medium(models.Model):
     incident = models.ForeignKey(
         "Incident", on_delete=models.CASCADE, null=True, related_name="pictures", db_index=False
     )
+    token = models.ForeignKey("ApiToken", on_delete=models.CASCADE, null=True, related_name="uploads", db_index=False)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     queue = models.CharField(
         max_length=16, choices=MakerQueue.choices, default=MakerQueue.CHARTS, db_default=MakerQueue.CHARTS
     )
-    # A digest of the recipe: equal recipes are made once (notifications.delivery.attachments).
+    # A digest of the recipe: equal recipes are made once (notifications.delivery.attachments). Of a file that came from
+    # another system: of its content.
     digest = models.CharField(max_length=64)
     # Emptied once it is made.
     recipe = models.BinaryField()
@@ -81,7 +84,8 @@ class Medium(models.Model):
     error = models.TextField(blank=True)
     # For a picture of a page: it is tried, and messages wait for it, until then. Empty: the usual time.
     give_up_at = models.DateTimeField(null=True)
-    # Name and type of a file that came with a message, or of a picture of a page; else empty.
+    # Name and type of a file that came from another system, or of a picture of a page; else empty. The type was
+    # detected from the content, not from the sender's name for it.
     name = models.CharField(max_length=200, default="", db_default="")
     content_type = models.CharField(max_length=100, default="", db_default="")
     # PNG, xlsx, csv, or a message's file. A picture that we drew also has its compressed SVG and its size on a page.
@@ -105,14 +109,22 @@ class Medium(models.Model):
             models.CheckConstraint(
                 condition=Q(run__isnull=True) | Q(incident__isnull=True), name="medium_of_a_run_or_an_incident"
             ),
+            models.CheckConstraint(
+                condition=Q(token__isnull=True) | Q(run__isnull=True, incident__isnull=True),
+                name="upload_of_no_run_and_no_incident",
+            ),
         ]
         indexes = [
             # MediumQuerySet.due(), and media that wait for a worker: notifications.delivery.attachments.
             models.Index(fields=["make_after"], condition=Q(status="waiting"), name="medium_waiting"),
             # Previews to delete.
             models.Index(
-                fields=["created_at"], condition=Q(run__isnull=True, incident__isnull=True), name="medium_preview"
+                fields=["created_at"],
+                condition=Q(run__isnull=True, incident__isnull=True, token__isnull=True),
+                name="medium_preview",
             ),
+            # The waiting uploads of a token, and those to delete: notifications.inbound.accept.
+            models.Index(fields=["token", "created_at"], condition=Q(token__isnull=False), name="medium_upload"),
         ]
 
     def __str__(self) -> str:
@@ -153,34 +165,6 @@ class Attachment(models.Model):
 
     def __str__(self) -> str:
         return self.title
-
-
-class Upload(models.Model):
-    """A picture or a file that a system uploaded over the API for its messages; kept for a day.
-
-    Messages copy it, so several may use it, and none needs it later.
-    """
-
-    token = models.ForeignKey("ApiToken", on_delete=models.CASCADE, related_name="uploads")
-    kind = models.CharField(max_length=16, choices=Medium.Kind.choices)
-    name = models.CharField(max_length=200)
-    # Detected from the content, not from the sender's name for it.
-    content_type = models.CharField(max_length=100)
-    size = models.PositiveIntegerField()
-    width = models.PositiveIntegerField(default=0)
-    height = models.PositiveIntegerField(default=0)
-    # SHA-256 of the content, in hexadecimal digits.
-    digest = models.CharField(max_length=64)
-    content = models.BinaryField()
-    created_at = models.DateTimeField(db_index=True)
-
-    class Meta:
-        verbose_name = _("upload")
-        verbose_name_plural = _("uploads")
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class PictureKind(models.TextChoices):

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMultiAlternatives
 from django.core.validators import validate_email
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.utils import translation
 from django.utils.html import escape
 from django.utils.translation import gettext as _
@@ -29,7 +29,6 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from integrations.clients.late import Late
 from integrations.core.background import Clock, log_errors
-from integrations.models.jobs import Moment
 from notifications.delivery import channels
 from notifications.delivery.channels import OutcomeKind
 from notifications.inbound.accept import check_limit
@@ -114,7 +113,8 @@ def send_mails(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bo
 def _send(pk: int, clock: Clock) -> None:
     now = clock()
     waiting = OutgoingMail.objects.filter(pk=pk, status=OutgoingMail.Status.WAITING)
-    row = waiting.select_related("message", "channel").defer("message__original", "message__page").first()
+    rows = waiting.select_related("message", "channel")
+    row = rows.defer("message__original", "message__page", "channel__last_payload").first()
     if row is None:
         return
     if row.attempt_count > len(RETRY_AFTER) + 1:  # each attempt ended before it began
@@ -152,11 +152,6 @@ def _settle(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> 
     row.status, row.error = status, error[:200]
     row.save(update_fields=["status", "error"])
     logger.info("outgoing mail=%d %s: %s", row.pk, row.kind, status.value)
-
-
-def find_old_mails(now: Moment) -> QuerySet[OutgoingMail]:
-    """Return the old mails that became no message."""
-    return OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - KEPT)
 
 
 def _write_report(row: OutgoingMail) -> EmailMultiAlternatives | None:

@@ -14,10 +14,11 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.delivery.maintenance import delete_chunk
+from notifications.delivery import attachments
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import accept
-from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, Receipt, Run, Upload
+from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, Receipt, Run
+from notifications.tasks import TICK
 from tests.notifications.api.conftest import Caller, client_with, make_editor, make_token
 from tests.notifications.api.test_security import assert_problem
 from tests.notifications.api.test_subscriptions import run_once
@@ -143,6 +144,10 @@ def test_a_dry_run_says_who_would_be_reached_and_sends_nothing(client: Caller, c
     assert not IncomingMessage.objects.exists()
 
 
+def make_uploads_older(age: timedelta) -> None:
+    Medium.objects.filter(token__isnull=False).update(created_at=timezone.now() - age)
+
+
 def test_a_repeat_is_answered_also_when_what_it_names_is_gone(
     client: Caller, corp: Corp, zhang: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +157,7 @@ def test_a_repeat_is_answered_also_when_what_it_names_is_gone(
     assert_problem(full, 429, "too_many_uploads")
     assert 86_000 < int(full.headers["Retry-After"]) <= 86_400
     first = send(client, document, **{"Idempotency-Key": "disk-1"})
-    Upload.objects.update(created_at=timezone.now() - accept.UPLOADS_KEPT)
+    make_uploads_older(accept.UPLOADS_KEPT)
     Corp.objects.update(corpid="ww0000000000000909")
 
     second = send(client, document, **{"Idempotency-Key": "disk-1"})
@@ -179,7 +184,11 @@ def test_files_come_in_a_form_or_were_uploaded_before(client: Caller, zhang: Use
         "content_type": "image/png",
         "size": len(png(40, 30)),
     }
-    media = Medium.objects.order_by("run_id").values_list("name", "kind", "content_type", "width", "height")
+    media = (
+        Medium.objects.filter(token=None)
+        .order_by("run_id")
+        .values_list("name", "kind", "content_type", "width", "height")
+    )
     assert [*media] == [
         ("看板.PNG", "picture", "image/png", 40, 30),
         ("周报.pdf", "file", "application/pdf", 0, 0),
@@ -197,10 +206,25 @@ def test_an_upload_serves_several_messages_of_its_token_for_a_day(
 
     assert [send(client, document).status_code for _time in range(2)] == [202, 202]
     assert_problem(send(other, document), 422, "upload_not_found")
-    Upload.objects.update(created_at=timezone.now() - accept.UPLOADS_KEPT)
+    make_uploads_older(accept.UPLOADS_KEPT)
     assert_problem(send(client, document), 422, "upload_not_found")
-    delete_chunk(accept.find_old_uploads(timezone.now()))
-    assert (Upload.objects.count(), Medium.objects.count()) == (0, 2)
+    TICK.do_steps(now=timezone.now())
+    assert [medium.token for medium in Medium.objects.all()] == [None, None]
+
+
+def test_uploads_and_previews_are_forgotten_apart(client: Caller) -> None:
+    now = timezone.now()
+    upload_file(client, "a.pdf", PDF)
+    preview = Medium.objects.create(kind="picture", digest="d", status="ready", created_at=now, make_after=now)
+    make_uploads_older(attachments.PREVIEW_KEPT)
+
+    TICK.do_steps(now=timezone.now())
+    assert Medium.objects.count() == 2
+    assert list(Medium.objects.previews()) == [preview]
+    Medium.objects.filter(pk=preview.pk).update(created_at=now - attachments.PREVIEW_KEPT)
+    TICK.do_steps(now=timezone.now())
+
+    assert Medium.objects.get().token is not None
 
 
 def test_files_that_cannot_be_sent_or_are_too_many_are_refused(
@@ -212,7 +236,7 @@ def test_files_that_cannot_be_sent_or_are_too_many_are_refused(
         assert_problem(send_form(client, make_document("zhang"), (name, content)), 422, "file_refused")
     many = [(f"{number}.pdf", PDF) for number in range(21)]
     assert_problem(send_form(client, make_document("zhang"), *many), 422, "too_many_files")
-    assert not Upload.objects.exists()
+    assert not Medium.objects.exists()
     pk = upload_file(client, "a.pdf", PDF).json()["id"]
     monkeypatch.setattr(accept, "MESSAGE_BYTES", len(PDF) - 1)
     assert_problem(send(client, make_document("zhang", uploads=[pk])), 422, "too_many_files")
@@ -298,7 +322,7 @@ def test_a_token_that_may_not_send_does_nothing(editor: User, zhang: User) -> No
         assert_problem(answer, 403, "action_not_allowed")
     editor.groups.clear()  # the owner may not send any more
     assert_problem(send(sends, make_document("zhang")), 403, "action_not_allowed")
-    assert [model.objects.count() for model in (Upload, IncomingMessage)] == [0, 0]
+    assert [model.objects.count() for model in (Medium, IncomingMessage)] == [0, 0]
 
 
 def test_messages_of_another_token_are_not_there(client: Caller, editor: User, zhang: User) -> None:

@@ -12,24 +12,31 @@ from urllib.parse import urlencode
 import pytest
 from django.db import connection
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from integrations.models import Corp
 from notifications.api.incoming import receive
-from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
 from notifications.inbound.mapping import Mapping
-from notifications.models import Delivery, InboundCall, InboundChannel, InboundPayload, IncomingMessage, Run
+from notifications.models import Delivery, InboundCall, InboundChannel, Incident, IncomingMessage, Run
 from tests.between import just_before
 from tests.nightly import IS_NIGHTLY
-from tests.notifications.factories import make_corp, make_manager, make_person
-from tests.notifications.inbound.channels import SECRET, call, make_channel, make_preset_channel, read_example
+from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
+from tests.notifications.inbound.channels import (
+    SECRET,
+    call,
+    english_client,
+    make_channel,
+    make_preset_channel,
+    read_example,
+)
 
 pytestmark = pytest.mark.django_db
 Outcome = InboundCall.Outcome
@@ -235,12 +242,26 @@ def test_the_last_payload_is_encrypted_and_forgotten_after_an_hour(channel: Inbo
     call(channel, {"title": "后"})
 
     with connection.cursor() as cursor:
-        cursor.execute("SELECT content FROM notifications_inboundpayload")
+        cursor.execute("SELECT last_payload FROM notifications_inboundchannel")
         [(sealed,)] = cursor.fetchall()
     assert "后" not in sealed
     later = timezone.now() + calls.PAYLOAD_KEPT
     assert calls.last_payload(channel, now=later) is None
-    assert delete_chunk(calls.find_old_payloads(later)) == 1
+    calls.purge(now=later)
+    channel.refresh_from_db()
+    assert (channel.last_payload, channel.last_payload_at) == ("", None)
+
+
+def test_a_save_of_the_channel_keeps_the_payload_that_came_meanwhile(channel: InboundChannel) -> None:
+    open_in_form = InboundChannel.objects.get()
+    call(channel, {"title": "后"})
+    audited = AuditEntry.objects.count()
+    open_in_form.save()
+
+    last = calls.last_payload(channel, now=timezone.now())
+    assert last is not None
+    assert last[0] == {"title": "后"}
+    assert AuditEntry.objects.count() == audited
 
 
 def test_the_newest_calls_are_kept_and_one_that_comes_in_meanwhile(channel: InboundChannel) -> None:
@@ -269,7 +290,7 @@ def test_a_wrong_secret_and_an_unknown_address_get_the_same_answer(channel: Inbo
     assert known[0].status_code == 401
     assert known[0].headers["Content-Type"] == "application/problem+json"
     assert known[0].content == unknown.content == mail.content
-    assert not InboundPayload.objects.exists()
+    assert not InboundChannel.objects.filter(last_payload_at__isnull=False).exists()
 
 
 def test_a_body_that_is_too_large_to_be_proven_tells_nobody_of_the_channel(owner: User, zhang: User) -> None:
@@ -477,3 +498,19 @@ def test_no_body_brings_anything_but_our_answers(
     else:
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json()["status"] == answer.status_code
+
+
+def test_no_list_and_no_call_reads_the_last_payload(channel: InboundChannel) -> None:
+    """It may be large, and is decrypted when it is read."""
+    person = make_superuser()
+    times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), timezone.now())
+    Incident.objects.create(key="k", title="销售额过低", channel=channel, **times)
+    with CaptureQueriesContext(connection) as queries:
+        call(channel, {"title": "一"})
+        render_bodies()
+        for model in ("inboundchannel", "incomingmessage", "run", "incident", "delivery", "receipt"):
+            answer = english_client(person).get(f"/admin/notifications/{model}/")
+            assert answer.status_code == 200, model
+
+    assert InboundChannel.objects.filter(last_payload_at__isnull=False).exists()
+    assert not [one["sql"] for one in queries if one["sql"].startswith("SELECT") and '"last_payload"' in one["sql"]]

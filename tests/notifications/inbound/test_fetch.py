@@ -19,7 +19,8 @@ from integrations.models import Corp, Job
 from integrations.models.jobs import LeaseLostError
 from notifications.inbound import calls
 from notifications.inbound.mapping import Mapping
-from notifications.models import InboundCall, InboundChannel, InboundFetch, IncomingMessage, Medium, Run
+from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
+from tests.between import just_before
 from tests.http_server import serving
 from tests.jobs import take_job
 from tests.notifications.conftest import FakeClock
@@ -80,6 +81,12 @@ def fetch(job: Job, clock: FakeClock) -> list[int]:
     return found
 
 
+def is_forgotten() -> bool:
+    """Return whether what the only call said is deleted, and its key free."""
+    job = Job.objects.get()
+    return (job.key, job.secret_payload) == (None, "")
+
+
 def read_reasons(channel: InboundChannel) -> list[str]:
     rows = InboundCall.objects.filter(channel=channel, outcome=InboundCall.Outcome.WITHOUT_FILE).order_by("pk")
     return [json.loads(row.reason)["msgid"] for row in rows]
@@ -98,7 +105,7 @@ def test_a_worker_fetches_the_picture_and_makes_the_message(
     medium = Medium.objects.get()
     assert (medium.kind, medium.name) == ("picture", "a.png")
     assert asked == ["/a.png?token=secret"]
-    assert not InboundFetch.objects.exists()
+    assert is_forgotten()
 
 
 def test_files_may_have_20_mb_each_and_60_mb_together(channel: InboundChannel, site: str, clock: FakeClock) -> None:
@@ -182,7 +189,7 @@ def use_up_limit(channel: InboundChannel, settings: Any) -> None:
     """Use up the daily limit for the whole lifetime of the message."""
     channel.users.add(make_person(channel.owner.managed_corps.get(), "Li"))
     InboundChannel.objects.update(daily_limit=1, lifetime_hours=1)
-    InboundFetch.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    Job.objects.update(requested_at=timezone.now() - timedelta(hours=25))
 
 
 def clear_people(channel: InboundChannel, settings: Any) -> None:
@@ -202,7 +209,7 @@ def test_what_cannot_become_a_message_is_given_up_and_noted(
 
     assert fetch_newest(clock) == []
 
-    assert not InboundFetch.objects.exists()
+    assert is_forgotten()
     assert not IncomingMessage.objects.exists()
     [noted] = InboundCall.objects.filter(outcome=InboundCall.Outcome.REFUSED)
     if happen is lose_keys:
@@ -234,6 +241,40 @@ def test_a_repeat_while_the_first_waits_is_one_message(channel: InboundChannel, 
     assert IncomingMessage.objects.get().title == "告警"
 
 
+def test_a_repeat_that_comes_at_the_same_time_waits_and_finds_the_first(
+    channel: InboundChannel, site: str, clock: FakeClock
+) -> None:
+    sent = {"id": "7", "title": "告警", "url": f"{site}/a.png"}
+    answers: list[str] = []
+
+    with just_before("FOR NO KEY UPDATE", lambda: answers.append(call(channel, sent).json()["status"])):
+        answers.append(call(channel, {**sent, "title": "后"}).json()["status"])
+    Job.objects.update(status="running")
+    answers.append(call(channel, sent).json()["status"])
+
+    assert answers == ["accepted", "repeated", "repeated"]
+    assert json.loads(Job.objects.get().secret_payload)["title"] == "告警"
+
+
+def test_a_repeat_after_the_message_was_made_makes_no_second_one(
+    channel: InboundChannel, site: str, clock: FakeClock
+) -> None:
+    sent = {"id": "7", "title": "告警", "url": f"{site}/a.png"}
+    call(channel, sent)
+    fetch_newest(clock)
+    # The worker died before it ended its job.
+    assert fetch_newest(clock) == []
+    assert call(channel, sent).json() == {"status": "repeated", "id": IncomingMessage.objects.get().pk}
+
+
+def test_what_waits_for_a_deleted_channel_makes_nothing(channel: InboundChannel, site: str, clock: FakeClock) -> None:
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+    channel.delete()
+
+    assert fetch_newest(clock) == []
+    assert not IncomingMessage.objects.exists()
+
+
 def test_a_call_whose_workers_died_goes_without_files_at_last(
     channel: InboundChannel, site: str, asked: list[str], clock: FakeClock
 ) -> None:
@@ -263,7 +304,7 @@ def test_an_error_of_our_own_costs_a_try_and_no_message(channel: InboundChannel,
     tasks.run_job(job.pk)
 
     assert IncomingMessage.objects.count() == 1
-    assert not InboundFetch.objects.exists()
+    assert is_forgotten()
 
 
 def test_a_call_whose_last_worker_died_is_noted_and_its_sender_may_repeat_it(
@@ -274,7 +315,7 @@ def test_a_call_whose_last_worker_died_is_noted_and_its_sender_may_repeat_it(
     Job.objects.update(try_count=calls.GIVEN_UP_AFTER, **dead)
     tasks.run_job(Job.objects.get().pk)
 
-    assert not InboundFetch.objects.exists()
+    assert is_forgotten()
     [noted] = InboundCall.objects.filter(outcome=InboundCall.Outcome.REFUSED)
     assert json.loads(noted.reason)["msgid"] == "Each worker that made its message ended before."
 
@@ -288,4 +329,4 @@ def test_a_worker_that_comes_too_late_writes_nothing(channel: InboundChannel, si
     with pytest.raises(LeaseLostError):
         calls.fetch(run)
     assert not IncomingMessage.objects.exists()
-    assert InboundFetch.objects.exists()
+    assert not is_forgotten()

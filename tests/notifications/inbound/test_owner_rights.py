@@ -10,13 +10,13 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.users.roles import Role
-from integrations.models import Corp
+from integrations.models import Corp, Job
 from notifications.api import tokens
 from notifications.inbound import calls
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.server import RefusedError
 from notifications.inbound.mapping import Mapping
-from notifications.models import ApiToken, InboundCall, InboundChannel, InboundFetch, IncomingMessage
+from notifications.models import ApiToken, InboundCall, InboundChannel, IncomingMessage
 from tests.jobs import do_jobs
 from tests.notifications.factories import make_manager, make_person
 from tests.notifications.inbound.channels import call, english_client, mail, make_channel, make_mail_channel, take
@@ -101,7 +101,7 @@ def test_what_waits_for_its_files_is_refused(lose: Any, owner: User, zhang: User
     do_jobs(calls.FETCH)
 
     assert not IncomingMessage.objects.exists()
-    assert not InboundFetch.objects.exists()
+    assert Job.objects.get().key is None
     newest = InboundCall.objects.newest_first()[0]
     assert (newest.outcome, newest.channel) == ("refused", channel)
     assert "Meanwhile the channel was switched off" in newest.reason

@@ -18,12 +18,12 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.core.background import database_clock
 from integrations.models import Corp
-from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.parse import MailRules
 from notifications.inbound.mail.server import RefusedError
 from notifications.models import Delivery, InboundChannel, IncomingMessage, OutgoingMail, Run
+from notifications.tasks import TICK
 from tests.notifications.factories import make_manager, make_person
 from tests.notifications.inbound.channels import mail, make_mail_channel, take
 from tests.notifications.inbound.mail import senders
@@ -288,7 +288,7 @@ def test_mails_that_became_no_message_are_forgotten(channel: InboundChannel) -> 
     take(channel, mail(), "Nobody@wecom.local")
     now = database_clock()()
 
-    delete_chunk(outgoing.find_old_mails(now + timedelta(days=6)))
+    TICK.do_steps(now=now + timedelta(days=6))
     assert OutgoingMail.objects.count() == 1
-    delete_chunk(outgoing.find_old_mails(now + timedelta(days=8)))
+    TICK.do_steps(now=now + timedelta(days=8))
     assert not OutgoingMail.objects.exists()
