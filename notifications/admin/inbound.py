@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -16,6 +17,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.clickjacking import xframe_options_sameorigin
@@ -237,8 +239,17 @@ def _describe_channel(channel: InboundChannel) -> dict[str, Any]:
     """Return the template context of a channel: what to enter at the sender, and its last calls."""
     context: dict[str, Any] = {"channel": channel, "calls": list_calls(channel, CALLS_BESIDE)}
     if channel.kind == InboundChannel.Kind.MAIL:
-        facts = inbound_form.list_server_facts(channel.public_id)
-        return {**context, "server_facts": facts, "is_door_open": inbound_form.is_door_open()}
+        domain = settings.MAIL_DOOR_DOMAINS[0]
+        encryption = "SSL/TLS" if settings.MAIL_DOOR_TLS_FROM_START else "STARTTLS"
+        # What to enter at the sender, except the password.
+        context["server_facts"] = [
+            (gettext("Mail server (SMTP)"), gettext("the server on which the mail door runs")),
+            (gettext("Port"), str(settings.MAIL_DOOR_LISTEN[1])),
+            (gettext("Encryption"), encryption if settings.MAIL_DOOR_CERTIFICATE else gettext("none")),
+            (capfirst(gettext("user name")), channel.public_id),
+            (gettext("Recipients"), f"loginId@{domain}, userid@{domain}"),
+        ]
+        return {**context, "is_door_open": inbound_form.is_door_open()}
     return {
         **context,
         "is_channel_page": True,

@@ -8,22 +8,21 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_domain_name
 from django.db.models.functions import Now
 from django.utils.text import capfirst
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Attribute, User
 from accounts.users.roles import sees_all_corps
+from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionRefused
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Corp, Heartbeat
 from notifications.admin.subscription_forms import FIELD_CLASSES, offer_people
-from notifications.inbound import channels, mapping
+from notifications.inbound import channels
 from notifications.inbound.channels import SCHEMES, WEBHOOK_SCHEMES
 from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
 from notifications.inbound.mapping import OTHER, PRESETS, Mapping
@@ -31,6 +30,8 @@ from notifications.inbound.recipients import AddressKind
 from notifications.models import InboundChannel
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.models.subscriptions import INCOMING_FORMS
+from notifications.reports.templates import renderer
+from notifications.reports.templates.merge_fields import PAYLOAD
 from notifications.reports.templates.values import TemplateError
 
 PATH_CHARACTERS = 1000
@@ -205,14 +206,22 @@ class ChannelForm(VersionedForm):
             return cleaned
         for name in TEMPLATES:
             try:
-                mapping.check_template(cleaned.get(name, ""))
+                renderer.check(cleaned.get(name, ""), [PAYLOAD])
             except TemplateError as error:
                 self.add_error(name, str(error))
         for name in PATHS:
             self._check_path(name, cleaned.get(name, ""))
         for path in cleaned.get("file_paths", ()):
             self._check_path("file_paths", path)
-        self._check_figures(cleaned)
+        pairs = []
+        for line in cleaned.get("figures", ())[:FIGURES_AT_MOST]:
+            caption, colon, path = line.partition(":")
+            if not colon or not caption.strip() or not path.strip():
+                self.add_error("figures", _("Write each line as caption: field."))
+                break
+            self._check_path("figures", path.strip())
+            pairs.append((caption.strip(), path.strip()))
+        cleaned["figures"] = tuple(pairs)
         self._check_recipients(cleaned)
         return cleaned
 
@@ -226,23 +235,13 @@ class ChannelForm(VersionedForm):
 
     def _check_path(self, name: str, path: str) -> None:
         try:
-            mapping.check_path(path)
+            if path:
+                expressions.check_expression(path)
         except ExpressionRefused as error:
             words = _("“%(path)s” uses a function that JMESPath does not have.")
             if error.position >= 0:
                 words = _("“%(path)s” is no JMESPath: it is not understood from character %(number)d on.")
             self.add_error(name, words % {"path": path[:80], "number": error.position + 1})
-
-    def _check_figures(self, cleaned: dict[str, Any]) -> None:
-        pairs = []
-        for line in cleaned.get("figures", ())[:FIGURES_AT_MOST]:
-            caption, colon, path = line.partition(":")
-            if not colon or not caption.strip() or not path.strip():
-                self.add_error("figures", _("Write each line as caption: field."))
-                break
-            self._check_path("figures", path.strip())
-            pairs.append((caption.strip(), path.strip()))
-        cleaned["figures"] = tuple(pairs)
 
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
         kind = cleaned.get("recipient_kind", "")
@@ -381,19 +380,6 @@ FIELDSETS = [
     (_("Who is told by mail"), {"classes": ("collapse",), "fields": ("tells_sender", "forward", "mail_domains")}),
     (_("From where it may come"), {"classes": ("collapse",), "fields": ("networks",)}),
 ]
-
-
-def list_server_facts(public_id: str) -> list[tuple[str, str]]:
-    """Return what to enter at the sender, except the password."""
-    domain = settings.MAIL_DOOR_DOMAINS[0]
-    encryption = "SSL/TLS" if settings.MAIL_DOOR_TLS_FROM_START else "STARTTLS"
-    return [
-        (gettext("Mail server (SMTP)"), gettext("the server on which the mail door runs")),
-        (gettext("Port"), str(settings.MAIL_DOOR_LISTEN[1])),
-        (gettext("Encryption"), encryption if settings.MAIL_DOOR_CERTIFICATE else gettext("none")),
-        (capfirst(gettext("user name")), public_id),
-        (gettext("Recipients"), f"loginId@{domain}, userid@{domain}"),
-    ]
 
 
 def is_door_open() -> bool:

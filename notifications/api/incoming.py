@@ -184,6 +184,12 @@ def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
         raise ProblemError("too_many_files")
     if (url := asked.callback_url) and not (url.isascii() and is_callable_address(url) and token.signing_secret):
         raise ProblemError("callback_not_possible")
+    corps: list[Corp | None] = [None]
+    if (name := asked.corp) is not None:  # the CorpId or the name of a company that the token's owner sees
+        visible = Corp.objects.visible_to(token.owner).filter(Q(corpid=name) | Q(name=name))
+        corps = list(visible[:2]) if name.isprintable() else []
+    if len(corps) != 1:
+        raise ProblemError("corp_not_found")
     message = IncomingMessage(
         origin=IncomingMessage.Origin.API,
         key=f"api:{token.pk}:{secrets.token_hex(16)}",
@@ -195,22 +201,10 @@ def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
         form="" if asked.form == "auto" else asked.form,
         priority=Priority.URGENT if asked.priority == "urgent" else Priority.ORDINARY,
         lifetime_hours=asked.lifetime_hours,
-        corp=_find_corp(token, asked.corp),
+        corp=corps[0],
         callback_url=asked.callback_url or "",
     )
     return Incoming(token, message, [one.address for one in asked.recipients], everything)
-
-
-def _find_corp(token: ApiToken, name: str | None) -> Corp | None:
-    """Return the company with this CorpId or name that the token's owner sees. Raises ProblemError if there is none or
-    more than one."""
-    if name is None:
-        return None
-    named = Q(corpid=name) | Q(name=name)
-    found = list(Corp.objects.visible_to(token.owner).filter(named)[:2]) if name.isprintable() else []
-    if len(found) != 1:
-        raise ProblemError("corp_not_found")
-    return found[0]
 
 
 def _read_form(request: HttpRequest) -> tuple[Any, Any]:

@@ -103,17 +103,6 @@ def response(error: ProblemError) -> HttpResponse:
     return HttpResponse(text, status=status, content_type=CONTENT_TYPE, headers=dict(error.headers))
 
 
-def replace_html_error(other: HttpResponse) -> HttpResponse:
-    """Replace Django's HTML errors by problem details. Keeps the headers."""
-    code = _BY_STATUS.get(other.status_code)
-    if code is None or other.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
-        return other
-    other.content = response(ProblemError(code)).content
-    other.headers["Content-Type"] = CONTENT_TYPE
-    other.headers["Content-Length"] = str(len(other.content))
-    return other
-
-
 def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
     """Return the error responses of an operation for the OpenAPI document: the common statuses and `statuses`."""
     return dict.fromkeys(sorted({*ALWAYS, *statuses}), ProblemDetails)
@@ -133,7 +122,8 @@ def _refuse_constant(constant: str) -> None:
 
 class ApiMiddleware:
     """Removes cookies from API calls, so that no session is used there and other sites cannot make a browser call the
-    API. Place it after SiteAddressMiddleware and before SessionMiddleware. It also limits the size of the body."""
+    API. Place it after SiteAddressMiddleware and before SessionMiddleware. It also limits the size of the body, and
+    replaces Django's HTML errors by problem details."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -146,17 +136,19 @@ class ApiMiddleware:
             # Without a declared length, Django reads no body.
             length = request.META.get("CONTENT_LENGTH") or "0"
             is_length = length.isascii() and length.isdigit() and len(length) < 16
-            if is_length and int(length) > _bytes_at_most(request):
+            at_most = MESSAGE_BYTES_AT_MOST if request.path_info == MESSAGES else BODY_BYTES_AT_MOST
+            if request.path_info.startswith("/in/"):
+                at_most = INBOUND_BYTES_AT_MOST
+            elif request.path_info in {MESSAGES, UPLOADS} and request.content_type == MULTIPART:
+                at_most = FORM_BYTES_AT_MOST
+            if is_length and int(length) > at_most:
                 answer = response(ProblemError("body_too_large"))
             else:
-                answer = replace_html_error(self.get_response(request))
+                answer = self.get_response(request)
+                code = _BY_STATUS.get(answer.status_code)
+                if code is not None and not answer.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
+                    answer.content = response(ProblemError(code)).content
+                    answer.headers["Content-Type"] = CONTENT_TYPE
+                    answer.headers["Content-Length"] = str(len(answer.content))
         answer.headers["Cache-Control"] = "no-store"
         return answer
-
-
-def _bytes_at_most(request: HttpRequest) -> int:
-    if request.path_info.startswith("/in/"):
-        return INBOUND_BYTES_AT_MOST
-    if request.path_info in {MESSAGES, UPLOADS} and request.content_type == MULTIPART:
-        return FORM_BYTES_AT_MOST
-    return MESSAGE_BYTES_AT_MOST if request.path_info == MESSAGES else BODY_BYTES_AT_MOST

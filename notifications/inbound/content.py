@@ -13,7 +13,7 @@ import hashlib
 import re
 import struct
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -111,7 +111,12 @@ def text_for(form: str, text: str, markup: str) -> str:
         return "\n".join(escape_markup(line, form) for line in lines)
     if form == MessageForm.MARKDOWN:
         return "\n".join(map(_filter_markdown, lines))
-    return "\n".join(escape_markup(_strip_markdown(line), form) for line in lines)
+    plain = []  # in plain words, each address behind its label
+    for line in lines:
+        start = _START.match(line)
+        bullet = "- " if start and start["bullet"] else ""
+        plain.append(bullet + _INLINE.sub(_write_in_words, line[start.end() :] if start else line))
+    return "\n".join(escape_markup(line, form) for line in plain)
 
 
 def _filter_markdown(line: str) -> str:
@@ -123,25 +128,16 @@ def _filter_markdown(line: str) -> str:
         rest = line[start.end() :]
     pieces, end = [head], 0
     for mark in _INLINE.finditer(rest):
-        pieces += [rest[end : mark.start()].translate(_LOOK_ALIKES), _keep_mark(mark)]
+        words = (mark["label"] or mark["bold"] or mark["code"] or "").translate(_LOOK_ALIKES)
+        if mark["url"]:
+            kept = f"[{words}]({mark['url']})"
+        elif mark["bare"]:
+            kept = mark["bare"]
+        else:
+            kept = f"**{words}**" if mark["bold"] else f"`{words}`"
+        pieces += [rest[end : mark.start()].translate(_LOOK_ALIKES), kept]
         end = mark.end()
     return "".join([*pieces, rest[end:].translate(_LOOK_ALIKES)])
-
-
-def _strip_markdown(line: str) -> str:
-    """Write a line of Markdown in plain words, each address behind its label."""
-    start = _START.match(line)
-    bullet = "- " if start and start["bullet"] else ""
-    return bullet + _INLINE.sub(_write_in_words, line[start.end() :] if start else line)
-
-
-def _keep_mark(mark: re.Match[str]) -> str:
-    if mark["url"]:
-        return f"[{mark['label'].translate(_LOOK_ALIKES)}]({mark['url']})"
-    if mark["bare"]:
-        return mark["bare"]
-    words = (mark["bold"] or mark["code"]).translate(_LOOK_ALIKES)
-    return f"**{words}**" if mark["bold"] else f"`{words}`"
 
 
 def _write_in_words(mark: re.Match[str]) -> str:
@@ -195,8 +191,8 @@ def check_file(name: str, content: bytes) -> CheckedFile:
         sentence = Sentence("“%(name)s” is none of the types that are let through, or not what it is called.")
         raise InboundError("file_refused", sentence % words)
     proper, content_type = found
-    size = _SIZES[proper](content) if proper in _SIZES else (0, 0)
-    if proper in _SIZES and (size is None or not all(size)):
+    size = _read_picture_size(proper, content) if proper in _PICTURES else (0, 0)
+    if proper in _PICTURES and (size is None or not all(size)):
         raise InboundError("file_refused", Sentence("“%(name)s” is a broken picture.") % words)
     width, height = size or (0, 0)
     if width * height > PIXELS_AT_MOST:
@@ -257,22 +253,18 @@ def _detect_type(extension: str, content: bytes) -> tuple[str, str] | None:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp", "image/webp"
     if content.startswith(_ZIP):
-        return _detect_archive(content)
+        # Recognised by names in it. They are only searched for: reading the list of members could be costly.
+        if _END_OF_ARCHIVE not in content[-_END_BYTES:]:
+            return None
+        for proper, (member, content_type) in _OFFICE.items():
+            if member in content:
+                return None if b"vbaProject.bin" in content else (proper, content_type)
+        return "zip", "application/zip"
     if content.startswith(_OLE):
         return (extension, _OLD_OFFICE[extension]) if extension in _OLD_OFFICE else None
     if extension in _TEXTS and _is_text(content):
         return extension, _TEXTS[extension]
     return None
-
-
-def _detect_archive(content: bytes) -> tuple[str, str] | None:
-    """Recognise an archive by names in it. They are only searched for: reading the list of members could be costly."""
-    if _END_OF_ARCHIVE not in content[-_END_BYTES:]:
-        return None
-    for proper, (member, content_type) in _OFFICE.items():
-        if member in content:
-            return None if b"vbaProject.bin" in content else (proper, content_type)
-    return "zip", "application/zip"
 
 
 # Content that a browser treats as a page, whatever its name says.
@@ -293,17 +285,30 @@ def _is_text(content: bytes) -> bool:
     return False
 
 
-def _read_png_size(content: bytes) -> tuple[int, int] | None:
-    if len(content) < 24 or content[12:16] != b"IHDR":
-        return None
-    width, height = struct.unpack(">II", content[16:24])
-    return width, height
+_PICTURES = frozenset({"png", "jpg", "gif", "webp"})
+# Bytes before the end of the size, without JPEG, whose size comes after segments of any length.
+_HEADER_BYTES = {"png": 24, "gif": 10, "webp": 30}
 
 
-def _read_gif_size(content: bytes) -> tuple[int, int] | None:
-    if len(content) < 10:
+def _read_picture_size(proper: str, content: bytes) -> tuple[int, int] | None:
+    """Return width and height of a picture of this type; None if its header is broken."""
+    if proper == "jpg":
+        return _read_jpeg_size(content)
+    head = content[12:16]
+    if len(content) < _HEADER_BYTES[proper] or (proper == "png" and head != b"IHDR"):
         return None
-    width, height = struct.unpack("<HH", content[6:10])
+    width, height = 0, 0
+    if proper == "png":
+        width, height = struct.unpack(">II", content[16:24])
+    elif proper == "gif":
+        width, height = struct.unpack("<HH", content[6:10])
+    elif head == b"VP8X":
+        width, height = 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    elif head == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
+    elif head == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack("<HH", content[26:30]))
     return width, height
 
 
@@ -325,26 +330,3 @@ def _read_jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 _SEGMENTS_AT_MOST = 1000
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
-def _read_webp_size(content: bytes) -> tuple[int, int] | None:
-    head = content[12:16]
-    if len(content) < 30:
-        return None
-    if head == b"VP8X":
-        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
-    if head == b"VP8L":
-        bits = int.from_bytes(content[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
-    if head == b"VP8 ":
-        width, height = struct.unpack("<HH", content[26:30])
-        return width & 0x3FFF, height & 0x3FFF
-    return None
-
-
-_SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
-    "png": _read_png_size,
-    "jpg": _read_jpeg_size,
-    "gif": _read_gif_size,
-    "webp": _read_webp_size,
-}

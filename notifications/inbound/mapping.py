@@ -101,15 +101,23 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
     given = RenderContext(now, zone, values={PAYLOAD: view_of(payload)})
     form = MessageForm.MARKDOWN if mapping.is_markdown else ""
     try:
-        if not _is_wanted(mapping, payload):
-            return None
+        if mapping.only_path:
+            found = expressions.find(mapping.only_path, payload)
+            wanted = {value.casefold() for value in mapping.only_values}
+            texts = {_write_text(one).casefold() for one in _as_list(found)} if wanted else set()
+            if not (wanted & texts if wanted else found):
+                return None
         files, urls, refused = _collect_files(mapping.file_paths, payload)
         message = IncomingMessage(
             title=_render(mapping.title, given, ""),
             text=_render(mapping.text, given, form),
             markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
             link=_write_text(expressions.find(mapping.link_path, payload)),
-            figures=list(_find_figures(mapping, payload)),
+            figures=[
+                [caption, words]
+                for caption, path in mapping.figures[:FIGURES_AT_MOST]
+                if (words := _write_text(expressions.find(path, payload)))
+            ],
         )
         severity = _write_text(expressions.find(mapping.severity_path, payload)).lower()
         return MappedMessage(
@@ -127,35 +135,8 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
         raise InboundError("mapping_failed", error.sentence) from error
 
 
-def check_template(source: str) -> None:
-    """Raise TemplateError if the template is invalid."""
-    renderer.check(source, [PAYLOAD])
-
-
-def check_path(path: str) -> None:
-    """Raise ExpressionRefused if the path is invalid."""
-    if path:
-        expressions.check_expression(path)
-
-
 def _render(template: str, given: RenderContext, form: str) -> str:
     return renderer.render(template, given, form, is_cut=True).replace(_LINE_END, "\n")
-
-
-def _is_wanted(mapping: Mapping, payload: Payload) -> bool:
-    if not mapping.only_path:
-        return True
-    found = expressions.find(mapping.only_path, payload)
-    if not mapping.only_values:
-        return bool(found)
-    wanted = {value.casefold() for value in mapping.only_values}
-    return any(_write_text(one).casefold() in wanted for one in _as_list(found))
-
-
-def _find_figures(mapping: Mapping, payload: Payload) -> Iterator[list[str]]:
-    for caption, path in mapping.figures[:FIGURES_AT_MOST]:
-        if words := _write_text(expressions.find(path, payload)):
-            yield [caption, words]
 
 
 def _find_addresses(mapping: Mapping, payload: Payload) -> list[Address]:
@@ -383,10 +364,10 @@ def _choose_language(words: Words) -> str:
     return words["zh" if (get_language() or "").startswith("zh") else "en"]
 
 
-def _read_presets() -> dict[str, Preset]:
-    """Read the files, in the order of their positions on the page."""
-    found = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.toml")}
-    return {
+_DOCUMENTS = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.toml")}
+# In the order of their positions on the page.
+PRESETS: ReadOnly[str, Preset] = MappingProxyType(
+    {
         name: Preset(
             words=one["label"],
             scheme=one["scheme"],
@@ -394,8 +375,6 @@ def _read_presets() -> dict[str, Preset]:
             mapping=Mapping.of(one.get("mapping")),
             is_alert=one.get("is_alert", False),
         )
-        for name, one in sorted(found.items(), key=lambda each: each[1]["position"])
+        for name, one in sorted(_DOCUMENTS.items(), key=lambda each: each[1]["position"])
     }
-
-
-PRESETS: ReadOnly[str, Preset] = MappingProxyType(_read_presets())
+)

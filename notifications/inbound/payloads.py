@@ -63,10 +63,18 @@ def parse_body(body: bytes, content_type: str) -> Payload:
         return check_size(_parse_multipart(body, content_type))
     text = _decode(body, str(header.get_param("charset") or ""))
     if kind not in _PLAIN_KINDS or text.lstrip().startswith(("{", "[")):
-        return check_size(_parse_members(_tidy(check_size(_parse_json(text)))))
+        payload = _tidy(check_size(_parse_json(text)))
+        if isinstance(payload, dict):  # texts right below the top may be JSON objects or lists
+            payload = {
+                name: _parse_nested_json(value) if isinstance(value, str) else value for name, value in payload.items()
+            }
+        return check_size(payload if isinstance(payload, dict | list) else {"value": payload})
     if kind == "text/plain":
         return {"text": _tidy_text(text)}
-    return check_size(_parse_form(text))
+    try:
+        return check_size(_read_fields(QueryDict(text)))
+    except SuspiciousOperation:  # more fields than settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        raise InboundError("body_too_large") from None
 
 
 def check_size(payload: Payload) -> Payload:
@@ -76,31 +84,30 @@ def check_size(payload: Payload) -> Payload:
         count += len(level)
         if count > VALUES_AT_MOST:
             break
-        level = [child for value in level for child in _list_children(value)]
+        level = [
+            child
+            for value in level
+            if isinstance(value, dict | list)
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
         if not level:
             return payload
     raise InboundError("body_too_large")
 
 
-def _list_children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
 def _parse_json(text: str) -> Payload:
     """Parse JSON. Raise InboundError."""
     try:
-        return json.loads(text, parse_constant=lambda _name: None, parse_float=_read_float, parse_int=_read_integer)
+        return json.loads(
+            text,
+            parse_constant=lambda _name: None,
+            parse_float=lambda digits: float(digits) if math.isfinite(float(digits)) else None,
+            parse_int=_read_integer,
+        )
     except RecursionError:
         raise InboundError("body_too_large") from None
     except ValueError:
         raise InboundError("malformed_request") from None
-
-
-def _read_float(digits: str) -> float | None:
-    number = float(digits)
-    return number if math.isfinite(number) else None
 
 
 def _read_integer(digits: str) -> int | str:
@@ -125,13 +132,6 @@ def _tidy_text(text: str) -> str:
     return plain if plain.isascii() else plain.encode("utf-8", "replace").decode("utf-8")
 
 
-def _parse_members(payload: Payload) -> Payload:
-    """Parse texts right below the top that are JSON objects or lists. A single value gets the name `value`."""
-    if isinstance(payload, dict):
-        return {name: _parse_nested_json(value) if isinstance(value, str) else value for name, value in payload.items()}
-    return payload if isinstance(payload, list) else {"value": payload}
-
-
 def _parse_nested_json(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[")):
         return text
@@ -150,13 +150,6 @@ def _decode(body: bytes, charset: str) -> str:
         except UnicodeDecodeError:
             continue
     raise InboundError("malformed_request")
-
-
-def _parse_form(text: str) -> dict[str, Any]:
-    try:
-        return _read_fields(QueryDict(text))
-    except SuspiciousOperation:  # more fields than settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
-        raise InboundError("body_too_large") from None
 
 
 def _read_fields(values: MultiValueDict[str, str]) -> dict[str, Any]:
@@ -215,7 +208,8 @@ def read_alerts(payload: Payload, *, now: datetime) -> tuple[list[Incident], int
     rows = payload if isinstance(payload, list) else [payload]
     read, left_out = _read_event, 0
     if isinstance(payload, dict) and isinstance(payload.get("alerts"), list):
-        rows, read, left_out = payload["alerts"], _read_alert, _read_count(payload.get("truncatedAlerts"))
+        rows, read, count = payload["alerts"], _read_alert, payload.get("truncatedAlerts")
+        left_out = max(count, 0) if isinstance(count, int) else 0
     found = [read(row, now) for row in rows[:ALERTS_AT_MOST] if isinstance(row, dict)]
     alerts = [alert for alert in found if alert is not None]
     if not alerts:
@@ -290,10 +284,6 @@ def _read_link(value: Any) -> str:
 
 def _write_text(value: Any) -> str:
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-
-
-def _read_count(value: Any) -> int:
-    return max(value, 0) if isinstance(value, int) else 0
 
 
 def _read_moment(value: Any) -> datetime | None:

@@ -98,15 +98,6 @@ def _post_result(message: IncomingMessage, now: datetime) -> None:
     token = message.token
     if token is None or not token.signing_secret:
         raise SourceError(Problem.KEY_MISSING)
-    body, timestamp = _write_result(message), str(int(now.timestamp()))
-    headers = {TIMESTAMP: timestamp, SIGNATURE: signature(require_readable(token.signing_secret), timestamp, body)}
-    url = require_readable(message.callback_url)
-    # The same rule as for a data source. Only a superuser may let a token reach the internal network.
-    reach = find_allowed_network(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
-    http_json.post(url, body, headers=headers, reach=reach, seconds=SECONDS_AT_MOST)
-
-
-def _write_result(message: IncomingMessage) -> bytes:
     counts = statistics.count_outcomes("run__message", message.pk)
     ended = message.runs.aggregate(at=Max("finished_at"))["at"]
     document: dict[str, Any] = {
@@ -123,7 +114,13 @@ def _write_result(message: IncomingMessage) -> bytes:
         },
         "unknown_recipients": len(message.unknown),
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    timestamp = str(int(now.timestamp()))
+    headers = {TIMESTAMP: timestamp, SIGNATURE: signature(require_readable(token.signing_secret), timestamp, body)}
+    url = require_readable(message.callback_url)
+    # The same rule as for a data source. Only a superuser may let a token reach the internal network.
+    reach = find_allowed_network(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
+    http_json.post(url, body, headers=headers, reach=reach, seconds=SECONDS_AT_MOST)
 
 
 _UNREADABLE = Sentence("The signing secret or the address cannot be read with the present keys.")

@@ -98,7 +98,10 @@ def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
     """Return whether password and address are right. It takes as long if there is no such channel."""
     kept = channel.digest if channel is not None else ""
     is_right = hmac.compare_digest(said.proof, kept or "-" * 64)
-    return channel is not None and is_right and MailRules.of(channel.mapping).admits(said.address)
+    if channel is None or not is_right:
+        return False
+    networks = [ipaddress.ip_network(network) for network in MailRules.of(channel.mapping).networks]
+    return not networks or any(ipaddress.ip_address(said.address) in network for network in networks)
 
 
 def _accept(

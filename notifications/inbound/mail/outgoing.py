@@ -131,11 +131,8 @@ def _send(pk: int, clock: Clock) -> None:
         _settle(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
         return
     # If the worker dies from here on, the row stays started and nobody sends it again.
-    if waiting.update(status=OutgoingMail.Status.STARTED, started_at=now, next_attempt_at=now + LEASE):
-        _attempt(row, mail, clock)
-
-
-def _attempt(row: OutgoingMail, mail: EmailMultiAlternatives, clock: Clock) -> None:
+    if not waiting.update(status=OutgoingMail.Status.STARTED, started_at=now, next_attempt_at=now + LEASE):
+        return
     mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": f"<{row.key}@guanwecom>"}
     outcome = channels.send_mail(mail)
     if outcome.kind == OutcomeKind.ACCEPTED:

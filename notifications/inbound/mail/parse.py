@@ -7,7 +7,6 @@ takes. No mail of a BI comes near the limits.
 from __future__ import annotations
 
 import codecs
-import ipaddress
 import mimetypes
 import re
 from collections.abc import Iterator
@@ -57,11 +56,6 @@ class MailRules(ChannelRules):
     tells_sender: bool = False
     forward: str = Forward.NOBODY
     mail_domains: tuple[str, ...] = ()
-
-    def admits(self, address: str) -> bool:
-        """Return whether the channel may sign in from this IP address."""
-        networks = [ipaddress.ip_network(network) for network in self.networks]
-        return not networks or any(ipaddress.ip_address(address) in network for network in networks)
 
     def mails_to(self, address: str) -> bool:
         return address.rpartition("@")[2].lower() in self.mail_domains
@@ -156,6 +150,8 @@ def parse(content: bytes) -> ParsedMail:
         raise UnreadableMailError("parts are nested too deep") from None
     html, pictures = _extract_data_pictures(_join(found.html, "\n<hr>\n"), found.pictures)
     shown, attached = _sort_pictures(html, pictures)
+    answers = _read_header(message, "auto-submitted").lower().partition(";")[0].strip()
+    is_bulk = _read_header(message, "precedence").lower() in {"bulk", "junk", "list"}
     return ParsedMail(
         subject=_read_subject(message),
         sender=_CONTROLS.sub("", parseaddr(_read_header(message, "from"))[1])[:320],
@@ -164,7 +160,7 @@ def parse(content: bytes) -> ParsedMail:
         pictures=tuple(shown),
         files=tuple([*attached, *found.files][:READ_FILES_AT_MOST]),
         left_out=(*found.left_out, *(part.name for part in [*attached, *found.files][READ_FILES_AT_MOST:])),
-        is_automatic=_is_automatic(message),
+        is_automatic=answers not in {"", "no"} or is_bulk or message.get("list-id") is not None,
         is_passed_on=message.get(PASSED_ON) is not None,
     )
 
@@ -219,7 +215,15 @@ def _collect_parts(message: Message) -> _Collected:
             inner: Any = part.get_payload()
             found.left_out.append(name or tidy_name(f"{_read_subject(inner[0] if inner else part)}.eml"))
         elif not kind.startswith(("multipart/", "message/")) and kind not in _SIGNATURES:
-            _add_part(found, part, kind, name or f"{len(found.files) + 1}{mimetypes.guess_extension(kind) or '.bin'}")
+            name = name or f"{len(found.files) + 1}{mimetypes.guess_extension(kind) or '.bin'}"
+            content = _decode_content(part)
+            cid = _NOT_IN_AN_ID.sub("", str(part.get("content-id", ""))).strip("<>")
+            if len(content) > FILE_BYTES or len(found.pictures) + len(found.files) >= PARTS_AT_MOST:
+                found.left_out.append(name)
+            elif kind.startswith("image/") and (cid or part.get_content_disposition() == "inline"):
+                found.pictures.append(MailPart(name, kind, content, cid or f"inline-{len(found.pictures)}"))
+            elif content:
+                found.files.append(MailPart(name, kind, content))
     return found
 
 
@@ -230,18 +234,6 @@ def _is_file(part: Message, found: _Collected) -> bool:
         return True
     has_body = found.html or (found.text and part.get_content_type() == "text/plain")
     return bool(has_body and _read_file_name(part))
-
-
-def _add_part(found: _Collected, part: Message, kind: str, name: str) -> None:
-    content = _decode_content(part)
-    if len(content) > FILE_BYTES or len(found.pictures) + len(found.files) >= PARTS_AT_MOST:
-        found.left_out.append(name)
-        return
-    cid = _NOT_IN_AN_ID.sub("", str(part.get("content-id", ""))).strip("<>")
-    if kind.startswith("image/") and (cid or part.get_content_disposition() == "inline"):
-        found.pictures.append(MailPart(name, kind, content, cid or f"inline-{len(found.pictures)}"))
-    elif content:
-        found.files.append(MailPart(name, kind, content))
 
 
 def _iterate_leaves(message: Message) -> Iterator[Message]:
@@ -278,23 +270,18 @@ def _join(texts: list[str], separator: str) -> str:
 def decode_text(content: bytes, charset: str) -> str:
     """Decode `content` by its charset; if that is unknown or wrong, as UTF-8, then as GB 18030. Bytes that fit none
     become question marks."""
-    named = _find_codec(charset)
-    for codec in dict.fromkeys([*([named] if named else []), "utf-8", "gb18030"]):
+    try:
+        name = codecs.lookup(charset.strip()[:40]).name
+    except (LookupError, ValueError):
+        name = ""
+    name = _WIDER.get(name, name)
+    named = [name] if name in _CODECS else []
+    for codec in dict.fromkeys([*named, "utf-8", "gb18030"]):
         try:
             return content.decode(codec)
         except UnicodeError:
             continue
-    return content.decode(named or "utf-8", "replace")
-
-
-def _find_codec(charset: str) -> str:
-    """Return Python's name of the charset; empty if it is not an allowed one."""
-    try:
-        name = codecs.lookup(charset.strip()[:40]).name
-    except (LookupError, ValueError):
-        return ""
-    name = _WIDER.get(name, name)
-    return name if name in _CODECS else ""
+    return content.decode(named[0] if named else "utf-8", "replace")
 
 
 def _read_header(message: Message, name: str) -> str:
@@ -314,21 +301,16 @@ def _decode_header(line: str) -> str:
             pieces = decode_header(line)
         except (HeaderParseError, ValueError):
             pieces = [(line, None)]
-    text = "".join(
-        decode_text(_encode_header(piece), charset or "")
-        if isinstance(piece, str)
-        else decode_text(piece, charset or "")
-        for piece, charset in pieces
-    )
+    text = ""
+    for piece, charset in pieces:
+        content = piece
+        if isinstance(content, str):  # with its original bytes; other characters are encoded as UTF-8
+            try:
+                content = content.encode("ascii", "surrogateescape")
+            except UnicodeEncodeError:
+                content = content.encode("utf-8", "replace")
+        text += decode_text(content, charset or "")
     return " ".join(_NOT_IN_A_TEXT.sub("", in_reading_order(_CONTROLS.sub(" ", text))).split())
-
-
-def _encode_header(text: str) -> bytes:
-    """Return the header's original bytes. Characters that are not such a byte are encoded as UTF-8."""
-    try:
-        return text.encode("ascii", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
 
 
 def _read_file_name(part: Message) -> str:
@@ -372,9 +354,3 @@ def _sort_pictures(html: str, pictures: list[MailPart]) -> tuple[list[MailPart],
     named = sorted((part for part in pictures if part.cid in places), key=lambda part: places[part.cid])
     others = [part for part in pictures if part.cid not in places]
     return (named, others) if named else (others, [])
-
-
-def _is_automatic(message: Message) -> bool:
-    if _read_header(message, "auto-submitted").lower().partition(";")[0].strip() not in {"", "no"}:
-        return True
-    return _read_header(message, "precedence").lower() in {"bulk", "junk", "list"} or message.get("list-id") is not None

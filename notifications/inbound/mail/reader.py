@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import resource
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -76,7 +75,8 @@ def read(content: bytes, rules: MailRules, form: str) -> MailReading:
 
 
 def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: str, language: str) -> None:
-    """Send a reading for each step, or UnreadableMailError. Runs in the process."""
+    """Send a reading for each step, or UnreadableMailError: the beginning as plain text, the whole mail as plain text
+    with its files, and the mail with its HTML. Runs in the process."""
     memory = MEMORY_BYTES + MEMORY_PER_BYTE * len(content)
     for limit, most in (
         (resource.RLIMIT_CORE, 0),
@@ -86,25 +86,22 @@ def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: s
         resource.setrlimit(limit, (most, most))
     translation.activate(language)
     try:
-        for reading in _readings(content, rules, form):
-            sender.send(reading)
+        if len(content) > BEGINNING_BYTES:
+            mail = parse(content[:BEGINNING_BYTES])
+            note = _(
+                "Reading the whole mail would take too long: this is its beginning, without pictures and attachments."
+            )
+            text = f"{mail.text or html.without_tags(mail.html)}\n\n{note}".strip()
+            beginning = replace(mail, text=text, pictures=(), files=(), left_out=())
+            sender.send(_plain_reading(beginning, rules, form))
+        mail = parse(content)
+        sender.send(_plain_reading(mail, rules, form))
+        page = html.render_page(mail.html, mail.text, mail.pictures)
+        sender.send(MailReading(*convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on))
     except UnreadableMailError as error:
         sender.send(error)
     except (MemoryError, RecursionError):
         raise SystemExit(1) from None
-
-
-def _readings(content: bytes, rules: MailRules, form: str) -> Iterator[MailReading]:
-    """Yield the beginning as plain text, the whole mail as plain text with its files, and the mail with its HTML."""
-    if len(content) > BEGINNING_BYTES:
-        mail = parse(content[:BEGINNING_BYTES])
-        note = _("Reading the whole mail would take too long: this is its beginning, without pictures and attachments.")
-        text = f"{mail.text or html.without_tags(mail.html)}\n\n{note}".strip()
-        yield _plain_reading(replace(mail, text=text, pictures=(), files=(), left_out=()), rules, form)
-    mail = parse(content)
-    yield _plain_reading(mail, rules, form)
-    page = html.render_page(mail.html, mail.text, mail.pictures)
-    yield MailReading(*convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)
 
 
 def _plain_reading(mail: ParsedMail, rules: MailRules, form: str) -> MailReading:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from django.db import Error, close_old_connections
@@ -164,7 +164,8 @@ class Door:
             await asyncio.to_thread(threads.shutdown)
 
     def refusal_of(self, address: str) -> str | None:
-        """Return why a connection from this address is refused; None if it is taken."""
+        """Return why a connection from this address is refused; None if it is taken. If all are taken, end the one that
+        has waited longest without a sign-in."""
         if self.is_stopping:
             return _STOPPING
         if not _is_in(address, self.limits.networks):
@@ -172,20 +173,14 @@ class Door:
         same = sum(1 for other in self.connections if other.address == address)
         if same >= self.limits.connections_per_address:
             return "421 4.7.0 Too many connections from your address, please try again later"
-        return None if self._has_room() else _TOO_MANY
-
-    def _has_room(self) -> bool:
-        """Return whether another connection fits. If all are taken, end the one that has waited longest without a
-        sign-in."""
-        if len(self.connections) < self.limits.connections:
-            return True
-        waiting = [one for one in self.connections if one.signed_in is None]
-        if not waiting:
-            return False
-        longest = min(waiting, key=lambda one: one.began)
-        longest.end_if_idle(_TOO_MANY)
-        self.connections.discard(longest)
-        return True
+        if len(self.connections) >= self.limits.connections:
+            waiting = [one for one in self.connections if one.signed_in is None]
+            if not waiting:
+                return _TOO_MANY
+            longest = min(waiting, key=lambda one: one.began)
+            longest.end_if_idle(_TOO_MANY)
+            self.connections.discard(longest)
+        return None
 
     def reserve(self, more: int) -> bool:
         """Return whether this many more bytes fit into the common limit, and count them."""
@@ -241,7 +236,10 @@ class Connection(SMTP):
             tls_context=None if door.is_tls_from_start else door.tls,
             timeout=door.limits.timeout_seconds,
             auth_required=True,
-            authenticator=_accept_credentials,
+            # Accepted for now; _Commands.handle_AUTH checks them, which may wait for the database.
+            authenticator=lambda _server, _session, _envelope, _mechanism, credentials: AuthResult(
+                success=True, auth_data=credentials
+            ),
             loop=loop,
         )
 
@@ -357,11 +355,6 @@ class Connection(SMTP):
         line = "channel=%d recipients=%d bytes=%d ms=%d: %s"
         logger.info(line, channel_id, len(mail.recipients), len(content), milliseconds, answer[:3])
         return answer
-
-
-def _accept_credentials(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
-    """Accept the credentials for now; _Commands.handle_AUTH checks them, which may wait for the database."""
-    return AuthResult(success=True, auth_data=data)
 
 
 class _Commands:

@@ -14,13 +14,12 @@ from django.utils import translation
 
 from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionRefused, TooMuchWork
-from notifications.inbound import mapping
 from notifications.inbound.channels import WEBHOOK_SCHEMES
 from notifications.inbound.content import InboundError
 from notifications.inbound.mapping import FOLDER, ITEMS_AT_MOST, OTHER, PRESETS, ROWS_AT_MOST, Mapping, apply, tree_of
 from notifications.inbound.payloads import parse_body
-from notifications.reports.templates import merge_fields
-from notifications.reports.templates.merge_fields import Field
+from notifications.reports.templates import merge_fields, renderer
+from notifications.reports.templates.merge_fields import PAYLOAD, Field
 
 NOW, ZONE = datetime(2026, 11, 28, 1, 2, tzinfo=UTC), ZoneInfo("Asia/Shanghai")
 FORM = "application/x-www-form-urlencoded"
@@ -250,9 +249,9 @@ def test_a_file_holds_what_is_known_in_both_languages(path: Path) -> None:
     )
     assert preset.scheme in WEBHOOK_SCHEMES
     for template in (preset.mapping.title, preset.mapping.text):
-        mapping.check_template(template)
-    for expression in (*(getattr(preset.mapping, name) for name in PATHS), *preset.mapping.file_paths):
-        mapping.check_path(expression)
+        renderer.check(template, [PAYLOAD])
+    for expression in filter(None, (*(getattr(preset.mapping, name) for name in PATHS), *preset.mapping.file_paths)):
+        expressions.check_expression(expression)
 
 
 def test_labels_are_in_the_readers_language_and_the_unknown_one_is_last() -> None:
