@@ -13,7 +13,6 @@ is not documented: its fields are picked from the first payload.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import tomllib
@@ -120,9 +119,19 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
             ],
         )
         severity = _write_text(expressions.find(mapping.severity_path, payload)).lower()
+        addresses = None
+        if mapping.recipient_kind:
+            kind, attribute = AddressKind(mapping.recipient_kind), mapping.recipient_attribute
+            values = map(_write_text, _as_list(expressions.find(mapping.recipient_path, payload)))
+            # One text may name several, and a mail address may follow a name: `Wang <wang@example.com>`.
+            names = [word for value in values for word in value.translate(_SEPARATORS).split()]
+            if kind == AddressKind.EMAIL:
+                names = [name.strip("<>") for name in names if "@" in name]
+            names = [name[:ADDRESS_CHARACTERS] for name in names[:ADDRESSES_AT_MOST]]
+            addresses = tuple(Address(kind, name, attribute=attribute) for name in names)
         return MappedMessage(
             message,
-            addresses=tuple(_find_addresses(mapping, payload)) if mapping.recipient_kind else None,
+            addresses=addresses,
             key=_write_key(expressions.find(mapping.key_path, payload)),
             is_urgent=severity in mapping.urgent_values,
             files=files,
@@ -137,19 +146,6 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
 
 def _render(template: str, given: RenderContext, form: str) -> str:
     return renderer.render(template, given, form, is_cut=True).replace(_LINE_END, "\n")
-
-
-def _find_addresses(mapping: Mapping, payload: Payload) -> list[Address]:
-    """Return the recipients. One text may name several, and a mail address may follow a name: `Wang
-    <wang@example.com>`.
-    """
-    kind = AddressKind(mapping.recipient_kind)
-    texts = map(_write_text, _as_list(expressions.find(mapping.recipient_path, payload)))
-    names = [word for text in texts for word in text.translate(_SEPARATORS).split()]
-    if kind == AddressKind.EMAIL:
-        names = [name.strip("<>") for name in names if "@" in name]
-    attribute = mapping.recipient_attribute
-    return [Address(kind, name[:ADDRESS_CHARACTERS], attribute=attribute) for name in names[:ADDRESSES_AT_MOST]]
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -189,8 +185,18 @@ def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
         if content.lower().startswith(("http://", "https://")):
             urls.append((name, content))
             continue
+        # Base64, also inside a data: URL.
+        head, _comma, digits = content.partition(",") if content.startswith("data:") else ("", "", content)
         try:
-            files.append(check_file(name or "file", _decode_file(name, content)))
+            if head and not head.endswith(";base64"):
+                raise ValueError
+            decoded = base64.b64decode("".join(digits.split()), validate=True)
+        except ValueError:
+            sentence = Sentence("“%(name)s” is neither base64 nor an address with http or https.")
+            refused.append(sentence % {"name": name or "file"})
+            continue
+        try:
+            files.append(check_file(name or "file", decoded))
         except InboundError as error:
             refused.append(error.sentence)
     return tuple(files), tuple(urls), tuple(refused)
@@ -210,18 +216,6 @@ def _find_contents(paths: Sequence[str], payload: Payload) -> Iterator[tuple[str
 
 def _first_text(members: dict[str, Any], names: Sequence[str]) -> str:
     return next((cast("str", members[name]) for name in names if isinstance(members.get(name), str)), "")
-
-
-def _decode_file(name: str, content: str) -> bytes:
-    """Decode base64, also inside a data: URL. Raise InboundError."""
-    head, _comma, digits = content.partition(",") if content.startswith("data:") else ("", "", content)
-    try:
-        if head and not head.endswith(";base64"):
-            raise ValueError
-        return base64.b64decode("".join(digits.split()), validate=True)
-    except (binascii.Error, ValueError):
-        sentence = Sentence("“%(name)s” is neither base64 nor an address with http or https.")
-        raise InboundError("file_refused", sentence % {"name": name or "file"}) from None
 
 
 SHOWN_CHARACTERS = 4000

@@ -254,7 +254,13 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMess
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
     message = IncomingMessage(title=mail.subject, link=first_link(mail.html, mail.text))
     if rules.takes_text:
-        message.text, message.markup = _convert_text(mail, rules, form, is_markdown=is_markdown)
+        # Cards have no room for addresses: they link to the page.
+        has_links = is_markdown or form == MessageForm.TEXT
+        text = convert_html(mail.html, is_marked=is_markdown, has_links=has_links)
+        if is_markdown and text:
+            message.markup = IncomingMessage.Markup.MARKDOWN
+        markers = [*rules.footers, *(escape_markup(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
+        message.text = before_marker(text or mail.text, markers)
     files, left_out = files_of(mail, rules)
     if line := not_sent(left_out):
         is_marked = message.markup == IncomingMessage.Markup.MARKDOWN
@@ -265,17 +271,6 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMess
 def not_sent(names: Sequence[str]) -> str:
     """Return a line that names the files that are not sent; empty without any."""
     return _("Not sent: %(names)s") % {"names": ", ".join(names)} if names else ""
-
-
-def _convert_text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown: bool) -> tuple[str, str]:
-    """Return the text without its footer, and its markup. Cards have no room for addresses: they link to the page."""
-    text, markup = "", IncomingMessage.Markup.PLAIN
-    if is_markdown and (text := convert_html(mail.html, is_marked=True)):
-        markup = IncomingMessage.Markup.MARKDOWN
-    elif not is_markdown:
-        text = convert_html(mail.html, has_links=form == MessageForm.TEXT)
-    markers = [*rules.footers, *(escape_markup(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
-    return before_marker(text or mail.text, markers), markup
 
 
 def _find_picture(mail: ParsedMail) -> CheckedFile | None:

@@ -149,7 +149,14 @@ def parse(content: bytes) -> ParsedMail:
     except RecursionError:
         raise UnreadableMailError("parts are nested too deep") from None
     html, pictures = _extract_data_pictures(_join(found.html, "\n<hr>\n"), found.pictures)
-    shown, attached = _sort_pictures(html, pictures)
+    # If the HTML names any picture, the others are attachments.
+    places: dict[str, int] = {}
+    for place, name in enumerate(map(unescape, _CID.findall(html))):
+        places.setdefault(name, place)
+        places.setdefault(unquote(name), place)
+    shown = sorted((part for part in pictures if part.cid in places), key=lambda part: places[part.cid])
+    attached = [part for part in pictures if part.cid not in places] if shown else []
+    shown = shown or pictures
     answers = _read_header(message, "auto-submitted").lower().partition(";")[0].strip()
     is_bulk = _read_header(message, "precedence").lower() in {"bulk", "junk", "list"}
     return ParsedMail(
@@ -342,15 +349,3 @@ def _extract_data_pictures(html: str, pictures: list[MailPart]) -> tuple[str, li
         return f"{match[1]}cid:{cid}"
 
     return (_DATA_PICTURE.sub(taken, html) if "base64," in html else html), found[:READ_FILES_AT_MOST]
-
-
-def _sort_pictures(html: str, pictures: list[MailPart]) -> tuple[list[MailPart], list[MailPart]]:
-    """Sort the pictures as the HTML shows them. Return the inline pictures and the attachments: if the HTML names any
-    picture, the others are attachments."""
-    places: dict[str, int] = {}
-    for place, name in enumerate(map(unescape, _CID.findall(html))):
-        places.setdefault(name, place)
-        places.setdefault(unquote(name), place)
-    named = sorted((part for part in pictures if part.cid in places), key=lambda part: places[part.cid])
-    others = [part for part in pictures if part.cid not in places]
-    return (named, others) if named else (others, [])
