@@ -85,22 +85,18 @@ class ShownLookups(ModelAdminBase):
     Relations name rows, which each list's queryset limits."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        return self._is_shown(lookup.split("__")[0], request) and super().lookup_allowed(lookup, value, request)
-
-    def _is_shown(self, name: str, request: HttpRequest) -> bool:
+        is_allowed: bool = super().lookup_allowed(lookup, value, request)
+        name = lookup.split("__")[0]
         try:
             column = self.opts.get_field(name)
         except FieldDoesNotExist:  # a filter's parameter, or an unknown one
-            return True
+            return is_allowed
         shown = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
-        shown |= {name for one in self.get_list_filter(request) for name in _parameters(one)}
-        return column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown
-
-
-def _parameters(chosen: Any) -> list[str]:
-    """Name the columns in a filter's query parameters."""
-    name = chosen[0] if isinstance(chosen, list | tuple) else getattr(chosen, "parameter_name", chosen)
-    return [str(each).split("__")[0] for each in getattr(chosen, "selects", [name])]
+        for one in self.get_list_filter(request):
+            chosen: Any = one[0] if isinstance(one, list | tuple) else getattr(one, "parameter_name", one)
+            shown |= {str(each).split("__")[0] for each in getattr(one, "selects", [chosen])}
+        is_shown = column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown
+        return is_shown and is_allowed
 
 
 def texts_of_labels(form: BaseForm) -> dict[str, str]:
@@ -116,14 +112,8 @@ def texts_of_labels(form: BaseForm) -> dict[str, str]:
     return found
 
 
-def _first_steps_html(request: HttpRequest) -> str:
-    """Return the first steps for the top of their pages; empty elsewhere, and once all are done."""
-    match = request.resolver_match
-    return _first_steps_at(request, request.path) if match is not None and match.url_name in STEP_PAGES else ""
-
-
 def _first_steps_at(request: HttpRequest, page: str) -> str:
-    """Render the steps. A step taken on this very page, or on one below its own, has no button."""
+    """Render the steps; empty once all are done. A step taken on this page, or on one below its own, has no button."""
     steps = [(step, bool(step.url) and page.startswith(step.url)) for step in steps_of(request)]
     return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
 
@@ -199,6 +189,8 @@ class GuanwecomAdminSite(admin.AdminSite):
         sections = navigation.menu(self, request)
         place = navigation.find_place(sections)
         tabs = place["entry"].tabs if place else ()
+        match = request.resolver_match
+        has_steps = match is not None and match.url_name in STEP_PAGES
         return {
             **super().each_context(request),
             "menu": sections,
@@ -206,7 +198,7 @@ class GuanwecomAdminSite(admin.AdminSite):
             "tabs": tabs if len(tabs) > 1 and request.path in {tab.url for tab in tabs} else (),
             "place": place,
             "guides": sentences.find_guide_address("index"),
-            "first_steps": _first_steps_html(request),
+            "first_steps": _first_steps_at(request, request.path) if has_steps else "",
         }
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:

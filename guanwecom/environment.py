@@ -442,12 +442,6 @@ def valkey_options(url: str, ca_bundle: str, sentinel_password: str) -> dict[str
     return {**known, **connecting, "sentinel_kwargs": {**connecting, "password": sentinel_password or None}}
 
 
-def valkey_cache(url: str, connecting: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of Django's cache. Django would split a bare address at commas and semicolons."""
-    backend = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": [url]}
-    return {**backend, "OPTIONS": {"pool_class": "integrations.core.redis.ConnectionPools", **connecting}}
-
-
 def celery_broker_url(url: str) -> str:
     """Return Celery's spelling: redis+socket:// for a unix socket, and an address for each Sentinel."""
     known = _read_sentinels(url)

@@ -6,7 +6,7 @@ tabs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -151,9 +151,24 @@ SECTIONS = (
 
 def menu(site: AdminSite, request: HttpRequest) -> list[Section]:
     """Return the menu that the user may see, with the current entry and tab marked."""
-    whole = _with_addresses(get_script_prefix())
-    sections = [replace(section, entries=tuple(_entries(section, site, request))) for section in whole]
-    return [section for section in sections if section.entries]
+    sections = []
+    for section in _with_addresses(get_script_prefix()):
+        entries = []
+        for entry in section.entries:
+            lists = [(tab, site.get_model_admin(apps.get_model(tab.model))) for tab in entry.tabs]
+            tabs = [
+                tab
+                for tab, pages in lists
+                if pages.has_module_permission(request) and pages.has_view_or_change_permission(request)
+            ]
+            if tabs:
+                # The address of a page beside a list is below the list's.
+                current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
+                marked = (replace(tab, is_current=tab.url == current) for tab in tabs)
+                entries.append(replace(entry, tabs=tuple(marked)))
+        if entries:
+            sections.append(replace(section, entries=tuple(entries)))
+    return sections
 
 
 def find_place(sections: Iterable[Section]) -> dict[str, Any]:
@@ -171,30 +186,16 @@ def find_place(sections: Iterable[Section]) -> dict[str, Any]:
 @cache
 def _with_addresses(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the site path under which they hold
     """Return the whole menu, built once a process; labels are translated when shown."""
-    return tuple(
-        replace(
-            section,
-            entries=tuple(replace(entry, tabs=tuple(map(_fill_tab, entry.tabs))) for entry in section.entries),
-        )
-        for section in SECTIONS
-    )
-
-
-def _fill_tab(tab: Tab) -> Tab:
-    """Set a tab's address, and the model's name if it has no label."""
-    options = apps.get_model(tab.model)._meta
-    page = tab.page or f"{options.app_label}_{options.model_name}_changelist"
-    return replace(tab, label=tab.label or capfirst(options.verbose_name_plural), url=reverse(f"admin:{page}"))
-
-
-def _entries(section: Section, site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
-    def may_see(tab: Tab) -> bool:
-        pages = site.get_model_admin(apps.get_model(tab.model))
-        return pages.has_module_permission(request) and pages.has_view_or_change_permission(request)
-
-    for entry in section.entries:
-        tabs = [tab for tab in entry.tabs if may_see(tab)]
-        if tabs:
-            # The address of a page beside a list is below the list's.
-            current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
-            yield replace(entry, tabs=tuple(replace(tab, is_current=tab.url == current) for tab in tabs))
+    sections = []
+    for section in SECTIONS:
+        entries = []
+        for entry in section.entries:
+            tabs = []
+            for tab in entry.tabs:
+                options = apps.get_model(tab.model)._meta
+                page = tab.page or f"{options.app_label}_{options.model_name}_changelist"
+                label = tab.label or capfirst(options.verbose_name_plural)
+                tabs.append(replace(tab, label=label, url=reverse(f"admin:{page}")))
+            entries.append(replace(entry, tabs=tuple(tabs)))
+        sections.append(replace(section, entries=tuple(entries)))
+    return tuple(sections)

@@ -93,7 +93,13 @@ VALKEY_URL = e.read(e.check_valkey_address, "VALKEY_URL")
 VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
 # The last one is the password of the Sentinels, if they need one.
 VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE, e.read(str, "VALKEY_SENTINEL_PASSWORD", ""))
-CACHES = {"default": e.valkey_cache(VALKEY_URL, VALKEY_OPTIONS)}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": [VALKEY_URL],  # Django would split a bare address at commas and semicolons
+        "OPTIONS": {"pool_class": "integrations.core.redis.ConnectionPools", **VALKEY_OPTIONS},
+    }
+}
 
 # guanwecom.celery has the settings that do not depend on the environment.
 CELERY_BROKER_URL = e.celery_broker_url(VALKEY_URL)

@@ -168,29 +168,26 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
     def save_model(self, request: HttpRequest, obj: DirectoryPolicy, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         was_giving = change and form.initial.get("mode") == DirectoryPolicy.Mode.CREATE
-        if was_giving and obj.mode != DirectoryPolicy.Mode.CREATE:
-            _warn_of_kept_groups(request, obj.corp)
+        if not was_giving or obj.mode == DirectoryPolicy.Mode.CREATE:
+            return
+        # Changing the policy takes nothing away: people keep the groups given by the directory.
+        count = GivenGroup.objects.filter(corp=obj.corp).values("user").distinct().count()
+        if count:
+            sentence = ngettext(
+                "%(count)d person keeps the groups that this directory gave by department. They follow WeCom no more: "
+                "a leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory "
+                "create and update people again.",
+                "%(count)d people keep the groups that this directory gave by department. They follow WeCom no more: "
+                "a leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory "
+                "create and update people again.",
+                count,
+            )
+            messages.warning(request, sentence % {"count": count})
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         hide_related_links(form, "corp", "number_attribute")
         return form
-
-
-def _warn_of_kept_groups(request: HttpRequest, corp: Corp) -> None:
-    """Warn that people keep the groups given by the directory: changing the policy takes nothing away."""
-    count = GivenGroup.objects.filter(corp=corp).values("user").distinct().count()
-    if count:
-        sentence = ngettext(
-            "%(count)d person keeps the groups that this directory gave by department. They follow WeCom no more: a "
-            "leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory create "
-            "and update people again.",
-            "%(count)d people keep the groups that this directory gave by department. They follow WeCom no more: a "
-            "leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory create "
-            "and update people again.",
-            count,
-        )
-        messages.warning(request, sentence % {"count": count})
 
 
 @admin.register(Department)
@@ -348,10 +345,6 @@ APPLIED = {
 }
 
 
-def _format_duration(run: SyncRun) -> str:
-    return str(run.finished_at - run.started_at).split(".")[0] if run.started_at and run.finished_at else "—"
-
-
 @admin.register(SyncRun)
 class SyncRunAdmin(ConfirmedChanges, RunPages):
     """Setting the policy needs confirmation, as on the policy's own page; starting and answering a run does not."""
@@ -365,7 +358,14 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     )
     list_display = (
         *("requested_at", Column("company", _("WeCom company name"), lambda run: run.corp.name), "trigger", "status"),
-        *("seen_count", "call_count", Column("duration_shown", _("duration"), _format_duration)),
+        *("seen_count", "call_count"),
+        Column(
+            "duration_shown",
+            _("duration"),
+            lambda run: (
+                str(run.finished_at - run.started_at).split(".")[0] if run.started_at and run.finished_at else "—"
+            ),
+        ),
     )
     list_filter = ("status", "trigger", CompanyFilter)
     list_select_related = ("corp",)
@@ -475,6 +475,13 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         is_unfinished = job is not None and job.is_unfinished
         copied = {**dict(SyncChange.Kind.choices), "departments": _("departments changed")}
         changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
+        # Lists to look at after a run.
+        lists = (
+            ("integrations.view_member", "admin:integrations_member_changelist", gettext("Members")),
+            ("accounts.view_linkconflict", "admin:accounts_linkconflict_changelist", gettext("Not linked with WeCom")),
+        )
+        query = urlencode({"company": run.corp_id})
+        visible = [(f"{reverse(url)}?{query}", name) for right, url, name in lists if request.user.has_perm(right)]
         return {
             "is_unfinished": is_unfinished,
             "copied": _word_counts(run.counts, copied),
@@ -483,21 +490,11 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "explanation": sync.explain_run(run),
             "warnings": sync.describe_warnings(run),
             "may_answer": request.user.has_perm(SYNC),
-            "lists": _find_lists(request, run) if run.status == SyncRun.Status.DONE and not is_unfinished else [],
+            "lists": visible if run.status == SyncRun.Status.DONE and not is_unfinished else [],
             # Each refresh of a running page would list them again.
             "changes": [] if is_unfinished else changes,
             "shown": CHANGES_SHOWN,
         }
-
-
-def _find_lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
-    """Return addresses and names of lists to look at after a run."""
-    lists = (
-        ("integrations.view_member", "admin:integrations_member_changelist", gettext("Members")),
-        ("accounts.view_linkconflict", "admin:accounts_linkconflict_changelist", gettext("Not linked with WeCom")),
-    )
-    query = urlencode({"company": run.corp_id})
-    return [(f"{reverse(url)}?{query}", name) for right, url, name in lists if request.user.has_perm(right)]
 
 
 def _get_corp_or_404(request: HttpRequest, corp_id: int) -> Corp:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -182,8 +181,19 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
     def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
         """Return the refused rows as csv, to be corrected and uploaded again."""
-        rows = _list_refused(find_row(self, request, run_id, to_change=False))
-        return sheets.csv_response(f"refused-{run_id}.csv", rows)
+        run = find_row(self, request, run_id, to_change=False)
+        titles = [(title, target) for title, target in run.titles if target]
+        rows = ImportRow.objects.filter(run=run, outcome=Outcome.REFUSED).order_by("number")
+        header = [gettext("row"), gettext("reason"), *(title for title, _target in titles)]
+        lines = (
+            [
+                str(row.number),
+                explain_row(row.reason, row.words),
+                *(row.cells.get(target, "") for _title, target in titles),
+            ]
+            for row in rows.iterator(chunk_size=1000)
+        )
+        return sheets.csv_response(f"refused-{run_id}.csv", chain([header], lines))
 
     def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts, names = run.counts, read_attribute_names()
@@ -227,15 +237,6 @@ def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
     ]
     kinds = [(one.value, one.label, run.counts[one], one == shown) for one in present]
     return {"run": run, "rows": rows, "page": page, "kinds": kinds, "shown": shown}
-
-
-def _list_refused(run: PeopleImport) -> Iterator[list[str]]:
-    titles = [(title, target) for title, target in run.titles if target]
-    yield [gettext("row"), gettext("reason"), *(title for title, _target in titles)]
-    rows = ImportRow.objects.filter(run=run, outcome=Outcome.REFUSED).order_by("number")
-    for row in rows.iterator(chunk_size=1000):
-        reason = explain_row(row.reason, row.words)
-        yield [str(row.number), reason, *(row.cells.get(target, "") for _title, target in titles)]
 
 
 def _to(run: PeopleImport) -> HttpResponseRedirect:

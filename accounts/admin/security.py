@@ -106,12 +106,6 @@ class SinceFilter(OptionFilter):
     }
 
 
-def _describe_actor(entry: AuditEntry) -> str:
-    if entry.actor_name:
-        return entry.actor_name
-    return gettext("not signed in") if entry.ip else gettext("the program")
-
-
 def _show_subject(entry: AuditEntry) -> SafeString:
     model = _model(entry.model)
     if model is None:
@@ -122,7 +116,16 @@ def _show_subject(entry: AuditEntry) -> SafeString:
 
 
 def _show_changes(entry: AuditEntry) -> SafeString:
-    model, note = _model(entry.model), _describe_note(entry)
+    model, note = _model(entry.model), entry.note
+    if note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
+        note = gettext(note)
+    elif entry.action == AuditEntry.Action.SIGNED_IN:
+        ways = {
+            services.PASSWORD: gettext("with a password"),
+            services.WECOM: gettext("with WeCom"),
+            services.WECOM_AND_CODE: gettext("with WeCom and a code"),
+        }
+        note = ways.get(note, note)
     lines = [
         (
             capfirst(signals.label_of_field(model, name)) if model else name,
@@ -135,27 +138,20 @@ def _show_changes(entry: AuditEntry) -> SafeString:
     return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
 
 
-def _describe_note(entry: AuditEntry) -> str:
-    if entry.note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
-        return gettext(entry.note)
-    ways = {
-        services.PASSWORD: gettext("with a password"),
-        services.WECOM: gettext("with WeCom"),
-        services.WECOM_AND_CODE: gettext("with WeCom and a code"),
-    }
-    return ways.get(entry.note, entry.note) if entry.action == AuditEntry.Action.SIGNED_IN else entry.note
-
-
-def _show_action(entry: AuditEntry) -> SafeString:
-    return pill(TONES.get(AuditEntry.Action(entry.action), "quiet"), entry.get_action_display())
-
-
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnly):
     list_display = (
         Column("moment", _("time"), lambda entry: entry.at, ordering="pk"),
-        Column("who", _("administrator"), _describe_actor),
-        Column("what_was_done", _("action"), _show_action),
+        Column(
+            "who",
+            _("administrator"),
+            lambda entry: entry.actor_name or (gettext("not signed in") if entry.ip else gettext("the program")),
+        ),
+        Column(
+            "what_was_done",
+            _("action"),
+            lambda entry: pill(TONES.get(AuditEntry.Action(entry.action), "quiet"), entry.get_action_display()),
+        ),
         Column("subject_shown", _("what"), _show_subject),
         Column("changes_shown", _("changes"), _show_changes),
         "ip",

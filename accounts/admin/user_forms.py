@@ -93,7 +93,18 @@ class WeComAccountFormSet(VersionedFormSet):
             raise ValidationError(message)
         seen: set[tuple[int, str]] = set()
         for form in kept:
-            self._check_identity(form, seen)
+            # The cleaned data will not do: it holds plain keys for rows that the editor may not change.
+            corp, userid = form.instance.corp, fold_userid(form.instance.userid)
+            if corp is None or not userid:
+                continue
+            if (corp.pk, userid) in seen:
+                form.add_error("userid", _("This account stands here twice."))
+            seen.add((corp.pk, userid))
+            others = WeComAccount.objects.for_userid(userid).filter(corp=corp).exclude(user=self.instance.pk)
+            if (holder := others.first()) is not None:
+                # The editor sees the company, and so its people.
+                sentence = _("In “%(corp)s” this account belongs to %(person)s already. Remove it there first.")
+                form.add_error("userid", sentence % {"corp": corp, "person": holder.user})
 
     def save(self, commit: bool = True) -> Any:
         """Clear other primary accounts first: otherwise the person would have two for a moment."""
@@ -110,21 +121,6 @@ class WeComAccountFormSet(VersionedFormSet):
         if not form.is_valid() or form.cleaned_data.get(forms.formsets.DELETION_FIELD_NAME):
             return False
         return not form.instance._state.adding or form.has_changed()
-
-    def _check_identity(self, form: AnyModelForm, seen: set[tuple[int, str]]) -> None:
-        # The cleaned data will not do: it holds plain keys for rows that the editor may not change.
-        corp, userid = form.instance.corp, fold_userid(form.instance.userid)
-        if corp is None or not userid:
-            return
-        if (corp.pk, userid) in seen:
-            form.add_error("userid", _("This account stands here twice."))
-        seen.add((corp.pk, userid))
-        holder = WeComAccount.objects.for_identity(corp=corp, userid=userid).exclude(user=self.instance.pk).first()
-        if holder is None:
-            return
-        # The editor sees the company, and so its people.
-        sentence = _("In “%(corp)s” this account belongs to %(person)s already. Remove it there first.")
-        form.add_error("userid", sentence % {"corp": corp, "person": holder.user})
 
 
 def make_choice_form(data: Any, name: str, field: forms.Field) -> forms.Form:
@@ -215,7 +211,15 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
                 self.initial[name] = list(groups.filter(user=self.instance))
         if "managed_corps" in fields:
             fields["managed_corps"].queryset = Corp.objects.visible_to(self.editor)
-        self._offer_owned()
+        # Offer what the editor may hand over: to themselves, and to people whose rights they may change.
+        self.owned = companies.ownership().find(self.instance, self.editor) if self.instance.pk else []
+        links = []
+        for key, name, url, successor in self.owned:
+            words = gettext("%(name)s → %(person)s, if nobody is chosen below") % {"name": name, "person": successor}
+            links.append((key, format_html('<a href="{}">{}</a>', url, words if successor else name)))
+        fields["taken_over"].choices, self.initial["taken_over"] = links, [key for key, _name in links]
+        able = rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
+        fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
 
     def _groups(self) -> dict[str, QuerySet[Group]]:
         """Return the page's two lists of groups with their choices."""
@@ -254,18 +258,6 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         if objection := bi_identity.objection_to_rights(self.instance, cleaned):
             self.add_error(None, objection)
         return cleaned
-
-    def _offer_owned(self) -> None:
-        """Offer what the editor may hand over: to themselves, and to people whose rights they may change."""
-        self.owned = companies.ownership().find(self.instance, self.editor) if self.instance.pk else []
-        fields: dict[str, Any] = self.fields
-        links = []
-        for key, name, url, successor in self.owned:
-            words = gettext("%(name)s → %(person)s, if nobody is chosen below") % {"name": name, "person": successor}
-            links.append((key, format_html('<a href="{}">{}</a>', url, words if successor else name)))
-        fields["taken_over"].choices, self.initial["taken_over"] = links, [key for key, _name in links]
-        able = rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
-        fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
 
     def _check_owned(self, cleaned: dict[str, Any]) -> None:
         """Require a decision on a person's things if they are disabled or may no longer enter the administration."""

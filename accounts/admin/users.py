@@ -75,10 +75,13 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Summarise what is deleted, instead of a line for each value of 100,000 people; add what forbids it."""
-        listed = [[str(one), attributes.describe_deleted(one)] for one in objs]
-        flat = [item for pair in listed for item in pair]
+        flat: list[Any] = []
+        for one in objs:
+            count = AttributeValue.objects.of(one).values("user").distinct().count()
+            sentence = ngettext("The values of %(count)d person.", "The values of %(count)d people.", count)
+            flat += [str(one), [sentence % {"count": count}]]
         kept = [f"{row._meta.verbose_name}: {row}" for one in objs for row in attributes.find_protecting_rows(one)]
-        return flat, {self.opts.verbose_name_plural: len(listed)}, set(), kept
+        return flat, {self.opts.verbose_name_plural: len(objs)}, set(), kept
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)
@@ -399,8 +402,20 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         attribute = which.cleaned_data["attribute"] if which.is_valid() else None
         values = attributes.ValuesField(attribute) if attribute else None
         form = user_forms.make_choice_form(given, "values", values) if values else None
-        if attribute and form and form.is_valid() and _set_all(request, attribute, people, form):
-            return None
+        if attribute and form and form.is_valid():
+            keys = people.order_by().values_list("pk", flat=True)
+            try:
+                wanted = dict.fromkeys(keys, form.cleaned_data["values"])
+                count = attributes.set_values(attribute=attribute, values=wanted)
+            except ValueTakenError as error:
+                value, holder_id = next(iter(error.taken.values()))
+                form.add_error("values", attributes.describe_holder(value, holder_id, reader=request.user))
+            else:
+                sentence = ngettext(
+                    "“%(name)s” of %(count)d person was changed.", "“%(name)s” of %(count)d people was changed.", count
+                )
+                messages.success(request, sentence % {"name": attribute, "count": count})
+                return None
         context = {"title": _("Set a user attribute"), "which": which, "attribute": attribute, "form": form}
         return selection_page(self, request, "set_attribute", queryset, people, context)
 
@@ -439,23 +454,6 @@ def selection_page(  # noqa: PLR0913, PLR0917  # a page of the admin
         "select_across": request.POST.get("select_across", "0"),
     }
     return own_page(model_admin, request, f"admin/accounts/user/{action}.html", {**selection, **context})
-
-
-def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User], form: forms.Form) -> bool:
-    """Set the values. Returns False, with an error in the form, if one is taken."""
-    values = form.cleaned_data["values"]
-    try:
-        keys = people.order_by().values_list("pk", flat=True)
-        count = attributes.set_values(attribute=attribute, values=dict.fromkeys(keys, values))
-    except ValueTakenError as error:
-        value, holder_id = next(iter(error.taken.values()))
-        form.add_error("values", attributes.describe_holder(value, holder_id, reader=request.user))
-        return False
-    sentence = ngettext(
-        "“%(name)s” of %(count)d person was changed.", "“%(name)s” of %(count)d people was changed.", count
-    )
-    messages.success(request, sentence % {"name": attribute, "count": count})
-    return True
 
 
 def report_change(request: HttpRequest, change: companies.CompanyChange, corp: Corp) -> None:

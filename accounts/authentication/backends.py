@@ -61,28 +61,6 @@ class SignInRefused(Exception):
         self.userid = userid
 
 
-def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode, now: datetime) -> User:
-    """Return the person to whom `code` belongs. This spends the code.
-
-    The first call asks WeCom for the userid, a second one whether the person is still in the app's scope. The second
-    call is left out if the corp has a directory policy in force and a fresh copy of its directory shows the member.
-
-    Raises SignInRefused, or an IntegrationError if WeCom did not answer: LoginRefusedError for a code that is used, old
-    or invented.
-    """
-    if not (corp.is_enabled and corp.sign_in_enabled):
-        raise SignInRefused(Reason.COMPANY_DISABLED)
-    userid = _redeem(client=client, corp=corp, code=code)
-    person = _find_person(corp=corp, userid=userid)
-    if not person.is_active:
-        raise SignInRefused(Reason.USER_DISABLED, userid=userid)
-    has_called_wecom = _require_let_in(client=client, corp=corp, userid=userid, person=person, now=now)
-    # Check again: WeCom may have taken seconds to answer, and disabling takes effect at once.
-    if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else person.corp_signs_in):
-        raise SignInRefused(Reason.COMPANY_DISABLED)
-    return cast(User, person)
-
-
 def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
     """Remember that this account has signed the person in. The proof holds for this company and userid only."""
     with connection.cursor() as cursor:
@@ -211,11 +189,27 @@ class WeComBackend(BaseBackend):
         code: AuthorizationCode,
         explain: Callable[[SignInRefused], None] | None = None,
     ) -> User:
-        """Return the person to whom `code` belongs. If sign-in is refused, call `explain` and end the search. Raises
-        IntegrationError if WeCom did not answer, LoginRefusedError for a code that is not valid (any more)."""
+        """Return the person to whom `code` belongs. This spends the code. If sign-in is refused, call `explain` and end
+        the search.
+
+        The first call asks WeCom for the userid, a second one whether the person is still in the app's scope. The
+        second call is left out if the corp has a directory policy in force and a fresh copy of its directory shows the
+        member. Raises IntegrationError if WeCom did not answer: LoginRefusedError for a code that is used, old or
+        invented.
+        """
         try:
-            client = wecom_client(corp)
-            return person_for_code(client=client, corp=corp, code=code, now=timezone.now())
+            client, now = wecom_client(corp), timezone.now()
+            if not (corp.is_enabled and corp.sign_in_enabled):
+                raise SignInRefused(Reason.COMPANY_DISABLED)
+            userid = _redeem(client=client, corp=corp, code=code)
+            person = _find_person(corp=corp, userid=userid)
+            if not person.is_active:
+                raise SignInRefused(Reason.USER_DISABLED, userid=userid)
+            has_asked = _require_let_in(client=client, corp=corp, userid=userid, person=person, now=now)
+            # Check again: WeCom may have taken seconds to answer, and disabling takes effect at once.
+            if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_asked else person.corp_signs_in):
+                raise SignInRefused(Reason.COMPANY_DISABLED)
+            return cast(User, person)
         except SignInRefused as refusal:
             if explain is not None:
                 explain(refusal)

@@ -357,8 +357,18 @@ def next_step(
     if arrival.finding is Finding.OURS and arrival.state is not None:
         return Redeem(target, arrival.attempt, arrival.state.kind)
     if arrival.finding is Finding.FOREIGN:
-        return _step_after_foreign(arrival, target, has_cookie=has_cookie, session=session)
-    return _step_after_used(arrival, target, session=session)
+        if session.is_of_this_corp:
+            return Land(target, burns_code=True)
+        if arrival.attempt < SECOND_ATTEMPT:
+            return Restart(target, SECOND_ATTEMPT, burns_code=True)
+        return Explain(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, burns_code=True)
+    # The state was used before.
+    burns_code = arrival.finding is Finding.USED_WITH_ANOTHER_CODE
+    if session.is_signed_in:
+        return Land(target, burns_code)
+    if arrival.attempt < LAST_ATTEMPT:
+        return Restart(target, LAST_ATTEMPT, burns_code)
+    return Explain(Cause.SIGN_IN_EXPIRED, target, burns_code)
 
 
 def after_refused_code(*, attempt: int, target: str) -> Restart | Explain:
@@ -366,23 +376,6 @@ def after_refused_code(*, attempt: int, target: str) -> Restart | Explain:
     if attempt < SECOND_ATTEMPT:
         return Restart(target, SECOND_ATTEMPT, burns_code=False)
     return Explain(Cause.CODE_EXPIRED, target, burns_code=False)
-
-
-def _step_after_foreign(arrival: Arrival, target: str, *, has_cookie: bool, session: CurrentSession) -> Step:
-    if session.is_of_this_corp:
-        return Land(target, burns_code=True)
-    if arrival.attempt < SECOND_ATTEMPT:
-        return Restart(target, SECOND_ATTEMPT, burns_code=True)
-    return Explain(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, burns_code=True)
-
-
-def _step_after_used(arrival: Arrival, target: str, *, session: CurrentSession) -> Step:
-    burns_code = arrival.finding is Finding.USED_WITH_ANOTHER_CODE
-    if session.is_signed_in:
-        return Land(target, burns_code)
-    if arrival.attempt < LAST_ATTEMPT:
-        return Restart(target, LAST_ATTEMPT, burns_code)
-    return Explain(Cause.SIGN_IN_EXPIRED, target, burns_code)
 
 
 @dataclass(frozen=True, slots=True)

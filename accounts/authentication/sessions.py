@@ -17,7 +17,7 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -194,14 +194,6 @@ class SignInMethod(StrEnum):
 _METHODS = {Kind.QR: SignInMethod.WECOM_QR, Kind.SILENT: SignInMethod.WECOM_SILENT}
 
 
-class Standing(Enum):
-    """The state of a session at a request."""
-
-    OPEN = "open"
-    WITHOUT_RIGHTS = "without rights"  # an employee's session, though its person has rights
-    OUTLIVED = "outlived"
-
-
 # --- Sign-in ----------------------------------------------------------------------------------------------------------
 
 
@@ -304,29 +296,6 @@ def is_independent_of_wecom(request: HttpRequest) -> bool:
     return CORP_KEY not in request.session or request.session.get(METHOD_KEY) == SignInMethod.WECOM_AND_CODE.value
 
 
-def standing_of(request: HttpRequest) -> Standing:
-    """Return the session's standing.
-
-    OUTLIVED: the person is disabled, or no longer has an account that may sign in through the session's corp.
-    WITHOUT_RIGHTS: see the module. One look-up by index, none for anonymous people and sessions opened by password.
-    Nothing is cached between requests: access ends at the next click.
-    """
-    corp_id, user_id = request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
-    if user_id is None:
-        return Standing.OPEN
-    if not request.user.is_authenticated:  # else it would go on once the person is enabled again
-        return Standing.OUTLIVED
-    if corp_id is None:
-        return Standing.OPEN
-    accounts = WeComAccount.objects.signing_in().filter(user_id=user_id, corp_id=corp_id)
-    carries_rights = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
-    if not carries_rights:
-        return Standing.OUTLIVED
-    if carries_rights[0] or is_independent_of_wecom(request) or not request.user.reaches_beyond(corp_id=corp_id):
-        return Standing.OPEN
-    return Standing.WITHOUT_RIGHTS
-
-
 # --- Confirmation that the person is still present --------------------------------------------------------------------
 
 
@@ -380,15 +349,6 @@ def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: date
 # --- Browser. A sibling domain can plant somebody else's session cookie: the victim would work in that person's session
 # without noticing. A second cookie, with the prefix __Host- under https, cannot be planted. A session that comes
 # without its second cookie counts as anonymous
-
-
-def tie_to_browser(request: HttpRequest, response: HttpResponse) -> None:
-    """Tie the session to this browser after a sign-in."""
-    secret, session = secrets.token_urlsafe(32), request.session
-    session[_BROWSER_KEY] = digest(secret)
-    # The cookie lives as long as the session's own can.
-    seconds = None if session.get_expire_at_browser_close() else int(LONGEST.total_seconds())
-    set_cookie(response, request, _browser_cookie(request), secret, seconds=seconds)
 
 
 def remembered_corp_id(request: HttpRequest) -> int | None:
@@ -524,8 +484,12 @@ class SessionBindingMiddleware:
             request.session = SessionStore()
         key = signed_in_key(request)
         response = self.get_response(request)
-        if signed_in_key(request) not in {None, key}:
-            tie_to_browser(request, response)
+        if signed_in_key(request) not in {None, key}:  # somebody has signed in
+            secret = secrets.token_urlsafe(32)
+            request.session[_BROWSER_KEY] = digest(secret)
+            # The cookie lives as long as the session's own can.
+            seconds = None if request.session.get_expire_at_browser_close() else int(LONGEST.total_seconds())
+            set_cookie(response, request, _browser_cookie(request), secret, seconds=seconds)
         return response
 
 
@@ -550,14 +514,24 @@ class SessionCheckMiddleware:
 
 def _check(request: HttpRequest) -> None:
     """Sign the person out if disabled, if the session's corp or the account there no longer signs in, or if time is
-    over. Withhold rights that reach beyond the corp if its sign-in does not carry them."""
-    session = request.session
-    match standing_of(request):
-        case Standing.OUTLIVED:
-            logger.info("session ended corp=%s user=%s", session.get(CORP_KEY), session.get(SESSION_KEY))
-            logout(request)
-        case Standing.WITHOUT_RIGHTS if isinstance(request.user, User):
-            request.user.withhold_rights()
+    over. Withhold rights that reach beyond the corp if its sign-in does not carry them.
+
+    One look-up by index, none for anonymous people and sessions opened by password. Nothing is cached between requests:
+    access ends at the next click.
+    """
+    person, corp_id, user_id = request.user, request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
+    # A disabled person's session would go on once the person is enabled again.
+    is_outlived = user_id is not None and not person.is_authenticated
+    if isinstance(person, User) and corp_id is not None:
+        accounts = WeComAccount.objects.signing_in().filter(user_id=user_id, corp_id=corp_id)
+        carries_rights = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
+        if not carries_rights:
+            is_outlived = True
+        elif not (carries_rights[0] or is_independent_of_wecom(request)) and person.reaches_beyond(corp_id=corp_id):
+            person.withhold_rights()
+    if is_outlived:
+        logger.info("session ended corp=%s user=%s", corp_id, user_id)
+        logout(request)
     if not isinstance(request.user, User):
         return
     if has_ended(request.session, is_staff=request.user.is_staff, now=timezone.now()):

@@ -129,7 +129,10 @@ def is_code_of(*, person: User, code: str, now: datetime) -> bool:
         _require_open(device, now)
         is_right = _use_code(device, code, now)
         if not is_right:
-            _count_failure(device, now)
+            until = _waits_until(device)
+            device.failed_count = device.failed_count + 1 if until is not None and until > now else 1
+            device.failed_at = now
+            device.save(update_fields=["failed_count", "failed_at"])
     if is_right:
         return True
     is_locked = device.failed_count >= settings.LOCKOUT_TRIES
@@ -147,13 +150,6 @@ def _require_open(device: TotpDevice, now: datetime) -> None:
 
 def _waits_until(device: TotpDevice) -> datetime | None:
     return device.failed_at and device.failed_at + timedelta(minutes=settings.LOCKOUT_MINUTES)
-
-
-def _count_failure(device: TotpDevice, now: datetime) -> None:
-    until = _waits_until(device)
-    device.failed_count = device.failed_count + 1 if until is not None and until > now else 1
-    device.failed_at = now
-    device.save(update_fields=["failed_count", "failed_at"])
 
 
 def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:

@@ -76,25 +76,23 @@ def sync_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int 
     return sync_groups(corp=corp, user_ids=keys), keys[-1]
 
 
-def _find_wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
-    """Return the memberships that these people should have. Two accounts of the corp count with the departments of
-    both. Out of scope and disabled members keep their groups: they have no access meanwhile, and may come back."""
-    accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids)
-    owners = dict(accounts.values_list("userid_folded", "user_id"))
-    standing = Membership.objects.filter(
-        member__corp=corp, member__userid_folded__in=list(owners), member__waits_since__isnull=True
-    ).exclude(member__presence=Member.Presence.DELETED)
-    rows = standing.order_by().values_list("member__userid_folded", "department_id")
-    return {(owners[userid], group) for userid, department in rows for group in rules.groups_of.get(department, ())}
-
-
 class MembershipDiff:
     """The difference between the groups that some people have and should have."""
 
     def __init__(self, corp: Corp, people: QuerySet[User], rules: GroupRules) -> None:
         self._corp = corp
         user_ids = list(people.values_list("pk", flat=True))
-        wanted = _find_wanted(corp, user_ids, rules)
+        # Two accounts of the corp count with the departments of both. Out of scope and disabled members keep their
+        # groups: they have no access meanwhile, and may come back.
+        accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids)
+        owners = dict(accounts.values_list("userid_folded", "user_id"))
+        standing = Membership.objects.filter(
+            member__corp=corp, member__userid_folded__in=list(owners), member__waits_since__isnull=True
+        ).exclude(member__presence=Member.Presence.DELETED)
+        places = standing.order_by().values_list("member__userid_folded", "department_id")
+        wanted: set[_Pair] = {
+            (owners[userid], group) for userid, department in places for group in rules.groups_of.get(department, ())
+        }
         noted: set[_Pair] = set()
         by_others: set[_Pair] = set()
         rows = GivenGroup.objects.filter(user__in=user_ids)
@@ -125,20 +123,15 @@ class MembershipDiff:
             GivenGroup.objects.filter(corp=self._corp, group=group, user__in=users).delete()
             removed = [user for user, lost in self._removed if lost == group]
             _Membership.objects.filter(group=group, user__in=removed).delete()
-        _record_groups(self._given, self._removed)
+        if changed := self._given | self._removed:
+            names = dict(Group.objects.filter(pk__in={group for _user, group in changed}).values_list("pk", "name"))
+            changes: dict[int, list[list[object]]] = defaultdict(list)
+            for user, group in sorted(self._given):
+                changes[user].append(["groups", None, [names[group]]])
+            for user, group in sorted(self._removed):
+                changes[user].append(["groups", [names[group]], None])
+            services.record_people(changes, AuditEntry.Action.CHANGED)
         return +Counter({"grouped": len(self._given), "ungrouped": len(self._removed)})
-
-
-def _record_groups(given: set[_Pair], taken: set[_Pair]) -> None:
-    if not given and not taken:
-        return
-    names = dict(Group.objects.filter(pk__in={group for _user, group in given | taken}).values_list("pk", "name"))
-    changes: dict[int, list[list[object]]] = defaultdict(list)
-    for user, group in sorted(given):
-        changes[user].append(["groups", None, [names[group]]])
-    for user, group in sorted(taken):
-        changes[user].append(["groups", [names[group]], None])
-    services.record_people(changes, AuditEntry.Action.CHANGED)
 
 
 SEARCH = "%s:integrations_department_search"

@@ -43,12 +43,6 @@ def find_differences(person: User, wecom_values: dict[str, str]) -> list[list[An
     ]
 
 
-def find_newest_userids(corp: Corp, user_ids: list[int]) -> dict[int, str]:
-    """Map people's keys to the folded userid of their newest account in `corp`."""
-    accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids).order_by("pk")
-    return dict(accounts.values_list("user_id", "userid_folded"))
-
-
 Action = AuditEntry.Action
 # Linking many at once handles so many members: an administrator waits for the page.
 MEMBERS_AT_ONCE = 2000
@@ -202,17 +196,11 @@ def find_free_usernames(userids: Collection[str]) -> dict[str, str]:
         if not waiting:
             break
         tried = {folded: userid if number == 1 else f"{userid}-{number}" for folded, userid in waiting.items()}
-        taken = _find_taken_names(tried.values(), is_made=number > 1)
+        names = [name.lower() for name in tried.values()]
+        users = User.objects.annotate(folded=Lower("username")).filter(folded__in=names)
+        taken = set(users.values_list("folded", flat=True))
+        if number > 1:  # a made name must not be a userid in WeCom, either
+            taken |= set(Member.objects.filter(userid_folded__in=names).values_list("userid_folded", flat=True))
         found |= {folded: name for folded, name in tried.items() if name.lower() not in taken}
         waiting = {folded: userid for folded, userid in waiting.items() if folded not in found}
     return found
-
-
-def _find_taken_names(names: Collection[str], *, is_made: bool) -> set[str]:
-    """Return those of `names`, folded, that are taken; names with a number also if they are a userid in WeCom."""
-    folded = [name.lower() for name in names]
-    users = User.objects.annotate(folded=Lower("username")).filter(folded__in=folded)
-    taken = set(users.values_list("folded", flat=True))
-    if is_made:
-        taken |= set(Member.objects.filter(userid_folded__in=folded).values_list("userid_folded", flat=True))
-    return taken

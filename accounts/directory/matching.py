@@ -116,8 +116,12 @@ class MatchContext:
         people = {pk for key in keys for pk in self._found[key]} - self._find_chance_matches(member, keys)
         if len(people) > 1:
             return Match(member, conflict=Reason.SEVERAL)
+        if not people and self._policy.mode != DirectoryPolicy.Mode.CREATE:
+            return Match(member, conflict=Reason.NOBODY)
         if not people:
-            return self._without_candidate(member)
+            named = self._found[MatchReason.USERNAME, member.userid_folded]
+            is_taken = any(not self._has_name_by_chance(pk, member) for pk in named)
+            return Match(member, conflict=Reason.USERNAME_TAKEN if is_taken else None)
         candidate = self._people[people.pop()]
         objection = candidate.objection(self._corp)
         if objection is not None:
@@ -137,14 +141,6 @@ class MatchContext:
         if policy.number_attribute_id is not None and number:
             keys.add((MatchReason.NUMBER, fold_value(number)))
         return keys
-
-    def _without_candidate(self, member: Member) -> Match:
-        if self._policy.mode != DirectoryPolicy.Mode.CREATE:
-            return Match(member, conflict=Reason.NOBODY)
-        named = self._found[MatchReason.USERNAME, member.userid_folded]
-        if any(not self._has_name_by_chance(pk, member) for pk in named):
-            return Match(member, conflict=Reason.USERNAME_TAKEN)
-        return Match(member)
 
     def _find_chance_matches(self, member: Member, keys: set[_Key]) -> set[int]:
         """Return people whom only the username matches, and only by chance."""
@@ -222,7 +218,14 @@ def suggest_people(members: Sequence[Member], *, among: QuerySet[User]) -> dict[
 
 def suggest_members(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int, list[Suggestion]]:
     """Map people's keys to suggested unlinked members from `among`, the best first. Nine queries at most."""
-    keys = _find_people_keys(people)
+    keys: dict[int, set[_Key]] = {}
+    for user in people:
+        of_user = [(MatchReason.USERNAME, user.username.lower()), (MatchReason.EMAIL, user.email.lower())]
+        of_user += [(MatchReason.MOBILE, user.mobile), (MatchReason.NAME, user.name)]
+        keys[user.pk] = {(reason, value) for reason, value in of_user if value}
+    numbers = AttributeValue.objects.filter(user__in=list(keys), attribute__in=Attribute.objects.employee_numbers())
+    for user_id, number in numbers.values_list("user_id", "folded"):
+        keys[user_id].add((MatchReason.NUMBER, number))
     found: dict[_Key, list[Member]] = defaultdict(list)
     nobody = unlinked_members(among).select_related("corp")
     fetched = {member.pk: member for member in _find_members(nobody, _group_by_reason(keys.values()))}
@@ -294,18 +297,6 @@ def _first_of_each(rows: QuerySet[Any], column: Any, values: Collection[str]) ->
     rank = Window(RowNumber(), partition_by=[F("key")], order_by="pk")
     found: QuerySet[Any] = numbered.annotate(rank=rank).filter(rank__lte=SUGGESTIONS_SHOWN + 1)
     return found
-
-
-def _find_people_keys(people: Sequence[User]) -> dict[int, set[_Key]]:
-    keys: dict[int, set[_Key]] = {}
-    for user in people:
-        of_user = [(MatchReason.USERNAME, user.username.lower()), (MatchReason.EMAIL, user.email.lower())]
-        of_user += [(MatchReason.MOBILE, user.mobile), (MatchReason.NAME, user.name)]
-        keys[user.pk] = {(reason, value) for reason, value in of_user if value}
-    numbers = AttributeValue.objects.filter(user__in=list(keys), attribute__in=Attribute.objects.employee_numbers())
-    for user_id, number in numbers.values_list("user_id", "folded"):
-        keys[user_id].add((MatchReason.NUMBER, number))
-    return keys
 
 
 def _find_candidates(people: Iterable[User]) -> dict[int, Candidate]:

@@ -23,7 +23,6 @@ from accounts.directory.linking import (
     FOLLOWING,
     create_people,
     find_differences,
-    find_newest_userids,
     link_matches,
     read_wecom_values,
 )
@@ -126,7 +125,12 @@ class Step:
             for member, user in linked
             if not _is_protected(user) and find_differences(user, read_wecom_values(member))
         ]
-        newest = find_newest_userids(self._corp, [user.pk for _member, user in differing]) if differing else {}
+        if not differing:
+            return
+        accounts = WeComAccount.objects.complete().filter(
+            corp=self._corp, user__in=[user.pk for _one, user in differing]
+        )
+        newest = dict(accounts.order_by("pk").values_list("user_id", "userid_folded"))
         values = {
             user.pk: read_wecom_values(one) for one, user in differing if newest.get(user.pk) == one.userid_folded
         }

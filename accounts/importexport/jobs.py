@@ -287,16 +287,14 @@ def _apply(run: JobRun) -> None:
     done_count = written.counts.get(Outcome.APPLIED, 0)
     run.report(done_count, done_count + written.counts.get(Outcome.CHANGE, 0))
     with services.on_behalf(editor, written.confirmed_from):
-        apply = _apply_all if written.mode == Mode.ALL else _apply_skipping
-        apply(run, editor)
-
-
-def _apply_skipping(run: JobRun, editor: User) -> None:
-    seen = RowClaims()
-    while rows := _next_rows(run):
-        repeat_on_conflict(partial(_skipping_step, run, editor, rows, seen), ValueTakenError)
-        run.report(run.job.done_count + len(rows), run.job.total_count)
-    _end(run, Status.DONE)
+        if written.mode == Mode.ALL:
+            _apply_all(run, editor)
+            return
+        seen = RowClaims()
+        while rows := _next_rows(run):
+            repeat_on_conflict(partial(_skipping_step, run, editor, rows, seen), ValueTakenError)
+            run.report(run.job.done_count + len(rows), run.job.total_count)
+        _end(run, Status.DONE)
 
 
 def _skipping_step(run: JobRun, editor: User, rows: list[ImportRow], seen: RowClaims) -> None:

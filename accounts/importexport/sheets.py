@@ -391,23 +391,18 @@ def _cell_text(cell: Any) -> tuple[str, str | None]:
         return str(value), "error_cell"
     if isinstance(value, bool):
         return str(value).upper(), None
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.15g}", None if "e" not in f"{value:.15g}" else "rounded"
     if isinstance(value, int | float):
-        return _number_text(value, str(cell.number_format))
+        digits, number_format = str(int(value)), str(cell.number_format)
+        if len(digits.lstrip("-")) > DIGITS_KEPT:  # Excel has damaged it, unless it is text
+            return digits[:40], "rounded"
+        return digits.zfill(len(number_format)) if _ZEROS.fullmatch(number_format) else digits, None
     if isinstance(value, datetime.datetime):
         has_time = (value.hour, value.minute, value.second) != (0, 0, 0)
         return value.isoformat(" ", "seconds") if has_time else value.date().isoformat(), None
     text = str(value).strip()
     return text, find_text_problem(text)
-
-
-def _number_text(value: float, number_format: str) -> tuple[str, str | None]:
-    """Return the number's text. Excel damages numbers of more than fifteen digits, unless they are text."""
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:.15g}", None if "e" not in f"{value:.15g}" else "rounded"
-    digits = str(int(value))
-    if len(digits.lstrip("-")) > DIGITS_KEPT:
-        return digits[:40], "rounded"
-    return digits.zfill(len(number_format)) if _ZEROS.fullmatch(number_format) else digits, None
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------
@@ -487,7 +482,11 @@ def write_xlsx(sheet: Sheet) -> IO[bytes]:
         people.column_dimensions[openpyxl.utils.get_column_letter(column)].width = WIDTH
     people.freeze_panes = "B2"
     _add_choices(people, lists, sheet)
-    people.append([_head(people, title) for title in titles])
+    head = [_text(people, title) for title in titles]
+    for cell in head:
+        cell.font = openpyxl.styles.Font(bold=True)
+        cell.fill = openpyxl.styles.PatternFill("solid", fgColor="E6EEF8")
+    people.append(head)
     with ExitStack() as unfinished:
         # Rows written so far are in temporary files, which an abandoned sheet would leave open.
         unfinished.callback(lists.close)
@@ -499,12 +498,6 @@ def write_xlsx(sheet: Sheet) -> IO[bytes]:
     book.save(target)
     target.seek(0)
     return target
-
-
-def _head(sheet: Any, title: str) -> Any:
-    cell = _text(sheet, title)
-    cell.font, cell.fill = openpyxl.styles.Font(bold=True), openpyxl.styles.PatternFill("solid", fgColor="E6EEF8")
-    return cell
 
 
 def _text(sheet: Any, text: str) -> Any:

@@ -155,16 +155,12 @@ class LinkConflict(models.Model):
 ROLE_PREFIX = "role:"
 
 
-def lends_rights(group: str) -> Exists:
-    """Return the condition that a group has permissions. `group`: the outer query's column with its key."""
-    return Exists(Group.permissions.through.objects.filter(group=OuterRef(group)))
-
-
 class DepartmentGroupQuerySet(models.QuerySet["DepartmentGroup"]):
     def in_force(self) -> Self:
         """Leave out roles, and groups that got permissions after a non-superuser set the rule."""
         allowed = self.exclude(group__name__startswith=ROLE_PREFIX)
-        return allowed.exclude(lends_rights("group_id"), may_lend_rights=False)
+        lends_rights = Exists(Group.permissions.through.objects.filter(group=OuterRef("group_id")))
+        return allowed.exclude(lends_rights, may_lend_rights=False)
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(department__corp__in=Corp.objects.visible_to(person))

@@ -126,11 +126,8 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
         """Keep accounts with both attributes: only they can sign in and receive messages."""
         return self.filter(corp__isnull=False).exclude(userid_folded="")
 
-    def for_identity(self, *, corp: Corp, userid: str) -> Self:
-        """Keep the account of one WeCom identity. Userids of WeCom ignore case."""
-        return self.for_userid(userid).filter(corp=corp)
-
     def for_userid(self, userid: str) -> Self:
+        """Keep accounts with this userid. Userids of WeCom ignore case."""
         return self.filter(userid_folded=fold_userid(userid))
 
     def without_corp(self) -> Self:

@@ -19,8 +19,9 @@ from django.utils.translation import ngettext
 
 from accounts.audit import services
 from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User, fold_value
-from accounts.users.bi_identity import is_entered_by_login_id
+from accounts.users.bi_identity import LOGIN_ID
 from accounts.users.roles import people_visible_to, sees_all
+from integrations import bi
 from integrations.hooks import Hook
 from integrations.models import Corp
 
@@ -193,7 +194,8 @@ def _find_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
         if names:
             said = _("The directory finds people by it, in %(companies)s: choose another one in the directory policy.")
             problems["is_employee_number"] = said % {"companies": names}
-    if stored.is_bi_login_id and not attribute.is_bi_login_id and is_entered_by_login_id():
+    loses_login_id = stored.is_bi_login_id and not attribute.is_bi_login_id
+    if loses_login_id and bi.is_open() and bi.load_connection().external_id_source == LOGIN_ID:
         problems["is_bi_login_id"] = _(
             "People enter the BI by it. Switch the BI connection off before, and on again once another attribute is "
             "marked."
@@ -231,13 +233,6 @@ NAMED_AT_MOST = 20
 # Called before an attribute is saved without these folded values. Returns descriptions of all rules that compare with
 # one of them. Must be quick and write nothing.
 values_dropped: Hook[[Attribute, Collection[str]], list[str]] = Hook()
-
-
-def describe_deleted(attribute: Attribute) -> list[str]:
-    """Describe what deleting `attribute` deletes."""
-    count = AttributeValue.objects.of(attribute).values("user").distinct().count()
-    sentence = ngettext("The values of %(count)d person.", "The values of %(count)d people.", count)
-    return [sentence % {"count": count}]
 
 
 def find_protecting_rows(attribute: Attribute) -> list[models.Model]:
@@ -287,7 +282,17 @@ class ValuesField(forms.CharField):
 
     def __init__(self, attribute: Attribute, **kwargs: Any) -> None:
         self.attribute = attribute
-        kwargs |= {"label": attribute.name, "help_text": attribute.description, "widget": _widget(attribute)}
+        choices = [(one, one) for one in attribute.choices]
+        widget: forms.Widget
+        if attribute.kind == Attribute.Kind.CHOICE and attribute.is_many_valued:
+            widget = forms.CheckboxSelectMultiple(choices=choices)
+        elif attribute.kind == Attribute.Kind.CHOICE:
+            widget = forms.Select(choices=[("", "---------"), *choices])
+        elif attribute.is_many_valued:
+            widget = forms.Textarea({"rows": 3, "class": "vLargeTextField"})
+        else:
+            widget = forms.TextInput({"class": "vTextField"})
+        kwargs |= {"label": attribute.name, "help_text": attribute.description, "widget": widget}
         super().__init__(required=False, strip=False, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
@@ -311,17 +316,6 @@ class ValuesField(forms.CharField):
             return bool(list(initial or ()) != self.to_python(data))
         except ValidationError:
             return True
-
-
-def _widget(attribute: Attribute) -> forms.Widget:
-    if attribute.kind == Attribute.Kind.CHOICE:
-        choices = [(one, one) for one in attribute.choices]
-        if attribute.is_many_valued:
-            return forms.CheckboxSelectMultiple(choices=choices)
-        return forms.Select(choices=[("", "---------"), *choices])
-    if attribute.is_many_valued:
-        return forms.Textarea({"rows": 3, "class": "vLargeTextField"})
-    return forms.TextInput({"class": "vTextField"})
 
 
 def field_name(attribute: Attribute) -> str:

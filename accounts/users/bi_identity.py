@@ -80,11 +80,6 @@ def find_entry_company(request: HttpRequest) -> Corp | None:
     return corps.filter(pk__in=accounts.values("corp_id")).order_by("pk").first()
 
 
-def is_entered_by_login_id() -> bool:
-    """Return whether people enter the BI by the attribute that is marked as its loginId."""
-    return bi.is_open() and bi.load_connection().external_id_source == LOGIN_ID
-
-
 def _caution_of_wecom() -> str:
     """Warn if a directory policy creates users: WeCom's administrators then choose the user names."""
     if not DirectoryPolicy.objects.in_force().filter(mode=DirectoryPolicy.Mode.CREATE).exists():

@@ -26,7 +26,7 @@ from accounts.authentication.flow import forget_browser_ids, inner_page, raw_que
 from accounts.authentication.forms import CodeForm, OwnPasswordForm
 from accounts.models import User, WeComAccount
 from accounts.views import wecom
-from accounts.views.confirmation import admin_page, signed_in_person, to_page
+from accounts.views.confirmation import ROUTE, admin_page, signed_in_person
 from integrations import bi
 from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
@@ -131,7 +131,8 @@ def own_page(request: HttpRequest) -> HttpResponse:
     """Set up an app; if there is one, renew its recovery codes or remove it."""
     person = signed_in_person(request)
     if not sessions.is_confirmed(request.session, timezone.now()):
-        return to_page(request)
+        # The page shows what only its person may see.
+        return HttpResponseRedirect(f"{reverse(ROUTE)}?{urlencode({'next': request.get_full_path()})}")
     if request.method == "POST":
         return _act(request, person)
     device = totp.device_of(person)

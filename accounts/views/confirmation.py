@@ -135,11 +135,6 @@ def signed_in_person(request: HttpRequest) -> User:
     return request.user
 
 
-def to_page(request: HttpRequest) -> HttpResponse:
-    """Redirect to the question before a page that shows what only its person may see."""
-    return HttpResponseRedirect(f"{reverse(ROUTE)}?{urlencode({'next': request.get_full_path()})}")
-
-
 def _is_fresh(request: HttpRequest) -> bool:
     return sessions.is_confirmed(request.session, timezone.now())
 

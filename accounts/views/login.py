@@ -70,9 +70,18 @@ class Login(LoginView):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         # Not signed-in people: they may lack a permission, and would be redirected in circles.
         is_inside = surface_of(request.headers.get("User-Agent", "")).is_inside_wecom
-        if is_inside and "stay" not in request.GET and not request.user.is_authenticated:
-            return _to_company(request, self._target(), requested=request.GET.get("corp"))
-        return super().get(request, *args, **kwargs)
+        if not is_inside or "stay" in request.GET or request.user.is_authenticated:
+            return super().get(request, *args, **kwargs)
+        # To WeCom for the requested, only or last company; else ask for a choice.
+        target, requested = self._target(), request.GET.get("corp")
+        if requested is not None and re.fullmatch(r"[0-9]{1,18}", requested):
+            return _to_start(int(requested), target)
+        corps = list(Corp.objects.signing_in().order_by("name"))
+        corp = _only_or_remembered(request, corps)
+        if corp is not None:
+            return _to_start(corp.pk, target)
+        name, query = ("choose-company", {"next": target}) if corps else ("login", {"next": target, "stay": "1"})
+        return redirect(f"{reverse(name)}?{urlencode(query)}")
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         response = super().form_valid(form)
@@ -150,18 +159,6 @@ def logout(request: HttpRequest) -> HttpResponseBase:
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': '1'})}")
     flow.forget_browser_ids(response, request)
     return response
-
-
-def _to_company(request: HttpRequest, target: str, *, requested: str | None) -> HttpResponse:
-    """Redirect to WeCom for the requested, only or last company; else ask for a choice."""
-    if requested is not None and re.fullmatch(r"[0-9]{1,18}", requested):
-        return _to_start(int(requested), target)
-    corps = list(Corp.objects.signing_in().order_by("name"))
-    corp = _only_or_remembered(request, corps)
-    if corp is not None:
-        return _to_start(corp.pk, target)
-    name, query = ("choose-company", {"next": target}) if corps else ("login", {"next": target, "stay": "1"})
-    return redirect(f"{reverse(name)}?{urlencode(query)}")
 
 
 def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:

@@ -108,6 +108,8 @@ def read() -> EngineHealth:
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
     workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]
     beat = _count_processes("beat", heard[Heartbeat.Kind.BEAT], now)
+    is_beat_up = beat.process_count > 0
+    is_enabled = dict(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
     return EngineHealth(
         is_copy=installation.is_copy(),
         valkey_failure=heartbeats.find_valkey_failure(),
@@ -116,7 +118,7 @@ def read() -> EngineHealth:
         mail_door=_count_processes("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
         web=_count_processes("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
         tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
-        idle_tasks=_idle_tasks(is_beat_up=beat.process_count > 0),
+        idle_tasks=tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up)),
         overdue_count=count,
         overdue_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
     )
@@ -131,11 +133,6 @@ def _queues(beats: Iterable[tuple[str, datetime]], waiting: Mapping[str, int], n
         yield _count_processes(queue.name, heard.get(queue.name, []), now)
     for name in OPTIONAL_QUEUES:
         yield _count_processes(name, heard.get(name, []), now, is_optional=True, waiting_count=waiting.get(name, 0))
-
-
-def _idle_tasks(*, is_beat_up: bool) -> tuple[str, ...]:
-    is_enabled = dict(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
-    return tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up))
 
 
 def _count_processes(

@@ -62,12 +62,16 @@ _CREDENTIALS = re.compile(
 
 def configuration(level: str, form: str) -> dict[str, Any]:
     """Return the argument of logging.config.dictConfig. `level`: the lowest to write. `form`: json or console."""
+    processors: list[Callable[[Any, str, _Line], Any]]
+    if form == "json":
+        processors = [_finish_line, format_exc_info, _mask_line, JSONRenderer(ensure_ascii=False)]
+    else:
+        renderer = ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain_traceback)
+        processors = [_finish_line, _mask_line, renderer]
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "line": {"()": ProcessorFormatter, "foreign_pre_chain": [_add_facts], "processors": _make_renderers(form)}
-        },
+        "formatters": {"line": {"()": ProcessorFormatter, "foreign_pre_chain": [_add_facts], "processors": processors}},
         "filters": {"outages": {"()": OutageFilter}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
         "root": {"handlers": ["console"], "level": level},
@@ -77,13 +81,6 @@ def configuration(level: str, form: str) -> dict[str, Any]:
             "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
         },
     }
-
-
-def _make_renderers(form: str) -> list[Callable[[Any, str, _Line], Any]]:
-    if form == "json":
-        return [_finish_line, format_exc_info, _mask_line, JSONRenderer(ensure_ascii=False)]
-    renderer = ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain_traceback)
-    return [_finish_line, _mask_line, renderer]
 
 
 _add_extra = ExtraAdder(allow=REQUEST_FACTS)
@@ -175,7 +172,16 @@ class OutageFilter(logging.Filter):
                 return False
             self._logged_at[kind] = now
             count = self._dropped.pop(kind, 0)
-        _shorten_line(record, count)
+        # The error's first line replaces the traceback.
+        error = record.exc_info[1] if record.exc_info else None
+        text = record.getMessage().partition("\n")[0]
+        if error is not None:
+            said = str(error).partition("\n")[0]
+            text += f" ({type(error).__name__}: {said})"
+        if count:
+            text += f" ({count} more lines of this outage were left out since the last one)"
+        record.msg, record.args = text, ()
+        record.exc_info = record.exc_text = record.stack_info = None
         return True
 
 
@@ -205,19 +211,6 @@ def _find_server(error: BaseException) -> str:
         return ""
     state = getattr(error.__cause__, "sqlstate", None) or ""
     return DATABASE if not state or state.startswith(_AWAY_STATES) else ""
-
-
-def _shorten_line(record: logging.LogRecord, dropped: int) -> None:
-    """Replace the traceback with the error's first line, and add the number of lines left out."""
-    error = record.exc_info[1] if record.exc_info else None
-    text = record.getMessage().partition("\n")[0]
-    if error is not None:
-        said = str(error).partition("\n")[0]
-        text += f" ({type(error).__name__}: {said})"
-    if dropped:
-        text += f" ({dropped} more lines of this outage were left out since the last one)"
-    record.msg, record.args = text, ()
-    record.exc_info = record.exc_text = record.stack_info = None
 
 
 # --- Tasks: their lines carry the id of the request that queued them, and their ends are counted ----------------------

@@ -57,26 +57,22 @@ class AccessMiddleware:
         request_id = given if _ID.fullmatch(given) and is_trusted_peer(request.META) else uuid.uuid4().hex
         with bound_contextvars(request_id=request_id):
             response = self.get_response(request)
-            _log_request(request, response, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            method = request.method if request.method in _METHODS else "other"
+            # The number of patterns' names is limited, whatever clients request.
+            view = "static" if request.path.startswith(settings.STATIC_URL) else "none"
+            if request.resolver_match is not None:
+                view = request.resolver_match.view_name
+            _REQUESTS.add(view, str(method), str(response.status_code))
+            _SECONDS.add(seconds, view)
+            if view != "static" and view not in _MONITORS:
+                # Set if the view used it; reading request.user would query the database.
+                user = getattr(request, "_cached_user", None)
+                facts = {"method": method, "path": path_for_logs(request), "view": view, "status": response.status_code}
+                facts |= {"ms": round(seconds * 1000), "user": getattr(user, "pk", None)}
+                logger.info("request", extra={**facts, "client": request.META.get("REMOTE_ADDR")})
         response.headers[REQUEST_ID_HEADER] = request_id
         return response
-
-
-def _log_request(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
-    method = request.method if request.method in _METHODS else "other"
-    # The number of patterns' names is limited, whatever clients request.
-    view = "static" if request.path.startswith(settings.STATIC_URL) else "none"
-    if request.resolver_match is not None:
-        view = request.resolver_match.view_name
-    _REQUESTS.add(view, str(method), str(response.status_code))
-    _SECONDS.add(seconds, view)
-    if view == "static" or view in _MONITORS:
-        return
-    # Set if the view used it; reading request.user would query the database.
-    user = getattr(request, "_cached_user", None)
-    facts = {"method": method, "path": path_for_logs(request), "view": view, "status": response.status_code}
-    facts |= {"ms": round(seconds * 1000), "user": getattr(user, "pk", None), "client": request.META.get("REMOTE_ADDR")}
-    logger.info("request", extra=facts)
 
 
 # Served in a copy: the administration with its sign-in by password and its guides, and metrics.

@@ -335,45 +335,43 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from push_metrics()
-        yield from _engine_metrics()
+        state, now = health.read(), database_clock()()
+        up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
+        yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
+        yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
+        yield make_gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
+        yield GaugeMetricFamily(
+            "guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count
+        )
+        if state.tick_seconds is not None:
+            yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
+        yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
+        yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
+        site = {(SiteAddress.objects.default().url,): 1.0}
+        yield make_gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
+        if (row := Installation.objects.first()) is not None:
+            age = row.backup_age(now).total_seconds()
+            yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
+        rows = {(name,): float(count) for name, count in count_waiting_work(now=now).items()}
+        yield make_gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
+        queued = {(name,): float(count) for name, count in count_queued_tasks().items()}
+        yield make_gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
+        yield make_gauge(
+            "guanwecom_limit_used_ratio",
+            "How much of a limit of WeCom is used; corp: empty for an address, which companies share",
+            {(one.limit, "" if one.corp_id is None else str(one.corp_id)): one.share for one in measure_limits()},
+            ["limit", "corp"],
+        )
+        yield make_gauge(
+            "guanwecom_certificate_expiry_timestamp_seconds",
+            "When the first certificate of each kind ends, in Unix time",
+            {(one.kind, one.name): one.ends_at.timestamp() for one in find_certificates()},
+            ["kind", "name"],
+        )
+        yield make_gauge(
+            "guanwecom_secret_set_timestamp_seconds",
+            "When a stored secret was last changed, in Unix time",
+            {(one.kind, str(one.row_id)): one.set_at.timestamp() for one in find_secrets()},
+            ["secret", "id"],
+        )
         yield from metrics.families()
-
-
-def _engine_metrics() -> Iterator[Metric]:
-    state, now = health.read(), database_clock()()
-    up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
-    yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
-    yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
-    yield make_gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
-    yield GaugeMetricFamily("guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count)
-    if state.tick_seconds is not None:
-        yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
-    yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
-    yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
-    site = {(SiteAddress.objects.default().url,): 1.0}
-    yield make_gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
-    if (row := Installation.objects.first()) is not None:
-        age = row.backup_age(now).total_seconds()
-        yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
-    rows = {(name,): float(count) for name, count in count_waiting_work(now=now).items()}
-    yield make_gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
-    queued = {(name,): float(count) for name, count in count_queued_tasks().items()}
-    yield make_gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
-    yield make_gauge(
-        "guanwecom_limit_used_ratio",
-        "How much of a limit of WeCom is used; corp: empty for an address, which companies share",
-        {(one.limit, "" if one.corp_id is None else str(one.corp_id)): one.share for one in measure_limits()},
-        ["limit", "corp"],
-    )
-    yield make_gauge(
-        "guanwecom_certificate_expiry_timestamp_seconds",
-        "When the first certificate of each kind ends, in Unix time",
-        {(one.kind, one.name): one.ends_at.timestamp() for one in find_certificates()},
-        ["kind", "name"],
-    )
-    yield make_gauge(
-        "guanwecom_secret_set_timestamp_seconds",
-        "When a stored secret was last changed, in Unix time",
-        {(one.kind, str(one.row_id)): one.set_at.timestamp() for one in find_secrets()},
-        ["secret", "id"],
-    )

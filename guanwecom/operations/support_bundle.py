@@ -9,6 +9,7 @@ import platform
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from importlib.metadata import distributions
@@ -48,10 +49,16 @@ def bundle() -> bytes:
         hidden |= _stored_secrets()
     except Error as error:
         failure = f"{type(error).__name__}: {error}"
+    # No secrets are put in, but answers of other systems may hold some.
+    longest_first = sorted((one for one in hidden if len(one) >= _SECRET_AT_LEAST), key=len, reverse=True)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
         for name, text in _make_parts(timezone.now(), failure):
-            archive.writestr(name, _mask_secrets(text, hidden))
+            masked = text
+            for secret in longest_first:
+                for spelling in {secret, quote(secret, safe=""), json.dumps(secret, ensure_ascii=False)[1:-1]}:
+                    masked = masked.replace(spelling, MASK)
+            archive.writestr(name, masked)
     return file.getvalue()
 
 
@@ -63,10 +70,18 @@ def _make_parts(now: datetime, failure: str) -> Iterator[tuple[str, str]]:
     }
     if not failure:
         heartbeats = Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
+        queues = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
         parts |= {
-            "migrations.json": _read_migrations,
+            "migrations.json": lambda: {
+                "applied": sorted(map(".".join, MigrationRecorder(connection).applied_migrations())),
+                "pending": sorted({step.migration for step in upgrade.read().steps}),
+            },
             "engine.json": lambda: health.document(health.read()),
-            "queues.json": _count_queues,
+            "queues.json": lambda: {
+                "waiting_tasks": {name: _ask_valkey(partial(valkey().llen, name)) for name in queues},
+                "runs": dict(Run.objects.order_by().values_list("status").annotate(Count("pk"))),
+                "deliveries": dict(Delivery.objects.unsettled().order_by().values_list("status").annotate(Count("pk"))),
+            },
             "heartbeats.json": lambda: list(heartbeats),
             "errors.json": _read_errors,
             "checks.json": lambda: [f"{found.id}: {found.msg}" for found in checks.run_checks(databases=["default"])],
@@ -110,36 +125,15 @@ def _read_settings() -> object:
             found[name] = "(set by a file)"
         elif not value:
             found[name] = "(not set)"
+        elif not _SECRET_NAME.search(name):
+            found[name] = value
         else:
-            found[name] = _mask_address(value) if _SECRET_NAME.search(name) else value
+            where = ""
+            with suppress(ValueError):  # no address
+                parts = urlsplit(value)
+                where = f" ({parts.scheme}://{parts.hostname}:{parts.port})" if parts.scheme and parts.hostname else ""
+            found[name] = f"(set{where})"
     return found
-
-
-def _mask_address(value: str) -> str:
-    """Return an address's scheme, host and port; else only that it is set."""
-    try:
-        parts = urlsplit(value)
-        where = f" ({parts.scheme}://{parts.hostname}:{parts.port})" if parts.scheme and parts.hostname else ""
-    except ValueError:
-        where = ""
-    return f"(set{where})"
-
-
-def _read_migrations() -> object:
-    applied = MigrationRecorder(connection).applied_migrations()
-    return {
-        "applied": sorted(f"{app}.{name}" for app, name in applied),
-        "pending": sorted({step.migration for step in upgrade.read().steps}),
-    }
-
-
-def _count_queues() -> object:
-    names = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
-    return {
-        "waiting_tasks": {name: _ask_valkey(partial(valkey().llen, name)) for name in names},
-        "runs": dict(Run.objects.order_by().values_list("status").annotate(Count("pk"))),
-        "deliveries": dict(Delivery.objects.unsettled().order_by().values_list("status").annotate(Count("pk"))),
-    }
 
 
 def _read_errors() -> object:
@@ -168,7 +162,7 @@ def _read_errors() -> object:
     }
 
 
-# --- No secrets are put in, but answers of other systems may hold some ------------------------------------------------
+# --- Secrets to be hidden ---------------------------------------------------------------------------------------------
 
 
 def _secrets_of_settings() -> set[str]:
@@ -196,10 +190,3 @@ def _password(address: str) -> str:
         return unquote(urlsplit(address).password or "")
     except ValueError:
         return ""
-
-
-def _mask_secrets(text: str, hidden: set[str]) -> str:
-    for secret in sorted((one for one in hidden if len(one) >= _SECRET_AT_LEAST), key=len, reverse=True):
-        for spelling in {secret, quote(secret, safe=""), json.dumps(secret, ensure_ascii=False)[1:-1]}:
-            text = text.replace(spelling, MASK)
-    return text

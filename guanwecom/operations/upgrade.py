@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import IntEnum
 from pathlib import Path
 
@@ -100,14 +100,30 @@ class Plan:
 def read() -> Plan:
     """Make the plan. Raises django.db.Error."""
     executor = MigrationExecutor(connection)
-    former = _read_former_version(executor)
+    former = ""
+    if executor.loader.applied_migrations:
+        is_recorded = Installation._meta.db_table in connection.introspection.table_names()
+        version = Installation.objects.values_list("version", flat=True).first() if is_recorded else None
+        former = version or UNRECORDED
     if former:
         steps = list(_plan_steps(executor))
     else:  # all tables are new, and nothing waits for them
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         steps = [Step(_("all"), [_("%(count)d migrations make the tables") % {"count": count}], [])]
-    refusals = [*_refuse_encoding(), *_refuse_old(former)]
-    warnings = [*_warn_of_space(steps), *(_warn_of_backup(timezone.now()) if former and steps and not refusals else [])]
+    refusals = _refuse_encoding()
+    if former and installation.parse_version(former) < installation.parse_version(FIRST):
+        text = _(
+            "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Begin with a new one."
+        )
+        refusals.append(text % {"former": former, "first": FIRST})
+    warnings = _warn_of_space(steps)
+    if former and steps and not refusals:
+        now, made = timezone.now(), Installation.objects.values_list("backed_up_at", flat=True).first()
+        if made is None:
+            warnings.append(_("No backup by guanwecom backup is known. Make one before you upgrade."))
+        elif now - made > BACKUP_FRESH:
+            text = _("The last backup by guanwecom backup is %(days)d days old. Make one before you upgrade.")
+            warnings.append(text % {"days": (now - made).days})
     # Only apps whose migrations we have count.
     known, ours = executor.loader.disk_migrations, executor.loader.migrated_apps
     unknown = sorted(key for key in executor.loader.applied_migrations if key not in known and key[0] in ours)
@@ -121,14 +137,6 @@ def read() -> Plan:
     return Plan(former, steps, refusals, warnings)
 
 
-def _read_former_version(executor: MigrationExecutor) -> str:
-    if not executor.loader.applied_migrations:
-        return ""
-    if Installation._meta.db_table not in connection.introspection.table_names():
-        return UNRECORDED
-    return Installation.objects.values_list("version", flat=True).first() or UNRECORDED
-
-
 def _refuse_encoding() -> list[str]:
     """Refuse encodings other than UTF8. SQL_ASCII, used by servers without a locale, refuses much of our JSON."""
     with connection.cursor() as cursor:
@@ -138,15 +146,6 @@ def _refuse_encoding() -> list[str]:
         return []
     text = _("The database has the encoding %(encoding)s. Make one by createdb --encoding UTF8 --template template0.")
     return [text % {"encoding": encoding}]
-
-
-def _refuse_old(former: str) -> list[str]:
-    if not former or installation.parse_version(former) >= installation.parse_version(FIRST):
-        return []
-    text = _(
-        "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Begin with a new one."
-    )
-    return [text % {"former": former, "first": FIRST}]
 
 
 def _plan_steps(executor: MigrationExecutor) -> Iterator[Step]:
@@ -249,16 +248,6 @@ def free_bytes() -> int | None:
 
 def _megabytes(size: int) -> str:
     return f"{-(-size // 1_000_000):,}"
-
-
-def _warn_of_backup(now: datetime) -> list[str]:
-    made = Installation.objects.values_list("backed_up_at", flat=True).first()
-    if made is None:
-        return [_("No backup by guanwecom backup is known. Make one before you upgrade.")]
-    if now - made > BACKUP_FRESH:
-        text = _("The last backup by guanwecom backup is %(days)d days old. Make one before you upgrade.")
-        return [text % {"days": (now - made).days}]
-    return []
 
 
 # Two locking statements take less than PostgreSQL's deadlock_timeout, 1 s: in a deadlock the migration gives up, and no

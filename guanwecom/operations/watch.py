@@ -116,16 +116,12 @@ def tell_state(state: EngineHealth) -> bool:
     else:
         logger.warning("the engine runs again")
     with translation.override(settings.LANGUAGE_CODE):
-        return tell_operators(*write_mail(state))
-
-
-def write_mail(state: EngineHealth) -> tuple[str, str]:
-    """Return subject and text, in the active language."""
-    address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
-    if not state.problems:
-        return _("Pushes run again"), "\n".join([_("Beat and the workers of all queues are running."), address])
-    lines = [line for one in health.explain(state) for line in (*one.lines, "")]
-    return _("Pushes stand still: %(parts)s") % {"parts": health.name_parts(state)}, "\n".join([*lines, address])
+        subject, lines = _("Pushes run again"), [_("Beat and the workers of all queues are running.")]
+        if state.problems:
+            subject = _("Pushes stand still: %(parts)s") % {"parts": health.name_parts(state)}
+            lines = [line for one in health.explain(state) for line in (*one.lines, "")]
+        address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
+        return tell_operators(subject, "\n".join([*lines, address]))
 
 
 # --- Without the database, Valkey chooses the process that tells operators ---
@@ -190,24 +186,22 @@ _last: list[tuple[float, Contacts]] = []
 
 
 def remember() -> None:
-    """Read the contacts if they are older than REMEMBERED_SECONDS. Raises django.db.Error."""
+    """Read the contacts if they are older than REMEMBERED_SECONDS; none in a copy, whose operators hear from the
+    original. Raises django.db.Error."""
     now = read_boot_clock()
-    if not (_last and now < _last[0][0]):
-        _last[:] = [(now + REMEMBERED_SECONDS, _read_contacts())]
-
-
-def _read_contacts() -> Contacts:
-    """Return the contacts; none in a copy, whose operators hear from the original."""
-    if installation.is_copy():
-        return [], []
-    robots = [client_factory.robot_of_environment()]
-    chosen = OperatorContacts.objects.chosen_robot()
-    if chosen is not None:
-        try:
-            robots.append(client_factory.robot_client(chosen.corp, chosen.key))
-        except IntegrationError as error:  # no key decrypts it any more
-            logger.error("the operators' robot cannot be used: %s", type(error).__name__)
-    return OperatorContacts.objects.addresses(), [robot for robot in robots if robot is not None]
+    if _last and now < _last[0][0]:
+        return
+    contacts: Contacts = [], []
+    if not installation.is_copy():
+        robots = [client_factory.robot_of_environment()]
+        chosen = OperatorContacts.objects.chosen_robot()
+        if chosen is not None:
+            try:
+                robots.append(client_factory.robot_client(chosen.corp, chosen.key))
+            except IntegrationError as error:  # no key decrypts it any more
+                logger.error("the operators' robot cannot be used: %s", type(error).__name__)
+        contacts = OperatorContacts.objects.addresses(), [robot for robot in robots if robot is not None]
+    _last[:] = [(now + REMEMBERED_SECONDS, contacts)]
 
 
 def tell_operators(subject: str, body: str) -> bool:

@@ -45,7 +45,11 @@ class HeartbeatThread(threading.Thread):
         self._database = watch.DatabaseWatch()
 
     def run(self) -> None:
-        _use_own_connection()
+        # Outside the workers' pool, whose threads a forked child would lack.
+        own = connections["default"].copy()
+        options = own.settings_dict.get("OPTIONS", {})
+        own.settings_dict["OPTIONS"] = {name: value for name, value in options.items() if name != "pool"}
+        connections["default"] = own
         try:
             while True:
                 self._beat()
@@ -90,15 +94,6 @@ class HeartbeatThread(threading.Thread):
             # it: opening one costs more than all queries of a heartbeat.
             if not (is_whole and self._watches):
                 connections.close_all()
-
-
-def _use_own_connection() -> None:
-    """Give this thread a connection outside the workers' pool, whose threads a forked child would lack."""
-    own = connections["default"].copy()
-    own.settings_dict["OPTIONS"] = {
-        name: value for name, value in own.settings_dict.get("OPTIONS", {}).items() if name != "pool"
-    }
-    connections["default"] = own
 
 
 def touch_file() -> None:

@@ -58,20 +58,19 @@ class Command(BaseCommand):
         if settings.ENVIRONMENT == "production" and is_writable and not options["no_static"]:
             call_command("collectstatic", interactive=False, verbosity=0)
             self.stdout.write(_("Static files: %(folder)s") % {"folder": settings.STATIC_ROOT})
-        self._say_what_to_restart()
+        running = heartbeats.living_processes().values_list("kind", "name")
+        counts = Counter((name.partition(":")[0], kind) for kind, name in running)
+        if not counts:
+            self.stdout.write(_("Done. No process runs; start web, workers and beat."))
+            return
+        self.stdout.write(_("Done. Restart what still runs the former version, workers and beat first:"))
+        for (host, kind), count in sorted(counts.items()):
+            self.stdout.write(f"  {host}: {kind} ({count})")
 
     def _check(self) -> Plan:
         found = upgrade.read()
         former = found.former_version or _("a new database")
         self.stdout.write(_("From %(former)s to %(present)s.") % {"former": former, "present": settings.VERSION})
-        self._say_steps(found)
-        for warning in found.warnings:
-            self.stdout.write(_("Note: %(warning)s") % {"warning": warning})
-        if found.refusals:
-            raise CommandError("\n".join(found.refusals))
-        return found
-
-    def _say_steps(self, found: Plan) -> None:
         if not found.steps:
             self.stdout.write(_("No migration is pending."))
         for step in found.steps:
@@ -81,17 +80,11 @@ class Command(BaseCommand):
             elif not step.locks:
                 lines.append(_("locks nothing"))
             self.stdout.write("\n".join([f"{step.migration}:", *(f"  {line}" for line in lines)]))
-
-    def _say_what_to_restart(self) -> None:
-        counts = Counter(
-            (name.partition(":")[0], kind) for kind, name in heartbeats.living_processes().values_list("kind", "name")
-        )
-        if not counts:
-            self.stdout.write(_("Done. No process runs; start web, workers and beat."))
-            return
-        self.stdout.write(_("Done. Restart what still runs the former version, workers and beat first:"))
-        for (host, kind), count in sorted(counts.items()):
-            self.stdout.write(f"  {host}: {kind} ({count})")
+        for warning in found.warnings:
+            self.stdout.write(_("Note: %(warning)s") % {"warning": warning})
+        if found.refusals:
+            raise CommandError("\n".join(found.refusals))
+        return found
 
 
 def _describe(lock: TableLock) -> str:
