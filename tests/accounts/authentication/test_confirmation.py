@@ -20,7 +20,7 @@ from accounts.models import (
     User,
 )
 from integrations.core.admin_pages import ConfirmedChanges
-from integrations.models import BiConnection, Corp, DataSource, SiteAddress, SyncRun
+from integrations.models import BiConnection, Corp, DataSource, Job, SiteAddress, SyncRun
 from integrations.models.fields import EncryptedTextField
 from notifications.models import ApiToken, InboundChannel, IncomingMessage, OperatorContacts, Robot
 from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, by_password, make_person, state_in, visitor
@@ -256,8 +256,8 @@ def test_every_page_of_rights_secrets_addresses_and_tokens_asks() -> None:
 
     confirmed = {model for model, pages in registered.items() if isinstance(pages, ConfirmedChanges)}
 
-    # A message is only read.
-    assert with_secrets - {IncomingMessage} <= CONFIRMED
+    # Messages and jobs are only read.
+    assert with_secrets - {IncomingMessage, Job} <= CONFIRMED
     assert confirmed == CONFIRMED
 
 
