@@ -176,9 +176,9 @@ def tick() -> None:
     """Claim what is due, sweep, and queue what waits. Runs when beat sees something due, and every few seconds."""
     now = database_clock()()
     # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
-    if scheduler.clock_was_set_back(scheduler.TICK, now=now):
+    if scheduler.clock_was_set_back(now=now):
         maintenance.repair_clock_damage(now=now)
-    if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
+    if not scheduler.claim_tick(now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
     # Due messages go out even if a sweep fails.
     if TICK.is_anything_due():

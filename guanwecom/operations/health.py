@@ -18,10 +18,10 @@ from integrations.clients.errors import Explanation
 from integrations.core import heartbeats, installation
 from integrations.core.background import AnyRow, database_clock
 from integrations.core.heartbeats import STALE_SECONDS
-from integrations.models import Heartbeat
+from integrations.models import Heartbeat, Installation
 from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue, find_overdue
 from notifications.delivery.runs import scheduler
-from notifications.models import AlertRule, Subscription, TickClaim
+from notifications.models import AlertRule, Subscription
 
 # A tick, or a slot, is overdue after so many seconds.
 TICK_STALE_SECONDS = 30
@@ -104,7 +104,7 @@ def read() -> EngineHealth:
     is_late = _LATE.exists()
     count, oldest = _overdue(now) if is_late else (0, None)
     waiting = {one: count_overdue(one, now=now, at_most=COUNTED) for one in OPTIONAL_QUEUES} if is_late else {}
-    period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
+    period = Installation.objects.values_list("tick_period", flat=True).first()
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
     workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]
     beat = _count_processes("beat", heard[Heartbeat.Kind.BEAT], now)
@@ -117,7 +117,7 @@ def read() -> EngineHealth:
         queues=tuple(_queues(workers, waiting, now)),
         mail_door=_count_processes("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
         web=_count_processes("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
-        tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
+        tick_seconds=max(0.0, now.timestamp() - period) if period else None,
         idle_tasks=tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up)),
         overdue_count=count,
         overdue_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),

@@ -79,6 +79,7 @@ class Migration(migrations.Migration):
                 ('engine_problems', models.TextField(blank=True)),
                 ('engine_problems_since', models.DateTimeField(null=True)),
                 ('engine_notified', models.TextField(blank=True)),
+                ('tick_period', models.BigIntegerField(default=0)),
             ],
             options={
                 'verbose_name': 'installation',

@@ -28,7 +28,8 @@ class Place(Func):
 
 
 class Installation(models.Model):
-    """The installation of this database. Only integrations.core.installation and guanwecom.operations write it.
+    """The installation of this database. integrations.core.installation and guanwecom.operations write it, and the
+    tick its period.
 
     If the database's place differs from `place`, or its name from `deployment`, the database is a copy.
     """
@@ -53,6 +54,8 @@ class Installation(models.Model):
     engine_problems = models.TextField(blank=True)
     engine_problems_since = models.DateTimeField(null=True)
     engine_notified = models.TextField(blank=True)
+    # The last period, in seconds since 1970, whose tick of pushes was claimed (notifications.delivery.runs.scheduler).
+    tick_period = models.BigIntegerField(default=0)
 
     class Meta:
         default_permissions = ()

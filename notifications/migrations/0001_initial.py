@@ -47,17 +47,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='TickClaim',
-            fields=[
-                ('name', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('period', models.BigIntegerField()),
-            ],
-            options={
-                'verbose_name': 'tick',
-                'verbose_name_plural': 'ticks',
-            },
-        ),
-        migrations.CreateModel(
             name='AlertRule',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -28,7 +28,7 @@ from notifications.models.inbound import (
 )
 from notifications.models.media import Attachment, MakerQueue, Medium
 from notifications.models.recipients import Channel, OperatorContacts, Robot, RulesMatch, WithRecipients
-from notifications.models.runs import Run, TickClaim
+from notifications.models.runs import Run
 from notifications.models.subscriptions import (
     INCOMING_FORMS,
     REPORT_FORMS,

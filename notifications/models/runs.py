@@ -216,17 +216,3 @@ class Run(models.Model):
     def error_text(self) -> str:
         """The error in the active language."""
         return sentences.translate_stored(self.error)
-
-
-class TickClaim(models.Model):
-    """The last period for which a tick was done: among several beats, the one that advances it does the work."""
-
-    name = models.CharField(max_length=64, primary_key=True)
-    period = models.BigIntegerField()
-
-    class Meta:
-        verbose_name = _("tick")
-        verbose_name_plural = _("ticks")
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.period}"

@@ -12,10 +12,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from integrations.core import installation
 from integrations.core.background import database_clock
+from integrations.models import Installation
 from notifications import tasks
 from notifications.delivery.rendering import render
-from notifications.models import AlertCard, Delivery, Run, TickClaim
+from notifications.models import AlertCard, Delivery, Run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.wecom_stub import WeComStub
 
@@ -51,7 +53,7 @@ def test_a_tick_brings_what_is_due_all_the_way(wire: WeComStub) -> None:
 def test_a_second_tick_of_the_period_does_nothing(wire: WeComStub, settings: Settings) -> None:
     interval = settings.DISPATCH_INTERVAL_SECONDS = 10**9  # no period ends while this test runs
     period = int(datetime.now(UTC).timestamp()) // interval * interval
-    TickClaim.objects.create(name="notifications.tick", period=period)
+    Installation.objects.filter(pk=installation.present().pk).update(tick_period=period)
     due_subscription(wire)
 
     tasks.tick.delay()
@@ -90,7 +92,7 @@ def test_a_tick_has_cards_changed(wire: WeComStub) -> None:
     due_subscription(wire)
     tasks.tick.delay()
     AlertCard.objects.create(delivery=Delivery.objects.get(), next_try_at=datetime.now(UTC) - timedelta(minutes=1))
-    TickClaim.objects.all().delete()
+    Installation.objects.update(tick_period=0)
     tasks.tick.delay()
     assert not AlertCard.objects.get().is_stale
 

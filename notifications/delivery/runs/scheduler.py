@@ -15,15 +15,18 @@ from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterR
 from django.db.models.functions import Least
 
 from integrations.clients.transport import read_boot_clock
+from integrations.core import installation
 from integrations.core.background import log_errors
 from integrations.core.sentences import Sentence
+from integrations.models import Installation
+from integrations.models.installation import THE_ONE
 from notifications.delivery.rows import RENDER_LEASE, lock_skipping
-from notifications.models import Report, Run, Subscription, TickClaim
+from notifications.models import Report, Run, Subscription
 from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, ScheduleError, due_times
 
 logger = logging.getLogger(__name__)
 
-# Name of the task, of its beat entry, and of the claim of its periods.
+# Name of the task and of its beat entry.
 TICK = "notifications.tick"
 BATCH = 1000
 # A batch ends early after this long: looking back over an outage takes time, and other transactions wait.
@@ -36,23 +39,23 @@ CLOCK_TOLERANCE_SECONDS = 60
 _OVERLAP = "overlap:"
 
 
-def claim_tick(name: str, *, now: datetime, period_seconds: int) -> bool:
+def claim_tick(*, now: datetime, period_seconds: int) -> bool:
     """Claim the period around `now`. Return True to exactly one of many callers."""
     seconds = int(now.timestamp())
     period = seconds - seconds % period_seconds
-    is_new = Q(period__lt=period) | Q(period__gt=period + CLOCK_TOLERANCE_SECONDS)
-    mine = TickClaim.objects.filter(is_new, name=name)
-    if mine.update(period=period):
+    is_new = Q(tick_period__lt=period) | Q(tick_period__gt=period + CLOCK_TOLERANCE_SECONDS)
+    mine = Installation.objects.filter(is_new, pk=THE_ONE)
+    if mine.update(tick_period=period):
         return True
-    if TickClaim.objects.filter(name=name).exists():
+    if Installation.objects.filter(pk=THE_ONE).exists():
         return False
-    TickClaim.objects.bulk_create([TickClaim(name=name, period=0)], ignore_conflicts=True)
-    return mine.update(period=period) == 1
+    installation.present()
+    return mine.update(tick_period=period) == 1
 
 
-def clock_was_set_back(name: str, *, now: datetime) -> bool:
-    """Return whether the last tick of this name ran under a clock far ahead of `now`."""
-    return TickClaim.objects.filter(name=name, period__gt=now.timestamp() + CLOCK_TOLERANCE_SECONDS).exists()
+def clock_was_set_back(*, now: datetime) -> bool:
+    """Return whether the last tick ran under a clock far ahead of `now`."""
+    return Installation.objects.filter(tick_period__gt=now.timestamp() + CLOCK_TOLERANCE_SECONDS).exists()
 
 
 def claim_due(*, now: datetime) -> list[int]:

@@ -11,10 +11,9 @@ from django.test import Client
 from django_celery_beat.schedulers import ModelEntry
 from pytest_django import Settings
 
+from integrations.core import installation
 from integrations.core.background import database_clock
-from integrations.models import Heartbeat
-from notifications.delivery.runs.scheduler import TICK
-from notifications.models import TickClaim
+from integrations.models import Heartbeat, Installation
 from tests.notifications.wecom_stub import WeComStub, running_wire
 
 
@@ -25,7 +24,7 @@ def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: st
 
 def ticked(*, seconds_ago: float = 0) -> None:
     period = int(database_clock()().timestamp() - seconds_ago)
-    TickClaim.objects.update_or_create(name=TICK, defaults={"period": period})
+    Installation.objects.filter(pk=installation.present().pk).update(tick_period=period)
 
 
 def read_metrics(settings: Settings) -> str:

@@ -121,6 +121,6 @@ def test_of_an_original_and_its_copy_only_the_original_sends(
         done = run_program(command, env=stacks["copy"].env, cwd=project_root)
         assert done.stdout == "This is the real installation now. 0 runs that had waited were ended.\n"
         with psycopg.connect(copy_url, autocommit=True) as copy:
-            ticks = "SELECT count(*) FROM notifications_tickclaim"
-            eventually(lambda: copy.execute(ticks).fetchone() == (1,), copies)
+            ticks = "SELECT tick_period > 0 FROM integrations_installation"
+            eventually(lambda: copy.execute(ticks).fetchone() == (True,), copies)
         assert len(sandbox.messages(CORPID, "lilei")) == 1
