@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 from django.utils.translation import ngettext
 
 from accounts.audit import signals
@@ -108,7 +106,12 @@ def track_orders() -> None:
     signals.track(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
     signals.track(
         ApiToken,
-        corps=_of_token,
+        # Those that the token is limited to, directly or by pushes; none for a token that reaches all.
+        corps=lambda token: [
+            *token.corps.values_list("pk", flat=True),
+            *token.send_corps.values_list("pk", flat=True),
+            *token.subscriptions.values_list("report__corp", flat=True),
+        ],
         new_corps=lambda token: [],
         left_out=("digest", "form_key", "created_at", "last_used_at", "last_used_from", "signing_secret"),
         m2m=("corps", "subscriptions", "send_corps", "send_users", "send_groups", "send_departments"),
@@ -122,11 +125,3 @@ def track_orders() -> None:
         ),
         m2m=("users", "groups", "departments"),
     )
-
-
-def _of_token(token: ApiToken) -> list[int | None]:
-    """Return the companies that the token is limited to, directly or by subscriptions; none for a token that reaches
-    all."""
-    reports = token.subscriptions.values_list("report__corp", flat=True)
-    corps = token.corps.values_list("pk", flat=True), token.send_corps.values_list("pk", flat=True)
-    return [*chain(*corps), *reports]

@@ -112,7 +112,8 @@ def _recall(now: datetime) -> None:
 
 
 def _update_cards(now: datetime) -> None:
-    enqueue_card_updates(card_updates.claim_due(now=now))
+    # Urgent: people look at them after a click.
+    _enqueue(update_alert_cards, card_updates.claim_due(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
 def _call_back(now: datetime) -> None:
@@ -282,11 +283,6 @@ def call_back(message_ids: list[int]) -> None:
 def send_outgoing_mails(mail_ids: list[int]) -> None:
     """Send the mail door's reports and forwarded mails."""
     outgoing.send_mails(mail_ids, clock=database_clock(), is_stopping=_stopping.is_set)
-
-
-def enqueue_card_updates(card_ids: Sequence[int]) -> None:
-    """Hand out cards to be changed, after an open transaction: people look at them after a click."""
-    _enqueue(update_alert_cards, card_ids, DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
 def enqueue_runs(run_ids: Sequence[int]) -> None:

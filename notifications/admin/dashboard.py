@@ -44,8 +44,6 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from notifications.models.alerts import IncidentQuerySet
-from notifications.models.subscriptions import SubscriptionQuerySet
 from notifications.subscriptions.addressees import explain_naming
 from notifications.subscriptions.calendar import describe_schedule, warn_of_calendar_end
 from notifications.subscriptions.recipients import resolve_audience, trial_audience
@@ -61,6 +59,19 @@ NAMED_AT_MOST = 5
 RECENT = timedelta(days=1)
 # How early the end of the calendar of holidays is announced.
 CALENDAR_NOTICE = timedelta(days=30)
+# Enabled pushes and rules without a next time, by model.
+SILENT = {
+    "subscription": ngettext_lazy(
+        "%(count)s enabled push has no further time: save its schedule again.",
+        "%(count)s enabled pushes have no further time: save their schedules again.",
+        "number",
+    ),
+    "alertrule": ngettext_lazy(
+        "%(count)s enabled alert rule has no further time: save its schedule again.",
+        "%(count)s enabled alert rules have no further time: save their schedules again.",
+        "number",
+    ),
+}
 
 
 def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
@@ -71,41 +82,46 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
         zone = timezone.get_current_timezone()
         found = statistics.count_by_corp(Delivery.objects.filter(corp__in=lines), today=timezone.localdate(), zone=zone)
         for pk, its_lines in lines.items():
-            its_lines += _list_todays_counts(pk, found.get(pk, statistics.Counts()))
+            # The counts are people, while the linked lists show their deliveries.
+            counts, todays = found.get(pk, statistics.Counts()), {"corp": str(pk), "day": "today"}
+            todays_url = _list_url("delivery", **todays)
+            refused, tone = _format_recipients(counts.refused), "bad" if counts.refused else ""
+            its_lines.append(Line(_("Accepted today"), _format_recipients(counts.accepted), url=todays_url))
+            its_lines.append(Line(_("Refused or canceled today"), refused, tone, todays_url))
+            if counts.unknown:
+                url = _list_url("delivery", **todays, status__exact="unknown")
+                its_lines.append(Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
+            url = _list_url("delivery", corp=pk, status__exact="pending")
+            its_lines.append(Line(_("Waiting"), _format_recipients(counts.waiting), url=url))
     if request.user.has_perm("notifications.view_subscription"):
-        own, everyones = _find_next_times(Subscription.objects.visible_to(request.user))
+        scheduled = Subscription.objects.visible_to(request.user).filter(is_enabled=True, next_run_at__isnull=False)
+        # By company; None: of pushes to people of every company.
+        next_times: dict[int | None, datetime] = dict(
+            scheduled.order_by().values_list("report__corp").annotate(next=Min("next_run_at"))
+        )
         for corp in corps:
-            due = [time for time in (own.get(corp.pk), everyones) if time is not None and corp.is_enabled]
+            times = (next_times.get(corp.pk), next_times.get(None))
+            due = [time for time in times if time is not None and corp.is_enabled]
             words = f"{timezone.localtime(min(due)):%Y-%m-%d %H:%M}" if due else "—"
             lines[corp.pk].append(Line(_("Next due"), words))
     return lines
+
+
+def _format_recipients(count: int) -> str:
+    return ngettext("%(count)s recipient", "%(count)s recipients", count) % {"count": f"{count:,}"}
 
 
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Warn of stuck or unknown messages, failed or missed runs, paused queues, webhooks given up, open incidents, the
     end of the calendar, and owners who are gone. Makes eleven queries, two more while the calendar ends."""
     now = timezone.now()
-    found = [*find_attentions(administrator(request), now), *_about_calendar(request, now), *_about_times(request)]
-    if request.user.has_perm("notifications.view_delivery"):
-        deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
-        found += [*_about_deliveries(deliveries, now), *_about_media(now)]
-    if request.user.has_perm("notifications.view_run"):
-        found += _about_runs(Run.objects.visible_to(request.user), now)
-    if request.user.has_perm("notifications.view_subscription"):
-        found += _about_subscriptions(Subscription.objects.visible_to(request.user))
-    if request.user.has_perm("notifications.view_incident"):
-        found += _about_incidents(Incident.objects.visible_to(request.user))
-    if request.user.has_perm("notifications.view_incomingmessage"):
-        found += _about_webhooks(IncomingMessage.objects.visible_to(request.user), now)
-    if request.user.has_perm("notifications.view_robot"):
-        found += about_unreadable(Robot.objects.visible_to(request.user))
-    if request.user.has_perm("notifications.view_corpqueue"):
-        found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
-        if not may_see_corps(request):  # people who see companies find it on the company's card
-            sentences = checks.find_held_up(None, seen_by=request.user)
-            url = reverse("admin:notifications_corpqueue_changelist")
-            found += [Attention(sentence, url) for sentence in sentences]
-    return found
+    return [
+        *find_attentions(administrator(request), now),
+        *_warn_of_schedules(request, now),
+        *_warn_of_messages(request, corps, now),
+        *_warn_of_runs(request, now),
+        *_warn_of_outside(request, corps, now),
+    ]
 
 
 def _warn(
@@ -118,112 +134,53 @@ def _warn(
         yield Attention(sentence % {"number": count, "count": shown, **words}, url, tone)
 
 
-def _about_incidents(incidents: IncidentQuerySet) -> Iterator[Attention]:
-    sentence = ngettext_lazy(
-        "%(count)s incident is open and nobody has taken it.",
-        "%(count)s incidents are open and nobody has taken them.",
-        "number",
-    )
-    return _warn(_count_capped(incidents.open().unacknowledged()), sentence, _list_url("incident", state="untaken"))
+def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attention]:
+    """Warn before days without known holidays begin, in one line that names the pushes and alert rules concerned, and
+    of those without a next time, which would stay silent for ever. The calendar's link leads to it, or to their list if
+    the person may not edit it."""
+    years = unknown_years([(now + CALENDAR_NOTICE).date()])
+    names, addresses = list[str](), list[str]()
+    if sees_all(request.user) and request.user.has_perm("notifications.change_workdaycalendar"):
+        addresses.append(reverse("admin:notifications_workdaycalendar_changelist"))
+    silent = []
+    for model, rows in (("subscription", Subscription.objects.all()), ("alertrule", AlertRule.objects.all())):
+        if not request.user.has_perm(f"notifications.view_{model}"):
+            continue
+        seen = rows.visible_to(request.user)
+        silent.append((seen.without_times(), SILENT[model], _link_enabled(model)))
+        if years:
+            concerned = seen.filter(is_enabled=True).by_workdays().order_by("name")
+            found = list(concerned.values_list("name", flat=True)[: NAMED_AT_MOST + 1])
+            names += found
+            addresses += [_link_enabled(model)] if found else []
+    if names:
+        listed = pgettext("between days of the week", ", ").join(names[:NAMED_AT_MOST])
+        words = {"calendar": warn_of_calendar_end(years[0]), "names": listed + " …" * (len(names) > NAMED_AT_MOST)}
+        yield Attention(_("%(calendar)s It concerns: %(names)s") % words, addresses[0], "warn")
+    for rows_without, sentence, url in silent:
+        yield from _warn(_count_capped(rows_without), sentence, url)
 
 
-def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> Iterator[Attention]:
-    """Warn of webhooks given up within a week: their senders do not know what became of the messages."""
-    given_up = IncomingMessage.Callback.GIVEN_UP.value
-    lost = messages.filter(callback_state=given_up, created_at__gt=now - timedelta(days=7))
-    sentence = ngettext_lazy(
-        "%(count)s webhook was given up within a week: its sender does not know what became of the message.",
-        "%(count)s webhooks were given up within a week: their senders do not know what became of the messages.",
-        "number",
-    )
-    return _warn(_count_capped(lost), sentence, _list_url("incomingmessage", callback_state__exact=given_up), "warn")
-
-
-def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
-    """Name the pushes that were paused automatically because their runs failed."""
-    paused = subscriptions.filter(failures_paused_at__isnull=False, is_enabled=False)
-    paused = paused.order_by("-failures_paused_at", "pk")[:NAMED_AT_MOST]
-    return [
-        Attention(sentence, reverse("admin:notifications_subscription_change", args=[one.pk]))
-        for one in paused
-        for sentence in explain_auto_pauses([one])
-    ]
-
-
-def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> Iterator[Attention]:
-    """Warn of paused queues and of daily budgets that are nearly used up."""
-    relevant = queues.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
-    relevant = relevant.filter(Q(is_paused=True) | Q(daily_budget__gt=0))
-    rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
-    for queue in rows:
-        if queue.is_paused:
-            yield Attention(_("Pushes of %(corp)s are paused.") % {"corp": queue}, _link_queue(queue), "warn")
-    for queue, percent in statistics.find_nearly_used(rows):
-        sentence = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
-        yield Attention(sentence % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
-
-
-def _link_queue(queue: CorpQueue) -> str:
-    return reverse("admin:notifications_corpqueue_change", args=[queue.pk])
-
-
-def _list_todays_counts(corp_id: int, counts: statistics.Counts) -> list[Line]:
-    # The counts are people, while the linked lists show their deliveries.
-    todays: dict[str, str | int] = {"corp": corp_id, "day": "today"}
-    bad, waiting_url = counts.refused, _list_url("delivery", corp=corp_id, status__exact="pending")
-    lines = [
-        Line(_("Accepted today"), _format_recipients(counts.accepted), url=_list_url("delivery", **todays)),
-        Line(
-            _("Refused or canceled today"),
-            _format_recipients(bad),
-            "bad" if bad else "",
-            _list_url("delivery", **todays),
-        ),
-        Line(_("Waiting"), _format_recipients(counts.waiting), url=waiting_url),
-    ]
-    if counts.unknown:
-        url = _list_url("delivery", **todays, status__exact="unknown")
-        lines.insert(2, Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
-    return lines
-
-
-def _format_recipients(count: int) -> str:
-    return ngettext("%(count)s recipient", "%(count)s recipients", count) % {"count": f"{count:,}"}
-
-
-def _find_next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, datetime], datetime | None]:
-    """Return the next due time by corp, and that of pushes to people of every company."""
-    rows = (
-        subscriptions.filter(is_enabled=True, next_run_at__isnull=False)
-        .order_by()
-        .values_list("report__corp")
-        .annotate(next=Min("next_run_at"))
-    )
-    found: dict[int | None, datetime] = dict(rows)
-    return {pk: moment for pk, moment in found.items() if pk is not None}, found.get(None)
-
-
-def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> Iterator[Attention]:
-    sendable = deliveries.sendable(now)  # type: ignore[attr-defined]  # of DeliveryQuerySet
+def _warn_of_messages(request: HttpRequest, corps: Sequence[Corp], now: datetime) -> Iterator[Attention]:
+    """Warn of stuck or unknown messages, and of pictures and files that no worker draws, for which messages wait."""
+    if not request.user.has_perm("notifications.view_delivery"):
+        return
+    deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
     blocked = CorpQueue.objects.blocked().values("corp")
-    stuck = sendable.filter(next_attempt_at__lt=now - OVERDUE).exclude(corp__in=blocked)
-    unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
+    stuck = deliveries.sendable(now).filter(next_attempt_at__lt=now - OVERDUE).exclude(corp__in=blocked)
     sentence = ngettext_lazy(
         "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
         "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
         "number",
     )
     yield from _warn(_count_capped(stuck), sentence, _list_url("delivery", status__exact="pending"))
+    unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
     sentence = ngettext_lazy(
         "For %(count)s message of the last 24 hours it is not known whether it arrived.",
         "For %(count)s messages of the last 24 hours it is not known whether they arrived.",
         "number",
     )
     yield from _warn(_count_capped(unknown), sentence, _list_url("delivery", status__exact="unknown", day="week"))
-
-
-def _about_media(now: datetime) -> Iterator[Attention]:
-    """Warn of pictures and files that no worker draws, because messages wait for them."""
     sentence = ngettext_lazy(
         "%(count)s picture or file waits and none is being made: does a worker take from the queue “%(queue)s”?",
         "%(count)s pictures or files wait and none is being made: does a worker take from the queue “%(queue)s”?",
@@ -234,69 +191,79 @@ def _about_media(now: datetime) -> Iterator[Attention]:
         yield from _warn(count, sentence, _list_url("delivery", status__exact="preparing"), queue=queue)
 
 
-def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
-    """Warn before days without known holidays begin, in one line that names the pushes and alert rules concerned. The
-    link leads to the calendar, or to their list if the person may not edit it."""
-    years = unknown_years([(now + CALENDAR_NOTICE).date()])
-    if not years:
-        return []
-    names, addresses = list[str](), list[str]()
-    if sees_all(request.user) and request.user.has_perm("notifications.change_workdaycalendar"):
-        addresses.append(reverse("admin:notifications_workdaycalendar_changelist"))
-    for name, rows in (("subscription", Subscription.objects.all()), ("alertrule", AlertRule.objects.all())):
-        if request.user.has_perm(f"notifications.view_{name}"):
-            concerned = rows.visible_to(request.user).filter(is_enabled=True).by_workdays().order_by("name")
-            found = list(concerned.values_list("name", flat=True)[: NAMED_AT_MOST + 1])
-            names += found
-            addresses += [_link_enabled(name)] if found else []
-    if not names:
-        return []
-    listed = pgettext("between days of the week", ", ").join(names[:NAMED_AT_MOST])
-    words = {"calendar": warn_of_calendar_end(years[0]), "names": listed + " …" * (len(names) > NAMED_AT_MOST)}
-    return [Attention(_("%(calendar)s It concerns: %(names)s") % words, addresses[0], "warn")]
-
-
-def _about_times(request: HttpRequest) -> Iterator[Attention]:
-    """Warn of enabled pushes and alert rules without a next time, which would stay silent for ever."""
-    person = request.user
-    if person.has_perm("notifications.view_subscription"):
+def _warn_of_runs(request: HttpRequest, now: datetime) -> Iterator[Attention]:
+    """Warn of failed, incomplete and missed runs, and name the pushes that were paused because their runs failed."""
+    if request.user.has_perm("notifications.view_run"):
+        recent = Run.objects.visible_to(request.user).went_wrong().filter(claimed_at__gte=now - RECENT)
+        counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
         sentence = ngettext_lazy(
-            "%(count)s enabled push has no further time: save its schedule again.",
-            "%(count)s enabled pushes have no further time: save their schedules again.",
+            "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", "number"
+        )
+        url = _list_url("run", status__exact="failed", day="week")
+        yield from _warn(counts.get(Run.Status.FAILED, 0), sentence, url, is_capped=False)
+        sentence = ngettext_lazy(
+            "%(count)s run of the last 24 hours did not reach everybody.",
+            "%(count)s runs of the last 24 hours did not reach everybody.",
             "number",
         )
-        silent = Subscription.objects.visible_to(person).without_times()
-        yield from _warn(_count_capped(silent), sentence, _link_enabled("subscription"))
-    if person.has_perm("notifications.view_alertrule"):
+        url = _list_url("run", reached="not_all", day="week")
+        yield from _warn(counts.get(Run.Status.FINISHED, 0), sentence, url, is_capped=False)
         sentence = ngettext_lazy(
-            "%(count)s enabled alert rule has no further time: save its schedule again.",
-            "%(count)s enabled alert rules have no further time: save their schedules again.",
+            "In the last 24 hours %(count)s time was missed.",
+            "In the last 24 hours %(count)s times were missed.",
             "number",
         )
-        rules = AlertRule.objects.visible_to(person).without_times()
-        yield from _warn(_count_capped(rules), sentence, _link_enabled("alertrule"))
+        url = _list_url("run", status__exact="missed", day="week")
+        yield from _warn(counts.get(Run.Status.MISSED, 0), sentence, url, "warn", is_capped=False)
+    if request.user.has_perm("notifications.view_subscription"):
+        paused = Subscription.objects.visible_to(request.user).filter(failures_paused_at__isnull=False)
+        paused = paused.filter(is_enabled=False).order_by("-failures_paused_at", "pk")
+        for push in paused[:NAMED_AT_MOST]:
+            url = reverse("admin:notifications_subscription_change", args=[push.pk])
+            yield from (Attention(sentence, url) for sentence in explain_auto_pauses([push]))
 
 
-def _about_runs(runs: QuerySet[Run], now: datetime) -> Iterator[Attention]:
-    recent = runs.went_wrong().filter(claimed_at__gte=now - RECENT)  # type: ignore[attr-defined]  # of RunQuerySet
-    counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
-    sentence = ngettext_lazy(
-        "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", "number"
-    )
-    url = _list_url("run", status__exact="failed", day="week")
-    yield from _warn(counts.get(Run.Status.FAILED, 0), sentence, url, is_capped=False)
-    sentence = ngettext_lazy(
-        "%(count)s run of the last 24 hours did not reach everybody.",
-        "%(count)s runs of the last 24 hours did not reach everybody.",
-        "number",
-    )
-    url = _list_url("run", reached="not_all", day="week")
-    yield from _warn(counts.get(Run.Status.FINISHED, 0), sentence, url, is_capped=False)
-    sentence = ngettext_lazy(
-        "In the last 24 hours %(count)s time was missed.", "In the last 24 hours %(count)s times were missed.", "number"
-    )
-    url = _list_url("run", status__exact="missed", day="week")
-    yield from _warn(counts.get(Run.Status.MISSED, 0), sentence, url, "warn", is_capped=False)
+def _warn_of_outside(request: HttpRequest, corps: Sequence[Corp], now: datetime) -> Iterator[Attention]:
+    """Warn of untaken incidents, webhooks given up within a week, unreadable robots, and queues that are paused or have
+    nearly used up their daily budget."""
+    if request.user.has_perm("notifications.view_incident"):
+        untaken = Incident.objects.visible_to(request.user).open().unacknowledged()
+        sentence = ngettext_lazy(
+            "%(count)s incident is open and nobody has taken it.",
+            "%(count)s incidents are open and nobody has taken them.",
+            "number",
+        )
+        yield from _warn(_count_capped(untaken), sentence, _list_url("incident", state="untaken"))
+    if request.user.has_perm("notifications.view_incomingmessage"):
+        given_up = IncomingMessage.Callback.GIVEN_UP.value
+        lost = IncomingMessage.objects.visible_to(request.user).filter(callback_state=given_up)
+        lost = lost.filter(created_at__gt=now - timedelta(days=7))
+        sentence = ngettext_lazy(
+            "%(count)s webhook was given up within a week: its sender does not know what became of the message.",
+            "%(count)s webhooks were given up within a week: their senders do not know what became of the messages.",
+            "number",
+        )
+        url = _list_url("incomingmessage", callback_state__exact=given_up)
+        yield from _warn(_count_capped(lost), sentence, url, "warn")
+    if request.user.has_perm("notifications.view_robot"):
+        yield from about_unreadable(Robot.objects.visible_to(request.user))
+    if request.user.has_perm("notifications.view_corpqueue"):
+        relevant = CorpQueue.objects.visible_to(request.user).filter(Q(is_paused=True) | Q(daily_budget__gt=0))
+        relevant = relevant.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
+        rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
+        for queue in rows:
+            if queue.is_paused:
+                yield Attention(_("Pushes of %(corp)s are paused.") % {"corp": queue}, _link_queue(queue), "warn")
+        for queue, percent in statistics.find_nearly_used(rows):
+            sentence = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
+            yield Attention(sentence % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
+        if not may_see_corps(request):  # people who see companies find it on the company's card
+            url = reverse("admin:notifications_corpqueue_changelist")
+            yield from (Attention(one, url) for one in checks.find_held_up(None, seen_by=request.user))
+
+
+def _link_queue(queue: CorpQueue) -> str:
+    return reverse("admin:notifications_corpqueue_change", args=[queue.pk])
 
 
 def _count_capped(rows: QuerySet[Any]) -> int:
@@ -326,7 +293,21 @@ def person_panel(request: HttpRequest, person: User) -> SafeString:
     if may_see_orders:
         context["lines"] = [*_list_pushes(request, person), *_list_alerts(request, person)]
     if request.user.has_perm("notifications.view_receipt"):
-        context["last_messages"] = _list_messages(request, person)
+        receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
+        nameable = prepare_names(receipts, path="run__").select_related("delivery__corp")
+        newest = list(nameable.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])
+        named = name_runs({one.run_id: one.run for one in newest}.values())
+        context["last_messages"] = [
+            {
+                "url": reverse("admin:notifications_receipt_change", args=[one.pk]),
+                "title": named[one.run_id] if one.delivery is None else one.delivery.title,
+                "run": named[one.run_id],
+                "at": moment(one.run.slot_at),
+                "state": log.show_state(one),
+                "why": log.find_reason(one),
+            }
+            for one in newest
+        ]
         context["receipts_url"] = log.receipts_url(user__id__exact=person.pk)
     if len(context) == 1:
         return SafeString()
@@ -365,22 +346,3 @@ def _list_alerts(request: HttpRequest, person: User) -> Iterator[Naming]:
 
 def _join_reasons(reasons_found: list[str]) -> str:
     return pgettext("between reasons", ", ").join(dict.fromkeys(reasons_found))
-
-
-def _list_messages(request: HttpRequest, person: User) -> list[dict[str, Any]]:
-    """Return the newest messages to the person."""
-    receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
-    nameable = prepare_names(receipts, path="run__").select_related("delivery__corp")
-    shown = list(nameable.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])
-    named = name_runs({one.run_id: one.run for one in shown}.values())
-    return [
-        {
-            "url": reverse("admin:notifications_receipt_change", args=[one.pk]),
-            "title": named[one.run_id] if one.delivery is None else one.delivery.title,
-            "run": named[one.run_id],
-            "at": moment(one.run.slot_at),
-            "state": log.show_state(one),
-            "why": log.find_reason(one),
-        }
-        for one in shown
-    ]

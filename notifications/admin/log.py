@@ -216,16 +216,6 @@ def search_run_keys(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
     return of_pushes.order_by().values("pk").union(*found, all=True)
 
 
-def filter_by_people(rows: QuerySet[Any], user_ids: list[int]) -> QuerySet[Any]:
-    """Keep the runs, deliveries or receipts that concern these people."""
-    if rows.model is Receipt:
-        return rows.filter(user_id__in=user_ids)
-    theirs = Receipt.objects.filter(user_id__in=user_ids).order_by()
-    if rows.model is Run:
-        return rows.filter(pk__in=theirs.values("run"))
-    return rows.filter(pk__in=theirs.filter(delivery__isnull=False).values("delivery"))
-
-
 # --- The list ---------------------------------------------------------------------------------------------------------
 
 # Named periods: label, first and last day counted from today.
@@ -304,7 +294,13 @@ class LogFilter(admin.ListFilter):
         """Apply one filter. Days are in the time zone of the page and inclusive."""
         match name:
             case "person":  # name, username or WeCom account
-                return filter_by_people(rows, search_people(value, seen_by=self.person))
+                people = search_people(value, seen_by=self.person)
+                if rows.model is Receipt:
+                    return rows.filter(user_id__in=people)
+                theirs = Receipt.objects.filter(user_id__in=people).order_by()
+                if rows.model is Run:
+                    return rows.filter(pk__in=theirs.values("run"))
+                return rows.filter(pk__in=theirs.filter(delivery__isnull=False).values("delivery"))
             case "push":
                 runs = search_run_keys(value, seen_by=self.person)
                 return rows.filter(**{f"{'pk' if rows.model is Run else 'run'}__in": runs})

@@ -32,7 +32,7 @@ from notifications.alerts.actions import Action
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, name_runs, prepare_names
 from notifications.delivery.rendering import report_contents
-from notifications.delivery.rendering.preview import PhoneMessage, read_message
+from notifications.delivery.rendering.preview import read_message
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.models import Delivery, Incident, MakerQueue, Medium, Receipt, Run
@@ -312,14 +312,17 @@ class DeliveryAdmin(log.LogAdmin):
         return answer_medium(medium, medium.extension if medium is not None and medium.name else "svg")
 
     def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
-        run_name = name_run(delivery.run)
+        run_name, medium = name_run(delivery.run), delivery.medium
         run = log.link_to(request, delivery.run, run_name) or run_name
+        is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
+        is_drawn = is_drawn and _may_be_looked_at(medium)
+        picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
         return {
             "title": delivery.title,
             "subtitle": None,
             "way_back": [run],
             "delivery": delivery,
-            "facts": [(_("run"), run), *_list_delivery_facts(self, delivery)],
+            "facts": [(_("run"), run), *self._list_delivery_facts(delivery)],
             "technical": log.format_support_lines(
                 (gettext("number"), delivery.pk),
                 ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
@@ -331,7 +334,7 @@ class DeliveryAdmin(log.LogAdmin):
                 (gettext("settled"), format_plain_moment(delivery.settled_at)),
             ),
             "attempts": delivery.attempts.order_by("number"),
-            "preview": _preview(delivery),
+            "preview": read_message(delivery, medium_name="" if medium is None else medium.name, picture=picture),
             # 0: no number of people is shown.
             "failures": [(why, 0)] if (why := explanations.explain_delivery(delivery, with_answer=True)) else [],
             "held_up": log.explain_held_up(request, Delivery.objects.filter(pk=delivery.pk)),
@@ -339,46 +342,37 @@ class DeliveryAdmin(log.LogAdmin):
             **resend.list_actions(request, delivery.run, delivery),
         }
 
+    def _list_delivery_facts(self, delivery: Delivery) -> list[tuple[Any, Any]]:
+        [(label, status)] = self.list_facts(delivery, "state")
+        if delivery.is_accepted_on_repeat:
+            status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
+        waits = delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}
+        is_accepted = delivery.status == Delivery.Status.ACCEPTED
+        return [
+            (label, status),
+            *self.list_facts(delivery, "corp_name"),
+            (_("channel"), " / ".join(map(str, filter(None, (delivery.get_channel_display(), delivery.robot))))),
+            (_("message form"), delivery.get_message_form_display()),
+            *self.list_facts(delivery, "recipient_count", "accepted"),
+            *log.list_known((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
+            (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
+            *self.list_facts(delivery, "settled"),
+            (_("expires after"), moment(delivery.expires_at)),
+            *log.list_known(
+                (_("next attempt"), delivery.next_attempt_at if waits else None),
+                (_("unclear since"), delivery.unclear_since),
+                (_("taken back"), delivery.recalled_at),
+                (_("to be taken back since"), None if delivery.recalled_at else delivery.recall_requested_at),
+                (_("why it was not taken back"), delivery.recall_error),
+                # The error of an accepted message is a remark by WeCom.
+                (_("error"), sentences.translate_stored(delivery.error) if is_accepted else ""),
+            ),
+        ]
+
 
 def _may_be_looked_at(medium: Medium | None) -> bool:
     """Refuse screenshots of BI pages, which were taken with recipients' own rights and are only for them."""
     return medium is not None and medium.queue != MakerQueue.SNAPSHOTS
-
-
-def _preview(delivery: Delivery) -> PhoneMessage:
-    medium = delivery.medium
-    is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
-    is_drawn = is_drawn and _may_be_looked_at(medium)
-    picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
-    return read_message(delivery, medium_name="" if medium is None else medium.name, picture=picture)
-
-
-def _list_delivery_facts(model_admin: DeliveryAdmin, delivery: Delivery) -> list[tuple[Any, Any]]:
-    [(label, status)] = model_admin.list_facts(delivery, "state")
-    if delivery.is_accepted_on_repeat:
-        status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
-    waits = delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}
-    is_accepted = delivery.status == Delivery.Status.ACCEPTED
-    return [
-        (label, status),
-        *model_admin.list_facts(delivery, "corp_name"),
-        (_("channel"), " / ".join(map(str, filter(None, (delivery.get_channel_display(), delivery.robot))))),
-        (_("message form"), delivery.get_message_form_display()),
-        *model_admin.list_facts(delivery, "recipient_count", "accepted"),
-        *log.list_known((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
-        (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
-        *model_admin.list_facts(delivery, "settled"),
-        (_("expires after"), moment(delivery.expires_at)),
-        *log.list_known(
-            (_("next attempt"), delivery.next_attempt_at if waits else None),
-            (_("unclear since"), delivery.unclear_since),
-            (_("taken back"), delivery.recalled_at),
-            (_("to be taken back since"), None if delivery.recalled_at else delivery.recall_requested_at),
-            (_("why it was not taken back"), delivery.recall_error),
-            # The error of an accepted message is a remark by WeCom.
-            (_("error"), sentences.translate_stored(delivery.error) if is_accepted else ""),
-        ),
-    ]
 
 
 # --- Receipts ---------------------------------------------------------------------------------------------------------

@@ -173,11 +173,27 @@ class ReportForm(admin_pages.VersionedForm):
             cleaned |= {name: Report._meta.get_field(name).get_default() for name in PICTURE_FIELDS}
         if not self.errors and "corp" in self.changed_data:
             self._check_subscriptions(cleaned.get("corp"))
-        if not self.errors and not self.instance.is_draft:
-            if cleaned.get("is_template"):
-                self._check_templates(cleaned)
-            else:
-                self._check_plain(Report(title=cleaned["title"], body=cleaned["body"], corp=cleaned.get("corp")))
+        if self.errors or self.instance.is_draft:
+            return cleaned
+        if not cleaned.get("is_template"):
+            title, text = message_builder.tidy_title(cleaned["title"]), message_builder.tidy_text(cleaned["body"])
+            url = "https://example.invalid/m/"
+            words = message_builder.Words(title, text, url, picture_url=url, task_id="mark")
+            for value, _label in REPORT_FORMS:
+                try:
+                    message_builder.build_body(MessageForm(value), words, agentid=1, userids=["a"])
+                except MessageError as error:
+                    raise ValidationError(str(RenderingError.of(error))) from error
+            return cleaned
+        # Render each template over the last fetched data. Cards without data are tried with what every card has: names,
+        # arguments, and empty cells. Fetches nothing, since a slow source must not keep people from saving.
+        tables = find_tables_to_try(read_card_keys(self.data), self.person, self.instance)
+        given = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
+        for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
+            try:
+                renderer.render(cleaned.get(name) or "", given, form)
+            except TemplateError as error:
+                self.add_error(name, str(error))
         return cleaned
 
     def save_rights(self) -> None:
@@ -192,27 +208,6 @@ class ReportForm(admin_pages.VersionedForm):
             person = self.person if self.cleaned_data[SEEN_BY] == AS_OWNER else None
             if report.picture_shown_as_id != (person and person.pk):
                 ownership.show_page_as(report, person)
-
-    def _check_plain(self, report: Report) -> None:
-        title, text = message_builder.tidy_title(report.title), message_builder.tidy_text(report.body)
-        url = "https://example.invalid/m/"
-        words = message_builder.Words(title, text, url, picture_url=url, task_id="mark")
-        for value, _label in REPORT_FORMS:
-            try:
-                message_builder.build_body(MessageForm(value), words, agentid=1, userids=["a"])
-            except MessageError as error:
-                raise ValidationError(str(RenderingError.of(error))) from error
-
-    def _check_templates(self, cleaned: dict[str, Any]) -> None:
-        """Render each template over the last fetched data. Cards without data are tried with what every card has:
-        names, arguments, and empty cells. Fetches nothing, since a slow source must not keep people from saving."""
-        tables = find_tables_to_try(read_card_keys(self.data), self.person, self.instance)
-        given = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
-        for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
-            try:
-                renderer.render(cleaned.get(name) or "", given, form)
-            except TemplateError as error:
-                self.add_error(name, str(error))
 
     def _check_subscriptions(self, corp: Corp | None) -> None:
         """Refuse a change of company that leaves an enabled push without recipients."""

@@ -115,12 +115,15 @@ def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = Non
 def list_urls(model_admin: Any, route: str, find: Callable[..., Sequence[Run | Delivery]]) -> list[URLPattern]:
     """Return the URLs of both confirmation pages. `route`: with a place for "resend" or "recall"; `find`: returns the
     rows of a request."""
-
-    def wrap(page: Callable[..., HttpResponse]) -> Any:
-        return lambda request, **keys: page(model_admin, request, find(request, **keys))
-
-    pages = {"resend": resend_page, "recall": recall_page}
-    return own_routes(model_admin, {(route.format(verb), verb): wrap(page) for verb, page in pages.items()})
+    views: dict[tuple[str, str], Callable[..., HttpResponse]] = {
+        (route.format("resend"), "resend"): lambda request, **keys: resend_page(
+            model_admin, request, find(request, **keys)
+        ),
+        (route.format("recall"), "recall"): lambda request, **keys: recall_page(
+            model_admin, request, find(request, **keys)
+        ),
+    }
+    return own_routes(model_admin, views)
 
 
 # --- Resending --------------------------------------------------------------------------------------------------------

@@ -211,13 +211,9 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
     return own_page(model_admin, request, "admin/notifications/subscription/week.html", context)
 
 
-def _filter_failing(pushes: QuerySet[Subscription]) -> QuerySet[Subscription]:
-    """Keep the pushes whose newest complete run was missed, failed, or did not reach everybody."""
-    whole = Run.objects.filter(subscription=OuterRef(OuterRef("pk"))).exclude(trigger__in=Run.PARTIAL)
-    newest = Subquery(whole.order_by("-pk").values("pk")[:1])
-    return pushes.filter(Exists(Run.objects.went_wrong().filter(pk=newest)))
-
-
+# The newest complete run of a push, and whether it was missed, failed, or did not reach everybody.
+_WHOLE = Run.objects.filter(subscription=OuterRef(OuterRef("pk"))).exclude(trigger__in=Run.PARTIAL)
+_FAILING = Exists(Run.objects.went_wrong().filter(pk=Subquery(_WHOLE.order_by("-pk").values("pk")[:1])))
 _PAUSED = Q(is_paused=True) | Q(failures_paused_at__isnull=False, is_enabled=False)
 
 
@@ -225,7 +221,7 @@ class PushStateFilter(OptionFilter):
     options = {
         "enabled": (_("enabled"), lambda pushes: pushes.filter(is_enabled=True)),
         "paused": (_("paused"), lambda pushes: pushes.filter(_PAUSED)),
-        "failing": (_("failing"), _filter_failing),
+        "failing": (_("failing"), lambda pushes: pushes.filter(_FAILING)),
         "disabled": (_("disabled"), lambda pushes: pushes.filter(is_enabled=False)),
     }
 
@@ -414,7 +410,12 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             form.content.save_rights()
         save_rules(form.instance, form.cleaned_data["rules"])
         self.forget_draft(request, is_new=not change, row=form.instance)
-        self._tell_of_schedule(request, form.instance)
+        times = list(islice(due_times(form.instance, timezone.now()), subscription_forms.TIMES_SHOWN))
+        for sentence in calendar.write_calendar_notes(form.instance, times):
+            messages.warning(request, sentence)
+        if not times:
+            sentence = gettext("No time of the schedule lies within this validity: it is sent by hand only.")
+            messages.warning(request, sentence)
         found = form.found
         if found is None or form.cleaned_data.get("robot") or "_try" in request.POST:
             return
@@ -431,15 +432,6 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         messages.warning(
             request, gettext("%(reached)s Cannot be reached: %(lines)s") % {"reached": sentence, "lines": lines}
         )
-
-    def _tell_of_schedule(self, request: HttpRequest, subscription: Subscription) -> None:
-        """Warn of a valid schedule with consequences worth knowing."""
-        times = list(islice(due_times(subscription, timezone.now()), subscription_forms.TIMES_SHOWN))
-        for sentence in calendar.write_calendar_notes(subscription, times):
-            messages.warning(request, sentence)
-        if not times:
-            sentence = gettext("No time of the schedule lies within this validity: it is sent by hand only.")
-            messages.warning(request, sentence)
 
     def row_context(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
         if request.method == "GET" and not subscription.is_enabled:
@@ -469,7 +461,9 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             ("week/", "week"): partial(week_page, self),
             ("<int:pk>/run/", "run"): self.run_view,
             ("<int:pk>/runs/", "runs"): require_GET(self.runs_view),
-            ("<int:pk>/try/", "try"): require_POST(self.try_view),
+            ("<int:pk>/try/", "try"): require_POST(
+                lambda request, pk: self._try(request, find_row(self, request, pk, to_change=True))
+            ),
             ("<int:pk>/copy/", "copy"): require_POST(self.copy_view),
         }
         return [*own_routes(self, views), *super().get_urls()]
@@ -508,11 +502,8 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         status = 409 if request.method == "POST" else 200
         return own_page(self, request, "admin/notifications/subscription/run.html", context, status=status)
 
-    def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Send the push to the administrator only, or show why that is not possible."""
-        return self._try(request, find_row(self, request, pk, to_change=True))
-
     def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
+        """Send the push to the administrator only, or show why that is not possible."""
         person = base.administrator(request)
         expected = expected_contents(subscription, timezone.now(), is_trial=True)
         [me] = find_recipients(trial_audience(subscription, person.pk), expected.contents)

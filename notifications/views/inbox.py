@@ -75,23 +75,9 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
         receipts = receipts.filter(Q(delivery__title__icontains=words) | Q(delivery__text__icontains=words))
     found = list(receipts[: PAGE_SIZE + 1])
     page = found[:PAGE_SIZE]
-    context = {
-        "groups": _group_by_push(page),
-        "older_than": page[-1].pk if len(found) > PAGE_SIZE else None,
-        "is_first_page": not is_id,
-        "words": words,
-        "enters_bi": bi.is_entered_by(request),
-        "unread_count": arrived.filter(read_at__isnull=True)[: UNREAD_COUNTED + 1].count(),
-        "unread_counted": UNREAD_COUNTED,
-    }
-    return render(request, "notifications/home.html", context)
-
-
-def _group_by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receipt, str]]]]:
-    """Group a page of messages by push or sending system; the group with the newest message comes first. Alerts and
-    notices form one group each."""
+    # By push or sending system; the group with the newest message comes first. Alerts and notices form one group each.
     groups: dict[str, list[tuple[Receipt, str]]] = {}
-    for receipt in receipts:
+    for receipt in page:
         run = receipt.run
         name = gettext("Alerts") if run.trigger == Run.Trigger.ALERT else gettext("Other messages")
         if run.subscription is not None:
@@ -100,7 +86,16 @@ def _group_by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receip
             name = run.message.origin_name
         if receipt.delivery:
             groups.setdefault(name, []).append((receipt, make_excerpt(receipt.delivery.text)))
-    return list(groups.items())
+    context = {
+        "groups": list(groups.items()),
+        "older_than": page[-1].pk if len(found) > PAGE_SIZE else None,
+        "is_first_page": not is_id,
+        "words": words,
+        "enters_bi": bi.is_entered_by(request),
+        "unread_count": arrived.filter(read_at__isnull=True)[: UNREAD_COUNTED + 1].count(),
+        "unread_counted": UNREAD_COUNTED,
+    }
+    return render(request, "notifications/home.html", context)
 
 
 @require_safe
@@ -113,12 +108,23 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
     if receipt is None or receipt.delivery is None:
         return render(request, "notifications/not_yours.html", status=404)
     Receipt.objects.filter(pk=receipt.pk, read_at__isnull=True).update(read_at=timezone.now())
-    delivery = receipt.delivery
+    delivery, report = receipt.delivery, dict[str, object]()
+    if delivery.content is not None:
+        # A page of rows of the report's tables, which hold only rows that the recipients may see.
+        content, asked = load_content(bytes(delivery.content.document)), request.GET.get("page", "")
+        pages = count_pages(content, ROWS_PER_PAGE)
+        number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 1
+        number = max(min(number, pages), 1)
+        zone = ZoneInfo(content.time_zone or settings.TIME_ZONE)  # that of the message's text
+        with timezone.override(zone):
+            tables = paginate_tables(content, ROWS_PER_PAGE, number)
+        report = {"report": content, "zone": zone, "tables": tables, "page": number, "pages": pages}
+        report |= {"earlier": number - 1, "later": number + 1 if number < pages else 0}
     context = {
         "delivery": delivery,
         "content": render_markdown(delivery.text, delivery.message_form),
         "link": link_target(delivery.link),
-        **_read_report(delivery, request.GET.get("page", "")),
+        **report,
         "attachments": delivery.attachments.select_related("medium").defer(
             "medium__content", "medium__svg", "medium__recipe"
         ),
@@ -127,29 +133,6 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
         "sandbox": " ".join(SANDBOX),
     }
     return render(request, "notifications/message.html", context)
-
-
-def _read_report(delivery: Delivery, page: str) -> dict[str, object]:
-    """Return a page of rows of the report's tables, which hold only rows the recipients may see. Times are in the time
-    zone of the message's text."""
-    if delivery.content is None:
-        return {}
-    content = load_content(bytes(delivery.content.document))
-    zone = ZoneInfo(content.time_zone or settings.TIME_ZONE)
-    pages = count_pages(content, ROWS_PER_PAGE)
-    number = min(int(page), pages) if page.isascii() and page.isdigit() and len(page) < 6 else 1
-    number = max(number, 1)
-    with timezone.override(zone):
-        tables = paginate_tables(content, ROWS_PER_PAGE, number)
-    return {
-        "report": content,
-        "zone": zone,
-        "tables": tables,
-        "page": number,
-        "pages": pages,
-        "earlier": number - 1,
-        "later": number + 1 if number < pages else 0,
-    }
 
 
 @require_safe

@@ -33,7 +33,7 @@ from notifications.models import Delivery, Run, Subscription
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from django.contrib.admin import AdminSite, ModelAdmin
+    from django.contrib.admin import AdminSite
     from django.http import HttpRequest, HttpResponse
 
 
@@ -98,37 +98,34 @@ def draw(days: Sequence[Day]) -> dict[str, Any]:
         power *= 10
     # The next number with a whole half.
     top = next(power * factor for factor in (2, 4, 6, 8, 10) if power * factor >= highest)
-    base = TOP + PLOT
+    base, bars = TOP + PLOT, []
+    for number, day in enumerate(days):
+        # The parts of the bar, from below: name, upper end and height.
+        parts, upper = list[tuple[str, int, int]](), base
+        for name in ("accepted", "unknown", "refused"):
+            if value := getattr(day.counts, name):
+                height = max(LOWEST, round(PLOT * value / top))
+                upper -= height
+                parts.append((name, upper, height))
+        bars.append(
+            {
+                "day": day,
+                "x": LEFT + STEP * number + (STEP - BAR) // 2,
+                "middle": LEFT + STEP * number + STEP // 2,
+                "label": f"{day.date.month}/{day.date.day}" if number == 0 or day.date.day == 1 else str(day.date.day),
+                "parts": parts,
+            }
+        )
     return {
         "width": LEFT + STEP * len(days) + RIGHT,
         "height": base + FOOT,
         "left": LEFT,
         "base": base,
         "bar_width": BAR,
-        "bars": [
-            {
-                "day": day,
-                "x": LEFT + STEP * number + (STEP - BAR) // 2,
-                "middle": LEFT + STEP * number + STEP // 2,
-                "label": f"{day.date.month}/{day.date.day}" if number == 0 or day.date.day == 1 else str(day.date.day),
-                "parts": _stack(day.counts, base, top),
-            }
-            for number, day in enumerate(days)
-        ],
+        "bars": bars,
         "lines": [(value, base - PLOT * value // top) for value in sorted({0, top // 2, top})],
         "total": sum((day.counts for day in days), Counts()),
     }
-
-
-def _stack(counts: Counts, base: int, top: int) -> list[tuple[str, int, int]]:
-    """Stack the parts of a bar. Return the name, upper end and height of each."""
-    parts = []
-    for name in ("accepted", "unknown", "refused"):
-        if value := getattr(counts, name):
-            height = max(LOWEST, round(PLOT * value / top))
-            base -= height
-            parts.append((name, base, height))
-    return parts
 
 
 # The permissions that the steps need.
@@ -166,7 +163,28 @@ def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
     if not corps and not sees_all(request.user):
         sentence = _("No WeCom company is assigned to you. A system administrator does that on your page under Users.")
         return [Step(pgettext("step", "Company"), "", sentence)]
-    facts = _read_facts(request)
+    pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk")
+    sent = Delivery.objects.visible_to(request.user)
+    sources = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
+    connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exclude(api_login="")
+    linked = WeComAccount.objects.complete().filter(corp__in=Corp.objects.visible_to(request.user))
+    # One row of facts about what the person may see.
+    facts_by_name = {
+        "has_people": Exists(linked.filter(user__is_active=True)),
+        "has_members": Exists(Member.objects.visible_to(request.user)),
+        "has_cards": Exists(Card.objects.visible_to(request.user)),
+        # The person only sees some companies, and there are sources for all.
+        "has_hidden_data": Exists(DataSource.objects.hidden_from(request.user).filter(is_enabled=True)),
+        "has_bi": Exists(sources.filter(Exists(connected))),
+        # The test of the current BI connection.
+        "bi_results": Subquery(connected.filter(checked_version=F("connection_version")).values("check_results")),
+        "push_id": Subquery(pushes.values("pk")[:1]),
+        "has_arrived": Exists(sent.filter(status=Delivery.Status.ACCEPTED)),
+        "is_sending": Exists(Run.objects.visible_to(request.user).under_way()),
+        "last_status": Subquery(sent.order_by("-pk").values("status")[:1]),
+    }
+    person = User.objects.filter(username=request.user.get_username()).annotate(**facts_by_name)
+    facts = person.values_list(*facts_by_name, named=True).get()
     company = _company_step(request, corps)
     steps = [
         _address_step(request, corps),
@@ -186,31 +204,6 @@ def steps_of(request: HttpRequest) -> list[Step]:
     """List the first steps for a page that has not loaded the companies. Makes three queries."""
     corps = Corp.objects.visible_to(request.user).order_by("name", "pk")
     return first_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[: CARDS_SHOWN + 1]))
-
-
-def _read_facts(request: HttpRequest) -> Any:
-    """Return one row of facts about what the person may see. `has_hidden_data`: the person only sees some companies and
-    there are sources for all. `bi_results`: test of the current BI connection. `push_id`: the first enabled push.
-    `last_status`: status of the newest message."""
-    corps = Corp.objects.visible_to(request.user)
-    pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk")
-    sent = Delivery.objects.visible_to(request.user)
-    bi = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
-    connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exclude(api_login="")
-    facts = {
-        "has_people": Exists(WeComAccount.objects.complete().filter(corp__in=corps, user__is_active=True)),
-        "has_members": Exists(Member.objects.visible_to(request.user)),
-        "has_cards": Exists(Card.objects.visible_to(request.user)),
-        "has_hidden_data": Exists(DataSource.objects.hidden_from(request.user).filter(is_enabled=True)),
-        "has_bi": Exists(bi.filter(Exists(connected))),
-        "bi_results": Subquery(connected.filter(checked_version=F("connection_version")).values("check_results")),
-        "push_id": Subquery(pushes.values("pk")[:1]),
-        "has_arrived": Exists(sent.filter(status=Delivery.Status.ACCEPTED)),
-        "is_sending": Exists(Run.objects.visible_to(request.user).under_way()),
-        "last_status": Subquery(sent.order_by("-pk").values("status")[:1]),
-    }
-    person = User.objects.filter(username=request.user.get_username())
-    return person.annotate(**facts).values_list(*facts, named=True).get()
 
 
 def _offer_button(
@@ -349,7 +342,27 @@ def search_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     text = request.GET.get("q", "").replace("\x00", "").strip()[:CHARACTERS_AT_MOST]
     admins = [site.get_model_admin(apps.get_model(label)) for label in SEARCHED] if text else []
     seen = [one for one in admins if one.has_view_or_change_permission(request)]
-    found = [one for one in (_search_list(model_admin, request, text) for model_admin in seen) if one["rows"]]
+    found = []
+    for model_admin in seen:
+        options = model_admin.opts
+        rows, _may_repeat = model_admin.get_search_results(request, model_admin.get_queryset(request), text)
+        ordered = rows.order_by(*(model_admin.get_ordering(request) or ("-pk",)))
+        # One more than shown tells that there are more. Rows may repeat if a relation was searched. Keys are selected
+        # first, as in LogList, because the database would otherwise compute whole rows before dropping them.
+        keys = dict.fromkeys(ordered.values_list("pk", flat=True)[: 2 * RESULTS_SHOWN + 1])
+        by_key = model_admin.get_queryset(request).in_bulk(list(keys))
+        first = [by_key[key] for key in keys if key in by_key]
+        runs = name_runs(first) if options.model is Run else {}
+        names = {pk: f"{name} {timezone.localtime(by_key[pk].slot_at):%Y-%m-%d %H:%M}" for pk, name in runs.items()}
+        page = f"admin:{options.app_label}_{options.model_name}"
+        shown = [
+            (names.get(row.pk) or str(row), reverse(f"{page}_change", args=[row.pk])) for row in first[:RESULTS_SHOWN]
+        ]
+        # The address of all results, empty if all are shown.
+        all_url = f"{reverse(f'{page}_changelist')}?{urlencode({'q': text})}" if len(first) > RESULTS_SHOWN else ""
+        if shown:
+            label = capfirst(str(options.verbose_name_plural))
+            found.append({"label": label, "rows": shown, "list_url": all_url})
     context = {
         **site.each_context(request),
         "title": _("Search: %(text)s") % {"text": text} if text else _("Search"),
@@ -358,24 +371,3 @@ def search_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     }
     request.current_app = site.name  # as Django's own pages do
     return TemplateResponse(request, "admin/search.html", context)
-
-
-def _search_list(model_admin: ModelAdmin[Any], request: HttpRequest, text: str) -> dict[str, Any]:
-    """Return the label of a list, the names and addresses of its first results, and the address of all results, empty
-    if all are shown."""
-    options = model_admin.opts
-    rows, _may_repeat = model_admin.get_search_results(request, model_admin.get_queryset(request), text)
-    ordered = rows.order_by(*(model_admin.get_ordering(request) or ("-pk",)))
-    # One more than shown tells that there are more. Rows may repeat if a relation was searched. Keys are selected
-    # first, as in LogList, because the database would otherwise compute whole rows before dropping them.
-    keys = dict.fromkeys(ordered.values_list("pk", flat=True)[: 2 * RESULTS_SHOWN + 1])
-    rows_by_key = model_admin.get_queryset(request).in_bulk(list(keys))
-    first = [rows_by_key[key] for key in keys if key in rows_by_key]
-    runs = name_runs(first) if options.model is Run else {}
-    names = {pk: f"{name} {timezone.localtime(rows_by_key[pk].slot_at):%Y-%m-%d %H:%M}" for pk, name in runs.items()}
-    url_names = f"admin:{options.app_label}_{options.model_name}"
-    shown = [
-        (names.get(row.pk) or str(row), reverse(f"{url_names}_change", args=[row.pk])) for row in first[:RESULTS_SHOWN]
-    ]
-    list_url = f"{reverse(f'{url_names}_changelist')}?{urlencode({'q': text})}" if len(first) > RESULTS_SHOWN else ""
-    return {"label": capfirst(str(options.verbose_name_plural)), "rows": shown, "list_url": list_url}

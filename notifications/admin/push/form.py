@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
@@ -23,8 +23,8 @@ from notifications.admin.push.one_page import DraftedForm
 from notifications.admin.reports import AS_OWNER, PARTS, PICTURE_FIELDS, SEEN_BY, ReportForm, read_parts
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.report_contents import ReportParts, expect, expected_contents
-from notifications.models import MessageForm, OwnRowsRule, Repeat, Report, Robot, Subscription
-from notifications.sources import NOT_KNOWN, Expected
+from notifications.models import MessageForm, OwnRowsRule, Repeat, Report, Subscription
+from notifications.sources import NOT_KNOWN
 from notifications.subscriptions.recipients import count_reachability
 from notifications.subscriptions.schedules import TIME_FIELDS
 
@@ -137,7 +137,11 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         if self.content is not None:
             self.content.is_valid()
             cleaned["report"] = self.content.instance  # also with errors, so that recipients are still shown
-            self._check_same_content()
+            sent = str(self.data.get("report") or "")
+            # A page opened before this push got its own report would change the shared one.
+            if not self.instance._state.adding and is_key(sent) and int(sent) != self.instance.report_id:
+                message = _("This push sends another content since the page was opened. Reload it.")
+                raise forms.ValidationError(message, code="other-content")
             if cleaned.get("message_form") == MessageForm.FILE and not self.data.get("picture_bi_id"):
                 self.add_error("message_form", _("A PDF file is made of a page of the BI: choose its picture first."))
         elif cleaned.get("report") is None:
@@ -147,35 +151,35 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         self.check_schedule(cleaned, now=timezone.now())
         self.check_channel(cleaned)
         if "report" in cleaned:
-            self._check_robot(cleaned.get("robot"), cleaned["report"])
             self._check_recipients(cleaned)
         return cleaned
 
-    def _check_same_content(self) -> None:
-        """Refuse a page opened before this push got its own report: it would change the shared one."""
-        sent = str(self.data.get("report") or "")
-        if not self.instance._state.adding and is_key(sent) and int(sent) != self.instance.report_id:
-            message = _("This push sends another content since the page was opened. Reload it.")
-            raise forms.ValidationError(message, code="other-content")
-
-    def _check_robot(self, robot: Robot | None, report: Report) -> None:
-        """Require a robot of the report's company, and refuse own rows."""
-        if robot is None:
-            return
-        is_saved = self.content is None
-        own_rows = OwnRowsRule.objects.filter(report=report).exists() if is_saved else self.parts[0].own_rows
-        if report.corp_id not in {None, robot.corp_id}:
-            self.add_error("robot", _("This robot's group is of another company than the report."))
-        elif own_rows:
-            self.add_error("robot", _("Everybody in the group would read the same: own rows cannot go to a robot."))
-
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
+        """Require a robot of the report's company for a report without own rows, and recipients of an enabled push."""
+        report, robot, is_saved = cleaned["report"], cleaned.get("robot"), self.content is None
+        if robot is not None and report.corp_id not in {None, robot.corp_id}:
+            self.add_error("robot", _("This robot's group is of another company than the report."))
+        elif robot is not None and (
+            OwnRowsRule.objects.filter(report=report).exists() if is_saved else self.parts[0].own_rows
+        ):
+            self.add_error("robot", _("Everybody in the group would read the same: own rows cannot go to a robot."))
         if "robot" in self.errors:
             return
         audience = replace(
-            subscription_forms.build_audience(cleaned, corp=cleaned["report"].corp), subscription_id=self.instance.pk
+            subscription_forms.build_audience(cleaned, corp=report.corp), subscription_id=self.instance.pk
         )
-        self.found = count_reachability(audience, seen_by=self.person, expected=self._expect(cleaned))
+        now = timezone.now()
+        if is_saved:
+            expected = expected_contents(Subscription(report=report, owner=self.instance.owner), now)
+        elif self.parts[1]:  # the form is not complete yet
+            expected = NOT_KNOWN
+        else:
+            parts, order = self.parts[0], Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
+            owner_id = self.person.pk if self.data.get(SEEN_BY) == AS_OWNER else None
+            tables = parts.find_latest_tables() if parts.own_rows else {}
+            pages = partial(RecipientPages, parts.report, now, owner_id=owner_id)
+            expected = expect(parts, tables, order, now, pages if parts.report.has_picture else lambda: None)
+        self.found = count_reachability(audience, seen_by=self.person, expected=expected)
         # A disabled push may have no recipients: otherwise pushes of a disabled company could not be edited.
         if cleaned.get("is_enabled") and not self.found.concerns_somebody:
             raise forms.ValidationError(subscription_forms.explain_refusal(self.found))
@@ -188,23 +192,6 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         errors = {} if self.content is None else self.content.errors
         of_picture = [f"{self.content[name].label}: {errors[name][0]}" for name in PICTURE_FIELDS if name in errors]
         return parts, problem or next(iter(of_picture), "")
-
-    def _expect(self, cleaned: dict[str, Any]) -> Expected:
-        """Return the expected contents of the push."""
-        now = timezone.now()
-        if self.content is None:
-            return expected_contents(Subscription(report=cleaned["report"], owner=self.instance.owner), now)
-        parts, problem = self.parts
-        if problem:  # the form is not complete yet
-            return NOT_KNOWN
-        owner_id = self.person.pk if self.data.get(SEEN_BY) == AS_OWNER else None
-        order = Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
-        tables = parts.find_latest_tables() if parts.own_rows else {}
-
-        def pages() -> RecipientPages | None:
-            return RecipientPages(parts.report, now, owner_id=owner_id) if parts.report.has_picture else None
-
-        return expect(parts, tables, order, now, pages)
 
 
 Row = TypeVar("Row", bound=Model)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -184,6 +185,14 @@ class OnePage(ButtonsPage):
             form, inlines = context["adminform"].form, context["inline_admin_formsets"]
             forms, formsets = [form, form.part], [one.formset for one in inlines]
             is_sent = request.method == "POST"
+            folded, summaries = {}, self._summarise_parts(forms, formsets)
+            for part in self.parts:
+                fields, own = part.find_fields(forms), [one for one in inlines if one.formset.prefix in dict(part.rows)]
+                has_errors = any(field.errors for field in fields) or any(
+                    one.formset.total_error_count() for one in own
+                )
+                shown = {"key": part.key, "title": part.title, "fields": fields, "inlines": own}
+                folded[part.key] = {**shown, "summary": summaries[part.key], "is_open": is_sent and has_errors}
             for one in filter(None, forms):
                 explain_empty_selects(one.fields, request, always=ADDED_HERE)
                 context["media"] += one.media
@@ -192,27 +201,21 @@ class OnePage(ButtonsPage):
                 "draft": None if is_sent or "draft" in request.GET else self._find_draft(request, row),
                 "problems": list(list_problems(forms, formsets)) if is_sent else [],
                 "errors": None,  # replaces Django's line with our list
-                "folded_parts": self._build_folded_parts(forms, inlines, is_sent=is_sent),
+                "folded_parts": folded,
                 **self.page_context(request),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _build_folded_parts(
-        self, forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
-    ) -> dict[str, dict[str, Any]]:
-        """Return the template context of the folded parts by key. After submission, a part with errors is open."""
-        found, said = {}, self._summarise_parts(forms, [one.formset for one in inlines])
-        for part in self.parts:
-            fields, own = part.find_fields(forms), [one for one in inlines if one.formset.prefix in dict(part.rows)]
-            has_errors = any(field.errors for field in fields) or any(one.formset.total_error_count() for one in own)
-            shown = {"key": part.key, "title": part.title, "fields": fields, "inlines": own, "summary": said[part.key]}
-            found[part.key] = {**shown, "is_open": is_sent and has_errors}
-        return found
-
     def _summarise_parts(self, forms: Sequence[Any], formsets: Iterable[Any]) -> dict[str, str]:
         """Return a one-line summary of the settings of each part, by key; empty if all are defaults. `forms` may
         contain None."""
-        rows = {one.prefix: (one.model._meta.verbose_name_plural, sum(map(_is_filled, one.forms))) for one in formsets}
+        rows = {}
+        for one in formsets:
+            kept = [
+                row for row in one.forms if not (row.is_bound and row.prefix and f"{row.prefix}-DELETE" in row.data)
+            ]
+            filled = [row for row in kept if not row.instance._state.adding or row.has_changed()]
+            rows[one.prefix] = (one.model._meta.verbose_name_plural, len(filled))
         return {part.key: _summarise_fields(part, part.find_fields(forms), rows) for part in self.parts}
 
     def read_form(self, request: HttpRequest, row: Any) -> Any:
@@ -239,22 +242,18 @@ class OnePage(ButtonsPage):
             ("data/choose/", "data_choose"): lambda request, _row: choose_card(request),
             ("rename/", "rename"): self.rename_view,
         }
-        ours = own_routes(self, {key: require_POST(self._pass_row(view)) for key, view in views.items()})
+        ours = own_routes(self, {key: require_POST(partial(self._call_with_row, view)) for key, view in views.items()})
         return [*ours, *super().get_urls()]
 
-    def _pass_row(self, view: Callable[[HttpRequest, Any], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-        """Return a view that passes the row that the page edits, or None for a new one. It raises PermissionDenied or
-        Http404 if the person may not change or add it."""
-
-        def find_and_pass(request: HttpRequest) -> HttpResponse:
-            key = request.POST.get("_id", "")
-            if is_key(key):
-                return view(request, find_row(self, request, key, to_change=True))
-            if not self.has_add_permission(request):
-                raise PermissionDenied
-            return view(request, None)
-
-        return find_and_pass
+    def _call_with_row(self, view: Callable[[HttpRequest, Any], HttpResponse], request: HttpRequest) -> HttpResponse:
+        """Call the view with the row that the page edits, or None for a new one. Raises PermissionDenied or Http404 if
+        the person may not change or add it."""
+        key = request.POST.get("_id", "")
+        if is_key(key):
+            return view(request, find_row(self, request, key, to_change=True))
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        return view(request, None)
 
     def draft_view(self, request: HttpRequest, row: Any) -> HttpResponse:
         """Save what was typed as a draft, or drop the draft and redirect to the page. A draft that arrives after its
@@ -454,7 +453,16 @@ _NOT_TYPED = (
 
 
 def _summarise_fields(part: FormPart, fields: Iterable[BoundField], rows: Mapping[str, tuple[Any, int]]) -> str:
-    changed = [_describe_field(field) for field in fields if _is_set(field)]
+    changed = []
+    for field in filter(_is_set, fields):
+        if not isinstance(field.field.widget, CheckboxInput):
+            changed.append(
+                _("%(name)s: %(value)s") % {"name": field.label, "value": ", ".join(_list_values(field)) or "—"}
+            )
+        elif field.value():
+            changed.append(str(field.label))
+        else:
+            changed.append(_("%(name)s: %(value)s") % {"name": field.label, "value": _("no")})
     for prefix, spared in part.rows:
         name, count = rows.get(prefix, ("", 0))
         if count > spared:
@@ -481,17 +489,6 @@ def _read_sent_value(field: BoundField) -> Any:
     value = field.value()
     is_several = hasattr(field.field.widget, "decompress")
     return field.field.widget.decompress(value) if is_several and not isinstance(value, list) else value
-
-
-def _is_filled(row: Any) -> bool:
-    is_deleted = row.is_bound and row.prefix and f"{row.prefix}-DELETE" in row.data
-    return not is_deleted and (not row.instance._state.adding or row.has_changed())
-
-
-def _describe_field(field: BoundField) -> str:
-    if isinstance(field.field.widget, CheckboxInput):
-        return str(field.label) if field.value() else _("%(name)s: %(value)s") % {"name": field.label, "value": _("no")}
-    return _("%(name)s: %(value)s") % {"name": field.label, "value": ", ".join(_list_values(field)) or "—"}
 
 
 def _list_values(field: BoundField) -> Iterator[str]:

@@ -247,6 +247,15 @@ class PushPage(OnePage):
         }
         if "is_template" in request.POST:
             parts = {name: read_template(text, headings) for name, text in sources.items()}
+        # Texts that are too long are told before saving.
+        limits = [
+            f"{one.fields[name].label}: {message}"
+            for one in (form, form.content)
+            for name, errors in one.errors.as_data().items()
+            for error in errors
+            if error.code == "max_length"
+            for message in error.messages
+        ]
         return self.answer_preview(
             request,
             form,
@@ -254,7 +263,7 @@ class PushPage(OnePage):
             context,
             cards,
             tables,
-            limits=_list_length_errors(form, form.content),
+            limits=" ".join(limits),
             parts=parts,
             sources=sources,
             **{"as": {"id": str(person.pk), "name": str(person)}},
@@ -393,18 +402,6 @@ def _read_draft(form: PushForm, by: User) -> tuple[ReportParts, str]:
     if not hidden:
         return parts, problem
     return replace(parts, cards=()), gettext("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
-
-
-def _list_length_errors(*forms: Any) -> str:
-    """Return the errors about texts that are too long, before saving; empty if there are none."""
-    return " ".join(
-        f"{form.fields[name].label}: {message}"
-        for form in forms
-        for name, errors in form.errors.as_data().items()
-        for error in errors
-        if error.code == "max_length"
-        for message in error.messages
-    )
 
 
 def _list_offers(draft: ReportParts, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
