@@ -291,7 +291,7 @@ def person_panel(request: HttpRequest, person: User) -> SafeString:
     context: dict[str, Any] = {"person": person}
     may_see_orders = any(request.user.has_perm(f"notifications.view_{one}") for one in ("subscription", "alertrule"))
     if may_see_orders:
-        context["lines"] = [*_list_pushes(request, person), *_list_alerts(request, person)]
+        context["lines"] = list(_list_orders(request, person))
     if request.user.has_perm("notifications.view_receipt"):
         receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
         nameable = prepare_names(receipts, path="run__").select_related("delivery__corp")
@@ -314,34 +314,30 @@ def person_panel(request: HttpRequest, person: User) -> SafeString:
     return render_to_string("admin/notifications/person_panel.html", context)
 
 
-def _list_pushes(request: HttpRequest, person: User) -> Iterator[Naming]:
-    if not request.user.has_perm("notifications.view_subscription"):
-        return
-    why = explain_naming(person, Subscription)
-    seen = Subscription.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
-    seen = seen.exclude(channel=Channel.ROBOT).select_related("report").order_by("name", "pk")
-    pushes = list(seen[:SHOWN_AT_MOST])
-    expected = expect_recipients(pushes, timezone.now(), only=person.pk)
-    for one in pushes:
-        [found] = expected[one.pk][1]
-        url, reason = reverse("admin:notifications_subscription_change", args=[one.pk]), _join_reasons(why[one.pk])
-        yield url, one.name, _("Push"), reason, describe_schedule(one), found.reason_text
-
-
-def _list_alerts(request: HttpRequest, person: User) -> Iterator[Naming]:
-    if not request.user.has_perm("notifications.view_alertrule"):
-        return
-    why = explain_naming(person, AlertRule)
-    rules = AlertRule.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
-    rules = rules.exclude(channel=Channel.ROBOT).select_related("split_attribute")
-    for one in rules.order_by("name", "pk")[:SHOWN_AT_MOST]:
-        reason = _join_reasons(why[one.pk])
-        if one.split_attribute is not None:
-            words = {"reason": reason, "attribute": one.split_attribute}
-            reason = _("%(reason)s; only what concerns their %(attribute)s") % words
-        url = reverse("admin:notifications_alertrule_change", args=[one.pk])
-        [found] = resolve_audience(trial_audience(one, person.pk))
-        yield url, one.name, _("Alert"), reason, "", found.reason_text
+def _list_orders(request: HttpRequest, person: User) -> Iterator[Naming]:
+    """Yield the enabled pushes and alert rules that name the person, as far as the viewer may see them."""
+    if request.user.has_perm("notifications.view_subscription"):
+        why = explain_naming(person, Subscription)
+        seen = Subscription.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
+        seen = seen.exclude(channel=Channel.ROBOT).select_related("report").order_by("name", "pk")
+        pushes = list(seen[:SHOWN_AT_MOST])
+        expected = expect_recipients(pushes, timezone.now(), only=person.pk)
+        for push in pushes:
+            [found], reason = expected[push.pk][1], _join_reasons(why[push.pk])
+            url = reverse("admin:notifications_subscription_change", args=[push.pk])
+            yield url, push.name, _("Push"), reason, describe_schedule(push), found.reason_text
+    if request.user.has_perm("notifications.view_alertrule"):
+        why = explain_naming(person, AlertRule)
+        rules = AlertRule.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
+        rules = rules.exclude(channel=Channel.ROBOT).select_related("split_attribute")
+        for rule in rules.order_by("name", "pk")[:SHOWN_AT_MOST]:
+            reason = _join_reasons(why[rule.pk])
+            if rule.split_attribute is not None:
+                words = {"reason": reason, "attribute": rule.split_attribute}
+                reason = _("%(reason)s; only what concerns their %(attribute)s") % words
+            url = reverse("admin:notifications_alertrule_change", args=[rule.pk])
+            [found] = resolve_audience(trial_audience(rule, person.pk))
+            yield url, rule.name, _("Alert"), reason, "", found.reason_text
 
 
 def _join_reasons(reasons_found: list[str]) -> str:
