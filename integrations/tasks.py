@@ -9,7 +9,7 @@ from celery import shared_task
 from integrations import bi, callbacks
 from integrations.companies import console, links, services
 from integrations.companies.diagnosis import checks
-from integrations.core.background import Step, Tick, database_clock, database_now
+from integrations.core.background import Tick, database_clock, database_now
 from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs import requests
 from integrations.jobs import runner as jobs_runner
@@ -31,21 +31,18 @@ def fetch_card_data(row_id: int) -> None:
     fetch.carry_out(row_id=row_id, clock=database_clock())
 
 
+TICK = Tick("integrations.tick", at_least_seconds=60)
+TICK.step(lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)])(requests.sweep_jobs)
+
+
+@TICK.step(fetch.find_due_rows)
 def sweep_card_data(now: datetime) -> None:
     """Queue due rows: retries, and rows lost by a queue or a worker. Delete old rows."""
     fetch.sweep(clock=database_clock())
     fetch.purge(now=now)
 
 
-TICK = Tick(
-    "integrations.tick",
-    at_least_seconds=60,
-    steps=(
-        Step(requests.sweep_jobs, lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)]),
-        Step(sweep_card_data, fetch.find_due_rows),
-        Step(links.request_due_certificates, lambda now: [links.find_due_certificates(now)]),
-    ),
-)
+TICK.step(lambda now: [links.find_due_certificates(now)])(links.request_due_certificates)
 
 
 @shared_task(name=TICK.name, ignore_result=True, expires=9, time_limit=60)

@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy, override
 
-from integrations.core.background import Step, Tick, database_clock
+from integrations.core.background import Tick, database_clock
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models.jobs import Moment
@@ -64,25 +64,38 @@ def stop_between_messages(**_signal: Any) -> None:
     _stopping.set()
 
 
+# Its steps are in the order of this file.
+TICK = Tick(
+    scheduler.TICK,
+    # Health checks judge by the tick (health.TICK_STALE_SECONDS), and it repairs rows after a clock was set back.
+    at_least_seconds=10,
+)
+
+
+@TICK.step(lambda now: [Subscription.objects.due(now)])
 def _claim_due(now: datetime) -> None:
     enqueue_runs(scheduler.claim_due(now=now))
 
 
+@TICK.step(evaluation.find_due)
 def _check_rules(now: datetime) -> None:
     evaluation.claim_due(now=now)
     evaluation.sweep(now=now)
 
 
+@TICK.step(lambda now: [incidents.find_orphaned(), Incident.objects.notice_due(now)])
 def _notify_incidents(now: datetime) -> None:
     incidents.end_orphaned(now=now)
     enqueue_runs(notify.request_notices(now=now))
 
 
+@TICK.step(lambda now: [*maintenance.find_sweepable(now), queue.find_without_queue()])
 def _sweep(now: datetime) -> None:
     queue.ensure_queues()
     enqueue_runs(maintenance.sweep(now=now))
 
 
+@TICK.step(lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()])
 def _notify_owners(now: datetime) -> None:
     pause_failing(now=now)
     with override(settings.LANGUAGE_CODE):
@@ -90,46 +103,48 @@ def _notify_owners(now: datetime) -> None:
         enqueue_runs(evaluation.request_broken_rule_notices(now=now))
 
 
+@TICK.step(lambda _now: [])
 def _hand_out(now: datetime) -> None:
     while found := queue.hand_out(now=now):
         enqueue_deliveries(found.urgent, queue=URGENT_QUEUE)
         enqueue_deliveries(found.ordinary)
 
 
+@TICK.step(attachments.find_media_to_make)
 def _make_media(now: datetime) -> None:
     attachments.sweep_media(now=now)
     _enqueue_media(attachments.hand_out_media(now=now))
 
 
+@TICK.step(lambda _now: [])
 def _prepare(now: datetime) -> None:
     found = uploads.hand_out_uploads(now=now)
     _enqueue(prepare_deliveries, found.urgent, UPLOADS_PER_TASK, URGENT_QUEUE)
     _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)
 
 
-def _recall(now: datetime) -> None:
-    _enqueue(recall_deliveries, recall.hand_out_recalls(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
-
-
+@TICK.step(lambda now: [card_updates.find_changeable(now)])
 def _update_cards(now: datetime) -> None:
     # Urgent: people look at them after a click.
     _enqueue(update_alert_cards, card_updates.claim_due(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
-def _call_back(now: datetime) -> None:
-    _enqueue(call_back, webhook.hand_out(now=now), CALLBACKS_PER_TASK, DATA_QUEUE)
+@TICK.step(lambda now: [recall.find_due_recalls(now)])
+def _recall(now: datetime) -> None:
+    _enqueue(recall_deliveries, recall.hand_out_recalls(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
+@TICK.step(lambda now: [OutgoingMail.objects.due(now)])
 def _send_mails(now: datetime) -> None:
     _enqueue(send_outgoing_mails, outgoing.hand_out(now=now), MAILS_PER_TASK)
 
 
-def _purge(now: datetime) -> None:
-    maintenance.purge_runs(now=now)
-    maintenance.purge_incidents(now=now)
-    calls.purge(now=now)
-    for rows in _find_old_rows(now):
-        maintenance.delete_chunk(rows)
+TICK.step(lambda _now: [queue.find_unnotified()])(queue.notify_administrators)
+
+
+@TICK.step(lambda now: [IncomingMessage.objects.to_call_back(now)])
+def _call_back(now: datetime) -> None:
+    _enqueue(call_back, webhook.hand_out(now=now), CALLBACKS_PER_TASK, DATA_QUEUE)
 
 
 def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
@@ -143,33 +158,18 @@ def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     ]
 
 
-TICK = Tick(
-    scheduler.TICK,
-    # Health checks judge by the tick (health.TICK_STALE_SECONDS), and it repairs rows after a clock was set back.
-    at_least_seconds=10,
-    steps=(
-        Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
-        Step(_check_rules, evaluation.find_due),
-        Step(_notify_incidents, lambda now: [incidents.find_orphaned(), Incident.objects.notice_due(now)]),
-        Step(_sweep, lambda now: [*maintenance.find_sweepable(now), queue.find_without_queue()]),
-        Step(_notify_owners, lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()]),
-        Step(_hand_out, lambda _now: []),
-        Step(_make_media, attachments.find_media_to_make),
-        Step(_prepare, lambda _now: []),
-        Step(_update_cards, lambda now: [card_updates.find_changeable(now)]),
-        Step(_recall, lambda now: [recall.find_due_recalls(now)]),
-        Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
-        Step(queue.notify_administrators, lambda _now: [queue.find_unnotified()]),
-        Step(_call_back, lambda now: [IncomingMessage.objects.to_call_back(now)]),
-        Step(
-            _purge,
-            lambda now: [
-                *(*maintenance.find_purgeable(now), *_find_old_rows(now)),
-                *(calls.find_old_messages(now), calls.find_old_payloads(now)),
-            ],
-        ),
-    ),
+@TICK.step(
+    lambda now: [
+        *(*maintenance.find_purgeable(now), *_find_old_rows(now)),
+        *(calls.find_old_messages(now), calls.find_old_payloads(now)),
+    ]
 )
+def _purge(now: datetime) -> None:
+    maintenance.purge_runs(now=now)
+    maintenance.purge_incidents(now=now)
+    calls.purge(now=now)
+    for rows in _find_old_rows(now):
+        maintenance.delete_chunk(rows)
 
 
 @shared_task(name=scheduler.TICK, ignore_result=True)

@@ -167,13 +167,8 @@ def _write_question(make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> str:
     return statement
 
 
-@dataclass(frozen=True)
-class Step:
-    """A part of a tick. `due`: the rows that it should handle at a moment, besides those of earlier steps. A tick
-    without due rows ends after one query; otherwise all steps run."""
-
-    do: Callable[[datetime], object]
-    due: Callable[[Moment], Sequence[QuerySet[Any]]]
+StepFunction = Callable[[datetime], object]
+FindDue = Callable[["Moment"], Sequence[QuerySet[Any]]]
 
 
 class Tick:
@@ -182,9 +177,20 @@ class Tick:
 
     `name`: of its task and of its entry in beat. `at_least_seconds`: the longest time between two runs."""
 
-    def __init__(self, name: str, *, at_least_seconds: float, steps: Sequence[Step]) -> None:
-        self.name, self.at_least_seconds, self._steps = name, at_least_seconds, steps
-        self._due = AnyRow(lambda now: [rows for step in steps for rows in step.due(now)])
+    def __init__(self, name: str, *, at_least_seconds: float) -> None:
+        self.name, self.at_least_seconds = name, at_least_seconds
+        self._steps: list[tuple[StepFunction, FindDue]] = []
+        self._due = AnyRow(lambda now: [rows for _do, find_due in self._steps for rows in find_due(now)])
+
+    def step(self, find_due: FindDue) -> Callable[[StepFunction], StepFunction]:
+        """Add the decorated function as the next step. `find_due`: returns the rows that it should handle at a moment,
+        besides those of earlier steps. A tick without due rows ends after one query; otherwise all steps run."""
+
+        def add(do: StepFunction) -> StepFunction:
+            self._steps.append((do, find_due))
+            return do
+
+        return add
 
     def is_anything_due(self) -> bool:
         """Return whether a step has work, by one query. Raises django.db.Error."""
@@ -192,6 +198,6 @@ class Tick:
 
     def do_steps(self, *, now: datetime) -> None:
         """Run all steps; a failing step does not stop the others."""
-        for step in self._steps:
-            with log_errors(logger, "tick: %s failed", step.do.__name__):
-                step.do(now)
+        for do, _find_due in self._steps:
+            with log_errors(logger, "tick: %s failed", do.__name__):
+                do(now)
