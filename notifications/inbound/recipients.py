@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
@@ -183,7 +183,16 @@ def _by_department(addresses: Sequence[Address], people: QuerySet[User], corps: 
         for those in candidates.values()
         for place in those[:SAME_NAMED_AT_MOST]
     }
-    direct = _find_direct_members(set().union(*below.values()), people)
+    # Those of the people who are direct members, by department.
+    direct: dict[int, set[int]] = defaultdict(set)
+    if department_ids := set[int]().union(*below.values()):
+        accounts = WeComAccount.objects.in_departments(department_ids).filter(user__in=people.order_by().values("pk"))
+        rows = accounts.order_by().values_list("corp_id", "userid_folded", "user_id")
+        users = {(corp_id, userid): user_id for corp_id, userid, user_id in rows}
+        members = Membership.objects.able().filter(department__in=list(department_ids)).order_by()
+        for key, corp_id, userid in members.values_list("department_id", "member__corp_id", "member__userid_folded"):
+            if (corp_id, userid) in users:
+                direct[key].add(users[corp_id, userid])
     named: dict[Address, set[int] | AddressProblem] = {}
     for address, those in candidates.items():
         groups = [{pk for key in below[place.pk] for pk in direct[key]} for place in those[:SAME_NAMED_AT_MOST]]
@@ -212,21 +221,6 @@ def _find_departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> di
         ]
         for address in addresses
     }
-
-
-def _find_direct_members(department_ids: Collection[int], people: QuerySet[User]) -> Mapping[int, set[int]]:
-    """Return by department those of the people who are direct members of it."""
-    found: dict[int, set[int]] = defaultdict(set)
-    if not department_ids:
-        return found
-    accounts = WeComAccount.objects.in_departments(department_ids).filter(user__in=people.order_by().values("pk"))
-    rows = accounts.order_by().values_list("corp_id", "userid_folded", "user_id")
-    users = {(corp_id, userid): user_id for corp_id, userid, user_id in rows}
-    memberships = Membership.objects.able().filter(department__in=list(department_ids)).order_by()
-    for key, corp_id, userid in memberships.values_list("department_id", "member__corp_id", "member__userid_folded"):
-        if (corp_id, userid) in users:
-            found[key].add(users[corp_id, userid])
-    return found
 
 
 def _by_group(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:

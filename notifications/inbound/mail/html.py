@@ -10,6 +10,7 @@ import base64
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -250,7 +251,13 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMess
     """Convert the parts of the mail that `rules` allow to an unsaved message and its files, the picture first. The text
     also names the files that are not sent. `form`: of the message; if empty, a mail with a picture becomes a news card,
     which knows no Markdown."""
-    picture = _find_picture(mail) if rules.takes_picture else None
+    picture: CheckedFile | None = None  # the first that is no icon, if WeCom can show it
+    for part in mail.pictures if rules.takes_picture else ():
+        with suppress(InboundError):
+            file = check_file(part.name, part.content)
+            if file.kind == Medium.Kind.PICTURE and file.width >= PICTURE_WIDTH and file.height >= PICTURE_HEIGHT:
+                picture = file
+                break
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
     message = IncomingMessage(title=mail.subject, link=first_link(mail.html, mail.text))
     if rules.takes_text:
@@ -271,18 +278,6 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMess
 def not_sent(names: Sequence[str]) -> str:
     """Return a line that names the files that are not sent; empty without any."""
     return _("Not sent: %(names)s") % {"names": ", ".join(names)} if names else ""
-
-
-def _find_picture(mail: ParsedMail) -> CheckedFile | None:
-    """Return the first picture of the mail that is no icon, if WeCom can show it."""
-    for part in mail.pictures:
-        try:
-            found = check_file(part.name, part.content)
-        except InboundError:
-            continue
-        if found.kind == Medium.Kind.PICTURE and found.width >= PICTURE_WIDTH and found.height >= PICTURE_HEIGHT:
-            return found
-    return None
 
 
 def files_of(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...], tuple[str, ...]]:
