@@ -111,12 +111,11 @@ def _take_message(channel: InboundChannel, payload: Payload, request_key: str, n
     if mapped.urls:
         # A repeat waits for the first call and then finds its job, which it would take over otherwise.
         InboundChannel.objects.select_for_update(of=("self",), no_key=True).get(pk=channel.pk)
-    # Looked for before the message, because making the message gives the job's key free.
-    waits_for_files = Job.objects.unfinished().filter(kind=FETCH, key=job_key).exists()
+    # The job first, because its key is free once the message is made.
+    is_repeat = Job.objects.unfinished().filter(kind=FETCH, key=job_key).exists()
     message_id = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
-    if waits_for_files or message_id is not None:
-        pass
-    elif mapped.urls:
+    is_repeat = is_repeat or message_id is not None
+    if mapped.urls and not is_repeat:
         check_limit(channel, 1, now=now)  # its people are counted later
         requests.request_job(
             FETCH,
@@ -128,7 +127,7 @@ def _take_message(channel: InboundChannel, payload: Payload, request_key: str, n
             now=now,
         )
         outcome = Outcome.ACCEPTED
-    else:
+    elif not is_repeat:
         accepted = accept(incoming_of(channel, mapped, key=key), now=now)
         message_id = accepted.message.pk
         if accepted.run_ids:
@@ -273,8 +272,8 @@ def fetch(run: JobRun) -> list[int] | Again:
         return Again(then)
     # Otherwise log the refusal, because the sender was told that the message is accepted.
     with transaction.atomic():
-        _release_call(job)
         note(channel, Outcome.REFUSED, refusal.sentence, now=now)
+        _release_call(job)
         run.hold()
     return []
 
@@ -310,8 +309,8 @@ def _follow_up(job: Job, **changes: Any) -> None:
 
 
 def _release_call(job: Job) -> bool:
-    """Delete what the call said, and give its key free: a repeat is found by its message, or makes one. Return whether
-    it was not released before."""
+    """Delete what the call said, and free its key: a repeat is found by its message, or makes one. Return whether it
+    was not released before."""
     return bool(Job.objects.filter(pk=job.pk, key__isnull=False).update(key=None, secret_payload=""))
 
 

@@ -501,7 +501,6 @@ def test_no_body_brings_anything_but_our_answers(
 
 
 def test_no_list_and_no_call_reads_the_last_payload(channel: InboundChannel) -> None:
-    """It may be large, and is decrypted when it is read."""
     person = make_superuser()
     times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), timezone.now())
     Incident.objects.create(key="k", title="销售额过低", channel=channel, **times)
