@@ -34,7 +34,17 @@ from notifications.delivery.runs.triggers import find_old_requests
 from notifications.delivery.sending import queue, send, uploads
 from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
-from notifications.models import AlertRule, Incident, IncomingMessage, Medium, OutgoingMail, Priority, Run, Subscription
+from notifications.models import (
+    AlertCheck,
+    AlertRule,
+    Incident,
+    IncomingMessage,
+    Medium,
+    OutgoingMail,
+    Priority,
+    Run,
+    Subscription,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +87,12 @@ def _claim_due(now: datetime) -> None:
     enqueue_runs(scheduler.claim_due(now=now))
 
 
-@TICK.step(evaluation.find_due)
+@TICK.step(
+    lambda now: [
+        *(AlertRule.objects.due(now), AlertRule.objects.interrupted()),
+        AlertCheck.objects.filter(outcome=AlertCheck.Outcome.WAITING),
+    ]
+)
 def _check_rules(now: datetime) -> None:
     evaluation.claim_due(now=now)
     evaluation.sweep(now=now)

@@ -34,7 +34,7 @@ from integrations.core.heartbeats import HEARTBEAT_SECONDS
 from integrations.core.redis import valkey
 from integrations.models import Installation, SiteAddress
 from integrations.models.installation import THE_ONE
-from notifications.models import OperatorContacts
+from notifications.models import OperatorContacts, Robot
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def remember() -> None:
     contacts: Contacts = [], []
     if not installation.is_copy():
         robots = [client_factory.robot_of_environment()]
-        chosen = OperatorContacts.objects.chosen_robot()
+        chosen = Robot.objects.select_related("corp").filter(pk__in=OperatorContacts.objects.values("robot")).first()
         if chosen is not None:
             try:
                 robots.append(client_factory.robot_client(chosen.corp, chosen.key))

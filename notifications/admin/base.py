@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -23,7 +24,7 @@ from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
 from notifications.delivery.runs.ownership import ACTING, choose_successor, find_changeable, find_offered_successors
 from notifications.models import AlertRule, Incident, Run
-from notifications.subscriptions.recipients import list_rules, read_rules
+from notifications.subscriptions.recipients import read_rules
 
 TONES = {
     **dict.fromkeys(["accepted", "finished", "delivered"], "good"),
@@ -39,8 +40,9 @@ class RecipientsMixin(AnyModelAdmin):
 
     @admin.display(description=_("attribute rules"))
     def rules(self, addressed: Any) -> SafeString:
-        """Show the rules to people with view permission only."""
-        return list_rules(read_rules(addressed))
+        """Show the rules to people with view permission only: one per line, or a dash."""
+        lines = [(str(one.attribute), one.operator.label, "; ".join(one.values)) for one in read_rules(addressed)]
+        return format_html_join("", "<div>{} {} {}</div>", lines) or format_html("{}", "—")
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.related_model is Department:

@@ -34,8 +34,8 @@ from notifications.admin.base import administrator, for_person
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import end_page_rights_of_robot
 from notifications.delivery.sending.queue import CORP_SECRETS, explain_block, find_held_until
-from notifications.models import CorpQueue, Delivery, OperatorContacts, Robot, WorkdayCalendar
-from notifications.subscriptions.schedules import reschedule_by_workdays
+from notifications.models import AlertRule, CorpQueue, Delivery, OperatorContacts, Robot, Subscription, WorkdayCalendar
+from notifications.subscriptions.schedules import reschedule_rows
 from notifications.tasks import enqueue_runs
 
 
@@ -179,7 +179,10 @@ class WorkdayCalendarAdmin(OneRowAdmin):
 
     def save_model(self, request: HttpRequest, obj: WorkdayCalendar, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        reschedule_by_workdays(now=database_now())
+        # Due times stay due.
+        now = database_now()
+        for rows in (Subscription.objects.by_workdays(), AlertRule.objects.by_workdays()):
+            reschedule_rows(rows.filter(is_enabled=True).exclude(next_run_at__lte=now), now=now)
 
 
 # --- Group robots -----------------------------------------------------------------------------------------------------

@@ -182,10 +182,16 @@ def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool
         found = list(islice(due_times(order, now), TIMES_SHOWN))
     except ScheduleError as error:
         return {"schedule_error": str(error)}
+    notes = calendar.write_calendar_notes(order, found)
+    is_crowded = any(one.slot_at.minute in calendar.CROWDED_MINUTES and not one.spread_seconds for one in found)
+    if is_crowded and not is_check:
+        notes.append(
+            _("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")
+        )
     return {
         "time_zone": calendar.zone_label(order.time_zone),
         "next_times": [calendar.time_line(each, zone, is_saved=order.pk is not None) for each in found],
-        "schedule_notes": (calendar.write_calendar_notes if is_check else calendar.write_notes)(order, found),
+        "schedule_notes": notes,
     }
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import PermissionDenied
@@ -191,7 +192,8 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
     used = [hour for _day, hour in found.hours]
     hours = range(min(used), max(used) + 1) if used else range(0)
     days = [(calendar.WEEKDAYS[day.weekday()], day) for day in found.days]
-    limit = calendar.limit_per_hour()
+    # A company's calls to WeCom per hour; 0 without a limit. A personal message is a call.
+    limit = min(filter(None, (settings.LIMIT_COMPANY_PER_HOUR, settings.LIMIT_ADDRESS_PER_HOUR)), default=0)
     context: dict[str, Any] = {
         "title": gettext("What goes out when"),
         "week": found,

@@ -23,7 +23,7 @@ from integrations.core import client_factory
 from integrations.core.background import log_errors
 from integrations.models.jobs import Moment
 from notifications.alerts import notices
-from notifications.delivery.channels import Outcome, address_scope, company_scope, outcome_of_error
+from notifications.delivery.channels import address_scope, company_scope, outcome_of_error
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.rows import update_unlocked
 from notifications.delivery.sending.queue import take_probes, unblock_companies
@@ -147,8 +147,16 @@ def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
     try:
         return _change(card, clock)
     except (ConfigurationError, RateLimitedError) as error:
-        outcome = outcome_of_error(error)
-        _postpone_company(delivery, outcome, clock())
+        # All cards of the company wait as long as the answer asks. This counts as no try.
+        outcome, now = outcome_of_error(error), clock()
+        logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
+        if outcome.is_rate_limited:
+            hold_scopes([company_scope(delivery.corpid, UPDATE_API)], outcome)
+        until = now + timedelta(seconds=outcome.wait_seconds)
+        theirs = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
+        update_unlocked(theirs, next_try_at=until)
+        if outcome.is_configuration:  # This card was the probe of whether the company works.
+            CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
         raise _CompanyWaitsError(outcome.wait_seconds) from error
     finally:
         release_permits([permit])
@@ -186,18 +194,6 @@ def _change(card: AlertCard, clock: Clock) -> bool:
         return False
     unblock_companies([delivery.corp_id], now=clock())
     return _settle(card, digest)
-
-
-def _postpone_company(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
-    """Make all cards of the company wait as long as the answer asks. This counts as no try."""
-    logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
-    if outcome.is_rate_limited:
-        hold_scopes([company_scope(delivery.corpid, UPDATE_API)], outcome)
-    until = now + timedelta(seconds=outcome.wait_seconds)
-    theirs = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
-    update_unlocked(theirs, next_try_at=until)
-    if outcome.is_configuration:  # This card was the probe of whether the company works.
-        CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
 
 
 @transaction.atomic

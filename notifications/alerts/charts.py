@@ -6,8 +6,7 @@ A chart shows the column of a condition, with its thresholds as lines.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
-from itertools import islice
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -25,7 +24,7 @@ from notifications.models import Medium
 from notifications.subscriptions.schedules import read_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from accounts.models import User
     from notifications.alerts.conditions import Condition
@@ -54,17 +53,19 @@ def request_charts(
 ) -> None:
     """Request the first REQUESTED_AT_MOST charts, one of each incident before a second of any. `opened`: incidents that
     a check opened; `slot_at`: its slot. Call it outside a transaction: large tables take time."""
-    requested = [
-        Medium(
-            incident=incident,
-            kind=Medium.Kind.PICTURE,
-            recipe=recipe,
-            digest=recipe_digest(Medium.Kind.PICTURE, recipe),
-            created_at=now,
-            make_after=now,
-        )
-        for incident, recipe in islice(_make_recipes(rule, opened, slot_at), REQUESTED_AT_MOST)
-    ]
+    language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(read_zone(rule.time_zone))
+    requested: list[Medium] = []
+    for index, condition in enumerate(conditions.from_rows(rule.conditions)):
+        for incident, verdict in opened:
+            if not verdict.results[index].holds or len(requested) == REQUESTED_AT_MOST:
+                continue
+            drawn = make_recipe(condition, verdict.table, rule=rule, at=at, language=language)
+            if drawn is None:
+                continue
+            _title, recipe = drawn
+            medium = Medium(incident=incident, kind=Medium.Kind.PICTURE, recipe=recipe, created_at=now, make_after=now)
+            medium.digest = recipe_digest(Medium.Kind.PICTURE, recipe)
+            requested.append(medium)
     # A conflict is a condition that the rule contains twice.
     Medium.objects.bulk_create(requested, ignore_conflicts=True)
 
@@ -75,7 +76,18 @@ def list_charts(incident: Incident, *, person: User, now: datetime) -> list[tupl
     media = list(incident.pictures.order_by("pk").defer("recipe", "content", "svg"))
     if not media or not notices.may_see_data(incident, person):
         return []
-    return [(medium, _explain_absence(medium, now)) for medium in media]
+    found = []
+    for medium in media:
+        words = _("It is still being drawn: open this page again in a moment.")
+        is_overdue = not medium.make_count and now - medium.created_at >= OVERDUE
+        if medium.status == Medium.Status.READY:
+            words = ""
+        elif medium.status == Medium.Status.FAILED:
+            words = _("Could not be made: %(reason)s") % {"reason": medium.error_text}
+        elif is_overdue and count_overdue(CHARTS_QUEUE, now=now, at_most=1):
+            words = _("It is not drawn: no worker takes from the queue “charts”. Your administrator can start one.")
+        found.append((medium, words))
+    return found
 
 
 def find_chart(incident: Incident, medium_id: int, *, person: User) -> Medium | None:
@@ -83,31 +95,6 @@ def find_chart(incident: Incident, medium_id: int, *, person: User) -> Medium | 
     incident or the person may not see the data."""
     medium = incident.pictures.filter(pk=medium_id).defer("recipe").first()
     return medium if medium is not None and notices.may_see_data(incident, person) else None
-
-
-def _make_recipes(
-    rule: AlertRule, opened: Sequence[tuple[Incident, Verdict]], slot_at: datetime
-) -> Iterator[tuple[Incident, bytes]]:
-    """Yield a chart recipe for each condition that holds, condition by condition."""
-    language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(read_zone(rule.time_zone))
-    for index, condition in enumerate(conditions.from_rows(rule.conditions)):
-        for incident, verdict in opened:
-            if not verdict.results[index].holds:
-                continue
-            drawn = make_recipe(condition, verdict.table, rule=rule, at=at, language=language)
-            if drawn is not None:
-                yield incident, drawn[1]
-
-
-def _explain_absence(medium: Medium, now: datetime) -> str:
-    if medium.status == Medium.Status.READY:
-        return ""
-    if medium.status == Medium.Status.FAILED:
-        return _("Could not be made: %(reason)s") % {"reason": medium.error_text}
-    is_overdue = not medium.make_count and now - medium.created_at >= OVERDUE
-    if is_overdue and count_overdue(CHARTS_QUEUE, now=now, at_most=1):
-        return _("It is not drawn: no worker takes from the queue “charts”. Your administrator can start one.")
-    return _("It is still being drawn: open this page again in a moment.")
 
 
 # --- The chart of one condition. Pure ---
@@ -144,7 +131,10 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
         return None
     kind = ChartKind.LINE if table.column(axis).is_temporal else ChartKind.BAR
     if condition.against is not None and kind == ChartKind.LINE:
-        counting = _keep_latest_days(counting, axis, DAYS_CHARTED[condition.against])
+        # In a chart of years the two compared days would not be seen.
+        days = [verdicts.day_of(value) or date.min for value in counting.values(axis)]
+        first = max(days) - timedelta(days=DAYS_CHARTED[condition.against] - 1)
+        counting = counting.with_rows([row for row, day in zip(counting.rows, days, strict=True) if day >= first])
     aggregate = _choose_aggregate(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
     if aggregate is None:
         return None
@@ -154,21 +144,11 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
     chart = Chart(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=aggregate, title=title, thresholds=lines
     )
-    return chart, _select_columns(counting, (axis, condition.column))
-
-
-def _keep_latest_days(table: Table, axis: str, count: int) -> Table:
-    """Return the rows of the latest `count` days. In a chart of years the two compared days would not be seen."""
-    days = [verdicts.day_of(value) for value in table.values(axis)]
-    first = max(day for day in days if day is not None) - timedelta(days=count - 1)
-    return table.with_rows([row for row, day in zip(table.rows, days, strict=True) if day is not None and day >= first])
-
-
-def _select_columns(table: Table, names: Sequence[str]) -> Table:
-    """Return the table with these columns only, because a recipe stores all it gets."""
-    places = [table.position(name) for name in names]
-    columns = tuple(table.columns[place] for place in places)
-    return replace(table, columns=columns, rows=tuple(tuple(row[place] for place in places) for row in table.rows))
+    # These columns only, because a recipe stores all it gets.
+    places = [counting.position(name) for name in (axis, condition.column)]
+    columns = tuple(counting.columns[place] for place in places)
+    rows = tuple(tuple(row[place] for place in places) for row in counting.rows)
+    return chart, replace(counting, columns=columns, rows=rows)
 
 
 def _choose_axis(table: Table, taken: Collection[str]) -> str:

@@ -166,25 +166,24 @@ def from_rows(rows: Any) -> list[Condition]:
     """Read the rows that `to_rows` wrote. Raise ConditionError for anything else."""
     if not isinstance(rows, list) or len(rows) > CONDITIONS_AT_MOST:
         raise ConditionError("too_many")
-    return [_from_row(row) for row in rows]
-
-
-def _from_row(row: Any) -> Condition:
-    try:
-        filters = row.get("filters") or {}
-        condition = Condition(
-            Aggregate(row["aggregate"]),
-            _text(row.get("column", "")),
-            Comparison(row["comparison"]),
-            tuple(_text(value) for value in row.get("values", [])),
-            tuple((_text(name), tuple(_text(value) for value in values)) for name, values in filters.items()),
-            Against(row["against"]) if "against" in row else None,
-            Unit(row.get("unit", Unit.PERCENT)),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConditionError("malformed") from error
-    check(condition)
-    return condition
+    found = []
+    for row in rows:
+        try:
+            filters = row.get("filters") or {}
+            condition = Condition(
+                Aggregate(row["aggregate"]),
+                _text(row.get("column", "")),
+                Comparison(row["comparison"]),
+                tuple(_text(value) for value in row.get("values", [])),
+                tuple((_text(name), tuple(_text(value) for value in values)) for name, values in filters.items()),
+                Against(row["against"]) if "against" in row else None,
+                Unit(row.get("unit", Unit.PERCENT)),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConditionError("malformed") from error
+        check(condition)
+        found.append(condition)
+    return found
 
 
 def _text(value: Any) -> str:
@@ -222,16 +221,6 @@ def read_values(condition: Condition) -> list[Number]:
     if len(numbers) != len(condition.values):
         raise ConditionError("no_number", condition.column)
     return numbers
-
-
-def read_moments(condition: Condition) -> list[datetime]:
-    """Return the condition's values as moments, after verdicts.resolve_dates. Raise ConditionError if one is not a
-    date."""
-    found = [read_day(value) or read_moment(value, UTC) for value in condition.values]
-    moments = [wall_clock(one) for one in found if one is not None]
-    if len(moments) != len(condition.values):
-        raise ConditionError("no_date", condition.values[found.index(None)])
-    return moments
 
 
 def is_date(text: str) -> bool:
@@ -332,7 +321,15 @@ def filters_line(filters: Filters) -> str:
 
 def parse_filters(text: str) -> Filters:
     """Read columns with the values that count. Raise ConditionError."""
-    return tuple(_filter(part) for part in _split(text, ";；") if part.strip())
+    filters = []
+    for part in (one.strip() for one in _split(text, ";；")):
+        found = re.fullmatch(r"((?:\\.|[^=\\])+)=(.+)", part)
+        if found is not None and found[1].strip() and found[2].strip():
+            values = tuple(_unescape(one.strip()) for one in _split(found[2], "|"))
+            filters.append((_unescape(found[1].strip()), values))
+        elif part:
+            raise ConditionError("filter", part[:80])
+    return tuple(filters)
 
 
 def _escape(text: str) -> str:
@@ -351,13 +348,6 @@ def _split(text: str, signs: str) -> list[str]:
 def explain_error(error: ConditionError) -> str:
     """Return a sentence for the rule's author that says what is wrong."""
     return str(_SENTENCES[error.reason]) % {"about": error.about}
-
-
-def _filter(text: str) -> tuple[str, tuple[str, ...]]:
-    found = re.fullmatch(r"((?:\\.|[^=\\])+)=(.+)", text.strip())
-    if found is None or not found[1].strip() or not found[2].strip():
-        raise ConditionError("filter", text.strip()[:80])
-    return _unescape(found[1].strip()), tuple(_unescape(one.strip()) for one in _split(found[2], "|"))
 
 
 def format_plain(number: Number, *, digits: int | None = None) -> str:
@@ -401,7 +391,23 @@ def _describe_result(condition: Condition, found: ConditionResult, unknown: Cond
     if found.holds is None:
         return _("%(condition)s: cannot be known") % {"condition": describe_condition(condition)}
     if found.before is not None and found.value is not None:
-        return _describe_change(condition, found, found.value, found.before)
+        change = Change(found.value, found.before, is_percent=bool(found.unit))
+        try:
+            change_words = describe_change(change, unit=found.unit)
+        except OverflowError:
+            change_words = DASH
+        today, earlier = found.days
+        words = {
+            "condition": describe_condition(condition),
+            "value": _format_number(found.value, condition) + found.unit,
+            "before": _format_number(found.before, condition) + found.unit,
+            "today": today,
+            "earlier": earlier,
+            "change": change_words,
+        }
+        if not today:
+            return _("%(condition)s: now %(value)s, %(earlier)s %(before)s (%(change)s)") % words
+        return _("%(condition)s: %(today)s %(value)s, %(earlier)s %(before)s (%(change)s)") % words
     if found.value is not None:
         value = _format_number(found.value, condition) + found.unit
         return _("%(condition)s: now %(value)s") % {"condition": describe_condition(condition), "value": value}
@@ -410,28 +416,8 @@ def _describe_result(condition: Condition, found: ConditionResult, unknown: Cond
     compared = _describe_compared(condition)
     if not found.row_count:
         return _("no row with %(compared)s") % {"compared": compared} + _describe_filters(condition)
-    words = ngettext("%(count)d row with %(compared)s", "%(count)d rows with %(compared)s", found.row_count)
-    return words % {"count": found.row_count, "compared": compared} + _describe_filters(condition)
-
-
-def _describe_change(condition: Condition, found: ConditionResult, number: Number, before: Number) -> str:
-    """Describe both values with their days, and the change."""
-    today, earlier = found.days
-    try:
-        change = describe_change(Change(number, before, is_percent=bool(found.unit)), unit=found.unit)
-    except OverflowError:
-        change = DASH
-    words = {
-        "condition": describe_condition(condition),
-        "value": _format_number(number, condition) + found.unit,
-        "before": _format_number(before, condition) + found.unit,
-        "today": today,
-        "earlier": earlier,
-        "change": change,
-    }
-    if not today:
-        return _("%(condition)s: now %(value)s, %(earlier)s %(before)s (%(change)s)") % words
-    return _("%(condition)s: %(today)s %(value)s, %(earlier)s %(before)s (%(change)s)") % words
+    sentence = ngettext("%(count)d row with %(compared)s", "%(count)d rows with %(compared)s", found.row_count)
+    return sentence % {"count": found.row_count, "compared": compared} + _describe_filters(condition)
 
 
 def _format_number(number: Number, condition: Condition) -> str:

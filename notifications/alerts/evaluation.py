@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +43,6 @@ KEPT = timedelta(days=30)
 PROBLEM_CHARACTERS = 255
 # Fields of a card that do not change which data it asks for.
 _UNWATCHED = ("name", "as_of_column", "bi_page_id")
-
-
-def find_due(now: Moment) -> list[QuerySet[Any]]:
-    """Return the rules that are due or were disabled, and the checks that are not decided yet."""
-    return [
-        AlertRule.objects.due(now),
-        AlertRule.objects.interrupted(),
-        AlertCheck.objects.filter(outcome=Outcome.WAITING),
-    ]
 
 
 def claim_due(*, now: datetime) -> int:
@@ -195,8 +185,15 @@ def _apply_verdicts(
                 drafts[-1].is_going_on = holding[part] > rule.hold_checks
         elif verdict.holds is False:
             drafts.append(_draft_incident(rule, check, part, verdict, ends_at=check.slot_at, link=link))
-    if not is_cut:
-        drafts += _end_absent_parts(rule, check, found, link)
+    if not is_cut and not (rule.absent_checks and rule.split_column):
+        rule.absent = {}
+    elif not is_cut:  # end the incidents whose split value has been missing from the data for long enough
+        present = {_make_key(rule, Kind.FIRING, part) for part in found}
+        keys = set(Incident.objects.open().filter(rule=rule, kind=Kind.FIRING).values_list("key", flat=True)) - present
+        rule.absent = {key: rule.absent.get(key, 0) + 1 for key in sorted(keys)}
+        times = {"starts_at": check.slot_at, "ends_at": check.slot_at}
+        absent = [key for key, count in rule.absent.items() if count >= rule.absent_checks]
+        drafts += [Incident(key=key, severity=rule.severity, link=link, **times) for key in absent]
     # The memory of absent parts stays, because they may come back. The number of parts is limited.
     memory = {part: row for part, row in rule.memory.items() if part not in found}
     memory |= {part: verdict.memory for part, verdict in found.items()}
@@ -218,19 +215,6 @@ def _find_problem(found: dict[str, Verdict]) -> ConditionError | None:
     """Return why a part's verdict is unknown; None if all are known or none gives a reason."""
     unknown = (verdict for verdict in found.values() if verdict.holds is None)
     return next((one.problem for verdict in unknown for one in verdict.results if one.problem is not None), None)
-
-
-def _end_absent_parts(rule: AlertRule, check: AlertCheck, found: Collection[str], link: str) -> list[Incident]:
-    """Draft the ends of incidents whose split value has been missing from the data for long enough."""
-    if not (rule.absent_checks and rule.split_column):
-        rule.absent = {}
-        return []
-    present = {_make_key(rule, Kind.FIRING, part) for part in found}
-    keys = set(Incident.objects.open().filter(rule=rule, kind=Kind.FIRING).values_list("key", flat=True)) - present
-    rule.absent = {key: rule.absent.get(key, 0) + 1 for key in sorted(keys)}
-    ended = [key for key, count in rule.absent.items() if count >= rule.absent_checks]
-    times = {"starts_at": check.slot_at, "ends_at": check.slot_at}
-    return [Incident(key=key, severity=rule.severity, link=link, **times) for key in ended]
 
 
 def _count_missing_data(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -80,25 +80,14 @@ def decide(known: Incident | None, said: Incident, *, now: datetime) -> ReportDe
         return ReportDecision.IGNORE
     since_end = None if known.resolved_at is None else now - known.resolved_at
     is_before_end = known.ends_at is not None and said.starts_at < known.ends_at
-    if (is_before_end or said.starts_at == known.stretch_at) and not _must_still_last(known, said, since_end):
+    # A stretch taken for over that is reported so long after its end must still last.
+    is_latest = said.ends_at is None and said.starts_at >= known.stretch_at
+    must_still_last = is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
+    if (is_before_end or said.starts_at == known.stretch_at) and not must_still_last:
         return ReportDecision.IGNORE
     if said.ends_at is not None:
         return ReportDecision.RECORD
     return ReportDecision.REOPEN if since_end is not None and since_end <= DAMPING else ReportDecision.OPEN
-
-
-def _must_still_last(known: Incident, said: Incident, since_end: timedelta | None) -> bool:
-    """Return whether a stretch taken for over is reported so long after its end that it must still last."""
-    is_latest = said.ends_at is None and said.starts_at >= known.stretch_at
-    return is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
-
-
-def lock_newest(keys: Iterable[str]) -> dict[str, Incident]:
-    """Return the newest incident of each key, locked in the order of their ids. Runs inside the caller's transaction,
-    which holds the lock on the channel or rule."""
-    found = Incident.objects.filter(key__in=set(keys)).order_by().values("key").annotate(newest=Max("pk"))
-    ids = [row["newest"] for row in found]
-    return {one.key: one for one in Incident.objects.select_for_update().filter(pk__in=ids).order_by("pk")}
 
 
 @dataclass
@@ -113,7 +102,11 @@ class IncidentChanges:
 def apply(reports: Sequence[Incident], *, source: AlertSource, now: datetime) -> IncidentChanges:
     """Apply reports, drafted as incidents, to the incidents of one channel or rule. The order of the reports does not
     matter. Runs inside the caller's transaction, which holds the lock on `source`. Safe to repeat."""
-    known, outcome = lock_newest(said.key for said in reports), IncidentChanges()
+    keys = {said.key for said in reports}
+    newest = Incident.objects.filter(key__in=keys).order_by().values("key").annotate(newest=Max("pk"))
+    # Locked in the order of their ids, as everywhere, to avoid deadlocks.
+    locked = Incident.objects.select_for_update().filter(pk__in=[row["newest"] for row in newest]).order_by("pk")
+    known, outcome = {one.key: one for one in locked}, IncidentChanges()
     for said in reports:
         former = known.get(said.key)
         match decide(former, said, now=now):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
@@ -30,6 +30,7 @@ from notifications import sources
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import (
     Channel,
+    InboundChannel,
     Incident,
     IncidentEvent,
     MessageForm,
@@ -43,7 +44,8 @@ from notifications.models import (
 )
 from notifications.sources import Audience, Rule
 from notifications.subscriptions.recipients import (
-    find_alert_audience,
+    find_chosen_audience,
+    find_reachable_people,
     match_chosen,
     match_rules,
     named_audience,
@@ -105,7 +107,15 @@ class AlertRunSource:
         if notice is None:
             return sources.RunContents(sources.Content(_("Alerts"), ""))
         link = page_path(notice.incidents, "").partition("?")[0]
-        return sources.RunContents(sources.Content(write_title(notice), write_text(notice), link=link))
+        # The whole text without formatting, for e-mail, a group's robot and the page of the message.
+        blocks = []
+        for incident in notice.incidents[:NAMED_AT_MOST]:
+            since = _("Since %(time)s") % {"time": f"{timezone.localtime(incident.starts_at):%Y-%m-%d %H:%M}"}
+            labels = ", ".join(f"{name}={value}" for name, value in _distinctive_labels(incident))
+            facts = (incident.title, incident.summary, since, describe_state(incident, notice.now), labels)
+            blocks.append("\n".join(filter(None, facts)))
+        text = tidy_text("\n\n".join([*blocks, *_write_further(notice)]))
+        return sources.RunContents(sources.Content(write_title(notice), text, link=link))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
         """Return the request body of the card with its buttons, showing the incidents as they are now."""
@@ -152,13 +162,17 @@ def write_title(notice: AlertNotice) -> str:
         name = str(lead.source) if lead.source is not None else lead.title
         words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
         words = words % {"name": name, "count": count}
-    return tidy_title(f"{_write_badge(notice)} {words}")
-
-
-def write_text(notice: AlertNotice) -> str:
-    """Return the whole text without formatting, for e-mail, a group's robot and the page of the message."""
-    blocks = ["\n".join(_write_facts(one, notice.now)) for one in notice.incidents[:NAMED_AT_MOST]]
-    return tidy_text("\n\n".join([*blocks, *_write_further(notice)]))
+    if notice.kind == Notice.RECOVER or notice.is_over:
+        badge = pgettext("before an alert's title", "[Over]")
+    else:
+        badges = {
+            Severity.CRITICAL: pgettext("before an alert's title", "[Critical]"),
+            Severity.WARNING: pgettext("before an alert's title", "[Warning]"),
+            Severity.INFO: pgettext("before an alert's title", "[Notice]"),
+        }
+        still = pgettext("before an alert's title", "[Still]") if notice.kind == Notice.REPEAT else ""
+        badge = still + badges[_find_worst(notice.incidents)]
+    return tidy_title(f"{badge} {words}")
 
 
 def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
@@ -178,10 +192,22 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
         task_id=mark,
         url=url,
     )
-    rows = [*_make_rows(notice)]
+    rows = [(_("Since"), format_clock(min(one.starts_at for one in notice.incidents), notice.now))]
+    if notice.is_over and lead.ends_at is not None:
+        rows.append((_("Until"), format_clock(lead.ends_at, notice.now)))
+    if len(notice.incidents) == 1:
+        for name, value in islice(_distinctive_labels(lead), 3):
+            rows.append((clip_text(name, 12), clip_text(value, VALUE_CHARACTERS) or "—"))
     states = {describe_state(one, notice.now) for one in notice.incidents}
+    open_ones = [one for one in notice.incidents if one.is_open]
+    counts = {
+        "open": len(open_ones),
+        "taken": sum(one.acknowledged_at is not None for one in open_ones),
+        "over": len(notice.incidents) - len(open_ones),
+    }
+    state = states.pop() if len(states) == 1 else _("%(open)d open, of them %(taken)d taken; %(over)d over") % counts
     # The count comes first: the end of a long text is cut off.
-    lines = [states.pop() if len(states) == 1 else _count_states(notice), *_write_further(notice)]
+    lines = [state, *_write_further(notice)]
     if len(notice.incidents) > 1:
         shared, names = _name_incidents(notice.incidents)
         lines += [*shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
@@ -228,45 +254,13 @@ def format_clock(moment: datetime, now: datetime) -> str:
     return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%m-%d %H:%M}"
 
 
-def _write_badge(notice: AlertNotice) -> str:
-    if notice.kind == Notice.RECOVER or notice.is_over:
-        return pgettext("before an alert's title", "[Over]")
-    words = {
-        Severity.CRITICAL: pgettext("before an alert's title", "[Critical]"),
-        Severity.WARNING: pgettext("before an alert's title", "[Warning]"),
-        Severity.INFO: pgettext("before an alert's title", "[Notice]"),
-    }
-    badge = words[_find_worst(notice.incidents)]
-    return pgettext("before an alert's title", "[Still]") + badge if notice.kind == Notice.REPEAT else badge
-
-
 def _find_worst(incidents: Sequence[Incident]) -> Severity:
     found = {one.severity for one in incidents}
     return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in found)
 
 
-def _make_rows(notice: AlertNotice) -> Iterator[cards.Pair]:
-    first = min(one.starts_at for one in notice.incidents)
-    yield _("Since"), format_clock(first, notice.now)
-    if notice.is_over and notice.lead.ends_at is not None:
-        yield _("Until"), format_clock(notice.lead.ends_at, notice.now)
-    if len(notice.incidents) == 1:
-        for name, value in list(_distinctive_labels(notice.lead))[:3]:
-            yield clip_text(name, 12), clip_text(value, VALUE_CHARACTERS) or "—"
-
-
 def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in incident.labels.items() if name not in {"alertname", "severity"})
-
-
-def _count_states(notice: AlertNotice) -> str:
-    open_ones = [one for one in notice.incidents if one.is_open]
-    words = {
-        "open": len(open_ones),
-        "taken": sum(one.acknowledged_at is not None for one in open_ones),
-        "over": len(notice.incidents) - len(open_ones),
-    }
-    return _("%(open)d open, of them %(taken)d taken; %(over)d over") % words
 
 
 def _name_incidents(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
@@ -294,16 +288,6 @@ def _write_further(notice: AlertNotice) -> list[str]:
         )
         lines.append(sentence % {"count": left_out})
     return lines
-
-
-def _write_facts(incident: Incident, now: datetime) -> Iterator[str]:
-    yield incident.title
-    if incident.summary:
-        yield incident.summary
-    yield _("Since %(time)s") % {"time": f"{timezone.localtime(incident.starts_at):%Y-%m-%d %H:%M}"}
-    yield describe_state(incident, now)
-    if labels := ", ".join(f"{name}={value}" for name, value in _distinctive_labels(incident)):
-        yield labels
 
 
 def _make_buttons(notice: AlertNotice) -> list[Button]:
@@ -337,10 +321,15 @@ def audience_of(incident: Incident) -> Audience:
 
 
 def _find_audience(incident: Incident) -> Audience:
-    """Return the people of the incident's rule or channel, whatever its part; nobody if the rule or channel is gone."""
+    """Return the people of the incident's rule, whatever its part, or those chosen on its channel's page whom the
+    channel's owner may reach now. Nobody if the rule or channel is gone, or the owner may not send messages."""
     if incident.rule is not None:
         return named_audience(incident.rule)
-    return Audience() if incident.channel is None else find_alert_audience(incident.channel)
+    channel = incident.channel
+    if channel is None or not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
+        return Audience()
+    people = find_reachable_people(channel).filter(match_chosen(find_chosen_audience(channel)))
+    return Audience(user_ids=people.order_by().values("pk"), corp_id=channel.corp_id)
 
 
 def waits_for_company(incident: Incident) -> bool:
@@ -370,13 +359,9 @@ class ConcernCheck:
         self._notified: dict[tuple[int | None, int | None], bool] = {}
 
     def __call__(self, incident: Incident) -> bool:
-        return self._has_part(incident) and self._is_notified(incident)
-
-    def _has_part(self, incident: Incident) -> bool:
         attribute = None if incident.rule is None else incident.rule.split_attribute_id
-        return attribute is None or fold_value(incident.part) in self._values[attribute]
-
-    def _is_notified(self, incident: Incident) -> bool:
+        if attribute is not None and fold_value(incident.part) not in self._values[attribute]:
+            return False
         key = (incident.rule_id, incident.channel_id)
         if key not in self._notified:
             audience = _find_audience(incident)
@@ -394,7 +379,15 @@ class ConcernCheck:
 
 def may_act(incident: Incident, person: User) -> bool:
     """Return whether the person may act: a recipient, or an administrator of the company who may change incidents."""
-    return person.is_active and (ConcernCheck(person)(incident) or _administers(incident, person))
+    if not person.is_active:
+        return False
+    if ConcernCheck(person)(incident):
+        return True
+    if not person.is_staff or not person.has_perm("notifications.change_incident"):
+        return False
+    if incident.corp_id is None:
+        return sees_all_corps(person)
+    return Corp.objects.visible_to(person).filter(pk=incident.corp_id).exists()
 
 
 def may_see_data(incident: Incident, person: User) -> bool:
@@ -402,11 +395,3 @@ def may_see_data(incident: Incident, person: User) -> bool:
     may see the card: a rule's people and its card may belong to different companies."""
     is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
     return is_seen or ConcernCheck(person)(incident)
-
-
-def _administers(incident: Incident, person: User) -> bool:
-    if not person.is_staff or not person.has_perm("notifications.change_incident"):
-        return False
-    if incident.corp_id is None:
-        return sees_all_corps(person)
-    return Corp.objects.visible_to(person).filter(pk=incident.corp_id).exists()

@@ -86,8 +86,11 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
     for incident in together:
         incident.repeat_count += kind == Notice.REPEAT
         incident.recovery_count += kind == Notice.RECOVER
+    number = _count_notices(together[0], kind)
+    # From an incident's second recovery on, `recover-n`.
+    name = f"{kind}-{number}" if kind == Notice.REPEAT or number > 1 else kind
     run = Run.objects.create(
-        key=make_run_key(together[0], kind),
+        key=f"incident:{together[0].pk}:{name}",
         trigger=Run.Trigger.ALERT,
         corp_id=together[0].corp_id,
         slot_at=now,
@@ -109,13 +112,6 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
             update_fields=["notified_at", "notice_kind", "notice_due_at", "repeat_count", "recovery_count"],
         )
     return run.pk
-
-
-def make_run_key(incident: Incident, kind: str) -> str:
-    """Return `incident:<id>:<fire|repeat-n|recover>`; from an incident's second recovery on, `recover-n`."""
-    number = _count_notices(incident, kind)
-    is_numbered = kind == Notice.REPEAT or number > 1
-    return f"incident:{incident.pk}:{kind}-{number}" if is_numbered else f"incident:{incident.pk}:{kind}"
 
 
 def _count_notices(incident: Incident, kind: str) -> int:

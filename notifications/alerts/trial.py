@@ -44,18 +44,31 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
     unknown = ConditionError("cut" if table.is_cut else "nothing_counts")
     shown = dict(sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN])
     answers = [verdict.holds for verdict in found.values()]
-    return {
-        "names": table.names,
-        "parts": [
+    parts = []
+    for part, verdict in shown.items():
+        # The first rows, those that make it hold first, and whether each does.
+        marked = set(verdict.rows) if verdict.holds else set()
+        rows = sorted(enumerate(verdict.table.rows), key=lambda row: (row[0] not in marked, row[0]))[:ROWS_SHOWN]
+        parts.append(
             {
                 "name": part,
                 "findings": conditions.describe_results(rule, verdict, unknown=unknown).splitlines(),
-                "is_marked": bool(verdict.holds and verdict.rows),
-                "rows": _show_rows(verdict),
+                "is_marked": bool(marked),
+                "rows": [
+                    ([cell_text(*pair) for pair in zip(cells, table.columns, strict=True)], index in marked)
+                    for index, cells in rows
+                ],
                 "further_count": max(0, len(verdict.table.rows) - ROWS_SHOWN),
             }
-            for part, verdict in shown.items()
-        ],
+        )
+    # Parts with the same audience share a notice.
+    groups: dict[Hashable, list[Incident]] = defaultdict(list)
+    with translation.override(settings.LANGUAGE_CODE):
+        for incident in evaluation.draft_incidents(rule, found, now=at):
+            groups[notices.audience_key(incident)].append(incident)
+    return {
+        "names": table.names,
+        "parts": parts,
         "part_count": len(found),
         "holding_count": answers.count(True),
         "unknown_count": answers.count(None),
@@ -64,28 +77,9 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
         "as_of": table.as_of,
         "as_of_day": table.as_of_day,
         "past": try_over_past(rule, table, today=at.date()),
-        "notices": _draft_notices(rule, found, at),
+        "notices": [AlertNotice(together, Incident.Notice.FIRE, at) for together in groups.values()],
         "pictures": _plan_pictures(rule, shown, at, language),
     }
-
-
-def _show_rows(verdict: Verdict) -> list[tuple[list[str], bool]]:
-    """Return the cells of the part's first rows, those that make it hold first, and whether each row does."""
-    table, marked = verdict.table, set(verdict.rows) if verdict.holds else set()
-    order = sorted(range(len(table.rows)), key=lambda index: (index not in marked, index))
-    return [
-        ([cell_text(*pair) for pair in zip(table.rows[index], table.columns, strict=True)], index in marked)
-        for index in order[:ROWS_SHOWN]
-    ]
-
-
-def _draft_notices(rule: AlertRule, found: dict[str, Verdict], at: datetime) -> list[AlertNotice]:
-    """Return the notices. Parts with the same audience share one."""
-    groups: dict[Hashable, list[Incident]] = defaultdict(list)
-    with translation.override(settings.LANGUAGE_CODE):
-        for incident in evaluation.draft_incidents(rule, found, now=at):
-            groups[notices.audience_key(incident)].append(incident)
-    return [AlertNotice(together, Incident.Notice.FIRE, at) for together in groups.values()]
 
 
 def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePreview:

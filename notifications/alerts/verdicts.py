@@ -50,7 +50,6 @@ from notifications.alerts.conditions import (
     from_rows,
     is_comparable,
     position,
-    read_moments,
     read_number_or_none,
     read_values,
     span_of,
@@ -243,15 +242,26 @@ def localize(table: Table, zone: tzinfo) -> Table:
 def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition:
     """Return the condition with days and moments in place of relative dates, for columns of dates. `at`: the slot in
     the rule's zone; relative dates start from its day. A fall or a rise also gets the compared day. Raise
-    ConditionError if that day is unclear."""
+    ConditionError if the table has several columns of days to choose it from."""
     temporal = {column.name for column in table.columns if column.is_temporal}
-    filters = tuple(
-        (name, tuple(one for value in values for one in _filter_days(value, at)) if name in temporal else values)
-        for name, values in condition.filters
-    )
-    fixed = replace(condition, filters=filters)
+    filters = []
+    for name, values in condition.filters:
+        days: list[str] = []
+        for value in values if name in temporal else ():
+            span = span_of(value, at.date())
+            days += [_ends(value, at)[0]] if span is None else [day.isoformat() for day in span.days]
+        filters.append((name, tuple(days) if name in temporal else values))
+    fixed = replace(condition, filters=tuple(filters))
     if condition.comparison in BY_CHANGE:
-        return _pin_day(fixed, table, at)
+        # Without days of its own it gets the table's newest day, which is never later than the day of `at`.
+        columns = day_columns(table)
+        if not columns or day_filters(fixed, table):
+            return fixed
+        if len(columns) > 1:
+            raise ConditionError("several_days", columns[0].name)
+        name = columns[0].name
+        newest = newest_day(table.values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
+        return replace(fixed, filters=(*fixed.filters, (name, (date.isoformat(newest),))))
     if condition.aggregate not in BY_ROW or condition.column not in temporal or not condition.values:
         return fixed
     ends = [_ends(value, at) for value in condition.values]
@@ -261,12 +271,6 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
         return replace(fixed, values=(ends[0][0], ends[1][1]))
     is_end = condition.comparison in {Comparison.GREATER, Comparison.AT_MOST}
     return replace(fixed, values=(ends[0][1 if is_end else 0],))
-
-
-def _filter_days(value: str, at: datetime) -> list[str]:
-    """Return the days that a filter's value means, or its moment."""
-    span = span_of(value, at.date())
-    return [_ends(value, at)[0]] if span is None else [day.isoformat() for day in span.days]
 
 
 def _ends(value: str, at: datetime) -> tuple[str, str]:
@@ -358,7 +362,11 @@ def _fits(condition: Condition, value: Value) -> bool:
     if value is None:
         return False
     if isinstance(value, date):
-        return _holds(condition.comparison, wall_clock(value), read_moments(condition))
+        wanted = [read_day(one) or read_moment(one, UTC) for one in condition.values]
+        moments = [wall_clock(one) for one in wanted if one is not None]
+        if len(moments) != len(wanted):
+            raise ConditionError("no_date", condition.values[wanted.index(None)])
+        return _holds(condition.comparison, wall_clock(value), moments)
     number = to_decimal(value)
     if number is not None:
         return _holds(condition.comparison, number, read_values(condition))
@@ -402,20 +410,6 @@ def day_columns(table: Table) -> list[Column]:
     return [column for column in table.columns if column.is_temporal]
 
 
-def _pin_day(condition: Condition, table: Table, at: datetime) -> Condition:
-    """Return the condition with a filter on the table's newest day, which is never later than the day of `at`.
-    Unchanged if the condition names days itself or the table has no column of days. Raise ConditionError if the table
-    has several such columns."""
-    columns = day_columns(table)
-    if not columns or day_filters(condition, table):
-        return condition
-    if len(columns) > 1:
-        raise ConditionError("several_days", columns[0].name)
-    name = columns[0].name
-    newest = newest_day(table.values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
-    return replace(condition, filters=(*condition.filters, (name, (date.isoformat(newest),))))
-
-
 def day_filters(condition: Condition, table: Table) -> Filters:
     """Return the condition's filters on columns of days."""
     return tuple(one for one in condition.filters if table.columns[position(table, one[0])].is_temporal)
@@ -427,25 +421,23 @@ def move_days(condition: Condition, table: Table) -> Condition:
     own = {name for name, _values in day_filters(condition, table)}
     if not own or condition.against is None:
         return condition
-    filters = tuple(
-        (name, tuple(_move_day(value, condition.against) for value in values) if name in own else values)
-        for name, values in condition.filters
-    )
-    return replace(condition, filters=filters)
+    filters = []
+    for name, values in condition.filters:
+        moved = []
+        for value in values if name in own else ():
+            try:
+                day = EARLIER[condition.against](datetime.fromisoformat(value).date())
+            except (OverflowError, ValueError) as error:
+                raise ConditionError("no_earlier", value) from error
+            moved.append(f"{day.isoformat()}{value[10:]}")  # with the time behind it, if any
+        filters.append((name, tuple(moved) if name in own else values))
+    return replace(condition, filters=tuple(filters))
 
 
 def name_days(condition: Condition, table: Table) -> str:
     """Return the day that the condition's filters name, or the first and the last of several."""
     days = sorted(value for _name, values in day_filters(condition, table) for value in values)
     return " – ".join(dict.fromkeys([days[0], days[-1]])) if days else ""
-
-
-def _move_day(value: str, against: Against) -> str:
-    """Move a day back, with the time behind it, if any."""
-    try:
-        return f"{EARLIER[against](datetime.fromisoformat(value).date()).isoformat()}{value[10:]}"
-    except (OverflowError, ValueError) as error:
-        raise ConditionError("no_earlier", value) from error
 
 
 def _read_earlier_days(

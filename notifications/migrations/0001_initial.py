@@ -789,7 +789,7 @@ class Migration(migrations.Migration):
             name='WorkdayCalendar',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
-                ('days', models.TextField(blank=True, help_text='They count before those that this version knows. One line for each day or stretch: the date, off or work, and a name, as “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. Several lines can be pasted at once.', validators=[notifications.models.subscriptions.check_days], verbose_name='holidays and make-up days')),
+                ('days', models.TextField(blank=True, help_text='They count before those that this version knows. One line for each day or stretch: the date, off or work, and a name, as “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. Several lines can be pasted at once.', validators=[notifications.models.subscriptions.read_days], verbose_name='holidays and make-up days')),
             ],
             options={
                 'verbose_name': 'Holidays',

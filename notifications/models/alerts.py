@@ -180,7 +180,7 @@ class Incident(models.Model):
             models.UniqueConstraint(fields=["key"], condition=Q(status="open"), name="one_open_incident_per_key")
         ]
         indexes = [
-            # The newest incident of a key: notifications.alerts.incidents.lock_newest.
+            # The newest incident of a key: notifications.alerts.incidents.apply.
             models.Index(F("key"), F("id").desc(), name="incident_of_key"),
             models.Index(
                 fields=["notice_due_at"], condition=Q(notice_due_at__isnull=False), name="incident_notice_due"

@@ -154,10 +154,6 @@ class OperatorContactsQuerySet(models.QuerySet["OperatorContacts"]):
         saved = self.values_list("emails", flat=True).first() or ""
         return list(dict.fromkeys([*settings.OPERATOR_EMAILS, *saved.split()]))
 
-    def chosen_robot(self) -> Robot | None:
-        """Return the saved robot with its company."""
-        return Robot.objects.select_related("corp").filter(pk__in=self.values("robot")).first()
-
 
 class OperatorContacts(models.Model):
     """The contacts for standstills: one row, in addition to OPERATOR_EMAILS and OPERATOR_ROBOT_URL."""

@@ -582,11 +582,6 @@ def read_days(text: str) -> Mapping[date, bool]:
     return days
 
 
-def check_days(text: str) -> None:
-    """Raise ValidationError for a line that cannot be read."""
-    read_days(text)
-
-
 class WorkdayCalendarQuerySet(models.QuerySet["WorkdayCalendar"]):
     def entered(self) -> Mapping[date, bool]:
         return read_days(self.values_list("days", flat=True).first() or "")
@@ -599,7 +594,7 @@ class WorkdayCalendar(models.Model):
     days = models.TextField(
         _("holidays and make-up days"),
         blank=True,
-        validators=[check_days],
+        validators=[read_days],
         help_text=_(
             "They count before those that this version knows. One line for each day or stretch: the date, off or work, "
             "and a name, as “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. Several lines can be "

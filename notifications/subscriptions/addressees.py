@@ -18,7 +18,6 @@ from accounts.users.roles import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Membership
 from notifications.models import AlertRule, Receipt, Subscription, SubscriptionChoice, WithRecipients
-from notifications.sources import Rule
 from notifications.subscriptions.recipients import find_concerned_orders, named_audiences
 
 if TYPE_CHECKING:
@@ -58,15 +57,12 @@ def describe_addressees(orders: Sequence[WithRecipients], *, seen_by: Person) ->
             if count:
                 found[pk].append(_join_words(named) if len(named) == count else counted[field] % {"count": count})
     for pk, audience in audiences.items():
-        found[pk] += map(_describe_rule, audience.rules)
+        for rule in audience.rules:
+            further = ["…"] if len(rule.values) > NAMED_AT_MOST else []
+            values = _join_words([*rule.values[:NAMED_AT_MOST], *further])
+            words = pgettext("attribute, comparison, values", "%(attribute)s %(operator)s %(values)s")
+            found[pk].append(words % {"attribute": rule.attribute, "operator": rule.operator.label, "values": values})
     return {pk: _join_words(words) or _("nobody") for pk, words in found.items()}
-
-
-def _describe_rule(rule: Rule) -> str:
-    further = ["…"] if len(rule.values) > NAMED_AT_MOST else []
-    values = _join_words([*rule.values[:NAMED_AT_MOST], *further])
-    words = pgettext("attribute, comparison, values", "%(attribute)s %(operator)s %(values)s")
-    return words % {"attribute": rule.attribute, "operator": rule.operator.label, "values": values}
 
 
 def _join_words(words: list[str]) -> str:

@@ -48,7 +48,20 @@ CROWDED_MINUTES = (0, 30)
 
 def describe_schedule(subscription: Scheduled) -> str:
     """Describe the schedule in a few words, also a crontab; "at times of its own" if it has no short description."""
-    words = _describe_preset(subscription)
+    at = "" if subscription.local_time is None else f"{subscription.local_time:%H:%M}"
+    is_on_workdays = subscription.free_days == FreeDays.SKIP
+    match subscription.repeat:
+        case Repeat.DAILY:
+            sentence = _("Every working day %(time)s") if is_on_workdays else _("Every day %(time)s")
+            words = sentence % {"time": at}
+        case Repeat.WEEKLY:
+            words = _describe_weekly(sorted(subscription.weekday_numbers), at)
+        case Repeat.MONTHLY:
+            words = _describe_monthly(subscription.month_day, at)
+            if subscription.month_day in _MONTHS_WITHOUT:
+                words += _(" (on the last day of a month that has no such day)")
+        case _:
+            words = describe_crontab(subscription.crontab)
     match subscription.free_days:
         case FreeDays.SKIP if subscription.repeat != Repeat.DAILY:
             return _("%(schedule)s, only on working days") % {"schedule": words}
@@ -72,16 +85,6 @@ def time_line(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
     return f"{start:%Y-%m-%d %H:%M:%S}–{end:%H:%M:%S} {WEEKDAYS[start.weekday()]}"
 
 
-def write_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
-    """Return what the author of the schedule should know about these next times, in sentences."""
-    notes = write_calendar_notes(subscription, times)
-    if any(found.slot_at.minute in CROWDED_MINUTES and not found.spread_seconds for found in times):
-        notes.append(
-            _("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")
-        )
-    return notes
-
-
 def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
     """Return a warning if the schedule uses the calendar of working days and the calendar ends before the last time."""
     if not subscription.is_by_workdays:
@@ -99,22 +102,6 @@ def warn_of_calendar_end(year: int) -> str:
         "brings them, or they are entered under Settings, Holidays."
     )
     return sentence % {"year": year}
-
-
-def _describe_preset(subscription: Scheduled) -> str:
-    at = "" if subscription.local_time is None else f"{subscription.local_time:%H:%M}"
-    match subscription.repeat:
-        case Repeat.DAILY if subscription.free_days == FreeDays.SKIP:
-            return _("Every working day %(time)s") % {"time": at}
-        case Repeat.DAILY:
-            return _("Every day %(time)s") % {"time": at}
-        case Repeat.WEEKLY:
-            return _describe_weekly(sorted(subscription.weekday_numbers), at)
-        case Repeat.MONTHLY:
-            instead = _(" (on the last day of a month that has no such day)")
-            return _describe_monthly(subscription.month_day, at) + instead * (subscription.month_day in _MONTHS_WITHOUT)
-        case _:
-            return describe_crontab(subscription.crontab)
 
 
 # Months that a crontab for this day leaves out.
@@ -308,11 +295,6 @@ def plan_week(
         is_cut=count == TIMES_AT_MOST,
         unreadable=unreadable,
     )
-
-
-def limit_per_hour() -> int:
-    """Return a company's calls to WeCom per hour; 0 if there is no limit. A personal message is a call."""
-    return min(filter(None, (settings.LIMIT_COMPANY_PER_HOUR, settings.LIMIT_ADDRESS_PER_HOUR)), default=0)
 
 
 def limit_per_minute() -> int:

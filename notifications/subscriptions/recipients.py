@@ -25,8 +25,6 @@ from django.db.models import (
     Value,
     When,
 )
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, barred_by_wecom, fold_value
 from accounts.users.roles import people_visible_to, sees_all
@@ -430,12 +428,6 @@ def read_rules_by_order(orders: Sequence[WithRecipients]) -> dict[int, tuple[Rul
     return {pk: tuple(rules) for pk, rules in found.items()}
 
 
-def list_rules(rules: Iterable[Rule]) -> SafeString:
-    """Return the rules in words, one per line; a dash if there are none."""
-    lines = [(str(rule.attribute), rule.operator.label, "; ".join(rule.values)) for rule in rules]
-    return format_html_join("", "<div>{} {} {}</div>", lines) or format_html("{}", "—")
-
-
 def save_rules(order: WithRecipients, rules: Iterable[Rule]) -> bool:
     """Set the rules of a subscription or an alert rule and keep those that exist. Return whether anything changed.
     Rules are written one by one, so that the audit trail names each."""
@@ -467,9 +459,18 @@ def find_rules_naming(attribute: Attribute, folded_values: Collection[str]) -> l
 
 def match_rules(rules: Sequence[Rule], match: str) -> Q:
     """Return the condition on User for people who match all, or any, of `rules`; nobody if there are none."""
-    if not rules:
-        return Q(pk__in=[])
-    return reduce(or_ if match == RulesMatch.ANY else and_, map(_rule_condition, rules))
+    conditions = []
+    for rule in rules:
+        theirs = AttributeValue.objects.of(rule.attribute).filter(user=OuterRef("pk"))
+        folded = [fold_value(value) for value in rule.values]
+        if rule.operator == Operator.CONTAINS and not rule.attribute.is_many_valued:
+            conditions.append(Q(Exists(theirs.filter(folded__contains=folded[0]))))
+            continue
+        condition = Q(Exists(theirs.filter(folded__in=folded)))
+        if rule.operator == Operator.IS and rule.attribute.is_many_valued:  # this value and no other
+            condition &= ~Q(Exists(theirs.exclude(folded__in=folded)))
+        conditions.append(condition)
+    return reduce(or_ if match == RulesMatch.ANY else and_, conditions) if conditions else Q(pk__in=[])
 
 
 def find_concerned_orders(person: User, model: type[Subscription] | type[AlertRule] = Subscription) -> list[int]:
@@ -487,18 +488,6 @@ def find_concerned_orders(person: User, model: type[Subscription] | type[AlertRu
         matches = User.objects.filter(pk=person.pk).values_list(*conditions).get()
         found += [one.pk for one, is_match in zip(part, matches, strict=True) if is_match]
     return found
-
-
-def _rule_condition(rule: Rule) -> Q:
-    """Return the rule's condition. For an attribute with several values "is" means: this value and no other."""
-    theirs = AttributeValue.objects.of(rule.attribute).filter(user=OuterRef("pk"))
-    folded = [fold_value(value) for value in rule.values]
-    if rule.operator == Operator.CONTAINS and not rule.attribute.is_many_valued:
-        return Q(Exists(theirs.filter(folded__contains=folded[0])))
-    condition = Q(Exists(theirs.filter(folded__in=folded)))
-    if rule.operator == Operator.IS and rule.attribute.is_many_valued:
-        condition &= ~Q(Exists(theirs.exclude(folded__in=folded)))
-    return condition
 
 
 # --- People whom a sender may reach: those whom its owner may reach, within the sender's own limit ---
@@ -549,15 +538,6 @@ def find_chosen_audience(channel: InboundChannel) -> Audience:
     """Return the people chosen on the channel's page, reachable or not."""
     audience = _make_audience(channel.users, channel.groups, channel.departments)
     return replace(audience, with_subdepartments=channel.with_subdepartments)
-
-
-def find_alert_audience(channel: InboundChannel) -> Audience:
-    """Return whom a channel's alerts concern: the people chosen on its page whom its owner may reach now. Nobody if the
-    owner may not send messages."""
-    if not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
-        return Audience()
-    people = find_reachable_people(channel).filter(match_chosen(find_chosen_audience(channel)))
-    return Audience(user_ids=people.order_by().values("pk"), corp_id=channel.corp_id)
 
 
 def _make_audience(users: Any, groups: Any, departments: Any) -> Audience:

@@ -122,12 +122,6 @@ def reschedule_rows(rows: QuerySet[Any], *, now: datetime) -> None:
         rows.model._default_manager.bulk_update(moved, ["next_run_at"])
 
 
-def reschedule_by_workdays(*, now: datetime) -> None:
-    """Set the next times of all schedules that use the calendar of working days. Due times stay due."""
-    for rows in (Subscription.objects.by_workdays(), AlertRule.objects.by_workdays()):
-        reschedule_rows(rows.filter(is_enabled=True).exclude(next_run_at__lte=now), now=now)
-
-
 def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueTime]:
     most = subscription.jitter_seconds
     if not most:

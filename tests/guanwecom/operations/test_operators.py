@@ -92,7 +92,7 @@ def test_a_superuser_chooses_under_settings(wire: WeComStub) -> None:
     assert client.post(PAGE, {"emails": "ops@example.com", "robot": robot.pk}).status_code == 302
 
     assert OperatorContacts.objects.addresses() == ["ops@example.com"]
-    assert OperatorContacts.objects.chosen_robot() == robot
+    assert OperatorContacts.objects.get().robot == robot
     entry = AuditEntry.objects.filter(model="notifications.operatorcontacts", action="changed").get()
     assert entry.changes == [["emails", "", "ops@example.com"], ["robot", None, "运维群"]]
 

@@ -17,7 +17,6 @@ from django.utils.translation import gettext
 from accounts.models import User
 from integrations.clients.wecom import errcodes
 from integrations.models import Corp
-from notifications.alerts import notify
 from notifications.delivery import explanations, maintenance
 from notifications.delivery.channels import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 from notifications.delivery.explanations import name_run, name_runs, sum_up_losses
@@ -348,7 +347,7 @@ def make_incident(**fields: Any) -> Incident:
 
 def make_alert(kind: str, *incidents: Incident) -> Run:
     times = dict.fromkeys(("slot_at", "claimed_at", "render_after"), TODAY)
-    run = Run.objects.create(key=notify.make_run_key(incidents[0], kind), trigger=Run.Trigger.ALERT, **times)
+    run = Run.objects.create(key=f"incident:{incidents[0].pk}:{kind}", trigger=Run.Trigger.ALERT, **times)
     for incident in incidents:
         IncidentEvent.objects.create(incident=incident, run=run, kind="notified", notice=kind, at=TODAY)
     return run
