@@ -212,7 +212,11 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
         shared, names = _name_incidents(notice.incidents)
         lines += [*shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
     text = clip_text("\n".join(lines), TEXT_CHARACTERS)
-    buttons = _make_buttons(notice) if has_buttons else []
+    buttons = []
+    if has_buttons and any(one.acknowledged_at is None for one in open_ones):
+        buttons.append(Button(pgettext("button of an alert", "Take"), key=ACKNOWLEDGE, style=1))
+    if has_buttons and any(not one.is_silenced(notice.now) for one in open_ones):
+        buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE, style=2))
     if buttons:
         return cards.button_interaction(head, buttons=buttons, sub_title=text, lines=rows)
     return cards.text_notice(head, sub_title=text, lines=rows)
@@ -288,16 +292,6 @@ def _write_further(notice: AlertNotice) -> list[str]:
         )
         lines.append(sentence % {"count": left_out})
     return lines
-
-
-def _make_buttons(notice: AlertNotice) -> list[Button]:
-    open_ones = [one for one in notice.incidents if one.is_open]
-    buttons = []
-    if any(one.acknowledged_at is None for one in open_ones):
-        buttons.append(Button(pgettext("button of an alert", "Take"), key=ACKNOWLEDGE, style=1))
-    if any(not one.is_silenced(notice.now) for one in open_ones):
-        buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE, style=2))
-    return buttons
 
 
 def _name_person(person: User | None) -> str:

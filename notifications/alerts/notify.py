@@ -97,7 +97,7 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
         claimed_at=now,
         render_after=now + RENDER_LEASE,
     )
-    told = {"kind": IncidentEvent.Kind.NOTIFIED, "at": now, "note": _NOTES[Notice(kind)].stored()}
+    told: dict[str, Any] = {"kind": IncidentEvent.Kind.NOTIFIED, "at": now, "note": _NOTES[Notice(kind)].stored()}
     IncidentEvent.objects.bulk_create(
         IncidentEvent(incident=incident, run=run, notice=kind, number=_count_notices(incident, kind), **told)
         for incident in together

@@ -212,7 +212,7 @@ def test_the_message_of_a_rule_has_the_bytes_that_its_incidents_send(
     robot = Robot.objects.create(name="群", corp=corp, key="k") if channel == Channel.ROBOT else None
     source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
     card = Card.objects.create(name="各城市销售额", source=source, sql="SELECT 1")
-    to = {"corp": corp, "channel": channel, "robot": robot}
+    to: dict[str, Any] = {"corp": corp, "channel": channel, "robot": robot}
     rule = make_rule(card, [person], "any 销售额 < 100", split_column="城市", **to)
     data = table(上海=90, 北京=80, 广州=120)
     monkeypatch.setattr(trial, "now", lambda: NOW)
