@@ -135,8 +135,16 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
         days = [verdicts.day_of(value) or date.min for value in counting.values(axis)]
         first = max(days) - timedelta(days=DAYS_CHARTED[condition.against] - 1)
         counting = counting.with_rows([row for row, day in zip(counting.rows, days, strict=True) if day >= first])
-    aggregate = _choose_aggregate(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
-    if aggregate is None:
+    # How several rows at one place are combined, so that they stay on the condition's side of the line.
+    places = counting.values(axis)
+    if condition.aggregate not in BY_ROW:
+        aggregate = _CHART_AGGREGATES[condition.aggregate]
+    elif condition.comparison in _UP | _DOWN:
+        is_largest = (condition.comparison in _UP) == (condition.aggregate == Aggregate.ANY)
+        aggregate = charts.Aggregate.MAXIMUM if is_largest else charts.Aggregate.MINIMUM
+    elif len(set(places)) == len(places) <= (POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST):
+        aggregate = charts.Aggregate.MAXIMUM
+    else:
         return None
     has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE | BY_CHANGE
     lines = tuple(float(one) for one in conditions.read_values(condition)) if has_lines else ()
@@ -145,9 +153,9 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=aggregate, title=title, thresholds=lines
     )
     # These columns only, because a recipe stores all it gets.
-    places = [counting.position(name) for name in (axis, condition.column)]
-    columns = tuple(counting.columns[place] for place in places)
-    rows = tuple(tuple(row[place] for place in places) for row in counting.rows)
+    drawn = [counting.position(name) for name in (axis, condition.column)]
+    columns = tuple(counting.columns[position] for position in drawn)
+    rows = tuple(tuple(row[position] for position in drawn) for row in counting.rows)
     return chart, replace(counting, columns=columns, rows=rows)
 
 
@@ -163,14 +171,3 @@ def _choose_axis(table: Table, taken: Collection[str]) -> str:
     if fitting:
         return max(fitting, key=lambda name: fitting[name])
     return min(counts, key=lambda name: counts[name], default="")
-
-
-def _choose_aggregate(condition: Condition, table: Table, axis: str, places_at_most: int) -> charts.Aggregate | None:
-    """Return how several rows at one place are combined, so that they stay on the condition's side of the line."""
-    if condition.aggregate not in BY_ROW:
-        return _CHART_AGGREGATES[condition.aggregate]
-    if condition.comparison in _UP | _DOWN:
-        is_largest = (condition.comparison in _UP) == (condition.aggregate == Aggregate.ANY)
-        return charts.Aggregate.MAXIMUM if is_largest else charts.Aggregate.MINIMUM
-    places = table.values(axis)
-    return charts.Aggregate.MAXIMUM if len(set(places)) == len(places) <= places_at_most else None
