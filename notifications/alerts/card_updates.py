@@ -127,7 +127,8 @@ def _update(card_id: int, clock: Clock) -> bool:
         # longest wait.
         _postpone_card(card, now, try_count=min(card.try_count + 1, DOUBLINGS_AT_MOST))
         return False
-    if delivery.status == Delivery.Status.ACCEPTED:
+    is_known = any(one["code"] == delivery.response_code for one in card.codes)
+    if delivery.status == Delivery.Status.ACCEPTED and not is_known:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
         card.refresh_from_db(fields=["codes"])
     notice = notices.read_notice(delivery.run, now=now, is_locked=False)
