@@ -252,7 +252,12 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         if row is None or request.method != "GET":
             return {}
         if row.account_powers:
-            messages.warning(request, datasources.warn_of_privileges(row.account_powers))
+            sentence = gettext(
+                "The account of this database may do more than read tables (%(powers)s): whoever writes a query may "
+                "read files of the database's server. Give the source an account that may only read the tables it "
+                "needs."
+            )
+            messages.warning(request, sentence % {"powers": datasources.word_privileges(row.account_powers)})
         return _source_test(row) if self.has_change_permission(request, row) else {}
 
     def request_test(self, request: HttpRequest, row: DataSource) -> None:

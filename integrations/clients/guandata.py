@@ -70,30 +70,8 @@ class Login:
     password: str = field(repr=False)
 
 
-# --- Parsers of answers. They raise AnswerError -----------------------------------------------------------------------
-
-
-def parse_pages(response: Any) -> list[CatalogueEntry]:
-    """Return the pages that the account may see, without deleted ones."""
-    rows = objects({"response": response}, "response", required=True)
-    return [_parse_entry(row, "pg") for row in rows if not row.get("isDel")]
-
-
-def parse_cards(response: Any) -> list[CatalogueEntry]:
-    rows = objects(_require_object(response, "response"), "cards", required=True)
-    return [_parse_entry(row, "cd") for row in rows]
-
-
 def _parse_entry(row: Mapping[str, Any], prefix: str) -> CatalogueEntry:
     return CatalogueEntry(text(row, f"{prefix}Id"), optional_text(row, "name"), optional_text(row, f"{prefix}Type"))
-
-
-def parse_chart(response: Any) -> Mapping[str, Any]:
-    """Return the chartMain of a card's data, whose header differs by the kind of the card."""
-    chart = _require_object(_require_object(response, "response").get("chartMain"), "chartMain")
-    if not isinstance(chart.get("data"), list):
-        raise AnswerError("data is no list")
-    return chart
 
 
 def _require_object(value: Any, name: str) -> Mapping[str, Any]:
@@ -156,15 +134,25 @@ class GuandataClient:
         )
 
     def page_list(self) -> list[CatalogueEntry]:
-        """Return every page that the app token may see. POST /public-api/page/list."""
+        """Return every page that the app token may see, without deleted ones. POST /public-api/page/list."""
         body = {"token": self._require(self._app_token, "app token of the BI", "page_list")}
-        return self._call("page_list", "/public-api/page/list", parse_pages, body=body)
+
+        def parse(response: Any) -> list[CatalogueEntry]:
+            rows = objects({"response": response}, "response", required=True)
+            return [_parse_entry(row, "pg") for row in rows if not row.get("isDel")]
+
+        return self._call("page_list", "/public-api/page/list", parse, body=body)
 
     def page_cards(self, page_id: str) -> list[CatalogueEntry]:
         """Return the cards of a page. GET /public-api/page/{pgId}. Raises UnexpectedResponseError."""
         headers = {"token": self._require(self._app_token, "app token of the BI", "page_cards")}
         path = f"/public-api/page/{quote(page_id, safe='')}"
-        return self._call("page_cards", path, parse_cards, headers=headers)
+
+        def parse(response: Any) -> list[CatalogueEntry]:
+            rows = objects(_require_object(response, "response"), "cards", required=True)
+            return [_parse_entry(row, "cd") for row in rows]
+
+        return self._call("page_cards", path, parse, headers=headers)
 
     def card_data(
         self,
@@ -176,13 +164,21 @@ class GuandataClient:
     ) -> Iterator[Mapping[str, Any]]:
         """Yield the chartMain of a card, 200 rows of `data` at a time. POST /public-api/card/{cdId}/data.
 
+        Its header differs by the kind of the card.
         `filters`: `name` (the original column, not its alias), `filterType` (EQ, BT, IN and the like), `filterValue`.
         `parameters`: dynamicParams. Raises UnexpectedResponseError past ROWS_AT_MOST: a part would pass for the whole.
         """
         path, offset = f"/public-api/card/{quote(card_id, safe='')}/data", 0
+
+        def parse(response: Any) -> Mapping[str, Any]:
+            chart = _require_object(_require_object(response, "response").get("chartMain"), "chartMain")
+            if not isinstance(chart.get("data"), list):
+                raise AnswerError("data is no list")
+            return chart
+
         question = {"view": view, "limit": ROWS_AT_ONCE, "filters": list(filters), "dynamicParams": list(parameters)}
         while offset < ROWS_AT_MOST:
-            chart = self._call_with_token("card_data", path, parse_chart, {**question, "offset": offset})
+            chart = self._call_with_token("card_data", path, parse, {**question, "offset": offset})
             yield chart
             if chart.get("hasMoreData") is not True:
                 return
@@ -229,7 +225,9 @@ class GuandataClient:
     ) -> T:
         """Send a request, with `body` as JSON by POST, and return what `parse` makes of the answer."""
         sent, content = dict(headers or {}), None
-        request = _Request(operation, (*self._list_secrets(), *sent.values()))
+        password = self._login.password if self._login else ""
+        ours = (password, base64.b64encode(password.encode()).decode(), self._app_token)
+        request = _Request(operation, (*ours, *sent.values()))
         if body is not None:
             sent["Content-Type"], content = "application/json", json.dumps(body, ensure_ascii=False).encode()
         with observe_call(self._observe, operation):
@@ -242,10 +240,6 @@ class GuandataClient:
             except AnswerError as error:
                 message = f"the answer is not complete: {error}"
                 raise request.make_error(UnexpectedResponseError, message) from error
-
-    def _list_secrets(self) -> tuple[str, ...]:
-        password = self._login.password if self._login else ""
-        return (password, base64.b64encode(password.encode()).decode(), self._app_token)
 
 
 @dataclass(frozen=True, slots=True)

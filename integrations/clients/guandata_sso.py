@@ -128,13 +128,10 @@ def has_reserved(page: str) -> bool:
 
 def _is_reserved(parameter: str) -> bool:
     name = unicodedata.normalize("NFKC", parameter.partition("=")[0]).casefold()
+    # Only letters and digits count: some servers bind `sso_token` and `sso-token` to `ssoToken`, or strip spaces.
+    read_as = {"".join(filter(str.isalnum, part)) for part in (name, *_NESTING.split(name))}
     # Servers read a name that is not UTF-8 in different ways.
-    return "\ufffd" in name or not NAMES.isdisjoint(map(_keep_letters, [name, *_NESTING.split(name)]))
-
-
-def _keep_letters(name: str) -> str:
-    """Keep letters and digits: some servers bind `sso_token` and `sso-token` to `ssoToken`, or strip spaces."""
-    return "".join(char for char in name if char.isalnum())
+    return "\ufffd" in name or not NAMES.isdisjoint(read_as)
 
 
 def _decode_fully(text: str) -> str:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from playwright.sync_api import Browser, BrowserContext, Frame, Page, Playwright, Request, Response, Route
+    from playwright.sync_api import Browser, Frame, Page, Playwright, Request, Response, Route
 
 
 # --- The options of a picture, and why there is none ------------------------------------------------------------------
@@ -174,22 +174,19 @@ class Traffic:
     address: str = ""
 
     def watch(self, page: Page) -> None:
-        page.on("request", lambda request: self._note_target(request, page.main_frame))
-        page.on("request", self._note_start)
+        page.on("request", lambda request: self._note_start(request, page.main_frame))
         page.on("requestfinished", self._note_end)
         page.on("requestfailed", self._note_end)
 
     def is_quiet(self, seconds: float = QUIET_SECONDS) -> bool:
         return not self._open and time.monotonic() - self.changed_at > seconds
 
-    def _note_start(self, request: Request) -> None:
+    def _note_start(self, request: Request, frame: Frame) -> None:
+        if request.is_navigation_request() and request.frame == frame:
+            self.address = request.url
         if request.resource_type not in {"eventsource", "websocket", "ping"}:
             self._open.add(request)
             self.changed_at = time.monotonic()
-
-    def _note_target(self, request: Request, frame: Frame) -> None:
-        if request.is_navigation_request() and request.frame == frame:
-            self.address = request.url
 
     def _note_end(self, request: Request) -> None:
         # Streams are not counted. A refused stream retries every few seconds, which says nothing about the page.
@@ -306,10 +303,15 @@ class SnapshotBrowser:
         self._access = access
         self._refused_hosts: set[str] = set()
         self._api = _import_playwright()
+        proxy: Any = None
+        if access.proxy_url:
+            parts = urlsplit(access.proxy_url)
+            server = f"{parts.scheme}://{parts.hostname}:{parts.port or 80}"
+            proxy = {"server": server, "username": parts.username or "", "password": parts.password or ""}
         self._driver: Playwright = self._api.sync_playwright().start()
         try:
             self._browser: Browser = self._driver.chromium.launch(
-                executable_path=executable or None, args=list(_list_flags(access)), proxy=_parse_proxy(access.proxy_url)
+                executable_path=executable or None, args=list(_list_flags(access)), proxy=proxy
             )
         except self._api.Error as error:
             self._driver.stop()
@@ -367,17 +369,6 @@ class SnapshotBrowser:
 
     @contextmanager
     def _page(self, options: Options) -> Iterator[tuple[Page, Traffic]]:
-        context = self._context(options)
-        try:
-            traffic = Traffic()
-            page = context.new_page()
-            traffic.watch(page)
-            context.on("page", lambda popup: popup.close())
-            yield page, traffic
-        finally:
-            context.close()
-
-    def _context(self, options: Options) -> BrowserContext:
         is_phone = options.width == Width.PHONE
         context = self._browser.new_context(
             viewport={"width": WIDTHS[options.width], "height": FIRST_HEIGHT[options.width]},
@@ -391,9 +382,16 @@ class SnapshotBrowser:
             accept_downloads=False,
             service_workers="block",
         )
-        context.add_init_script(BEFORE_SCRIPTS)
-        context.route("**/*", self._let_through)
-        return context
+        try:
+            context.add_init_script(BEFORE_SCRIPTS)
+            context.route("**/*", self._let_through)
+            traffic = Traffic()
+            page = context.new_page()
+            traffic.watch(page)
+            context.on("page", lambda popup: popup.close())
+            yield page, traffic
+        finally:
+            context.close()
 
     def _let_through(self, route: Route) -> None:
         if self._access.reaches(route.request.url):
@@ -417,7 +415,17 @@ def _list_flags(access: Access) -> Iterator[str]:
     resolved = [urlsplit(access.proxy_url).hostname] if access.proxy_url else access.names
     yield f"--host-resolver-rules=MAP * ~NOTFOUND{''.join(f', EXCLUDE {name}' for name in resolved)}"
     if access.proxy_url:
-        yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_build_proxy_script(access)}"
+        # The BI's hosts go through the proxy, all else to a port where nothing listens.
+        parts = urlsplit(access.proxy_url)
+        way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
+        script = _SCRIPT % {
+            "names": json.dumps(access.names),
+            "hosts": json.dumps(access.hosts),
+            "ports": json.dumps(sorted(map(str, WEB_PORTS))),
+            "way": json.dumps(way),
+        }
+        encoded = base64.b64encode(script.encode()).decode()
+        yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{encoded}"
     else:
         # Not by a script: Chromium does not ask one about loopback names, and would reach all of their ports.
         yield f"--proxy-server={_NOWHERE}"
@@ -427,27 +435,6 @@ def _list_flags(access: Access) -> Iterator[str]:
     if os.geteuid() == 0:
         # Chromium's own sandbox refuses root.
         yield "--no-sandbox"
-
-
-def _parse_proxy(url: str) -> Any:
-    if not url:
-        return None
-    parts = urlsplit(url)
-    server = f"{parts.scheme}://{parts.hostname}:{parts.port or 80}"
-    return {"server": server, "username": parts.username or "", "password": parts.password or ""}
-
-
-def _build_proxy_script(access: Access) -> str:
-    """Return a base64 proxy script: the BI's hosts go through the proxy, all else to a port where nothing listens."""
-    parts = urlsplit(access.proxy_url)
-    way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
-    script = _SCRIPT % {
-        "names": json.dumps(access.names),
-        "hosts": json.dumps(access.hosts),
-        "ports": json.dumps(sorted(map(str, WEB_PORTS))),
-        "way": json.dumps(way),
-    }
-    return base64.b64encode(script.encode()).decode()
 
 
 def _unfold(page: Page, traffic: Traffic, marks: PageMarks, options: Options, deadline: float) -> None:

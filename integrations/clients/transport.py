@@ -269,18 +269,17 @@ class DeadlineTLSPool(HTTPSConnectionPool):
 # --- Sessions ---------------------------------------------------------------------------------------------------------
 
 
+_QUERY = re.compile(r"\?[^\s'\")]*")
+
+
 class _NoQueries(logging.Filter):
     """Cuts the query off every address in a log record, because WeCom's queries carry secrets and tokens."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(_remove_query(arg) for arg in record.args)
+            shown = [one if isinstance(one, str | int | float) else str(one) for one in record.args]
+            record.args = tuple(_QUERY.sub("?…", one) if isinstance(one, str) else one for one in shown)
         return True
-
-
-def _remove_query(value: object) -> object:
-    shown = value if isinstance(value, str | int | float) else str(value)
-    return re.sub(r"\?[^\s'\")]*", "?…", shown) if isinstance(shown, str) else shown
 
 
 for _name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.response"):

@@ -119,7 +119,7 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
         with keep_lease(_make_renewal(row, clock)):
             is_over = _fetch(row, clock)
     finally:
-        _release(row)
+        CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
     if is_over:
         _notify(row.pk, row.card.pk, row.slot_at, clock)
     _queue(_find_next_waiting(row.card.source, now=clock()))
@@ -222,10 +222,6 @@ def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str
     return {**found, "status": CardData.Status.FAILED}
 
 
-def _release(row: CardData) -> None:
-    CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
-
-
 def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
     """Return the next row that waits for the freed place: of `source`, or of any slow source if it is slow."""
     waiting = CardData.objects.waiting().free(now)
@@ -307,8 +303,10 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
 
 
 def find_hindrance(row: CardData, *, now: datetime) -> str:
-    """Return why no worker has started with the row after the usual time; else empty. `row`: with its source."""
-    if row.try_count or row.is_in_hand(now) or now - row.requested_at < LATE:
+    """Return why no worker has started with the row after the usual time; else empty. `row`: waiting; read
+    with its source."""
+    has_worker = row.lease_until is not None and row.lease_until > now
+    if row.try_count or has_worker or now - row.requested_at < LATE:
         return ""
     source, in_hand = row.card.source, CardData.objects.in_hand(now)
     if in_hand.filter(card__source=source).count() >= source.parallel_limit:

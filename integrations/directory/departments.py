@@ -33,11 +33,6 @@ def find_top_departments(parents: Parents) -> list[int]:
     return sorted(number for number, parent in parents.items() if parent not in parents)
 
 
-def find_cycles(parents: Parents) -> set[int]:
-    """Return the departments of cycles and all below them, which no top leads to."""
-    return set(parents) - find_subtree(parents, find_top_departments(parents))
-
-
 # --- Chosen departments: those below them, and the path by which people recognise each --------------------------------
 
 # WeCom allows 15 levels; a longer path is cut at its top.

@@ -58,7 +58,12 @@ def compare_member(member: Member, person: Person, presence: Member.Presence) ->
         found.departments = person.departments
     if "status" in found.updates and DISABLED in (person.status, member.status):
         found.kind = Kind.DISABLED if person.status == DISABLED else Kind.ENABLED
-    _compare_presence(found, presence)
+    if presence != member.presence:
+        found.updates["presence"] = presence
+        if member.presence in _UNSURE:
+            found.kind, found.waits = Kind.REAPPEARED, True
+        else:
+            found.kind = Kind.CAME_BACK if presence == Presence.HERE else Kind.LEFT_SCOPE
     return found if found.updates or found.departments is not None else None
 
 
@@ -70,19 +75,6 @@ def compare_absent_member(member: Member, presence: Member.Presence) -> Differen
     if presence in _UNSURE and member.waits_since is not None:
         found.waits = False
     return found
-
-
-def _compare_presence(found: Difference, presence: Member.Presence) -> None:
-    old = found.member.presence
-    if presence == old:
-        return
-    found.updates["presence"] = presence
-    if old in _UNSURE:
-        found.kind, found.waits = Kind.REAPPEARED, True
-    elif presence == Presence.HERE:
-        found.kind = Kind.CAME_BACK
-    else:
-        found.kind = Kind.LEFT_SCOPE
 
 
 # --- Departments ------------------------------------------------------------------------------------------------------
@@ -269,7 +261,16 @@ class Writer:
             members = self._lock(chunk)
             chunk = [one for one in chunk if one.member.pk in members]
             counts.update(one.kind.value for one in chunk)
-            columns = {"changed_at"}.union(*(_apply_difference(members[one.member.pk], one, now) for one in chunk))
+            columns = {"changed_at"}
+            for one in chunk:
+                updates = {"changed_at": now, **one.updates}
+                if "presence" in updates:
+                    updates["left_at"] = None if updates["presence"] == Presence.HERE else now
+                if one.waits is not None:
+                    updates["waits_since"] = now if one.waits else None
+                for name, value in updates.items():
+                    setattr(members[one.member.pk], name, value)
+                columns |= updates.keys()
             Member.objects.bulk_update(members.values(), sorted(columns), batch_size=_ROWS_A_STATEMENT)
             moved = [one for one in chunk if one.departments is not None]
             Membership.objects.filter(member__in=[one.member.pk for one in moved]).delete()
@@ -295,38 +296,27 @@ class Writer:
             self.skipped_count += len(there)
             people = [one for one in people if one.folded not in there]
             counts[Kind.JOINED.value] = len(people)
-            members = insert_rows(Member, [self._build_member(person, now) for person in people])
+            new = [
+                Member(
+                    corp=self._corp,
+                    userid=person.userid,
+                    userid_folded=person.folded,
+                    status=person.status,
+                    first_seen_at=now,
+                    changed_at=now,
+                    **{name: getattr(person, name) for name in PLAIN_FIELDS},
+                )
+                for person in people
+            ]
+            members = insert_rows(Member, new)
             pairs = list(zip(members, people, strict=True))
             insert_rows(
                 Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)]
             )
             self._note([], members, now)
 
-    def _build_member(self, person: Person, now: datetime) -> Member:
-        return Member(
-            corp=self._corp,
-            userid=person.userid,
-            userid_folded=person.folded,
-            status=person.status,
-            first_seen_at=now,
-            changed_at=now,
-            **{name: getattr(person, name) for name in PLAIN_FIELDS},
-        )
-
     def _memberships(self, member: int, departments: Iterable[int]) -> list[Membership]:
         return [Membership(member_id=member, department_id=self._department_keys[number]) for number in departments]
-
-
-def _apply_difference(member: Member, one: Difference, now: datetime) -> set[str]:
-    """Apply a difference to its row. Return the columns."""
-    updates = {"changed_at": now, **one.updates}
-    if "presence" in updates:
-        updates["left_at"] = None if updates["presence"] == Presence.HERE else now
-    if one.waits is not None:
-        updates["waits_since"] = now if one.waits else None
-    for name, value in updates.items():
-        setattr(member, name, value)
-    return set(updates)
 
 
 def insert_rows(model: Any, rows: list[Any]) -> list[Any]:

@@ -32,7 +32,6 @@ from integrations.directory.incremental import (
     UPDATE_USER,
     EventChanges,
     EventLookup,
-    Rename,
     RenameResult,
     apply_renames,
     collect_changes,
@@ -41,7 +40,7 @@ from integrations.directory.incremental import (
 )
 from integrations.directory.sync import request_run
 from integrations.hooks import Hook
-from integrations.models import CallbackEvent, Corp, Member, SyncRun
+from integrations.models import CallbackEvent, Corp, Member, SyncRun, fold_userid
 
 logger = logging.getLogger(__name__)
 
@@ -93,27 +92,23 @@ def _update_copy(batch: Batch) -> timedelta | None:
 
 def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameResult:
     """Carry out the possible renames, and skip the look-up of people whose rename must wait."""
-    renames = sorted([*changes.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
+    # With the renames of other events that are not consumed yet, whether they were tried before or not. Their userids
+    # must not be looked up before: the old ones are gone from WeCom, which looks like leaving.
+    waiting = CallbackEvent.objects.waiting().filter(corp=batch.corp, consumer=NAME, change=UPDATE_USER)
+    others = waiting.exclude(pk__in=[one.pk for one in batch.events]).order_by("happened_at", "pk")
+    waiting_renames = collect_changes(others[:WAITING_AT_MOST]).renames
+    renames = sorted([*changes.renames, *waiting_renames], key=lambda one: one.happened_at)
     if not renames:
         return RenameResult()
     read_since = batch.clock()
     known = lookup.find_existing(sorted({userid for one in renames for userid in (one.old, one.new)}), now=read_since)
     result = apply_renames(batch, renames, known=known, read_since=read_since)
-    for one in result.blocked:
-        changes.leave_out((one.old, one.new))
+    for folded in (fold_userid(userid) for one in result.blocked for userid in (one.old, one.new)):
+        changes.people.pop(folded, None)
+        changes.leavers.pop(folded, None)
     for one in result.outdated:  # somebody else changed them since WeCom was asked
         lookup.reader.forget((one.old, one.new))
     return result
-
-
-def _waiting_renames(batch: Batch) -> list[Rename]:
-    """Return the renames of other events that are not consumed yet, whether they were tried before or not.
-
-    Their userids must not be looked up before: the old ones are gone from WeCom, which looks like leaving.
-    """
-    waiting = CallbackEvent.objects.waiting().filter(corp=batch.corp, consumer=NAME, change=UPDATE_USER)
-    others = waiting.exclude(pk__in=[one.pk for one in batch.events]).order_by("happened_at", "pk")
-    return collect_changes(others[:WAITING_AT_MOST]).renames
 
 
 def _write(batch: Batch, lookup: EventLookup, *, own: Mapping[int, datetime]) -> Writer:

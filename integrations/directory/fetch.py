@@ -14,7 +14,7 @@ import re
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -129,29 +129,6 @@ def clean_text(text: str, longest: int) -> str:
 def is_userid(text: str) -> bool:
     """Return whether the text can be a userid of WeCom."""
     return _USERID.fullmatch(text) is not None
-
-
-def convert_user(user: User, *, known: Iterable[int], listed_in: int | None = None, number_field: str = "") -> Person:
-    """Convert a user, whose userid the caller has checked.
-
-    `known`: the departments that count; `listed_in`: the department whose list had the user, if any; `number_field`:
-    the company's own field with the employee number; empty to skip it.
-    """
-    departments = {number for number in user.department_ids if number in known}
-    if listed_in is not None:
-        departments.add(listed_in)
-    values = {
-        name: None if name in user.withheld else clean_text(getattr(user, name), longest)
-        for name, longest in _LONGEST.items()
-    }
-    values["name"] = values["name"] or None  # everybody has a name: an empty one was withheld
-    # A field that is missing from the answer may be hidden from the app: unknown, not empty.
-    number = dict(user.own_fields).get(number_field) if number_field else None
-    values["number"] = None if number is None else clean_text(number, NUMBER_CHARACTERS)
-    status = None if user.status is None else STATUS.get(user.status)
-    if user.is_enabled is False:
-        status = DISABLED
-    return Person(userid=user.userid, departments=departments, status=status, is_seen_by_app=True, **values)
 
 
 T = TypeVar("T")
@@ -304,7 +281,14 @@ class Reader:
             self._merge(known, self._calling.one(self._contacts.department_simplelist))
         self._seen_by_app = self._merge(known, self._departments_of_app())
         parents = {number: one.parent for number, one in known.items()}
-        self._warn_of_tree(parents)
+        tops = directory_departments.find_top_departments(parents)
+        # Departments of cycles and all below them, which no top leads to.
+        for number in sorted(parents.keys() - directory_departments.find_subtree(parents, tops)):
+            self.snapshot.warn("cycle", number)
+        if self._contacts is not None:  # an app may see only a part, without the parents
+            for number in tops:
+                if parents[number] is not None:
+                    self.snapshot.warn("orphan", number)
         for root in self._roots:
             if root not in parents:
                 raise MissingRootError(str(root))
@@ -340,14 +324,6 @@ class Reader:
             known[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
         return numbers
 
-    def _warn_of_tree(self, parents: Mapping[int, int | None]) -> None:
-        for number in sorted(directory_departments.find_cycles(parents)):
-            self.snapshot.warn("cycle", number)
-        if self._contacts is not None:  # an app may see only a part, without the parents
-            for number in directory_departments.find_top_departments(parents):
-                if parents[number] is not None:
-                    self.snapshot.warn("orphan", number)
-
     # --- People ---------------------------------------------------------------------------------------------------
 
     def read_company(self, wanted: Collection[str] | None = None) -> None:
@@ -371,10 +347,15 @@ class Reader:
     def _read_singles(self) -> None:
         """Read people whom the app's scope names singly or by a tag, and who are in none of its departments."""
         agent = self._calling.one(partial(self._app.agent_get))
-        named = {
-            fold_userid(userid): userid
-            for userid in [*agent.allowed_userids, *self._list_tagged(agent.allowed_tag_ids)]
-        }
+        userids = list(agent.allowed_userids)
+        for tag_id in agent.allowed_tag_ids:
+            try:
+                tag = self._calling.one(partial(self._app.tag_get, tag_id))
+            except RecipientError:
+                self.snapshot.warn("tag", tag_id)
+            else:
+                userids += [userid for userid, _name in tag.members]
+        named = {fold_userid(userid): userid for userid in userids}
         people, left = self.snapshot.people, self.snapshot.left
         missing = [
             userid
@@ -388,26 +369,31 @@ class Reader:
             else:
                 self.snapshot.warn("named_but_gone", userid)
 
-    def _list_tagged(self, tag_ids: Iterable[int]) -> Iterator[str]:
-        for tag_id in tag_ids:
-            try:
-                tag = self._calling.one(partial(self._app.tag_get, tag_id))
-            except RecipientError:
-                self.snapshot.warn("tag", tag_id)
-                continue
-            yield from (userid for userid, _name in tag.members)
-
     def _add_user(self, user: User, listed_in: int | None) -> None:
         if not self._is_userid(user.userid):
             return
         if user.status == LEFT_COMPANY:
             self.snapshot.left.add(fold_userid(user.userid))
             return
-        self.snapshot.add(self._person(user, listed_in))
+        self.snapshot.add(self._convert_user(user, listed_in))
 
-    def _person(self, user: User, listed_in: int | None) -> Person:
-        known = self.snapshot.departments
-        return convert_user(user, known=known, listed_in=listed_in, number_field=self._number_field)
+    def _convert_user(self, user: User, listed_in: int | None) -> Person:
+        """Convert a user, whose userid is checked. `listed_in`: the department whose list had the user, if any."""
+        departments = {number for number in user.department_ids if number in self.snapshot.departments}
+        if listed_in is not None:
+            departments.add(listed_in)
+        values = {
+            name: None if name in user.withheld else clean_text(getattr(user, name), longest)
+            for name, longest in _LONGEST.items()
+        }
+        values["name"] = values["name"] or None  # everybody has a name: an empty one was withheld
+        # A field that is missing from the answer may be hidden from the app: unknown, not empty.
+        number = dict(user.own_fields).get(self._number_field) if self._number_field else None
+        values["number"] = None if number is None else clean_text(number, NUMBER_CHARACTERS)
+        status = None if user.status is None else STATUS.get(user.status)
+        if user.is_enabled is False:
+            status = DISABLED
+        return Person(userid=user.userid, departments=departments, status=status, is_seen_by_app=True, **values)
 
     def _is_userid(self, userid: str) -> bool:
         if is_userid(userid):
@@ -442,6 +428,6 @@ class Reader:
             return UserLookup(None, exists=False, has_left=True)
         known = self.snapshot.departments
         self.unknown_departments.update(number for number in found.department_ids if number not in known)
-        person = self._person(found, None)
+        person = self._convert_user(found, None)
         is_inside = bool(person.departments) or not self._roots
         return UserLookup(person if is_inside else None, exists=True)

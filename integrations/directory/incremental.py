@@ -73,12 +73,6 @@ class EventChanges:
     has_structure: bool = False
     try_counts: dict[str, int] = field(default_factory=dict)
 
-    def leave_out(self, userids: Iterable[str]) -> None:
-        """Remove these userids from the look-up."""
-        for folded in map(fold_userid, userids):
-            self.people.pop(folded, None)
-            self.leavers.pop(folded, None)
-
 
 def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
     """Collect the changes of events, which are in order of time."""
@@ -87,32 +81,32 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
         if isinstance(event.body, Unreadable):  # its encryption key is lost: the next synchronisation makes up for it
             continue
         callback = wire.parse_callback(event.body.encode())
-        if event.event == CHANGE_CONTACT:
-            _add_change(changes, event, callback)
-        else:
+        if event.event != CHANGE_CONTACT:
             changes.has_structure = True
             _add_person(changes, callback.userid, is_leaving=event.event == LEFT, try_count=event.try_count)
+        elif event.change in _OF_DEPARTMENTS:
+            changes.has_structure = True
+        elif event.change == _OF_TAGS:
+            _add_tag(changes, callback, event.try_count)
+        else:
+            _add_people(changes, event, callback)
     return changes
 
 
-def _add_change(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
+def _add_people(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
+    """Add the person of an event, by the old and the new userid."""
     try_count = event.try_count
-    if event.change in _OF_DEPARTMENTS:
-        changes.has_structure = True
-    elif event.change == _OF_TAGS:
-        _add_tag(changes, callback, try_count)
-    else:
-        old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
-        if new and is_userid(old) and is_userid(new):
-            changes.renames.append(Rename(old, new, event.happened_at, try_count))
-        status = callback.text("Status").strip()
-        is_leaving: bool | None = None  # the event does not say
-        if event.change == "delete_user" or status in _LOSING_STATUS:
-            is_leaving = True
-        elif event.change == "create_user" or status:
-            is_leaving = False
-        _add_person(changes, old, is_leaving=None if new else is_leaving, try_count=try_count)
-        _add_person(changes, new, is_leaving=is_leaving, try_count=try_count)
+    old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
+    if new and is_userid(old) and is_userid(new):
+        changes.renames.append(Rename(old, new, event.happened_at, try_count))
+    status = callback.text("Status").strip()
+    is_leaving: bool | None = None  # the event does not say
+    if event.change == "delete_user" or status in _LOSING_STATUS:
+        is_leaving = True
+    elif event.change == "create_user" or status:
+        is_leaving = False
+    _add_person(changes, old, is_leaving=None if new else is_leaving, try_count=try_count)
+    _add_person(changes, new, is_leaving=is_leaving, try_count=try_count)
 
 
 def _add_person(changes: EventChanges, userid: str, *, is_leaving: bool | None, try_count: int) -> None:
@@ -177,7 +171,12 @@ class EventLookup:
     def look_up(self, *, now: datetime) -> None:
         """Look up everything and plan the changes. `now`: the time of reading, unless `existing` began earlier."""
         self.read_since = self.read_since or now
-        self._wanted = {**self._changes.people, **self._find_tagged()}
+        self._wanted = dict(self._changes.people)
+        if tagged := self._changes.tagged:  # its members, if the app's visible scope names the tag
+            seen = self.reader.read_scope_tags()
+            self.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
+            for tag in seen & tagged.keys():
+                self._wanted |= tagged[tag]
         if self._changes.has_structure or self._corp.department_root_ids:
             self._read_departments()
         else:
@@ -199,15 +198,6 @@ class EventLookup:
         folded, tries = one.member.userid_folded, self._changes.try_counts
         is_gone = one.kind == SyncChange.Kind.DELETED and folded not in self._changes.leavers
         return is_gone and tries.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
-
-    def _find_tagged(self) -> dict[str, str]:
-        """Return members of changed tags that the app's visible scope names."""
-        tagged = self._changes.tagged
-        if not tagged:
-            return {}
-        seen = self.reader.read_scope_tags()
-        self.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
-        return {folded: userid for tag in seen & tagged.keys() for folded, userid in tagged[tag].items()}
 
     def _read_departments(self) -> None:
         """Read the departments and the people of new ones, and look up the people of removed ones."""
@@ -351,7 +341,7 @@ def _request_decision(corp: Corp, rename: Rename, touched: list[int], now: datet
 
 def _is_done(corp: Corp, rename: Rename) -> bool:
     """Return whether the rename is recorded. Its members are locked, so nobody records it meanwhile."""
-    return Member.objects.filter(corp=corp).with_rename(rename.record).exists()
+    return Member.objects.filter(corp=corp).exclude(renames=[]).filter(renames__contains=[rename.record]).exists()
 
 
 def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_force: bool) -> bool:

@@ -47,7 +47,7 @@ KEPT_RUNS = 200
 
 def admit_member(*, member: Member, now: datetime) -> bool:
     """Allow a userid that had been deleted to be used again. Return False if it does not wait."""
-    waiting = Member.objects.filter(pk=member.pk).waiting_for_administrator()
+    waiting = Member.objects.filter(pk=member.pk, waits_since__isnull=False)
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
@@ -61,14 +61,6 @@ def restore_member(*, member_id: int, now: datetime) -> bool:
 
 # Not deleted or missing people, whose userid may be somebody else's by now.
 _HEALING = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
-
-
-def purge_runs(*, corp: Corp) -> None:
-    """Delete old runs, and the differences of all but the last runs."""
-    runs = SyncRun.objects.filter(corp=corp).order_by("-pk")
-    old = list(runs.values_list("pk", flat=True)[KEPT_WITH_CHANGES:])
-    SyncChange.objects.filter(run__in=old).delete()
-    SyncRun.objects.filter(pk__in=old[KEPT_RUNS - KEPT_WITH_CHANGES :]).delete()
 
 
 # --- The stored directory of a corp, for comparing ----------------------------------------------------------
@@ -185,7 +177,11 @@ def run_sync(
         # The processing of an event wrote the same rows at the same moment.
         _postpone_run(run, job, None)
     except IntegrationError as error:
-        _end_run(run, job, problem=_find_problem(error), **_describe_error(error))
+        is_ours = error.code is None and isinstance(error, ConfigurationError)
+        problem = "wrong_setting" if is_ours else "wecom"
+        if isinstance(error, ForeignAnswerError):  # of another server
+            problem = "not_wecom"
+        _end_run(run, job, problem=problem, **_describe_error(error))
     except MissingRootError as missing:
         _end_run(run, job, problem="root", detail=str(missing))
     run.refresh_from_db()
@@ -227,7 +223,10 @@ class _RunExecution:
         if self._run.is_confirmed:
             self._keep_to_the_answer(planned, snapshot)
         elif (open_question := self._question(planned)) is not None:
-            self._propose(planned.losing)
+            # Proposed for an administrator, instead of earlier proposals.
+            with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)):
+                SyncChange.objects.proposed().filter(run=self._run).delete()
+                insert_rows(SyncChange, [self._change_of(one, None) for one in planned.losing])
             asking = {"status": Status.ASKING, "question": open_question, "call_count": self._calling.count}
             _update_run(self._run, self._job, **asking, warnings=snapshot.count_warnings())
             return
@@ -253,12 +252,6 @@ class _RunExecution:
     def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
         new = [SyncChange(run=self._run, member=one, kind=SyncChange.Kind.JOINED, applied_at=now) for one in joined]
         insert_rows(SyncChange, [*(self._change_of(one, now) for one in changes), *new])
-
-    def _propose(self, differences: Sequence[Difference]) -> None:
-        """Store the proposed changes for an administrator, instead of earlier ones."""
-        with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)):
-            SyncChange.objects.proposed().filter(run=self._run).delete()
-            insert_rows(SyncChange, [self._change_of(one, None) for one in differences])
 
     def _change_of(self, one: Difference, applied_at: datetime | None) -> SyncChange:
         return SyncChange(run=self._run, member=one.member, kind=one.kind, applied_at=applied_at)
@@ -307,14 +300,9 @@ class _RunExecution:
             )
             if self._run.is_confirmed:
                 SyncChange.objects.proposed().filter(run=self._run).delete()
-        purge_runs(corp=self._corp)
-
-
-def _find_problem(error: IntegrationError) -> str:
-    """Return why the run ends, a key of `_PROBLEMS`: another server's answer, our settings, or WeCom's answer."""
-    if isinstance(error, ForeignAnswerError):
-        return "not_wecom"
-    return "wrong_setting" if error.code is None and isinstance(error, ConfigurationError) else "wecom"
+        runs = list(SyncRun.objects.filter(corp=self._corp).order_by("-pk").values_list("pk", flat=True))
+        SyncChange.objects.filter(run__in=runs[KEPT_WITH_CHANGES:]).delete()
+        SyncRun.objects.filter(pk__in=runs[KEPT_RUNS:]).delete()
 
 
 def _describe_error(error: IntegrationError) -> dict[str, Any]:

@@ -92,14 +92,6 @@ def word_privileges(found: str) -> str:
     return _(", ").join(str(words[DatabasePrivilege(one)]) for one in found.split(",") if one in words)
 
 
-def warn_of_privileges(found: str) -> str:
-    """Return the warning for a source. `found`: codes of DatabasePrivilege, separated by commas."""
-    return _(
-        "The account of this database may do more than read tables (%(powers)s): whoever writes a query may read files "
-        "of the database's server. Give the source an account that may only read the tables it needs."
-    ) % {"powers": word_privileges(found)}
-
-
 def describe_address_flaws(detail: str) -> dict[str, StrOrPromise]:
     """Return why a database address is refused, in whole sentences, by `what` of the error."""
     known = {"detail": detail}
@@ -584,10 +576,6 @@ class CardData(models.Model):
     def is_lost(self) -> bool:
         """True if the source refused or did not know the query, so that another try is useless."""
         return self.status == self.Status.FAILED and self.problem_code in LOST
-
-    def is_in_hand(self, now: datetime) -> bool:
-        """Return whether a worker is fetching it."""
-        return self.status == self.Status.WAITING and self.lease_until is not None and self.lease_until > now
 
     @property
     def table(self) -> Table:

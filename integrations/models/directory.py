@@ -6,7 +6,6 @@ Rows are never deleted but marked as gone, because other rows refer to them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Self, TypeVar
 
 from django.db import models
@@ -68,14 +67,6 @@ class MemberQuerySet(OfCorpQuerySet["Member"]):
     def able(self) -> Self:
         """Filter present members who are not disabled in WeCom and do not wait for an administrator."""
         return self.here().filter(waits_since__isnull=True).exclude(status=Member.Status.DISABLED)
-
-    def waiting_for_administrator(self) -> Self:
-        """Filter userids that had been deleted and came back, perhaps as another person's."""
-        return self.filter(waits_since__isnull=False)
-
-    def with_rename(self, record: Mapping[str, str]) -> Self:
-        """Filter who was renamed like this before, in whatever row the userids are now."""
-        return self.exclude(renames=[]).filter(renames__contains=[record])
 
 
 class Member(models.Model):
@@ -140,11 +131,11 @@ class Member(models.Model):
             models.CheckConstraint(condition=~Q(userid_folded=""), name="member_has_userid"),
         ]
         indexes = [
-            # For MemberQuerySet.waiting_for_administrator, which finds few rows.
+            # For userids that had been deleted and came back, perhaps as another person's: few rows.
             models.Index(
                 fields=["corp", "waits_since"], condition=Q(waits_since__isnull=False), name="members_waiting"
             ),
-            # For MemberQuerySet.with_rename: few members were ever renamed.
+            # For repeated events: few members were ever renamed.
             models.Index(fields=["corp"], condition=~Q(renames=[]), name="renamed_members"),
             # For matching a user with a member by mobile or e-mail, if an administrator allows it.
             models.Index(fields=["corp", "mobile"], condition=Q(mobile__gt=""), name="members_by_mobile"),

@@ -76,7 +76,9 @@ def read_card(
 def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _Read) -> bool:
     """Read the charts into `read`. Return whether the card has more rows than requested."""
     for chart in charts:
-        rows = [_read_row(row) for row in chart["data"]]
+        if not all(isinstance(row, list) for row in chart["data"]):
+            raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
+        rows = [[cell if isinstance(cell, dict) else {"v": cell} for cell in row] for row in chart["data"]]
         fronts = _read_row_headers(chart, len(rows)) or [[] for _row in rows]
         if not read.rows:
             in_front = len(fronts[0]) if fronts else 0
@@ -91,16 +93,11 @@ def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _
         read.fronts += fronts
         read.rows += rows
         for grid in (read.fronts, read.rows):
-            _follow_pointers(grid, before)
+            for row in grid[before:]:
+                row[:] = [_find_held(cell, grid, before) for cell in row]
         if len(read.rows) >= rows_at_most:
             return chart.get("hasMoreData") is True or len(read.rows) > rows_at_most
     return False
-
-
-def _read_row(row: Any) -> list[Mapping[str, Any]]:
-    if not isinstance(row, list):
-        raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
-    return [cell if isinstance(cell, dict) else {"v": cell} for cell in row]
 
 
 # --- Header -----------------------------------------------------------------------------------------------------------
@@ -181,17 +178,11 @@ def _read_front_cell(cell: Any) -> Mapping[str, Any]:
 # --- Cells ------------------------------------------------------------------------------------------------------------
 
 
-def _follow_pointers(rows: list[list[Mapping[str, Any]]], first: int) -> None:
-    """Replace every merged cell of the rows from `first` on by the cell that holds its value.
+def _find_held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: int) -> Mapping[str, Any]:
+    """Return the cell that holds the value of a merged cell of the rows from `first` on; any other cell itself.
 
     `t_idx` counts rows within its own answer; a number beyond it counts from the card's first row.
     """
-    for row in rows[first:]:
-        for position, cell in enumerate(row):
-            row[position] = _find_held(cell, rows, first)
-
-
-def _find_held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: int) -> Mapping[str, Any]:
     seen: set[tuple[int, int]] = set()
     while isinstance(pointer := cell.get("t_idx"), str) and (found := _POINTER.fullmatch(pointer)):
         line, place = int(found[1]), int(found[2])

@@ -136,7 +136,13 @@ def open_engine(url: URL, *, reach: AllowedNetwork, ca_bundle: str, connect_seco
     known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
     match url.get_backend_name():
         case "postgresql":
-            arguments = _make_postgresql_arguments(url, reach, ca_bundle, connect_seconds)
+            # libpq connects to `hostaddr`, and expects `host` in the certificate.
+            host = url.host or ""
+            addresses = look_up(host, url.port or 5432, reach=reach)[:_ADDRESSES_AT_MOST]
+            arguments: dict[str, Any] = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
+            arguments |= {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
+            if authorities := _find_authorities(url, ca_bundle):
+                arguments |= {"sslrootcert": authorities, "sslmode": "verify-full"}
             return create_engine(url, connect_args=arguments, **known)
         case "mysql":
             return create_engine(
@@ -146,17 +152,6 @@ def open_engine(url: URL, *, reach: AllowedNetwork, ca_bundle: str, connect_seco
         raise SourceError(Problem.DRIVER_UNCHECKED)
     look_up(url.host or "", url.port or 0, reach=reach)
     return create_engine(url, **known)
-
-
-def _make_postgresql_arguments(url: URL, reach: AllowedNetwork, ca_bundle: str, connect_seconds: int) -> dict[str, Any]:
-    """Return the arguments for libpq: it connects to `hostaddr` and expects `host` in the certificate."""
-    host = url.host or ""
-    addresses = look_up(host, url.port or 5432, reach=reach)[:_ADDRESSES_AT_MOST]
-    arguments: dict[str, Any] = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
-    arguments |= {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
-    if authorities := _find_authorities(url, ca_bundle):
-        arguments |= {"sslrootcert": authorities, "sslmode": "verify-full"}
-    return arguments
 
 
 def _find_authorities(url: URL, ca_bundle: str) -> str:
@@ -231,7 +226,11 @@ def execute(
     try:
         with _open_connection(question, limit) as connection:
             result = connection.execution_options(stream_results=True).execute(clause)
-            names, kinds = list(result.keys()), _find_kinds(result)
+            by_code = _POSTGRESQL_KINDS if result.dialect.name == "postgresql" else _MYSQL_KINDS
+            description = result.cursor.description if result.cursor is not None else None
+            codes: list[Any] = [column[1] for column in description or ()]
+            # None for text and unknown types.
+            names, kinds = list(result.keys()), [by_code.get(code) for code in codes]
             return names, kinds, _read_rows(connection, result, wanted, limit)
     except (SQLAlchemyError, OSError, ImportError, *_GARBLED) as error:
         failure = explain_failure(error, question.url.drivername, seconds=seconds, is_late=limit.is_over())
@@ -253,14 +252,6 @@ _MYSQL_KINDS: dict[int, Kind] = {
     7: Kind.DATETIME,
     12: Kind.DATETIME,
 }
-
-
-def _find_kinds(result: CursorResult[Any]) -> list[Kind | None]:
-    """Return the kind of each column by the database's type; None for text and unknown types."""
-    kinds = _POSTGRESQL_KINDS if result.dialect.name == "postgresql" else _MYSQL_KINDS
-    description = result.cursor.description if result.cursor is not None else None
-    codes: list[Any] = [column[1] for column in description or ()]
-    return [kinds.get(code) for code in codes]
 
 
 class _Limit:

@@ -97,7 +97,10 @@ class CallbackCrypto:
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.token):
             raise ValueError("the token has 1 to 32 letters and digits")
-        object.__setattr__(self, "_key", decode_key(self.encoding_aes_key))
+        if not _AES_KEY.fullmatch(self.encoding_aes_key):
+            raise ValueError("an EncodingAESKey has 43 letters and digits")
+        # Decoded leniently: 43 characters carry two bits more than 32 bytes need, and real keys have them set.
+        object.__setattr__(self, "_key", base64.b64decode(self.encoding_aes_key + "="))
 
     def decrypt(self, encrypted: str, *, signature: str, timestamp: str, nonce: str) -> bytes:
         """Return the message inside `encrypted` after checking its signature. Raises CallbackError."""
@@ -113,7 +116,20 @@ class CallbackCrypto:
         if not ciphertext or len(ciphertext) % BLOCK_BYTES:
             raise CallbackError("the ciphertext is not made of whole blocks")
         decryptor = self._cipher().decryptor()
-        return self._unpack(decryptor.update(ciphertext) + decryptor.finalize())
+        padded = decryptor.update(ciphertext) + decryptor.finalize()
+        count = padded[-1]
+        if not 1 <= count <= BLOCK_BYTES or padded[-count:] != bytes([count]) * count:
+            raise CallbackError("the padding is wrong")
+        plain, start = padded[:-count], RANDOM_BYTES + _LENGTH_BYTES
+        if len(plain) < start:
+            raise CallbackError("the plaintext is too short")
+        (length,) = struct.unpack(">I", plain[RANDOM_BYTES:start])
+        if length > len(plain) - start:
+            raise CallbackError("the length is wrong")
+        message, receiveid = plain[start : start + length], plain[start + length :]
+        if not hmac.compare_digest(receiveid, self.receiveid.encode()):
+            raise CallbackError("it is for another receiver")
+        return message
 
     def encrypt(self, message: bytes, *, timestamp: str, nonce: str, random: bytes | None = None) -> tuple[str, str]:
         """Return `message` encrypted, and its signature. `timestamp`: Unix seconds. `random`: only for tests."""
@@ -131,32 +147,6 @@ class CallbackCrypto:
 
     def _cipher(self) -> Cipher[modes.CBC]:
         return Cipher(algorithms.AES256(self._key), modes.CBC(self._key[:16]))
-
-    def _unpack(self, padded: bytes) -> bytes:
-        count = padded[-1]
-        if not 1 <= count <= BLOCK_BYTES or padded[-count:] != bytes([count]) * count:
-            raise CallbackError("the padding is wrong")
-        plain = padded[:-count]
-        start = RANDOM_BYTES + _LENGTH_BYTES
-        if len(plain) < start:
-            raise CallbackError("the plaintext is too short")
-        (length,) = struct.unpack(">I", plain[RANDOM_BYTES:start])
-        if length > len(plain) - start:
-            raise CallbackError("the length is wrong")
-        message, receiveid = plain[start : start + length], plain[start + length :]
-        if not hmac.compare_digest(receiveid, self.receiveid.encode()):
-            raise CallbackError("it is for another receiver")
-        return message
-
-
-def decode_key(encoding_aes_key: str) -> bytes:
-    """Return the 32 bytes of an EncodingAESKey (43 characters). Raises ValueError.
-
-    The check is lenient: 43 characters carry two bits more than 32 bytes need, and real keys have them set.
-    """
-    if not _AES_KEY.fullmatch(encoding_aes_key):
-        raise ValueError("an EncodingAESKey has 43 letters and digits")
-    return base64.b64decode(encoding_aes_key + "=")
 
 
 def parse_callback(message: bytes) -> Callback:

@@ -237,10 +237,13 @@ def optional_integer(answer: Answer, name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def texts(answer: Answer, name: str) -> tuple[str, ...]:
-    """Return a list of texts; numbers become texts, anything else is left out."""
+def texts(answer: Answer, name: str, *, required: bool = False) -> tuple[str, ...]:
+    """Return a list of texts; numbers become texts, anything else is left out. Raises AnswerError if it is required
+    and there is no list."""
     value = answer.get(name)
     if not isinstance(value, list):
+        if required:
+            raise AnswerError(f"{name} is missing")
         return ()
     # Compared by type: excludes bool, and is fast; this runs a hundred thousand times a synchronisation.
     return tuple([str(item) for item in value if type(item) in (str, int)])

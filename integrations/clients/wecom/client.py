@@ -51,9 +51,6 @@ from integrations.clients.wecom.contacts import (
     User,
     parse_department,
     parse_departments,
-    parse_identity,
-    parse_member_page,
-    parse_tag,
     parse_user,
     parse_users,
 )
@@ -81,32 +78,6 @@ class Agent:
     is_closed: bool = False
     redirect_domain: str = ""
     home_url: str = ""
-
-
-def parse_agent(answer: Answer) -> Agent:
-    """Parse agent/get. The three `allow_*` objects may be missing."""
-    users = objects(child(answer, "allow_userinfos"), "user")
-    return Agent(
-        agentid=integer(answer, "agentid"),
-        name=optional_text(answer, "name"),
-        allowed_userids=tuple(text(user, "userid") for user in users),
-        allowed_department_ids=integers(child(answer, "allow_partys"), "partyid"),
-        allowed_tag_ids=integers(child(answer, "allow_tags"), "tagid"),
-        is_closed=optional_integer(answer, "close") == 1,
-        redirect_domain=optional_text(answer, "redirect_domain"),
-        home_url=optional_text(answer, "home_url"),
-    )
-
-
-def _parse_menu(answer: Answer) -> Mapping[str, Any]:
-    return {"button": list(objects(answer, "button", required=True))}
-
-
-def parse_addresses(answer: Answer) -> tuple[str, ...]:
-    """Parse getcallbackip."""
-    if not isinstance(answer.get("ip_list"), list):
-        raise AnswerError("ip_list is missing")
-    return texts(answer, "ip_list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +111,6 @@ class Chat:
     name: str
     owner: str
     userids: tuple[str, ...]
-
-
-def parse_chat(answer: Answer) -> Chat:
-    """Parse appchat/get."""
-    chat = child(answer, "chat_info")
-    name, owner = optional_text(chat, "name"), optional_text(chat, "owner")
-    return Chat(text(chat, "chatid"), name, owner, texts(chat, "userlist"))
 
 
 def _check_chat_name(name: str) -> None:
@@ -252,7 +216,21 @@ class WeComClient:
 
     def agent_get(self) -> Agent:
         """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
-        return self._read("agent/get", parse_agent, agentid=self._own_agentid)
+
+        def parse(answer: Answer) -> Agent:
+            users = objects(child(answer, "allow_userinfos"), "user")  # each of the three `allow_*` may be missing
+            return Agent(
+                agentid=integer(answer, "agentid"),
+                name=optional_text(answer, "name"),
+                allowed_userids=tuple(text(user, "userid") for user in users),
+                allowed_department_ids=integers(child(answer, "allow_partys"), "partyid"),
+                allowed_tag_ids=integers(child(answer, "allow_tags"), "tagid"),
+                is_closed=optional_integer(answer, "close") == 1,
+                redirect_domain=optional_text(answer, "redirect_domain"),
+                home_url=optional_text(answer, "home_url"),
+            )
+
+        return self._read("agent/get", parse, agentid=self._own_agentid)
 
     def agent_set(self, **changes: str) -> None:
         """Change the application's `home_url` (with http or https) or `redirect_domain` (a verified domain without
@@ -274,11 +252,14 @@ class WeComClient:
 
         Source: document/path/90232.
         """
-        return self._read("menu/get", _parse_menu, agentid=self._own_agentid)
+        buttons = self._read(
+            "menu/get", lambda answer: objects(answer, "button", required=True), agentid=self._own_agentid
+        )
+        return {"button": list(buttons)}
 
     def getcallbackip(self) -> tuple[str, ...]:
         """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
-        return self._read("getcallbackip", parse_addresses)
+        return self._read("getcallbackip", lambda answer: texts(answer, "ip_list", required=True))
 
     def get_jsapi_ticket(self) -> FetchedToken:
         """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""
@@ -292,7 +273,15 @@ class WeComClient:
 
         Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
         """
-        return self._read("auth/getuserinfo", parse_identity, code=code)
+
+        def parse(answer: Answer) -> Identity:
+            userid = optional_text(answer, "userid") or optional_text(answer, "UserId")  # as older servers write it
+            openid = optional_text(answer, "openid") or optional_text(answer, "OpenId")
+            if not userid and not openid:
+                raise AnswerError("neither userid nor openid")
+            return Identity(userid, openid)
+
+        return self._read("auth/getuserinfo", parse, code=code)
 
     def user_get(self, userid: str) -> User:
         """Return one member. An application created after 2022-06-20 gets no mobile, e-mail or avatar.
@@ -321,7 +310,13 @@ class WeComClient:
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """
         question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
-        return parse_answer("user_list_id", parse_member_page, self._write("user/list_id", question))
+
+        def parse(answer: Answer) -> MemberPage:
+            rows = objects(answer, "dept_user", required=True)
+            pairs = tuple((text(row, "userid"), integer(row, "department")) for row in rows)
+            return MemberPage(pairs, optional_text(answer, "next_cursor"))
+
+        return parse_answer("user_list_id", parse, self._write("user/list_id", question))
 
     def user_list_id_pages(
         self,
@@ -366,11 +361,18 @@ class WeComClient:
 
         Source: document/path/95351.
         """
-        return self._read("department/get", parse_department, id=department_id)
+        return self._read(
+            "department/get", lambda answer: parse_department(child(answer, "department")), id=department_id
+        )
 
     def tag_get(self, tag_id: int) -> Tag:
         """Return the visible members and departments of a tag. Source: document/path/90213."""
-        return self._read("tag/get", parse_tag, tagid=tag_id)
+
+        def parse(answer: Answer) -> Tag:
+            members = tuple((text(one, "userid"), optional_text(one, "name")) for one in objects(answer, "userlist"))
+            return Tag(optional_text(answer, "tagname"), members, integers(answer, "partylist"))
+
+        return self._read("tag/get", parse, tagid=tag_id)
 
     # --- Messages. Raise OutcomeUnknownError if one may have been sent ------------------------------------------------
 
@@ -441,7 +443,13 @@ class WeComClient:
         Source: document/path/90247.
         """
         check_chatid(chatid)
-        return self._read("appchat/get", parse_chat, chatid=chatid)
+
+        def parse(answer: Answer) -> Chat:
+            chat = child(answer, "chat_info")
+            name, owner = optional_text(chat, "name"), optional_text(chat, "owner")
+            return Chat(text(chat, "chatid"), name, owner, texts(chat, "userlist"))
+
+        return self._read("appchat/get", parse, chatid=chatid)
 
     def appchat_send(self, body: bytes) -> None:
         """Send exactly the bytes of `body` (see `builders.chat_message`) into a group chat. WeCom drops no duplicate.

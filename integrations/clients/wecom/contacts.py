@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from integrations.clients.wecom.calls import (
     Answer,
-    AnswerError,
     child,
     integer,
     integers,
@@ -23,17 +22,6 @@ class Identity:
 
     userid: str = ""
     openid: str = ""
-
-
-def parse_identity(answer: Answer) -> Identity:
-    """Parse auth/getuserinfo; older servers write `UserId` and `OpenId`."""
-    identity = Identity(
-        userid=optional_text(answer, "userid") or optional_text(answer, "UserId"),
-        openid=optional_text(answer, "openid") or optional_text(answer, "OpenId"),
-    )
-    if not identity.userid and not identity.openid:
-        raise AnswerError("neither userid nor openid")
-    return identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +49,6 @@ class User:
 RESTRICTED_FIELDS = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
 
 
-def _read_own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
-    """Return the plain texts of `extattr` (type 0), in today's form or the old one (`value` beside the name).
-
-    Links and mini programs are left out.
-    """
-    return tuple(
-        (optional_text(one, "name"), optional_text(child(one, "text"), "value") or optional_text(one, "value"))
-        for one in objects(child(answer, "extattr"), "attrs")
-        if not optional_integer(one, "type")
-    )
-
-
 def parse_user(answer: Answer) -> User:
     """Parse a member of user/get or user/list."""
     enable = optional_integer(answer, "enable")
@@ -89,7 +65,12 @@ def parse_user(answer: Answer) -> User:
         alias=optional_text(answer, "alias"),
         status=optional_integer(answer, "status"),
         is_enabled=None if enable is None else enable == 1,
-        own_fields=_read_own_fields(answer),
+        # Plain texts (type 0), in today's form or the old one (`value` beside the name); no links and mini programs.
+        own_fields=tuple(
+            (optional_text(one, "name"), optional_text(child(one, "text"), "value") or optional_text(one, "value"))
+            for one in objects(child(answer, "extattr"), "attrs")
+            if not optional_integer(one, "type")
+        ),
         withheld=tuple([name for name in RESTRICTED_FIELDS if name not in answer]),
     )
 
@@ -127,16 +108,8 @@ def parse_users(answer: Answer) -> tuple[User, ...]:
     return tuple(parse_user(user) for user in objects(answer, "userlist", required=True))
 
 
-def parse_member_page(answer: Answer) -> MemberPage:
-    """Parse user/list_id."""
-    rows = objects(answer, "dept_user", required=True)
-    return MemberPage(
-        tuple((text(row, "userid"), integer(row, "department")) for row in rows),
-        optional_text(answer, "next_cursor"),
-    )
-
-
-def _parse_one_department(answer: Answer) -> Department:
+def parse_department(answer: Answer) -> Department:
+    """Parse a department of any answer about departments."""
     return Department(
         department_id=integer(answer, "id"),
         parent_id=optional_integer(answer, "parentid"),
@@ -148,22 +121,4 @@ def _parse_one_department(answer: Answer) -> Department:
 def parse_departments(answer: Answer) -> tuple[Department, ...]:
     """Parse department/list and department/simplelist, whose list is called `department_id`."""
     name = "department_id" if "department_id" in answer else "department"
-    return tuple(_parse_one_department(department) for department in objects(answer, name, required=True))
-
-
-def parse_department(answer: Answer) -> Department:
-    """Parse department/get."""
-    department = child(answer, "department")
-    if not department:
-        raise AnswerError("department is missing")
-    return _parse_one_department(department)
-
-
-def parse_tag(answer: Answer) -> Tag:
-    """Parse tag/get."""
-    members = objects(answer, "userlist")
-    return Tag(
-        name=optional_text(answer, "tagname"),
-        members=tuple((text(member, "userid"), optional_text(member, "name")) for member in members),
-        department_ids=integers(answer, "partylist"),
-    )
+    return tuple(parse_department(department) for department in objects(answer, name, required=True))

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import redis
@@ -310,8 +310,12 @@ class TokenStore:
         try:
             token = fetch()
         except IntegrationError as error:
-            stored = asdict(self._make_pause(error))
-            seconds = stored.pop("remaining_seconds")
+            cls = next((cls for cls in _SHARED if isinstance(error, cls)), UnexpectedResponseError)
+            seconds: float = self._pause_seconds if cls is ConfigurationError else BRIEF_PAUSE_SECONDS
+            if isinstance(error, RateLimitedError):
+                seconds = error.retry_after_seconds
+            columns = ("operation", "code", "message", "hint", "caller_ip")
+            stored = {"kind": cls.__name__, **{name: getattr(error, name) for name in columns}}
             with _explain_failure():
                 self._publish_script(keys=self._keys(key), args=[owner, 2, json.dumps(stored), _milliseconds(seconds)])
             raise
@@ -323,13 +327,6 @@ class TokenStore:
         with _explain_failure():
             self._publish_script(keys=self._keys(key), args=[owner, 1, value, _milliseconds(held.remaining_seconds)])
         return held
-
-    def _make_pause(self, error: IntegrationError) -> Pause:
-        cls = next((cls for cls in _SHARED if isinstance(error, cls)), UnexpectedResponseError)
-        seconds: float = self._pause_seconds if cls is ConfigurationError else BRIEF_PAUSE_SECONDS
-        if isinstance(error, RateLimitedError):
-            seconds = error.retry_after_seconds
-        return Pause(cls.__name__, error.operation, error.code, error.message, error.hint, error.caller_ip, seconds)
 
     # --- Valkey: every step is atomic ---------------------------------------------------------------------------------
 

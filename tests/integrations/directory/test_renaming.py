@@ -85,7 +85,7 @@ def test_two_people_who_change_userids_one_after_the_other(wecom_events: WeComEv
 
 
 def list_waiting(wecom_events: WeComEvents) -> set[str]:
-    members = Member.objects.filter(corp=wecom_events.place.corp).waiting_for_administrator()
+    members = Member.objects.filter(corp=wecom_events.place.corp, waits_since__isnull=False)
     return set(members.values_list("userid_folded", flat=True))
 
 
