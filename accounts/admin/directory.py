@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -35,7 +36,7 @@ from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, Versi
 from integrations.directory import sync
 from integrations.directory.events import describe_reception
 from integrations.jobs import requests
-from integrations.models import Corp, Department, Job, Member, SyncChange, SyncRun
+from integrations.models import Corp, Department, Job, Member, SyncRun
 
 
 class CompanyFilter(admin.SimpleListFilter):
@@ -331,7 +332,6 @@ class MemberAdmin(RowsAdmin, ReadOnly):
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
-CHANGES_SHOWN = 200
 # Labels for the counts of a run's second half.
 APPLIED = {
     "linked": _("people linked"),
@@ -383,6 +383,10 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         }
         return [*own_routes(self, views), *super().get_urls()]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:
+        found: QuerySet[SyncRun] = super().get_queryset(request).defer("written", "proposed")
+        return found
+
     # --- Beginning one ------------------------------------------------------------------------------------------------
 
     def start_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
@@ -429,7 +433,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "form": form,
             "unlinked_count": unlinked_members(Member.objects.able().filter(corp=corp)).count(),
             "reception": describe_reception(corp, now=timezone.now()),
-            "runs": SyncRun.objects.filter(corp=corp)[:10],
+            "runs": SyncRun.objects.filter(corp=corp).defer("written", "proposed")[:10],
         }
         return own_page(self, request, f"{self.folder}/start.html", context)
 
@@ -473,8 +477,10 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     def facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         job = self.find_job(run)
         is_unfinished = job is not None and job.is_unfinished
-        copied = {**dict(SyncChange.Kind.choices), "departments": _("departments changed")}
-        changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
+        copied = {**dict(SyncRun.Change.choices), "departments": _("departments changed")}
+        # Each refresh of a running page would list them again.
+        rows = [] if is_unfinished else [*((*one, None) for one in run.proposed), *run.written][: sync.CHANGES_KEPT]
+        members = Member.objects.in_bulk([key for key, _kind, _at in rows])
         # Lists to look at after a run.
         lists = (
             ("integrations.view_member", "admin:integrations_member_changelist", gettext("Members")),
@@ -491,9 +497,12 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "warnings": sync.describe_warnings(run),
             "may_answer": request.user.has_perm(SYNC),
             "lists": visible if run.status == SyncRun.Status.DONE and not is_unfinished else [],
-            # Each refresh of a running page would list them again.
-            "changes": [] if is_unfinished else changes,
-            "shown": CHANGES_SHOWN,
+            "changes": [
+                (members[key], SyncRun.Change(kind).label, datetime.fromisoformat(at) if at else None)
+                for key, kind, at in rows
+                if key in members
+            ],
+            "shown": sync.CHANGES_KEPT,
         }
 
 

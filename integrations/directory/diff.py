@@ -18,9 +18,9 @@ from integrations.directory.fetch import (
     Snapshot,
     UserLookup,
 )
-from integrations.models import Corp, Department, Member, Membership, SyncChange
+from integrations.models import Corp, Department, Member, Membership, SyncRun
 
-Kind, Presence = SyncChange.Kind, Member.Presence
+Kind, Presence = SyncRun.Change, Member.Presence
 
 _KIND_OF_ABSENCE = {
     Presence.OUT_OF_SCOPE: Kind.LEFT_SCOPE,
@@ -39,7 +39,7 @@ class Difference:
     """
 
     member: Member
-    kind: SyncChange.Kind
+    kind: SyncRun.Change
     updates: dict[str, Any] = field(default_factory=dict)
     departments: set[int] | None = None
     waits: bool | None = None
@@ -137,7 +137,7 @@ class Plan:
 
     def add(self, found: Difference | None) -> None:
         if found is not None:
-            (self.losing if found.kind in SyncChange.LOSING else self.changed).append(found)
+            (self.losing if found.kind in SyncRun.LOSING else self.changed).append(found)
 
     @property
     def count(self) -> int:

@@ -20,7 +20,7 @@ from integrations.core import hooks
 from integrations.directory import sync
 from integrations.directory.diff import Difference, Plan, compare_departments, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, SeenDepartment, is_userid
-from integrations.models import CallbackEvent, Corp, Department, Member, SyncChange, SyncRun, fold_userid
+from integrations.models import CallbackEvent, Corp, Department, Member, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
 
 logger = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class EventLookup:
     def _is_unexplained(self, one: Difference) -> bool:
         """Return whether somebody is missing without an event of their leaving: they may be renamed."""
         folded, tries = one.member.userid_folded, self._changes.try_counts
-        is_gone = one.kind == SyncChange.Kind.DELETED and folded not in self._changes.leavers
+        is_gone = one.kind == SyncRun.Change.DELETED and folded not in self._changes.leavers
         return is_gone and tries.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
 
     def _read_departments(self) -> None:

@@ -31,15 +31,17 @@ from integrations.clients.errors import (
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core.sentences import explain_errcode, translate_explanation
 from integrations.directory.departments import MissingRootError, find_question
-from integrations.directory.diff import Difference, Plan, Writer, compare_departments, insert_rows, plan_changes
+from integrations.directory.diff import Difference, Plan, Writer, compare_departments, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, Snapshot
 from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
-from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
+from integrations.models import Corp, Department, Member, Membership, SyncRun
 
 logger = logging.getLogger(__name__)
 Status, Phase = SyncRun.Status, SyncRun.Phase
 
+# How many written differences a run keeps for its page.
+CHANGES_KEPT = 200
 # How many runs of a corp are kept with their differences, and how many at all.
 KEPT_WITH_CHANGES = 20
 KEPT_RUNS = 200
@@ -205,6 +207,7 @@ class _RunExecution:
         self._run, self._job, self._number_field, self._corp = run, job, number_field, run.corp
         self._calling = CallPacer(pause=pause)
         self._phase = ""
+        self._noted: list[list[Any]] = []
 
     def carry_out(self) -> None:
         read_since = self._job.clock()
@@ -218,17 +221,20 @@ class _RunExecution:
         if not snapshot.people:
             snapshot.warn("nobody")
         for one in planned.changed:
-            if one.kind == SyncChange.Kind.REAPPEARED:
+            if one.kind == SyncRun.Change.REAPPEARED:
                 snapshot.warn("reappeared", one.member.userid)
         if self._run.is_confirmed:
             self._keep_to_the_answer(planned, snapshot)
         elif (open_question := self._question(planned)) is not None:
-            # Proposed for an administrator, instead of earlier proposals.
-            with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)):
-                SyncChange.objects.proposed().filter(run=self._run).delete()
-                insert_rows(SyncChange, [self._change_of(one, None) for one in planned.losing])
-            asking = {"status": Status.ASKING, "question": open_question, "call_count": self._calling.count}
-            _update_run(self._run, self._job, **asking, warnings=snapshot.count_warnings())
+            _update_run(
+                self._run,
+                self._job,
+                status=Status.ASKING,
+                question=open_question,
+                proposed=[[one.member.pk, one.kind.value] for one in planned.losing],
+                call_count=self._calling.count,
+                warnings=snapshot.count_warnings(),
+            )
             return
         self._show(Phase.WRITING, 0, planned.count)
         Writer(corp=self._corp, saving=self._saving, note=self._note, read_since=read_since).write(planned)
@@ -243,18 +249,18 @@ class _RunExecution:
 
     @contextmanager
     def _saving(self, counts: Mapping[str, int]) -> Iterator[datetime]:
-        """Yield the time of a transaction that locks the run's row and adds `counts` to its counts."""
-        with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)) as held:
+        """Yield the time of a transaction that locks the run's row and adds to it what the block wrote: `counts`, and
+        the differences noted."""
+        self._noted = []
+        with self._job.saving(SyncRun.objects.filter(pk=self._run.pk).defer("proposed")) as held:
             yield self._job.clock()
             held.counts = dict(Counter(held.counts) + Counter(counts))
+            held.written = [*held.written, *self._noted][:CHANGES_KEPT]
         self._show(Phase.WRITING, self._job.job.done_count + sum(counts.values()), self._job.job.total_count)
 
     def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
-        new = [SyncChange(run=self._run, member=one, kind=SyncChange.Kind.JOINED, applied_at=now) for one in joined]
-        insert_rows(SyncChange, [*(self._change_of(one, now) for one in changes), *new])
-
-    def _change_of(self, one: Difference, applied_at: datetime | None) -> SyncChange:
-        return SyncChange(run=self._run, member=one.member, kind=one.kind, applied_at=applied_at)
+        written = [(one.member, one.kind) for one in changes] + [(one, SyncRun.Change.JOINED) for one in joined]
+        self._noted = [[member.pk, kind.value, now.isoformat()] for member, kind in written[:CHANGES_KEPT]]
 
     def _question(self, planned: Plan) -> dict[str, Any] | None:
         losing = {one.member.pk for one in planned.losing if one.member.is_able}
@@ -273,9 +279,7 @@ class _RunExecution:
 
     def _keep_to_the_answer(self, planned: Plan, snapshot: Snapshot) -> None:
         """Disable only people whom the administrator was shown."""
-        proposed = SyncChange.objects.proposed().filter(run=self._run)
-        applied = SyncChange.objects.applied().filter(run=self._run)
-        shown = {*proposed.values_list("member_id", flat=True), *applied.values_list("member_id", flat=True)}
+        shown = {key for key, *_kind in (*self._run.proposed, *self._run.written)}
         for one in planned.losing:
             if one.member.pk not in shown:
                 snapshot.warn("not_shown", one.member.userid)
@@ -299,9 +303,10 @@ class _RunExecution:
                 warnings=snapshot.count_warnings(),
             )
             if self._run.is_confirmed:
-                SyncChange.objects.proposed().filter(run=self._run).delete()
+                SyncRun.objects.filter(pk=self._run.pk).update(proposed=[])
         runs = list(SyncRun.objects.filter(corp=self._corp).order_by("-pk").values_list("pk", flat=True))
-        SyncChange.objects.filter(run__in=runs[KEPT_WITH_CHANGES:]).delete()
+        old = SyncRun.objects.filter(pk__in=runs[KEPT_WITH_CHANGES:]).exclude(written=[], proposed=[])
+        old.update(written=[], proposed=[])
         SyncRun.objects.filter(pk__in=runs[KEPT_RUNS:]).delete()
 
 

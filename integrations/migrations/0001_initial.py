@@ -343,6 +343,8 @@ class Migration(migrations.Migration):
                 ('call_count', models.PositiveIntegerField(default=0, verbose_name='calls to WeCom')),
                 ('seen_count', models.PositiveIntegerField(default=0, verbose_name='people seen')),
                 ('counts', models.JSONField(default=dict, verbose_name='written')),
+                ('written', models.JSONField(default=list, editable=False)),
+                ('proposed', models.JSONField(default=list, editable=False)),
                 ('warnings', models.JSONField(default=list, verbose_name='warnings')),
                 ('problem', models.CharField(blank=True, max_length=32, verbose_name='problem')),
                 ('errcode', models.IntegerField(null=True, verbose_name="WeCom's error code")),
@@ -431,23 +433,6 @@ class Migration(migrations.Migration):
             model_name='corp',
             name='people_event_at',
             field=models.DateTimeField(editable=False, null=True),
-        ),
-        migrations.CreateModel(
-            name='SyncChange',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('joined', 'joined'), ('changed', 'changed'), ('disabled', 'disabled in WeCom'), ('enabled', 'enabled again'), ('left_scope', 'left the scope'), ('deleted', 'deleted in WeCom'), ('missing', 'not found any more'), ('came_back', 'came back'), ('reappeared', 'reappeared, waits for an administrator')], max_length=16, verbose_name='kind')),
-                ('applied_at', models.DateTimeField(null=True, verbose_name='applied')),
-                ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='integrations.member', verbose_name='member')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='integrations.syncrun')),
-            ],
-            options={
-                'verbose_name': 'difference',
-                'verbose_name_plural': 'differences',
-                'ordering': ['pk'],
-                'default_permissions': (),
-                'indexes': [models.Index(fields=['run', 'id'], name='changes_of_run')],
-            },
         ),
         migrations.CreateModel(
             name='CallbackEvent',

@@ -14,7 +14,6 @@ from integrations.models.directory import (
     Department,
     Member,
     Membership,
-    SyncChange,
     SyncRun,
 )
 from integrations.models.fields import fold_userid

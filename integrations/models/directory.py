@@ -213,6 +213,23 @@ class SyncRun(models.Model):
         WRITING = "writing", _("writing")
         FINISHED = "finished", _("finished")
 
+    class Change(models.TextChoices):
+        """The kind of a difference of one person."""
+
+        JOINED = "joined", _("joined")
+        CHANGED = "changed", _("changed")
+        DISABLED = "disabled", _("disabled in WeCom")
+        ENABLED = "enabled", _("enabled again")
+        LEFT_SCOPE = "left_scope", _("left the scope")
+        DELETED = "deleted", _("deleted in WeCom")
+        MISSING = "missing", _("not found any more")
+        CAME_BACK = "came_back", _("came back")
+        # Was deleted, so it may be another person: an administrator must decide.
+        REAPPEARED = "reappeared", _("reappeared, waits for an administrator")
+
+    # Changes that take away access.
+    LOSING = (Change.DISABLED, Change.LEFT_SCOPE, Change.DELETED, Change.MISSING)
+
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="sync_runs", verbose_name=_("company"))
     trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
@@ -226,8 +243,12 @@ class SyncRun(models.Model):
     next_try_at = models.DateTimeField(_("next try"), null=True)
     call_count = models.PositiveIntegerField(_("calls to WeCom"), default=0)
     seen_count = models.PositiveIntegerField(_("people seen"), default=0)
-    # The number of written differences by kind: {"joined": 3, …}, keys of SyncChange.Kind and "departments".
+    # The number of written differences by kind: {"joined": 3, …}, values of Change and "departments".
     counts = models.JSONField(_("written"), default=dict)
+    # The first written differences, for its page: [[member's key, Change, time], …].
+    written = models.JSONField(default=list, editable=False)
+    # All that it proposes and asks about, or that was refused: [[member's key, Change], …].
+    proposed = models.JSONField(default=list, editable=False)
     # [{"code": "cycle", "count": 2, "examples": ["7", "9"]}, …]; integrations.directory.sync has the sentences.
     warnings = models.JSONField(_("warnings"), default=list)
     # Why it stopped: a code of integrations.directory.sync, and WeCom's answer.
@@ -273,52 +294,6 @@ class SyncRun(models.Model):
     def is_confirmed(self) -> bool:
         """True if an administrator approved its question."""
         return self.answered_at is not None and self.status != self.Status.REFUSED
-
-
-class SyncChangeQuerySet(models.QuerySet["SyncChange"]):
-    def applied(self) -> Self:
-        return self.filter(applied_at__isnull=False)
-
-    def proposed(self) -> Self:
-        """Filter differences that a run proposes and asks about."""
-        return self.filter(applied_at__isnull=True)
-
-
-class SyncChange(models.Model):
-    """A difference of one person in one run."""
-
-    class Kind(models.TextChoices):
-        JOINED = "joined", _("joined")
-        CHANGED = "changed", _("changed")
-        DISABLED = "disabled", _("disabled in WeCom")
-        ENABLED = "enabled", _("enabled again")
-        LEFT_SCOPE = "left_scope", _("left the scope")
-        DELETED = "deleted", _("deleted in WeCom")
-        MISSING = "missing", _("not found any more")
-        CAME_BACK = "came_back", _("came back")
-        # Was deleted, so it may be another person: an administrator must decide.
-        REAPPEARED = "reappeared", _("reappeared, waits for an administrator")
-
-    # Kinds that take away access.
-    LOSING = (Kind.DISABLED, Kind.LEFT_SCOPE, Kind.DELETED, Kind.MISSING)
-
-    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="changes")
-    member = models.ForeignKey("Member", on_delete=models.CASCADE, related_name="changes", verbose_name=_("member"))
-    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    # NULL: proposed by a run that asks, or refused.
-    applied_at = models.DateTimeField(_("applied"), null=True)
-
-    objects = SyncChangeQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("difference")
-        verbose_name_plural = _("differences")
-        ordering = ["pk"]
-        default_permissions = ()  # seen with its run
-        indexes = [models.Index(fields=["run", "id"], name="changes_of_run")]
-
-    def __str__(self) -> str:
-        return f"{self.run_id} {self.member_id} {self.kind}"
 
 
 class CallbackEventQuerySet(models.QuerySet["CallbackEvent"]):

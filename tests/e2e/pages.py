@@ -18,7 +18,7 @@ from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User
 from accounts.views.errors import ErrorDetails, seal
 from integrations.admin.companies import SiteAddressForm
 from integrations.data.table import Column, Kind, Table
-from integrations.models import Card, CardData, Corp, DataSource, Job, Member, SiteAddress, SyncChange, SyncRun
+from integrations.models import Card, CardData, Corp, DataSource, Job, Member, SiteAddress, SyncRun
 from integrations.models.datasources import compress_table
 from notifications.models import (
     AlertRule,
@@ -202,11 +202,11 @@ def _make_sync_runs(corp: Corp) -> None:
         {
             **{"status": "done", "phase": "finished", "seen_count": 3, "counts": {"joined": 3}, "finished_at": NOW},
             **{"applied_count": 3, "applied_counts": {"linked": 1}, "applied_at": NOW},
+            "written": [[one.pk, "joined", NOW.isoformat()] for one in Member.objects.all()],
         },
     )
-    runs = [SyncRun.objects.create(**common, **kind) for kind in kinds]
-    for member in Member.objects.all():
-        SyncChange.objects.create(run=runs[-1], member=member, kind="joined", applied_at=NOW)
+    for kind in kinds:
+        SyncRun.objects.create(**common, **kind)
 
 
 def _make_writes(things: dict[str, Any]) -> tuple[Job, ...]:

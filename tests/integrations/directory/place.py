@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from integrations.directory.sync import JOB, confirm_run, request_run, run_sync
-from integrations.models import Corp, Department, Job, Member, SyncChange, SyncRun
+from integrations.models import Corp, Department, Job, Member, SyncRun
 from tests.jobs import put_back, take_job
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
@@ -128,8 +128,9 @@ class Directory:
     @staticmethod
     def changes(run: SyncRun) -> list[tuple[str, str]]:
         """Return kind and userid of a run's changes, in order."""
-        rows = SyncChange.objects.applied().filter(run=run).order_by("pk")
-        return list(rows.values_list("kind", "member__userid"))
+        written = SyncRun.objects.get(pk=run.pk).written
+        userids = dict(Member.objects.values_list("pk", "userid"))
+        return [(kind, userids[key]) for key, kind, _written_at in written]
 
     # --- WeCom's side -----------------------------------------------------------------------------------------------
 

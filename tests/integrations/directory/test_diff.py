@@ -13,12 +13,12 @@ from wecom_sandbox.testing import ControlError
 
 from integrations.directory.diff import compare_member
 from integrations.directory.fetch import Person, clean_text
-from integrations.models import Corp, Member, SyncChange, SyncRun
+from integrations.models import Corp, Member, SyncRun
 from tests.integrations.directory.place import Directory, Source, seed
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
-HERE, Kind = Member.Presence.HERE, SyncChange.Kind
+HERE, Kind = Member.Presence.HERE, SyncRun.Change
 numbers = st.integers(1, 12)
 parents = st.dictionaries(numbers, st.none() | numbers)
 texts = st.none() | st.text(max_size=5)
