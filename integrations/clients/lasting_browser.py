@@ -99,7 +99,16 @@ class LastingBrowser:
 
     def megabytes(self) -> int:
         """Return the memory of all processes of the browser; shared memory counts once."""
-        return sum(_measure_megabytes(one) for one in self._list_family())
+        total = 0
+        for process in self._list_family():
+            # All of its memory if the system does not count shared memory.
+            for name, field in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
+                with suppress(OSError):
+                    text = Path(f"/proc/{process.pid}/{name}").read_text()
+                    if found := re.search(rf"^{field}: +(\d+) kB", text, re.MULTILINE):
+                        total += int(found[1]) // 1024
+                        break
+        return total
 
     def _ensure_browser(self) -> SnapshotBrowser:
         if self._browser is None:
@@ -176,13 +185,3 @@ def remove_left_folders(place: Path) -> None:
         with suppress(OSError):
             if str(folder) not in used and folder.stat().st_mtime < before:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _measure_megabytes(process: _Process) -> int:
-    """Return the memory of a process; all its memory if the system does not count shared memory."""
-    for name, field in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
-        with suppress(OSError):
-            text = Path(f"/proc/{process.pid}/{name}").read_text()
-            if found := re.search(rf"^{field}: +(\d+) kB", text, re.MULTILINE):
-                return int(found[1]) // 1024
-    return 0

@@ -16,13 +16,14 @@ and all sources that hit their limit last time share SLOW_PLACES: the other thre
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -119,7 +120,7 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
         with keep_lease(_make_renewal(row, clock)):
             is_over = _fetch(row, clock)
     finally:
-        CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
+        _release(row)
     if is_over:
         _notify(row.pk, row.card.pk, row.slot_at, clock)
     _queue(_find_next_waiting(row.card.source, now=clock()))
@@ -135,8 +136,9 @@ def _claim(row_id: int, now: datetime) -> CardData | None:
     if not has_place(source, now):
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None
-    token = CardData.objects.due(now).filter(pk=row_id).claim(until=now + LEASE)
-    if not token:
+    token = uuid.uuid4().hex
+    leased = {"lease_token": token, "lease_until": now + LEASE, "try_count": F("try_count") + 1}
+    if not CardData.objects.due(now).filter(pk=row_id).update(**leased):
         return None
     row.card.source = source
     row.lease_token, row.try_count = token, row.try_count + 1
@@ -220,6 +222,10 @@ def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str
     if error.may_pass and row.slot_at is not None and row.try_count <= len(WAITS):
         return {**found, "next_try_at": now + WAITS[row.try_count - 1]}
     return {**found, "status": CardData.Status.FAILED}
+
+
+def _release(row: CardData) -> None:
+    CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
 
 
 def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:

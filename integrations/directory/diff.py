@@ -227,33 +227,30 @@ class Writer:
         self.skipped_count = 0
 
     def write(self, plan: Plan) -> None:
-        self._write_departments(plan.departments)
+        found = plan.departments
+        if found.count:
+            with self._chunk({DEPARTMENTS: found.count}) as now:
+                new = [
+                    Department(
+                        corp=self._corp,
+                        wecom_department_id=one.number,
+                        wecom_parent_id=one.parent,
+                        name=one.name,
+                        order=one.order,
+                    )
+                    for one in found.created
+                ]
+                # Somebody else may have created them meanwhile.
+                Department.objects.bulk_create(new, batch_size=_ROWS_A_STATEMENT, ignore_conflicts=True)
+                for key, updates in found.changed.items():
+                    Department.objects.filter(pk=key).update(**updates)
+                Department.objects.filter(pk__in=found.removed).update(removed_at=now)
         departments = Department.objects.filter(corp=self._corp)
         self._department_keys = dict(departments.values_list("wecom_department_id", "pk"))
         for chunk in (*_chunks(plan.losing), *_chunks(plan.changed)):
             self._write_differences(chunk)
         for people in _chunks(plan.joined):
             self._write_joined(people)
-
-    def _write_departments(self, found: DepartmentDifferences) -> None:
-        if not found.count:
-            return
-        with self._chunk({DEPARTMENTS: found.count}) as now:
-            new = [
-                Department(
-                    corp=self._corp,
-                    wecom_department_id=one.number,
-                    wecom_parent_id=one.parent,
-                    name=one.name,
-                    order=one.order,
-                )
-                for one in found.created
-            ]
-            # Somebody else may have created them meanwhile.
-            Department.objects.bulk_create(new, batch_size=_ROWS_A_STATEMENT, ignore_conflicts=True)
-            for key, updates in found.changed.items():
-                Department.objects.filter(pk=key).update(**updates)
-            Department.objects.filter(pk__in=found.removed).update(removed_at=now)
 
     def _write_differences(self, chunk: Sequence[Difference]) -> None:
         counts = Counter[str]()

@@ -18,7 +18,7 @@ from integrations.callbacks import Batch
 from integrations.clients.wecom import callbacks as wire
 from integrations.core import hooks
 from integrations.directory import sync
-from integrations.directory.diff import Difference, Plan, compare_departments, plan_changes
+from integrations.directory.diff import Plan, compare_departments, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, SeenDepartment, is_userid
 from integrations.models import CallbackEvent, Corp, Department, Member, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
@@ -190,14 +190,16 @@ class EventLookup:
         members = sync.read_stored_members(self._corp, {*self._wanted, *snapshot.people, *snapshot.left})
         self.plan = plan_changes(snapshot=snapshot, members=members, look_up=reader.look_up, turn=None)
         self.plan.departments = departments
-        explained = [one for one in self.plan.losing if not self._is_unexplained(one)]
-        self.has_unexplained, self.plan.losing = len(explained) < len(self.plan.losing), explained
-
-    def _is_unexplained(self, one: Difference) -> bool:
-        """Return whether somebody is missing without an event of their leaving: they may be renamed."""
-        folded, tries = one.member.userid_folded, self._changes.try_counts
-        is_gone = one.kind == SyncRun.Change.DELETED and folded not in self._changes.leavers
-        return is_gone and tries.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
+        explained = []
+        for one in self.plan.losing:
+            folded = one.member.userid_folded
+            tries = self._changes.try_counts.get(folded, UNEXPLAINED_TRIES)
+            is_missing = one.kind == SyncRun.Change.DELETED and folded not in self._changes.leavers
+            if is_missing and tries < UNEXPLAINED_TRIES:  # without an event of their leaving: they may be renamed
+                self.has_unexplained = True
+            else:
+                explained.append(one)
+        self.plan.losing = explained
 
     def _read_departments(self) -> None:
         """Read the departments and the people of new ones, and look up the people of removed ones."""

@@ -224,7 +224,12 @@ class _RunExecution:
             if one.kind == SyncRun.Change.REAPPEARED:
                 snapshot.warn("reappeared", one.member.userid)
         if self._run.is_confirmed:
-            self._keep_to_the_answer(planned, snapshot)
+            # Disable only people whom the administrator was shown.
+            shown = {key for key, *_kind in (*self._run.proposed, *self._run.written)}
+            for one in planned.losing:
+                if one.member.pk not in shown:
+                    snapshot.warn("not_shown", one.member.userid)
+            planned.losing = [one for one in planned.losing if one.member.pk in shown]
         elif (open_question := self._question(planned)) is not None:
             _update_run(
                 self._run,
@@ -276,14 +281,6 @@ class _RunExecution:
             roots=self._corp.department_root_ids,
             percent=settings.DIRECTORY_GUARD_PERCENT,
         )
-
-    def _keep_to_the_answer(self, planned: Plan, snapshot: Snapshot) -> None:
-        """Disable only people whom the administrator was shown."""
-        shown = {key for key, *_kind in (*self._run.proposed, *self._run.written)}
-        for one in planned.losing:
-            if one.member.pk not in shown:
-                snapshot.warn("not_shown", one.member.userid)
-        planned.losing = [one for one in planned.losing if one.member.pk in shown]
 
     def _finish(self, snapshot: Snapshot) -> None:
         now = self._job.clock()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -493,12 +492,6 @@ class CardDataQuerySet(models.QuerySet["CardData"]):
     def held_by(self, pk: int, token: str) -> CardDataQuerySet:
         """Filter the row if the worker with this token has it. An expired lease counts until another claims it."""
         return self.filter(pk=pk, lease_token=token)
-
-    def claim(self, *, until: datetime) -> str:
-        """Lease the filtered row for another try. Return the token, or "" if there is none any more."""
-        token = uuid.uuid4().hex
-        lease = {"lease_token": token, "lease_until": until}
-        return token if self.update(**lease, try_count=F("try_count") + 1) else ""
 
     def due(self, now: Moment) -> CardDataQuerySet:
         """Filter rows to be fetched now that no worker holds."""
