@@ -224,7 +224,7 @@ def build_tree(corp: Corp) -> list[dict[str, Any]]:
     """List the departments in tree order, each with its depth and number of people. Departments of a cycle, and those
     below, come last as roots, so that none is missing. Two queries."""
     rows = list(Department.objects.filter(corp=corp).present())
-    here = Count("memberships", filter=Q(memberships__member__presence=Member.Presence.HERE))
+    here = Count("members", filter=Q(members__presence=Member.Presence.HERE))
     counts = dict(Department.objects.filter(corp=corp).order_by().annotate(here=here).values_list("pk", "here"))
     numbers = {one.wecom_department_id for one in rows}
     below: dict[int | None, list[Department]] = defaultdict(list)
@@ -286,7 +286,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
         queryset = super().get_queryset(request).select_related("corp")
         department = request.GET.get("departments__id__exact", "")
         if department.isdecimal():
-            queryset = queryset.filter(memberships__department=int(department))
+            queryset = queryset.filter(departments=int(department))
         found: QuerySet[Member] = queryset.prefetch_related(
             Prefetch("departments", queryset=Department.objects.only("name", "wecom_department_id").order_by("pk"))
         )

@@ -19,7 +19,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from accounts.audit import services
 from accounts.models import AuditEntry, DepartmentGroup, DirectoryPolicy, GivenGroup, User, WeComAccount
 from integrations.directory.departments import DepartmentTree, find_paths
-from integrations.models import Corp, Department, Member, Membership
+from integrations.models import Corp, Department, Member
 from integrations.models.fields import Person
 
 # So many people are handled in one call.
@@ -86,10 +86,9 @@ class MembershipDiff:
         # groups: they have no access meanwhile, and may come back.
         accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids)
         owners = dict(accounts.values_list("userid_folded", "user_id"))
-        standing = Membership.objects.filter(
-            member__corp=corp, member__userid_folded__in=list(owners), member__waits_since__isnull=True
-        ).exclude(member__presence=Member.Presence.DELETED)
-        places = standing.order_by().values_list("member__userid_folded", "department_id")
+        standing = Member.objects.filter(corp=corp, userid_folded__in=list(owners), waits_since__isnull=True)
+        standing = standing.exclude(presence=Member.Presence.DELETED).order_by()
+        places = standing.values_list("userid_folded", "departments")
         wanted: set[_Pair] = {
             (owners[userid], group) for userid, department in places for group in rules.groups_of.get(department, ())
         }

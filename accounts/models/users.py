@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from integrations.models.companies import Corp
-from integrations.models.directory import Member, Membership
+from integrations.models.directory import Member
 from integrations.models.fields import EncryptedTextField, Person, fold_userid
 
 # Values that User.withhold_rights() sets.
@@ -139,8 +139,8 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
 
     def in_departments(self, department_ids: Collection[int]) -> Self:
         """Keep accounts whose members are in one of these WeCom departments, and may have access."""
-        standing = Membership.objects.able().filter(department__in=list(department_ids))
-        theirs = standing.filter(member__corp=OuterRef("corp"), member__userid_folded=OuterRef("userid_folded"))
+        standing = Member.objects.able().filter(departments__in=list(department_ids))
+        theirs = standing.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
         return self.complete().filter(Exists(theirs))
 
     def shut_out(self) -> Self:

@@ -18,9 +18,10 @@ from integrations.directory.fetch import (
     Snapshot,
     UserLookup,
 )
-from integrations.models import Corp, Department, Member, Membership, SyncRun
+from integrations.models import Corp, Department, Member, SyncRun
 
 Kind, Presence = SyncRun.Change, Member.Presence
+_Membership = Member.departments.through
 
 _KIND_OF_ABSENCE = {
     Presence.OUT_OF_SCOPE: Kind.LEFT_SCOPE,
@@ -270,9 +271,9 @@ class Writer:
                 columns |= updates.keys()
             Member.objects.bulk_update(members.values(), sorted(columns), batch_size=_ROWS_A_STATEMENT)
             moved = [one for one in chunk if one.departments is not None]
-            Membership.objects.filter(member__in=[one.member.pk for one in moved]).delete()
+            _Membership.objects.filter(member__in=[one.member.pk for one in moved]).delete()
             rows = [row for one in moved for row in self._memberships(one.member.pk, one.departments or ())]
-            insert_rows(Membership, rows)
+            insert_rows(_Membership, rows)
             self._note(chunk, [], now)
 
     def _lock(self, chunk: Sequence[Difference]) -> dict[int, Member]:
@@ -308,12 +309,12 @@ class Writer:
             members = insert_rows(Member, new)
             pairs = list(zip(members, people, strict=True))
             insert_rows(
-                Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)]
+                _Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)]
             )
             self._note([], members, now)
 
-    def _memberships(self, member: int, departments: Iterable[int]) -> list[Membership]:
-        return [Membership(member_id=member, department_id=self._department_keys[number]) for number in departments]
+    def _memberships(self, member: int, departments: Iterable[int]) -> list[Any]:
+        return [_Membership(member_id=member, department_id=self._department_keys[number]) for number in departments]
 
 
 def insert_rows(model: Any, rows: list[Any]) -> list[Any]:

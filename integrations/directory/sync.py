@@ -35,7 +35,7 @@ from integrations.directory.diff import Difference, Plan, Writer, compare_depart
 from integrations.directory.fetch import CallPacer, Reader, Snapshot
 from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
-from integrations.models import Corp, Department, Member, Membership, SyncRun
+from integrations.models import Corp, Department, Member, SyncRun
 
 logger = logging.getLogger(__name__)
 Status, Phase = SyncRun.Status, SyncRun.Phase
@@ -75,18 +75,20 @@ def read_stored_members(corp: Corp, folded: Collection[str] | None = None) -> It
 
     Rows are read some at a time, so that only the memberships are held in memory.
     """
-    members, places = Member.objects.filter(corp=corp), Membership.objects.filter(department__corp=corp)
+    members = Member.objects.filter(corp=corp)
     if folded is not None:
         members = members.filter(userid_folded__in=folded)
-        places = places.filter(member__in=members.values("pk"))
-    departments = find_departments(corp, places)
+    departments = find_departments(corp, None if folded is None else members)
     for member in members.order_by("pk").iterator(_MEMBERS_AT_ONCE):
         member.department_numbers = departments.get(member.pk, set())
         yield member
 
 
-def find_departments(corp: Corp, places: QuerySet[Membership]) -> dict[int, set[int]]:
-    """Map each member's key to the numbers of the departments."""
+def find_departments(corp: Corp, members: QuerySet[Member] | None = None) -> dict[int, set[int]]:
+    """Map the key of each member, or of each of `members`, to the numbers of the departments."""
+    places = Member.departments.through.objects.filter(department__corp=corp)
+    if members is not None:
+        places = places.filter(member__in=members.values("pk"))
     numbers = dict(Department.objects.filter(corp=corp).values_list("pk", "wecom_department_id"))
     found: dict[int, set[int]] = defaultdict(set)
     rows = places.order_by().values_list("member_id", "department_id")
@@ -271,7 +273,7 @@ class _RunExecution:
         losing = {one.member.pk for one in planned.losing if one.member.is_able}
         if not losing:
             return None
-        departments = find_departments(self._corp, Membership.objects.filter(department__corp=self._corp))
+        departments = find_departments(self._corp)
         able = Member.objects.filter(corp=self._corp).able().values_list("pk", flat=True)
         tree = Department.objects.filter(corp=self._corp).present()
         return find_question(

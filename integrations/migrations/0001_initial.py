@@ -277,6 +277,7 @@ class Migration(migrations.Migration):
                 ('left_at', models.DateTimeField(null=True, verbose_name='not there since')),
                 ('waits_since', models.DateTimeField(null=True, verbose_name='waits for an administrator since')),
                 ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='integrations.corp', verbose_name='company')),
+                ('departments', models.ManyToManyField(related_name='members', to='integrations.department')),
             ],
             options={
                 'verbose_name': 'member',
@@ -286,25 +287,6 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('waits_since__isnull', False)), fields=['corp', 'waits_since'], name='members_waiting'), models.Index(condition=models.Q(('renames', []), _negated=True), fields=['corp'], name='renamed_members'), models.Index(condition=models.Q(('mobile__gt', '')), fields=['corp', 'mobile'], name='members_by_mobile'), models.Index(models.F('corp'), django.db.models.functions.text.Lower('email'), condition=models.Q(('email__gt', '')), name='members_by_folded_email'), models.Index(models.F('corp'), django.db.models.functions.text.Lower('biz_mail'), condition=models.Q(('biz_mail__gt', '')), name='members_by_folded_mail'), models.Index(models.F('corp'), django.db.models.functions.text.Lower('number'), condition=models.Q(('number__gt', '')), name='members_by_number'), models.Index(condition=models.Q(('name__gt', '')), fields=['name'], name='members_by_name')],
                 'constraints': [models.UniqueConstraint(fields=('corp', 'userid_folded'), name='one_row_per_wecom_member'), models.CheckConstraint(condition=models.Q(models.Q(('left_at__isnull', True), ('presence', 'here')), models.Q(models.Q(('presence', 'here'), _negated=True), ('left_at__isnull', False)), _connector='OR'), name='member_not_here_since'), models.CheckConstraint(condition=models.Q(('userid_folded', ''), _negated=True), name='member_has_userid')],
             },
-        ),
-        migrations.CreateModel(
-            name='Membership',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('department', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='integrations.department')),
-                ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='integrations.member')),
-            ],
-            options={
-                'verbose_name': 'membership',
-                'verbose_name_plural': 'memberships',
-                'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('member', 'department'), name='one_membership_per_department')],
-            },
-        ),
-        migrations.AddField(
-            model_name='member',
-            name='departments',
-            field=models.ManyToManyField(related_name='members', through='integrations.Membership', to='integrations.department'),
         ),
         migrations.CreateModel(
             name='SiteAddress',

@@ -13,7 +13,6 @@ from integrations.models.directory import (
     CallbackEvent,
     Department,
     Member,
-    Membership,
     SyncRun,
 )
 from integrations.models.fields import fold_userid

@@ -1,4 +1,4 @@
-"""The copy of a company's directory: departments, members, memberships.
+"""The copy of a company's directory: departments, and members with their departments.
 
 Only `integrations.directory` writes it. A value that WeCom does not give is NULL (unknown), an empty one is "".
 Rows are never deleted but marked as gone, because other rows refer to them.
@@ -110,7 +110,8 @@ class Member(models.Model):
     # When a deleted userid came back; an administrator has not confirmed the person yet.
     waits_since = models.DateTimeField(_("waits for an administrator since"), null=True)
 
-    departments = models.ManyToManyField(Department, through="Membership", related_name="members")
+    # They stay while the person is gone, so that policies by department survive a holiday.
+    departments = models.ManyToManyField(Department, related_name="members")
     # The numbers of the departments. Set by integrations.directory.sync for comparing.
     department_numbers: set[int]
 
@@ -154,33 +155,6 @@ class Member(models.Model):
         """True if in scope, not disabled in WeCom, and not waiting for an administrator, as MemberQuerySet.able."""
         is_here = self.presence == self.Presence.HERE and self.waits_since is None
         return is_here and self.status != self.Status.DISABLED
-
-
-class MembershipQuerySet(models.QuerySet["Membership"]):
-    def able(self) -> Self:
-        """Filter memberships of members who may have access, like MemberQuerySet.able."""
-        here = self.filter(member__presence=Member.Presence.HERE, member__waits_since__isnull=True)
-        return here.exclude(member__status=Member.Status.DISABLED)
-
-
-class Membership(models.Model):
-    """A member in a department. It stays while the person is gone, so that policies by department survive a holiday."""
-
-    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="memberships")
-    department = models.ForeignKey(Department, on_delete=models.CASCADE, related_name="memberships")
-
-    objects = MembershipQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("membership")
-        verbose_name_plural = _("memberships")
-        default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(fields=["member", "department"], name="one_membership_per_department"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.member_id} in {self.department_id}"
 
 
 class SyncRunQuerySet(OfCorpQuerySet["SyncRun"]):

@@ -13,7 +13,7 @@ from django.db.models.functions import Lower
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_userid, fold_value
 from accounts.users.bi_identity import EMAIL, USERNAME
 from integrations.directory import departments
-from integrations.models import BiConnection, Corp, Department, Membership
+from integrations.models import BiConnection, Corp, Department, Member
 from integrations.models.datasources import THE_ONE
 
 ADDRESSES_AT_MOST = 1000
@@ -189,8 +189,8 @@ def _by_department(addresses: Sequence[Address], people: QuerySet[User], corps: 
         accounts = WeComAccount.objects.in_departments(department_ids).filter(user__in=people.order_by().values("pk"))
         rows = accounts.order_by().values_list("corp_id", "userid_folded", "user_id")
         users = {(corp_id, userid): user_id for corp_id, userid, user_id in rows}
-        members = Membership.objects.able().filter(department__in=list(department_ids)).order_by()
-        for key, corp_id, userid in members.values_list("department_id", "member__corp_id", "member__userid_folded"):
+        members = Member.objects.able().filter(departments__in=list(department_ids)).order_by()
+        for key, corp_id, userid in members.values_list("departments", "corp_id", "userid_folded"):
             if (corp_id, userid) in users:
                 direct[key].add(users[corp_id, userid])
     named: dict[Address, set[int] | AddressProblem] = {}

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext, pgettext
 from accounts.models import User, WeComAccount
 from accounts.users.roles import people_visible_to
 from integrations.directory import departments
-from integrations.models import Department, Membership
+from integrations.models import Department, Member
 from notifications.models import AlertRule, Receipt, Subscription, SubscriptionChoice, WithRecipients
 from notifications.subscriptions.recipients import find_concerned_orders, named_audiences
 
@@ -103,9 +103,9 @@ def _find_departments(accounts: list[WeComAccount]) -> set[int]:
     """Return the keys of the departments that these accounts belong to."""
     member = Q(pk__in=[])
     for account in accounts:
-        member |= Q(member__corp=account.corp_id, member__userid_folded=account.userid_folded)
-    own = Membership.objects.able().filter(member, department__removed_at=None)
-    return set(own.values_list("department_id", flat=True))
+        member |= Q(corp=account.corp_id, userid_folded=account.userid_folded)
+    own = Department.objects.present().filter(members__in=Member.objects.able().filter(member))
+    return set(own.order_by().values_list("pk", flat=True))
 
 
 # --- A person's own pushes, and the choice to pause or decline one ---

@@ -340,7 +340,7 @@ def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: 
         for user_id, userid in accounts.values_list("user_id", "userid"):
             found[user_id]["@userid"].add(fold_value(userid))
     if "@department" in keys:
-        department = "corp__members__memberships__department"
+        department = "corp__members__departments"
         standing = {f"{department}__removed_at": None, f"{department}__name__gt": ""}
         accounts = accounts.filter(**standing, corp__members__userid_folded=F("userid_folded"))
         for user_id, name in accounts.values_list("user_id", f"{department}__name"):

@@ -16,7 +16,7 @@ from accounts.directory import groups
 from accounts.directory.groups import sync_groups, sync_groups_of_others
 from accounts.models import AuditEntry, DepartmentGroup, GivenGroup, User, WeComAccount
 from accounts.users.roles import Role
-from integrations.models import Corp, Department, Member, Membership
+from integrations.models import Corp, Department, Member
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, member
 from tests.accounts.people import signed_in, with_role
@@ -198,7 +198,7 @@ def test_two_companies_that_give_one_group_take_it_away_together_only(created: P
     other = make_corp("南湖贸易", 7)
     jim = User.objects.get(username="jim")
     place = Department.objects.create(corp=other, wecom_department_id=9, name="账务")
-    Membership.objects.create(member=member(other, "jim2"), department=place)
+    member(other, "jim2").departments.add(place)
     WeComAccount.objects.create(user=jim, corp=other, userid="jim2", is_primary=False)
     other.directory_policy = type(created.policy).objects.create(corp=other, mode="create")
     second = DepartmentGroup.objects.create(department=place, group=mapping.group)

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from integrations.directory.sync import _PROBLEMS, _WARNINGS, describe_question, describe_warnings, explain_run
-from integrations.models import Corp, Department, Member, Membership, SyncRun
+from integrations.models import Corp, Department, Member, SyncRun
 from tests.integrations.conftest import staff
 from tests.integrations.directory.place import START, Directory, Source, seed
 from tests.sandbox_process import AGENTID, CORPID
@@ -20,7 +20,7 @@ from tests.sandbox_process import AGENTID, CORPID
 DONE = SyncRun.Status.DONE
 Presence = Member.Presence
 SOURCES = [Source.APP, Source.BOTH]
-COPIES = ("integrations_member", "integrations_membership", "integrations_department")
+COPIES = ("integrations_member", "integrations_member_departments", "integrations_department")
 
 
 def written_to_copies(queries: CaptureQueriesContext) -> list[str]:
@@ -119,8 +119,8 @@ def test_a_person_in_ten_departments_is_one_member(place: Directory) -> None:
 
     place.sync()
 
-    places = place.member("busy").memberships.order_by("department__wecom_department_id")
-    assert [one.department.wecom_department_id for one in places] == numbers
+    departments = place.member("busy").departments.order_by("wecom_department_id")
+    assert [one.wecom_department_id for one in departments] == numbers
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def assert_refused(create: Any) -> None:
 
 def test_the_tables_refuse_what_cannot_be(corp: Corp, other_corp: Corp) -> None:
     one, department = member(corp), Department.objects.create(corp=corp, wecom_department_id=2)
-    Membership.objects.create(member=one, department=department)
+    one.departments.add(department)
     run(corp, "waiting")
 
     member(other_corp)
@@ -349,7 +349,7 @@ def test_the_tables_refuse_what_cannot_be(corp: Corp, other_corp: Corp) -> None:
     assert_refused(lambda: member(corp, "jim", presence="deleted"))
     assert_refused(lambda: member(corp, "jim", left_at=START))
     assert_refused(lambda: Department.objects.create(corp=corp, wecom_department_id=2))
-    assert_refused(lambda: Membership.objects.create(member=one, department=department))
+    assert_refused(lambda: Member.departments.through.objects.create(member=one, department=department))
     assert_refused(lambda: run(corp, "running"))
 
 

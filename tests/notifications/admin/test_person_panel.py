@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Attribute, AttributeValue, User
-from integrations.models import Card, Corp, DataSource, Department, Member, Membership
+from integrations.models import Card, Corp, DataSource, Department, Member
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertRule, AttributeRule, Subscription, SubscriptionChoice
 from tests.notifications.admin.conftest import client_of
@@ -51,7 +51,7 @@ def lines_of(person: User, seen_by: User | None = None) -> list[tuple[str, str, 
 def stand_in(corp: Corp, userid: str, department: Department) -> None:
     times = dict.fromkeys(("first_seen_at", "changed_at"), timezone.now())
     member = Member.objects.create(corp=corp, userid=userid, userid_folded=userid, presence="here", **times)
-    Membership.objects.create(member=member, department=department)
+    member.departments.add(department)
 
 
 def test_each_way_in_which_a_push_names_somebody_is_said(corp: Corp, person: User) -> None:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount
-from integrations.models import BiConnection, Corp, Department, Member, Membership
+from integrations.models import BiConnection, Corp, Department, Member
 from notifications.inbound.recipients import (
     SAME_NAMED_AT_MOST,
     Address,
@@ -36,7 +36,7 @@ def make_member(corp: Corp, userid: str, place: Department) -> None:
     row = Member.objects.create(
         corp=corp, userid=userid, userid_folded=userid, name=userid, first_seen_at=NOW, changed_at=NOW
     )
-    Membership.objects.create(member=row, department=place)
+    row.departments.add(place)
 
 
 def find(*addresses: Address) -> ResolvedAddresses:

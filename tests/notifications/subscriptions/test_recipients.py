@@ -15,7 +15,7 @@ from django.utils import translation
 
 from accounts.models import Attribute, AuditEntry, DirectoryPolicy, User, WeComAccount
 from accounts.users.roles import Role
-from integrations.models import Card, Corp, DataSource, Department, Member, Membership
+from integrations.models import Card, Corp, DataSource, Department, Member
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertRule, AttributeRule, Receipt, Robot, Subscription
 from notifications.sources import Audience
@@ -190,7 +190,7 @@ class Company:
         times = {"first_seen_at": NOW, "changed_at": NOW}
         member = Member.objects.create(corp=self.corp, userid=userid, userid_folded=userid.lower(), **times, **fields)
         for number in numbers:
-            Membership.objects.create(member=member, department=self.departments[number])
+            member.departments.add(self.departments[number])
         return member
 
     def person(self, userid: str, *numbers: int, **fields: Any) -> User:
@@ -266,7 +266,7 @@ def test_a_run_goes_to_those_who_are_in_the_department_when_it_begins(company: C
     company.person("early", 2)
     late = company.person("late", 4)
     for userid, number in (("late", 3), ("early", 4)):
-        Membership.objects.filter(member__userid=userid).update(department=company.departments[number])
+        Member.objects.get(userid=userid).departments.set([company.departments[number]])
 
     run = make_run(subscription)
     render_run(run_id=run.pk, now=NOW)
