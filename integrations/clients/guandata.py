@@ -119,8 +119,21 @@ class GuandataClient:
 
     def fetch_token(self) -> str:
         """Return the stored token; fetch one if there is none. Raises ConfigurationError for a wrong login."""
-        self._require(self._login, "login for the BI's API", SIGN_IN)
-        return self._tokens.get(self.token_key, NO_APPLICATION, self._sign_in)
+        login = self._require(self._login, "login for the BI's API", SIGN_IN)
+
+        def sign_in() -> FetchedToken:
+            """Return a new token. The BI asks for the password as base64, so only TLS protects it."""
+            name = {"email" if "@" in login.name else "loginId": login.name}
+            body = {"domain": login.domain, **name, "password": base64.b64encode(login.password.encode()).decode()}
+            token = self._call(
+                SIGN_IN,
+                "/public-api/sign-in",
+                lambda found: text(_require_object(found, "response"), "token"),
+                body=body,
+            )
+            return FetchedToken(token, TOKEN_SECONDS)
+
+        return self._tokens.get(self.token_key, NO_APPLICATION, sign_in)
 
     def open_page(self, page: str) -> Reply:
         """Return how the BI answers a browser at `page`, whatever the status. No cookies, redirections or API token.
@@ -198,16 +211,6 @@ class GuandataClient:
             except NotAdmittedError:
                 self._tokens.drop(self.token_key, NO_APPLICATION, token)
             return self._call(operation, path, parse, body=body, headers={"X-Auth-Token": self.fetch_token()})
-
-    def _sign_in(self) -> FetchedToken:
-        """Return a new token. The BI asks for the password as base64, so only TLS protects it."""
-        login = self._require(self._login, "login for the BI's API", SIGN_IN)
-        name = {"email" if "@" in login.name else "loginId": login.name}
-        body = {"domain": login.domain, **name, "password": base64.b64encode(login.password.encode()).decode()}
-        token = self._call(
-            SIGN_IN, "/public-api/sign-in", lambda found: text(_require_object(found, "response"), "token"), body=body
-        )
-        return FetchedToken(token, TOKEN_SECONDS)
 
     def _require(self, credential: T | None, name: str, operation: str) -> T:
         if not credential:

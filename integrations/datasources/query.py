@@ -100,19 +100,15 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
     )
     table = sql.read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
     if source.account_checked_at is None or now - source.account_checked_at >= ACCOUNT_CHECKED_EVERY:
-        _check_account(source, question, now)
+        # Store the account's rights beyond reading tables, so that people who see the source are warned.
+        try:
+            powers = sql.find_privileges(question, seconds=ACCOUNT_SECONDS)
+        except SourceError:  # some databases do not report rights, but the data was read
+            powers = frozenset()
+        # Not if somebody saved another address meanwhile.
+        rows = DataSource.objects.filter(pk=source.pk, account_checked_at=source.account_checked_at)
+        rows.update(account_powers=",".join(sorted(powers)), account_checked_at=now)
     return table
-
-
-def _check_account(source: DataSource, question: sql.SqlQuestion, now: datetime) -> None:
-    """Store the account's rights beyond reading tables, so that people who see the source are warned."""
-    try:
-        powers = sql.find_privileges(question, seconds=ACCOUNT_SECONDS)
-    except SourceError:  # some databases do not report rights, but the data was read
-        powers = frozenset()
-    # Not if somebody saved another address meanwhile.
-    rows = DataSource.objects.filter(pk=source.pk, account_checked_at=source.account_checked_at)
-    rows.update(account_powers=",".join(sorted(powers)), account_checked_at=now)
 
 
 def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
@@ -133,20 +129,19 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
 
 
 def _column_choices(card: Card) -> ColumnChoices:
+    def known_last() -> tuple[Column, ...]:
+        """Return the columns of the card's last answer; none if no answer is stored."""
+        ready = CardData.objects.filter(card_id=card.pk, status=CardData.Status.READY)
+        row = ready.order_by("-finished_at", "-pk").first()
+        return () if row is None else row.table.columns
+
     return ColumnChoices(
         kinds=card.kinds,
         units=card.units,
         as_of_column=card.as_of_column,
         zone=timezone.get_default_timezone(),
-        known_last=lambda: _find_last_columns(card),
+        known_last=known_last,
     )
-
-
-def _find_last_columns(card: Card) -> tuple[Column, ...]:
-    """Return the columns of the card's last answer; none if no answer is stored."""
-    ready = CardData.objects.filter(card_id=card.pk, status=CardData.Status.READY)
-    row = ready.order_by("-finished_at", "-pk").first()
-    return () if row is None else row.table.columns
 
 
 _READERS = {SourceKind.GUANDATA: _read_guandata, SourceKind.SQL: _read_sql, SourceKind.JSON: _read_json}

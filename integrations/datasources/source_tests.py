@@ -142,23 +142,22 @@ def try_unsaved(run: JobRun) -> dict[str, Any]:
     typed = _read_kept(f"{run.job.key}:typed")
     if not typed:
         raise JobFailedError(FORGOTTEN if typed is None else Problem.KEY_MISSING.value)
-    table, result = _measure(run, lambda now: _read_typed(typed, now))
+
+    def read(now: datetime) -> Table | None:
+        if "card" not in typed:
+            query.try_source(DataSource(**typed, is_enabled=True), now=now)
+            return None
+        saved = DataSource.objects.defer(*SECRETS).filter(pk=typed["source"]).first()
+        if saved is None:
+            raise SourceError(Problem.SOURCE_OFF)
+        if not fetch.has_place(saved, now):
+            raise SourceError(Problem.BUSY)
+        return query.read(Card(source=saved, **typed["card"]), rows_at_most=ROWS_SHOWN, now=now)
+
+    table, result = _measure(run, read)
     if table is not None:
         _keep(f"{run.job.key}:rows", to_document(table))
     return result
-
-
-def _read_typed(typed: dict[str, Any], now: datetime) -> Table | None:
-    """Return the first rows of a card; None for a source that answers. Raises SourceError."""
-    if "card" not in typed:
-        query.try_source(DataSource(**typed, is_enabled=True), now=now)
-        return None
-    saved = DataSource.objects.defer(*SECRETS).filter(pk=typed["source"]).first()
-    if saved is None:
-        raise SourceError(Problem.SOURCE_OFF)
-    if not fetch.has_place(saved, now):
-        raise SourceError(Problem.BUSY)
-    return query.read(Card(source=saved, **typed["card"]), rows_at_most=ROWS_SHOWN, now=now)
 
 
 def _keep(name: str, document: Any) -> None:
