@@ -30,7 +30,7 @@ from notifications.delivery.rendering import render, report_contents
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
 from notifications.delivery.runs.ownership import request_ownership_notices
-from notifications.delivery.runs.triggers import find_old_requests
+from notifications.delivery.runs.triggers import find_old_requests, forget_requests
 from notifications.delivery.sending import queue, send, uploads
 from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
@@ -168,7 +168,6 @@ def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
         OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - outgoing.KEPT),
         Medium.objects.filter(token__isnull=False, created_at__lte=now - accept.UPLOADS_KEPT),
         evaluation.find_old_checks(now),
-        find_old_requests(now),
         maintenance.find_old_drafts(now),
     ]
 
@@ -176,13 +175,14 @@ def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
 @TICK.step(
     lambda now: [
         *(*maintenance.find_purgeable(now), *_find_old_rows(now)),
-        *(calls.find_old_messages(now), calls.find_old_payloads(now)),
+        *(calls.find_old_messages(now), calls.find_old_payloads(now), find_old_requests(now)),
     ]
 )
 def _purge(now: datetime) -> None:
     maintenance.purge_runs(now=now)
     maintenance.purge_incidents(now=now)
     calls.purge(now=now)
+    forget_requests(now=now)
     for rows in _find_old_rows(now):
         maintenance.delete_chunk(rows)
 

@@ -164,11 +164,10 @@ def run_subscription(
 
     fingerprint, key = read_fingerprint("POST", request.path, asked.model_dump_json()), idempotency_key or ""
     try:
-        accepted, is_repeated = answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
+        run, answer, is_repeated = answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
     except TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
-    location = reverse("api-1:get_run", args=[accepted.run_id])
-    return incoming.answer_accepted(accepted.answer, is_repeated, location)
+    return incoming.answer_accepted(answer, is_repeated, reverse("api-1:get_run", args=[run.pk]))
 
 
 @api.get(

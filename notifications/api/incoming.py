@@ -3,7 +3,6 @@ inbound channels."""
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -235,9 +234,8 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
 
-    accepted, is_repeated = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
-    location = reverse("api-1:get_message", args=[json.loads(accepted.answer)["id"]])
-    return answer_accepted(accepted.answer, is_repeated, location)
+    run, answer, is_repeated = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
+    return answer_accepted(answer, is_repeated, reverse("api-1:get_message", args=[run.message_id]))
 
 
 def answer_accepted(answer: str, is_repeated: bool, location: str) -> HttpResponse:

@@ -10,7 +10,7 @@ from notifications.models.alerts import (
     Severity,
     SilenceWindow,
 )
-from notifications.models.api import AcceptedRequest, ApiToken
+from notifications.models.api import ApiToken
 from notifications.models.deliveries import (
     REPEAT_SECONDS,
     Attempt,

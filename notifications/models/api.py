@@ -1,4 +1,4 @@
-"""API tokens, and requests with an Idempotency-Key."""
+"""API tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from integrations.models.fields import EncryptedTextField, Person
 from notifications.models.recipients import WithSuccessor
 from notifications.models.subscriptions import Subscription
 
-KEY_CHARACTERS = 200
 MAX_DAILY_LIMIT = 1_000_000
 
 
@@ -123,29 +122,3 @@ class ApiToken(WithSuccessor):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
-
-
-class AcceptedRequest(models.Model):
-    """An accepted request with an Idempotency-Key, and the exact answer.
-
-    It is written in one transaction with what the request did, so a crash leaves no half-done request.
-    """
-
-    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="+", db_index=False)
-    key = models.CharField(max_length=KEY_CHARACTERS)
-    # SHA-256 of method, path and body.
-    fingerprint = models.CharField(max_length=64)
-    run = models.ForeignKey("Run", on_delete=models.CASCADE, related_name="+", null=True)
-    answer = models.TextField(blank=True)
-    created_at = models.DateTimeField()
-
-    class Meta:
-        verbose_name = _("accepted request")
-        verbose_name_plural = _("accepted requests")
-        default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["token", "key"], name="one_request_per_idempotency_key")]
-        # For the purge: notifications.delivery.runs.triggers.
-        indexes = [models.Index(fields=["created_at"], name="request_accepted")]
-
-    def __str__(self) -> str:
-        return f"{self.token_id} {self.key}"

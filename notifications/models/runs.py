@@ -17,6 +17,9 @@ from integrations.models import Corp
 from integrations.models.fields import EVERYTHING, Person
 from integrations.models.jobs import Moment
 
+# Of an Idempotency-Key.
+KEY_CHARACTERS = 200
+
 
 class RunStatus(models.TextChoices):
     """The statuses of Run, defined apart because queries of other models use them."""
@@ -93,8 +96,8 @@ class Run(models.Model):
     Status: TypeAlias = RunStatus
 
     # Identifies the execution, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
-    # resend:<run>:<number> (and :<delivery> for one message), api:<subscription>:<random> (AcceptedRequest keeps a
-    # request from running twice), overlap:<run> (times missed while that run was under way), notice:<first reported
+    # resend:<run>:<number> (and :<delivery> for one message), api:<subscription>:<random> (`request_key` keeps
+    # a request from running twice), overlap:<run> (times missed while that run was under way), notice:<first reported
     # run>, incident:<first reported incident>:<fire|repeat-n|recover>, message:<incoming message>, and
     # message:<incoming message>:<number> for each further file.
     key = models.CharField(pgettext_lazy("run", "key"), max_length=128, unique=True)
@@ -127,6 +130,11 @@ class Run(models.Model):
     api_token = models.ForeignKey(
         "notifications.ApiToken", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("API token")
     )
+    # For 24 hours, of the token's request with an Idempotency-Key: the key, a SHA-256 of method, path and body, and the
+    # exact answer. Written in the transaction of the run, so that a crash leaves no half-done request.
+    request_key = models.CharField(max_length=KEY_CHARACTERS, blank=True, default="", db_default="", editable=False)
+    request_fingerprint = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    request_answer = models.TextField(blank=True, default="", db_default="", editable=False)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     claimed_at = models.DateTimeField(_("claimed"))
     # No other worker renders before this time; starting or enqueueing a rendering moves it.
@@ -186,6 +194,15 @@ class Run(models.Model):
             models.Index(
                 fields=["recall_requested_at"], condition=Q(recall_requested_at__isnull=False), name="run_recalled"
             ),
+            # For the end of idempotency keys: notifications.delivery.runs.triggers.
+            models.Index(fields=["claimed_at"], condition=~Q(request_key=""), name="run_of_a_request"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_token", "request_key"],
+                condition=~Q(request_key=""),
+                name="one_run_per_idempotency_key",
+            )
         ]
 
     def __str__(self) -> str:

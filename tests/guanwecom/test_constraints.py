@@ -13,7 +13,6 @@ from django.db.models import ProtectedError
 from accounts.models import Attribute, WeComAccount
 from integrations.models import Card, CardData, Corp, DataSource
 from notifications.models import (
-    AcceptedRequest,
     AlertRule,
     ApiToken,
     Attempt,
@@ -68,9 +67,12 @@ def test_a_token_uses_an_idempotency_key_once(corp: Corp) -> None:
         created_at=NOW,
         expires_at=NOW + timedelta(days=1),
     )
-    AcceptedRequest.objects.create(token=token, key="night-7", fingerprint="f", created_at=NOW)
+    row = dict.fromkeys(("slot_at", "claimed_at", "render_after"), NOW) | {"trigger": "url", "api_token": token}
+    Run.objects.create(key="a", request_key="night-7", **row)
+    Run.objects.create(key="b", **row)
+    Run.objects.create(key="c", **row)
 
-    refused(AcceptedRequest, token=token, key="night-7", fingerprint="g", created_at=NOW)
+    refused(Run, key="d", request_key="night-7", **row)
 
 
 def test_an_attribute_rule_belongs_to_one_and_keeps_its_attribute() -> None:

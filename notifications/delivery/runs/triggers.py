@@ -18,8 +18,8 @@ from integrations.core.sentences import Sentence
 from integrations.models.jobs import Moment
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.delivery.runs.scheduler import run_fields
-from notifications.models import AcceptedRequest, ApiToken, Delivery, Receipt, Run, Subscription
-from notifications.models.api import KEY_CHARACTERS
+from notifications.models import ApiToken, Delivery, Receipt, Run, Subscription
+from notifications.models.runs import KEY_CHARACTERS
 
 _OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 
@@ -166,6 +166,7 @@ def explain_under_way() -> str:
 # --- Idempotency-Key: a repeated request gets the first answer, for 24 hours ---
 
 KEPT = timedelta(hours=24)
+_NO_REQUEST = {"request_key": "", "request_fingerprint": "", "request_answer": ""}
 # Printable ASCII characters without spaces.
 KEY_PATTERN = rf"^[!-~]{{1,{KEY_CHARACTERS}}}$"
 
@@ -182,29 +183,34 @@ def read_fingerprint(method: str, path: str, body: str) -> str:
 @transaction.atomic
 def answer_once(
     *, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Callable[[], tuple[Run, str]]
-) -> tuple[AcceptedRequest, bool]:
-    """Return the request with the run and answer of `make`, or the stored one if the key was used before; and whether
-    it was. A request with an empty key is not stored, and never repeats.
+) -> tuple[Run, str, bool]:
+    """Return the run and the answer of `make`, or the stored ones if the key was used before; and whether it was. A
+    request with an empty key never repeats.
 
     `make` makes the run and its answer; an exception from it undoes everything, so that the key stays free. Of two
-    concurrent requests the second waits at the unique key. Raises KeyReusedError.
+    concurrent requests of a token the second waits for the first. Raises KeyReusedError.
     """
-    request, is_new = AcceptedRequest(token=token), True
-    if key:
-        mine = AcceptedRequest.objects.filter(token=token, key=key)
-        mine.filter(created_at__lte=now - KEPT).delete()
-        request, is_new = AcceptedRequest.objects.get_or_create(
-            token=token, key=key, defaults={"fingerprint": fingerprint, "created_at": now}
-        )
-        if request.fingerprint != fingerprint:
+    if not key:
+        return (*make(), False)
+    ApiToken.objects.select_for_update(of=("self",), no_key=True).get(pk=token.pk)
+    mine = Run.objects.filter(api_token=token, request_key=key)
+    known = mine.filter(claimed_at__gt=now - KEPT).first()
+    if known is not None:
+        if known.request_fingerprint != fingerprint:
             raise KeyReusedError
-    if is_new:
-        request.run, request.answer = make()
-        if key:
-            request.save(update_fields=["run", "answer"])
-    return request, not is_new
+        return known, known.request_answer, True
+    mine.update(**_NO_REQUEST)
+    run, answer = make()
+    stored = {"request_key": key, "request_fingerprint": fingerprint, "request_answer": answer}
+    Run.objects.filter(pk=run.pk).update(**stored)
+    return run, answer, False
 
 
-def find_old_requests(now: Moment) -> QuerySet[AcceptedRequest]:
-    """Return requests whose keys have expired."""
-    return AcceptedRequest.objects.filter(created_at__lte=now - KEPT)
+def find_old_requests(now: Moment) -> QuerySet[Run]:
+    """Return the runs of requests whose keys have expired."""
+    return Run.objects.exclude(request_key="").filter(claimed_at__lte=now - KEPT)
+
+
+def forget_requests(*, now: datetime) -> int:
+    """Forget the requests whose keys have expired. Return how many."""
+    return find_old_requests(now).update(**_NO_REQUEST)

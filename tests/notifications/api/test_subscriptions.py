@@ -14,9 +14,8 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.delivery.maintenance import delete_chunk
-from notifications.delivery.runs.triggers import find_old_requests
-from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
+from notifications.delivery.runs.triggers import forget_requests
+from notifications.models import ApiToken, Run, Subscription
 from tests.audit import clear_trail
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.api.test_security import LIST, assert_problem, run_path
@@ -86,7 +85,6 @@ class TestRunning:
         run, age = Run.objects.get(), timedelta(minutes=5)
         assert answer.status_code == 202
         assert (database_now() - run.slot_at < age, database_now() - run.claimed_at < age) == (True, True)
-        assert database_now() - AcceptedRequest.objects.get().created_at < age
 
     @pytest.mark.parametrize("body", ['{"trigger": "data_update"}', '{"trigger": "url"}', "{}", "null"])
     def test_the_body_names_the_trigger_or_is_empty(
@@ -203,14 +201,15 @@ class TestIdempotency:
         end_runs()
         # The answer does not depend on the subscription's state now.
         Subscription.objects.update(is_enabled=False)
-        AcceptedRequest.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
+        Run.objects.update(claimed_at=timezone.now() - timedelta(hours=23, minutes=59))
         assert run_once(client, subscription, "night-7").headers["Idempotency-Replayed"] == "true"
         Subscription.objects.update(is_enabled=True)
-        AcceptedRequest.objects.update(created_at=timezone.now() - timedelta(hours=24))
+        Run.objects.update(claimed_at=timezone.now() - timedelta(hours=24))
 
         answer = run_once(client, subscription, "night-7", {"trigger": "data_update"})
 
-        assert (answer.status_code, Run.objects.count(), AcceptedRequest.objects.count()) == (202, 2, 1)
+        assert answer.status_code == 202
+        assert list(Run.objects.order_by("pk").values_list("request_key", flat=True)) == ["", "night-7"]
 
     @pytest.mark.parametrize("key", ["", "a b", "x" * 201, "schlüssel"])
     def test_a_key_that_cannot_be_one(self, key: str, client: Client, subscription: Subscription) -> None:
@@ -267,10 +266,9 @@ def test_old_requests_are_forgotten(editor: User) -> None:
     token = make_token(editor)[0]
     now = timezone.now()
     for number, hours in enumerate((23, 24, 30)):
-        AcceptedRequest.objects.create(
-            token=token, key=f"k{number}", fingerprint="f", created_at=now - timedelta(hours=hours)
-        )
+        requested = {"api_token": token, "request_key": f"k{number}", "request_answer": "{}"}
+        make_run(make_subscription(), claimed_at=now - timedelta(hours=hours), **requested)
 
-    assert delete_chunk(find_old_requests(now)) == 2
-    assert AcceptedRequest.objects.get().key == "k0"
-    assert delete_chunk(find_old_requests(now)) == 0
+    assert forget_requests(now=now) == 2
+    assert Run.objects.exclude(request_answer="").get().request_key == "k0"
+    assert forget_requests(now=now) == 0
