@@ -46,8 +46,7 @@ from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import BiConnection, Corp, DataSource, Job, SourceKind
-from integrations.models.companies import HomePage
+from integrations.models import BiConnection, DataSource, Job, SourceKind
 from integrations.models.datasources import THE_ONE
 from integrations.models.fields import require_readable
 
@@ -125,13 +124,6 @@ def is_here(page: str) -> bool:
         with suppress(Resolver404):
             return bool(resolve(one))
     return False
-
-
-def find_home_page(corp: Corp) -> str:
-    """Return the target of a sign-in through `corp` without a page."""
-    if corp.home_page != HomePage.BI or not is_open():
-        return "/"
-    return own_address(corp.home_bi_page)
 
 
 def find_page_address(saved: BiConnection, requested: str, query: str, *, on_phone: bool) -> str:
@@ -296,15 +288,11 @@ def ensure_source(connection: BiConnection) -> DataSource | None:
 
 def generate_key(*, now: datetime) -> None:
     """Make a new key pair. The present one ends at once: nobody enters the BI until it has the new public key."""
-    _store_key(guandata_sso.generate_private_key(), now=now)
+    save_key(guandata_sso.generate_private_key(), now=now)
 
 
-def paste_key(*, text: str, now: datetime) -> None:
-    """Save a key pair that was made elsewhere. Raises guandata_sso.KeyRefused."""
-    _store_key(guandata_sso.format_private_key(guandata_sso.load_private_key(text)), now=now)
-
-
-def _store_key(pem: str, *, now: datetime) -> None:
+def save_key(pem: str, *, now: datetime) -> None:
+    """Save a private key, whose public key the BI needs."""
     connection = ensure_connection()
     connection.private_key, connection.key_saved_at = pem, now
     save_connection(connection=connection, changed_fields={"private_key", "key_saved_at"})
@@ -518,19 +506,13 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
         marks = {sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
         return _find_browser(saved).take(address, options, snapshots.PageMarks(**marks))
     except SnapshotError as error:
-        if error.reason == Reason.UNREACHABLE and _is_answering(saved):
-            # Only this page does not answer, so pictures of others need not wait.
-            raise SnapshotError(Reason.ERROR_PAGE) from error
+        if error.reason == Reason.UNREACHABLE:
+            with suppress(IntegrationError):
+                found = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
+                # If only this page does not answer, pictures of others need not wait.
+                if found.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise SnapshotError(Reason.ERROR_PAGE) from error
         raise
-
-
-def _is_answering(saved: BiConnection) -> bool:
-    """Return whether the BI answers at its first page, without a server error."""
-    try:
-        found = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
-    except IntegrationError:
-        return False
-    return found.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 # The browser of this process, by its arguments; each picture signs in anew.
@@ -545,12 +527,7 @@ def _find_browser(saved: BiConnection) -> LastingBrowser:
     if not path:
         raise SnapshotError(Reason.NOT_INSTALLED)
     if (path, access) not in _browsers:
-        close_browser()
+        while _browsers:
+            _browsers.popitem()[1].close()
         _browsers[path, access] = LastingBrowser(path, access)
     return _browsers[path, access]
-
-
-def close_browser() -> None:
-    """End this process's browser, if there is one."""
-    while _browsers:
-        _browsers.popitem()[1].close()

@@ -151,7 +151,17 @@ def _consume(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent]) -
         with log_errors(logger, "events corp=%s consumer=%s count=%d", *facts, unless=expected) as consumed:
             again_after = consumer.consume(batch)
     except IntegrationError as error:
-        _delay_all(run, consumer, events, error)
+        # The other side is unreachable or refuses us, so all due events wait.
+        now, pause = run.clock(), _choose_pause(max(one.try_count for one in events))
+        if isinstance(error, RateLimitedError):
+            pause = max(pause, timedelta(seconds=error.retry_after_seconds))
+        old = [one for one in events if one.received_at < now - TRIED_FOR]
+        if old:
+            logger.error("events corp=%s consumer=%s given up count=%d", batch.corp.pk, consumer.name, len(old))
+            _postpone(run, old, problem=str(error), wait=pause, give_up=True)
+        if young := [one for one in events if one not in old]:
+            _postpone(run, young, problem=str(error), wait=pause, give_up=False)
+        CallbackEvent.objects.due(now).filter(corp=batch.corp, consumer=consumer.name).update(next_try_at=now + pause)
         return
     if consumed.error is None:
         settle(run, events, again_after)
@@ -164,22 +174,6 @@ def _consume(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent]) -
         is_last = events[0].try_count + 1 >= TRIES_AT_MOST
         pause, problem = _choose_pause(events[0].try_count), type(consumed.error).__name__
         _postpone(run, events, problem=problem, wait=pause, give_up=is_last)
-
-
-def _delay_all(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent], error: IntegrationError) -> None:
-    """Let all due events wait, because the other side is unreachable or refuses us."""
-    now, wait = run.clock(), _choose_pause(max(one.try_count for one in events))
-    if isinstance(error, RateLimitedError):
-        wait = max(wait, timedelta(seconds=error.retry_after_seconds))
-    old = [one for one in events if one.received_at < now - TRIED_FOR]
-    young = [one for one in events if one not in old]
-    if old:
-        logger.error("events corp=%s consumer=%s given up count=%d", events[0].corp_id, consumer.name, len(old))
-        _postpone(run, old, problem=str(error), wait=wait, give_up=True)
-    if young:
-        _postpone(run, young, problem=str(error), wait=wait, give_up=False)
-    rest = CallbackEvent.objects.due(now).filter(corp=events[0].corp_id, consumer=consumer.name)
-    rest.update(next_try_at=now + wait)  # they would meet the same obstacle
 
 
 def _choose_pause(try_count: int) -> timedelta:

@@ -300,9 +300,7 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
     state, browser_id = begun
     response = JsonResponse(
         {
-            "params": links.panel_params(corp, state, language=flow.wecom_language()),
-            "page": links.panel_page(corp, state, language=flow.wecom_language()),
-            "is_official": links.has_official_panel(corp),
+            **links.describe_panel(corp, state, language=flow.wecom_language()),
             "renew_after_ms": round(flow.STATE_SECONDS * RENEWED_AFTER * 1000),
         }
     )

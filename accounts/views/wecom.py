@@ -33,6 +33,7 @@ from integrations.companies import links
 from integrations.core.http import HOME, safe_path
 from integrations.core.redis import Limit, allows
 from integrations.models import Corp
+from integrations.models.companies import HomePage
 
 logger = logging.getLogger(__name__)
 _DOMAIN_NOT_TRUSTED = 50001
@@ -123,7 +124,9 @@ def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
 
 def _redirect_home(corp: Corp, target: str) -> HttpResponseRedirect:
     """Redirect to the target, or to the company's home page if there is none."""
-    return HttpResponseRedirect(bi.find_home_page(corp) if target == HOME else target)
+    if target == HOME and corp.home_page == HomePage.BI and bi.is_open():
+        target = bi.own_address(corp.home_bi_page)
+    return HttpResponseRedirect(target)
 
 
 @sensitive_variables("code")

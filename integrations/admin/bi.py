@@ -33,7 +33,14 @@ from integrations.admin.base import (
     own_routes,
 )
 from integrations.bi import PLACE_OF_KEY, explain_findings
-from integrations.clients.guandata_sso import KeyFlaw, KeyRefused, has_reserved, is_template, load_private_key
+from integrations.clients.guandata_sso import (
+    KeyFlaw,
+    KeyRefused,
+    format_private_key,
+    has_reserved,
+    is_template,
+    load_private_key,
+)
 from integrations.core import hooks, http, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import is_own_page
@@ -43,6 +50,7 @@ from integrations.models import BiConnection, SiteAddress
 from integrations.models.datasources import THE_ONE
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from django.utils.functional import _StrPromise
     from django_stubs_ext import StrOrPromise
 
@@ -144,34 +152,24 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
 
     def clean(self) -> None:
         super().clean()
-        self._check_enabling()
-        self._check_source()
+        is_enabled = bool(self.cleaned_data.get("is_enabled"))
+        if is_enabled:  # the errors stand at the checkbox, because the key has no field
+            if not self.cleaned_data.get("base_url", self.instance.base_url) and "base_url" not in self.errors:
+                self.add_error("is_enabled", _("Enter the address of the BI first."))
+            if not self.instance.has_key:
+                message = _("Save without this tick, generate the key pair below, then switch it on.")
+                self.add_error("is_enabled", message)
+        # An identity source already in use stays, with a warning on the start page (accounts.users.bi_identity).
+        key = self.cleaned_data.get("external_id_source", self.instance.external_id_source)
+        is_activated = key != self.instance.external_id_source or (is_enabled and not self.instance.is_enabled)
+        source = hooks.external_id_of(key)
+        if source is not None and is_activated and (objection := source.objection()):
+            self.add_error("external_id_source", objection)
         if self.sends_secrets_elsewhere("base_url", "ca_bundle"):
             self.require_secrets_again("new_app_token")
             if self.cleaned_data.get("api_login"):
                 self.require_secrets_again("new_api_password")
         self.store_secrets()
-
-    def _check_enabling(self) -> None:
-        """Require address and key for single sign-on. Errors are shown at the checkbox, because the key has no
-        field."""
-        if not self.cleaned_data.get("is_enabled"):
-            return
-        if not self.cleaned_data.get("base_url", self.instance.base_url) and "base_url" not in self.errors:
-            self.add_error("is_enabled", _("Enter the address of the BI first."))
-        if not self.instance.has_key:
-            self.add_error("is_enabled", _("Save without this tick, generate the key pair below, then switch it on."))
-
-    def _check_source(self) -> None:
-        """Check an identity source that this form activates. One already in use stays, with a warning on the start page
-        (accounts.users.bi_identity)."""
-        key = self.cleaned_data.get("external_id_source", self.instance.external_id_source)
-        is_switched_on = bool(self.cleaned_data.get("is_enabled")) and not self.instance.is_enabled
-        source = hooks.external_id_of(key)
-        if source is None or not (is_switched_on or key != self.instance.external_id_source):
-            return
-        if objection := source.objection():
-            self.add_error("external_id_source", objection)
 
 
 class KeyForm(forms.Form):
@@ -185,13 +183,11 @@ class KeyForm(forms.Form):
         help_text=_("PKCS#8: with its lines BEGIN and END, or the base64 between them alone."),
     )
 
-    def clean_private_key(self) -> str:
-        text: str = self.cleaned_data["private_key"]
+    def clean_private_key(self) -> RSAPrivateKey:
         try:
-            load_private_key(text)
+            return load_private_key(self.cleaned_data["private_key"])
         except KeyRefused as refusal:
             raise ValidationError(FLAWS[refusal.flaw], code=refusal.flaw) from None
-        return text
 
 
 FLAWS: dict[KeyFlaw, _StrPromise] = {
@@ -310,7 +306,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             raise PermissionDenied
         form = KeyForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
-            bi.paste_key(text=form.cleaned_data["private_key"], now=timezone.now())
+            bi.save_key(format_private_key(form.cleaned_data["private_key"]), now=timezone.now())
             self.log_change(request, saved, gettext("Private key pasted."))
             messages.success(request, gettext("The key is saved. The BI must have the public key that belongs to it."))
             return self._redirect_to_page("key")

@@ -18,7 +18,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
@@ -47,6 +46,7 @@ from integrations.admin.console import CallbackPages, ConsolePages, CredentialPa
 from integrations.admin.diagnosis import DiagnosisPages, list_reasons
 from integrations.companies import links, services
 from integrations.companies.diagnosis import checks
+from integrations.companies.diagnosis.findings import MESSAGE
 from integrations.core import hooks, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import LONGEST_IN_LINK, length_in_link
@@ -132,7 +132,17 @@ class CorpForm(ProxyMixin, VersionedForm):
         self.is_another_way = False
         if "home_page" in self.fields:
             self.fields["home_page"].required = False  # the choice has no empty option; a missing value means no change
-        self.describe_secret("new_secret", saved=self._word_saved_secret())
+        if self.instance.was_enabled:
+            saved = _(
+                "A Secret is saved. Leave this empty to keep it. A new Secret or AgentId serves once WeCom has "
+                "confirmed that both belong to one app; until then the old ones do."
+            )
+        else:
+            saved = _(
+                "A Secret is saved. Leave this empty to keep it, or paste a new one to replace it. "
+                "In WeCom's console: App management → the app's page."
+            )
+        self.describe_secret("new_secret", saved=saved)
         if "new_secret" in self.fields:
             self.fields["new_secret"].required = self.instance.pk is None
         self.describe_secret(
@@ -142,17 +152,6 @@ class CorpForm(ProxyMixin, VersionedForm):
                 "With it the whole company is read, not only whom the app may see. In WeCom's console: Security and "
                 "management → Management tools → Contacts sync → Secret. Stored encrypted, never shown. May stay empty."
             ),
-        )
-
-    def _word_saved_secret(self) -> StrOrPromise:
-        if self.instance.was_enabled:
-            return _(
-                "A Secret is saved. Leave this empty to keep it. A new Secret or AgentId serves once WeCom has "
-                "confirmed that both belong to one app; until then the old ones do."
-            )
-        return _(
-            "A Secret is saved. Leave this empty to keep it, or paste a new one to replace it. "
-            "In WeCom's console: App management → the app's page."
         )
 
     def clean_domain_id(self) -> str:
@@ -196,8 +195,12 @@ class CorpForm(ProxyMixin, VersionedForm):
                 if was_on and is_on is False and (reasons := hooks.people().shut_out(self.instance)):
                     self.add_error(name, ValidationError(reasons))
             is_switched_on = not self.instance.sign_in_enabled and self.cleaned_data.get("sign_in_enabled")
-            if is_switched_on and (reasons := self._reasons_against_sign_in()):
-                self.add_error("sign_in_enabled", ValidationError(reasons))
+            if is_switched_on:
+                after = copy(self.instance)  # the reasons are judged by the links after this save
+                for name in {"site_address", "domain_id"} & self.cleaned_data.keys():
+                    setattr(after, name, self.cleaned_data[name])
+                if reasons := checks.find_reasons_against_sign_in(after, now=timezone.now()):
+                    self.add_error("sign_in_enabled", ValidationError(reasons))
         if not self.instance._state.adding:
             self.is_another_way = self.sends_secrets_elsewhere("api_base_url", "ca_bundle")
         if self.is_another_way:
@@ -205,14 +208,6 @@ class CorpForm(ProxyMixin, VersionedForm):
         elif self.instance.was_enabled and "agentid" in self.changed_data and not self.cleaned_data.get("new_secret"):
             self.add_error("new_secret", _("Paste the Secret of the app with this AgentId, too."))
         self.store_secrets()
-
-    def _reasons_against_sign_in(self) -> list[str]:
-        """Return the reasons against sign-in, judged by the links after this save."""
-        corp = copy(self.instance)
-        for name in ("site_address", "domain_id"):
-            if name in self.cleaned_data:
-                setattr(corp, name, self.cleaned_data[name])
-        return checks.find_reasons_against_sign_in(corp, now=timezone.now())
 
     def tidied_labels(self) -> list[str]:
         """Return labels of fields from which spaces or invisible characters were removed."""
@@ -424,9 +419,11 @@ class CorpAdmin(
         if tidied:
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
-        changed = None if needs_test else checks.find_outdated_checks(obj)
-        if needs_test or changed:
-            checks.request_checks(corp=obj, checks=changed, now=timezone.now())
+        # Otherwise the checks whose results do not match the saved values, without the test message, which people get.
+        runs = {} if needs_test else checks.find_latest_runs(obj)
+        outdated = [name for name, run in runs.items() if name != MESSAGE and not checks.is_current(run, obj)]
+        if needs_test or outdated:
+            checks.request_checks(corp=obj, checks=None if needs_test else outdated, now=timezone.now())
             messages.info(
                 request, gettext("The connection is being checked with what you saved: the results appear below.")
             )
@@ -531,7 +528,11 @@ class CorpAdmin(
                 self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_ON]}}])
                 messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
                 if is_first:
-                    messages.info(request, _tell_of_attributes(request))
+                    words = gettext("People now have two attributes: “WeCom company name” and “WeCom account”.")
+                    if request.user.has_perm("accounts.view_user"):
+                        people = reverse("admin:accounts_user_changelist")
+                        words = format_html('{} <a href="{}">{}</a>', words, people, gettext("Set them"))
+                    messages.info(request, words)
                 return self._redirect_to_page(corp)
         title, status = gettext("Enable “%(corp)s”") % {"corp": corp}, 409 if request.method == "POST" else 200
         context = {"title": title, "corp": corp, "action": "enable", "reasons": reasons}
@@ -546,12 +547,3 @@ class CorpAdmin(
         title = gettext("Disable “%(corp)s”") % {"corp": corp}
         context = {"title": title, "corp": corp, "action": "disable", "effects": hooks.corp_disabling.joined(corp)}
         return own_page(self, request, CONFIRMATION, context)
-
-
-def _tell_of_attributes(request: HttpRequest) -> SafeString:
-    """Announce the two new attributes of people, with a link if the person may see people."""
-    words = gettext("People now have two attributes: “WeCom company name” and “WeCom account”.")
-    if not request.user.has_perm("accounts.view_user"):
-        return format_html("{}", words)
-    people = reverse("admin:accounts_user_changelist")
-    return format_html('{} <a href="{}">{}</a>', words, people, gettext("Set them"))

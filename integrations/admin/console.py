@@ -53,7 +53,10 @@ class ConsolePages(CorpPages):
         is_checked = corp.staged_state == CredentialsState.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step.is_next), None)
         writes = console.list_last_writes(corp)
-        credentials = {"corp": corp, "explanation": services.explain_credentials(corp)}
+        credentials: dict[str, Any] = {"corp": corp}
+        if found := corp.staged_finding:  # why the new ones are not in force
+            explanation = checks.explain_finding("agentid", found["problem"], found["errcode"], found["facts"])
+            credentials["explanation"] = explanation
         credentials |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
         ips = services.list_known_ips(corp)
         runs = checks.find_latest_runs(corp)

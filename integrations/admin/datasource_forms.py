@@ -133,11 +133,19 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
             self.fields["allows_private_addresses"].disabled = True
         if "new_sql_url" in self.fields:
-            self._fill_in_database()
-            saved = {"address": mask_address(self.instance.sql_url) or "***"}
+            saved = saved_address(self.instance)
+            if saved is None:
+                self.initial.setdefault("db_kind", BY_ADDRESS if self.instance.sql_url else "postgresql")
+            else:
+                kind = find_backend(self.instance.sql_url)
+                self.initial.update(db_kind=kind, db_host=saved.host, db_port=saved.port)
+                self.initial.update(db_name=saved.database, db_user=saved.username)
+                help_text = _("Saved. Leave this empty to keep it.") if saved.password else ""
+                self.fields["db_password"].help_text = help_text
+            address = mask_address(self.instance.sql_url) or "***"
             self.describe_secret(
                 "new_sql_url",
-                saved=_("Saved: %(address)s. Leave this empty to keep it.") % saved,
+                saved=_("Saved: %(address)s. Leave this empty to keep it.") % {"address": address},
                 empty=_("kind://user:password@host:port/database. Let the user be one that may only read."),
             )
         self.describe_secret(
@@ -145,20 +153,6 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             saved=_("Headers are saved. Leave this empty to keep them, or write all of them anew."),
             empty=_("One a line: Authorization: Bearer … They are stored encrypted and never shown."),
         )
-
-    def _fill_in_database(self) -> None:
-        saved = saved_address(self.instance)
-        if saved is None:
-            self.initial.setdefault("db_kind", BY_ADDRESS if self.instance.sql_url else "postgresql")
-            return
-        self.initial.update(
-            db_kind=find_backend(self.instance.sql_url),
-            db_host=saved.host,
-            db_port=saved.port,
-            db_name=saved.database,
-            db_user=saved.username,
-        )
-        self.fields["db_password"].help_text = _("Saved. Leave this empty to keep it.") if saved.password else ""
 
     def clean_kind(self) -> str:
         """Let only people who see all companies add the BI, because its API user may read every card."""
@@ -233,24 +227,19 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             self.instance.account_powers, self.instance.account_checked_at = "", None
         if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
             self.add_error("http_url", _("Enter the address of the service."))
-        self._check_moving()
-        self.store_secrets()
-
-    def _check_moving(self) -> None:
-        """Require secrets again if they would be sent elsewhere, and protect the internal network. People who may
-        change a source must not learn its secrets."""
         is_service_moved = bool({"http_url", "ca_bundle"} & set(self.changed_data))
-        if not self.instance.pk:
-            return
         is_inner = self.cleaned_data.get("allows_private_addresses")
-        if is_inner and not getattr(self.person, "is_superuser", False):
+        if self.instance.pk and is_inner and not getattr(self.person, "is_superuser", False):
             self._check_place(is_service_moved)
-        if not is_service_moved:
-            return
-        self.require_secrets_again("new_http_headers")
-        if self.instance.sql_url and not self.cleaned_data.get("new_sql_url"):
-            message = _("Enter the database again, with its password: another authority would decide who receives it.")
-            self.add_error("new_sql_url", message)
+        if self.instance.pk and is_service_moved:
+            # People who may change a source must not learn its secrets by sending them elsewhere.
+            self.require_secrets_again("new_http_headers")
+            if self.instance.sql_url and not self.cleaned_data.get("new_sql_url"):
+                message = _(
+                    "Enter the database again, with its password: another authority would decide who receives it."
+                )
+                self.add_error("new_sql_url", message)
+        self.store_secrets()
 
     def _check_place(self, is_service_moved: bool) -> None:
         """Keep the address of a source in the internal network, unless the person is a superuser. User, password and
@@ -440,13 +429,11 @@ class CardForm(VersionedForm):
             return
         if source.kind == SourceKind.GUANDATA and not self.cleaned_data.get("bi_card_id"):
             self.add_error("bi_card_id", _("Enter the card in the BI."))
-        if source.kind == SourceKind.SQL and "sql" in self.cleaned_data and "sql_parameters" in self.cleaned_data:
-            self._check_query()
-
-    def _check_query(self) -> None:
+        if source.kind != SourceKind.SQL or not {"sql", "sql_parameters"} <= self.cleaned_data.keys():
+            return
         statement: str = self.cleaned_data["sql"]
         try:
-            backend = find_backend(require_readable(self.cleaned_data["source"].sql_url))
+            backend = find_backend(require_readable(source.sql_url))
         except UnreadableSecretError:  # the URL cannot be decrypted: apply the checks for all databases
             backend = ""
         try:

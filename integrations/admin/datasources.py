@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,14 @@ class TestedRows(AnyModelAdmin):
             if not self.has_add_permission(request):
                 raise PermissionDenied
             return self.choose(request)
-        extra = {**(extra_context or {}), "unsaved_test": self.describe_unsaved_test(request, row, kind)}
+        extra = {**(extra_context or {}), "unsaved_test": None}
+        may = self.has_add_permission(request) if row is None else self.has_change_permission(request, row)
+        is_card = self.model is Card
+        # The connection of a BI source is tested elsewhere.
+        if may and kind is not None and (is_card or kind != SourceKind.GUANDATA):
+            needs = KINDS[kind].card_tried_with if is_card else KINDS[kind].tried_with
+            url = reverse(f"admin:{self._view_name('try')}")
+            extra["unsaved_test"] = {"url": url, "id": "" if row is None else row.pk, "needs": " ".join(needs)}
         if object_id is None or row is not None:
             extra |= self.describe_page(request, row)
         return super().changeform_view(request, object_id, form_url, extra)
@@ -152,7 +159,11 @@ class TestedRows(AnyModelAdmin):
         form: Any = self.get_form(request, row, change=row is not None)(request.POST, request.FILES, instance=row)
         form.fields.pop(VERSION, None)  # concurrent changes are reported only on saving
         form.is_valid()
-        problems = list(_list_problems(form))
+        problems: list[str] = []
+        for name, texts in form.errors.items():
+            if name not in UNTRIED:
+                label = form.fields[name].label if name in form.fields else ""
+                problems += [gettext("%(field)s: %(problem)s") % {"field": label, "problem": text} for text in texts]
         if problems:
             html = render_to_string(TEMPLATE, {"problems": problems}, request)
             return JsonResponse({"html": html, "is_unfinished": False})
@@ -179,19 +190,6 @@ class TestedRows(AnyModelAdmin):
                 "url": reverse(f"admin:{self._view_name('tried')}", args=[token]),
             }
         )
-
-    def describe_unsaved_test(
-        self, request: HttpRequest, row: DataSource | Card | None, kind: SourceKind | None
-    ) -> Any:
-        """Return the context for testing the form. None if the person may not edit it, and for a BI source, whose
-        connection is tested elsewhere."""
-        may = self.has_add_permission(request) if row is None else self.has_change_permission(request, row)
-        is_card = self.model is Card
-        if not may or kind is None or (kind == SourceKind.GUANDATA and not is_card):
-            return None
-        needs = KINDS[kind].card_tried_with if is_card else KINDS[kind].tried_with
-        url = reverse(f"admin:{self._view_name('try')}")
-        return {"url": url, "id": "" if row is None else row.pk, "needs": " ".join(needs)}
 
     def _view_name(self, view: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
@@ -430,13 +428,6 @@ def _source_test(source: DataSource) -> dict[str, Any]:
     return {"source": source, "source_test": {"is_unfinished": context["is_unfinished"], "html": html}}
 
 
-def _list_problems(form: Any) -> Iterator[str]:
-    for name, texts in form.errors.items():
-        if name not in UNTRIED:
-            label = form.fields[name].label if name in form.fields else ""
-            yield from (gettext("%(field)s: %(problem)s") % {"field": label, "problem": text} for text in texts)
-
-
 # --- The list of the BI's cards, in a tab beside the form of the card: first its page, then the card ------------------
 #
 # The chosen values are put into that form by corp.js; without it the IDs can be typed.
@@ -488,6 +479,12 @@ def _describe_choices(request: HttpRequest, source: DataSource, page_id: str) ->
     pages = catalogue.read_entries(catalogue.find_listing()) if page_id else []
     names = {one[0]: one[1] for one in pages}
     fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
+    rows = []
+    for its_id, name, kind in fitting[:SHOWN_AT_MOST]:
+        values = {"bi_page_id": page_id, "bi_card_id": its_id, "name": (name or its_id)[:ID_CHARACTERS]}
+        # The values of the form; empty for a card without rows.
+        chosen = kind not in WITHOUT_ROWS and json.dumps(values)
+        rows.append({"id": its_id, "name": name or its_id, "kind": kind, "chosen": chosen})
     context = {
         "source": source,
         "page_id": page_id,
@@ -499,22 +496,10 @@ def _describe_choices(request: HttpRequest, source: DataSource, page_id: str) ->
         "page_name": names.get(page_id) or page_id,
         "is_searched": bool(wanted) or len(entries) > SEARCHED_FROM,
         "wanted": wanted,
-        "rows": [_describe_choice(page_id, one) for one in fitting[:SHOWN_AT_MOST]],
+        "rows": rows,
         "unshown_count": max(0, len(fitting) - SHOWN_AT_MOST),
     }
     return {
         "is_unfinished": context["is_unfinished"],
         "html": render_to_string(f"{FOLDER}/_choose.html", context, request=request),
-    }
-
-
-def _describe_choice(page_id: str, entry: list[str]) -> dict[str, Any]:
-    """Describe a page or card of the BI. `chosen`: the values of the form, as JSON; empty for a card without rows."""
-    its_id, name, kind = entry
-    values = {"bi_page_id": page_id, "bi_card_id": its_id, "name": (name or its_id)[:ID_CHARACTERS]}
-    return {
-        "id": its_id,
-        "name": name or its_id,
-        "kind": kind,
-        "chosen": kind not in WITHOUT_ROWS and json.dumps(values),
     }

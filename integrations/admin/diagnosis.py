@@ -27,7 +27,7 @@ from integrations.core.validators import without_invisible
 from integrations.jobs.registry import explain_failure, explain_wait
 from integrations.jobs.requests import newest_job
 from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasources
-from integrations.models.fields import corp_condition, list_unreadable_columns
+from integrations.models.fields import Unreadable, corp_condition
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -202,7 +202,8 @@ def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
     encrypted columns."""
     found = []
     for row in rows:
-        if names := list_unreadable_columns(row):
+        values = [(column, row.__dict__.get(column.attname)) for column in row._meta.concrete_fields]
+        if names := [str(column.verbose_name) for column, value in values if isinstance(value, Unreadable)]:
             words = {"row": row, "fields": _(", ").join(names)}
             sentence = _("“%(row)s”: %(fields)s cannot be read with the present keys: enter it again.") % words
             page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])

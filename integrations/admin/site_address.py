@@ -86,7 +86,10 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         if address is not None and is_change and request.method == "POST" and "_confirmed" not in request.POST:
             saved = SiteAddress.objects.get(pk=address.pk)  # the form changes its own instance
             form = self.get_form(request, address, change=True)(request.POST, instance=address)
-            if form.is_valid() and _must_be_confirmed(request, saved, form.cleaned_data["url"]):
+            url = form.cleaned_data["url"] if form.is_valid() else saved.url
+            is_here = url == f"{request.scheme}://{request.get_host()}/"
+            # Not needed if WeCom has no link with the address and the new address is the one in use.
+            if url != saved.url and (not is_here or services.find_link_changes(address=saved, url=url)):
                 return self._preview(request, saved, form.cleaned_data)
         context = {**ONE_SAVE_BUTTON, **(extra_context or {})}
         if address is not None and super().has_change_permission(request, address):
@@ -114,15 +117,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
     def response_post_save_change(self, request: HttpRequest, obj: SiteAddress) -> HttpResponseRedirect:
         """Redirect to the list, under the new address if the current one no longer works."""
         response = super().response_post_save_change(request, obj)
-        if http.is_admitted(request.get_host()):
+        host = request.get_host().lower()
+        if http.find_saved_scheme(host) is not None or http.is_extra_host(host):
             return response
         return HttpResponseRedirect(obj.absolute(urlsplit(response["Location"]).path))
-
-
-def _must_be_confirmed(request: HttpRequest, saved: SiteAddress, url: str) -> bool:
-    """Return whether to preview the change. Not needed if WeCom has no link with the address and the new address is the
-    one in use."""
-    if url == saved.url:
-        return False
-    is_here = url == f"{request.scheme}://{request.get_host()}/"
-    return not is_here or bool(services.find_link_changes(address=saved, url=url))

@@ -16,7 +16,7 @@ from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import WeComClient
 from integrations.companies import links
 from integrations.companies.diagnosis import checks
-from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
+from integrations.companies.diagnosis.console import find_domain_answer, note_domain_answer
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS, ask_site_admin, fail, name_problem
 from integrations.core.client_factory import wecom_client
 from integrations.core.hooks import offered_landing_pages
@@ -108,7 +108,18 @@ def carry_out_write(run: JobRun) -> Values:
     kind, changes = run.job.payload["kind"], run.job.payload.get("changes")
     try:
         if changes is None:
-            return {"changes": _find_changes(corp, kind)}
+            before, after = _fetch_values(wecom_client(corp), kind), find_wanted_values(corp, kind)
+            names = {name for name in after if before[name] != after[name]}
+            if "redirect_domain" in after:
+                answer = find_domain_answer(corp, after["redirect_domain"])
+                # Write it again even if WeCom has it: only the answer to a write shows whether the owner is verified.
+                if answer is not None and answer.errcode is not None:
+                    names.add("redirect_domain")
+            return {
+                "changes": [
+                    {"name": name, "before": before[name], "after": after[name]} for name in after if name in names
+                ]
+            }
         _write(corp, kind, changes, is_repeat=run.job.try_count > 1)
     except IntegrationError as error:
         _note_answer_on_domain(corp, changes or [], error, run)
@@ -126,15 +137,6 @@ def _note_answer_on_domain(corp: Corp, changes: list[Values], error: Integration
     """Tell the diagnosis: WeCom judges the trusted domain only when it is written."""
     if any(change["name"] == "redirect_domain" for change in changes):
         note_domain_answer(corp=corp, error=error, now=run.clock())
-
-
-def _find_changes(corp: Corp, kind: str) -> list[Values]:
-    before, after = _fetch_values(wecom_client(corp), kind), find_wanted_values(corp, kind)
-    names = {name for name in after if before[name] != after[name]}
-    # Write it again even if WeCom has it: only the answer to a write shows whether the owner is verified.
-    if "redirect_domain" in after and is_domain_refused(corp):
-        names.add("redirect_domain")
-    return [{"name": name, "before": before[name], "after": after[name]} for name in after if name in names]
 
 
 def _write(corp: Corp, kind: str, changes: list[Values], *, is_repeat: bool) -> None:

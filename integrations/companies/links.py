@@ -97,31 +97,27 @@ def qr_link(corp: Corp, state: str, language: str = "zh") -> str:
     )
 
 
-def has_official_panel(corp: Corp) -> bool:
-    """Return whether WeCom's component can be used: it frames only this host (read in @wecom/jssdk 2.4.4)."""
-    return origin_of(corp.qr_base_url) == oauth.WWLOGIN_BASE_URL
-
-
-def panel_params(corp: Corp, state: str, language: str = "zh") -> dict[str, str]:
-    """Return `params` of WeCom's component `createWWLoginPanel`. The whole page, not only the frame, gets the code.
+def describe_panel(corp: Corp, state: str, language: str = "zh") -> dict[str, Any]:
+    """Describe the QR code inside our own page. `params`: of WeCom's component `createWWLoginPanel`, with which the
+    whole page, not only the frame, gets the code. `is_official`: whether the component can be used, since it frames
+    only WeCom's own host; else `page` is the page for a plain frame.
 
     Source: developer.work.weixin.qq.com/document/path/98174 and the types of @wecom/jssdk 2.4.4.
     """
     return {
-        "login_type": "CorpApp",
-        "appid": corp.corpid,
-        "agentid": str(corp.agentid),
-        "redirect_uri": callback_url(corp),
-        "state": state,
-        "redirect_type": "top",
-        "lang": language,
-        "color_scheme": "auto",
+        "params": {
+            "login_type": "CorpApp",
+            "appid": corp.corpid,
+            "agentid": str(corp.agentid),
+            "redirect_uri": callback_url(corp),
+            "state": state,
+            "redirect_type": "top",
+            "lang": language,
+            "color_scheme": "auto",
+        },
+        "page": f"{qr_link(corp, state, language)}&redirect_type=top&color_scheme=auto",
+        "is_official": origin_of(corp.qr_base_url) == oauth.WWLOGIN_BASE_URL,
     }
-
-
-def panel_page(corp: Corp, state: str, language: str = "zh") -> str:
-    """Return the page for a plain frame, if the QR page is not on WeCom's own host."""
-    return f"{qr_link(corp, state, language)}&redirect_type=top&color_scheme=auto"
 
 
 FILE_BYTES_AT_MOST = 1024
@@ -140,10 +136,11 @@ class PageOutcome(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-def read_file_code(name: str, content: bytes) -> str:
-    """Return the code of an uploaded file, ignoring additions of editors (a BOM, line ends).
+def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> str:
+    """Serve a file from now on, and return its name. The same file is stored once.
 
-    Raises ValidationError, with a sentence, for a file of another name, size or content.
+    Additions of editors (a BOM, line ends) are ignored. Raises ValidationError, with a sentence, for a file of another
+    name, size or content.
     Source: developer.work.weixin.qq.com, trusted domains: the body is the text between WW_verify_ and .txt.
     """
     found = _FILE_NAME.fullmatch(name)
@@ -170,12 +167,6 @@ def read_file_code(name: str, content: bytes) -> str:
             code="content",
             params={"name": name},
         )
-    return code
-
-
-def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> str:
-    """Serve a file from now on, and return its name. The same file is stored once. Raises ValidationError."""
-    code = read_file_code(name, content)
     with _changing_files(corp) as files:
         if all(file["code"] != code for file in files):
             files.append({"code": code, "uploaded_at": now.isoformat()})

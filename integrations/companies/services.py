@@ -40,7 +40,6 @@ from integrations.models.fields import corp_condition
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from integrations.clients.errors import Explanation
     from integrations.models.fields import Person
 
 
@@ -191,7 +190,7 @@ def discard_credentials(*, corp: Corp) -> bool:
         rows = Corp.objects.select_for_update(no_key=True, of=("self",)).filter(pk=corp.pk)
         held = rows.filter(staged_state__in=NOT_IN_FORCE).first()
         if held is not None:
-            held.staged_agentid, held.staged_secret, held.staged_state = None, "", ""
+            held.staged_agentid, held.staged_secret, held.staged_state, held.staged_finding = None, "", "", {}
             held.save(update_fields=STAGED)
     return held is not None
 
@@ -241,14 +240,6 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
     )
     logger.info("new credentials corp=%s problem=%s code=%s", corp.pk, finding.problem, finding.errcode)
     return Again(now + TRY_AGAIN) if goes_on else {}
-
-
-def explain_credentials(corp: Corp) -> Explanation | None:
-    """Explain why the new credentials are not in force, in the active language; None if nothing is known yet."""
-    found = corp.staged_finding
-    if corp.staged_state not in NOT_IN_FORCE or not found:
-        return None
-    return checks.explain_finding("agentid", found["problem"], found["errcode"], found["facts"])
 
 
 def _judge_credentials(corp: Corp) -> Finding:
@@ -308,9 +299,14 @@ def list_steps(corp: Corp) -> list[SetupStep]:
     credentials = _judge_checks(runs, "token")
     if credentials == StepState.TO_DO and _judge_checks(runs, "network") == StepState.WRONG:
         credentials = StepState.WRONG  # the network blocked the token
+    file = _judge_checks(runs, "verification_file")
+    if _judge_checks(runs, "domain") == StepState.DONE:  # WeCom had looked for the file before
+        file = StepState.DONE
+    elif file == StepState.TO_DO and not corp.sign_in_enabled:
+        file = StepState.OPTIONAL
     found = [
         ("credentials", _("Credentials"), credentials),
-        ("verification", _("Verification file"), _judge_verification(corp, runs)),
+        ("verification", _("Verification file"), file),
         ("console", _("Domain, home page, callback"), _judge_checks(runs, *in_console)),
         ("trusted_ip", _("Trusted IP"), _judge_checks(runs, "ip")),
         ("diagnosis", _("Full test"), full_test),
@@ -349,14 +345,6 @@ def _judge_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
         return StepState.RUNNING
     is_done = len(known) == len(names) and all(run.status in checks.PASSED for run in known)
     return StepState.DONE if is_done else StepState.TO_DO
-
-
-def _judge_verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
-    """Return done if the file answers, or if WeCom accepted the domain, for which it had checked the file."""
-    if _judge_checks(runs, "domain") == StepState.DONE:
-        return StepState.DONE
-    state = _judge_checks(runs, "verification_file")
-    return StepState.OPTIONAL if state == StepState.TO_DO and not corp.sign_in_enabled else state
 
 
 IP_SEPARATOR = ";"

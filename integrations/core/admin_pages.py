@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from integrations.core.hooks import Saved
-    from integrations.models.fields import Person
 
     # Django's generic classes, for any model: they take a type parameter only while types are checked.
     AnyModelAdmin = admin.ModelAdmin[Any]
@@ -133,7 +132,12 @@ class VersionedForm(AnyModelForm):
         if row is None:
             self.add_error(None, _("Somebody deleted this meanwhile."))
             return
-        self._take_over(row)
+        # Keep the current values of columns that the form does not edit, so that ended sessions stay ended.
+        filled_in = {name for name, field in self.fields.items() if not field.disabled}
+        unread = self.instance.get_deferred_fields()
+        for column in row._meta.concrete_fields:
+            if column.name not in filled_in and column.attname not in unread:
+                setattr(self.instance, column.attname, getattr(row, column.attname))
         version = self.version_of(row)
         opened_at, _dot, opened = self.cleaned_data.get(VERSION, "").partition(".")
         if version in (opened, before):  # a form that changes nothing overwrites nothing
@@ -147,14 +151,6 @@ class VersionedForm(AnyModelForm):
         sentence = told % {"who": describe_saving(hooks.people().last_saved(self.saved_rows(), since))}
         link = _("Show what is saved now, without my changes")
         self.add_error(None, format_html('{} <a href="">{}</a>', sentence, link))
-
-    def _take_over(self, row: models.Model) -> None:
-        """Keep the current values of columns that the form does not edit, so that ended sessions stay ended."""
-        filled_in = {name for name, field in self.fields.items() if not field.disabled}
-        unread = self.instance.get_deferred_fields()
-        for column in row._meta.concrete_fields:
-            if column.name not in filled_in and column.attname not in unread:
-                setattr(self.instance, column.attname, getattr(row, column.attname))
 
 
 def _add_timestamp(version: str) -> str:
@@ -342,7 +338,7 @@ class HelpBelowMixin:
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         drawn: SafeString = super().render(name, value, attrs, renderer)  # type: ignore[misc]  # of the widget
-        return drawn + _render_help(self.help, (attrs or {}).get("id", ""))
+        return drawn + render_help(self.help, (attrs or {}).get("id", ""))
 
 
 def explain_empty_selects(
@@ -365,12 +361,8 @@ def explain_empty_selects(
                 field.widget.can_add_related = False
 
 
-def render_empty_select_help(model: Any, request: HttpRequest, *, field: str) -> str:
-    """Return the help for a select that a script fills; it always offers to add a row. `field`: its id."""
-    return _render_help(describe_empty_select(model, request, is_empty=not model.objects.exists()), field)
-
-
-def _render_help(help: Mapping[str, Any], field: str) -> SafeString:
+def render_help(help: Mapping[str, Any], field: str) -> SafeString:
+    """Render what describe_empty_select returns. `field`: the id of the select."""
     return render_to_string("admin/_way_out.html", {**help, "id": field})
 
 
@@ -378,14 +370,23 @@ def describe_empty_select(
     model: Any, request: HttpRequest, *, is_empty: bool, in_windows: bool = True
 ) -> dict[str, Any]:
     """Return the context of admin/_way_out.html for a model of EMPTY_SELECT_HELP."""
-    help = EMPTY_SELECT_HELP[model._meta.label]
-    add_url = _find_add_url(help, model, request)
+    help, person = EMPTY_SELECT_HELP[model._meta.label], request.user
+    may_add = help.add and admin.site.get_model_admin(model).has_add_permission(request)
+    add_url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add") if may_add else ""
     page_url, label = _find_page(help, request) if is_empty else ("", "")
-    is_hidden = is_empty and _is_hidden(help, model, request.user)
+    # Whether rows exist that the person may not see. It reveals nothing about other companies.
+    is_hidden = is_empty and bool(help.hidden)
+    if is_hidden:
+        is_hidden = bool(corp_condition(person) if model is Corp else model.objects.hidden_from(person).exists())
     why = help.hidden if is_hidden else help.why
     if is_empty and help.unfit and model.objects.exists():
         why = help.unfit
-    is_stuck = is_empty and not add_url and not page_url
+    ask = ""
+    if is_empty and not add_url and not page_url:
+        # Who can add rows here; if rows of all companies are hidden, who manages all companies.
+        permission = help.permission if help.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
+        permission = "accounts.change_user" if model is Corp and is_hidden else permission
+        ask = hooks.people().whom_to_ask(person, permission, () if is_hidden or model is Corp else None)
     return {
         "why": why if is_empty else "",
         "add": help.add,
@@ -393,24 +394,8 @@ def describe_empty_select(
         "page_url": page_url,
         "page_label": label,
         "in_windows": in_windows,
-        "ask": _name_people_to_ask(help, model, request.user, is_hidden) if is_stuck else "",
+        "ask": ask,
     }
-
-
-def _is_hidden(help: EmptySelectHelp, model: Any, person: Person) -> bool:
-    """Return whether rows exist that the person may not see. It reveals nothing about other companies."""
-    if model is Corp:
-        return bool(help.hidden and corp_condition(person))
-    return bool(help.hidden and model.objects.hidden_from(person).exists())
-
-
-def _name_people_to_ask(help: EmptySelectHelp, model: Any, person: Person, is_hidden: bool) -> str:
-    """Return who can add rows here; if rows of all companies are hidden, who manages all companies."""
-    permission = help.permission if help.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
-    if model is Corp and is_hidden:
-        permission = "accounts.change_user"
-    corp_ids = () if is_hidden or model is Corp else None
-    return hooks.people().whom_to_ask(person, permission, corp_ids)
 
 
 def _find_page(help: EmptySelectHelp, request: HttpRequest) -> tuple[str, StrOrPromise]:
@@ -426,8 +411,3 @@ def _find_page(help: EmptySelectHelp, request: HttpRequest) -> tuple[str, StrOrP
     if not page or not request.user.has_perm(permission):
         return "", ""
     return reverse(f"admin:{page}", args=keys), label
-
-
-def _find_add_url(help: EmptySelectHelp, model: Any, request: HttpRequest) -> str:
-    may = help.add and admin.site.get_model_admin(model).has_add_permission(request)
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add") if may else ""

@@ -84,19 +84,18 @@ NO_ANSWER = "no answer"
 
 def find_readiness_failures() -> list[str]:
     """Return each failing part with its reason in brackets; nothing if people can be served."""
-    valkey_reason = find_valkey_failure()
-    return [found for found in (_database_failure(), f"valkey ({valkey_reason})" if valkey_reason else "") if found]
-
-
-def _database_failure() -> str:
+    failures = []
     try:
         if missing := find_own_migrations() - set(MigrationRecorder(connection).applied_migrations()):
-            return f"migrations ({len(missing)} not applied)"
-        probe_writes(int(read_boot_clock() / HEARTBEAT_SECONDS))
+            failures.append(f"migrations ({len(missing)} not applied)")
+        else:
+            probe_writes(int(read_boot_clock() / HEARTBEAT_SECONDS))
     except Error as error:
         state = getattr(error.__cause__, "sqlstate", None) or ""
-        return f"database ({_DATABASE_REASONS.get(state, NO_ANSWER)})"
-    return ""
+        failures.append(f"database ({_DATABASE_REASONS.get(state, NO_ANSWER)})")
+    if reason := find_valkey_failure():
+        failures.append(f"valkey ({reason})")
+    return failures
 
 
 @cache

@@ -128,11 +128,6 @@ def is_extra_host(host: str) -> bool:
     return not names.isdisjoint({host, domain, domain.strip("[]")})
 
 
-def is_admitted(host: str) -> bool:
-    """Return whether requests for `host` are answered."""
-    return find_saved_scheme(host.lower()) is not None or is_extra_host(host.lower())
-
-
 def forget() -> None:
     """Clear this process's caches, because an address was changed here."""
     _admitted.clear()
@@ -260,7 +255,16 @@ def is_own_page(candidate: str) -> bool:
         return False
     if not url_has_allowed_host_and_scheme(candidate, allowed_hosts=None):
         return False
-    return all(_is_harmless(layer) for layer in _decode_layers(path))
+    for _layer in range(_LAYERS):
+        # Without dots, because browsers resolve `/m/../login/` before requesting.
+        if "//" in path or not is_plain(path) or not {".", ".."}.isdisjoint(path.split("/")):
+            return False
+        if f"{path}/".startswith(_NOT_LANDINGS):
+            return False
+        if (inner := unquote(path)) == path:
+            return True
+        path = inner
+    return False
 
 
 def safe_path(candidate: str) -> str:
@@ -287,7 +291,19 @@ def inner_page_from(typed: str, *, site_url: str) -> str:
     path is kept, or the specification's `path_url=survey-engine`, alone or in either. Raises ValidationError with a
     sentence.
     """
-    page = _unwrap_inner_page(_strip_origin(without_invisible(typed), site_url))
+    page, origin = without_invisible(typed), site_url.rstrip("/")
+    if page.lower().startswith(("http://", "https://")):
+        rest = page[len(origin) :]
+        if not page.lower().startswith(origin.lower()) or rest[:1] not in ("", "/", "?", "#"):
+            raise ValidationError(
+                _("This address belongs to another site. A link can only lead to a page of %(site)s."),
+                code="elsewhere",
+                params={"site": site_url},
+            )
+        page = rest if rest.startswith("/") else f"/{rest}"
+    if found := _AS_SPECIFIED.fullmatch(page):
+        page, further = unquote_plus(found["page"]), found["further"]
+        page += f"{'&' if '?' in page else '?'}{further}" if further else ""
     if not page:
         return ""
     if (length := length_in_link(page)) > LONGEST_IN_LINK:
@@ -305,45 +321,6 @@ def inner_page_from(typed: str, *, site_url: str) -> str:
             code="path",
         )
     return page
-
-
-def _strip_origin(page: str, site_url: str) -> str:
-    if not page.lower().startswith(("http://", "https://")):
-        return page
-    origin = site_url.rstrip("/")
-    rest = page[len(origin) :]
-    if not page.lower().startswith(origin.lower()) or rest[:1] not in ("", "/", "?", "#"):
-        raise ValidationError(
-            _("This address belongs to another site. A link can only lead to a page of %(site)s."),
-            code="elsewhere",
-            params={"site": site_url},
-        )
-    return rest if rest.startswith("/") else f"/{rest}"
-
-
-def _unwrap_inner_page(page: str) -> str:
-    found = _AS_SPECIFIED.fullmatch(page)
-    if found is None:
-        return page
-    inner, further = unquote_plus(found["page"]), found["further"]
-    return f"{inner}{'&' if '?' in inner else '?'}{further}" if further else inner
-
-
-def _decode_layers(path: str) -> list[str]:
-    """Return the path and each further decoding; endless nesting counts as harmful."""
-    layers = [path]
-    while (inner := unquote(layers[-1])) != layers[-1]:
-        layers.append(inner)
-        if len(layers) > _LAYERS:
-            return ["//"]
-    return layers
-
-
-def _is_harmless(path: str) -> bool:
-    """Return whether the path has no dots and is no sign-in page: browsers resolve `/m/../login/` before requesting."""
-    if "//" in path or not is_plain(path) or not {".", ".."}.isdisjoint(path.split("/")):
-        return False
-    return not f"{path}/".startswith(_NOT_LANDINGS)
 
 
 def is_plain(text: str) -> bool:

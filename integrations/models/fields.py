@@ -75,12 +75,6 @@ def find_encrypted_columns() -> dict[type[models.Model], list[str]]:
     return {model: names for model in tables if (names := list_encrypted_columns(model))}
 
 
-def list_unreadable_columns(row: models.Model) -> list[str]:
-    """Return the labels of a row's unreadable columns, without deferred ones."""
-    values = {column: row.__dict__.get(column.attname) for column in row._meta.concrete_fields}
-    return [str(column.verbose_name) for column, value in values.items() if isinstance(value, Unreadable)]
-
-
 class EncryptedTextField(TextField):
     """A text column encrypted with settings.FIELD_ENCRYPTION_KEYS.
 

@@ -22,8 +22,6 @@ from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.builders import (
     app_message,
     body_bytes,
-    check_bytes,
-    check_userids,
     text_content,
 )
 from integrations.clients.wecom.errcodes import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
@@ -217,21 +215,13 @@ def check_scope(question: Question) -> Finding:
 def check_contacts(question: Question) -> Finding:
     client = wecom_client(question.corp)
     department_ids = [one.department_id for one in client.department_simplelist()]
-    userid = _find_any_userid(client, department_ids)
+    members = (one for pk in department_ids[:DEPARTMENTS_TRIED] for one in client.user_simplelist(pk))
+    first = next(members, None)
+    userid = first.userid if first is not None else next(iter(client.agent_get().allowed_userids), "")
     if not userid:
         return skip("nobody", {"departments": len(department_ids)})
     withheld = ", ".join(client.user_get(userid).withheld)
     return ok("partly" if withheld else "whole", {"departments": len(department_ids), "withheld": withheld})
-
-
-def _find_any_userid(client: WeComClient, department_ids: list[int]) -> str:
-    """Return the userid of any member whom the app sees; empty if there is none."""
-    for department_id in department_ids[:DEPARTMENTS_TRIED]:
-        members = client.user_simplelist(department_id)
-        if members:
-            return members[0].userid
-    allowed = client.agent_get().allowed_userids
-    return allowed[0] if allowed else ""
 
 
 @check(
@@ -342,15 +332,8 @@ def check_assistant(question: Question) -> Finding:
     return ok("reads", facts)
 
 
-USERID_BYTES_AT_MOST = 64
 # WeCom refuses some messages for their text, too: the company's name in it may break WeCom's rules.
 REFUSED_TEXT = frozenset({40201, 82004, 85002})
-
-
-def check_userid(userid: str) -> None:
-    """Raise MessageError unless `userid` can be one person's account."""
-    check_bytes("touser", userid, USERID_BYTES_AT_MOST)
-    check_userids([userid])
 
 
 @check(
@@ -377,9 +360,17 @@ def check_userid(userid: str) -> None:
 )
 def send_test_message(question: Question) -> Finding:
     """Send the message once. An unclear outcome is reported and never repeated. `subject`: the userid."""
-    to = question.subject
+    corp, to = question.corp, question.subject
+    with translation.override(settings.LANGUAGE_CODE):
+        # Unique by time and number, because WeCom silently drops an identical message.
+        text = gettext("Test message from “%(corp)s” (%(time)s, no. %(number)s). It needs no answer.") % {
+            "corp": corp.name,
+            "time": f"{timezone.localtime(question.now):%Y-%m-%d %H:%M:%S}",
+            "number": f"{secrets.randbelow(1_000_000):06}",
+        }
+    message = app_message(agentid=corp.agentid, userids=[to], content=text_content(text))
     try:
-        result = wecom_client(question.corp).message_send(_write_body(question))
+        result = wecom_client(corp).message_send(body_bytes(message))
     except OutcomeUnknownError as error:
         return fail(error, "unclear", Status.WARNING, heals=False, facts={"to": to})
     except RecipientError as error:
@@ -395,16 +386,3 @@ def send_test_message(question: Question) -> Finding:
     if result.invalid_userids:
         return wrong("nobody", facts, heals=False)
     return warning("with_warning", facts) if result.warning else ok("accepted", facts)
-
-
-def _write_body(question: Question) -> bytes:
-    """Return a text that time and number make unique, because WeCom silently drops an identical message."""
-    with translation.override(settings.LANGUAGE_CODE):
-        local = timezone.localtime(question.now)
-        text = gettext("Test message from “%(corp)s” (%(time)s, no. %(number)s). It needs no answer.") % {
-            "corp": question.corp.name,
-            "time": f"{local:%Y-%m-%d %H:%M:%S}",
-            "number": f"{secrets.randbelow(1_000_000):06}",
-        }
-    content, userids = text_content(text), [question.subject]
-    return body_bytes(app_message(agentid=question.corp.agentid, userids=userids, content=content))

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from integrations.clients.errors import Explanation, IntegrationError, TransientError
 from integrations.clients.transport import total_deadline
 from integrations.clients.wecom import errcodes
+from integrations.clients.wecom.builders import check_bytes, check_userids
 from integrations.companies.diagnosis import app, console, network
 from integrations.companies.diagnosis.findings import (
     IP_REFUSED,
@@ -86,12 +87,6 @@ def is_current(run: CheckRun, corp: Corp) -> bool:
     if run.connection_version != corp.connection_version:
         return False
     return run.check_name == MESSAGE or run.subject == CHECKS[run.check_name].subject(corp)
-
-
-def find_outdated_checks(corp: Corp) -> list[str]:
-    """Name the checks whose results do not match the saved values, without the test message, which people get."""
-    runs = find_latest_runs(corp)
-    return [name for name, run in runs.items() if name != MESSAGE and not is_current(run, corp)]
 
 
 def explain_run(run: CheckRun) -> Explanation:
@@ -345,6 +340,7 @@ CHECK_SECONDS = 60
 TRIES = 5
 # A test message sent later after the click would surprise its reader.
 MESSAGE_GOOD_FOR = timedelta(minutes=10)
+USERID_BYTES_AT_MOST = 64
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
@@ -363,7 +359,8 @@ def request_checks(*, corp: Corp, checks: Iterable[str] | None, now: datetime) -
 
 def request_test_message(*, corp: Corp, userid: str, now: datetime) -> None:
     """Request a test message to one person. `userid`: WeCom's; raises MessageError for an invalid one."""
-    app.check_userid(userid)
+    check_bytes("touser", userid, USERID_BYTES_AT_MOST)
+    check_userids([userid])
     _request_runs(corp, {MESSAGE: userid}, now)
 
 
@@ -419,9 +416,17 @@ def run_next_check(job_run: JobRun) -> dict[str, Any] | Again:
 def execute_check(run: CheckRun, job_run: JobRun) -> None:
     """Execute one check, store its finding, and request the runs that follow from it."""
     check, corp = CHECKS[run.check_name], Corp.objects.select_related("site_address").get(pk=run.corp_id)
-    finding = _judge_without_try(run, check, job_run.job.try_count, job_run.clock())
+    finding: Finding | None = None
+    now = job_run.clock()
+    # A run that must not be tried (any more).
+    if check.name != MESSAGE and job_run.job.try_count > TRIES:
+        finding = wrong("died", heals=False)
+    elif check.name == MESSAGE and run.status == Status.RUNNING:  # its worker died, and it may have been sent
+        finding = warning("lost")
+    elif check.name == MESSAGE and now - run.requested_at > MESSAGE_GOOD_FOR:
+        finding = skip("too_late")
     if finding is None:
-        now, run.try_count = job_run.clock(), run.try_count + 1
+        run.try_count += 1
         columns = {"try_count": run.try_count, "next_try_at": None}
         with transaction.atomic():
             if not _find_same(run).update(status=Status.RUNNING, **columns):
@@ -434,15 +439,6 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
         job_run.hold()
     if finding.status in PASSED and check.name in ESSENTIAL:
         hooks.calls().probe_at_once(run.corp_id, job_run.clock())
-
-
-def _judge_without_try(run: CheckRun, check: Check, try_count: int, now: datetime) -> Finding | None:
-    """Return the finding of a run that must not be tried (any more)."""
-    if check.name != MESSAGE:
-        return wrong("died", heals=False) if try_count > TRIES else None
-    if run.status == Status.RUNNING:  # its worker died, and the message may have been sent
-        return warning("lost")
-    return skip("too_late") if now - run.requested_at > MESSAGE_GOOD_FOR else None
 
 
 def _try_check(run: CheckRun, check: Check, corp: Corp, now: datetime) -> Finding:

@@ -280,7 +280,7 @@ ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40
 )
 def check_ownership(question: Question) -> Finding:
     corp, domain = question.corp, question.subject
-    known = _find_domain_answer(corp, domain)
+    known = find_domain_answer(corp, domain)
     found = CheckRun.objects.filter(corp=corp, check_name=check_verification_files.name, status=Status.OK)
     is_there = found.filter(subject=join_verification_codes(corp)).exists()
     if known is None:
@@ -311,13 +311,8 @@ def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datet
     CheckRun.objects.update_or_create(corp=corp, check_name=check_ownership.name, defaults=columns)
 
 
-def is_domain_refused(corp: Corp) -> bool:
-    """Return whether WeCom last refused our present domain."""
-    known = _find_domain_answer(corp, links.trusted_domain(corp))
-    return known is not None and known.errcode is not None
-
-
-def _find_domain_answer(corp: Corp, domain: str) -> CheckRun | None:
+def find_domain_answer(corp: Corp, domain: str) -> CheckRun | None:
+    """Return the check that holds WeCom's last answer to writing this trusted domain, if it is about the domain."""
     runs = CheckRun.objects.filter(corp=corp, check_name=check_ownership.name, facts__domain=domain)
     return runs.filter(problem__in=[*DOMAIN_REFUSALS.values(), "file_since", "accepted"]).first()
 

@@ -26,18 +26,18 @@ class Command(BaseCommand):
         corps = Corp.objects.select_related("site_address")
         if options["corp"] is not None and not (corps := corps.filter(pk=options["corp"])):
             raise CommandError(_("There is no such company."))
-        broken = [corp.name for corp in corps if not self._is_in_order(corp, is_printed=options["verbosity"] > 0)]
+        broken = []
+        bad = {CheckRun.Status.WRONG, CheckRun.Status.WAITING, CheckRun.Status.RUNNING}
+        for corp in corps:
+            # All checks, including those that become possible. A worker may run some of them.
+            checks.request_checks(corp=corp, checks=None, now=timezone.now())
+            jobs = Job.objects.unfinished().filter(kind=checks.DIAGNOSIS, corp=corp).order_by("-status", "pk")
+            while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():
+                run_job(job.pk)
+                time.sleep(0.1 if job.status == Job.Status.RUNNING else 0)
+            if options["verbosity"] > 0:
+                self.stdout.write(checks.export_text(corp, now=timezone.localtime()))
+            if any(run.status in bad for run in checks.find_latest_runs(corp).values()):
+                broken.append(corp.name)
         if broken and options["strict"]:
             raise CommandError(_("Something is wrong with: %(companies)s") % {"companies": ", ".join(broken)})
-
-    def _is_in_order(self, corp: Corp, *, is_printed: bool) -> bool:
-        """Run all checks of one corp, including those that become possible. A worker may run some of them."""
-        checks.request_checks(corp=corp, checks=None, now=timezone.now())
-        jobs = Job.objects.unfinished().filter(kind=checks.DIAGNOSIS, corp=corp).order_by("-status", "pk")
-        while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():
-            run_job(job.pk)
-            time.sleep(0.1 if job.status == Job.Status.RUNNING else 0)
-        if is_printed:
-            self.stdout.write(checks.export_text(corp, now=timezone.localtime()))
-        bad = {CheckRun.Status.WRONG, CheckRun.Status.WAITING, CheckRun.Status.RUNNING}
-        return not any(run.status in bad for run in checks.find_latest_runs(corp).values())

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Attribute, User
 from accounts.users.roles import people_visible_to
 from integrations.admin.base import find_row
-from integrations.core.admin_pages import render_empty_select_help
+from integrations.core.admin_pages import describe_empty_select, render_help
 from integrations.core.sentences import Sentence
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
@@ -189,12 +189,14 @@ class PushPage(OnePage):
         widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": ""})
         chooser = Form(auto_id="preview-%s", initial={"as": person})
         chooser.fields["as"] = ModelChoiceField(find_viewable_people(person), widget=widget)
+        # The select is filled by a script, and a row can always be added.
+        attributes_help = describe_empty_select(Attribute, request, is_empty=not Attribute.objects.exists())
         return {
             "starting_points": offered_points(),
             "field_formats": merge_fields.formats(),
             "chooser": chooser["as"],
             "of_person": OwnRowsRule.OF_PERSON,
-            "attributes_way": render_empty_select_help(Attribute, request, field="own-rows-attribute"),
+            "attributes_way": render_help(attributes_help, "own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
             "page_picture_obstacle": find_obstacle(now=timezone.now()),

@@ -114,10 +114,6 @@ class TestAskingWeCom:
         assert in_force() == OLD
         answer = refused.staged_finding
         assert (refused.staged_state, answer["problem"], answer["errcode"]) == found
-        if found[1] == "other_app":
-            explained = services.explain_credentials(refused)
-            assert explained is not None
-            assert explained.what == "The Secret belongs to another app than the AgentId."
         assert (answer["caller_ip"] == "203.0.113.9") == (found[2] is not None)
 
     def test_silence_is_tried_for_a_day(self, used: Corp, wire: Wire) -> None:

@@ -32,7 +32,7 @@ def store(corp: Corp, code: str = CODE) -> str:
 
 def refusal_of(name: str, content: bytes) -> ValidationError:
     with pytest.raises(ValidationError) as refusal:
-        links.read_file_code(name, content)
+        links.store_file(corp=Corp(), name=name, content=content, now=NOW)
     return refusal.value
 
 

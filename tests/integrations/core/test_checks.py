@@ -109,7 +109,7 @@ def test_a_generated_key_encrypts() -> None:
 @pytest.mark.django_db
 def test_the_site_address_is_set_in_its_canonical_form_and_admitted_at_once() -> None:
     assert output_of("site_address") == "http://localhost:3001/"
-    assert http.is_admitted("localhost:3001")
+    assert http.find_saved_scheme("localhost:3001")
 
     assert output_of("site_address", "HTTPS://BI.example.com") == "https://bi.example.com/"
 

@@ -73,7 +73,8 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
     monkeypatch.setattr(bi_snapshots, "LastingBrowser", Chromium)
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
-    bi_snapshots.close_browser()
+    while bi_snapshots._browsers:
+        bi_snapshots._browsers.popitem()[1].close()
 
 
 def answer_pages(wire: responses.RequestsMock, content: bytes | Exception, status: int = 200) -> None:
