@@ -71,7 +71,8 @@ def at_verification(corp: Corp) -> None:
 
 def at_console(corp: Corp) -> None:
     found(corp, "ok", "token")
-    Corp.objects.update(verification_files=[{"code": "0123456789abcdef", "uploaded_at": timezone.now().isoformat()}])
+    corp.verification_files = [{"code": "0123456789abcdef", "uploaded_at": timezone.now().isoformat()}]
+    corp.save(update_fields=["verification_files"])
     found(corp, "ok", "verification_file")
 
 
@@ -99,7 +100,8 @@ def test_the_step_at_which_one_is_stands_open_alone(page: Page, show: Callable[.
     assert page.locator("#corp_form :is(input, select, textarea):visible:not([type=submit])").count() <= 8
     for state in STATES:
         CheckRun.objects.all().delete()
-        Corp.objects.update(verification_files=[])
+        corp.verification_files = []
+        corp.save(update_fields=["verification_files"])
         state(corp)
         (step,) = (step for step in services.list_steps(corp) if step.is_next)
 
