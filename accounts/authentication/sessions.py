@@ -523,7 +523,7 @@ def _check(request: HttpRequest) -> None:
     # A disabled person's session would go on once the person is enabled again.
     is_outlived = user_id is not None and not person.is_authenticated
     if isinstance(person, User) and corp_id is not None:
-        accounts = WeComAccount.objects.signing_in().filter(user_id=user_id, corp_id=corp_id)
+        accounts = WeComAccount.objects.signing_in().filter(user=person, corp_id=corp_id)
         carries_rights = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
         if not carries_rights:
             is_outlived = True

@@ -38,10 +38,10 @@ class JobQuerySet(models.QuerySet["Job"]):
 AllJobs = models.Manager.from_queryset(JobQuerySet)
 
 
-class JobManager(AllJobs):
+class JobManager(AllJobs["Job"]):
     def get_queryset(self) -> JobQuerySet:
         """Return the jobs without their secrets and files, each of which is read where it is used."""
-        return JobQuerySet(self.model, using=self._db, hints=self._hints).defer("secret_payload", "file")
+        return JobQuerySet(self.model, using=self._db).defer("secret_payload", "file")
 
 
 class Job(models.Model):

@@ -569,7 +569,7 @@ class IncidentAdmin(log.LogAdmin):
             "labels": list(incident.labels.items()),
             "timeline": incident.events.select_related("user"),
             "severity": base.show_severity(incident),
-            "notices": [(one, base.run_pill(one.run)) for one in notices.order_by("pk")],
+            "notices": [(one, base.run_pill(one.run)) for one in notices.order_by("pk") if one.run is not None],
             "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
         }
 

@@ -170,7 +170,7 @@ class ReportForm(admin_pages.VersionedForm):
         if cleaned.get("picture_bi_id") and not cleaned.get("picture_name"):
             self.add_error("picture_name", forms.Field.default_error_messages["required"])
         elif not cleaned.get("picture_bi_id") and "picture_bi_id" not in self.errors:
-            cleaned |= {name: Report._meta.get_field(name).get_default() for name in PICTURE_FIELDS}
+            cleaned |= {name: getattr(Report(), name) for name in PICTURE_FIELDS}
         if not self.errors and "corp" in self.changed_data:
             self._check_subscriptions(cleaned.get("corp"))
         if self.errors or self.instance.is_draft:

@@ -15,8 +15,8 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from accounts.directory.groups import DepartmentsField
 from accounts.models import Attribute, User
@@ -186,7 +186,7 @@ def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool
     is_crowded = any(one.slot_at.minute in calendar.CROWDED_MINUTES and not one.spread_seconds for one in found)
     if is_crowded and not is_check:
         notes.append(
-            _("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")
+            gettext("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")
         )
     return {
         "time_zone": calendar.zone_label(order.time_zone),

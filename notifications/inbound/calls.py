@@ -196,7 +196,7 @@ def last_payload(channel: InboundChannel, *, now: datetime) -> tuple[Payload, da
     kept = InboundChannel.objects.filter(pk=channel.pk, last_payload_at__gt=now - PAYLOAD_KEPT)
     for content, received_at in kept.values_list("last_payload", "last_payload_at"):
         with suppress(ValueError):
-            return json.loads(content), received_at
+            return json.loads(content), received_at or now
     return None
 
 

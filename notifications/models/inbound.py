@@ -61,11 +61,10 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
 AllChannels = models.Manager.from_queryset(InboundChannelQuerySet)
 
 
-class InboundChannelManager(AllChannels):
+class InboundChannelManager(AllChannels["InboundChannel"]):
     def get_queryset(self) -> InboundChannelQuerySet:
         """Return the channels without their last payloads, which are large. So no save undoes what a call stored."""
-        rows = InboundChannelQuerySet(self.model, using=self._db, hints=self._hints)
-        return rows.defer("last_payload", "last_payload_at")
+        return InboundChannelQuerySet(self.model, using=self._db).defer("last_payload", "last_payload_at")
 
 
 class InboundChannel(AlertSource, WithSuccessor):

@@ -594,7 +594,7 @@ class WorkdayCalendar(models.Model):
     days = models.TextField(
         _("holidays and make-up days"),
         blank=True,
-        validators=[read_days],
+        validators=[read_days],  # type: ignore[list-item]  # Django ignores what a validator returns
         help_text=_(
             "They count before those that this version knows. One line for each day or stretch: the date, off or work, "
             "and a name, as “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. Several lines can be "

@@ -78,15 +78,16 @@ def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _
     for chart in charts:
         if not all(isinstance(row, list) for row in chart["data"]):
             raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
-        rows = [[cell if isinstance(cell, dict) else {"v": cell} for cell in row] for row in chart["data"]]
+        rows: list[list[Mapping[str, Any]]] = [
+            [cell if isinstance(cell, dict) else {"v": cell} for cell in row] for row in chart["data"]
+        ]
         fronts = _read_row_headers(chart, len(rows)) or [[] for _row in rows]
         if not read.rows:
             in_front = len(fronts[0]) if fronts else 0
             width = max((len(front) + len(row) for front, row in zip(fronts, rows, strict=True)), default=0)
             read.names = _find_names(chart, width, in_front)
-        read.characters += sum(
-            len(one) for row in (*fronts, *rows) for cell in row for one in cell.values() if isinstance(one, str)
-        )
+        cells = (cell for grid in (fronts, rows) for row in grid for cell in row)
+        read.characters += sum(len(one) for cell in cells for one in cell.values() if isinstance(one, str))
         if read.characters > CHARACTERS_AT_MOST:
             raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
         before = len(read.rows)

@@ -189,9 +189,11 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         """The report as it was sent, and the first problem of its rows or its page picture."""
         report: Report = self.instance.content_at_work
         parts, problem = read_parts(report, type(self).make_formsets(self.instance))
-        errors = {} if self.content is None else self.content.errors
-        of_picture = [f"{self.content[name].label}: {errors[name][0]}" for name in PICTURE_FIELDS if name in errors]
-        return parts, problem or next(iter(of_picture), "")
+        form = self.content
+        if form is not None and not problem:
+            wrong = [name for name in PICTURE_FIELDS if name in form.errors]
+            problem = next((f"{form[name].label}: {form.errors[name][0]}" for name in wrong), "")
+        return parts, problem
 
 
 Row = TypeVar("Row", bound=Model)

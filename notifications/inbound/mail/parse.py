@@ -310,12 +310,13 @@ def _decode_header(line: str) -> str:
             pieces = [(line, None)]
     text = ""
     for piece, charset in pieces:
-        content = piece
-        if isinstance(content, str):  # with its original bytes; other characters are encoded as UTF-8
+        if isinstance(piece, bytes):
+            content = piece
+        else:  # with its original bytes; other characters are encoded as UTF-8
             try:
-                content = content.encode("ascii", "surrogateescape")
+                content = piece.encode("ascii", "surrogateescape")
             except UnicodeEncodeError:
-                content = content.encode("utf-8", "replace")
+                content = piece.encode("utf-8", "replace")
         text += decode_text(content, charset or "")
     return " ".join(_NOT_IN_A_TEXT.sub("", in_reading_order(_CONTROLS.sub(" ", text))).split())
 

@@ -164,7 +164,7 @@ def test_a_sheet_holds_those_who_were_asked_for_in_the_language_of_the_page(edit
     with translation.override("zh-hans"):
         job = make_sheet(editor, make_person("b"), person, language="en")
 
-    content = bytes(job.file)
+    content = bytes(job.file or b"")
     assert usernames(content) == ["lilei", "b"]
     first: Any = load_workbook(io.BytesIO(content)).active
     assert first["A1"].value == "username"
@@ -234,7 +234,7 @@ def test_a_list_beyond_one_sheet_is_cut_and_says_so_and_of_strangers_nobody_stan
     job = Job.objects.get()
     assert len(job.payload["user_ids"]) == 2
     stranger, seen = User.objects.get(username="stranger"), person
-    assert usernames(bytes(make_sheet(limited, seen, stranger).file)) == ["lilei"]
+    assert usernames(bytes(make_sheet(limited, seen, stranger).file or b"")) == ["lilei"]
 
 
 def test_without_the_permission_no_sheet_is_made(editor: User, person: User) -> None:

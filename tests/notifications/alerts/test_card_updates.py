@@ -195,7 +195,7 @@ def test_a_card_that_a_worker_changed_after_it_was_taken_over_is_looked_at_again
 
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_at_once_use_two_codes_and_a_third_gets_none(duty: Duty) -> None:
-    """They wait for a click, which holds the card while it brings the second code."""
+    """Wait for a click, which holds the card while it brings the second code."""
     duty.tell(alert())
     delivery, found = Delivery.objects.get(), list[str | None]()
     assert card_updates.keep_code(delivery, "of-the-message", now=NOW)

@@ -266,7 +266,7 @@ def test_old_requests_are_forgotten(editor: User) -> None:
     token = make_token(editor)[0]
     now = timezone.now()
     for number, hours in enumerate((23, 24, 30)):
-        requested = {"api_token": token, "request_key": f"k{number}", "request_answer": "{}"}
+        requested: dict[str, Any] = {"api_token": token, "request_key": f"k{number}", "request_answer": "{}"}
         make_run(make_subscription(), claimed_at=now - timedelta(hours=hours), **requested)
 
     assert forget_requests(now=now) == 2
