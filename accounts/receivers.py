@@ -43,7 +43,12 @@ def track_people_and_companies() -> None:
     )
     signals.track(
         User,
-        corps=_of_person,
+        # Of the person's accounts, and those that they manage; none for people who manage all.
+        corps=lambda person: (
+            []
+            if person.pk is None or person.is_superuser or person.manages_all_corps
+            else services.find_corps_of(pk=person.pk)
+        ),
         new_corps=lambda person: [],
         left_out=("last_login", "date_joined", "session_epoch"),
         secrets=("password",),
@@ -73,13 +78,6 @@ _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
 
 def _list_file_names(files: list[dict[str, str]]) -> str:
     return ", ".join(verification_file_name(file["code"]) for file in files)
-
-
-def _of_person(person: User) -> list[int]:
-    """Return the companies of the person's accounts and those that they manage; none for people who manage all."""
-    if person.pk is None or person.is_superuser or person.manages_all_corps:
-        return []
-    return services.find_corps_of(pk=person.pk)
 
 
 def _of_account(account: WeComAccount) -> list[int]:

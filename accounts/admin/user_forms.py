@@ -251,19 +251,10 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         for attribute, values in self.attribute_values():
             if taken := attributes.describe_taken(attribute, self.instance.pk, values, reader=self.editor):
                 self.add_error(attributes.field_name(attribute), taken)
-        self._check_owned(cleaned)
-        if "managed_corps" in cleaned:
-            unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
-            cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]
-        if objection := bi_identity.objection_to_rights(self.instance, cleaned):
-            self.add_error(None, objection)
-        return cleaned
-
-    def _check_owned(self, cleaned: dict[str, Any]) -> None:
-        """Require a decision on a person's things if they are disabled or may no longer enter the administration."""
+        # Require a decision on a person's things if they are disabled or may no longer enter the administration.
         successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
-        taken = set() if successor is None else set(keys)
-        left = [key for key, _name, _url, successor_name in self.owned if key not in taken and not successor_name]
+        taken_over = set() if successor is None else set(keys)
+        left = [key for key, _name, _url, next_owner in self.owned if key not in taken_over and not next_owner]
         ends = any(self.initial.get(name) and cleaned.get(name) is False for name in ("is_active", "is_staff"))
         sentences: list[Any] = []
         if successor is not None:
@@ -272,6 +263,12 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             sentences = [*sentences, _("Choose who takes over what this person owns, or confirm that it may stop.")]
         for sentence in sentences:
             self.add_error("successor", sentence)
+        if "managed_corps" in cleaned:
+            unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
+            cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]
+        if objection := bi_identity.objection_to_rights(self.instance, cleaned):
+            self.add_error(None, objection)
+        return cleaned
 
     def _save_m2m(self) -> None:
         super()._save_m2m()  # type: ignore[misc]  # not in the stubs

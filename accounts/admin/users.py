@@ -377,8 +377,30 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         company = forms.ModelChoiceField(corps, label=_("WeCom company name"))
         form = user_forms.make_choice_form(given, "corp", company)
         if form.is_valid():
-            change = companies.set_company(people=people, corp=form.cleaned_data["corp"])
-            report_change(request, change, form.cleaned_data["corp"])
+            corp = form.cleaned_data["corp"]
+            change = companies.set_company(people=people, corp=corp)
+            sentence = ngettext(
+                "“%(corp)s” was set for %(count)d person.",
+                "“%(corp)s” was set for %(count)d people.",
+                change.changed_count,
+            )
+            messages.success(request, sentence % {"corp": corp, "count": change.changed_count})
+            if change.taken:
+                sentence = ngettext(
+                    "%(count)d person is left as before, because the WeCom account belongs to somebody else in "
+                    "“%(corp)s”: %(names)s",
+                    "%(count)d people are left as before, because the WeCom accounts belong to somebody else in "
+                    "“%(corp)s”: %(names)s",
+                    len(change.taken),
+                )
+                messages.warning(request, sentence % _describe_left(change.taken, corp))
+            if change.there:
+                sentence = ngettext(
+                    "%(count)d person is left as before, because of another account in “%(corp)s”: %(names)s",
+                    "%(count)d people are left as before, because they have other accounts in “%(corp)s”: %(names)s",
+                    len(change.there),
+                )
+                messages.warning(request, sentence % _describe_left(change.there, corp))
             return None
         context = {"title": _("Set the WeCom company"), "form": form}
         return selection_page(self, request, "set_company", queryset, people, context)
@@ -454,30 +476,6 @@ def selection_page(  # noqa: PLR0913, PLR0917  # a page of the admin
         "select_across": request.POST.get("select_across", "0"),
     }
     return own_page(model_admin, request, f"admin/accounts/user/{action}.html", {**selection, **context})
-
-
-def report_change(request: HttpRequest, change: companies.CompanyChange, corp: Corp) -> None:
-    """Report how many people changed, and who was left unchanged and why."""
-    sentence = ngettext(
-        "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count
-    )
-    messages.success(request, sentence % {"corp": corp, "count": change.changed_count})
-    if change.taken:
-        sentence = ngettext(
-            "%(count)d person is left as before, because the WeCom account belongs to somebody else in "
-            "“%(corp)s”: %(names)s",
-            "%(count)d people are left as before, because the WeCom accounts belong to somebody else in "
-            "“%(corp)s”: %(names)s",
-            len(change.taken),
-        )
-        messages.warning(request, sentence % _describe_left(change.taken, corp))
-    if change.there:
-        sentence = ngettext(
-            "%(count)d person is left as before, because of another account in “%(corp)s”: %(names)s",
-            "%(count)d people are left as before, because they have other accounts in “%(corp)s”: %(names)s",
-            len(change.there),
-        )
-        messages.warning(request, sentence % _describe_left(change.there, corp))
 
 
 def _describe_left(user_ids: list[int], corp: Corp) -> dict[str, Any]:

@@ -198,7 +198,16 @@ def _read_file(run: JobRun) -> None:
         return
     try:
         header, found = read_table(bytes(content), Recogniser(Attribute.objects.by_name()))
-        _check_header(held, header)
+        # The choices made on the page must fit the file.
+        needed = {
+            PeopleImport.Match.EMAIL: {EMAIL},
+            PeopleImport.Match.MOBILE: {MOBILE},
+            PeopleImport.Match.ATTRIBUTE: {target_of(one) for one in Attribute.objects.employee_numbers()},
+        }.get(PeopleImport.Match(held.match_by))
+        if header.layout == Layout.WECOM and held.corp is None and COMPANY not in header.columns:
+            raise FileRefusedError("company_missing")
+        if header.layout != Layout.OWN and needed is not None and not needed & set(header.columns):
+            raise FileRefusedError("match_missing")
         with run.saving(_find_import(run)) as held:
             held.layout, held.titles = header.layout.value, [list(pair) for pair in header.titles]
         seen = RowClaims()
@@ -210,21 +219,6 @@ def _read_file(run: JobRun) -> None:
         _end(run, Status.REFUSED, refused.reason, refused.words)
     else:
         _end(run, Status.UNCONFIRMED)
-
-
-def _check_header(run: PeopleImport, header: Header) -> None:
-    """Raise FileRefusedError if the choices made on the page do not fit the file."""
-    if header.layout == Layout.OWN:
-        return
-    if header.layout == Layout.WECOM and run.corp is None and COMPANY not in header.columns:
-        raise FileRefusedError("company_missing")
-    needed = {
-        PeopleImport.Match.EMAIL: {EMAIL},
-        PeopleImport.Match.MOBILE: {MOBILE},
-        PeopleImport.Match.ATTRIBUTE: {target_of(one) for one in Attribute.objects.employee_numbers()},
-    }.get(PeopleImport.Match(run.match_by))
-    if needed is not None and not needed & set(header.columns):
-        raise FileRefusedError("match_missing")
 
 
 def _read_step(

@@ -133,26 +133,21 @@ def own_page(request: HttpRequest) -> HttpResponse:
     if not sessions.is_confirmed(request.session, timezone.now()):
         # The page shows what only its person may see.
         return HttpResponseRedirect(f"{reverse(ROUTE)}?{urlencode({'next': request.get_full_path()})}")
-    if request.method == "POST":
-        return _act(request, person)
     device = totp.device_of(person)
-    if device is not None:
+    if request.method != "POST":
+        if device is None:
+            return _set_up_page(request, person, totp.new_key(), CodeForm(person=person))
         left = len(device.recovery_digests)
         return _page(request, "own", title=_("Authenticator app"), device=device, codes_left=left)
-    return _set_up_page(request, person, totp.new_key(), CodeForm(person=person))
-
-
-def _act(request: HttpRequest, person: User) -> HttpResponse:
-    is_set_up = totp.device_of(person) is not None
-    if is_set_up and "renew" in request.POST:
+    if device is not None and "renew" in request.POST:
         return _codes_page(request, totp.renew_recovery_codes(person))
-    if is_set_up and "remove" in request.POST:
+    if device is not None and "remove" in request.POST:
         totp.remove(person)
         sessions.forget_code(request.session)
         messages.success(request, _("The authenticator app is removed."))
         return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
     key = totp.unseal(request.POST.get("key", ""), person=person)
-    if is_set_up or key is None:
+    if device is not None or key is None:
         messages.error(request, _("This took too long, or was done in another tab meanwhile. Please look again."))
         return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
     codes = totp.set_up(

@@ -209,7 +209,14 @@ def _run(folder: str | None, name: str, *arguments: str, source: Any = None, tar
     with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile("w") as secret:  # only our user can read them
         secret.write(f"*:*:*:*:{password}\n")
         secret.flush()
-        environ = {**_describe_connection(), "PGPASSFILE": secret.name}
+        # Our environment's harmless variables, and the connection as libpq's variables, without the password.
+        environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        parameters = connection.get_connection_params()
+        for option in pq.Conninfo.get_defaults():
+            keyword = option.keyword.decode()
+            if option.envvar and parameters.get(keyword) and keyword not in {"password", "client_encoding", "options"}:
+                environ[option.envvar.decode()] = str(parameters[keyword])
+        environ["PGPASSFILE"] = secret.name
         program: Any = subprocess.Popen(command, env=environ, stderr=said, bufsize=0, **streams)  # noqa: S603  # PostgreSQL's
         with program as process:
             try:
@@ -237,14 +244,3 @@ def _find_program(folder: str | None, name: str) -> Path:
         )
         raise BackupError(text % {"name": name, "folder": program.parent})
     return program
-
-
-def _describe_connection() -> dict[str, str]:
-    """Return the connection as libpq's variables, without the password, and the inherited variables."""
-    environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    parameters = connection.get_connection_params()
-    for option in pq.Conninfo.get_defaults():
-        name = option.keyword.decode()
-        if option.envvar and parameters.get(name) and name not in {"password", "client_encoding", "options"}:
-            environ[option.envvar.decode()] = str(parameters[name])
-    return environ

@@ -101,9 +101,15 @@ def read() -> EngineHealth:
     """Read the state of the engine. Raises django.db.Error."""
     now = database_clock()()
     beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
-    is_late = _LATE.exists()
-    count, oldest = _overdue(now) if is_late else (0, None)
-    waiting = {one: count_overdue(one, now=now, at_most=COUNTED) for one in OPTIONAL_QUEUES} if is_late else {}
+    times: list[datetime | None] = []  # overdue times that nobody has claimed
+    waiting: dict[str, int] = {}
+    if _LATE.exists():
+        subscriptions = Subscription.objects.due(now - _OVERDUE)
+        claimable = scheduler.claimable(now - _OVERDUE) if subscriptions.exists() else subscriptions.none()
+        for rows in (claimable, AlertRule.objects.due(now - _OVERDUE)):
+            times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED]
+        waiting = {one: count_overdue(one, now=now, at_most=COUNTED) for one in OPTIONAL_QUEUES}
+    oldest = min(filter(None, times), default=now)
     period = Installation.objects.values_list("tick_period", flat=True).first()
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
     workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]
@@ -119,8 +125,8 @@ def read() -> EngineHealth:
         web=_count_processes("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
         tick_seconds=max(0.0, now.timestamp() - period) if period else None,
         idle_tasks=tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up)),
-        overdue_count=count,
-        overdue_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
+        overdue_count=min(len(times), COUNTED),
+        overdue_seconds=(now - oldest).total_seconds(),
     )
 
 
@@ -141,17 +147,6 @@ def _count_processes(
     live = [at for at in heard if (now - at).total_seconds() < STALE_SECONDS]
     silent = max(0.0, (now - max(heard)).total_seconds()) if heard else None
     return Served(name, len(live), silent, is_optional, waiting_count)
-
-
-def _overdue(now: datetime) -> tuple[int, datetime | None]:
-    """Return the number of overdue times that nobody has claimed, and the oldest."""
-    before = now - _OVERDUE
-    times: list[datetime | None] = []
-    subscriptions = Subscription.objects.due(before)
-    claimable = scheduler.claimable(before) if subscriptions.exists() else subscriptions.none()
-    for rows in (claimable, AlertRule.objects.due(before)):
-        times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED]
-    return min(len(times), COUNTED), min(filter(None, times), default=None)
 
 
 CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm backup guanwecom installation --confirm"

@@ -44,7 +44,12 @@ MASK = "***"
 
 def bundle() -> bytes:
     """Return the file. If the database fails, the file says why, and holds what is known without it."""
-    hidden, failure = _secrets_of_settings(), ""
+    # The settings' secrets, also passwords in addresses.
+    hidden = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
+    hidden |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
+    sentinels: dict[str, Any] = settings.VALKEY_OPTIONS.get("sentinel_kwargs", {})
+    hidden |= {_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
+    failure = ""
     try:
         hidden |= _stored_secrets()
     except Error as error:
@@ -163,14 +168,6 @@ def _read_errors() -> object:
 
 
 # --- Secrets to be hidden ---------------------------------------------------------------------------------------------
-
-
-def _secrets_of_settings() -> set[str]:
-    """Return the settings' secrets, including passwords in addresses."""
-    found = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
-    found |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
-    sentinels: dict[str, Any] = settings.VALKEY_OPTIONS.get("sentinel_kwargs", {})
-    return found | {_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
 
 
 def _stored_secrets() -> set[str]:
