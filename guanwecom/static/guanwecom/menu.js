@@ -1,4 +1,5 @@
-// The menu on narrow screens: folded behind a button. Without scripts it stands open.
+// The menu on narrow screens: folded behind a button. Without scripts it stands open. And drop-downs: a click elsewhere
+// or Escape closes them.
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
   const button = document.querySelector("[data-menu-button]");
@@ -11,3 +12,13 @@ document.addEventListener("DOMContentLoaded", () => {
     button.setAttribute("aria-expanded", String(isOpen));
   });
 });
+for (const event of ["click", "keydown"]) {
+  document.addEventListener(event, ({ target, key }) => {
+    if (event === "keydown" && key !== "Escape") return;
+    for (const open of document.querySelectorAll("details.filter[open]")) {
+      if (event === "click" && open.contains(target)) continue;
+      open.open = false;
+      if (event === "keydown" && open.contains(target)) open.firstElementChild.focus();
+    }
+  });
+}
