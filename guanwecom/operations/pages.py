@@ -75,11 +75,13 @@ def confirm_installation(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:index"))
 
 
-@require_superuser
 @require_safe
 def maintenance(request: HttpRequest) -> HttpResponse:
+    """Show the state of the processes to people with rights to messages, and superusers the file for support."""
+    if not request.user.has_perm("notifications.view_delivery"):
+        raise PermissionDenied
     request.current_app = admin.site.name  # as Django's own admin views do
-    context = {**admin.site.each_context(request), "title": _("Maintenance")}
+    context = {**admin.site.each_context(request), "title": _("State of operation"), "engine": panel(request.user)}
     return TemplateResponse(request, "admin/maintenance.html", context)
 
 

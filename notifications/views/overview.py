@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import ngettext, pgettext
 from django.views.decorators.http import require_safe
 
 from accounts.directory.hooks import SYNC
@@ -32,6 +32,7 @@ from notifications.models import Delivery, Run, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from django.contrib.admin import AdminSite
     from django.http import HttpRequest, HttpResponse
@@ -48,10 +49,11 @@ def overview(
     *,
     lines_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], dict[int, list[Line]]]],
     attentions_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], list[Attention]]],
+    list_today: Callable[[HttpRequest, datetime], list[Any]],
 ) -> dict[str, Any]:
     """Collect what the person may see. The number of queries depends only on the person's permissions. `lines_of`
     returns lines by the company's pk, `attentions_of` returns warnings. Both get the companies that the person may see,
-    and check further permissions themselves."""
+    and check further permissions themselves, as `list_today` does, which returns the lines of today's timeline."""
     visible = Corp.objects.visible_to(request.user).order_by("name", "pk")
     corps = list(visible.defer(*_UNREAD)[: CARDS_SHOWN + 1])
     shown = corps[:CARDS_SHOWN]
@@ -64,6 +66,7 @@ def overview(
     if sees_pushes and corps:
         sent, zone = Delivery.objects.visible_to(request.user), timezone.get_current_timezone()
         picture = draw(statistics.count_last_days(sent, today=timezone.localdate(), days=DAYS, zone=zone))
+    today = list_today(request, timezone.now())
     return {
         "cards": [(corp, lines[corp.pk]) for corp in shown if lines[corp.pk]],
         "may_open_corps": any(request.user.has_perm(f"integrations.{verb}_corp") for verb in ("view", "change")),
@@ -71,9 +74,26 @@ def overview(
         "attentions": attentions[:ATTENTIONS_SHOWN],
         "more_attentions": max(0, len(attentions) - ATTENTIONS_SHOWN),
         "steps": first_steps(request, corps),
+        "today": today,
+        "sentence": _summarize_today(picture, today),
+        "may_add_push": request.user.has_perm("notifications.add_subscription"),
         "picture": picture,
         "sees_pushes": sees_pushes,
     }
+
+
+def _summarize_today(picture: dict[str, Any] | None, today: Sequence[Any]) -> str:
+    """Say how many people were reached today, and what comes next. Empty for people who may not see messages."""
+    if picture is None:
+        return ""
+    count = picture["bars"][-1]["day"].counts.accepted
+    sentence = ngettext("%(count)s recipient reached today", "%(count)s recipients reached today", count)
+    sentence %= {"count": f"{count:,}"}
+    following = next((line for line in today if line.is_to_come), None)
+    if following is None:
+        return sentence
+    words = {"sentence": sentence, "time": f"{timezone.localtime(following.at):%H:%M}", "name": following.name}
+    return _("%(sentence)s · next: %(time)s %(name)s") % words
 
 
 # Ciphertexts and certificates are not needed here.
@@ -83,49 +103,27 @@ _UNREAD = (
 )
 
 
-# Lengths in units of the SVG drawing.
-LEFT, RIGHT, TOP, PLOT, FOOT = 44, 4, 14, 120, 24
-STEP, BAR = 30, 18
-# The minimum height of a part, so that three refused among thousands of accepted stay visible.
-LOWEST = 3
+# Heights in hundredths of the drawing. A part is at least so high that three refused among thousands stay visible.
+LOWEST = 2
 
 
 def draw(days: Sequence[Day]) -> dict[str, Any]:
-    """Return the geometry of a bar chart for _picture.html: a bar per day, oldest first, and a scale up to a round
-    number."""
+    """Return the geometry of a bar chart for _picture.html: a bar per day, oldest first, up to a round number at 100."""
     highest, power = max((day.counts.settled for day in days), default=0), 1
     while power * 10 < highest:
         power *= 10
-    # The next number with a whole half.
-    top = next(power * factor for factor in (2, 4, 6, 8, 10) if power * factor >= highest)
-    base, bars = TOP + PLOT, []
+    top = next(power * factor for factor in (1, 2, 4, 6, 8, 10) if power * factor >= highest)
+    bars = []
     for number, day in enumerate(days):
-        # The parts of the bar, from below: name, upper end and height.
-        parts, upper = list[tuple[str, int, int]](), base
+        parts, base = [], 100
         for name in ("accepted", "unknown", "refused"):
             if value := getattr(day.counts, name):
-                height = max(LOWEST, round(PLOT * value / top))
-                upper -= height
-                parts.append((name, upper, height))
-        bars.append(
-            {
-                "day": day,
-                "x": LEFT + STEP * number + (STEP - BAR) // 2,
-                "middle": LEFT + STEP * number + STEP // 2,
-                "label": f"{day.date.month}/{day.date.day}" if number == 0 or day.date.day == 1 else str(day.date.day),
-                "parts": parts,
-            }
-        )
-    return {
-        "width": LEFT + STEP * len(days) + RIGHT,
-        "height": base + FOOT,
-        "left": LEFT,
-        "base": base,
-        "bar_width": BAR,
-        "bars": bars,
-        "lines": [(value, base - PLOT * value // top) for value in sorted({0, top // 2, top})],
-        "total": sum((day.counts for day in days), Counts()),
-    }
+                height = max(LOWEST, round(100 * value / top))
+                base -= height
+                parts.append((name, base, height))
+        label = f"{day.date.month}/{day.date.day}" if number == 0 or day.date.day == 1 else str(day.date.day)
+        bars.append({"day": day, "x": f"{number + 0.15}", "label": label, "parts": parts})
+    return {"days": len(days), "top": top, "bars": bars, "total": sum((day.counts for day in days), Counts())}
 
 
 # The permissions that the steps need.

@@ -1,0 +1,95 @@
+"""Today's timeline on the start page: what went out, what is under way, what is still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from integrations.admin.base import pill
+from notifications.admin import base
+from notifications.models import Incident, Run, Subscription
+
+LINES_AT_MOST = 20
+
+
+@dataclass(frozen=True)
+class TodayLine:
+    """A push or an alert of today. `at`: when it last went out, or will; `people`: how many it reached, None if not yet
+    known; `is_to_come`: it has not gone out today."""
+
+    at: datetime
+    name: str
+    url: str
+    state: SafeString
+    people: int | None = None
+    note: str = ""
+    is_to_come: bool = False
+
+
+def list_today(request: HttpRequest, now: datetime) -> list[TodayLine]:
+    """List today's pushes and open alerts that the person may see, in the order of their times. A push that goes out
+    several times a day has one line, for its latest run. Makes three queries."""
+    today = timezone.localtime(now).date()
+    midnight = datetime.combine(today, time(), tzinfo=timezone.get_current_timezone())
+    lines: list[TodayLine] = []
+    if request.user.has_perm("notifications.view_run") and request.user.has_perm("notifications.view_subscription"):
+        lines += _list_runs(request, midnight)
+    if request.user.has_perm("notifications.view_subscription"):
+        gone_out = {line.url for line in lines}
+        lines += [
+            line for line in _list_to_come(request, now, midnight + timedelta(days=1)) if line.url not in gone_out
+        ]
+    if request.user.has_perm("notifications.view_incident"):
+        lines += _list_incidents(request)
+    return sorted(lines, key=lambda line: line.at)[:LINES_AT_MOST]
+
+
+def _list_runs(request: HttpRequest, midnight: datetime) -> Iterator[TodayLine]:
+    """Yield the latest run of each push since `midnight`."""
+    whole = Run.objects.visible_to(request.user).filter(claimed_at__gte=midnight).exclude(trigger__in=Run.PARTIAL)
+    pushes = Subscription.objects.visible_to(request.user)
+    latest = whole.filter(subscription__in=pushes).order_by("subscription", "-pk").distinct("subscription")
+    for run in latest.select_related("subscription")[:LINES_AT_MOST]:
+        assert run.subscription is not None, "the filter names pushes"
+        next_at = run.subscription.next_run_at if run.subscription.is_enabled else None
+        note = run.error_text
+        if not note and run.skipped_count:
+            note = ngettext("%(count)d person without own rows", "%(count)d people without own rows", run.skipped_count)
+            note %= {"count": run.skipped_count}
+        elif not note and next_at is not None:
+            note = _("Next: %(time)s") % {"time": f"{timezone.localtime(next_at):%m-%d %H:%M}"}
+        yield TodayLine(
+            at=run.slot_at,
+            name=run.subscription.name,
+            url=reverse("admin:notifications_subscription_change", args=[run.subscription_id]),
+            state=base.run_pill(run),
+            people=run.recipient_count if run.rendered_at else None,
+            note=note,
+        )
+
+
+def _list_to_come(request: HttpRequest, now: datetime, until: datetime) -> Iterator[TodayLine]:
+    """Yield the pushes that are due before `until`."""
+    pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True, next_run_at__range=(now, until))
+    for push in pushes.order_by("next_run_at")[:LINES_AT_MOST]:
+        assert push.next_run_at is not None, "the filter gives times"
+        url = reverse("admin:notifications_subscription_change", args=[push.pk])
+        yield TodayLine(push.next_run_at, push.name, url, pill("next", _("waiting")), is_to_come=True)
+
+
+def _list_incidents(request: HttpRequest) -> Iterator[TodayLine]:
+    """Yield the open incidents, the newest first."""
+    incidents = Incident.objects.visible_to(request.user).open().select_related("acknowledged_by").order_by("-pk")
+    for incident in incidents[:LINES_AT_MOST]:
+        by = incident.acknowledged_by
+        note = _("%(person)s has taken it.") % {"person": by} if by else _("Nobody has taken it.")
+        url = reverse("admin:notifications_incident_change", args=[incident.pk])
+        yield TodayLine(incident.opened_at, incident.title, url, pill("bad", incident.get_status_display()), note=note)
