@@ -138,7 +138,7 @@ SECTIONS = (
                 "notifications.WorkdayCalendar",
                 "notifications.OperatorContacts",
                 "django_celery_beat.PeriodicTask",
-                Tab("notifications.Delivery", pgettext_lazy("menu", "State of operation"), "maintenance"),
+                Tab("integrations.SiteAddress", pgettext_lazy("menu", "State of operation"), "maintenance"),
             ),
             _entry(
                 pgettext_lazy("menu", "Audit and jobs"),

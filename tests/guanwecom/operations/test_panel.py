@@ -1,4 +1,4 @@
-"""The engine's panel on the administration's index and who sees it; the file for support."""
+"""The engine's panel on the start page and on the page of operation, who sees it, and the file for support."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running")]
 COMMAND = "systemctl restart guanwecom-beat"
 
 
-def index(person: User, language: str = "zh-hans") -> str:
+def index(person: User, language: str = "zh-hans", page: str = "/admin/") -> str:
     client = Client()
     client.force_login(person)
-    text = strip_tags(client.get("/admin/", headers={"accept-language": language}).content.decode())
+    text = strip_tags(client.get(page, headers={"accept-language": language}).content.decode())
     return " ".join(text.split())
 
 
@@ -36,7 +36,7 @@ def kill_beat() -> None:
 
 
 def test_an_administrator_of_everything_sees_that_all_runs() -> None:
-    text = index(make_superuser())
+    text = index(make_superuser(), page="/admin/maintenance/")
 
     assert (
         "后台进程 beat（定时器） 1 个在运行 队列 urgent 1 个在运行 队列 celery 1 个在运行 队列 data 1 个在运行" in text
@@ -50,7 +50,7 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
     installation.present()
     Installation.objects.update(backed_up_at=timezone.now() - timedelta(hours=3, minutes=1))
     heard(Heartbeat.Kind.MAIL, "host:3")
-    text = index(make_superuser())
+    text = index(make_superuser(), page="/admin/maintenance/")
     assert "最近一次备份 3 小时前" in text
     assert "邮件入口 1 个在运行" in text
 
@@ -85,7 +85,9 @@ def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_who
 
 def test_superusers_alone_get_the_file_for_support_after_their_password(client: Client) -> None:
     client.force_login(make_manager(make_corp()))
-    assert "/admin/maintenance/" not in client.get("/admin/").content.decode()
+    page = client.get("/admin/maintenance/").content.decode()
+    assert "所有进程都在运行" in page
+    assert "/admin/maintenance/support/" not in page
     client.force_login(make_superuser())
     with override_settings(CONFIRMATION_MINUTES=0):
         answer = client.post("/admin/maintenance/support/", headers={"accept-language": "en"})
