@@ -1,5 +1,5 @@
 // Names for what Django's admin leaves without one to those who do not see its place: the cells of a table of rows,
-// the two halves of a date and time, the searching selects; and for its icons, which have one in English alone.
+// the two halves of a date and time, the searching selects; and words for its icons.
 "use strict";
 (() => {
   const words = document.currentScript.dataset;
@@ -55,10 +55,11 @@
   };
   const chosenIn = (select) => [...select.selectedOptions].map(textOf).join(", ");
 
+  // A word stands in the place of Django's icons for yes and no, which have a name in English alone.
   const nameIcons = (root) => {
     const icons = { 'img[alt="True"]': words.yes, 'img[alt="False"]': words.no, 'img[alt="None"]': words.unknown };
-    for (const [icon, word] of Object.entries({ ...icons, "#changelist-search label img": words.search })) {
-      for (const image of root.querySelectorAll(icon)) image.alt = word;
+    for (const [icon, word] of Object.entries(icons)) {
+      for (const image of root.querySelectorAll(icon)) image.replaceWith(word);
     }
   };
 
