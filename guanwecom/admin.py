@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.conf import settings
 from django.contrib import admin
@@ -24,7 +24,7 @@ from guanwecom import navigation
 from guanwecom.operations import pages
 from guanwecom.operations.pages import panel
 from integrations.core import sentences
-from integrations.core.admin_pages import CappedPaginator, explain_empty_selects
+from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain_empty_selects
 from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
@@ -127,6 +127,8 @@ def first_steps_view(request: HttpRequest) -> JsonResponse:
 class HelpfulPages(ModelAdminBase):
     """Pages that lead out of dead ends. Forms say why there is nothing to choose, with a link to change that. Pages say
     whom to ask if the user may view but not change or add."""
+
+    formfield_overrides: ClassVar = NATIVE_DATES
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

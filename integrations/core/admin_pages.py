@@ -52,6 +52,23 @@ else:
     AnyInlineFormSet = BaseInlineFormSet
     AnyPaginator = Paginator
 
+
+class DateAndTime(forms.SplitDateTimeWidget):
+    """A day and a time of day in the browser's own fields, which speak the person's language."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        day, clock = {"type": "date", "aria-label": _("date")}, {"type": "time", "aria-label": _("time")}
+        super().__init__(attrs, date_format="%Y-%m-%d", time_format="%H:%M", date_attrs=day, time_attrs=clock)
+
+
+# The fields of dates and times on all pages, in place of Django's calendar, whose days have English names.
+NATIVE_DATES: Mapping[type[models.Field[Any, Any]], dict[str, Any]] = {
+    models.DateTimeField: {"form_class": forms.SplitDateTimeField, "widget": DateAndTime},
+    models.DateField: {"widget": forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})},
+    models.TimeField: {"widget": forms.TimeInput(format="%H:%M", attrs={"type": "time"})},
+}
+
+
 # --- Versions: warn the second person who saves a page, and let them decide whether to overwrite ----------------------
 
 VERSION = "page_version"

@@ -25,7 +25,7 @@ from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
 from integrations.admin.base import NamedDeletions
 from integrations.admin.base import pill as tone_pill
-from integrations.core.admin_pages import AnyModelForm, AnyStackedInline, VersionedFormSet
+from integrations.core.admin_pages import NATIVE_DATES, AnyModelForm, AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
@@ -308,6 +308,7 @@ CHECKS_SHOWN = 10
 
 class SilenceWindowInline(base.PartPermissions, AnyStackedInline):
     whole = "alertrule"
+    formfield_overrides = NATIVE_DATES
     model = SilenceWindow
     form = SilenceWindowForm
     formset = VersionedFormSet

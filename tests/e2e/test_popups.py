@@ -1,4 +1,4 @@
-"""Accessibility of what opens on top of a page: windows that add something, lists of choices, calendars, the menu.
+"""Accessibility of what opens on top of a page: windows that add something, lists of choices, the menu.
 
 Every change tests one of each kind, `make nightly` all of them.
 """
@@ -28,8 +28,6 @@ LIST = (".select2-selection--{}", ".select2-container--open .select2-results__op
 OPENED = {
     "a list to choose one from": (LIST[0].format("single"), LIST[1]),
     "a list to choose several from": (LIST[0].format("multiple"), LIST[1]),
-    "a calendar": (".datetimeshortcuts a:has(.date-icon)", ".calendarbox .calendar"),
-    "a clock": (".datetimeshortcuts a:has(.clock-icon)", ".clockbox .timelist"),
 }
 
 

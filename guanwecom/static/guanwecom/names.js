@@ -63,9 +63,17 @@
     }
   };
 
+  // Django writes dashes for "nothing chosen".
+  const nameBlanks = (root) => {
+    for (const option of root.querySelectorAll('option[value=""]')) {
+      if (/^-+$/.test(option.text)) option.text = words.none;
+    }
+  };
+
   explainSelects(document);
   document.addEventListener("DOMContentLoaded", () => {
     nameIcons(document);
+    nameBlanks(document);
     nameCells(document);
     nameDates(document);
     nameSelects(document);
