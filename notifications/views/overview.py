@@ -108,7 +108,7 @@ LOWEST = 2
 
 
 def draw(days: Sequence[Day]) -> dict[str, Any]:
-    """Return the geometry of a bar chart for _picture.html: a bar per day, oldest first, up to a round number at 100."""
+    """Return the geometry of the chart in _picture.html: a bar per day, oldest first; 100 stands for a round number."""
     highest, power = max((day.counts.settled for day in days), default=0), 1
     while power * 10 < highest:
         power *= 10
