@@ -58,7 +58,7 @@ class DateAndTime(forms.SplitDateTimeWidget):
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         day, clock = {"type": "date", "aria-label": _("date")}, {"type": "time", "aria-label": _("time")}
-        super().__init__(attrs, date_format="%Y-%m-%d", time_format="%H:%M", date_attrs=day, time_attrs=clock)
+        super().__init__(attrs, date_format="%Y-%m-%d", time_format="%H:%M", date_attrs=day, time_attrs=clock)  # type: ignore[arg-type]  # texts that are translated when shown
 
 
 # The fields of dates and times on all pages, in place of Django's calendar, whose days have English names.
