@@ -6,11 +6,11 @@ name, because Vega parses dots and brackets in these; and no data is an expressi
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -81,15 +81,44 @@ def build_spec(chart: Chart, table: Table, *, shape_of: drawing.Shape = drawing.
     height = size.height
     if not size.is_fixed and _is_horizontal(chart, shaped):
         height = max(height, 110 + _ROW * len(shaped.places or ()))
-    return {
-        **_COMMON,
-        "width": drawing.WIDTH,
-        "height": height,
-        "padding": drawing.MARGIN,
-        "autosize": {"type": "fit", "contains": "padding"},
-        "title": _title(chart, shaped, table, size),
-        **body,
-    }
+    title = _title(chart, shaped, table, size)
+    place = _place_plot(chart, shaped, body, title, height)
+    if place is None:
+        fit = {"type": "fit", "contains": "padding"}
+        place = {"width": drawing.WIDTH, "height": height, "padding": drawing.MARGIN, "autosize": fit}
+    return {**_COMMON, **place, "title": title, **body}
+
+
+def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, height: int) -> Spec | None:
+    """Return the place of a plot over days or years, and set its ticks in `body`. None if only the renderer knows it.
+
+    To fit a plot between its title and labels the renderer draws everything twice, a third of a line's time.
+    """
+    numbers = [float(point.value) for point in shaped.points if point.value is not None]
+    is_line, several = chart.kind == ChartKind.LINE, len(shaped.series) > 1
+    if shaped.unit is None or (several and not is_line) or chart.thresholds or not title["text"] or not numbers:
+        return None
+    x, y = body["encoding"]["x"], body["encoding"]["y"]
+    # The first and last place are at least 8 pixels from the ends of the axis, so that half a label fits.
+    if drawing.width_of(f"{_FIRST:{x['axis']['format']}}") / 2 > drawing.MARGIN + 8:
+        return None
+    low, high = (min(numbers), max(numbers)) if is_line else (min(0.0, *numbers), max(0.0, *numbers))
+    # Nearly equal numbers have no round ones between them.
+    if high - low <= 1e-9 * max(1.0, -low, high):
+        return None
+    low, high = _widen_to_ticks(low, high)
+    ticks = _find_ticks(low, high, y["axis"].pop("tickCount"))
+    y["axis"]["values"] = ticks
+    y["scale"] = {"domain": [low, high], "nice": False, "zero": False}
+    # What the renderer adds for the gap to the labels, the title, a line below it, a line of the legend or half a
+    # label above the plot, and the labels below it.
+    left = drawing.MARGIN + 2 + math.ceil(max(drawing.width_of(_tick_text(tick)) for tick in ticks))
+    rows = math.ceil(len(shaped.series) / drawing.CONFIG["legend"]["columns"])
+    top = drawing.MARGIN + 23 + 14 * len(title.get("subtitle", ())) + (18 * rows + 2 if several else 6)
+    bottom = drawing.MARGIN + 18
+    padding = {"left": left, "top": top, "right": drawing.MARGIN, "bottom": bottom}
+    width = drawing.WIDTH - left - drawing.MARGIN
+    return {"width": width, "height": height - top - bottom, "padding": padding, "autosize": "none"}
 
 
 def _title(chart: Chart, shaped: ChartPoints, table: Table, size: drawing.Size) -> Spec:
@@ -172,6 +201,44 @@ def label_expression() -> str:
     return text
 
 
+def _tick_text(number: float) -> str:
+    """Write a number as `label_expression` does."""
+    for scale, word, _decimals in drawing.scales():
+        if abs(number) >= scale:
+            return f"{number / float(scale):,g}{word}"
+    return f"{number:,g}"
+
+
+def _find_step(low: float, high: float, count: int) -> tuple[float, bool]:
+    """Return the distance of some `count` round ticks, 1, 2 or 5 times a power of ten; or, if True, its inverse, which
+    is whole where the distance is not. Source: d3-array, ticks.js, which the renderer uses."""
+    step = (high - low) / count
+    power = math.floor(math.log10(step))
+    error = step / 10.0**power
+    factor = 10 if error >= math.sqrt(50) else 5 if error >= math.sqrt(10) else 2 if error >= math.sqrt(2) else 1
+    return (10.0**-power / factor, True) if power < 0 else (10.0**power * factor, False)
+
+
+def _find_ticks(low: float, high: float, count: int) -> list[float]:
+    step, is_inverse = _find_step(low, high, count)
+    first, last = (low * step, high * step) if is_inverse else (low / step, high / step)
+    # A number next to a tick by an error of rounding only is a tick.
+    numbers = range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)
+    return [number / step if is_inverse else number * step for number in numbers]
+
+
+def _widen_to_ticks(low: float, high: float) -> tuple[float, float]:
+    """Widen a range to round numbers. Each round may call for another distance."""
+    before = None
+    while (found := _find_step(low, high, 10)) != before:
+        before, (step, is_inverse) = found, found
+        if is_inverse:
+            low, high = math.floor(low * step) / step, math.ceil(high * step) / step
+        else:
+            low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    return low, high
+
+
 def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
     if _is_horizontal(chart, shaped):
         return _draw_horizontal_bars(chart, shaped, table)
@@ -192,20 +259,15 @@ def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
         case ChartKind.AREA:
             mark = {"type": "area", "opacity": 0.85, "line": not several}
             return {"data": _data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
-        case _:
-            return _draw_bars_over_time(chart, shaped, place, values, colour)
-
-
-def _draw_bars_over_time(chart: Chart, shaped: ChartPoints, place: Spec, values: Spec, colour: Spec) -> Spec:
-    """Draw bars over a time axis, as wide as their unit: side by side or stacked."""
-    if chart.kind == ChartKind.BAR and len(shaped.series) > 1:
-        return _draw_bars_side_by_side(shaped, values, colour)
-    count = max(1, len({point.place for point in shaped.points}))
-    width = max(2, min(28, round((drawing.WIDTH - 80) / count * 0.7)))
-    # The middle of the first bar is at the beginning of the axis: its half must not cover the numbers.
-    place = {**place, "scale": {**place["scale"], "padding": max(8, width / 2 + 4)}}
-    encoding = {"x": place, "y": values, "color": colour}
-    return {"data": _data(shaped), "mark": {"type": "bar", "width": width}, "encoding": encoding}
+        case ChartKind.BAR if several:
+            return _draw_bars_side_by_side(shaped, values, colour)
+        case _:  # bars over a time axis, as wide as their unit
+            count = max(1, len({point.place for point in shaped.points}))
+            width = max(2, min(28, round((drawing.WIDTH - 80) / count * 0.7)))
+            # The middle of the first bar is at the beginning of the axis: its half must not cover the numbers.
+            place["scale"] = {**place["scale"], "padding": max(8, width / 2 + 4)}
+            encoding = {"x": place, "y": values, "color": colour}
+            return {"data": _data(shaped), "mark": {"type": "bar", "width": width}, "encoding": encoding}
 
 
 def _draw_bars_side_by_side(shaped: ChartPoints, values: Spec, colour: Spec) -> Spec:
@@ -474,8 +536,22 @@ def number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     if len(known) > 1:
         is_percent = table.column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
         change = Change(known[-1], known[-2], is_percent)
-        layers.append(_text_layer(_change_text(change, unit, decimals), y=98, size=13, colour=drawing.INK))
-        layers.append(_draw_sparkline(numbers[-_SPARKS:], top=112, bottom=height - 34))
+        said = drawing.describe_change(change, decimals=decimals, unit=unit)
+        if change.ratio is not None and abs(change.ratio) >= 100:
+            said = _("much more than before")
+        elif change.kind is not ChangeKind.WORDS:
+            said = _("%(change)s against the value before") % {"change": said}
+        layers.append(_text_layer(said, y=98, size=13, colour=drawing.INK))
+        # A line of the last places, without axes.
+        rows = [{"x": place, "y": drawing.as_float(one)} for place, one in enumerate(numbers[-_SPARKS:])]
+        across = {"range": [drawing.MARGIN, drawing.WIDTH - drawing.MARGIN], "nice": False, "zero": False}
+        up = {"range": [height - 34, 112], "zero": False, "nice": False}
+        place = {
+            "x": {"field": "x", "type": "quantitative", "scale": across, "axis": None},
+            "y": {"field": "y", "type": "quantitative", "scale": up, "axis": None},
+        }
+        mark = {"type": "line", "strokeWidth": 2, "color": drawing.COLOURS[0]}
+        layers.append({"data": {"values": rows}, "mark": mark, "encoding": place})
     foot = " · ".join([drawing.as_of_text(table), *notes])
     layers.append(_text_layer(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
     return _fixed_layout(layers, height)
@@ -529,22 +605,3 @@ def _write_foot(table: Table, row_count: int, column_count: int) -> str:
     if columns:
         said.append(ngettext("%(count)d more column", "%(count)d more columns", columns) % {"count": columns})
     return " · ".join(said)
-
-
-def _change_text(change: Change, unit: str, decimals: int | None) -> str:
-    if change.ratio is not None and abs(change.ratio) >= 100:
-        return _("much more than before")
-    said = drawing.describe_change(change, decimals=decimals, unit=unit)
-    return said if change.kind is ChangeKind.WORDS else _("%(change)s against the value before") % {"change": said}
-
-
-def _draw_sparkline(numbers: Sequence[Decimal | None], *, top: int, bottom: int) -> Spec:
-    rows = [{"x": place, "y": drawing.as_float(number)} for place, number in enumerate(numbers)]
-    across = {"range": [drawing.MARGIN, drawing.WIDTH - drawing.MARGIN], "nice": False, "zero": False}
-    up = {"range": [bottom, top], "zero": False, "nice": False}
-    place = {
-        "x": {"field": "x", "type": "quantitative", "scale": across, "axis": None},
-        "y": {"field": "y", "type": "quantitative", "scale": up, "axis": None},
-    }
-    mark = {"type": "line", "strokeWidth": 2, "color": drawing.COLOURS[0]}
-    return {"data": {"values": rows}, "mark": mark, "encoding": place}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -26,6 +27,51 @@ def table_of(kind: Kind, *places: Value, series: str = "甲") -> Table:
 
 def labels(draw: Draw, chart: Chart, table: Table) -> list[str]:
     return [text for text in texts(draw(make_spec(chart, table)).svg) if "-" in text and ":" not in text]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "numbers"),
+    [
+        (ChartKind.LINE, ["销售额"], [1_200_000 + 40_000 * day for day in range(24)]),
+        (ChartKind.LINE, ["销售额", "成本", "利润", "税"], [-90_000, 30, 12_345]),
+        (ChartKind.LINE, ["比率"], [0.0123, 0.0456, -0.0004]),
+        (ChartKind.LINE, ["总额"], [1e12 * day * day for day in range(90)]),
+        (ChartKind.AREA, ["销售额"], [3.5, -2, 41]),
+        (ChartKind.BAR, ["销售额"], [-7, -70, -63]),
+        (ChartKind.BAR, ["销售额"], [999_999.5, 5e-324]),
+    ],
+)
+@pytest.mark.parametrize("shape", [drawing.Shape.CARD, drawing.Shape.NEWS])
+def test_a_placed_plot_looks_as_the_renderer_would_place_it(
+    draw: Draw, kind: ChartKind, names: list[str], numbers: list[float], shape: drawing.Shape
+) -> None:
+    columns = (Column("日期", Kind.DATE), *(Column(name, Kind.NUMBER) for name in names))
+    rows = tuple((FIRST + timedelta(days=day), *[number] * len(names)) for day, number in enumerate(numbers))
+    found = make_spec(Chart(kind, "日期", tuple(names)), Table(columns, rows, AS_OF), shape_of=shape)
+    y = found["encoding"]["y"]
+    axis = {name: part for name, part in y["axis"].items() if name != "values"} | {"tickCount": 4}
+    scale = {"zero": kind != ChartKind.LINE, "nice": True}
+    whole = {"width": drawing.WIDTH, "height": drawing.SIZES[shape].height, "padding": drawing.MARGIN}
+    fitted = found | whole | {"autosize": {"type": "fit", "contains": "padding"}}
+    fitted |= {"encoding": found["encoding"] | {"y": y | {"axis": axis, "scale": scale}}}
+
+    ours, theirs = draw(found), draw(fitted)
+
+    assert found["autosize"] == "none"
+    assert (ours.width, ours.height) == (theirs.width, theirs.height)
+    assert texts(ours.svg) == texts(theirs.svg)
+    (left, top, width, height), (other_left, other_top, *_size) = (plot_of(one.svg) for one in (ours, theirs))
+    assert 0 <= left - other_left <= 10
+    assert 0 <= top - other_top <= 6
+    assert left + width == drawing.WIDTH - drawing.MARGIN
+    assert top + height == drawing.SIZES[shape].height - 30
+
+
+def plot_of(svg: str) -> tuple[float, ...]:
+    """Return left, top, width and height of a drawing's plot."""
+    found = re.search(r'translate\((\d+),(\d+)\).*?class="background"[^>]* d="M[\d.]+,[\d.]+h([\d.]+)v([\d.]+)', svg)
+    assert found
+    return tuple(map(float, found.groups()))
 
 
 @pytest.mark.parametrize("kind", [ChartKind.LINE, ChartKind.BAR])
