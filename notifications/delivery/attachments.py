@@ -272,21 +272,18 @@ def make_from_recipe(kind: str, recipe: bytes) -> dict[str, Any]:
     zone = ZoneInfo(document["time_zone"]) if document.get("time_zone") else timezone.get_default_timezone()
     with translation.override(document["language"]), timezone.override(zone):
         if kind == "picture":
-            return _draw_picture(document)
+            chart, table = charts.from_document(document["chart"]), from_document(document["table"])
+            spec = build_spec(chart, table, shape_of=drawing.Shape(document["shape"]))
+            try:
+                drawn = renderer.draw(spec, scale=drawing.SCALE)
+            except renderer.DrawingError as error:
+                sentence = Sentence("The picture could not be drawn (%(reason)s).")
+                raise SentenceError(sentence % {"reason": error}) from error
+            size = {"width": drawn.width, "height": drawn.height}
+            return {"content": drawn.png, "svg": zlib.compress(drawn.svg.encode()), **size}
         tables = zip(document["tables"], document["row_counts"], strict=True)
         parts = [Part(title, from_document(table), row_count) for (title, table), row_count in tables]
         return {"content": write_xlsx(parts) if kind == "xlsx" else write_csv(parts[0])}
-
-
-def _draw_picture(document: dict[str, Any]) -> dict[str, Any]:
-    chart, table = charts.from_document(document["chart"]), from_document(document["table"])
-    found = build_spec(chart, table, shape_of=drawing.Shape(document["shape"]))
-    try:
-        drawn = renderer.draw(found, scale=drawing.SCALE)
-    except renderer.DrawingError as error:
-        raise SentenceError(Sentence("The picture could not be drawn (%(reason)s).") % {"reason": error}) from error
-    size = {"width": drawn.width, "height": drawn.height}
-    return {"content": drawn.png, "svg": zlib.compress(drawn.svg.encode()), **size}
 
 
 def _pack_recipe(document: dict[str, Any]) -> bytes:

@@ -329,25 +329,18 @@ class MailSender(Sender):
         message = EmailMultiAlternatives(mail["subject"], mail["text"], mail["from"], [mail["to"]], headers=headers)
         if medium := mail.get("medium"):
             row = Medium.objects.only("kind", "content", "content_type").get(pk=medium["id"])
-            _attach_medium(message, row, medium["name"])
+            content, name = bytes(row.content), medium["name"]
+            if row.kind == Medium.Kind.PICTURE:  # below the words
+                picture = MIMEImage(content, row.media_type.partition("/")[2])
+                picture.add_header("Content-ID", "<chart>")
+                picture.add_header("Content-Disposition", "inline", filename=name)
+                text = urlize(message.body, nofollow=True, autoescape=True).replace("\n", "<br>\n")
+                shown = f'<img src="cid:chart" width="390" alt="{escape(name)}">'
+                message.attach_alternative(f'<p style="font-family:sans-serif">{text}</p><p>{shown}</p>', "text/html")
+                message.attach(picture)
+            else:
+                message.attach(name, content, row.media_type)
         return partial(send_mail, message)
-
-
-def _attach_medium(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
-    """Put a picture below the words of a mail; attach a file."""
-    content = bytes(medium.content)
-    if medium.kind != Medium.Kind.PICTURE:
-        message.attach(name, content, medium.media_type)
-        return
-    picture = MIMEImage(content, medium.media_type.partition("/")[2])
-    picture.add_header("Content-ID", "<chart>")
-    picture.add_header("Content-Disposition", "inline", filename=name)
-    text = urlize(message.body, nofollow=True, autoescape=True).replace("\n", "<br>\n")
-    message.attach_alternative(
-        f'<p style="font-family:sans-serif">{text}</p><p><img src="cid:chart" width="390" alt="{escape(name)}"></p>',
-        "text/html",
-    )
-    message.attach(picture)
 
 
 def send_mail(message: EmailMessage) -> Outcome:

@@ -76,22 +76,9 @@ def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
         )
     if errcode:
         return explain_errcode(errcode, operation=operation_of(error))
-    own = _explain_own_error(error)
-    if own is not None:
-        return own
-    if operation_of(error):
-        return Explanation(
-            _("WeCom gave no answer that counts: it could not be reached, or something else answered in its place."),
-            _(NETWORK_ADMIN),
-            _("Open the company's page and run the diagnosis; the raw answer stands below."),
-        )
-    return Explanation(sentences.translate_stored(error))
-
-
-def _explain_own_error(error: str) -> Explanation | None:
-    """Explain an error text of our own, where the other side gave no answer."""
     passes = _(NOBODY), _("Nothing to be done: it is tried again by itself.")
-    return {
+    # Errors of our own, where the other side gave no answer.
+    own = {
         OTHER_APP.message: Explanation(
             _("The company's app was changed after this message was made: the new app does not send it."),
             _(SITE_ADMIN),
@@ -108,6 +95,15 @@ def _explain_own_error(error: str) -> Explanation | None:
             *passes,
         ),
     }.get(error)
+    if own is not None:
+        return own
+    if operation_of(error):
+        return Explanation(
+            _("WeCom gave no answer that counts: it could not be reached, or something else answered in its place."),
+            _(NETWORK_ADMIN),
+            _("Open the company's page and run the diagnosis; the raw answer stands below."),
+        )
+    return Explanation(sentences.translate_stored(error))
 
 
 def _find_answer(delivery: Delivery) -> str:

@@ -222,20 +222,12 @@ def repair_clock_damage(*, now: datetime) -> int:
     for name in _TIMES_WE_SET:
         is_early |= Q(**{f"{name}__gt": now})
     update_unlocked(Incident.objects.filter(is_early, notice_due_at__gt=now), notice_due_at=now)
-    for rows, name, longest, right in _list_longest_times(now):
-        update_unlocked(rows.filter(**{f"{name}__gt": now + longest}), **{name: right})
-    for repair in (fetch.repair_times, repair_times, requests.repair_times):
-        repair(now=now)
-    logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
-    return count
-
-
-def _list_longest_times(now: datetime) -> list[tuple[QuerySet[Any], str, timedelta, datetime | None]]:
-    """List rows, a column, how far it lies in the future at most with a right clock, and its value if it is further."""
     preparing, pending, sending = (Delivery.objects.filter(status=status) for status in Delivery.UNSETTLED)
     making = models.Medium.objects.filter(status=models.Medium.Status.WAITING)
+    incidents, of_rules = Incident.objects.all(), Incident.objects.filter(rule__isnull=False)
     moment = timedelta()
-    return [
+    # Rows, a column, how far it lies in the future at most with a right clock, and its value if it is further.
+    limits: list[tuple[QuerySet[Any], str, timedelta, datetime | None]] = [
         (Run.objects.filter(status=Run.Status.WAITING), "render_after", 3 * RENDER_LEASE, now),
         (preparing | pending, "next_attempt_at", LONGEST_WAIT, now),
         (preparing | pending, "expires_at", LONGEST_LIFETIME, now + LONGEST_WAIT),
@@ -246,10 +238,16 @@ def _list_longest_times(now: datetime) -> list[tuple[QuerySet[Any], str, timedel
         (making, "make_after", LONGEST_MAKING, now),
         (making, "created_at", moment, now),
         (models.CorpQueue.objects.all(), "probe_at", LONGEST_HOLD, now),
-        (Incident.objects.all(), "silenced_until", LONGEST_SILENCE, now),
-        *((Incident.objects.all(), name, moment, now) for name in _TIMES_WE_SET),
-        *((Incident.objects.filter(rule__isnull=False), name, moment, now) for name in _FOUND_BY_RULES),
+        (incidents, "silenced_until", LONGEST_SILENCE, now),
+        *((incidents, name, moment, now) for name in _TIMES_WE_SET),
+        *((of_rules, name, moment, now) for name in _FOUND_BY_RULES),
     ]
+    for rows, name, longest, right in limits:
+        update_unlocked(rows.filter(**{f"{name}__gt": now + longest}), **{name: right})
+    for repair in (fetch.repair_times, repair_times, requests.repair_times):
+        repair(now=now)
+    logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
+    return count
 
 
 def _repair_runs(now: datetime) -> int:

@@ -37,18 +37,6 @@ def push_metrics() -> Iterator[Metric]:
         for severity, kind, is_nobodys, count in incidents.annotate(count=Count("pk"))
     }
     yield make_gauge("guanwecom_incidents_open", "Incidents that are open", alerts, ["severity", "kind", "state"])
-    yield from _queue_metrics()
-    refused = CounterMetricFamily(
-        "guanwecom_callbacks_refused",
-        "Callbacks that were refused, by company (0: of none) and address",
-        labels=["corp", "address"],
-    )
-    for (corp_id, address), count in callbacks.refused_in_all().items():
-        refused.add_metric([str(corp_id), address], count)
-    yield refused
-
-
-def _queue_metrics() -> Iterator[Metric]:
     queues = list(CorpQueue.objects.filter(corp__isnull=False).select_related("corp").defer(*CORP_SECRETS))
     used, now = statistics.used_today(queues), timezone.now()
     until = {queue: find_held_until(queue, now=now) for queue in queues}
@@ -68,3 +56,11 @@ def _queue_metrics() -> Iterator[Metric]:
     ):
         by_corp = {(str(queue.corp_id),): value for queue, value in zip(queues, values, strict=True)}
         yield make_gauge(f"guanwecom_push_{name}", text, by_corp, ["corp"])
+    refused = CounterMetricFamily(
+        "guanwecom_callbacks_refused",
+        "Callbacks that were refused, by company (0: of none) and address",
+        labels=["corp", "address"],
+    )
+    for (corp_id, address), count in callbacks.refused_in_all().items():
+        refused.add_metric([str(corp_id), address], count)
+    yield refused

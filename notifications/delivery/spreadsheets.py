@@ -7,7 +7,7 @@ import io
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -107,35 +107,32 @@ def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
     book = openpyxl.Workbook(write_only=True)
     used: set[str] = set()
     for part in found:
-        _write_sheet(book.create_sheet(_sheet_name(part.title, used)), part, row_count)
+        sheet = book.create_sheet(_sheet_name(part.title, used))
+        columns, rows = part.table.columns[:COLUMNS_AT_MOST], part.table.rows[:row_count]
+        heads = []
+        for position, column in enumerate(columns):
+            texts = (cell_text(row[position], column) for row in rows[:_MEASURED])
+            longest = max([_measure_width(_write_head(column)) + 3, *map(_measure_width, texts)])
+            letter = openpyxl.utils.get_column_letter(position + 1)
+            sheet.column_dimensions[letter].width = max(_WIDTHS[0], min(_WIDTHS[1], longest + 2))
+            head = _text_cell(sheet, _write_head(column))
+            head.font = openpyxl.styles.Font(bold=True)
+            head.fill = openpyxl.styles.PatternFill("solid", fgColor="E8EEF5")
+            if column.is_numeric:
+                head.alignment = openpyxl.styles.Alignment(horizontal="right")
+            heads.append(head)
+        sheet.freeze_panes = "A2"
+        if rows and columns:
+            sheet.auto_filter.ref = f"A1:{openpyxl.utils.get_column_letter(len(columns))}{len(rows) + 1}"
+        sheet.append(heads)
+        numbers = [_number_formats(column) for column in columns]
+        for row in rows:
+            sheet.append([_cell(sheet, *cell) for cell in zip(row, columns, numbers, strict=False)])
+        if left_out := _explain_left_out(part, len(rows)):
+            sheet.append([_text_cell(sheet, left_out)])
     output = io.BytesIO()
     book.save(output)
     return output.getvalue()
-
-
-def _write_sheet(sheet: Any, part: Part, row_count: int) -> None:
-    columns = part.table.columns[:COLUMNS_AT_MOST]
-    rows = part.table.rows[:row_count]
-    for position, width in enumerate(_column_widths(columns, rows), start=1):
-        sheet.column_dimensions[openpyxl.utils.get_column_letter(position)].width = width
-    sheet.freeze_panes = "A2"
-    if rows and columns:
-        sheet.auto_filter.ref = f"A1:{openpyxl.utils.get_column_letter(len(columns))}{len(rows) + 1}"
-    sheet.append([_head_cell(sheet, column) for column in columns])
-    numbers = [_number_formats(column) for column in columns]
-    for row in rows:
-        sheet.append([_cell(sheet, *cell) for cell in zip(row, columns, numbers, strict=False)])
-    left_out = _explain_left_out(part, len(rows))
-    if left_out:
-        sheet.append([_text_cell(sheet, left_out)])
-
-
-def _head_cell(sheet: Any, column: Column) -> Cell:
-    cell = _text_cell(sheet, _write_head(column))
-    cell.font, cell.fill = openpyxl.styles.Font(bold=True), openpyxl.styles.PatternFill("solid", fgColor="E8EEF5")
-    if column.is_numeric:
-        cell.alignment = openpyxl.styles.Alignment(horizontal="right")
-    return cell
 
 
 def _number_formats(column: Column) -> tuple[str, str]:
@@ -156,7 +153,9 @@ def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, s
         return _text_cell(sheet, plain)
     if isinstance(plain, date):
         cell: Cell = openpyxl.cell.WriteOnlyCell(sheet)
-        cell.value, cell.number_format = plain, _date_format(plain)
+        cell.value, cell.number_format = plain, "yyyy-mm" if isinstance(plain, Month) else "yyyy-mm-dd"
+        if isinstance(plain, datetime):
+            cell.number_format = "yyyy-mm-dd hh:mm:ss" if plain.second else "yyyy-mm-dd hh:mm"
         return cell
     # Spreadsheets store 12.5% as 0.125.
     cell = openpyxl.cell.WriteOnlyCell(
@@ -173,12 +172,6 @@ def _text_cell(sheet: Any, text: str) -> Cell:
     # Text that begins like a formula stays text when somebody edits it.
     cell.quotePrefix = text.startswith(_FORMULA_STARTS)
     return cell
-
-
-def _date_format(value: date) -> str:
-    if not isinstance(value, datetime):
-        return "yyyy-mm" if isinstance(value, Month) else "yyyy-mm-dd"
-    return "yyyy-mm-dd hh:mm:ss" if value.second else "yyyy-mm-dd hh:mm"
 
 
 def _sheet_name(title: str, used: set[str]) -> str:
@@ -209,10 +202,8 @@ def _to_plain(value: Value) -> _Plain:
         return value if value.year > 1900 else value.isoformat()
     if isinstance(value, str):
         return in_reading_order(value)
-    return _to_number(value)
-
-
-def _to_number(value: float | Decimal) -> float | int | str | None:
+    if isinstance(value, int):
+        return value if abs(value) < 10**DIGITS else str(value)
     if isinstance(value, Decimal):
         if not value.is_finite():
             return None
@@ -220,16 +211,7 @@ def _to_number(value: float | Decimal) -> float | int | str | None:
         if digits > DIGITS or value.adjusted() >= DIGITS:
             return str(value)
         return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, int):
-        return value if abs(value) < 10**DIGITS else str(value)
     return value if math.isfinite(value) else None
-
-
-def _column_widths(columns: Sequence[Column], rows: Sequence[tuple[Value, ...]]) -> Iterator[int]:
-    for position, column in enumerate(columns):
-        texts: Iterable[str] = (cell_text(row[position], column) for row in rows[:_MEASURED])
-        longest = max([_measure_width(_write_head(column)) + 3, *map(_measure_width, texts)])
-        yield max(_WIDTHS[0], min(_WIDTHS[1], longest + 2))
 
 
 def _measure_width(text: str) -> int:

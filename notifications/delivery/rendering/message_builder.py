@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -75,17 +75,53 @@ def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequen
 
     Raises MessageError for content that cannot be a message, such as an empty title.
     """
-    content = _CONTENTS[form](words)
-    message = builders.app_message(agentid=agentid, userids=userids, content=content, drops_duplicates=True)
+    message = builders.app_message(
+        agentid=agentid, userids=userids, content=_build_content(form, words), drops_duplicates=True
+    )
     return builders.body_bytes(message)
 
 
-def _build_text(words: Words) -> builders.Content:
-    # The title is plain text that may hold a cell value: escape it in a message that has markup.
-    head, link = escape_markup(words.title, MessageForm.TEXT), f'<a href="{words.url}">{_("View all")}</a>'
-    return builders.text_content(
-        _fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT)
-    )
+def _build_content(form: MessageForm, words: Words) -> builders.Content:
+    match form:
+        case MessageForm.TEXT:
+            # The title is plain text that may hold a cell value: escape it in a message that has markup.
+            head, link = escape_markup(words.title, form), f'<a href="{words.url}">{_("View all")}</a>'
+            return builders.text_content(
+                _fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT)
+            )
+        case MessageForm.MARKDOWN:
+            return builders.markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES))
+        case MessageForm.TEXTCARD:
+            # WeCom wants a description.
+            broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")
+            return builders.textcard_content(
+                title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
+                description=_cut_text(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
+                url=words.url,
+                button_text=pgettext("button of a card, at most 4 characters", "View"),
+            )
+        case MessageForm.NEWS:
+            return builders.news_content(
+                title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
+                description=builders.clip_utf8(words.text, builders.DESCRIPTION_BYTES, cut_suffix()),
+                url=words.url,
+                picture_url=words.picture_url,
+            )
+        case MessageForm.TEXT_NOTICE:  # the first figure large, the others as lines, and the text below them
+            emphasis, lines = _split_emphasis(words.figures)
+            return cards.text_notice(
+                _build_head(words),
+                emphasis=emphasis,
+                sub_title=clip_text(words.text, CARD_TEXT, cut_suffix()),
+                lines=_build_lines(lines),
+                jumps=[(_("View all"), words.url)],
+            )
+        case MessageForm.NEWS_NOTICE:
+            return _build_news_notice(words)
+        case MessageForm.IMAGE:
+            return builders.image_content(NOT_UPLOADED)
+        case MessageForm.XLSX | MessageForm.CSV | MessageForm.FILE:
+            return builders.file_content(NOT_UPLOADED)
 
 
 def _write_markdown(words: Words, limit_bytes: int) -> str:
@@ -94,37 +130,6 @@ def _write_markdown(words: Words, limit_bytes: int) -> str:
         f"\n[{_('View all')}]({words.url})" if words.url else "",
     )
     return _fit_around(f"**{head}**\n", words.text, link, limit_bytes, MessageForm.MARKDOWN)
-
-
-def _build_textcard(words: Words) -> builders.Content:
-    broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")  # WeCom wants a description
-    return builders.textcard_content(
-        title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
-        description=_cut_text(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
-        url=words.url,
-        button_text=pgettext("button of a card, at most 4 characters", "View"),
-    )
-
-
-def _build_news(words: Words) -> builders.Content:
-    return builders.news_content(
-        title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
-        description=builders.clip_utf8(words.text, builders.DESCRIPTION_BYTES, cut_suffix()),
-        url=words.url,
-        picture_url=words.picture_url,
-    )
-
-
-def _build_text_notice(words: Words) -> builders.Content:
-    """Build a card with the first figure large, the others as lines, and the text below them."""
-    emphasis, lines = _split_emphasis(words.figures)
-    return cards.text_notice(
-        _build_head(words),
-        emphasis=emphasis,
-        sub_title=clip_text(words.text, CARD_TEXT, cut_suffix()),
-        lines=_build_lines(lines),
-        jumps=[(_("View all"), words.url)],
-    )
 
 
 def _build_news_notice(words: Words) -> builders.Content:
@@ -195,7 +200,7 @@ def build_robot_body(form: MessageForm, words: Words) -> bytes:
     if form in _FILES:
         return builders.body_bytes(builders.robot_content(builders.file_content(NOT_UPLOADED)))
     if form in _ROBOT_FORMS and url:
-        return builders.body_bytes(builders.robot_content(_CONTENTS[form](replace(words, url=url))))
+        return builders.body_bytes(builders.robot_content(_build_content(form, replace(words, url=url))))
     return _build_robot_text(form, words)
 
 
@@ -222,18 +227,6 @@ def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> b
     return builders.in_reading_order(json.dumps(mail, ensure_ascii=False)).encode()
 
 
-_CONTENTS: dict[MessageForm, Callable[[Words], builders.Content]] = {
-    MessageForm.TEXT: _build_text,
-    MessageForm.MARKDOWN: lambda words: builders.markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES)),
-    MessageForm.TEXTCARD: _build_textcard,
-    MessageForm.NEWS: _build_news,
-    MessageForm.IMAGE: lambda _words: builders.image_content(NOT_UPLOADED),
-    MessageForm.TEXT_NOTICE: _build_text_notice,
-    MessageForm.NEWS_NOTICE: _build_news_notice,
-    **dict.fromkeys(
-        (MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE), lambda _words: builders.file_content(NOT_UPLOADED)
-    ),
-}
 # The form to use without the picture or file.
 PLAIN_FORMS = {
     MessageForm.NEWS: MessageForm.TEXTCARD,

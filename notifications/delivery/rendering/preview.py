@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -127,7 +126,31 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
     address of its picture in the administration."""
     payload: dict[str, Any] = json.loads(bytes(delivery.body))
     kind = str(payload.get("msgtype", ""))
-    found = _READERS[kind](payload.get(kind, payload), delivery.text)
+    said, text = payload.get(kind, payload), delivery.text
+    match kind:
+        case "textcard":
+            description = str(said["description"])
+            html = mark_safe(str(escape(description)).replace("&lt;br&gt;", "<br>"))  # noqa: S308  # only breaks
+            is_cut = description.endswith("…") and not text.endswith("…")
+            found = PhoneMessage(kind, html, said["title"], said.get("btntxt", ""), is_cut=is_cut)
+        case "text":
+            linked = _LINK.sub(r'<a href="\1" rel="noopener noreferrer">\2</a>', str(escape(said["content"])))
+            html = mark_safe(linked.replace("\n", "<br>"))  # noqa: S308  # only breaks, and the link that we wrote
+            found = PhoneMessage(kind, html, is_cut=text not in said["content"])
+        case "markdown":
+            html = render_markdown(said["content"], MessageForm.MARKDOWN)
+            found = PhoneMessage(kind, html, is_cut=text not in said["content"])
+        case "news":
+            [article] = said["articles"]
+            description, is_pictured = str(article.get("description", "")), bool(article.get("picurl"))
+            html, is_cut = _escape_lines(description), description != text
+            found = PhoneMessage(kind, html, article["title"], is_cut=is_cut, has_picture=is_pictured)
+        case "template_card":
+            found = _read_card(said)
+        case "image" | "file":
+            found = PhoneMessage(kind, SafeString(""), has_picture=kind == "image")
+        case _:
+            found = PhoneMessage("mail", _escape_lines(str(said["text"])), said["subject"])
     if found.has_picture or (not kind and picture):
         found = replace(found, has_picture=True, picture=picture)
     if kind != "file":
@@ -137,27 +160,7 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
     return replace(found, file_name=medium_name or write_file_name(delivery.title, delivery.created_at, extension))
 
 
-def _read_textcard(card: dict[str, Any], text: str) -> PhoneMessage:
-    description = str(card["description"])
-    html = mark_safe(str(escape(description)).replace("&lt;br&gt;", "<br>"))  # noqa: S308  # escaped, but for breaks
-    is_cut = description.endswith("…") and not text.endswith("…")
-    return PhoneMessage("textcard", html, card["title"], card.get("btntxt", ""), is_cut=is_cut)
-
-
-def _read_text(content: dict[str, Any], text: str) -> PhoneMessage:
-    linked = _LINK.sub(r'<a href="\1" rel="noopener noreferrer">\2</a>', str(escape(content["content"])))
-    html = mark_safe(linked.replace("\n", "<br>"))  # noqa: S308  # escaped, but for the link that we wrote ourselves
-    return PhoneMessage("text", html, is_cut=text not in content["content"])
-
-
-def _read_news(content: dict[str, Any], text: str) -> PhoneMessage:
-    [article] = content["articles"]
-    description, has_picture = str(article.get("description", "")), bool(article.get("picurl"))
-    is_cut = description != text
-    return PhoneMessage("news", _escape_lines(description), article["title"], is_cut=is_cut, has_picture=has_picture)
-
-
-def _read_card(card: dict[str, Any], text: str) -> PhoneMessage:
+def _read_card(card: dict[str, Any]) -> PhoneMessage:
     emphasis, title = card.get("emphasis_content", {}), card.get("main_title", {})
     below = " ".join(str(each.get("desc") or each["title"]) for each in card.get("vertical_content_list", ()))
     said = str(card.get("sub_title_text") or below)
@@ -174,20 +177,6 @@ def _read_card(card: dict[str, Any], text: str) -> PhoneMessage:
         lines=tuple((row["keyname"], row.get("value", "")) for row in card.get("horizontal_content_list", ())),
         jumps=tuple(row["title"] for row in buttons),
     )
-
-
-_READERS: dict[str, Callable[[dict[str, Any], str], PhoneMessage]] = {
-    "textcard": _read_textcard,
-    "text": _read_text,
-    "markdown": lambda content, text: PhoneMessage(
-        "markdown", render_markdown(content["content"], MessageForm.MARKDOWN), is_cut=text not in content["content"]
-    ),
-    "news": _read_news,
-    "image": lambda _content, _said: PhoneMessage("image", SafeString(""), has_picture=True),
-    "file": lambda _content, _said: PhoneMessage("file", SafeString("")),
-    "template_card": _read_card,
-    "": lambda mail, _said: PhoneMessage("mail", _escape_lines(str(mail["text"])), mail["subject"]),
-}
 
 
 def _escape_lines(text: str) -> SafeString:

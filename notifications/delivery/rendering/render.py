@@ -416,7 +416,16 @@ def build_delivery(
     draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, *, now: datetime
 ) -> tuple[Delivery, list[models.Attachment]]:
     """Write the media of a message. Return its unsaved delivery and attachments. Raises RenderingError."""
-    media = _get_or_create_media(draft, batch.media, now=now)
+    run, media = draft.run, dict[Wanted, Medium]()
+    for wanted in [*batch.media.shown, *([batch.media.carried] if batch.media.carried else [])]:
+        if wanted.medium_id is not None:
+            media[wanted] = Medium.objects.only("pk").get(pk=wanted.medium_id, run=run.first_sent)
+            continue
+        columns = wanted.columns(now)
+        if wanted.queue == models.MakerQueue.SNAPSHOTS:
+            columns["give_up_at"] = max(now + attachments.PATIENCE, draft.expires_at - attachments.WORDS_BEFORE)
+        # Media that the run has already are not made a second time.
+        media[wanted], _is_new = Medium.objects.get_or_create(run=run, digest=columns["digest"], defaults=columns)
     carried = media[batch.media.carried] if batch.media.carried else None
     picture_url = "" if carried is None else address.absolute(attachments.picture_path(carried.pk, now=now))
     delivery = compose(draft, source, batch, address, picture_url, now=now)
@@ -478,20 +487,6 @@ def _make_mark(draft: Delivery, batch: Batch, now: datetime) -> str:
     what = (content.title, content.text, content.figures, now if batch.media.carried else None)
     parts = repr((run.key, run.slot_at.astimezone(UTC), way, people, what))
     return salted_hmac("notifications.mark", parts, algorithm="sha256").hexdigest()[:32]
-
-
-def _get_or_create_media(delivery: Delivery, planned: Plan, *, now: datetime) -> dict[Wanted, Medium]:
-    """Return the row of each medium of the plan. Media that the run has already are not made a second time."""
-    run, found = delivery.run, dict[Wanted, Medium]()
-    for wanted in [*planned.shown, *([planned.carried] if planned.carried else [])]:
-        if wanted.medium_id is not None:
-            found[wanted] = Medium.objects.only("pk").get(pk=wanted.medium_id, run=run.first_sent)
-            continue
-        columns = wanted.columns(now)
-        if wanted.queue == models.MakerQueue.SNAPSHOTS:
-            columns["give_up_at"] = max(now + attachments.PATIENCE, delivery.expires_at - attachments.WORDS_BEFORE)
-        found[wanted], _is_new = Medium.objects.get_or_create(run=run, digest=columns["digest"], defaults=columns)
-    return found
 
 
 def _build_body(batch: Batch, form: MessageForm, words: Words, link: str, address: SiteAddress) -> bytes:

@@ -27,7 +27,6 @@ from integrations.data.table import Table, to_document
 from integrations.datasources import fetch
 from integrations.models import Card, CardData
 from notifications import models, sources
-from notifications.charts.definition import Chart
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import Delivery, MessageForm, OwnRowsRule, ReportCard, Run, Subscription
@@ -115,7 +114,13 @@ class Contents(RunContents):
         self._subscription, self._slot_at, self._pages = subscription, slot_at, pages
         self._own_rows = _read_own_rows(tables, parts.conditions) if parts.conditions else None
         self.charts = [(row.alias, row.chart) for row in parts.charts]
-        _check_charts(tables, self.charts)
+        # Otherwise a chart of a missing column would be left out unnoticed.
+        for alias, chart in self.charts:
+            names = tables[alias].names if alias in tables else ()
+            for column in (chart.x, chart.series, *chart.y) if names else ():
+                if column and column not in names:
+                    sentence = Sentence("Chart “%(chart)s”: the card “%(card)s” has no column “%(column)s”.")
+                    raise RenderingError(sentence % {"chart": chart.title or alias, "card": alias, "column": column})
         self._read_values = read_values or attribute_values
         self._values: dict[int, Values] = {}
         self._written: dict[Hashable, Content] = {}
@@ -306,11 +311,16 @@ def _write_content(
         if not title and not text:
             raise RenderingError(Sentence("Title and text are empty."))
         title = title or tidy_title(text.partition("\n")[0])
+    found = []
+    for line in figures.splitlines():
+        pair = _COLON.split(line, maxsplit=1)
+        if len(pair) == 2 and pair[1].strip():
+            found.append(sources.Figure(*(clip_text(part.strip(), FIGURE_CHARACTERS) for part in pair)))
     return Content(
         title=title,
         text=text,
         cards=shown,
-        figures=_read_figures(figures),
+        figures=tuple(found[:FIGURES_AT_MOST]),
         as_of=min((table.as_of for table in tables.values()), default=None),
         note=note,
         link=link,
@@ -354,16 +364,6 @@ def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: 
 _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
 
 
-def _check_charts(tables: Mapping[str, Table], charts: Iterable[tuple[str, Chart]]) -> None:
-    """Raise RenderingError for a chart of a missing column: otherwise it would be left out unnoticed."""
-    for alias, chart in charts:
-        names = tables[alias].names if alias in tables else ()
-        for column in (chart.x, chart.series, *chart.y) if names else ():
-            if column and column not in names:
-                sentence = Sentence("Chart “%(chart)s”: the card “%(card)s” has no column “%(column)s”.")
-                raise RenderingError(sentence % {"chart": chart.title or alias, "card": alias, "column": column})
-
-
 def _read_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
     """Read the rules of own rows. Raises RenderingError if a card or column is missing, because a rule left out could
     show hidden rows; and if the data is cut, because people would miss rows of theirs."""
@@ -397,15 +397,6 @@ def _render_template(part: Sentence, source: str, given: RenderContext, form: st
                 "The data does not fit the %(part)s: %(error)s Choose the column again on the push's page."
             )
         raise RenderingError(sentence % {"part": part, "error": why}) from error
-
-
-def _read_figures(text: str) -> tuple[sources.Figure, ...]:
-    found = []
-    for line in text.splitlines():
-        parts = _COLON.split(line, maxsplit=1)
-        if len(parts) == 2 and parts[1].strip():
-            found.append(sources.Figure(*(clip_text(part.strip(), FIGURE_CHARACTERS) for part in parts)))
-    return tuple(found[:FIGURES_AT_MOST])
 
 
 def _fingerprint(tables: Mapping[str, Table]) -> str:

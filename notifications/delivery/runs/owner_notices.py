@@ -43,15 +43,20 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     No notice is sent about a subscription without an owner, about what a paused one missed or let expire, or about runs
     that were recalled.
     """
+    told = models.IncidentEvent.objects.filter(run=OuterRef("pk")).order_by("pk")
+    owner_of_alert = told.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
+    owner = Coalesce("subscription__owner", "message__requested_by", Subquery(owner_of_alert))
+    recent = Run.objects.filter(trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - EVERY)
     with transaction.atomic():
-        unnotified = prepare_names(_find_notifiable(now)).order_by("pk")
+        meant = Run.objects.unnotified().annotate(owner=owner).filter(~Exists(recent))
+        unnotified = prepare_names(meant).order_by("pk")
         by_owner: dict[int | None, list[Run]] = defaultdict(list)
         for run in lock_skipping(unnotified)[:BATCH]:
             push = run.subscription
             is_paused = push is not None and push.is_paused and run.status != Run.Status.FAILED
             # Nobody is told of what a person decided not to send.
             is_meant = is_paused or run.recall_requested_at is not None
-            by_owner[None if is_meant else run.owner].append(run)  # type: ignore[attr-defined]  # _find_notifiable
+            by_owner[None if is_meant else run.owner].append(run)  # type: ignore[attr-defined]  # annotated above
         _mark_notified(by_owner.pop(None, []), None, now)
         notices = []
         for owner_id, runs in by_owner.items():
@@ -106,16 +111,6 @@ class NoticeSource(RunSource):
 def source_of_notice(run: Run) -> NoticeSource | None:
     """Return the source of a notice's run; None for another kind of run (notifications.sources.source_of)."""
     return NoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
-
-
-def _find_notifiable(now: datetime) -> QuerySet[Run]:
-    notices = models.IncidentEvent.objects.filter(run=OuterRef("pk")).order_by("pk")
-    owner_of_alert = notices.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
-    runs = Run.objects.unnotified().annotate(
-        owner=Coalesce("subscription__owner", "message__requested_by", Subquery(owner_of_alert))
-    )
-    recent = Run.objects.filter(trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - EVERY)
-    return runs.filter(~Exists(recent))
 
 
 def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> None:
@@ -180,8 +175,24 @@ def _pause_subscription(pk: int, now: datetime) -> bool:
 def _has_failed_often(subscription: Subscription) -> bool:
     """Return whether as many runs in a row have failed as the subscription allows. Runs that were recalled, or held up
     by a disabled, blocked or paused company, do not count."""
+    # Its whole runs that ended since it was last enabled, newest first.
+    ended = Run.objects.filter(
+        subscription=subscription, status__in=[Run.Status.FAILED, Run.Status.FINISHED, Run.Status.SKIPPED]
+    ).exclude(trigger__in=Run.PARTIAL)
+    if subscription.failures_counted_from is not None:
+        ended = ended.filter(claimed_at__gte=subscription.failures_counted_from)
+    deliveries = Delivery.objects.filter(run=OuterRef("pk"))
+    reached = deliveries.filter(
+        status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN],
+        recipient_count__gt=F("invalid_count") + F("unlicensed_count"),
+    )
+    held_up = models.Receipt.objects.filter(run=OuterRef("pk"), reason=models.Receipt.Reason.CORP_DISABLED)
+    rows: QuerySet[Any] = ended.order_by("-pk").annotate(
+        is_reaching=Exists(reached),
+        is_held_up=Exists(deliveries.filter(status=Delivery.Status.CANCELED)) | Exists(held_up),
+    )
     at_most, count = subscription.pauses_after_failures, 0
-    for run in _find_ended_runs(subscription)[: at_most * _RUNS_PER_FAILURE]:
+    for run in rows[: at_most * _RUNS_PER_FAILURE]:
         if run.recall_requested_at is not None:
             continue
         if run.status != Run.Status.FAILED:
@@ -193,26 +204,6 @@ def _has_failed_often(subscription: Subscription) -> bool:
         if count == at_most:
             return True
     return False
-
-
-def _find_ended_runs(subscription: Subscription) -> QuerySet[Any]:
-    """Return the subscription's whole runs that ended since it was last enabled, newest first."""
-    ended = Run.objects.filter(
-        subscription=subscription, status__in=[Run.Status.FAILED, Run.Status.FINISHED, Run.Status.SKIPPED]
-    ).exclude(trigger__in=Run.PARTIAL)
-    if subscription.failures_counted_from is not None:
-        ended = ended.filter(claimed_at__gte=subscription.failures_counted_from)
-    deliveries = Delivery.objects.filter(run=OuterRef("pk"))
-    reached = deliveries.filter(
-        status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN],
-        recipient_count__gt=F("invalid_count") + F("unlicensed_count"),
-    )
-    receipts = models.Receipt.objects.filter(run=OuterRef("pk"))
-    return ended.order_by("-pk").annotate(
-        is_reaching=Exists(reached),
-        is_held_up=Exists(deliveries.filter(status=Delivery.Status.CANCELED))
-        | Exists(receipts.filter(reason=models.Receipt.Reason.CORP_DISABLED)),
-    )
 
 
 def restart_failure_count(subscription: Subscription, *, now: datetime) -> set[str]:

@@ -187,7 +187,12 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
         is_moving = any(one.next_run_at != next_times[one.pk] for one in found[: len(plans)])
         runs = [run for its_runs, _next in plans for run in its_runs]
         # Some exist already, when a schedule was saved back and forth. Times that one run held up are added to its row.
-        new = [run for run in runs if not (run["key"].startswith(_OVERLAP) and _add_to_overlap(run))]
+        new = []
+        for run in runs:
+            slot_count = Least(F("slot_count") + run["slot_count"], MISSED_COUNTED)
+            known = Run.objects.filter(key=run["key"])
+            if not (run["key"].startswith(_OVERLAP) and known.update(slot_count=slot_count)):
+                new.append(run)
         moved = [{"id": pk, "at": moment} for pk, moment in next_times.items()]
         with connection.cursor() as cursor:
             cursor.execute(_INSERT_RUNS, [json.dumps(new, default=str)])
@@ -203,11 +208,6 @@ def claimable(now: datetime) -> QuerySet[Subscription]:
     grace = ExpressionWrapper(F("grace_minutes") * Value(timedelta(minutes=1)), output_field=DurationField())
     due = Subscription.objects.due(now).alias(grace_end=F("next_run_at") + grace)
     return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
-
-
-def _add_to_overlap(run: dict[str, Any]) -> bool:
-    known = Run.objects.filter(key=run["key"])
-    return known.update(slot_count=Least(F("slot_count") + run["slot_count"], MISSED_COUNTED)) == 1
 
 
 def _plans_in_time(

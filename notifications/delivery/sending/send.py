@@ -75,9 +75,19 @@ class SendTask:
         """`is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back."""
         self._clock, self._is_stopping = clock, is_stopping
         self._calls: dict[Future[EndedCall], tuple[Sendable, Permit]] = {}
-        self._waiting: dict[int, WaitingMessage] = {
-            each.delivery.pk: each for each in _read_waiting(list(delivery_ids))
-        }
+        ids = list(delivery_ids)
+        rows = {row.pk: row for row in find_pending(ids)}
+        corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
+        limited = CorpQueue.objects.filter(corp__in=corps, daily_budget__gt=0)
+        budgets: dict[int | None, int] = dict(limited.values_list("corp_id", "daily_budget"))
+        # Not the attempt's id alone: another task may hold the same message, and must not give back our permit.
+        task = secrets.token_hex(4)
+        # The pending ones, each with its request to the limiter, in the given order.
+        self._waiting: dict[int, WaitingMessage] = {}
+        for row in (rows[pk] for pk in ids if pk in rows):
+            budget = budgets.get(row.corp_id, 0)
+            request = SENDERS[row.channel].make_request(row, corps[row.corp_id], daily_budget=budget)
+            self._waiting[row.pk] = WaitingMessage(row, replace(request, id=f"{request.id}.{task}"))
         # Seconds until each message that the limiter held back for too long may be tried.
         self._postponed: dict[int, float] = {}
         self._passed_over: list[int] = []
@@ -99,7 +109,16 @@ class SendTask:
             elif not self._calls or (stop_at is not None and read_boot_clock() >= stop_at):
                 break
             self._settle_ended(waits_for_room=may_begin)
-        self._give_back()
+        # Release messages that were not tried: at once, or for when the limiter has room.
+        self._undo_failed_claims()
+        if idle := [*self._waiting, *self._passed_over]:
+            _update_pending(idle, queued_until=None)
+        by_wait: dict[float, list[int]] = defaultdict(list)
+        for pk, seconds in self._postponed.items():
+            by_wait[round(seconds, 1)].append(pk)
+        now = self._clock()
+        for seconds, ids in by_wait.items():
+            _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
 
     def _begin(self) -> None:
         """Begin as many calls as limits and threads allow."""
@@ -110,7 +129,15 @@ class SendTask:
         admitted = self._admit(room)
         if not admitted:
             return
-        claimed = {row.pk: row for row in self._claim_together([each for each, _ in admitted])}
+        # Together or, if that fails, one by one: a bad row must not keep the others from going out.
+        deliveries = [each for each, _ in admitted]
+        rows = self._claim(deliveries)
+        if rows is None:
+            rows = [row for delivery in deliveries for row in self._claim([delivery]) or ()]
+        else:
+            # For example of a disabled company: they can be handed out as soon as it is enabled again.
+            self._passed_over += {delivery.pk for delivery in deliveries} - {row.pk for row in rows}
+        claimed = {row.pk: row for row in rows}
         begun = [(claimed[each.pk], permit) for each, permit in admitted if each.pk in claimed]
         if unused := [permit for each, permit in admitted if each.pk not in claimed]:
             with _limiter_asked("unused permits", unused):
@@ -163,27 +190,6 @@ class SendTask:
             if each.outcome.is_rate_limited:
                 hold_scopes(SENDERS[each.delivery.channel].held_scopes(each.delivery), each.outcome)
         settle_calls(settled)
-
-    def _give_back(self) -> None:
-        """Release messages that were not tried: at once, or for when the limiter has room."""
-        self._undo_failed_claims()
-        if idle := [*self._waiting, *self._passed_over]:
-            _update_pending(idle, queued_until=None)
-        by_wait: dict[float, list[int]] = defaultdict(list)
-        for pk, seconds in self._postponed.items():
-            by_wait[round(seconds, 1)].append(pk)
-        now = self._clock()
-        for seconds, ids in by_wait.items():
-            _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
-
-    def _claim_together(self, deliveries: list[Sendable]) -> list[Sendable]:
-        """Claim together or, if that fails, one by one: a bad row must not keep the others from going out."""
-        claimed = self._claim(deliveries)
-        if claimed is None:
-            return [row for delivery in deliveries for row in self._claim([delivery]) or ()]
-        # For example of a disabled company: they can be handed out as soon as it is enabled again.
-        self._passed_over += {delivery.pk for delivery in deliveries} - {row.pk for row in claimed}
-        return claimed
 
     def _claim(self, deliveries: list[Sendable]) -> list[Sendable] | None:
         """Return those claimed; None if the claim failed. If it took effect, because only the answer to its COMMIT was
@@ -346,20 +352,6 @@ def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = No
     except redis.RedisError as error:
         logger.error("the limiter cannot be asked: %s", type(error).__name__)
         return [UNREACHABLE_SECONDS] * len(requests)
-
-
-def _read_waiting(ids: Sequence[int]) -> Iterator[WaitingMessage]:
-    """Yield each pending delivery with its request to the limiter, in the order of `ids`."""
-    rows = {row.pk: row for row in find_pending(ids)}
-    corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
-    limited = CorpQueue.objects.filter(corp__in=corps, daily_budget__gt=0)
-    budgets: dict[int | None, int] = dict(limited.values_list("corp_id", "daily_budget"))
-    # Not the attempt's id alone: another task may hold the same message, and must not give back our permit.
-    task = secrets.token_hex(4)
-    for row in (rows[pk] for pk in ids if pk in rows):
-        budget = budgets.get(row.corp_id, 0)
-        request = SENDERS[row.channel].make_request(row, corps[row.corp_id], daily_budget=budget)
-        yield WaitingMessage(row, replace(request, id=f"{request.id}.{task}"))
 
 
 @transaction.atomic

@@ -72,7 +72,14 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
             return False
         fields = decide_fields(delivery, attempt, outcome, now=now)
         if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
-            fields |= _write_exceptions(delivery, outcome)
+            # The receipts of people whom WeCom names say that they were not reached.
+            receipts = Receipt.objects.filter(delivery=delivery, status="")
+            unlicensed = _mark_receipts(receipts, delivery, outcome.unlicensed_userids, Receipt.Status.UNLICENSED)
+            if outcome.is_for_everyone:
+                invalid = receipts.update(status=Receipt.Status.INVALID)
+            else:
+                invalid = _mark_receipts(receipts, delivery, outcome.invalid_userids, Receipt.Status.INVALID)
+            fields |= {"invalid_count": invalid, "unlicensed_count": unlicensed}
         released = {"fencing_token": None, "lease_until": None, "queued_until": None}
         Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
         # In the same transaction: if the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
@@ -144,17 +151,6 @@ def backoff_seconds(attempt_count: int) -> float:
 
 def _with_jitter(seconds: float) -> float:
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311  # spreads calls, guards nothing
-
-
-def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:
-    """Mark the receipts of people whom WeCom names as not reached. Return the delivery's counts."""
-    receipts = Receipt.objects.filter(delivery=delivery, status="")
-    unlicensed_count = _mark_receipts(receipts, delivery, outcome.unlicensed_userids, Receipt.Status.UNLICENSED)
-    if outcome.is_for_everyone:
-        invalid_count = receipts.update(status=Receipt.Status.INVALID)
-    else:
-        invalid_count = _mark_receipts(receipts, delivery, outcome.invalid_userids, Receipt.Status.INVALID)
-    return {"invalid_count": invalid_count, "unlicensed_count": unlicensed_count}
 
 
 def _mark_receipts(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:

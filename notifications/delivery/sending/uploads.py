@@ -117,7 +117,9 @@ def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callab
             if one.medium is None or one.medium.status == Medium.Status.FAILED:
                 count += freeze(one, None, clock(), reason=one.medium.error if one.medium else "")
                 continue
-            content, name = contents[one.medium.pk], name_medium(one, one.medium)
+            content = contents[one.medium.pk]
+            with translation.override(one.language):
+                name = one.medium.name or write_file_name(one.title, one.created_at, one.medium.extension)
             if not is_uploaded(one):
                 count += freeze(one, partial(fill_body, delivery=one, content=content, name=name), clock())
             elif one.channel == Channel.ROBOT and one.robot is None:
@@ -225,12 +227,6 @@ def is_uploaded(delivery: Delivery) -> bool:
     if delivery.channel == Channel.ROBOT:
         return is_file
     return delivery.channel == Channel.WECOM and (is_file or delivery.message_form == MessageForm.IMAGE)
-
-
-def name_medium(delivery: Delivery, medium: Medium) -> str:
-    """Return the medium's own name, else one made of the title in the message's language."""
-    with translation.override(delivery.language):
-        return medium.name or write_file_name(delivery.title, delivery.created_at, medium.extension)
 
 
 def fill_body(body: dict[str, Any], delivery: Delivery, content: bytes, name: str) -> dict[str, Any]:

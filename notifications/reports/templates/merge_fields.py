@@ -201,11 +201,6 @@ def _label_ranking(found: _Match) -> str | None:
     return found.make_label(_("bottom %(count)d: %(name)s by %(number)s") % words)
 
 
-def _label_payload(found: _Match) -> str:
-    """Label a field of an inbound channel's payload, which has no columns, by its path."""
-    return found.make_label(found["field"].lstrip(".").replace("['", ".").replace("']", "").lstrip("."))
-
-
 _DAYS = (
     *("today", "yesterday", "day_before_yesterday"),
     *("same_day_last_week", "same_day_last_month", "same_day_last_year"),
@@ -252,7 +247,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
             rf"\{{\{{ (?P<alias>{PAYLOAD})(?P<field>(?:\.[A-Za-z]\w*|\[\d+\]|\['{_TEXT}'\])+)"
             rf"(?:\|(?P<style>{'|'.join(filter(None, _FORMATS))}))? \}}\}}"
         ),
-        _label_payload,
+        # A field of an inbound channel's payload, which has no columns, by its path.
+        lambda found: found.make_label(found["field"].lstrip(".").replace("['", ".").replace("']", "").lstrip(".")),
     ),
     (
         _compile(output(aggregate("<rows>", "<measure>", "<column>"), "STYLE")),

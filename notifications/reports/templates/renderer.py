@@ -173,10 +173,6 @@ def count_rounds(context: Context, items: Any) -> Iterator[Any]:
         yield item
 
 
-def _default(value: Any, other: Any) -> Any:
-    return other if value is None or isinstance(value, Nothing) or value == "" else value
-
-
 def _length(value: Any) -> int:
     if isinstance(value, str | tuple | list):
         return len(value)
@@ -228,7 +224,7 @@ FORMATS = (
     Format("abs", "绝对值", _absolute, "12.56"),
     Format("date", "日期", values.format_time_or_dash),
     Format("days", "加天数", values.add_days),
-    Format("default", "默认", _default),
+    Format("default", "默认", lambda value, other: other if _TESTS["empty"](value) else value),
     Format("clip", "截取", _clip),
     Format("join", "连接", _join_list),
     Format("length", "长度", _length),
