@@ -152,7 +152,7 @@ def purge_runs(*, now: datetime) -> int:
     if run is None:
         return 0
     deliveries = Delivery.objects.filter(run=run)
-    of_deliveries: tuple[Any, ...] = (models.Attempt, models.Attachment, models.AlertCard)
+    of_deliveries: tuple[Any, ...] = (models.Attempt, models.AlertCard)
     for rows in (
         models.Receipt.objects.filter(run=run),
         *(model.objects.filter(delivery__in=deliveries.values("pk")) for model in of_deliveries),

@@ -161,6 +161,7 @@ class Migration(migrations.Migration):
                 ('agentid', models.PositiveBigIntegerField(verbose_name='AgentId')),
                 ('body', models.BinaryField(verbose_name='body')),
                 ('plain_body', models.BinaryField(default=bytes)),
+                ('shown_media', models.JSONField(default=list)),
                 ('media_until', models.DateTimeField(null=True, verbose_name='uploaded until')),
                 ('prepare_count', models.PositiveIntegerField(default=0)),
                 ('mark', models.CharField(default=notifications.models.deliveries.new_mark, max_length=32, verbose_name='mark')),
@@ -395,24 +396,6 @@ class Migration(migrations.Migration):
             model_name='delivery',
             name='medium',
             field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='notifications.medium', verbose_name='picture or file'),
-        ),
-        migrations.CreateModel(
-            name='Attachment',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('title', models.CharField(max_length=200)),
-                ('alias', models.CharField(blank=True, max_length=64)),
-                ('delivery', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='notifications.delivery')),
-                ('medium', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='notifications.medium')),
-            ],
-            options={
-                'verbose_name': 'picture or file of a message',
-                'verbose_name_plural': 'pictures and files of messages',
-                'ordering': ['position'],
-                'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('delivery', 'position'), name='one_attachment_per_position')],
-            },
         ),
         migrations.CreateModel(
             name='OutgoingMail',

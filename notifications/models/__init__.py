@@ -26,7 +26,7 @@ from notifications.models.inbound import (
     IncomingMessage,
     OutgoingMail,
 )
-from notifications.models.media import Attachment, MakerQueue, Medium
+from notifications.models.media import MakerQueue, Medium
 from notifications.models.recipients import Channel, OperatorContacts, Robot, RulesMatch, WithRecipients
 from notifications.models.runs import Run
 from notifications.models.subscriptions import (

@@ -198,6 +198,9 @@ class Delivery(models.Model):
         db_index=False,
     )
     plain_body = models.BinaryField(default=bytes)
+    # What the message's page shows, in order: pairs of a medium's key and a title. No rows of their own: each reader
+    # wants all of them, and a medium that is gone is left out.
+    shown_media = models.JSONField(default=list)
     prepare_count = models.PositiveIntegerField(default=0)
     mark = models.CharField(_("mark"), max_length=32, default=new_mark)
     language = models.CharField(_("language"), max_length=16)

@@ -147,26 +147,6 @@ class Medium(models.Model):
         return sentences.translate_stored(self.error)
 
 
-class Attachment(models.Model):
-    """A medium on the page of a message. `alias`: of the report's card that it shows."""
-
-    delivery = models.ForeignKey("Delivery", on_delete=models.CASCADE, related_name="attachments", db_index=False)
-    medium = models.ForeignKey(Medium, on_delete=models.CASCADE, related_name="+")
-    position = models.PositiveSmallIntegerField()
-    title = models.CharField(max_length=200)
-    alias = models.CharField(max_length=64, blank=True)
-
-    class Meta:
-        verbose_name = _("picture or file of a message")
-        verbose_name_plural = _("pictures and files of messages")
-        default_permissions = ()
-        ordering = ["position"]
-        constraints = [models.UniqueConstraint(fields=["delivery", "position"], name="one_attachment_per_position")]
-
-    def __str__(self) -> str:
-        return self.title
-
-
 class PictureKind(models.TextChoices):
     PAGE = "page", pgettext_lazy("of the BI", "page")
     CARD = "card", _("card")

@@ -31,7 +31,7 @@ from notifications.delivery.rendering.message_builder import link_target, make_e
 from notifications.delivery.rendering.render import message_path
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.inbound.mail.html import SANDBOX, page_of
-from notifications.models import Delivery, IncomingMessage, Receipt, Run, SubscriptionChoice
+from notifications.models import Delivery, IncomingMessage, Medium, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import count_pages, load_content, paginate_tables
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
@@ -120,14 +120,18 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
             tables = paginate_tables(content, ROWS_PER_PAGE, number)
         report = {"report": content, "zone": zone, "tables": tables, "page": number, "pages": pages}
         report |= {"earlier": number - 1, "later": number + 1 if number < pages else 0}
+    shown = Medium.objects.defer("content", "svg", "recipe")
+    media = shown.in_bulk([pk for pk, _title in delivery.shown_media])
     context = {
         "delivery": delivery,
         "content": render_markdown(delivery.text, delivery.message_form),
         "link": link_target(delivery.link),
         **report,
-        "attachments": delivery.attachments.select_related("medium").defer(
-            "medium__content", "medium__svg", "medium__recipe"
-        ),
+        "attachments": [
+            {"medium": media[pk], "position": position, "title": title}
+            for position, (pk, title) in enumerate(delivery.shown_media)
+            if pk in media
+        ],
         "is_from_outside": receipt.run.trigger == Run.Trigger.MESSAGE,
         "is_mail": mail_of(receipt) is not None,
         "sandbox": " ".join(SANDBOX),

@@ -24,7 +24,7 @@ from notifications.charts.drawing import in_dark
 from notifications.delivery.attachments import find_linked_picture
 from notifications.delivery.rendering.preview import find_medium_state
 from notifications.delivery.spreadsheets import write_file_name
-from notifications.models import Attachment, Medium, Receipt
+from notifications.models import Medium, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -77,17 +77,17 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
     if not isinstance(request.user, User):
         raise Http404
     receipt = Receipt.objects.of_message(request.user, mark).first()
-    if receipt is None or receipt.delivery_id is None:
+    delivery = None if receipt is None else receipt.delivery
+    if delivery is None or position >= len(delivery.shown_media):
         raise Http404
-    found = Attachment.objects.filter(delivery=receipt.delivery_id, position=position, medium__status="ready")
-    row = found.select_related("medium", "delivery").first()
-    if row is None:
+    medium = Medium.objects.filter(pk=delivery.shown_media[position][0], status=Medium.Status.READY).first()
+    if medium is None:
         raise Http404
     headers = {}
-    if row.medium.kind != Medium.Kind.PICTURE:
-        name = row.medium.name or write_file_name(row.delivery.title, row.delivery.created_at, extension)
+    if medium.kind != Medium.Kind.PICTURE:
+        name = medium.name or write_file_name(delivery.title, delivery.created_at, extension)
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
-    return _answer_with(row.medium, extension, headers)
+    return _answer_with(medium, extension, headers)
 
 
 @require_safe

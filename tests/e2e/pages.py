@@ -23,7 +23,6 @@ from integrations.models.datasources import compress_table
 from notifications.models import (
     AlertRule,
     ApiToken,
-    Attachment,
     Attempt,
     AttributeRule,
     CorpQueue,
@@ -130,9 +129,8 @@ def _make_delivery(things: dict[str, Any], person: User) -> None:
     Attempt.objects.create(delivery=delivery, number=1, fencing_token=FENCE, started_at=NOW, outcome="accepted")
     address = f"{things['corp'].pk}:{person.username}"
     Receipt.objects.create(run=delivery.run, delivery=delivery, user=person, channel="wecom", address=address)
-    for position, fields in enumerate(_pictures()):
-        medium = Medium.objects.create(run=delivery.run, **fields)
-        Attachment.objects.create(delivery=delivery, medium=medium, position=position, title="各城市销售额")
+    media = [Medium.objects.create(run=delivery.run, **fields) for fields in _pictures()]
+    Delivery.objects.filter(pk=delivery.pk).update(shown_media=[[medium.pk, "各城市销售额"] for medium in media])
 
 
 def _make_report(things: dict[str, Any]) -> None:

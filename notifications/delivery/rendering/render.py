@@ -375,13 +375,12 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
     corps = {batch.corp.pk: batch.corp for batch in batches}
     addresses = {pk: corp.find_site_address() for pk, corp in corps.items()}
     drafts: dict[tuple[int, str, int | None], Delivery] = {}
-    deliveries, shown_media, receipts = list[Delivery](), list[models.Attachment](), list[Receipt]()
+    deliveries, receipts = list[Delivery](), list[Receipt]()
     for batch in batches:
         way = batch.corp.pk, batch.channel, None if batch.robot is None else batch.robot.pk
         draft = drafts[way] if way in drafts else drafts.setdefault(way, draft_delivery(run, source, batch, now))
-        delivery, shown = build_delivery(draft, source, batch, addresses[batch.corp.pk], now=now)
+        delivery = build_delivery(draft, source, batch, addresses[batch.corp.pk], now=now)
         deliveries.append(delivery)
-        shown_media += shown
         whose = {"run": run, "delivery": delivery, "channel": batch.channel}
         if batch.robot is not None:
             receipts.append(Receipt(**whose, address=f"robot:{batch.robot.pk}"))
@@ -389,7 +388,6 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
             Receipt(**whose, user_id=one.user_id, address=one.address, reason=one.detour or "") for one in batch.people
         ]
     Delivery.objects.bulk_create(deliveries, batch_size=ROWS_AT_ONCE)
-    models.Attachment.objects.bulk_create(shown_media)
     Receipt.objects.bulk_create(receipts)
     return [delivery.pk for delivery in deliveries]
 
@@ -414,8 +412,8 @@ def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
 
 def build_delivery(
     draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, *, now: datetime
-) -> tuple[Delivery, list[models.Attachment]]:
-    """Write the media of a message. Return its unsaved delivery and attachments. Raises RenderingError."""
+) -> Delivery:
+    """Write the media of a message. Return its unsaved delivery. Raises RenderingError."""
     run, media = draft.run, dict[Wanted, Medium]()
     for wanted in [*batch.media.shown, *([batch.media.carried] if batch.media.carried else [])]:
         if wanted.medium_id is not None:
@@ -430,10 +428,8 @@ def build_delivery(
     picture_url = "" if carried is None else address.absolute(attachments.picture_path(carried.pk, now=now))
     delivery = compose(draft, source, batch, address, picture_url, now=now)
     delivery.medium = carried
-    return delivery, [
-        models.Attachment(delivery=delivery, medium=media[one], position=n, title=one.title[:200], alias=one.alias[:64])
-        for n, one in enumerate(batch.media.shown)
-    ]
+    delivery.shown_media = [[media[one].pk, one.title[:200]] for one in batch.media.shown]
+    return delivery
 
 
 def compose(

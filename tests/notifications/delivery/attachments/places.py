@@ -17,7 +17,6 @@ from notifications.delivery.rendering.preview import STAND_IN
 from notifications.delivery.rendering.render import Batch
 from notifications.inbound.accept import MessageSource
 from notifications.models import (
-    Attachment,
     Channel,
     Delivery,
     IncomingMessage,
@@ -73,11 +72,10 @@ def make_delivery(
     with translation.override("zh-hans"):
         draft = render.draft_delivery(run, source, batch, NOW)
         address = SiteAddress(url="https://site.example.test/")
-        delivery, shown = render.build_delivery(draft, source, batch, address, now=NOW)
+        delivery = render.build_delivery(draft, source, batch, address, now=NOW)
     for name, value in {"mark": new_mark(), **fields}.items():
         setattr(delivery, name, value)
     delivery.save(force_insert=True)
-    Attachment.objects.bulk_create(shown)
     return delivery
 
 

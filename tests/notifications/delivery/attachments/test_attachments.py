@@ -41,7 +41,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 def delivery() -> Delivery:
     """A message in file form: its page shows the chart (0) and the file (1)."""
     found = make_delivery(make_corp(), MessageForm.XLSX)
-    pictures = Medium.objects.filter(pk__in=found.attachments.values("medium"), kind=Medium.Kind.PICTURE)
+    pictures = Medium.objects.filter(pk__in=[pk for pk, _title in found.shown_media], kind=Medium.Kind.PICTURE)
     pictures.update(status="ready", content=PNG, svg=zlib.compress(SVG), made_at=timezone.now())
     Medium.objects.exclude(kind=Medium.Kind.PICTURE).update(status="ready", content=b"a,b", made_at=timezone.now())
     return found
