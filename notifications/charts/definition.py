@@ -210,7 +210,11 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
     rest = _("others")
     while any(rest in key for key in groups):
         rest += "…"
-    groups = _limit_series(chart, groups, rest, notes)
+    if len({name for _place, name in groups}) > SERIES_AT_MOST:
+        sizes = _sum_figures(groups, chart, of_series=True, is_size=True)
+        kept = set(_rank(sizes)[: SERIES_AT_MOST - 1])
+        notes.append(_note_rest(len(sizes) - len(kept), chart.series, rest))
+        groups = _rename_groups(groups, lambda place, name: (place, name if name in kept else rest))
     series = list(dict.fromkeys(name for _place, name in groups))
     if unit is not None:
         if unit not in {Unit.MOMENT, Unit.DAY} and not (unit is Unit.MONTH and _holds_months(table.values(chart.x))):
@@ -375,15 +379,6 @@ _COUNTING: dict[Aggregate, Callable[[], str]] = {
     Aggregate.MINIMUM: lambda: pgettext("of a chart's place", "minimum"),
     Aggregate.COUNT: lambda: pgettext("of a chart's place", "number of rows"),
 }
-
-
-def _limit_series(chart: Chart, groups: Groups, rest: str, notes: list[str]) -> Groups:
-    if len({series for _place, series in groups}) <= SERIES_AT_MOST:
-        return groups
-    sizes = _sum_figures(groups, chart, of_series=True, is_size=True)
-    kept = set(_rank(sizes)[: SERIES_AT_MOST - 1])
-    notes.append(_note_rest(len(sizes) - len(kept), chart.series, rest))
-    return _rename_groups(groups, lambda place, series: (place, series if series in kept else rest))
 
 
 def _limit_places(chart: Chart, groups: Groups, rest: str, top: int, notes: list[str]) -> tuple[Groups, list[str]]:

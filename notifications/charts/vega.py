@@ -481,7 +481,11 @@ _SPARKS = 60
 
 def table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     """Return the spec of a table's first rows and columns, with a note below about what is left out."""
-    chosen = _choose_columns(chart, table)
+    names = [name for name in dict.fromkeys((chart.x, *chart.y)) if name] or list(table.names)
+    by_name = {column.name: column for column in table.columns}
+    chosen = [by_name[name] for name in names][:COLUMNS_AT_MOST]
+    if not chosen or not table.rows:
+        raise ChartError(Sentence("There is nothing to draw: the data has no rows."))
     room = (size.height - _HEAD - _FOOT) // _LINE - 1
     top = min(chart.top, room if size.is_fixed else size.row_count)
     positions = [table.position(column.name) for column in chosen]
@@ -567,15 +571,6 @@ def _text_layer(text: str, *, y: float, size: int, colour: str, is_bold: bool = 
     mark |= {**(drawing.BOLD if is_bold else {}), "limit": drawing.limit_of(shown, ROOM, size)}
     place = {"x": {"value": drawing.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
     return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
-
-
-def _choose_columns(chart: Chart, table: Table) -> list[Column]:
-    chosen = [name for name in dict.fromkeys((chart.x, *chart.y)) if name] or list(table.names)
-    by_name = {column.name: column for column in table.columns}
-    found = [by_name[name] for name in chosen][:COLUMNS_AT_MOST]
-    if not found or not table.rows:
-        raise ChartError(Sentence("There is nothing to draw: the data has no rows."))
-    return found
 
 
 def _order_rows(chart: Chart, table: Table) -> list[tuple[Value, ...]]:

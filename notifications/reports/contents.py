@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from integrations.data.figures import is_unknown
-from integrations.data.table import Column, Kind, Table, Value, from_document, to_document
+from integrations.data.table import Kind, Table, from_document, to_document
 from notifications.charts.drawing import cell_text, head_unit
 from notifications.sources import CardContent, Content, Figure
 
@@ -61,10 +61,15 @@ def count_pages(content: Content, rows_at_most: int) -> int:
 def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> dict[str, Any]:
     """Return the rows of `page`, counted from 1: each cell with its CSS class, "number", "short" (not wrapped), or
     none. `columns`: names, units, and whether they are numbers. `is_cut`: the source had more rows than it gave."""
-    rows = [
-        [_cell_with_class(value, column) for value, column in zip(row, table.columns, strict=True)]
-        for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]
-    ]
+    rows = []
+    for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]:
+        cells = []
+        for value, column in zip(row, table.columns, strict=True):
+            # A page has room for all lines of a text.
+            text = value if isinstance(value, str) and not is_unknown(value) else cell_text(value, column)
+            is_short = column.kind != Kind.TEXT or len(text) <= SHORT_CHARACTERS
+            cells.append((text, "number" if column.is_numeric else "short" if is_short else ""))
+        rows.append(cells)
     return {
         "title": title,
         "columns": [(one.name, head_unit(one), one.is_numeric) for one in table.columns],
@@ -73,11 +78,3 @@ def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -
         "left_out_count": len(table.rows) - len(rows),
         "is_cut": table.is_cut,
     }
-
-
-def _cell_with_class(value: Value, column: Column) -> tuple[str, str]:
-    # A page has room for all lines of a text.
-    text = value if isinstance(value, str) and not is_unknown(value) else cell_text(value, column)
-    if column.is_numeric:
-        return text, "number"
-    return text, "short" if column.kind != Kind.TEXT or len(text) <= SHORT_CHARACTERS else ""

@@ -53,11 +53,17 @@ class OwnRows:
         for condition in dict.fromkeys(conditions):
             by_alias[condition.alias].append(condition)
         self._conditions = {alias: by_alias[alias] for alias in tables if alias in by_alias}
-        self._rows_of = {
-            condition: _index_rows(tables[alias], condition, fold)
-            for alias, its in self._conditions.items()
-            for condition in its
-        }
+        self._rows_of: dict[Condition, dict[str, list[int]]] = {}
+        for condition in chain(*self._conditions.values()):
+            table, rows = tables[condition.alias], defaultdict[str, list[int]](list)
+            try:
+                position = table.position(condition.column)
+            except KeyError as error:
+                raise ColumnMissingError(condition.alias, condition.column) from error
+            for number, row in enumerate(table.rows):
+                if folded := fold(cell_text(row[position])):
+                    rows[folded].append(number)
+            self._rows_of[condition] = rows
         self._known: dict[Hashable, tuple[tuple[int, ...], ...]] = {}
 
     @property
@@ -125,16 +131,3 @@ def cell_text(value: Value) -> str:
     if isinstance(value, datetime | date):
         return value.isoformat()
     return str(value)
-
-
-def _index_rows(table: Table, condition: Condition, fold: Fold) -> dict[str, list[int]]:
-    try:
-        position = table.position(condition.column)
-    except KeyError as error:
-        raise ColumnMissingError(condition.alias, condition.column) from error
-    found: dict[str, list[int]] = defaultdict(list)
-    for number, row in enumerate(table.rows):
-        folded = fold(cell_text(row[position]))
-        if folded:
-            found[folded].append(number)
-    return found

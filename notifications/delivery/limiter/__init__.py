@@ -245,23 +245,20 @@ class Gate:
             raise StoreLostError
         if self._now_ms is None:
             epoch, now_ms = answer[:2]
-            # The store's time is rounded down to whole milliseconds.
-            self._check_clock(epoch, least=now_ms - read_boot_clock() * 1000, most=now_ms + 1 - asked_at * 1000)
+            # The least and most milliseconds by which the store is ahead of the boot clock: its time is rounded down.
+            least, most = now_ms - read_boot_clock() * 1000, now_ms + 1 - asked_at * 1000
+            known_least, known_most = self._ahead.get(epoch, (least, most))
+            step = max(0.0, least - known_most) or min(0.0, most - known_least)
+            if abs(step) > STEP_MS:
+                # It was set since the last question: its windows are wrong, and what it just granted is void.
+                kept = [key for key in self._keys() if key.endswith(_KEPT)]
+                lost = json.dumps({"epoch": epoch.decode(), "step": round(step), "kept": kept})
+                if self._scripts["lose"](keys=[_READY], args=[lost]):
+                    logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
+                raise StoreLostError
+            # A slow answer says little: keep the known bounds, moved by the drift.
+            self._ahead = {epoch: (max(least, known_least + step), min(most, known_most + step))}
         return list(answer)
-
-    def _check_clock(self, epoch: bytes, *, least: float, most: float) -> None:
-        """Raise StoreLostError if the store's clock was set since the last question: its windows are wrong, and what it
-        just granted is void. `least`, `most`: milliseconds by which it is ahead of the boot clock."""
-        known_least, known_most = self._ahead.get(epoch, (least, most))
-        step = max(0.0, least - known_most) or min(0.0, most - known_least)
-        if abs(step) > STEP_MS:
-            kept = [key for key in self._keys() if key.endswith(_KEPT)]
-            lost = json.dumps({"epoch": epoch.decode(), "step": round(step), "kept": kept})
-            if self._scripts["lose"](keys=[_READY], args=[lost]):
-                logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
-            raise StoreLostError
-        # A slow answer says little: keep the known bounds, moved by the drift.
-        self._ahead = {epoch: (max(least, known_least + step), min(most, known_most + step))}
 
     def _json(self, **question: Any) -> str:
         moment = {} if self._now_ms is None else {"now": self._now_ms()}

@@ -442,8 +442,15 @@ def compose(
     """
     corp, people = batch.corp, batch.people
     delivery = copy(draft)
-    mark = delivery.mark = _make_mark(draft, batch, now)
-    content, url = batch.content, address.absolute(message_path(mark))
+    # A database that lost its last seconds makes the slot's message again: with the same mark WeCom drops it as a
+    # duplicate. Messages with a picture or a file differ anyway, because it is uploaded anew.
+    run, content, robot = draft.run, batch.content, batch.robot
+    way = (draft.channel, draft.corpid, draft.agentid, robot and robot.pk, draft.message_form, draft.language)
+    whom = [(person.address, person.userid) for person in people]
+    what = (content.title, content.text, content.figures, now if batch.media.carried else None)
+    parts = repr((run.key, run.slot_at.astimezone(UTC), way, whom, what))
+    mark = delivery.mark = salted_hmac("notifications.mark", parts, algorithm="sha256").hexdigest()[:32]
+    url = address.absolute(message_path(mark))
     title = clip_text(content.title, TITLE_CHARACTERS)  # a long title is cut visibly
     words = Words(title=title, text=content.text, url=url, figures=content.figures, task_id=mark)
     link = content.link or source.terms.link
@@ -472,17 +479,6 @@ def compose(
     except MessageError as error:
         raise RenderingError.of(error) from error
     return delivery
-
-
-def _make_mark(draft: Delivery, batch: Batch, now: datetime) -> str:
-    """Return the mark of a message. A database that lost its last seconds makes the slot's message again: with the same
-    mark WeCom drops it as a duplicate. Messages with a picture or a file differ anyway, because it is uploaded anew."""
-    run, content, robot = draft.run, batch.content, batch.robot
-    way = (draft.channel, draft.corpid, draft.agentid, robot and robot.pk, draft.message_form, draft.language)
-    people = [(person.address, person.userid) for person in batch.people]
-    what = (content.title, content.text, content.figures, now if batch.media.carried else None)
-    parts = repr((run.key, run.slot_at.astimezone(UTC), way, people, what))
-    return salted_hmac("notifications.mark", parts, algorithm="sha256").hexdigest()[:32]
 
 
 def _build_body(batch: Batch, form: MessageForm, words: Words, link: str, address: SiteAddress) -> bytes:

@@ -51,7 +51,14 @@ def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
         count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
         is_left = _write_recipients(delivery, lambda userid: None if fold_userid(userid) in gone else userid)
         _subtract_recipients(delivery, count, is_left, now)
-    for mail in _find_mails(corp):
+    # Mails, each to one person, of people who are disabled by now or whom WeCom bars: also those that another company
+    # carries, because theirs was disabled when they were written, unless the person still belongs to that company.
+    accounts = WeComAccount.objects.filter(user=OuterRef("user"))
+    theirs = accounts.filter(corp=corp)
+    has_gone = Q(user__is_active=False) | Q(Exists(theirs.shut_out()))
+    is_still_there = accounts.filter(corp=OuterRef("delivery__corp"), left_at__isnull=True).exclude(corp=corp)
+    meant = has_gone & (Q(delivery__corp=corp) | Q(Exists(theirs)) & ~Q(Exists(is_still_there)))
+    for mail in _find_meant(_find_untried().filter(channel=Channel.EMAIL), meant):
         receipts = Receipt.objects.filter(delivery=mail, status="")
         count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
         _subtract_recipients(mail, count, False, now)
@@ -92,20 +99,6 @@ def readdress(corp: Corp, old: str, new: str) -> None:
         Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
         _write_recipients(delivery, lambda userid: new if fold_userid(userid) == folded else userid)
         delivery.save(update_fields=["body", "plain_body"])
-
-
-def _find_mails(corp: Corp) -> list[Delivery]:
-    """Lock untried mails to people who are disabled by now, or whom WeCom bars. Each mail has one recipient.
-
-    This includes mails that another company carries, because theirs was disabled when they were written, unless the
-    person still belongs to that company.
-    """
-    accounts = WeComAccount.objects.filter(user=OuterRef("user"))
-    theirs = accounts.filter(corp=corp)
-    has_gone = Q(user__is_active=False) | Q(Exists(theirs.shut_out()))
-    is_still_there = accounts.filter(corp=OuterRef("delivery__corp"), left_at__isnull=True).exclude(corp=corp)
-    meant = has_gone & (Q(delivery__corp=corp) | Q(Exists(theirs)) & ~Q(Exists(is_still_there)))
-    return _find_meant(_find_untried().filter(channel=Channel.EMAIL), meant)
 
 
 def _find_meant(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:

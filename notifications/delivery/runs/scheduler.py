@@ -67,9 +67,32 @@ def claim_due(*, now: datetime) -> list[int]:
     """
     run_ids: list[int] = []
     while True:
-        is_last, claimed_run_ids = _claim_batch(now)
-        run_ids += claimed_run_ids
-        if is_last:
+        with transaction.atomic():
+            # No join: thousands share a report.
+            companies = Prefetch("report", Report.objects.only("corp"))
+            due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
+            found = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
+            # Checked again: the query does not see runs made since it began. Making one locks the subscription.
+            under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
+            former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
+            plans = _plans_in_time(found, now, former_ids)
+            next_times = {one.pk: its_next for one, (_runs, its_next) in zip(found, plans, strict=False)}
+            is_moving = any(one.next_run_at != next_times[one.pk] for one in found[: len(plans)])
+            runs = [run for its_runs, _next in plans for run in its_runs]
+            # Some exist already, when a schedule was saved back and forth. Times that one run held up are added to its
+            # row.
+            new = []
+            for run in runs:
+                slot_count = Least(F("slot_count") + run["slot_count"], MISSED_COUNTED)
+                known = Run.objects.filter(key=run["key"])
+                if not (run["key"].startswith(_OVERLAP) and known.update(slot_count=slot_count)):
+                    new.append(run)
+            moved = [{"id": pk, "at": moment} for pk, moment in next_times.items()]
+            with connection.cursor() as cursor:
+                cursor.execute(_INSERT_RUNS, [json.dumps(new, default=str)])
+                run_ids += [pk for pk, status in cursor.fetchall() if status == Run.Status.WAITING]
+                cursor.execute(_MOVE_SUBSCRIPTIONS, [json.dumps(moved, default=str)])
+        if not is_moving or len(plans) == len(found) < BATCH:
             return run_ids
 
 
@@ -170,36 +193,6 @@ _MOVE_SUBSCRIPTIONS = """
     FROM jsonb_to_recordset(%s::jsonb) AS listed (id bigint, at timestamptz)
     WHERE notifications_subscription.id = listed.id
 """
-
-
-def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
-    """Return whether this round can claim no more, and the ids of the new runs."""
-    with transaction.atomic():
-        # No join: thousands share a report.
-        companies = Prefetch("report", Report.objects.only("corp"))
-        due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
-        found = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
-        # Checked again: the query does not see runs made since it began. Making one locks the subscription.
-        under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
-        former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
-        plans = _plans_in_time(found, now, former_ids)
-        next_times = {one.pk: its_next for one, (_runs, its_next) in zip(found, plans, strict=False)}
-        is_moving = any(one.next_run_at != next_times[one.pk] for one in found[: len(plans)])
-        runs = [run for its_runs, _next in plans for run in its_runs]
-        # Some exist already, when a schedule was saved back and forth. Times that one run held up are added to its row.
-        new = []
-        for run in runs:
-            slot_count = Least(F("slot_count") + run["slot_count"], MISSED_COUNTED)
-            known = Run.objects.filter(key=run["key"])
-            if not (run["key"].startswith(_OVERLAP) and known.update(slot_count=slot_count)):
-                new.append(run)
-        moved = [{"id": pk, "at": moment} for pk, moment in next_times.items()]
-        with connection.cursor() as cursor:
-            cursor.execute(_INSERT_RUNS, [json.dumps(new, default=str)])
-            run_ids = [pk for pk, status in cursor.fetchall() if status == Run.Status.WAITING]
-            cursor.execute(_MOVE_SUBSCRIPTIONS, [json.dumps(moved, default=str)])
-        is_last = len(plans) == len(found) < BATCH
-        return is_last or not is_moving, run_ids
 
 
 def claimable(now: datetime) -> QuerySet[Subscription]:
