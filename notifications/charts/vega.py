@@ -260,7 +260,14 @@ def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
             mark = {"type": "area", "opacity": 0.85, "line": not several}
             return {"data": _data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
         case ChartKind.BAR if several:
-            return _draw_bars_side_by_side(shaped, values, colour)
+            # Each time is a named place, because a time axis has no room for bars side by side.
+            wanted = _time_format(shaped)
+            names = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
+            points = [replace(one, place=names[one.place]) for one in shaped.points if isinstance(one.place, int)]
+            named = replace(shaped, points=points, places=list(names.values()), unit=None)
+            offset = {"field": "s", "sort": shaped.series}
+            encoding = {"x": _place(named), "y": values, "color": colour, "xOffset": offset}
+            return {"data": _data(named), "mark": {"type": "bar"}, "encoding": encoding}
         case _:  # bars over a time axis, as wide as their unit
             count = max(1, len({point.place for point in shaped.points}))
             width = max(2, min(28, round((drawing.WIDTH - 80) / count * 0.7)))
@@ -268,16 +275,6 @@ def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
             place["scale"] = {**place["scale"], "padding": max(8, width / 2 + 4)}
             encoding = {"x": place, "y": values, "color": colour}
             return {"data": _data(shaped), "mark": {"type": "bar", "width": width}, "encoding": encoding}
-
-
-def _draw_bars_side_by_side(shaped: ChartPoints, values: Spec, colour: Spec) -> Spec:
-    """Make each time a named place, because a time axis has no room for bars side by side."""
-    wanted = _time_format(shaped)
-    names = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
-    points = [replace(one, place=names[one.place]) for one in shaped.points if isinstance(one.place, int)]
-    named = replace(shaped, points=points, places=list(names.values()), unit=None)
-    encoding = {"x": _place(named), "y": values, "color": colour, "xOffset": {"field": "s", "sort": shaped.series}}
-    return {"data": _data(named), "mark": {"type": "bar"}, "encoding": encoding}
 
 
 def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:

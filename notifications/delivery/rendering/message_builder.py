@@ -201,15 +201,8 @@ def build_robot_body(form: MessageForm, words: Words) -> bytes:
         return builders.body_bytes(builders.robot_content(builders.file_content(NOT_UPLOADED)))
     if form in _ROBOT_FORMS and url:
         return builders.body_bytes(builders.robot_content(_build_content(form, replace(words, url=url))))
-    return _build_robot_text(form, words)
-
-
-_ROBOT_FORMS = frozenset({MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
-
-
-def _build_robot_text(form: MessageForm, words: Words) -> bytes:
-    """Build Markdown only from text written as Markdown. Other text could turn into links or mentions such as <@all>,
-    which robots obey, and alerts bring text from outside."""
+    # Markdown is made only from text written as Markdown. Other text could turn into links or mentions such as <@all>,
+    # which robots obey, and alerts bring text from outside.
     if form == MessageForm.MARKDOWN:
         payload = builders.robot_markdown(_write_markdown(words, builders.ROBOT_MARKDOWN_BYTES))
     else:
@@ -217,6 +210,9 @@ def _build_robot_text(form: MessageForm, words: Words) -> bytes:
         said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
         payload = builders.robot_text(_fit_around("", said, tail, builders.TEXT_BYTES))
     return builders.body_bytes(payload)
+
+
+_ROBOT_FORMS = frozenset({MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 
 def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:

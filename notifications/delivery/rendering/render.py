@@ -244,7 +244,17 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
         return plan
     lock_freezing_shared({batch.corp.pk for batch in plan.batches})
     found = recheck_people(plan.audience, planned)
-    changed = {pk: _update_recipient(planned[pk], person) for pk, person in found.items() if person != planned[pk]}
+    changed = {}
+    for pk, now_found in found.items():
+        before = planned[pk]
+        if now_found == before:
+            continue
+        reason = now_found.reason or (now_found.detour if before.channel == Channel.WECOM else None)
+        if reason is not None:  # such as a person who is no longer linked to the app
+            changed[pk] = before.skip(sources.SkipReason(reason))
+        else:  # as planned, if they would now be reached by another channel or company
+            is_same_way = (now_found.channel, now_found.corp_id) == (before.channel, before.corp_id)
+            changed[pk] = now_found if is_same_way else before
     if not changed:
         return plan
     kept = []
@@ -255,18 +265,6 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
             kept.append(replace(batch, people=reached))
     lost = [person for person in changed.values() if person.reason is not None]
     return replace(plan, batches=kept, skipped=[*plan.skipped, *lost])
-
-
-def _update_recipient(planned: Recipient, found: Recipient) -> Recipient:
-    """Return the person as found now; as planned, if they would now be reached by another channel or company.
-
-    A person who is no longer linked to the app is left out.
-    """
-    reason = found.reason or (found.detour if planned.channel == Channel.WECOM else None)
-    if reason is not None:
-        return planned.skip(sources.SkipReason(reason))
-    is_same_way = (found.channel, found.corp_id) == (planned.channel, planned.corp_id)
-    return found if is_same_way else planned
 
 
 def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:

@@ -81,8 +81,7 @@ def _columns(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, Co
     reading = _NameResolver(places, aliases)
     # Assignments come before uses, and a loop's name before its body.
     for node in tree.find_all(nodes.Node):
-        reading.learn(node)
-        yield from reading.columns_of(node)
+        yield from reading.read(node)
 
 
 def _places(source: str) -> Iterator[_Place]:
@@ -111,16 +110,14 @@ class _NameResolver:
         self._places = places
         self._known = {alias: ("table", alias) for alias in aliases}
 
-    def learn(self, node: nodes.Node) -> None:
+    def read(self, node: nodes.Node) -> Iterator[tuple[_Place, ColumnName]]:
+        """Learn the name that this node gives, and yield the columns that it names itself."""
         if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name):
             self._known[node.target.name] = self._kind(node.node)
         elif isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
             kind, alias = self._kind(node.iter)
             self._known[node.target.name] = ("row", alias) if kind == "rows" else ("", "")
-
-    def columns_of(self, node: nodes.Node) -> Iterator[tuple[_Place, ColumnName]]:
-        """Yield the columns that this node itself names."""
-        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
+        elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
             kind, alias = self._kind(node.node.node)
             positions, keywords = _COLUMN.get(self._name(node.node), ((), ())) if kind == "table" else ((), ())
             named = [one.value for one in node.kwargs if one.key in keywords]
