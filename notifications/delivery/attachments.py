@@ -114,8 +114,18 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     except SentenceError as error:
         _fail_medium(medium.pk, error.sentence, clock())
         return False
-    except SnapshotError as error:
-        _put_off(medium, error.reason, clock())
+    except SnapshotError as error:  # put the picture of a page off, with the reason
+        now, sentence = clock(), _SENTENCES[error.reason]
+        later = {"make_after": now + AGAIN_AFTER, "error": sentence.stored()}
+        if error.reason == Reason.UNREACHABLE:  # all others too, and this try does not count
+            others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
+            count = update_unlocked(others.filter(make_after__lt=now + AGAIN_AFTER), **later)
+            waiting.update(make_count=medium.make_count, **later)
+            logger.warning("the BI does not answer: %d pictures of its pages are put off", count + 1)
+        elif error.reason in _FINAL or medium.make_count + 1 >= TRIES_AT_MOST:
+            _fail_medium(medium.pk, sentence, now)
+        else:
+            waiting.update(**later)
         return False
     ready = {"status": Medium.Status.READY, "error": "", "recipe": b"", "made_at": clock()}
     return waiting.update(**made, **ready) == 1
@@ -126,22 +136,6 @@ def seconds_at_most(medium: Medium) -> int:
     if medium.queue == SNAPSHOTS_QUEUE:
         return PAGE_SECONDS_AT_MOST
     return SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
-
-
-def _put_off(medium: Medium, reason: Reason, now: datetime) -> None:
-    """Put the picture of a page off, with the reason. If the BI is down, put off all others too, and do not count this
-    try."""
-    sentence = _SENTENCES[reason]
-    later = {"make_after": now + AGAIN_AFTER, "error": sentence.stored()}
-    if reason == Reason.UNREACHABLE:
-        others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
-        count = update_unlocked(others.filter(make_after__lt=now + AGAIN_AFTER), **later)
-        Medium.objects.filter(pk=medium.pk, status=Medium.Status.WAITING).update(make_count=medium.make_count, **later)
-        logger.warning("the BI does not answer: %d pictures of its pages are put off", count + 1)
-    elif reason in _FINAL or medium.make_count + 1 >= TRIES_AT_MOST:
-        _fail_medium(medium.pk, sentence, now)
-    else:
-        Medium.objects.filter(pk=medium.pk, status=Medium.Status.WAITING).update(**later)
 
 
 def _fail_medium(medium_id: int, sentence: Sentence, now: datetime) -> None:
@@ -389,7 +383,19 @@ def plan_attachments(
 
     shown = [draw(alias, chart, drawing.Shape.FREE) for alias, chart in drawable]
     if content.page is not None:
-        page = want_page(form, content.page)
+        # The page's picture, with a cover if the form shows one, or the page's PDF.
+        view, is_pdf = content.page, form == MessageForm.FILE
+        options = replace(
+            view.options, kind=Format.PDF if is_pdf else Format.PICTURE, cover_ratio=_COVERS.get(form, 0.0)
+        )
+        page = Wanted(
+            Medium.Kind.FILE if is_pdf else Medium.Kind.PICTURE,
+            page_recipe(view.path, view.identity, options),
+            view.name,
+            name=write_file_name(view.name, view.slot_at, "pdf" if is_pdf else "png"),
+            content_type="application/pdf" if is_pdf else "image/png",
+            queue=MakerQueue.SNAPSHOTS,
+        )
         shown.insert(0, page)
         if form in PICTURE_FORMS or form == MessageForm.FILE:
             return Plan(page, tuple(shown))
@@ -404,20 +410,6 @@ def plan_attachments(
         carried = Wanted(kind, file_recipe(sheets, language=language, time_zone=time_zone), "")
         shown.append(carried)
     return Plan(carried, tuple(shown))
-
-
-def want_page(form: MessageForm, page: PageView) -> Wanted:
-    """Want the page's picture, with a cover if the form shows one, or the page's PDF."""
-    is_pdf = form == MessageForm.FILE
-    options = replace(page.options, kind=Format.PDF if is_pdf else Format.PICTURE, cover_ratio=_COVERS.get(form, 0.0))
-    return Wanted(
-        Medium.Kind.FILE if is_pdf else Medium.Kind.PICTURE,
-        page_recipe(page.path, page.identity, options),
-        page.name,
-        name=write_file_name(page.name, page.slot_at, "pdf" if is_pdf else "png"),
-        content_type="application/pdf" if is_pdf else "image/png",
-        queue=MakerQueue.SNAPSHOTS,
-    )
 
 
 def preview_medium(wanted: Wanted, *, now: datetime) -> Medium:

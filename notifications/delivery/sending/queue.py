@@ -84,18 +84,7 @@ def _hand_out_by_company(
     # Deliveries that tasks already have will use some of the room too.
     queued = Delivery.objects.filter(channel=Channel.WECOM, status=Delivery.Status.PENDING, queued_until__gt=now)
     outstanding = {corp.pk: queued.filter(corp=corp).order_by()[:AT_ONCE].count() for corp in corps}
-    shares = _share_room(corps, waiting, outstanding, is_urgent=is_urgent)
-    for pk, may_probe in take_probes([pk for pk, share in shares.items() if share], now=now).items():
-        shares[pk] = int(may_probe)
-    return [
-        _queue_deliveries(sendable.filter(corp=corp), shares[corp.pk], now) for corp in corps if shares[corp.pk] > 0
-    ]
-
-
-def _share_room(
-    corps: Sequence[Corp], waiting: Mapping[int, int], outstanding: Mapping[int, int], *, is_urgent: bool
-) -> dict[int, int]:
-    """Return how many deliveries each company may hand out: the room of every window, in equal parts."""
+    # How many each company may hand out: the room of every window, in equal parts.
     by_scope: dict[Scope, list[int]] = defaultdict(list)
     for corp in corps:
         for scope in app_scopes(corp):
@@ -104,12 +93,16 @@ def _share_room(
     try:
         room = query(lambda gate: gate.room(list(by_scope), within_seconds=ahead, is_urgent=is_urgent))
     except StoreLostError:  # another worker is filling it: the next tick finds it complete
-        return dict.fromkeys(waiting, 0)
+        return []
     shares = dict(waiting)
     for scope, corp_ids in by_scope.items():
         left = max(0, room[scope] - sum(outstanding[pk] for pk in corp_ids))
         shares |= share_evenly({pk: shares[pk] for pk in corp_ids}, left)
-    return shares
+    for pk, may_probe in take_probes([pk for pk, share in shares.items() if share], now=now).items():
+        shares[pk] = int(may_probe)
+    return [
+        _queue_deliveries(sendable.filter(corp=corp), shares[corp.pk], now) for corp in corps if shares[corp.pk] > 0
+    ]
 
 
 def share_evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
