@@ -537,11 +537,12 @@ def number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     if len(known) > 1:
         is_percent = table.column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
         change = Change(known[-1], known[-2], is_percent)
-        said = drawing.describe_change(change, decimals=decimals, unit=unit)
         if change.ratio is not None and abs(change.ratio) >= 100:
             said = _("much more than before")
-        elif change.kind is not ChangeKind.WORDS:
-            said = _("%(change)s against the value before") % {"change": said}
+        else:
+            said = drawing.describe_change(change, decimals=decimals, unit=unit)
+            if change.kind is not ChangeKind.WORDS:
+                said = _("%(change)s against the value before") % {"change": said}
         layers.append(_text_layer(said, y=98, size=13, colour=drawing.INK))
         # A line of the last places, without axes.
         rows = [{"x": place, "y": drawing.as_float(one)} for place, one in enumerate(numbers[-_SPARKS:])]
