@@ -213,6 +213,11 @@ class Format:
     example: str = ""
 
 
+_TESTS: dict[str, Callable[..., bool]] = {
+    "empty": lambda value: value is None or isinstance(value, Nothing) or value == "",
+    "number": lambda value: isinstance(value, int | Decimal) and not isinstance(value, bool),
+}
+
 FORMATS = (
     Format("thousands", "千分位", values.thousands, "1234567.8"),
     Format("wan", "万", values.in_wan, "1234567.8"),
@@ -229,10 +234,6 @@ FORMATS = (
     Format("join", "连接", _join_list),
     Format("length", "长度", _length),
 )
-_TESTS = {
-    "empty": lambda value: value is None or isinstance(value, Nothing) or value == "",
-    "number": lambda value: isinstance(value, int | Decimal) and not isinstance(value, bool),
-}
 
 
 def _make_environment() -> _Environment:

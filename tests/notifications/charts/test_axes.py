@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,7 +47,7 @@ def test_a_placed_plot_looks_as_the_renderer_would_place_it(
     draw: Draw, kind: ChartKind, names: list[str], numbers: list[float], shape: drawing.Shape
 ) -> None:
     columns = (Column("日期", Kind.DATE), *(Column(name, Kind.NUMBER) for name in names))
-    rows = tuple((FIRST + timedelta(days=day), *[number] * len(names)) for day, number in enumerate(numbers))
+    rows: Any = tuple((FIRST + timedelta(days=day), *[number] * len(names)) for day, number in enumerate(numbers))
     found = make_spec(Chart(kind, "日期", tuple(names)), Table(columns, rows, AS_OF), shape_of=shape)
     y = found["encoding"]["y"]
     axis = {name: part for name, part in y["axis"].items() if name != "values"} | {"tickCount": 4}

@@ -125,7 +125,7 @@ def test_beside_other_forms_it_stands_on_the_page_of_the_message(people: list[Us
 
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.medium) == (Delivery.Status.PENDING, None)
-    assert [attachment.title for attachment in delivery.attachments.all()] == ["销售看板"]
+    assert [title for _medium, title in delivery.shown_media] == ["销售看板"]
 
 
 def test_nobody_without_an_account_or_the_right_to_enter_gets_it_and_the_receipt_says_why(
