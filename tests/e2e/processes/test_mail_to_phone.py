@@ -93,5 +93,5 @@ def test_a_dashboard_that_the_bi_mails_is_read_on_the_phone(stack: Stack, port: 
     desk.goto(f"{stack.web_url}/admin/notifications/incomingmessage/{message.pk}/change/")
     expect(desk.locator("#content")).to_contain_text("nobody")
     expect(desk.frame_locator(".whole-mail iframe").locator("b")).to_have_text("销售日报")
-    desk.goto(f"{stack.web_url}/admin/")
+    desk.goto(f"{stack.web_url}/admin/maintenance/")
     expect(desk.locator("body")).to_contain_text("邮件入口")
