@@ -84,7 +84,9 @@ def test_a_crash_between_the_two_halves_is_made_good(people: People) -> None:
     Job.objects.update(status="running", due_at=timezone.now())
     do_jobs(JOB)
 
-    assert SyncRun.objects.get(pk=run.pk).applied_at is not None
+    applied = SyncRun.objects.get(pk=run.pk)
+    assert applied.applied_at is not None
+    assert applied.finished_at == run.finished_at  # WeCom is not read again
     assert len(links(people.corp)) == 3
 
 

@@ -430,9 +430,10 @@ def test_many_are_counted_first_and_linked_then_in_parts(
     assert (page["checked_count"], page["count"], rest["count"], rest["next"]) == (3, 2, 1, "")
     assert links(corp) == {}
 
-    admin.post(BULK, bulk(corp))
+    answer = admin.post(BULK, bulk(corp), follow=True)
 
     assert links(corp) == {"A": "a", "b": "b"}
+    assert "已关联 2 人。" in answer.content.decode()
     assert AuditEntry.objects.filter(model="accounts.wecomaccount", actor_name="root").count() == 2
 
 

@@ -105,6 +105,13 @@ def test_work_is_bounded(expression: str, payload: Any) -> None:
         expressions.find(expression, payload)
 
 
+def test_each_value_of_what_is_built_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressions, "STEPS_AT_MOST", 200)
+    numbers = list(range(40))  # four steps for each: read twice, and twice in the result
+
+    assert expressions.find("[a, a]", {"a": numbers}) == [numbers, numbers]
+
+
 def test_a_long_text_is_no_work() -> None:
     assert expressions.find("a", {"a": "x" * 5_000_000}) == "x" * 5_000_000
 
