@@ -174,6 +174,7 @@ def test_the_page_draws_the_picture_and_says_the_same_in_a_table(root: Client) -
 
 
 def test_today_lists_what_went_out_what_comes_and_what_is_wrong(root: Client) -> None:
+    make_corp()
     now = timezone.now()
     often = make_subscription(report=make_report(), name="库存", next_run_at=now + timedelta(days=2))
     make_run(often, now - timedelta(seconds=3), status=Run.Status.FAILED)
