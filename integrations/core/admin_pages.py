@@ -54,10 +54,10 @@ else:
 
 
 class DateAndTime(forms.SplitDateTimeWidget):
-    """A day and a time of day in the browser's own fields, which speak the person's language."""
+    """A day in the browser's own field, and a time of day as text, which looks the same in every browser."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
-        day, clock = {"type": "date", "aria-label": _("date")}, {"type": "time", "aria-label": _("time")}
+        day, clock = {"type": "date", "aria-label": _("date")}, {"placeholder": "09:00", "aria-label": _("time")}
         super().__init__(attrs, date_format="%Y-%m-%d", time_format="%H:%M", date_attrs=day, time_attrs=clock)  # type: ignore[arg-type]  # texts that are translated when shown
 
 
@@ -65,7 +65,7 @@ class DateAndTime(forms.SplitDateTimeWidget):
 NATIVE_DATES: Mapping[type[models.Field[Any, Any]], dict[str, Any]] = {
     models.DateTimeField: {"form_class": forms.SplitDateTimeField, "widget": DateAndTime},
     models.DateField: {"widget": forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})},
-    models.TimeField: {"widget": forms.TimeInput(format="%H:%M", attrs={"type": "time"})},
+    models.TimeField: {"widget": forms.TimeInput(format="%H:%M", attrs={"placeholder": "09:00"})},
 }
 
 

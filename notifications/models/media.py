@@ -210,10 +210,6 @@ class WithPagePicture(models.Model):
         abstract = True
 
     @property
-    def has_picture(self) -> bool:
-        return bool(self.picture_bi_id)
-
-    @property
     def picture_path(self) -> str:
         """The path of the page in the BI, without its first slash."""
         return f"{self.picture_kind}/{self.picture_bi_id}"

@@ -223,6 +223,10 @@ class Report(ForCompany, WithPagePicture):
         return self.plain_title
 
     @property
+    def has_picture(self) -> bool:
+        return bool(self.picture_bi_id)
+
+    @property
     def plain_title(self) -> str:
         """The title for lists and pages, with “…” for each value that is computed when it is sent."""
         if not self.is_template:

@@ -62,7 +62,7 @@ def test_a_roles_pages_are_for_reading_and_call_it_by_its_name(root: User) -> No
     page, history = (client.get(f"/admin/auth/group/{role.pk}/{name}/").text for name in ("change", "history"))
 
     assert '<div class="readonly">只读</div>' in page
-    assert "<h2>只读</h2>" in page
+    assert "只读</h1>" in page
     assert "<div>人员 | 用户: 查看</div>" in page
     assert "Can view" not in page
     for shown in (page, history):
