@@ -77,7 +77,7 @@ def test_no_widget_of_the_admin_breaks_the_policy(
     page.keyboard.press("Escape")  # an open list closes on mouse down and moves the target away
     page.get_by_text("时区、节假日与不发送的情况").click()
     page.locator(".field-valid_from [type=date]").first.fill("2026-12-15")
-    page.locator(".field-valid_from [placeholder="09:00"]").first.fill("09:00")
+    page.locator(".field-valid_from [placeholder='09:00']").first.fill("09:00")
     page.click("#user-tools > summary")
     page.click(".theme-toggle >> nth=0")
     page.goto(f"{base}/admin/accounts/user/")
