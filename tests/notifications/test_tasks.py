@@ -17,7 +17,8 @@ from integrations.core.background import database_clock
 from integrations.models import Installation
 from notifications import tasks
 from notifications.delivery.rendering import render
-from notifications.models import AlertCard, Delivery, Run
+from notifications.models import AlertCard, Delivery, Incident, Run
+from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.wecom_stub import WeComStub
 
@@ -95,6 +96,17 @@ def test_a_tick_has_cards_changed(wire: WeComStub) -> None:
     Installation.objects.update(tick_period=0)
     tasks.tick.delay()
     assert not AlertCard.objects.get().is_stale
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_tick_ends_what_is_open_of_a_deleted_channel() -> None:
+    channel = make_alert_channel(make_person(make_corp(), "zhang"))
+    hand_in(channel, alert())
+    channel.delete()
+
+    tasks.tick.delay()
+
+    assert Incident.objects.get().status == Incident.Status.RESOLVED
 
 
 @pytest.mark.usefixtures("_eager")

@@ -160,7 +160,7 @@ class TestXlsx:
             (-7, "-7"),
             (True, "TRUE"),
             (date(2026, 11, 24), "2026-11-24"),
-            (datetime(2026, 11, 24, 8, 30), "2026-11-24 08:30:00"),  # noqa: DTZ001  # Excel knows no zones
+            (datetime(2026, 11, 24, 8, 30, 0, 250_000), "2026-11-24 08:30:00"),  # noqa: DTZ001  # Excel knows no zones
             ("  李雷 ", "李雷"),
         ],
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -268,6 +269,7 @@ def test_running_now_asks_first_a_double_click_runs_once_a_disabled_one_may_be_r
     assert first["Location"] == second["Location"] == reverse("admin:notifications_run_change", args=[run.pk])
     assert enqueued == [[run.pk]]
     assert run.requested_by == me
+    assert LogEntry.objects.filter(change_message__contains=run.key).count() == 1
     # A run by hand ignores the end of the validity.
     Run.objects.update(status=Run.Status.FINISHED)
     Subscription.objects.update(is_enabled=False, next_run_at=None, valid_to=NOW.replace(year=2020))

@@ -203,7 +203,10 @@ class TestPage:
         duty.clock.now = timezone.now()
         duty.work_off()
         assert "李雷已认领" in duty.card("hanmeimei")["sub_title_text"]
-        client_of(duty.people["hanmeimei"]).post(f"{path}act/", {"action": "take-over"})
+        other = client_of(duty.people["hanmeimei"])
+        offered = ['value="take-over"' in one.get(path).content.decode() for one in (client, other)]
+        assert offered == [False, True]
+        other.post(f"{path}act/", {"action": "take-over"})
         assert incident().acknowledged_by == duty.people["hanmeimei"]
 
     def test_is_nothing_for_anybody_else_and_leads_to_the_sign_in_of_its_company(self, duty: Duty) -> None:

@@ -138,6 +138,7 @@ class TestTheGroupRobot:
         assert send_all(clock) == 1
 
     def test_a_deleted_robots_message_is_refused(self, robot: Robot, wire: WeComStub, clock: FakeClock) -> None:
+        Robot.objects.create(name="别的群", corp=robot.corp, key="robot-key-2")
         delivery = self.to_group(robot)
         Subscription.objects.update(robot=None)
         robot.delete()

@@ -32,7 +32,9 @@ def page_of(person: User, delivery: Delivery, query: str = "") -> tuple[int, str
 
 
 def test_shows_text_figures_and_tables_as_they_were_when_it_was_sent() -> None:
-    report = make_data_report(figures="合计: {{ c }}".replace("c", "sales.sum('销售额')|千分位"), link="/bi/page/x")
+    report = make_data_report(
+        figures="合计: {{ c }}\n截至: 08:30".replace("c", "sales.sum('销售额')|千分位"), link="/bi/page/x"
+    )
     person = make_person(make_corp(), "a")
     answer(report)
     sent(report, person)
@@ -42,7 +44,15 @@ def test_shows_text_figures_and_tables_as_they_were_when_it_was_sent() -> None:
 
     assert status == 200
     for piece in (
-        *("11月23日销售", "合计 20,040 元", "<dd>20,040</dd>", "各区域销售", ">4,010</td>", "数据截至"),
+        *(
+            "11月23日销售",
+            "合计 20,040 元",
+            "<dd>20,040</dd>",
+            "<dd>08:30</dd>",
+            "各区域销售",
+            ">4,010</td>",
+            "数据截至",
+        ),
         *('<span class="unit">元</span>', 'href="/bi/page/x"', "查看详情"),
     ):
         assert piece in page

@@ -15,6 +15,7 @@ import pytest
 
 from integrations.clients import snapshots
 from integrations.clients.snapshots import Access, Format, Options, PageMarks, Reason, host_of
+from tests.bi_pages import picture_of
 from tests.chromium import required_chromium
 from tests.http_server import QuietServer, running
 from tests.integrations.clients.snapshots.test_browser import InThread, refused
@@ -136,6 +137,7 @@ PAGES = {
     "/login-report": CARD,
     "/figures": "<p>异常订单 3</p><p>支付失败 12</p>",
     "/broken": "<p>系统异常，请稍后重试</p>",
+    "/grows": CARD + '<div style="min-height:calc(100vh + 300px)"></div>',
     "/print": CARD + "<style>@media print { body { display: none } }</style>",
 }
 
@@ -210,6 +212,13 @@ def test_a_strange_page_is_taken(
     picture = browser.take(f"{bi.address}{path}", Options(), PageMarks(error=error), within_seconds=30)
 
     assert picture.content.startswith(b"\x89PNG")
+
+
+def test_a_page_that_is_always_higher_than_its_window_is_taken_whole(browser: InThread, bi: Site) -> None:
+    picture = browser.take(f"{bi.address}/grows", Options(), PageMarks(), within_seconds=30)
+
+    image = picture_of(picture.content)
+    assert (image.width, image.height) == (2 * picture.width, 2 * picture.height)
 
 
 def test_a_pdf_shows_the_page_as_screens_do(browser: InThread, bi: Site) -> None:

@@ -126,6 +126,17 @@ def test_each_kind_of_refusal(case: Case, code: int, expected: type[IntegrationE
     assert len(wecom.calls) == (1 if case.is_robot else 2)
 
 
+@EVERY_METHOD
+def test_whether_to_repeat_is_known_after_an_unclear_failure(case: Case) -> None:
+    with wecom_answers() as wecom:
+        _answers(wecom, case)
+        wecom.refuses(case.endpoint, -1)
+
+        error = _error(case)
+
+    assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
+
+
 @EACH_KIND
 @pytest.mark.parametrize(("content", "status"), GARBAGE, ids=range(len(GARBAGE)))
 def test_garbage(case: Case, content: bytes, status: int) -> None:
