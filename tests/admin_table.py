@@ -190,7 +190,7 @@ SITE = [
     Row("second-factor", expect(EVERYBODY_INSIDE)),
     Row("second-factor-code", expect(EVERYBODY_INSIDE, 302)),
     Row("installation-confirm", expect("U", 302), method="post"),
-    Row("maintenance", expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}")),
+    Row("maintenance", expect(f"{CORP_READERS} {CORP_READERS_ELSEWHERE}")),
     Row("support-bundle", expect("U"), method="post"),
     Row("password_change", expect(EVERYBODY_INSIDE)),
     Row("password_change_done", expect(EVERYBODY_INSIDE)),

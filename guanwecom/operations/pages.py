@@ -77,8 +77,8 @@ def confirm_installation(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def maintenance(request: HttpRequest) -> HttpResponse:
-    """Show the state of the processes to people with rights to messages, and superusers the file for support."""
-    if not request.user.has_perm("notifications.view_delivery"):
+    """Show the state of the processes to those who see the site's settings, and superusers the file for support."""
+    if not any(request.user.has_perm(f"integrations.{verb}_siteaddress") for verb in ("view", "change")):
         raise PermissionDenied
     request.current_app = admin.site.name  # as Django's own admin views do
     context = {**admin.site.each_context(request), "title": _("State of operation"), "engine": panel(request.user)}

@@ -8,6 +8,7 @@ import zipfile
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client, override_settings
 from django.utils import timezone
 from django.utils.html import strip_tags
@@ -19,6 +20,7 @@ from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Heartbeat, Installation
 from tests.guanwecom.operations.conftest import heard
 from tests.notifications.factories import make_corp, make_manager, make_superuser
+from tests.rows import join
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running")]
 COMMAND = "systemctl restart guanwecom-beat"
@@ -84,7 +86,10 @@ def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_who
 
 
 def test_superusers_alone_get_the_file_for_support_after_their_password(client: Client) -> None:
-    client.force_login(make_manager(make_corp()))
+    manager = make_manager(make_corp())
+    client.force_login(manager)
+    assert client.get("/admin/maintenance/").status_code == 403
+    join(manager, "user_permissions", Permission.objects.filter(codename="view_siteaddress"))
     page = client.get("/admin/maintenance/").content.decode()
     assert "所有进程都在运行" in page
     assert "/admin/maintenance/support/" not in page
