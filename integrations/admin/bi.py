@@ -128,10 +128,11 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         if "external_id_source" in self.fields:
             field: Any = self.fields["external_id_source"]
             offered = hooks.people().external_ids()
-            field.choices = [(one.key, one.label) for one in offered]
-            field.help_text = BiConnection._meta.get_field("external_id_source").help_text
+            choices = [(one.key, one.label) for one in offered]
             if self.instance.external_id_source not in {one.key for one in offered}:
-                field.choices.append((self.instance.external_id_source, _("one that does not exist any more")))
+                choices.append((self.instance.external_id_source, _("one that does not exist any more")))
+            field.choices = choices  # assigned whole: the widget gets a copy
+            field.help_text = BiConnection._meta.get_field("external_id_source").help_text
         for name in ("new_api_password", "new_app_token"):
             self.describe_secret(name, saved=_SAVED)
 

@@ -93,6 +93,13 @@ class TestConnection:
         assert save(admin_client, is_enabled="on").status_code == 302
         assert BiConnection.objects.get().is_enabled
 
+    def test_an_identity_that_is_gone_stays_chosen(self, admin_client: Client) -> None:
+        make_bi(is_enabled=False, external_id_source="gone")
+
+        page = admin_client.get(PAGE).content.decode()
+
+        assert '<option value="gone" selected>one that does not exist any more</option>' in page
+
 
 class TestData:
     def test_with_all_that_cards_need_a_data_source_is_added_and_tested(
