@@ -48,7 +48,7 @@ from notifications.models import (
 
 logger = logging.getLogger(__name__)
 
-# Least runs of a rendering task; more if there would be more tasks than the second number.
+# A rendering task gets at least so many runs, and more where that would make more than RENDERING_TASKS_AT_ONCE tasks.
 RUNS_PER_TASK = 20
 RENDERING_TASKS_AT_ONCE = 200
 # Deliveries of a sending task; more if it may send more at once.
@@ -118,7 +118,7 @@ def _notify_owners(now: datetime) -> None:
         enqueue_runs(evaluation.request_broken_rule_notices(now=now))
 
 
-@TICK.step(lambda _now: [])
+@TICK.step(lambda _now: [])  # the query of _sweep finds these rows
 def _hand_out(now: datetime) -> None:
     while found := queue.hand_out(now=now):
         enqueue_deliveries(found.urgent, queue=URGENT_QUEUE)
@@ -131,7 +131,7 @@ def _make_media(now: datetime) -> None:
     _enqueue_media(attachments.hand_out_media(now=now))
 
 
-@TICK.step(lambda _now: [])
+@TICK.step(lambda _now: [])  # the query of _sweep finds these rows
 def _prepare(now: datetime) -> None:
     found = uploads.hand_out_uploads(now=now)
     _enqueue(prepare_deliveries, found.urgent, UPLOADS_PER_TASK, URGENT_QUEUE)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from integrations.models import Corp
 
 
-# A state waits for its code as long as WeCom's codes live.
+# WeCom's codes are valid for five minutes; a state is kept as long.
 STATE_SECONDS = 300
 USED_SECONDS = 300
 # WeCom accepts a code for so long.
@@ -76,7 +76,8 @@ class Finding(Enum):
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """The result of looking up a state that came back. `state` is None if it is unknown for this corp, or if the
-    address is over its limit. A state of another browser is returned, too: its target is no secret."""
+    address is over its limit. It is also set for a state of another browser, only so that its target survives the
+    restart."""
 
     finding: Finding
     state: LoginState | None

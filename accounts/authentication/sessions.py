@@ -66,8 +66,8 @@ def stored_key(session_key: str) -> str:
 class SessionStore(CachedStore):
     """Store that goes on without its cache. Only `delete` still raises RedisError.
 
-    Code that ends another browser's session must know that a cached copy may be left. A session that its own browser
-    leaves has no cookie any more, so a copy does no harm until it expires.
+    Code that ends another browser's session must know that a cached copy may be left. Where a browser ends its own
+    session, a copy does no harm: the browser has another key by then, and nobody else knew the old one.
     """
 
     _is_new = False  # the key is not in the database yet
@@ -480,7 +480,7 @@ class SessionBindingMiddleware:
             return self.get_response(request)
         tied_to, secret = request.session.get(_BROWSER_KEY), request.COOKIES.get(_browser_cookie(request), "")
         if tied_to is not None and not secrets.compare_digest(tied_to, digest(secret)):
-            logger.warning("session of another browser left alone user=%s", request.session.get(SESSION_KEY))
+            logger.warning("session cookie of another browser ignored user=%s", request.session.get(SESSION_KEY))
             request.session = SessionStore()
         key = signed_in_key(request)
         response = self.get_response(request)

@@ -68,7 +68,7 @@ class Login(LoginView):
         return response
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        # Not signed-in people: they may lack a permission, and would be redirected in circles.
+        # Signed-in people get the page: if they lack a permission for the target, a redirect would lead in circles.
         is_inside = surface_of(request.headers.get("User-Agent", "")).is_inside_wecom
         if not is_inside or "stay" in request.GET or request.user.is_authenticated:
             return super().get(request, *args, **kwargs)

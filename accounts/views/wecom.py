@@ -97,7 +97,8 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     elif isinstance(step, flow.Land | flow.Restart | flow.Explain) and step.burns_code:
         _burn(corp, code)
     response = step if isinstance(step, HttpResponse) else _answer(request, corp, step)
-    # This address holds a code. Pages keep the site's own policy, without which their forms fail the CSRF check.
+    # This address holds a code, so the next page must not learn it. All pages keep the site's policy, because Django's
+    # CSRF check needs the Referer.
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
@@ -135,6 +136,7 @@ def _redeem(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authoriza
     if not backends.is_well_formed(code.value):
         return flow.after_refused_code(attempt=step.attempt, target=step.target)
     began_at = time.monotonic()
+    # authenticate() turns PermissionDenied into None, so the backend reports the reason by `explain`.
     refused: list[SignInRefused] = []
     try:
         user = authenticate(request, corp=corp, code=code, explain=refused.append)

@@ -80,7 +80,8 @@ SERVED = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")
 
 
 class CopyMiddleware:
-    """Refuses sign-ins with WeCom, its callbacks, the API, inbound channels and employees' pages in a copy."""
+    """Refuses sign-ins with WeCom, its callbacks, the API, inbound channels and employees' pages in a copy of the
+    database, such as a restored backup."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

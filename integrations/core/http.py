@@ -237,7 +237,7 @@ LONGEST = 2048
 # An inner page is encoded twice in a link: with more characters the whole link could exceed the 1024 bytes of a menu
 # entry.
 LONGEST_IN_LINK = 640
-# The specification writes an inner page as the query of the site's root; the rest is its further parameters.
+# The specification writes `/?path_url=survey-engine&a=1` for the page `/survey-engine?a=1`.
 _AS_SPECIFIED = re.compile(r"(?:/?\?)?path_url=(?P<page>[^&]*)(?:&(?P<further>.*))?", re.DOTALL)
 # Pages of signing in and out: landing there would start over.
 _NOT_LANDINGS = ("/login/", "/logout/", "/wecom/")

@@ -54,8 +54,8 @@ class JobRun:
             raise LeaseLostError
 
     def hold(self) -> None:
-        """Keep the job ours until the caller's transaction commits. Call it last, because the lease waits for the lock.
-        Raises LeaseLostError."""
+        """Lock the job until the caller's transaction commits, so that no other worker takes it. Its lease is not
+        renewed meanwhile: keep the transaction short. Raises LeaseLostError."""
         if self._mine().select_for_update(no_key=True, of=("self",)).first() is None:
             raise LeaseLostError
 

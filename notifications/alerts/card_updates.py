@@ -101,7 +101,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
                 count += _update(card_id, clock)
         except _CompanyWaitsError as waits:
             waiting_corps.add(corp_id)
-            # Shorten their leases to the company's wait: people look at these cards.
+            # The cards that were claimed but not tried are due again when the company's wait ends, before their lease.
             now = clock()
             until = now + timedelta(seconds=waits.seconds)
             in_hand = rows.filter(delivery__corp=corp_id, is_stale=True, next_try_at__lte=now + LEASE)
@@ -116,7 +116,7 @@ def _find_stale(now: Moment) -> QuerySet[AlertCard]:
 def _update(card_id: int, clock: Clock) -> bool:
     """Update one card if needed. Raise _CompanyWaitsError."""
     now = clock()
-    # A card whose next try is later than its lease was postponed by another worker.
+    # If the next try is further away than LEASE, another worker has postponed the card since it was claimed.
     mine = AlertCard.objects.filter(pk=card_id, next_try_at__lte=now + LEASE)
     card = mine.select_related("delivery__corp__site_address", "delivery__run").first()
     if card is None:

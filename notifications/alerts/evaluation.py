@@ -63,7 +63,8 @@ def claim_due(*, now: datetime) -> int:
 
 
 def follow(card_id: int, slot_at: datetime) -> None:
-    """Decide the checks that wait for this card and slot once its data is ready or has failed. Called by card_data."""
+    """Decide the checks that wait for this card and slot once its data is ready or has failed. The hook
+    `card_data_finished` calls it."""
     now = database_clock()()
     waiting = AlertCheck.objects.filter(card=card_id, slot_at=slot_at, outcome=Outcome.WAITING)
     states = fetch.states([card_id], slot_at=slot_at)

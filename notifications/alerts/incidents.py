@@ -67,8 +67,8 @@ def decide(known: Incident | None, said: Incident, *, now: datetime) -> ReportDe
 
     An end before the known beginning belongs to an earlier stretch. An end without a known beginning is recorded, so
     that its firing opens nothing if it comes later. A firing that began before the known end is late, or was closed by
-    hand, or the sender was mistaken about the end. Prometheus is mistaken if it was cut off for longer than its alerts
-    last: it goes on with the same beginning.
+    hand, or the end was wrong. Prometheus reports a wrong end after it was cut off for longer than its alerts last;
+    then the same beginning is reported more than LATENESS after that end.
     """
     if known is None:
         return ReportDecision.OPEN if said.ends_at is None else ReportDecision.RECORD
@@ -80,7 +80,7 @@ def decide(known: Incident | None, said: Incident, *, now: datetime) -> ReportDe
         return ReportDecision.IGNORE
     since_end = None if known.resolved_at is None else now - known.resolved_at
     is_before_end = known.ends_at is not None and said.starts_at < known.ends_at
-    # A stretch taken for over that is reported so long after its end must still last.
+    # A firing report of the latest stretch that comes more than LATENESS after its end: the end was wrong.
     is_latest = said.ends_at is None and said.starts_at >= known.stretch_at
     must_still_last = is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
     if (is_before_end or said.starts_at == known.stretch_at) and not must_still_last:
@@ -228,7 +228,7 @@ def resolve(
 
 def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: datetime) -> None:
     """Set (unsaved) when people are reminded: while the incident is open and nobody has taken it. After a silence they
-    are reminded at its end, even if reminders are off: an hour of quiet is not more than an hour."""
+    are reminded at its end, even if reminders are off."""
     minutes = source.repeat_minutes if source is not None else 0
     due_at = since + timedelta(minutes=minutes) if minutes and incident.acknowledged_at is None else None
     if incident.silenced_until is not None and incident.silenced_until > since and incident.acknowledged_at is None:

@@ -108,7 +108,7 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # Set on a draft only: the source's previous report was firing, too, so no stretch ended in between.
+    # Set only on a report, which is drafted as an unsaved incident: the report before it was firing too.
     is_going_on = False
     # Rule or channel, kind, and split value: notifications.alerts.incidents.make_key.
     key = models.CharField(max_length=KEY_CHARACTERS)

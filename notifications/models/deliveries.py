@@ -419,7 +419,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
 
 
 class Receipt(models.Model):
-    """The outcome of a run for one person. Its status is empty while it equals the delivery's."""
+    """The outcome of a run for one person. An empty status means that the delivery's status counts for this person."""
 
     class Status(models.TextChoices):
         INVALID = "invalid", _("invalid account")

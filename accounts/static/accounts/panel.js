@@ -80,7 +80,7 @@
     timer = setTimeout(renew, milliseconds);
   };
 
-  // While nobody sees the page the state may pass: whoever comes back gets a fresh one before anything else.
+  // Nothing is done while the page is hidden, even if the state expires: it is renewed when the page is shown again.
   async function renew() {
     if (isRenewing || document.hidden) return;
     isRenewing = true;

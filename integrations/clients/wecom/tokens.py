@@ -271,7 +271,7 @@ class TokenStore:
         """Return the stored token. Fetch one if there is none, or if it ends soon and no other caller renews it: a
         failed renewal leaves the old one in use.
 
-        While another caller fetches, its result is looked for again and again: its lead may outlive it by a minute.
+        While another caller fetches, its result is polled. If that process dies, its lock stays for up to a minute.
         """
         ends_at = read_boot_clock() + limit_to_deadline(self._wait_seconds)
         while True:

@@ -237,7 +237,8 @@ def split_into_calls(
 def _update_plan(plan: MessagePlan) -> MessagePlan:
     """Drop people who cannot be reached any more, and update userids. One query if nobody has changed.
 
-    Withdrawals and renames during planning find nothing frozen yet. From here on they wait, and find what was frozen.
+    Somebody who left or was renamed during planning is caught here. From now on such changes wait until the deliveries
+    are written, and then change those.
     """
     planned = {person.user_id: person for batch in plan.batches for person in batch.people}
     if not planned:
@@ -440,8 +441,8 @@ def compose(
     """
     corp, people = batch.corp, batch.people
     delivery = copy(draft)
-    # A database that lost its last seconds makes the slot's message again: with the same mark WeCom drops it as a
-    # duplicate. Messages with a picture or a file differ anyway, because it is uploaded anew.
+    # The mark is a digest of run, people and content, and part of the body: a restored database that makes the message
+    # again makes the same bytes, which WeCom drops as a duplicate. A picture or a file is uploaded anew and differs.
     run, content, robot = draft.run, batch.content, batch.robot
     way = (draft.channel, draft.corpid, draft.agentid, robot and robot.pk, draft.message_form, draft.language)
     whom = [(person.address, person.userid) for person in people]

@@ -61,9 +61,9 @@ def clock_was_set_back(*, now: datetime) -> bool:
 def claim_due(*, now: datetime) -> list[int]:
     """Make the runs of all due subscriptions and move those to their next time. Return the ids to render.
 
-    Each batch is one transaction, so a crash leaves either both or neither. Of missed times the latest within the grace
-    period runs for all in it; older ones become one missed run for the whole stretch. While a run of the subscription
-    is under way, its times wait for the end of that run, at most for the grace period.
+    Each batch is one transaction, so a crash leaves either both or neither. Times older than the grace period become
+    one MISSED run. Times within it become one run, at the newest of them. While a run of the subscription is under way,
+    no other begins; times that outlive the grace period meanwhile are missed.
     """
     run_ids: list[int] = []
     while True:
@@ -72,15 +72,15 @@ def claim_due(*, now: datetime) -> list[int]:
             companies = Prefetch("report", Report.objects.only("corp"))
             due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
             found = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
-            # Checked again: the query does not see runs made since it began. Making one locks the subscription.
+            # The query above may not have seen the newest runs. Whoever makes a run locks its subscription first, and
+            # these are locked now, so this query sees all.
             under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
             former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
             plans = _plans_in_time(found, now, former_ids)
             next_times = {one.pk: its_next for one, (_runs, its_next) in zip(found, plans, strict=False)}
             is_moving = any(one.next_run_at != next_times[one.pk] for one in found[: len(plans)])
             runs = [run for its_runs, _next in plans for run in its_runs]
-            # Some exist already, when a schedule was saved back and forth. Times that one run held up are added to its
-            # row.
+            # Times that one run held up are added to the row that exists for them.
             new = []
             for run in runs:
                 slot_count = Least(F("slot_count") + run["slot_count"], MISSED_COUNTED)

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 # Deliveries of one company per call; the others follow with the next call.
 AT_ONCE = 2000
-# Room that comes free up to this long after the next tick counts too: tasks wait that long, and no window stays empty.
+# More is handed out than the limits allow at once: what becomes free within this time after the next tick. A sending
+# task waits so long for a permit, so calls go on between two ticks.
 AHEAD_SECONDS = 2.0
 
 

@@ -142,7 +142,8 @@ class SendTask:
         if unused := [permit for each, permit in admitted if each.pk not in claimed]:
             with _limiter_asked("unused permits", unused):
                 gate().cancel(unused)
-        # Only now are the rows committed: a store that is lost from here on learns of the calls from them.
+        # If Valkey lost its counts before this commit, it does not know these calls: they are not made. After it they
+        # would be counted again from the attempts.
         are_known = [False] * len(begun)
         if begun:
             with _limiter_asked("permits", begun):
