@@ -81,7 +81,7 @@ def diagnosis(page: Page) -> None:
 def card(page: Page) -> None:
     """Open a BI card with the rows that its test fetched."""
     open_admin(page, "integrations/card/")
-    page.get_by_role("link", name="各区域大麦产量").click()
+    page.get_by_role("link", name="每日库存").click()
     page.locator("#test form button").click()
     page.locator("#test table").wait_for()
     page.locator("#test").evaluate("section => section.scrollIntoView({block: 'center'})")
@@ -92,8 +92,8 @@ def choosing(page: Page) -> None:
     open_admin(page, "integrations/card/add/")
     page.locator(".choices li a").first.click()
     page.locator("button[formaction]").click()
-    page.get_by_role("button", name="区域产量").click()
-    page.get_by_role("link", name="各区域大麦产量（透视表）").wait_for()
+    page.get_by_role("button", name="库存总览").click()
+    page.get_by_role("link", name="每日库存（透视表）").wait_for()
 
 
 def push_data(page: Page) -> None:
@@ -110,7 +110,7 @@ def push_data(page: Page) -> None:
 def push(page: Page) -> None:
     """Make a push from a card, with its preview."""
     push_data(page)
-    page.locator("[data-choices] button[data-card]", has_text="西雅图").first.click()
+    page.locator("[data-choices] button[data-card]", has_text="每日销售").first.click()
     page.locator("[data-point=ranking]:not([disabled]), [data-point=key_figures]:not([disabled])").first.click()
     page.locator("[data-phone] .phone-title").wait_for()
     choose_everyone(page)
@@ -134,7 +134,7 @@ def choose_everyone(page: Page) -> None:
 def report(page: Page) -> None:
     """Open a push whose message has a chart."""
     open_admin(page, "notifications/subscription/")
-    page.get_by_role("link", name="每日天气简报").first.click()
+    page.get_by_role("link", name="销售日报").first.click()
     page.locator("[data-phone] img").first.wait_for()
     page.evaluate(ALL_PICTURES)
 
@@ -142,13 +142,13 @@ def report(page: Page) -> None:
 def alert_rule(page: Page) -> None:
     """Open the demo's alert rule with its message and its values over time."""
     open_admin(page, "notifications/alertrule/")
-    page.get_by_role("link", name="高温预警", exact=True).click()
+    page.get_by_role("link", name="库存告急", exact=True).click()
     second = page.get_by_role("group", name=say("Condition %(number)s") % {"number": 2})
     second.get_by_label(say("value taken of the column")).select_option("avg")
-    second.get_by_label(whole(say("column"))).fill("降水")
+    second.get_by_label(whole(say("column"))).fill("库存箱数")
     second.get_by_label(say("comparison")).select_option("outside")
-    second.get_by_label(whole(say("value"))).fill("1")
-    second.get_by_label(say("second value")).fill("8")
+    second.get_by_label(whole(say("value"))).fill("2000")
+    second.get_by_label(say("second value")).fill("14000")
     page.evaluate("document.activeElement.blur()")
     page.locator("[data-trial] .preview-chart img").nth(1).wait_for()
     page.locator("#rule-conditions").evaluate("heading => heading.scrollIntoView()")
@@ -179,7 +179,7 @@ def alert(page: Page) -> Page:
     """Acknowledge an alert on the phone of a person on duty. Return its page."""
     own_page = open_home(page)
     own_page.goto(f"{SITE}/alerts/")
-    own_page.get_by_role("link", name="高温预警").first.click()
+    own_page.get_by_role("link", name="库存告急").first.click()
     acknowledge = own_page.get_by_role("button", name=say("Take"), exact=True)
     if acknowledge.count():
         acknowledge.click()
@@ -190,7 +190,7 @@ def alert(page: Page) -> Page:
 
 def message(page: Page) -> Page:
     own_page = open_home(page)
-    own_page.locator("a[href*='/m/']", has_text="西雅图").first.click()
+    own_page.locator("a[href*='/m/']", has_text="销售日报").first.click()
     own_page.locator("img, svg").last.wait_for()
     own_page.evaluate(ALL_PICTURES)
     return own_page

@@ -1,11 +1,13 @@
-"""The stand-in BI's cards over public data sets: layouts, filters, parameters and pages, as our reader sees them.
+"""The stand-in BI's cards over invented rows: layouts, filters, parameters and pages, as our reader sees them.
 
-Expected values are computed anew from the data sets, by neither the stand-in nor the reader.
+Expected values are computed anew from the rows, by neither the stand-in nor the reader.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -18,11 +20,30 @@ from integrations.data.table import Kind, Table
 from tests.integrations.clients.sources.place import NOW
 from tests.sandbox.test_bi import SEED, client
 from tests.sandbox_process import SandboxHandle, start_sandbox
-from tools.demo.content import harvest_rows, power_rows, weather_rows
 
-POWER, HARVEST, WEATHER = power_rows(), harvest_rows(), weather_rows()
-YEARS = sorted({row["年份"] for row in POWER})
+CHANCE = random.Random(20261202)  # noqa: S311  # invents rows, guards nothing
+YEARS = [str(year) for year in range(2001, 2018)]
 KINDS = ["化石燃料", "核能", "可再生能源"]
+REGIONS = ("东岭", "南塘", "西汇", "北桥", "长汀", "白渡")
+POWER: list[dict[str, Any]] = [
+    {"年份": year, "来源": kind, "净发电量": CHANCE.randint(1_000, 40_000)} for year in YEARS for kind in KINDS
+]
+HARVEST: list[dict[str, Any]] = [
+    {"区域": region, "品种": f"{number}号", "年份": year, "产量": round(CHANCE.uniform(15, 65), 3)}
+    for region in REGIONS
+    for number in range(1, 11)
+    for year in ("1931", "1932")
+]
+WEATHER: list[dict[str, Any]] = [
+    {
+        "日期": (date(2012, 1, 1) + timedelta(days=number)).isoformat(),
+        "降水": round(max(0.0, CHANCE.gauss(1, 7)), 1),
+        "最高气温": round(CHANCE.uniform(0, 36), 1),
+        "最低气温": round(CHANCE.uniform(-8, 18), 1),
+        "风速": CHANCE.choice((2.1, 4.5, 4.7, 6.0)),
+    }
+    for number in range(1461)
+]
 CARDS: list[dict[str, Any]] = [
     {"card_id": "weather", "name": "逐日气象", "columns": [*WEATHER[0]], "rows": WEATHER,
      "aliases": {"降水": "降水量"},
@@ -45,7 +66,7 @@ CARDS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def bi() -> Iterator[SandboxHandle]:
-    pages = [{"page_id": "p1", "name": "公开数据", "cards": CARDS}]
+    pages = [{"page_id": "p1", "name": "虚构数据", "cards": CARDS}]
     with start_sandbox(seed={"companies": [], "bi": {**SEED, "pages": pages}}) as handle:
         yield handle
 
@@ -165,11 +186,11 @@ def test_an_empty_cell_fulfils_no_comparison(read: Callable[..., Table], kind: s
 
 
 def test_filters_come_before_the_sums_of_a_pivot_which_keeps_its_dimensions(read: Callable[..., Table]) -> None:
-    table = read("harvest", filters=[only("区域", "EQ", "德卢斯"), only("年份", "EQ", "1932")])
+    table = read("harvest", filters=[only("区域", "EQ", "白渡"), only("年份", "EQ", "1932")])
     empty = read("harvest", filters=[only("区域", "EQ", "无此区域")])
 
     assert table.names[2:] == ("1932 / 产量（蒲式耳/英亩）",)
-    assert {row[0] for row in table.rows} == {"德卢斯"}
+    assert {row[0] for row in table.rows} == {"白渡"}
     assert (empty.names, empty.rows) == (("区域", "品种"), ())
 
 

@@ -145,7 +145,7 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_a
     company = f"{place.sandbox_url}/sandbox/api/companies/{CORPID}/members/{USERID}"
 
     def articles() -> list[dict[str, str]]:
-        """Return messages with a picture: the weather report. Other reports and an alert may have come before."""
+        """Return messages with a picture: the daily sales. Other reports and an alert may have come before."""
         messages = phone.get(f"{company}/messages", timeout=60).json()["messages"]
         return [article for one in messages if one["msgtype"] == "news" for article in one["news"]["articles"]]
 

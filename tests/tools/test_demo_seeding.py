@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -15,7 +17,7 @@ from integrations.data.table import from_document
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.delivery.attachments import make_from_recipe
 from notifications.delivery.rendering import render
-from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Subscription
+from notifications.models import Delivery, Incident, Medium, Receipt, Report, ReportCard, Subscription
 from notifications.reports.contents import load_content
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import count_reachability
@@ -23,10 +25,12 @@ from tests.bi import BI, make_bi
 from tests.browser_form import untouched
 from tests.notifications.factories import NOW, make_run
 from tests.notifications.reports.places import answer
-from tools.demo import content, seeding
 from tools.demo import seed as seed_program
+from tools.demo import seeding
+from tools.demo.figures import REGIONS, SHORT_STOCK_DAYS, SLOW_SALES, overdue_rows, sales_rows, stock_rows
 
 pytestmark = pytest.mark.django_db
+TODAY = NOW.astimezone(ZoneInfo("Asia/Shanghai")).date()
 
 
 def seed(port: int = 3001, now: datetime = NOW) -> seeding.Seeded:
@@ -40,13 +44,13 @@ def counts() -> dict[str, int]:
     return {model.__name__: model.objects.count() for model in models}
 
 
-def test_two_companies_with_two_hundred_reachable_people_of_whom_two_have_a_password() -> None:
+def test_two_companies_with_240_reachable_people_of_whom_two_have_a_password() -> None:
     seeded = seed()
 
     admin = User.objects.get(username="admin")
     employee = User.objects.get(username=seeded.employee_username)
-    assert counts() == {"Corp": 2, "User": 200, "WeComAccount": 200, "Report": 3, "Subscription": 3}
-    assert count_reachability(Audience(to_everyone=True), seen_by=admin).reachable_count == 200
+    assert counts() == {"Corp": 2, "User": 240, "WeComAccount": 240, "Report": 3, "Subscription": 3}
+    assert count_reachability(Audience(to_everyone=True), seen_by=admin).reachable_count == 240
     assert {corp.api_base_url for corp in Corp.objects.enabled()} == {"http://127.0.0.1:3002"}
     assert (admin.is_superuser, admin.check_password(seeded.password)) == (True, True)
     assert (employee.is_staff, employee.check_password(seeded.password)) == (False, True)
@@ -60,7 +64,7 @@ def test_the_first_message_is_due_within_a_minute_whatever_the_minute(minutes: i
 
     seed(now=now)
 
-    due = Subscription.objects.get(name="每日天气简报").next_run_at
+    due = Subscription.objects.get(name="销售日报").next_run_at
     assert due is not None
     assert timedelta(0) < due - now <= timedelta(minutes=1)
 
@@ -69,14 +73,14 @@ def test_seeding_again_changes_addresses_and_keeps_what_a_person_changed() -> No
     seed()
     before, key = counts(), BiConnection.objects.get().private_key
     User.objects.filter(username="admin").update(name="改过的名字")
-    Subscription.objects.filter(name="每日天气简报").update(crontab="0 8 * * *")
+    Subscription.objects.filter(name="销售日报").update(crontab="0 8 * * *")
 
     seed(port=4001)
 
     connection = BiConnection.objects.get()
     assert counts() == before
     assert User.objects.get(username="admin").name == "改过的名字"
-    assert Subscription.objects.get(name="每日天气简报").crontab == "0 8 * * *"
+    assert Subscription.objects.get(name="销售日报").crontab == "0 8 * * *"
     assert SiteAddress.objects.default().url == "http://localhost:4001/"
     assert {corp.api_base_url for corp in Corp.objects.all()} == {"http://127.0.0.1:4002"}
     assert (connection.private_key, connection.base_url) == (key, "http://127.0.0.1:4002/guandata")
@@ -90,9 +94,9 @@ def test_production_is_refused_and_nothing_is_written(settings: Settings) -> Non
     assert not Corp.objects.exists()
 
 
-def test_reports_say_what_the_data_sets_say() -> None:
+def test_reports_say_what_the_figures_say() -> None:
     seed()
-    rows_of = {"weather": content.weather_rows(), "power": content.power_rows(), "harvest": content.harvest_rows()}
+    rows_of = {"sales": sales_rows(TODAY), "stock": stock_rows(TODAY), "overdue": overdue_rows(TODAY)}
     for one in ReportCard.objects.select_related("card"):
         rows = rows_of[one.alias]
         guessed = {name: "number" if isinstance(value, int | float) else "text" for name, value in rows[0].items()}
@@ -106,24 +110,46 @@ def test_reports_say_what_the_data_sets_say() -> None:
     drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE, queue="charts")
     assert [make_from_recipe(one.kind, bytes(one.recipe))["content"][:4] for one in drawn] == [b"\x89PNG"] * 3
     assert Medium.objects.filter(run=runs[1], queue="snapshots").count() == 1  # drawn as its owner sees the page
-    weather, power = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
-    assert weather.title == "西雅图天气简报 2015年12月31日"
-    assert weather.text.splitlines()[:2] == [
-        "最高气温 5.6 ℃，最低气温 -2.1 ℃",
-        "最高气温比前一天 →0.0%，比上年同日 ↑69.7%",
-    ]
-    assert "seattle-weather" in weather.text
-    assert weather.link == "/bi/page/weather"
-    assert power.title == "艾奥瓦州发电结构（2017年）"
-    assert "\n2. 可再生能源 21,933\n" in power.text
-    # Each person gets only the rows of their own region; people without one are left out.
-    harvest = Delivery.objects.filter(run=runs[2])
-    assert 6 < harvest.count() < 60
+    sales, stock = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
+    yesterday = [row for row in rows_of["sales"] if row["日期"] == (TODAY - timedelta(days=1)).isoformat()]
+    assert sales.title == f"销售日报 {TODAY.month}月{TODAY.day - 1}日"
+    assert sales.text.startswith(f"销售额 {sum(row['销售额'] for row in yesterday):,} 元，比前一天 ")
+    assert [line.split()[1] for line in sales.text.splitlines()[2:6]] == [*REGIONS]
+    assert sales.link == "/bi/page/sales"
+    assert "成都仓 " in stock.text.split("1. ")[1]
+    # Each person gets only the rows of their own regions; people without one are left out.
+    overdue = Delivery.objects.filter(run=runs[2])
+    assert overdue.count() == 2 * len(REGIONS) + 1  # of two companies; the management sees all regions
     assert Receipt.objects.filter(run=runs[2], reason=Receipt.Reason.NO_VALUE).count() > 10
-    for delivery in harvest.select_related("content"):
+    for delivery in overdue.select_related("content"):
         [person, *_others] = [receipt.user for receipt in delivery.receipts.select_related("user")]
         regions = set(AttributeValue.objects.filter(user=person).values_list("value", flat=True))
-        assert set(load_content(bytes(delivery.content.document)).tables["harvest"].values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
+        assert set(load_content(bytes(delivery.content.document)).tables["overdue"].values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
+
+
+def test_the_past_is_two_weeks_of_pushes_and_thirty_days_of_alerts_of_which_none_is_open() -> None:
+    seed()
+
+    daily, weekly = Subscription.objects.order_by("pk")[:2]
+    assert (daily.runs.count(), weekly.runs.count()) == (13, 2)
+    assert not Delivery.objects.exclude(status=Delivery.Status.ACCEPTED).exists()
+    assert (
+        sum(run.recipient_count for run in daily.runs.all()) == Receipt.objects.filter(run__subscription=daily).count()
+    )
+    by_rule = Counter(Incident.objects.values_list("rule__name", flat=True))
+    assert by_rule.keys() == {"日销售额偏低", "库存告急"}
+    assert min(by_rule.values()) >= 2
+    assert not Incident.objects.open().exists()
+
+
+def test_of_the_two_alerts_exactly_one_fires_on_any_day() -> None:
+    for number in range(40):
+        today = TODAY + timedelta(days=number)
+        yesterday = (today - timedelta(days=1)).isoformat()
+        sold = sum(row["销售额"] for row in sales_rows(today) if row["日期"] == yesterday)
+        shortest = min(row["可售天数"] for row in stock_rows(today) if row["日期"] == yesterday)
+
+        assert (sold < SLOW_SALES, shortest < SHORT_STOCK_DAYS) == (False, True)
 
 
 def test_every_push_opens_as_merge_fields_and_can_be_saved_as_it_is() -> None:
@@ -157,15 +183,13 @@ def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
     seeded = seed()
 
     connection = BiConnection.objects.get()
-    stand_in = seeding.sandbox_seed(seeded.companies)["bi"]
+    stand_in = seeding.sandbox_seed(seeded.companies, now=NOW)["bi"]
     assert (connection.is_enabled, connection.base_url) == (True, "http://127.0.0.1:3002/guandata")
     assert stand_in["public_key"] == (format_public_keys(connection) or ("",))[0]
     assert {user["login_id"] for user in stand_in["users"]} == {*User.objects.values_list("username", flat=True), "api"}
-    assert [(page["page_id"], len(page["cards"][0]["rows"])) for page in stand_in["pages"]] == [
-        ("weather", 1461),
-        ("power", 51),
-        ("harvest", 120),
+    assert [(page["page_id"], page["cards"][0]["rows"][-1]["日期"]) for page in stand_in["pages"]] == [
+        (name, (TODAY - timedelta(days=1)).isoformat()) for name in ("sales", "stock", "overdue")
     ]
     homes = {corp.name: (corp.home_page, corp.home_bi_page) for corp in Corp.objects.all()}
-    assert homes == {"青禾数据科技": ("ours", ""), "云岭制造": ("bi", "page/power")}
+    assert homes == {"云岭食品": ("ours", ""), "云岭物流": ("bi", "page/stock")}
     bi.from_json(stand_in)

@@ -1,25 +1,28 @@
-"""The demo's two invented companies with their people, and the figures and BI pages that they see.
+"""The demo's invented companies with their people, and the reports and BI pages that they see.
 
-All names are invented; repeated calls give the same people. The figures are real public data.
+A food company sells in four regions and has a second WeCom company for its warehouses. Repeated calls give the same
+people; figures.py holds the figures.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import random
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime
-from importlib import resources
+from datetime import date, datetime
 from typing import Any
 
 from accounts.models import User
 from accounts.users.bi_identity import USERNAME
 from integrations import bi
 from integrations.models import BiConnection, Corp
-from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, output, ranking, row_count
+from notifications.reports.templates import merge_fields
+from notifications.reports.templates.merge_fields import aggregate, change, latest_day, output, ranking
+from tools.demo.figures import REGIONS, overdue_rows, sales_rows, stock_rows
 
+# Pages of the stand-in BI.
+SALES_PAGE, STOCK_PAGE, OVERDUE_PAGE = "sales", "stock", "overdue"
+SOURCE = "演示数据：公司、人名与数字均为虚构"
 SURNAMES = {
     **{"李": "Li", "王": "Wang", "张": "Zhang", "刘": "Liu", "陈": "Chen", "杨": "Yang", "黄": "Huang", "赵": "Zhao"},
     **{"周": "Zhou", "吴": "Wu", "徐": "Xu", "孙": "Sun", "马": "Ma", "朱": "Zhu", "胡": "Hu", "林": "Lin", "何": "He"},
@@ -33,10 +36,13 @@ GIVEN_NAMES = {
 
 @dataclass(frozen=True)
 class DemoPerson:
+    """An invented person. `regions`: the sales regions whose rows the person sees."""
+
     name: str
     userid: str
     department_ids: list[int]
     position: str = ""
+    regions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -54,56 +60,42 @@ class DemoCompany:
 
 
 def demo_companies() -> list[DemoCompany]:
-    """Return two companies, with 120 and 80 people."""
+    """Return two companies, with 200 and 40 people."""
     numbers = random.Random(20261124)  # noqa: S311  # invents names, guards nothing
     names = [(surname, given) for surname in SURNAMES for given in GIVEN_NAMES]
     numbers.shuffle(names)
-    companies = [_data_company(), _factory()]
-    for company, count in zip(companies, (120, 80), strict=True):
-        leaves = [id_ for id_, _name, _parent in company.departments if not _has_children(company, id_)]
+    departments = [
+        *((1, "云岭食品", 0), (2, "总经理办公室", 1), (3, "销售中心", 1), (4, "华东区", 3), (5, "华南区", 3)),
+        *((6, "华北区", 3), (7, "西南区", 3), (8, "数据与财务部", 1)),
+    ]
+    food = DemoCompany("云岭食品", "ww5e1f0a2b3c4d6e71", 1000002, "观远 BI", departments)
+    departments = [
+        (1, "云岭物流", 0),
+        (2, "华东区仓库", 1),
+        (3, "华南区仓库", 1),
+        (4, "华北区仓库", 1),
+        (5, "西南区仓库", 1),
+    ]
+    logistics = DemoCompany(
+        "云岭物流", "ww8a7b6c5d4e3f2a10", 1000005, "观远 BI", departments, home_bi_page=f"page/{STOCK_PAGE}"
+    )
+    for company, count in ((food, 200), (logistics, 40)):
+        parents = {parent for _id, _name, parent in company.departments}
+        leaves = {id_: name for id_, name, _parent in company.departments if id_ not in parents}
         for number in range(count):
             surname, given = names.pop()
-            department_ids = [leaves[number % len(leaves)]]
-            position = "主管" if number < len(leaves) else ""
-            userid = f"{GIVEN_NAMES[given]}.{SURNAMES[surname]}"
-            company.people.append(DemoPerson(surname + given, userid, department_ids, position))
-    return companies
-
-
-def _has_children(company: DemoCompany, department_id: int) -> bool:
-    return any(parent == department_id for _id, _name, parent in company.departments)
-
-
-def _data_company() -> DemoCompany:
-    departments = [
-        *((1, "青禾数据科技", 0), (2, "总经理办公室", 1), (3, "产品研发中心", 1), (4, "平台研发部", 3)),
-        *((5, "数据产品部", 3), (6, "设计部", 3), (7, "营销中心", 1), (8, "华东销售部", 7), (9, "华南销售部", 7)),
-        *((10, "市场部", 7), (11, "财务部", 1)),
-    ]
-    return DemoCompany("青禾数据科技", "ww5e1f0a2b3c4d6e71", 1000002, "观远 BI", departments)
-
-
-def _factory() -> DemoCompany:
-    departments = [
-        *((1, "云岭制造", 0), (2, "生产中心", 1), (3, "一车间", 2), (4, "二车间", 2)),
-        *((5, "质量部", 1), (6, "采购部", 1), (7, "仓储物流部", 1)),
-    ]
-    corpid, page = "ww8a7b6c5d4e3f2a10", "page/power"
-    return DemoCompany("云岭制造", corpid, 1000005, "观远 BI", departments, home_bi_page=page)
-
-
-WEATHER_SOURCE = (
-    "美国国家海洋和大气管理局（NOAA），西雅图逐日气象记录；公有领域数据，取自 vega_datasets 的 seattle-weather。"
-)
-POWER_SOURCE = (
-    "美国能源信息署（EIA），艾奥瓦州年度净发电量，单位千兆瓦时；公有领域数据，取自 vega_datasets 的 iowa-electricity。"
-)
-HARVEST_SOURCE = "明尼苏达州六个区域 1931 与 1932 年的大麦产量（Immer 等，1934 年）；取自 vega_datasets 的 barley。"
-POWER_SOURCES = {"Fossil Fuels": "化石燃料", "Nuclear Energy": "核能", "Renewables": "可再生能源"}
-REGIONS = {
-    **{"University Farm": "大学农场", "Waseca": "沃西卡", "Morris": "莫里斯"},
-    **{"Crookston": "克鲁克斯顿", "Grand Rapids": "大急流城", "Duluth": "德卢斯"},
-}
+            department_id = [*leaves][number % len(leaves)]
+            regions = [region for region in REGIONS if leaves[department_id].startswith(region)]
+            company.people.append(
+                DemoPerson(
+                    surname + given,
+                    f"{GIVEN_NAMES[given]}.{SURNAMES[surname]}",
+                    [department_id],
+                    position="主管" if number < len(leaves) else "",
+                    regions=[*REGIONS] if leaves[department_id] == "总经理办公室" else regions,
+                )
+            )
+    return [food, logistics]
 
 
 @dataclass(frozen=True)
@@ -118,104 +110,66 @@ class DemoReport:
     figures: str = ""
     own_column: str = ""
     units: dict[str, str] = field(default_factory=dict)
-    kinds: dict[str, str] = field(default_factory=dict)
     chart: dict[str, str] = field(default_factory=dict)
 
 
-def _of_day(alias: str, day: str, measure: str, column: str) -> str:
+def _of_latest_day(alias: str, measure: str, column: str) -> str:
     """Return a figure of the latest day, as the page of a push inserts it."""
-    return output(aggregate(alias, measure, column, days="latest", day_column=day), "thousands")
+    return output(aggregate(alias, measure, column, days="latest", day_column="日期"), "thousands")
 
 
-WEATHER = DemoReport(
-    card="西雅图逐日气象",
-    alias="weather",
-    heading="逐日记录",
-    title=f"西雅图天气简报 {date(latest_day('weather', '日期'), 'YYYY年M月D日')}",
-    body=f"""最高气温 {_of_day("weather", "日期", "max", "最高气温")} ℃，最低气温 {_of_day("weather", "日期", "min", "最低气温")} ℃
-最高气温比前一天 {output(change("weather", "最高气温", against="day", day_column="日期", measure="max"))}，比上年同日 {output(change("weather", "最高气温", against="year", day_column="日期", measure="max"))}
-降水 {_of_day("weather", "日期", "sum", "降水")} 毫米，最大风速 {_of_day("weather", "日期", "max", "风速")} 米/秒
-全部 {output(row_count("weather"), "thousands")} 天：平均最高气温 {output(aggregate("weather", "avg", "最高气温"), "thousands")} ℃，共降水 {output(aggregate("weather", "sum", "降水"), "thousands")} 毫米
+def _change(alias: str, column: str, against: str, measure: str = "sum") -> str:
+    return output(change(alias, column, against=against, day_column="日期", measure=measure))
 
-数据来源：{WEATHER_SOURCE}""",  # noqa: E501  # a template's lines are those of the message
-    figures=f"""最高气温: {_of_day("weather", "日期", "max", "最高气温")} ℃
-降水: {_of_day("weather", "日期", "sum", "降水")} 毫米""",
-    units={"降水": "毫米", "最高气温": "℃", "最低气温": "℃", "风速": "米/秒"},
-    kinds={"日期": "date"},
-    chart={"kind": "line", "title": "月平均气温", "x": "日期", "y": "最高气温\n最低气温", "aggregate": "average"},
+
+def _title(alias: str, name: str) -> str:
+    return f"{name} {merge_fields.date(latest_day(alias, '日期'), 'M月D日')}"
+
+
+SALES = DemoReport(
+    card="每日销售",
+    alias="sales",
+    heading="各区域每日销售",
+    title=_title("sales", "销售日报"),
+    body=f"""销售额 {_of_latest_day("sales", "sum", "销售额")} 元，比前一天 {_change("sales", "销售额", "day")}，比上周同日 {_change("sales", "销售额", "week")}
+订单 {_of_latest_day("sales", "sum", "订单数")} 单，比前一天 {_change("sales", "订单数", "day")}
+{ranking("sales", "区域", "销售额", count=4, days="latest", day_column="日期")}""",  # noqa: E501  # a template's lines are those of the message
+    figures=f"""销售额: {_of_latest_day("sales", "sum", "销售额")} 元
+订单: {_of_latest_day("sales", "sum", "订单数")} 单""",
+    units={"销售额": "元", "订单数": "单"},
+    chart={"kind": "line", "title": "近两个月的销售额", "x": "日期", "y": "销售额", "series": "区域"},
 )
-POWER = DemoReport(
-    card="艾奥瓦州年度净发电量",
-    alias="power",
-    heading="各类来源的年度净发电量",
-    title=f"艾奥瓦州发电结构（{date(latest_day('power', '截至'), 'YYYY年')}）",
-    body=f"""**总发电量** {_of_day("power", "截至", "sum", "净发电量")} 千兆瓦时，比上年 {output(change("power", "净发电量", against="year", day_column="截至"))}
-{ranking("power", "来源", "净发电量", count=3, days="latest", day_column="截至")}
-数据来源：{POWER_SOURCE}""",  # noqa: E501  # see above
-    units={"净发电量": "千兆瓦时"},
-    kinds={"年份": "text", "截至": "date"},
-    chart={"kind": "line", "title": "各类来源的年度净发电量", "x": "年份", "y": "净发电量", "series": "来源"},
+STOCK = DemoReport(
+    card="每日库存",
+    alias="stock",
+    heading="各仓库存与可售天数",
+    title=_title("stock", "库存周报"),
+    body=f"""**库存** {_of_latest_day("stock", "sum", "库存箱数")} 箱，比上周同日 {_change("stock", "库存箱数", "week")}
+最短可售 {_of_latest_day("stock", "min", "可售天数")} 天
+{ranking("stock", "仓库", "可售天数", order="bottom", count=3, days="latest", day_column="日期")}""",
+    units={"库存箱数": "箱", "可售天数": "天"},
+    chart={"kind": "line", "title": "各仓库存", "x": "日期", "y": "库存箱数", "series": "仓库"},
 )
-HARVEST = DemoReport(
-    card="各区域大麦产量",
-    alias="harvest",
-    heading="您所负责区域的产量",
-    title=f"区域产量（{output(row_count('harvest'), 'thousands')} 条记录）",
-    body=f"""平均产量 {output(aggregate("harvest", "avg", "产量"), "thousands")} 蒲式耳/英亩。产量最高的品种：
-{ranking("harvest", "品种", "产量", count=3)}
-每个人只看到自己所负责区域的数据。数据来源：{HARVEST_SOURCE}""",
-    figures=f"平均产量: {output(aggregate('harvest', 'avg', '产量'), 'thousands')}",
+OVERDUE = DemoReport(
+    card="逾期应收",
+    alias="overdue",
+    heading="您所负责区域的逾期应收",
+    title=_title("overdue", "逾期应收提醒"),
+    body=f"""逾期金额 {_of_latest_day("overdue", "sum", "逾期金额")} 元，最长逾期 {_of_latest_day("overdue", "max", "逾期天数")} 天
+{ranking("overdue", "客户", "逾期金额", count=3, days="latest", day_column="日期")}每个人只看到自己所负责区域的客户。""",  # noqa: E501  # see above
+    figures=f"逾期金额: {_of_latest_day('overdue', 'sum', '逾期金额')} 元",
     own_column="区域",
-    units={"产量": "蒲式耳/英亩"},
-    kinds={"年份": "text"},
+    units={"逾期金额": "元", "逾期天数": "天"},
 )
-
-
-def weather_rows() -> list[dict[str, Any]]:
-    """Return a row for each day with 日期, 降水, 最高气温, 最低气温 and 风速."""
-    names = {"precipitation": "降水", "temp_max": "最高气温", "temp_min": "最低气温", "wind": "风速"}
-    return [
-        {"日期": row["date"].replace("/", "-"), **{name: float(row[key]) for key, name in names.items()}}
-        for row in _csv_rows("seattle-weather.csv")
-    ]
-
-
-def power_rows() -> list[dict[str, Any]]:
-    """Return a row for each year and source with the year's last day and 净发电量."""
-    rows = [(one["year"][:4], one["source"], int(one["net_generation"])) for one in _csv_rows("iowa-electricity.csv")]
-    return [
-        {"年份": year, "截至": f"{year}-12-31", "来源": POWER_SOURCES[source], "净发电量": count}
-        for year, source, count in rows
-    ]
-
-
-def harvest_rows() -> list[dict[str, Any]]:
-    """Return a row for each region, variety and year with 产量."""
-    with _open_data("barley.json") as file:
-        return [
-            {"区域": REGIONS[row["site"]], "品种": row["variety"], "年份": str(row["year"]), "产量": row["yield"]}
-            for row in json.load(file)
-        ]
-
-
-def _csv_rows(name: str) -> list[dict[str, str]]:
-    with _open_data(name) as file:
-        return list(csv.DictReader(file))
-
-
-def _open_data(name: str) -> Any:
-    # Do not import vega_datasets, which would load pandas.
-    return (resources.files("vega_datasets") / "_data" / name).open(encoding="utf-8")
 
 
 # The path of the sandbox's stand-in BI.
 PATH = "/guandata"
-WEATHER_PAGE, POWER_PAGE, HARVEST_PAGE = "weather", "power", "harvest"
 # Page and id of each report's card in the stand-in BI.
 PLACES = {
-    WEATHER.alias: (WEATHER_PAGE, "weather-daily"),
-    POWER.alias: (POWER_PAGE, "power-yearly"),
-    HARVEST.alias: (HARVEST_PAGE, "harvest-regions"),
+    SALES.alias: (SALES_PAGE, "sales-daily"),
+    STOCK.alias: (STOCK_PAGE, "stock-daily"),
+    OVERDUE.alias: (OVERDUE_PAGE, "overdue-daily"),
 }
 API_USER = "api"
 
@@ -239,8 +193,8 @@ def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
     return connection
 
 
-def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
-    """Return the stand-in BI's data: the public key, an account for each person, pages."""
+def sandbox_seed(connection: BiConnection, corps: list[Corp], *, today: date) -> dict[str, Any]:
+    """Return the stand-in BI's data: the public key, an account for each person, pages up to the day before `today`."""
     people = User.objects.filter(wecom_accounts__corp__in=corps).order_by("username").distinct()
     public = bi.format_public_keys(connection)
     return {
@@ -251,18 +205,17 @@ def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
             {"login_id": API_USER, "name": "API", "password": connection.api_password},
             *({"login_id": person.username, "name": person.name, "email": person.email} for person in people),
         ],
-        "pages": _pages(),
+        "pages": _pages(today),
     }
 
 
-def _pages() -> list[dict[str, Any]]:
+def _pages(today: date) -> list[dict[str, Any]]:
     """Return a page with a card for each report; two of them also have a pivot of the same figures."""
-    weather = _page("天气总览", WEATHER, WEATHER_SOURCE, weather_rows())
-    power = _page("发电结构", POWER, POWER_SOURCE, power_rows())
-    harvest = _page("区域产量", HARVEST, HARVEST_SOURCE, harvest_rows())
-    _add_pivot(power, {"rows": ["年份"], "columns": ["来源"], "values": ["净发电量"]})
-    _add_pivot(harvest, {"rows": ["区域", "品种"], "columns": ["年份"], "values": ["产量"]})
-    return [weather, power, harvest]
+    sales = _page("销售总览", SALES, sales_rows(today))
+    stock = _page("库存总览", STOCK, stock_rows(today))
+    _add_pivot(sales, {"rows": ["日期"], "columns": ["区域"], "values": ["销售额"]})
+    _add_pivot(stock, {"rows": ["仓库", "品类"], "columns": ["日期"], "values": ["库存箱数"]})
+    return [sales, stock, _page("逾期应收", OVERDUE, overdue_rows(today))]
 
 
 def _add_pivot(page: dict[str, Any], pivot: dict[str, list[str]]) -> None:
@@ -271,7 +224,7 @@ def _add_pivot(page: dict[str, Any], pivot: dict[str, list[str]]) -> None:
     page["cards"].append(card | second)
 
 
-def _page(name: str, report: DemoReport, source: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _page(name: str, report: DemoReport, rows: list[dict[str, Any]]) -> dict[str, Any]:
     page_id, card_id = PLACES[report.alias]
-    card = {"card_id": card_id, "name": report.card, "source": source, "columns": [*rows[0]], "rows": rows}
+    card = {"card_id": card_id, "name": report.card, "source": SOURCE, "columns": [*rows[0]], "rows": rows}
     return {"page_id": page_id, "name": name, "cards": [card]}

@@ -20,8 +20,8 @@ from tools.demo import seeding  # noqa: E402  # they import models
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write two invented companies, 200 people and three pushes; the first message is due next minute. It refuses
-    production: the demo's password is public. Returns the exit status."""
+    """Write two invented companies, 240 people, three pushes and two alerts. The first message is due next minute. It
+    refuses production: the demo's password is public. Returns the exit status."""
     web_port, sandbox_port = os.environ.get("DEMO_WEB_PORT", "3001"), os.environ.get("DEMO_SANDBOX_PORT", "3002")
     parser = argparse.ArgumentParser(prog="python -m tools.demo.seed", description=__doc__)
     parser.add_argument("--web-address", default=f"http://localhost:{web_port}/")
@@ -33,12 +33,13 @@ def main(arguments: Sequence[str]) -> int:
     if settings.ENVIRONMENT == "production":
         print("The demo has a password that everybody knows: not in production.", file=sys.stderr)
         return 1
-    seeded = seeding.seed(web_address=options.web_address, sandbox_address=options.sandbox_address, now=timezone.now())
+    now = timezone.now()
+    seeded = seeding.seed(web_address=options.web_address, sandbox_address=options.sandbox_address, now=now)
     if options.sandbox_seed is not None:
         # The file holds the apps' Secrets.
         descriptor = os.open(options.sandbox_seed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(seeding.sandbox_seed(seeded.companies), file, ensure_ascii=False, indent=1)
+            json.dump(seeding.sandbox_seed(seeded.companies, now=now), file, ensure_ascii=False, indent=1)
     names = ", ".join(f"{corp.name} ({corp.corpid})" for corp in seeded.companies)
     print(f"companies: {names}, {seeded.people_count} people")
     print(f"administrator: {seeded.admin_username} / {seeded.password}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -35,31 +36,41 @@ from notifications.models import (
     Subscription,
 )
 from notifications.subscriptions.schedules import reschedule
-from tools.demo import content
-from tools.demo.content import HARVEST, POWER, REGIONS, WEATHER, WEATHER_PAGE, DemoCompany, DemoReport, demo_companies
+from tools.demo import content, past
+from tools.demo.content import OVERDUE, SALES, STOCK, STOCK_PAGE, DemoCompany, DemoReport, demo_companies
+from tools.demo.figures import SHORT_STOCK_DAYS, SLOW_SALES, sales_rows, stock_rows
 
-ALERT_SOURCE, CARD, RULE = "演示 BI（预警）", "西雅图逐日气象（预警）", "高温预警"
-HOT = Condition(Aggregate.ANY, "最高气温", Comparison.GREATER, ("35",))
-BI_CARD = "weather-daily"
+SLOW_RULE, SHORT_RULE = "日销售额偏低", "库存告急"
+YESTERDAY = (("日期", ("昨天",)),)
+SLOW = Condition(Aggregate.SUM, "销售额", Comparison.LESS, (str(SLOW_SALES),), YESTERDAY)
+SHORT = Condition(Aggregate.LEAST, "可售天数", Comparison.LESS, (str(SHORT_STOCK_DAYS),), YESTERDAY)
+# The past of the alerts.
+ALERT_PAST = timedelta(days=30)
 
 
 def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
-    """Write the missing rows of an alert: the first people of a company are on duty for hot days."""
+    """Write two alert rules with their past: the first people of a company watch sales and stock. The stock is short
+    since yesterday, so its alert opens at the first check."""
     # The stand-in's console has our address and keys from the beginning.
     Corp.objects.filter(pk=corp.pk, callback_verified_at__isnull=True).update(callback_verified_at=now)
-    if AlertRule.objects.filter(name=RULE).exists():
-        return
-    source, _is_new = DataSource.objects.get_or_create(name=ALERT_SOURCE, defaults={"kind": "guandata", "corp": corp})
-    card, _is_new = Card.objects.get_or_create(
-        name=CARD,
-        source=source,
-        defaults={"bi_page_id": WEATHER_PAGE, "bi_card_id": BI_CARD, "kinds": {"日期": "date", "最高气温": "number"}},
-    )
-    rows = conditions.to_rows([HOT])
-    rule = AlertRule(name=RULE, corp=corp, card=card, owner=people[0], conditions=rows, crontab="* * * * *")
-    reschedule(rule, now=now)
-    rule.save()
-    rule.users.set(people)
+    today = _today(now)
+    sales, stock = Counter[str](), dict[str, float]()
+    for row in sales_rows(today):
+        sales[row["日期"]] += row["销售额"]
+    for row in stock_rows(today):
+        stock[row["日期"]] = min(row["可售天数"], stock.get(row["日期"], row["可售天数"]))
+    slow = {day: f"昨天 销售额 合计 {figure:,} 元" for day, figure in sales.items() if figure < SLOW_SALES}
+    short = {day: f"昨天 可售天数 最小 {figure} 天" for day, figure in stock.items() if figure < SHORT_STOCK_DAYS}
+    for name, demo, condition, found in ((SLOW_RULE, SALES, SLOW, slow), (SHORT_RULE, STOCK, SHORT, short)):
+        if AlertRule.objects.filter(name=name).exists():
+            continue
+        rule = AlertRule(name=name, corp=corp, card=_card(demo), owner=people[0], crontab="* * * * *")
+        rule.conditions = conditions.to_rows([condition])
+        reschedule(rule, now=now)
+        rule.save()
+        rule.users.set(people)
+        recent = {day: text for iso, text in found.items() if today - (day := date.fromisoformat(iso)) < ALERT_PAST}
+        past.seed_past_incidents(rule, days=recent, now=now)
 
 
 NAME = "邮件（演示）"
@@ -85,7 +96,7 @@ def seed_mail(owner: User) -> None:
 ADMIN = "admin"
 # Public on purpose: the demo listens on this machine only, and the command refuses production.
 PASSWORD = "guanwecom-demo"  # noqa: S105  # see above
-OFTEN, WEEKLY, OWN = "每日天气简报", "每周发电结构", "区域产量"
+OFTEN, WEEKLY, OWN = "销售日报", "库存周报", "逾期应收提醒"
 SOURCE, REGION = "观远（演示）", "demo-region"
 TIME_ZONE = "Asia/Shanghai"
 # Crontabs of "every other minute": the seeding picks the one that is due next minute.
@@ -116,20 +127,21 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
     admin, employee = _with_passwords(users)
     content.connect(sandbox_address=sandbox_address, now=now)
-    region = _regions(users)
-    _subscription(OFTEN, WEATHER, MessageForm.NEWS, _crontab_due_next_minute(now), admin, region, now)
-    _subscription(WEEKLY, POWER, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
-    _subscription(OWN, HARVEST, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
+    region = _regions(companies, users)
+    _subscription(OFTEN, SALES, MessageForm.NEWS, _crontab_due_next_minute(now), admin, region, now)
+    _subscription(WEEKLY, STOCK, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
+    _subscription(OWN, OVERDUE, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
     seed_alerts(corps[0], users[:4], now=now)
     seed_mail(admin)
     return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
 
 
-def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
-    """Return the companies for `python -m wecom_sandbox --seed`, each app set up as in WeCom's console."""
+def sandbox_seed(corps: list[Corp], *, now: datetime) -> dict[str, Any]:
+    """Return the companies for `python -m wecom_sandbox --seed`, each app set up as in WeCom's console, and a BI with
+    figures up to yesterday."""
     by_corpid = {corp.corpid: corp for corp in corps}
     companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
-    return {"companies": companies, "bi": content.sandbox_seed(ensure_connection(), corps)}
+    return {"companies": companies, "bi": content.sandbox_seed(ensure_connection(), corps, today=_today(now))}
 
 
 def _set_site_address(web_address: str) -> None:
@@ -203,42 +215,45 @@ def _with_passwords(users: list[User]) -> tuple[User, User]:
     return admin, employee
 
 
+def _today(now: datetime) -> date:
+    return now.astimezone(ZoneInfo(TIME_ZONE)).date()
+
+
 def _crontab_due_next_minute(now: datetime) -> str:
     local = (now + timedelta(minutes=1)).astimezone(ZoneInfo(TIME_ZONE))
     return EVERY_OTHER_MINUTE[local.minute % 2]
 
 
-def _regions(users: list[User]) -> Attribute:
-    """Return an attribute with people's regions: every tenth person has two, every seventh none, and so no rows."""
+def _regions(companies: list[DemoCompany], users: list[User]) -> Attribute:
+    """Return an attribute with people's regions. Offices without a region have none, and so no rows of their own."""
     region, is_new = Attribute.objects.get_or_create(key=REGION, defaults={"name": "区域", "is_many_valued": True})
     if is_new:
-        names = [*REGIONS.values(), ""]
-        values = [
-            (user, {names[number % 7]} | ({names[(number + 2) % 6]} if number % 10 == 0 else set()))
-            for number, user in enumerate(users)
-        ]
+        people = [person for company in companies for person in company.people]
         AttributeValue.objects.bulk_create(
             AttributeValue(user=user, attribute=region, value=value, folded=fold_value(value), position=position)
-            for user, theirs in values
-            for position, value in enumerate(sorted(filter(None, theirs)))
+            for user, person in zip(users, people, strict=True)
+            for position, value in enumerate(person.regions)
         )
     return region
 
 
-def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
+def _card(demo: DemoReport) -> Card:
     source, _is_new = DataSource.objects.get_or_create(name=SOURCE, defaults={"kind": SourceKind.GUANDATA})
     page, card_id = content.PLACES[demo.alias]
-    question = {"bi_page_id": page, "bi_card_id": card_id, "units": demo.units, "kinds": demo.kinds}
-    card, _is_new = Card.objects.get_or_create(source=source, name=demo.card, defaults=question)
+    question = {"bi_page_id": page, "bi_card_id": card_id, "units": demo.units, "kinds": {"日期": "date"}}
+    return Card.objects.get_or_create(source=source, name=demo.card, defaults=question)[0]
+
+
+def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
     report = Report.objects.create(title=demo.title, body=demo.body, figures=demo.figures, is_template=True)
-    ReportCard.objects.create(report=report, card=card, alias=demo.alias, title=demo.heading)
+    ReportCard.objects.create(report=report, card=_card(demo), alias=demo.alias, title=demo.heading)
     if demo.chart:
         ReportChart.objects.create(report=report, alias=demo.alias, **demo.chart)
     if demo.own_column:
         OwnRowsRule.objects.create(report=report, alias=demo.alias, column=demo.own_column, attribute=region)
-    if demo is POWER:
+    if demo is STOCK:
         # One picture for all, as the owner sees the page.
-        report.picture_bi_id, report.picture_name, report.picture_shown_as = page, demo.heading or demo.card, owner
+        report.picture_bi_id, report.picture_name, report.picture_shown_as = STOCK_PAGE, demo.heading, owner
         report.save()
     return report
 
@@ -248,6 +263,7 @@ def _subscription(
 ) -> Subscription:
     """Return the subscription of this name. Its frequent schedule is moved, so that a restarted demo sends soon."""
     existing = Subscription.objects.filter(name=name).first()
+    is_new = existing is None
     if existing is None:
         report = _report(demo, region, owner)
         subscription = Subscription(
@@ -261,6 +277,9 @@ def _subscription(
         return existing
     reschedule(subscription, now=now)
     subscription.save()
+    if is_new and demo is not OVERDUE:
+        weekdays = range(1) if demo is STOCK else range(7)
+        past.seed_past_runs(subscription, title=name, text=demo.heading, weekdays=weekdays, now=now)
     return subscription
 
 
