@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from accounts.authentication import sessions
 from accounts.models import User
+from guanwecom.operations import monitoring
 from integrations.core import http, installation
 from integrations.models import Corp, SiteAddress
 from notifications.models import Attempt
@@ -56,8 +57,9 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Client]:
 
     What a process caches for seconds is not read again, however slowly pages open.
     """
-    for module, name in ((http, "ADMITTED_SECONDS"), (http, "READ_SECONDS"), (installation, "KNOWN_SECONDS")):
-        monkeypatch.setattr(module, name, 3600.0)
+    cached = ((http, "ADMITTED_SECONDS"), (http, "READ_SECONDS"), (installation, "KNOWN_SECONDS"))
+    for module, name in (*cached, (monitoring, "SECRETS_READ_SECONDS")):
+        monkeypatch.setattr(module, name, 1e9)
     monkeypatch.setattr(sessions, "NOTED_EVERY_OF_STAFF", timedelta(days=1))
     SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
     return {who: client_of(who) for who in ("superuser", "limited")}
