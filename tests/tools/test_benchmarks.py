@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 
 from benchmarks import goals
 from benchmarks.__main__ import run
 from benchmarks.goals import Goal
+from benchmarks.page_world import TABLES
 
 PROGRAM = """
 import sys
@@ -55,3 +58,10 @@ def test_goals_stand_in_one_table_and_a_program_that_breaks_off_has_missed_one(
 )
 def test_a_figure_is_compared_before_it_is_rounded(measured: float, sign: str, is_met: bool) -> None:
     assert Goal.of("work", measured, sign, 10).is_met is is_met
+
+
+def test_the_rows_of_the_pages_name_models_and_columns_that_exist() -> None:
+    for table in tomllib.loads(TABLES.read_text(encoding="utf-8"))["table"]:
+        columns = {field.column for field in apps.get_model(table["model"])._meta.concrete_fields}
+
+        assert table["columns"].keys() <= columns, table["model"]
