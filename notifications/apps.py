@@ -23,7 +23,7 @@ class NotificationsConfig(AppConfig):
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
         from notifications.alerts.actions import CLICKS_CONSUMER
-        from notifications.alerts.evaluation import follow
+        from notifications.alerts.evaluation import decide_checks_of_card
         from notifications.alerts.notices import source_of_alert
         from notifications.delivery import maintenance  # noqa: F401  # registers its checks
         from notifications.delivery.limiter import past_call_sources
@@ -45,7 +45,7 @@ class NotificationsConfig(AppConfig):
         by_hand = (ownership.find_owned, ownership.find_objections, ownership.hand_over)
         companies.ownership.register(companies.Ownership(*by_hand, ownership.let_successors_take_over))
         consumers.register(CLICKS_CONSUMER)
-        for answer in (follow, enqueue_waiting_runs):
+        for answer in (decide_checks_of_card, enqueue_waiting_runs):
             card_data_finished.register(answer)
         values_dropped.register(find_rules_naming)
         people_left.register(withdraw)

@@ -94,13 +94,13 @@ def _claim_due(now: datetime) -> None:
     ]
 )
 def _check_rules(now: datetime) -> None:
-    evaluation.claim_due(now=now)
-    evaluation.sweep(now=now)
+    evaluation.begin_due_checks(now=now)
+    evaluation.decide_waiting_checks(now=now)
 
 
-@TICK.step(lambda now: [incidents.find_orphaned(), Incident.objects.notice_due(now)])
+@TICK.step(lambda now: [incidents.find_orphaned_incidents(), Incident.objects.notice_due(now)])
 def _notify_incidents(now: datetime) -> None:
-    incidents.end_orphaned(now=now)
+    incidents.end_orphaned_incidents(now=now)
     enqueue_runs(notify.request_notices(now=now))
 
 
@@ -138,10 +138,10 @@ def _prepare(now: datetime) -> None:
     _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)
 
 
-@TICK.step(lambda now: [card_updates.find_changeable(now)])
+@TICK.step(lambda now: [card_updates.find_changeable_cards(now)])
 def _update_cards(now: datetime) -> None:
     # Urgent: people look at them after a click.
-    _enqueue(update_alert_cards, card_updates.claim_due(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
+    _enqueue(update_alert_cards, card_updates.claim_due_cards(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
 @TICK.step(lambda now: [recall.find_due_recalls(now)])
@@ -167,7 +167,7 @@ def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     return [
         OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - outgoing.KEPT),
         Medium.objects.filter(token__isnull=False, created_at__lte=now - accept.UPLOADS_KEPT),
-        evaluation.find_old_checks(now),
+        AlertCheck.objects.filter(requested_at__lt=now - evaluation.CHECKS_KEPT),
         maintenance.find_old_drafts(now),
     ]
 

@@ -106,9 +106,9 @@ class ConditionsField(forms.Field):
         if all(isinstance(row, ConditionRow) for row in rows):
             return rows
         written = []
-        for one in conditions.from_rows(rows):
+        for one in conditions.read_conditions(rows):
             value, second = (*one.values, "", "")[:2]
-            filters = conditions.filters_line(one.filters)
+            filters = conditions.write_filters(one.filters)
             row = ConditionRow(one.aggregate.value, one.column, one.comparison.value, value, second, filters)
             if one.against is not None:
                 row = row._replace(against=one.against.value, unit=one.unit.value)
@@ -131,7 +131,7 @@ class ConditionsField(forms.Field):
             raise ValidationError(
                 [sentence % {"number": number + 1, "problem": problem} for number, problem in problems.items()]
             )
-        return conditions.to_rows(found)
+        return conditions.write_conditions(found)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return self.prepare_value(initial) != list(data or [])
@@ -161,7 +161,7 @@ def read_condition(row: ConditionRow) -> Condition:
         against,
         unit,
     )
-    conditions.check(condition)
+    conditions.check_condition(condition)
     return condition
 
 
@@ -275,9 +275,9 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         if newest is None or not rows:
             return
         problems = {}
-        for number, condition in enumerate(conditions.from_rows(rows)):
+        for number, condition in enumerate(conditions.read_conditions(rows)):
             try:
-                conditions.check(condition, newest.table)
+                conditions.check_condition(condition, newest.table)
             except ConditionError as error:
                 if error.reason in {"no_date", "no_times"}:
                     problems[number] = conditions.explain_error(error)
@@ -333,7 +333,7 @@ _OPEN = Q(status=Incident.Status.OPEN)
 
 
 signals.describe(
-    AlertRule, "conditions", lambda rows: "; ".join(map(conditions.describe_condition, conditions.from_rows(rows)))
+    AlertRule, "conditions", lambda rows: "; ".join(map(conditions.describe_condition, conditions.read_conditions(rows)))
 )
 signals.describe(AlertRule, "crontab", describe_crontab)
 
@@ -469,7 +469,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         cards = {} if card is None else {CARD: (card.pk, str(card))}
         columns = [] if table is None else [[one.name, one.kind.value] for one in table.columns]
         tables = {} if table is None else {CARD: table}
-        dates = conditions.relative_names()
+        dates = conditions.list_relative_dates()
         return self.answer_preview(request, form, data, context, cards, tables, columns=columns, dates=dates)
 
     def _try_form(
@@ -526,4 +526,4 @@ CARD = ""
 
 
 def _rename_filters(filters: conditions.Filters, names: Mapping[ColumnName, str]) -> str:
-    return conditions.filters_line(tuple((names.get((CARD, column), column), its) for column, its in filters))
+    return conditions.write_filters(tuple((names.get((CARD, column), column), its) for column, its in filters))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SILENCE = timedelta(hours=1)
+SILENCE_DURATION = timedelta(hours=1)
 Kind = IncidentEvent.Kind
 CLICKS = "notifications.alert-clicks"
 
@@ -57,7 +57,7 @@ class ActionResult:
     refused: list[Incident] = field(default_factory=list)
 
 
-def act(action: Action, incident_ids: Collection[int], *, person: User, now: datetime) -> ActionResult:
+def act_on_incidents(action: Action, incident_ids: Collection[int], *, person: User, now: datetime) -> ActionResult:
     """Do the action to each of these incidents that is open and concerns the person. Repeating it changes nothing. If
     two people take one at once, the first gets it. The cards that show the changed incidents are marked stale in the
     same transaction."""
@@ -69,7 +69,7 @@ def act(action: Action, incident_ids: Collection[int], *, person: User, now: dat
         for incident in Incident.objects.filter(pk__in=locked).with_people().order_by("pk"):
             if not notices.may_act(incident, person):
                 done.refused.append(incident)
-            elif _change(action, incident, person, now):
+            elif _apply_action(action, incident, person, now):
                 done.changed.append(incident)
             else:
                 done.unchanged.append(incident)
@@ -81,7 +81,7 @@ def act(action: Action, incident_ids: Collection[int], *, person: User, now: dat
     return done
 
 
-def _change(action: Action, incident: Incident, person: User, now: datetime) -> bool:
+def _apply_action(action: Action, incident: Incident, person: User, now: datetime) -> bool:
     """Apply the action to one incident. Return whether it changed anything. Closing is for incidents that their source
     will never end: the stretch that the source still reports does not open again. After a silence is ended, reminders
     go on as if there had been none."""
@@ -99,45 +99,46 @@ def _change(action: Action, incident: Incident, person: User, now: datetime) -> 
             is_begun = action == Action.SILENCE
             if incident.is_silenced(now) is is_begun:
                 return False
-            incident.silenced_by, incident.silenced_until = (person, now + SILENCE) if is_begun else (None, None)
+            incident.silenced_by, incident.silenced_until = (person, now + SILENCE_DURATION) if is_begun else (None, None)
             kind, fields = Kind.SILENCED if is_begun else Kind.UNSILENCED, ["silenced_by", "silenced_until"]
             is_rescheduled = incident.notice_kind != Incident.Notice.FIRE
         case Action.CLOSE:
-            incidents.resolve(incident, ends_at=now, source=incident.source, now=now, by=person)
+            incidents.resolve_incident(incident, ends_at=now, source=incident.source, now=now, by=person)
             return True
     if is_rescheduled:
         incidents.schedule_reminder(incident, incident.source, since=now)
     incident.save(update_fields=[*fields, "notice_kind", "notice_due_at"])
-    incidents.note(incident, kind, at=now, user=person)
+    incidents.add_event(incident, kind, at=now, user=person)
     return True
 
 
 # --- Clicks on the buttons of cards, from WeCom's callback events ---
 
-_BUTTONS = {notices.ACKNOWLEDGE: Action.ACKNOWLEDGE, notices.SILENCE: Action.SILENCE}
+_BUTTONS = {notices.ACKNOWLEDGE_KEY: Action.ACKNOWLEDGE, notices.SILENCE_KEY: Action.SILENCE}
 _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence("Button: Silence for 1 hour")}
 
 
-def consume(batch: Batch) -> None:
+def consume_clicks(batch: Batch) -> None:
     """Act on each click once. notifications.alerts.card_updates changes the cards afterwards."""
     for event in batch.events:
         with transaction.atomic():
             batch.hold()
-            _handle(batch.corp, event, batch.clock())
+            _handle_click(batch.corp, event, batch.clock())
 
 
-CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"}), consume=consume)
+CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"}), consume=consume_clicks)
 
 
-def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
+def _handle_click(corp: Corp, event: CallbackEvent, now: datetime) -> None:
+    """Do what the pressed button says, if the event is a click of a recipient on one of our cards, with a new code."""
     try:
         callback = wire.parse_callback(event.body.encode())
     except CallbackError:
         logger.warning("click corp=%d event=%d cannot be read", corp.pk, event.pk)
         return
     fields = callback.fields
-    action = _BUTTONS.get(_text(fields, "EventKey"))
-    ours = Delivery.objects.filter(mark=tidy_mark(_text(fields, "TaskId")), corp=corp, channel=Channel.WECOM)
+    action = _BUTTONS.get(_read_field(fields, "EventKey"))
+    ours = Delivery.objects.filter(mark=tidy_mark(_read_field(fields, "TaskId")), corp=corp, channel=Channel.WECOM)
     delivery = ours.filter(run__incident_events__isnull=False).distinct().first()
     if action is None or delivery is None:  # not one of our cards
         return
@@ -149,33 +150,33 @@ def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     ids = list(IncidentEvent.objects.filter(run=delivery.run_id).values_list("incident", flat=True))
     # Locked before the card, as everywhere, to avoid deadlocks.
     list(Incident.objects.filter(pk__in=ids).select_for_update(of=("self",)).order_by("pk").values_list("pk"))
-    if not card_updates.keep_code(delivery, _text(fields, "ResponseCode"), now=event.received_at):
+    if not card_updates.keep_code(delivery, _read_field(fields, "ResponseCode"), now=event.received_at):
         logger.warning("click corp=%d delivery=%d has no code, or one that was used before", corp.pk, delivery.pk)
         return
-    person = _person(corp, callback.userid)
+    person = _find_person(corp, callback.userid)
     if person is None:
-        gone = list(Incident.objects.filter(pk__in=ids).order_by("pk"))
-        _note_once(gone, Kind.REFUSED, receipt.user, action, now)
-        incidents.mark_stale(gone, now=now)
+        refused = list(Incident.objects.filter(pk__in=ids).order_by("pk"))
+        _add_event_once(refused, Kind.REFUSED, receipt.user, action, now)
+        incidents.mark_stale(refused, now=now)
         return
-    done = act(action, ids, person=person, now=now)
-    _note_once(done.refused, Kind.REFUSED, person, action, now)
-    _note_once([one for one in done.unchanged if not one.is_open], Kind.LATE, person, action, now)
+    done = act_on_incidents(action, ids, person=person, now=now)
+    _add_event_once(done.refused, Kind.REFUSED, person, action, now)
+    _add_event_once([one for one in done.unchanged if not one.is_open], Kind.LATE, person, action, now)
     # A late or refused click means that the card may be out of date.
     incidents.mark_stale([*done.unchanged, *done.refused], now=now)
 
 
-def _note_once(found: Sequence[Incident], kind: Kind, person: User | None, action: Action, now: datetime) -> None:
+def _add_event_once(found: Sequence[Incident], kind: Kind, person: User | None, action: Action, now: datetime) -> None:
     """Write one timeline entry per person and button, however often it is pressed."""
-    said = _NOTES[action]
-    lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=said.stored())
+    text = _NOTES[action]
+    lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=text.stored())
     known = set(lines.values_list("incident", flat=True))
     for incident in found:
         if incident.pk not in known:
-            incidents.note(incident, kind, at=now, user=person, said=said)
+            incidents.add_event(incident, kind, at=now, user=person, text=text)
 
 
-def _person(corp: Corp, userid: str) -> User | None:
+def _find_person(corp: Corp, userid: str) -> User | None:
     """Return the active person with this account, with no more rights than a sign-in through this company gives."""
     accounts = WeComAccount.objects.filter(corp=corp, userid_folded=fold_userid(userid), left_at__isnull=True)
     account = accounts.filter(user__is_active=True).select_related("user").first()
@@ -186,7 +187,7 @@ def _person(corp: Corp, userid: str) -> User | None:
     return account.user
 
 
-def _text(fields: object, name: str) -> str:
+def _read_field(fields: object, name: str) -> str:
     value = fields.get(name) if isinstance(fields, dict) else None
     return value.strip() if isinstance(value, str) else ""
 

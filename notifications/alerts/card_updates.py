@@ -54,16 +54,16 @@ class _CompanyWaitsError(Exception):
         self.seconds = seconds
 
 
-def find_changeable(now: Moment) -> QuerySet[AlertCard]:
+def find_changeable_cards(now: Moment) -> QuerySet[AlertCard]:
     """Return the cards whose next change may be tried. Cards of a blocked company wait until it works again or may be
     probed."""
     held_up = CorpQueue.objects.blocked().filter(probe_at__gt=now, corp=OuterRef("delivery__corp"))
     return _find_stale(now).exclude(Exists(held_up))
 
 
-def claim_due(*, now: datetime) -> list[int]:
+def claim_due_cards(*, now: datetime) -> list[int]:
     """Claim the cards to change now and return their ids. Nobody else gets them until their lease ends."""
-    ids = list(find_changeable(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    ids = list(find_changeable_cards(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     # Checks only conditions on AlertCard: conditions on other tables are not checked again after waiting for a lock.
     return [pk for pk in ids if _find_stale(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
 
@@ -98,7 +98,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
             continue
         try:
             with log_errors(logger, "card=%d could not be changed", card_id, unless=(_CompanyWaitsError,)):
-                count += _update(card_id, clock)
+                count += _update_card(card_id, clock)
         except _CompanyWaitsError as waits:
             waiting_corps.add(corp_id)
             # The cards that were claimed but not tried are due again when the company's wait ends, before their lease.
@@ -113,8 +113,8 @@ def _find_stale(now: Moment) -> QuerySet[AlertCard]:
     return AlertCard.objects.filter(is_stale=True, next_try_at__lte=now)
 
 
-def _update(card_id: int, clock: Clock) -> bool:
-    """Update one card if needed. Raise _CompanyWaitsError."""
+def _update_card(card_id: int, clock: Clock) -> bool:
+    """Update one card if needed and permitted by the limiter. Return whether it was. Raise _CompanyWaitsError."""
     now = clock()
     # If the next try is further away than LEASE, another worker has postponed the card since it was claimed.
     mine = AlertCard.objects.filter(pk=card_id, next_try_at__lte=now + LEASE)
@@ -133,20 +133,17 @@ def _update(card_id: int, clock: Clock) -> bool:
         card.refresh_from_db(fields=["codes"])
     notice = notices.read_notice(delivery.run, now=now, is_locked=False)
     if notice is None:
-        return _settle(card, "")
+        _mark_current(card, "")
+        return True
     if notices.make_digest(notice) == card.shown or not card.find_usable_codes(now):
-        return _settle(card)
-    return _change_within_limits(card, clock)
-
-
-def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
-    delivery = card.delivery
+        _give_up_change(card)
+        return False
     scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
     [permit] = ask_permits([Request(f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes, is_urgent=True)])
     if not isinstance(permit, Permit):
         raise _CompanyWaitsError(permit)
     try:
-        return _change(card, clock)
+        return _send_change(card, clock)
     except (ConfigurationError, RateLimitedError) as error:
         # All cards of the company wait as long as the answer asks. This counts as no try.
         outcome, now = outcome_of_error(error), clock()
@@ -163,20 +160,23 @@ def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
         release_permits([permit])
 
 
-def _change(card: AlertCard, clock: Clock) -> bool:
-    """Raise ConfigurationError and RateLimitedError for the caller; wait and try again after other errors."""
+def _send_change(card: AlertCard, clock: Clock) -> bool:
+    """Change the card with one of its codes and return whether it was changed. Raise ConfigurationError and
+    RateLimitedError, which concern all cards of the company; postpone the card after other errors."""
     delivery = card.delivery
     code = _use_code(card, clock())
     if code is None:
-        return _settle(card)
+        _give_up_change(card)
+        return False
     # Read after the code was taken: there may be no second code for changes made while the limiter was waited for.
     notice = notices.read_notice(delivery.run, now=clock(), is_locked=False)
     if notice is None:
         _release_code(card, code)
-        return _settle(card, "")
+        _mark_current(card, "")
+        return True
     with translation.override(delivery.language or settings.LANGUAGE_CODE):
-        url = delivery.corp.find_site_address().absolute(notices.page_path(notice.incidents, delivery.mark))
-        content = notices.content(notice, url=url, mark=delivery.mark, has_buttons=True)
+        url = delivery.corp.find_site_address().absolute(notices.make_page_path(notice.incidents, delivery.mark))
+        content = notices.make_card(notice, url=url, mark=delivery.mark, has_buttons=True)
     digest = notices.make_digest(notice)
     update = builders.card_update(agentid=delivery.agentid, response_code=code, card=content)
     try:
@@ -194,7 +194,8 @@ def _change(card: AlertCard, clock: Clock) -> bool:
         _postpone_card(card, clock(), try_count=card.try_count + 1)
         return False
     unblock_companies([delivery.corp_id], now=clock())
-    return _settle(card, digest)
+    _mark_current(card, digest)
+    return True
 
 
 @transaction.atomic
@@ -219,15 +220,18 @@ def _release_code(card: AlertCard, code: str) -> None:
         locked.save(update_fields=["codes"])
 
 
-def _settle(card: AlertCard, shown: str | None = None) -> bool:
-    """Mark the card as up to date, unless it was marked stale meanwhile: then its next try is due already. `shown`:
-    digest of the card's new content. Return whether there is one. If another worker took over the card meanwhile, the
-    content may be outdated: the card stays stale."""
+def _mark_current(card: AlertCard, digest: str) -> None:
+    """Store the digest of the card's new content and mark the card as up to date. It stays stale if `next_try_at`
+    differs: it was marked stale meanwhile, or another worker took it over and this content may be outdated."""
     mine = AlertCard.objects.filter(pk=card.pk)
-    changed = {} if shown is None else {"shown": shown}
-    if not mine.filter(next_try_at=card.next_try_at).update(is_stale=False, **changed) and changed:
-        mine.update(is_stale=True, **changed)
-    return bool(changed)
+    if not mine.filter(next_try_at=card.next_try_at).update(is_stale=False, shown=digest):
+        mine.update(is_stale=True, shown=digest)
+
+
+def _give_up_change(card: AlertCard) -> None:
+    """Leave the card as it is: nothing changed, or there is no code. It stays stale if `next_try_at` differs: it was
+    marked stale meanwhile, or another worker took it over."""
+    AlertCard.objects.filter(pk=card.pk, next_try_at=card.next_try_at).update(is_stale=False)
 
 
 def _postpone_card(card: AlertCard, now: datetime, *, try_count: int) -> None:

@@ -55,7 +55,7 @@ def request_charts(
     a check opened; `slot_at`: its slot. Call it outside a transaction: large tables take time."""
     language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(read_zone(rule.time_zone))
     requested: list[Medium] = []
-    for index, condition in enumerate(conditions.from_rows(rule.conditions)):
+    for index, condition in enumerate(conditions.read_conditions(rule.conditions)):
         for incident, verdict in opened:
             if not verdict.results[index].holds or len(requested) == REQUESTED_AT_MOST:
                 continue
@@ -105,7 +105,7 @@ def make_recipe(
 ) -> tuple[str, bytes] | None:
     """Return the title and the drawing recipe of the condition's chart; None if there is no chart. `at`: the slot in
     the rule's time zone, like the table's moments."""
-    drawn = chart_of(condition, table, at=at, split_column=rule.split_column)
+    drawn = make_chart(condition, table, at=at, split_column=rule.split_column)
     if drawn is None:
         return None
     chart, rows = drawn
@@ -113,7 +113,7 @@ def make_recipe(
     return chart.title, recipe
 
 
-def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: str = "") -> tuple[Chart, Table] | None:
+def make_chart(condition: Condition, table: Table, *, at: datetime, split_column: str = "") -> tuple[Chart, Table] | None:
     """Return the chart and its two columns of the rows that count: over time if the data has times, else by name.
     `table`: one part of the data, cut by `split_column`. None if a chart would say nothing or something wrong: counts,
     columns without numbers, data without an axis, and several rows at one place if no direction says which one matters.
@@ -132,7 +132,7 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
     kind = ChartKind.LINE if table.column(axis).is_temporal else ChartKind.BAR
     if condition.against is not None and kind == ChartKind.LINE:
         # In a chart of years the two compared days would not be seen.
-        days = [verdicts.day_of(value) or date.min for value in counting.values(axis)]
+        days = [verdicts.to_day(value) or date.min for value in counting.values(axis)]
         first = max(days) - timedelta(days=DAYS_CHARTED[condition.against] - 1)
         counting = counting.with_rows([row for row, day in zip(counting.rows, days, strict=True) if day >= first])
     # How several rows at one place are combined, so that they stay on the condition's side of the line.

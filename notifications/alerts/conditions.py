@@ -39,7 +39,7 @@ CONDITIONS_AT_MOST = 10
 FILTERS_AT_MOST = 10
 VALUES_AT_MOST = 100
 DIGITS_AT_MOST = 100
-SOME_DAY = date(2026, 1, 5)
+SOME_DAY = date(2026, 1, 5)  # any day: `is_date` asks only whether a text can be read
 Number = Decimal
 
 
@@ -117,14 +117,14 @@ class Condition:
     unit: Unit = Unit.PERCENT
 
 
-def check(condition: Condition, table: Table | None = None) -> None:
+def check_condition(condition: Condition, table: Table | None = None) -> None:
     """Check the number and kind of the values; with a table also that it has the columns. Raise ConditionError."""
     _check_values(condition)
     if condition.comparison in BY_CHANGE | {Comparison.CHANGED} and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
         raise ConditionError("changed_of_rows", condition.column)
     if condition.comparison in BY_CHANGE and condition.against is None:
         raise ConditionError("no_against", condition.column)
-    if len(condition.filters) > FILTERS_AT_MOST or any(len(vs) > VALUES_AT_MOST for _c, vs in condition.filters):
+    if len(condition.filters) > FILTERS_AT_MOST or any(len(values) > VALUES_AT_MOST for _column, values in condition.filters):
         raise ConditionError("too_many", condition.column)
     if condition.comparison == Comparison.IS_NULL and condition.aggregate in {Aggregate.COUNT, Aggregate.CHANGE}:
         raise ConditionError("never_empty", condition.column)
@@ -147,7 +147,7 @@ def _check_values(condition: Condition) -> None:
             raise ConditionError("no_number_or_date", value)
 
 
-def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+def write_conditions(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
     """Return the conditions in the form that AlertRule.conditions stores."""
     return [
         {
@@ -162,8 +162,8 @@ def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
     ]
 
 
-def from_rows(rows: Any) -> list[Condition]:
-    """Read the rows that `to_rows` wrote. Raise ConditionError for anything else."""
+def read_conditions(rows: Any) -> list[Condition]:
+    """Read the rows that `write_conditions` wrote. Raise ConditionError for anything else."""
     if not isinstance(rows, list) or len(rows) > CONDITIONS_AT_MOST:
         raise ConditionError("too_many")
     found = []
@@ -172,30 +172,31 @@ def from_rows(rows: Any) -> list[Condition]:
             filters = row.get("filters") or {}
             condition = Condition(
                 Aggregate(row["aggregate"]),
-                _text(row.get("column", "")),
+                _check_text(row.get("column", "")),
                 Comparison(row["comparison"]),
-                tuple(_text(value) for value in row.get("values", [])),
-                tuple((_text(name), tuple(_text(value) for value in values)) for name, values in filters.items()),
+                tuple(_check_text(value) for value in row.get("values", [])),
+                tuple((_check_text(name), tuple(_check_text(value) for value in values)) for name, values in filters.items()),
                 Against(row["against"]) if "against" in row else None,
                 Unit(row.get("unit", Unit.PERCENT)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConditionError("malformed") from error
-        check(condition)
+        check_condition(condition)
         found.append(condition)
     return found
 
 
-def _text(value: Any) -> str:
+def _check_text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 1000:
         raise ConditionError("malformed")
     return value
 
 
 def _check_columns(condition: Condition, table: Table) -> None:
+    """Check that the table has the columns, and that values for columns of days or moments are such."""
     compared = condition.values if condition.aggregate in BY_ROW else ()
     for name, values in [(condition.column, compared), *condition.filters]:
-        kind = table.columns[position(table, name)].kind if name else Kind.TEXT
+        kind = table.columns[find_position(table, name)].kind if name else Kind.TEXT
         if kind not in {Kind.DATE, Kind.DATETIME}:
             continue
         for value in values:
@@ -206,7 +207,7 @@ def _check_columns(condition: Condition, table: Table) -> None:
                 raise ConditionError("no_times", value)
 
 
-def position(table: Table, name: str) -> int:
+def find_position(table: Table, name: str) -> int:
     """Return the column's position, from 0. Raise ConditionError if it is missing."""
     try:
         return table.position(name)
@@ -225,14 +226,14 @@ def read_values(condition: Condition) -> list[Number]:
 
 def is_date(text: str) -> bool:
     """Return whether the text can be compared with a date: a day, a month, a moment or a relative date."""
-    return span_of(text, SOME_DAY) is not None or read_moment(text, UTC) is not None
+    return read_span(text, SOME_DAY) is not None or read_moment(text, UTC) is not None
 
 
-def span_of(text: str, today: date) -> Period | None:
+def read_span(text: str, today: date) -> Period | None:
     """Return the days of a relative date, a month or a day; None for anything else."""
-    name = _bare(text)
-    is_last_workday = name in map(_bare, LAST_WORKDAY)  # the only relative date that uses the entered workdays
-    relative = {_bare(known): days for known, days in named_days(today).items()}
+    name = _normalize_name(text)
+    is_last_workday = name in map(_normalize_name, LAST_WORKDAY)  # the only relative date that uses the entered workdays
+    relative = {_normalize_name(known): days for known, days in named_days(today).items()}
     named = last_workday(today, read_workdays()) if is_last_workday else relative.get(name)
     if named is not None:
         return named if isinstance(named, Period) else Period(named, named)
@@ -242,18 +243,18 @@ def span_of(text: str, today: date) -> Period | None:
     return None if day is None else Period(day, day)
 
 
-def relative_names() -> list[str]:
+def list_relative_dates() -> list[str]:
     """Return the names of the relative dates to choose from, in the current language."""
     names = [(one.name, one.chinese) for one in RELATIVE_DATES if not one.name.endswith("to_date")]
     is_chinese = (get_language() or "").startswith("zh")
     return [chinese if is_chinese else name.replace("_", " ") for name, chinese in [*names, LAST_WORKDAY]]
 
 
-def _bare(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return narrow_text(name).casefold().replace(" ", "").replace("_", "").replace("最近", "近")
 
 
-def wall_clock(value: date) -> datetime:
+def to_wall_clock(value: date) -> datetime:
     """Return the beginning of a day, or the clock time of a moment, so that all values of a table can be compared."""
     return value.replace(tzinfo=None) if isinstance(value, datetime) else datetime.combine(value, time())
 
@@ -314,7 +315,7 @@ _SENTENCES = {
 }
 
 
-def filters_line(filters: Filters) -> str:
+def write_filters(filters: Filters) -> str:
     """Write the filters in the form that `parse_filters` reads."""
     return "; ".join(f"{_escape(name)}={'|'.join(map(_escape, values))}" for name, values in filters)
 
@@ -322,10 +323,10 @@ def filters_line(filters: Filters) -> str:
 def parse_filters(text: str) -> Filters:
     """Read columns with the values that count. Raise ConditionError."""
     filters = []
-    for part in (one.strip() for one in _split(text, ";；")):
+    for part in (one.strip() for one in _split_unescaped(text, ";；")):
         found = re.fullmatch(r"((?:\\.|[^=\\])+)=(.+)", part)
         if found is not None and found[1].strip() and found[2].strip():
-            values = tuple(_unescape(one.strip()) for one in _split(found[2], "|"))
+            values = tuple(_unescape(one.strip()) for one in _split_unescaped(found[2], "|"))
             filters.append((_unescape(found[1].strip()), values))
         elif part:
             raise ConditionError("filter", part[:80])
@@ -340,8 +341,8 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\([\\|;；=])", r"\1", text)
 
 
-def _split(text: str, signs: str) -> list[str]:
-    """Cut a text at these signs, unless a backslash stands before one."""
+def _split_unescaped(text: str, signs: str) -> list[str]:
+    """Cut a text at these signs, except those after a backslash."""
     return re.sub(rf"(\\.)|[{signs}]", lambda found: found[1] or "\0", text).split("\0")
 
 
@@ -361,7 +362,7 @@ def format_plain(number: Number, *, digits: int | None = None) -> str:
 # --- Conditions in words: 有 2 行 销售额 大于 150 ---
 
 # Decimals used if two would make a value look equal to the one it is compared with.
-DIGITS = 4
+CLOSE_VALUE_DECIMALS = 4
 
 
 def describe_condition(condition: Condition) -> str:
@@ -377,11 +378,12 @@ def describe_condition(condition: Condition) -> str:
 def describe_results(rule: AlertRule, verdict: Verdict, *, unknown: ConditionError | None = None) -> str:
     """Describe each condition with its result, one line each, for a card and the page. `unknown`: the reason given for
     conditions whose result is unknown and has no reason of its own."""
-    pairs = zip(from_rows(rule.conditions), verdict.results, strict=True)
+    pairs = zip(read_conditions(rule.conditions), verdict.results, strict=True)
     return "\n".join(_describe_result(condition, found, unknown) for condition, found in pairs)
 
 
 def _describe_result(condition: Condition, found: ConditionResult, unknown: ConditionError | None) -> str:
+    """Describe the condition with its result: its value, both compared values, or the number of rows that fit."""
     problem = found.problem or (unknown if found.holds is None else None)
     if problem is not None:
         return _("%(condition)s: cannot be known. %(why)s") % {
@@ -425,9 +427,9 @@ def _format_number(number: Number, condition: Condition) -> str:
     limits = [read_number_or_none(value) for value in condition.values]
     try:
         looks_equal = number not in limits and round_number(number, USUAL_DECIMALS) in limits
-        return format_plain(number, digits=DIGITS) if looks_equal else format_number(number)
+        return format_plain(number, digits=CLOSE_VALUE_DECIMALS) if looks_equal else format_number(number)
     except OverflowError:
-        return format_plain(number, digits=DIGITS)
+        return format_plain(number, digits=CLOSE_VALUE_DECIMALS)
 
 
 def _describe_compared(condition: Condition) -> str:
@@ -454,6 +456,6 @@ def _describe_compared(condition: Condition) -> str:
 
 
 def _describe_filters(condition: Condition) -> str:
-    """Describe which rows count. `filters_line` writes them in the form that the page reads."""
+    """Describe which rows count. `write_filters` writes them in the form that the page reads."""
     words = "; ".join(f"{name}={'|'.join(values)}" for name, values in condition.filters)
     return f" ({words})" if words else ""

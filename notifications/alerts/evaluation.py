@@ -8,21 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.forms.models import model_to_dict
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from integrations.core.background import database_clock, log_errors
+from integrations.data.figures import EARLIER, fold_text
+from integrations.data.table import Table
 from integrations.datasources import fetch
-from integrations.models.jobs import Moment
+from integrations.models import CardData
 from notifications.alerts import charts, conditions, incidents, verdicts
-from notifications.alerts.conditions import ConditionError
-from notifications.alerts.verdicts import Verdict
+from notifications.alerts.conditions import Against, ConditionError
+from notifications.alerts.verdicts import EarlierDay, Verdict
 from notifications.delivery.rendering.report_contents import bi_link
 from notifications.delivery.rows import BATCH, lock_skipping
 from notifications.delivery.runs.owner_notices import save_notice
@@ -30,22 +32,18 @@ from notifications.models import AlertCheck, AlertRule, Incident
 from notifications.models.alerts import TITLE_CHARACTERS
 from notifications.subscriptions.schedules import ScheduleError, read_zone, reschedule
 
-if TYPE_CHECKING:
-    from integrations.models import CardData
-
-
 logger = logging.getLogger(__name__)
 
 Outcome, Kind = AlertCheck.Outcome, Incident.Kind
 # A check waits this long for its data. After that the data counts as missing.
 PATIENCE = timedelta(minutes=15)
-KEPT = timedelta(days=30)
-PROBLEM_CHARACTERS = 255
+CHECKS_KEPT = timedelta(days=30)
+PROBLEM_CHARACTERS = 255  # the size of AlertRule.problem
 # Fields of a card that do not change which data it asks for.
 _UNWATCHED = ("name", "as_of_column", "bi_page_id")
 
 
-def claim_due(*, now: datetime) -> int:
+def begin_due_checks(*, now: datetime) -> int:
     """Begin the checks of all due rules and move the rules on to their next time. Return how many. Missed times are not
     made up for: only the present state counts."""
     AlertRule.objects.interrupted().update(holding={}, absent={})
@@ -62,54 +60,50 @@ def claim_due(*, now: datetime) -> int:
     return len(rules)
 
 
-def follow(card_id: int, slot_at: datetime) -> None:
+def decide_checks_of_card(card_id: int, slot_at: datetime) -> None:
     """Decide the checks that wait for this card and slot once its data is ready or has failed. The hook
     `card_data_finished` calls it."""
     now = database_clock()()
     waiting = AlertCheck.objects.filter(card=card_id, slot_at=slot_at, outcome=Outcome.WAITING)
     states = fetch.states([card_id], slot_at=slot_at)
     for check in list(waiting.order_by("pk")):
-        _decide_by_itself(check, states.get(card_id), now)
+        _decide_check_or_log(check, states.get(card_id), now)
 
 
-def sweep(*, now: datetime) -> int:
-    """Decide checks whose data arrived without a call of `follow`, and checks that waited too long. Return how many."""
+def decide_waiting_checks(*, now: datetime) -> int:
+    """Decide checks whose data arrived without a call of `decide_checks_of_card`, and checks that waited too long.
+    Return how many."""
     waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("requested_at")[:BATCH]
     count = 0
     for check in waiting:
         state = fetch.states([check.card_id], slot_at=check.slot_at).get(check.card_id)
         is_over = state is not None and state.status != state.Status.WAITING
         is_late = check.requested_at < now - PATIENCE
-        if is_over and _decide_by_itself(check, state, now):
+        if is_over and _decide_check_or_log(check, state, now):
             count += 1
         elif is_late:
-            count += _decide_by_itself(check, None, now)
+            count += _decide_check_or_log(check, None, now)
     return count
-
-
-def find_old_checks(now: Moment) -> QuerySet[AlertCheck]:
-    """Return the checks that are too old to keep."""
-    return AlertCheck.objects.filter(requested_at__lt=now - KEPT)
 
 
 def reset_if_changed(rule: AlertRule, *, now: datetime) -> None:
     """Reset the rule if it watches something else than at its last check: other conditions, parts or card settings.
     Every check calls this, so it does not matter where the change was made."""
     # Empty fields are left out, so that a column added by a later version changes nothing.
-    asked = {name: value for name, value in model_to_dict(rule.card, exclude=_UNWATCHED).items() if value}
-    said = [rule.conditions, rule.join, rule.split_column, rule.split_attribute_id, asked]
-    watched = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+    card = {name: value for name, value in model_to_dict(rule.card, exclude=_UNWATCHED).items() if value}
+    parts = [rule.conditions, rule.join, rule.split_column, rule.split_attribute_id, card]
+    watched = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
     if rule.watched == watched:
         return
     if rule.watched:
-        incidents.end_watched(rule, now=now)
+        incidents.end_incidents_of_rule(rule, now=now)
         rule.holding, rule.memory, rule.absent, rule.failure_count = {}, {}, {}, 0
         rule.is_broken, rule.problem = False, ""
     rule.watched = watched
     rule.save(update_fields=["watched", "holding", "memory", "absent", "failure_count", "is_broken", "problem"])
 
 
-def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertCheck.Outcome | None:
+def decide_check(check_id: int, state: CardData | None, *, now: datetime) -> AlertCheck.Outcome | None:
     """Decide a check from its card's data and store the outcome. `state` None: there is no data. Return None if the
     check was decided before, or if the rule was disabled or got another card meanwhile."""
     with transaction.atomic():
@@ -130,18 +124,34 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
     return outcome
 
 
-def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
-    """Decide one check, guarded: an error must not stop the other checks. Return whether there was no error."""
+def _decide_check_or_log(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
+    """Decide one check and log an error, which must not stop the other checks. Return whether there was no error."""
     with log_errors(logger, "check=%d rule=%d cannot be decided", check.pk, check.rule_id) as row:
-        decide(check.pk, state, now=now)
+        decide_check(check.pk, state, now=now)
     return row.error is None
 
 
-def draft_incidents(rule: AlertRule, found: dict[str, Verdict], *, now: datetime) -> list[Incident]:
-    """Make, unsaved, the incidents that would open if each part whose conditions hold fired now."""
-    check, link = AlertCheck(card_id=rule.card_id, slot_at=now), bi_link([rule.card])
-    holding = {part: verdict for part, verdict in found.items() if verdict.holds}
-    return [_draft_incident(rule, check, part, verdict, link=link) for part, verdict in holding.items()]
+def read_earlier_days(rule: AlertRule, table: Table, *, at: datetime) -> dict[Against, EarlierDay]:
+    """Return the earlier days that the rule's conditions need, each with the parts of its data: of the answer closest to
+    the time of day of `at`. A day has no parts if nothing was kept or its columns differ. Nothing is read if the table
+    has a column of days. Raise ConditionError for malformed conditions."""
+    stored = conditions.read_conditions(rule.conditions)
+    needed = set() if verdicts.find_day_columns(table) else {one.against for one in stored if one.against is not None}
+    earlier = {}
+    for against in needed:
+        day, parts = EARLIER[against](at.date()), dict[str, Table]()
+        wanted = at.replace(year=day.year, month=day.month, day=day.day)
+        midnight = wanted.replace(hour=0, minute=0, second=0, microsecond=0)
+        answers = CardData.objects.filter(card=rule.card_id, status=CardData.Status.READY)
+        that_day = answers.filter(slot_at__gte=midnight, slot_at__lt=midnight + timedelta(days=1))
+        distances = {pk: abs(slot_at - wanted) for pk, slot_at in that_day.values_list("pk", "slot_at") if slot_at}
+        if distances:
+            kept = answers.get(pk=min(distances, key=lambda pk: distances[pk])).table
+            with suppress(ConditionError):
+                split_table = verdicts.split_for_rule(rule, verdicts.localize_moments(kept, read_zone(rule.time_zone)))
+                parts = {fold_text(part): rows for part, rows in split_table.items()}
+        earlier[against] = EarlierDay(day, parts)
+    return earlier
 
 
 def _decide_rule(
@@ -156,9 +166,10 @@ def _decide_rule(
         is_broken = True if state and state.is_lost else None
         return _count_missing_data(rule, check, problem, now, is_broken=is_broken), []
     zone = read_zone(rule.time_zone)
-    table = verdicts.localize(state.table, zone)
+    table = verdicts.localize_moments(state.table, zone)
     try:
-        found = verdicts.evaluate_rule(rule, table, at=check.slot_at.astimezone(zone))
+        at = check.slot_at.astimezone(zone)
+        found = verdicts.evaluate_rule(rule, table, read_earlier_days(rule, table, at=at), at=at)
         if found and all(one.holds is None for one in found.values()):
             raise _find_problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
@@ -177,15 +188,15 @@ def _apply_verdicts(
     enough fires. A part that is there and does not hold is over. A part without an answer keeps its incident. So does a
     part that is missing from the data, for as many checks as the rule says."""
     holding, link = {}, bi_link([rule.card])
-    drafts = [_draft_incident(rule, check, ends_at=check.slot_at, link=link)]
+    drafts = [draft_incident(rule, check, ends_at=check.slot_at, link=link)]
     for part, verdict in found.items():
         if verdict.holds:
             holding[part] = rule.holding.get(part, 0) + 1
             if holding[part] >= rule.hold_checks:
-                drafts.append(_draft_incident(rule, check, part, verdict, link=link))
+                drafts.append(draft_incident(rule, check, part, verdict, link=link))
                 drafts[-1].is_going_on = holding[part] > rule.hold_checks
         elif verdict.holds is False:
-            drafts.append(_draft_incident(rule, check, part, verdict, ends_at=check.slot_at, link=link))
+            drafts.append(draft_incident(rule, check, part, verdict, ends_at=check.slot_at, link=link))
     if not is_cut and not (rule.absent_checks and rule.split_column):
         rule.absent = {}
     elif not is_cut:  # end the incidents whose split value has been missing from the data for long enough
@@ -207,7 +218,7 @@ def _apply_verdicts(
     ended = {draft.key for draft in drafts if draft.ends_at is not None}
     is_open = set(Incident.objects.open().filter(key__in=ended).values_list("key", flat=True))
     drafts = [draft for draft in drafts if draft.ends_at is None or draft.key in is_open]
-    outcome = incidents.apply(drafts, source=rule, now=now)
+    outcome = incidents.apply_reports(drafts, source=rule, now=now)
     by_key = {_make_key(rule, Kind.FIRING, part): verdict for part, verdict in found.items()}
     return [(incident, by_key[incident.key]) for incident in outcome.opened]
 
@@ -237,13 +248,13 @@ def _count_missing_data(
         update_fields=["failure_count", "holding", "problem", "checked_slot_at", "is_broken", "owner_notified_at"]
     )
     if rule.failure_count >= rule.no_data_checks and not rule.is_broken:
-        draft = _draft_incident(rule, check, summary=problem, link=bi_link([rule.card]))
+        draft = draft_incident(rule, check, summary=problem, link=bi_link([rule.card]))
         draft.is_going_on = rule.failure_count > rule.no_data_checks
-        incidents.apply([draft], source=rule, now=now)
+        incidents.apply_reports([draft], source=rule, now=now)
     return Outcome.NO_DATA
 
 
-def _draft_incident(
+def draft_incident(
     rule: AlertRule, check: AlertCheck, part: str = "", verdict: Verdict | None = None, **fields: Any
 ) -> Incident:
     """Draft the incident of a part with its verdict or, without a verdict, the one for missing data."""
@@ -296,9 +307,15 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
                 "%(problem)s\nUntil this is put right it raises no alert. Its page asks what the data is called today."
             )
             link = reverse("admin:notifications_alertrule_change", args=[rule.pk])
-            key, corp_id = f"rule:{rule.pk}:broken:{now:%Y%m%d%H%M%S}", rule.corp_id
-            words = title, text % {"problem": rule.problem}, link
-            notice = save_notice(*words, key=key, person_id=rule.owner_id, corp_id=corp_id, now=now)
+            notice = save_notice(
+                title,
+                text % {"problem": rule.problem},
+                link,
+                key=f"rule:{rule.pk}:broken:{now:%Y%m%d%H%M%S}",
+                person_id=rule.owner_id,
+                corp_id=rule.corp_id,
+                now=now,
+            )
             AlertRule.objects.filter(pk=rule.pk).update(owner_notified_at=now)
             run_ids.append(notice.pk)
     return run_ids

@@ -39,7 +39,7 @@ DAMPING = timedelta(minutes=10)
 LATENESS = timedelta(minutes=3)
 ORPHANS_AT_ONCE = 500
 # Fields of a report that may change while the incident lasts.
-_SAID = ("title", "summary", "severity", "link")
+_REPORTED_FIELDS = ("title", "summary", "severity", "link")
 
 
 class ReportDecision(Enum):
@@ -61,9 +61,10 @@ def make_key(source: str, kind: str, part: str) -> str:
     return f"{source}:{kind}:{digest}"
 
 
-def decide(known: Incident | None, said: Incident, *, now: datetime) -> ReportDecision:
-    """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure. `said`: a
-    report, drafted as an incident: firing since `starts_at`, over if `ends_at` is set.
+def decide_report(known: Incident | None, report: Incident, *, now: datetime) -> ReportDecision:
+    """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure. `report`:
+    drafted as an unsaved incident: firing since `starts_at`, over if `ends_at` is set. A stretch is one uninterrupted
+    time of firing; an incident that was reopened has several.
 
     An end before the known beginning belongs to an earlier stretch. An end without a known beginning is recorded, so
     that its firing opens nothing if it comes later. A firing that began before the known end is late, or was closed by
@@ -71,21 +72,21 @@ def decide(known: Incident | None, said: Incident, *, now: datetime) -> ReportDe
     then the same beginning is reported more than LATENESS after that end.
     """
     if known is None:
-        return ReportDecision.OPEN if said.ends_at is None else ReportDecision.RECORD
+        return ReportDecision.OPEN if report.ends_at is None else ReportDecision.RECORD
     if known.is_open:
-        if said.ends_at is None:
+        if report.ends_at is None:
             return ReportDecision.SEEN
-        return ReportDecision.RESOLVE if said.ends_at >= known.stretch_at else ReportDecision.IGNORE
-    if said.is_going_on and known.is_closed_by_hand:
+        return ReportDecision.RESOLVE if report.ends_at >= known.stretch_at else ReportDecision.IGNORE
+    if report.is_going_on and known.is_closed_by_hand:
         return ReportDecision.IGNORE
     since_end = None if known.resolved_at is None else now - known.resolved_at
-    is_before_end = known.ends_at is not None and said.starts_at < known.ends_at
+    is_before_end = known.ends_at is not None and report.starts_at < known.ends_at
     # A firing report of the latest stretch that comes more than LATENESS after its end: the end was wrong.
-    is_latest = said.ends_at is None and said.starts_at >= known.stretch_at
+    is_latest = report.ends_at is None and report.starts_at >= known.stretch_at
     must_still_last = is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
-    if (is_before_end or said.starts_at == known.stretch_at) and not must_still_last:
+    if (is_before_end or report.starts_at == known.stretch_at) and not must_still_last:
         return ReportDecision.IGNORE
-    if said.ends_at is not None:
+    if report.ends_at is not None:
         return ReportDecision.RECORD
     return ReportDecision.REOPEN if since_end is not None and since_end <= DAMPING else ReportDecision.OPEN
 
@@ -99,59 +100,62 @@ class IncidentChanges:
     resolved: list[Incident] = field(default_factory=list)
 
 
-def apply(reports: Sequence[Incident], *, source: AlertSource, now: datetime) -> IncidentChanges:
+def apply_reports(reports: Sequence[Incident], *, source: AlertSource, now: datetime) -> IncidentChanges:
     """Apply reports, drafted as incidents, to the incidents of one channel or rule. The order of the reports does not
     matter. Runs inside the caller's transaction, which holds the lock on `source`. Safe to repeat."""
-    keys = {said.key for said in reports}
+    keys = {report.key for report in reports}
     newest = Incident.objects.filter(key__in=keys).order_by().values("key").annotate(newest=Max("pk"))
     # Locked in the order of their ids, as everywhere, to avoid deadlocks.
     locked = Incident.objects.select_for_update().filter(pk__in=[row["newest"] for row in newest]).order_by("pk")
-    known, outcome = {one.key: one for one in locked}, IncidentChanges()
-    for said in reports:
-        former = known.get(said.key)
-        match decide(former, said, now=now):
+    known, changes = {one.key: one for one in locked}, IncidentChanges()
+    for report in reports:
+        former = known.get(report.key)
+        match decide_report(former, report, now=now):
             case ReportDecision.OPEN:
-                _open(said, source, now, former)
-                known[said.key] = said
-                outcome.opened.append(said)
+                _open(report, source, now, former)
+                known[report.key] = report
+                changes.opened.append(report)
             case ReportDecision.RECORD:
-                _record(said, now)
-                known[said.key] = said
+                # It was over before it was reported, so nobody is notified.
+                report.status, report.resolved_at = Status.RESOLVED, now
+                _insert_incident(report, now)
+                add_event(report, IncidentEvent.Kind.RESOLVED, at=now)
+                known[report.key] = report
             case ReportDecision.REOPEN if former is not None:
-                _reopen(former, said, source, now)
-                outcome.reopened.append(former)
+                _reopen(former, report, source, now)
+                changes.reopened.append(former)
             case ReportDecision.RESOLVE if former is not None:
-                _refresh(former, said)
-                resolve(former, ends_at=said.ends_at or now, source=source, now=now)
-                outcome.resolved.append(former)
+                _copy_reported_fields(former, report)
+                resolve_incident(former, ends_at=report.ends_at or now, source=source, now=now)
+                changes.resolved.append(former)
             case ReportDecision.SEEN if former is not None:
                 # A late report about an earlier stretch changes neither texts nor times.
-                if said.starts_at >= former.stretch_at:
-                    former.stretch_at = said.starts_at
-                    _refresh(former, said)
+                if report.starts_at >= former.stretch_at:
+                    former.stretch_at = report.starts_at
+                    _copy_reported_fields(former, report)
                 former.seen_at = now
                 former.save(update_fields=["seen_at", "stretch_at"])
-    mark_stale([*outcome.resolved, *outcome.reopened], now=now)
-    return outcome
+    mark_stale([*changes.resolved, *changes.reopened], now=now)
+    return changes
 
 
-def note(
+def add_event(
     incident: Incident,
     kind: IncidentEvent.Kind,
     *,
     at: datetime,
     user: User | None = None,
-    said: Sentence | None = None,
+    text: Sentence | None = None,
 ) -> None:
     """Add an entry to the incident's timeline."""
-    IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=said.stored() if said else "")
+    IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=text.stored() if text else "")
 
 
-def _refresh(incident: Incident, said: Incident) -> None:
+def _copy_reported_fields(incident: Incident, report: Incident) -> None:
     """Copy the reported fields to the incident and save it. Fields that the report leaves empty stay."""
-    changed = [name for name in _SAID if getattr(said, name) not in ("", getattr(incident, name))]
+    changed = [name for name in _REPORTED_FIELDS if getattr(report, name) not in ("", getattr(incident, name))]
     for name in changed:
-        setattr(incident, name, getattr(said, name))
+        setattr(incident, name, getattr(report, name))
     if changed:
         incident.save(update_fields=changed)
 
@@ -161,11 +165,11 @@ def _open(incident: Incident, source: AlertSource, now: datetime, former: Incide
     if former is not None and former.is_silenced(now):
         incident.silenced_until, incident.silenced_by = former.silenced_until, former.silenced_by
     incident.notice_kind, incident.notice_due_at = Notice.FIRE, _first_notice_at(source, now)
-    _insert(incident, now)
-    note(incident, IncidentEvent.Kind.OPENED, at=now)
+    _insert_incident(incident, now)
+    add_event(incident, IncidentEvent.Kind.OPENED, at=now)
 
 
-def _insert(incident: Incident, now: datetime) -> None:
+def _insert_incident(incident: Incident, now: datetime) -> None:
     incident.stretch_at, incident.opened_at, incident.seen_at = incident.starts_at, now, now
     incident.save(force_insert=True)
 
@@ -175,22 +179,15 @@ def _first_notice_at(source: AlertSource, now: datetime) -> datetime:
     return now if source.gather_until is None else max(now, source.gather_until)
 
 
-def _record(incident: Incident, now: datetime) -> None:
-    """Store an incident that was over before it was reported: nobody is notified."""
-    incident.status, incident.resolved_at = Status.RESOLVED, now
-    _insert(incident, now)
-    note(incident, IncidentEvent.Kind.RESOLVED, at=now)
-
-
-def _reopen(incident: Incident, said: Incident, source: AlertSource, now: datetime) -> None:
-    """Reopen the incident. If people were told that it is over, they are notified again after the damping time."""
+def _reopen(incident: Incident, report: Incident, source: AlertSource, now: datetime) -> None:
+    """Reopen the incident. If people were notified that it is over, they are notified again after the damping time."""
     was_notified = incident.notified_at is not None
     knows_of_recovery = incident.notice_kind != Notice.RECOVER and source.notifies_recovery
     incident.status, incident.ends_at, incident.resolved_at = Status.OPEN, None, None
     incident.is_closed_by_hand = False
-    incident.stretch_at, incident.seen_at = said.starts_at, now
+    incident.stretch_at, incident.seen_at = report.starts_at, now
     incident.reopened_count += 1
-    _refresh(incident, said)
+    _copy_reported_fields(incident, report)
     if not was_notified:
         incident.notice_kind, incident.notice_due_at = Notice.FIRE, _first_notice_at(source, now)
     elif knows_of_recovery:
@@ -199,31 +196,31 @@ def _reopen(incident: Incident, said: Incident, source: AlertSource, now: dateti
     else:
         schedule_reminder(incident, source, since=incident.notified_at or now)
     incident.save()
-    note(incident, IncidentEvent.Kind.REOPENED, at=now)
+    add_event(incident, IncidentEvent.Kind.REOPENED, at=now)
 
 
-def resolve(
+def resolve_incident(
     incident: Incident,
     *,
     ends_at: datetime,
     source: AlertSource | None,
     now: datetime,
     by: User | None = None,
-    why: Sentence | None = None,
+    reason: Sentence | None = None,
 ) -> None:
     """Resolve the incident and schedule its recovery notice. Nobody gets a recovery notice who got no alert, nor two in
     a row. An incident that was reopened before waits until it has been quiet for the damping time."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
     incident.is_closed_by_hand = by is not None
-    told = incident.events.filter(kind=IncidentEvent.Kind.NOTIFIED).order_by("-pk")
-    last_notice = told.values_list("notice", flat=True).first()
+    notified = incident.events.filter(kind=IncidentEvent.Kind.NOTIFIED).order_by("-pk")
+    last_notice = notified.values_list("notice", flat=True).first()
     is_due = source is not None and source.notifies_recovery and last_notice not in {None, Notice.RECOVER}
     incident.notice_kind = Notice.RECOVER if is_due else ""
     incident.notice_due_at = (now + DAMPING if incident.reopened_count else now) if is_due else None
     incident.save(
         update_fields=["status", "ends_at", "resolved_at", "is_closed_by_hand", "notice_kind", "notice_due_at"]
     )
-    note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by, said=why)
+    add_event(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by, text=reason)
 
 
 def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: datetime) -> None:
@@ -253,7 +250,7 @@ def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
 # --- Incidents that nobody reports any more: their channel or rule was deleted, disabled or changed ---
 
 
-def find_orphaned() -> QuerySet[Incident]:
+def find_orphaned_incidents() -> QuerySet[Incident]:
     """Return open incidents without a source, or of a disabled rule, which is not checked any more. A disabled channel
     does not count: its sender may still report the end."""
     is_without_source = Q(channel__isnull=True, rule__isnull=True)
@@ -261,34 +258,34 @@ def find_orphaned() -> QuerySet[Incident]:
 
 
 @transaction.atomic
-def end_orphaned(*, now: datetime) -> int:
+def end_orphaned_incidents(*, now: datetime) -> int:
     """End orphaned incidents and return how many. Nobody is notified: nothing recovered, and the rule was ended on
     purpose."""
-    found = list(find_orphaned().select_for_update(of=("self",)).order_by("pk")[:ORPHANS_AT_ONCE])
+    found = list(find_orphaned_incidents().select_for_update(of=("self",)).order_by("pk")[:ORPHANS_AT_ONCE])
     disabled = [incident for incident in found if incident.rule_id is not None]
     deleted = [incident for incident in found if incident.rule_id is None]
-    _end_all(disabled, Sentence("The rule was disabled."), now)
-    _end_all(deleted, Sentence("The channel or rule was deleted."), now)
+    _end_incidents(disabled, Sentence("The rule was disabled."), now)
+    _end_incidents(deleted, Sentence("The channel or rule was deleted."), now)
     return len(found)
 
 
-def end_watched(rule: AlertRule, *, now: datetime) -> None:
-    """End the open incidents of a rule that watches something else from now on. The keys of its former incidents are
+def end_incidents_of_rule(rule: AlertRule, *, now: datetime) -> None:
+    """End the open incidents of a rule whose watched data or conditions changed. The keys of its former incidents are
     replaced, so the next firing is a new incident, however soon. Runs inside the caller's transaction, which holds the
     lock on the rule."""
     found = Incident.objects.filter(rule=rule)
     is_open = found.open().select_for_update(of=("self",)).order_by("pk")
-    _end_all(list(is_open), Sentence("What the rule watches was changed."), now)
+    _end_incidents(list(is_open), Sentence("What the rule watches was changed."), now)
     found.filter(key__startswith=f"rule:{rule.pk}:").update(key=Concat(Value("former:"), Cast("pk", CharField())))
 
 
-def _end_all(found: Sequence[Incident], why: Sentence, now: datetime) -> None:
+def _end_incidents(found: Sequence[Incident], reason: Sentence, now: datetime) -> None:
     for incident in found:
-        resolve(incident, ends_at=now, source=None, now=now, why=why)
+        resolve_incident(incident, ends_at=now, source=None, now=now, reason=reason)
     mark_stale(found, now=now)
 
 
-def receive(
+def receive_alerts(
     alerts: Sequence[Incident], *, channel: InboundChannel, left_out_count: int, now: datetime
 ) -> IncidentChanges:
     """Apply a sender's alerts to the channel's incidents. Alerts may be repeated, late and out of order. `alerts`: each
@@ -299,9 +296,9 @@ def receive(
     for alert in alerts:
         alert.key = make_key(f"channel:{locked.pk}", alert.kind, alert.key)
         alert.channel, alert.corp_id = locked, locked.corp_id
-    outcome = apply(alerts, source=locked, now=now)
-    if left_out_count and outcome.opened:
-        first = outcome.opened[0]
+    changes = apply_reports(alerts, source=locked, now=now)
+    if left_out_count and changes.opened:
+        first = changes.opened[0]
         first.truncated_count = left_out_count
         first.save(update_fields=["truncated_count"])
-    return outcome
+    return changes

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from integrations.models import SiteAddress
 
 
-ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"
+ACKNOWLEDGE_KEY, SILENCE_KEY = "alert-take", "alert-silence-1h"
 NAMED_AT_MOST = 10
 # WeCom's suggested lengths; it shortens longer texts.
 TITLE_CHARACTERS, DESCRIPTION_CHARACTERS, TEXT_CHARACTERS, VALUE_CHARACTERS = 36, 44, 160, 30
@@ -100,21 +100,21 @@ class AlertRunSource:
         self.terms = sources.Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
 
     def audience(self) -> sources.Audience:
-        return sources.Audience() if self._notice is None else audience_of(self._notice.lead)
+        return sources.Audience() if self._notice is None else find_audience(self._notice.lead)
 
     def contents(self, *, now: datetime) -> sources.RunContents:
         notice = self._notice
         if notice is None:
             return sources.RunContents(sources.Content(_("Alerts"), ""))
-        link = page_path(notice.incidents, "").partition("?")[0]
+        link = make_page_path(notice.incidents, "").partition("?")[0]
         # The whole text without formatting, for e-mail, a group's robot and the page of the message.
         blocks = []
         for incident in notice.incidents[:NAMED_AT_MOST]:
             since = _("Since %(time)s") % {"time": f"{timezone.localtime(incident.starts_at):%Y-%m-%d %H:%M}"}
-            labels = ", ".join(f"{name}={value}" for name, value in _distinctive_labels(incident))
+            labels = ", ".join(f"{name}={value}" for name, value in _list_distinctive_labels(incident))
             facts = (incident.title, incident.summary, since, describe_state(incident, notice.now), labels)
             blocks.append("\n".join(filter(None, facts)))
-        text = tidy_text("\n\n".join([*blocks, *_write_further(notice)]))
+        text = tidy_text("\n\n".join([*blocks, *_count_unnamed(notice)]))
         return sources.RunContents(sources.Content(write_title(notice), text, link=link))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
@@ -122,13 +122,13 @@ class AlertRunSource:
         notice = self._notice if self._is_draft else read_notice(self._run, now=now, is_locked=True)
         if notice is None:
             raise Incident.DoesNotExist
-        url = address.absolute(page_path(notice.incidents, mark))
+        url = address.absolute(make_page_path(notice.incidents, mark))
         # Clicks reach us only if WeCom has verified the app's callback address.
         has_buttons = corp.callback_verified_at is not None
         message = builders.app_message(
             agentid=corp.agentid,
             userids=userids,
-            content=content(notice, url=url, mark=mark, has_buttons=has_buttons),
+            content=make_card(notice, url=url, mark=mark, has_buttons=has_buttons),
             drops_duplicates=True,
         )
         return body_bytes(message)
@@ -142,9 +142,9 @@ def read_notice(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | No
     """Return the notice of a run with its incidents' current state; None without incidents. `is_locked`: lock the
     incidents, inside a transaction. A later change of one of them then finds this message and updates its
     card."""
-    told = IncidentEvent.objects.filter(run=run)
-    kind = told.values_list("notice", flat=True).first()
-    found = Incident.objects.filter(pk__in=told.order_by().values("incident")).order_by("pk")
+    events = IncidentEvent.objects.filter(run=run)
+    kind = events.values_list("notice", flat=True).first()
+    found = Incident.objects.filter(pk__in=events.order_by().values("incident")).order_by("pk")
     if is_locked:
         list(found.select_for_update(of=("self",)).values_list("pk"))
     incidents = list(found.with_people())
@@ -175,7 +175,7 @@ def write_title(notice: AlertNotice) -> str:
     return tidy_title(f"{badge} {words}")
 
 
-def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
+def make_card(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
     """Return the card for the current state, with the buttons that still make sense, or without. `mark`: unique to the
     delivery; a click names the card by it."""
     lead, colour = notice.lead, GREY
@@ -196,7 +196,7 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
     if notice.is_over and lead.ends_at is not None:
         rows.append((_("Until"), format_clock(lead.ends_at, notice.now)))
     if len(notice.incidents) == 1:
-        for name, value in islice(_distinctive_labels(lead), 3):
+        for name, value in islice(_list_distinctive_labels(lead), 3):
             rows.append((clip_text(name, 12), clip_text(value, VALUE_CHARACTERS) or "—"))
     states = {describe_state(one, notice.now) for one in notice.incidents}
     open_ones = [one for one in notice.incidents if one.is_open]
@@ -207,16 +207,16 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
     }
     state = states.pop() if len(states) == 1 else _("%(open)d open, of them %(taken)d taken; %(over)d over") % counts
     # The count comes first: the end of a long text is cut off.
-    lines = [state, *_write_further(notice)]
+    lines = [state, *_count_unnamed(notice)]
     if len(notice.incidents) > 1:
         shared, names = _name_incidents(notice.incidents)
         lines += [*shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
     text = clip_text("\n".join(lines), TEXT_CHARACTERS)
     buttons = []
     if has_buttons and any(one.acknowledged_at is None for one in open_ones):
-        buttons.append(Button(pgettext("button of an alert", "Take"), key=ACKNOWLEDGE, style=1))
+        buttons.append(Button(pgettext("button of an alert", "Take"), key=ACKNOWLEDGE_KEY, style=1))
     if has_buttons and any(not one.is_silenced(notice.now) for one in open_ones):
-        buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE, style=2))
+        buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE_KEY, style=2))
     if buttons:
         return cards.button_interaction(head, buttons=buttons, sub_title=text, lines=rows)
     return cards.text_notice(head, sub_title=text, lines=rows)
@@ -231,9 +231,9 @@ def make_digest(notice: AlertNotice) -> str:
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
 
-def page_path(incidents: Sequence[Incident], mark: str) -> str:
-    """Return the path of the incident's page, or of the list for several incidents. `mark` tells through which company
-    somebody who is not signed in comes."""
+def make_page_path(incidents: Sequence[Incident], mark: str) -> str:
+    """Return the path of the incident's page, or of the list for several incidents. By `mark`, the message's public
+    name, the page finds the company through which an anonymous visitor signs in."""
     page = f"{incidents[0].pk}/" if len(incidents) == 1 else ""
     return f"/alerts/{page}?{urlencode({'m': mark})}"
 
@@ -259,11 +259,11 @@ def format_clock(moment: datetime, now: datetime) -> str:
 
 
 def _find_worst(incidents: Sequence[Incident]) -> Severity:
-    found = {one.severity for one in incidents}
-    return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in found)
+    severities = {one.severity for one in incidents}
+    return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in severities)
 
 
-def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
+def _list_distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in incident.labels.items() if name not in {"alertname", "severity"})
 
 
@@ -273,15 +273,17 @@ def _name_incidents(incidents: Sequence[Incident]) -> tuple[list[str], list[str]
     titles = [one.title for one in incidents]
     if len(set(titles)) == len(titles):
         return [], titles
-    labels = [dict(_distinctive_labels(one)) for one in incidents]
-    differing = [name for name in dict.fromkeys(chain(*labels)) if len({own.get(name) for own in labels}) > 1]
-    values = [", ".join(own[name] for name in differing if own.get(name)) for own in labels]
+    all_labels = [dict(_list_distinctive_labels(one)) for one in incidents]
+    names = dict.fromkeys(chain(*all_labels))
+    differing = [name for name in names if len({labels.get(name) for labels in all_labels}) > 1]
+    values = [", ".join(labels[name] for name in differing if labels.get(name)) for labels in all_labels]
     if len(set(titles)) == 1:
         return titles[:1], [value or "—" for value in values]
     return [], [f"{title} ({value})" if value else title for title, value in zip(titles, values, strict=True)]
 
 
-def _write_further(notice: AlertNotice) -> list[str]:
+def _count_unnamed(notice: AlertNotice) -> list[str]:
+    """Return lines that say how many incidents the message does not name, and how many the sender left out."""
     lines = []
     more = len(notice.incidents) - NAMED_AT_MOST
     if more > 0:
@@ -298,14 +300,14 @@ def _name_person(person: User | None) -> str:
     return _("somebody") if person is None else person.get_full_name()
 
 
-def audience_of(incident: Incident) -> Audience:
-    """Return whom an incident concerns now. A rule that is split by an attribute: those of its people whose attribute
-    has the incident's value."""
-    audience, attribute = _find_audience(incident), None if incident.rule is None else incident.rule.split_attribute
+def find_audience(incident: Incident) -> Audience:
+    """Return the people whom an incident concerns now. If its rule is split by an attribute, these are the rule's people
+    whose attribute has the incident's value."""
+    audience, attribute = _find_whole_audience(incident), None if incident.rule is None else incident.rule.split_attribute
     if attribute is None or audience.channel == Channel.ROBOT:
         return audience
-    theirs = Rule(attribute, Operator.ONE_OF, (incident.part,))
-    people = User.objects.filter(match_chosen(audience)).filter(match_rules([theirs], RulesMatch.ALL))
+    has_value = Rule(attribute, Operator.ONE_OF, (incident.part,))
+    people = User.objects.filter(match_chosen(audience)).filter(match_rules([has_value], RulesMatch.ALL))
     return Audience(
         user_ids=people.order_by().values("pk"),
         corp_id=audience.corp_id,
@@ -314,7 +316,7 @@ def audience_of(incident: Incident) -> Audience:
     )
 
 
-def _find_audience(incident: Incident) -> Audience:
+def _find_whole_audience(incident: Incident) -> Audience:
     """Return the people of the incident's rule, whatever its part, or those chosen on its channel's page whom the
     channel's owner may reach now. Nobody if the rule or channel is gone, or the owner may not send messages."""
     if incident.rule is not None:
@@ -328,7 +330,7 @@ def _find_audience(incident: Incident) -> Audience:
 
 def waits_for_company(incident: Incident) -> bool:
     """Return whether nobody can be notified now, but somebody could if a disabled company were enabled."""
-    audience = audience_of(incident)
+    audience = find_audience(incident)
     disabled = set(Corp.objects.filter(is_enabled=False).values_list("pk", flat=True))
     if audience.channel == Channel.ROBOT:
         return Robot.objects.filter(pk=audience.robot_id or 0, corp__in=disabled).exists()
@@ -336,7 +338,7 @@ def waits_for_company(incident: Incident) -> bool:
     return None not in reasons and (Receipt.Reason.CORP_DISABLED in reasons or audience.corp_id in disabled)
 
 
-def audience_key(incident: Incident) -> tuple[object, ...]:
+def make_audience_key(incident: Incident) -> tuple[object, ...]:
     """Return a key that is equal for incidents that concern the same people."""
     if incident.rule is None:
         return ("channel", incident.channel_id)
@@ -358,7 +360,7 @@ class ConcernCheck:
             return False
         key = (incident.rule_id, incident.channel_id)
         if key not in self._notified:
-            audience = _find_audience(incident)
+            audience = _find_whole_audience(incident)
             people = () if audience.channel == Channel.ROBOT else resolve_audience(audience, only=self._person.pk)
             self._notified[key] = any(one.reason is None for one in people)
         return self._notified[key]

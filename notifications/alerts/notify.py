@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import transaction
 
@@ -37,6 +37,15 @@ DAYS_SEARCHED = 30
 STEPS_AT_MOST = 60
 
 
+class _GroupKey(NamedTuple):
+    """Incidents with equal keys share one message."""
+
+    notice_kind: str
+    incident_kind: str
+    corp_id: int | None
+    audience_key: tuple[object, ...]
+
+
 def request_notices(*, now: datetime) -> list[int]:
     """Make the runs of all due notices. Return their ids, to be rendered. Safe to run concurrently: a channel or rule
     that somebody else locks for too long is left to the next call."""
@@ -59,7 +68,7 @@ def _request_for_source(channel_id: int | None, rule_id: int | None, now: dateti
     due = Incident.objects.notice_due(now).filter(channel=channel_id, rule=rule_id).order_by("pk")
     if source is not None and not source.is_enabled:
         due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
-    groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
+    groups: dict[_GroupKey, list[Incident]] = defaultdict(list)
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
     due = due.select_related("channel__owner", "rule").defer("channel__last_payload")
     for incident in lock_skipping(due)[:INCIDENTS_PER_NOTICE]:
@@ -68,41 +77,50 @@ def _request_for_source(channel_id: int | None, rule_id: int | None, now: dateti
         if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
             until = max(until, incident.silenced_until)
         if isinstance(source, AlertRule):
-            until = earliest_notice_at(source, until, windows)
-        key = (incident.notice_kind, incident.kind, incident.corp_id, *notices.audience_key(incident))
+            until = find_earliest_notice(source, until, windows)
+        audience_key = notices.make_audience_key(incident)
+        key = _GroupKey(incident.notice_kind, incident.kind, incident.corp_id, audience_key)
         if until <= now and incident.is_open and key not in groups and notices.waits_for_company(incident):
             until = now + RECHECK_AFTER
         if until > now:
             Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + RECHECK_AFTER))
         else:
             groups[key].append(incident)
-    run_ids = [_create_run(kind[0], together, source, now) for kind, together in groups.items()]
-    if source is not None and any(kind[0] == Notice.FIRE for kind in groups):
+    run_ids = [_create_run(key.notice_kind, group, source, now) for key, group in groups.items()]
+    if source is not None and any(key.notice_kind == Notice.FIRE for key in groups):
         sources.update(gather_until=now + timedelta(seconds=source.gather_seconds))
     return run_ids
 
 
-def _create_run(kind: str, together: list[Incident], source: Source | None, now: datetime) -> int:
-    for incident in together:
+def _create_run(kind: str, group: list[Incident], source: Source | None, now: datetime) -> int:
+    """Create the run that notifies people of these incidents, and schedule their next reminders. Return its id."""
+    for incident in group:
         incident.repeat_count += kind == Notice.REPEAT
         incident.recovery_count += kind == Notice.RECOVER
-    number = _count_notices(together[0], kind)
+    number = _count_notices(group[0], kind)
     # From an incident's second recovery on, `recover-n`.
     name = f"{kind}-{number}" if kind == Notice.REPEAT or number > 1 else kind
     run = Run.objects.create(
-        key=f"incident:{together[0].pk}:{name}",
+        key=f"incident:{group[0].pk}:{name}",
         trigger=Run.Trigger.ALERT,
-        corp_id=together[0].corp_id,
+        corp_id=group[0].corp_id,
         slot_at=now,
         claimed_at=now,
         render_after=now + RENDER_LEASE,
     )
-    told: dict[str, Any] = {"kind": IncidentEvent.Kind.NOTIFIED, "at": now, "note": _NOTES[Notice(kind)].stored()}
     IncidentEvent.objects.bulk_create(
-        IncidentEvent(incident=incident, run=run, notice=kind, number=_count_notices(incident, kind), **told)
-        for incident in together
+        IncidentEvent(
+            incident=incident,
+            kind=IncidentEvent.Kind.NOTIFIED,
+            at=now,
+            note=_NOTES[Notice(kind)].stored(),
+            run=run,
+            notice=kind,
+            number=_count_notices(incident, kind),
+        )
+        for incident in group
     )
-    for incident in together:
+    for incident in group:
         incident.notified_at = now
         if incident.is_open:
             incidents.schedule_reminder(incident, source, since=now)
@@ -115,6 +133,7 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
 
 
 def _count_notices(incident: Incident, kind: str) -> int:
+    """Return how many notices of this kind the incident has had, with the present one."""
     counts = {Notice.REPEAT: incident.repeat_count, Notice.RECOVER: incident.recovery_count}
     return counts.get(Notice(kind), 1)
 
@@ -122,12 +141,12 @@ def _count_notices(incident: Incident, kind: str) -> int:
 # --- When a rule may notify: hours, working days, silence windows. Pure. ---
 
 
-def earliest_notice_at(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
+def find_earliest_notice(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
     """Return the first moment from `now` on that lies within the rule's hours and outside its silence windows."""
     moment = now
     for _step in range(STEPS_AT_MOST):
-        within = _within_hours(rule, moment)
-        ends = [window_end(window, read_zone(rule.time_zone), within) for window in windows]
+        within = _find_moment_within_hours(rule, moment)
+        ends = [find_window_end(window, read_zone(rule.time_zone), within) for window in windows]
         found = max([within, *(end for end in ends if end is not None)])
         if found == moment:
             break
@@ -135,7 +154,7 @@ def earliest_notice_at(rule: AlertRule, now: datetime, windows: Sequence[Silence
     return moment
 
 
-def window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> datetime | None:
+def find_window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> datetime | None:
     """Return the end of the window's stretch that contains `moment`; None if there is none. An hour that clocks show
     twice lies in the window both times."""
     if window.kind == SilenceWindow.Kind.ONCE:
@@ -155,7 +174,7 @@ def window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> dateti
     return None
 
 
-def _within_hours(rule: AlertRule, now: datetime) -> datetime:
+def _find_moment_within_hours(rule: AlertRule, now: datetime) -> datetime:
     """Return `now` or the next beginning of the rule's hours. Hours that end before they begin go over midnight and
     belong to the day on which they begin."""
     if rule.notify_from is None and rule.notify_until is None and not rule.notifies_on_workdays_only:

@@ -18,14 +18,14 @@ from notifications.alerts.notices import AlertNotice, AlertRunSource
 from notifications.charts.drawing import cell_text
 from notifications.delivery.attachments import Plan, Wanted
 from notifications.delivery.rendering.preview import MessagePreview, preview_message
-from notifications.models import Channel, Incident, Medium, Robot, Run
+from notifications.delivery.rendering.report_contents import bi_link
+from notifications.models import AlertCheck, Channel, Incident, Medium, Robot, Run
 from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
 from notifications.subscriptions.schedules import read_zone
 
 if TYPE_CHECKING:
     from accounts.models import User
     from integrations.data.table import Table
-    from notifications.alerts.verdicts import Verdict
     from notifications.models import AlertRule
 
 ROWS_SHOWN, PARTS_SHOWN, PICTURES_SHOWN = 20, 20, 4
@@ -39,12 +39,12 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
     tried. `pictures`: the charts to make, each with its part's name as alias; `notices`: one for each audience. Raise
     ConditionError if there is no answer."""
     zone = read_zone(rule.time_zone)
-    at, table = now().astimezone(zone), verdicts.localize(table, zone)
-    found = verdicts.evaluate_rule(rule, table, at=at)
+    at, table = now().astimezone(zone), verdicts.localize_moments(table, zone)
+    found = verdicts.evaluate_rule(rule, table, evaluation.read_earlier_days(rule, table, at=at), at=at)
     unknown = ConditionError("cut" if table.is_cut else "nothing_counts")
     shown = dict(sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN])
     answers = [verdict.holds for verdict in found.values()]
-    parts = []
+    parts, pictures = [], list[Wanted]()
     for part, verdict in shown.items():
         # The first rows, those that make it hold first, and whether each does.
         marked = set(verdict.rows) if verdict.holds else set()
@@ -61,11 +61,21 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
                 "further_count": max(0, len(verdict.table.rows) - ROWS_SHOWN),
             }
         )
+        # A picture for each condition that can be charted, for the first parts.
+        for condition in conditions.read_conditions(rule.conditions):
+            is_wanted = len(pictures) < PICTURES_SHOWN
+            drawn = charts.make_recipe(condition, verdict.table, rule=rule, at=at, language=language) if is_wanted else None
+            if drawn is not None:
+                title, recipe = drawn
+                pictures.append(Wanted(Medium.Kind.PICTURE, recipe, title, part))
     # Parts with the same audience share a notice.
     groups: dict[Hashable, list[Incident]] = defaultdict(list)
     with translation.override(settings.LANGUAGE_CODE):
-        for incident in evaluation.draft_incidents(rule, found, now=at):
-            groups[notices.audience_key(incident)].append(incident)
+        check, link = AlertCheck(card_id=rule.card_id, slot_at=at), bi_link([rule.card])
+        for part, verdict in found.items():
+            if verdict.holds:
+                incident = evaluation.draft_incident(rule, check, part, verdict, link=link)
+                groups[notices.make_audience_key(incident)].append(incident)
     return {
         "names": table.names,
         "parts": parts,
@@ -77,32 +87,18 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
         "as_of": table.as_of,
         "as_of_day": table.as_of_day,
         "past": try_over_past(rule, table, today=at.date()),
-        "notices": [AlertNotice(together, Incident.Notice.FIRE, at) for together in groups.values()],
-        "pictures": _plan_pictures(rule, shown, at, language),
+        "notices": [AlertNotice(group, Incident.Notice.FIRE, at) for group in groups.values()],
+        "pictures": Plan(shown=tuple(pictures)),
     }
 
 
 def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePreview:
     """Render the notice of a draft for its group, or for `by`. Raise RenderingError."""
     run = Run(trigger=Run.Trigger.ALERT, corp_id=rule.corp_id, slot_at=notice.now)
-    to: Recipient | Robot | None = rule.robot if rule.channel == Channel.ROBOT else None
-    if to is None:
-        [to] = find_recipients(trial_audience(rule, by.pk), None)
-    return preview_message(AlertRunSource(run, notice), run, to, now=notice.now)
-
-
-def _plan_pictures(rule: AlertRule, shown: dict[str, Verdict], at: datetime, language: str) -> Plan:
-    """Plan a picture for each condition that can be charted, for the first parts."""
-    found: list[Wanted] = []
-    for name, verdict in shown.items():
-        for condition in conditions.from_rows(rule.conditions):
-            if len(found) == PICTURES_SHOWN:
-                break
-            drawn = charts.make_recipe(condition, verdict.table, rule=rule, at=at, language=language)
-            if drawn is not None:
-                title, recipe = drawn
-                found.append(Wanted(Medium.Kind.PICTURE, recipe, title, name))
-    return Plan(shown=tuple(found))
+    recipient: Recipient | Robot | None = rule.robot if rule.channel == Channel.ROBOT else None
+    if recipient is None:
+        [recipient] = find_recipients(trial_audience(rule, by.pk), None)
+    return preview_message(AlertRunSource(run, notice), run, recipient, now=notice.now)
 
 
 # --- Over the past: on how many of the last days the conditions would have held ---
@@ -113,19 +109,20 @@ def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, An
     Raise ConditionError. None if the rows have no column of days or there are too many. A rule with relative dates is
     tried on each day over all rows until then; another rule over the rows of that day only."""
     zone = read_zone(rule.time_zone)
-    table = verdicts.localize(table, zone)
-    columns = verdicts.day_columns(table)
+    table = verdicts.localize_moments(table, zone)
+    columns = verdicts.find_day_columns(table)
     if not columns or not 0 < len(table.rows) <= PAST_ROWS_AT_MOST or table.is_cut:
         return None
-    days = [verdicts.day_of(value) for value in table.values(columns[0].name)]
-    stored = conditions.from_rows(rule.conditions)
+    days = [verdicts.to_day(value) for value in table.values(columns[0].name)]
+    stored = conditions.read_conditions(rule.conditions)
 
-    def resolve(table: Table, day: date) -> list[Condition]:
+    def resolve_conditions(table: Table, day: date) -> list[Condition]:
         return [verdicts.resolve_dates(one, table, datetime.combine(day, time(), zone)) for one in stored]
 
     # A fall or a rise compares a day with rows of earlier days, so the day itself must have rows.
-    is_of_day = any(one.comparison in BY_CHANGE and not verdicts.day_filters(one, table) for one in stored)
-    is_relative = resolve(table, today) != resolve(table, today - timedelta(days=1000))
+    is_of_day = any(one.comparison in BY_CHANGE and not verdicts.find_day_filters(one, table) for one in stored)
+    long_ago = today - timedelta(days=1000)
+    is_relative = resolve_conditions(table, today) != resolve_conditions(table, long_ago)
     memory: dict[str, dict[str, str]] = {}
     answers: dict[date, bool] = {}
     for day in (today - timedelta(days=number) for number in range(PAST_DAYS - 1, -1, -1)):
@@ -136,13 +133,13 @@ def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, An
         ]
         if not (day in days if is_of_day else chosen):
             continue
-        of_day, found = table.with_rows(chosen), []
-        fixed = resolve(of_day, day)  # reads all rows of a fall or a rise: once for all parts
-        for name, part_table in verdicts.split_for_rule(rule, of_day).items():
+        day_table, part_answers = table.with_rows(chosen), []
+        fixed = resolve_conditions(day_table, day)  # reads all rows of a fall or a rise: once for all parts
+        for name, part_table in verdicts.split_for_rule(rule, day_table).items():
             part = fold_text(name)
-            verdict = verdicts.evaluate(fixed, rule.join, part_table, memory.get(part, {}))
+            verdict = verdicts.evaluate_conditions(fixed, rule.join, part_table, memory.get(part, {}))
             memory[part] = verdict.memory
-            found.append(verdict.holds)
-        if True in found or False in found:
-            answers[day] = True in found
+            part_answers.append(verdict.holds)
+        if True in part_answers or False in part_answers:
+            answers[day] = True in part_answers
     return {"day_count": len(answers), "held": [day for day, holds in answers.items() if holds]}

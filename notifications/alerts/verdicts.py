@@ -1,4 +1,4 @@
-"""Evaluates conditions on a Table: whether they hold, for which part, by which rows. Pure.
+"""Evaluates conditions on a Table: whether they hold, for which part, by which rows. Pure: the caller reads the data.
 
 A condition compares an aggregate of a column with a value. ConditionError means that the data cannot answer: a column
 is missing, or text stands where a number is needed. A verdict of None means unknown: a part has nothing to aggregate,
@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from integrations.data.figures import (
     EARLIER,
@@ -33,7 +33,6 @@ from integrations.data.figures import (
     total,
 )
 from integrations.data.table import Column, Kind, Table, Value
-from integrations.models import CardData
 from notifications.alerts.conditions import (
     BY_CHANGE,
     BY_ROW,
@@ -46,23 +45,22 @@ from notifications.alerts.conditions import (
     Filters,
     Number,
     Unit,
-    check,
-    from_rows,
+    check_condition,
+    read_conditions,
     is_comparable,
-    position,
+    find_position,
     read_number_or_none,
     read_values,
-    span_of,
-    wall_clock,
+    read_span,
+    to_wall_clock,
 )
 from notifications.models import AlertRule
 from notifications.reports.row_filters import cell_text
-from notifications.subscriptions.schedules import read_zone
 
 ROWS_MARKED = 200
 # A comparison with a span of days becomes one of these.
-_BY_SPAN = {Comparison.EQUAL: Comparison.BETWEEN, Comparison.UNEQUAL: Comparison.OUTSIDE}
-_SIGNS = {
+_SPAN_COMPARISONS = {Comparison.EQUAL: Comparison.BETWEEN, Comparison.UNEQUAL: Comparison.OUTSIDE}
+_OPERATORS = {
     **{Comparison.GREATER: operator.gt, Comparison.AT_LEAST: operator.ge, Comparison.LESS: operator.lt},
     **{Comparison.AT_MOST: operator.le, Comparison.EQUAL: operator.eq, Comparison.UNEQUAL: operator.ne},
 }
@@ -73,8 +71,22 @@ Join = AlertRule.Join
 PARTS_AT_MOST = 1000
 
 
-# Data fetched on earlier days, each with its day; None if nothing was kept.
-EarlierData = Mapping[Against, tuple[date, Table | None]]
+class EarlierDay(NamedTuple):
+    """An earlier day, and the data that was fetched on it: tables by the folded names of the rule's parts."""
+
+    day: date
+    parts: Mapping[str, Table]
+
+
+class EarlierTable(NamedTuple):
+    """An earlier day, and what was fetched on it for one part of the data. `table` is None if nothing was kept."""
+
+    day: date
+    table: Table | None
+
+
+EarlierDays = Mapping[Against, EarlierDay]
+EarlierTables = Mapping[Against, EarlierTable]
 
 
 @dataclass(frozen=True)
@@ -114,32 +126,34 @@ class Verdict:
         return tuple(sorted({row for one in self.results if one.holds for row in one.rows}))
 
 
-def evaluate_rule(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdict]:
-    """Return the verdict of the rule's conditions for each part of the table. `at`: the slot in the rule's time zone,
-    like the table's moments. Raise ConditionError for a missing column, before anything else, and for a table without
-    any part, unless the rule ends incidents of absent values."""
-    stored = from_rows(rule.conditions)
+def evaluate_rule(rule: AlertRule, table: Table, earlier: EarlierDays, *, at: datetime) -> dict[str, Verdict]:
+    """Return the verdict of the rule's conditions for each part of the table. `earlier`: what
+    `evaluation.read_earlier_days` read. `at`: the slot in the rule's time zone, like the table's moments. Raise
+    ConditionError for a missing column, before anything else, and for a table without any part, unless the rule ends
+    incidents of absent values."""
+    stored = read_conditions(rule.conditions)
     columns = [name for one in stored for name in (one.column, *dict(one.filters))]
     for name in filter(None, [*columns, rule.split_column]):
-        position(table, name)
+        find_position(table, name)
     conditions = [resolve_dates(one, table, at) for one in stored]
-    earlier = _read_earlier_days(rule, conditions, table, at)
     parts = split_for_rule(rule, table)
     if not parts and not rule.absent_checks:
         raise ConditionError("cut" if table.is_cut else "no_value")
     verdicts = {}
     for part, rows in parts.items():
-        its_earlier = {against: (day, kept.get(fold_text(part))) for against, (day, kept) in earlier.items()}
-        verdicts[part] = evaluate(conditions, rule.join, rows, rule.memory.get(part, {}), its_earlier)
+        earlier_tables = {
+            against: EarlierTable(one.day, one.parts.get(fold_text(part))) for against, one in earlier.items()
+        }
+        verdicts[part] = evaluate_conditions(conditions, rule.join, rows, rule.memory.get(part, {}), earlier_tables)
     return verdicts
 
 
-def evaluate(
+def evaluate_conditions(
     conditions: Sequence[Condition],
     join: str,
     table: Table,
     memory: Mapping[str, str] = MappingProxyType({}),
-    earlier: EarlierData = MappingProxyType({}),
+    earlier: EarlierTables = MappingProxyType({}),
 ) -> Verdict:
     """Return whether the conditions hold in this table. Raise ConditionError if the data cannot answer. A number in
     `memory` is kept while there is no new one: a change across a gap is a change, too. `earlier`: for a table without a
@@ -159,37 +173,36 @@ def evaluate(
     return Verdict(holds, tuple(results), numbers, table)
 
 
-def split(table: Table, column: str, known: Collection[str] = ()) -> dict[str, Table]:
-    """Cut the table by the values of a column, in the order of their first rows; one part if no column is named. Values
-    that differ only in case, width or surrounding spaces are one part. Its name is the one in `known`, else the first.
-    """
-    if not column:
-        return {"": table}
-    place = position(table, column)
-    names = {fold_text(name): name for name in known}
-    parts: dict[str, list[Row]] = defaultdict(list)
-    for row in table.rows:
-        value = cell_text(row[place]).strip()
-        parts[names.setdefault(fold_text(value), value)].append(row)
-    return {name: table.with_rows(rows) for name, rows in parts.items()}
-
-
 def _evaluate_condition(
-    condition: Condition, table: Table, former: Number | None, earlier: EarlierData
+    condition: Condition, table: Table, former: Number | None, earlier: EarlierTables
 ) -> ConditionResult:
-    """Return the condition's result. `former`: the number that the previous check remembered."""
-    check(condition, table)
+    """Return the condition's result. `former`: the number that the previous check remembered.
+
+    Of a condition on single rows in a table that was cut, a row that fits is certain; everything else is unknown.
+    Without any row ANY is False (a list of faults may be empty), but ALL is unknown; so are both if all cells are empty.
+    """
+    check_condition(condition, table)
     chosen = find_matching_rows(condition, table)
     if condition.aggregate in BY_ROW:
-        return _compare_rows(condition, table, chosen)
-    number = None if table.is_cut else _aggregate(condition, table, chosen)
+        cells = table.values(condition.column)
+        asks_for_unknown = condition.comparison == Comparison.IS_NULL or any(map(is_unknown, condition.values))
+        known = [index for index in chosen if asks_for_unknown or not is_unknown(cells[index])]
+        fitting = [index for index in known if _compare_cell(condition, cells[index])]
+        if condition.aggregate == Aggregate.ANY:
+            holds = bool(fitting)
+            is_known = holds or not (table.is_cut or (chosen and not known))
+        else:
+            holds = len(fitting) == len(known)
+            is_known = bool(known) and not table.is_cut
+        return ConditionResult(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]), len(fitting))
+    number = None if table.is_cut else _aggregate_column(condition, table, chosen)
     if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
         return ConditionResult(None)
     is_percent = condition.aggregate != Aggregate.COUNT and table.column(condition.column).kind is Kind.PERCENT
     if condition.comparison in BY_CHANGE and number is not None:
         result = _compare_days(condition, table, number, earlier, is_percent=is_percent)
     elif condition.aggregate == Aggregate.CHANGE:
-        change = _in_percent(Change(number, former, is_percent))
+        change = _to_percent(Change(number, former, is_percent))
         result = ConditionResult(_compare_number(condition, change), change, remembered=number)
     elif condition.comparison == Comparison.CHANGED and number is not None:
         result = ConditionResult(former not in {None, number}, number, remembered=number)
@@ -200,7 +213,7 @@ def _evaluate_condition(
 
 
 def _compare_days(
-    condition: Condition, table: Table, number: Number, earlier: EarlierData, *, is_percent: bool
+    condition: Condition, table: Table, number: Number, earlier: EarlierTables, *, is_percent: bool
 ) -> ConditionResult:
     """Return whether the number fell or rose by more than the condition's value since the earlier day."""
     earlier_condition = move_days(condition, table)
@@ -209,19 +222,19 @@ def _compare_days(
     if earlier_condition is not condition:
         days = name_days(condition, table), name_days(earlier_condition, table)
         # If the earlier day has no row at all, its count is unknown, not 0.
-        if find_matching_rows(replace(earlier_condition, filters=day_filters(earlier_condition, table)), table):
-            before = _aggregate(earlier_condition, table, find_matching_rows(earlier_condition, table))
+        if find_matching_rows(replace(earlier_condition, filters=find_day_filters(earlier_condition, table)), table):
+            before = _aggregate_column(earlier_condition, table, find_matching_rows(earlier_condition, table))
     else:
         found = None if condition.against is None else earlier.get(condition.against)
-        kept_day, kept = found or ("", None)
-        days, reason = ("", str(kept_day)), "not_kept"
-        if kept is not None and not kept.is_cut:
+        days, reason = ("", "" if found is None else str(found.day)), "not_kept"
+        if found is not None and found.table is not None and not found.table.is_cut:
             with suppress(ConditionError):  # it may have had other columns
-                before = _aggregate(earlier_condition, kept, find_matching_rows(earlier_condition, kept))
+                matching = find_matching_rows(earlier_condition, found.table)
+                before = _aggregate_column(earlier_condition, found.table, matching)
     if before is None:
         return ConditionResult(None, number, days=days, problem=ConditionError(reason, days[1]))
     change = Change(number, before, is_percent)
-    moved = change.difference if condition.unit == Unit.AMOUNT else _in_percent(change)
+    moved = change.difference if condition.unit == Unit.AMOUNT else _to_percent(change)
     limit = read_values(condition)[0]
     if moved is None:
         # A change from 0 has no percentage. It counts only if the rule says so, and then any change does.
@@ -231,7 +244,7 @@ def _compare_days(
     return ConditionResult(holds, number, before=before, days=days)
 
 
-def localize(table: Table, zone: tzinfo) -> Table:
+def localize_moments(table: Table, zone: tzinfo) -> Table:
     """Return the table with its moments in the time zone `zone`."""
     if not any(column.kind is Kind.DATETIME for column in table.columns):
         return table
@@ -248,14 +261,14 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
     for name, values in condition.filters:
         days: list[str] = []
         for value in values if name in temporal else ():
-            span = span_of(value, at.date())
-            days += [_ends(value, at)[0]] if span is None else [day.isoformat() for day in span.days]
+            span = read_span(value, at.date())
+            days += [_find_ends(value, at)[0]] if span is None else [day.isoformat() for day in span.days]
         filters.append((name, tuple(days) if name in temporal else values))
     fixed = replace(condition, filters=tuple(filters))
     if condition.comparison in BY_CHANGE:
         # Without days of its own it gets the table's newest day, which is never later than the day of `at`.
-        columns = day_columns(table)
-        if not columns or day_filters(fixed, table):
+        columns = find_day_columns(table)
+        if not columns or find_day_filters(fixed, table):
             return fixed
         if len(columns) > 1:
             raise ConditionError("several_days", columns[0].name)
@@ -264,18 +277,18 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
         return replace(fixed, filters=(*fixed.filters, (name, (date.isoformat(newest),))))
     if condition.aggregate not in BY_ROW or condition.column not in temporal or not condition.values:
         return fixed
-    ends = [_ends(value, at) for value in condition.values]
-    if condition.comparison in _BY_SPAN and ends[0][0] != ends[0][1]:
-        return replace(fixed, comparison=_BY_SPAN[condition.comparison], values=ends[0])
+    ends = [_find_ends(value, at) for value in condition.values]
+    if condition.comparison in _SPAN_COMPARISONS and ends[0][0] != ends[0][1]:
+        return replace(fixed, comparison=_SPAN_COMPARISONS[condition.comparison], values=ends[0])
     if len(ends) == 2:
         return replace(fixed, values=(ends[0][0], ends[1][1]))
     is_end = condition.comparison in {Comparison.GREATER, Comparison.AT_MOST}
     return replace(fixed, values=(ends[0][1 if is_end else 0],))
 
 
-def _ends(value: str, at: datetime) -> tuple[str, str]:
+def _find_ends(value: str, at: datetime) -> tuple[str, str]:
     """Return the first and the last moment of a relative date, a month or a day. A moment is returned twice."""
-    span = span_of(value, at.date())
+    span = read_span(value, at.date())
     if span is not None:
         return span.start.isoformat(), f"{span.end.isoformat()}T23:59:59.999999"
     moment = read_moment(value, at.tzinfo or UTC)
@@ -283,7 +296,7 @@ def _ends(value: str, at: datetime) -> tuple[str, str]:
     return text, text
 
 
-def _in_percent(change: Change) -> Number | None:
+def _to_percent(change: Change) -> Number | None:
     """Return the change in percent, or in points for a column of percentages. Return None for a change from 0."""
     if change.is_percent:
         return change.difference
@@ -292,16 +305,16 @@ def _in_percent(change: Change) -> Number | None:
 
 def find_matching_rows(condition: Condition, table: Table) -> list[int]:
     """Return the positions of the rows that fit all filters. A day fits all its times."""
-    wanted = [(position(table, name), _matcher(table.column(name), values)) for name, values in condition.filters]
+    wanted = [(find_position(table, name), _make_cell_test(table.column(name), values)) for name, values in condition.filters]
     return [index for index, row in enumerate(table.rows) if all(fits(row[place]) for place, fits in wanted)]
 
 
-def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]:
+def _make_cell_test(column: Column, values: Collection[str]) -> Callable[[Value], bool]:
     """Return a function that tests whether a cell of the column is one of the values."""
     if column.is_temporal:
         days = {read_day(value) for value in values} - {None}
-        moments = {wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
-        return lambda cell: day_of(cell) in days or (isinstance(cell, datetime) and wall_clock(cell) in moments)
+        moments = {to_wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
+        return lambda cell: to_day(cell) in days or (isinstance(cell, datetime) and to_wall_clock(cell) in moments)
     if column.is_numeric:
         numbers = {read_number_or_none(value) for value in values} - {None}
         return lambda cell: to_decimal(cell) in numbers
@@ -309,27 +322,10 @@ def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]
     return lambda cell: fold_text(cell_text(cell)) in texts
 
 
-def _compare_rows(condition: Condition, table: Table, chosen: list[int]) -> ConditionResult:
-    """Evaluate a condition on single rows. In a table that was cut, a row that fits is certain; everything else is
-    unknown. Without any row ANY is False (a list of faults may be empty), but ALL is unknown; so are both if all cells
-    are empty."""
-    cells = table.values(condition.column)
-    is_asked_for = condition.comparison == Comparison.IS_NULL or any(map(is_unknown, condition.values))
-    known = [index for index in chosen if is_asked_for or not is_unknown(cells[index])]
-    fitting = [index for index in known if _fits(condition, cells[index])]
-    if condition.aggregate == Aggregate.ANY:
-        holds = bool(fitting)
-        is_known = holds or not (table.is_cut or (chosen and not known))
-    else:
-        holds = len(fitting) == len(known)
-        is_known = bool(known) and not table.is_cut
-    return ConditionResult(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]), len(fitting))
-
-
-def _aggregate(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
+def _aggregate_column(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
     if condition.aggregate == Aggregate.COUNT and not condition.column:
         return Number(len(chosen))
-    place = position(table, condition.column)
+    place = find_position(table, condition.column)
     if condition.aggregate == Aggregate.COUNT:
         return Number(count_known(table.rows[index][place] for index in chosen))
     try:
@@ -352,10 +348,10 @@ def _aggregate(condition: Condition, table: Table, chosen: list[int]) -> Number 
 def _compare_number(condition: Condition, number: Number | None) -> bool:
     if condition.comparison == Comparison.IS_NULL:
         return number is None
-    return number is not None and _holds(condition.comparison, number, read_values(condition))
+    return number is not None and _compare_values(condition.comparison, number, read_values(condition))
 
 
-def _fits(condition: Condition, value: Value) -> bool:
+def _compare_cell(condition: Condition, value: Value) -> bool:
     """Return whether one row's value fits. For an unknown value only "is empty" holds."""
     if condition.comparison == Comparison.IS_NULL:
         return is_unknown(value)
@@ -363,30 +359,39 @@ def _fits(condition: Condition, value: Value) -> bool:
         return False
     if isinstance(value, date):
         wanted = [read_day(one) or read_moment(one, UTC) for one in condition.values]
-        moments = [wall_clock(one) for one in wanted if one is not None]
+        moments = [to_wall_clock(one) for one in wanted if one is not None]
         if len(moments) != len(wanted):
             raise ConditionError("no_date", condition.values[wanted.index(None)])
-        return _holds(condition.comparison, wall_clock(value), moments)
+        return _compare_values(condition.comparison, to_wall_clock(value), moments)
     number = to_decimal(value)
     if number is not None:
-        return _holds(condition.comparison, number, read_values(condition))
+        return _compare_values(condition.comparison, number, read_values(condition))
     if condition.comparison in ORDERED:
         raise ConditionError("no_order", condition.column)
-    return _holds(condition.comparison, fold_text(cell_text(value)), [fold_text(one) for one in condition.values])
+    return _compare_values(condition.comparison, fold_text(cell_text(value)), [fold_text(one) for one in condition.values])
 
 
-def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
-    if comparison in _SIGNS:
-        return bool(_SIGNS[comparison](value, wanted[0]))
+def _compare_values(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
+    if comparison in _OPERATORS:
+        return bool(_OPERATORS[comparison](value, wanted[0]))
     low, high = sorted(wanted[:2])
     return bool(low <= value <= high) is (comparison == Comparison.BETWEEN)
 
 
 def split_for_rule(rule: AlertRule, table: Table) -> dict[str, Table]:
-    """Return the parts that the rule watches separately, under the names that earlier checks used. A rule split by an
-    attribute has no part of rows without a value, because nobody may see them. Raise ConditionError for too many parts.
-    """
-    parts = split(table, rule.split_column, rule.memory)
+    """Cut the table by the values of the rule's split column, in the order of their first rows; one part without such a
+    column. Values that differ only in case, width or surrounding spaces are one part. Its name is the one that earlier
+    checks used, else the first value. A rule split by an attribute has no part of rows without a value, because nobody
+    may see them. Raise ConditionError for too many parts."""
+    parts = {"": table}
+    if rule.split_column:
+        place = find_position(table, rule.split_column)
+        names = {fold_text(name): name for name in rule.memory}
+        rows_by_part: dict[str, list[Row]] = defaultdict(list)
+        for row in table.rows:
+            value = cell_text(row[place]).strip()
+            rows_by_part[names.setdefault(fold_text(value), value)].append(row)
+        parts = {name: table.with_rows(rows) for name, rows in rows_by_part.items()}
     if rule.split_attribute_id is not None:
         parts.pop("", None)
     if len(parts) > PARTS_AT_MOST:
@@ -401,63 +406,40 @@ def split_for_rule(rule: AlertRule, table: Table) -> dict[str, Table]:
 # the earlier day.
 
 
-def day_of(value: Value) -> date | None:
+def to_day(value: Value) -> date | None:
     """Return the day of a date or moment, by its own clock."""
-    return wall_clock(value).date() if isinstance(value, date) else None
+    return to_wall_clock(value).date() if isinstance(value, date) else None
 
 
-def day_columns(table: Table) -> list[Column]:
+def find_day_columns(table: Table) -> list[Column]:
     return [column for column in table.columns if column.is_temporal]
 
 
-def day_filters(condition: Condition, table: Table) -> Filters:
+def find_day_filters(condition: Condition, table: Table) -> Filters:
     """Return the condition's filters on columns of days."""
-    return tuple(one for one in condition.filters if table.columns[position(table, one[0])].is_temporal)
+    return tuple(one for one in condition.filters if table.columns[find_position(table, one[0])].is_temporal)
 
 
 def move_days(condition: Condition, table: Table) -> Condition:
     """Return the condition with each day of its filters moved to the day it is compared with. The same object if it has
     no such filter. Raise ConditionError for a day at the beginning of the calendar."""
-    own = {name for name, _values in day_filters(condition, table)}
-    if not own or condition.against is None:
+    day_names = {name for name, _values in find_day_filters(condition, table)}
+    if not day_names or condition.against is None:
         return condition
     filters = []
     for name, values in condition.filters:
         moved = []
-        for value in values if name in own else ():
+        for value in values if name in day_names else ():
             try:
                 day = EARLIER[condition.against](datetime.fromisoformat(value).date())
             except (OverflowError, ValueError) as error:
                 raise ConditionError("no_earlier", value) from error
             moved.append(f"{day.isoformat()}{value[10:]}")  # with the time behind it, if any
-        filters.append((name, tuple(moved) if name in own else values))
+        filters.append((name, tuple(moved) if name in day_names else values))
     return replace(condition, filters=tuple(filters))
 
 
 def name_days(condition: Condition, table: Table) -> str:
     """Return the day that the condition's filters name, or the first and the last of several."""
-    days = sorted(value for _name, values in day_filters(condition, table) for value in values)
+    days = sorted(value for _name, values in find_day_filters(condition, table) for value in values)
     return " – ".join(dict.fromkeys([days[0], days[-1]])) if days else ""
-
-
-def _read_earlier_days(
-    rule: AlertRule, conditions: Sequence[Condition], table: Table, at: datetime
-) -> dict[Against, tuple[date, dict[str, Table]]]:
-    """Return the earlier days that the conditions need, each with the parts of its data: of the answer closest to the
-    time of day of `at`. A day has no parts if nothing was kept or its columns differ. Nothing is read if the table has
-    a column of days."""
-    found: dict[Against, tuple[date, dict[str, Table]]] = {}
-    for against in set() if day_columns(table) else {one.against for one in conditions if one.against is not None}:
-        day, parts = EARLIER[against](at.date()), dict[str, Table]()
-        wanted = at.replace(year=day.year, month=day.month, day=day.day)
-        midnight = wanted.replace(hour=0, minute=0, second=0, microsecond=0)
-        answers = CardData.objects.filter(card=rule.card_id, status=CardData.Status.READY)
-        that_day = answers.filter(slot_at__gte=midnight, slot_at__lt=midnight + timedelta(days=1))
-        distances = {pk: abs(slot_at - wanted) for pk, slot_at in that_day.values_list("pk", "slot_at") if slot_at}
-        if distances:
-            kept = answers.get(pk=min(distances, key=lambda pk: distances[pk])).table
-            with suppress(ConditionError):
-                split_table = split_for_rule(rule, localize(kept, read_zone(rule.time_zone)))
-                parts = {fold_text(part): rows for part, rows in split_table.items()}
-        found[against] = day, parts
-    return found

@@ -85,7 +85,7 @@ def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: da
         with transaction.atomic():
             if channel.is_alert:
                 alerts, left_out_count = read_alerts(payload, now=now)
-                found = incidents.receive(alerts, channel=channel, left_out_count=left_out_count, now=now)
+                found = incidents.receive_alerts(alerts, channel=channel, left_out_count=left_out_count, now=now)
                 # A repeated notification changes and sends nothing.
                 is_news = bool(found.opened or found.reopened or found.resolved)
                 result = CallResult(Outcome.ACCEPTED if is_news else Outcome.REPEATED)

@@ -180,7 +180,7 @@ class Incident(models.Model):
             models.UniqueConstraint(fields=["key"], condition=Q(status="open"), name="one_open_incident_per_key")
         ]
         indexes = [
-            # The newest incident of a key: notifications.alerts.incidents.apply.
+            # The newest incident of a key: notifications.alerts.incidents.apply_reports.
             models.Index(F("key"), F("id").desc(), name="incident_of_key"),
             models.Index(
                 fields=["notice_due_at"], condition=Q(notice_due_at__isnull=False), name="incident_notice_due"
@@ -258,9 +258,11 @@ class AlertCard(models.Model):
     """A sent card with buttons. It is stale until it shows the present state of its incidents."""
 
     delivery = models.OneToOneField("Delivery", on_delete=models.CASCADE, related_name="+")
-    # The state that it showed last, as digested by notifications.alerts.notices.
+    # Digest of the state that it shows: notifications.alerts.notices.make_digest.
     shown = models.CharField(max_length=64, blank=True)
     is_stale = models.BooleanField(default=True)
+    # When the card is due. Claiming the card moves it to the end of the worker's lease, and marking the card stale or
+    # postponing it moves it again; so a worker that finds another value than the one it read has lost the card.
     next_try_at = models.DateTimeField()
     try_count = models.PositiveIntegerField(default=0)
     # The response_codes that let it be changed, once each: one comes with the message, another with each click. Objects

@@ -260,7 +260,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
     if action not in _ALERT_ANSWERS:
         return HttpResponseBadRequest()
     action = Action(action)
-    done = actions.act(action, [pk], person=signed_in_person(request), now=database_now())
+    done = actions.act_on_incidents(action, [pk], person=signed_in_person(request), now=database_now())
     if done.changed:
         messages.success(request, _ALERT_ANSWERS[action])
     elif done.unchanged:

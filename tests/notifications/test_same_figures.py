@@ -40,7 +40,7 @@ def in_text(table: Table, measure: str) -> str:
 
 def in_alert(table: Table, measure: str) -> Decimal | None:
     condition = Condition(AGGREGATES[measure], "值", Comparison.UNEQUAL, ("123456789123",))
-    [found] = verdicts.evaluate([condition], verdicts.Join.ALL, table).results
+    [found] = verdicts.evaluate_conditions([condition], verdicts.Join.ALL, table).results
     return found.value
 
 

@@ -65,7 +65,7 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
         if AlertRule.objects.filter(name=name).exists():
             continue
         rule = AlertRule(name=name, corp=corp, card=_card(demo), owner=people[0], crontab="* * * * *")
-        rule.conditions = conditions.to_rows([condition])
+        rule.conditions = conditions.write_conditions([condition])
         reschedule(rule, now=now)
         rule.save()
         rule.users.set(people)

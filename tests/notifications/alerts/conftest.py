@@ -86,7 +86,7 @@ def hand_in(channel: InboundChannel, *alerts: Row, now: datetime = NOW, truncate
     """Report these alerts to the channel, as a webhook call does, and count the changes of its incidents."""
     read, _left_out = read_alerts({"alerts": list(alerts)}, now=now)
     with transaction.atomic():
-        found = incidents.receive(read, channel=channel, left_out_count=truncated, now=now)
+        found = incidents.receive_alerts(read, channel=channel, left_out_count=truncated, now=now)
     counts = len(found.opened), len(found.reopened), len(found.resolved)
     return Counts(*counts, len(read) - sum(counts))
 
@@ -119,7 +119,7 @@ class Duty:
             notices = notify.request_notices(now=self.clock.now)
             self.engine._publish("render", notices)
             has_worked = self.engine.work_off()
-            ids = card_updates.claim_due(now=self.clock.now)
+            ids = card_updates.claim_due_cards(now=self.clock.now)
             card_updates.update_cards(ids, clock=self.clock, is_stopping=lambda: False)
             if not (notices or has_worked or ids):
                 return

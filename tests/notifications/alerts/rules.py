@@ -69,7 +69,7 @@ def make_rule(
     card: Card, people: Iterable[User] = (), text: str = "sum 销售额 < 100", *, corp: Corp | None = None, **fields: Any
 ) -> AlertRule:
     """Create a rule that tells `people`, of the company `corp` only if given."""
-    rows = conditions.to_rows(parse(text))
+    rows = conditions.write_conditions(parse(text))
     defaults = {"name": "销售额过低", "crontab": "*/10 * * * *", "next_run_at": NOW}
     rule = AlertRule.objects.create(card=card, corp=corp, conditions=rows, **{**defaults, **fields})
     rule.users.set(people)
@@ -86,7 +86,7 @@ def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.
     state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code="timeout")
     if data is not None:
         state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=compress_table(data))
-    return evaluation.decide(row.pk, state, now=slot_at)
+    return evaluation.decide_check(row.pk, state, now=slot_at)
 
 
 def check_each(rule: AlertRule, *answers: Table | None, first: int = 0) -> list[AlertCheck.Outcome | None]:
@@ -95,7 +95,7 @@ def check_each(rule: AlertRule, *answers: Table | None, first: int = 0) -> list[
 
 
 def watch(rule: AlertRule, text: str, **fields: Any) -> None:
-    AlertRule.objects.filter(pk=rule.pk).update(conditions=conditions.to_rows(parse(text)), **fields)
+    AlertRule.objects.filter(pk=rule.pk).update(conditions=conditions.write_conditions(parse(text)), **fields)
 
 
 def row(

@@ -35,7 +35,7 @@ def stale(duty: Duty) -> Duty:
 
 
 def claim(duty: Duty) -> list[int]:
-    return card_updates.claim_due(now=duty.clock.now)
+    return card_updates.claim_due_cards(now=duty.clock.now)
 
 
 def update(duty: Duty, ids: Iterable[int]) -> int:

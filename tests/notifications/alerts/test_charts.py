@@ -271,7 +271,7 @@ CITIES = Table(
 
 def plan_chart(text: str, table: Table = CITIES, split_column: str = "") -> tuple[Chart, Table] | None:
     [condition] = parse(text)
-    return charts.chart_of(condition, table, at=AT, split_column=split_column)
+    return charts.make_chart(condition, table, at=AT, split_column=split_column)
 
 
 def chart_of(text: str, table: Table = CITIES, split_column: str = "") -> Chart:

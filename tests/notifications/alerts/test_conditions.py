@@ -24,13 +24,13 @@ from notifications.alerts.conditions import (
     Condition,
     ConditionError,
     Filters,
-    check,
-    filters_line,
-    from_rows,
+    check_condition,
+    write_filters,
+    read_conditions,
     parse_filters,
-    to_rows,
+    write_conditions,
 )
-from notifications.alerts.verdicts import ROWS_MARKED, Join, evaluate
+from notifications.alerts.verdicts import ROWS_MARKED, Join, evaluate_conditions
 from notifications.models import AlertRule, WorkdayCalendar
 from tests.notifications.alerts.rules import parse
 
@@ -55,7 +55,7 @@ def of(aggregate: str, comparison: str, *values: str, column: str = "销售额",
 
 
 def holds(condition: Condition, table: Table = SALES, memory: Any = MappingProxyType({})) -> bool | None:
-    return evaluate([condition], Join.ALL, table, memory).holds
+    return evaluate_conditions([condition], Join.ALL, table, memory).holds
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_change_is_by_the_size_of_the_old_value_and_of_percentages_in_points(
     old: int, new: int, line: str, expected: bool
 ) -> None:
     columns = (Column("占比", Kind.PERCENT, "%"), Column("销售额", Kind.NUMBER))
-    first = evaluate(parse(line), Join.ALL, Table(columns, ((old, old),), AS_OF))
+    first = evaluate_conditions(parse(line), Join.ALL, Table(columns, ((old, old),), AS_OF))
 
     assert holds(parse(line)[0], Table(columns, ((new, new),), AS_OF), first.memory) is expected
 
@@ -184,9 +184,9 @@ def test_what_cannot_be_answered_is_no_answer(condition: Condition, reason: str)
 @pytest.mark.parametrize("condition", [of("change", "le", "-50"), of("sum", "changed")])
 def test_a_change_is_against_the_check_before_also_over_a_gap(condition: Condition) -> None:
     other = SALES.with_rows([("上海", 10, None)])
-    first = evaluate([condition], Join.ALL, SALES)
-    gap = evaluate([condition], Join.ALL, EMPTY, first.memory)
-    changed = evaluate([condition], Join.ALL, other, gap.memory)
+    first = evaluate_conditions([condition], Join.ALL, SALES)
+    gap = evaluate_conditions([condition], Join.ALL, EMPTY, first.memory)
+    changed = evaluate_conditions([condition], Join.ALL, other, gap.memory)
 
     assert (first.holds, gap.holds, changed.holds) == (False, None, True)
     assert holds(condition, SALES, first.memory) is False
@@ -206,8 +206,8 @@ UNKNOWN, HOLDS, HOLDS_NOT = of("sum", "gt", "0", 城市="广州"), of("sum", "gt
     ],
 )
 def test_what_is_unknown_is_joined_as_in_sql(found: list[Condition], every: bool | None, some: bool | None) -> None:
-    assert evaluate(found, Join.ALL, SALES).holds is every
-    assert evaluate(found, Join.ANY, SALES).holds is some
+    assert evaluate_conditions(found, Join.ALL, SALES).holds is every
+    assert evaluate_conditions(found, Join.ANY, SALES).holds is some
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_what_is_unknown_is_joined_as_in_sql(found: list[Condition], every: bool
     ],
 )
 def test_of_a_table_that_was_cut_only_a_row_that_is_there_is_known(condition: Condition, expected: bool | None) -> None:
-    verdict = evaluate([condition], Join.ALL, replace(SALES, is_cut=True))
+    verdict = evaluate_conditions([condition], Join.ALL, replace(SALES, is_cut=True))
 
     assert verdict.holds is expected
     assert verdict.memory == {}
@@ -248,7 +248,7 @@ quick = rules(max_examples=150, deadline=None, derandomize=True)
 def test_between_and_outside_are_opposites_wherever_there_is_a_value(
     table: Table, low: str, high: str, aggregate: str
 ) -> None:
-    inside, outside = (evaluate([of(aggregate, name, low, high)], Join.ALL, table) for name in ("between", "outside"))
+    inside, outside = (evaluate_conditions([of(aggregate, name, low, high)], Join.ALL, table) for name in ("between", "outside"))
     assert inside.results[0].value == outside.results[0].value
     is_known = inside.results[0].value is not None
     assert {inside.holds, outside.holds} == ({True, False} if is_known else {None})
@@ -257,7 +257,7 @@ def test_between_and_outside_are_opposites_wherever_there_is_a_value(
 @given(table=tables, value=numbers, comparison=st.sampled_from(["gt", "ge", "lt", "le", "eq", "ne"]))
 @quick
 def test_all_implies_any_and_marked_rows_are_rows(table: Table, value: str, comparison: str) -> None:
-    every, some = (evaluate([of(name, comparison, value)], Join.ALL, table) for name in ("all", "any"))
+    every, some = (evaluate_conditions([of(name, comparison, value)], Join.ALL, table) for name in ("all", "any"))
     assert some.holds or not every.holds
     assert bool(some.holds) is bool(some.rows)
     assert all(0 <= row < len(table.rows) for row in some.rows)
@@ -266,11 +266,11 @@ def test_all_implies_any_and_marked_rows_are_rows(table: Table, value: str, comp
 @given(table=tables, value=numbers)
 @quick
 def test_parts_of_a_split_add_up(table: Table, value: str) -> None:
-    parts = verdicts.split(table, "城市")
+    parts = verdicts.split_for_rule(AlertRule(split_column="城市"), table)
 
     assert sum(len(part.rows) for part in parts.values()) == len(table.rows)
-    by_part = [evaluate([of("any", "gt", value)], Join.ALL, part).holds for part in parts.values()]
-    assert any(by_part) is bool(evaluate([of("any", "gt", value)], Join.ALL, table).holds)
+    by_part = [evaluate_conditions([of("any", "gt", value)], Join.ALL, part).holds for part in parts.values()]
+    assert any(by_part) is bool(evaluate_conditions([of("any", "gt", value)], Join.ALL, table).holds)
     for key, part in parts.items():
         filtered = of("sum", "gt", value, 城市=key)
         assert holds(filtered, table) is holds(of("sum", "gt", value), part)
@@ -286,10 +286,10 @@ documents = st.recursive(
 @quick
 def test_rows_that_nobody_wrote_are_refused_not_crashed_on(document: Any) -> None:
     try:
-        found = from_rows(document)
+        found = read_conditions(document)
     except ConditionError:
         return
-    assert from_rows(to_rows(found)) == found
+    assert read_conditions(write_conditions(found)) == found
 
 
 words = st.text(alphabet='ab|;；=\\" 华', min_size=1, max_size=8).map(str.strip).filter(bool)
@@ -298,7 +298,7 @@ words = st.text(alphabet='ab|;；=\\" 华', min_size=1, max_size=8).map(str.stri
 @given(filters=st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=3).map(tuple)), max_size=3).map(tuple))
 @quick
 def test_filters_come_back_as_they_were_whatever_signs_are_in_them(filters: Filters) -> None:
-    assert parse_filters(filters_line(filters)) == filters
+    assert parse_filters(write_filters(filters)) == filters
 
 
 @pytest.mark.parametrize(
@@ -347,10 +347,10 @@ def test_are_described_in_words(line: str, chinese: str, english: str) -> None:
 )
 def test_what_was_found_is_said_in_words(line: str, words: str) -> None:
     table = SALES.with_rows([("上海", number, None) for number in range(1, ROWS_MARKED + 51)])
-    verdict = evaluate(parse(line), Join.ALL, table)
+    verdict = evaluate_conditions(parse(line), Join.ALL, table)
     assert len(verdict.rows) in {0, ROWS_MARKED}
     with override("zh-hans"):
-        assert conditions.describe_results(AlertRule(conditions=to_rows(parse(line))), verdict) == words
+        assert conditions.describe_results(AlertRule(conditions=write_conditions(parse(line))), verdict) == words
 
 
 TODAY = date(2026, 11, 24)
@@ -369,9 +369,9 @@ def table(kind: Kind) -> Table:
 
 
 def verdict(line: str, data: Table, at: datetime = AT) -> verdicts.Verdict:
-    data = verdicts.localize(data, at.tzinfo or UTC)
+    data = verdicts.localize_moments(data, at.tzinfo or UTC)
     fixed = [verdicts.resolve_dates(one, data, at) for one in parse(line)]
-    return verdicts.evaluate(fixed, Join.ALL, data)
+    return verdicts.evaluate_conditions(fixed, Join.ALL, data)
 
 
 def sales_of(rows: str, kind: Kind, at: datetime = AT) -> Any:
@@ -435,9 +435,9 @@ def test_in_a_text_column_they_are_words() -> None:
 def test_what_no_day_can_be_is_refused_on_a_column_of_days(line: str, reason: str) -> None:
     [condition] = parse(line)
     with pytest.raises(ConditionError, match=reason):
-        check(condition, table(Kind.DATE))
+        check_condition(condition, table(Kind.DATE))
     if reason == "no_times":
-        check(condition, table(Kind.DATETIME))
+        check_condition(condition, table(Kind.DATETIME))
 
 
 def test_the_day_is_that_of_the_slot_by_the_clock_of_the_rule() -> None:
@@ -482,7 +482,7 @@ def test_a_day_at_the_end_of_the_calendar_is_a_day() -> None:
 def test_names_to_choose_from_are_understood() -> None:
     for language in ("zh-hans", "en"):
         with override(language):
-            assert all(conditions.span_of(name, TODAY) for name in conditions.relative_names())
+            assert all(conditions.read_span(name, TODAY) for name in conditions.list_relative_dates())
 
 
 @given(
@@ -497,7 +497,7 @@ def test_a_row_of_unknown_changes_no_answer(table: Table, value: str, aggregate:
     rows = [*table.rows[:at], ("上海", None), *table.rows[at:]]
     condition, more = of(aggregate, comparison, value), table.with_rows(rows)
 
-    before, after = (evaluate([condition], Join.ALL, one).results[0] for one in (table, more))
+    before, after = (evaluate_conditions([condition], Join.ALL, one).results[0] for one in (table, more))
 
     assert before.value == after.value
     assert before.holds is after.holds or (aggregate == "any" and not table.rows)

@@ -14,7 +14,7 @@ from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData
 from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, trial, verdicts
-from notifications.alerts.conditions import Condition, ConditionError, from_rows, to_rows
+from notifications.alerts.conditions import Condition, ConditionError, read_conditions, write_conditions
 from notifications.alerts.trial import try_over_past
 from notifications.alerts.verdicts import ConditionResult, Join
 from notifications.models import AlertCheck, AlertRule, Incident
@@ -46,9 +46,9 @@ def parse_one(line: str) -> Condition:
 
 
 def evaluate_line(line: str, data: Table = TABLE) -> ConditionResult:
-    data = verdicts.localize(data, AT.tzinfo or UTC)
+    data = verdicts.localize_moments(data, AT.tzinfo or UTC)
     fixed = verdicts.resolve_dates(parse_one(line), data, AT)
-    return verdicts.evaluate([fixed], Join.ALL, data).results[0]
+    return verdicts.evaluate_conditions([fixed], Join.ALL, data).results[0]
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_compares_a_day_with_an_earlier_one(line: str, holds: bool | None, befor
 def test_both_values_are_said_and_the_rows_of_the_day_marked(
     before: float, value: float, kind: Kind, words: str
 ) -> None:
-    rule = AlertRule(conditions=to_rows([parse_one("sum 销售额 rose 1 % week")]))
+    rule = AlertRule(conditions=write_conditions([parse_one("sum 销售额 rose 1 % week")]))
     table = Table((DAY, replace(SALES, kind=kind)), ((TODAY, value), (LAST_WEEK, before)), NOW)
     fixed = verdicts.resolve_dates(parse_one("sum 销售额 rose 1 % week"), table, AT)
-    verdict = verdicts.evaluate([fixed], Join.ALL, table)
+    verdict = verdicts.evaluate_conditions([fixed], Join.ALL, table)
 
     assert verdict.rows == ((0,) if verdict.holds else ())
     with override("zh-hans"):
@@ -161,14 +161,14 @@ def test_of_several_columns_of_days_one_must_be_named() -> None:
     ],
 )
 def test_what_cannot_be_compared_is_refused(change: dict[str, object], reason: str) -> None:
-    [row] = to_rows([parse_one("sum 销售额 fell 20 % week")])
-    assert from_rows([row]) == [parse_one("sum 销售额 fell 20 % week")]
+    [row] = write_conditions([parse_one("sum 销售额 fell 20 % week")])
+    assert read_conditions([row]) == [parse_one("sum 销售额 fell 20 % week")]
 
     with pytest.raises(ConditionError, match=reason):
-        from_rows([{**row, **change}])
+        read_conditions([{**row, **change}])
     del row["against"]
     with pytest.raises(ConditionError, match="no_against"):
-        from_rows([row])
+        read_conditions([row])
 
 
 def keep(rule: AlertRule, slot_at: datetime, **sales: int) -> None:
@@ -237,13 +237,13 @@ PAST_SALES = sales_on((day(40), 1), (day(3), 1), (day(2), 60), (day(2), 60), (da
 )
 def test_says_on_which_days_it_would_have_fired(line: str, count: int, held: list[int]) -> None:
     """Days without rows or without an earlier value have no answer."""
-    rule = AlertRule(conditions=to_rows(parse(line)))
+    rule = AlertRule(conditions=write_conditions(parse(line)))
     found = try_over_past(rule, PAST_SALES, today=TODAY)
     assert found == {"day_count": count, "held": [day(number) for number in held]}
 
 
 def test_has_no_answer_for_what_has_no_days_or_is_cut_or_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = AlertRule(conditions=to_rows(parse("sum 销售额 < 100")))
+    rule = AlertRule(conditions=write_conditions(parse("sum 销售额 < 100")))
     without = Table((Column("销售额", Kind.NUMBER),), ((1,),), NOW)
     assert try_over_past(rule, without, today=TODAY) is None
     assert try_over_past(rule, sales_on((day(1), 1), is_cut=True), today=TODAY) is None

@@ -62,7 +62,7 @@ def test_the_database_keeps_a_second_open_one_out(channel: InboundChannel) -> No
 
 def test_a_late_firing_of_a_stretch_closed_by_hand_or_before_the_last_opens_nothing(channel: InboundChannel) -> None:
     hand_in(channel, alert())
-    actions.act(Action.CLOSE, [Incident.objects.get().pk], person=channel.users.get(), now=NOW + MINUTE)
+    actions.act_on_incidents(Action.CLOSE, [Incident.objects.get().pk], person=channel.users.get(), now=NOW + MINUTE)
     assert hand_in(channel, alert(), now=NOW + 60 * MINUTE) == (0, 0, 0, 1)
 
     Incident.objects.all().delete()
@@ -151,7 +151,7 @@ def test_what_is_open_of_a_deleted_channel_ends_by_itself(channel: InboundChanne
     hand_in(channel, alert())
     channel.delete()
 
-    assert [incidents.end_orphaned(now=NOW + MINUTE) for _twice in range(2)] == [1, 0]
+    assert [incidents.end_orphaned_incidents(now=NOW + MINUTE) for _twice in range(2)] == [1, 0]
 
     incident = Incident.objects.get()
     assert (incident.status, incident.notice_kind) == ("resolved", "")
@@ -215,7 +215,7 @@ class Machine(RuleBasedStateMachine):
     @rule(who=st.integers(0, 2), action=st.sampled_from(list(Action)))
     def somebody_acts_on_everything(self, who: int, action: Action) -> None:
         ids = list(Incident.objects.values_list("pk", flat=True))
-        done = actions.act(action, ids, person=self.people[who], now=self.now)
+        done = actions.act_on_incidents(action, ids, person=self.people[who], now=self.now)
         if who == 2:
             assert not done.changed
             assert not done.unchanged

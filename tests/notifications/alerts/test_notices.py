@@ -258,7 +258,7 @@ def test_a_group_robot_gets_words_of_which_nothing_is_a_link_or_a_mention(duty: 
     words = {"title": f"磁盘满 {hostile}", "summary": hostile}
     draft = Incident(key="rule:1", starts_at=NOW, rule=watched, corp_id=duty.corp.pk, **words)
     with transaction.atomic():
-        incidents.apply([draft], source=watched, now=duty.clock.now)
+        incidents.apply_reports([draft], source=watched, now=duty.clock.now)
 
     duty.work_off()
 
@@ -298,8 +298,8 @@ def test_a_silence_is_ended_before_its_time(duty: Duty) -> None:
     duty.press("LiLei", "alert-silence-1h")
     pk = Incident.objects.get().pk
 
-    done = actions.act(Action.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
-    again = actions.act(Action.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
+    done = actions.act_on_incidents(Action.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
+    again = actions.act_on_incidents(Action.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
 
     incident = Incident.objects.get()
     assert (len(done.changed), len(again.unchanged), incident.silenced_until) == (1, 1, None)
@@ -355,7 +355,7 @@ def test_hours_say_when_people_may_be_told(rule: AlertRule, fields: dict[str, An
     for name, value in fields.items():
         setattr(rule, name, value)
 
-    assert notify.earliest_notice_at(rule, at(now)) == at(expected)
+    assert notify.find_earliest_notice(rule, at(now)) == at(expected)
 
 
 class TestSilenceWindows:
@@ -375,7 +375,7 @@ class TestSilenceWindows:
     def test_keep_people_untold_until_they_end(self, rule: AlertRule, now: str, expected: str) -> None:
         times = {"starts_at": at("2026-11-26 10:00"), "ends_at": at("2026-11-26 18:00")}
         windows = [night(rule, "1,2", time(6)), SilenceWindow(rule=rule, name="检修", kind="once", **times)]
-        assert notify.earliest_notice_at(rule, at(now), windows) == at(expected)
+        assert notify.find_earliest_notice(rule, at(now), windows) == at(expected)
 
     @pytest.mark.parametrize(
         ("now", "expected"),
@@ -396,16 +396,16 @@ class TestSilenceWindows:
         if not is_window:
             rule.notify_from, rule.notify_until, windows = time(2, 30), time(22), []
 
-        found = notify.earliest_notice_at(rule, datetime.fromisoformat(f"{now}+00:00"), windows)
+        found = notify.find_earliest_notice(rule, datetime.fromisoformat(f"{now}+00:00"), windows)
 
         assert found == datetime.fromisoformat(f"{expected}+00:00")
 
     def test_and_hours_hold_together_and_those_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
         always = night(rule, "1,2,3,4,5,6,7", time(0), from_time=time(0))
-        assert notify.earliest_notice_at(rule, at("2026-11-24 03:00"), [always]) > at("2026-12-24 03:00")
+        assert notify.find_earliest_notice(rule, at("2026-11-24 03:00"), [always]) > at("2026-12-24 03:00")
         rule.notify_from, rule.notify_until = time(9), time(18)
         meeting = night(rule, "2", time(10), from_time=time(9))
-        assert notify.earliest_notice_at(rule, at("2026-11-24 03:00"), [meeting]) == at("2026-11-24 10:00")
+        assert notify.find_earliest_notice(rule, at("2026-11-24 03:00"), [meeting]) == at("2026-11-24 10:00")
 
     @pytest.mark.parametrize("is_taken_away", [False, True])
     def test_that_end_or_are_taken_away_keep_nothing_back_any_longer(

@@ -14,7 +14,7 @@ from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData
 from integrations.models.datasources import compress_table
 from notifications.alerts import evaluation, notify
-from notifications.alerts.conditions import to_rows
+from notifications.alerts.conditions import write_conditions
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertCheck, AlertRule, Delivery, Incident, Run
 from tests.notifications.admin.conftest import client_of
@@ -86,7 +86,7 @@ def test_the_day_is_that_of_the_slot_whenever_it_is_decided(rule: AlertRule, zon
     waiting = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
     state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=compress_table(data))
 
-    assert evaluation.decide(waiting.pk, state, now=slot_at + timedelta(minutes=6)) == outcome
+    assert evaluation.decide_check(waiting.pk, state, now=slot_at + timedelta(minutes=6)) == outcome
 
 
 def test_data_of_a_former_card_decides_nothing(rule: AlertRule) -> None:
@@ -94,7 +94,7 @@ def test_data_of_a_former_card_decides_nothing(rule: AlertRule) -> None:
     other = Card.objects.create(name="另一张", source=rule.card.source, sql="SELECT 2")
     AlertRule.objects.update(card=other)
 
-    assert evaluation.decide(waiting.pk, None, now=NOW) is None
+    assert evaluation.decide_check(waiting.pk, None, now=NOW) is None
 
     assert not AlertCheck.objects.exists()
     assert AlertRule.objects.get().failure_count == 0
@@ -104,7 +104,7 @@ def test_in_a_row_does_not_count_over_a_time_in_which_it_was_disabled(rule: Aler
     AlertRule.objects.update(hold_checks=2)
     check(rule, NOW, table(上海=1))
     AlertRule.objects.update(is_enabled=False)
-    evaluation.claim_due(now=NOW + STEP)
+    evaluation.begin_due_checks(now=NOW + STEP)
     AlertRule.objects.update(is_enabled=True)
 
     check(rule, NOW + timedelta(days=7), table(上海=1))
@@ -127,7 +127,7 @@ def owner(corp: Any, rule: AlertRule) -> User:
 def lose_card(rule: AlertRule, slot_at: datetime, code: str = "not-found") -> AlertCheck.Outcome | None:
     row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
     state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code=code)
-    return evaluation.decide(row.pk, state, now=slot_at)
+    return evaluation.decide_check(row.pk, state, now=slot_at)
 
 
 def render_notices() -> list[str]:
@@ -172,8 +172,8 @@ def test_a_card_that_its_source_does_not_know_any_more_is_told_alike_where_there
     [
         {"split_column": "城市"},
         {"split_column": "大区"},
-        {"conditions": to_rows(parse("any 城市 > 3\nsum 销售额 < 100"))},
-        {"conditions": to_rows(parse("sum 金额 < 100 where 品类=酒"))},
+        {"conditions": write_conditions(parse("any 城市 > 3\nsum 销售额 < 100"))},
+        {"conditions": write_conditions(parse("sum 金额 < 100 where 品类=酒"))},
     ],
 )
 def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_again(

@@ -305,7 +305,7 @@ class TestRule:
 
         assert saved.status_code == 302, errors_of(saved)
         rule.refresh_from_db()
-        assert conditions.from_rows(rule.conditions) == parse(
+        assert conditions.read_conditions(rule.conditions) == parse(
             "avg 销售额 outside 10 and 20 where 区域=华东|华南; 品类=酒\nsum 销售额 changed"
         )
         assert (rule.holding, rule.next_run_at is not None) == ({}, True)

@@ -15,10 +15,10 @@ from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp
 from integrations.models.datasources import compress_table
+from notifications import tasks
 from notifications.alerts import actions, evaluation, incidents, notify, verdicts
 from notifications.alerts.actions import Action
-from notifications.alerts.notices import audience_of
-from notifications.delivery.maintenance import delete_chunk
+from notifications.alerts.notices import find_audience
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import AlertCard, AlertCheck, AlertRule, Incident, Run
@@ -60,8 +60,9 @@ class TestChecks:
         for days in (0, 2):
             check(rule, NOW + timedelta(days=days), table(上海=1))
 
-        assert delete_chunk(evaluation.find_old_checks(NOW + evaluation.KEPT)) == 0
-        assert delete_chunk(evaluation.find_old_checks(NOW + evaluation.KEPT + timedelta(days=1))) == 1
+        tasks._purge(NOW + evaluation.CHECKS_KEPT)
+        assert AlertCheck.objects.count() == 2
+        tasks._purge(NOW + evaluation.CHECKS_KEPT + timedelta(days=1))
         assert AlertCheck.objects.get().slot_at == NOW + timedelta(days=2)
 
     def test_hold_for_several_in_a_row(self, rule: AlertRule) -> None:
@@ -76,7 +77,7 @@ class TestChecks:
     def test_what_somebody_closed_stays_closed_until_it_was_fine(self, rule: AlertRule, people: list[User]) -> None:
         """Holds for a lack of data, too."""
         check(rule, NOW, table(上海=1))
-        actions.act(Action.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW)
+        actions.act_on_incidents(Action.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW)
         check_each(rule, *[table(上海=1)] * 3, first=1)
         assert not Incident.objects.open().exists()
         check_each(rule, table(上海=500), table(上海=1), first=4)
@@ -84,28 +85,28 @@ class TestChecks:
 
         check_each(rule, None, None, None, first=6)
         missing = Incident.objects.open().get(kind="no_data")
-        actions.act(Action.CLOSE, [missing.pk], person=people[0], now=NOW + 8 * STEP)
+        actions.act_on_incidents(Action.CLOSE, [missing.pk], person=people[0], now=NOW + 8 * STEP)
         check_each(rule, None, first=9)
         assert not Incident.objects.open().filter(kind="no_data").exists()
 
     def test_are_decided_once_and_a_late_one_changes_nothing(self, rule: AlertRule) -> None:
         check(rule, NOW + STEP, table(上海=1))
 
-        assert evaluation.decide(AlertCheck.objects.get().pk, None, now=NOW) is None
+        assert evaluation.decide_check(AlertCheck.objects.get().pk, None, now=NOW) is None
         assert check(rule, NOW, table(上海=500)) == AlertCheck.Outcome.LATE
         assert Incident.objects.open().count() == Incident.objects.count() == 1
 
     def test_are_claimed_when_due_ask_for_data_once_and_follow_it(self, rule: AlertRule, card: Card) -> None:
         other = make_rule(card, rule.users.all(), corp=rule.corp, name="另一条")
 
-        assert [evaluation.claim_due(now=NOW) for _twice in range(2)] == [2, 0]
+        assert [evaluation.begin_due_checks(now=NOW) for _twice in range(2)] == [2, 0]
 
         assert CardData.objects.get().slot_at == NOW
         other.refresh_from_db()
         assert other.next_run_at is not None
         assert other.next_run_at > NOW
         CardData.objects.update(status="ready", content=compress_table(table(上海=1)), finished_at=NOW)
-        evaluation.follow(card.pk, NOW)
+        evaluation.decide_checks_of_card(card.pk, NOW)
         assert list(AlertCheck.objects.values_list("outcome", flat=True)) == [AlertCheck.Outcome.FIRING] * 2
 
 
@@ -141,16 +142,16 @@ class TestOddData:
         make_rule(card, rule.users.all(), corp=rule.corp, name="同一张")
         torn = Card.objects.create(name="另一张", source=card.source, sql="SELECT 2")
         make_rule(torn, rule.users.all(), corp=rule.corp, name="另一条")
-        evaluation.claim_due(now=NOW)
+        evaluation.begin_due_checks(now=NOW)
         for one, content in ((torn, b"torn"), (card, compress_table(table(上海=1)))):
             CardData.objects.filter(card=one).update(status="ready", content=content, finished_at=NOW)
 
-        evaluation.follow(card.pk, NOW)
+        evaluation.decide_checks_of_card(card.pk, NOW)
 
         outcomes = AlertCheck.objects.values_list("rule__name", "outcome")
         assert dict(outcomes) == {"销售额过低": "waiting", "同一张": "firing", "另一条": "waiting"}
-        assert evaluation.sweep(now=NOW + timedelta(minutes=1)) == 0
-        assert evaluation.sweep(now=NOW + timedelta(minutes=16)) == 2
+        assert evaluation.decide_waiting_checks(now=NOW + timedelta(minutes=1)) == 0
+        assert evaluation.decide_waiting_checks(now=NOW + timedelta(minutes=16)) == 2
         assert dict(outcomes.all()) == {"销售额过低": "no_data", "同一张": "firing", "另一条": "no_data"}
 
 
@@ -224,7 +225,7 @@ def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_rule(
 
 def find_told() -> dict[str, list[int]]:
     """Return the people whom each part's incident concerns."""
-    found = {one.part: resolve_audience(audience_of(one)) for one in Incident.objects.all()}
+    found = {one.part: resolve_audience(find_audience(one)) for one in Incident.objects.all()}
     return {part: sorted(person.user_id for person in people) for part, people in found.items()}
 
 
@@ -315,13 +316,13 @@ class TestEnds:
         return Incident.objects.get()
 
     def test_come_when_the_rule_is_disabled_without_reminders(self, rule: AlertRule, incident: Incident) -> None:
-        assert incidents.end_orphaned(now=NOW) == 0
+        assert incidents.end_orphaned_incidents(now=NOW) == 0
         AlertRule.objects.update(is_enabled=False)
         assert notify.request_notices(now=NOW + timedelta(hours=2)) == []
         incident.refresh_from_db()
         assert (incident.status, incident.notice_due_at) == ("open", None)
 
-        assert incidents.end_orphaned(now=NOW + STEP) == 1
+        assert incidents.end_orphaned_incidents(now=NOW + STEP) == 1
 
         incident.refresh_from_db()
         assert (incident.status, incident.ends_at, incident.is_closed_by_hand) == ("resolved", NOW + STEP, False)
@@ -334,14 +335,14 @@ class TestEnds:
         self, rule: AlertRule, incident: Incident
     ) -> None:
         AlertRule.objects.update(is_enabled=False)
-        incidents.end_orphaned(now=NOW)
+        incidents.end_orphaned_incidents(now=NOW)
         assert check(rule, NOW + STEP, table(上海=1)) is None
         assert not Incident.objects.open().exists()
         assert not AlertCheck.objects.filter(outcome="waiting").exists()
 
         AlertRule.objects.update(is_enabled=True)
         check(rule, NOW + 20 * STEP, table(上海=1))
-        assert incidents.end_orphaned(now=NOW + 20 * STEP) == 0
+        assert incidents.end_orphaned_incidents(now=NOW + 20 * STEP) == 0
         assert Incident.objects.open().count() == 1
 
 
