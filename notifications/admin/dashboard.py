@@ -147,7 +147,9 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
         if not request.user.has_perm(f"notifications.view_{model}"):
             continue
         seen = rows.visible_to(request.user)
-        silent.append((seen.without_times(), SILENT[model], _link_enabled(model)))
+        # Without an end, they have no next time because working out their times failed.
+        without_times = seen.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
+        silent.append((without_times, SILENT[model], _link_enabled(model)))
         if years:
             concerned = seen.filter(is_enabled=True).by_workdays().order_by("name")
             found = list(concerned.values_list("name", flat=True)[: NAMED_AT_MOST + 1])

@@ -18,7 +18,14 @@ from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.figures import average, comparison_key, in_zone, is_unknown, total
 from integrations.data.table import NUMERIC, Kind, Month, Table, Value
-from notifications.charts.drawing import cut_to_width, distinct_labels, drawable, moment_text, one_line, series_label
+from notifications.charts.drawing import (
+    JAVASCRIPT_NAMES,
+    cut_to_width,
+    distinct_labels,
+    drawable,
+    moment_text,
+    one_line,
+)
 
 # More lines or parts cannot be told apart: the rest becomes one, 其他.
 SERIES_AT_MOST = 6
@@ -229,7 +236,9 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
     # Names are shortened to the room that they have, each distinct. The rest comes first, so it keeps its name.
     place_labels = distinct_labels([rest, *(places or ())], LABEL_PIXELS)
     series_labels = {
-        name: series_label(label) for name, label in distinct_labels([rest, *series], LABEL_PIXELS).items()
+        # The renderer groups by labels. A name of JavaScript's own properties would fail: it gets an invisible space.
+        name: f"{label} " if label in JAVASCRIPT_NAMES else label
+        for name, label in distinct_labels([rest, *series], LABEL_PIXELS).items()
     }
     points = [
         replace(

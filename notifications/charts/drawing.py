@@ -255,7 +255,7 @@ _BROAD = frozenset("MWmw@%&")
 # Bold letters of a system's font are wider than estimated.
 _SURELY = 0.9
 # Properties of every JavaScript object: Object.getOwnPropertyNames(Object.prototype).
-_TAKEN = frozenset(
+JAVASCRIPT_NAMES = frozenset(
     [
         *("__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__", "constructor"),
         *("hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf"),
@@ -278,7 +278,7 @@ def cut_to_width(text: str, pixels: float) -> str:
     """Return the beginning of the text that fits into `pixels`."""
     if width_of(text) <= pixels:
         return text
-    return _beginning(text, pixels - width_of("…")) + "…"
+    return _find_beginning(text, pixels - width_of("…")) + "…"
 
 
 def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
@@ -288,29 +288,20 @@ def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
     used = {shown for shown, count in seen.items() if count == 1}
     for name, label in labels.items():
         if seen[cut_to_width(label, pixels)] > 1:
-            labels[name] = _unique(name, pixels, used)
-            used.add(labels[name])
+            found, number, room = name, 1, pixels - width_of("…")
+            if width_of(name) > pixels:  # without its middle
+                end = _find_beginning(name[::-1], room / 2)[::-1]
+                found = f"{_find_beginning(name, room - width_of(end))}…{end}"
+            while found in used:
+                number += 1
+                mark = f" ({number})"
+                found = cut_to_width(name, pixels - width_of(mark)) + mark
+            labels[name] = found
+            used.add(found)
     return labels
 
 
-def series_label(label: str) -> str:
-    """Return a label by which the renderer can group. Names of JavaScript's own properties get an invisible space."""
-    return f"{label} " if label in _TAKEN else label
-
-
-def _unique(name: str, pixels: float, used: set[str]) -> str:
-    found, number, room = name, 1, pixels - width_of("…")
-    if width_of(name) > pixels:  # without its middle
-        end = _beginning(name[::-1], room / 2)[::-1]
-        found = f"{_beginning(name, room - width_of(end))}…{end}"
-    while found in used:
-        number += 1
-        mark = f" ({number})"
-        found = cut_to_width(name, pixels - width_of(mark)) + mark
-    return found
-
-
-def _beginning(text: str, pixels: float) -> str:
+def _find_beginning(text: str, pixels: float) -> str:
     for position, letter in enumerate(text):
         pixels -= FONT_SIZE * _letter_width(letter)
         if pixels < 0:

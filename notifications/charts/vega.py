@@ -106,8 +106,7 @@ def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, heig
     # Nearly equal numbers have no round ones between them.
     if high - low <= 1e-9 * max(1.0, -low, high):
         return None
-    low, high = _widen_to_ticks(low, high)
-    ticks = _find_ticks(low, high, y["axis"].pop("tickCount"))
+    low, high, ticks = _place_ticks(low, high, y["axis"].pop("tickCount"))
     y["axis"]["values"] = ticks
     y["scale"] = {"domain": [low, high], "nice": False, "zero": False}
     # What the renderer adds for the gap to the labels, the title, a line below it, a line of the legend or half a
@@ -219,16 +218,9 @@ def _find_step(low: float, high: float, count: int) -> tuple[float, bool]:
     return (10.0**-power / factor, True) if power < 0 else (10.0**power * factor, False)
 
 
-def _find_ticks(low: float, high: float, count: int) -> list[float]:
-    step, is_inverse = _find_step(low, high, count)
-    first, last = (low * step, high * step) if is_inverse else (low / step, high / step)
-    # A number next to a tick by an error of rounding only is a tick.
-    numbers = range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)
-    return [number / step if is_inverse else number * step for number in numbers]
-
-
-def _widen_to_ticks(low: float, high: float) -> tuple[float, float]:
-    """Widen a range to round numbers. Each round may call for another distance."""
+def _place_ticks(low: float, high: float, count: int) -> tuple[float, float, list[float]]:
+    """Widen a range to round numbers and return its ends and some `count` ticks. Widening repeats as long as it calls
+    for another distance."""
     before = None
     while (found := _find_step(low, high, 10)) != before:
         before, (step, is_inverse) = found, found
@@ -236,7 +228,11 @@ def _widen_to_ticks(low: float, high: float) -> tuple[float, float]:
             low, high = math.floor(low * step) / step, math.ceil(high * step) / step
         else:
             low, high = math.floor(low / step) * step, math.ceil(high / step) * step
-    return low, high
+    step, is_inverse = _find_step(low, high, count)
+    first, last = (low * step, high * step) if is_inverse else (low / step, high / step)
+    # A number next to a tick by an error of rounding only is a tick.
+    numbers = range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)
+    return low, high, [number / step if is_inverse else number * step for number in numbers]
 
 
 def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
@@ -512,8 +508,13 @@ def table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
         place = {"x": _pixel("px"), "y": _pixel("py"), "text": {"field": "t"}}
         layers.append({"data": {"values": values}, "mark": mark, "encoding": place})
     layers.append(_text_layer(chart.title or _("Table"), y=20, size=15, colour=drawing.INK, is_bold=True))
-    foot = _write_foot(table, len(rows), len(columns))
-    layers.append(_text_layer(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
+    notes = [drawing.as_of_text(table)]
+    if len(rows) < len(table.rows) or table.is_cut:
+        row_count = f"{len(table.rows)}+" if table.is_cut else len(table.rows)
+        notes.append(_("%(count)d of %(total)s rows") % {"count": len(rows), "total": row_count})
+    if more := len(table.columns) - len(columns):
+        notes.append(ngettext("%(count)d more column", "%(count)d more columns", more) % {"count": more})
+    layers.append(_text_layer(" · ".join(notes), y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
     return _fixed_layout(layers, height)
 
 
@@ -586,15 +587,3 @@ def _order_rows(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     if ranking.is_temporal and chart.sort == Sort.LARGEST:
         rows.sort(key=lambda row: is_planned(row[table.position(ranking.name)], table))
     return rows
-
-
-def _write_foot(table: Table, row_count: int, column_count: int) -> str:
-    said = [drawing.as_of_text(table)]
-    rows = len(table.rows) - row_count
-    columns = len(table.columns) - column_count
-    if rows or table.is_cut:
-        total = f"{len(table.rows)}+" if table.is_cut else len(table.rows)
-        said.append(_("%(count)d of %(total)s rows") % {"count": row_count, "total": total})
-    if columns:
-        said.append(ngettext("%(count)d more column", "%(count)d more columns", columns) % {"count": columns})
-    return " · ".join(said)

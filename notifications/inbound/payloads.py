@@ -52,8 +52,8 @@ Payload = Any
 
 
 def parse_body(body: bytes, content_type: str) -> Payload:
-    """Parse a body. A body that is not JSON, whatever it is called, is a form if its type says so, else one text. Raise
-    InboundError."""
+    """Parse a body in UTF-8 or in the sender's charset. A body that is not JSON, whatever its type says, is a form if
+    its type is that of a form, else one text. Raise InboundError."""
     if not body.strip():
         raise InboundError("malformed_request")
     header = Message()
@@ -61,7 +61,15 @@ def parse_body(body: bytes, content_type: str) -> Payload:
     kind = header.get_content_type()
     if kind == "multipart/form-data":
         return check_size(_parse_multipart(body, content_type))
-    text = _decode(body, str(header.get_param("charset") or ""))
+    charset = str(header.get_param("charset") or "").strip().lower()
+    for encoding in ("utf-8-sig", _ENCODINGS.get(charset, "ascii")):
+        try:
+            text = body.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            continue
+    else:
+        raise InboundError("malformed_request")
     if kind not in _PLAIN_KINDS or text.lstrip().startswith(("{", "[")):
         payload = _tidy(check_size(_parse_json(text)))
         if isinstance(payload, dict):  # texts right below the top may be JSON objects or lists
@@ -140,16 +148,6 @@ def _parse_nested_json(text: str) -> Any:
     except InboundError:
         return text
     return found if isinstance(found, dict | list) else text
-
-
-def _decode(body: bytes, charset: str) -> str:
-    """Decode the body as UTF-8 or as the sender's charset. Raise InboundError if neither fits."""
-    for encoding in ("utf-8-sig", _ENCODINGS.get(charset.strip().lower(), "ascii")):
-        try:
-            return body.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise InboundError("malformed_request")
 
 
 def _read_fields(values: MultiValueDict[str, str]) -> dict[str, Any]:

@@ -365,12 +365,6 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         lost = self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN])
         return self._union(self.exclude(status=""), lost)
 
-    def with_status(self, status: str) -> Self:
-        """Receipts with this status: their own, else their delivery's."""
-        if status in Receipt.Status.values:
-            return self.filter(status=status)
-        return self.filter(status="", delivery__status=status)
-
     def arrived(self) -> Self:
         """Receipts of messages that are, or may be, on the person's phone."""
         return self.filter(delivery__status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN], status="")
@@ -485,7 +479,7 @@ class Receipt(models.Model):
         indexes = [
             # A person's messages, newest first.
             models.Index(F("user"), F("id").desc(), name="receipt_of_person"),
-            # The log by own status: ReceiptQuerySet.with_status().
+            # The log by own status: notifications.admin.log_pages.ReceiptFilter.
             models.Index(fields=["status", "-id"], condition=~Q(status=""), name="receipt_exception"),
         ]
 

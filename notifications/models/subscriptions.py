@@ -62,10 +62,6 @@ class ScheduledQuerySet(models.QuerySet[M]):
     def due(self, now: Moment) -> Self:
         return self.filter(is_enabled=True, next_run_at__lte=now)
 
-    def without_times(self) -> Self:
-        """Enabled rows without an end that have no next time, because working out their times failed."""
-        return self.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
-
     def by_workdays(self) -> Self:
         """Rows whose times depend on the calendar of working days."""
         return self.exclude(~Q(month_day__in=WORKDAYS_OF_MONTH), free_days=FreeDays.SEND)

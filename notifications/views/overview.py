@@ -67,6 +67,16 @@ def overview(
         sent, zone = Delivery.objects.visible_to(request.user), timezone.get_current_timezone()
         picture = draw(statistics.count_last_days(sent, today=timezone.localdate(), days=DAYS, zone=zone))
     today = list_today(request, timezone.now())
+    sentence = ""
+    if picture is not None:  # how many people were reached today, and what comes next
+        count = picture["bars"][-1]["day"].counts.accepted
+        sentence = ngettext("%(count)s recipient reached today", "%(count)s recipients reached today", count)
+        sentence %= {"count": f"{count:,}"}
+        following = next((line for line in today if line.is_to_come), None)
+        if following is not None:
+            start = f"{timezone.localtime(following.at):%H:%M}"
+            words = {"sentence": sentence, "time": start, "name": following.name}
+            sentence = _("%(sentence)s · next: %(time)s %(name)s") % words
     return {
         "cards": [(corp, lines[corp.pk]) for corp in shown if lines[corp.pk]],
         "may_open_corps": any(request.user.has_perm(f"integrations.{verb}_corp") for verb in ("view", "change")),
@@ -75,25 +85,11 @@ def overview(
         "more_attentions": max(0, len(attentions) - ATTENTIONS_SHOWN),
         "steps": first_steps(request, corps),
         "today": today,
-        "sentence": _summarize_today(picture, today),
+        "sentence": sentence,
         "may_add_push": request.user.has_perm("notifications.add_subscription"),
         "picture": picture,
         "sees_pushes": sees_pushes,
     }
-
-
-def _summarize_today(picture: dict[str, Any] | None, today: Sequence[Any]) -> str:
-    """Say how many people were reached today, and what comes next. Empty for people who may not see messages."""
-    if picture is None:
-        return ""
-    count = picture["bars"][-1]["day"].counts.accepted
-    sentence = ngettext("%(count)s recipient reached today", "%(count)s recipients reached today", count)
-    sentence %= {"count": f"{count:,}"}
-    following = next((line for line in today if line.is_to_come), None)
-    if following is None:
-        return sentence
-    words = {"sentence": sentence, "time": f"{timezone.localtime(following.at):%H:%M}", "name": following.name}
-    return _("%(sentence)s · next: %(time)s %(name)s") % words
 
 
 # Ciphertexts and certificates are not needed here.
