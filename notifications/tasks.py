@@ -151,7 +151,7 @@ def _recall(now: datetime) -> None:
 
 @TICK.step(lambda now: [OutgoingMail.objects.due(now)])
 def _send_mails(now: datetime) -> None:
-    _enqueue(send_outgoing_mails, outgoing.hand_out(now=now), MAILS_PER_TASK)
+    _enqueue(send_outgoing_mails, outgoing.hand_out_mails(now=now), MAILS_PER_TASK)
 
 
 TICK.step(lambda _now: [queue.find_unnotified()])(queue.notify_administrators)
@@ -159,13 +159,13 @@ TICK.step(lambda _now: [queue.find_unnotified()])(queue.notify_administrators)
 
 @TICK.step(lambda now: [IncomingMessage.objects.to_call_back(now)])
 def _call_back(now: datetime) -> None:
-    _enqueue(call_back, webhook.hand_out(now=now), CALLBACKS_PER_TASK, DATA_QUEUE)
+    _enqueue(call_back, webhook.hand_out_callbacks(now=now), CALLBACKS_PER_TASK, DATA_QUEUE)
 
 
 def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     """Return the old rows that nothing depends on."""
     return [
-        OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - outgoing.KEPT),
+        OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - outgoing.MAILS_KEPT),
         Medium.objects.filter(token__isnull=False, created_at__lte=now - accept.UPLOADS_KEPT),
         AlertCheck.objects.filter(requested_at__lt=now - evaluation.CHECKS_KEPT),
         maintenance.find_old_drafts(now),
@@ -181,7 +181,7 @@ def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
 def _purge(now: datetime) -> None:
     maintenance.purge_runs(now=now)
     maintenance.purge_incidents(now=now)
-    calls.purge(now=now)
+    calls.purge_calls(now=now)
     forget_requests(now=now)
     for rows in _find_old_rows(now):
         maintenance.delete_chunk(rows)
@@ -269,7 +269,7 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
 )
 def fetch_inbound(run: JobRun) -> dict[str, Any] | Again:
     """Fetch the pictures and files that a call of an inbound channel names, and make its message."""
-    found = calls.fetch(run)
+    found = calls.fetch_files(run)
     if isinstance(found, Again):
         return found
     enqueue_runs(found)
@@ -291,7 +291,7 @@ def update_alert_cards(card_ids: list[int]) -> None:
 @shared_task(name="notifications.call_back", ignore_result=True)
 def call_back(message_ids: list[int]) -> None:
     """Call back the senders of these settled messages."""
-    webhook.call_back_all(message_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+    webhook.call_back_senders(message_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 @shared_task(name="notifications.send_outgoing_mails", ignore_result=True)

@@ -241,7 +241,7 @@ def _orders(world: World, first: Corp) -> None:
         ),
         "channel": InboundChannel.objects.create(name="Alpha channel", owner=world.people["P1"], corp=first),
         "mail channel": InboundChannel.objects.create(
-            **{"name": "Alpha mail", "kind": "mail", "scheme": "password", "mapping": MailRules().document()},
+            **{"name": "Alpha mail", "kind": "mail", "scheme": "password", "mapping": MailRules().to_document()},
             **{"owner": world.people["P1"], "corp": first},
         ),
     }

@@ -32,7 +32,7 @@ from integrations.models import Corp
 from notifications.admin import base
 from notifications.api import tokens
 from notifications.delivery.runs.ownership import describe_owner
-from notifications.inbound.accept import sent_today
+from notifications.inbound.accept import count_sent_today
 from notifications.models import ApiToken, Subscription
 
 PEOPLE = ("send_users", "send_groups", "send_departments")
@@ -265,7 +265,7 @@ def _list_facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> 
         names, _sentence = REACH_LISTS.get(Reach(token.reach), ((), ""))
         facts.append((_("reaches"), _list_rows(token, token.get_reach_display(), names)))
     if token.may_send:
-        counts = {"sent": sent_today(token, now=timezone.now()), "limit": token.daily_limit}
+        counts = {"sent": count_sent_today(token, now=timezone.now()), "limit": token.daily_limit}
         names, _sentence = SEND_LISTS.get(SendReach(token.sends_to), ((), ""))
         is_allowed = gettext("yes") if token.allows_private_addresses else gettext("no")
         facts += [

@@ -40,12 +40,12 @@ from notifications.delivery.rendering.preview import preview_message
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.inbound import accept, calls, channels
-from notifications.inbound.accept import is_main_of
+from notifications.inbound.accept import is_main_run
 from notifications.inbound.calls import CALLS_SHOWN
 from notifications.inbound.channels import SCHEMES
 from notifications.inbound.content import InboundError
 from notifications.inbound.mail import html as mail_page
-from notifications.inbound.mapping import OTHER, PRESETS, MappedMessage, tree_of
+from notifications.inbound.mapping import OTHER, PRESETS, MappedMessage, list_payload_lines
 from notifications.inbound.payloads import Payload, read_alerts
 from notifications.inbound.recipients import AddressKind, AddressProblem
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
@@ -147,9 +147,9 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         form = self.get_form(request, channel, change=True)(request.POST, instance=channel)
         form.fields.pop(VERSION, None)  # concurrent changes are reported only on saving
         form.is_valid()
-        last = calls.last_payload(channel, now=now)
+        last = calls.find_last_payload(channel, now=now)
         context = {
-            "rows": [] if last is None else tree_of(last[0]),
+            "rows": [] if last is None else list_payload_lines(last[0]),
             "at": None if last is None else last[1],
             "errors": list(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts)),
             "trial": None if last is None else _try_payload(channel, form, last[0], now),
@@ -167,7 +167,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
 
     def stamp_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the time of the last payload. The page polls it every few seconds."""
-        last = calls.last_payload(find_row(self, request, pk, to_change=True), now=timezone.now())
+        last = calls.find_last_payload(find_row(self, request, pk, to_change=True), now=timezone.now())
         return JsonResponse({"stamp": "" if last is None else last[1].isoformat()})
 
     def calls_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -202,7 +202,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
     def _send_trial(self, request: HttpRequest, channel: InboundChannel) -> None:
         """Send the message of the last payload to the administrator only."""
         now, person = database_now(), base.administrator(request)
-        last = calls.last_payload(channel, now=now)
+        last = calls.find_last_payload(channel, now=now)
         if last is None:
             messages.warning(request, gettext("Nothing came in within the last hour that could be sent to you."))
             return
@@ -211,9 +211,9 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
             if mapped is None:
                 messages.warning(request, gettext("The condition does not hold for this payload."))
                 return
-            key = calls.key_of(channel, f"trial {uuid.uuid4().hex}")
-            incoming = calls.incoming_of(channel, mapped, key=key, only_user_id=person.pk)
-            found = accept.accept(incoming, now=now)
+            key = calls.make_message_key(channel, f"trial {uuid.uuid4().hex}")
+            incoming = calls.make_incoming(channel, mapped, key=key, only_user_id=person.pk)
+            found = accept.accept_message(incoming, now=now)
         except InboundError as error:
             messages.error(request, str(error.sentence))
             return
@@ -292,8 +292,8 @@ def _try_payload(channel: InboundChannel, form: ChannelForm, payload: Payload, n
         is_limited = channel.reach == InboundChannel.Reach.CHOSEN
         # Use the people chosen in the form, which are not saved in the row yet.
         channel.reach, people = InboundChannel.Reach.EVERYONE, build_audience(form.cleaned_data, corp=None)
-        incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
-        found = accept.preview(replace(incoming, among=people if is_limited else None))
+        incoming = calls.make_incoming(channel, mapped, key="preview", chosen=people)
+        found = accept.preview_incoming(replace(incoming, among=people if is_limited else None))
         reached = [one for one in found.recipients if one.reason is None]
         unreached = [one for one in found.recipients if one.reason is not None]
         phone = preview_message(found.source, found.run, next(iter(reached), None), now=now).phone
@@ -383,7 +383,7 @@ class IncomingMessageAdmin(log.LogAdmin):
     @method_decorator(xframe_options_sameorigin)
     def mail_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the whole mail, for a frame on the message's page."""
-        return mail_page.page_of(find_row(self, request, pk, to_change=False).pk)
+        return mail_page.answer_with_page(find_row(self, request, pk, to_change=False).pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IncomingMessage]:
         seen = IncomingMessage.objects.visible_to(request.user).select_related("token", "channel", "corp")
@@ -407,7 +407,7 @@ class IncomingMessageAdmin(log.LogAdmin):
             "runs": [
                 (
                     run,
-                    message.title if is_main_of(message, run) else files.get(run.first_sent.pk),
+                    message.title if is_main_run(message, run) else files.get(run.first_sent.pk),
                     *(base.run_pill(run), *base.count_run_people(run), run.error_text),
                 )
                 for run in runs

@@ -25,7 +25,7 @@ from notifications.admin.subscription_forms import FIELD_CLASSES, offer_people
 from notifications.inbound import channels
 from notifications.inbound.channels import SCHEMES, WEBHOOK_SCHEMES
 from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
-from notifications.inbound.mapping import OTHER, PRESETS, Mapping
+from notifications.inbound.mapping import OTHER, PRESETS, ChannelMapping
 from notifications.inbound.recipients import AddressKind
 from notifications.models import InboundChannel
 from notifications.models.inbound import FIGURES_AT_MOST
@@ -54,7 +54,7 @@ COMMON_FIELDS = (
 # Fields of webhooks only, besides the mapping.
 ALERT_FIELDS = ("is_alert", "gather_seconds", "repeat_minutes", "notifies_recovery")
 WEBHOOK_FIELDS = (*ALERT_FIELDS, "scheme", "allows_private_addresses")
-MAPPING_FIELDS = tuple(Mapping.__dataclass_fields__)
+MAPPING_FIELDS = tuple(ChannelMapping.__dataclass_fields__)
 TEMPLATES = ("title", "text")
 PATHS = ("recipient_path", "only_path", "key_path", "link_path", "severity_path")
 
@@ -88,7 +88,7 @@ class NewChannelForm(AnyModelForm):
         channel.preset = self.cleaned_data["preset"] or OTHER
         if channel.kind == InboundChannel.Kind.WEBHOOK:
             preset = PRESETS[channel.preset]
-            channel.scheme, channel.mapping = preset.scheme, preset.mapping.document()
+            channel.scheme, channel.mapping = preset.scheme, preset.mapping.to_document()
             channel.is_alert = preset.is_alert
         # People limited to some companies get a channel for one: it must not grow with their companies.
         if not sees_all_corps(self.person):
@@ -193,7 +193,7 @@ class ChannelForm(VersionedForm):
         )
         attributes = Attribute.objects.order_by("name").values_list("key", "name")
         fields["recipient_attribute"].choices = [("", "—"), *attributes]
-        found = Mapping.of(self.instance.mapping)
+        found = ChannelMapping.from_document(self.instance.mapping)
         self.initial.update({name: getattr(found, name) for name in MAPPING_FIELDS})
         self.initial["figures"] = tuple(f"{caption}: {path}" for caption, path in found.figures)
 
@@ -231,7 +231,7 @@ class ChannelForm(VersionedForm):
         if "title" in self.fields:
             values = {name: self.cleaned_data[name] for name in MAPPING_FIELDS if name in self.cleaned_data}
             values["urgent_values"] = tuple(one.lower() for one in values.get("urgent_values", ()))
-            self.instance.mapping = Mapping(**values).document()
+            self.instance.mapping = ChannelMapping(**values).to_document()
 
     def _check_path(self, name: str, path: str) -> None:
         try:
@@ -328,7 +328,7 @@ class MailChannelForm(ChannelForm):
         help_text = _("Counted by person: a message to five people is five. Mails that are passed on count, too.")
         self.fields["daily_limit"].help_text = help_text
         self.fields["mail_domains"].disabled = not self.person.is_superuser
-        rules = MailRules.of(self.instance.mapping)
+        rules = MailRules.from_document(self.instance.mapping)
         self.initial.update({name: getattr(rules, name) for name in RULE_FIELDS})
 
     def clean_attachments(self) -> tuple[str, ...]:
@@ -364,7 +364,7 @@ class MailChannelForm(ChannelForm):
     def _post_clean(self) -> None:
         super()._post_clean()
         if not self.errors:
-            self.instance.mapping = MailRules(**{name: self.cleaned_data[name] for name in RULE_FIELDS}).document()
+            self.instance.mapping = MailRules(**{name: self.cleaned_data[name] for name in RULE_FIELDS}).to_document()
 
 
 FIELDSETS = [

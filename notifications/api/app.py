@@ -129,7 +129,7 @@ def list_subscriptions(
     token = token_for(request, Action.READ)
     found = tokens.subscriptions_of(token).filter(pk__gt=after).select_related("report").order_by("pk")
     rows = list(found[: limit + 1])
-    items = [SubscriptionItem.of(row) for row in rows[:limit]]
+    items = [SubscriptionItem.from_subscription(row) for row in rows[:limit]]
     return SubscriptionPage(items=items, next_after=items[-1].id if len(rows) > limit else None)
 
 
@@ -160,7 +160,7 @@ def run_subscription(
         trigger = Run.Trigger(asked.trigger)
         run = trigger_run(subscription, token=token, trigger=trigger, ip=address_of(request), now=now)
         enqueue_runs([run.pk])
-        return run, RunState.of(run).model_dump_json()
+        return run, RunState.from_run(run).model_dump_json()
 
     fingerprint, key = read_fingerprint("POST", request.path, asked.model_dump_json()), idempotency_key or ""
     try:
@@ -180,7 +180,7 @@ def run_subscription(
 def get_run(request: HttpRequest, run_id: Id) -> RunState:
     """Return a run of any trigger if the token reaches its subscription."""
     token = token_for(request, Action.READ)
-    return RunState.of(get_object_or_404(tokens.runs_of(token), pk=run_id))
+    return RunState.from_run(get_object_or_404(tokens.runs_of(token), pk=run_id))
 
 
 @api.post(

@@ -40,7 +40,7 @@ from notifications.api.schemas import (
 from notifications.api.tokens import CALLS_PER_ADDRESS, Action, address_of, count_call, token_for
 from notifications.delivery.runs.triggers import KEY_PATTERN, answer_once, read_fingerprint
 from notifications.inbound import calls, channels, content
-from notifications.inbound.accept import UPLOADS_KEPT, Incoming, accept, find_uploads, keep_upload, preview
+from notifications.inbound.accept import UPLOADS_KEPT, Incoming, accept_message, find_uploads, keep_upload, preview_incoming
 from notifications.inbound.calls import CallResult
 from notifications.inbound.channels import SCHEMES, Proof
 from notifications.inbound.content import SENTENCES, InboundError
@@ -95,10 +95,10 @@ def send_message(
     token = token_for(request, Action.SEND)
     asked = _read_request(request)
     if asked.body.dry_run:
-        found = preview(_build_message(token, asked))
+        found = preview_incoming(_build_message(token, asked))
         ids = [one.user_id for one in found.recipients[:PREVIEWED_AT_MOST]]
         usernames = dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
-        return Status(200, MessagePreview.of(found, usernames))
+        return Status(200, MessagePreview.from_preview(found, usernames))
     return _accept(request, token, asked, idempotency_key or "")
 
 
@@ -120,7 +120,7 @@ def get_message(
     message = get_object_or_404(messages, pk=message_id)
     receipts = Receipt.objects.filter(run__message=message, pk__gt=after).order_by("pk")
     rows = list(receipts.select_related("user", "run", "delivery").defer("delivery__body")[: limit + 1])
-    return MessageState.of(message, rows[:limit], rows[limit - 1].pk if len(rows) > limit else None)
+    return MessageState.from_message(message, rows[:limit], rows[limit - 1].pk if len(rows) > limit else None)
 
 
 @router.post(
@@ -138,7 +138,7 @@ def upload_file(request: HttpRequest) -> Status[UploadState]:
     if len(sent) != 1:
         raise ProblemError("invalid_request", more={"errors": [{"where": ["body", "file"], "what": "one file"}]})
     upload = keep_upload(token, _check_file(sent[0]), now=now)
-    return Status(201, UploadState.of(upload, upload.created_at + UPLOADS_KEPT))
+    return Status(201, UploadState.from_upload(upload, upload.created_at + UPLOADS_KEPT))
 
 
 @dataclass(frozen=True)
@@ -226,13 +226,13 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
     now = database_now()
 
     def make() -> tuple[Run, str]:
-        accepted = accept(_build_message(token, asked), now=now)
+        accepted = accept_message(_build_message(token, asked), now=now)
         # The audit trail has the number of people, but no content.
         note = f"message:{accepted.message.pk} → {accepted.message.person_count}"
         with services.on_behalf(token.owner, address_of(request)):
             services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))
         enqueue_runs(accepted.run_ids)
-        return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
+        return Run.objects.get(pk=accepted.run_ids[0]), MessageState.from_message(accepted.message, [], None).model_dump_json()
 
     run, answer, is_repeated = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
     return answer_accepted(answer, is_repeated, reverse("api-1:get_message", args=[run.message_id]))
@@ -286,7 +286,7 @@ def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> C
         # The body is read before the check only if the check needs it.
         body = _read_body(request) if scheme is not None and scheme.needs_secret else b""
         proof = Proof(request.headers, query, body)
-        key = channels.verify(channel, proof, now=timezone.now().timestamp())
+        key = channels.verify_proof(channel, proof, now=timezone.now().timestamp())
         if key is None or channel is None:
             raise InboundError("invalid_proof")
         body = body or _read_body(request)
@@ -294,13 +294,13 @@ def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> C
         payload = parse_body(body, request.headers.get("Content-Type", ""))
     except (InboundError, ProblemError) as error:
         if channel is not None and error.code in SENTENCES:
-            calls.note(channel, InboundCall.Outcome.REFUSED, SENTENCES[error.code], now=database_now())
+            calls.log_call(channel, InboundCall.Outcome.REFUSED, SENTENCES[error.code], now=database_now())
         # Without the secret, no answer may reveal that the channel exists.
         headers = error.headers if isinstance(error, ProblemError) else {}
         raise ProblemError(error.code if key is not None else "invalid_proof", headers=headers) from error
     # With a signature over the time no header counts, because headers of a replayed call can be changed.
     key = key or next((request.headers[name] for name in REPEAT_HEADERS if request.headers.get(name)), "")
-    return calls.take(channel, payload, request_key=key, now=database_now())
+    return calls.take_call(channel, payload, request_key=key, now=database_now())
 
 
 def _read_body(request: HttpRequest) -> bytes:

@@ -52,7 +52,7 @@ class RunCounts(Schema):
     waiting: int
 
     @classmethod
-    def of(cls, runs: Sequence[Run], counts: statistics.Counts) -> RunCounts:
+    def from_runs(cls, runs: Sequence[Run], counts: statistics.Counts) -> RunCounts:
         """Return the counts of these runs together."""
         return cls(
             recipients=sum(run.recipient_count for run in runs),
@@ -77,7 +77,7 @@ class RunState(Schema):
     counts: RunCounts
 
     @classmethod
-    def of(cls, run: Run) -> RunState:
+    def from_run(cls, run: Run) -> RunState:
         """Return the state of a run. Makes one query, for the counts."""
         return cls(
             id=run.pk,
@@ -87,7 +87,7 @@ class RunState(Schema):
             due_at=run.slot_at,
             **{name: getattr(run, name) for name in ("claimed_at", "rendered_at", "finished_at")},
             error=run.error_text,
-            counts=RunCounts.of([run], statistics.count_outcomes("run", run.pk)),
+            counts=RunCounts.from_runs([run], statistics.count_outcomes("run", run.pk)),
         )
 
 
@@ -104,7 +104,7 @@ class SubscriptionItem(Schema):
     next_run_at: datetime | None
 
     @classmethod
-    def of(cls, subscription: Subscription) -> SubscriptionItem:
+    def from_subscription(cls, subscription: Subscription) -> SubscriptionItem:
         names = ("name", "channel", "is_enabled", "is_paused", "time_zone", "next_run_at")
         columns: dict[str, Any] = {name: getattr(subscription, name) for name in names}
         return cls(id=subscription.pk, report=subscription.report.title, **columns)
@@ -192,7 +192,7 @@ class UnknownRecipient(Schema):
     reason: str
 
     @classmethod
-    def of(cls, found: dict[str, str]) -> UnknownRecipient:
+    def from_document(cls, found: dict[str, str]) -> UnknownRecipient:
         members = {name: found.get(name, "") for name in ("value", "corp", "attribute", "reason")}
         return cls(by=found["kind"], **members)
 
@@ -216,14 +216,14 @@ class MessagePreview(Schema):
     unknown: list[UnknownRecipient]
 
     @classmethod
-    def of(cls, found: Preview, usernames: dict[int, str]) -> MessagePreview:
+    def from_preview(cls, found: Preview, usernames: dict[int, str]) -> MessagePreview:
         people = [
             Reachable(user=usernames[one.user_id], reason=one.reason.value if one.reason else "")
             for one in found.recipients
             if one.user_id in usernames
         ]
         reached = sum(one.reason is None for one in found.recipients)
-        unknown = [UnknownRecipient.of({**address.document(), "reason": why}) for address, why in found.unknown]
+        unknown = [UnknownRecipient.from_document({**address.to_document(), "reason": why}) for address, why in found.unknown]
         return cls(
             form=found.source.terms.form.value,
             messages=found.message_count,
@@ -255,7 +255,7 @@ class ReceiptItem(Schema):
     read_at: datetime | None
 
     @classmethod
-    def of(cls, receipt: Receipt) -> ReceiptItem:
+    def from_receipt(cls, receipt: Receipt) -> ReceiptItem:
         delivery = receipt.delivery
         state = receipt.status or (delivery.status if delivery else "")
         return cls(
@@ -288,7 +288,7 @@ class MessageState(Schema):
     next_after: int | None
 
     @classmethod
-    def of(cls, message: IncomingMessage, receipts: Sequence[Receipt], next_after: int | None) -> MessageState:
+    def from_message(cls, message: IncomingMessage, receipts: Sequence[Receipt], next_after: int | None) -> MessageState:
         """Return the state of a message. Makes two queries, for the runs and the counts."""
         runs = list(message.runs.order_by("pk"))
         states = {str(run.status) for run in runs}
@@ -298,15 +298,15 @@ class MessageState(Schema):
             form=str(message.form),
             state=next((state for state in ("waiting", "sending") if state in states), "finished"),
             created_at=message.created_at,
-            counts=RunCounts.of(runs, statistics.count_outcomes("run__message", message.pk)),
-            unknown=[UnknownRecipient.of(one) for one in message.unknown],
+            counts=RunCounts.from_runs(runs, statistics.count_outcomes("run__message", message.pk)),
+            unknown=[UnknownRecipient.from_document(one) for one in message.unknown],
             callback=CallbackState(
                 state=str(message.callback_state) or "none",
                 attempts=message.callback_count,
                 error=message.callback_error_text,
             ),
             run_ids=[run.pk for run in runs],
-            receipts=[ReceiptItem.of(receipt) for receipt in receipts],
+            receipts=[ReceiptItem.from_receipt(receipt) for receipt in receipts],
             next_after=next_after,
         )
 
@@ -323,7 +323,7 @@ class UploadState(Schema):
     expires_at: datetime
 
     @classmethod
-    def of(cls, upload: Medium, expires_at: datetime) -> UploadState:
+    def from_upload(cls, upload: Medium, expires_at: datetime) -> UploadState:
         size, kind = len(upload.content), str(upload.kind)
         return cls(
             id=upload.pk,

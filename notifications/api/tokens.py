@@ -20,7 +20,7 @@ from ninja.security import HttpBearer
 from accounts.authentication.flow import network_of
 from integrations.core.redis import seconds_to_wait
 from notifications.api.problems import ProblemError
-from notifications.inbound.channels import digest_of
+from notifications.inbound.channels import make_digest
 from notifications.models import AlertRule, ApiToken, Run, Subscription
 from notifications.models.inbound import MAY_SEND
 
@@ -60,7 +60,7 @@ def set_secret(token: ApiToken, *, secret: str, now: datetime) -> None:
     messages also gets a stored secret to sign its webhooks."""
     if token.may_send:
         token.signing_secret = SIGNING_BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
-    token.digest, token.prefix, token.created_at = digest_of(secret), secret[:PREFIX_CHARACTERS], now
+    token.digest, token.prefix, token.created_at = make_digest(secret), secret[:PREFIX_CHARACTERS], now
 
 
 def revoke(token: ApiToken, *, now: datetime) -> bool:
@@ -121,7 +121,7 @@ class TokenAuth(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiToken:
         now = timezone.now()
-        found = ApiToken.objects.usable(now).select_related("owner").filter(digest=digest_of(token)).first()
+        found = ApiToken.objects.usable(now).select_related("owner").filter(digest=make_digest(token)).first()
         if found is None:
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         count_call(f"api:token:{found.pk}", settings.API_CALLS_PER_TOKEN)

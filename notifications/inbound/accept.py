@@ -1,6 +1,6 @@
 """Accepts messages of other systems: uploads, recipients, runs with pictures and files, and the text to send.
 
-`accept` writes a message once, in the caller's transaction. The caller hands out the runs after the commit; if it dies
+`accept_message` writes a message once, in the caller's transaction. The caller hands out the runs after the commit; if it dies
 before that, the sweep finds them.
 """
 
@@ -20,7 +20,7 @@ from django.utils import timezone
 from integrations.clients.wecom import builders
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.inbound import content
-from notifications.inbound.content import CheckedFile, InboundError, text_for
+from notifications.inbound.content import CheckedFile, InboundError, format_text
 from notifications.inbound.recipients import Address, ResolvedAddresses, resolve_addresses
 from notifications.models import (
     ApiToken,
@@ -53,7 +53,7 @@ _PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOT
 class Incoming:
     """A message that another system hands in, used once. `sender`: the token or channel whose rights apply.
 
-    `message`: its unsaved row, with at least origin, key and title; `accept` completes it. The key is equal for repeats
+    `message`: its unsaved row, with at least origin, key and title; `accept_message` completes it. The key is equal for repeats
     and unique among all senders. Characters that cannot be shown are removed, long texts are cut, and a link other than
     http or https is left out; an empty form is chosen by the content. `already`: people who have the message and get it
     no second time; a query runs once the sender is locked. `audience`: people in addition to the addresses.
@@ -72,7 +72,7 @@ class Incoming:
 
 @dataclass(frozen=True)
 class AcceptedMessage:
-    """Result of `accept`. `run_ids`: to be handed out after the transaction; empty if it was accepted before."""
+    """Result of `accept_message`. `run_ids`: to be handed out after the transaction; empty if it was accepted before."""
 
     message: IncomingMessage
     run_ids: list[int]
@@ -80,7 +80,7 @@ class AcceptedMessage:
 
 @dataclass(frozen=True)
 class Preview:
-    """Result of `preview`: the number of messages to each person, the people (with a reason if they get none), and the
+    """Result of `preview_incoming`: the number of messages to each person, the people (with a reason if they get none), and the
     addresses that name nobody. `source`: of the main run; neither source nor run is saved."""
 
     source: MessageSource
@@ -90,7 +90,7 @@ class Preview:
     unknown: list[tuple[Address, Any]]
 
 
-def accept(incoming: Incoming, *, now: datetime) -> AcceptedMessage:
+def accept_message(incoming: Incoming, *, now: datetime) -> AcceptedMessage:
     """Write the message with its runs, inside the caller's transaction. A second message with the same key is ignored,
     whatever it says. Raise InboundError if no address names anybody whom the sender may reach, or the message exceeds
     the sender's daily limit; then nothing is written."""
@@ -118,7 +118,7 @@ def accept(incoming: Incoming, *, now: datetime) -> AcceptedMessage:
     return AcceptedMessage(message, [run.pk for run in runs])
 
 
-def preview(incoming: Incoming) -> Preview:
+def preview_incoming(incoming: Incoming) -> Preview:
     """Return who would and would not be reached if the message were accepted now. Write nothing."""
     now, message = timezone.now(), incoming.message
     found, parts = _complete_message(incoming, now)
@@ -129,6 +129,7 @@ def preview(incoming: Incoming) -> Preview:
 
 
 def _find_people(incoming: Incoming) -> ResolvedAddresses:
+    """Find the people whom the message names and its sender may reach, without those who have it already."""
     if incoming.only_user_id is not None:
         return ResolvedAddresses(frozenset({incoming.only_user_id}))
     people = find_reachable_people(incoming.sender, through=incoming.message.corp, among=incoming.among)
@@ -139,46 +140,46 @@ def _find_people(incoming: Incoming) -> ResolvedAddresses:
     return ResolvedAddresses(user_ids.difference(incoming.already), found.unknown)
 
 
-def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
+def count_sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
     """Return the person-messages and the forwarded mails since midnight in the site's time zone."""
-    today = IncomingMessage.objects.filter(**_sender_column(sender), created_at__gte=_midnight(now))
+    today = IncomingMessage.objects.filter(**_make_sender_column(sender), created_at__gte=_find_midnight(now))
     count: int = today.aggregate(total=Sum("person_count", default=0))["total"]
     if isinstance(sender, InboundChannel) and sender.kind == InboundChannel.Kind.MAIL:
-        mails = OutgoingMail.objects.filter(channel=sender, created_at__gte=_midnight(now))
+        mails = OutgoingMail.objects.filter(channel=sender, created_at__gte=_find_midnight(now))
         count += mails.filter(kind=OutgoingMail.Kind.FORWARD).count()
     return count
 
 
-def _sender_column(sender: ApiToken | InboundChannel) -> dict[str, Any]:
+def _make_sender_column(sender: ApiToken | InboundChannel) -> dict[str, Any]:
     """Return the column of a message that names the sender."""
     return {"token": sender} if isinstance(sender, ApiToken) else {"channel": sender}
 
 
 def check_limit(sender: ApiToken | InboundChannel, person_count: int, *, now: datetime) -> None:
     """Raise InboundError if this many more person-messages exceed the limit, with the seconds until the next day."""
-    if sent_today(sender, now=now) + person_count > sender.daily_limit:
-        tomorrow = _midnight(_midnight(now) + timedelta(hours=36))
+    if count_sent_today(sender, now=now) + person_count > sender.daily_limit:
+        tomorrow = _find_midnight(_find_midnight(now) + timedelta(hours=36))
         seconds = math.ceil((tomorrow - now).total_seconds())
         raise InboundError("daily_limit_reached", retry_after_seconds=seconds)
 
 
-def _midnight(moment: datetime) -> datetime:
+def _find_midnight(moment: datetime) -> datetime:
     return timezone.localtime(moment).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddresses, list[CheckedFile | None]]:
     """Complete the unsaved row. Return its people; and the file that it carries, or None, with those that follow."""
     message, sender, found = incoming.message, incoming.sender, _find_people(incoming)
-    for name, value in _sender_column(sender).items():
+    for name, value in _make_sender_column(sender).items():
         setattr(message, name, value)
-    message.title = content.safe_title(message.title) or str(sender.name)
-    message.text, message.link = content.safe_text(message.text), content.safe_link(message.link)
+    message.title = content.clean_title(message.title) or str(sender.name)
+    message.text, message.link = content.clean_text(message.text), content.clean_link(message.link)
     message.figures = [
-        [content.safe_title(caption)[:CAPTION_CHARACTERS], content.safe_title(words)[:WORDS_CHARACTERS]]
+        [content.clean_title(caption)[:CAPTION_CHARACTERS], content.clean_title(words)[:WORDS_CHARACTERS]]
         for caption, words in message.figures[:FIGURES_AT_MOST]
     ]
     message.form = form = MessageForm(message.form or _choose_form(message, incoming.files))
-    message.unknown = [{**address.document(), "reason": why.value} for address, why in found.unknown]
+    message.unknown = [{**address.to_document(), "reason": problem.value} for address, problem in found.unknown]
     message.requested_by, message.created_at = sender.owner, now
     if message.callback_url:
         message.callback_state, message.callback_after = IncomingMessage.Callback.WAITING, now
@@ -191,13 +192,14 @@ def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddres
 
 
 def _choose_form(message: IncomingMessage, files: Sequence[CheckedFile]) -> MessageForm:
+    """Choose the form that shows all parts of the message."""
     has_picture = any(file.kind == Medium.Kind.PICTURE for file in files)
-    says_more = bool(message.text or message.figures or message.link)
+    has_words = bool(message.text or message.figures or message.link)
     if has_picture and message.figures:
         return MessageForm.NEWS_NOTICE
     if has_picture:
-        return MessageForm.NEWS if says_more else MessageForm.IMAGE
-    if files and not says_more:
+        return MessageForm.NEWS if has_words else MessageForm.IMAGE
+    if files and not has_words:
         return MessageForm.FILE
     if message.figures:
         return MessageForm.TEXT_NOTICE
@@ -220,10 +222,11 @@ def _draft_run(message: IncomingMessage, number: int, now: datetime) -> Run:
     )
 
 
-def _draft_medium(file: CheckedFile, now: datetime, **whose: Run | ApiToken) -> Medium:
+def _draft_medium(file: CheckedFile, now: datetime, **owner: Run | ApiToken) -> Medium:
+    """Draft the row of a checked file. `owner`: the column `run` or `token` with its row."""
     columns: dict[str, Any] = {name: getattr(file, name) for name in FILE_COLUMNS}
     moments = {"created_at": now, "make_after": now, "made_at": now}
-    return Medium(status=Medium.Status.READY, **whose, **moments, **columns)
+    return Medium(status=Medium.Status.READY, **owner, **moments, **columns)
 
 
 # A text card needs text; so do forms that are sent as one if the picture or file cannot be uploaded.
@@ -240,7 +243,7 @@ def source_of_message(run: Run) -> MessageSource | None:
     return MessageSource(run, run.message, medium)
 
 
-def is_main_of(message: IncomingMessage, run: Run) -> bool:
+def is_main_run(message: IncomingMessage, run: Run) -> bool:
     """Return whether the run sends the message itself, not one of the files behind it."""
     return run.first_sent.key == f"message:{message.pk}"
 
@@ -251,7 +254,7 @@ class MessageSource(RunSource):
 
     def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:
         self._run, self._message, self._medium = run, message, medium
-        self._is_file = not is_main_of(message, run)
+        self._is_file = not is_main_run(message, run)
 
     @property
     def terms(self) -> Terms:
@@ -270,23 +273,23 @@ class MessageSource(RunSource):
     def contents(self, *, now: datetime) -> RunContents:
         message = self._message
         if self._is_file and self._medium is not None:
-            text = text_for(self.terms.form, message.title, IncomingMessage.Markup.PLAIN)
+            text = format_text(self.terms.form, message.title, IncomingMessage.Markup.PLAIN)
             return RunContents(Content(self._medium.name, text, media=(self._medium,), link=message.link))
-        return RunContents(content_of(message, self.terms.form, self._medium))
+        return RunContents(make_content(message, self.terms.form, self._medium))
 
 
-def content_of(message: IncomingMessage, form: MessageForm, medium: ReadyMedium | None) -> Content:
+def make_content(message: IncomingMessage, form: MessageForm, medium: ReadyMedium | None) -> Content:
     """Return the content of a message in this form, with the picture or file that it carries."""
-    title = text_for(form, message.title, IncomingMessage.Markup.PLAIN)
-    words, figures = text_for(form, message.text, message.markup), message.figures
+    title = format_text(form, message.title, IncomingMessage.Markup.PLAIN)
+    words, figures = format_text(form, message.text, message.markup), message.figures
     if form not in _WITH_FIGURES:
         # These forms show the figures in their text.
-        lines = [text_for(form, f"{caption}: {said}", IncomingMessage.Markup.PLAIN) for caption, said in figures]
+        lines = [format_text(form, f"{caption}: {value}", IncomingMessage.Markup.PLAIN) for caption, value in figures]
         words, figures = "\n".join([*lines, words]).strip(), []
     return Content(
         title=message.title,
         text=words or (title if form in _NEEDING_TEXT else ""),
-        figures=tuple(Figure(caption, said) for caption, said in figures),
+        figures=tuple(Figure(caption, value) for caption, value in figures),
         link=message.link,
         media=() if medium is None else (medium,),
     )

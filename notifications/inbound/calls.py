@@ -37,9 +37,9 @@ from integrations.models.fields import require_readable
 from integrations.models.jobs import Moment
 from notifications.alerts import incidents, notify
 from notifications.inbound import mapping
-from notifications.inbound.accept import MESSAGE_BYTES, Incoming, accept, check_limit
+from notifications.inbound.accept import MESSAGE_BYTES, Incoming, accept_message, check_limit
 from notifications.inbound.content import FILE_BYTES, CheckedFile, InboundError, check_file
-from notifications.inbound.mapping import MappedMessage, Mapping
+from notifications.inbound.mapping import MappedMessage, ChannelMapping
 from notifications.inbound.payloads import Payload, read_alerts
 from notifications.models import (
     InboundCall,
@@ -74,12 +74,12 @@ class CallResult:
     run_ids: Sequence[int] = ()
 
 
-def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> CallResult:
+def take_call(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> CallResult:
     """Make a message or incidents of a payload. `request_key`: by which the sender's headers mark a repeat; empty for
     none. Raise InboundError, which is in the log already."""
-    remember(channel, payload, now=now)
+    keep_payload(channel, payload, now=now)
     if not channel.is_enabled:
-        note(channel, Outcome.NOTED, now=now)
+        log_call(channel, Outcome.NOTED, now=now)
         return CallResult(Outcome.NOTED)
     try:
         with transaction.atomic():
@@ -89,11 +89,11 @@ def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: da
                 # A repeated notification changes and sends nothing.
                 is_news = bool(found.opened or found.reopened or found.resolved)
                 result = CallResult(Outcome.ACCEPTED if is_news else Outcome.REPEATED)
-                note(channel, result.outcome, now=now)
+                log_call(channel, result.outcome, now=now)
             else:
                 result = _take_message(channel, payload, request_key, now)
     except InboundError as error:
-        note(channel, Outcome.REFUSED, error.sentence, now=now)
+        log_call(channel, Outcome.REFUSED, error.sentence, now=now)
         raise
     if channel.is_alert and result.outcome == Outcome.ACCEPTED:
         return replace(result, run_ids=notify.request_notices(now=now))
@@ -103,10 +103,10 @@ def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: da
 def _take_message(channel: InboundChannel, payload: Payload, request_key: str, now: datetime) -> CallResult:
     mapped = map_payload(channel, payload, now=now)
     if mapped is None:
-        note(channel, Outcome.LEFT_OUT, now=now)
+        log_call(channel, Outcome.LEFT_OUT, now=now)
         return CallResult(Outcome.LEFT_OUT)
     outcome, run_ids, left_out = Outcome.REPEATED, list[int](), tuple[Sentence, ...]()
-    key = key_of(channel, mapped.key or request_key)
+    key = make_message_key(channel, mapped.key or request_key)
     job_key = hashlib.sha256(key.encode()).hexdigest()
     if mapped.urls:
         # A repeat waits for the first call and then finds its job, which it would take over otherwise.
@@ -128,12 +128,12 @@ def _take_message(channel: InboundChannel, payload: Payload, request_key: str, n
         )
         outcome = Outcome.ACCEPTED
     elif not is_repeat:
-        accepted = accept(incoming_of(channel, mapped, key=key), now=now)
+        accepted = accept_message(make_incoming(channel, mapped, key=key), now=now)
         message_id = accepted.message.pk
         if accepted.run_ids:
             outcome, run_ids, left_out = Outcome.ACCEPTED, accepted.run_ids, mapped.refused
-    note(channel, outcome, message_id=message_id, now=now)
-    note_left_out(channel, left_out, now=now)
+    log_call(channel, outcome, message_id=message_id, now=now)
+    log_missing_files(channel, left_out, now=now)
     return CallResult(outcome, message_id, run_ids)
 
 
@@ -141,11 +141,11 @@ def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> 
     """Return the message that the channel's mapping makes, in the site's language. The sender's language does not
     matter: it does not read the message. Raise InboundError."""
     with translation.override(settings.LANGUAGE_CODE):
-        rules = Mapping.of(channel.mapping)
-        return mapping.apply(rules, payload, now=now, zone=timezone.get_default_timezone())
+        rules = ChannelMapping.from_document(channel.mapping)
+        return mapping.apply_mapping(rules, payload, now=now, zone=timezone.get_default_timezone())
 
 
-def incoming_of(
+def make_incoming(
     channel: InboundChannel,
     mapped: MappedMessage,
     *,
@@ -178,20 +178,21 @@ def incoming_of(
     )
 
 
-def key_of(channel: InboundChannel, key: str) -> str:
+def make_message_key(channel: InboundChannel, key: str) -> str:
     """Return the message's key, unique among all messages; without `key` a new one each time."""
     digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest() if key else uuid.uuid4().hex
     return f"channel:{channel.pk}:{digest}"
 
 
-def remember(channel: InboundChannel, payload: Payload, *, now: datetime) -> None:
+def keep_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> None:
+    """Store the payload as the channel's last one, for the page of its mapping."""
     content = json.dumps(payload, ensure_ascii=False)
     if len(content) > KEPT_CHARACTERS:
-        content = json.dumps(_cut(payload), ensure_ascii=False)
+        content = json.dumps(_cut_long_texts(payload), ensure_ascii=False)
     InboundChannel.objects.filter(pk=channel.pk).update(last_payload=content, last_payload_at=now)
 
 
-def last_payload(channel: InboundChannel, *, now: datetime) -> tuple[Payload, datetime] | None:
+def find_last_payload(channel: InboundChannel, *, now: datetime) -> tuple[Payload, datetime] | None:
     """Return the last payload and its time; None if there was none within PAYLOAD_KEPT or it cannot be read."""
     kept = InboundChannel.objects.filter(pk=channel.pk, last_payload_at__gt=now - PAYLOAD_KEPT)
     for content, received_at in kept.values_list("last_payload", "last_payload_at"):
@@ -200,15 +201,15 @@ def last_payload(channel: InboundChannel, *, now: datetime) -> tuple[Payload, da
     return None
 
 
-def _cut(value: Any) -> Any:
+def _cut_long_texts(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= CUT_CHARACTERS else f"{value[: CUT_CHARACTERS - 1]}…"
     if isinstance(value, dict):
-        return {name: _cut(one) for name, one in value.items()}
-    return [_cut(one) for one in value] if isinstance(value, list) else value
+        return {name: _cut_long_texts(one) for name, one in value.items()}
+    return [_cut_long_texts(one) for one in value] if isinstance(value, list) else value
 
 
-def note(
+def log_call(
     channel: InboundChannel,
     outcome: InboundCall.Outcome,
     reason: Sentence | None = None,
@@ -229,10 +230,10 @@ def note(
     )
 
 
-def note_left_out(channel: InboundChannel, reasons: Iterable[Sentence], *, now: datetime) -> None:
+def log_missing_files(channel: InboundChannel, reasons: Iterable[Sentence], *, now: datetime) -> None:
     """Write to the log why pictures and files of an accepted message are not sent."""
     for reason in reasons:
-        note(channel, Outcome.WITHOUT_FILE, reason, now=now)
+        log_call(channel, Outcome.WITHOUT_FILE, reason, now=now)
 
 
 # Limits for one file, and for all files of a message.
@@ -251,12 +252,12 @@ _TOMORROW = Sentence("It waits for the next day: the channel has sent as much as
 _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
 
 
-def fetch(run: JobRun) -> list[int] | Again:
+def fetch_files(run: JobRun) -> list[int] | Again:
     """Fetch the files of one call and accept its message. Return the runs to hand out. Files that cannot be fetched are
     left out and noted in the log."""
     job = run.job
     channel = InboundChannel.objects.filter(pk=job.payload["channel"]).select_related("owner", "corp").first()
-    if channel is None or not job.secret_payload:  # deleted meanwhile; or settled by a worker that died then
+    if channel is None or not job.secret_payload:  # the channel was deleted, or another worker made the message
         return []
     try:
         if not channel.is_enabled or not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
@@ -265,14 +266,14 @@ def fetch(run: JobRun) -> list[int] | Again:
     except InboundError as error:
         refusal = error
     now = run.clock()
-    then = now + timedelta(seconds=refusal.retry_after_seconds)
+    tomorrow = now + timedelta(seconds=refusal.retry_after_seconds)
     # If only the daily limit is reached, and the message still lives then, wait for the next day.
-    if now < then <= job.requested_at + timedelta(hours=channel.lifetime_hours):
-        _follow_up(job, reason=_TOMORROW.stored())
-        return Again(then)
+    if now < tomorrow <= job.requested_at + timedelta(hours=channel.lifetime_hours):
+        _update_log_entry(job, reason=_TOMORROW.stored())
+        return Again(tomorrow)
     # Otherwise log the refusal, because the sender was told that the message is accepted.
     with transaction.atomic():
-        note(channel, Outcome.REFUSED, refusal.sentence, now=now)
+        log_call(channel, Outcome.REFUSED, refusal.sentence, now=now)
         _release_call(job)
         run.hold()
     return []
@@ -290,19 +291,19 @@ def _make_message(channel: InboundChannel, run: JobRun) -> list[int]:
     run_ids: list[int] = []
     with transaction.atomic():
         if mapped is None:  # the mapping was changed meanwhile
-            _follow_up(job, outcome=Outcome.LEFT_OUT)
+            _update_log_entry(job, outcome=Outcome.LEFT_OUT)
         else:
-            incoming = incoming_of(channel, mapped, key=job.payload["key"], fetched=fetched, left_out=refused)
-            found = accept(incoming, now=run.clock())
-            _follow_up(job, message=found.message, reason="")
-            note_left_out(channel, (*mapped.refused, *refused), now=run.clock())
+            incoming = make_incoming(channel, mapped, key=job.payload["key"], fetched=fetched, left_out=refused)
+            found = accept_message(incoming, now=run.clock())
+            _update_log_entry(job, message=found.message, reason="")
+            log_missing_files(channel, (*mapped.refused, *refused), now=run.clock())
             run_ids = found.run_ids
         _release_call(job)
         run.hold()
     return run_ids
 
 
-def _follow_up(job: Job, **changes: Any) -> None:
+def _update_log_entry(job: Job, **changes: Any) -> None:
     """Update the log entry of a call that waited for its files. Entry and job have the same time."""
     waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=job.requested_at)
     waiting.filter(channel=job.payload["channel"]).update(**changes)
@@ -318,7 +319,7 @@ def give_up_fetch(job: Job) -> None:
     """Note in the channel's log that the message was not made, and forget the call: its sender may repeat it."""
     channel = InboundChannel.objects.filter(pk=job.payload["channel"]).first()
     if _release_call(job) and channel is not None:
-        note(channel, Outcome.REFUSED, _NOT_MADE, now=timezone.now())
+        log_call(channel, Outcome.REFUSED, _NOT_MADE, now=timezone.now())
 
 
 def _fetch_files(
@@ -326,44 +327,44 @@ def _fetch_files(
 ) -> tuple[list[CheckedFile], list[Sentence]]:
     """Fetch the files of a message. Return them, and the reasons for missing ones."""
     files, refused, end = list[CheckedFile](), list[Sentence](), run.clock() + timedelta(seconds=TOTAL_SECONDS)
-    room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files)
+    room_bytes = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files)
     reach = find_allowed_network(allows_private_addresses=channel.allows_private_addresses)
     for name, url in mapped.urls:
         try:
             parts = urlsplit(url)
-            host, last = parts.hostname, unquote(parts.path).rpartition("/")[2]
+            host, file_name = parts.hostname, unquote(parts.path).rpartition("/")[2]
         except ValueError:
-            host, last = None, ""
+            host, file_name = None, ""
         # Path and query may hold a secret, so the log shows only the host.
-        named = {"name": name or host or "file"}
-        at_most = min(room, FILE_BYTES)
+        words = {"name": name or host or "file"}
+        at_most = min(room_bytes, FILE_BYTES)
         if run.job.try_count > TRIES_AT_MOST:
-            refused.append(_GIVEN_UP % named)
+            refused.append(_GIVEN_UP % words)
             continue
         if run.clock() > end:
-            refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % named)
+            refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % words)
             continue
         try:
             content = read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most)
-            file = check_file(name or last or "file", content)
+            file = check_file(name or file_name or "file", content)
         except SourceError as error:
-            refused.append(_explain_failure(error, named, is_full=at_most < FILE_BYTES))
+            refused.append(_explain_failure(error, words, is_full=at_most < FILE_BYTES))
         except InboundError as error:
-            refused.append(error.sentence % named)
+            refused.append(error.sentence % words)
         else:
-            room -= len(file.content)
+            room_bytes -= len(file.content)
             files.append(file)
     return files, refused
 
 
-def _explain_failure(error: SourceError, named: dict[str, str], *, is_full: bool) -> Sentence:
+def _explain_failure(error: SourceError, words: dict[str, str], *, is_full: bool) -> Sentence:
     """Return why a file is missing. `is_full`: other files left it less room than a single file may have."""
     if error.problem != Problem.TOO_BIG:
-        why = NoData(error.problem.value, error.facts)
-        return Sentence("“%(name)s” was not fetched: %(reason)s") % {**named, "reason": why}
+        reason = NoData(error.problem.value, error.facts)
+        return Sentence("“%(name)s” was not fetched: %(reason)s") % {**words, "reason": reason}
     if is_full:
-        return Sentence("“%(name)s” was not fetched: the files of a message may have 60 MB together.") % named
-    return Sentence("“%(name)s” is larger than 20 MB.") % named
+        return Sentence("“%(name)s” was not fetched: the files of a message may have 60 MB together.") % words
+    return Sentence("“%(name)s” is larger than 20 MB.") % words
 
 
 CHUNK = 200
@@ -375,10 +376,11 @@ def find_old_payloads(now: Moment) -> QuerySet[InboundChannel]:
 
 
 def find_old_messages(now: Moment) -> QuerySet[IncomingMessage]:
+    """Return the messages that are older than the log keeps and whose runs are purged."""
     return IncomingMessage.objects.forgotten(now - timedelta(days=settings.LOG_RETENTION_DAYS))
 
 
-def purge(*, now: datetime) -> int:
+def purge_calls(*, now: datetime) -> int:
     """Delete at most CHUNK old messages, old payloads, and of each channel the calls beyond its newest CALLS_SHOWN.
     Return the number of messages."""
     find_old_payloads(now).update(last_payload="", last_payload_at=None)

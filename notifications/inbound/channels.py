@@ -44,7 +44,7 @@ def renew_secret(channel: InboundChannel) -> str:
 def store_secret(channel: InboundChannel, secret: str) -> None:
     """Give the channel this secret (unsaved): the secret itself if its scheme needs it, else its digest."""
     needs_secret = SCHEMES[channel.scheme].needs_secret
-    channel.secret, channel.digest = (secret, "") if needs_secret else ("", digest_of(secret))
+    channel.secret, channel.digest = (secret, "") if needs_secret else ("", make_digest(secret))
 
 
 # Largest error of a sender's clock, and time for which a recorded call could be replayed.
@@ -55,10 +55,10 @@ SIGNATURES_AT_MOST = 8
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A way to prove the secret. `where`: the place of the proof in a call; `password` of a mail server, which asks for
-    it itself. `name`: of the header or parameter. `prefix`: before the digits of a signature. `timestamp`: for
-    timed_hmac, the header with the seconds, signed as `<seconds>:<body>`. If empty, they are beside the signature as
-    `t=<seconds>,v1=<digits>`, signed as `<seconds>.<body>`."""
+    """A way to prove the secret. `where`: the place of the proof in a call; `password` is for the mail server, which
+    asks for it itself. `name`: of the header or parameter. `prefix`: before the digits of a signature. `timestamp`: for
+    timed_hmac, the header with the seconds, signed as `<seconds>:<body>`. If it is empty, the seconds are beside the
+    signature as `t=<seconds>,v1=<digits>`, signed as `<seconds>.<body>`."""
 
     label: StrOrPromise
     where: Literal["header", "bearer", "basic", "query", "hmac", "timed_hmac", "password"]
@@ -81,7 +81,9 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         "gitlab": Scheme(_("token in the header X-Gitlab-Token"), "header", "X-Gitlab-Token"),
         "hmac_sha256": Scheme(
             _("HMAC-SHA256 of the body in X-Hub-Signature-256 (GitHub)"),
-            *("hmac", "X-Hub-Signature-256", "sha256", "sha256="),
+            "hmac",
+            "X-Hub-Signature-256",
+            prefix="sha256=",
         ),
         "hmac_sha1": Scheme(_("HMAC-SHA1 of the body in X-Hub-Signature"), "hmac", "X-Hub-Signature", "sha1", "sha1="),
         "hmac": Scheme(_("HMAC-SHA256 of the body in X-Signature"), "hmac", "X-Signature"),
@@ -90,7 +92,8 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         ),
         "grafana_timed": Scheme(
             _("the same with the time in X-Grafana-Timestamp"),
-            *("timed_hmac", "X-Grafana-Alerting-Signature"),
+            "timed_hmac",
+            "X-Grafana-Alerting-Signature",
             timestamp="X-Grafana-Timestamp",
         ),
         "timed": Scheme(_("HMAC-SHA256 of time and body in X-Signature: t=…,v1=…"), "timed_hmac", "X-Signature"),
@@ -111,12 +114,12 @@ class Proof:
     body: bytes
 
 
-def digest_of(secret: str) -> str:
+def make_digest(secret: str) -> str:
     """Return the SHA-256 in hexadecimal digits. 256 random bits cannot be guessed, so no salt is needed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def verify(channel: InboundChannel | None, proof: Proof, *, now: float) -> str | None:
+def verify_proof(channel: InboundChannel | None, proof: Proof, *, now: float) -> str | None:
     """Return a key if the call proves the channel's secret, else None. `now`: seconds since 1970.
 
     The key is a digest of the signed content and time, equal for a replayed call; it is empty for schemes that sign no
@@ -124,23 +127,24 @@ def verify(channel: InboundChannel | None, proof: Proof, *, now: float) -> str |
     channel or for one that stores nothing, which no call proves.
     """
     channel = channel or InboundChannel()
-    known = SCHEMES.get(channel.scheme) or SCHEMES["bearer"]
-    if not known.needs_secret:
-        token = _read_token(known, proof)[:TOKEN_CHARACTERS_AT_MOST]
-        is_right = hmac.compare_digest(digest_of(token), channel.digest or "-" * 64)
+    scheme = SCHEMES.get(channel.scheme) or SCHEMES["bearer"]
+    if not scheme.needs_secret:
+        token = _read_token(scheme, proof)[:TOKEN_CHARACTERS_AT_MOST]
+        is_right = hmac.compare_digest(make_digest(token), channel.digest or "-" * 64)
         return "" if is_right and token and channel.digest else None
     secret = "" if isinstance(channel.secret, Unreadable) else channel.secret
     signed = [
         content
-        for content, given in _read_signatures(known, proof, now)
-        if hmac.compare_digest(hmac.digest(secret.encode(), content, known.algorithm), given)
+        for content, signature in _read_signatures(scheme, proof, now)
+        if hmac.compare_digest(hmac.digest(secret.encode(), content, scheme.algorithm), signature)
     ]
     if not signed or not secret:
         return None
-    return hashlib.sha256(signed[0]).hexdigest() if known.where == "timed_hmac" else ""
+    return hashlib.sha256(signed[0]).hexdigest() if scheme.where == "timed_hmac" else ""
 
 
 def _read_token(scheme: Scheme, proof: Proof) -> str:
+    """Return the token that the call gives in the scheme's place; empty if there is none."""
     if scheme.where == "query":
         return proof.query.get(scheme.name, "")
     if scheme.where == "header":

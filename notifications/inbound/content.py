@@ -53,18 +53,18 @@ class ChannelRules:
     """Rules of a channel, stored in InboundChannel.mapping; a missing rule has its default."""
 
     @classmethod
-    def of(cls, document: Any) -> Self:
+    def from_document(cls, document: Any) -> Self:
         """Read the rules as a channel stores them. Unknown fields are ignored."""
         found = document if isinstance(document, dict) else {}
-        return cls(**{one.name: _freeze(found[one.name]) for one in fields(cls) if one.name in found})
+        return cls(**{one.name: _make_immutable(found[one.name]) for one in fields(cls) if one.name in found})
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, in the form that a channel stores."""
         return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) != one.default}
 
 
-def _freeze(value: Any) -> Any:
-    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value
+def _make_immutable(value: Any) -> Any:
+    return tuple(map(_make_immutable, value)) if isinstance(value, list | tuple) else value
 
 
 # Includes halves of surrogate pairs, which databases refuse. Line ends and tabs stay.
@@ -81,19 +81,19 @@ _INLINE = re.compile(
 _LOOK_ALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］"})  # noqa: RUF001  # on purpose
 
 
-def safe_title(title: str) -> str:
+def clean_title(title: str) -> str:
     """Return the title as one line of allowed length, without markup of any form; empty if nothing can be shown."""
     line = " ".join(in_reading_order(_CONTROLS.sub(" ", title)).split())
     return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
 
 
-def safe_text(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return the text with plain line ends and without unprintable characters, cut to TEXT_CHARACTERS."""
     plain = in_reading_order(_CONTROLS.sub("", _LINE_ENDS.sub("\n", text[: 2 * TEXT_CHARACTERS]))).strip()
     return plain if len(plain) <= TEXT_CHARACTERS else plain[: TEXT_CHARACTERS - 1] + "…"
 
 
-def safe_link(link: str) -> str:
+def clean_link(link: str) -> str:
     """Return `link` if it is an http or https address that a message may have; else an empty string."""
     if len(link) > LINK_CHARACTERS or not link.isprintable() or " " in link:
         return ""
@@ -104,7 +104,7 @@ def safe_link(link: str) -> str:
     return link if found.scheme in {"http", "https"} and found.hostname else ""
 
 
-def text_for(form: str, text: str, markup: str) -> str:
+def format_text(form: str, text: str, markup: str) -> str:
     """Return a safe text in the form's own syntax."""
     lines = text.split("\n")
     if markup != IncomingMessage.Markup.MARKDOWN:
@@ -115,7 +115,7 @@ def text_for(form: str, text: str, markup: str) -> str:
     for line in lines:
         start = _START.match(line)
         bullet = "- " if start and start["bullet"] else ""
-        plain.append(bullet + _INLINE.sub(_write_in_words, line[start.end() :] if start else line))
+        plain.append(bullet + _INLINE.sub(_write_as_plain_text, line[start.end() :] if start else line))
     return "\n".join(escape_markup(line, form) for line in plain)
 
 
@@ -140,7 +140,8 @@ def _filter_markdown(line: str) -> str:
     return "".join([*pieces, rest[end:].translate(_LOOK_ALIKES)])
 
 
-def _write_in_words(mark: re.Match[str]) -> str:
+def _write_as_plain_text(mark: re.Match[str]) -> str:
+    """Write a piece of Markdown without marks; a link's address follows its label."""
     if mark["url"]:
         return mark["url"] if mark["label"] == mark["url"] else f"{mark['label']} ({mark['url']})"
     return mark["bare"] or mark["bold"] or mark["code"]
@@ -247,6 +248,7 @@ _SAME = {"jpg": {"jpg", "jpeg", "jpe"}}
 
 
 def _detect_type(extension: str, content: bytes) -> tuple[str, str] | None:
+    """Return the extension and the content type that the content shows; None for a type that is not allowed."""
     for magic, proper, content_type in _MAGIC:
         if content.startswith(magic):
             return proper, content_type
@@ -274,6 +276,7 @@ _PAGE = re.compile(
 
 
 def _is_text(content: bytes) -> bool:
+    """Return whether the content is text in UTF-8 or GB 18030, and no page of a browser."""
     if b"\0" in content or _PAGE.match(content):
         return False
     for encoding in ("utf-8", "gb18030"):

@@ -1,6 +1,6 @@
 """Makes a message of a payload by the channel's mapping: title, text, recipients, pictures and files. Pure.
 
-A mapping is stored as JSON. Its paths are JMESPath; a path that finds nothing is ignored. `tree_of` lists the fields of
+A mapping is stored as JSON. Its paths are JMESPath; a path that finds nothing is ignored. `list_payload_lines` lists the fields of
 a payload for an editor, `PRESETS` holds the ready-made mappings of the usual senders.
 
 Each preset is a file in `senders/`, with its words in English and Chinese. Payloads as documented by Grafana (webhook
@@ -16,8 +16,7 @@ import base64
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
-from collections.abc import Mapping as ReadOnly
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -54,7 +53,7 @@ _LINE_END = "\ue000"
 
 
 @dataclass(frozen=True)
-class Mapping(ChannelRules):
+class ChannelMapping(ChannelRules):
     """Mapping of a channel. `title` and `text`: templates. All `_path`s: JMESPath, empty for none.
 
     `recipient_kind`: a recipients.AddressKind; empty: the people chosen for the channel. `only_values`: the message
@@ -94,22 +93,22 @@ class MappedMessage:
     refused: tuple[Sentence, ...] = ()
 
 
-def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) -> MappedMessage | None:
+def apply_mapping(mapping: ChannelMapping, payload: Payload, *, now: datetime, zone: ZoneInfo) -> MappedMessage | None:
     """Return the message; None if the mapping's condition excludes it. Raise InboundError if the mapping does not fit
     the payload."""
-    given = RenderContext(now, zone, values={PAYLOAD: view_of(payload)})
+    context = RenderContext(now, zone, values={PAYLOAD: make_view(payload)})
     form = MessageForm.MARKDOWN if mapping.is_markdown else ""
     try:
         if mapping.only_path:
             found = expressions.find(mapping.only_path, payload)
             wanted = {value.casefold() for value in mapping.only_values}
-            texts = {_write_text(one).casefold() for one in _as_list(found)} if wanted else set()
+            texts = {_write_text(one).casefold() for one in _to_list(found)} if wanted else set()
             if not (wanted & texts if wanted else found):
                 return None
         files, urls, refused = _collect_files(mapping.file_paths, payload)
         message = IncomingMessage(
-            title=_render(mapping.title, given, ""),
-            text=_render(mapping.text, given, form),
+            title=_render(mapping.title, context, ""),
+            text=_render(mapping.text, context, form),
             markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
             link=_write_text(expressions.find(mapping.link_path, payload)),
             figures=[
@@ -122,7 +121,7 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
         addresses = None
         if mapping.recipient_kind:
             kind, attribute = AddressKind(mapping.recipient_kind), mapping.recipient_attribute
-            values = map(_write_text, _as_list(expressions.find(mapping.recipient_path, payload)))
+            values = map(_write_text, _to_list(expressions.find(mapping.recipient_path, payload)))
             # One text may name several, and a mail address may follow a name: `Wang <wang@example.com>`.
             names = [word for value in values for word in value.translate(_SEPARATORS).split()]
             if kind == AddressKind.EMAIL:
@@ -144,11 +143,11 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
         raise InboundError("mapping_failed", error.sentence) from error
 
 
-def _render(template: str, given: RenderContext, form: str) -> str:
-    return renderer.render(template, given, form, is_cut=True).replace(_LINE_END, "\n")
+def _render(template: str, context: RenderContext, form: str) -> str:
+    return renderer.render(template, context, form, is_cut=True).replace(_LINE_END, "\n")
 
 
-def _as_list(value: Any) -> list[Any]:
+def _to_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
@@ -175,6 +174,7 @@ _Files = tuple[tuple[CheckedFile, ...], tuple[tuple[str, str], ...], tuple[Sente
 
 
 def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
+    """Return the files in the payload, the addresses of others, and the reasons why some are not sent."""
     files: list[CheckedFile] = []
     urls: list[tuple[str, str]] = []
     refused: list[Sentence] = []
@@ -205,7 +205,7 @@ def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
 def _find_contents(paths: Sequence[str], payload: Payload) -> Iterator[tuple[str, str]]:
     """Yield name and content of each file: a text, or an object that has both."""
     for path in paths:
-        for value in _as_list(expressions.find(path, payload)):
+        for value in _to_list(expressions.find(path, payload)):
             if isinstance(value, str) and value:
                 yield "", value
             elif isinstance(value, dict):
@@ -238,7 +238,7 @@ class PayloadView(Exposed):
         self._fields = fields
 
     def get_attribute(self, name: str) -> Any:
-        return view_of(self._fields.get(name))
+        return make_view(self._fields.get(name))
 
     def get_item(self, key: object) -> Any:
         if not isinstance(key, str):
@@ -271,14 +271,14 @@ def _write_whole(payload: Payload) -> str:
     return json.dumps(payload, ensure_ascii=False).replace(_LINE_END, " ")[:SHOWN_CHARACTERS]
 
 
-def view_of(payload: Payload) -> Any:
+def make_view(payload: Payload) -> Any:
     """Return a payload as templates see it, with _LINE_END in its texts."""
     if isinstance(payload, str):
         payload = payload.replace(_LINE_END, " ").replace("\r\n", "\n").replace("\n", _LINE_END)
     if isinstance(payload, dict):
         return PayloadView(payload)
     if isinstance(payload, list):
-        view = ListView(map(view_of, payload))
+        view = ListView(map(make_view, payload))
         view.payload = payload
         return view
     return from_cell(payload)
@@ -297,12 +297,12 @@ class PayloadLine:
     is_leaf: bool
 
 
-def tree_of(payload: Payload) -> list[PayloadLine]:
+def list_payload_lines(payload: Payload) -> list[PayloadLine]:
     """Return the first ROWS_AT_MOST lines in the payload's order, with the first ITEMS_AT_MOST items of each list."""
-    return list(islice(_list_rows(payload, "", PAYLOAD, 0), ROWS_AT_MOST))
+    return list(islice(_list_lines(payload, "", PAYLOAD, 0), ROWS_AT_MOST))
 
 
-def _list_rows(value: Payload, path: str, template: str, depth: int) -> Iterator[PayloadLine]:
+def _list_lines(value: Payload, path: str, template: str, depth: int) -> Iterator[PayloadLine]:
     """Yield the lines below a value. A path is written as `alerts[0].labels."odd name"`, a template as
     `{{ payload.alerts[0].labels['odd name'] }}`."""
     members: list[tuple[str | int, Any]] = list(value.items()) if isinstance(value, dict) else []
@@ -325,13 +325,13 @@ def _list_rows(value: Payload, path: str, template: str, depth: int) -> Iterator
             text = child if isinstance(child, str) else json.dumps(child, ensure_ascii=False)
             example = text if len(text) <= EXAMPLE_CHARACTERS else f"{text[: EXAMPLE_CHARACTERS - 1]}…"
         yield PayloadLine(name, child_path, f"{{{{ {child_template} }}}}", example, depth, is_leaf)
-        yield from _list_rows(child, child_path, child_template, depth + 1)
+        yield from _list_lines(child, child_path, child_template, depth + 1)
 
 
 OTHER = "other"
 FOLDER = Path(__file__).parent / "senders"
 # A text in English ("en") and Chinese ("zh").
-Words = ReadOnly[str, str]
+Words = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -340,8 +340,8 @@ class Preset:
 
     words: Words
     scheme: str
-    words_of_steps: tuple[Words, ...]
-    mapping: Mapping
+    step_words: tuple[Words, ...]
+    mapping: ChannelMapping
     is_alert: bool
 
     @property
@@ -351,7 +351,7 @@ class Preset:
     @property
     def steps(self) -> list[str]:
         """Steps to take at the sender, one sentence each."""
-        return [_choose_language(words) for words in self.words_of_steps]
+        return [_choose_language(words) for words in self.step_words]
 
 
 def _choose_language(words: Words) -> str:
@@ -360,13 +360,13 @@ def _choose_language(words: Words) -> str:
 
 _DOCUMENTS = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.toml")}
 # In the order of their positions on the page.
-PRESETS: ReadOnly[str, Preset] = MappingProxyType(
+PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         name: Preset(
             words=one["label"],
             scheme=one["scheme"],
-            words_of_steps=tuple(one["steps"]),
-            mapping=Mapping.of(one.get("mapping")),
+            step_words=tuple(one["steps"]),
+            mapping=ChannelMapping.from_document(one.get("mapping")),
             is_alert=one.get("is_alert", False),
         )
         for name, one in sorted(_DOCUMENTS.items(), key=lambda each: each[1]["position"])

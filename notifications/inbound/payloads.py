@@ -34,7 +34,7 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.dateparse import parse_datetime
 
 from integrations.core.sentences import Sentence
-from notifications.inbound.content import InboundError, safe_link, safe_text, safe_title
+from notifications.inbound.content import InboundError, clean_link, clean_text, clean_title
 from notifications.models import Incident, Severity
 
 BODY_BYTES = 4 * 1024 * 1024
@@ -125,6 +125,7 @@ def _read_integer(digits: str) -> int | str:
 
 
 def _tidy(value: Any) -> Any:
+    """Return the payload with texts and names that a database takes."""
     if isinstance(value, str):
         return _tidy_text(value)
     if isinstance(value, list):
@@ -141,6 +142,7 @@ def _tidy_text(text: str) -> str:
 
 
 def _parse_nested_json(text: str) -> Any:
+    """Parse a text that is a JSON object or list; return any other text unchanged."""
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
@@ -222,8 +224,8 @@ def _read_alert(row: Mapping[str, Any], now: datetime) -> Incident | None:
     if row.get("status") not in {"firing", "resolved"} or not labels:
         return None
     named = next((notes[name] for name in _TITLES if notes.get(name, "").strip()), "")
-    title = safe_title(named or labels.get("alertname", "")) or "Alert"
-    summaries = (safe_text(notes.get(name, ""))[:SUMMARY_CHARACTERS] for name in _SUMMARIES)
+    title = clean_title(named or labels.get("alertname", "")) or "Alert"
+    summaries = (clean_text(notes.get(name, ""))[:SUMMARY_CHARACTERS] for name in _SUMMARIES)
     # Only the labels identify an alert, whichever of a sender's instances reports it.
     identity = json.dumps(sorted(labels.items()), ensure_ascii=False)
     return Incident(
@@ -248,11 +250,11 @@ def _read_event(row: Mapping[str, Any], now: datetime) -> Incident | None:
     identity = _write_text(row.get("hash")) or json.dumps([_write_text(row.get("rule_id")), sorted(labels.items())])
     return Incident(
         key=_digest(identity),
-        title=safe_title(_write_text(row["rule_name"])) or "Alert",
+        title=clean_title(_write_text(row["rule_name"])) or "Alert",
         severity=_read_severity(row.get("severity")),
         starts_at=_read_moment(row.get("first_trigger_time")) or _read_moment(row.get("trigger_time")) or now,
         ends_at=(_read_moment(row.get("last_eval_time")) or now) if row["is_recovered"] else None,
-        summary=safe_text(_write_text(row.get("rule_note")))[:SUMMARY_CHARACTERS],
+        summary=clean_text(_write_text(row.get("rule_note")))[:SUMMARY_CHARACTERS],
         labels=labels,
         link=_read_link(row.get("runbook_url")),
     )
@@ -270,13 +272,14 @@ def _read_texts(value: Any) -> dict[str, str]:
     """Return the first LABELS_AT_MOST pairs as texts that may be shown."""
     pairs = value.items() if isinstance(value, dict) else ()
     return {
-        safe_title(name): safe_text(_write_text(its)[:LABEL_CHARACTERS]) for name, its in islice(pairs, LABELS_AT_MOST)
+        clean_title(name): clean_text(_write_text(text)[:LABEL_CHARACTERS])
+        for name, text in islice(pairs, LABELS_AT_MOST)
     }
 
 
 def _read_link(value: Any) -> str:
     """Return the address if people may be led there, else an empty string. An @ could disguise the real host."""
-    link = safe_link(_write_text(value))
+    link = clean_link(_write_text(value))
     return "" if "@" in urlsplit(link).netloc else link
 
 

@@ -55,7 +55,7 @@ class Address:
     corp: str = ""
     attribute: str = ""
 
-    def document(self) -> dict[str, str]:
+    def to_document(self) -> dict[str, str]:
         """Return the non-empty fields, in the form that rows and the API use."""
         return {name: str(value) for name, value in asdict(self).items() if value}
 
@@ -82,13 +82,13 @@ def resolve_addresses(
         if all(text.isprintable() for text in (address.value, address.corp, address.attribute)):
             by_kind[address.kind].append(address)
     named: dict[Address, set[int] | AddressProblem] = {}
-    for kind, those in by_kind.items():
-        named.update(_LOOKUPS[kind](those, among, corps))
+    for kind, of_kind in by_kind.items():
+        named.update(_LOOKUPS[kind](of_kind, among, corps))
     user_ids: set[int] = set()
     unknown = []
     for address in wanted:
         ids = named.get(address) or AddressProblem.UNKNOWN
-        if isinstance(ids, set) and len(ids) > 1 and address.kind not in _OF_SEVERAL:
+        if isinstance(ids, set) and len(ids) > 1 and address.kind not in _NAMING_SEVERAL:
             ids = AddressProblem.AMBIGUOUS
         if isinstance(ids, AddressProblem):
             unknown.append((address, ids))
@@ -97,13 +97,13 @@ def resolve_addresses(
     return ResolvedAddresses(frozenset(user_ids), unknown)
 
 
-_OF_SEVERAL = frozenset({AddressKind.ATTRIBUTE, AddressKind.DEPARTMENT, AddressKind.GROUP})
+_NAMING_SEVERAL = frozenset({AddressKind.ATTRIBUTE, AddressKind.DEPARTMENT, AddressKind.GROUP})
 # People by address; or the reason why an address names nobody.
-_Named = Mapping[Address, set[int]]
-_NamedOrProblem = Mapping[Address, set[int] | AddressProblem]
+_PeopleByAddress = Mapping[Address, set[int]]
+_PeopleOrProblem = Mapping[Address, set[int] | AddressProblem]
 
 
-def _map_people(addresses: Sequence[Address], fold: Callable[[str], str], rows: Iterable[tuple[str, int]]) -> _Named:
+def _map_people(addresses: Sequence[Address], fold: Callable[[str], str], rows: Iterable[tuple[str, int]]) -> _PeopleByAddress:
     """Map addresses to people. `rows`: pairs of a folded value and a person's key."""
     found: dict[str, set[int]] = defaultdict(set)
     for folded, user_id in rows:
@@ -111,30 +111,30 @@ def _map_people(addresses: Sequence[Address], fold: Callable[[str], str], rows: 
     return {address: found[fold(address.value)] for address in addresses if fold(address.value) in found}
 
 
-def _by_username(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
+def _find_by_username(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
     names = {address.value for address in addresses}
     return _map_people(addresses, str, people.filter(username__in=names).order_by().values_list("username", "pk"))
 
 
-def _by_email(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
+def _find_by_email(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
     people = people.exclude(email="").annotate(folded_email=Lower("email"))
     rows = people.filter(folded_email__in={address.value.lower() for address in addresses})
     return _map_people(addresses, str.lower, rows.order_by().values_list("folded_email", "pk"))
 
 
-def _by_login_id(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
+def _find_by_login_id(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
     """Find people by their BI account: the attribute marked for it, or the field that the connection names."""
     source = BiConnection.objects.filter(pk=THE_ONE).values_list("external_id_source", flat=True).first()
     if source in _LOGIN_SOURCES:
         return _LOGIN_SOURCES[source](addresses, people, corps)
     attribute = Attribute.objects.bi_login_ids().first()
-    return {} if attribute is None else _by_value(attribute, addresses, people)
+    return {} if attribute is None else _find_by_value(attribute, addresses, people)
 
 
-_LOGIN_SOURCES = {USERNAME: _by_username, EMAIL: _by_email}
+_LOGIN_SOURCES = {USERNAME: _find_by_username, EMAIL: _find_by_email}
 
 
-def _by_attribute(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
+def _find_by_attribute(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
     by_key: dict[str, list[Address]] = defaultdict(list)
     for address in addresses:
         by_key[address.attribute].append(address)
@@ -142,17 +142,17 @@ def _by_attribute(addresses: Sequence[Address], people: QuerySet[User], corps: Q
     return {
         address: ids
         for attribute in attributes
-        for address, ids in _by_value(attribute, by_key[attribute.key], people).items()
+        for address, ids in _find_by_value(attribute, by_key[attribute.key], people).items()
     }
 
 
-def _by_value(attribute: Attribute, addresses: Sequence[Address], people: QuerySet[User]) -> _Named:
+def _find_by_value(attribute: Attribute, addresses: Sequence[Address], people: QuerySet[User]) -> _PeopleByAddress:
     values = AttributeValue.objects.of(attribute).among(address.value for address in addresses)
     rows = values.filter(user__in=people.order_by().values("pk")).order_by()
     return _map_people(addresses, fold_value, rows.values_list("folded", "user_id"))
 
 
-def _by_userid(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
+def _find_by_userid(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
     userids = {fold_userid(address.value) for address in addresses}
     accounts = WeComAccount.objects.complete().filter(
         userid_folded__in=userids, corp__in=corps, user__in=people.order_by().values("pk")
@@ -168,22 +168,22 @@ def _by_userid(addresses: Sequence[Address], people: QuerySet[User], corps: Quer
     }
 
 
-def _by_account(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
-    userids, login_ids = _by_userid(addresses, people, corps), _by_login_id(addresses, people, corps)
+def _find_by_account(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
+    userids, login_ids = _find_by_userid(addresses, people, corps), _find_by_login_id(addresses, people, corps)
     return {address: userids.get(address, set()) | login_ids.get(address, set()) for address in addresses}
 
 
-def _by_department(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _NamedOrProblem:
+def _find_by_department(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleOrProblem:
     """Find the people in a department and below it. Among departments of one name, those with nobody in them do not
     count. If several remain, the name is ambiguous: the sender has to give number and company."""
     candidates = _find_departments(addresses, corps)
-    tree = departments.DepartmentTree({place.corp_id for those in candidates.values() for place in those})
+    tree = departments.DepartmentTree({one.corp_id for same_named in candidates.values() for one in same_named})
     below = {
-        place.pk: tree.find_covered([place.pk], with_those_below=True)
-        for those in candidates.values()
-        for place in those[:SAME_NAMED_AT_MOST]
+        one.pk: tree.find_covered([one.pk], with_those_below=True)
+        for same_named in candidates.values()
+        for one in same_named[:SAME_NAMED_AT_MOST]
     }
-    # Those of the people who are direct members, by department.
+    # The direct members among the people, by department.
     direct: dict[int, set[int]] = defaultdict(set)
     if department_ids := set[int]().union(*below.values()):
         accounts = WeComAccount.objects.in_departments(department_ids).filter(user__in=people.order_by().values("pk"))
@@ -194,10 +194,10 @@ def _by_department(addresses: Sequence[Address], people: QuerySet[User], corps: 
             if (corp_id, userid) in users:
                 direct[key].add(users[corp_id, userid])
     named: dict[Address, set[int] | AddressProblem] = {}
-    for address, those in candidates.items():
-        groups = [{pk for key in below[place.pk] for pk in direct[key]} for place in those[:SAME_NAMED_AT_MOST]]
+    for address, same_named in candidates.items():
+        groups = [{pk for key in below[one.pk] for pk in direct[key]} for one in same_named[:SAME_NAMED_AT_MOST]]
         peopled = [people for people in groups if people]
-        is_ambiguous = len(those) > SAME_NAMED_AT_MOST or len(peopled) > 1
+        is_ambiguous = len(same_named) > SAME_NAMED_AT_MOST or len(peopled) > 1
         named[address] = AddressProblem.AMBIGUOUS if is_ambiguous else peopled[0] if peopled else set()
     return named
 
@@ -210,32 +210,32 @@ def _find_departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> di
     rows = Department.objects.present().filter(named, corp__in=corps).select_related("corp").order_by("pk")
     rows = rows.only("name", "wecom_department_id", "corp__corpid", "corp__name")
     by_value: dict[str, list[Department]] = defaultdict(list)
-    for place in rows:
-        for value in values.intersection((place.name, str(place.wecom_department_id))):
-            by_value[value].append(place)
+    for department in rows:
+        for value in values.intersection((department.name, str(department.wecom_department_id))):
+            by_value[value].append(department)
     return {
         address: [
-            place
-            for place in by_value[address.value]
-            if not address.corp or address.corp in (place.corp.corpid, place.corp.name)
+            department
+            for department in by_value[address.value]
+            if not address.corp or address.corp in (department.corp.corpid, department.corp.name)
         ]
         for address in addresses
     }
 
 
-def _by_group(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _Named:
+def _find_by_group(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
     names = {address.value for address in addresses}
     members = User.groups.through.objects.filter(group__name__in=names, user__in=people.order_by().values("pk"))
     return _map_people(addresses, str, members.order_by().values_list("group__name", "user_id"))
 
 
-_LOOKUPS: Mapping[AddressKind, Callable[[Sequence[Address], QuerySet[User], QuerySet[Corp]], _NamedOrProblem]] = {
-    AddressKind.USER: _by_username,
-    AddressKind.USERID: _by_userid,
-    AddressKind.LOGIN_ID: _by_login_id,
-    AddressKind.ACCOUNT: _by_account,
-    AddressKind.EMAIL: _by_email,
-    AddressKind.ATTRIBUTE: _by_attribute,
-    AddressKind.DEPARTMENT: _by_department,
-    AddressKind.GROUP: _by_group,
+_LOOKUPS: Mapping[AddressKind, Callable[[Sequence[Address], QuerySet[User], QuerySet[Corp]], _PeopleOrProblem]] = {
+    AddressKind.USER: _find_by_username,
+    AddressKind.USERID: _find_by_userid,
+    AddressKind.LOGIN_ID: _find_by_login_id,
+    AddressKind.ACCOUNT: _find_by_account,
+    AddressKind.EMAIL: _find_by_email,
+    AddressKind.ATTRIBUTE: _find_by_attribute,
+    AddressKind.DEPARTMENT: _find_by_department,
+    AddressKind.GROUP: _find_by_group,
 }

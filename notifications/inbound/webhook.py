@@ -1,7 +1,7 @@
-"""Tells a sender that its message is settled: a signed POST, at least once, repeated with growing waits.
+"""Calls back the sender of a settled message by a signed POST, at least once, repeated with growing waits.
 
-The row decides: if a worker dies during an attempt, the attempt is repeated when its lease has ended. A receiver that
-gets it twice finds the same message id.
+The message's row holds the state: if a worker dies during an attempt, the attempt is repeated when its lease has ended.
+A receiver that gets it twice finds the same message id.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TIMESTAMP, SIGNATURE = "X-Guanwecom-Timestamp", "X-Guanwecom-Signature"
 Callback = IncomingMessage.Callback
 
 
-def hand_out(*, now: datetime) -> list[int]:
+def hand_out_callbacks(*, now: datetime) -> list[int]:
     """Claim the messages whose senders are to be called now and return their ids. Nobody else gets them for LEASE."""
     with transaction.atomic():
         rows = lock_skipping(IncomingMessage.objects.to_call_back(now).order_by("callback_after", "pk").only("pk"))
@@ -52,16 +52,16 @@ def hand_out(*, now: datetime) -> list[int]:
     return ids
 
 
-def call_back_all(message_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+def call_back_senders(message_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
     """Make one attempt for each message. The rest is handed out again if the worker stops."""
     for pk in message_ids:
         if is_stopping():
             return
         with log_errors(logger, "message=%d: its sender could not be told", pk):
-            call_back(pk, clock=clock)
+            call_back_sender(pk, clock=clock)
 
 
-def call_back(message_id: int, *, clock: Clock) -> bool:
+def call_back_sender(message_id: int, *, clock: Clock) -> bool:
     """Make one attempt. Return whether the sender has the result now."""
     waiting = IncomingMessage.objects.filter(pk=message_id, callback_state=Callback.WAITING)
     message = waiting.settled().select_related("token__owner").defer("text", "original", "page").first()
@@ -69,14 +69,14 @@ def call_back(message_id: int, *, clock: Clock) -> bool:
         return False
     token, count = message.token, message.callback_count
     # An expired token still reports messages that were accepted before; a revoked one does not.
-    is_over = token is not None and not (token.revoked_at is None and token.owner.is_active and token.owner.is_staff)
+    is_revoked = token is not None and not (token.revoked_at is None and token.owner.is_active and token.owner.is_staff)
     try:
-        if is_over:
+        if is_revoked:
             raise SentenceError(_ENDED)
         _post_result(message, clock())
     except (SourceError, SentenceError, UnreadableSecretError) as error:
         changes = {"callback_count": count + 1, "callback_error": _explain_failure(error).stored()}
-        if count < len(WAITS_MINUTES) and not is_over:
+        if count < len(WAITS_MINUTES) and not is_revoked:
             waiting.update(callback_after=clock() + timedelta(minutes=WAITS_MINUTES[count]), **changes)
         else:
             waiting.update(callback_state=Callback.GIVEN_UP, callback_after=None, **changes)
@@ -87,7 +87,7 @@ def call_back(message_id: int, *, clock: Clock) -> bool:
     return True
 
 
-def signature(secret: str, timestamp: str, body: bytes) -> str:
+def sign_body(secret: str, timestamp: str, body: bytes) -> str:
     """Return "sha256=" and the hexadecimal HMAC-SHA256 of the timestamp, a dot and the body."""
     mac = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"sha256={mac.hexdigest()}"
@@ -116,7 +116,7 @@ def _post_result(message: IncomingMessage, now: datetime) -> None:
     }
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     timestamp = str(int(now.timestamp()))
-    headers = {TIMESTAMP: timestamp, SIGNATURE: signature(require_readable(token.signing_secret), timestamp, body)}
+    headers = {TIMESTAMP: timestamp, SIGNATURE: sign_body(require_readable(token.signing_secret), timestamp, body)}
     url = require_readable(message.callback_url)
     # The same rule as for a data source. Only a superuser may let a token reach the internal network.
     reach = find_allowed_network(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)

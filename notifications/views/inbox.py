@@ -30,7 +30,7 @@ from notifications.delivery.explanations import prepare_names
 from notifications.delivery.rendering.message_builder import link_target, make_excerpt, render_markdown
 from notifications.delivery.rendering.render import message_path
 from notifications.delivery.sending.queue import CORP_SECRETS
-from notifications.inbound.mail.html import SANDBOX, page_of
+from notifications.inbound.mail.html import SANDBOX, answer_with_page
 from notifications.models import Delivery, IncomingMessage, Medium, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import count_pages, load_content, paginate_tables
@@ -187,7 +187,7 @@ def whole_mail(request: HttpRequest, mark: str) -> HttpResponse:
     message_id = None if receipt is None else mail_of(receipt)
     if message_id is None:
         raise Http404
-    return page_of(message_id)
+    return answer_with_page(message_id)
 
 
 def mail_of(receipt: Receipt) -> int | None:

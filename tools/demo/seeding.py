@@ -24,7 +24,7 @@ from integrations.models.companies import HomePage
 from integrations.models.datasources import SourceKind
 from notifications.alerts import conditions
 from notifications.alerts.conditions import Aggregate, Comparison, Condition
-from notifications.inbound.channels import FIRST_SCHEMES, digest_of
+from notifications.inbound.channels import FIRST_SCHEMES, make_digest
 from notifications.models import (
     AlertRule,
     InboundChannel,
@@ -86,7 +86,7 @@ def seed_mail(owner: User) -> None:
             "name": NAME,
             "kind": InboundChannel.Kind.MAIL,
             "scheme": scheme,
-            "digest": digest_of(MAIL_PASSWORD),
+            "digest": make_digest(MAIL_PASSWORD),
             "owner": owner,
             "is_enabled": True,
         },

@@ -1,7 +1,7 @@
 """Converts a mail into the parts of a message, and shows the whole mail as a page of its own.
 
 HTML from outside is hostile: a parser needs time that grows with the square of the nesting. So mails are converted in a
-process with little time (notifications.inbound.mail.reader), which first hands over what `without_tags` reads.
+process with little time (notifications.inbound.mail.reader), which first hands over what `strip_tags` reads.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _BLANK_LINES, _BLANKS = re.compile(r"\n{3,}"), re.compile(r"[^\S\n]+")
 def render_page(html: str, text: str, pictures: Sequence[MailPart]) -> str:
     """Return the mail as a page: no script, nothing loaded from elsewhere, links in a new window, inline pictures as
     data. Without HTML, the plain text."""
-    html = _limit(html)
+    html = _limit_html(html)
     if not html.strip():
         return f"<pre>{_URLIZED.sub(_BESIDE, urlize(escape(text[:HTML_CHARACTERS])))}</pre>"
     cleaned = nh3.clean(
@@ -88,17 +88,18 @@ def render_page(html: str, text: str, pictures: Sequence[MailPart]) -> str:
         attribute_filter=_filter_attribute,
     )
     by_cid = {part.cid: part for part in pictures}
-    room = [SHOWN_PICTURE_BYTES]
+    room_bytes = SHOWN_PICTURE_BYTES
 
-    def source(match: re.Match[str]) -> str:
+    def embed_picture(match: re.Match[str]) -> str:
+        nonlocal room_bytes
         name = unescape(match[1])
         part = by_cid.get(name) or by_cid.get(unquote(name))
-        if part is None or (kind := picture_type(part.content)) is None or len(part.content) > room[0]:
+        if part is None or (kind := detect_picture_type(part.content)) is None or len(part.content) > room_bytes:
             return 'src=""'
-        room[0] -= len(part.content)
+        room_bytes -= len(part.content)
         return f'src="data:{kind};base64,{base64.b64encode(part.content).decode()}"'
 
-    return _CID.sub(source, cleaned)
+    return _CID.sub(embed_picture, cleaned)
 
 
 def _filter_attribute(_tag: str, name: str, value: str) -> str | None:
@@ -109,7 +110,7 @@ def _filter_attribute(_tag: str, name: str, value: str) -> str | None:
     return None if name == "style" and is_loading else value
 
 
-def picture_type(content: bytes) -> str | None:
+def detect_picture_type(content: bytes) -> str | None:
     """Return the type of a PNG, JPEG or GIF by its first bytes; None for a picture that we neither show nor send."""
     for start, kind in ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif")):
         if content.startswith(start):
@@ -117,16 +118,16 @@ def picture_type(content: bytes) -> str | None:
     return None
 
 
-def first_link(html: str, text: str) -> str:
+def find_first_link(html: str, text: str) -> str:
     """Return the first address of a web page; empty if there is none."""
-    for source in (re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _limit(html)), [text]):
+    for source in (re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _limit_html(html)), [text]):
         for candidate in source:
             if found := _LINK.search(unescape(candidate)):
                 return found[0].rstrip(".,;:!?。，；：")  # noqa: RUF001
     return ""
 
 
-def before_marker(text: str, markers: Iterable[str]) -> str:
+def cut_at_marker(text: str, markers: Iterable[str]) -> str:
     """Return `text` up to the first line that begins with a marker. The rest is a footer."""
     wanted = tuple(marker.strip() for marker in markers if marker.strip())
     lines = text.split("\n")
@@ -136,7 +137,7 @@ def before_marker(text: str, markers: Iterable[str]) -> str:
     return text
 
 
-def _limit(html: str) -> str:
+def _limit_html(html: str) -> str:
     return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _GONE_BLOCK.sub("", html)[:HTML_CHARACTERS]
 
 
@@ -145,16 +146,16 @@ def convert_html(html: str, *, is_marked: bool = False, has_links: bool = True) 
     WeCom's Markdown (headings, bold, links to http and https, quotes), with look-alikes for characters that would be
     marks."""
     cleaned = nh3.clean(
-        _limit(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
+        _limit_html(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
     )
     # Blanks are joined: markdownify's time grows with the square of a run of them. A tag that is cut ends there.
     converter = _Converter(is_marked=is_marked, has_links=has_links)
     return _tidy(converter.convert(_BLANKS.sub(" ", cleaned)[: 4 * TEXT_CHARACTERS]))
 
 
-def without_tags(html: str) -> str:
+def strip_tags(html: str) -> str:
     """Return the HTML's words on one line, without a parser: the time grows only with the length."""
-    return _tidy(unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", _limit(html)))))
+    return _tidy(unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", _limit_html(html)))))
 
 
 def _tidy(text: str) -> str:
@@ -223,13 +224,13 @@ class _Converter(MarkdownConverter):
         rows = [[cell.strip() for cell in row.split("\0")[:-1]] for row in _ROW.findall(text)]
         is_data = any(len(list(filter(None, row))) > 1 and "\n" not in "".join(row) for row in rows)
 
-        def line(match: re.Match[str]) -> str:
+        def write_row(match: re.Match[str]) -> str:
             cells = [cell.strip() for cell in match[1].split("\0")[:-1]]
             is_layout = "\n" in "".join(cells)
             kept = cells if is_data and not is_layout and any(cells) else filter(None, cells)
             return "\n" + ("\n" if is_layout else " | ").join(kept)
 
-        return f"\n\n{_ROW.sub(line, text).strip()}\n\n"
+        return f"\n\n{_ROW.sub(write_row, text).strip()}\n\n"
 
     def convert_td(self, el: Any, text: str, parent_tags: set[str]) -> str:
         """End a cell with a mark, which the table replaces."""
@@ -247,7 +248,7 @@ PICTURE_WIDTH, PICTURE_HEIGHT = 200, 100
 SENT_FILES_AT_MOST = 10
 
 
-def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMessage, tuple[CheckedFile, ...]]:
+def convert_mail(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMessage, tuple[CheckedFile, ...]]:
     """Convert the parts of the mail that `rules` allow to an unsaved message and its files, the picture first. The text
     also names the files that are not sent. `form`: of the message; if empty, a mail with a picture becomes a news card,
     which knows no Markdown."""
@@ -259,7 +260,7 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMess
                 picture = file
                 break
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
-    message = IncomingMessage(title=mail.subject, link=first_link(mail.html, mail.text))
+    message = IncomingMessage(title=mail.subject, link=find_first_link(mail.html, mail.text))
     if rules.takes_text:
         # Cards have no room for addresses: they link to the page.
         has_links = is_markdown or form == MessageForm.TEXT
@@ -267,20 +268,20 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMess
         if is_markdown and text:
             message.markup = IncomingMessage.Markup.MARKDOWN
         markers = [*rules.footers, *(escape_markup(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
-        message.text = before_marker(text or mail.text, markers)
-    files, left_out = files_of(mail, rules)
-    if line := not_sent(left_out):
+        message.text = cut_at_marker(text or mail.text, markers)
+    files, left_out = choose_files(mail, rules)
+    if line := describe_unsent_files(left_out):
         is_marked = message.markup == IncomingMessage.Markup.MARKDOWN
         message.text = f"{message.text}\n\n{escape_markup(line, MessageForm.MARKDOWN) if is_marked else line}".strip()
     return message, ((picture,) if picture else ()) + files
 
 
-def not_sent(names: Sequence[str]) -> str:
+def describe_unsent_files(names: Sequence[str]) -> str:
     """Return a line that names the files that are not sent; empty without any."""
     return _("Not sent: %(names)s") % {"names": ", ".join(names)} if names else ""
 
 
-def files_of(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...], tuple[str, ...]]:
+def choose_files(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...], tuple[str, ...]]:
     """Return the files that are sent, and the names of those that are not."""
     files: list[CheckedFile] = []
     left_out = list(mail.left_out)
@@ -314,7 +315,7 @@ overflow-wrap:anywhere}img{max-width:100%;height:auto}pre{white-space:pre-wrap}i
 """
 
 
-def page_of(message_id: int) -> HttpResponse:
+def answer_with_page(message_id: int) -> HttpResponse:
     """Return the mail's page. The caller checks that the person may see the message. Raise Http404 if it was no
     mail.
     """

@@ -25,12 +25,12 @@ from integrations.core import heartbeats, installation
 from integrations.core.background import database_clock
 from integrations.models import Heartbeat
 from notifications.inbound import calls
-from notifications.inbound.accept import Incoming, accept
-from notifications.inbound.channels import digest_of
+from notifications.inbound.accept import Incoming, accept_message
+from notifications.inbound.channels import make_digest
 from notifications.inbound.content import InboundError
 from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.parse import Forward, MailRules, UnreadableMailError, find_message_id
-from notifications.inbound.mail.reader import MailReading, read
+from notifications.inbound.mail.reader import MailReading, read_mail
 from notifications.inbound.mail.server import Door, Limits, Network, ReceivedMail, RefusedError, SignIn
 from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, OutgoingMail
@@ -52,35 +52,35 @@ class Intake:
         """Return the sign-in for this user name and password; None if they are wrong. A domain behind the user name is
         ignored, because some senders sign in with an address."""
         public_id = user.partition("@")[0].strip()
-        channel = _usable().filter(public_id=public_id).first() if public_id.isprintable() else None
-        said = SignIn(channel.pk if channel is not None else 0, digest_of(password), address)
-        return said if _admits(channel, said) else None
+        channel = _find_usable_channels().filter(public_id=public_id).first() if public_id.isprintable() else None
+        sign_in = SignIn(channel.pk if channel is not None else 0, make_digest(password), address)
+        return sign_in if _may_sign_in(channel, sign_in) else None
 
     def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Write the mail as a message in one transaction. Return the SMTP answer. Raise RefusedError and
         django.db.Error."""
         if installation.is_copy():
             raise RefusedError("451 4.3.0 This is a copy of the installation: it takes no mails")
-        channel = _usable().filter(pk=signed_in.channel_id).first()
-        if channel is None or not _admits(channel, signed_in):
+        channel = _find_usable_channels().filter(pk=signed_in.channel_id).first()
+        if channel is None or not _may_sign_in(channel, signed_in):
             raise RefusedError(_NO_SUCH_CHANNEL)
         # A repeated mail has the same Message-ID or, without one, the same bytes.
-        prefix = f"mail:{channel.pk}:{_digest(find_message_id(mail.content).encode() or mail.content)}:"
-        key = prefix + _digest("\n".join(sorted(mail.recipients)).encode())
+        prefix = f"mail:{channel.pk}:{_make_digest(find_message_id(mail.content).encode() or mail.content)}:"
+        key = prefix + _make_digest("\n".join(sorted(mail.recipients)).encode())
         known = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
         now = database_clock()()
         if known is not None:
-            calls.note(channel, Outcome.REPEATED, now=now)
+            calls.log_call(channel, Outcome.REPEATED, now=now)
             return f"250 2.0.0 Accepted as message {known}"
         with translation.override(settings.LANGUAGE_CODE):
             try:
-                reading = read(mail.content, MailRules.of(channel.mapping), channel.form)
+                reading = read_mail(mail.content, MailRules.from_document(channel.mapping), channel.form)
                 with transaction.atomic():
                     message, run_ids = _accept(channel, mail, reading, prefix=prefix, key=key, now=now)
             except InboundError as error:
                 if error.code != "daily_limit_reached":
                     raise
-                calls.note(channel, Outcome.REFUSED, error.sentence, now=now)
+                calls.log_call(channel, Outcome.REFUSED, error.sentence, now=now)
                 raise RefusedError("452 4.2.2 The channel's daily limit is used up, send again tomorrow") from error
             except UnreadableMailError as error:
                 raise RefusedError(f"554 5.6.0 The mail cannot be read: {error}") from error
@@ -89,19 +89,20 @@ class Intake:
         return "250 2.0.0 Accepted" if message is None else f"250 2.0.0 Accepted as message {message.pk}"
 
 
-def _usable() -> QuerySet[InboundChannel]:
+def _find_usable_channels() -> QuerySet[InboundChannel]:
+    """Return the enabled mail channels whose owners may send messages."""
     usable = InboundChannel.objects.usable().select_related("owner", "corp")
     return usable.filter(kind=InboundChannel.Kind.MAIL, is_enabled=True)
 
 
-def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
+def _may_sign_in(channel: InboundChannel | None, sign_in: SignIn) -> bool:
     """Return whether password and address are right. It takes as long if there is no such channel."""
-    kept = channel.digest if channel is not None else ""
-    is_right = hmac.compare_digest(said.proof, kept or "-" * 64)
+    digest = channel.digest if channel is not None else ""
+    is_right = hmac.compare_digest(sign_in.proof, digest or "-" * 64)
     if channel is None or not is_right:
         return False
-    networks = [ipaddress.ip_network(network) for network in MailRules.of(channel.mapping).networks]
-    return not networks or any(ipaddress.ip_address(said.address) in network for network in networks)
+    networks = [ipaddress.ip_network(network) for network in MailRules.from_document(channel.mapping).networks]
+    return not networks or any(ipaddress.ip_address(sign_in.address) in network for network in networks)
 
 
 def _accept(
@@ -109,7 +110,7 @@ def _accept(
 ) -> tuple[IncomingMessage | None, list[int]]:
     """Write the message and the mails that follow from it. Raise InboundError. Return the message and, if it is new,
     its runs. The message is None if no address names anybody or everybody has it."""
-    addresses = {address_of(recipient): recipient for recipient in mail.recipients}
+    addresses = {read_address(recipient): recipient for recipient in mail.recipients}
     # The query runs once the channel is locked. So of two mails with one Message-ID that arrive at once, the second
     # finds the people whom the first reached.
     people = IncomingMessage.people.through.objects
@@ -120,21 +121,21 @@ def _accept(
     draft.original, draft.page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
     message, run_ids = None, list[int]()
     try:
-        accepted = accept(Incoming(channel, draft, list(addresses), reading.files, already), now=now)
+        accepted = accept_message(Incoming(channel, draft, list(addresses), reading.files, already), now=now)
     except InboundError as error:
         if error.code != "nobody_found":
             raise
-        unknown = [addresses[address] for address, _why in error.unknown]
+        unknown = [addresses[address] for address, _problem in error.unknown]
         # Either no address names anybody, or everybody has the mail already.
         outcome, reason = (Outcome.REFUSED, error.sentence) if unknown else (Outcome.REPEATED, None)
-        calls.note(channel, outcome, reason, now=now)
+        calls.log_call(channel, outcome, reason, now=now)
     else:
         message, run_ids = accepted.message, accepted.run_ids
         documents = [{name: text for name, text in one.items() if name != "reason"} for one in message.unknown]
-        unknown = [text for address, text in addresses.items() if address.document() in documents]
+        unknown = [text for address, text in addresses.items() if address.to_document() in documents]
         outcome, message_id = (Outcome.ACCEPTED, message.pk) if run_ids else (Outcome.REPEATED, None)
-        calls.note(channel, outcome, message_id=message_id, now=now)
-    rules = MailRules.of(channel.mapping)
+        calls.log_call(channel, outcome, message_id=message_id, now=now)
+    rules = MailRules.from_document(channel.mapping)
     # Automatic mails get no answer, so that no two systems write to each other.
     is_told = rules.tells_sender and not reading.is_automatic and rules.mails_to(mail.sender)
     wanted: dict[str, Sequence[str]] = {Forward.UNKNOWN: unknown, Forward.EVERYBODY: mail.recipients}
@@ -143,7 +144,7 @@ def _accept(
         OutgoingMail(
             channel=channel,
             message=message,
-            subject=draft.title[:TITLE_CHARACTERS],  # `accept` shortens that of a new message only
+            subject=draft.title[:TITLE_CHARACTERS],  # `accept_message` shortens that of a new message only
             unknown=unknown,
             original=draft.original,
             page=draft.page,
@@ -156,7 +157,7 @@ def _accept(
     return message, run_ids
 
 
-def address_of(recipient: str) -> Address:
+def read_address(recipient: str) -> Address:
     """Return the address that an envelope's recipient names: an account if the domain is one of the door's, else the
     person with that mail address."""
     account, _at, domain = recipient.rpartition("@")
@@ -165,7 +166,7 @@ def address_of(recipient: str) -> Address:
     return Address(AddressKind.ACCOUNT, account.strip('"').replace("\\", ""))
 
 
-def _digest(content: bytes) -> str:
+def _make_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
@@ -174,7 +175,7 @@ SIZE_BYTES = 30_000_000
 _THIS_MACHINE: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
-def door_of_settings(enqueue: Callable[[list[int]], None]) -> Door:
+def build_door(enqueue: Callable[[list[int]], None]) -> Door:
     """Build the door from the settings. Raise OSError if certificate and key cannot be read or do not match."""
     networks = tuple(settings.MAIL_DOOR_NETWORKS)
     limits = Limits(
@@ -198,7 +199,7 @@ def door_of_settings(enqueue: Callable[[list[int]], None]) -> Door:
     )
 
 
-async def serve(door: Door, host: str, port: int, *, on_ready: Callable[[int], None]) -> None:
+async def serve_door(door: Door, host: str, port: int, *, on_ready: Callable[[int], None]) -> None:
     """Take mails until SIGTERM or SIGINT, then store and answer those under way. Raise OSError if the port is not free.
     `on_ready`: called with the port once the door listens."""
     stopping = asyncio.Event()
@@ -210,14 +211,14 @@ async def serve(door: Door, host: str, port: int, *, on_ready: Callable[[int], N
     on_ready(server.sockets[0].getsockname()[1])
     name = heartbeats.build_process_name()
     while not stopping.is_set():
-        await _heart(door, lambda: heartbeats.beat(kind=Heartbeat.Kind.MAIL, name=name))
+        await _write_heartbeat(door, lambda: heartbeats.beat(kind=Heartbeat.Kind.MAIL, name=name))
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), heartbeats.HEARTBEAT_SECONDS)
-    await _heart(door, lambda: heartbeats.end(kind=Heartbeat.Kind.MAIL, name=name))
+    await _write_heartbeat(door, lambda: heartbeats.end(kind=Heartbeat.Kind.MAIL, name=name))
     await door.stop(server)
 
 
-async def _heart(door: Door, write: Callable[[], None]) -> None:
+async def _write_heartbeat(door: Door, write: Callable[[], None]) -> None:
     """Write the heartbeat. A database outage does not end the process: senders are asked to try again."""
     try:
         await door.in_thread(write)

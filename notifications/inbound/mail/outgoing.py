@@ -32,7 +32,7 @@ from integrations.core.background import Clock, log_errors
 from notifications.delivery import channels
 from notifications.delivery.channels import OutcomeKind
 from notifications.inbound.accept import check_limit
-from notifications.inbound.mail.parse import PASSED_ON, MailRules, UnreadableMailError, parse
+from notifications.inbound.mail.parse import PASSED_ON, MailRules, UnreadableMailError, parse_mail
 from notifications.models import IncomingMessage, OutgoingMail, Receipt, Run
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ AT_ONCE = 50
 LEASE = timedelta(minutes=10)
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 480))
 # Time for which mails that became no message are kept.
-KEPT = timedelta(days=7)
+MAILS_KEPT = timedelta(days=7)
 NAMED_AT_MOST = 200
 # Limit of one channel: nobody reads the same report again and again.
 BOUNCES_PER_HOUR = 60
@@ -65,8 +65,8 @@ def write_mails(draft: OutgoingMail, *, prefix: str, sender: str, forwarded: Seq
     if "dummy" in settings.EMAIL_BACKEND:
         return
     # One report for a message, or for a set of addresses: a sender may hand in one mail for each recipient.
-    about = str(draft.message_id) if draft.message else " ".join(sorted(draft.unknown))
-    wanted = [(OutgoingMail.Kind.BOUNCE, sender, about)]
+    reported = str(draft.message_id) if draft.message else " ".join(sorted(draft.unknown))
+    wanted = [(OutgoingMail.Kind.BOUNCE, sender, reported)]
     wanted += [(OutgoingMail.Kind.FORWARD, address, "") for address in forwarded]
     rows = []
     for kind, recipient, subject in wanted:
@@ -92,7 +92,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def hand_out(*, now: datetime) -> list[int]:
+def hand_out_mails(*, now: datetime) -> list[int]:
     """Claim the due mails for a task and return their ids. Nobody else takes them during their lease."""
     OutgoingMail.objects.left(now).update(status=OutgoingMail.Status.FAILED, error="it may have been sent, or not")
     due = OutgoingMail.objects.due(now).order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:AT_ONCE]
@@ -111,6 +111,7 @@ def send_mails(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bo
 
 
 def _send(pk: int, clock: Clock) -> None:
+    """Make the mail and send it, unless it is needless by now. The row is marked as started before the attempt."""
     now = clock()
     waiting = OutgoingMail.objects.filter(pk=pk, status=OutgoingMail.Status.WAITING)
     rows = waiting.select_related("message", "channel")
@@ -118,17 +119,17 @@ def _send(pk: int, clock: Clock) -> None:
     if row is None:
         return
     if row.attempt_count > len(RETRY_AFTER) + 1:  # each attempt ended before it began
-        _settle(row, OutgoingMail.Status.FAILED, "it could not be made")
+        _settle_mail(row, OutgoingMail.Status.FAILED, "it could not be made")
         return
     with translation.override(settings.LANGUAGE_CODE):
         mail = _write_report(row) if row.kind == OutgoingMail.Kind.BOUNCE else _write_forward(row)
     if mail is None:
-        _settle(row, OutgoingMail.Status.NEEDLESS)
+        _settle_mail(row, OutgoingMail.Status.NEEDLESS)
         return
     bounces = OutgoingMail.objects.filter(channel=row.channel_id, kind=OutgoingMail.Kind.BOUNCE)
     last_hour = bounces.filter(started_at__gt=now - timedelta(hours=1))
     if row.kind == OutgoingMail.Kind.BOUNCE and last_hour.count() >= BOUNCES_PER_HOUR:
-        _settle(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
+        _settle_mail(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
         return
     # If the worker dies from here on, the row stays started and nobody sends it again.
     if not waiting.update(status=OutgoingMail.Status.STARTED, started_at=now, next_attempt_at=now + LEASE):
@@ -136,16 +137,16 @@ def _send(pk: int, clock: Clock) -> None:
     mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": f"<{row.key}@guanwecom>"}
     outcome = channels.send_mail(mail)
     if outcome.kind == OutcomeKind.ACCEPTED:
-        _settle(row, OutgoingMail.Status.SENT)
+        _settle_mail(row, OutgoingMail.Status.SENT)
     elif outcome.kind in _CANNOT_BE_REPEATED or row.attempt_count > len(RETRY_AFTER):
-        _settle(row, OutgoingMail.Status.FAILED, outcome.message)
+        _settle_mail(row, OutgoingMail.Status.FAILED, outcome.message)
     else:
         row.status, row.error = OutgoingMail.Status.WAITING, outcome.message[:200]
         row.next_attempt_at = clock() + RETRY_AFTER[row.attempt_count - 1]
         row.save(update_fields=["status", "error", "next_attempt_at"])
 
 
-def _settle(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> None:
+def _settle_mail(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> None:
     row.status, row.error = status, error[:200]
     row.save(update_fields=["status", "error"])
     logger.info("outgoing mail=%d %s: %s", row.pk, row.kind, status.value)
@@ -181,15 +182,15 @@ def _find_unreached(message: IncomingMessage) -> Sequence[str]:
 def _write_forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
     """Make the mail anew from our own address, so that other servers trust it. Its HTML is that of its page, which was
     cleaned on arrival. None if the mail cannot be read."""
-    kept = row.message or row
+    stored = row.message or row
     try:
-        parsed, page = parse(zlib.decompress(kept.original)), zlib.decompress(kept.page).decode()
+        parsed, page = parse_mail(zlib.decompress(stored.original)), zlib.decompress(stored.page).decode()
     except (UnreadableMailError, zlib.error):
         return None
     headers = {"Auto-Submitted": "auto-generated", PASSED_ON: row.channel.public_id}
-    files, left_out = html.files_of(parsed, MailRules.of(row.channel.mapping))
-    line = html.not_sent(left_out)
-    text = f"{parsed.text or html.without_tags(page)}\n\n{line}".strip()
+    files, left_out = html.choose_files(parsed, MailRules.from_document(row.channel.mapping))
+    line = html.describe_unsent_files(left_out)
+    text = f"{parsed.text or html.strip_tags(page)}\n\n{line}".strip()
     mail = EmailMultiAlternatives(parsed.subject, text, settings.DEFAULT_FROM_EMAIL, [row.recipient], headers=headers)
     mail.reply_to = [parsed.sender] if _is_address(parsed.sender) else []
     if parsed.html:
@@ -197,7 +198,7 @@ def _write_forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
         shown = _SHOWN_PICTURE.sub(lambda match: f'src="cid:{escape(cids.get(match[1], ""))}"', page)
         mail.attach_alternative(f"{shown}<p>{escape(line)}</p>" if line else shown, "text/html")
     for part in parsed.pictures:
-        if kind := html.picture_type(part.content):
+        if kind := html.detect_picture_type(part.content):
             picture = MIMEImage(part.content, kind.rpartition("/")[2])
             picture.add_header("Content-ID", f"<{part.cid}>")
             mail.attach(picture)

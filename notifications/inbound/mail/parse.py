@@ -134,7 +134,7 @@ class ParsedMail:
     is_passed_on: bool = False
 
 
-def parse(content: bytes) -> ParsedMail:
+def parse_mail(content: bytes) -> ParsedMail:
     """Read a mail as it came by SMTP. Raise UnreadableMailError."""
     # A carriage return alone ends a line, too.
     lines = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
@@ -148,7 +148,7 @@ def parse(content: bytes) -> ParsedMail:
         found = _collect_parts(message)
     except RecursionError:
         raise UnreadableMailError("parts are nested too deep") from None
-    html, pictures = _extract_data_pictures(_join(found.html, "\n<hr>\n"), found.pictures)
+    html, pictures = _extract_data_pictures(_join_texts(found.html, "\n<hr>\n"), found.pictures)
     # If the HTML names any picture, the others are attachments.
     places: dict[str, int] = {}
     for place, name in enumerate(map(unescape, _CID.findall(html))):
@@ -163,7 +163,7 @@ def parse(content: bytes) -> ParsedMail:
         subject=_read_subject(message),
         sender=_CONTROLS.sub("", parseaddr(_read_header(message, "from"))[1])[:320],
         html=html[:BODY_CHARACTERS],
-        text=_join(found.text, "\n\n")[:BODY_CHARACTERS].replace("\r\n", "\n").strip(),
+        text=_join_texts(found.text, "\n\n")[:BODY_CHARACTERS].replace("\r\n", "\n").strip(),
         pictures=tuple(shown),
         files=tuple([*attached, *found.files][:READ_FILES_AT_MOST]),
         left_out=(*found.left_out, *(part.name for part in [*attached, *found.files][READ_FILES_AT_MOST:])),
@@ -208,6 +208,7 @@ class _Collected:
 
 
 def _collect_parts(message: Message) -> _Collected:
+    """Decode the mail's first PARTS_AT_MOST leaves and sort them into texts, pictures and files."""
     found = _Collected()
     for number, part in enumerate(_iterate_leaves(message), start=1):
         if number > PARTS_AT_MOST:
@@ -270,7 +271,7 @@ def _decode_part(part: Message) -> str:
     return _NOT_IN_A_TEXT.sub("", decode_text(_decode_content(part), part.get_content_charset("") or ""))
 
 
-def _join(texts: list[str], separator: str) -> str:
+def _join_texts(texts: list[str], separator: str) -> str:
     return separator.join(text for text in texts if text.strip())
 
 
@@ -340,7 +341,7 @@ def _extract_data_pictures(html: str, pictures: list[MailPart]) -> tuple[str, li
     """Turn pictures inside the HTML (data: URLs) into parts with an id, like those of other senders."""
     found = list(pictures)
 
-    def taken(match: re.Match[str]) -> str:
+    def extract_picture(match: re.Match[str]) -> str:
         try:
             content = codecs.decode("".join(match[3].split()).encode(), "base64")
         except ValueError:
@@ -349,4 +350,4 @@ def _extract_data_pictures(html: str, pictures: list[MailPart]) -> tuple[str, li
         found.append(MailPart(f"{cid}.{kind.rpartition('/')[2]}", kind, bytes(content), cid))
         return f"{match[1]}cid:{cid}"
 
-    return (_DATA_PICTURE.sub(taken, html) if "base64," in html else html), found[:READ_FILES_AT_MOST]
+    return (_DATA_PICTURE.sub(extract_picture, html) if "base64," in html else html), found[:READ_FILES_AT_MOST]

@@ -20,8 +20,8 @@ from django.utils.translation import gettext as _
 
 from notifications.inbound.content import CheckedFile
 from notifications.inbound.mail import html
-from notifications.inbound.mail.html import convert
-from notifications.inbound.mail.parse import MailRules, ParsedMail, UnreadableMailError, parse
+from notifications.inbound.mail.html import convert_mail
+from notifications.inbound.mail.parse import MailRules, ParsedMail, UnreadableMailError, parse_mail
 from notifications.models import IncomingMessage
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class MailReading:
     is_passed_on: bool
 
 
-def read(content: bytes, rules: MailRules, form: str) -> MailReading:
+def read_mail(content: bytes, rules: MailRules, form: str) -> MailReading:
     """Read a mail within the limits, in the current language. Raise UnreadableMailError, and OSError if no process can
     be started."""
     receiver, sender = _PROCESSES.Pipe(duplex=False)
@@ -87,24 +87,24 @@ def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: s
     translation.activate(language)
     try:
         if len(content) > BEGINNING_BYTES:
-            mail = parse(content[:BEGINNING_BYTES])
+            mail = parse_mail(content[:BEGINNING_BYTES])
             note = _(
                 "Reading the whole mail would take too long: this is its beginning, without pictures and attachments."
             )
-            text = f"{mail.text or html.without_tags(mail.html)}\n\n{note}".strip()
+            text = f"{mail.text or html.strip_tags(mail.html)}\n\n{note}".strip()
             beginning = replace(mail, text=text, pictures=(), files=(), left_out=())
-            sender.send(_plain_reading(beginning, rules, form))
-        mail = parse(content)
-        sender.send(_plain_reading(mail, rules, form))
+            sender.send(_make_plain_reading(beginning, rules, form))
+        mail = parse_mail(content)
+        sender.send(_make_plain_reading(mail, rules, form))
         page = html.render_page(mail.html, mail.text, mail.pictures)
-        sender.send(MailReading(*convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on))
+        sender.send(MailReading(*convert_mail(mail, rules, form), page, mail.is_automatic, mail.is_passed_on))
     except UnreadableMailError as error:
         sender.send(error)
     except (MemoryError, RecursionError):
         raise SystemExit(1) from None
 
 
-def _plain_reading(mail: ParsedMail, rules: MailRules, form: str) -> MailReading:
-    mail = replace(mail, html="", text=mail.text or html.without_tags(mail.html))
+def _make_plain_reading(mail: ParsedMail, rules: MailRules, form: str) -> MailReading:
+    mail = replace(mail, html="", text=mail.text or html.strip_tags(mail.html))
     page = f"<pre>{escape(mail.text)}</pre>"
-    return MailReading(*convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)
+    return MailReading(*convert_mail(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)

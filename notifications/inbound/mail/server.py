@@ -168,7 +168,7 @@ class Door:
         has waited longest without a sign-in."""
         if self.is_stopping:
             return _STOPPING
-        if not _is_in(address, self.limits.networks):
+        if not _is_in_networks(address, self.limits.networks):
             return "554 5.7.1 Connections from your network are not allowed"
         same = sum(1 for other in self.connections if other.address == address)
         if same >= self.limits.connections_per_address:
@@ -199,7 +199,7 @@ def _with_fresh_connection(work: Callable[[], T]) -> T:
         close_old_connections()
 
 
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
+def _is_in_networks(address: str, networks: Sequence[Network]) -> bool:
     parsed = _parse_address(address)
     return any(parsed in network for network in networks)
 
@@ -249,7 +249,7 @@ class Connection(SMTP):
             self.address = str((transport.get_extra_info("peername") or ("::",))[0])
             self._refusal = self.door.refusal_of(self.address)
             self.door.connections.add(self)
-            is_plain = _is_in(self.address, self.door.limits.plain_networks)
+            is_plain = _is_in_networks(self.address, self.door.limits.plain_networks)
             self._auth_require_tls = not (is_plain or self.door.is_tls_from_start)
             self._deadlines = [
                 self.loop.call_later(self.door.limits.sign_in_seconds, self._end_unless_signed_in),

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from notifications.inbound.mail.intake import door_of_settings, serve
+from notifications.inbound.mail.intake import build_door, serve_door
 from notifications.tasks import enqueue_runs
 
 
@@ -18,12 +18,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = settings.MAIL_DOOR_LISTEN
         try:
-            door = door_of_settings(enqueue_runs)
+            door = build_door(enqueue_runs)
         except OSError as error:
             text = f"MAIL_DOOR_CERTIFICATE or MAIL_DOOR_KEY cannot be used: {error.strerror or error}"
             raise CommandError(text) from None
         try:
-            asyncio.run(serve(door, host, port, on_ready=self._say))
+            asyncio.run(serve_door(door, host, port, on_ready=self._say))
         except OSError as error:
             raise CommandError(f"MAIL_DOOR_LISTEN: cannot listen on {host}:{port}: {error.strerror}") from None
 

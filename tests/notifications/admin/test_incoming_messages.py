@@ -15,7 +15,7 @@ from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.explanations import name_run
 from notifications.delivery.rendering.render import render_run
-from notifications.inbound.accept import accept
+from notifications.inbound.accept import accept_message
 from notifications.inbound.content import check_file
 from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Run
@@ -54,7 +54,7 @@ def message(corp: Corp, editor: User, zhang: User) -> IncomingMessage:
         callback_url="https://hush.example.test/",
     )
     now = timezone.now()
-    accepted = accept(asked, now=now)
+    accepted = accept_message(asked, now=now)
     for run_id in accepted.run_ids:
         render_run(run_id=run_id, now=now)
     return accepted.message
@@ -85,7 +85,7 @@ def test_the_page_shows_the_message_its_runs_and_whom_nobody_was_found_for(
 
 
 def test_a_message_to_every_company_is_seen_by_its_owner_and_whoever_sees_all(editor: User, zhang: User) -> None:
-    accepted = accept(make_incoming(make_sender(editor), zhang), now=timezone.now())
+    accepted = accept_message(make_incoming(make_sender(editor), zhang), now=timezone.now())
     for run_id in accepted.run_ids:
         render_run(run_id=run_id, now=timezone.now())
     (run,) = Run.objects.all()
@@ -150,7 +150,7 @@ def test_lists_and_pages_ask_as_much_for_one_message_as_for_many(
 
     def send(count: int) -> None:
         for who in senders * count:
-            for run_id in accept(make_incoming(who, zhang, corp=corp), now=timezone.now()).run_ids:
+            for run_id in accept_message(make_incoming(who, zhang, corp=corp), now=timezone.now()).run_ids:
                 render_run(run_id=run_id, now=timezone.now())
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=timezone.now())
 

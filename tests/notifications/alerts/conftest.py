@@ -53,7 +53,7 @@ def make_alert_channel(*people: User, corp: Corp | None = None, **fields: Any) -
     owner = make_editor(*([corp] if corp is not None else []))
     defaults = {"name": "数据平台", "owner": owner, "corp": corp, "is_alert": True, "is_enabled": True}
     channel = InboundChannel(**{**defaults, **fields})
-    channel.digest = channels.digest_of(SECRET)
+    channel.digest = channels.make_digest(SECRET)
     put(channel)
     join(channel, "users", people)
     return channel

@@ -13,7 +13,7 @@ from notifications.inbound.channels import renew_secret, store_secret
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.parse import MailRules
 from notifications.inbound.mail.server import ReceivedMail, SignIn
-from notifications.inbound.mapping import PRESETS, Mapping
+from notifications.inbound.mapping import PRESETS, ChannelMapping
 from notifications.models import InboundChannel
 from tests.rows import join, put
 
@@ -30,13 +30,13 @@ def english_client(person: User) -> Client:
 
 def make_channel(owner: User, *people: User, **fields: Any) -> InboundChannel:
     """Create an enabled channel with SECRET for these people."""
-    mapping: Mapping = fields.pop("mapping", Mapping(title="{{ payload.title }}", text="{{ payload.text }}"))
+    mapping: ChannelMapping = fields.pop("mapping", ChannelMapping(title="{{ payload.title }}", text="{{ payload.text }}"))
     defaults = {
         "name": "数据平台",
         "owner": owner,
         "is_enabled": True,
         "scheme": "bearer",
-        "mapping": mapping.document(),
+        "mapping": mapping.to_document(),
     }
     channel = InboundChannel(**{**defaults, **fields})
     store_secret(channel, SECRET)
@@ -75,7 +75,7 @@ def call(channel: InboundChannel, body: Any, content_type: str = JSON, *, secret
 def make_mail_channel(owner: User, *, rules: MailRules | None = None, **fields: Any) -> tuple[InboundChannel, str]:
     """Create a channel for mails and return it with its password."""
     defaults = {"name": "BI", "kind": "mail", "scheme": "password", "is_enabled": True, "owner": owner}
-    channel = InboundChannel(mapping=rules.document() if rules else {}, **{**defaults, **fields})
+    channel = InboundChannel(mapping=rules.to_document() if rules else {}, **{**defaults, **fields})
     password = renew_secret(channel)
     channel.save()
     return channel, password

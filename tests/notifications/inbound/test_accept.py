@@ -11,7 +11,7 @@ from integrations.models import Corp
 from notifications.delivery.maintenance import purge_runs
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
-from notifications.inbound.accept import Incoming, accept
+from notifications.inbound.accept import Incoming, accept_message
 from notifications.inbound.content import InboundError, check_file
 from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, MessageForm, Receipt, Run
@@ -31,7 +31,7 @@ def sender(corp: Corp) -> ApiToken:
 
 def send_message(message: Incoming, *, now: Any = NOW) -> list[Delivery]:
     """Accept and render the message, and return its deliveries."""
-    for run_id in accept(message, now=now).run_ids:
+    for run_id in accept_message(message, now=now).run_ids:
         render_run(run_id=run_id, now=now)
         assert Run.objects.get(pk=run_id).error_text == ""
     return list(Delivery.objects.order_by("pk"))
@@ -41,7 +41,7 @@ def test_a_message_is_written_with_its_run_its_people_and_its_sender(corp: Corp,
     zhang = make_person(corp, "ZhangWei")
     addresses = [Address(AddressKind.USER, zhang.username), Address(AddressKind.USERID, "nobody", corp=corp.corpid)]
 
-    accepted = accept(make_incoming(sender, addresses=addresses, key="api:1:a", corp=corp), now=NOW)
+    accepted = accept_message(make_incoming(sender, addresses=addresses, key="api:1:a", corp=corp), now=NOW)
 
     message, run = accepted.message, Run.objects.get(pk=accepted.run_ids[0])
     assert (message.title, message.token, message.requested_by, message.person_count) == (
@@ -59,15 +59,15 @@ def test_a_message_is_written_with_its_run_its_people_and_its_sender(corp: Corp,
 def test_a_sender_has_its_day_and_no_more(corp: Corp, sender: ApiToken) -> None:
     people = [make_person(corp, f"U{number}") for number in range(3)]
     ApiToken.objects.update(daily_limit=4)
-    accept(make_incoming(sender, *people), now=NOW)
+    accept_message(make_incoming(sender, *people), now=NOW)
 
     with pytest.raises(InboundError) as refused:
-        accept(make_incoming(sender, *people[:2]), now=NOW)
-    accept(make_incoming(sender, people[0]), now=NOW)
+        accept_message(make_incoming(sender, *people[:2]), now=NOW)
+    accept_message(make_incoming(sender, people[0]), now=NOW)
 
     # NOW is 09:00:30 in Shanghai.
     assert (refused.value.code, refused.value.retry_after_seconds) == ("daily_limit_reached", 15 * 3600 - 30)
-    accept(make_incoming(sender, *people), now=NOW + timedelta(seconds=15 * 3600 - 30))
+    accept_message(make_incoming(sender, *people), now=NOW + timedelta(seconds=15 * 3600 - 30))
     assert IncomingMessage.objects.count() == 3
 
 
@@ -90,7 +90,7 @@ def test_a_sender_has_its_day_and_no_more(corp: Corp, sender: ApiToken) -> None:
 def test_the_form_is_chosen_by_what_there_is(
     fields: dict[str, Any], form: MessageForm, corp: Corp, sender: ApiToken
 ) -> None:
-    assert accept(make_incoming(sender, make_person(corp, "Zhang"), **fields), now=NOW).message.form == form
+    assert accept_message(make_incoming(sender, make_person(corp, "Zhang"), **fields), now=NOW).message.form == form
 
 
 @pytest.mark.parametrize("form", [value for value in MessageForm if value not in {"xlsx", "csv"}])
@@ -128,9 +128,9 @@ def test_whoever_belongs_to_another_company_than_the_message_is_not_named(corp: 
         Address(AddressKind.USER, make_person(one, userid).username) for one, userid in ((corp, "Zhang"), (other, "Li"))
     )
 
-    accepted = accept(make_incoming(sender, corp=corp, addresses=[mine, theirs]), now=NOW)
+    accepted = accept_message(make_incoming(sender, corp=corp, addresses=[mine, theirs]), now=NOW)
 
-    assert accepted.message.unknown == [{**theirs.document(), "reason": "unknown"}]
+    assert accepted.message.unknown == [{**theirs.to_document(), "reason": "unknown"}]
 
 
 def test_figures_stand_in_a_card_or_else_in_the_text(corp: Corp, sender: ApiToken) -> None:
@@ -165,12 +165,12 @@ def test_a_message_is_forgotten_after_the_last_of_its_runs_and_after_a_year(corp
     send_message(make_incoming(sender, person, files=files))
     Run.objects.update(status=Run.Status.FINISHED)
 
-    assert calls.purge(now=later) == 0
+    assert calls.purge_calls(now=later) == 0
     while purge_runs(now=later):
         assert IncomingMessage.objects.count() == 1
-    assert calls.purge(now=NOW + timedelta(days=364)) == 0
+    assert calls.purge_calls(now=NOW + timedelta(days=364)) == 0
     assert calls.find_old_messages(later).exists()
-    assert calls.purge(now=later) == 1
+    assert calls.purge_calls(now=later) == 1
 
     assert [model.objects.count() for model in (IncomingMessage, Run, Medium)] == [0, 0, 0]
     assert person.__class__.objects.filter(pk=person.pk).exists()

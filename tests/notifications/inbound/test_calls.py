@@ -24,7 +24,7 @@ from integrations.models import Corp
 from notifications.api.incoming import receive
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
-from notifications.inbound.mapping import Mapping
+from notifications.inbound.mapping import ChannelMapping
 from notifications.models import Delivery, InboundCall, InboundChannel, Incident, IncomingMessage, Run
 from tests.between import just_before
 from tests.nightly import IS_NIGHTLY
@@ -130,7 +130,7 @@ def test_files_of_superset_and_the_picture_of_metabase_come_along(owner: User, z
 
 
 def test_files_that_are_not_sent_are_named_in_the_log(owner: User, zhang: User) -> None:
-    mapping = Mapping(title="{{ payload.title }}", key_path="title", file_paths=("files",))
+    mapping = ChannelMapping(title="{{ payload.title }}", key_path="title", file_paths=("files",))
     channel = make_channel(owner, zhang, mapping=mapping)
     files = [{"name": "run.exe", "content": "TVqQAAMAAAA="}, {"name": "a.csv", "content": "!"}]
 
@@ -143,7 +143,7 @@ def test_files_that_are_not_sent_are_named_in_the_log(owner: User, zhang: User) 
 
 
 def test_a_message_is_written_in_the_sites_language_and_severity_makes_it_urgent(owner: User, zhang: User) -> None:
-    channel = make_channel(owner, zhang, mapping=Mapping(title="{{ payload.ok }}"))
+    channel = make_channel(owner, zhang, mapping=ChannelMapping(title="{{ payload.ok }}"))
 
     call(channel, {"ok": True}, **{"Accept-Language": "en"})
     call(make_preset_channel("grafana", owner, zhang), *read_example("grafana"))
@@ -186,7 +186,7 @@ def test_a_ready_made_mapping_tells_a_repeat_from_the_next_event(
 
 
 def test_what_has_nothing_of_its_key_is_no_repeat_unless_its_senders_header_says_so(owner: User, zhang: User) -> None:
-    mapping = Mapping(title="好", key_path="alerts[].[fingerprint, startsAt]")
+    mapping = ChannelMapping(title="好", key_path="alerts[].[fingerprint, startsAt]")
     channel = make_channel(owner, zhang, mapping=mapping)
 
     bodies: list[dict[str, Any]] = [{}, {}, {"alerts": [{}]}, {"alerts": [{}]}]
@@ -215,7 +215,7 @@ def test_a_recorded_call_with_its_time_signed_sends_nothing_again(
 
 def test_recipients_come_from_a_field(owner: User, corp: Corp, zhang: User) -> None:
     li = make_person(corp, "LiNa", email="lina@example.com")
-    mapping = Mapping(title="好", recipient_kind="email", recipient_path="to")
+    mapping = ChannelMapping(title="好", recipient_kind="email", recipient_path="to")
     channel = make_channel(owner, zhang, mapping=mapping)
 
     answer = call(channel, {"to": "Li Na <LiNa@example.com>; nobody@example.com"})
@@ -232,7 +232,7 @@ def test_a_channel_that_is_not_enabled_only_notes(channel: InboundChannel) -> No
 
     assert (answer.status_code, answer.json()) == (202, {"status": "noted"})
     assert not IncomingMessage.objects.exists()
-    last = calls.last_payload(channel, now=timezone.now())
+    last = calls.find_last_payload(channel, now=timezone.now())
     assert last is not None
     assert last[0] == {"title": "试"}
 
@@ -246,8 +246,8 @@ def test_the_last_payload_is_encrypted_and_forgotten_after_an_hour(channel: Inbo
         [(sealed,)] = cursor.fetchall()
     assert "后" not in sealed
     later = timezone.now() + calls.PAYLOAD_KEPT
-    assert calls.last_payload(channel, now=later) is None
-    calls.purge(now=later)
+    assert calls.find_last_payload(channel, now=later) is None
+    calls.purge_calls(now=later)
     channel.refresh_from_db()
     assert (channel.last_payload, channel.last_payload_at) == ("", None)
 
@@ -258,7 +258,7 @@ def test_a_save_of_the_channel_keeps_the_payload_that_came_meanwhile(channel: In
     audited = AuditEntry.objects.count()
     open_in_form.save()
 
-    last = calls.last_payload(channel, now=timezone.now())
+    last = calls.find_last_payload(channel, now=timezone.now())
     assert last is not None
     assert last[0] == {"title": "后"}
     assert AuditEntry.objects.count() == audited
@@ -267,13 +267,13 @@ def test_a_save_of_the_channel_keeps_the_payload_that_came_meanwhile(channel: In
 def test_the_newest_calls_are_kept_and_one_that_comes_in_meanwhile(channel: InboundChannel) -> None:
     now = timezone.now()
     for number in range(calls.CALLS_SHOWN + 3):
-        calls.note(channel, Outcome.ACCEPTED if number % 2 else Outcome.LEFT_OUT, now=now)
+        calls.log_call(channel, Outcome.ACCEPTED if number % 2 else Outcome.LEFT_OUT, now=now)
 
     with just_before(
         'DELETE FROM "notifications_inboundcall"',
-        lambda: calls.note(channel, Outcome.REPEATED, now=now + timedelta(seconds=1)),
+        lambda: calls.log_call(channel, Outcome.REPEATED, now=now + timedelta(seconds=1)),
     ):
-        calls.purge(now=now)
+        calls.purge_calls(now=now)
 
     assert InboundCall.objects.filter(outcome=Outcome.REPEATED).exists()
     assert InboundCall.objects.count() == calls.CALLS_SHOWN + 1
@@ -355,10 +355,10 @@ def test_who_floods_waits_and_the_daily_limit_counts_people(channel: InboundChan
 
 def test_people_beyond_the_owner_are_nobody(owner: User) -> None:
     stranger = make_person(make_corp(name="他司", corpid="ww2"), "Stranger")
-    mapping = Mapping(title="好", recipient_kind="user", recipient_path="to")
+    mapping = ChannelMapping(title="好", recipient_kind="user", recipient_path="to")
     channel = make_channel(owner, stranger, mapping=mapping)
     answers = [call(channel, {"to": name}) for name in (stranger.username, "nobody-at-all")]
-    InboundChannel.objects.update(mapping=Mapping(title="好").document())
+    InboundChannel.objects.update(mapping=ChannelMapping(title="好").to_document())
     answers.append(call(channel, {}))
 
     assert [answer.status_code for answer in answers] == [422] * 3
@@ -367,7 +367,7 @@ def test_people_beyond_the_owner_are_nobody(owner: User) -> None:
 
 
 def test_a_mapping_that_does_not_fit_is_told_and_noted(owner: User, zhang: User) -> None:
-    channel = make_channel(owner, zhang, mapping=Mapping(title="{{ payload.a + payload.b }}"))
+    channel = make_channel(owner, zhang, mapping=ChannelMapping(title="{{ payload.a + payload.b }}"))
 
     answer = call(channel, {"a": "x", "b": 1})
 
@@ -418,7 +418,7 @@ EXAMPLES = 10_000 if IS_NIGHTLY else 60
 ANSWERS = {202, 400, 413, 422}
 
 # Everything that a mapping can have, on fields that a payload may or may not have.
-GREEDY = Mapping(
+GREEDY = ChannelMapping(
     title="{{ payload.a }} {{ payload['b c'][0].d|default('') }}",
     text="{% for one in payload.a %}{{ one }}{{ one.x|thousands }}{% endfor %}{{ payload.n + 1 }}",
     recipient_kind="userid",

@@ -153,33 +153,33 @@ HOSTILE = (
     ],
 )
 def test_nothing_of_a_strangers_text_is_obeyed_but_what_is_let_through(form: str, markup: str, shown: str) -> None:
-    assert content.text_for(form, HOSTILE, markup) == shown
+    assert content.format_text(form, HOSTILE, markup) == shown
 
 
 def test_headings_quotes_and_lists_stay_where_they_stand() -> None:
     lines = "# 标题\n> 引用 <b>\n* 一\n+ 二\n1. 三\n不是 # 标题"
 
-    assert content.text_for(MessageForm.MARKDOWN, lines, "markdown") == (
+    assert content.format_text(MessageForm.MARKDOWN, lines, "markdown") == (
         "# 标题\n> 引用 ＜b＞\n- 一\n- 二\n1. 三\n不是 # 标题"
     )
-    assert content.text_for(MessageForm.TEXT, lines, "markdown") == "标题\n引用 ＜b>\n- 一\n- 二\n1. 三\n不是 # 标题"
+    assert content.format_text(MessageForm.TEXT, lines, "markdown") == "标题\n引用 ＜b>\n- 一\n- 二\n1. 三\n不是 # 标题"
 
 
 def test_a_long_line_is_cut_before_anything_looks_at_it() -> None:
-    found = content.safe_text("[a](http://" * 200_000)
+    found = content.clean_text("[a](http://" * 200_000)
 
     assert (len(found), found[-1]) == (50_000, "…")
-    assert len(content.text_for(MessageForm.MARKDOWN, found, "markdown")) == 50_000
+    assert len(content.format_text(MessageForm.MARKDOWN, found, "markdown")) == 50_000
 
 
 @given(st.text(max_size=200))
 def test_titles_and_texts_may_be_anything(words: str) -> None:
-    for tidy in (content.safe_title(words), content.safe_text(words)):
+    for tidy in (content.clean_title(words), content.clean_text(words)):
         assert "\0" not in tidy
         tidy.encode()
         for form in MessageForm:
             for markup in ("plain", "markdown"):
-                assert "<@" not in content.text_for(form, tidy, markup)
+                assert "<@" not in content.format_text(form, tidy, markup)
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_titles_and_texts_may_be_anything(words: str) -> None:
     ],
 )
 def test_a_link_is_an_address_with_http(link: str, is_safe: bool) -> None:
-    assert content.safe_link(link) == (link if is_safe else "")
+    assert content.clean_link(link) == (link if is_safe else "")

@@ -18,7 +18,7 @@ from integrations.jobs.registry import Again
 from integrations.models import Corp, Job
 from integrations.models.jobs import LeaseLostError
 from notifications.inbound import calls
-from notifications.inbound.mapping import Mapping
+from notifications.inbound.mapping import ChannelMapping
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
 from tests.between import just_before
 from tests.http_server import serving
@@ -29,7 +29,7 @@ from tests.notifications.inbound.channels import call, make_channel
 from tests.notifications.inbound.factories import png
 
 pytestmark = pytest.mark.django_db
-MAPPING = Mapping(title="{{ payload.title }}", text="看图", key_path="id", file_paths=("url",))
+MAPPING = ChannelMapping(title="{{ payload.title }}", text="看图", key_path="id", file_paths=("url",))
 
 
 class Pictures(BaseHTTPRequestHandler):
@@ -76,7 +76,7 @@ def fetch_newest(clock: FakeClock) -> list[int]:
 
 
 def fetch(job: Job, clock: FakeClock) -> list[int]:
-    found = calls.fetch(take_job(job, clock))
+    found = calls.fetch_files(take_job(job, clock))
     assert not isinstance(found, Again)
     return found
 
@@ -172,7 +172,7 @@ def test_what_was_accepted_over_the_days_limit_waits_for_the_next(
     clock.now = timezone.now()
     first, second = Job.objects.order_by("pk")
     assert len(fetch(first, clock)) == 1
-    again = calls.fetch(take_job(second, clock))
+    again = calls.fetch_files(take_job(second, clock))
     assert isinstance(again, Again)
     statuses.append(call(channel, {"title": "2", "url": f"{site}/a.png"}).status_code)
 
@@ -327,6 +327,6 @@ def test_a_worker_that_comes_too_late_writes_nothing(channel: InboundChannel, si
     Job.objects.update(lease_token="another")
 
     with pytest.raises(LeaseLostError):
-        calls.fetch(run)
+        calls.fetch_files(run)
     assert not IncomingMessage.objects.exists()
     assert not is_forgotten()

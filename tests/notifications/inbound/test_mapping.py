@@ -16,7 +16,7 @@ from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionRefused, TooMuchWork
 from notifications.inbound.channels import WEBHOOK_SCHEMES
 from notifications.inbound.content import InboundError
-from notifications.inbound.mapping import FOLDER, ITEMS_AT_MOST, OTHER, PRESETS, ROWS_AT_MOST, Mapping, apply, tree_of
+from notifications.inbound.mapping import FOLDER, ITEMS_AT_MOST, OTHER, PRESETS, ROWS_AT_MOST, ChannelMapping, apply_mapping, list_payload_lines
 from notifications.inbound.payloads import parse_body
 from notifications.reports.templates import merge_fields, renderer
 from notifications.reports.templates.merge_fields import PAYLOAD, Field
@@ -119,7 +119,7 @@ def test_a_long_text_is_no_work() -> None:
 def test_the_tree_names_each_field_for_paths_and_templates() -> None:
     payload = {"a": {"b c": [{"true": 1}]}, "t": "长" * 100, "e": {}}
 
-    rows = [(row.name, row.path, row.template, row.depth) for row in tree_of(payload)]
+    rows = [(row.name, row.path, row.template, row.depth) for row in list_payload_lines(payload)]
 
     assert rows == [
         ("a", "a", "{{ payload.a }}", 0),
@@ -129,34 +129,34 @@ def test_the_tree_names_each_field_for_paths_and_templates() -> None:
         ("t", "t", "{{ payload.t }}", 0),
         ("e", "e", "{{ payload.e }}", 0),
     ]
-    assert tree_of(payload)[4].example == "长" * 79 + "…"
+    assert list_payload_lines(payload)[4].example == "长" * 79 + "…"
 
 
 def test_what_a_tree_names_is_found_and_read_back_as_a_label() -> None:
     payload = {"it's": [{"x_1": 7}]}
 
-    for row in tree_of(payload):
+    for row in list_payload_lines(payload):
         assert expressions.find(row.path, payload) is not None
         [part] = merge_fields.parts_of(row.template, {"payload": ""}) or []
         assert isinstance(part, Field)
-        mapped = apply(Mapping(title=row.template), payload, now=NOW, zone=ZONE)
+        mapped = apply_mapping(ChannelMapping(title=row.template), payload, now=NOW, zone=ZONE)
         assert mapped is not None
         assert "7" in mapped.message.title
 
 
 def test_a_large_payload_shows_its_beginning() -> None:
-    rows = tree_of({"list": list(range(100)), **{f"n{number}": number for number in range(1000)}})
+    rows = list_payload_lines({"list": list(range(100)), **{f"n{number}": number for number in range(1000)}})
 
     assert len(rows) == ROWS_AT_MOST
     assert [row.name for row in rows[:7]] == ["list", *(f"[{number}]" for number in range(ITEMS_AT_MOST)), "n0"]
 
 
-def map_payload(mapping: Mapping, payload: Any) -> Any:
-    return apply(mapping, payload, now=NOW, zone=ZONE)
+def map_payload(mapping: ChannelMapping, payload: Any) -> Any:
+    return apply_mapping(mapping, payload, now=NOW, zone=ZONE)
 
 
 def test_lines_of_a_value_stay_lines_and_markup_of_values_is_text() -> None:
-    found = map_payload(Mapping(text="**状态**\n{{ payload.t }}", is_markdown=True), {"t": "# a\n**b** <@all>"})
+    found = map_payload(ChannelMapping(text="**状态**\n{{ payload.t }}", is_markdown=True), {"t": "# a\n**b** <@all>"})
 
     assert found.message.text == "**状态**\n＃ a\n＊＊b＊＊ ＜@all＞"  # noqa: RUF001  # look-alikes on purpose
     assert found.message.markup == "markdown"
@@ -177,13 +177,13 @@ def test_lines_of_a_value_stay_lines_and_markup_of_values_is_text() -> None:
     ],
 )
 def test_the_condition(path: str, values: tuple[str, ...], payload: Any, is_sent: bool) -> None:
-    found = map_payload(Mapping(title="x", only_path=path, only_values=values), payload)
+    found = map_payload(ChannelMapping(title="x", only_path=path, only_values=values), payload)
 
     assert (found is not None) is is_sent
 
 
 def test_recipients_of_texts_lists_and_lines() -> None:
-    rules = Mapping(recipient_kind="userid", recipient_path="to")
+    rules = ChannelMapping(recipient_kind="userid", recipient_path="to")
 
     found = [map_payload(rules, {"to": to}).addresses for to in ("a, b；c|d", ["a", "b c"], [7, 8.0], None, {"x": 1})]  # noqa: RUF001
 
@@ -193,7 +193,7 @@ def test_recipients_of_texts_lists_and_lines() -> None:
 
 
 def test_figures_link_key_severity_and_an_attribute() -> None:
-    rules = Mapping(
+    rules = ChannelMapping(
         figures=(("订单", "sum.orders"), ("空", "missing"), ("比", "sum.rate")),
         link_path="url",
         key_path="id",
@@ -221,7 +221,7 @@ def test_files_by_address_by_base64_and_what_is_neither() -> None:
         "f": {"filename": "r.csv", "data": "YSxiLGMsZCxl"},
     }
 
-    found = map_payload(Mapping(file_paths=("p", "f", "missing")), payload)
+    found = map_payload(ChannelMapping(file_paths=("p", "f", "missing")), payload)
 
     assert found.urls == (("", "https://example.com/a.png"),)
     assert [file.name for file in found.files] == ["r.csv"]
@@ -230,14 +230,14 @@ def test_files_by_address_by_base64_and_what_is_neither() -> None:
 
 def test_an_expression_that_takes_too_long_is_a_mapping_error() -> None:
     with pytest.raises(InboundError):
-        map_payload(Mapping(title="x", key_path="a[*].b[*]"), MANY)
+        map_payload(ChannelMapping(title="x", key_path="a[*].b[*]"), MANY)
 
 
 def test_a_mapping_survives_being_kept() -> None:
-    whole = Mapping(title="t", figures=(("a", "b"),), only_values=("x",), is_markdown=True)
+    whole = ChannelMapping(title="t", figures=(("a", "b"),), only_values=("x",), is_markdown=True)
 
-    assert Mapping.of(json.loads(json.dumps(whole.document()))) == whole
-    assert Mapping.of({"title": "t", "of another release": 1}) == Mapping(title="t")
+    assert ChannelMapping.from_document(json.loads(json.dumps(whole.to_document()))) == whole
+    assert ChannelMapping.from_document({"title": "t", "of another release": 1}) == ChannelMapping(title="t")
 
 
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -250,7 +250,7 @@ def test_a_file_holds_what_is_known_in_both_languages(path: Path) -> None:
     preset = PRESETS[path.stem]
 
     assert set(document) <= {"position", "scheme", "is_alert", "label", "steps", "mapping"}
-    assert set(document.get("mapping", {})) <= set(Mapping.__dataclass_fields__)
+    assert set(document.get("mapping", {})) <= set(ChannelMapping.__dataclass_fields__)
     assert [set(words) for words in (document["label"], *document["steps"])] == [{"en", "zh"}] * (
         1 + len(document["steps"])
     )

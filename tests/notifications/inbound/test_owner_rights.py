@@ -15,7 +15,7 @@ from notifications.api import tokens
 from notifications.inbound import calls
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.server import RefusedError
-from notifications.inbound.mapping import Mapping
+from notifications.inbound.mapping import ChannelMapping
 from notifications.models import ApiToken, InboundCall, InboundChannel, IncomingMessage
 from tests.jobs import do_jobs
 from tests.notifications.factories import make_manager, make_person
@@ -93,7 +93,7 @@ def switch_off(owner: User) -> None:
 
 @pytest.mark.parametrize("lose", [take_entry, disable, take_rights, switch_off])
 def test_what_waits_for_its_files_is_refused(lose: Any, owner: User, zhang: User) -> None:
-    mapping = Mapping(title="{{ payload.title }}", file_paths=("url",))
+    mapping = ChannelMapping(title="{{ payload.title }}", file_paths=("url",))
     channel = make_channel(owner, zhang, mapping=mapping)
     call(channel, {"title": "告警", "url": "http://127.0.0.1:1/a.png"})
     lose(owner)

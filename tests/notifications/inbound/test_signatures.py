@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from notifications.inbound.channels import REPLAY_SECONDS, SCHEMES, Proof, store_secret, verify
+from notifications.inbound.channels import REPLAY_SECONDS, SCHEMES, Proof, store_secret, verify_proof
 from notifications.models import InboundChannel
 
 SECRET = "gwi_secret"
@@ -53,7 +53,7 @@ def accepts(scheme: str, given: Proof, secret: str = SECRET, now: float = NOW) -
     channel = InboundChannel(scheme=scheme)
     if secret:
         store_secret(channel, secret)
-    return verify(channel, given, now=now) is not None
+    return verify_proof(channel, given, now=now) is not None
 
 
 def test_every_scheme_of_a_webhook_is_tested() -> None:

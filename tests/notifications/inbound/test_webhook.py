@@ -19,7 +19,7 @@ from accounts.models import User
 from integrations.core.sentences import translate_stored
 from notifications import tasks
 from notifications.inbound import webhook
-from notifications.inbound.accept import accept
+from notifications.inbound.accept import accept_message
 from notifications.models import ApiToken, IncomingMessage, Run
 from tests.http_server import serving
 from tests.notifications.conftest import FakeClock
@@ -76,7 +76,7 @@ def sender() -> ApiToken:
 def make_settled_message(sender: ApiToken, url: str) -> IncomingMessage:
     """Create a message whose runs have all ended."""
     corp = sender.owner.managed_corps.get()
-    message = accept(make_incoming(sender, make_person(corp, "Zhang"), callback_url=url), now=NOW).message
+    message = accept_message(make_incoming(sender, make_person(corp, "Zhang"), callback_url=url), now=NOW).message
     Run.objects.update(status=Run.Status.FINISHED, finished_at=NOW, recipient_count=2, skipped_count=1)
     return message
 
@@ -92,13 +92,13 @@ def test_a_message_is_told_once_signed_when_every_run_has_ended(
 ) -> None:
     message = make_settled_message(sender, receiver.url)
     Run.objects.update(status=Run.Status.SENDING)
-    assert webhook.hand_out(now=NOW) == []
-    assert not webhook.call_back(message.pk, clock=clock)
+    assert webhook.hand_out_callbacks(now=NOW) == []
+    assert not webhook.call_back_sender(message.pk, clock=clock)
     Run.objects.update(status=Run.Status.FINISHED)
 
-    assert webhook.hand_out(now=NOW) == [message.pk]
-    assert webhook.call_back(message.pk, clock=clock)
-    assert not webhook.call_back(message.pk, clock=clock)
+    assert webhook.hand_out_callbacks(now=NOW) == [message.pk]
+    assert webhook.call_back_sender(message.pk, clock=clock)
+    assert not webhook.call_back_sender(message.pk, clock=clock)
 
     ((headers, body),) = receiver.calls
     assert json.loads(body) == {
@@ -113,17 +113,17 @@ def test_a_message_is_told_once_signed_when_every_run_has_ended(
     mac = hmac.new(sender.signing_secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     assert (stamp, headers["X-Guanwecom-Signature"]) == (str(int(NOW.timestamp())), f"sha256={mac}")
     assert read_callback(message) == (Callback.DELIVERED, 1, "")
-    assert webhook.hand_out(now=NOW + timedelta(days=1)) == []
+    assert webhook.hand_out_callbacks(now=NOW + timedelta(days=1)) == []
 
 
 def test_a_worker_that_dies_leaves_it_to_the_next_one(sender: ApiToken, receiver: Receiver, clock: FakeClock) -> None:
     message = make_settled_message(sender, receiver.url)
 
-    assert webhook.hand_out(now=NOW) == [message.pk]  # and its worker dies
-    assert webhook.hand_out(now=NOW + timedelta(seconds=59)) == []
-    assert webhook.hand_out(now=NOW + webhook.LEASE) == [message.pk]
+    assert webhook.hand_out_callbacks(now=NOW) == [message.pk]  # and its worker dies
+    assert webhook.hand_out_callbacks(now=NOW + timedelta(seconds=59)) == []
+    assert webhook.hand_out_callbacks(now=NOW + webhook.LEASE) == [message.pk]
     for is_stopping, count in ((True, 0), (False, 1)):
-        webhook.call_back_all([message.pk], clock=clock, is_stopping=lambda: is_stopping)  # noqa: B023  # called at once
+        webhook.call_back_senders([message.pk], clock=clock, is_stopping=lambda: is_stopping)  # noqa: B023  # called at once
         assert len(receiver.calls) == count
 
 
@@ -133,8 +133,8 @@ def test_it_is_tried_again_with_longer_and_longer_waits_and_given_up_visibly(
     message, waits = make_settled_message(sender, receiver.url), []
     receiver.statuses += [500] * (len(webhook.WAITS_MINUTES) + 1)
 
-    while webhook.hand_out(now=clock.now):
-        assert not webhook.call_back(message.pk, clock=clock)
+    while webhook.hand_out_callbacks(now=clock.now):
+        assert not webhook.call_back_sender(message.pk, clock=clock)
         message.refresh_from_db()
         if message.callback_after is not None:
             waits.append((message.callback_after - clock.now).total_seconds() / 60)
@@ -161,7 +161,7 @@ def test_each_refusal_is_said_in_words(
     receiver.statuses.append(status)
     message = make_settled_message(sender, receiver.url)
 
-    webhook.call_back(message.pk, clock=clock)
+    webhook.call_back_sender(message.pk, clock=clock)
 
     assert read_callback(message) == (Callback.WAITING, 1, error)
 
@@ -173,13 +173,13 @@ def test_an_address_in_the_internal_network_needs_a_token_that_may_go_there(
     message = make_settled_message(sender, receiver.url)
 
     settings.DATA_ALLOW_LOOPBACK = False
-    webhook.call_back(message.pk, clock=clock)
+    webhook.call_back_sender(message.pk, clock=clock)
     settings.DATA_ALLOW_LOOPBACK = True
     ApiToken.objects.update(allows_private_addresses=False)
-    webhook.call_back(message.pk, clock=clock)
+    webhook.call_back_sender(message.pk, clock=clock)
     ApiToken.objects.update(allows_private_addresses=True)
     User.objects.update(is_superuser=False)
-    webhook.call_back(message.pk, clock=clock)
+    webhook.call_back_sender(message.pk, clock=clock)
 
     assert receiver.calls == []
     assert read_callback(message) == (Callback.WAITING, 3, "Its address leads where the token's webhooks may not go.")
@@ -194,7 +194,7 @@ def test_nothing_is_signed_with_a_token_that_was_ended(
     message = make_settled_message(sender, receiver.url)
     model.objects.update(**change)
 
-    assert not webhook.call_back(message.pk, clock=clock)
+    assert not webhook.call_back_sender(message.pk, clock=clock)
 
     assert receiver.calls == []
     assert read_callback(message) == (
@@ -202,7 +202,7 @@ def test_nothing_is_signed_with_a_token_that_was_ended(
         1,
         "The token was revoked, or its owner may no longer enter the administration.",
     )
-    assert webhook.hand_out(now=NOW + timedelta(days=2)) == []
+    assert webhook.hand_out_callbacks(now=NOW + timedelta(days=2)) == []
 
 
 def test_a_receiver_that_is_gone_is_told_nothing_of_the_network(
@@ -211,7 +211,7 @@ def test_a_receiver_that_is_gone_is_told_nothing_of_the_network(
     settings.DATA_ALLOW_LOOPBACK = True
     message = make_settled_message(sender, "http://127.0.0.1:1/")
 
-    webhook.call_back(message.pk, clock=clock)
+    webhook.call_back_sender(message.pk, clock=clock)
 
     assert read_callback(message) == (Callback.WAITING, 1, "There was no answer in time.")
 
@@ -229,7 +229,7 @@ def test_secrets_that_are_lost_or_that_no_key_opens_are_not_used(
         with connection.cursor() as cursor:
             cursor.execute("UPDATE notifications_apitoken SET signing_secret = %s", [secret])
 
-        webhook.call_back(message.pk, clock=clock)
+        webhook.call_back_sender(message.pk, clock=clock)
 
         assert (receiver.calls, read_callback(message)) == ([], (Callback.WAITING, number + 1, error))
 
@@ -240,7 +240,7 @@ def test_address_and_error_hold_nothing_of_the_secret_in_the_address(
     receiver.statuses.append(500)
     message = make_settled_message(sender, receiver.url)
 
-    webhook.call_back(message.pk, clock=clock)
+    webhook.call_back_sender(message.pk, clock=clock)
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT callback_url, callback_error FROM notifications_incomingmessage")

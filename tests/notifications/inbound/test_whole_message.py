@@ -14,7 +14,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall
 from notifications.delivery.runs.owner_notices import request_owner_notices
-from notifications.inbound.accept import accept
+from notifications.inbound.accept import accept_message
 from notifications.inbound.content import check_file
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Receipt, Run
 from tests.notifications.admin.conftest import client_of
@@ -42,7 +42,7 @@ def lin(corp: Corp) -> User:
 @pytest.fixture
 def message(corp: Corp, editor: User, zhang: User, lin: User) -> IncomingMessage:
     """A message with two files to two people, all of it accepted by WeCom."""
-    accepted = accept(make_incoming(make_sender(editor), zhang, lin, text="见附件", files=FILES, corp=corp), now=now())
+    accepted = accept_message(make_incoming(make_sender(editor), zhang, lin, text="见附件", files=FILES, corp=corp), now=now())
     for run_id in accepted.run_ids:
         render_run(run_id=run_id, now=now())
     Delivery.objects.update(status="accepted", msgid="m", settled_at=now())
@@ -149,7 +149,7 @@ def test_a_second_time_only_those_who_still_lack_it(message: IncomingMessage, ed
 
 
 def test_the_owner_of_a_message_to_every_company_sees_it_sent_again(editor: User, zhang: User) -> None:
-    accepted = accept(make_incoming(make_sender(editor), zhang), now=now())
+    accepted = accept_message(make_incoming(make_sender(editor), zhang), now=now())
     render_run(run_id=accepted.run_ids[0], now=now())
     [run] = list_runs()
     mark_unreached(run, zhang)
@@ -178,7 +178,7 @@ def test_the_owner_learns_once_that_a_message_failed(message: IncomingMessage, e
 def test_the_owner_of_a_channel_learns_it_and_nobody_else(corp: Corp, editor: User, zhang: User) -> None:
     WeComAccount.objects.create(user=make_editor(corp), corp=corp, userid="Colleague")
     channel = InboundChannel.objects.create(name="Grafana", owner=editor)
-    accept(make_incoming(channel, zhang, corp=corp), now=now())
+    accept_message(make_incoming(channel, zhang, corp=corp), now=now())
     Run.objects.update(status="failed", error="没有按时开始。")
 
     [notice_id] = request_owner_notices(now=now())

@@ -97,7 +97,7 @@ def test_rules_are_written_as_people_write_them(client: Client, channel: Inbound
     assert save_page(client, channel).status_code == 302  # an untouched form changes nothing
 
     channel.refresh_from_db()
-    assert MailRules.of(channel.mapping) == MailRules(
+    assert MailRules.from_document(channel.mapping) == MailRules(
         networks=("10.1.0.0/16", "fd00::/8"),
         attachments=("xlsx", "pdf", "csv"),
         footers=("--", "来自观远"),
@@ -125,11 +125,11 @@ def test_rules_that_cannot_work_are_refused_at_their_field(client: Client, chann
         assert list(answer.context["adminform"].form.errors) == [field]
     channel.refresh_from_db()
     assert channel.mapping == {}
-    assert MailRules.of(channel.mapping).attachments == EXTENSIONS
+    assert MailRules.from_document(channel.mapping).attachments == EXTENSIONS
 
 
 def test_superusers_alone_set_the_domains_to_which_mails_may_go(channel: InboundChannel, corp: Corp) -> None:
-    channel.mapping = MailRules(mail_domains=("partner.example.com", "x.example.com")).document()
+    channel.mapping = MailRules(mail_domains=("partner.example.com", "x.example.com")).to_document()
     channel.owner, channel.corp = make_manager(corp, permissions="inboundchannel"), corp
     channel.save()
     client = english_client(channel.owner)
@@ -137,7 +137,7 @@ def test_superusers_alone_set_the_domains_to_which_mails_may_go(channel: Inbound
     assert save_page(client, channel, forward="everybody", mail_domains="evil.example.com").status_code == 302
 
     channel.refresh_from_db()
-    rules = MailRules.of(channel.mapping)
+    rules = MailRules.from_document(channel.mapping)
     assert (rules.forward, rules.mail_domains) == ("everybody", ("partner.example.com", "x.example.com"))
 
 

@@ -20,7 +20,7 @@ import pytest
 from integrations.core.background import database_clock
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail.parse import LINES_AT_MOST, MailRules, UnreadableMailError
-from notifications.inbound.mail.reader import BEGINNING_BYTES, MailReading, read
+from notifications.inbound.mail.reader import BEGINNING_BYTES, MailReading, read_mail
 from notifications.inbound.mail.server import ReceivedMail, RefusedError, SignIn
 from notifications.models import Delivery, IncomingMessage, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
@@ -41,7 +41,7 @@ def reading_of(*parts: str) -> MailReading:
     for text in parts:
         message.attach(MIMEText(text, "html" if text.startswith("<") else "plain", "utf-8"))
     message.attach(FILE)
-    return read(senders.as_sent(message), MailRules(), "")
+    return read_mail(senders.as_sent(message), MailRules(), "")
 
 
 def test_html_that_costs_too_much_becomes_plain_text_with_its_files() -> None:
@@ -67,7 +67,7 @@ def test_blanks_cost_nothing() -> None:
 def test_of_a_mail_with_too_many_lines_the_beginning_becomes_plain_text(end: bytes) -> None:
     content = b"Subject: x\r\nMessage-ID: <1>\r\n\r\nhello" + end * (LINES_AT_MOST + 1)
 
-    found = read(content, MailRules(), "")
+    found = read_mail(content, MailRules(), "")
 
     assert (found.message.title, found.files) == ("x", ())
     assert found.message.text == "hello\n\n整封邮件太大或太复杂，读取耗时过长：这里只有开头部分，不含图片和附件。"
@@ -77,7 +77,7 @@ def test_a_mail_whose_beginning_cannot_be_read_is_refused() -> None:
     nested = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\r\n\r\n--b{n}\r\n' for n in range(3000))
 
     with pytest.raises(UnreadableMailError) as refused:
-        read(nested.encode() + b"x" * BEGINNING_BYTES, MailRules(), "")
+        read_mail(nested.encode() + b"x" * BEGINNING_BYTES, MailRules(), "")
 
     assert str(refused.value) == "too many nested parts"
 

@@ -9,13 +9,13 @@ import pytest
 
 from notifications.inbound.mail.html import (
     SENT_FILES_AT_MOST,
-    before_marker,
-    convert,
+    cut_at_marker,
+    convert_mail,
     convert_html,
-    first_link,
+    find_first_link,
     render_page,
 )
-from notifications.inbound.mail.parse import MailPart, MailRules, ParsedMail, parse
+from notifications.inbound.mail.parse import MailPart, MailRules, ParsedMail, parse_mail
 from notifications.models import IncomingMessage
 from tests.notifications.inbound.mail import senders
 from tests.notifications.inbound.mail.hostile import TRICKS
@@ -119,7 +119,7 @@ def test_inline_pictures_stand_in_the_page_and_what_is_none_does_not() -> None:
     ],
 )
 def test_the_first_link_is_where_the_message_leads(html: str, text: str, link: str) -> None:
-    assert first_link(html, text) == link
+    assert find_first_link(html, text) == link
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_first_link_is_where_the_message_leads(html: str, text: str, link: s
     ],
 )
 def test_a_footer_begins_at_the_first_line_that_begins_as_a_marker_says(markers: list[str], text: str) -> None:
-    assert before_marker("a\nb\n--\n**Sent from** x", markers) == text
+    assert cut_at_marker("a\nb\n--\n**Sent from** x", markers) == text
 
 
 def test_an_empty_cell_of_data_keeps_its_place_and_one_of_a_layout_has_none() -> None:
@@ -152,7 +152,7 @@ def convert_mail(
     content: bytes, rules: MailRules = RULES, form: str = ""
 ) -> tuple[IncomingMessage, list[tuple[str, str]]]:
     """Return the message, and the names and kinds of its files."""
-    message, files = convert(parse(content), rules, form)
+    message, files = convert_mail(parse_mail(content), rules, form)
     return message, [(file.name, file.kind.value) for file in files]
 
 
@@ -222,7 +222,7 @@ def test_what_is_not_sent_is_named() -> None:
     ]
     mail = ParsedMail("x", "", "", "words", files=tuple(parts), left_out=("old.eml",))
 
-    found, files = convert(mail, RULES, "")
+    found, files = convert_mail(mail, RULES, "")
 
     assert len(files) == SENT_FILES_AT_MOST
     assert found.text == f"words\n\n未发送：old.eml, a.exe, virus.xlsx, empty.csv, {SENT_FILES_AT_MOST}.csv"

@@ -16,7 +16,7 @@ from accounts.models import Attribute, AttributeValue, User, fold_value
 from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.inbound.channels import digest_of
+from notifications.inbound.channels import make_digest
 from notifications.inbound.content import FILE_BYTES
 from notifications.inbound.mail.intake import SIZE_BYTES, Intake
 from notifications.inbound.mail.parse import MailRules
@@ -66,7 +66,7 @@ def test_a_channel_that_is_off_or_a_webhook_or_of_somebody_who_left_does_not(cor
 
 
 @pytest.mark.parametrize(
-    "changed", [{"digest": digest_of("new")}, {"mapping": {"networks": ["10.2.0.0/16"]}}, {"is_enabled": False}]
+    "changed", [{"digest": make_digest("new")}, {"mapping": {"networks": ["10.2.0.0/16"]}}, {"is_enabled": False}]
 )
 def test_who_signed_in_with_what_counts_no_more_sends_no_more(
     corp: Corp, zhang: User, changed: dict[str, object]

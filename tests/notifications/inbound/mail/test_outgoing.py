@@ -42,7 +42,7 @@ def send_outgoing() -> list[str]:
     """Send what is due and return the subjects."""
     outbox.outbox.clear()
     clock = database_clock()
-    outgoing.send_mails(outgoing.hand_out(now=clock()), clock=clock, is_stopping=lambda: False)
+    outgoing.send_mails(outgoing.hand_out_mails(now=clock()), clock=clock, is_stopping=lambda: False)
     return [str(one.subject) for one in outbox.outbox]
 
 
@@ -147,7 +147,7 @@ def test_a_mail_whose_worker_died_behind_the_mail_server_is_not_sent_twice(
     settings.EMAIL_BACKEND = kept
     later = database_clock()() + outgoing.LEASE + timedelta(seconds=1)
 
-    handed_out = outgoing.hand_out(now=later)
+    handed_out = outgoing.hand_out_mails(now=later)
 
     row = OutgoingMail.objects.get()
     assert (handed_out, len(outbox.outbox)) == ([], 1)
@@ -165,7 +165,7 @@ def test_a_mail_that_the_mail_server_did_not_take_is_tried_again_and_given_up_at
     settings.EMAIL_BACKEND = kept
     later = database_clock()() + timedelta(minutes=2)
 
-    outgoing.send_mails(outgoing.hand_out(now=later), clock=lambda: later, is_stopping=lambda: False)
+    outgoing.send_mails(outgoing.hand_out_mails(now=later), clock=lambda: later, is_stopping=lambda: False)
 
     assert len(outbox.outbox) == 1
     take(channel, mail(message_id="<2>"), "Nobody@wecom.local")

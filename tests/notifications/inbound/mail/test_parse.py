@@ -17,7 +17,7 @@ from notifications.inbound.mail.parse import (
     READ_FILES_AT_MOST,
     UnreadableMailError,
     decode_text,
-    parse,
+    parse_mail,
 )
 from tests.notifications.inbound.mail import senders
 
@@ -30,7 +30,7 @@ def mail(*lines: str | bytes, body: bytes = b"x") -> bytes:
 def test_superset_sends_a_picture_and_a_file_whose_disposition_stands_in_its_type() -> None:
     picture = senders.png()
 
-    found = parse(senders.superset(picture=picture))
+    found = parse_mail(senders.superset(picture=picture))
 
     assert (found.subject, found.sender) == ("[Report] Sales", "superset@example.com")
     assert "Explore in Superset" in found.html
@@ -59,7 +59,7 @@ def test_superset_sends_a_picture_and_a_file_whose_disposition_stands_in_its_typ
     ],
 )
 def test_a_subject_is_one_line_of_text(header: str | bytes, subject: str) -> None:
-    assert parse(mail(header)).subject == subject
+    assert parse_mail(mail(header)).subject == subject
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_subject_is_one_line_of_text(header: str | bytes, subject: str) -> Non
     ],
 )
 def test_nobody_answers_an_automatic_mail(lines: tuple[str, ...], is_automatic: bool) -> None:
-    assert parse(mail(*lines, "X: y")).is_automatic is is_automatic
+    assert parse_mail(mail(*lines, "X: y")).is_automatic is is_automatic
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_picture_that_stands_in_the_html_itself_becomes_a_part() -> None:
     picture = senders.png(300, 200)
     html = f'<p>x</p><img src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
 
-    found = parse(mail("Content-Type: text/html; charset=utf-8", body=html.encode()))
+    found = parse_mail(mail("Content-Type: text/html; charset=utf-8", body=html.encode()))
 
     assert found.html == '<p>x</p><img src="cid:data-0">'
     assert [(part.cid, part.content_type, part.content) for part in found.pictures] == [
@@ -118,7 +118,7 @@ def test_a_picture_is_named_by_its_whole_id_and_one_that_the_html_does_not_show_
         part.add_header("Content-ID", f"<{cid}>")
         message.attach(part)
 
-    found = parse(senders.as_sent(message))
+    found = parse_mail(senders.as_sent(message))
 
     assert [part.cid for part in found.pictures] == ["image10", "a%b@x", "c&d"]
     assert [part.name for part in found.files] == ["image1.png"]
@@ -130,7 +130,7 @@ def test_a_picture_is_named_by_its_whole_id_and_one_that_the_html_does_not_show_
 def test_a_body_with_a_broken_encoding_is_read_as_far_as_it_goes(encoding: str) -> None:
     lines = ("Content-Type: text/plain", f"Content-Transfer-Encoding: {encoding}")
 
-    assert isinstance(parse(mail(*lines, body=b"=ZZ!!\xff aGVsbG8")).text, str)
+    assert isinstance(parse_mail(mail(*lines, body=b"=ZZ!!\xff aGVsbG8")).text, str)
 
 
 def test_files_past_the_limit_and_a_mail_inside_the_mail_are_named_as_left_out() -> None:
@@ -144,7 +144,7 @@ def test_files_past_the_limit_and_a_mail_inside_the_mail_are_named_as_left_out()
     content = senders.as_sent(message).rpartition(b"--")[0].rpartition(b"\r\n--")
     boundary = content[2].split(b"\r\n")[0]
 
-    found = parse(content[0] + b"\r\n--" + boundary + b"\r\n" + inner + b"\r\n--" + boundary + b"--\r\n")
+    found = parse_mail(content[0] + b"\r\n--" + boundary + b"\r\n" + inner + b"\r\n--" + boundary + b"--\r\n")
 
     past = tuple(f"{READ_FILES_AT_MOST + number}.csv" for number in range(2))
     assert (found.text, len(found.files), found.left_out) == ("outer", READ_FILES_AT_MOST, ("old.eml", *past))
@@ -161,7 +161,7 @@ def test_files_past_the_limit_and_a_mail_inside_the_mail_are_named_as_left_out()
 )
 def test_what_would_take_too_long_is_refused_before_it_is_read(content: bytes, reason: str) -> None:
     with pytest.raises(UnreadableMailError, match=reason):
-        parse(content)
+        parse_mail(content)
 
 
 def test_a_body_with_a_name_is_the_text_and_not_a_file() -> None:
@@ -176,7 +176,7 @@ def test_a_body_with_a_name_is_the_text_and_not_a_file() -> None:
     notes.set_param("name", "notes.txt")
     message.attach(notes)
 
-    found = parse(senders.as_sent(message))
+    found = parse_mail(senders.as_sent(message))
 
     assert (found.text, found.html) == ("words", "<p>words</p>")
     assert [part.name for part in found.files] == ["notes.txt"]
@@ -190,6 +190,6 @@ def test_of_a_signed_and_of_a_forwarded_mail_nothing_is_named_that_nobody_knows(
     message.attach(MIMEMessage(inner))
     message.attach(MIMEApplication(b"x" * 50, "pkcs7-signature", name="smime.p7s"))
 
-    found = parse(senders.as_sent(message))
+    found = parse_mail(senders.as_sent(message))
 
     assert (found.text, found.left_out, found.files) == ("words", ("日报.eml",), ())
