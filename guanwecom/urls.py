@@ -15,7 +15,7 @@ from integrations.admin.diagnosis import connection_attentions, connection_lines
 from integrations.views import ENGINE_PATH
 from notifications.admin.dashboard import push_attentions, push_lines
 from notifications.admin.today import list_today
-from notifications.views.overview import overview
+from notifications.views.overview import collect_overview
 
 # Only processes that serve pages or make links load this module; AppConfig.ready() loads no pages (guanwecom.apps).
 admin.autodiscover()
@@ -25,7 +25,7 @@ ATTENTIONS = (
     *(monitoring_attentions, push_attentions, directory_attentions, bi_identity.attentions, unsent_attentions),
     *(connection_attentions, source_attentions),
 )
-index_overview.register(partial(overview, lines_of=LINES, attentions_of=ATTENTIONS, list_today=list_today))
+index_overview.register(partial(collect_overview, lines_of=LINES, attentions_of=ATTENTIONS, list_today=list_today))
 
 handler403 = "accounts.views.errors.forbidden"
 handler500 = "guanwecom.operations.pages.show_failure"

@@ -34,7 +34,7 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.sending.queue import find_refused_calls, probe_at_once
         from notifications.delivery.sending.send import read_past_calls
         from notifications.inbound.accept import source_of_message
-        from notifications.receivers import disabling_holds_back, grant_to_roles, track_orders
+        from notifications.receivers import describe_effects_of_disabling, grant_to_roles, track_changes
         from notifications.sources import run_sources
         from notifications.subscriptions.recipients import find_rules_naming
         from notifications.tasks import enqueue_waiting_runs
@@ -52,9 +52,9 @@ class NotificationsConfig(AppConfig):
         people_left.register(ownership.follow_leavers)
         hooks.member_renamed.register(readdress)
         hooks.calls.register(hooks.Calls(find_refused_calls, probe_at_once))
-        hooks.corp_disabling.register(disabling_holds_back)
+        hooks.corp_disabling.register(describe_effects_of_disabling)
         hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:
             tabs.register(tab)
         grant_to_roles()
-        track_orders()
+        track_changes()

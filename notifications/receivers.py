@@ -28,7 +28,7 @@ from notifications.models import (
 COUNTED = 10_000
 
 
-def disabling_holds_back(corp: Corp) -> list[str]:
+def describe_effects_of_disabling(corp: Corp) -> list[str]:
     """Return sentences about messages that will wait and subscriptions that will reach nobody."""
     sentences = []
     waiting = Delivery.objects.unsettled().filter(corp=corp)[:COUNTED].count()
@@ -79,7 +79,7 @@ _OF_CHECKS = (
 )
 
 
-def track_orders() -> None:
+def track_changes() -> None:
     signals.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
     for part in (ReportCard, OwnRowsRule):
         signals.track(part, corps=lambda row: [row.report.corp_id])

@@ -91,7 +91,7 @@ class CopyMiddleware:
         if path in ANSWERED_UNDER_EVERY_HOST or path.startswith(SERVED) or not installation.is_known_copy():
             return self.get_response(request)
         if path.startswith(ROOTS):
-            return problems.response(problems.ProblemError("restored_copy"))
+            return problems.make_response(problems.ProblemError("restored_copy"))
         if needs_no_session(request):
             return HttpResponse(status=503, content_type="text/plain")
         response = render(request, "copy.html", status=503)
@@ -145,5 +145,5 @@ def _write_refusal(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
     request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
     with translation.override(translation.get_language_from_request(request)):
         if is_api:
-            return problems.CONTENT_TYPE, problems.response(problems.ProblemError("busy")).content
+            return problems.CONTENT_TYPE, problems.make_response(problems.ProblemError("busy")).content
         return "text/html; charset=utf-8", render_to_string("busy.html").encode()

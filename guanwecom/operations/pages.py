@@ -159,7 +159,7 @@ def show_failure(request: HttpRequest) -> HttpResponse:
     with translation.override(translation.get_language_from_request(request)):
         headers = {**PAGE_HEADERS, "Retry-After": "10"}
         if request.path_info.startswith(ROOTS):
-            return problems.response(problems.ProblemError("unavailable", headers=headers))
+            return problems.make_response(problems.ProblemError("unavailable", headers=headers))
         return HttpResponse(render_to_string("database_away.html"), status=503, headers=headers)
 
 

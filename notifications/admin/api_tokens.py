@@ -205,7 +205,7 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
             return HttpResponseRedirect(reverse("admin:notifications_apitoken_changelist"))
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
-        secret = tokens.new_secret()
+        secret = tokens.make_secret()
         tokens.set_secret(obj, secret=secret, now=timezone.now())
         obj.save()
         # Only for response_add, which shows the secret. It is stored nowhere.

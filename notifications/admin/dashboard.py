@@ -46,8 +46,8 @@ from notifications.models import (
 )
 from notifications.subscriptions.addressees import explain_naming
 from notifications.subscriptions.calendar import describe_schedule, warn_of_calendar_end
-from notifications.subscriptions.recipients import resolve_audience, trial_audience
-from notifications.subscriptions.schedules import unknown_years
+from notifications.subscriptions.recipients import resolve_audience, make_trial_audience
+from notifications.subscriptions.schedules import find_unknown_years
 
 # Counts stop here and are shown as "1,000+".
 COUNTED = 1000
@@ -138,7 +138,7 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
     """Warn before days without known holidays begin, in one line that names the pushes and alert rules concerned, and
     of those without a next time, which would stay silent for ever. The calendar's link leads to it, or to their list if
     the person may not edit it."""
-    years = unknown_years([(now + CALENDAR_NOTICE).date()])
+    years = find_unknown_years([(now + CALENDAR_NOTICE).date()])
     names, addresses = list[str](), list[str]()
     if sees_all(request.user) and request.user.has_perm("notifications.change_workdaycalendar"):
         addresses.append(reverse("admin:notifications_workdaycalendar_changelist"))
@@ -338,7 +338,7 @@ def _list_orders(request: HttpRequest, person: User) -> Iterator[Naming]:
                 words = {"reason": reason, "attribute": rule.split_attribute}
                 reason = _("%(reason)s; only what concerns their %(attribute)s") % words
             url = reverse("admin:notifications_alertrule_change", args=[rule.pk])
-            [found] = resolve_audience(trial_audience(rule, person.pk))
+            [found] = resolve_audience(make_trial_audience(rule, person.pk))
             yield url, rule.name, _("Alert"), reason, "", found.reason_text
 
 

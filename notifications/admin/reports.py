@@ -51,7 +51,7 @@ from notifications.reports.templates.merge_fields import usual_date_pattern
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import TemplateError
 from notifications.sources import RenderingError
-from notifications.subscriptions.recipients import count_reachability, named_audience
+from notifications.subscriptions.recipients import count_reachability, read_audience
 from notifications.tasks import enqueue_runs
 
 AS_RECIPIENTS, AS_OWNER = "recipients", "owner"
@@ -217,7 +217,7 @@ class ReportForm(admin_pages.VersionedForm):
         if self.spared_subscription is not None:
             orders = orders.exclude(pk=self.spared_subscription)
         for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
-            audience = replace(named_audience(subscription), corp_id=corp.pk if corp else None)
+            audience = replace(read_audience(subscription), corp_id=corp.pk if corp else None)
             if not count_reachability(audience, seen_by=self.person, named=0).concerns_somebody:
                 message = _("With this company the push “%(name)s” would reach nobody. Disable it first.")
                 self.add_error("corp", message % {"name": subscription})
@@ -272,7 +272,7 @@ class ChartFormSet(_PartFormSet):
                 form.add_error("alias", _("The report has no card of this name."))
             elif table := tables.get(alias):
                 try:
-                    charts.check(form.instance.chart, table)
+                    charts.check_chart(form.instance.chart, table)
                 except ChartError as error:
                     form.add_error(None, str(error))
 

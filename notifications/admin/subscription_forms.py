@@ -40,7 +40,7 @@ from notifications.models.subscriptions import RULES_AT_MOST, VALUES_AT_MOST
 from notifications.sources import Audience, Rule
 from notifications.subscriptions import calendar
 from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, read_rules
-from notifications.subscriptions.schedules import TIME_FIELDS, ScheduleError, due_times, find_slots, next_due, read_zone
+from notifications.subscriptions.schedules import TIME_FIELDS, ScheduleError, find_due_times, find_slots, find_next_due, read_zone
 
 # A change of one of these fields recomputes the next run.
 SCHEDULE_FIELDS = frozenset({*TIME_FIELDS, "is_enabled"})
@@ -110,14 +110,14 @@ class ScheduleFormPart(AnyModelForm):
         fields: dict[str, Any] = self.fields
         first = dict.fromkeys((get_site_zone(), *calendar.ZONES))
         fields["time_zone"].choices = [
-            (name, calendar.zone_label(name)) for name in (*first, *sorted(list_zones() - set(first)))
+            (name, calendar.find_zone_name(name)) for name in (*first, *sorted(list_zones() - set(first)))
         ]
         # Named days come first, for people who know no crontab.
-        numbers = [(str(number), calendar.month_day_label(str(number))) for number in range(1, 32)]
+        numbers = [(str(number), calendar.describe_month_day(str(number))) for number in range(1, 32)]
         fields["month_day"].choices = [("", "---------"), *MonthDay.choices, *numbers]
         for name in ("valid_from", "valid_to"):
             fields[name].help_text = _("In the site's time zone, %(zone)s.") % {
-                "zone": calendar.zone_label(get_site_zone())
+                "zone": calendar.find_zone_name(get_site_zone())
             }
 
     def clean_crontab(self) -> str:
@@ -155,7 +155,7 @@ class ScheduleFormPart(AnyModelForm):
             return
         # An enabled schedule must have a future time. One that has run out may still be renamed.
         is_scheduled_anew = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
-        if is_scheduled_anew and self.cleaned_data.get("is_enabled") and next_due(found, now) is None:
+        if is_scheduled_anew and self.cleaned_data.get("is_enabled") and find_next_due(found, now) is None:
             self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
     def find_times(self, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool
     need no note."""
     try:
         zone = read_zone(order.time_zone)
-        found = list(islice(due_times(order, now), TIMES_SHOWN))
+        found = list(islice(find_due_times(order, now), TIMES_SHOWN))
     except ScheduleError as error:
         return {"schedule_error": str(error)}
     notes = calendar.write_calendar_notes(order, found)
@@ -189,8 +189,8 @@ def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool
             gettext("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")
         )
     return {
-        "time_zone": calendar.zone_label(order.time_zone),
-        "next_times": [calendar.time_line(each, zone, is_saved=order.pk is not None) for each in found],
+        "time_zone": calendar.find_zone_name(order.time_zone),
+        "next_times": [calendar.write_due_time(each, zone, is_saved=order.pk is not None) for each in found],
         "schedule_notes": notes,
     }
 

@@ -48,11 +48,11 @@ from notifications.subscriptions.addressees import describe_addressees
 from notifications.subscriptions.recipients import (
     count_reachability,
     find_recipients,
-    named_audience,
+    read_audience,
     save_rules,
-    trial_audience,
+    make_trial_audience,
 )
-from notifications.subscriptions.schedules import ScheduleError, due_times, reschedule
+from notifications.subscriptions.schedules import ScheduleError, find_due_times, reschedule
 from notifications.tasks import enqueue_runs
 
 signals.describe(Subscription, "crontab", calendar.describe_crontab)
@@ -93,7 +93,7 @@ def _enable(subscription: Subscription, seen_by: User, now: datetime) -> SwitchO
     if subscription.is_enabled:
         return gettext("is enabled already"), ()
     found = count_reachability(
-        named_audience(subscription), seen_by=seen_by, named=1, expected=expected_contents(subscription, now)
+        read_audience(subscription), seen_by=seen_by, named=1, expected=expected_contents(subscription, now)
     )
     if not found.concerns_somebody:
         return subscription_forms.explain_refusal(found)[0], ()
@@ -133,7 +133,7 @@ def _pause(subscription: Subscription, seen_by: User, now: datetime, *, is_pause
 def _format_next_time(subscription: Subscription) -> str:
     if subscription.next_run_at is None:
         return gettext("no further time")
-    return calendar.moment_line(subscription.next_run_at, subscription.time_zone)
+    return calendar.write_moment_in_zone(subscription.next_run_at, subscription.time_zone)
 
 
 SWITCHES = {
@@ -203,9 +203,9 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         "on_the_hour": found.on_the_hour,
         "notes": found.notes,
         "limit": limit,
-        "limit_per_minute": calendar.limit_per_minute(),
+        "limit_per_minute": calendar.find_limit_per_minute(),
         "full": max(limit, found.peak, 1),
-        "time_zone": calendar.zone_label(timezone.get_current_timezone_name()),
+        "time_zone": calendar.find_zone_name(timezone.get_current_timezone_name()),
         "has_unknown": len(people) < len(subscriptions),
         "earlier": number - 1 if number else None,
         "later": number + 1 if number < WEEKS_AHEAD else None,
@@ -283,7 +283,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
     def next_run(self, subscription: Subscription) -> str:
         if subscription.next_run_at is None or not subscription.is_enabled:
             return "—"
-        return f"{_format_next_time(subscription)} {calendar.zone_label(subscription.time_zone)}"
+        return f"{_format_next_time(subscription)} {calendar.find_zone_name(subscription.time_zone)}"
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, subscription: Subscription) -> SafeString:
@@ -412,7 +412,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             form.content.save_rights()
         save_rules(form.instance, form.cleaned_data["rules"])
         self.forget_draft(request, is_new=not change, row=form.instance)
-        times = list(islice(due_times(form.instance, timezone.now()), subscription_forms.TIMES_SHOWN))
+        times = list(islice(find_due_times(form.instance, timezone.now()), subscription_forms.TIMES_SHOWN))
         for sentence in calendar.write_calendar_notes(form.instance, times):
             messages.warning(request, sentence)
         if not times:
@@ -441,7 +441,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
                 messages.warning(request, sentence)
         person, now = base.administrator(request), timezone.now()
         expected = expected_contents(subscription, now)
-        reach = count_reachability(named_audience(subscription), seen_by=person, expected=expected)
+        reach = count_reachability(read_audience(subscription), seen_by=person, expected=expected)
         times = subscription_forms.find_times(subscription, now)
         message: dict[str, Any] | None = render_saved(subscription, by=person, now=now)
         if message and "problem" in message and self.has_change_permission(request, subscription):
@@ -478,7 +478,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         """Ask for confirmation with the number of recipients, then run. A page submitted twice runs once."""
         subscription = find_row(self, request, pk, to_change=True)
         expected = expected_contents(subscription, timezone.now())
-        found = count_reachability(named_audience(subscription), seen_by=base.administrator(request), expected=expected)
+        found = count_reachability(read_audience(subscription), seen_by=base.administrator(request), expected=expected)
         # The run fetches newer data, which may have rows for somebody.
         is_possible = found.reachable_count or found.reasons & Receipt.OF_CONTENT
         refusal = [] if is_possible else subscription_forms.explain_refusal(found)
@@ -508,7 +508,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         """Send the push to the administrator only, or show why that is not possible."""
         person = base.administrator(request)
         expected = expected_contents(subscription, timezone.now(), is_trial=True)
-        [me] = find_recipients(trial_audience(subscription, person.pk), expected.contents)
+        [me] = find_recipients(make_trial_audience(subscription, person.pk), expected.contents)
         if me.reason is None or me.reason == Receipt.Reason.NO_ROWS:  # newer data may have some
             self._request(request, subscription, Run.Trigger.TRIAL)
         else:

@@ -48,7 +48,7 @@ from notifications.subscriptions.recipients import (
     find_reachable_people,
     match_chosen,
     match_rules,
-    named_audience,
+    read_audience,
     resolve_audience,
 )
 
@@ -320,7 +320,7 @@ def _find_whole_audience(incident: Incident) -> Audience:
     """Return the people of the incident's rule, whatever its part, or those chosen on its channel's page whom the
     channel's owner may reach now. Nobody if the rule or channel is gone, or the owner may not send messages."""
     if incident.rule is not None:
-        return named_audience(incident.rule)
+        return read_audience(incident.rule)
     channel = incident.channel
     if channel is None or not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
         return Audience()

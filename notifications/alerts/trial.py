@@ -15,12 +15,12 @@ from integrations.data.figures import fold_text
 from notifications.alerts import charts, conditions, evaluation, notices, verdicts
 from notifications.alerts.conditions import BY_CHANGE, Condition, ConditionError
 from notifications.alerts.notices import AlertNotice, AlertRunSource
-from notifications.charts.drawing import cell_text
+from notifications.charts.drawing import write_cell
 from notifications.delivery.attachments import Plan, Wanted
 from notifications.delivery.rendering.preview import MessagePreview, preview_message
 from notifications.delivery.rendering.report_contents import bi_link
 from notifications.models import AlertCheck, Channel, Incident, Medium, Robot, Run
-from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
+from notifications.subscriptions.recipients import Recipient, find_recipients, make_trial_audience
 from notifications.subscriptions.schedules import read_zone
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
                 "findings": conditions.describe_results(rule, verdict, unknown=unknown).splitlines(),
                 "is_marked": bool(marked),
                 "rows": [
-                    ([cell_text(*pair) for pair in zip(cells, table.columns, strict=True)], index in marked)
+                    ([write_cell(*pair) for pair in zip(cells, table.columns, strict=True)], index in marked)
                     for index, cells in rows
                 ],
                 "further_count": max(0, len(verdict.table.rows) - ROWS_SHOWN),
@@ -97,7 +97,7 @@ def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePre
     run = Run(trigger=Run.Trigger.ALERT, corp_id=rule.corp_id, slot_at=notice.now)
     recipient: Recipient | Robot | None = rule.robot if rule.channel == Channel.ROBOT else None
     if recipient is None:
-        [recipient] = find_recipients(trial_audience(rule, by.pk), None)
+        [recipient] = find_recipients(make_trial_audience(rule, by.pk), None)
     return preview_message(AlertRunSource(run, notice), run, recipient, now=notice.now)
 
 

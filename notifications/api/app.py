@@ -17,7 +17,7 @@ from ninja.parser import Parser
 from integrations.core.background import database_now
 from notifications.alerts import evaluation
 from notifications.api import incoming, tokens
-from notifications.api.problems import CONTENT_TYPE, JSON, ProblemError, problem_of, problems, read_json, response
+from notifications.api.problems import CONTENT_TYPE, JSON, ProblemError, make_problem, list_problem_responses, read_json, make_response
 from notifications.api.schemas import (
     LARGEST_ID,
     CheckState,
@@ -28,7 +28,7 @@ from notifications.api.schemas import (
     SubscriptionItem,
     SubscriptionPage,
 )
-from notifications.api.tokens import Action, TokenAuth, address_of, token_for
+from notifications.api.tokens import Action, TokenAuth, read_client_address, require_token
 from notifications.delivery.runs.triggers import (
     KEY_PATTERN,
     KeyReusedError,
@@ -96,7 +96,7 @@ def find_problem(error: Exception) -> ProblemError:
         case ProblemError():
             return error
         case InboundError():  # only which file is refused: the other sentences are about channels
-            return problem_of(error, detail=str(error) if error.code == "file_refused" else "")
+            return make_problem(error, detail=str(error) if error.code == "file_refused" else "")
         case KeyReusedError():
             return ProblemError("idempotency_key_reused")
         case ValidationError():  # where the request is invalid and why, without the submitted values
@@ -111,12 +111,12 @@ def find_problem(error: Exception) -> ProblemError:
 
 
 for _kind in (ProblemError, InboundError, KeyReusedError, ValidationError, HttpError, Http404):
-    api.add_exception_handler(_kind, lambda _request, error: response(find_problem(cast("Exception", error))))
+    api.add_exception_handler(_kind, lambda _request, error: make_response(find_problem(cast("Exception", error))))
 
 
 @api.get(
     "/subscriptions",
-    response={200: SubscriptionPage, **problems()},
+    response={200: SubscriptionPage, **list_problem_responses()},
     summary="The subscriptions that the token reaches",
     tags=["subscriptions"],
 )
@@ -126,8 +126,8 @@ def list_subscriptions(
     limit: int = Query(PAGE, ge=1, le=PAGE_AT_MOST),
 ) -> SubscriptionPage:
     """List subscriptions by id. The cost of a page does not depend on their number."""
-    token = token_for(request, Action.READ)
-    found = tokens.subscriptions_of(token).filter(pk__gt=after).select_related("report").order_by("pk")
+    token = require_token(request, Action.READ)
+    found = tokens.find_subscriptions(token).filter(pk__gt=after).select_related("report").order_by("pk")
     rows = list(found[: limit + 1])
     items = [SubscriptionItem.from_subscription(row) for row in rows[:limit]]
     return SubscriptionPage(items=items, next_after=items[-1].id if len(rows) > limit else None)
@@ -135,7 +135,7 @@ def list_subscriptions(
 
 @api.post(
     "/subscriptions/{int:subscription_id}/run",
-    response={202: RunState, **problems(400, 409, 415)},
+    response={202: RunState, **list_problem_responses(400, 409, 415)},
     summary="Run a subscription now: by URL, or after a data update",
     tags=["subscriptions"],
 )
@@ -152,13 +152,13 @@ def run_subscription(
 ) -> HttpResponse:
     """Start a run and answer as soon as it is stored. `/runs/{run_id}` (header `Location`) tells its outcome. Answers
     409 if the subscription is disabled, not valid now, or has a run under way. The body is optional."""
-    token = token_for(request, Action.RUN)
-    subscription = get_object_or_404(tokens.subscriptions_of(token), pk=subscription_id)
+    token = require_token(request, Action.RUN)
+    subscription = get_object_or_404(tokens.find_subscriptions(token), pk=subscription_id)
     asked, now = asked or RunRequest(), database_now()
 
     def make() -> tuple[Run, str]:
         trigger = Run.Trigger(asked.trigger)
-        run = trigger_run(subscription, token=token, trigger=trigger, ip=address_of(request), now=now)
+        run = trigger_run(subscription, token=token, trigger=trigger, ip=read_client_address(request), now=now)
         enqueue_runs([run.pk])
         return run, RunState.from_run(run).model_dump_json()
 
@@ -172,27 +172,27 @@ def run_subscription(
 
 @api.get(
     "/runs/{int:run_id}",
-    response={200: RunState, **problems()},
+    response={200: RunState, **list_problem_responses()},
     url_name="get_run",
     summary="State and counts",
     tags=["runs"],
 )
 def get_run(request: HttpRequest, run_id: Id) -> RunState:
     """Return a run of any trigger if the token reaches its subscription."""
-    token = token_for(request, Action.READ)
-    return RunState.from_run(get_object_or_404(tokens.runs_of(token), pk=run_id))
+    token = require_token(request, Action.READ)
+    return RunState.from_run(get_object_or_404(tokens.find_runs(token), pk=run_id))
 
 
 @api.post(
     "/alert-rules/{int:rule_id}/check",
-    response={202: CheckState, **problems(409)},
+    response={202: CheckState, **list_problem_responses(409)},
     summary="Check an alert rule now: after a data update",
     tags=["alerts"],
 )
 def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
     """Start a check and answer as soon as it is stored. Answers 409 if the rule is disabled."""
-    token = token_for(request, Action.ALERT)
-    rule = get_object_or_404(tokens.rules_of(token), pk=rule_id)
+    token = require_token(request, Action.ALERT)
+    rule = get_object_or_404(tokens.find_rules(token), pk=rule_id)
     if not rule.is_enabled:
         raise ProblemError("rule_disabled")
     check = evaluation.request_check(rule, now=database_now())

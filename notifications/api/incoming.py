@@ -28,7 +28,7 @@ from accounts.models import AuditEntry, User
 from integrations.clients.sources.addresses import is_callable_address
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.api.problems import JSON, MULTIPART, ProblemError, problem_of, problems, read_json, response
+from notifications.api.problems import JSON, MULTIPART, ProblemError, make_problem, list_problem_responses, read_json, make_response
 from notifications.api.schemas import (
     LARGEST_ID,
     Id,
@@ -37,7 +37,7 @@ from notifications.api.schemas import (
     MessageState,
     UploadState,
 )
-from notifications.api.tokens import CALLS_PER_ADDRESS, Action, address_of, count_call, token_for
+from notifications.api.tokens import CALLS_PER_ADDRESS, Action, read_client_address, count_call, require_token
 from notifications.delivery.runs.triggers import KEY_PATTERN, answer_once, read_fingerprint
 from notifications.inbound import calls, channels, content
 from notifications.inbound.accept import UPLOADS_KEPT, Incoming, accept_message, find_uploads, keep_upload, preview_incoming
@@ -76,7 +76,7 @@ _UPLOAD_BODY = {"required": True, "content": {MULTIPART: {"schema": _describe_fo
 
 @router.post(
     "/messages",
-    response={200: MessagePreview, 202: MessageState, **problems(400, 415)},
+    response={200: MessagePreview, 202: MessageState, **list_problem_responses(400, 415)},
     summary="Send a message to people",
     openapi_extra={"requestBody": _MESSAGE_BODY},
 )
@@ -92,7 +92,7 @@ def send_message(
     """Send a message and answer as soon as it is stored. `/messages/{message_id}` (header `Location`) tells its
     outcome. Send JSON, or a form with the JSON in `message` and pictures and files in `files`. Recipients out of the
     token's reach count as unknown. Answers 422 if no recipient is known, 429 if the token's daily limit is reached."""
-    token = token_for(request, Action.SEND)
+    token = require_token(request, Action.SEND)
     asked = _read_request(request)
     if asked.body.dry_run:
         found = preview_incoming(_build_message(token, asked))
@@ -104,7 +104,7 @@ def send_message(
 
 @router.get(
     "/messages/{int:message_id}",
-    response={200: MessageState, **problems()},
+    response={200: MessageState, **list_problem_responses()},
     url_name="get_message",
     summary="What became of a message, by person",
 )
@@ -115,7 +115,7 @@ def get_message(
     limit: int = Query(PAGE, ge=1, le=PAGE_AT_MOST),
 ) -> MessageState:
     """Return one of the token's own messages, with a page of receipts by id."""
-    token = token_for(request, Action.SEND)
+    token = require_token(request, Action.SEND)
     messages = IncomingMessage.objects.filter(token=token).defer("text", "original", "page")
     message = get_object_or_404(messages, pk=message_id)
     receipts = Receipt.objects.filter(run__message=message, pk__gt=after).order_by("pk")
@@ -125,13 +125,13 @@ def get_message(
 
 @router.post(
     "/uploads",
-    response={201: UploadState, **problems(400, 415)},
+    response={201: UploadState, **list_problem_responses(400, 415)},
     summary="Hand in a picture or a file, for messages that follow",
     openapi_extra={"requestBody": _UPLOAD_BODY},
 )
 def upload_file(request: HttpRequest) -> Status[UploadState]:
     """Upload a file of up to 20 MB, as a form with one `file`. It is kept for a day, for messages of the same token."""
-    token, now = token_for(request, Action.SEND), database_now()
+    token, now = require_token(request, Action.SEND), database_now()
     if request.content_type != MULTIPART:
         raise ProblemError("unsupported_media_type")
     sent = _read_form(request)[1].getlist("file")
@@ -229,7 +229,7 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
         accepted = accept_message(_build_message(token, asked), now=now)
         # The audit trail has the number of people, but no content.
         note = f"message:{accepted.message.pk} → {accepted.message.person_count}"
-        with services.on_behalf(token.owner, address_of(request)):
+        with services.on_behalf(token.owner, read_client_address(request)):
             services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.from_message(accepted.message, [], None).model_dump_json()
@@ -266,9 +266,9 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
             raise ProblemError("method_not_allowed", headers={"Allow": "POST, PUT"})
         result = _take_call(request, public_id, query)
     except ProblemError as error:
-        return response(error)
+        return make_response(error)
     except InboundError as error:
-        return response(problem_of(error, detail=str(error)))
+        return make_response(make_problem(error, detail=str(error)))
     enqueue_runs(result.run_ids)
     known = {} if result.message_id is None else {"id": result.message_id}
     return JsonResponse({"status": result.outcome.value, **known}, status=202)

@@ -81,7 +81,7 @@ class ProblemError(Exception):
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def problem_of(error: InboundError, *, detail: str = "") -> ProblemError:
+def make_problem(error: InboundError, *, detail: str = "") -> ProblemError:
     """Return the problem of content that is refused, with the recipients that name nobody."""
     wait = {"Retry-After": str(error.retry_after_seconds)} if error.retry_after_seconds else {}
     unknown = [UnknownRecipient.from_document({**one.to_document(), "reason": why}).model_dump() for one, why in error.unknown]
@@ -89,7 +89,7 @@ def problem_of(error: InboundError, *, detail: str = "") -> ProblemError:
     return ProblemError(error.code, detail, headers=wait, more=more)
 
 
-def response(error: ProblemError) -> HttpResponse:
+def make_response(error: ProblemError) -> HttpResponse:
     status, title = TITLES[error.code]
     problem = {
         "type": f"urn:guanwecom:problem:{error.code}",
@@ -103,7 +103,7 @@ def response(error: ProblemError) -> HttpResponse:
     return HttpResponse(text, status=status, content_type=CONTENT_TYPE, headers=dict(error.headers))
 
 
-def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
+def list_problem_responses(*statuses: int) -> dict[int, type[ProblemDetails]]:
     """Return the error responses of an operation for the OpenAPI document: the common statuses and `statuses`."""
     return dict.fromkeys(sorted({*ALWAYS, *statuses}), ProblemDetails)
 
@@ -142,12 +142,12 @@ class ApiMiddleware:
             elif request.path_info in {MESSAGES, UPLOADS} and request.content_type == MULTIPART:
                 at_most = FORM_BYTES_AT_MOST
             if is_length and int(length) > at_most:
-                answer = response(ProblemError("body_too_large"))
+                answer = make_response(ProblemError("body_too_large"))
             else:
                 answer = self.get_response(request)
                 code = _BY_STATUS.get(answer.status_code)
                 if code is not None and not answer.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
-                    answer.content = response(ProblemError(code)).content
+                    answer.content = make_response(ProblemError(code)).content
                     answer.headers["Content-Type"] = CONTENT_TYPE
                     answer.headers["Content-Length"] = str(len(answer.content))
         answer.headers["Cache-Control"] = "no-store"

@@ -50,7 +50,7 @@ _NEEDED = {
 }
 
 
-def new_secret() -> str:
+def make_secret() -> str:
     """Return a new secret: 47 URL-safe characters with 256 random bits."""
     return BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
 
@@ -79,7 +79,7 @@ def is_allowed(token: ApiToken, action: Action) -> bool:
     return getattr(token, f"may_{action.value}") and token.owner.has_perms(_NEEDED[action])
 
 
-def subscriptions_of(token: ApiToken) -> QuerySet[Subscription]:
+def find_subscriptions(token: ApiToken) -> QuerySet[Subscription]:
     """Return the subscriptions within the token's scope that its owner sees."""
     seen = Subscription.objects.visible_to(token.owner)
     if token.reach == ApiToken.Reach.CORPS:
@@ -89,7 +89,7 @@ def subscriptions_of(token: ApiToken) -> QuerySet[Subscription]:
     return seen
 
 
-def rules_of(token: ApiToken) -> QuerySet[AlertRule]:
+def find_rules(token: ApiToken) -> QuerySet[AlertRule]:
     """Return the alert rules within the token's scope that its owner sees."""
     rules = AlertRule.objects.visible_to(token.owner)
     if token.reach == ApiToken.Reach.CORPS:
@@ -97,9 +97,9 @@ def rules_of(token: ApiToken) -> QuerySet[AlertRule]:
     return rules if token.reach == ApiToken.Reach.EVERYTHING else rules.none()
 
 
-def runs_of(token: ApiToken) -> QuerySet[Run]:
+def find_runs(token: ApiToken) -> QuerySet[Run]:
     """Return the runs of these subscriptions that the owner sees. A run keeps the company it was made for."""
-    return Run.objects.visible_to(token.owner).filter(subscription__in=subscriptions_of(token))
+    return Run.objects.visible_to(token.owner).filter(subscription__in=find_subscriptions(token))
 
 
 logger = logging.getLogger(__name__)
@@ -126,11 +126,11 @@ class TokenAuth(HttpBearer):
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         count_call(f"api:token:{found.pk}", settings.API_CALLS_PER_TOKEN)
         rarely = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
-        ApiToken.objects.filter(rarely, pk=found.pk).update(last_used_at=now, last_used_from=address_of(request))
+        ApiToken.objects.filter(rarely, pk=found.pk).update(last_used_at=now, last_used_from=read_client_address(request))
         return found
 
 
-def token_for(request: HttpRequest, action: Action) -> ApiToken:
+def require_token(request: HttpRequest, action: Action) -> ApiToken:
     """Return the caller's token. Raises ProblemError if it may not do `action`."""
     token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja: what TokenAuth answered
     if not is_allowed(token, action):
@@ -138,7 +138,7 @@ def token_for(request: HttpRequest, action: Action) -> ApiToken:
     return token
 
 
-def address_of(request: HttpRequest) -> str | None:
+def read_client_address(request: HttpRequest) -> str | None:
     return request.META.get("REMOTE_ADDR") or None
 
 

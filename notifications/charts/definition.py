@@ -21,10 +21,10 @@ from integrations.data.table import NUMERIC, Kind, Month, Table, Value
 from notifications.charts.drawing import (
     JAVASCRIPT_NAMES,
     cut_to_width,
-    distinct_labels,
-    drawable,
-    moment_text,
-    one_line,
+    make_distinct_labels,
+    to_drawable,
+    write_moment,
+    to_one_line,
 )
 
 # More lines or parts cannot be told apart: the rest becomes one, 其他.
@@ -92,7 +92,7 @@ ROUND = frozenset({ChartKind.PIE, ChartKind.DONUT})
 _ONE_VALUE = ROUND | {ChartKind.NUMBER}
 
 
-def check(chart: Chart, table: Table) -> None:
+def check_chart(chart: Chart, table: Table) -> None:
     """Raise ChartError if the chart names missing columns, or columns that it cannot count with."""
     if not chart.y and chart.kind != ChartKind.TABLE:
         raise ChartError(Sentence("The chart has no column of values."))
@@ -173,9 +173,9 @@ _FIGURES: dict[Aggregate, Callable[[Sequence[Decimal]], Decimal | None]] = {
 }
 
 
-def figure_of(aggregate: Aggregate, numbers: Sequence[Decimal]) -> Decimal | None:
+def compute_figure(aggregate: Aggregate, numbers: Sequence[Decimal]) -> Decimal | None:
     """Return the aggregate of the numbers; None if there are none, or it is too large to be drawn."""
-    return drawable(_FIGURES[aggregate](numbers))
+    return to_drawable(_FIGURES[aggregate](numbers))
 
 
 # The known numbers of rows by place and series, in order of first appearance; 1 for each row that is counted.
@@ -187,7 +187,7 @@ def _sum_figures(groups: Groups, chart: Chart, *, of_series: bool = False, is_si
     """Return the aggregate of each place, or of each series. `is_size`: sum absolute values."""
     found: dict[Any, list[Decimal]] = {}
     for key, numbers in groups.items():
-        values, value = found.setdefault(key[1] if of_series else key[0], []), figure_of(chart.aggregate, numbers)
+        values, value = found.setdefault(key[1] if of_series else key[0], []), compute_figure(chart.aggregate, numbers)
         if value is not None:
             values.append(abs(value) if is_size else value)
     return {key: total(values) for key, values in found.items()}
@@ -210,7 +210,7 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
     notes: list[str] = []
     negatives: list[Decimal] = []
     if chart.kind in ROUND:
-        figures = {key: figure_of(chart.aggregate, numbers) for key, numbers in groups.items()}
+        figures = {key: compute_figure(chart.aggregate, numbers) for key, numbers in groups.items()}
         negatives = [value for value in figures.values() if value is not None and value < 0]
         groups = {key: groups[key] for key, value in figures.items() if value is None or value >= 0}
     # 其他, or a variant of it that the data does not use.
@@ -219,26 +219,26 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
         rest += "…"
     if len({name for _place, name in groups}) > SERIES_AT_MOST:
         sizes = _sum_figures(groups, chart, of_series=True, is_size=True)
-        kept = set(_rank(sizes)[: SERIES_AT_MOST - 1])
-        notes.append(_note_rest(len(sizes) - len(kept), chart.series, rest))
+        kept = set(_rank_places(sizes)[: SERIES_AT_MOST - 1])
+        notes.append(_describe_rest(len(sizes) - len(kept), chart.series, rest))
         groups = _rename_groups(groups, lambda place, name: (place, name if name in kept else rest))
     series = list(dict.fromkeys(name for _place, name in groups))
     if unit is not None:
-        if unit not in {Unit.MOMENT, Unit.DAY} and not (unit is Unit.MONTH and _holds_months(table.values(chart.x))):
+        if unit not in {Unit.MOMENT, Unit.DAY} and not (unit is Unit.MONTH and _has_only_months(table.values(chart.x))):
             notes.append(_UNIT_NOTES[unit]() % {"counting": _COUNTING[chart.aggregate]()})
         places: list[str] | None = None
     else:
         top = min(chart.top, top_at_most, PARTS_AT_MOST if chart.kind in ROUND else TOP_AT_MOST)
         groups, places = _limit_places(chart, groups, rest, top, notes)
-    notes += _cut_notes(table)
+    notes += _write_cut_notes(table)
     points = _make_points(chart, groups, places, series)
     series = sorted(series, key=lambda name: name == rest)
     # Names are shortened to the room that they have, each distinct. The rest comes first, so it keeps its name.
-    place_labels = distinct_labels([rest, *(places or ())], LABEL_PIXELS)
+    place_labels = make_distinct_labels([rest, *(places or ())], LABEL_PIXELS)
     series_labels = {
         # The renderer groups by labels. A name of JavaScript's own properties would fail: it gets an invisible space.
         name: f"{label} " if label in JAVASCRIPT_NAMES else label
-        for name, label in distinct_labels([rest, *series], LABEL_PIXELS).items()
+        for name, label in make_distinct_labels([rest, *series], LABEL_PIXELS).items()
     }
     points = [
         replace(
@@ -263,14 +263,14 @@ def aggregate_places(chart: Chart, table: Table) -> tuple[list[Decimal | None], 
     groups = _group_rows(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
     order = [place for place, _series in groups]
     if is_timed:
-        end = _milliseconds(_floor(table.as_of, Unit.DAY)) + _DAY
-        order = sorted((place for place in order if _number(place) < end), key=_number)
-    return [figure_of(chart.aggregate, groups[place, ""]) for place in order], _cut_notes(table)
+        end = _to_milliseconds(_floor_moment(table.as_of, Unit.DAY)) + _DAY
+        order = sorted((place for place in order if _to_number(place) < end), key=_to_number)
+    return [compute_figure(chart.aggregate, groups[place, ""]) for place in order], _write_cut_notes(table)
 
 
 def is_planned(value: Value, table: Table) -> bool:
     """Return whether a day or time is after the data's day, so that its row is a plan."""
-    return isinstance(value, date) and _moment(value) >= _floor(table.as_of, Unit.DAY) + timedelta(days=1)
+    return isinstance(value, date) and _to_wall_clock(value) >= _floor_moment(table.as_of, Unit.DAY) + timedelta(days=1)
 
 
 def find_number_format(chart: Chart, table: Table) -> tuple[str, int | None]:
@@ -283,27 +283,27 @@ def find_number_format(chart: Chart, table: Table) -> tuple[str, int | None]:
     places = decimals.pop() if len(decimals) == 1 else None
     if chart.aggregate == Aggregate.AVERAGE:
         places = places or None  # averages of whole numbers may have decimals
-    return one_line(chart.unit or (units.pop() if len(units) == 1 else ""), 20), places
+    return to_one_line(chart.unit or (units.pop() if len(units) == 1 else ""), 20), places
 
 
-def _cut_notes(table: Table) -> list[str]:
+def _write_cut_notes(table: Table) -> list[str]:
     return [_("The data was longer than what is fetched at most")] if table.is_cut else []
 
 
-def _name_of(value: Value) -> str:
+def _write_name(value: Value) -> str:
     """Return the text at an axis or in a legend, in full length."""
     if isinstance(value, bool):
         return pgettext("value", "yes") if value else pgettext("value", "no")
-    text = moment_text(value) if isinstance(value, datetime) else "" if value is None else str(value)
-    return one_line(text, len(text) + 1) or _("(empty)")
+    text = write_moment(value) if isinstance(value, datetime) else "" if value is None else str(value)
+    return to_one_line(text, len(text) + 1) or _("(empty)")
 
 
-def _group_name(value: Value, names: dict[Value, str]) -> str:
+def _find_group_name(value: Value, names: dict[Value, str]) -> str:
     """Return the name of a value's group: its first value as written. `names`: known ones, by value and comparison
     key."""
     if value not in names:
         key = comparison_key(value, timezone.get_current_timezone())
-        names[value] = names.setdefault(key, _name_of(None if key is None else value))
+        names[value] = names.setdefault(key, _write_name(None if key is None else value))
     return names[value]
 
 
@@ -319,29 +319,29 @@ def _group_rows(chart: Chart, table: Table, unit: Unit | None) -> Groups:
         if at is not None:
             value = row[at]
             if unit is None:
-                place = _group_name(value, place_names)
+                place = _find_group_name(value, place_names)
             elif isinstance(value, date):
-                place = _milliseconds(_floor(value, unit))
+                place = _to_milliseconds(_floor_moment(value, unit))
             else:
                 continue
-        named = "" if series_at is None else _group_name(row[series_at], series_names)
+        named = "" if series_at is None else _find_group_name(row[series_at], series_names)
         for name, position in values_at:
-            numbers = groups[place, named if is_single else _name_of(name)]
-            number = drawable((None if is_unknown(row[position]) else 1) if is_count else row[position])
+            numbers = groups[place, named if is_single else _write_name(name)]
+            number = to_drawable((None if is_unknown(row[position]) else 1) if is_count else row[position])
             if number is not None:
                 numbers.append(number)
     return groups
 
 
-def _moment(value: date) -> datetime:
+def _to_wall_clock(value: date) -> datetime:
     """Return the wall clock time that people read, as if it were UTC."""
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     return in_zone(value, timezone.get_current_timezone()).replace(tzinfo=UTC)
 
 
-def _floor(value: date, unit: Unit) -> datetime:
-    moment = _moment(value)
+def _floor_moment(value: date, unit: Unit) -> datetime:
+    moment = _to_wall_clock(value)
     if unit is Unit.MOMENT:
         return moment
     if unit is Unit.HOUR:
@@ -354,7 +354,7 @@ def _floor(value: date, unit: Unit) -> datetime:
     return day.replace(day=1) if unit is Unit.MONTH else day
 
 
-def _milliseconds(moment: datetime) -> int:
+def _to_milliseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
@@ -363,15 +363,15 @@ def _choose_unit(chart: Chart, table: Table) -> Unit:
     times = {value for value in table.values(chart.x) if isinstance(value, date)}
     limit = TIMED_BARS_AT_MOST if chart.kind in {ChartKind.BAR, ChartKind.STACKED} else POINTS_AT_MOST
     # Days often come as moments at midnight.
-    has_clock = any(_moment(value) != _floor(value, Unit.DAY) for value in times)
+    has_clock = any(_to_wall_clock(value) != _floor_moment(value, Unit.DAY) for value in times)
     finest = [Unit.MOMENT, Unit.HOUR] if has_clock else []
-    for unit in [Unit.MONTH] if _holds_months(times) else (*finest, Unit.DAY, Unit.WEEK, Unit.MONTH):
-        if len({_floor(value, unit) for value in times}) <= limit:
+    for unit in [Unit.MONTH] if _has_only_months(times) else (*finest, Unit.DAY, Unit.WEEK, Unit.MONTH):
+        if len({_floor_moment(value, unit) for value in times}) <= limit:
             return unit
     return Unit.YEAR
 
 
-def _holds_months(values: Iterable[Value]) -> bool:
+def _has_only_months(values: Iterable[Value]) -> bool:
     return all(value is None or isinstance(value, Month) for value in values)
 
 
@@ -403,18 +403,18 @@ def _limit_places(chart: Chart, groups: Groups, rest: str, top: int, notes: list
     if len(places) <= top:
         return groups, _order_places(chart.sort, places, figures)
     sizes = figures if chart.sort == Sort.LARGEST else _sum_figures(groups, chart, is_size=True)
-    kept = set(_rank(sizes)[:top])
-    notes.append(_note_rest(len(places) - top, chart.x, rest))
+    kept = set(_rank_places(sizes)[:top])
+    notes.append(_describe_rest(len(places) - top, chart.x, rest))
     groups = _rename_groups(groups, lambda place, series: (place if place in kept else rest, series))
     return groups, [*_order_places(chart.sort, [place for place in places if place in kept], figures), rest]
 
 
-def _note_rest(count: int, name: str, rest: str) -> str:
-    words = {"count": count, "name": cut_to_width(_name_of(name), LABEL_PIXELS), "rest": rest}
+def _describe_rest(count: int, name: str, rest: str) -> str:
+    words = {"count": count, "name": cut_to_width(_write_name(name), LABEL_PIXELS), "rest": rest}
     return _("%(count)d of %(name)s count as “%(rest)s”") % words
 
 
-def _rank(figures: Mapping[Any, Decimal | None], *, is_descending: bool = True) -> list[Any]:
+def _rank_places(figures: Mapping[Any, Decimal | None], *, is_descending: bool = True) -> list[Any]:
     """Return places by value; equal ones keep their order, unknown ones come last."""
     known = {place: value for place, value in figures.items() if value is not None}
     return [
@@ -425,12 +425,12 @@ def _rank(figures: Mapping[Any, Decimal | None], *, is_descending: bool = True) 
 
 def _order_places(sort: Sort, places: Sequence[Any], figures: Mapping[Any, Decimal | None]) -> list[str]:
     if sort in {Sort.LARGEST, Sort.SMALLEST}:
-        return _rank({place: figures[place] for place in places}, is_descending=sort == Sort.LARGEST)
+        return _rank_places({place: figures[place] for place in places}, is_descending=sort == Sort.LARGEST)
     return sorted(places, key=str) if sort == Sort.NAME else list(places)
 
 
 def _make_points(chart: Chart, groups: Groups, places: Iterable[str] | None, series: Sequence[str]) -> list[Point]:
-    order = sorted({place for place, _series in groups}, key=_number) if places is None else places
+    order = sorted({place for place, _series in groups}, key=_to_number) if places is None else places
     # Areas are stacked, so a missing value counts as 0: otherwise it would tear down those above.
     is_filled = chart.kind in {ChartKind.AREA, ChartKind.STACKED} and len(series) > 1
     points = []
@@ -438,10 +438,10 @@ def _make_points(chart: Chart, groups: Groups, places: Iterable[str] | None, ser
         for name in series:
             numbers = groups.get((place, name))
             if numbers is not None or is_filled:
-                value = figure_of(chart.aggregate, numbers or [])
+                value = compute_figure(chart.aggregate, numbers or [])
                 points.append(Point(place, name, Decimal(0) if value is None and is_filled else value))
     return points
 
 
-def _number(place: str | int) -> int:
+def _to_number(place: str | int) -> int:
     return place if isinstance(place, int) else 0

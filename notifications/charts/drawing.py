@@ -1,6 +1,6 @@
 """Colours, sizes and labels that all charts share. Pure.
 
-A drawing is dark on white; `in_dark` recolours it for pages in dark mode.
+A drawing is dark on white; `recolour_for_dark` recolours it for pages in dark mode.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def in_dark(svg: str) -> str:
+def recolour_for_dark(svg: str) -> str:
     """Return one of our drawings in the colours of a dark page."""
     colours = {light.lower(): dark for light, dark in IN_DARK.items()}
 
@@ -149,13 +149,13 @@ LARGEST = Decimal(10) ** 29
 _UNDRAWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
-def one_line(text: str, characters: int = 200) -> str:
+def to_one_line(text: str, characters: int = 200) -> str:
     """Return the text on one line without undrawable characters, cut visibly."""
     tidy = " ".join(_UNDRAWABLE.sub(" ", text).split())
     return tidy if len(tidy) <= characters else tidy[: characters - 1] + "…"
 
 
-def within(text: str, pixels: float, font_size: float) -> str:
+def fit_text(text: str, pixels: float, font_size: float) -> str:
     """Return `text` as the renderer may take it for `pixels` of room.
 
     The renderer's own cut fails inside letters beyond the first 65,536. Texts with such letters are cut here, by an
@@ -163,65 +163,65 @@ def within(text: str, pixels: float, font_size: float) -> str:
     """
     if text.isascii() or max(text) <= "\uffff":
         return text
-    return cut_to_width(text, _SURELY * pixels * FONT_SIZE / font_size)
+    return cut_to_width(text, _SAFETY_FACTOR * pixels * FONT_SIZE / font_size)
 
 
-def drawable(value: Value) -> Decimal | None:
+def to_drawable(value: Value) -> Decimal | None:
     """Return the number to draw; None for other values, unknown ones, and ones too large to be meant."""
     number = to_decimal(value)
     return number if number is not None and -LARGEST < number < LARGEST else None
 
 
-def as_float(number: Decimal | None) -> float | None:
+def to_float(number: Decimal | None) -> float | None:
     """Return the number for the drawing's JSON."""
     return None if number is None else float(number)
 
 
-def scales() -> table.Scales:
+def choose_scales() -> table.Scales:
     """Return the units in which large numbers are counted in the active language."""
     return table.CHINESE_SCALES if (get_language() or "").startswith("zh") else table.ENGLISH_SCALES
 
 
-def short(number: Decimal | None, unit: str = "", decimals: int | None = None) -> str:
+def write_short(number: Decimal | None, unit: str = "", decimals: int | None = None) -> str:
     """Write a drawable number in a large unit, such as 1.2万元; a small one, or a percentage, as in a table."""
     if number is None:
         return DASH
-    text = "" if unit == "%" else table.format_short(number, scales=scales())
+    text = "" if unit == "%" else table.format_short(number, scales=choose_scales())
     return f"{text if text[-1:].isalpha() else format_number(number, decimals)}{unit}"
 
 
-def cell_text(value: Value, column: Column) -> str:
+def write_cell(value: Value, column: Column) -> str:
     """Write a table's value in full: moments in the active time zone, texts on one line."""
     if isinstance(value, bool):
         return pgettext("value", "yes") if value else pgettext("value", "no")
     if isinstance(value, datetime):
-        return moment_text(value)
+        return write_moment(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, str) and not is_unknown(value):
-        return one_line(value)
+        return to_one_line(value)
     number = to_decimal(value)
     if number is None:
         return DASH
-    text = f"{number:.4g}" if drawable(number) is None else format_number(number, column.decimals)
+    text = f"{number:.4g}" if to_drawable(number) is None else format_number(number, column.decimals)
     return f"{text}%" if column.kind is Kind.PERCENT else text
 
 
-def moment_text(moment: datetime) -> str:
+def write_moment(moment: datetime) -> str:
     """Write a moment in the active time zone, to the minute."""
     local = in_zone(moment, timezone.get_current_timezone())
     return local.replace(tzinfo=None).isoformat(" ", "minutes")
 
 
-def head_unit(column: Column) -> str:
+def find_head_unit(column: Column) -> str:
     """Return the unit in a column's head; percentages have theirs in each cell."""
     return "" if column.kind is Kind.PERCENT else column.unit
 
 
-def as_of_text(table: Table) -> str:
+def write_as_of(table: Table) -> str:
     """Say when the data was true or, if that is not known, when it was fetched."""
     sentence = _("fetched %(time)s") if table.is_fetch_time else _("as of %(time)s")
-    return sentence % {"time": table.as_of_day or moment_text(table.as_of)}
+    return sentence % {"time": table.as_of_day or write_moment(table.as_of)}
 
 
 def describe_change(change: Change, *, decimals: int | None = None, unit: str = "") -> str:
@@ -251,9 +251,9 @@ def describe_change(change: Change, *, decimals: int | None = None, unit: str = 
 
 FONT_SIZE = 12
 LABEL_CHARACTERS = 60
-_BROAD = frozenset("MWmw@%&")
+_BROAD_LETTERS = frozenset("MWmw@%&")
 # Bold letters of a system's font are wider than estimated.
-_SURELY = 0.9
+_SAFETY_FACTOR = 0.9
 # Properties of every JavaScript object: Object.getOwnPropertyNames(Object.prototype).
 JAVASCRIPT_NAMES = frozenset(
     [
@@ -263,39 +263,39 @@ JAVASCRIPT_NAMES = frozenset(
 )
 
 
-def width_of(text: str) -> float:
+def estimate_width(text: str) -> float:
     """Estimate the width in pixels, rather too large than too small."""
-    return FONT_SIZE * sum(map(_letter_width, text))
+    return FONT_SIZE * sum(map(_estimate_letter_width, text))
 
 
-def limit_of(text: str, pixels: float, font_size: float = FONT_SIZE) -> float:
+def find_cut_width(text: str, pixels: float, font_size: float = FONT_SIZE) -> float:
     """Return the width at which the renderer cuts the text; 0 if it fits. Measuring letters is most of a drawing's
     cost."""
-    return 0 if width_of(text) * font_size / FONT_SIZE <= _SURELY * pixels else round(pixels, 1)
+    return 0 if estimate_width(text) * font_size / FONT_SIZE <= _SAFETY_FACTOR * pixels else round(pixels, 1)
 
 
 def cut_to_width(text: str, pixels: float) -> str:
     """Return the beginning of the text that fits into `pixels`."""
-    if width_of(text) <= pixels:
+    if estimate_width(text) <= pixels:
         return text
-    return _find_beginning(text, pixels - width_of("…")) + "…"
+    return _find_beginning(text, pixels - estimate_width("…")) + "…"
 
 
-def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
+def make_distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
     """Map the names to their labels. Names that would look the same also show their end, or a number."""
-    labels = {name: within(one_line(name, LABEL_CHARACTERS), pixels, FONT_SIZE) for name in names}
+    labels = {name: fit_text(to_one_line(name, LABEL_CHARACTERS), pixels, FONT_SIZE) for name in names}
     seen = Counter(cut_to_width(label, pixels) for label in labels.values())
     used = {shown for shown, count in seen.items() if count == 1}
     for name, label in labels.items():
         if seen[cut_to_width(label, pixels)] > 1:
-            found, number, room = name, 1, pixels - width_of("…")
-            if width_of(name) > pixels:  # without its middle
+            found, number, room = name, 1, pixels - estimate_width("…")
+            if estimate_width(name) > pixels:  # without its middle
                 end = _find_beginning(name[::-1], room / 2)[::-1]
-                found = f"{_find_beginning(name, room - width_of(end))}…{end}"
+                found = f"{_find_beginning(name, room - estimate_width(end))}…{end}"
             while found in used:
                 number += 1
                 mark = f" ({number})"
-                found = cut_to_width(name, pixels - width_of(mark)) + mark
+                found = cut_to_width(name, pixels - estimate_width(mark)) + mark
             labels[name] = found
             used.add(found)
     return labels
@@ -303,17 +303,17 @@ def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
 
 def _find_beginning(text: str, pixels: float) -> str:
     for position, letter in enumerate(text):
-        pixels -= FONT_SIZE * _letter_width(letter)
+        pixels -= FONT_SIZE * _estimate_letter_width(letter)
         if pixels < 0:
             return text[:position]
     return text
 
 
-def _letter_width(letter: str) -> float:
+def _estimate_letter_width(letter: str) -> float:
     """Return the width in parts of the font's size."""
     if letter > "\uffff":
         return 1.4
     # This includes letters that are wide only among Chinese ones, such as “…”.
     if unicodedata.east_asian_width(letter) in "WFA":
         return 1.0
-    return 0.95 if letter in _BROAD else 0.75 if letter.isupper() else 0.58
+    return 0.95 if letter in _BROAD_LETTERS else 0.75 if letter.isupper() else 0.58

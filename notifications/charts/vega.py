@@ -66,22 +66,22 @@ _TIME_FORMATS = {
 
 def build_spec(chart: Chart, table: Table, *, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
     """Return the spec of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError."""
-    charts.check(chart, table)
+    charts.check_chart(chart, table)
     size = drawing.SIZES[shape_of]
     match chart.kind:
         case ChartKind.TABLE:
-            return _COMMON | table_spec(chart, table, size)
+            return _COMMON | build_table_spec(chart, table, size)
         case ChartKind.NUMBER:
-            return _COMMON | number_spec(chart, table, size)
+            return _COMMON | build_number_spec(chart, table, size)
     shaped = build_points(chart, table, top_at_most=size.row_count)
     is_round = chart.kind in charts.ROUND
     body = (_draw_parts if is_round else _draw_along_axis)(chart, shaped, table)
     if chart.thresholds and len(shaped.series) <= 1 and not is_round:
-        body = _with_thresholds(body, chart.thresholds, is_horizontal=_is_horizontal(chart, shaped))
+        body = _add_thresholds(body, chart.thresholds, is_horizontal=_is_horizontal(chart, shaped))
     height = size.height
     if not size.is_fixed and _is_horizontal(chart, shaped):
         height = max(height, 110 + _ROW * len(shaped.places or ()))
-    title = _title(chart, shaped, table, size)
+    title = _make_title(chart, shaped, table, size)
     place = _place_plot(chart, shaped, body, title, height)
     if place is None:
         fit = {"type": "fit", "contains": "padding"}
@@ -100,7 +100,7 @@ def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, heig
         return None
     x, y = body["encoding"]["x"], body["encoding"]["y"]
     # The first and last place are at least 8 pixels from the ends of the axis, so that half a label fits.
-    if drawing.width_of(f"{_FIRST:{x['axis']['format']}}") / 2 > drawing.MARGIN + 8:
+    if drawing.estimate_width(f"{_EPOCH:{x['axis']['format']}}") / 2 > drawing.MARGIN + 8:
         return None
     low, high = (min(numbers), max(numbers)) if is_line else (min(0.0, *numbers), max(0.0, *numbers))
     # Nearly equal numbers have no round ones between them.
@@ -111,7 +111,7 @@ def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, heig
     y["scale"] = {"domain": [low, high], "nice": False, "zero": False}
     # What the renderer adds for the gap to the labels, the title, a line below it, a line of the legend or half a
     # label above the plot, and the labels below it.
-    left = drawing.MARGIN + 2 + math.ceil(max(drawing.width_of(_tick_text(tick)) for tick in ticks))
+    left = drawing.MARGIN + 2 + math.ceil(max(drawing.estimate_width(_write_tick(tick)) for tick in ticks))
     rows = math.ceil(len(shaped.series) / drawing.CONFIG["legend"]["columns"])
     top = drawing.MARGIN + 23 + 14 * len(title.get("subtitle", ())) + (18 * rows + 2 if several else 6)
     bottom = drawing.MARGIN + 18
@@ -120,14 +120,14 @@ def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, heig
     return {"width": width, "height": height - top - bottom, "padding": padding, "autosize": "none"}
 
 
-def _title(chart: Chart, shaped: ChartPoints, table: Table, size: drawing.Size) -> Spec:
+def _make_title(chart: Chart, shaped: ChartPoints, table: Table, size: drawing.Size) -> Spec:
     """Return the title with notes below it, as many on a line as fit; without room for notes only the note about parts
     of a whole that are not drawn, against misreading."""
     unit, decimals = find_number_format(chart, table)
-    text = drawing.one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
+    text = drawing.to_one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
     notes, room = list[str](), drawing.WIDTH - 2 * drawing.MARGIN
     if count := len(shaped.negatives):
-        added = drawing.short(drawing.drawable(total(shaped.negatives)), unit, decimals)
+        added = drawing.write_short(drawing.to_drawable(total(shaped.negatives)), unit, decimals)
         sentence = ngettext(
             "%(count)d part below zero, not drawn: %(sum)s",
             "%(count)d parts below zero, not drawn: %(sum)s together",
@@ -135,14 +135,14 @@ def _title(chart: Chart, shaped: ChartPoints, table: Table, size: drawing.Size) 
         )
         notes.append(sentence % {"count": count, "sum": added})
     lines: list[str] = []
-    for note in [drawing.as_of_text(table), *notes, *shaped.notes] if size.has_notes else notes:
-        if lines and drawing.width_of(f"{lines[-1]} · {note}") <= room:
+    for note in [drawing.write_as_of(table), *notes, *shaped.notes] if size.has_notes else notes:
+        if lines and drawing.estimate_width(f"{lines[-1]} · {note}") <= room:
             lines[-1] = f"{lines[-1]} · {note}"
         else:
             lines.append(note)
-    lines = [drawing.within(line, room, 12) for line in lines]
-    limit = max(drawing.limit_of(text, room, 16), *(drawing.limit_of(line, room) for line in lines), 0)
-    return {"text": drawing.within(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
+    lines = [drawing.fit_text(line, room, 12) for line in lines]
+    limit = max(drawing.find_cut_width(text, room, 16), *(drawing.find_cut_width(line, room) for line in lines), 0)
+    return {"text": drawing.fit_text(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
 
 
 def _is_horizontal(chart: Chart, shaped: ChartPoints) -> bool:
@@ -150,59 +150,59 @@ def _is_horizontal(chart: Chart, shaped: ChartPoints) -> bool:
     return chart.kind in {ChartKind.BAR, ChartKind.STACKED} and shaped.places is not None
 
 
-def _data(shaped: ChartPoints) -> Spec:
-    rows = [{"x": point.place, "y": drawing.as_float(point.value), "s": point.series} for point in shaped.points]
+def _make_data(shaped: ChartPoints) -> Spec:
+    rows = [{"x": point.place, "y": drawing.to_float(point.value), "s": point.series} for point in shaped.points]
     return {"values": rows}
 
 
-def _colour(shaped: ChartPoints) -> Spec:
+def _make_colours(shaped: ChartPoints) -> Spec:
     """Return the colours of the series; the rest is always grey."""
     if len(shaped.series) <= 1:
         return {"value": drawing.COLOURS[0]}
     colours = [
-        drawing.REST if series == shaped.rest else drawing.COLOURS[i % 6] for i, series in enumerate(shaped.series)
+        drawing.REST if series == shaped.rest else drawing.COLOURS[number % 6] for number, series in enumerate(shaped.series)
     ]
     return {"field": "s", "type": "nominal", "scale": {"domain": shaped.series, "range": colours}, "sort": None}
 
 
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _time_format(shaped: ChartPoints) -> str:
+def _choose_time_format(shaped: ChartPoints) -> str:
     """Return the format of times, with the year if it differs among them."""
-    years = {(_FIRST + timedelta(milliseconds=time)).year for time in _times(shaped)}
+    years = {(_EPOCH + timedelta(milliseconds=time)).year for time in _find_times(shaped)}
     wanted = _TIME_FORMATS[shaped.unit or Unit.DAY]
     return f"%Y-{wanted}" if len(years) > 1 and "%Y" not in wanted else wanted
 
 
-def _times(shaped: ChartPoints) -> set[int]:
+def _find_times(shaped: ChartPoints) -> set[int]:
     return {point.place for point in shaped.points if isinstance(point.place, int)}
 
 
-def _place(shaped: ChartPoints) -> Spec:
+def _make_place_axis(shaped: ChartPoints) -> Spec:
     if shaped.unit is not None:
-        axis = {"format": _time_format(shaped), "grid": False, "tickCount": 5, "labelFlush": True}
+        axis = {"format": _choose_time_format(shaped), "grid": False, "tickCount": 5, "labelFlush": True}
         return {"field": "x", "type": "temporal", "scale": {"type": "utc", "padding": 8}, "axis": axis}
     axis = {"grid": False, "labelLimit": 120, "labelAngle": 0}
     return {"field": "x", "type": "ordinal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
 
 
-def _values() -> Spec:
-    axis = {"labelExpr": label_expression(), "tickCount": 4, "domain": False, "ticks": False}
+def _make_value_axis() -> Spec:
+    axis = {"labelExpr": write_label_expression(), "tickCount": 4, "domain": False, "ticks": False}
     return {"field": "y", "type": "quantitative", "axis": axis}
 
 
-def label_expression() -> str:
+def write_label_expression() -> str:
     """Return the expression with which an axis writes its numbers. It holds no data."""
     text = "format(datum.value, ',~g')"
-    for scale, word, _decimals in reversed(drawing.scales()):
+    for scale, word, _decimals in reversed(drawing.choose_scales()):
         text = f"abs(datum.value) >= {scale:.0f} ? format(datum.value / {scale:.0f}, ',~g') + '{word}' : {text}"
     return text
 
 
-def _tick_text(number: float) -> str:
-    """Write a number as `label_expression` does."""
-    for scale, word, _decimals in drawing.scales():
+def _write_tick(number: float) -> str:
+    """Write a number as `write_label_expression` does."""
+    for scale, word, _decimals in drawing.choose_scales():
         if abs(number) >= scale:
             return f"{number / float(scale):,g}{word}"
     return f"{number:,g}"
@@ -238,7 +238,7 @@ def _place_ticks(low: float, high: float, count: int) -> tuple[float, float, lis
 def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
     if _is_horizontal(chart, shaped):
         return _draw_horizontal_bars(chart, shaped, table)
-    place, values, colour = _place(shaped), _values(), _colour(shaped)
+    place, values, colour = _make_place_axis(shaped), _make_value_axis(), _make_colours(shaped)
     several = len(shaped.series) > 1
     match chart.kind:
         case ChartKind.LINE:
@@ -251,26 +251,26 @@ def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
             if len({point.place for point in shaped.points}) <= 31:
                 mark["point"] = {"size": 36, "filled": True}
             encoding = {"x": place, "y": values, "color": colour} | ({"strokeDash": dash} if several else {})
-            return {"data": _data(shaped), "mark": mark, "encoding": encoding}
+            return {"data": _make_data(shaped), "mark": mark, "encoding": encoding}
         case ChartKind.AREA:
             mark = {"type": "area", "opacity": 0.85, "line": not several}
-            return {"data": _data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
+            return {"data": _make_data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
         case ChartKind.BAR if several:
             # Each time is a named place, because a time axis has no room for bars side by side.
-            wanted = _time_format(shaped)
-            names = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
+            wanted = _choose_time_format(shaped)
+            names = {time: f"{_EPOCH + timedelta(milliseconds=time):{wanted}}" for time in sorted(_find_times(shaped))}
             points = [replace(one, place=names[one.place]) for one in shaped.points if isinstance(one.place, int)]
             named = replace(shaped, points=points, places=list(names.values()), unit=None)
             offset = {"field": "s", "sort": shaped.series}
-            encoding = {"x": _place(named), "y": values, "color": colour, "xOffset": offset}
-            return {"data": _data(named), "mark": {"type": "bar"}, "encoding": encoding}
+            encoding = {"x": _make_place_axis(named), "y": values, "color": colour, "xOffset": offset}
+            return {"data": _make_data(named), "mark": {"type": "bar"}, "encoding": encoding}
         case _:  # bars over a time axis, as wide as their unit
             count = max(1, len({point.place for point in shaped.points}))
             width = max(2, min(28, round((drawing.WIDTH - 80) / count * 0.7)))
             # The middle of the first bar is at the beginning of the axis: its half must not cover the numbers.
             place["scale"] = {**place["scale"], "padding": max(8, width / 2 + 4)}
             encoding = {"x": place, "y": values, "color": colour}
-            return {"data": _data(shaped), "mark": {"type": "bar", "width": width}, "encoding": encoding}
+            return {"data": _make_data(shaped), "mark": {"type": "bar", "width": width}, "encoding": encoding}
 
 
 def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
@@ -278,23 +278,23 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
     axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": drawing.INK}
     axis["labelOverlap"] = False
     names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
-    bars: Spec = {"y": names, "x": _values()}
+    bars: Spec = {"y": names, "x": _make_value_axis()}
     if several:
-        bars["color"] = _colour(shaped)
+        bars["color"] = _make_colours(shaped)
         if chart.kind == ChartKind.BAR:
             bars["yOffset"] = {"field": "s", "sort": shaped.series}
-        return {"data": _data(shaped), "mark": {"type": "bar"}, "encoding": bars}
+        return {"data": _make_data(shaped), "mark": {"type": "bar"}, "encoding": bars}
     unit, decimals = find_number_format(chart, table)
     rows = [
         {
             "x": point.place,
-            "y": drawing.as_float(point.value),
-            "t": drawing.short(point.value, unit, decimals),
+            "y": drawing.to_float(point.value),
+            "t": drawing.write_short(point.value, unit, decimals),
             "c": drawing.REST if point.place == shaped.rest else drawing.COLOURS[0],
         }
         for point in shaped.points
     ]
-    span = _span(chart.thresholds, rows)
+    span = _find_span(chart.thresholds, rows)
     bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
     lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
     # Beyond the ends: on the right, for negative bars on the left.
@@ -306,29 +306,29 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
     return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, figures]}
 
 
-def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
+def _find_span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
     """Return the range of horizontal bars, with room for the figures beyond both ends and for the names."""
     values = [*thresholds, *(row["y"] for row in rows if row["y"] is not None)]
     low, high = min(0.0, *values), max(0.0, *values)
     # Without figures at an end, a threshold stays off the edge.
     left = max(
-        (_FIGURE_GAP + drawing.width_of(row["t"]) for row in rows if (row["y"] or 0) < 0),
+        (_FIGURE_GAP + drawing.estimate_width(row["t"]) for row in rows if (row["y"] or 0) < 0),
         default=_FIGURE_GAP * (low < 0),
     )
-    right = max((_FIGURE_GAP + drawing.width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
-    names = _FIGURE_GAP + max(min(_NAME_PIXELS, drawing.width_of(row["x"])) for row in rows)
+    right = max((_FIGURE_GAP + drawing.estimate_width(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
+    names = _FIGURE_GAP + max(min(_NAME_PIXELS, drawing.estimate_width(row["x"])) for row in rows)
     pixels = max(60.0, drawing.WIDTH - 2 * drawing.MARGIN - names - left - right)
     step = ((high - low) or 1.0) / pixels
     return [low - left * step, high + right * step]
 
 
-def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool) -> Spec:
+def _add_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool) -> Spec:
     """Add a dashed line with its figure for each threshold. The line is drawn between a bar and the bar's figure, so it
     never crosses the figure out. Over time the threshold's figure is at the oldest values."""
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_horizontal else "y"
     along = {axis: body["encoding"][axis]}
-    rows = [{"y": one, "t": drawing.short(drawing.drawable(one))} for one in thresholds]
+    rows = [{"y": one, "t": drawing.write_short(drawing.to_drawable(one))} for one in thresholds]
     beside: Spec = (
         {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
         if is_horizontal
@@ -374,7 +374,7 @@ def _draw_parts(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
         {"x": name, "y": max(float(part), _SHARE_AT_LEAST), "n": number}
         for number, (name, part) in enumerate(zip(names, parts, strict=True))
     ]
-    colours = [drawing.REST if place == shaped.rest else drawing.PART_COLOURS[i] for i, place in enumerate(places)]
+    colours = [drawing.REST if place == shaped.rest else drawing.PART_COLOURS[number] for number, place in enumerate(places)]
     legend = {"orient": "right", "direction": "vertical", "columns": 1, "labelLimit": 150, "symbolType": "square"}
     colour = {"field": "x", "type": "nominal", "scale": {"domain": names, "range": colours}, "sort": None}
     arc: Spec = {"type": "arc", "stroke": drawing.PAPER, "strokeWidth": 1.5}
@@ -389,9 +389,9 @@ def _draw_parts(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
     unit, decimals = find_number_format(chart, table)
     # Sums of averages or percentages mean nothing.
     if chart.kind == ChartKind.DONUT and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
-        said = [{"t": drawing.short(whole, decimals=decimals)}]
+        words = [{"t": drawing.write_short(whole, decimals=decimals)}]
         text = {"type": "text", "fontSize": 18, **drawing.BOLD, "color": drawing.INK}
-        layers.append({"data": {"values": said}, "mark": text, "encoding": {"text": {"field": "t"}}})
+        layers.append({"data": {"values": words}, "mark": text, "encoding": {"text": {"field": "t"}}})
     return {"data": {"values": rows}, "layer": layers}
 
 
@@ -412,11 +412,11 @@ Cells = list[list[str]]
 def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> tuple[list[Column], Cells]:
     """Return as many of the first columns as fit, and their cells by row: numbers in full, or all in short (1,235万) if
     that makes room. `rows` hold a value for each column."""
-    cells = [[drawing.cell_text(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
-    if not _fits(columns, cells):
-        cells = [[_shorten(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
+    cells = [[drawing.write_cell(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
+    if not _do_columns_fit(columns, cells):
+        cells = [[_write_shortened(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
     count = len(columns)
-    while count > 1 and not _fits(columns[:count], cells):
+    while count > 1 and not _do_columns_fit(columns[:count], cells):
         count -= 1
     return list(columns[:count]), [row[:count] for row in cells]
 
@@ -437,20 +437,20 @@ def place_columns(columns: Sequence[Column], cells: Cells) -> list[tuple[float, 
     return found
 
 
-def head(column: Column) -> str:
+def write_head(column: Column) -> str:
     """Return the column's name, at most 60 characters, with its unit."""
-    name, unit = drawing.one_line(column.name, 60), drawing.one_line(drawing.head_unit(column), 20)
+    name, unit = drawing.to_one_line(column.name, 60), drawing.to_one_line(drawing.find_head_unit(column), 20)
     return f"{name} ({unit})" if unit else name
 
 
-def _shorten(value: Value, column: Column) -> str:
-    number = drawing.drawable(value)
+def _write_shortened(value: Value, column: Column) -> str:
+    number = drawing.to_drawable(value)
     if number is None or column.kind is Kind.PERCENT:
-        return drawing.cell_text(value, column)
-    return drawing.short(number, decimals=column.decimals)
+        return drawing.write_cell(value, column)
+    return drawing.write_short(number, decimals=column.decimals)
 
 
-def _fits(columns: Sequence[Column], cells: Cells) -> bool:
+def _do_columns_fit(columns: Sequence[Column], cells: Cells) -> bool:
     return sum(least for least, _wished in _find_widths(columns, cells)) <= ROOM
 
 
@@ -458,9 +458,9 @@ def _find_widths(columns: Sequence[Column], cells: Cells) -> list[tuple[float, f
     """Return the least and the wanted width of each column. Heads may be cut, as texts may."""
     found = []
     for position, column in enumerate(columns):
-        widest = max((drawing.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
+        widest = max((drawing.estimate_width(row[position]) for row in cells), default=0.0) + _SLACK + GAP
         is_text = column.kind == Kind.TEXT
-        wished = max(min(_WIDE, widest) if is_text else widest, min(_WIDE, drawing.width_of(head(column)) + GAP))
+        wished = max(min(_WIDE, widest) if is_text else widest, min(_WIDE, drawing.estimate_width(write_head(column)) + GAP))
         found.append((min(wished, _NARROW) if is_text else widest, wished))
     return found
 
@@ -472,7 +472,7 @@ _NUMBER_HEIGHT = 220
 _SPARKS = 60
 
 
-def table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
+def build_table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     """Return the spec of a table's first rows and columns, with a note below about what is left out."""
     names = [name for name in dict.fromkeys((chart.x, *chart.y)) if name] or list(table.names)
     by_name = {column.name: column for column in table.columns}
@@ -490,39 +490,39 @@ def table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
         {"px": drawing.MARGIN - 6, "pr": drawing.WIDTH - drawing.MARGIN + 6, "py": y, "pb": y + _LINE}
         for y in (_HEAD + _LINE * line for line in range(0, len(rows) + 1, 2))
     ]
-    place = {"x": _pixel("px"), "x2": {"field": "pr"}, "y": _pixel("py"), "y2": {"field": "pb"}}
+    place = {"x": _make_pixel_scale("px"), "x2": {"field": "pr"}, "y": _make_pixel_scale("py"), "y2": {"field": "pb"}}
     ground = {"data": {"values": bands}, "mark": {"type": "rect", "color": drawing.BAND}, "encoding": place}
     # A layer for each alignment, limit and weight, because these belong to the mark.
     texts: dict[tuple[str, float, bool], list[Spec]] = defaultdict(list)
     placed = list(zip(columns, place_columns(columns, cells), strict=True))
-    for line, words in enumerate([[head(column) for column in columns], *cells]):
+    for line, words in enumerate([[write_head(column) for column in columns], *cells]):
         for (column, (start, width)), text in zip(placed, words, strict=True):
             x, align = (start + width - GAP, "right") if column.is_numeric else (start, "left")
-            shown = drawing.within(text, width - GAP, drawing.FONT_SIZE)
+            shown = drawing.fit_text(text, width - GAP, drawing.FONT_SIZE)
             cell = {"t": shown, "px": x, "py": _HEAD + _LINE * (line + 0.5)}
-            texts[align, drawing.limit_of(text, width - GAP), line == 0].append(cell)
+            texts[align, drawing.find_cut_width(text, width - GAP), line == 0].append(cell)
     layers = [ground]
     for (align, limit, is_head), values in sorted(texts.items(), key=lambda layer: layer[0]):
         mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": drawing.FONT_SIZE, "limit": limit}
         mark |= {**(drawing.BOLD if is_head else {}), "color": drawing.INK}
-        place = {"x": _pixel("px"), "y": _pixel("py"), "text": {"field": "t"}}
+        place = {"x": _make_pixel_scale("px"), "y": _make_pixel_scale("py"), "text": {"field": "t"}}
         layers.append({"data": {"values": values}, "mark": mark, "encoding": place})
-    layers.append(_text_layer(chart.title or _("Table"), y=20, size=15, colour=drawing.INK, is_bold=True))
-    notes = [drawing.as_of_text(table)]
+    layers.append(_make_text_layer(chart.title or _("Table"), y=20, size=15, colour=drawing.INK, is_bold=True))
+    notes = [drawing.write_as_of(table)]
     if len(rows) < len(table.rows) or table.is_cut:
         row_count = f"{len(table.rows)}+" if table.is_cut else len(table.rows)
         notes.append(_("%(count)d of %(total)s rows") % {"count": len(rows), "total": row_count})
     if more := len(table.columns) - len(columns):
         notes.append(ngettext("%(count)d more column", "%(count)d more columns", more) % {"count": more})
-    layers.append(_text_layer(" · ".join(notes), y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
-    return _fixed_layout(layers, height)
+    layers.append(_make_text_layer(" · ".join(notes), y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
+    return _make_fixed_layout(layers, height)
 
 
-def _pixel(name: str) -> Spec:
+def _make_pixel_scale(name: str) -> Spec:
     return {"field": name, "type": "quantitative", "scale": None, "axis": None}
 
 
-def number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
+def build_number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     """Return the spec of the last place's value, its change from the one before, and a sparkline."""
     numbers, notes = aggregate_places(chart, table)
     known = [number for number in numbers if number is not None]
@@ -530,23 +530,23 @@ def number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
     unit, decimals = find_number_format(chart, table)
     height = size.height if size.is_fixed else _NUMBER_HEIGHT
-    number = drawing.short(known[-1], unit, decimals)
+    number = drawing.write_short(known[-1], unit, decimals)
     layers = [
-        _text_layer(chart.title or chart.y[0], y=22, size=15, colour=drawing.INK, is_bold=True),
-        _text_layer(number, y=64, size=_FIGURE, colour=drawing.COLOURS[0], is_bold=True),
+        _make_text_layer(chart.title or chart.y[0], y=22, size=15, colour=drawing.INK, is_bold=True),
+        _make_text_layer(number, y=64, size=_FIGURE, colour=drawing.COLOURS[0], is_bold=True),
     ]
     if len(known) > 1:
         is_percent = table.column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
         change = Change(known[-1], known[-2], is_percent)
         if change.ratio is not None and abs(change.ratio) >= 100:
-            said = _("much more than before")
+            words = _("much more than before")
         else:
-            said = drawing.describe_change(change, decimals=decimals, unit=unit)
+            words = drawing.describe_change(change, decimals=decimals, unit=unit)
             if change.kind is not ChangeKind.WORDS:
-                said = _("%(change)s against the value before") % {"change": said}
-        layers.append(_text_layer(said, y=98, size=13, colour=drawing.INK))
+                words = _("%(change)s against the value before") % {"change": words}
+        layers.append(_make_text_layer(words, y=98, size=13, colour=drawing.INK))
         # A line of the last places, without axes.
-        rows = [{"x": place, "y": drawing.as_float(one)} for place, one in enumerate(numbers[-_SPARKS:])]
+        rows = [{"x": place, "y": drawing.to_float(one)} for place, one in enumerate(numbers[-_SPARKS:])]
         across = {"range": [drawing.MARGIN, drawing.WIDTH - drawing.MARGIN], "nice": False, "zero": False}
         up = {"range": [height - 34, 112], "zero": False, "nice": False}
         place = {
@@ -555,19 +555,19 @@ def number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
         }
         mark = {"type": "line", "strokeWidth": 2, "color": drawing.COLOURS[0]}
         layers.append({"data": {"values": rows}, "mark": mark, "encoding": place})
-    foot = " · ".join([drawing.as_of_text(table), *notes])
-    layers.append(_text_layer(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
-    return _fixed_layout(layers, height)
+    foot = " · ".join([drawing.write_as_of(table), *notes])
+    layers.append(_make_text_layer(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
+    return _make_fixed_layout(layers, height)
 
 
-def _fixed_layout(layers: list[Spec], height: float) -> Spec:
+def _make_fixed_layout(layers: list[Spec], height: float) -> Spec:
     return {"width": drawing.WIDTH, "height": height, "padding": 0, "autosize": "none", "layer": layers}
 
 
-def _text_layer(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
+def _make_text_layer(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
     mark = {"type": "text", "align": "left", "baseline": "middle", "fontSize": size, "color": colour}
-    shown = drawing.within(drawing.one_line(text), ROOM, size)
-    mark |= {**(drawing.BOLD if is_bold else {}), "limit": drawing.limit_of(shown, ROOM, size)}
+    shown = drawing.fit_text(drawing.to_one_line(text), ROOM, size)
+    mark |= {**(drawing.BOLD if is_bold else {}), "limit": drawing.find_cut_width(shown, ROOM, size)}
     place = {"x": {"value": drawing.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
     return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
 

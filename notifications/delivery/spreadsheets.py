@@ -20,7 +20,7 @@ from integrations.clients.late import Late
 from integrations.clients.wecom.builders import in_reading_order
 from integrations.data.figures import in_zone, to_decimal
 from integrations.data.table import USUAL_DECIMALS, Column, Kind, Month, Table, Value
-from notifications.charts.drawing import cell_text, head_unit
+from notifications.charts.drawing import write_cell, find_head_unit
 
 if TYPE_CHECKING:
     import openpyxl
@@ -111,7 +111,7 @@ def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
         columns, rows = part.table.columns[:COLUMNS_AT_MOST], part.table.rows[:row_count]
         heads = []
         for position, column in enumerate(columns):
-            texts = (cell_text(row[position], column) for row in rows[:_MEASURED])
+            texts = (write_cell(row[position], column) for row in rows[:_MEASURED])
             longest = max([_measure_width(_write_head(column)) + 3, *map(_measure_width, texts)])
             letter = openpyxl.utils.get_column_letter(position + 1)
             sheet.column_dimensions[letter].width = max(_WIDTHS[0], min(_WIDTHS[1], longest + 2))
@@ -186,7 +186,7 @@ def _sheet_name(title: str, used: set[str]) -> str:
 
 
 def _write_head(column: Column) -> str:
-    name, unit = " ".join(in_reading_order(column.name).split()), head_unit(column)
+    name, unit = " ".join(in_reading_order(column.name).split()), find_head_unit(column)
     return f"{name} ({unit})" if unit else name
 
 

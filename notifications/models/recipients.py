@@ -65,7 +65,7 @@ class RulesMatch(models.TextChoices):
 
 
 class WithRecipients(models.Model):
-    """Base of models that name recipients (notifications.subscriptions.recipients.named_audience). Their attribute
+    """Base of models that name recipients (notifications.subscriptions.recipients.read_audience). Their attribute
     rules are in notifications.models.subscriptions."""
 
     # The column of AttributeRule that names a row of this model.

@@ -9,7 +9,7 @@ from typing import Any
 
 from integrations.data.figures import is_unknown
 from integrations.data.table import Kind, Table, from_document, to_document
-from notifications.charts.drawing import cell_text, head_unit
+from notifications.charts.drawing import write_cell, find_head_unit
 from notifications.sources import CardContent, Content, Figure
 
 
@@ -66,13 +66,13 @@ def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -
         cells = []
         for value, column in zip(row, table.columns, strict=True):
             # A page has room for all lines of a text.
-            text = value if isinstance(value, str) and not is_unknown(value) else cell_text(value, column)
+            text = value if isinstance(value, str) and not is_unknown(value) else write_cell(value, column)
             is_short = column.kind != Kind.TEXT or len(text) <= SHORT_CHARACTERS
             cells.append((text, "number" if column.is_numeric else "short" if is_short else ""))
         rows.append(cells)
     return {
         "title": title,
-        "columns": [(one.name, head_unit(one), one.is_numeric) for one in table.columns],
+        "columns": [(one.name, find_head_unit(one), one.is_numeric) for one in table.columns],
         "rows": rows,
         "row_count": len(table.rows),
         "left_out_count": len(table.rows) - len(rows),

@@ -18,7 +18,7 @@ from accounts.users.roles import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Member
 from notifications.models import AlertRule, Receipt, Subscription, SubscriptionChoice, WithRecipients
-from notifications.subscriptions.recipients import find_concerned_orders, named_audiences
+from notifications.subscriptions.recipients import find_concerned_orders, read_audiences
 
 if TYPE_CHECKING:
     from integrations.models.fields import Person
@@ -31,7 +31,7 @@ NAMED_AT_MOST = 2
 def describe_addressees(orders: Sequence[WithRecipients], *, seen_by: Person) -> dict[int, str]:
     """Describe the recipients of each of `orders` of one model, by its key. People whom `seen_by` may not see are
     counted, not named. Seven queries at most."""
-    audiences = named_audiences(orders)
+    audiences = read_audiences(orders)
     found: dict[int, list[str]] = {pk: [] for pk in audiences}
     for pk, audience in audiences.items():
         if audience.robot_id is not None:
@@ -79,17 +79,17 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertRule]) ->
     orders: QuerySet[Any] = model._default_manager.order_by()
     for pk in orders.filter(users=person).values_list("pk", flat=True):
         found[pk].append(_("chosen by name"))
-    theirs = orders.filter(groups__in=person.groups.values("pk"))
-    for pk, name in theirs.values_list("pk", "groups__name"):
+    by_group = orders.filter(groups__in=person.groups.values("pk"))
+    for pk, name in by_group.values_list("pk", "groups__name"):
         found[pk].append(_("group “%(name)s”") % {"name": name})
     accounts = list(WeComAccount.objects.complete().filter(user=person))
     # Like resolve_audience: an existing department, with those below it if that is chosen.
-    standing = _find_departments(accounts)
-    around = departments.DepartmentTree.of_departments(standing).find_covering(standing) if standing else set()
-    named = Department.objects.in_bulk(around)
-    chosen = orders.filter(departments__in=around).values_list("pk", "departments", "with_subdepartments")
+    own_departments = _find_departments(accounts)
+    covering = departments.DepartmentTree.of_departments(own_departments).find_covering(own_departments) if own_departments else set()
+    named = Department.objects.in_bulk(covering)
+    chosen = orders.filter(departments__in=covering).values_list("pk", "departments", "with_subdepartments")
     for pk, one, with_those_below in chosen:
-        if with_those_below or one in standing:
+        if with_those_below or one in own_departments:
             found[pk].append(_("department “%(name)s”") % {"name": named[one]})
     for pk in find_concerned_orders(person, model):
         found[pk].append(_("by attributes"))
@@ -149,9 +149,9 @@ def _find_concerning(person: User) -> QuerySet[Subscription]:
     )
     named = Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached)
     named |= Q(pk__in=find_concerned_orders(person))
-    if standing := _find_departments(accounts):
-        around = departments.DepartmentTree.of_departments(standing).find_covering(standing)
-        named |= Q(departments__in=standing) | Q(departments__in=around, with_subdepartments=True)
+    if own_departments := _find_departments(accounts):
+        covering = departments.DepartmentTree.of_departments(own_departments).find_covering(own_departments)
+        named |= Q(departments__in=own_departments) | Q(departments__in=covering, with_subdepartments=True)
     if corp_id is not None:
         named |= Q(to_everyone=True)
     keys = Subscription.objects.filter(named).order_by().values("pk")

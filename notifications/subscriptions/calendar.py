@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from notifications.models import FreeDays, MonthDay, Repeat, Scheduled, Subscription
-from notifications.subscriptions.schedules import DueTime, ScheduleError, due_times, read_zone, unknown_years
+from notifications.subscriptions.schedules import DueTime, ScheduleError, find_due_times, read_zone, find_unknown_years
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -71,7 +71,7 @@ def describe_schedule(subscription: Scheduled) -> str:
             return words
 
 
-def time_line(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
+def write_due_time(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
     """Write a time with its weekday. A spread time of a saved row shows when it begins, which depends on the row's key;
     one of an unsaved row shows the range."""
     local = found.due_at.astimezone(zone)
@@ -90,7 +90,7 @@ def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> l
     if not subscription.is_by_workdays:
         return []
     zone = read_zone(subscription.time_zone)
-    years = unknown_years(found.slot_at.astimezone(zone).date() for found in times)
+    years = find_unknown_years(found.slot_at.astimezone(zone).date() for found in times)
     return [warn_of_calendar_end(years[0])] if years else []
 
 
@@ -140,7 +140,7 @@ def _describe_weekly(numbers: Sequence[int], time: str) -> str:
 
 
 def _describe_monthly(day: str, time: str) -> str:
-    return _("Every month on %(day)s %(time)s") % {"day": month_day_label(day), "time": time}
+    return _("Every month on %(day)s %(time)s") % {"day": describe_month_day(day), "time": time}
 
 
 def _describe_interval(step: str, minutes: int) -> str:
@@ -163,20 +163,20 @@ def _read_weekdays(text: str) -> list[int]:
     return sorted(found)
 
 
-def month_day_label(month_day: str) -> str:
+def describe_month_day(month_day: str) -> str:
     """Describe `month_day`, a number from 1 to 31 or one of MonthDay. Anything else is returned unchanged."""
     if month_day.isdigit():
         return _("day %(day)s") % {"day": month_day}
     return str(MonthDay(month_day).label) if month_day in MonthDay.values else month_day
 
 
-def moment_line(moment: datetime, time_zone: str) -> str:
+def write_moment_in_zone(moment: datetime, time_zone: str) -> str:
     """Write a moment in the subscription's time zone, with seconds only if they are not zero."""
     local = moment.astimezone(read_zone(time_zone))
     return f"{local:%Y-%m-%d %H:%M:%S}" if local.second else f"{local:%Y-%m-%d %H:%M}"
 
 
-def zone_label(time_zone: str) -> StrOrPromise:
+def find_zone_name(time_zone: str) -> StrOrPromise:
     """Return the zone's common name; for a rare zone its own name, such as Asia/Seoul."""
     return ZONES.get(time_zone, time_zone)
 
@@ -190,7 +190,7 @@ TIMES_AT_MOST = 20_000
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedTime:
     """Time of a push. `people`: the keys of its present recipients; None if unknown."""
 
     subscription: Subscription
@@ -210,10 +210,10 @@ class Planned:
 
 
 @dataclass
-class Hour:
+class PlannedHour:
     """Pushes that begin within an hour, and sentences about its overfull minutes."""
 
-    planned: list[Planned] = field(default_factory=list)
+    planned: list[PlannedTime] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @cached_property
@@ -226,9 +226,9 @@ class Hour:
         return sum(one.message_count for one in self.planned)
 
     @property
-    def pushes(self) -> list[tuple[Planned, int]]:
+    def pushes(self) -> list[tuple[PlannedTime, int]]:
         """Pushes, each with its first time within the hour and its number of times there."""
-        firsts: dict[int, Planned] = {}
+        firsts: dict[int, PlannedTime] = {}
         counts: dict[int, int] = defaultdict(int)
         for one in self.planned:
             firsts.setdefault(one.subscription.pk, one)
@@ -237,14 +237,14 @@ class Hour:
 
 
 @dataclass(frozen=True)
-class Week:
+class PlannedWeek:
     """The plan. `hours`: by day and hour, only hours in which something begins. `peak`: the most messages in an hour;
     `notes`: sentences, each with the hours that it is about; `on_the_hour`: pushes that begin exactly on an hour or a
     half hour, without a spread. `is_cut`: there are more than TIMES_AT_MOST times; `unreadable`: pushes whose schedule
     cannot be used."""
 
     days: list[date]
-    hours: Mapping[tuple[date, int], Hour]
+    hours: Mapping[tuple[date, int], PlannedHour]
     peak: int
     notes: Mapping[str, list[tuple[date, int]]]
     on_the_hour: list[Subscription]
@@ -259,21 +259,21 @@ def plan_week(
     start: date,
     now: datetime,
     zone: tzinfo,
-) -> Week:
+) -> PlannedWeek:
     """Collect the times of a week from midnight of `start` on, without times before `now`. `people`: by push, the keys
     of its recipients, if known."""
-    hours: dict[tuple[date, int], Hour] = defaultdict(Hour)
+    hours: dict[tuple[date, int], PlannedHour] = defaultdict(PlannedHour)
     unreadable: list[Subscription] = []
     count = 0
     first, end = (datetime.combine(start + timedelta(days=days), time.min, tzinfo=zone) for days in (0, DAYS))
     for subscription in subscriptions:
         try:
-            for found in due_times(subscription, max(first - timedelta(seconds=1), now)):
+            for found in find_due_times(subscription, max(first - timedelta(seconds=1), now)):
                 if found.due_at >= end or count == TIMES_AT_MOST:
                     break
                 count += 1
                 at = found.due_at.astimezone(zone)
-                one = Planned(subscription, at, people.get(subscription.pk), bool(found.spread_seconds))
+                one = PlannedTime(subscription, at, people.get(subscription.pk), bool(found.spread_seconds))
                 hours[at.date(), at.hour].planned.append(one)
         except ScheduleError:
             unreadable.append(subscription)
@@ -283,10 +283,10 @@ def plan_week(
         hour.planned.sort(key=lambda one: (one.at, one.subscription.pk))
         crowding |= {one.subscription.pk: one.subscription for one in hour.planned if one.is_crowding}
         for minute, planned in groupby(hour.planned, lambda one: f"{one.at:%H:%M}"):
-            hour.notes += _minute_notes(minute, list(planned))
+            hour.notes += _write_minute_notes(minute, list(planned))
         for note in hour.notes:
             notes[note].append(key)
-    return Week(
+    return PlannedWeek(
         days=[start + timedelta(days=number) for number in range(DAYS)],
         hours=dict(hours),
         peak=max((hour.message_count for hour in hours.values()), default=0),
@@ -297,13 +297,13 @@ def plan_week(
     )
 
 
-def limit_per_minute() -> int:
+def find_limit_per_minute() -> int:
     """Return a company's calls to WeCom per minute; 0 if there is no limit."""
     return min(filter(None, (settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_ADDRESS_PER_MINUTE)), default=0)
 
 
-def _minute_notes(at: str, planned: list[Planned]) -> Iterator[str]:
-    count, limit = sum(one.message_count for one in planned), limit_per_minute()
+def _write_minute_notes(at: str, planned: list[PlannedTime]) -> Iterator[str]:
+    count, limit = sum(one.message_count for one in planned), find_limit_per_minute()
     if limit and count > limit:
         sentence = _(
             "%(time)s: %(count)s messages, and WeCom takes %(limit)s calls a minute. Where everybody gets a message "

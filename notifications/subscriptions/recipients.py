@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 Reason = Receipt.Reason
-_OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
+_REASONS_BY_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
 # Reasons that somebody corrects on the person's page in the administration.
 INCOMPLETE = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
 SET_ON_PERSON = INCOMPLETE | {Reason.NO_VALUE, Reason.NO_BI_IDENTITY}
@@ -67,7 +67,7 @@ ADDRESS_CHARACTERS = 128
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """A person of an audience. `reason` says why they cannot be reached. If it is None, they get the message at
-    `corp_id` and `userid`, or by mail. `detour`: why the second channel is used. `detail`: more about the reason, if
+    `corp_id` and `userid`, or by mail. `fallback_reason`: why the second channel is used. `detail`: more about the reason, if
     known."""
 
     user_id: int
@@ -77,12 +77,13 @@ class Recipient:
     reason: Receipt.Reason | None
     channel: str = Channel.WECOM
     email: str = ""
-    detour: Receipt.Reason | None = None
+    fallback_reason: Receipt.Reason | None = None
     detail: Sentence | None = None
 
-    def skip(self, why: SkipReason) -> Recipient:
+    def skip(self, skip_reason: SkipReason) -> Recipient:
         """Return the person with the reason why they get nothing."""
-        return replace(self, reason=why.reason, detail=why.detail, address=f"user:{self.user_id}")
+        address = f"user:{self.user_id}"
+        return replace(self, reason=skip_reason.reason, detail=skip_reason.detail, address=address)
 
     @property
     def reason_text(self) -> str:
@@ -117,17 +118,17 @@ class Reachability:
         return bool(self.reachable_count or self.reasons & (Receipt.BY_CHOICE | Receipt.OF_CONTENT))
 
 
-def audience_of(run: Run, subscription: Subscription) -> Audience:
+def find_run_audience(run: Run, subscription: Subscription) -> Audience:
     """Return the audience of a run. A trial goes only to the person who asked for it."""
     if run.trigger == Run.Trigger.TRIAL:
-        return trial_audience(subscription, run.requested_by_id)
+        return make_trial_audience(subscription, run.requested_by_id)
     if run.resends is None:
-        return named_audience(subscription)
+        return read_audience(subscription)
     # Only people whom that run (or the one message that is sent again) did not reach, by the present channels.
     receipts = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
     has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
     return replace(
-        named_audience(subscription),
+        read_audience(subscription),
         user_ids=receipts.filter(user__isnull=False).values("user_id"),
         group_ids=(),
         department_ids=(),
@@ -137,7 +138,7 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
     )
 
 
-def trial_audience(order: WithRecipients, user_id: int | None) -> Audience:
+def make_trial_audience(order: WithRecipients, user_id: int | None) -> Audience:
     """Return an audience of one person on the order's channel; an order for a group is tried by the app."""
     is_to_group = order.channel == Channel.ROBOT
     return Audience(
@@ -148,12 +149,12 @@ def trial_audience(order: WithRecipients, user_id: int | None) -> Audience:
     )
 
 
-def named_audience(order: WithRecipients) -> Audience:
+def read_audience(order: WithRecipients) -> Audience:
     """Return the present audience of a subscription or an alert rule."""
-    return named_audiences([order])[order.pk]
+    return read_audiences([order])[order.pk]
 
 
-def named_audiences(orders: Sequence[WithRecipients]) -> dict[int, Audience]:
+def read_audiences(orders: Sequence[WithRecipients]) -> dict[int, Audience]:
     """Return the present audiences of `orders` of one model, by their keys. Four queries."""
     if not orders:
         return {}
@@ -213,8 +214,8 @@ def apply_contents(people: Iterable[Recipient], contents: RunContents | None) ->
     people = list(people)
     contents.preload_people([person.user_id for person in people if person.reason is None])
     for person in people:
-        why = None if person.reason is not None else contents.reason_against(person.user_id)
-        yield person if why is None else person.skip(why)
+        skip_reason = None if person.reason is not None else contents.reason_against(person.user_id)
+        yield person if skip_reason is None else person.skip(skip_reason)
 
 
 def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recipient]]:
@@ -253,10 +254,10 @@ def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recip
     resolved = {key: found[one] for key, one in plain.items() if len(found[one]) <= COUNTED_AT_MOST}
     for key in resolved:
         audience = audiences[key]
-        if theirs := choices[audience.subscription_id]:
+        if kinds := choices[audience.subscription_id]:
             resolved[key] = [
-                _make_recipient(audience, rows[one.user_id]._replace(choice=theirs[one.user_id]))
-                if one.user_id in theirs
+                _make_recipient(audience, rows[one.user_id]._replace(choice=kinds[one.user_id]))
+                if one.user_id in kinds
                 else one
                 for one in resolved[key]
             ]
@@ -367,7 +368,7 @@ def _make_recipient(audience: Audience, row: Any) -> Recipient:
     if not row.is_active:
         reason = Reason.USER_DISABLED
     elif row.choice:
-        reason = _OF_CHOICE[SubscriptionChoice.Kind(row.choice)]
+        reason = _REASONS_BY_CHOICE[SubscriptionChoice.Kind(row.choice)]
     elif row.is_barred:  # checked before the second channel: nothing goes to somebody who has left
         reason = Reason.BARRED
     elif row.account__pk is None:
@@ -387,7 +388,7 @@ def _make_recipient(audience: Audience, row: Any) -> Recipient:
     return _choose_channel(audience, row.email, by_app)
 
 
-def mail_address(user_id: int, email: str) -> str:
+def make_mail_address(user_id: int, email: str) -> str:
     """Return the address of a mail in receipts. It contains the person, because two people may share a mail address."""
     return f"mail:{user_id}:{email}"[:ADDRESS_CHARACTERS]
 
@@ -401,9 +402,9 @@ def _choose_channel(audience: Audience, email: str, by_app: Recipient) -> Recipi
         return by_app
     is_let_in = by_app.reason not in {Reason.USER_DISABLED, Reason.BARRED}
     if is_let_in and email:
-        address = mail_address(by_app.user_id, email)
-        detour = None if is_mailed else by_app.reason
-        return replace(by_app, reason=None, channel=Channel.EMAIL, email=email, address=address, detour=detour)
+        address = make_mail_address(by_app.user_id, email)
+        fallback_reason = None if is_mailed else by_app.reason
+        return replace(by_app, reason=None, channel=Channel.EMAIL, email=email, address=address, fallback_reason=fallback_reason)
     if is_mailed:
         reason = Reason.NO_EMAIL if is_let_in else by_app.reason
         return replace(by_app, reason=reason, channel=Channel.EMAIL, address=f"user:{by_app.user_id}")
@@ -461,14 +462,14 @@ def match_rules(rules: Sequence[Rule], match: str) -> Q:
     """Return the condition on User for people who match all, or any, of `rules`; nobody if there are none."""
     conditions = []
     for rule in rules:
-        theirs = AttributeValue.objects.of(rule.attribute).filter(user=OuterRef("pk"))
+        own_values = AttributeValue.objects.of(rule.attribute).filter(user=OuterRef("pk"))
         folded = [fold_value(value) for value in rule.values]
         if rule.operator == Operator.CONTAINS and not rule.attribute.is_many_valued:
-            conditions.append(Q(Exists(theirs.filter(folded__contains=folded[0]))))
+            conditions.append(Q(Exists(own_values.filter(folded__contains=folded[0]))))
             continue
-        condition = Q(Exists(theirs.filter(folded__in=folded)))
+        condition = Q(Exists(own_values.filter(folded__in=folded)))
         if rule.operator == Operator.IS and rule.attribute.is_many_valued:  # this value and no other
-            condition &= ~Q(Exists(theirs.exclude(folded__in=folded)))
+            condition &= ~Q(Exists(own_values.exclude(folded__in=folded)))
         conditions.append(condition)
     return reduce(or_ if match == RulesMatch.ANY else and_, conditions) if conditions else Q(pk__in=[])
 

@@ -72,38 +72,38 @@ def read_zone(time_zone: str) -> ZoneInfo:
 def find_slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
     """Yield every slot later than `after`, in UTC, ascending, whatever the validity. Raise ScheduleError, also for a
     schedule that never fires."""
-    where = read_zone(subscription.time_zone)
+    zone = read_zone(subscription.time_zone)
     if subscription.repeat != Repeat.CRONTAB:
         at = subscription.local_time or time()
-        return crontab_slots_on(f"{at.minute} {at.hour} * * *", where, after, read_preset_days(subscription))
+        return find_crontab_slots_on(f"{at.minute} {at.hour} * * *", zone, after, read_preset_days(subscription))
     if subscription.free_days == FreeDays.SEND:
-        return crontab_slots(subscription.crontab, where, after)
-    return crontab_slots_on(subscription.crontab, where, after, read_workdays())
+        return find_crontab_slots(subscription.crontab, zone, after)
+    return find_crontab_slots_on(subscription.crontab, zone, after, read_workdays())
 
 
-def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
+def find_due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
     """Yield the times due later than `after` whose slot s is valid: valid_from ≤ s < valid_to. Raise ScheduleError."""
     start = after - timedelta(seconds=subscription.jitter_seconds)
     if subscription.valid_from is not None and subscription.valid_from > start:
         start = subscription.valid_from.astimezone(UTC)
         # Slots lie on whole minutes and cronsim drops microseconds, so a whole second earlier is close enough.
         start -= timedelta(seconds=start.microsecond == 0)
-    for found in _spread(subscription, find_slots(subscription, start)):
+    for found in _spread_slots(subscription, find_slots(subscription, start)):
         if subscription.valid_to is not None and found.slot_at >= subscription.valid_to:
             return
         if found.due_at > after:
             yield found
 
 
-def next_due(subscription: Scheduled, after: datetime) -> DueTime | None:
+def find_next_due(subscription: Scheduled, after: datetime) -> DueTime | None:
     """Return the next time within the subscription's validity, or None. Raise ScheduleError."""
-    return next(due_times(subscription, after), None)
+    return next(find_due_times(subscription, after), None)
 
 
 def reschedule(subscription: Subscription | AlertRule, *, now: datetime) -> None:
     """Set `next_run_at` (not saved) after a change of the schedule. Times before `now` are not made up for. Raise
     ScheduleError."""
-    found = next_due(subscription, now) if subscription.is_enabled else None
+    found = find_next_due(subscription, now) if subscription.is_enabled else None
     subscription.next_run_at = None if found is None else found.due_at
 
 
@@ -122,7 +122,7 @@ def reschedule_rows(rows: QuerySet[Any], *, now: datetime) -> None:
         rows.model._default_manager.bulk_update(moved, ["next_run_at"])
 
 
-def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueTime]:
+def _spread_slots(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueTime]:
     most = subscription.jitter_seconds
     if not most:
         yield from (DueTime(slot, slot) for slot in found)
@@ -179,9 +179,9 @@ def _find_day_of_month(month_day: str, year: int, month: int, is_workday: IsWork
         case MonthDay.LAST:
             return last
         case MonthDay.FIRST_WORKDAY:
-            return nearest_workday(date(year, month, 1), is_workday)
+            return find_nearest_workday(date(year, month, 1), is_workday)
         case MonthDay.LAST_WORKDAY:
-            return nearest_workday(last, is_workday, step=-1)
+            return find_nearest_workday(last, is_workday, step=-1)
         case _ if month_day.isdecimal():
             return min(last, date(year, month, 1) + (int(month_day) - 1) * ONE_DAY)
     return None
@@ -199,10 +199,10 @@ FIELDS = (
 NEVER_FIRES = Sentence("This schedule never fires: its fields name a date that no year has, like 30 February.")
 
 
-def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
+def find_crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
     """Yield every time of the crontab later than `after`, in UTC, ascending. Raise ScheduleError, also for one that
     never fires."""
-    simulation = _simulate(crontab, after.astimezone(zone))
+    simulation = _parse_crontab(crontab, after.astimezone(zone))
     last = after
     found_any = False
     for local in simulation:
@@ -217,13 +217,13 @@ def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datet
         raise ScheduleError(NEVER_FIRES)
 
 
-def crontab_slots_on(
+def find_crontab_slots_on(
     crontab: str, zone: tzinfo, after: datetime, is_chosen: Callable[[date], bool]
 ) -> Iterator[datetime]:
     """Yield the crontab's times on chosen days only. Stop after DAYS_LOOKED_AHEAD without any. Raise ScheduleError."""
     last = after
     while True:
-        for moment in crontab_slots(crontab, zone, last):
+        for moment in find_crontab_slots(crontab, zone, last):
             day = moment.astimezone(zone).date()
             if moment - after > timedelta(days=DAYS_LOOKED_AHEAD):
                 return
@@ -241,7 +241,7 @@ def crontab_slots_on(
             yield moment
 
 
-def _simulate(crontab: str, after: datetime) -> CronSim:
+def _parse_crontab(crontab: str, after: datetime) -> CronSim:
     words = crontab.split()
     if len(words) != len(FIELDS):
         message = Sentence(
@@ -288,18 +288,18 @@ def is_published_workday(day: date) -> bool:
 
 
 @cache
-def last_known_year() -> int:
+def find_last_known_year() -> int:
     """Return the last year whose holidays and make-up days are known."""
     return int(max(holidays).year)
 
 
-def unknown_years(days: Iterable[date]) -> list[int]:
+def find_unknown_years(days: Iterable[date]) -> list[int]:
     """Return the years of these days for which nothing is published or entered, ascending."""
-    years = {day.year for day in days if day.year > last_known_year()}
+    years = {day.year for day in days if day.year > find_last_known_year()}
     return sorted(years - {day.year for day in WorkdayCalendar.objects.entered()} if years else years)
 
 
-def nearest_workday(day: date, is_workday: IsWorkday, *, step: int = 1) -> date:
+def find_nearest_workday(day: date, is_workday: IsWorkday, *, step: int = 1) -> date:
     """Return the day if it is a working day, else the next working day; with a step of -1 the last one before."""
     while not is_workday(day):
         day += timedelta(days=step)

@@ -20,7 +20,7 @@ from accounts.authentication.flow import network_of
 from accounts.models import User
 from integrations.core.http import without_session
 from integrations.core.redis import LIMIT_SECONDS, allows
-from notifications.charts.drawing import in_dark
+from notifications.charts.drawing import recolour_for_dark
 from notifications.delivery.attachments import find_linked_picture
 from notifications.delivery.rendering.preview import find_medium_state
 from notifications.delivery.spreadsheets import write_file_name
@@ -93,7 +93,7 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
 @require_safe
 def preview_state(request: HttpRequest, token: str) -> HttpResponse:
     """Return the progress of a preview's picture or file, or its URL once it is drawn."""
-    medium, seconds, problem = _preview_of(request, token)
+    medium, seconds, problem = _find_preview(request, token)
     if medium is None:
         return JsonResponse({"seconds": seconds, "problem": problem})
     extension = "svg" if medium.kind == Medium.Kind.PICTURE and not medium.name else medium.extension
@@ -104,10 +104,10 @@ def preview_state(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 def preview_file(request: HttpRequest, token: str, extension: str) -> HttpResponse:
     """Return the picture or file of a preview."""
-    return answer_medium(_preview_of(request, token)[0], extension)
+    return answer_medium(_find_preview(request, token)[0], extension)
 
 
-def _preview_of(request: HttpRequest, token: str) -> tuple[Medium | None, int, str]:
+def _find_preview(request: HttpRequest, token: str) -> tuple[Medium | None, int, str]:
     """Return the preview if the person requested it and may still write a push, report or rule."""
     user = request.user
     models = ("subscription", "report", "alertrule")
@@ -135,7 +135,7 @@ def _answer_with(medium: Medium, extension: str, headers: dict[str, str]) -> Htt
         content = bytes(medium.content)
     elif medium.kind == Medium.Kind.PICTURE and not medium.name and extension in {"svg", "dark.svg"}:
         svg = zlib.decompress(bytes(medium.svg))
-        content = svg if extension == "svg" else in_dark(svg.decode()).encode()
+        content = svg if extension == "svg" else recolour_for_dark(svg.decode()).encode()
     else:
         raise Http404
     return _make_answer(content, medium.content_type or _TYPES[extension], headers)

@@ -44,7 +44,7 @@ CARDS_SHOWN = 60
 ATTENTIONS_SHOWN = 20
 
 
-def overview(
+def collect_overview(
     request: HttpRequest,
     *,
     lines_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], dict[int, list[Line]]]],
@@ -65,7 +65,7 @@ def overview(
     sees_pushes, picture = request.user.has_perm("notifications.view_delivery"), None
     if sees_pushes and corps:
         sent, zone = Delivery.objects.visible_to(request.user), timezone.get_current_timezone()
-        picture = draw(statistics.count_last_days(sent, today=timezone.localdate(), days=DAYS, zone=zone))
+        picture = place_bars(statistics.count_last_days(sent, today=timezone.localdate(), days=DAYS, zone=zone))
     today = list_today(request, timezone.now())
     sentence = ""
     if picture is not None:  # how many people were reached today, and what comes next
@@ -83,7 +83,7 @@ def overview(
         "has_more_cards": len(corps) > CARDS_SHOWN,
         "attentions": attentions[:ATTENTIONS_SHOWN],
         "more_attentions": max(0, len(attentions) - ATTENTIONS_SHOWN),
-        "steps": first_steps(request, corps),
+        "steps": list_steps(request, corps),
         "today": today,
         "sentence": sentence,
         "may_add_push": request.user.has_perm("notifications.add_subscription"),
@@ -103,7 +103,7 @@ _UNREAD = (
 LOWEST = 2
 
 
-def draw(days: Sequence[Day]) -> dict[str, Any]:
+def place_bars(days: Sequence[Day]) -> dict[str, Any]:
     """Return the geometry of the chart in _picture.html: a bar per day, oldest first; 100 stands for a round number."""
     highest, power = max((day.counts.settled for day in days), default=0), 1
     while power * 10 < highest:
@@ -147,7 +147,7 @@ class Step:
     is_next: bool = False
 
 
-def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
+def list_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
     """List the six setup steps in working order. Empty once all are done, and for people who may neither take a step
     nor see its subject. `corps`: the companies that the person sees. Makes two queries, and one per step that somebody
     else takes."""
@@ -194,10 +194,10 @@ def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
     return [replace(step, is_next=step is following) for step in steps]
 
 
-def steps_of(request: HttpRequest) -> list[Step]:
+def list_steps_for_page(request: HttpRequest) -> list[Step]:
     """List the first steps for a page that has not loaded the companies. Makes three queries."""
     corps = Corp.objects.visible_to(request.user).order_by("name", "pk")
-    return first_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[: CARDS_SHOWN + 1]))
+    return list_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[: CARDS_SHOWN + 1]))
 
 
 def _offer_button(
@@ -223,7 +223,7 @@ def _address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     sentence = _("Still %(url)s, which only this machine reaches.") % {"url": address.url if address else "—"}
     if may_wait:
         sentence = _("%(sentence)s For a trial with the sandbox it may stay.") % {"sentence": sentence}
-    page = reverse("admin:integrations_siteaddress_changelist") if address is None else _change_page(address)
+    page = reverse("admin:integrations_siteaddress_changelist") if address is None else _find_change_page(address)
     taken = _offer_button(request, _ADDRESS, _("Save the site address"), page, ())
     return Step(name, purpose, sentence, may_wait=may_wait, **taken)
 
@@ -236,7 +236,7 @@ def _company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
         return Step(name, purpose, _("Enabled: %(names)s") % {"names": _(", ").join(enabled[:3])}, is_done=True)
     if corps:
         sentence = _("“%(corp)s” is not enabled yet.") % {"corp": corps[0]}
-        taken = _offer_button(request, _COMPANY, _("Go on"), _change_page(corps[0]), [corps[0].pk])
+        taken = _offer_button(request, _COMPANY, _("Go on"), _find_change_page(corps[0]), [corps[0].pk])
         return Step(name, purpose, sentence, **taken)
     taken = _offer_button(request, _NEW_COMPANY, _("Connect a company"), reverse("admin:integrations_corp_add"), ())
     return Step(name, purpose, _("No company yet."), **taken)
@@ -315,7 +315,7 @@ def _arrival_step(request: HttpRequest, facts: Any) -> Step:
     return Step(name, purpose, sentence, **taken)
 
 
-def _change_page(row: Corp | SiteAddress) -> str:
+def _find_change_page(row: Corp | SiteAddress) -> str:
     return reverse(f"admin:integrations_{row._meta.model_name}_change", args=[row.pk])
 
 

@@ -61,7 +61,7 @@ def test_a_cell_of_a_table_is_the_value_of_a_text_and_reads_back(table: Table) -
     [column], given_tables = table.columns, RenderContext(NOW, SHANGHAI, {"c": table})
 
     for row, (value,) in enumerate(table.rows):
-        in_table, number = drawing.cell_text(value, column), figures.to_decimal(value)
+        in_table, number = drawing.write_cell(value, column), figures.to_decimal(value)
 
         assert renderer.render(f"{{{{ c.value('值', {row})|thousands }}}}", given_tables, "") == in_table
         read = read_number(in_table)

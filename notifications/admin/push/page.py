@@ -54,7 +54,7 @@ from notifications.reports.templates import merge_fields, renderer
 from notifications.reports.templates.column_names import find_columns, rename_columns
 from notifications.reports.templates.merge_fields import StartingPoint, offered_points, starting_points
 from notifications.sources import RenderingError
-from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
+from notifications.subscriptions.recipients import Recipient, find_recipients, make_trial_audience
 from notifications.tasks import enqueue_runs
 
 
@@ -343,7 +343,7 @@ def render_draft(
             page_problem = str(error)
     to: Recipient | Robot | None = order.robot if order.channel == Channel.ROBOT else None
     if to is None and person is not None:
-        [to] = find_recipients(trial_audience(order, person.pk), None)
+        [to] = find_recipients(make_trial_audience(order, person.pk), None)
     run = Run(subscription=order, trigger=Run.Trigger.SCHEDULE, slot_at=at)
     source = SubscriptionSource(run, order, parts, tables, pages)
     found = preview_message(source, run, to, now=at)

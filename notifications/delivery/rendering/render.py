@@ -250,7 +250,7 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
         before = planned[pk]
         if now_found == before:
             continue
-        reason = now_found.reason or (now_found.detour if before.channel == Channel.WECOM else None)
+        reason = now_found.reason or (now_found.fallback_reason if before.channel == Channel.WECOM else None)
         if reason is not None:  # such as a person who is no longer linked to the app
             changed[pk] = before.skip(sources.SkipReason(reason))
         else:  # as planned, if they would now be reached by another channel or company
@@ -384,7 +384,7 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
         if batch.robot is not None:
             receipts.append(Receipt(**whose, address=f"robot:{batch.robot.pk}"))
         receipts += [
-            Receipt(**whose, user_id=one.user_id, address=one.address, reason=one.detour or "") for one in batch.people
+            Receipt(**whose, user_id=one.user_id, address=one.address, reason=one.fallback_reason or "") for one in batch.people
         ]
     Delivery.objects.bulk_create(deliveries, batch_size=ROWS_AT_ONCE)
     Receipt.objects.bulk_create(receipts)

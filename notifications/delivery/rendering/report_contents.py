@@ -35,14 +35,14 @@ from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
 from notifications.sources import Content, Expected, RenderingError, RunContents, SkipReason
-from notifications.subscriptions.calendar import moment_line
+from notifications.subscriptions.calendar import write_moment_in_zone
 from notifications.subscriptions.recipients import (
     Recipient,
     apply_contents,
-    audience_of,
-    named_audiences,
+    find_run_audience,
+    read_audiences,
     resolve_audiences,
-    trial_audience,
+    make_trial_audience,
 )
 from notifications.subscriptions.schedules import read_workdays
 
@@ -257,9 +257,9 @@ def expect_recipients(
     keys = {card.card_id for its in parts.values() if its.own_rows for card in its.cards}
     tables = read_latest_tables({key: key for key in keys})
     if only is None:
-        audiences = named_audiences(subscriptions)
+        audiences = read_audiences(subscriptions)
     else:
-        audiences = {one.pk: replace(trial_audience(one, only), subscription_id=one.pk) for one in subscriptions}
+        audiences = {one.pk: replace(make_trial_audience(one, only), subscription_id=one.pk) for one in subscriptions}
     resolved = resolve_audiences(audiences)
     people = {one.user_id for theirs in resolved.values() for one in theirs if one.reason is None}
     # Read once for all pushes.
@@ -418,7 +418,7 @@ def _is_stale(tables: Mapping[str, Table], subscription: Subscription, slot_at: 
 def _format_data_time(tables: Mapping[str, Table], time_zone: str) -> str:
     """Return the day, or the moment in the zone, of the oldest data."""
     oldest = min(tables.values(), key=lambda table: table.as_of, default=None)
-    return "" if oldest is None else str(oldest.as_of_day or moment_line(oldest.as_of, time_zone))
+    return "" if oldest is None else str(oldest.as_of_day or write_moment_in_zone(oldest.as_of, time_zone))
 
 
 def _last_fingerprint(run: Run) -> str:
@@ -460,7 +460,7 @@ class SubscriptionSource(sources.RunSource):
 
     def audience(self) -> sources.Audience:
         """Return who is chosen at this moment, and who of them cannot be reached and why."""
-        return audience_of(self.run, self.subscription)
+        return find_run_audience(self.run, self.subscription)
 
     def contents(self, *, now: datetime) -> Contents:
         """Return the contents. Raises RenderingError, NotWorthSending and DataPending."""

@@ -27,7 +27,7 @@ from notifications.delivery.rows import BATCH, RENDER_LEASE, lock_skipping
 from notifications.models import Channel, Delivery, Run, Subscription
 from notifications.reports.contents import dump_content, load_content
 from notifications.sources import Audience, Content, RunContents, RunSource, Terms
-from notifications.subscriptions.calendar import moment_line
+from notifications.subscriptions.calendar import write_moment_in_zone
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
     named, lines = name_runs(shown), list[str]()
     for run in shown:
         zone = settings.TIME_ZONE if run.subscription is None else run.subscription.time_zone
-        words = {"name": named[run.pk], "time": moment_line(run.slot_at, zone), "reason": run.error_text}
+        words = {"name": named[run.pk], "time": write_moment_in_zone(run.slot_at, zone), "reason": run.error_text}
         lines.append(_("“%(name)s”, due %(time)s: %(reason)s") % words)
     if count > len(shown):
         more = ngettext("and %(count)d more push", "and %(count)d more pushes", count - len(shown))

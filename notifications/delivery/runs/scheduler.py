@@ -22,7 +22,7 @@ from integrations.models import Installation
 from integrations.models.installation import THE_ONE
 from notifications.delivery.rows import RENDER_LEASE, lock_skipping
 from notifications.models import Report, Run, Subscription
-from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, ScheduleError, due_times
+from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, ScheduleError, find_due_times
 
 logger = logging.getLogger(__name__)
 
@@ -146,10 +146,10 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> Fo
     just_before_first = first - timedelta(seconds=1)
     missed: list[DueTime] = []
     if first < grace_start:
-        old = takewhile(lambda time: time.due_at < grace_start, due_times(subscription, just_before_first))
+        old = takewhile(lambda time: time.due_at < grace_start, find_due_times(subscription, just_before_first))
         missed = list(islice(old, MISSED_COUNTED))
     due: list[DueTime] = []
-    for found in due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
+    for found in find_due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
         if found.due_at > now:
             return missed, due, found
         if found.due_at >= grace_start:

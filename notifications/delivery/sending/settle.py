@@ -27,7 +27,7 @@ from notifications.delivery.rows import lock_freezing_shared, update_unlocked
 from notifications.delivery.sending.queue import block_company, unblock_companies
 from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt, Run
 from notifications.sources import Content, RenderingError
-from notifications.subscriptions.recipients import Recipient, mail_address
+from notifications.subscriptions.recipients import Recipient, make_mail_address
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -317,7 +317,7 @@ def _mail_run(run: Run, now: datetime) -> None:
     rows = _find_unreached().filter(run=run).order_by("pk").values_list(*columns)
     people = {
         Recipient(
-            user_id, corp_id, "", mail_address(user_id, email), reason=None, channel=Channel.EMAIL, email=email
+            user_id, corp_id, "", make_mail_address(user_id, email), reason=None, channel=Channel.EMAIL, email=email
         ): delivery_id
         for delivery_id, user_id, corp_id, email in rows
     }

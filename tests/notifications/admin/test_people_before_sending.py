@@ -22,7 +22,7 @@ from integrations.models import Corp, Department
 from notifications.delivery.rendering import report_contents
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Receipt, Run, Subscription, SubscriptionChoice
-from notifications.subscriptions.recipients import named_audience, named_audiences, resolve_audience, resolve_audiences
+from notifications.subscriptions.recipients import read_audience, read_audiences, resolve_audience, resolve_audiences
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_person_panel import stand_in
 from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change
@@ -189,9 +189,9 @@ def test_whoever_paused_it_or_gets_it_by_another_way_counts_as_sending_counts_th
             SubscriptionChoice.objects.create(subscription=one, user=people[1], kind="paused", chosen_at=timezone.now())
         pushes.append(one)
 
-    found = resolve_audiences(named_audiences(pushes))
+    found = resolve_audiences(read_audiences(pushes))
 
-    assert found == {one.pk: list(resolve_audience(named_audience(one))) for one in pushes}
+    assert found == {one.pk: list(resolve_audience(read_audience(one))) for one in pushes}
     assert len({tuple(each) for each in found.values()}) == 7
 
 

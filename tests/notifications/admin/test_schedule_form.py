@@ -17,7 +17,7 @@ from integrations.models import Card, DataSource
 from notifications.admin import operations
 from notifications.models import Repeat, Report, Subscription, WorkdayCalendar
 from notifications.subscriptions.calendar import describe_crontab, describe_schedule
-from notifications.subscriptions.schedules import is_published_workday, last_known_year, nearest_workday
+from notifications.subscriptions.schedules import is_published_workday, find_last_known_year, find_nearest_workday
 from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import errors_of, preview, said, values, version_on
 from tests.notifications.alerts.rules import make_rule
@@ -35,7 +35,7 @@ def order() -> tuple[Report, User]:
 @pytest.fixture
 def _in_november(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A day shortly before the end of the known calendar, whichever years the library knows."""
-    now = datetime(last_known_year(), 12, 28, tzinfo=UTC)
+    now = datetime(find_last_known_year(), 12, 28, tzinfo=UTC)
     monkeypatch.setattr(timezone, "now", lambda: now)
     monkeypatch.setattr(operations, "database_now", lambda: now)
     return iter(())
@@ -159,7 +159,7 @@ def test_what_is_missing_or_cannot_be_is_refused(
 def test_the_end_of_the_calendar_is_told_before_and_after_saving(
     root: Client, order: tuple[Report, User], fields: dict[str, Any], is_told: bool
 ) -> None:
-    year = str(last_known_year() + 1)
+    year = str(find_last_known_year() + 1)
 
     before = preview(root, values(*order, **fields))
     answer = root.post(ADD, values(*order, **fields))
@@ -271,8 +271,8 @@ def entered(client: Client, days: str) -> Any:
 def test_days_that_are_entered_move_the_next_times_and_end_the_warning(
     root: Client, order: tuple[Report, User]
 ) -> None:
-    year = last_known_year() + 1
-    first = nearest_workday(date(year, 1, 2), is_published_workday)
+    year = find_last_known_year() + 1
+    first = find_nearest_workday(date(year, 1, 2), is_published_workday)
     push = saved(root, order, **MONTHLY)
     due_at = datetime(year - 1, 12, 28, tzinfo=UTC)
     # Free days only are refused, where no make-up day is known.

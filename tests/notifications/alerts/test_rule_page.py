@@ -18,7 +18,7 @@ from integrations.models import Card, CardData, Corp, DataSource, Department
 from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, trial
 from notifications.models import AlertRule, Draft, Incident, Medium, SilenceWindow
-from notifications.subscriptions.recipients import named_audience, resolve_audience
+from notifications.subscriptions.recipients import read_audience, resolve_audience
 from tests.browser_form import untouched
 from tests.guandata import GuandataAnswers
 from tests.notifications import preview_pages
@@ -58,7 +58,7 @@ def send_new(client: Client, card: Card, **changes: Any) -> Any:
 
 
 def find_notified(rule: AlertRule) -> set[int]:
-    return {one.user_id for one in resolve_audience(named_audience(rule))}
+    return {one.user_id for one in resolve_audience(read_audience(rule))}
 
 
 def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client, card: Card, corp: Corp) -> None:
@@ -404,7 +404,7 @@ class TestPeople:
         answer = send(root, path, **row(0, "any", "销售额", "lt", "0"), **people)
 
         assert answer.status_code == 302, errors_of(answer)
-        audience = named_audience(AlertRule.objects.get())
+        audience = read_audience(AlertRule.objects.get())
         assert (audience.department_ids, audience.with_subdepartments) == ((whole.pk,), True)
         assert [one.user_id for one in resolve_audience(audience)] == [north.pk]
         assert 'value="华北"' in root.get(path).content.decode()

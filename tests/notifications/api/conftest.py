@@ -53,7 +53,7 @@ def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
     """Create a token that reaches everything its owner does, and a client that sends it."""
     corps, subscriptions = fields.pop("corps", ()), fields.pop("subscriptions", ())
     now = timezone.now()
-    secret = tokens.new_secret()
+    secret = tokens.make_secret()
     defaults = {"name": "数据仓库", "reach": "everything", "expires_at": now + timedelta(days=1)}
     token = ApiToken(owner=owner, form_key=secret[-32:], **{**defaults, **fields})
     tokens.set_secret(token, secret=secret, now=now)

@@ -44,10 +44,10 @@ def test_runs_are_reached_by_their_subscriptions_and_the_owners_companies() -> N
     token = make_token(make_editor(corp), reach="subscriptions", subscriptions=[mine])[0]
     everything = make_token(make_editor(corp))[0]
 
-    assert list(tokens.runs_of(token)) == [seen]
-    assert set(tokens.runs_of(everything)) == {seen, unseen}
+    assert list(tokens.find_runs(token)) == [seen]
+    assert set(tokens.find_runs(everything)) == {seen, unseen}
     # The report moves to another company; earlier runs stay with the first.
     Report.objects.update(corp=make_corp())
-    assert not tokens.runs_of(everything).exists()
+    assert not tokens.find_runs(everything).exists()
     Run.objects.update(subscription=None)
-    assert not tokens.runs_of(make_token(make_superuser())[0]).exists()
+    assert not tokens.find_runs(make_token(make_superuser())[0]).exists()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import drawing
 from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, Unit, build_points
-from notifications.charts.drawing import cut_to_width, distinct_labels, limit_of
+from notifications.charts.drawing import cut_to_width, make_distinct_labels, find_cut_width
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, SVG, make_spec, parsed, texts
 
@@ -158,19 +158,19 @@ def test_names_that_begin_alike_look_different(draw: Draw, x: str, series: str, 
 def test_names_that_only_their_middle_tells_apart_are_numbered() -> None:
     names = [f"华东大区销售一部的{middle}甲组第一小队" for middle in "一二三"]
 
-    assert distinct_labels(names, LABEL_PIXELS) == dict(
+    assert make_distinct_labels(names, LABEL_PIXELS) == dict(
         zip(names, ["华东大区…一小队", "华东大区销… (2)", "华东大区销… (3)"], strict=True)
     )
 
 
 @given(st.lists(st.text(st.sampled_from("门店一二aW😀 …()2"), max_size=40), unique=True, max_size=12))
 def test_whatever_is_different_looks_different(names: list[str]) -> None:
-    found = distinct_labels(names, LABEL_PIXELS)
+    found = make_distinct_labels(names, LABEL_PIXELS)
 
     assert list(found) == names
     assert len({cut_to_width(shown, LABEL_PIXELS) for shown in found.values()}) == len(names)
 
 
 def test_only_what_may_be_too_long_is_measured_and_cut() -> None:
-    assert [limit_of(text, 100) for text in ("十个", "一二三四五六七", "一二三四五六七八")] == [0, 0, 100]
-    assert limit_of("一二三四五六七", 100, 16) == 100
+    assert [find_cut_width(text, 100) for text in ("十个", "一二三四五六七", "一二三四五六七八")] == [0, 0, 100]
+    assert find_cut_width("一二三四五六七", 100, 16) == 100

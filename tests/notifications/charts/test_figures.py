@@ -11,7 +11,7 @@ from django.utils import translation
 
 from integrations.data.figures import Change
 from integrations.data.table import Column, Kind, Month
-from notifications.charts.drawing import cell_text, describe_change, drawable, short
+from notifications.charts.drawing import write_cell, describe_change, to_drawable, write_short
 
 
 @pytest.mark.parametrize(
@@ -30,18 +30,18 @@ from notifications.charts.drawing import cell_text, describe_change, drawable, s
     ],
 )
 def test_numbers_are_short_and_say_what_they_count_in(number: float, chinese: str, english: str) -> None:
-    exact = drawable(number)
+    exact = to_drawable(number)
 
-    assert short(exact) == chinese
+    assert write_short(exact) == chinese
     with translation.override("en"):
-        assert short(exact) == english
+        assert write_short(exact) == english
 
 
 @pytest.mark.parametrize(
     ("unit", "decimals", "text"), [("元", None, "1234.6万元"), ("元", 0, "1234.6万元"), ("%", 1, "12,345,678.9%")]
 )
 def test_a_percentage_is_not_counted_in_ten_thousands(unit: str, decimals: int | None, text: str) -> None:
-    assert short(Decimal("12345678.9"), unit, decimals) == text
+    assert write_short(Decimal("12345678.9"), unit, decimals) == text
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_percentage_is_not_counted_in_ten_thousands(unit: str, decimals: int |
     ],
 )
 def test_a_value_in_a_table(kind: Kind, decimals: int | None, value: Any, text: str) -> None:
-    assert cell_text(value, Column("c", kind, decimals=decimals)) == text
+    assert write_cell(value, Column("c", kind, decimals=decimals)) == text
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from notifications.models import (
     Subscription,
 )
 from notifications.sources import RenderingError
-from notifications.subscriptions.recipients import find_recipients, trial_audience
+from notifications.subscriptions.recipients import find_recipients, make_trial_audience
 from tests.notifications.alerts.rules import check, make_rule, table
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
@@ -89,7 +89,7 @@ def preview(push: Subscription) -> MessagePreview:
     source, run = draft_of(push, read_saved_parts(push.report).find_latest_tables())
     to: Any = push.robot
     if to is None:
-        [to] = find_recipients(trial_audience(source.subscription, push.users.get().pk), None)
+        [to] = find_recipients(make_trial_audience(source.subscription, push.users.get().pk), None)
     with only_reading(), translation.override("en"):
         return preview_message(source, run, to, now=NOW)
 

@@ -19,7 +19,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run, Subscription, SubscriptionChoice
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
-from notifications.subscriptions.recipients import named_audience, resolve_audience
+from notifications.subscriptions.recipients import read_audience, resolve_audience
 from tests.bi import make_bi
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import values, version_on
@@ -57,7 +57,7 @@ def choose(person: User, subscription: Subscription, kind: str) -> bool:
 
 
 def reasons(subscription: Subscription) -> list[Receipt.Reason | None]:
-    return [one.reason for one in resolve_audience(named_audience(subscription))]
+    return [one.reason for one in resolve_audience(read_audience(subscription))]
 
 
 class TestList:

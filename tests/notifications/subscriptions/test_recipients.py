@@ -20,7 +20,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertRule, AttributeRule, Receipt, Robot, Subscription
 from notifications.sources import Audience
 from notifications.subscriptions.addressees import describe_addressees, find_own_subscriptions
-from notifications.subscriptions.recipients import count_reachability, named_audience, resolve_audience
+from notifications.subscriptions.recipients import count_reachability, read_audience, resolve_audience
 from tests.accounts.people import with_role
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import errors_of, said, values, version_on
@@ -255,7 +255,7 @@ def test_queries_do_not_grow_with_people_and_departments(company: Company) -> No
         for person in make_people(company.corp, number):
             company.member(person.wecom_accounts.get().userid, 1, 2)
         with CaptureQueriesContext(connection) as queries:
-            assert len(list(resolve_audience(named_audience(subscription)))) == number + 1
+            assert len(list(resolve_audience(read_audience(subscription)))) == number + 1
         counts.append(len(queries))
     assert counts[0] == counts[1]
 
@@ -379,7 +379,7 @@ def test_what_a_member_sees_is_what_a_run_would_send(company: Company) -> None:
     ]
 
     for person in people:
-        sent = [order for order in orders if person.pk in reasons(named_audience(order))]
+        sent = [order for order in orders if person.pk in reasons(read_audience(order))]
         assert {one.pk for one in find_own_subscriptions(person)} == {order.pk for order in sent}
 
 

@@ -38,7 +38,7 @@ def _address() -> None:
 def steps_of(person: User) -> list[Step]:
     request = RequestFactory().get("/", headers={"host": "localhost:3001"})
     request.user = person
-    return overview.steps_of(request)
+    return overview.list_steps_for_page(request)
 
 
 def done(person: User) -> list[str]:

@@ -15,7 +15,7 @@ from notifications.delivery.rows import RENDER_LEASE, lock_skipping
 from notifications.delivery.runs import scheduler
 from notifications.delivery.runs.triggers import TriggerRefusedError, request_run
 from notifications.models import FreeDays, Repeat, Run, Subscription
-from notifications.subscriptions.schedules import next_due
+from notifications.subscriptions.schedules import find_next_due
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
@@ -163,7 +163,7 @@ def test_what_cannot_be_planned_fails_visibly_and_blocks_nobody(
 
 def test_what_is_spread_runs_when_its_seconds_have_passed_and_is_known_by_its_slot() -> None:
     subscription = make_subscription(jitter_seconds=600, next_run_at=utc("2026-11-24 01:00"))
-    due = next_due(subscription, utc("2026-11-24 00:59:59"))
+    due = find_next_due(subscription, utc("2026-11-24 00:59:59"))
     assert due is not None
     assert due.due_at > due.slot_at == utc("2026-11-24 01:00")
     Subscription.objects.update(next_run_at=due.due_at)
@@ -175,7 +175,7 @@ def test_what_is_spread_runs_when_its_seconds_have_passed_and_is_known_by_its_sl
     assert run.key == f"sub:{subscription.pk}:2026-11-24T01:00Z"
     assert (run.slot_at, run.due_at) == (due.slot_at, due.due_at)
     subscription.refresh_from_db()
-    following = next_due(subscription, due.due_at)
+    following = find_next_due(subscription, due.due_at)
     assert following is not None
     assert subscription.next_run_at == following.due_at
 

@@ -19,7 +19,7 @@ from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
 from notifications.admin import dashboard
 from notifications.delivery.runs.statistics import Counts, Day, count_by_corp, count_last_days
 from notifications.models import Delivery, FreeDays, Incident, Run
-from notifications.subscriptions.schedules import last_known_year
+from notifications.subscriptions.schedules import find_last_known_year
 from notifications.views import overview
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
@@ -127,7 +127,7 @@ def make_days(*counts: Counts) -> list[Day]:
 
 
 def test_a_bar_is_stacked_from_its_parts_to_scale() -> None:
-    drawn = overview.draw(make_days(Counts(accepted=50, unknown=25, refused=25), Counts()))
+    drawn = overview.place_bars(make_days(Counts(accepted=50, unknown=25, refused=25), Counts()))
 
     assert [bar["parts"] for bar in drawn["bars"]] == [
         [("accepted", 50, 50), ("unknown", 25, 25), ("refused", 0, 25)],
@@ -137,14 +137,14 @@ def test_a_bar_is_stacked_from_its_parts_to_scale() -> None:
 
 
 def test_three_refused_among_thousands_can_be_seen() -> None:
-    [bar] = overview.draw(make_days(Counts(accepted=99_997, refused=3)))["bars"]
+    [bar] = overview.place_bars(make_days(Counts(accepted=99_997, refused=3)))["bars"]
 
     assert [(name, height) for name, _y, height in bar["parts"]] == [("accepted", 100), ("refused", overview.LOWEST)]
 
 
 @pytest.mark.parametrize(("highest", "top"), [(0, 1), (1, 1), (7, 8), (11, 20), (1000, 1000)])
 def test_the_scale_ends_on_a_round_number_and_the_month_is_named_where_it_begins(highest: int, top: int) -> None:
-    drawn = overview.draw(make_days(Counts(accepted=highest), Counts(), Counts()))
+    drawn = overview.place_bars(make_days(Counts(accepted=highest), Counts(), Counts()))
 
     assert drawn["top"] == top
     assert [bar["label"] for bar in drawn["bars"]] == ["11/30", "12/1", "2"]
@@ -343,7 +343,7 @@ def test_host_cookies_are_advised_where_every_address_is_https(
 def test_alert_rules_that_go_by_working_days_are_named_before_the_calendar_ends(
     root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unknown_day = date(last_known_year() + 1, 2, 1)
+    unknown_day = date(find_last_known_year() + 1, 2, 1)
     monkeypatch.setattr(dashboard, "CALENDAR_NOTICE", unknown_day - timezone.localdate())
     make_rule(make_card(), name="按时段", notify_from=time(9), notify_until=time(18))
     make_rule(make_card(), name="已停用", notifies_on_workdays_only=True, is_enabled=False)

@@ -16,16 +16,16 @@ from notifications.models import FreeDays, MonthDay, Repeat, Subscription, Workd
 from notifications.subscriptions.schedules import (
     DueTime,
     ScheduleError,
-    crontab_slots,
-    crontab_slots_on,
-    due_times,
+    find_crontab_slots,
+    find_crontab_slots_on,
+    find_due_times,
     find_slots,
-    last_known_year,
-    next_due,
+    find_last_known_year,
+    find_next_due,
     read_workdays,
     read_zone,
     reschedule,
-    unknown_years,
+    find_unknown_years,
 )
 from tests.notifications.factories import utc
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 
 def next_slots(crontab: str, time_zone: str, after: datetime, count: int) -> list[datetime]:
-    return list(islice(crontab_slots(crontab, read_zone(time_zone), after), count))
+    return list(islice(find_crontab_slots(crontab, read_zone(time_zone), after), count))
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +149,7 @@ def test_validity_limits_the_slots_from_inclusive_to_exclusive_whatever_their_sp
     times = {name: utc(text) for name, text in fields.items()}
     subscription = daily(pk=7, jitter_seconds=jitter_seconds, **times)
 
-    found = list(due_times(subscription, utc("2026-11-20 08:00")))
+    found = list(find_due_times(subscription, utc("2026-11-20 08:00")))
 
     assert [one.slot_at for one in found] == [utc(text) for text in slots]
 
@@ -176,7 +176,7 @@ def test_a_crontab_without_free_days_leaves_whole_days_out() -> None:
 
 
 def due(subscription: Subscription, after: str, count: int) -> list[tuple[datetime, datetime]]:
-    found = islice(due_times(subscription, utc(after)), count)
+    found = islice(find_due_times(subscription, utc(after)), count)
     return [(one.slot_at, one.due_at) for one in found]
 
 
@@ -208,8 +208,8 @@ def test_a_slot_whose_spread_is_not_over_is_still_to_come() -> None:
     [(slot_at, due_at)] = due(subscription, "2026-11-24 00:00", 1)
     assert due_at > slot_at
 
-    just_before = next_due(subscription, due_at - timedelta(seconds=1))
-    just_then = next_due(subscription, due_at)
+    just_before = find_next_due(subscription, due_at - timedelta(seconds=1))
+    just_then = find_next_due(subscription, due_at)
 
     assert just_before == DueTime(slot_at, due_at, 600)
     assert just_then is not None
@@ -220,7 +220,7 @@ def test_a_slot_whose_spread_is_not_over_is_still_to_come() -> None:
 def test_a_spread_never_reaches_the_next_slot(jitter_seconds: int, pk: int, after: datetime) -> None:
     subscription = Subscription(pk=pk, crontab="*/5 * * * *", time_zone="UTC", jitter_seconds=jitter_seconds)
 
-    found = list(islice(due_times(subscription, after), 5))
+    found = list(islice(find_due_times(subscription, after), 5))
 
     assert all(one.slot_at <= one.due_at < following.slot_at for one, following in pairwise(found))
     assert found[0].due_at > after
@@ -231,7 +231,7 @@ def test_no_time_comes_twice_where_a_clock_is_set_back_across_midnight() -> None
     """St John's went back from 0:01 on 7 November 2010 to 23:01 on the 6th."""
     zone = read_zone("America/St_Johns")
 
-    found = crontab_slots_on("*/20 * * * *", zone, utc("2010-11-07 02:00"), lambda day: day == date(2010, 11, 7))
+    found = find_crontab_slots_on("*/20 * * * *", zone, utc("2010-11-07 02:00"), lambda day: day == date(2010, 11, 7))
 
     assert list(islice(found, 3)) == [utc("2010-11-07 02:30"), utc("2010-11-07 03:30"), utc("2010-11-07 03:50")]
 
@@ -378,28 +378,28 @@ def test_looking_from_any_moment_gives_the_same_times(
 
 
 def test_beyond_the_known_years_monday_to_friday_count() -> None:
-    monday = date(last_known_year() + 1, 1, 4)
+    monday = date(find_last_known_year() + 1, 1, 4)
     monday += timedelta(days=(8 - monday.isoweekday()) % 7)
     week = [monday + timedelta(days=n) for n in range(7)]
 
     assert [read_workdays()(day) for day in week] == [True] * 5 + [False] * 2
-    assert unknown_years([date(last_known_year(), 12, 31), *week]) == [monday.year]
+    assert find_unknown_years([date(find_last_known_year(), 12, 31), *week]) == [monday.year]
     assert read_workdays()(date(1999, 10, 8))  # a Friday
-    assert unknown_years([date(1999, 10, 8)]) == []
+    assert find_unknown_years([date(1999, 10, 8)]) == []
 
 
 @pytest.mark.parametrize("day", ["01-01", "05-01", "05-02", "10-01", "10-02", "10-03"])
 def test_holidays_that_no_year_moves_are_known_of_every_year(day: str) -> None:
-    years = range(last_known_year() + 1, last_known_year() + 8)
+    years = range(find_last_known_year() + 1, find_last_known_year() + 8)
     assert [year for year in years if read_workdays()(date.fromisoformat(f"{year}-{day}"))] == []
 
 
 def test_what_is_entered_counts_before_what_is_published() -> None:
-    year = last_known_year() + 1
+    year = find_last_known_year() + 1
     days = f"{year}-02-05 至 {year}年2月7日 休 春节\n\n {year}/1/1\t班\t\n2026-11-25 off, move\n2026-11-21 work"
     WorkdayCalendar.objects.create(days=days)
 
     is_workday, entered = read_workdays(), [date(year, 1, 1), date(2026, 11, 25), date(2026, 11, 21)]
     assert [is_workday(date(year, 2, day)) for day in (5, 6, 7)] == [False] * 3
     assert [is_workday(day) for day in entered] == [True, False, True]
-    assert unknown_years([date(year, 2, 1), date(year + 1, 2, 1)]) == [year + 1]
+    assert find_unknown_years([date(year, 2, 1), date(year + 1, 2, 1)]) == [year + 1]
