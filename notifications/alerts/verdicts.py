@@ -61,8 +61,12 @@ ROWS_MARKED = 200
 # A comparison with a span of days becomes one of these.
 _SPAN_COMPARISONS = {Comparison.EQUAL: Comparison.BETWEEN, Comparison.UNEQUAL: Comparison.OUTSIDE}
 _OPERATORS = {
-    **{Comparison.GREATER: operator.gt, Comparison.AT_LEAST: operator.ge, Comparison.LESS: operator.lt},
-    **{Comparison.AT_MOST: operator.le, Comparison.EQUAL: operator.eq, Comparison.UNEQUAL: operator.ne},
+    Comparison.GREATER: operator.gt,
+    Comparison.AT_LEAST: operator.ge,
+    Comparison.LESS: operator.lt,
+    Comparison.AT_MOST: operator.le,
+    Comparison.EQUAL: operator.eq,
+    Comparison.UNEQUAL: operator.ne,
 }
 Row = tuple[Value, ...]
 Join = AlertRule.Join

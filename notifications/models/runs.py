@@ -17,7 +17,7 @@ from integrations.models import Corp
 from integrations.models.fields import EVERYTHING, Person
 from integrations.models.jobs import Moment
 
-# Of an Idempotency-Key.
+# The longest Idempotency-Key.
 KEY_CHARACTERS = 200
 
 
