@@ -28,7 +28,7 @@ from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain
 from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
-from notifications.views.overview import search_page, list_steps_for_page
+from notifications.views.overview import list_steps_for_page, search_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable

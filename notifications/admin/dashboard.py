@@ -46,7 +46,7 @@ from notifications.models import (
 )
 from notifications.subscriptions.addressees import explain_naming
 from notifications.subscriptions.calendar import describe_schedule, warn_of_calendar_end
-from notifications.subscriptions.recipients import resolve_audience, make_trial_audience
+from notifications.subscriptions.recipients import make_trial_audience, resolve_audience
 from notifications.subscriptions.schedules import find_unknown_years
 
 # Counts stop here and are shown as "1,000+".

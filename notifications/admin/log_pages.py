@@ -586,7 +586,9 @@ class IncidentAdmin(log.LogAdmin):
             raise PermissionDenied
         if request.POST.get("action") not in set(Action):
             return HttpResponseBadRequest()
-        done = actions.act_on_incidents(Action(request.POST["action"]), [pk], person=base.administrator(request), now=database_now())
+        done = actions.act_on_incidents(
+            Action(request.POST["action"]), [pk], person=base.administrator(request), now=database_now()
+        )
         if done.changed:
             messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
         else:

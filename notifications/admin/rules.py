@@ -333,7 +333,9 @@ _OPEN = Q(status=Incident.Status.OPEN)
 
 
 signals.describe(
-    AlertRule, "conditions", lambda rows: "; ".join(map(conditions.describe_condition, conditions.read_conditions(rows)))
+    AlertRule,
+    "conditions",
+    lambda rows: "; ".join(map(conditions.describe_condition, conditions.read_conditions(rows))),
 )
 signals.describe(AlertRule, "crontab", describe_crontab)
 

@@ -40,7 +40,14 @@ from notifications.models.subscriptions import RULES_AT_MOST, VALUES_AT_MOST
 from notifications.sources import Audience, Rule
 from notifications.subscriptions import calendar
 from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, read_rules
-from notifications.subscriptions.schedules import TIME_FIELDS, ScheduleError, find_due_times, find_slots, find_next_due, read_zone
+from notifications.subscriptions.schedules import (
+    TIME_FIELDS,
+    ScheduleError,
+    find_due_times,
+    find_next_due,
+    find_slots,
+    read_zone,
+)
 
 # A change of one of these fields recomputes the next run.
 SCHEDULE_FIELDS = frozenset({*TIME_FIELDS, "is_enabled"})

@@ -48,9 +48,9 @@ from notifications.subscriptions.addressees import describe_addressees
 from notifications.subscriptions.recipients import (
     count_reachability,
     find_recipients,
+    make_trial_audience,
     read_audience,
     save_rules,
-    make_trial_audience,
 )
 from notifications.subscriptions.schedules import ScheduleError, find_due_times, reschedule
 from notifications.tasks import enqueue_runs

@@ -99,7 +99,9 @@ def _apply_action(action: Action, incident: Incident, person: User, now: datetim
             is_begun = action == Action.SILENCE
             if incident.is_silenced(now) is is_begun:
                 return False
-            incident.silenced_by, incident.silenced_until = (person, now + SILENCE_DURATION) if is_begun else (None, None)
+            incident.silenced_by, incident.silenced_until = (
+                (person, now + SILENCE_DURATION) if is_begun else (None, None)
+            )
             kind, fields = Kind.SILENCED if is_begun else Kind.UNSILENCED, ["silenced_by", "silenced_until"]
             is_rescheduled = incident.notice_kind != Incident.Notice.FIRE
         case Action.CLOSE:

@@ -113,7 +113,9 @@ def make_recipe(
     return chart.title, recipe
 
 
-def make_chart(condition: Condition, table: Table, *, at: datetime, split_column: str = "") -> tuple[Chart, Table] | None:
+def make_chart(
+    condition: Condition, table: Table, *, at: datetime, split_column: str = ""
+) -> tuple[Chart, Table] | None:
     """Return the chart and its two columns of the rows that count: over time if the data has times, else by name.
     `table`: one part of the data, cut by `split_column`. None if a chart would say nothing or something wrong: counts,
     columns without numbers, data without an axis, and several rows at one place if no direction says which one matters.

@@ -124,7 +124,9 @@ def check_condition(condition: Condition, table: Table | None = None) -> None:
         raise ConditionError("changed_of_rows", condition.column)
     if condition.comparison in BY_CHANGE and condition.against is None:
         raise ConditionError("no_against", condition.column)
-    if len(condition.filters) > FILTERS_AT_MOST or any(len(values) > VALUES_AT_MOST for _column, values in condition.filters):
+    if len(condition.filters) > FILTERS_AT_MOST or any(
+        len(values) > VALUES_AT_MOST for _column, values in condition.filters
+    ):
         raise ConditionError("too_many", condition.column)
     if condition.comparison == Comparison.IS_NULL and condition.aggregate in {Aggregate.COUNT, Aggregate.CHANGE}:
         raise ConditionError("never_empty", condition.column)
@@ -175,7 +177,10 @@ def read_conditions(rows: Any) -> list[Condition]:
                 _check_text(row.get("column", "")),
                 Comparison(row["comparison"]),
                 tuple(_check_text(value) for value in row.get("values", [])),
-                tuple((_check_text(name), tuple(_check_text(value) for value in values)) for name, values in filters.items()),
+                tuple(
+                    (_check_text(name), tuple(_check_text(value) for value in values))
+                    for name, values in filters.items()
+                ),
                 Against(row["against"]) if "against" in row else None,
                 Unit(row.get("unit", Unit.PERCENT)),
             )
@@ -232,7 +237,9 @@ def is_date(text: str) -> bool:
 def read_span(text: str, today: date) -> Period | None:
     """Return the days of a relative date, a month or a day; None for anything else."""
     name = _normalize_name(text)
-    is_last_workday = name in map(_normalize_name, LAST_WORKDAY)  # the only relative date that uses the entered workdays
+    is_last_workday = name in map(
+        _normalize_name, LAST_WORKDAY
+    )  # the only relative date that uses the entered workdays
     relative = {_normalize_name(known): days for known, days in named_days(today).items()}
     named = last_workday(today, read_workdays()) if is_last_workday else relative.get(name)
     if named is not None:

@@ -132,9 +132,9 @@ def _decide_check_or_log(check: AlertCheck, state: CardData | None, now: datetim
 
 
 def read_earlier_days(rule: AlertRule, table: Table, *, at: datetime) -> dict[Against, EarlierDay]:
-    """Return the earlier days that the rule's conditions need, each with the parts of its data: of the answer closest to
-    the time of day of `at`. A day has no parts if nothing was kept or its columns differ. Nothing is read if the table
-    has a column of days. Raise ConditionError for malformed conditions."""
+    """Return the earlier days that the rule's conditions need, each with the parts of its data: those of the answer
+    closest to the time of day of `at`. A day has no parts if nothing was kept or its columns differ. Nothing is read if
+    the table has a column of days. Raise ConditionError for malformed conditions."""
     stored = conditions.read_conditions(rule.conditions)
     needed = set() if verdicts.find_day_columns(table) else {one.against for one in stored if one.against is not None}
     earlier = {}

@@ -301,9 +301,12 @@ def _name_person(person: User | None) -> str:
 
 
 def find_audience(incident: Incident) -> Audience:
-    """Return the people whom an incident concerns now. If its rule is split by an attribute, these are the rule's people
-    whose attribute has the incident's value."""
-    audience, attribute = _find_whole_audience(incident), None if incident.rule is None else incident.rule.split_attribute
+    """Return the people whom an incident concerns now. If its rule is split by an attribute, these are the rule's
+    people whose attribute has the incident's value."""
+    audience, attribute = (
+        _find_whole_audience(incident),
+        None if incident.rule is None else incident.rule.split_attribute,
+    )
     if attribute is None or audience.channel == Channel.ROBOT:
         return audience
     has_value = Rule(attribute, Operator.ONE_OF, (incident.part,))

@@ -46,12 +46,12 @@ from notifications.alerts.conditions import (
     Number,
     Unit,
     check_condition,
-    read_conditions,
-    is_comparable,
     find_position,
+    is_comparable,
+    read_conditions,
     read_number_or_none,
-    read_values,
     read_span,
+    read_values,
     to_wall_clock,
 )
 from notifications.models import AlertRule
@@ -182,8 +182,9 @@ def _evaluate_condition(
 ) -> ConditionResult:
     """Return the condition's result. `former`: the number that the previous check remembered.
 
-    Of a condition on single rows in a table that was cut, a row that fits is certain; everything else is unknown.
-    Without any row ANY is False (a list of faults may be empty), but ALL is unknown; so are both if all cells are empty.
+    For a condition on single rows of a table that was cut, a row that fits is certain; everything else is unknown.
+    Without any row ANY is False (a list of faults may be empty), but ALL is unknown. Both are unknown if all cells are
+    empty.
     """
     check_condition(condition, table)
     chosen = find_matching_rows(condition, table)
@@ -296,7 +297,7 @@ def _find_ends(value: str, at: datetime) -> tuple[str, str]:
     if span is not None:
         return span.start.isoformat(), f"{span.end.isoformat()}T23:59:59.999999"
     moment = read_moment(value, at.tzinfo or UTC)
-    text = value if moment is None else f"{wall_clock(moment)}"
+    text = value if moment is None else f"{to_wall_clock(moment)}"
     return text, text
 
 
@@ -309,7 +310,9 @@ def _to_percent(change: Change) -> Number | None:
 
 def find_matching_rows(condition: Condition, table: Table) -> list[int]:
     """Return the positions of the rows that fit all filters. A day fits all its times."""
-    wanted = [(find_position(table, name), _make_cell_test(table.column(name), values)) for name, values in condition.filters]
+    wanted = [
+        (find_position(table, name), _make_cell_test(table.column(name), values)) for name, values in condition.filters
+    ]
     return [index for index, row in enumerate(table.rows) if all(fits(row[place]) for place, fits in wanted)]
 
 
@@ -372,7 +375,9 @@ def _compare_cell(condition: Condition, value: Value) -> bool:
         return _compare_values(condition.comparison, number, read_values(condition))
     if condition.comparison in ORDERED:
         raise ConditionError("no_order", condition.column)
-    return _compare_values(condition.comparison, fold_text(cell_text(value)), [fold_text(one) for one in condition.values])
+    return _compare_values(
+        condition.comparison, fold_text(cell_text(value)), [fold_text(one) for one in condition.values]
+    )
 
 
 def _compare_values(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:

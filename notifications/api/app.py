@@ -17,7 +17,15 @@ from ninja.parser import Parser
 from integrations.core.background import database_now
 from notifications.alerts import evaluation
 from notifications.api import incoming, tokens
-from notifications.api.problems import CONTENT_TYPE, JSON, ProblemError, make_problem, list_problem_responses, read_json, make_response
+from notifications.api.problems import (
+    CONTENT_TYPE,
+    JSON,
+    ProblemError,
+    list_problem_responses,
+    make_problem,
+    make_response,
+    read_json,
+)
 from notifications.api.schemas import (
     LARGEST_ID,
     CheckState,

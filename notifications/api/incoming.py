@@ -28,7 +28,15 @@ from accounts.models import AuditEntry, User
 from integrations.clients.sources.addresses import is_callable_address
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.api.problems import JSON, MULTIPART, ProblemError, make_problem, list_problem_responses, read_json, make_response
+from notifications.api.problems import (
+    JSON,
+    MULTIPART,
+    ProblemError,
+    list_problem_responses,
+    make_problem,
+    make_response,
+    read_json,
+)
 from notifications.api.schemas import (
     LARGEST_ID,
     Id,
@@ -37,10 +45,17 @@ from notifications.api.schemas import (
     MessageState,
     UploadState,
 )
-from notifications.api.tokens import CALLS_PER_ADDRESS, Action, read_client_address, count_call, require_token
+from notifications.api.tokens import CALLS_PER_ADDRESS, Action, count_call, read_client_address, require_token
 from notifications.delivery.runs.triggers import KEY_PATTERN, answer_once, read_fingerprint
 from notifications.inbound import calls, channels, content
-from notifications.inbound.accept import UPLOADS_KEPT, Incoming, accept_message, find_uploads, keep_upload, preview_incoming
+from notifications.inbound.accept import (
+    UPLOADS_KEPT,
+    Incoming,
+    accept_message,
+    find_uploads,
+    keep_upload,
+    preview_incoming,
+)
 from notifications.inbound.calls import CallResult
 from notifications.inbound.channels import SCHEMES, Proof
 from notifications.inbound.content import SENTENCES, InboundError
@@ -232,7 +247,9 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
         with services.on_behalf(token.owner, read_client_address(request)):
             services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))
         enqueue_runs(accepted.run_ids)
-        return Run.objects.get(pk=accepted.run_ids[0]), MessageState.from_message(accepted.message, [], None).model_dump_json()
+        return Run.objects.get(pk=accepted.run_ids[0]), MessageState.from_message(
+            accepted.message, [], None
+        ).model_dump_json()
 
     run, answer, is_repeated = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
     return answer_accepted(answer, is_repeated, reverse("api-1:get_message", args=[run.message_id]))

@@ -84,7 +84,9 @@ class ProblemError(Exception):
 def make_problem(error: InboundError, *, detail: str = "") -> ProblemError:
     """Return the problem of content that is refused, with the recipients that name nobody."""
     wait = {"Retry-After": str(error.retry_after_seconds)} if error.retry_after_seconds else {}
-    unknown = [UnknownRecipient.from_document({**one.to_document(), "reason": why}).model_dump() for one, why in error.unknown]
+    unknown = [
+        UnknownRecipient.from_document({**one.to_document(), "reason": why}).model_dump() for one, why in error.unknown
+    ]
     more = {"unknown": unknown} if unknown and not detail else {}
     return ProblemError(error.code, detail, headers=wait, more=more)
 

@@ -223,7 +223,9 @@ class MessagePreview(Schema):
             if one.user_id in usernames
         ]
         reached = sum(one.reason is None for one in found.recipients)
-        unknown = [UnknownRecipient.from_document({**address.to_document(), "reason": why}) for address, why in found.unknown]
+        unknown = [
+            UnknownRecipient.from_document({**address.to_document(), "reason": why}) for address, why in found.unknown
+        ]
         return cls(
             form=found.source.terms.form.value,
             messages=found.message_count,
@@ -288,7 +290,9 @@ class MessageState(Schema):
     next_after: int | None
 
     @classmethod
-    def from_message(cls, message: IncomingMessage, receipts: Sequence[Receipt], next_after: int | None) -> MessageState:
+    def from_message(
+        cls, message: IncomingMessage, receipts: Sequence[Receipt], next_after: int | None
+    ) -> MessageState:
         """Return the state of a message. Makes two queries, for the runs and the counts."""
         runs = list(message.runs.order_by("pk"))
         states = {str(run.status) for run in runs}

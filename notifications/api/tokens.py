@@ -126,7 +126,9 @@ class TokenAuth(HttpBearer):
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         count_call(f"api:token:{found.pk}", settings.API_CALLS_PER_TOKEN)
         rarely = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
-        ApiToken.objects.filter(rarely, pk=found.pk).update(last_used_at=now, last_used_from=read_client_address(request))
+        ApiToken.objects.filter(rarely, pk=found.pk).update(
+            last_used_at=now, last_used_from=read_client_address(request)
+        )
         return found
 
 

@@ -23,8 +23,8 @@ from notifications.charts.drawing import (
     cut_to_width,
     make_distinct_labels,
     to_drawable,
-    write_moment,
     to_one_line,
+    write_moment,
 )
 
 # More lines or parts cannot be told apart: the rest becomes one, 其他.

@@ -160,7 +160,8 @@ def _make_colours(shaped: ChartPoints) -> Spec:
     if len(shaped.series) <= 1:
         return {"value": drawing.COLOURS[0]}
     colours = [
-        drawing.REST if series == shaped.rest else drawing.COLOURS[number % 6] for number, series in enumerate(shaped.series)
+        drawing.REST if series == shaped.rest else drawing.COLOURS[number % 6]
+        for number, series in enumerate(shaped.series)
     ]
     return {"field": "s", "type": "nominal", "scale": {"domain": shaped.series, "range": colours}, "sort": None}
 
@@ -315,7 +316,9 @@ def _find_span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]
         (_FIGURE_GAP + drawing.estimate_width(row["t"]) for row in rows if (row["y"] or 0) < 0),
         default=_FIGURE_GAP * (low < 0),
     )
-    right = max((_FIGURE_GAP + drawing.estimate_width(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
+    right = max(
+        (_FIGURE_GAP + drawing.estimate_width(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP
+    )
     names = _FIGURE_GAP + max(min(_NAME_PIXELS, drawing.estimate_width(row["x"])) for row in rows)
     pixels = max(60.0, drawing.WIDTH - 2 * drawing.MARGIN - names - left - right)
     step = ((high - low) or 1.0) / pixels
@@ -374,7 +377,9 @@ def _draw_parts(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
         {"x": name, "y": max(float(part), _SHARE_AT_LEAST), "n": number}
         for number, (name, part) in enumerate(zip(names, parts, strict=True))
     ]
-    colours = [drawing.REST if place == shaped.rest else drawing.PART_COLOURS[number] for number, place in enumerate(places)]
+    colours = [
+        drawing.REST if place == shaped.rest else drawing.PART_COLOURS[number] for number, place in enumerate(places)
+    ]
     legend = {"orient": "right", "direction": "vertical", "columns": 1, "labelLimit": 150, "symbolType": "square"}
     colour = {"field": "x", "type": "nominal", "scale": {"domain": names, "range": colours}, "sort": None}
     arc: Spec = {"type": "arc", "stroke": drawing.PAPER, "strokeWidth": 1.5}
@@ -460,7 +465,9 @@ def _find_widths(columns: Sequence[Column], cells: Cells) -> list[tuple[float, f
     for position, column in enumerate(columns):
         widest = max((drawing.estimate_width(row[position]) for row in cells), default=0.0) + _SLACK + GAP
         is_text = column.kind == Kind.TEXT
-        wished = max(min(_WIDE, widest) if is_text else widest, min(_WIDE, drawing.estimate_width(write_head(column)) + GAP))
+        wished = max(
+            min(_WIDE, widest) if is_text else widest, min(_WIDE, drawing.estimate_width(write_head(column)) + GAP)
+        )
         found.append((min(wished, _NARROW) if is_text else widest, wished))
     return found
 

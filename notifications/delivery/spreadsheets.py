@@ -20,7 +20,7 @@ from integrations.clients.late import Late
 from integrations.clients.wecom.builders import in_reading_order
 from integrations.data.figures import in_zone, to_decimal
 from integrations.data.table import USUAL_DECIMALS, Column, Kind, Month, Table, Value
-from notifications.charts.drawing import write_cell, find_head_unit
+from notifications.charts.drawing import find_head_unit, write_cell
 
 if TYPE_CHECKING:
     import openpyxl

@@ -1,7 +1,7 @@
 """Accepts messages of other systems: uploads, recipients, runs with pictures and files, and the text to send.
 
-`accept_message` writes a message once, in the caller's transaction. The caller hands out the runs after the commit; if it dies
-before that, the sweep finds them.
+`accept_message` writes a message once, in the caller's transaction. The caller hands out the runs after the commit; if
+it dies before that, the sweep finds them.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOT
 class Incoming:
     """A message that another system hands in, used once. `sender`: the token or channel whose rights apply.
 
-    `message`: its unsaved row, with at least origin, key and title; `accept_message` completes it. The key is equal for repeats
-    and unique among all senders. Characters that cannot be shown are removed, long texts are cut, and a link other than
-    http or https is left out; an empty form is chosen by the content. `already`: people who have the message and get it
-    no second time; a query runs once the sender is locked. `audience`: people in addition to the addresses.
+    `message`: its unsaved row, with at least origin, key and title; `accept_message` completes it. The key is equal for
+    repeats and unique among all senders. Characters that cannot be shown are removed, long texts are cut, and a link
+    other than http or https is left out; an empty form is chosen by the content. `already`: people who have the message
+    and get it no second time; a query runs once the sender is locked. `audience`: people in addition to the addresses.
     `only_user_id`, `among`: for a trial, this person only, or only people of this audience.
     """
 
@@ -72,7 +72,7 @@ class Incoming:
 
 @dataclass(frozen=True)
 class AcceptedMessage:
-    """Result of `accept_message`. `run_ids`: to be handed out after the transaction; empty if it was accepted before."""
+    """Result of `accept_message`. `run_ids`: to be handed out after the transaction; empty for a repeat."""
 
     message: IncomingMessage
     run_ids: list[int]
@@ -80,8 +80,8 @@ class AcceptedMessage:
 
 @dataclass(frozen=True)
 class Preview:
-    """Result of `preview_incoming`: the number of messages to each person, the people (with a reason if they get none), and the
-    addresses that name nobody. `source`: of the main run; neither source nor run is saved."""
+    """Result of `preview_incoming`: the number of messages to each person, the people (with a reason if they get none),
+    and the addresses that name nobody. `source`: of the main run; neither source nor run is saved."""
 
     source: MessageSource
     run: Run

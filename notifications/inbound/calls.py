@@ -39,7 +39,7 @@ from notifications.alerts import incidents, notify
 from notifications.inbound import mapping
 from notifications.inbound.accept import MESSAGE_BYTES, Incoming, accept_message, check_limit
 from notifications.inbound.content import FILE_BYTES, CheckedFile, InboundError, check_file
-from notifications.inbound.mapping import MappedMessage, ChannelMapping
+from notifications.inbound.mapping import ChannelMapping, MappedMessage
 from notifications.inbound.payloads import Payload, read_alerts
 from notifications.models import (
     InboundCall,

@@ -1,7 +1,7 @@
 """Makes a message of a payload by the channel's mapping: title, text, recipients, pictures and files. Pure.
 
-A mapping is stored as JSON. Its paths are JMESPath; a path that finds nothing is ignored. `list_payload_lines` lists the fields of
-a payload for an editor, `PRESETS` holds the ready-made mappings of the usual senders.
+A mapping is stored as JSON. Its paths are JMESPath; a path that finds nothing is ignored. `list_payload_lines` lists
+the fields of a payload for an editor, `PRESETS` holds the ready-made mappings of the usual senders.
 
 Each preset is a file in `senders/`, with its words in English and Chinese. Payloads as documented by Grafana (webhook
 notifier), Alertmanager (webhook_config), Jenkins (Notification plugin), GitLab (webhook events) and Metabase

@@ -103,7 +103,9 @@ _PeopleByAddress = Mapping[Address, set[int]]
 _PeopleOrProblem = Mapping[Address, set[int] | AddressProblem]
 
 
-def _map_people(addresses: Sequence[Address], fold: Callable[[str], str], rows: Iterable[tuple[str, int]]) -> _PeopleByAddress:
+def _map_people(
+    addresses: Sequence[Address], fold: Callable[[str], str], rows: Iterable[tuple[str, int]]
+) -> _PeopleByAddress:
     """Map addresses to people. `rows`: pairs of a folded value and a person's key."""
     found: dict[str, set[int]] = defaultdict(set)
     for folded, user_id in rows:
@@ -173,7 +175,9 @@ def _find_by_account(addresses: Sequence[Address], people: QuerySet[User], corps
     return {address: userids.get(address, set()) | login_ids.get(address, set()) for address in addresses}
 
 
-def _find_by_department(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleOrProblem:
+def _find_by_department(
+    addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]
+) -> _PeopleOrProblem:
     """Find the people in a department and below it. Among departments of one name, those with nobody in them do not
     count. If several remain, the name is ambiguous: the sender has to give number and company."""
     candidates = _find_departments(addresses, corps)

@@ -9,7 +9,7 @@ from typing import Any
 
 from integrations.data.figures import is_unknown
 from integrations.data.table import Kind, Table, from_document, to_document
-from notifications.charts.drawing import write_cell, find_head_unit
+from notifications.charts.drawing import find_head_unit, write_cell
 from notifications.sources import CardContent, Content, Figure
 
 

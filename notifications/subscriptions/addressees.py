@@ -85,7 +85,11 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertRule]) ->
     accounts = list(WeComAccount.objects.complete().filter(user=person))
     # Like resolve_audience: an existing department, with those below it if that is chosen.
     own_departments = _find_departments(accounts)
-    covering = departments.DepartmentTree.of_departments(own_departments).find_covering(own_departments) if own_departments else set()
+    covering = (
+        departments.DepartmentTree.of_departments(own_departments).find_covering(own_departments)
+        if own_departments
+        else set()
+    )
     named = Department.objects.in_bulk(covering)
     chosen = orders.filter(departments__in=covering).values_list("pk", "departments", "with_subdepartments")
     for pk, one, with_those_below in chosen:

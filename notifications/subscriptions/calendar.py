@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from notifications.models import FreeDays, MonthDay, Repeat, Scheduled, Subscription
-from notifications.subscriptions.schedules import DueTime, ScheduleError, find_due_times, read_zone, find_unknown_years
+from notifications.subscriptions.schedules import DueTime, ScheduleError, find_due_times, find_unknown_years, read_zone
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

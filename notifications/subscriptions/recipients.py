@@ -67,8 +67,8 @@ ADDRESS_CHARACTERS = 128
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """A person of an audience. `reason` says why they cannot be reached. If it is None, they get the message at
-    `corp_id` and `userid`, or by mail. `fallback_reason`: why the second channel is used. `detail`: more about the reason, if
-    known."""
+    `corp_id` and `userid`, or by mail. `fallback_reason`: why the second channel is used. `detail`: more about the
+    reason, if known."""
 
     user_id: int
     corp_id: int | None
@@ -404,7 +404,9 @@ def _choose_channel(audience: Audience, email: str, by_app: Recipient) -> Recipi
     if is_let_in and email:
         address = make_mail_address(by_app.user_id, email)
         fallback_reason = None if is_mailed else by_app.reason
-        return replace(by_app, reason=None, channel=Channel.EMAIL, email=email, address=address, fallback_reason=fallback_reason)
+        return replace(
+            by_app, reason=None, channel=Channel.EMAIL, email=email, address=address, fallback_reason=fallback_reason
+        )
     if is_mailed:
         reason = Reason.NO_EMAIL if is_let_in else by_app.reason
         return replace(by_app, reason=reason, channel=Channel.EMAIL, address=f"user:{by_app.user_id}")

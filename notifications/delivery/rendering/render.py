@@ -384,7 +384,8 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
         if batch.robot is not None:
             receipts.append(Receipt(**whose, address=f"robot:{batch.robot.pk}"))
         receipts += [
-            Receipt(**whose, user_id=one.user_id, address=one.address, reason=one.fallback_reason or "") for one in batch.people
+            Receipt(**whose, user_id=one.user_id, address=one.address, reason=one.fallback_reason or "")
+            for one in batch.people
         ]
     Delivery.objects.bulk_create(deliveries, batch_size=ROWS_AT_ONCE)
     Receipt.objects.bulk_create(receipts)

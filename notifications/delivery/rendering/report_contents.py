@@ -40,9 +40,9 @@ from notifications.subscriptions.recipients import (
     Recipient,
     apply_contents,
     find_run_audience,
+    make_trial_audience,
     read_audiences,
     resolve_audiences,
-    make_trial_audience,
 )
 from notifications.subscriptions.schedules import read_workdays
 

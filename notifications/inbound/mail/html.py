@@ -146,7 +146,11 @@ def convert_html(html: str, *, is_marked: bool = False, has_links: bool = True) 
     WeCom's Markdown (headings, bold, links to http and https, quotes), with look-alikes for characters that would be
     marks."""
     cleaned = nh3.clean(
-        _limit_html(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
+        _limit_html(html),
+        tags=_READ,
+        clean_content_tags=_GONE,
+        attributes={"a": {"href"}},
+        url_schemes={"http", "https"},
     )
     # Blanks are joined: markdownify's time grows with the square of a run of them. A tag that is cut ends there.
     converter = _Converter(is_marked=is_marked, has_links=has_links)

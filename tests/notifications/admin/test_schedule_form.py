@@ -17,7 +17,7 @@ from integrations.models import Card, DataSource
 from notifications.admin import operations
 from notifications.models import Repeat, Report, Subscription, WorkdayCalendar
 from notifications.subscriptions.calendar import describe_crontab, describe_schedule
-from notifications.subscriptions.schedules import is_published_workday, find_last_known_year, find_nearest_workday
+from notifications.subscriptions.schedules import find_last_known_year, find_nearest_workday, is_published_workday
 from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import errors_of, preview, said, values, version_on
 from tests.notifications.alerts.rules import make_rule

@@ -67,7 +67,9 @@ def test_a_code_is_usable_for_72_hours() -> None:
 
 def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty) -> None:
     duty.tell(alert())
-    actions.act_on_incidents(Action.ACKNOWLEDGE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
+    actions.act_on_incidents(
+        Action.ACKNOWLEDGE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now
+    )
     duty.work_off()  # uses up the card's only code
     duty.clock.advance(minutes=1)
     duty.tell(alert(ends=duty.clock.now))

@@ -25,10 +25,10 @@ from notifications.alerts.conditions import (
     ConditionError,
     Filters,
     check_condition,
-    write_filters,
-    read_conditions,
     parse_filters,
+    read_conditions,
     write_conditions,
+    write_filters,
 )
 from notifications.alerts.verdicts import ROWS_MARKED, Join, evaluate_conditions
 from notifications.models import AlertRule, WorkdayCalendar
@@ -248,7 +248,9 @@ quick = rules(max_examples=150, deadline=None, derandomize=True)
 def test_between_and_outside_are_opposites_wherever_there_is_a_value(
     table: Table, low: str, high: str, aggregate: str
 ) -> None:
-    inside, outside = (evaluate_conditions([of(aggregate, name, low, high)], Join.ALL, table) for name in ("between", "outside"))
+    inside, outside = (
+        evaluate_conditions([of(aggregate, name, low, high)], Join.ALL, table) for name in ("between", "outside")
+    )
     assert inside.results[0].value == outside.results[0].value
     is_known = inside.results[0].value is not None
     assert {inside.holds, outside.holds} == ({True, False} if is_known else {None})

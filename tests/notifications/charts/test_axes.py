@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import drawing
 from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, Unit, build_points
-from notifications.charts.drawing import cut_to_width, make_distinct_labels, find_cut_width
+from notifications.charts.drawing import cut_to_width, find_cut_width, make_distinct_labels
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, SVG, make_spec, parsed, texts
 

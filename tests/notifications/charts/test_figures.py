@@ -11,7 +11,7 @@ from django.utils import translation
 
 from integrations.data.figures import Change
 from integrations.data.table import Column, Kind, Month
-from notifications.charts.drawing import write_cell, describe_change, to_drawable, write_short
+from notifications.charts.drawing import describe_change, to_drawable, write_cell, write_short
 
 
 @pytest.mark.parametrize(

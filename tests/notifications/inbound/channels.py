@@ -30,7 +30,9 @@ def english_client(person: User) -> Client:
 
 def make_channel(owner: User, *people: User, **fields: Any) -> InboundChannel:
     """Create an enabled channel with SECRET for these people."""
-    mapping: ChannelMapping = fields.pop("mapping", ChannelMapping(title="{{ payload.title }}", text="{{ payload.text }}"))
+    mapping: ChannelMapping = fields.pop(
+        "mapping", ChannelMapping(title="{{ payload.title }}", text="{{ payload.text }}")
+    )
     defaults = {
         "name": "数据平台",
         "owner": owner,

@@ -16,7 +16,16 @@ from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionRefused, TooMuchWork
 from notifications.inbound.channels import WEBHOOK_SCHEMES
 from notifications.inbound.content import InboundError
-from notifications.inbound.mapping import FOLDER, ITEMS_AT_MOST, OTHER, PRESETS, ROWS_AT_MOST, ChannelMapping, apply_mapping, list_payload_lines
+from notifications.inbound.mapping import (
+    FOLDER,
+    ITEMS_AT_MOST,
+    OTHER,
+    PRESETS,
+    ROWS_AT_MOST,
+    ChannelMapping,
+    apply_mapping,
+    list_payload_lines,
+)
 from notifications.inbound.payloads import parse_body
 from notifications.reports.templates import merge_fields, renderer
 from notifications.reports.templates.merge_fields import PAYLOAD, Field

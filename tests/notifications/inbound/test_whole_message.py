@@ -42,7 +42,9 @@ def lin(corp: Corp) -> User:
 @pytest.fixture
 def message(corp: Corp, editor: User, zhang: User, lin: User) -> IncomingMessage:
     """A message with two files to two people, all of it accepted by WeCom."""
-    accepted = accept_message(make_incoming(make_sender(editor), zhang, lin, text="见附件", files=FILES, corp=corp), now=now())
+    accepted = accept_message(
+        make_incoming(make_sender(editor), zhang, lin, text="见附件", files=FILES, corp=corp), now=now()
+    )
     for run_id in accepted.run_ids:
         render_run(run_id=run_id, now=now())
     Delivery.objects.update(status="accepted", msgid="m", settled_at=now())

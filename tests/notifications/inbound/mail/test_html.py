@@ -9,9 +9,9 @@ import pytest
 
 from notifications.inbound.mail.html import (
     SENT_FILES_AT_MOST,
-    cut_at_marker,
-    convert_mail,
     convert_html,
+    convert_mail,
+    cut_at_marker,
     find_first_link,
     render_page,
 )
@@ -148,7 +148,7 @@ def test_an_empty_cell_of_data_keeps_its_place_and_one_of_a_layout_has_none() ->
 RULES = MailRules()
 
 
-def convert_mail(
+def convert_content(
     content: bytes, rules: MailRules = RULES, form: str = ""
 ) -> tuple[IncomingMessage, list[tuple[str, str]]]:
     """Return the message, and the names and kinds of its files."""
@@ -157,14 +157,14 @@ def convert_mail(
 
 
 def test_metabase_becomes_its_chart_its_words_and_its_sheet() -> None:
-    found, files = convert_mail(senders.metabase(), replace(RULES, footers=("Sent from Metabase",)))
+    found, files = convert_content(senders.metabase(), replace(RULES, footers=("Sent from Metabase",)))
 
     assert found.title == "Sales dashboard"
     assert found.text == "Sales dashboard\nRevenue\nCity | Amount\nShanghai | 1,200"
     assert found.link == "https://metabase.example.com/dashboard/1"
     assert files == [("IMAGE_9876.png", "picture"), ("Revenue.xlsx", "file")]  # the bell is an icon
 
-    found, files = convert_mail(senders.metabase(), replace(RULES, takes_picture=False, footers=("Sent from",)))
+    found, files = convert_content(senders.metabase(), replace(RULES, takes_picture=False, footers=("Sent from",)))
 
     assert (found.markup, files) == ("markdown", [("Revenue.xlsx", "file")])
     assert found.text == (
@@ -175,7 +175,7 @@ def test_metabase_becomes_its_chart_its_words_and_its_sheet() -> None:
 def test_superset_becomes_its_table_and_its_csv_file() -> None:
     table = "<table><tr><th>城市</th><th>金额</th></tr><tr><td>上海</td><td>1,200</td></tr></table>"
 
-    found, files = convert_mail(senders.superset(table=table))
+    found, files = convert_content(senders.superset(table=table))
 
     assert found.text == (
         "Daily sales\n\n**[Explore in Superset](https://superset.example.com/superset/dashboard/8/?x=1&y=2)**\n\n"
@@ -185,8 +185,8 @@ def test_superset_becomes_its_table_and_its_csv_file() -> None:
 
 
 def test_jenkins_becomes_its_text_and_finereport_its_table_and_its_pdf() -> None:
-    jenkins, none = convert_mail(senders.jenkins())
-    finereport, files = convert_mail(senders.finereport())
+    jenkins, none = convert_content(senders.jenkins())
+    finereport, files = convert_content(senders.finereport())
 
     assert (jenkins.markup, none) == ("plain", [])
     assert jenkins.text.endswith("Changes:\n\n[li] load orders_v2 first")
@@ -204,11 +204,11 @@ def test_jenkins_becomes_its_text_and_finereport_its_table_and_its_pdf() -> None
     ],
 )
 def test_links_stay_where_the_form_has_room_for_them(form: str, text: str) -> None:
-    assert text in convert_mail(senders.guandata(), form=form)[0].text
+    assert text in convert_content(senders.guandata(), form=form)[0].text
 
 
 def test_a_channel_may_leave_out_the_words_and_the_files() -> None:
-    found, files = convert_mail(senders.guandata(), replace(RULES, takes_text=False, attachments=()))
+    found, files = convert_content(senders.guandata(), replace(RULES, takes_text=False, attachments=()))
 
     assert (found.text, files) == ("", [("1.png", "picture")])
 

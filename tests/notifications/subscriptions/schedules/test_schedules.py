@@ -19,13 +19,13 @@ from notifications.subscriptions.schedules import (
     find_crontab_slots,
     find_crontab_slots_on,
     find_due_times,
-    find_slots,
     find_last_known_year,
     find_next_due,
+    find_slots,
+    find_unknown_years,
     read_workdays,
     read_zone,
     reschedule,
-    find_unknown_years,
 )
 from tests.notifications.factories import utc
 
