@@ -205,7 +205,7 @@ def _scans(now: datetime) -> list[str]:
     """Return how PostgreSQL finds the next rows to claim."""
     from notifications.delivery.runs import scheduler
 
-    plan = scheduler.claimable(now).order_by("next_run_at")[: scheduler.BATCH].explain()
+    plan = scheduler.find_claimable(now).order_by("next_run_at")[: scheduler.BATCH].explain()
     return [line.strip(" ->").split("  (")[0] for line in plan.splitlines() if "Scan" in line]
 
 

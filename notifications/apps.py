@@ -30,7 +30,7 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.rendering.report_contents import source_of_subscription
         from notifications.delivery.runs import ownership
         from notifications.delivery.runs.owner_notices import source_of_notice
-        from notifications.delivery.runs.recall import readdress, withdraw
+        from notifications.delivery.runs.recall import readdress_deliveries, withdraw_recipients
         from notifications.delivery.sending.queue import find_refused_calls, probe_at_once
         from notifications.delivery.sending.send import read_past_calls
         from notifications.inbound.accept import source_of_message
@@ -48,9 +48,9 @@ class NotificationsConfig(AppConfig):
         for answer in (decide_checks_of_card, enqueue_waiting_runs):
             card_data_finished.register(answer)
         values_dropped.register(find_rules_naming)
-        people_left.register(withdraw)
+        people_left.register(withdraw_recipients)
         people_left.register(ownership.follow_leavers)
-        hooks.member_renamed.register(readdress)
+        hooks.member_renamed.register(readdress_deliveries)
         hooks.calls.register(hooks.Calls(find_refused_calls, probe_at_once))
         hooks.corp_disabling.register(describe_effects_of_disabling)
         hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))

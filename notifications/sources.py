@@ -178,7 +178,7 @@ class RunContents:
         self._content = content
 
     @property
-    def is_split(self) -> bool:
+    def depends_on_person(self) -> bool:
         """Return whether the content depends on the person: then call `preload_people` first."""
         return False
 
@@ -190,15 +190,15 @@ class RunContents:
     def preload_people(self, user_ids: Collection[int]) -> None:
         """Read at once what decides the content for each of these people."""
 
-    def reason_against(self, user_id: int) -> SkipReason | None:
+    def find_skip_reason(self, user_id: int) -> SkipReason | None:
         """Return why the person gets nothing; None if they get something."""
         return None
 
-    def key_of(self, user_id: int) -> Hashable:
+    def make_content_key(self, user_id: int) -> Hashable:
         """Return a key that is equal for people who get the same content."""
         return None
 
-    def of(self, user_id: int | None) -> Content:
+    def find_content(self, user_id: int | None) -> Content:
         """Return the person's content; for None, the content of a group. Raise RenderingError."""
         return self._content
 

@@ -17,26 +17,30 @@ from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext_lazy, override
 
-from integrations.core.background import Tick, database_clock
+from integrations.core.background import Tick, database_clock, database_now
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
+from integrations.models import Corp
 from integrations.models.jobs import Moment
 from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery import attachments, maintenance
-from notifications.delivery.rendering import render, report_contents
+from notifications.delivery.rendering import render
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
 from notifications.delivery.runs.ownership import request_ownership_notices
-from notifications.delivery.runs.triggers import find_old_requests, forget_requests
+from notifications.delivery.runs.triggers import NO_REQUEST, find_old_requests
 from notifications.delivery.sending import queue, send, uploads
 from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
 from notifications.models import (
     AlertCheck,
     AlertRule,
+    CorpQueue,
+    Delivery,
+    Draft,
     Incident,
     IncomingMessage,
     Medium,
@@ -45,6 +49,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
+from notifications.models.subscriptions import DRAFT_KEPT
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +69,7 @@ CALLBACKS_PER_TASK = 5
 # Also for mails of the mail door.
 MAILS_PER_TASK = 10
 
-# Set when this worker is asked to end. Only threads see it; so workers run with --pool threads.
+# Set when this worker is asked to end. Only threads of this process see it, so workers run with --pool threads.
 _stopping = threading.Event()
 
 
@@ -74,7 +79,7 @@ def stop_between_messages(**_signal: Any) -> None:
     _stopping.set()
 
 
-# Its steps are in the order of this file.
+# The steps run in the order of this file.
 TICK = Tick(
     scheduler.TICK,
     # Health checks judge by the tick (health.TICK_STALE_SECONDS), and it repairs rows after a clock was set back.
@@ -84,12 +89,13 @@ TICK = Tick(
 
 @TICK.step(lambda now: [Subscription.objects.due(now)])
 def _claim_due(now: datetime) -> None:
-    enqueue_runs(scheduler.claim_due(now=now))
+    enqueue_runs(scheduler.claim_due_subscriptions(now=now))
 
 
 @TICK.step(
     lambda now: [
-        *(AlertRule.objects.due(now), AlertRule.objects.interrupted()),
+        AlertRule.objects.due(now),
+        AlertRule.objects.interrupted(),
         AlertCheck.objects.filter(outcome=AlertCheck.Outcome.WAITING),
     ]
 )
@@ -104,10 +110,18 @@ def _notify_incidents(now: datetime) -> None:
     enqueue_runs(notify.request_notices(now=now))
 
 
-@TICK.step(lambda now: [*maintenance.find_sweepable(now), queue.find_without_queue()])
+@TICK.step(
+    lambda now: [
+        Delivery.objects.unsettled(),
+        Run.objects.filter(status=Run.Status.SENDING),
+        Run.objects.unrendered(now),
+        # Companies without a row for their queue.
+        Corp.objects.filter(~Exists(CorpQueue.objects.filter(corp=OuterRef("pk")))),
+    ]
+)
 def _sweep(now: datetime) -> None:
     queue.ensure_queues()
-    enqueue_runs(maintenance.sweep(now=now))
+    enqueue_runs(maintenance.sweep_deliveries(now=now))
 
 
 @TICK.step(lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()])
@@ -120,12 +134,12 @@ def _notify_owners(now: datetime) -> None:
 
 @TICK.step(lambda _now: [])  # the query of _sweep finds these rows
 def _hand_out(now: datetime) -> None:
-    while found := queue.hand_out(now=now):
-        enqueue_deliveries(found.urgent, queue=URGENT_QUEUE)
-        enqueue_deliveries(found.ordinary)
+    while handed_out := queue.hand_out(now=now):
+        enqueue_deliveries(handed_out.urgent, queue=URGENT_QUEUE)
+        enqueue_deliveries(handed_out.ordinary)
 
 
-@TICK.step(attachments.find_media_to_make)
+@TICK.step(lambda now: [Medium.objects.filter(status=Medium.Status.WAITING), attachments.find_old_previews(now)])
 def _make_media(now: datetime) -> None:
     attachments.sweep_media(now=now)
     _enqueue_media(attachments.hand_out_media(now=now))
@@ -133,9 +147,9 @@ def _make_media(now: datetime) -> None:
 
 @TICK.step(lambda _now: [])  # the query of _sweep finds these rows
 def _prepare(now: datetime) -> None:
-    found = uploads.hand_out_uploads(now=now)
-    _enqueue(prepare_deliveries, found.urgent, UPLOADS_PER_TASK, URGENT_QUEUE)
-    _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)
+    handed_out = uploads.hand_out_uploads(now=now)
+    _enqueue(prepare_deliveries, handed_out.urgent, UPLOADS_PER_TASK, URGENT_QUEUE)
+    _enqueue(prepare_deliveries, handed_out.ordinary, UPLOADS_PER_TASK)
 
 
 @TICK.step(lambda now: [card_updates.find_changeable_cards(now)])
@@ -168,21 +182,25 @@ def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
         OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - outgoing.MAILS_KEPT),
         Medium.objects.filter(token__isnull=False, created_at__lte=now - accept.UPLOADS_KEPT),
         AlertCheck.objects.filter(requested_at__lt=now - evaluation.CHECKS_KEPT),
-        maintenance.find_old_drafts(now),
+        Draft.objects.filter(saved_at__lte=now - DRAFT_KEPT),
     ]
 
 
 @TICK.step(
     lambda now: [
-        *(*maintenance.find_purgeable(now), *_find_old_rows(now)),
-        *(calls.find_old_messages(now), calls.find_old_payloads(now), find_old_requests(now)),
+        maintenance.find_old_runs(now),
+        maintenance.find_old_incidents(now),
+        *_find_old_rows(now),
+        calls.find_old_messages(now),
+        calls.find_old_payloads(now),
+        find_old_requests(now),
     ]
 )
 def _purge(now: datetime) -> None:
     maintenance.purge_runs(now=now)
     maintenance.purge_incidents(now=now)
     calls.purge_calls(now=now)
-    forget_requests(now=now)
+    find_old_requests(now).update(**NO_REQUEST)
     for rows in _find_old_rows(now):
         maintenance.delete_chunk(rows)
 
@@ -190,7 +208,7 @@ def _purge(now: datetime) -> None:
 @shared_task(name=scheduler.TICK, ignore_result=True)
 def tick() -> None:
     """Claim what is due, sweep, and queue what waits. Runs when beat sees something due, and every few seconds."""
-    now = database_clock()()
+    now = database_now()
     # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
     if scheduler.clock_was_set_back(now=now):
         maintenance.repair_clock_damage(now=now)
@@ -205,7 +223,7 @@ def tick() -> None:
 def notify_of_owners() -> None:
     """Notify those who can hand over things without an owner, and owners of tokens that expire. Runs each hour."""
     with override(settings.LANGUAGE_CODE):
-        enqueue_runs(request_ownership_notices(now=database_clock()()))
+        enqueue_runs(request_ownership_notices(now=database_now()))
 
 
 @shared_task(name="notifications.render_runs", ignore_result=True)
@@ -269,10 +287,10 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
 )
 def fetch_inbound(run: JobRun) -> dict[str, Any] | Again:
     """Fetch the pictures and files that a call of an inbound channel names, and make its message."""
-    found = calls.fetch_files(run)
-    if isinstance(found, Again):
-        return found
-    enqueue_runs(found)
+    result = calls.fetch_files(run)
+    if isinstance(result, Again):
+        return result
+    enqueue_runs(result)
     return {}
 
 
@@ -313,7 +331,10 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
     """Hand out the runs that waited for this card's data. Called by integrations.datasources.fetch."""
-    enqueue_runs(report_contents.find_waiting_runs(card_id, slot_at))
+    waiting = Run.objects.filter(
+        status=Run.Status.WAITING, slot_at=slot_at, subscription__report__report_cards__card=card_id
+    )
+    enqueue_runs(list(waiting.order_by("pk").values_list("pk", flat=True).distinct()))
 
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:
@@ -324,7 +345,7 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
 
 def enqueue_previews(medium_ids: list[int]) -> None:
     """Hand out the pictures that somebody on a page waits for, without waiting for the next tick."""
-    _enqueue_media(attachments.hand_out_previews(medium_ids, now=database_clock()()))
+    _enqueue_media(attachments.hand_out_previews(medium_ids, now=database_now()))
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:
@@ -334,7 +355,7 @@ def _enqueue_media(medium_ids: list[int]) -> None:
             # Without a worker they are handed out again and again; each message in the queue expires before that.
             _enqueue(take_snapshots, [medium.pk], 1, medium.queue, expires=attachments.QUEUED.total_seconds())
         else:
-            _enqueue(make_medium, [medium.pk], 1, medium.queue, time_limit=attachments.seconds_at_most(medium))
+            _enqueue(make_medium, [medium.pk], 1, medium.queue, time_limit=attachments.find_time_limit(medium))
 
 
 def _enqueue(

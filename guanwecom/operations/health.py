@@ -105,7 +105,7 @@ def read() -> EngineHealth:
     waiting: dict[str, int] = {}
     if _LATE.exists():
         subscriptions = Subscription.objects.due(now - _OVERDUE)
-        claimable = scheduler.claimable(now - _OVERDUE) if subscriptions.exists() else subscriptions.none()
+        claimable = scheduler.find_claimable(now - _OVERDUE) if subscriptions.exists() else subscriptions.none()
         for rows in (claimable, AlertRule.objects.due(now - _OVERDUE)):
             times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED]
         waiting = {one: count_overdue(one, now=now, at_most=COUNTED) for one in OPTIONAL_QUEUES}

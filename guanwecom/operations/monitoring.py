@@ -39,8 +39,8 @@ from integrations.core.redis import valkey
 from integrations.models import BiConnection, CallbackEvent, CardData, Corp, DataSource, Installation, Job, SiteAddress
 from integrations.models.fields import find_encrypted_columns
 from notifications.delivery.channels import address_scope, company_scope
-from notifications.delivery.limiter import Scope, StoreLostError, query
-from notifications.delivery.metrics import make_gauge, push_metrics
+from notifications.delivery.limiter import Scope, StoreLostError, ask_gate
+from notifications.delivery.metrics import collect_push_metrics, make_gauge
 from notifications.delivery.sending import settle
 from notifications.inbound import calls
 from notifications.inbound.mail import server as mail_backend
@@ -316,8 +316,8 @@ def _measure_shares(scopes: list[tuple[str, int | None, Scope]], window: str) ->
     if not limited:
         return []
     # Ignore holds: WeCom asked for them, and they are none of our calls.
-    room = query(
-        lambda gate: gate.room([one[2] for one in limited], within_seconds=0, is_urgent=True, minds_hold=False)
+    room = ask_gate(
+        lambda gate: gate.find_rooms([one[2] for one in limited], within_seconds=0, is_urgent=True, minds_hold=False)
     )
     found: dict[tuple[str, int | None], float] = {}
     for kind, corp_id, scope in limited:
@@ -334,7 +334,7 @@ class EngineCollector(Collector):
     """Collector of one scrape. Counters restart at 0 after Valkey was emptied, as Prometheus expects of a restart."""
 
     def collect(self) -> Iterator[Metric]:
-        yield from push_metrics()
+        yield from collect_push_metrics()
         state, now = health.read(), database_clock()()
         up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
         yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)

@@ -256,9 +256,13 @@ def _warn_of_outside(request: HttpRequest, corps: Sequence[Corp], now: datetime)
         for queue in rows:
             if queue.is_paused:
                 yield Attention(_("Pushes of %(corp)s are paused.") % {"corp": queue}, _link_queue(queue), "warn")
-        for queue, percent in statistics.find_nearly_used(rows):
-            nearly_used = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
-            yield Attention(nearly_used % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
+        limited = [queue for queue in rows if queue.daily_budget]
+        used = statistics.count_used_today(limited)
+        for queue in limited:
+            percent = statistics.compute_used_percent(used.get(queue.pk, 0), queue.daily_budget)
+            if percent >= statistics.WARNED_PERCENT:
+                nearly_used = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
+                yield Attention(nearly_used % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
         if not may_see_corps(request):  # people who see companies find it on the company's card
             url = reverse("admin:notifications_corpqueue_changelist")
             yield from (Attention(one, url) for one in checks.find_held_up(None, seen_by=request.user))

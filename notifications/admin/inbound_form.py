@@ -206,7 +206,7 @@ class ChannelForm(VersionedForm):
             return cleaned
         for name in TEMPLATES:
             try:
-                renderer.check(cleaned.get(name, ""), [PAYLOAD])
+                renderer.check_template(cleaned.get(name, ""), [PAYLOAD])
             except TemplateError as error:
                 self.add_error(name, str(error))
         for name in PATHS:

@@ -26,6 +26,7 @@ from integrations.admin.base import find_row, own_routes
 from integrations.admin.base import pill as tone_pill
 from integrations.core import sentences
 from integrations.core.background import database_now
+from integrations.models import CardData
 from notifications.admin import base, log, resend
 from notifications.alerts import actions, charts
 from notifications.alerts.actions import Action
@@ -185,7 +186,10 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     numbers: list[tuple[Any, Any]] = []
     counts, unknown = statistics.Counts(), dict[str, int]()
     if run.rendered_at is not None:
-        counts, unknown = statistics.count_outcomes("run", run.pk), report_contents.count_unknown_values(run)
+        counts = statistics.count_outcomes("run", run.pk)
+        ready = [data for _card, data in report_contents.find_card_data(run) if data.status == CardData.Status.READY]
+        # Only the numbers of misfitting values: a viewer of the run may not see all of its data.
+        unknown = {misfit.column: misfit.count for data in ready for misfit in data.table.misfits}
         numbers = [(_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count)]
         numbers.append((_("accepted"), counts.accepted))
     return [

@@ -118,7 +118,7 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
             return "—"
         if not queue.daily_budget:
             return f"{used:,}"
-        percent = statistics.percent_of(used, queue.daily_budget)
+        percent = statistics.compute_used_percent(used, queue.daily_budget)
         counts = f"{used:,} / {queue.daily_budget:,} ({percent} %)"
         if percent < statistics.WARNED_PERCENT:
             return counts

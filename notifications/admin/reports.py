@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.encoding import iri_to_uri
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.base import Column
@@ -47,7 +48,7 @@ from notifications.models import (
     Subscription,
 )
 from notifications.reports.templates import column_names, renderer
-from notifications.reports.templates.merge_fields import usual_date_pattern
+from notifications.reports.templates.merge_fields import choose_date_pattern
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import TemplateError
 from notifications.sources import RenderingError
@@ -134,7 +135,11 @@ class ReportForm(admin_pages.VersionedForm):
     @property
     def consequence(self) -> str:
         """Explain what it means to show everybody one's own view of the page."""
-        return ownership.explain_showing_as(self.person)
+        return gettext(
+            "Every recipient sees the page as %(name)s sees it in the BI, with all rows that %(name)s may see: also "
+            "who may see less there or has no account, and whoever joins a chosen department, group or chat later. It "
+            "ends when somebody else edits the push, or the webhook address of the robot to which it goes."
+        ) % {"name": self.person.get_full_name()}
 
     def values_of(self, row: Any) -> dict[str, Any]:
         parts = {
@@ -191,7 +196,7 @@ class ReportForm(admin_pages.VersionedForm):
         given = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
             try:
-                renderer.render(cleaned.get(name) or "", given, form)
+                renderer.render_template(cleaned.get(name) or "", given, form)
             except TemplateError as error:
                 self.add_error(name, str(error))
         return cleaned
@@ -237,7 +242,7 @@ class CardFormSet(_PartFormSet):
         super().clean()
         for form in self.forms:
             alias = form.cleaned_data.get("alias", "")
-            if alias in renderer.reserved_names():
+            if alias in renderer.find_reserved_names():
                 form.add_error("alias", _("“%(name)s” has a meaning already; choose another name.") % {"name": alias})
 
 
@@ -399,8 +404,8 @@ class OwnRowsInline(_ReportPart, admin_pages.AnyTabularInline):
 
 def template_help(zone: ZoneInfo) -> dict[str, Any]:
     """Return what the template help shows, for a message due now in `zone`."""
-    times = column_names.times(timezone.now(), zone)
-    return {"times": times, "formats": column_names.formats(), "date_pattern": usual_date_pattern()}
+    times = column_names.list_times(timezone.now(), zone)
+    return {"times": times, "formats": column_names.list_formats(), "date_pattern": choose_date_pattern()}
 
 
 _BOTH = ("notifications.change_report", "notifications.change_subscription")

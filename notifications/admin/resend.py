@@ -172,7 +172,8 @@ def _resend_item(row: Run | Delivery) -> Item:
             count,
         ) % {"count": count}
     lines = [*_about_files(row), words]
-    return Item(row, lines, bool(count or unknown_count), unknown_count, triggers.next_number(run))
+    number = Run.objects.filter(resends__in=run.runs_of_same_message()).count() + 1
+    return Item(row, lines, bool(count or unknown_count), unknown_count, number)
 
 
 def _count_people(found: list[QuerySet[Receipt]]) -> int:

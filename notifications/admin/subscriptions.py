@@ -38,7 +38,7 @@ from notifications.admin.push.form import copy_push
 from notifications.admin.push.one_page import read_form_key, show_outlook
 from notifications.admin.push.page import PushPage, render_saved
 from notifications.admin.subscription_forms import SCHEDULE_FIELDS
-from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
+from notifications.delivery.rendering.report_contents import expect_recipients, expect_saved_contents
 from notifications.delivery.runs.owner_notices import explain_auto_pauses, restart_failure_count
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.delivery.runs.triggers import TriggerRefusedError, explain_under_way, request_run
@@ -93,7 +93,7 @@ def _enable(subscription: Subscription, seen_by: User, now: datetime) -> SwitchO
     if subscription.is_enabled:
         return gettext("is enabled already"), ()
     found = count_reachability(
-        read_audience(subscription), seen_by=seen_by, named=1, expected=expected_contents(subscription, now)
+        read_audience(subscription), seen_by=seen_by, named=1, expected=expect_saved_contents(subscription, now)
     )
     if not found.concerns_somebody:
         return subscription_forms.explain_refusal(found)[0], ()
@@ -440,7 +440,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             for sentence in explain_auto_pauses([subscription]):
                 messages.warning(request, sentence)
         person, now = base.administrator(request), timezone.now()
-        expected = expected_contents(subscription, now)
+        expected = expect_saved_contents(subscription, now)
         reach = count_reachability(read_audience(subscription), seen_by=person, expected=expected)
         times = subscription_forms.find_times(subscription, now)
         message: dict[str, Any] | None = render_saved(subscription, by=person, now=now)
@@ -477,7 +477,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for confirmation with the number of recipients, then run. A page submitted twice runs once."""
         subscription = find_row(self, request, pk, to_change=True)
-        expected = expected_contents(subscription, timezone.now())
+        expected = expect_saved_contents(subscription, timezone.now())
         found = count_reachability(read_audience(subscription), seen_by=base.administrator(request), expected=expected)
         # The run fetches newer data, which may have rows for somebody.
         is_possible = found.reachable_count or found.reasons & Receipt.OF_CONTENT
@@ -507,7 +507,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
     def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
         """Send the push to the administrator only, or show why that is not possible."""
         person = base.administrator(request)
-        expected = expected_contents(subscription, timezone.now(), is_trial=True)
+        expected = expect_saved_contents(subscription, timezone.now(), is_trial=True)
         [me] = find_recipients(make_trial_audience(subscription, person.pk), expected.contents)
         if me.reason is None or me.reason == Receipt.Reason.NO_ROWS:  # newer data may have some
             self._request(request, subscription, Run.Trigger.TRIAL)

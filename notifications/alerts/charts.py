@@ -19,7 +19,7 @@ from notifications.alerts.conditions import BY_CHANGE, BY_ROW, WITHOUT_VALUE, Ag
 from notifications.charts import definition as charts
 from notifications.charts import drawing
 from notifications.charts.definition import POINTS_AT_MOST, TOP_AT_MOST, Chart, ChartKind
-from notifications.delivery.attachments import CHARTS_QUEUE, OVERDUE, count_overdue, picture_recipe, recipe_digest
+from notifications.delivery.attachments import CHARTS_QUEUE, OVERDUE, count_overdue, digest_recipe, make_picture_recipe
 from notifications.models import Medium
 from notifications.subscriptions.schedules import read_zone
 
@@ -64,7 +64,7 @@ def request_charts(
                 continue
             _title, recipe = drawn
             medium = Medium(incident=incident, kind=Medium.Kind.PICTURE, recipe=recipe, created_at=now, make_after=now)
-            medium.digest = recipe_digest(Medium.Kind.PICTURE, recipe)
+            medium.digest = digest_recipe(Medium.Kind.PICTURE, recipe)
             requested.append(medium)
     # A conflict is a condition that the rule contains twice.
     Medium.objects.bulk_create(requested, ignore_conflicts=True)
@@ -109,7 +109,7 @@ def make_recipe(
     if drawn is None:
         return None
     chart, rows = drawn
-    recipe = picture_recipe(chart, rows, shape=drawing.Shape.FREE, language=language, time_zone=rule.time_zone)
+    recipe = make_picture_recipe(chart, rows, shape=drawing.Shape.FREE, language=language, time_zone=rule.time_zone)
     return chart.title, recipe
 
 

@@ -25,7 +25,7 @@ from integrations.models import CardData
 from notifications.alerts import charts, conditions, incidents, verdicts
 from notifications.alerts.conditions import Against, ConditionError
 from notifications.alerts.verdicts import EarlierDay, Verdict
-from notifications.delivery.rendering.report_contents import bi_link
+from notifications.delivery.rendering.report_contents import find_bi_link
 from notifications.delivery.rows import BATCH, lock_skipping
 from notifications.delivery.runs.owner_notices import save_notice
 from notifications.models import AlertCheck, AlertRule, Incident
@@ -187,7 +187,7 @@ def _apply_verdicts(
     """Store the verdicts and apply them to the rule's incidents. Return the opened incidents. A part that holds long
     enough fires. A part that is there and does not hold is over. A part without an answer keeps its incident. So does a
     part that is missing from the data, for as many checks as the rule says."""
-    holding, link = {}, bi_link([rule.card])
+    holding, link = {}, find_bi_link([rule.card])
     drafts = [draft_incident(rule, check, ends_at=check.slot_at, link=link)]
     for part, verdict in found.items():
         if verdict.holds:
@@ -248,7 +248,7 @@ def _count_missing_data(
         update_fields=["failure_count", "holding", "problem", "checked_slot_at", "is_broken", "owner_notified_at"]
     )
     if rule.failure_count >= rule.no_data_checks and not rule.is_broken:
-        draft = draft_incident(rule, check, summary=problem, link=bi_link([rule.card]))
+        draft = draft_incident(rule, check, summary=problem, link=find_bi_link([rule.card]))
         draft.is_going_on = rule.failure_count > rule.no_data_checks
         incidents.apply_reports([draft], source=rule, now=now)
     return Outcome.NO_DATA

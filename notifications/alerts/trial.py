@@ -16,9 +16,9 @@ from notifications.alerts import charts, conditions, evaluation, notices, verdic
 from notifications.alerts.conditions import BY_CHANGE, Condition, ConditionError
 from notifications.alerts.notices import AlertNotice, AlertRunSource
 from notifications.charts.drawing import write_cell
-from notifications.delivery.attachments import Plan, Wanted
+from notifications.delivery.attachments import MediaPlan, WantedMedium
 from notifications.delivery.rendering.preview import MessagePreview, preview_message
-from notifications.delivery.rendering.report_contents import bi_link
+from notifications.delivery.rendering.report_contents import find_bi_link
 from notifications.models import AlertCheck, Channel, Incident, Medium, Robot, Run
 from notifications.subscriptions.recipients import Recipient, find_recipients, make_trial_audience
 from notifications.subscriptions.schedules import read_zone
@@ -44,7 +44,7 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
     unknown = ConditionError("cut" if table.is_cut else "nothing_counts")
     shown = dict(sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN])
     answers = [verdict.holds for verdict in found.values()]
-    parts, pictures = [], list[Wanted]()
+    parts, pictures = [], list[WantedMedium]()
     for part, verdict in shown.items():
         # The first rows, those that make it hold first, and whether each does.
         marked = set(verdict.rows) if verdict.holds else set()
@@ -69,11 +69,11 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
             )
             if drawn is not None:
                 title, recipe = drawn
-                pictures.append(Wanted(Medium.Kind.PICTURE, recipe, title, part))
+                pictures.append(WantedMedium(Medium.Kind.PICTURE, recipe, title, part))
     # Parts with the same audience share a notice.
     groups: dict[Hashable, list[Incident]] = defaultdict(list)
     with translation.override(settings.LANGUAGE_CODE):
-        check, link = AlertCheck(card_id=rule.card_id, slot_at=at), bi_link([rule.card])
+        check, link = AlertCheck(card_id=rule.card_id, slot_at=at), find_bi_link([rule.card])
         for part, verdict in found.items():
             if verdict.holds:
                 incident = evaluation.draft_incident(rule, check, part, verdict, link=link)
@@ -90,7 +90,7 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
         "as_of_day": table.as_of_day,
         "past": try_over_past(rule, table, today=at.date()),
         "notices": [AlertNotice(group, Incident.Notice.FIRE, at) for group in groups.values()],
-        "pictures": Plan(shown=tuple(pictures)),
+        "pictures": MediaPlan(shown=tuple(pictures)),
     }
 
 

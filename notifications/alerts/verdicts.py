@@ -55,7 +55,7 @@ from notifications.alerts.conditions import (
     to_wall_clock,
 )
 from notifications.models import AlertRule
-from notifications.reports.row_filters import cell_text
+from notifications.reports.row_filters import write_comparable_text
 
 ROWS_MARKED = 200
 # A comparison with a span of days becomes one of these.
@@ -326,7 +326,7 @@ def _make_cell_test(column: Column, values: Collection[str]) -> Callable[[Value]
         numbers = {read_number_or_none(value) for value in values} - {None}
         return lambda cell: to_decimal(cell) in numbers
     texts = set(map(fold_text, values))
-    return lambda cell: fold_text(cell_text(cell)) in texts
+    return lambda cell: fold_text(write_comparable_text(cell)) in texts
 
 
 def _aggregate_column(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
@@ -376,7 +376,7 @@ def _compare_cell(condition: Condition, value: Value) -> bool:
     if condition.comparison in ORDERED:
         raise ConditionError("no_order", condition.column)
     return _compare_values(
-        condition.comparison, fold_text(cell_text(value)), [fold_text(one) for one in condition.values]
+        condition.comparison, fold_text(write_comparable_text(value)), [fold_text(one) for one in condition.values]
     )
 
 
@@ -398,7 +398,7 @@ def split_for_rule(rule: AlertRule, table: Table) -> dict[str, Table]:
         names = {fold_text(name): name for name in rule.memory}
         rows_by_part: dict[str, list[Row]] = defaultdict(list)
         for row in table.rows:
-            value = cell_text(row[place]).strip()
+            value = write_comparable_text(row[place]).strip()
             rows_by_part[names.setdefault(fold_text(value), value)].append(row)
         parts = {name: table.with_rows(rows) for name, rows in rows_by_part.items()}
     if rule.split_attribute_id is not None:

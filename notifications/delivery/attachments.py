@@ -48,9 +48,9 @@ CHARTS_QUEUE, SNAPSHOTS_QUEUE = MakerQueue.CHARTS.value, MakerQueue.SNAPSHOTS.va
 SECONDS_AT_MOST = 30
 # A file with the most cells takes 10 s of a processor, which a busy machine may not have for minutes.
 FILE_SECONDS_AT_MOST = 240
-# From the end of that time until another task may begin.
+# Time from the end of a task's time limit until another task may make the medium.
 LEASE_AFTER = timedelta(seconds=15)
-# From handing a medium to a task until it is handed to another. QUEUED_AT_MOST keeps the queue short enough for that.
+# Time from handing a medium to a task until it is handed to another. QUEUED_AT_MOST keeps the queue short enough.
 QUEUED = timedelta(seconds=120)
 QUEUED_AT_MOST = {CHARTS_QUEUE: 100, SNAPSHOTS_QUEUE: 12}
 TRIES_AT_MOST = 3
@@ -65,11 +65,6 @@ _LATE = {
     CHARTS_QUEUE: Sentence("No worker made it within 30 minutes: does one take from the queue “charts”?"),
     SNAPSHOTS_QUEUE: Sentence("No worker made it in time: does one take from the queue “snapshots”?"),
 }
-
-
-def find_media_to_make(now: Moment) -> list[QuerySet[Medium]]:
-    """Return media that wait to be made, and previews that have expired."""
-    return [Medium.objects.filter(status=Medium.Status.WAITING), _find_old_previews(now)]
 
 
 def hand_out_media(*, now: datetime) -> list[int]:
@@ -105,7 +100,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     if is_page:
         begun = begun.filter(make_after__lte=clock() + QUEUED)  # else it was put off while this task was queued
     # Committed before the work, so that a recipe that ends its worker leaves a trace.
-    lease = timedelta(seconds=seconds_at_most(medium)) + LEASE_AFTER
+    lease = timedelta(seconds=find_time_limit(medium)) + LEASE_AFTER
     if not begun.update(make_count=F("make_count") + 1, make_after=clock() + lease):
         return False
     try:
@@ -131,7 +126,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     return waiting.update(**made, **ready) == 1
 
 
-def seconds_at_most(medium: Medium) -> int:
+def find_time_limit(medium: Medium) -> int:
     """Return after how many seconds the process that makes it is killed."""
     if medium.queue == SNAPSHOTS_QUEUE:
         return PAGE_SECONDS_AT_MOST
@@ -152,24 +147,25 @@ def sweep_media(*, now: datetime) -> int:
     late_pages = Q(give_up_at__lte=now)
     if pages.exists() and not is_served(SNAPSHOTS_QUEUE, now=now):
         late_pages |= waited_too_long
-    given_up, why_late = 0, "no worker took them"
-    for media, error, why in (
+    given_up_count, late_reason = 0, "no worker took them"
+    for media, error, reason in (
         (waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now), _CRASHED, "each try ended its worker"),
-        (waiting.filter(waited_too_long, queue=CHARTS_QUEUE), _LATE[CHARTS_QUEUE], why_late),
-        (pages.filter(late_pages, error=""), _LATE[SNAPSHOTS_QUEUE], why_late),
-        (pages.filter(late_pages).exclude(error=""), None, why_late),
+        (waiting.filter(waited_too_long, queue=CHARTS_QUEUE), _LATE[CHARTS_QUEUE], late_reason),
+        (pages.filter(late_pages, error=""), _LATE[SNAPSHOTS_QUEUE], late_reason),
+        (pages.filter(late_pages).exclude(error=""), None, late_reason),
     ):
         fields = {} if error is None else {"error": error.stored()}
         count = update_unlocked(media, status=Medium.Status.FAILED, recipe=b"", made_at=now, **fields)
         if count:
-            logger.error("%d pictures or files given up: %s", count, why)
-        given_up += count
-    previews = _find_old_previews(now)
+            logger.error("%d pictures or files given up: %s", count, reason)
+        given_up_count += count
+    previews = find_old_previews(now)
     previews._raw_delete(previews.db)  # raw, because no row refers to a preview
-    return given_up
+    return given_up_count
 
 
-def _find_old_previews(now: Moment) -> QuerySet[Medium]:
+def find_old_previews(now: Moment) -> QuerySet[Medium]:
+    """Return previews older than PREVIEW_KEPT."""
     return Medium.objects.previews().filter(created_at__lte=now - PREVIEW_KEPT)
 
 
@@ -227,35 +223,51 @@ def take_page_picture(recipe: bytes, *, clock: Clock) -> dict[str, Any]:
 VERSION = 3
 
 
-def picture_recipe(chart: Chart, table: Table, *, shape: drawing.Shape, language: str, time_zone: str = "") -> bytes:
+def make_picture_recipe(
+    chart: Chart, table: Table, *, shape: drawing.Shape, language: str, time_zone: str = ""
+) -> bytes:
     """Return the recipe of a chart of `table`. `time_zone`: of the times in it; the site's if empty."""
-    drawn = {"chart": charts.to_document(chart), "table": to_document(table), "shape": shape.value}
-    return _pack_recipe({"version": VERSION, **drawn, "language": language, "time_zone": time_zone})
+    return _pack_recipe(
+        {
+            "version": VERSION,
+            "chart": charts.to_document(chart),
+            "table": to_document(table),
+            "shape": shape.value,
+            "language": language,
+            "time_zone": time_zone,
+        }
+    )
 
 
-def file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str = "") -> bytes:
+def make_file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str = "") -> bytes:
     """Return the recipe of a file of these (title, table) pairs, cut to fit. A csv holds the first alone."""
     parts = cut_parts(tables)
-    held = {"tables": [[part.title, to_document(part.table)] for part in parts]}
-    counts = {"row_counts": [part.row_count for part in parts]}
-    return _pack_recipe({"version": VERSION, **held, **counts, "language": language, "time_zone": time_zone})
+    return _pack_recipe(
+        {
+            "version": VERSION,
+            "tables": [[part.title, to_document(part.table)] for part in parts],
+            "row_counts": [part.row_count for part in parts],
+            "language": language,
+            "time_zone": time_zone,
+        }
+    )
 
 
-def page_recipe(path: str, identity: str, options: Options) -> bytes:
+def make_page_recipe(path: str, identity: str, options: Options) -> bytes:
     """Return the recipe of a picture or PDF of a BI page as account `identity` sees it. `path`: without first slash."""
     return _pack_recipe({"version": VERSION, "path": path, "identity": identity, **asdict(options)})
 
 
 def read_page_recipe(recipe: bytes) -> tuple[str, str, Options]:
-    """Return the arguments that `page_recipe` was given."""
+    """Return the arguments that `make_page_recipe` was given."""
     document = json.loads(zlib.decompress(recipe))
     width, theme, kind = Width(document["width"]), Theme(document["theme"]), Format(document["kind"])
     options = Options(width, theme, kind, document["is_cropped"], document["cover_ratio"])
     return document["path"], document["identity"], options
 
 
-def recipe_digest(kind: str, recipe: bytes) -> str:
-    """Return the digest of a recipe; equal recipes have equal digests."""
+def digest_recipe(kind: str, recipe: bytes) -> str:
+    """Return a digest that is equal for equal recipes."""
     return hashlib.sha256(kind.encode() + b"\0" + recipe).hexdigest()
 
 
@@ -291,7 +303,7 @@ _SALT = "notifications.media.links"
 LINK_DAYS = 30
 
 
-def picture_path(medium_id: int, *, now: datetime) -> str:
+def sign_picture_path(medium_id: int, *, now: datetime) -> str:
     """Return the path of a picture, valid for LINK_DAYS from `now`. Equal arguments give equal paths."""
     until = int((now + timedelta(days=LINK_DAYS)).timestamp())
     signed = signing.Signer(salt=_SALT, sep=".").sign(f"{medium_id}-{until}")
@@ -327,7 +339,7 @@ _COVERS = {MessageForm.NEWS: 1068 / 455, MessageForm.NEWS_NOTICE: drawing.CARD_R
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedMedium:
     """A medium to make. `alias`: of the report's card that it shows; `medium_id`: of a medium that exists already.
     `name`, `content_type`: of a file with its own name; `queue`: of the workers that make it."""
 
@@ -343,19 +355,19 @@ class Wanted:
     def columns(self, now: datetime) -> dict[str, Any]:
         """Return the columns of its medium."""
         names = ("kind", "recipe", "name", "content_type", "queue")
-        told = {name: getattr(self, name) for name in names}
-        return {**told, "digest": recipe_digest(self.kind, self.recipe), "created_at": now, "make_after": now}
+        own_columns = {name: getattr(self, name) for name in names}
+        return {**own_columns, "digest": digest_recipe(self.kind, self.recipe), "created_at": now, "make_after": now}
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MediaPlan:
     """The media of a content: `carried` by the message itself, and `shown` on its page."""
 
-    carried: Wanted | None = None
-    shown: tuple[Wanted, ...] = ()
+    carried: WantedMedium | None = None
+    shown: tuple[WantedMedium, ...] = ()
 
 
-NOTHING = Plan()
+NO_MEDIA = MediaPlan()
 
 
 def plan_attachments(
@@ -366,20 +378,20 @@ def plan_attachments(
     *,
     language: str,
     time_zone: str = "",
-) -> Plan:
+) -> MediaPlan:
     """Plan the media of a content. `charts`: of the report, each with the alias of its card; a chart of a missing card
     is left out. `time_zone`: of the times in them; the site's if empty. Large tables take time: call it outside a
     transaction."""
     if content.media:  # from an incoming message: the page shows all, the message carries the first that fits
-        ready = tuple(Wanted(one.kind, b"", one.name, medium_id=one.medium_id) for one in content.media)
+        ready = tuple(WantedMedium(one.kind, b"", one.name, medium_id=one.medium_id) for one in content.media)
         fits = {**dict.fromkeys(PICTURE_FORMS, Medium.Kind.PICTURE), MessageForm.FILE: Medium.Kind.FILE}
-        return Plan(next((one for one in ready if one.kind == fits.get(form)), None), ready)
+        return MediaPlan(next((one for one in ready if one.kind == fits.get(form)), None), ready)
     cards = {card.alias: card for card in content.cards}
     drawable = [(alias, chart) for alias, chart in charts if alias in cards]
 
-    def draw(alias: str, chart: Chart, shape: drawing.Shape) -> Wanted:
-        recipe = picture_recipe(chart, cards[alias].table, shape=shape, language=language, time_zone=time_zone)
-        return Wanted(Medium.Kind.PICTURE, recipe, chart.title or cards[alias].title, alias)
+    def draw(alias: str, chart: Chart, shape: drawing.Shape) -> WantedMedium:
+        recipe = make_picture_recipe(chart, cards[alias].table, shape=shape, language=language, time_zone=time_zone)
+        return WantedMedium(Medium.Kind.PICTURE, recipe, chart.title or cards[alias].title, alias)
 
     shown = [draw(alias, chart, drawing.Shape.FREE) for alias, chart in drawable]
     if content.page is not None:
@@ -388,9 +400,9 @@ def plan_attachments(
         options = replace(
             view.options, kind=Format.PDF if is_pdf else Format.PICTURE, cover_ratio=_COVERS.get(form, 0.0)
         )
-        page = Wanted(
+        page = WantedMedium(
             Medium.Kind.FILE if is_pdf else Medium.Kind.PICTURE,
-            page_recipe(view.path, view.identity, options),
+            make_page_recipe(view.path, view.identity, options),
             view.name,
             name=write_file_name(view.name, view.slot_at, "pdf" if is_pdf else "png"),
             content_type="application/pdf" if is_pdf else "image/png",
@@ -398,7 +410,7 @@ def plan_attachments(
         )
         shown.insert(0, page)
         if form in PICTURE_FORMS or form == MessageForm.FILE:
-            return Plan(page, tuple(shown))
+            return MediaPlan(page, tuple(shown))
     carried = None
     if form in PICTURE_FORMS and drawable:
         # A mail has room for any picture.
@@ -407,12 +419,12 @@ def plan_attachments(
         kind = Medium.Kind(form.value)
         sheets = [(card.title, card.table) for card in content.cards]
         sheets = sheets if kind == Medium.Kind.XLSX else sheets[:1]
-        carried = Wanted(kind, file_recipe(sheets, language=language, time_zone=time_zone), "")
+        carried = WantedMedium(kind, make_file_recipe(sheets, language=language, time_zone=time_zone), "")
         shown.append(carried)
-    return Plan(carried, tuple(shown))
+    return MediaPlan(carried, tuple(shown))
 
 
-def preview_medium(wanted: Wanted, *, now: datetime) -> Medium:
+def find_or_create_preview_medium(wanted: WantedMedium, *, now: datetime) -> Medium:
     """Return a medium of no run for a preview. A recent equal one is shared, unless it could not be made."""
     columns = wanted.columns(now)
     same = Medium.objects.previews().filter(digest=columns["digest"], created_at__gt=now - PREVIEW_SHARED)
@@ -420,20 +432,21 @@ def preview_medium(wanted: Wanted, *, now: datetime) -> Medium:
     return Medium.objects.create(**columns) if known is None else known
 
 
-# --- Pictures of pages of the BI: which page, as whom, and why there is none ---
+# --- Pictures of pages of the BI: the page, the account that sees it, and why there is none ---
 
 
 class RecipientPages:
     """The BI page as each person's own account sees it, or as the owner's does for all."""
 
     def __init__(self, report: Report, slot_at: datetime, *, owner_id: int | None = None) -> None:
-        """Check the connection. `owner_id`: as whom all see it. Raises RenderingError if nobody gets a picture."""
+        """Check the connection. `owner_id`: the person whose view of the page everybody gets; None: each person's own.
+        Raises RenderingError if nobody gets a picture."""
         self._report, self._slot_at = report, slot_at
         self._identities: dict[int, str] = {}
         self._owners = ""
         if (obstacle := _find_connection_obstacle()) is not None:
             raise RenderingError(obstacle)
-        self.is_split = owner_id is None
+        self.depends_on_person = owner_id is None
         if owner_id is not None:
             self._owners = bi_identity.identities([owner_id]).get(owner_id, "")
             if not self._owners:
@@ -443,23 +456,23 @@ class RecipientPages:
 
     def preload_people(self, user_ids: Collection[int]) -> None:
         """Look up the BI accounts of all these people at once."""
-        if self.is_split:
+        if self.depends_on_person:
             self._identities = bi_identity.identities(user_ids)
 
-    def identity_of(self, user_id: int) -> str:
+    def find_identity(self, user_id: int) -> str:
         """Return the BI account whose view the person gets; empty if there is none."""
-        return self._identities.get(user_id, "") if self.is_split else self._owners
+        return self._identities.get(user_id, "") if self.depends_on_person else self._owners
 
-    def view_of(self, user_id: int | None) -> PageView:
+    def make_view(self, user_id: int | None) -> PageView:
         """Return the page as the person sees it; None: as a group does. Raises RenderingError."""
-        if user_id is None and self.is_split:
+        if user_id is None and self.depends_on_person:
             raise RenderingError(
                 Sentence(
                     "Everybody in the group would see the same: a picture of a page with each recipient's own rights "
                     "cannot go to a robot."
                 )
             )
-        report, identity = self._report, self._owners if user_id is None else self.identity_of(user_id)
+        report, identity = self._report, self._owners if user_id is None else self.find_identity(user_id)
         width, theme = Width(report.picture_width), Theme(report.picture_theme)
         options = Options(width, theme, is_cropped=report.picture_is_cropped)
         return PageView(report.picture_path, identity, report.picture_name, self._slot_at, options)
@@ -477,13 +490,13 @@ def pages_for_editor(report: Report, editor: User, slot_at: datetime) -> Recipie
 
 def find_obstacle(*, now: datetime) -> Sentence | None:
     """Return why this installation cannot take pictures of pages now; None if it can."""
-    found = _find_connection_obstacle()
-    if found is None and not is_served(SNAPSHOTS_QUEUE, now=now):
+    obstacle = _find_connection_obstacle()
+    if obstacle is None and not is_served(SNAPSHOTS_QUEUE, now=now):
         return Sentence(
             "No worker takes pictures of pages: an administrator installs requirements/snapshots.txt and Chromium, and "
             "starts a worker with -Q snapshots."
         )
-    return found
+    return obstacle
 
 
 def _find_connection_obstacle() -> Sentence | None:

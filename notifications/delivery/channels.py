@@ -118,7 +118,21 @@ def outcome_of_error(error: IntegrationError) -> Outcome:
 
     It never raises: an error of any other class is a refusal.
     """
-    kind, wait_seconds = _kind_and_wait(error)
+    kind, wait_seconds = OutcomeKind.REFUSED, 0
+    if isinstance(error, OutcomeUnknownError):
+        kind = OutcomeKind.UNCLEAR
+    elif isinstance(error, RateLimitedError):
+        kind, wait_seconds = OutcomeKind.POSTPONED, error.retry_after_seconds
+    elif isinstance(error, TransientError):
+        kind = OutcomeKind.NOT_SENT
+    # An unexpected answer to another call is no refusal of the message: only its token could not be fetched, and a
+    # proxy's page is no answer of WeCom.
+    elif isinstance(error, ConfigurationError) or (
+        isinstance(error, UnexpectedResponseError) and error.operation not in SENDS
+    ):
+        kind, wait_seconds = OutcomeKind.POSTPONED, CONFIGURATION_WAIT_SECONDS
+    elif isinstance(error, RecipientError) and error.code not in CONTENT_CODES:
+        kind = OutcomeKind.RECIPIENTS
     held_seconds = CONFIGURATION_WAIT_SECONDS if kind == OutcomeKind.POSTPONED else 0
     if held_seconds and isinstance(error, RateLimitedError):
         # Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour, so the
@@ -145,23 +159,6 @@ NO_THREAD = Outcome(OutcomeKind.NOT_SENT, message="the call did not begin in tim
 NOT_COUNTED = Outcome(OutcomeKind.NOT_SENT, message="the limiter lost its counts before the call began")
 NOT_CLAIMED = Outcome(OutcomeKind.NOT_SENT, message="the database did not confirm that the call may begin")
 LOST_WORKER = Outcome(OutcomeKind.UNCLEAR, message="the worker ended before the answer was written down")
-
-
-def _kind_and_wait(error: IntegrationError) -> tuple[OutcomeKind, int]:
-    if isinstance(error, OutcomeUnknownError):
-        return OutcomeKind.UNCLEAR, 0
-    if isinstance(error, RateLimitedError):
-        return OutcomeKind.POSTPONED, error.retry_after_seconds
-    if isinstance(error, TransientError):
-        return OutcomeKind.NOT_SENT, 0
-    if isinstance(error, ConfigurationError):
-        return OutcomeKind.POSTPONED, CONFIGURATION_WAIT_SECONDS
-    # Not a refusal of the message: only its token could not be fetched, and a proxy's page is no answer of WeCom.
-    if isinstance(error, UnexpectedResponseError) and error.operation not in SENDS:
-        return OutcomeKind.POSTPONED, CONFIGURATION_WAIT_SECONDS
-    if isinstance(error, RecipientError) and error.code not in CONTENT_CODES:
-        return OutcomeKind.RECIPIENTS, 0
-    return OutcomeKind.REFUSED, 0
 
 
 @dataclass(slots=True)

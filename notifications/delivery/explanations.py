@@ -1,6 +1,6 @@
 """Explains runs and messages to people: why a message did not arrive, whom a run did not reach, what a run is called.
 
-The rows keep numbers, stored sentences and the other side's own words. They are told in the reader's language.
+The rows keep numbers, stored sentences and the other side's own words. The explanations are in the reader's language.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def explain_delivery(delivery: Delivery, *, with_answer: bool = False) -> Explan
     """
     if delivery.status == Delivery.Status.ACCEPTED or not (delivery.error or delivery.errcode):
         return None
-    said = _explain(delivery.channel, delivery.errcode, delivery.error)
-    return replace(said, raw=_find_answer(delivery)) if with_answer else said
+    explanation = _explain_error(delivery.channel, delivery.errcode, delivery.error)
+    return replace(explanation, raw=_find_answer(delivery)) if with_answer else explanation
 
 
 def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanation | None:
@@ -52,8 +52,8 @@ def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanati
     is_named = receipt.status in {Receipt.Status.INVALID, Receipt.Status.UNLICENSED}
     if not is_named or delivery.channel != Channel.WECOM:
         return explain_delivery(delivery, with_answer=with_answer)
-    said = explain_errcode(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
-    return replace(said, raw=_find_answer(delivery)) if with_answer else said
+    explanation = explain_errcode(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
+    return replace(explanation, raw=_find_answer(delivery)) if with_answer else explanation
 
 
 def explain_deliveries(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation, int]]:
@@ -62,12 +62,12 @@ def explain_deliveries(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation
     rows = deliveries.filter(unsent).order_by().values_list("channel", "errcode", "error")
     counted = rows.annotate(people=Sum("recipient_count")).order_by("-people")
     return [
-        (replace(_explain(channel, errcode, error), raw=sentences.translate_stored(error)), people)
+        (replace(_explain_error(channel, errcode, error), raw=sentences.translate_stored(error)), people)
         for channel, errcode, error, people in counted[:SHOWN_AT_MOST]
     ]
 
 
-def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
+def _explain_error(channel: str, errcode: int | None, error: str) -> Explanation:
     if channel == Channel.EMAIL:
         return Explanation(
             _("The mail server did not take the mail."),
@@ -76,9 +76,9 @@ def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
         )
     if errcode:
         return explain_errcode(errcode, operation=operation_of(error))
-    passes = _(NOBODY), _("Nothing to be done: it is tried again by itself.")
+    retried = _(NOBODY), _("Nothing to be done: it is tried again by itself.")
     # Errors of our own, where the other side gave no answer.
-    own = {
+    own_error = {
         OTHER_APP.message: Explanation(
             _("The company's app was changed after this message was made: the new app does not send it."),
             _(SITE_ADMIN),
@@ -89,14 +89,14 @@ def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
             _(AUTHOR),
             _("Open the push or alert rule and choose another robot, then run it again."),
         ),
-        NO_THREAD.message: Explanation(_("The worker was too busy: the call did not begin in time."), *passes),
+        NO_THREAD.message: Explanation(_("The worker was too busy: the call did not begin in time."), *retried),
         LOST_WORKER.message: Explanation(
             _("The worker ended before WeCom's answer was written down: it is not known whether the message arrived."),
-            *passes,
+            *retried,
         ),
     }.get(error)
-    if own is not None:
-        return own
+    if own_error is not None:
+        return own_error
     if operation_of(error):
         return Explanation(
             _("WeCom gave no answer that counts: it could not be reached, or something else answered in its place."),
@@ -107,7 +107,7 @@ def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
 
 
 def _find_answer(delivery: Delivery) -> str:
-    """Return the other side's answer, as summed up by us and in its own words."""
+    """Return the other side's answer: the stored sentence about it, then its own words."""
     found = Attempt.objects.filter(delivery=delivery).exclude(answer="").order_by("-number")
     answer = found.values_list("answer", flat=True).first() or ""
     return "\n".join(dict.fromkeys(filter(None, [sentences.translate_stored(delivery.error), answer])))
@@ -143,7 +143,7 @@ _LOSSES = {
 
 
 def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
-    """Map those of these runs that lost anything to what they lost. Two queries.
+    """Map each of these runs that did not reach everybody to a sentence about its losses. Two queries.
 
     People whom WeCom names as invalid or without licence are no loss if others got the message: their receipts say so,
     and a large company always has some.
@@ -152,16 +152,16 @@ def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
     rows = Delivery.objects.filter(run__in=run_ids).order_by().annotate(state=state).values_list("run", "state")
     people = Sum(F("recipient_count") - F("invalid_count") - F("unlicensed_count"))
     counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
-    for run_id, its_state, count in rows.annotate(people=people):
-        counts[run_id][its_state] = count
+    for run_id, delivery_state, count in rows.annotate(people=people):
+        counts[run_id][delivery_state] = count
     unmade = Receipt.objects.filter(run__in=run_ids, run__skipped_count__gt=0, reason=Receipt.Reason.NO_MESSAGE)
     for run_id, count in unmade.order_by().values_list("run").annotate(people=Count("pk")):
         counts[run_id][_NOT_MADE] = count
     found = {}
     for run_id, by_state in counts.items():
-        said = [sentence % {"count": by_state[state]} for state, sentence in _LOSSES.items() if by_state.get(state)]
-        if said:
-            found[run_id] = join_sentences(said)
+        losses = [sentence % {"count": by_state[state]} for state, sentence in _LOSSES.items() if by_state.get(state)]
+        if losses:
+            found[run_id] = join_sentences(losses)
         elif not by_state.get(Delivery.Status.ACCEPTED) and _TAKEN_BACK not in by_state:
             found[run_id] = _NOBODY_REACHED
     return found
@@ -173,8 +173,8 @@ def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence 
         return Sentence("It reached nobody: nobody is chosen.")
     others = set(reasons) - Receipt.NOT_SENT_AGAIN
     # If nobody has rows, an empty attribute makes no difference.
-    is_meant = not others or (others == {Receipt.Reason.NO_VALUE} and len(reasons) > 1)
-    return None if is_meant else _NOBODY_REACHED
+    is_intended = not others or (others == {Receipt.Reason.NO_VALUE} and len(reasons) > 1)
+    return None if is_intended else _NOBODY_REACHED
 
 
 # --- Names of runs: the push; the alert and what happened; the message and its origin ---

@@ -36,26 +36,38 @@ from notifications.delivery.rows import (
 from notifications.delivery.runs import recall
 from notifications.delivery.sending.settle import fall_back, settle_attempt
 from notifications.models import REPEAT_SECONDS, Delivery, Incident, Run
-from notifications.models.subscriptions import DRAFT_KEPT, MAX_LIFETIME_HOURS
+from notifications.models.subscriptions import MAX_LIFETIME_HOURS
 from notifications.subscriptions.schedules import reschedule_rows
 
 logger = logging.getLogger(__name__)
 
 
-def find_sweepable(now: Moment) -> list[QuerySet[Any]]:
-    """Return the rows that a sweep may change."""
-    return [Delivery.objects.unsettled(), Run.objects.filter(status=Run.Status.SENDING), Run.objects.unrendered(now)]
-
-
-def sweep(*, now: datetime) -> list[int]:
+def sweep_deliveries(*, now: datetime) -> list[int]:
     """Settle ended leases, give up what may not be tried any more, finish runs. Return the ids of runs whose rendering
     was lost and is to be started again.
 
     It is safe to run at any time, also several at once: a sweep skips rows that another one holds.
     """
     # Most of the time nothing is under way, and these short queries save many long ones.
-    if Delivery.objects.unsettled().exists() and (counts := (_settle_ended_leases(now), _give_up(now))) != (0, 0):
-        logger.warning("swept: %d ended leases, %d given up", *counts)
+    if Delivery.objects.unsettled().exists():
+        settled_count = _settle_ended_leases(now)
+        # Pending messages that have expired are canceled. Those that may have arrived become unknown instead.
+        pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
+        expired = pending.filter(expires_at__lte=now)
+        repeat_end = now - timedelta(seconds=REPEAT_SECONDS)
+        unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now}
+        canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
+        given_up_count = (
+            recall.cancel_recalled(now=now)
+            + update_unlocked(
+                Delivery.objects.filter(status=Delivery.Status.PREPARING, expires_at__lte=now), **canceled
+            )
+            + update_unlocked(pending.filter(unclear_since__lte=repeat_end), **unknown)
+            + update_unlocked(expired.filter(unclear_since__isnull=False), **unknown)
+            + update_unlocked(expired.filter(unclear_since__isnull=True), **canceled)
+        )
+        if settled_count or given_up_count:
+            logger.warning("swept: %d ended leases, %d given up", settled_count, given_up_count)
     if run_ids := reserve(Run.objects.unrendered(now), BATCH, render_after=now + RENDER_LEASE):
         logger.warning("swept: %d lost renderings", len(run_ids))
     if Run.objects.filter(status=Run.Status.SENDING).exists():
@@ -82,22 +94,6 @@ def _settle_ended_leases(now: datetime) -> int:
     return count
 
 
-def _give_up(now: datetime) -> int:
-    """Cancel pending messages that have expired. Those that may have arrived become unknown instead."""
-    pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
-    worthless = pending.filter(expires_at__lte=now)
-    repeat_end = now - timedelta(seconds=REPEAT_SECONDS)
-    unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now}
-    canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
-    return (
-        recall.cancel_recalled(now=now)
-        + update_unlocked(Delivery.objects.filter(status=Delivery.Status.PREPARING, expires_at__lte=now), **canceled)
-        + update_unlocked(pending.filter(unclear_since__lte=repeat_end), **unknown)
-        + update_unlocked(worthless.filter(unclear_since__isnull=False), **unknown)
-        + update_unlocked(worthless.filter(unclear_since__isnull=True), **canceled)
-    )
-
-
 def _finish_runs(now: datetime) -> None:
     """Finish runs with nothing under way. First write mails for those that did not reach everybody, or their losses."""
     unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
@@ -117,28 +113,20 @@ def _finish_runs(now: datetime) -> None:
             return
 
 
-# --- Runs and incidents older than the retention time, and old drafts, go in chunks that fit into a tick ---
+# --- Old runs and incidents are deleted in chunks that fit into a tick ---
 
 CHUNK = 2000
 _DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED)
 
 
-def find_purgeable(now: Moment) -> list[QuerySet[Any]]:
-    """Return runs and incidents that are over and older than LOG_RETENTION_DAYS."""
-    return [_old_runs(now), _old_incidents(now)]
-
-
-def _old_incidents(now: Moment) -> QuerySet[Incident]:
+def find_old_incidents(now: Moment) -> QuerySet[Incident]:
+    """Return incidents that ended more than LOG_RETENTION_DAYS ago."""
     before = now - timedelta(days=settings.LOG_RETENTION_DAYS)
     return Incident.objects.filter(status=Incident.Status.RESOLVED, resolved_at__lt=before)
 
 
-def find_old_drafts(now: Moment) -> QuerySet[models.Draft]:
-    """Return drafts older than DRAFT_KEPT."""
-    return models.Draft.objects.filter(saved_at__lte=now - DRAFT_KEPT)
-
-
-def _old_runs(now: Moment) -> QuerySet[Run]:
+def find_old_runs(now: Moment) -> QuerySet[Run]:
+    """Return runs that are over and older than LOG_RETENTION_DAYS."""
     return Run.objects.filter(claimed_at__lt=now - timedelta(days=settings.LOG_RETENTION_DAYS), status__in=_DONE)
 
 
@@ -148,7 +136,7 @@ def purge_runs(*, now: datetime) -> int:
     Receipts are deleted first, then attempts, deliveries, their contents, and the run last: after an interruption the
     next call continues.
     """
-    run = _old_runs(now).order_by("claimed_at").first()
+    run = find_old_runs(now).order_by("claimed_at").first()
     if run is None:
         return 0
     deliveries = Delivery.objects.filter(run=run)
@@ -171,7 +159,7 @@ def purge_runs(*, now: datetime) -> int:
 def purge_incidents(*, now: datetime) -> int:
     """Delete at most CHUNK incidents that ended more than LOG_RETENTION_DAYS ago, with their dependent rows. If they
     have pictures, delete at most CHUNK of these first; the next call continues. Return how many."""
-    ids = list(_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
+    ids = list(find_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
     if not ids:
         return 0
     if picture_count := delete_chunk(models.Medium.objects.filter(incident__in=ids)):
@@ -200,10 +188,10 @@ LONGEST_HOLD = LONGEST_SILENCE = timedelta(hours=1)
 LONGEST_MAKING = timedelta(minutes=10)
 # WeCom's duplicate check lasts this much longer than we repeat.
 SPARE = timedelta(minutes=30)
-_TIMES_WE_SET = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
+_TIMES_SET_HERE = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
 # Incidents of a channel take these times from their sender.
 # For incidents of a rule they are set to now; otherwise the incident would never end.
-_FOUND_BY_RULES = ("starts_at", "stretch_at", "ends_at")
+_TIMES_SET_BY_RULES = ("starts_at", "stretch_at", "ends_at")
 
 
 def repair_clock_damage(*, now: datetime) -> int:
@@ -219,7 +207,7 @@ def repair_clock_damage(*, now: datetime) -> int:
         pass
     # Do this first: the corrections below remove the times by which early incidents are found.
     is_early = Q(silenced_until__gt=now + LONGEST_SILENCE)
-    for name in _TIMES_WE_SET:
+    for name in _TIMES_SET_HERE:
         is_early |= Q(**{f"{name}__gt": now})
     update_unlocked(Incident.objects.filter(is_early, notice_due_at__gt=now), notice_due_at=now)
     preparing, pending, sending = (Delivery.objects.filter(status=status) for status in Delivery.UNSETTLED)
@@ -239,8 +227,8 @@ def repair_clock_damage(*, now: datetime) -> int:
         (making, "created_at", moment, now),
         (models.CorpQueue.objects.all(), "probe_at", LONGEST_HOLD, now),
         (incidents, "silenced_until", LONGEST_SILENCE, now),
-        *((incidents, name, moment, now) for name in _TIMES_WE_SET),
-        *((of_rules, name, moment, now) for name in _FOUND_BY_RULES),
+        *((incidents, name, moment, now) for name in _TIMES_SET_HERE),
+        *((of_rules, name, moment, now) for name in _TIMES_SET_BY_RULES),
     ]
     for rows, name, longest, right in limits:
         update_unlocked(rows.filter(**{f"{name}__gt": now + longest}), **{name: right})
@@ -291,7 +279,7 @@ def _repair_rules(now: datetime) -> int:
 
 # --- A restored copy: the original has sent what waited in it, or it is out of date ---
 
-_WHY = Sentence("It waited in a restored copy of the database, and is not sent late.")
+_NOT_SENT_LATE = Sentence("It waited in a restored copy of the database, and is not sent late.")
 
 
 @transaction.atomic
@@ -300,7 +288,7 @@ def end_waiting(*, now: datetime) -> int:
     models.AlertCheck.objects.filter(outcome=models.AlertCheck.Outcome.WAITING).delete()
     for rows in (models.Subscription.objects.due(now), models.AlertRule.objects.due(now)):
         reschedule_rows(rows, now=now)
-    ended = {"finished_at": now, "error": _WHY.stored(), "owner_notified_at": now}
+    ended = {"finished_at": now, "error": _NOT_SENT_LATE.stored(), "owner_notified_at": now}
     count = Run.objects.filter(status=Run.Status.WAITING).update(status=Run.Status.FAILED, **ended)
     # Deliveries that may have arrived become unknown.
     unsettled = Delivery.objects.unsettled()
@@ -317,11 +305,11 @@ def end_waiting(*, now: datetime) -> int:
     models.CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
     # Callbacks to other systems and outgoing mails last.
     messages = models.IncomingMessage.objects.filter(callback_state=models.IncomingMessage.Callback.WAITING)
-    messages.update(callback_state=models.IncomingMessage.Callback.GIVEN_UP, callback_error=_WHY.stored())
+    messages.update(callback_state=models.IncomingMessage.Callback.GIVEN_UP, callback_error=_NOT_SENT_LATE.stored())
     mails = models.OutgoingMail.objects.filter(
         status__in=[models.OutgoingMail.Status.WAITING, models.OutgoingMail.Status.STARTED]
     )
-    mails.update(status=models.OutgoingMail.Status.FAILED, error=_WHY.msgid)
+    mails.update(status=models.OutgoingMail.Status.FAILED, error=_NOT_SENT_LATE.msgid)
     return count
 
 
@@ -349,5 +337,9 @@ def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
         hint='Sign-ins, sessions and tasks of minutes before would come back. Set appendonly yes, or save "".',
         id="notifications.W002",
     )
-    has_old = bool(found.get("save")) and found["appendonly"] != "yes"
-    return [*([evicts] if found["maxmemory-policy"] != "noeviction" else []), *([comes_back_old] if has_old else [])]
+    warnings: list[checks.CheckMessage] = []
+    if found["maxmemory-policy"] != "noeviction":
+        warnings.append(evicts)
+    if found.get("save") and found["appendonly"] != "yes":
+        warnings.append(comes_back_old)
+    return warnings

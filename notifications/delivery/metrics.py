@@ -23,22 +23,23 @@ def make_gauge(name: str, text: str, values: Mapping[Any, float], labels: Sequen
     return family
 
 
-def push_metrics() -> Iterator[Metric]:
+def collect_push_metrics() -> Iterator[Metric]:
     """Yield the metrics of pushes, incidents and callbacks for a scrape. Raises redis.RedisError."""
     deliveries = Delivery.objects.unsettled().order_by().values_list("priority", "status").annotate(count=Count("pk"))
     waiting = {(Priority(priority).name.lower(), status): count for priority, status, count in deliveries}
     yield make_gauge(
         "guanwecom_push_waiting", "Messages that wait or are under way", waiting, labels=["priority", "status"]
     )
-    is_free = ExpressionWrapper(Q(acknowledged_at__isnull=True), output_field=BooleanField())
-    incidents = Incident.objects.open().order_by().annotate(is_free=is_free).values_list("severity", "kind", "is_free")
+    is_unacknowledged = ExpressionWrapper(Q(acknowledged_at__isnull=True), output_field=BooleanField())
+    incidents = Incident.objects.open().order_by().annotate(is_unacknowledged=is_unacknowledged)
+    rows = incidents.values_list("severity", "kind", "is_unacknowledged")
     alerts = {
-        (severity, kind, "free" if is_nobodys else "taken"): count
-        for severity, kind, is_nobodys, count in incidents.annotate(count=Count("pk"))
+        (severity, kind, "free" if is_free else "taken"): count
+        for severity, kind, is_free, count in rows.annotate(count=Count("pk"))
     }
     yield make_gauge("guanwecom_incidents_open", "Incidents that are open", alerts, ["severity", "kind", "state"])
     queues = list(CorpQueue.objects.filter(corp__isnull=False).select_related("corp").defer(*CORP_SECRETS))
-    used, now = statistics.used_today(queues), timezone.now()
+    used, now = statistics.count_used_today(queues), timezone.now()
     until = {queue: find_held_until(queue, now=now) for queue in queues}
     for name, text, values in (
         ("daily_budget", "Person-messages a day; 0: no limit", [queue.daily_budget for queue in queues]),

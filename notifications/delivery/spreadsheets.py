@@ -109,7 +109,7 @@ def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
     for part in found:
         sheet = book.create_sheet(_sheet_name(part.title, used))
         columns, rows = part.table.columns[:COLUMNS_AT_MOST], part.table.rows[:row_count]
-        heads = []
+        heads, number_formats = [], []
         for position, column in enumerate(columns):
             texts = (write_cell(row[position], column) for row in rows[:_MEASURED])
             longest = max([_measure_width(_write_head(column)) + 3, *map(_measure_width, texts)])
@@ -121,13 +121,16 @@ def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
             if column.is_numeric:
                 head.alignment = openpyxl.styles.Alignment(horizontal="right")
             heads.append(head)
+            # The formats for whole numbers and for other numbers.
+            sign = "%" if column.kind is Kind.PERCENT else ""
+            decimals = (0, USUAL_DECIMALS) if column.decimals is None else (column.decimals, column.decimals)
+            number_formats.append([f"#,##0.{'0' * count}".rstrip(".") + sign for count in decimals])
         sheet.freeze_panes = "A2"
         if rows and columns:
             sheet.auto_filter.ref = f"A1:{openpyxl.utils.get_column_letter(len(columns))}{len(rows) + 1}"
         sheet.append(heads)
-        numbers = [_number_formats(column) for column in columns]
         for row in rows:
-            sheet.append([_cell(sheet, *cell) for cell in zip(row, columns, numbers, strict=False)])
+            sheet.append([_make_cell(sheet, *cell) for cell in zip(row, columns, number_formats, strict=False)])
         if left_out := _explain_left_out(part, len(rows)):
             sheet.append([_text_cell(sheet, left_out)])
     output = io.BytesIO()
@@ -135,17 +138,8 @@ def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
     return output.getvalue()
 
 
-def _number_formats(column: Column) -> tuple[str, str]:
-    """Return the formats for whole numbers and for other numbers."""
-    sign = "%" if column.kind is Kind.PERCENT else ""
-    whole, other = (
-        f"#,##0.{'0' * (decimals if column.decimals is None else column.decimals)}".rstrip(".") + sign
-        for decimals in (0, USUAL_DECIMALS)
-    )
-    return whole, other
-
-
-def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, str]) -> Cell | bool | None:
+def _make_cell(sheet: Any, value: Value, column: Column, number_formats: Sequence[str]) -> Cell | bool | None:
+    """Make a typed cell. `number_formats`: for whole numbers, and for other numbers."""
     plain = _to_plain(value)
     if plain is None or isinstance(plain, bool):
         return plain

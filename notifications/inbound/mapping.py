@@ -144,7 +144,7 @@ def apply_mapping(mapping: ChannelMapping, payload: Payload, *, now: datetime, z
 
 
 def _render(template: str, context: RenderContext, form: str) -> str:
-    return renderer.render(template, context, form, is_cut=True).replace(_LINE_END, "\n")
+    return renderer.render_template(template, context, form, is_cut=True).replace(_LINE_END, "\n")
 
 
 def _to_list(value: Any) -> list[Any]:

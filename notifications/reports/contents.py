@@ -28,9 +28,9 @@ def dump_content(content: Content) -> bytes:
     return zlib.compress(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def load_content(kept: bytes) -> Content:
+def load_content(dumped: bytes) -> Content:
     """Return the content of bytes that `dump_content` wrote."""
-    document: dict[str, Any] = json.loads(zlib.decompress(kept))
+    document: dict[str, Any] = json.loads(zlib.decompress(dumped))
     return Content(
         title=document["title"],
         text=document["text"],
@@ -50,12 +50,6 @@ SHORT_CHARACTERS = 12
 def paginate_tables(content: Content, rows_at_most: int, page: int = 1) -> list[dict[str, Any]]:
     """Return one page, counted from 1, of each card's rows."""
     return [paginate_table(card.title, card.table, rows_at_most, page) for card in content.cards]
-
-
-def count_pages(content: Content, rows_at_most: int) -> int:
-    """Return the number of pages of the longest table, at least 1."""
-    longest = max((len(card.table.rows) for card in content.cards), default=0)
-    return max(1, -(-longest // rows_at_most))
 
 
 def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> dict[str, Any]:

@@ -61,34 +61,34 @@ class OwnRows:
             except KeyError as error:
                 raise ColumnMissingError(condition.alias, condition.column) from error
             for number, row in enumerate(table.rows):
-                if folded := fold(cell_text(row[position])):
+                if folded := fold(write_comparable_text(row[position])):
                     rows[folded].append(number)
             self._rows_of[condition] = rows
         self._known: dict[Hashable, tuple[tuple[int, ...], ...]] = {}
 
     @property
     def attribute_ids(self) -> set[Key]:
-        """The attributes that must be known of each person."""
+        """Return the attributes that must be known of each person."""
         return {condition.attribute_id for condition in self._rows_of if condition.attribute_id is not None}
 
-    def key(self, values: Values) -> tuple[tuple[int, ...], ...]:
+    def make_key(self, values: Values) -> tuple[tuple[int, ...], ...]:
         """Return the row numbers that a person with these values sees, of each card with conditions."""
         wanted = {}
-        for one, rows in self._rows_of.items():
-            theirs = frozenset({self._fold(one.fixed)})
-            if one.attribute_id is not None:
-                theirs = values.get(one.attribute_id, frozenset())
-            wanted[one] = frozenset(theirs & rows.keys())
+        for condition, rows in self._rows_of.items():
+            compared = frozenset({self._fold(condition.fixed)})
+            if condition.attribute_id is not None:
+                compared = values.get(condition.attribute_id, frozenset())
+            wanted[condition] = frozenset(compared & rows.keys())
         known = tuple(wanted.values())
         if known not in self._known:
-            found = []
+            numbers_by_card = []
             for conditions in self._conditions.values():
-                rows_of = [{row for value in wanted[one] for row in self._rows_of[one][value]} for one in conditions]
-                found.append(tuple(sorted(set.intersection(*rows_of))))
-            self._known[known] = tuple(found)
+                fitting = [{row for value in wanted[one] for row in self._rows_of[one][value]} for one in conditions]
+                numbers_by_card.append(tuple(sorted(set.intersection(*fitting))))
+            self._known[known] = tuple(numbers_by_card)
         return self._known[known]
 
-    def tables(self, key: tuple[tuple[int, ...], ...]) -> dict[str, Table]:
+    def filter_tables(self, key: tuple[tuple[int, ...], ...]) -> dict[str, Table]:
         """Return the tables as people with this key see them."""
         found = dict(self._tables)
         for alias, numbers in zip(self._conditions, key, strict=True):
@@ -102,7 +102,7 @@ class OwnRows:
         return bool(key) and not any(key)
 
 
-def missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]:
+def find_missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]:
     """Return the attributes without a value that keep the person from seeing any row, whatever the data."""
     empty: dict[str, list[Key]] = {one.alias: [] for one in conditions}
     for one in conditions:
@@ -111,7 +111,7 @@ def missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]
     return list(dict.fromkeys(chain(*empty.values()))) if all(empty.values()) else []
 
 
-def cell_text(value: Value) -> str:
+def write_comparable_text(value: Value) -> str:
     """Return the cell as it is compared with an attribute's value; empty without a value.
 
     Numbers are written as attributes store them: in plain digits, without trailing zeros.

@@ -208,13 +208,13 @@ def find_recipients(audience: Audience, contents: RunContents | None) -> Iterato
 
 def apply_contents(people: Iterable[Recipient], contents: RunContents | None) -> Iterator[Recipient]:
     """Yield `people`; a reachable person who gets nothing of `contents` has the reason, too."""
-    if contents is None or not contents.is_split:
+    if contents is None or not contents.depends_on_person:
         yield from people
         return
     people = list(people)
     contents.preload_people([person.user_id for person in people if person.reason is None])
     for person in people:
-        skip_reason = None if person.reason is not None else contents.reason_against(person.user_id)
+        skip_reason = None if person.reason is not None else contents.find_skip_reason(person.user_id)
         yield person if skip_reason is None else person.skip(skip_reason)
 
 

@@ -33,7 +33,7 @@ from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.inbound.mail.html import SANDBOX, answer_with_page
 from notifications.models import Delivery, IncomingMessage, Medium, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
-from notifications.reports.contents import count_pages, load_content, paginate_tables
+from notifications.reports.contents import load_content, paginate_tables
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
 from notifications.views.media import answer_medium
 
@@ -112,7 +112,8 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
     if delivery.content is not None:
         # A page of rows of the report's tables, which hold only rows that the recipients may see.
         content, asked = load_content(bytes(delivery.content.document)), request.GET.get("page", "")
-        pages = count_pages(content, ROWS_PER_PAGE)
+        longest = max((len(card.table.rows) for card in content.cards), default=0)
+        pages = max(1, -(-longest // ROWS_PER_PAGE))  # those of the longest table
         number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 1
         number = max(min(number, pages), 1)
         zone = ZoneInfo(content.time_zone or settings.TIME_ZONE)  # that of the message's text

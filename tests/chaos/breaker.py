@@ -18,7 +18,7 @@ from accounts.models import fold_userid
 from integrations.companies import services
 from integrations.models import Corp
 from notifications.delivery.runs import recall
-from notifications.delivery.runs.recall import withdraw
+from notifications.delivery.runs.recall import withdraw_recipients
 from notifications.delivery.runs.triggers import can_be_resent, request_resend
 from notifications.models import Attempt, Report, Run, Subscription
 from tests.chaos import database
@@ -206,7 +206,7 @@ class Breaker:
         corp = town.corps[number]
         mine = [fold_userid(userid) for userid in userids(number)[-int(what.seconds) :]]
         town.left |= {f"{corp.pk}:{userid}" for userid in mine}
-        with_servers(lambda: withdraw(corp, mine, town.now()))
+        with_servers(lambda: withdraw_recipients(corp, mine, town.now()))
 
     def _edit(self, what: Disturbance) -> None:
         """Save another text of a report, perhaps between freezing and sending."""

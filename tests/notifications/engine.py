@@ -89,9 +89,9 @@ class Engine:
 
     def tick(self) -> None:
         now = self.clock.now
-        self._publish("render", scheduler.claim_due(now=now))
+        self._publish("render", scheduler.claim_due_subscriptions(now=now))
         ensure_queues()
-        self._publish("render", maintenance.sweep(now=now))
+        self._publish("render", maintenance.sweep_deliveries(now=now))
         self._publish("render", request_owner_notices(now=now))
         self._hand_out()
         self._publish("recall", recall.hand_out_recalls(now=now))
@@ -181,7 +181,7 @@ class Engine:
         return max(windows, key=len, default=[])
 
     def _claim(self, ids: list[int]) -> list[Any]:
-        admitted = SendTask(ids, self.clock, _never)._admit(len(ids))
+        admitted = SendTask(ids, self.clock, _never)._admit_waiting(len(ids))
         return claim_deliveries([each for each, _permit in admitted], now=self.clock.now)
 
     def _hand_out(self) -> None:

@@ -35,7 +35,9 @@ AGGREGATES = {"sum": Aggregate.SUM, "avg": Aggregate.AVERAGE, "min": Aggregate.L
 
 
 def in_text(table: Table, measure: str) -> str:
-    return renderer.render(f"{{{{ c.{measure}('值')|thousands }}}}", RenderContext(NOW, SHANGHAI, {"c": table}), "")
+    return renderer.render_template(
+        f"{{{{ c.{measure}('值')|thousands }}}}", RenderContext(NOW, SHANGHAI, {"c": table}), ""
+    )
 
 
 def in_alert(table: Table, measure: str) -> Decimal | None:
@@ -63,7 +65,7 @@ def test_a_cell_of_a_table_is_the_value_of_a_text_and_reads_back(table: Table) -
     for row, (value,) in enumerate(table.rows):
         in_table, number = drawing.write_cell(value, column), figures.to_decimal(value)
 
-        assert renderer.render(f"{{{{ c.value('值', {row})|thousands }}}}", given_tables, "") == in_table
+        assert renderer.render_template(f"{{{{ c.value('值', {row})|thousands }}}}", given_tables, "") == in_table
         read = read_number(in_table)
         assert (read is None) == (number is None) == (in_table == DASH)
         if read is not None and number is not None:

@@ -17,7 +17,13 @@ from accounts.users.bi_identity import USERNAME
 from integrations import bi
 from integrations.models import BiConnection, Corp
 from notifications.reports.templates import merge_fields
-from notifications.reports.templates.merge_fields import aggregate, change, latest_day, output, ranking
+from notifications.reports.templates.merge_fields import (
+    write_aggregate,
+    write_change,
+    write_latest_day,
+    write_output,
+    write_ranking,
+)
 from tools.demo.figures import REGIONS, overdue_rows, sales_rows, stock_rows
 
 # Pages of the stand-in BI.
@@ -115,15 +121,15 @@ class DemoReport:
 
 def _of_latest_day(alias: str, measure: str, column: str) -> str:
     """Return a figure of the latest day, as the page of a push inserts it."""
-    return output(aggregate(alias, measure, column, days="latest", day_column="日期"), "thousands")
+    return write_output(write_aggregate(alias, measure, column, days="latest", day_column="日期"), "thousands")
 
 
 def _change(alias: str, column: str, against: str, measure: str = "sum") -> str:
-    return output(change(alias, column, against=against, day_column="日期", measure=measure))
+    return write_output(write_change(alias, column, against=against, day_column="日期", measure=measure))
 
 
 def _title(alias: str, name: str) -> str:
-    return f"{name} {merge_fields.date(latest_day(alias, '日期'), 'M月D日')}"
+    return f"{name} {merge_fields.write_date(write_latest_day(alias, '日期'), 'M月D日')}"
 
 
 SALES = DemoReport(
@@ -133,7 +139,7 @@ SALES = DemoReport(
     title=_title("sales", "销售日报"),
     body=f"""销售额 {_of_latest_day("sales", "sum", "销售额")} 元，比前一天 {_change("sales", "销售额", "day")}，比上周同日 {_change("sales", "销售额", "week")}
 订单 {_of_latest_day("sales", "sum", "订单数")} 单，比前一天 {_change("sales", "订单数", "day")}
-{ranking("sales", "区域", "销售额", count=4, days="latest", day_column="日期")}""",  # noqa: E501  # a template's lines are those of the message
+{write_ranking("sales", "区域", "销售额", count=4, days="latest", day_column="日期")}""",  # noqa: E501  # a template's lines are those of the message
     figures=f"""销售额: {_of_latest_day("sales", "sum", "销售额")} 元
 订单: {_of_latest_day("sales", "sum", "订单数")} 单""",
     units={"销售额": "元", "订单数": "单"},
@@ -146,7 +152,7 @@ STOCK = DemoReport(
     title=_title("stock", "库存周报"),
     body=f"""**库存** {_of_latest_day("stock", "sum", "库存箱数")} 箱，比上周同日 {_change("stock", "库存箱数", "week")}
 最短可售 {_of_latest_day("stock", "min", "可售天数")} 天
-{ranking("stock", "仓库", "可售天数", order="bottom", count=3, days="latest", day_column="日期")}""",
+{write_ranking("stock", "仓库", "可售天数", order="bottom", count=3, days="latest", day_column="日期")}""",
     units={"库存箱数": "箱", "可售天数": "天"},
     chart={"kind": "line", "title": "各仓库存", "x": "日期", "y": "库存箱数", "series": "仓库"},
 )
@@ -156,7 +162,7 @@ OVERDUE = DemoReport(
     heading="您所负责区域的逾期应收",
     title=_title("overdue", "逾期应收提醒"),
     body=f"""逾期金额 {_of_latest_day("overdue", "sum", "逾期金额")} 元，最长逾期 {_of_latest_day("overdue", "max", "逾期天数")} 天
-{ranking("overdue", "客户", "逾期金额", count=3, days="latest", day_column="日期")}每个人只看到自己所负责区域的客户。""",  # noqa: E501  # see above
+{write_ranking("overdue", "客户", "逾期金额", count=3, days="latest", day_column="日期")}每个人只看到自己所负责区域的客户。""",  # noqa: E501  # see above
     figures=f"逾期金额: {_of_latest_day('overdue', 'sum', '逾期金额')} 元",
     own_column="区域",
     units={"逾期金额": "元", "逾期天数": "天"},

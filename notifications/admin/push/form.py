@@ -22,7 +22,7 @@ from notifications.admin.base import is_key
 from notifications.admin.push.one_page import DraftedForm
 from notifications.admin.reports import AS_OWNER, PARTS, PICTURE_FIELDS, SEEN_BY, ReportForm, read_parts
 from notifications.delivery.attachments import RecipientPages
-from notifications.delivery.rendering.report_contents import ReportParts, expect, expected_contents
+from notifications.delivery.rendering.report_contents import ReportParts, expect_contents, expect_saved_contents
 from notifications.models import MessageForm, OwnRowsRule, Repeat, Report, Subscription
 from notifications.sources import NOT_KNOWN
 from notifications.subscriptions.recipients import count_reachability
@@ -170,7 +170,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         )
         now = timezone.now()
         if is_saved:
-            expected = expected_contents(Subscription(report=report, owner=self.instance.owner), now)
+            expected = expect_saved_contents(Subscription(report=report, owner=self.instance.owner), now)
         elif self.parts[1]:  # the form is not complete yet
             expected = NOT_KNOWN
         else:
@@ -178,7 +178,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
             owner_id = self.person.pk if self.data.get(SEEN_BY) == AS_OWNER else None
             tables = parts.find_latest_tables() if parts.own_rows else {}
             pages = partial(RecipientPages, parts.report, now, owner_id=owner_id)
-            expected = expect(parts, tables, order, now, pages if parts.report.has_picture else lambda: None)
+            expected = expect_contents(parts, tables, order, now, pages if parts.report.has_picture else lambda: None)
         self.found = count_reachability(audience, seen_by=self.person, expected=expected)
         # A disabled push may have no recipients: otherwise pushes of a disabled company could not be edited.
         if cleaned.get("is_enabled") and not self.found.concerns_somebody:

@@ -38,7 +38,7 @@ from notifications import tasks
 from notifications.admin import subscription_forms
 from notifications.admin.base import administrator, is_key
 from notifications.admin.push.data_choice import choose_card, list_choices
-from notifications.delivery.attachments import Plan
+from notifications.delivery.attachments import MediaPlan
 from notifications.delivery.rendering.preview import begin_media
 from notifications.models import Draft
 from notifications.models.subscriptions import DRAFT_KEPT
@@ -312,7 +312,7 @@ class OnePage(ButtonsPage):
         token = request.POST.get("_token") or fetch.request_preview(cards, now=now)
         return fetch.read_preview(token, cards, now=now)
 
-    def begin_media(self, request: HttpRequest, plan: Plan) -> dict[str, Any]:
+    def begin_media(self, request: HttpRequest, plan: MediaPlan) -> dict[str, Any]:
         """Start drawing the pictures and files of the plan. Return the context to show them."""
         begun = begin_media(plan, by=administrator(request), now=timezone.now())
         if begun is None:
@@ -538,7 +538,7 @@ def show_outlook(
 
 def read_template(source: str, headings: Mapping[str, str]) -> list[dict[str, str]] | None:
     """Split a template into texts and merge fields; None if only its source can be edited."""
-    parts = merge_fields.parts_of(source.replace("\r\n", "\n"), headings)
+    parts = merge_fields.read_parts(source.replace("\r\n", "\n"), headings)
     if parts is None:
         return None
     return [{"text": part} if isinstance(part, str) else asdict(part) for part in parts]

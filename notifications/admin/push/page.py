@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -51,8 +51,8 @@ from notifications.delivery.rendering.report_contents import ReportParts, Subscr
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, Robot, Run, Subscription
 from notifications.reports.contents import paginate_tables
 from notifications.reports.templates import merge_fields, renderer
-from notifications.reports.templates.column_names import find_columns, rename_columns
-from notifications.reports.templates.merge_fields import StartingPoint, offered_points, starting_points
+from notifications.reports.templates.column_names import find_named_columns, rename_columns
+from notifications.reports.templates.merge_fields import StartingPoint, make_starting_points
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Recipient, find_recipients, make_trial_audience
 from notifications.tasks import enqueue_runs
@@ -192,12 +192,13 @@ class PushPage(OnePage):
         # The select is filled by a script, and a row can always be added.
         attributes_help = describe_empty_select(Attribute, request, is_empty=not Attribute.objects.exists())
         return {
-            "starting_points": offered_points(),
-            "field_formats": merge_fields.formats(),
+            # Their labels and descriptions, before there is any data.
+            "starting_points": make_starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC))),
+            "field_formats": merge_fields.list_number_formats(),
             "chooser": chooser["as"],
             "of_person": OwnRowsRule.OF_PERSON,
             "attributes_way": render_help(attributes_help, "own-rows-attribute"),
-            "reserved_names": " ".join(sorted(renderer.reserved_names())),
+            "reserved_names": " ".join(sorted(renderer.find_reserved_names())),
             **template_help(timezone.get_current_timezone()),
             "page_picture_obstacle": find_obstacle(now=timezone.now()),
         }
@@ -213,7 +214,7 @@ class PushPage(OnePage):
         aliases = read_card_keys(values).keys()
         for name in TEMPLATES if "is_template" in values else ():
             text = values.get(name, "")
-            yield ColumnField(name, find_columns(text, aliases), partial(rename_columns, text))
+            yield ColumnField(name, find_named_columns(text, aliases), partial(rename_columns, text))
         charts, rules = list_rows(values, "charts", CHARTS_AT_MOST), list_rows(values, "own_rows_rules", RULES_AT_MOST)
         for prefix, alias in {**charts, **rules}.items():
             for name in (f"{prefix}-{column}" for column in ("x", "series", "y", "column")):
@@ -409,15 +410,15 @@ def _read_draft(form: PushForm, by: User) -> tuple[ReportParts, str]:
 def _list_offers(draft: ReportParts, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
     """Return what the loaded data allows to insert: merge fields, columns, starting points for the first card, and a
     proposed column and attribute for own rows."""
-    groups = [group for alias, table in tables.items() for group in merge_fields.groups_of(table, alias)]
+    groups = [group for alias, table in tables.items() for group in merge_fields.list_field_groups(table, alias)]
     points: list[StartingPoint] = []
     pair = None
     if tables:
         first = draft.cards[0]
-        points = starting_points(first.alias, first.heading, tables[first.alias])
+        points = make_starting_points(first.alias, first.heading, tables[first.alias])
         pair = None if draft.own_rows else propose_own_rows(tables[first.alias], by=by)
     return {
-        "fields": [asdict(group) for group in [*groups, merge_fields.day_fields(tables)]],
+        "fields": [asdict(group) for group in [*groups, merge_fields.list_day_fields(tables)]],
         "columns": {alias: list(table.names) for alias, table in tables.items()},
         "pair": pair,
         "points": [

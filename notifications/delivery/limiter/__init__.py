@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 from django.conf import settings
@@ -71,7 +71,7 @@ class Permit:
     """Permission for one call to begin now. The call counts as under way until `Gate.release`, or until its lease ends.
 
     `epoch`: of the store that granted it. A later store, empty or old, knows this call only from its row
-    (`Gate.is_known`).
+    (`Gate.are_known`).
     """
 
     request: Request
@@ -124,6 +124,19 @@ class StoreLostError(Exception):
     Call `Gate.restore` first."""
 
 
+class _Answers(NamedTuple):
+    """The answers of read.lua: the mark and time of the store, then one answer for each scope, budget and member.
+
+    `rooms`: of scopes, in calls; `used`: of budgets, in person-messages; `waits`: of members, in milliseconds.
+    """
+
+    epoch: bytes
+    now_ms: int
+    rooms: list[Any]
+    used: list[Any]
+    waits: list[Any]
+
+
 class Gate:
     """The limiter that all workers on one Valkey share.
 
@@ -146,12 +159,12 @@ class Gate:
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
         """Return a permit for each request, or the seconds after which to ask again. Raises StoreLostError."""
         answers: list[Permit | float] = []
-        for batch in _batches(requests):
+        for batch in _split_into_batches(requests):
             scopes = {scope.key: scope for request in batch for scope in request.scopes}
             positions = {key: number for number, key in enumerate(scopes, start=1)}
             asked = {
                 "scopes": list(map(_describe_scope, scopes.values())),
-                "calls": [_describe_call(it, positions) for it in batch],
+                "calls": [_describe_call(request, positions) for request in batch],
             }
             epoch, _now, waits = self._run("acquire", asked)
             for request, wait_ms in zip(batch, waits, strict=True):
@@ -171,13 +184,13 @@ class Gate:
         unused = [_describe_counts(permit.request, epoch=permit.epoch) for permit in permits]
         self._scripts["cancel"](keys=[_READY], args=[self._json(unused=unused)])
 
-    def is_known(self, permits: Sequence[Permit]) -> list[bool]:
+    def are_known(self, permits: Sequence[Permit]) -> list[bool]:
         """Return, for each permit, whether the store still knows it. Ask once the call's row is committed, before the
         call: a store that is lost later learns of the call from the row."""
         epoch = self._scripts["known"](keys=[_READY])
         return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
 
-    def hold(self, scope: Scope, *, seconds: float) -> None:
+    def hold_scope(self, scope: Scope, *, seconds: float) -> None:
         """Begin no call in `scope` for so long, because the other side limits its rate."""
         until = self._now() + round(seconds * 1000)
         self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
@@ -189,26 +202,26 @@ class Gate:
         self._store.set(f"{_key(scope)}:ceiling", ceiling, ex=CEILING_SECONDS)
         return ceiling
 
-    def room(
+    def find_rooms(
         self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
     ) -> dict[Scope, int]:
         """Return each window's room within so many seconds, very large without limits; none if it is held and
         `minds_hold`. Raises StoreLostError."""
         asked = [{**_describe_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in scopes]
-        rooms = self._answers(within=round(within_seconds * 1000), scopes=asked)[2]
-        return dict(zip(scopes, rooms, strict=True))
+        answers = self._ask(within=round(within_seconds * 1000), scopes=asked)
+        return dict(zip(scopes, answers.rooms, strict=True))
 
-    def used_today(self, apps: Sequence[AppLimits]) -> list[int]:
+    def count_used_today(self, apps: Sequence[AppLimits]) -> list[int]:
         """Return the person-messages of each app so far today. Raises StoreLostError."""
-        return [int(count) for count in self._answers(budgets=list(map(_budget_key, apps)))[3]]
+        return [int(count) for count in self._ask(budgets=list(map(_budget_key, apps))).used]
 
-    def member_waits(self, app: AppLimits, userids: Sequence[str]) -> list[float]:
+    def find_member_waits(self, app: AppLimits, userids: Sequence[str]) -> list[float]:
         """Return the seconds until the app may write to each folded userid again: 0 for now. Raises StoreLostError."""
         waits: list[float] = []
         for start in range(0, len(userids), MEMBERS_AT_ONCE):
-            keys = [_member_prefix(app) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
-            found = self._answers(members=keys, per_minute=app.per_minute, per_hour=app.per_hour)[4]
-            waits += [int(wait) / 1000 for wait in found]
+            keys = _member_keys(app, userids[start : start + MEMBERS_AT_ONCE])
+            answers = self._ask(members=keys, per_minute=app.per_minute, per_hour=app.per_hour)
+            waits += [int(wait) / 1000 for wait in answers.waits]
         return waits
 
     def restore(self, calls: Iterable[PastCall]) -> bool:
@@ -223,7 +236,17 @@ class Gate:
         for keys in _chunks(counts, _CLEARED_AT_ONCE):
             if not self._scripts["clear"](keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
                 return False
-        for past in _chunks(map(_describe_past_call, calls), _PAST_AT_ONCE):
+        described = (
+            _describe_counts(
+                call.request,
+                has_budget=call.is_today,
+                ago=round(call.ended_seconds_ago * 1000),
+                hours=[_key(scope) for scope in call.request.scopes if scope.per_hour],
+                members=[] if call.request.app is None else _member_keys(call.request.app, call.request.members),
+            )
+            for call in calls
+        )
+        for past in _chunks(described, _PAST_AT_ONCE):
             if not self._scripts["restore"](keys=[_RESTORING], args=[self._json(calls=past, **mine)]):
                 return False
         return bool(self._scripts["end_restore"](keys=[_READY, _RESTORING], args=[token, identity]))
@@ -234,9 +257,9 @@ class Gate:
             if key != _RESTORING:
                 yield key
 
-    def _answers(self, **question: Any) -> list[list[Any]]:
+    def _ask(self, **question: Any) -> _Answers:
         usual: dict[str, Any] = {"scopes": [], "budgets": [], "members": [], "within": 0}
-        return self._run("read", {**usual, **question})
+        return _Answers(*self._run("read", {**usual, **question}))
 
     def _run(self, name: str, question: Mapping[str, Any]) -> list[Any]:
         asked_at = read_boot_clock()
@@ -245,7 +268,7 @@ class Gate:
             raise StoreLostError
         if self._now_ms is None:
             epoch, now_ms = answer[:2]
-            # The least and most milliseconds by which the store is ahead of the boot clock: its time is rounded down.
+            # The least and most milliseconds by which the store is ahead of the boot clock. Its time is rounded down.
             least, most = now_ms - read_boot_clock() * 1000, now_ms + 1 - asked_at * 1000
             known_least, known_most = self._ahead.get(epoch, (least, most))
             step = max(0.0, least - known_most) or min(0.0, most - known_least)
@@ -272,12 +295,12 @@ class Gate:
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    left = iter(items)
-    while chunk := list(islice(left, size)):
+    remaining = iter(items)
+    while chunk := list(islice(remaining, size)):
         yield chunk
 
 
-def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
+def _split_into_batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
     """Yield the requests in batches, in order, so that one script sees a bounded number of members."""
     batch: list[Request] = []
     member_count = 0
@@ -301,6 +324,10 @@ def _budget_key(app: AppLimits) -> str:
 
 def _member_prefix(app: AppLimits) -> str:
     return f"{_PREFIX}member:{app.name}:"
+
+
+def _member_keys(app: AppLimits, userids: Iterable[str]) -> list[str]:
+    return [_member_prefix(app) + userid for userid in userids]
 
 
 def _describe_scope(scope: Scope) -> dict[str, Any]:
@@ -333,21 +360,10 @@ def _describe_call(request: Request, positions: Mapping[str, int]) -> dict[str, 
 
 
 def _describe_counts(request: Request, *, has_budget: bool = True, **facts: Any) -> dict[str, Any]:
-    said: dict[str, Any] = {"id": request.id, "windows": [_key(scope) for scope in request.scopes], **facts}
+    described: dict[str, Any] = {"id": request.id, "windows": [_key(scope) for scope in request.scopes], **facts}
     if request.app is not None and has_budget:
-        said |= {"budget": _budget_key(request.app), "persons": request.persons}
-    return said
-
-
-def _describe_past_call(call: PastCall) -> dict[str, Any]:
-    request = call.request
-    return _describe_counts(
-        request,
-        has_budget=call.is_today,
-        ago=round(call.ended_seconds_ago * 1000),
-        hours=[_key(scope) for scope in request.scopes if scope.per_hour],
-        members=[] if request.app is None else [_member_prefix(request.app) + it for it in request.members],
-    )
+        described |= {"budget": _budget_key(request.app), "persons": request.persons}
+    return described
 
 
 # The time from a permit to the start of its thread, added to the call's own total deadline.
@@ -357,43 +373,43 @@ PERMIT_SECONDS = 10
 past_call_sources: Hook[[], Iterable[PastCall]] = Hook()
 
 
-def gate(*, call_seconds: float | None = None) -> Gate:
+def get_gate(*, call_seconds: float | None = None) -> Gate:
     """Return the gate on settings.VALKEY_URL. `call_seconds`: how long a call may take, if not
     WECOM_TOTAL_TIMEOUT_SECONDS."""
     longest = settings.WECOM_TOTAL_TIMEOUT_SECONDS if call_seconds is None else call_seconds
-    return _gate(settings.VALKEY_URL, longest + PERMIT_SECONDS)
+    return _make_gate(settings.VALKEY_URL, longest + PERMIT_SECONDS)
 
 
-def query(question: Callable[[Gate], T]) -> T:
+def ask_gate(question: Callable[[Gate], T]) -> T:
     """Return the gate's answer. A store that does not know past calls is first filled from the attempts.
 
     Raises StoreLostError while another worker fills it.
     """
     try:
-        return question(gate())
+        return question(get_gate())
     except StoreLostError:
-        if not gate().restore(chain.from_iterable(past_call_sources())):
+        if not get_gate().restore(chain.from_iterable(past_call_sources())):
             raise
         logger.warning(
             "the limiter's store was empty, old or another one, or its clock was set: it begins from the attempts "
             "of the last hour and day"
         )
-    return question(gate())
+    return question(get_gate())
 
 
-def member_waits(app: AppLimits, userids: Sequence[str]) -> list[float]:
+def find_member_waits(app: AppLimits, userids: Sequence[str]) -> list[float]:
     """Return, for each folded userid, the seconds until the app may write to it again: 0 for now.
 
     If the limiter cannot be asked all are 0, because it is asked again before the call.
     """
     try:
-        return query(lambda gate: gate.member_waits(app, userids))
+        return ask_gate(lambda gate: gate.find_member_waits(app, userids))
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not be asked before freezing: %s", type(error).__name__)
         return [0.0] * len(userids)
 
 
 @cache
-def _gate(_url: str, lease_seconds: float) -> Gate:
+def _make_gate(_url: str, lease_seconds: float) -> Gate:
     """Return the gate. The address is only part of the cache's key."""
     return Gate(valkey(), lease_seconds=lease_seconds)

@@ -30,7 +30,7 @@ _MARKS = {
     MessageForm.TEXT: re.compile(r"</?a\b[^<>\n]*>"),
     MessageForm.MARKDOWN: re.compile(r"</?font\b[^<>\n]*>|\[[^\[\]\n]+\]\([^\s()]+\)|\*\*|`"),
 }
-# The closing markup.
+# The closing mark of each opening mark.
 _ENDS = {"<a": "</a>", "<font": "</font>", "**": "**", "`": "`"}
 _FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
 # A placeholder for the media_id of a message that is being prepared.
@@ -103,7 +103,7 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
         case MessageForm.NEWS:
             return builders.news_content(
                 title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
-                description=builders.clip_utf8(words.text, builders.DESCRIPTION_BYTES, cut_suffix()),
+                description=builders.clip_utf8(words.text, builders.DESCRIPTION_BYTES, make_cut_suffix()),
                 url=words.url,
                 picture_url=words.picture_url,
             )
@@ -112,7 +112,7 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
             return cards.text_notice(
                 _build_head(words),
                 emphasis=emphasis,
-                sub_title=clip_text(words.text, CARD_TEXT, cut_suffix()),
+                sub_title=clip_text(words.text, CARD_TEXT, make_cut_suffix()),
                 lines=_build_lines(lines),
                 jumps=[(_("View all"), words.url)],
             )
@@ -137,15 +137,15 @@ def _build_news_notice(words: Words) -> builders.Content:
     first, _end, rest = words.text.partition("\n")
     is_short = len(first) <= CARD_DESCRIPTION
     text = rest.strip() if is_short else words.text
-    below = [(clip_text(text, VERTICAL_TITLE), "")] if 0 < len(text) <= VERTICAL_TITLE else []
+    paragraphs = [(text, "")] if text else []
     if len(text) > VERTICAL_TITLE:
-        below = [(_("Summary"), clip_text(text, CARD_TEXT, cut_suffix()))]
+        paragraphs = [(_("Summary"), clip_text(text, CARD_TEXT, make_cut_suffix()))]
     return cards.news_notice(
         _build_head(words, first if is_short else ""),
         picture_url=words.picture_url,
         aspect_ratio=CARD_RATIO,
         lines=_build_lines(words.figures),
-        paragraphs=below,
+        paragraphs=paragraphs,
         jumps=[(_("View all"), words.url)],
     )
 
@@ -166,8 +166,8 @@ def _split_emphasis(figures: Sequence[Figure]) -> tuple[cards.Pair, Sequence[Fig
         large = f"{large} {rest.pop(0)}".strip()
     if not large:
         return ("", ""), figures
-    below = " ".join([first.caption, *rest])
-    return (large, clip_text(below, EMPHASIS_TEXT)), others
+    caption = " ".join([first.caption, *rest])
+    return (large, clip_text(caption, EMPHASIS_TEXT)), others
 
 
 def _build_lines(figures: Sequence[Figure]) -> list[cards.Pair]:
@@ -180,7 +180,7 @@ def _build_lines(figures: Sequence[Figure]) -> list[cards.Pair]:
     return lines
 
 
-def cut_suffix() -> str:
+def make_cut_suffix() -> str:
     """Return the suffix of a text that was cut."""
     return "… " + _("View all")
 
@@ -207,8 +207,8 @@ def build_robot_body(form: MessageForm, words: Words) -> bytes:
         payload = builders.robot_markdown(_write_markdown(words, builders.ROBOT_MARKDOWN_BYTES))
     else:
         tail = f"\n{words.url}" if words.url else ""
-        said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
-        payload = builders.robot_text(_fit_around("", said, tail, builders.TEXT_BYTES))
+        text = f"{words.title}\n{words.text}".translate(_NO_TAGS)
+        payload = builders.robot_text(_fit_around("", text, tail, builders.TEXT_BYTES))
     return builders.body_bytes(payload)
 
 
@@ -230,12 +230,6 @@ PLAIN_FORMS = {
     MessageForm.NEWS_NOTICE: MessageForm.TEXT_NOTICE,
     **dict.fromkeys(_FILES, MessageForm.TEXTCARD),
 }
-
-
-def drop_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words]:
-    """Return the closest form without picture or file, and words that begin with this."""
-    said = _("(The file could not be made.)") if form in _FILES else _("(The picture could not be made.)")
-    return PLAIN_FORMS[form], replace(words, text=f"{said}\n{words.text}".strip(), picture_url="")
 
 
 def _fit_around(head: str, text: str, tail: str, limit_bytes: int, form: MessageForm | None = None) -> str:

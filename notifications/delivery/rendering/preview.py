@@ -21,9 +21,16 @@ from django.utils.translation import ngettext
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.delivery.attachments import FILE_FORMS, MEDIA_FORMS, NOTHING, PREVIEW_KEPT, Plan, preview_medium
-from notifications.delivery.rendering.message_builder import cut_suffix, render_markdown
-from notifications.delivery.rendering.render import Batch, compose, draft_delivery, make_mail_batches, plan_media
+from notifications.delivery.attachments import (
+    FILE_FORMS,
+    MEDIA_FORMS,
+    NO_MEDIA,
+    PREVIEW_KEPT,
+    MediaPlan,
+    find_or_create_preview_medium,
+)
+from notifications.delivery.rendering.message_builder import make_cut_suffix, render_markdown
+from notifications.delivery.rendering.render import PlannedDelivery, compose, draft_delivery, plan_mails, plan_media
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageForm, Robot, Run
 from notifications.sources import Content, RunSource, SkipReason
@@ -66,15 +73,15 @@ class PhoneMessage:
 
 @dataclass(frozen=True)
 class MessagePreview:
-    """The message that one person would get. `delivery`: unsaved, with the exact bytes; `lacks`: its form wants a
-    picture or a file, and there is none. `left_out`: why the person gets nothing; the rest is empty then."""
+    """The message that one person would get. `delivery`: unsaved, with the exact bytes; `lacks_medium`: its form wants
+    a picture or a file, and there is none. `skip_reason`: why the person gets nothing; the rest is empty then."""
 
     delivery: Delivery | None = None
     content: Content | None = None
     phone: PhoneMessage | None = None
-    media: Plan = NOTHING
-    lacks: bool = False
-    left_out: SkipReason | None = None
+    media: MediaPlan = NO_MEDIA
+    lacks_medium: bool = False
+    skip_reason: SkipReason | None = None
 
 
 def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *, now: datetime) -> MessagePreview:
@@ -85,40 +92,36 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
     with translation.override(settings.LANGUAGE_CODE):
         contents = source.contents(now=now)
         user_id = to.user_id if isinstance(to, Recipient) else None
-        if user_id is not None and contents.is_split:
+        if user_id is not None and contents.depends_on_person:
             contents.preload_people([user_id])
-            if (left_out := contents.reason_against(user_id)) is not None:
-                return MessagePreview(left_out=left_out)
-        content = contents.of(user_id)
-        [batch] = plan_media(source.terms.form, contents, [_make_batch(source, to, content)])
-        address = batch.corp.find_site_address()
-        delivery = compose(
-            draft_delivery(run, source, batch, now), source, batch, address, address.absolute("/p/preview.png"), now=now
-        )
-        carried, form = batch.media.carried, source.terms.form
+            if (skip_reason := contents.find_skip_reason(user_id)) is not None:
+                return MessagePreview(skip_reason=skip_reason)
+        content = contents.find_content(user_id)
+        if isinstance(to, Robot):
+            planned = PlannedDelivery(to.corp, [], content, channel=Channel.ROBOT, robot=to)
+        elif to is not None and to.channel == Channel.EMAIL:
+            planned = next(plan_mails([to], source.terms.corp_id, lambda _person: (content, None)))
+        else:
+            person = STAND_IN if to is None or to.reason is not None else to
+            corps = Corp.objects.select_related("site_address").order_by("pk")
+            chosen = corps.filter(pk=person.corp_id or source.terms.corp_id or 0).first()
+            planned = PlannedDelivery(chosen or corps.first() or Corp(agentid=1), [person], content)
+        [planned] = plan_media(source.terms.form, contents, [planned])
+        address = planned.corp.find_site_address()
+        draft = draft_delivery(run, source, planned, now)
+        delivery = compose(draft, source, planned, address, address.absolute("/p/preview.png"), now=now)
+        carried, form = planned.media.carried, source.terms.form
         phone = read_message(delivery, medium_name="" if carried is None else carried.name)
         is_pictured = carried is not None and carried.kind == Medium.Kind.PICTURE
         phone = replace(
             phone,
             is_title_cut=content.title != (phone.title or delivery.title),
-            has_picture=phone.has_picture or (is_pictured and batch.channel == Channel.EMAIL),
+            has_picture=phone.has_picture or (is_pictured and planned.channel == Channel.EMAIL),
         )
-        return MessagePreview(delivery, content, phone, batch.media, form in MEDIA_FORMS and not carried)
+        return MessagePreview(delivery, content, phone, planned.media, form in MEDIA_FORMS and not carried)
 
 
-def _make_batch(source: RunSource, to: Recipient | Robot | None, content: Content) -> Batch:
-    """Return the call that would send it."""
-    if isinstance(to, Robot):
-        return Batch(to.corp, [], content, channel=Channel.ROBOT, robot=to)
-    if to is not None and to.channel == Channel.EMAIL:
-        return next(make_mail_batches([to], source.terms.corp_id, lambda _person: (content, None)))
-    corps = Corp.objects.select_related("site_address").order_by("pk")
-    person = STAND_IN if to is None or to.reason is not None else to
-    corp = corps.filter(pk=person.corp_id or source.terms.corp_id or 0).first() or corps.first() or Corp(agentid=1)
-    return Batch(corp, [person], content)
-
-
-# --- How WeCom draws it -----------------------------------------------------------------------------------------------
+# --- Messages as WeCom draws them -------------------------------------------------------------------------------------
 
 
 def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = "") -> PhoneMessage:
@@ -126,31 +129,31 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
     address of its picture in the administration."""
     payload: dict[str, Any] = json.loads(bytes(delivery.body))
     kind = str(payload.get("msgtype", ""))
-    said, text = payload.get(kind, payload), delivery.text
+    parts, text = payload.get(kind, payload), delivery.text
     match kind:
         case "textcard":
-            description = str(said["description"])
+            description = str(parts["description"])
             html = mark_safe(str(escape(description)).replace("&lt;br&gt;", "<br>"))  # noqa: S308  # only breaks
             is_cut = description.endswith("…") and not text.endswith("…")
-            found = PhoneMessage(kind, html, said["title"], said.get("btntxt", ""), is_cut=is_cut)
+            found = PhoneMessage(kind, html, parts["title"], parts.get("btntxt", ""), is_cut=is_cut)
         case "text":
-            linked = _LINK.sub(r'<a href="\1" rel="noopener noreferrer">\2</a>', str(escape(said["content"])))
+            linked = _LINK.sub(r'<a href="\1" rel="noopener noreferrer">\2</a>', str(escape(parts["content"])))
             html = mark_safe(linked.replace("\n", "<br>"))  # noqa: S308  # only breaks, and the link that we wrote
-            found = PhoneMessage(kind, html, is_cut=text not in said["content"])
+            found = PhoneMessage(kind, html, is_cut=text not in parts["content"])
         case "markdown":
-            html = render_markdown(said["content"], MessageForm.MARKDOWN)
-            found = PhoneMessage(kind, html, is_cut=text not in said["content"])
+            html = render_markdown(parts["content"], MessageForm.MARKDOWN)
+            found = PhoneMessage(kind, html, is_cut=text not in parts["content"])
         case "news":
-            [article] = said["articles"]
+            [article] = parts["articles"]
             description, is_pictured = str(article.get("description", "")), bool(article.get("picurl"))
             html, is_cut = _escape_lines(description), description != text
             found = PhoneMessage(kind, html, article["title"], is_cut=is_cut, has_picture=is_pictured)
         case "template_card":
-            found = _read_card(said)
+            found = _read_card(parts)
         case "image" | "file":
             found = PhoneMessage(kind, SafeString(""), has_picture=kind == "image")
         case _:
-            found = PhoneMessage("mail", _escape_lines(str(said["text"])), said["subject"])
+            found = PhoneMessage("mail", _escape_lines(str(parts["text"])), parts["subject"])
     if found.has_picture or (not kind and picture):
         found = replace(found, has_picture=True, picture=picture)
     if kind != "file":
@@ -162,15 +165,15 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
 
 def _read_card(card: dict[str, Any]) -> PhoneMessage:
     emphasis, title = card.get("emphasis_content", {}), card.get("main_title", {})
-    below = " ".join(str(each.get("desc") or each["title"]) for each in card.get("vertical_content_list", ()))
-    said = str(card.get("sub_title_text") or below)
-    first = [title["desc"]] if title.get("desc") else []
+    paragraphs = " ".join(str(each.get("desc") or each["title"]) for each in card.get("vertical_content_list", ()))
+    text = str(card.get("sub_title_text") or paragraphs)
+    description = [title["desc"]] if title.get("desc") else []
     buttons = [*card.get("jump_list", ()), *({"title": one["text"]} for one in card.get("button_list", ()))]
     return PhoneMessage(
         str(card["card_type"]),
-        _escape_lines("\n".join([*first, said]).strip()),
+        _escape_lines("\n".join([*description, text]).strip()),
         title.get("title", ""),
-        is_cut=said.endswith(cut_suffix()),
+        is_cut=text.endswith(make_cut_suffix()),
         has_picture="card_image" in card,
         large=emphasis.get("title", ""),
         below_large=emphasis.get("desc", ""),
@@ -186,14 +189,14 @@ def _escape_lines(text: str) -> SafeString:
 # --- Pictures and files of the preview, which workers make ------------------------------------------------------------
 
 
-def begin_media(plan: Plan, *, by: User, now: datetime) -> tuple[list[int], Drawing | None, list[Drawing]] | None:
+def begin_media(plan: MediaPlan, *, by: User, now: datetime) -> tuple[list[int], Drawing | None, list[Drawing]] | None:
     """Request the media of the plan. Return their ids, to be handed out now; the one that the message carries; and the
     pictures on its page. Return None, and request nothing, if too many previews wait."""
     wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
     waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
     if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
         return None
-    media = {each: preview_medium(each, now=now) for each in wanted}
+    media = {each: find_or_create_preview_medium(each, now=now) for each in wanted}
     drawings = {
         each: {"title": each.title, "token": make_medium_token(medium, by, now), "alias": each.alias}
         for each, medium in media.items()

@@ -1,7 +1,7 @@
 """The contents of a subscription's run: a report over the data of its slot, one content per slice of recipients.
 
-Nothing is fetched here. A run whose report has cards stays waiting, without a worker, until all of its data is there or
-failed. The fetch starts it again (`find_waiting_runs`); the sweep does if that was lost.
+Nothing is fetched here. A run whose report has cards stays waiting, without a worker, until each fetch of its data has
+ended. The last fetch starts it again (`notifications.tasks.enqueue_waiting_runs`); the sweep does if that was lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from notifications import models, sources
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import Delivery, MessageForm, OwnRowsRule, ReportCard, Run, Subscription
-from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, missing_values
+from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, find_missing_values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
@@ -121,7 +121,7 @@ class Contents(RunContents):
                 if column and column not in names:
                     sentence = Sentence("Chart “%(chart)s”: the card “%(card)s” has no column “%(column)s”.")
                     raise RenderingError(sentence % {"chart": chart.title or alias, "card": alias, "column": column})
-        self._read_values = read_values or attribute_values
+        self._read_values = read_values or read_attribute_values
         self._values: dict[int, Values] = {}
         self._written: dict[Hashable, Content] = {}
         self._with_pages: dict[tuple[Hashable, sources.PageView], Content] = {}
@@ -129,17 +129,17 @@ class Contents(RunContents):
     @cached_property
     def _link(self) -> str:
         """Return the report's link, else the BI page of the first card that has one."""
-        return self._report.link or bi_link(one.card for one in self._parts.cards)
+        return self._report.link or find_bi_link(one.card for one in self._parts.cards)
 
     @cached_property
     def fingerprint(self) -> str:
         """Return a digest of the data of all cards, to tell whether it has changed; empty without cards."""
-        return _fingerprint(self._tables) if self._parts.cards else ""
+        return _make_fingerprint(self._tables) if self._parts.cards else ""
 
     @property
-    def is_split(self) -> bool:
+    def depends_on_person(self) -> bool:
         """Return whether people get rows of their own, or a page with their own rights."""
-        return self._own_rows is not None or (self._pages is not None and self._pages.is_split)
+        return self._own_rows is not None or (self._pages is not None and self._pages.depends_on_person)
 
     def preload_people(self, user_ids: Collection[int]) -> None:
         """Read the deciding attributes and accounts of all these people at once."""
@@ -148,39 +148,39 @@ class Contents(RunContents):
         if self._pages is not None:
             self._pages.preload_people(user_ids)
 
-    def reason_against(self, user_id: int) -> SkipReason | None:
+    def find_skip_reason(self, user_id: int) -> SkipReason | None:
         """Return why the person gets nothing: no rows, if the report skips such people, or no account for the page."""
         skips = self._own_rows is not None and self._report.skips_people_without_rows
-        if skips and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
-            missing = missing_values(self._parts.conditions, self._values.get(user_id, {}))
+        if skips and self._own_rows is not None and self._own_rows.is_empty(self._make_rows_key(user_id)):
+            missing = find_missing_values(self._parts.conditions, self._values.get(user_id, {}))
             if not missing:
                 return SkipReason(models.Receipt.Reason.NO_ROWS)
             named = ", ".join(str(self._labels.get(key, key)) for key in missing)
             sentence = Sentence("the person's attribute is empty: %(names)s") % {"names": named}
             return SkipReason(models.Receipt.Reason.NO_VALUE, sentence)
-        if self._pages is not None and not self._pages.identity_of(user_id):
+        if self._pages is not None and not self._pages.find_identity(user_id):
             return SkipReason(models.Receipt.Reason.NO_BI_IDENTITY)
         return None
 
-    def key_of(self, user_id: int) -> Hashable:
+    def make_content_key(self, user_id: int) -> Hashable:
         """Return a key that is equal for people with equal content."""
-        identity = "" if self._pages is None else self._pages.identity_of(user_id)
-        return self._rows_key(user_id), identity
+        identity = "" if self._pages is None else self._pages.find_identity(user_id)
+        return self._make_rows_key(user_id), identity
 
-    def of(self, user_id: int | None) -> Content:
+    def find_content(self, user_id: int | None) -> Content:
         """Return the person's content; None: that of a group. Raises RenderingError."""
         if self._own_rows is None:
             key, tables = None, self._tables
         elif user_id is None:
             raise RenderingError(Sentence("Everybody in the group would read the same: own rows cannot go to a robot."))
         else:
-            key = self._rows_key(user_id)
-            tables = self._own_rows.tables(key)
+            key = self._make_rows_key(user_id)
+            tables = self._own_rows.filter_tables(key)
         if key not in self._written:
             self._written[key] = _write_content(self._parts, tables, self._subscription, self._slot_at, self._link)
         if self._pages is None:
             return self._written[key]
-        page = self._pages.view_of(user_id)
+        page = self._pages.make_view(user_id)
         return self._with_pages.setdefault((key, page), replace(self._written[key], page=page))
 
     @cached_property
@@ -191,11 +191,11 @@ class Contents(RunContents):
         labels.update(OwnRowsRule.OF_PERSON)
         return labels
 
-    def _rows_key(self, user_id: int) -> Any:
-        return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))
+    def _make_rows_key(self, user_id: int) -> Any:
+        return None if self._own_rows is None else self._own_rows.make_key(self._values.get(user_id, {}))
 
 
-def expect(
+def expect_contents(
     parts: ReportParts,
     tables: dict[str, Table],
     subscription: Subscription,
@@ -233,12 +233,12 @@ def _find_pages(
     return RecipientPages(report, slot_at, owner_id=shown_as)
 
 
-def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
+def expect_saved_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
     """Return what a saved push would send now."""
     parts = read_saved_parts(subscription.report)
     tables = parts.find_latest_tables() if parts.own_rows else {}
     pages = partial(_find_pages, parts, subscription, now, is_trial=is_trial)
-    return expect(parts, tables, subscription, now, pages)
+    return expect_contents(parts, tables, subscription, now, pages)
 
 
 def expect_recipients(
@@ -254,30 +254,30 @@ def expect_recipients(
     rules = Prefetch("report__own_rows_rules", OwnRowsRule.objects.select_related("attribute"))
     prefetch_related_objects(subscriptions, rules, "report__charts", cards)
     parts = {one.pk: read_saved_parts(one.report) for one in subscriptions}
-    keys = {card.card_id for its in parts.values() if its.own_rows for card in its.cards}
+    keys = {card.card_id for one in parts.values() if one.own_rows for card in one.cards}
     tables = read_latest_tables({key: key for key in keys})
     if only is None:
         audiences = read_audiences(subscriptions)
     else:
         audiences = {one.pk: replace(make_trial_audience(one, only), subscription_id=one.pk) for one in subscriptions}
     resolved = resolve_audiences(audiences)
-    people = {one.user_id for theirs in resolved.values() for one in theirs if one.reason is None}
+    people = {one.user_id for recipients in resolved.values() for one in recipients if one.reason is None}
     # Read once for all pushes.
-    known = cache(lambda keys, corp_id: attribute_values(people, keys, corp_id))
+    known = cache(lambda keys, corp_id: read_attribute_values(people, keys, corp_id))
 
     def read_values(_ids: Collection[int], keys: Collection[Key], corp_id: int | None) -> dict[int, Values]:
         return known(frozenset(keys), corp_id)
 
-    found, checked = {}, 0
+    found, checked_count = {}, 0
     for one in subscriptions:
-        its = parts[one.pk]
-        data = {card.alias: tables[card.card_id] for card in its.cards if card.card_id in tables}
-        pages = partial(_find_pages, its, one, now)
-        expected = expect(its, data if its.own_rows else {}, one, now, pages, read_values)
+        its_parts = parts[one.pk]
+        data = {card.alias: tables[card.card_id] for card in its_parts.cards if card.card_id in tables}
+        pages = partial(_find_pages, its_parts, one, now)
+        expected = expect_contents(its_parts, data if its_parts.own_rows else {}, one, now, pages, read_values)
         recipients = resolved.get(one.pk)
-        if recipients is not None and expected.contents is not None and expected.contents.is_split:
-            checked += len(recipients)
-        if recipients is None or checked > CHECKED_AT_MOST:
+        if recipients is not None and expected.contents is not None and expected.contents.depends_on_person:
+            checked_count += len(recipients)
+        if recipients is None or checked_count > CHECKED_AT_MOST:
             note = Sentence("Too many people to count here: the push's page says how many.")
             expected, recipients = Expected(note=note, is_known=False), []
         found[one.pk] = expected, list(apply_contents(recipients, expected.contents))
@@ -299,28 +299,28 @@ def _write_content(
     sentence = _("The data is not whole: of “%(card)s” only the first %(count)s rows were read.")
     notes += [sentence % {"card": one.title, "count": f"{len(one.table.rows):,}"} for one in shown if one.table.is_cut]
     note = "\n".join(notes)
-    title, text, figures = report.title, report.body, ""
+    title, text, figure_lines = report.title, report.body, ""
     if report.is_template:
-        given = RenderContext(slot_at, ZoneInfo(time_zone), tables, calendar=read_workdays)
-        title = _render_template(Sentence("title"), title, given, "")
-        text = _render_template(Sentence("body"), text, given, subscription.message_form)
-        figures = _render_template(Sentence("key figures"), report.figures, given, "")
+        context = RenderContext(slot_at, ZoneInfo(time_zone), tables, calendar=read_workdays)
+        title = _render_template(Sentence("title"), title, context, "")
+        text = _render_template(Sentence("body"), text, context, subscription.message_form)
+        figure_lines = _render_template(Sentence("key figures"), report.figures, context, "")
     title, text = tidy_title(title), tidy_text(text)
     text = f"{note}\n{text}" if note else text
     if report.is_template:
         if not title and not text:
             raise RenderingError(Sentence("Title and text are empty."))
         title = title or tidy_title(text.partition("\n")[0])
-    found = []
-    for line in figures.splitlines():
+    figures = []
+    for line in figure_lines.splitlines():
         pair = _COLON.split(line, maxsplit=1)
         if len(pair) == 2 and pair[1].strip():
-            found.append(sources.Figure(*(clip_text(part.strip(), FIGURE_CHARACTERS) for part in pair)))
+            figures.append(sources.Figure(*(clip_text(part.strip(), FIGURE_CHARACTERS) for part in pair)))
     return Content(
         title=title,
         text=text,
         cards=shown,
-        figures=tuple(found[:FIGURES_AT_MOST]),
+        figures=tuple(figures[:FIGURES_AT_MOST]),
         as_of=min((table.as_of for table in tables.values()), default=None),
         note=note,
         link=link,
@@ -328,19 +328,21 @@ def _write_content(
     )
 
 
-def bi_link(cards: Iterable[Card]) -> str:
+def find_bi_link(cards: Iterable[Card]) -> str:
     """Return our address of the BI page of the first card that has one; empty if none has."""
     page_id = next((card.bi_page_id for card in cards if card.bi_page_id), "")
     return own_address(f"page/{page_id}") if page_id and is_open() else ""
 
 
-def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: int | None = None) -> dict[int, Values]:
+def read_attribute_values(
+    user_ids: Collection[int], keys: Collection[Key], corp_id: int | None = None
+) -> dict[int, Values]:
     """Map users and keys to the folded values. Accounts and departments are those in the company `corp_id`; without it,
     those of the primary account, because administrators of another company name its accounts. One query for all
     attributes, and one each for accounts and departments."""
     rows = AttributeValue.objects.filter(attribute__in=[key for key in keys if isinstance(key, int)])
-    meant = Q(is_primary=True) if corp_id is None else Q(corp=corp_id)
-    accounts = WeComAccount.objects.complete().filter(meant)
+    in_corp = Q(is_primary=True) if corp_id is None else Q(corp=corp_id)
+    accounts = WeComAccount.objects.complete().filter(in_corp)
     if len(user_ids) <= PEOPLE_NAMED:
         rows, accounts = rows.filter(user__in=user_ids), accounts.filter(user__in=user_ids)
     found: dict[int, dict[Key, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -351,17 +353,17 @@ def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: 
             found[user_id]["@userid"].add(fold_value(userid))
     if "@department" in keys:
         department = "corp__members__departments"
-        standing = {f"{department}__removed_at": None, f"{department}__name__gt": ""}
-        accounts = accounts.filter(**standing, corp__members__userid_folded=F("userid_folded"))
+        is_present = {f"{department}__removed_at": None, f"{department}__name__gt": ""}
+        accounts = accounts.filter(**is_present, corp__members__userid_folded=F("userid_folded"))
         for user_id, name in accounts.values_list("user_id", f"{department}__name"):
             found[user_id]["@department"].add(fold_value(name))
     return {
-        user_id: {attribute_id: frozenset(values) for attribute_id, values in theirs.items()}
-        for user_id, theirs in found.items()
+        user_id: {key: frozenset(values) for key, values in values_by_key.items()}
+        for user_id, values_by_key in found.items()
     }
 
 
-_SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
+_SKIPPABLE_TRIGGERS = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
 
 
 def _read_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
@@ -386,20 +388,21 @@ def _read_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) ->
         raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
 
 
-def _render_template(part: Sentence, source: str, given: RenderContext, form: str) -> str:
+def _render_template(part: Sentence, source: str, context: RenderContext, form: str) -> str:
+    """Render one part of a report, named in the sentence of an error. Raises RenderingError."""
     try:
-        return renderer.render(source, given, form)
+        return renderer.render_template(source, context, form)
     except TemplateError as error:
-        sentence, why = Sentence("Template of the %(part)s: %(error)s"), error.sentence
+        sentence, reason = Sentence("Template of the %(part)s: %(error)s"), error.sentence
         if isinstance(error.__cause__, ColumnGoneError):  # the data has changed; the template is right
-            why = error.__cause__.sentence
+            reason = error.__cause__.sentence
             sentence = Sentence(
                 "The data does not fit the %(part)s: %(error)s Choose the column again on the push's page."
             )
-        raise RenderingError(sentence % {"part": part, "error": why}) from error
+        raise RenderingError(sentence % {"part": part, "error": reason}) from error
 
 
-def _fingerprint(tables: Mapping[str, Table]) -> str:
+def _make_fingerprint(tables: Mapping[str, Table]) -> str:
     """Return a digest of columns and rows; the time of the data does not count."""
     digest = hashlib.sha256()
     for alias, table in sorted(tables.items()):
@@ -421,14 +424,14 @@ def _format_data_time(tables: Mapping[str, Table], time_zone: str) -> str:
     return "" if oldest is None else str(oldest.as_of_day or write_moment_in_zone(oldest.as_of, time_zone))
 
 
-def _last_fingerprint(run: Run) -> str:
+def _find_last_fingerprint(run: Run) -> str:
     """Find the fingerprint of the last whole run that reached, or may have reached, somebody.
 
     It is empty if messages of that run expired or were refused, because some people still lack the data. Invalid
     recipients do not count: they could not get it again either.
     """
     before = Run.objects.filter(subscription=run.subscription_id).exclude(fingerprint="").exclude(pk=run.pk)
-    arrived = before.exclude(trigger__in=Run.PARTIAL).filter(deliveries__status__in=_SENT).distinct()
+    arrived = before.exclude(trigger__in=Run.PARTIAL).filter(deliveries__status__in=_SENT_STATUSES).distinct()
     is_invalid_for_all = Q(recipient_count__lte=F("invalid_count") + F("unlicensed_count"))
     lost = Delivery.objects.filter(
         Q(status="canceled") | (Q(status="failed") & ~is_invalid_for_all), run=OuterRef("pk")
@@ -437,7 +440,7 @@ def _last_fingerprint(run: Run) -> str:
     return "" if last is None or last[1] else last[0]
 
 
-_SENT = ("preparing", "pending", "sending", "accepted", "unknown")
+_SENT_STATUSES = ("preparing", "pending", "sending", "accepted", "unknown")
 
 
 @dataclass(frozen=True)
@@ -475,7 +478,7 @@ class SubscriptionSource(sources.RunSource):
 
     def find_reason_to_skip(self, tables: dict[str, Table]) -> Sentence | None:
         """Return why the run is not worth sending; None if it is, or if somebody asked for it by hand."""
-        if not tables or self.run.trigger not in _SKIPPED:
+        if not tables or self.run.trigger not in _SKIPPABLE_TRIGGERS:
             return None
         push = self.subscription
         if push.skips_empty and not any(table.rows for table in tables.values()):
@@ -483,7 +486,7 @@ class SubscriptionSource(sources.RunSource):
         if push.if_stale == models.IfStale.SKIP and _is_stale(tables, push, self.run.slot_at):
             moment = _format_data_time(tables, push.time_zone)
             return Sentence("Not sent: the data is of %(moment)s, too old.") % {"moment": moment}
-        if push.skips_unchanged and _fingerprint(tables) == _last_fingerprint(self.run):
+        if push.skips_unchanged and _make_fingerprint(tables) == _find_last_fingerprint(self.run):
             return Sentence("Not sent: the data is the same as in the message before.")
         return None
 
@@ -499,7 +502,7 @@ def source_of_subscription(run: Run) -> SubscriptionSource | None:
     return SubscriptionSource(run, run.subscription, parts)
 
 
-# --- The data of a run: requested, and waited for in the run's row ---
+# --- The data of a run: the run requests it, and its row waits until all of it is settled ---
 
 # Without a signal the sweep looks again after this long.
 RECHECK_AFTER = timedelta(seconds=20)
@@ -546,28 +549,14 @@ def read_latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
     return {key: tables[card_id] for key, card_id in cards.items() if card_id in tables}
 
 
-def find_waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
-    """Return ids of the runs that wait for this card's data, which is settled now."""
-    runs = Run.objects.filter(
-        status=Run.Status.WAITING, slot_at=slot_at, subscription__report__report_cards__card=card_id
-    )
-    return list(runs.order_by("pk").values_list("pk", flat=True).distinct())
-
-
 def find_problem_so_far(run: Run) -> Sentence | None:
     """Return why the data of a run is missing, if a fetch has failed and will be repeated."""
-    found = _find_states(run)
+    found = find_card_data(run)
     return next((_explain_missing_data(card, state) for card, state in found if state.problem_code), None)
 
 
-def count_unknown_values(run: Run) -> dict[str, int]:
-    """Map each column of the run's data to its number of misfitting values, which count as unknown. The values are left
-    out: a viewer of the run may not see all of its data."""
-    ready = [state for _card, state in _find_states(run) if state.status == CardData.Status.READY]
-    return {misfit.column: misfit.count for state in ready for misfit in state.table.misfits}
-
-
-def _find_states(run: Run) -> list[tuple[ReportCard, CardData]]:
+def find_card_data(run: Run) -> list[tuple[ReportCard, CardData]]:
+    """Return the cards of the run's report with their data of the run's slot, as far as it was requested."""
     if run.subscription is None:
         return []
     cards = list(ReportCard.objects.filter(report=run.subscription.report_id).select_related("card__source"))
@@ -576,5 +565,5 @@ def _find_states(run: Run) -> list[tuple[ReportCard, CardData]]:
 
 
 def _explain_missing_data(card: ReportCard, problem: Sentence | CardData) -> Sentence:
-    why = NoData(problem.problem_code, problem.problem_facts) if isinstance(problem, CardData) else problem
-    return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": why}
+    reason = NoData(problem.problem_code, problem.problem_facts) if isinstance(problem, CardData) else problem
+    return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": reason}

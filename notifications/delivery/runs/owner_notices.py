@@ -32,7 +32,7 @@ from notifications.subscriptions.calendar import write_moment_in_zone
 logger = logging.getLogger(__name__)
 
 # An owner gets at most one notice in this time, about everything since the last.
-EVERY = timedelta(minutes=10)
+NOTICE_PERIOD = timedelta(minutes=10)
 NAMED_AT_MOST = 10
 LIFETIME_HOURS = 24
 
@@ -43,20 +43,22 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     No notice is sent about a subscription without an owner, about what a paused one missed or let expire, or about runs
     that were recalled.
     """
-    told = models.IncidentEvent.objects.filter(run=OuterRef("pk")).order_by("pk")
-    owner_of_alert = told.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
+    events = models.IncidentEvent.objects.filter(run=OuterRef("pk")).order_by("pk")
+    owner_of_alert = events.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
     owner = Coalesce("subscription__owner", "message__requested_by", Subquery(owner_of_alert))
-    recent = Run.objects.filter(trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - EVERY)
+    recent = Run.objects.filter(
+        trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - NOTICE_PERIOD
+    )
     with transaction.atomic():
-        meant = Run.objects.unnotified().annotate(owner=owner).filter(~Exists(recent))
-        unnotified = prepare_names(meant).order_by("pk")
+        due = Run.objects.unnotified().annotate(owner=owner).filter(~Exists(recent))
+        unnotified = prepare_names(due).order_by("pk")
         by_owner: dict[int | None, list[Run]] = defaultdict(list)
         for run in lock_skipping(unnotified)[:BATCH]:
             push = run.subscription
             is_paused = push is not None and push.is_paused and run.status != Run.Status.FAILED
-            # Nobody is told of what a person decided not to send.
-            is_meant = is_paused or run.recall_requested_at is not None
-            by_owner[None if is_meant else run.owner].append(run)  # type: ignore[attr-defined]  # annotated above
+            # No notice about messages that a person decided not to send.
+            is_intended = is_paused or run.recall_requested_at is not None
+            by_owner[None if is_intended else run.owner].append(run)  # type: ignore[attr-defined]  # annotated above
         _mark_notified(by_owner.pop(None, []), None, now)
         notices = []
         for owner_id, runs in by_owner.items():
@@ -122,9 +124,9 @@ def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
     """Return title, text and link (empty: the notice's own page) of a notice about the runs, at most NAMED_AT_MOST of
     them by name. Of an incoming message the first file stands for all."""
     first_files = {run.message_id or f"run {run.pk}": run for run in reversed(runs)}
-    told = list(reversed(first_files.values()))
-    shown, count = told[:NAMED_AT_MOST], len(told)
-    if any(run.status == Run.Status.FINISHED for run in told):
+    reported = list(reversed(first_files.values()))
+    shown, count = reported[:NAMED_AT_MOST], len(reported)
+    if any(run.status == Run.Status.FINISHED for run in reported):
         title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
     else:
         title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
@@ -141,7 +143,7 @@ def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
     return title % {"count": count}, "\n".join(lines), link
 
 
-# --- Subscriptions pause themselves after several failed runs in a row ---
+# --- Subscriptions are paused after several failed runs in a row ---
 
 # Runs that are read for each failure that counts: runs in between may not count.
 _RUNS_PER_FAILURE = 4
@@ -153,28 +155,22 @@ def pause_failing(*, now: datetime) -> int:
     Call it before the owners are notified, so that the notice mentions it. It is safe to run in parallel: subscriptions
     are locked.
     """
-    concerned = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
-    wrong = concerned.filter(pk__in=Run.objects.unnotified().values("subscription")).values_list("pk", flat=True)
-    paused_ids = [pk for pk in wrong.order_by("pk") if _pause_subscription(pk, now)]
+    pausing = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
+    failing = pausing.filter(pk__in=Run.objects.unnotified().values("subscription")).values_list("pk", flat=True)
+    paused_ids = [pk for pk in failing.order_by("pk") if _pause_if_failing(pk, now)]
     if paused_ids:
         logger.warning("paused after failures: subscriptions=%s", paused_ids)
     return len(paused_ids)
 
 
 @transaction.atomic
-def _pause_subscription(pk: int, now: datetime) -> bool:
+def _pause_if_failing(pk: int, now: datetime) -> bool:
+    """Lock the subscription, and pause it if as many runs in a row have failed as it allows. Return whether it was
+    paused. Runs that were recalled, or held up by a disabled, blocked or paused company, do not count."""
     rows = Subscription.objects.select_for_update(of=("self",)).filter(is_enabled=True, pauses_after_failures__gt=0)
     subscription = rows.filter(pk=pk).first()
-    if subscription is None or not _has_failed_often(subscription):
+    if subscription is None:
         return False
-    subscription.is_enabled, subscription.failures_paused_at = False, now
-    subscription.save(update_fields=["is_enabled", "failures_paused_at"])
-    return True
-
-
-def _has_failed_often(subscription: Subscription) -> bool:
-    """Return whether as many runs in a row have failed as the subscription allows. Runs that were recalled, or held up
-    by a disabled, blocked or paused company, do not count."""
     # Its whole runs that ended since it was last enabled, newest first.
     ended = Run.objects.filter(
         subscription=subscription, status__in=[Run.Status.FAILED, Run.Status.FINISHED, Run.Status.SKIPPED]
@@ -187,12 +183,12 @@ def _has_failed_often(subscription: Subscription) -> bool:
         recipient_count__gt=F("invalid_count") + F("unlicensed_count"),
     )
     held_up = models.Receipt.objects.filter(run=OuterRef("pk"), reason=models.Receipt.Reason.CORP_DISABLED)
-    rows: QuerySet[Any] = ended.order_by("-pk").annotate(
+    runs: QuerySet[Any] = ended.order_by("-pk").annotate(
         is_reaching=Exists(reached),
         is_held_up=Exists(deliveries.filter(status=Delivery.Status.CANCELED)) | Exists(held_up),
     )
     at_most, count = subscription.pauses_after_failures, 0
-    for run in rows[: at_most * _RUNS_PER_FAILURE]:
+    for run in runs[: at_most * _RUNS_PER_FAILURE]:
         if run.recall_requested_at is not None:
             continue
         if run.status != Run.Status.FAILED:
@@ -202,6 +198,8 @@ def _has_failed_often(subscription: Subscription) -> bool:
                 continue
         count += 1
         if count == at_most:
+            subscription.is_enabled, subscription.failures_paused_at = False, now
+            subscription.save(update_fields=["is_enabled", "failures_paused_at"])
             return True
     return False
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -48,7 +48,7 @@ EXPIRY_NOTICE = timedelta(days=14)
 def find_owned(owner: User, editor: User) -> list[tuple[str, str, str, str]]:
     """Return key, name, page and usable successor of what works for `owner`, as far as `editor` may hand it over."""
     rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor)
-    return [(_key_of(row), _name_row(row), _page_of(row), str(_find_successor(row) or "")) for row in rows]
+    return [(_make_key(row), _name_row(row), _make_row_url(row), str(_find_successor(row) or "")) for row in rows]
 
 
 def describe_owner(row: Any, viewer: User) -> str:
@@ -58,7 +58,7 @@ def describe_owner(row: Any, viewer: User) -> str:
     line: str = str(row.owner)
     may_open = viewer.has_perm("accounts.change_user") and people_changeable_by(viewer).filter(pk=row.owner_id).exists()
     if may_open and _find_working(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
-        line = format_html('{} · <a href="{}">{}</a>', line, _owner_page_of(row.owner), _("Hand it over"))
+        line = format_html('{} · <a href="{}">{}</a>', line, _make_owner_url(row.owner), _("Hand it over"))
     line = format_html("{} · {}", line, _("successor: %(person)s") % {"person": row.successor or _("nobody")})
     if find_changeable(type(row), row.pk, viewer) is None:
         return line
@@ -71,7 +71,7 @@ def find_objections(owner: User, keys: Collection[str], successor: User, editor:
     is_theirs = successor == editor or rights_changeable_by(editor).filter(pk=successor.pk).exists()
     if not (is_theirs and _may_act(successor)):
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
-    return list(filter(None, (_object_to(row, successor) for row in _choose_rows(owner, keys, editor))))
+    return list(filter(None, (_explain_objection(row, successor) for row in _choose_rows(owner, keys, editor))))
 
 
 @transaction.atomic
@@ -97,13 +97,13 @@ def find_offered_successors(row: Any, editor: User) -> QuerySet[User]:
     """Return visible people who may manage such rows; for tokens and channels with no more rights than the owner."""
     may_manage = User.objects.with_perm(f"notifications.change_{row._meta.model_name}", backend=RIGHTS)
     people = people_visible_to(editor).filter(pk__in=may_manage.filter(is_staff=True)).exclude(pk=row.owner_id)
-    return people.filter(_is_weaker(row.owner)) if isinstance(row, ACTING) else people
+    return people.filter(_is_not_stronger(row.owner)) if isinstance(row, ACTING) else people
 
 
 def choose_successor(row: Any, successor: User | None) -> str:
     """Save who takes `row` over when its owner is disabled. Return why not, in a whole sentence; empty if saved."""
     row.successor = successor
-    if successor is not None and (sentence := _object_to(row, successor)):
+    if successor is not None and (sentence := _explain_objection(row, successor)):
         return sentence
     row.save(update_fields=["successor"])
     return ""
@@ -124,7 +124,7 @@ def let_successors_take_over(user_ids: Collection[int] | QuerySet[Any, Any] | No
     owners = User.objects.filter(has_ended, pk__in=first.union(*others)).order_by("pk")
     if user_ids is not None:
         owners = owners.filter(pk__in=user_ids)
-    return [sentence for owner in owners for sentence in _succeed(owner, now)]
+    return [sentence for owner in owners for sentence in _replace_owner(owner, now)]
 
 
 def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
@@ -133,7 +133,7 @@ def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
 
 
 @transaction.atomic
-def _succeed(owner: User, now: datetime) -> list[str]:
+def _replace_owner(owner: User, now: datetime) -> list[str]:
     managers = list(_find_managers(owner, now))
     taken: dict[User, list[Any]] = defaultdict(list)
     # Disabled rows too: they would fail silently when they are enabled again.
@@ -147,7 +147,7 @@ def _succeed(owner: User, now: datetime) -> list[str]:
             for person in dict.fromkeys([successor, *managers]):
                 key = f"taken:{owner.pk}:{successor.pk}:{now:%Y%m%d%H%M%S%f}:{person.pk}"
                 if seen := [row for row in rows if find_changeable(type(row), row.pk, person) is not None]:
-                    text, link = _explain_taken(owner, successor, seen), _page_of(seen[0])
+                    text, link = _explain_taken(owner, successor, seen), _make_row_url(seen[0])
                     save_notice(title, text, link, key=key, person_id=person.pk, now=now)
     return [_explain_taken(owner, successor, rows) for successor, rows in taken.items()]
 
@@ -155,20 +155,20 @@ def _succeed(owner: User, now: datetime) -> list[str]:
 def _find_successor(row: Any) -> User | None:
     """Return the successor of `row`, if that person may own it now."""
     successor: User | None = row.successor
-    if successor is None or not _may_act(successor) or _object_to(row, successor):
+    if successor is None or not _may_act(successor) or _explain_objection(row, successor):
         return None
-    may = not isinstance(row, ACTING) or User.objects.filter(_is_weaker(row.owner), pk=successor.pk).exists()
+    may = not isinstance(row, ACTING) or User.objects.filter(_is_not_stronger(row.owner), pk=successor.pk).exists()
     return successor if may else None
 
 
-def _is_weaker(owner: User) -> Q:
+def _is_not_stronger(owner: User) -> Q:
     """Return a condition on User: people with no more rights than `owner` has, or had before being disabled."""
     able = copy(owner)
     able.is_active = able.is_staff = True
     return no_stronger_than(able)
 
 
-def _object_to(row: Any, successor: User) -> str:
+def _explain_objection(row: Any, successor: User) -> str:
     """Explain, in a whole sentence, why `successor` may not own `row`; empty if they may."""
     words = {"person": successor, "name": _name_row(row)}
     sends = isinstance(row, InboundChannel) or getattr(row, "may_send", False)
@@ -182,6 +182,7 @@ def _object_to(row: Any, successor: User) -> str:
 
 
 def _give_row(row: Any, successor: User) -> None:
+    """Make the successor the owner of the row, without a successor."""
     if isinstance(row, Subscription):
         # The new owner did not choose the recipients of this push.
         end_page_rights(row.report, by=None, now=timezone.now())
@@ -196,10 +197,10 @@ def find_attentions(person: User, now: datetime) -> list[Attention]:
     """List rows that lost their owner or soon will, and tokens that expire soon. Two queries; six if there are any."""
     found = []
     for owner, rows in _find_ownerless(now=now, seen_by=person).items():
-        url = _owner_page_of(owner) if person.has_perm("accounts.change_user") else _page_of(rows[0])
+        url = _make_owner_url(owner) if person.has_perm("accounts.change_user") else _make_row_url(rows[0])
         found.append(Attention(_explain_ownerless(owner, rows), url, "warn" if _may_act(owner) else "bad"))
     expiring = _find_working(Q(expires_at__lte=now + EXPIRY_NOTICE), now=now, seen_by=person, models=[ApiToken])
-    return [*found, *(Attention(_explain_expiry(token), _page_of(token), "warn") for token in expiring)]
+    return [*found, *(Attention(_explain_expiry(token), _make_row_url(token), "warn") for token in expiring)]
 
 
 def request_ownership_notices(*, now: datetime) -> list[int]:
@@ -207,25 +208,38 @@ def request_ownership_notices(*, now: datetime) -> list[int]:
     are handed over, and once about each token that expires soon. Return the ids of the notices' runs, to be
     rendered."""
     let_successors_take_over()
-    told: dict[str, tuple[int, str, str, str]] = {}
+    notices: dict[str, _Notice] = {}
     for owner in _find_ownerless(now=now):
         key = f"owned:{owner.pk}:{'left' if _may_act(owner) else 'gone'}:{now:%Y%m}"
         title = _("Somebody has to take over from %(person)s") % {"person": owner}
         for person, rows in _find_managers(owner, now).items():
-            told[f"{key}:{person.pk}"] = person.pk, title, _explain_ownerless(owner, rows), _owner_page_of(owner)
+            text = _explain_ownerless(owner, rows)
+            notices[f"{key}:{person.pk}"] = _Notice(person.pk, title, text, _make_owner_url(owner))
     for token in ApiToken.objects.usable(now).filter(expires_at__lte=now + EXPIRY_NOTICE):
         title = _("An API token expires soon")
-        told[f"expiry:{token.pk}"] = token.owner_id, title, _explain_expiry(token), _page_of(token)
-    for key in Run.objects.filter(key__in=told).values_list("key", flat=True):
-        del told[key]
-    return [save_notice(*words, key=key, person_id=pk, now=now).pk for key, (pk, *words) in told.items()]
+        notices[f"expiry:{token.pk}"] = _Notice(token.owner_id, title, _explain_expiry(token), _make_row_url(token))
+    for key in Run.objects.filter(key__in=notices).values_list("key", flat=True):
+        del notices[key]
+    return [
+        save_notice(one.title, one.text, one.link, key=key, person_id=one.person_id, now=now).pk
+        for key, one in notices.items()
+    ]
+
+
+class _Notice(NamedTuple):
+    """A notice to be saved, for one person."""
+
+    person_id: int
+    title: str
+    text: str
+    link: str
 
 
 def _find_managers(owner: User, now: datetime) -> dict[User, list[Any]]:
     """Map people who may hand over some of what `owner` has in use to those rows."""
     holders = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
-    theirs = [one for one in holders if rights_changeable_by(one).filter(pk=owner.pk).exists()]
-    found = {one: _find_working(Q(owner=owner), now=now, seen_by=one) for one in theirs}
+    managers = [one for one in holders if rights_changeable_by(one).filter(pk=owner.pk).exists()]
+    found = {one: _find_working(Q(owner=owner), now=now, seen_by=one) for one in managers}
     return {one: rows for one, rows in found.items() if rows}
 
 
@@ -286,7 +300,7 @@ def _has_left() -> Q:
 
 def _choose_rows(owner: User, keys: Collection[str], editor: User, *, is_locked: bool = False) -> list[Any]:
     rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor, is_locked=is_locked)
-    return [row for row in rows if _key_of(row) in keys]
+    return [row for row in rows if _make_key(row) in keys]
 
 
 def _is_within(row: Any, successor: User) -> bool:
@@ -309,7 +323,7 @@ def _may_act(owner: User) -> bool:
 # --- Words ------------------------------------------------------------------------------------------------------------
 
 
-def _key_of(row: Any) -> str:
+def _make_key(row: Any) -> str:
     return f"{row._meta.model_name}:{row.pk}"
 
 
@@ -323,11 +337,11 @@ def _name_rows(rows: Collection[Any]) -> str:
     return _(", ").join([*map(_name_row, list(rows)[:NAMED_AT_MOST]), *more])
 
 
-def _page_of(row: Any) -> str:
+def _make_row_url(row: Any) -> str:
     return reverse(f"admin:notifications_{row._meta.model_name}_change", args=[row.pk])
 
 
-def _owner_page_of(owner: User) -> str:
+def _make_owner_url(owner: User) -> str:
     return f"{reverse('admin:accounts_user_change', args=[owner.pk])}#owned"
 
 
@@ -366,15 +380,6 @@ def may_show_as(report: Report, person: User) -> bool:
     if not person.is_active:
         return False
     return report.pk is None or not Subscription.objects.filter(report=report.pk).exclude(owner=person.pk).exists()
-
-
-def explain_showing_as(person: User) -> str:
-    """Explain what showing the page as this person means, before it is chosen."""
-    return _(
-        "Every recipient sees the page as %(name)s sees it in the BI, with all rows that %(name)s may see: also who "
-        "may see less there or has no account, and whoever joins a chosen department, group or chat later. It ends "
-        "when somebody else edits the push, or the webhook address of the robot to which it goes."
-    ) % {"name": person.get_full_name()}
 
 
 PICTURE_RIGHTS = ("picture_shown_as", "picture_ended_by", "picture_ended_at")
@@ -420,7 +425,7 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
             "and whoever has no account there gets no message. To share what you see again, open the push and choose "
             "it anew."
         )
-        title, link = _("Your page picture is no longer shown as you see it"), _page_of(owned[0]) if owned else ""
+        title, link = _("Your page picture is no longer shown as you see it"), _make_row_url(owned[0]) if owned else ""
         key = f"page-rights:{report.pk}:{now:%Y%m%d%H%M%S%f}"
         notice = save_notice(title, text % words, link, key=key, person_id=owner_id, corp_id=report.corp_id, now=now)
     return [notice.pk]

@@ -26,18 +26,18 @@ from integrations.core.background import Clock
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from integrations.models.jobs import Moment
-from notifications.delivery.channels import Outcome, address_scope, company_scope, outcome_of_error
+from notifications.delivery.channels import address_scope, company_scope, outcome_of_error
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.rows import lock_freezing, reserve, update_unlocked
 from notifications.delivery.sending.send import ask_permits, hold_scopes, release_permits
 from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
 
 logger = logging.getLogger(__name__)
-_WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
+_WAITING_STATUSES = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 
 
 @transaction.atomic
-def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
+def withdraw_recipients(corp: Corp, userids: Sequence[str], now: datetime) -> None:
     """Remove these people, folded, from untried messages, mails too. One query if no message waits for them.
 
     Their receipts say why; other people get the message as before. It is safe to repeat, and waits for freezings.
@@ -45,35 +45,38 @@ def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
     lock_freezing(corp.pk)
     if not _find_untried().exists():
         return
-    gone, addresses = frozenset(userids), [f"{corp.pk}:{userid}" for userid in userids]
-    for delivery in _find_meant(_find_untried().filter(corp=corp), Q(address__in=addresses)):
+    withdrawn, addresses = frozenset(userids), [f"{corp.pk}:{userid}" for userid in userids]
+    for delivery in _lock_deliveries_of(_find_untried().filter(corp=corp), Q(address__in=addresses)):
         receipts = Receipt.objects.filter(delivery=delivery, status="", address__in=addresses)
         count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
-        is_left = _write_recipients(delivery, lambda userid: None if fold_userid(userid) in gone else userid)
-        _subtract_recipients(delivery, count, is_left, now)
-    # Mails, each to one person, of people who are disabled by now or whom WeCom bars: also those that another company
-    # carries, because theirs was disabled when they were written, unless the person still belongs to that company.
+        is_anybody_left = _write_recipients(
+            delivery, lambda userid: None if fold_userid(userid) in withdrawn else userid
+        )
+        _subtract_recipients(delivery, count, is_anybody_left=is_anybody_left, now=now)
+    # Mails, each to one person, to people who are disabled by now or whom WeCom bars. A mail may belong to another
+    # company, because the person's own was disabled when it was written: it is withdrawn too, unless the person still
+    # belongs to that company.
     accounts = WeComAccount.objects.filter(user=OuterRef("user"))
-    theirs = accounts.filter(corp=corp)
-    has_gone = Q(user__is_active=False) | Q(Exists(theirs.shut_out()))
-    is_still_there = accounts.filter(corp=OuterRef("delivery__corp"), left_at__isnull=True).exclude(corp=corp)
-    meant = has_gone & (Q(delivery__corp=corp) | Q(Exists(theirs)) & ~Q(Exists(is_still_there)))
-    for mail in _find_meant(_find_untried().filter(channel=Channel.EMAIL), meant):
+    accounts_here = accounts.filter(corp=corp)
+    is_barred = Q(user__is_active=False) | Q(Exists(accounts_here.shut_out()))
+    accounts_there = accounts.filter(corp=OuterRef("delivery__corp"), left_at__isnull=True).exclude(corp=corp)
+    is_concerned = Q(delivery__corp=corp) | Q(Exists(accounts_here)) & ~Q(Exists(accounts_there))
+    for mail in _lock_deliveries_of(_find_untried().filter(channel=Channel.EMAIL), is_barred & is_concerned):
         receipts = Receipt.objects.filter(delivery=mail, status="")
         count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
-        _subtract_recipients(mail, count, False, now)
+        _subtract_recipients(mail, count, is_anybody_left=False, now=now)
 
 
-def _subtract_recipients(delivery: Delivery, count: int, is_left: bool, now: datetime) -> None:
-    """Subtract `count` people from the delivery; cancel it if nobody `is_left`."""
-    if not is_left:
+def _subtract_recipients(delivery: Delivery, count: int, *, is_anybody_left: bool, now: datetime) -> None:
+    """Subtract `count` people from the delivery; cancel it if nobody is left."""
+    if not is_anybody_left:
         delivery.status, delivery.settled_at = Delivery.Status.CANCELED, now
     delivery.recipient_count = max(0, delivery.recipient_count - count)
     delivery.save(update_fields=["body", "plain_body", "status", "settled_at", "recipient_count"])
     Run.objects.filter(pk=delivery.run_id).update(
         recipient_count=F("recipient_count") - count, skipped_count=F("skipped_count") + count
     )
-    logger.info("delivery=%d recipients withdrawn=%d%s", delivery.pk, count, "" if is_left else " (canceled)")
+    logger.info("delivery=%d recipients withdrawn=%d%s", delivery.pk, count, "" if is_anybody_left else " (canceled)")
 
 
 @transaction.atomic
@@ -82,18 +85,18 @@ def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) ->
     lock_freezing(robot.corp_id)
     waiting = _find_untried().filter(robot=robot, run__subscription__report__in=reports)
     for delivery in waiting.select_for_update(of=("self",)).order_by("pk"):
-        _subtract_recipients(delivery, 0, False, now)
+        _subtract_recipients(delivery, 0, is_anybody_left=False, now=now)
 
 
 @transaction.atomic
-def readdress(corp: Corp, old: str, new: str) -> None:
+def readdress_deliveries(corp: Corp, old: str, new: str) -> None:
     """Send untried messages to the person's new userid. Waits for freezings."""
     lock_freezing(corp.pk)
     waiting = _find_untried().filter(corp=corp)
     if not waiting.exists():
         return
     folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
-    for delivery in _find_meant(waiting, Q(address=f"{corp.pk}:{folded}")):
+    for delivery in _lock_deliveries_of(waiting, Q(address=f"{corp.pk}:{folded}")):
         if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=address).exists():
             continue  # it was meant for the former holder of the new userid: WeCom refuses the old one
         Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
@@ -101,15 +104,16 @@ def readdress(corp: Corp, old: str, new: str) -> None:
         delivery.save(update_fields=["body", "plain_body"])
 
 
-def _find_meant(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
-    """Lock the deliveries, so that no worker claims them: a claim checks the status again once it has the row."""
-    meant = Receipt.objects.filter(condition, delivery__in=waiting, status="")
-    keys = set(meant.order_by().values_list("delivery", flat=True))
+def _lock_deliveries_of(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
+    """Lock and return the deliveries that have receipts of this condition. No worker claims them then: a claim checks
+    the status again once it has the row."""
+    receipts = Receipt.objects.filter(condition, delivery__in=waiting, status="")
+    keys = set(receipts.order_by().values_list("delivery", flat=True))
     return list(waiting.filter(pk__in=keys).select_for_update(of=("self",)).order_by("pk")) if keys else []
 
 
 def _find_untried() -> QuerySet[Delivery]:
-    return Delivery.objects.filter(status__in=_WAITING, attempt_count=0)
+    return Delivery.objects.filter(status__in=_WAITING_STATUSES, attempt_count=0)
 
 
 def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -> bool:
@@ -133,7 +137,7 @@ HANDED_OUT_AT_ONCE = 500
 RETRY = timedelta(minutes=1)
 # WeCom counts the calls of each API separately.
 RECALL_API = "message_recall"
-_RECALLED = Sentence("Taken back before its messages were made.")
+_RECALLED_SENTENCE = Sentence("Taken back before its messages were made.")
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
@@ -142,7 +146,7 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
     runs = run.runs_of_same_message().filter(recall_requested_at__isnull=True)
     if runs.filter(status=Run.Status.WAITING).exists():
         return True
-    return any(rows.filter(run__in=runs).exists() for rows in (Delivery.objects.unsettled(), _recallable(now)))
+    return any(rows.filter(run__in=runs).exists() for rows in (Delivery.objects.unsettled(), _find_recallable(now)))
 
 
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
@@ -152,9 +156,9 @@ def request_recall(run: Run, *, person: User, now: datetime) -> bool:
     with transaction.atomic():
         if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
             return False
-        _record(run, str(run), [] if run.corp_id is None else [run.corp_id])
+        _record_recall(run, str(run), [] if run.corp_id is None else [run.corp_id])
     waiting = run.runs_of_same_message().filter(status=Run.Status.WAITING)
-    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED.stored())
+    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED_SENTENCE.stored())
     cancel_recalled(now=now)
     return True
 
@@ -163,7 +167,7 @@ def refuse_recall(delivery: Delivery, *, now: datetime) -> Sentence | None:
     """Return why this message cannot be recalled; None if it waits, is under way, or was accepted lately."""
     if delivery.is_recall_requested:
         return Sentence("This was asked for already.")
-    if delivery.status in _WAITING or _recallable(now).filter(pk=delivery.pk).exists():
+    if delivery.status in _WAITING_STATUSES or _find_recallable(now).filter(pk=delivery.pk).exists():
         return None
     if delivery.channel != Channel.WECOM:
         return Sentence("Group robots' messages and mails cannot be taken back once they were sent.")
@@ -182,27 +186,27 @@ def request_message_recall(delivery: Delivery, *, now: datetime) -> bool:
     with transaction.atomic():
         if delivery.is_recall_requested or not unrequested.update(recall_requested_at=now):
             return False
-        _record(delivery.run, str(delivery), [delivery.corp_id])
+        _record_recall(delivery.run, str(delivery), [delivery.corp_id])
     cancel_recalled(now=now)
     return True
 
 
-def _record(run: Run, what: str, corps: Sequence[int]) -> None:
+def _record_recall(run: Run, what: str, corps: Sequence[int]) -> None:
     note = _("Taken back: %(what)s") % {"what": what}
     services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=corps)
 
 
 def cancel_recalled(*, now: datetime) -> int:
     """Cancel waiting messages that are recalled. Messages that may have arrived become unknown. Return how many."""
-    asked = {"recall_requested_at__isnull": False}
     # Keys first: with an OR or a join PostgreSQL would read all waiting rows.
-    runs = list(Run.objects.filter(**asked).values_list("pk", flat=True))
-    alone = list(Delivery.objects.filter(**asked, settled_at__isnull=True).values_list("pk", flat=True))
-    count = _cancel(Delivery.objects.filter(run__in=runs), now) if runs else 0
-    return count + (_cancel(Delivery.objects.filter(pk__in=alone), now) if alone else 0)
+    runs = list(Run.objects.filter(recall_requested_at__isnull=False).values_list("pk", flat=True))
+    unsettled = Delivery.objects.filter(recall_requested_at__isnull=False, settled_at__isnull=True)
+    alone = list(unsettled.values_list("pk", flat=True))
+    count = _cancel_waiting_rows(Delivery.objects.filter(run__in=runs), now) if runs else 0
+    return count + (_cancel_waiting_rows(Delivery.objects.filter(pk__in=alone), now) if alone else 0)
 
 
-def _cancel(recalled: QuerySet[Delivery], now: datetime) -> int:
+def _cancel_waiting_rows(recalled: QuerySet[Delivery], now: datetime) -> int:
     pending = recalled.filter(status=Delivery.Status.PENDING)
     unclear = pending.filter(unclear_since__isnull=False)
     certain = pending.filter(unclear_since__isnull=True)
@@ -220,7 +224,7 @@ def find_due_recalls(now: Moment) -> QuerySet[Delivery]:
     alone = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
     runs = Run.objects.filter(recall_requested_at__gt=since).values("pk")
     with_runs = Delivery.objects.filter(run__in=runs).order_by().values("pk")
-    return _recallable(now).filter(pk__in=alone.union(with_runs, all=True), next_attempt_at__lte=now)
+    return _find_recallable(now).filter(pk__in=alone.union(with_runs, all=True), next_attempt_at__lte=now)
 
 
 def hand_out_recalls(*, now: datetime) -> list[int]:
@@ -253,8 +257,17 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
         try:
             client_factory.wecom_client(delivery.corp).message_recall(delivery.msgid)
         except (ConfigurationError, RateLimitedError) as error:
+            # All recalls of the company wait as long as the answer asks.
             waiting_corps.add(delivery.corp_id)
-            _postpone(delivery, outcome_of_error(error), clock())
+            outcome, now = outcome_of_error(error), clock()
+            logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
+            if outcome.is_rate_limited:
+                hold_scopes([company_scope(delivery.corpid, RECALL_API)], outcome)
+            until = now + timedelta(seconds=outcome.wait_seconds)
+            runs = Run.objects.filter(recall_requested_at__isnull=False).values("pk")
+            requested = Q(run__in=runs) | Q(recall_requested_at__isnull=False)
+            recallable = _find_recallable(now).filter(requested, corp=delivery.corp_id, next_attempt_at__lt=until)
+            update_unlocked(recallable, next_attempt_at=until)
         except TransientError as error:
             logger.info("delivery=%d not recalled for the moment errcode=%s", pk, error.code)
         except IntegrationError as error:
@@ -268,19 +281,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
     return count
 
 
-def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
-    """Postpone all recalls of the company for as long as the answer asks."""
-    logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
-    if outcome.is_rate_limited:
-        hold_scopes([company_scope(delivery.corpid, RECALL_API)], outcome)
-    until = now + timedelta(seconds=outcome.wait_seconds)
-    runs = Run.objects.filter(recall_requested_at__isnull=False).values("pk")
-    asked = Q(run__in=runs) | Q(recall_requested_at__isnull=False)
-    theirs = _recallable(now).filter(asked, corp=delivery.corp_id, next_attempt_at__lt=until)
-    update_unlocked(theirs, next_attempt_at=until)
-
-
-def _recallable(now: Moment) -> QuerySet[Delivery]:
+def _find_recallable(now: Moment) -> QuerySet[Delivery]:
     """Return messages with a msgid, accepted within RECALL_WITHIN. Robots, mails and some repeats have no msgid."""
     return Delivery.objects.filter(
         channel=Channel.WECOM,

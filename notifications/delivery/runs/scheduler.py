@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, Prefetch, Q, QuerySet, Value
@@ -58,7 +58,7 @@ def clock_was_set_back(*, now: datetime) -> bool:
     return Installation.objects.filter(tick_period__gt=now.timestamp() + CLOCK_TOLERANCE_SECONDS).exists()
 
 
-def claim_due(*, now: datetime) -> list[int]:
+def claim_due_subscriptions(*, now: datetime) -> list[int]:
     """Make the runs of all due subscriptions and move those to their next time. Return the ids to render.
 
     Each batch is one transaction, so a crash leaves either both or neither. Times older than the grace period become
@@ -70,78 +70,101 @@ def claim_due(*, now: datetime) -> list[int]:
         with transaction.atomic():
             # No join: thousands share a report.
             companies = Prefetch("report", Report.objects.only("corp"))
-            due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
-            found = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
-            # The query above may not have seen the newest runs. Whoever makes a run locks its subscription first, and
-            # these are locked now, so this query sees all.
-            under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
+            due = find_claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
+            subscriptions = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
+            # The query above may not have seen the newest runs. All code that makes a run locks its subscription first,
+            # and these are locked now, so this query sees all.
+            under_way = Run.objects.under_way().filter(subscription__in=[one.pk for one in subscriptions])
             former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
-            plans = _plans_in_time(found, now, former_ids)
-            next_times = {one.pk: its_next for one, (_runs, its_next) in zip(found, plans, strict=False)}
-            is_moving = any(one.next_run_at != next_times[one.pk] for one in found[: len(plans)])
-            runs = [run for its_runs, _next in plans for run in its_runs]
-            # Times that one run held up are added to the row that exists for them.
-            new = []
-            for run in runs:
+            plans = _plan_in_time(subscriptions, now, former_ids)
+            planned = subscriptions[: len(plans)]
+            is_moving = any(one.next_run_at != plan.next_run_at for one, plan in zip(planned, plans, strict=True))
+            new_runs = []
+            for run in (run for plan in plans for run in plan.runs):
+                # Times that one run held up are added to the row that exists for them.
                 slot_count = Least(F("slot_count") + run["slot_count"], MISSED_COUNTED)
                 known = Run.objects.filter(key=run["key"])
                 if not (run["key"].startswith(_OVERLAP) and known.update(slot_count=slot_count)):
-                    new.append(run)
-            moved = [{"id": pk, "at": moment} for pk, moment in next_times.items()]
+                    new_runs.append(run)
+            moved = [{"id": one.pk, "at": plan.next_run_at} for one, plan in zip(planned, plans, strict=True)]
             with connection.cursor() as cursor:
-                cursor.execute(_INSERT_RUNS, [json.dumps(new, default=str)])
+                cursor.execute(_INSERT_RUNS, [json.dumps(new_runs, default=str)])
                 run_ids += [pk for pk, status in cursor.fetchall() if status == Run.Status.WAITING]
                 cursor.execute(_MOVE_SUBSCRIPTIONS, [json.dumps(moved, default=str)])
-        if not is_moving or len(plans) == len(found) < BATCH:
+        if not is_moving or len(plans) == len(subscriptions) < BATCH:
             return run_ids
 
 
-# The plan of a due subscription: the columns of at most one run to render and one of missed times, and its next time.
-Plan = tuple[list[dict[str, Any]], datetime | None]
-# Times of a schedule: older than the grace period (counted up to a limit), due, and the first to come.
-FoundTimes = tuple[list[DueTime], list[DueTime], DueTime | None]
+class RunPlan(NamedTuple):
+    """The plan of a due subscription. `runs`: the columns of at most one run to render and one of missed times;
+    `next_run_at`: None if there is no further time."""
+
+    runs: list[dict[str, Any]]
+    next_run_at: datetime | None
+
+
+class FoundTimes(NamedTuple):
+    """Times of a schedule. `missed`: older than the grace period, counted up to MISSED_COUNTED; `due`: within it;
+    `following`: the first to come."""
+
+    missed: list[DueTime]
+    due: list[DueTime]
+    following: DueTime | None
+
+
 # The columns that a plan needs: reading all fifty would cost time thousands of times.
 _PLANNED_BY = (*TIME_FIELDS, "grace_minutes", "next_run_at", "report")
-_schedule_of = attrgetter(*TIME_FIELDS)
+_read_schedule = attrgetter(*TIME_FIELDS)
 
 
-def plan(
+def plan_runs(
     subscription: Subscription,
     *,
     now: datetime,
     former_id: int | None = None,
     known: dict[tuple[Any, ...], FoundTimes] | None = None,
-) -> Plan:
-    """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen.
-    `former_id`: its run that is under way. `known`: a cache of times by schedule, for many subscriptions with one
-    `now`."""
+) -> RunPlan:
+    """Plan the runs of a due subscription without writing. `subscription.next_run_at`, set on every due one, is the
+    earliest time not yet seen. `former_id`: its run that is under way. `known`: a cache of times by schedule, for many
+    subscriptions with one `now`."""
     first, known = subscription.next_run_at or now, {} if known is None else known
-    key = (first, subscription.grace_minutes, *_schedule_of(subscription))
+    key = (first, subscription.grace_minutes, *_read_schedule(subscription))
     try:
         if key not in known or subscription.jitter_seconds:  # the jitter depends on the subscription's key
-            known[key] = _look_back(subscription, first, now)
+            known[key] = _find_times(subscription, first, now)
         missed, due, following = known[key]
     except ScheduleError as error:
         # Forms refuse such a schedule. Otherwise it is stopped with a failed run and does not block the others.
         return _plan_failure(subscription, now, error.sentence)
     runs = []
     if missed:
-        runs.append(_missed_run(subscription, missed, now, former_id))
+        # One run for all missed times. Times that one run held up share a row, whenever they are found.
+        reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
+        if former_id is not None:
+            reason = Sentence(
+                "The run before it was still under way at the end of its grace period of %(minutes)d minutes."
+            )
+        sentence = reason % {"minutes": subscription.grace_minutes}
+        missed_run = _describe_run(subscription, missed[0], now, Run.Status.MISSED, len(missed), sentence)
+        if former_id is not None:
+            missed_run["key"] = f"{_OVERLAP}{former_id}"
+        runs.append(missed_run)
     if due and former_id is not None:
-        return runs, due[0].due_at
+        return RunPlan(runs, due[0].due_at)
     if due:
-        runs.append(_scheduled_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
+        runs.append(_describe_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
     if following is None and subscription.valid_to is None:
         # A failed run shows that no further time was found before the validity ended: nobody would notice otherwise.
         sentence = Sentence(
             "No further time is known: its days are all free days. It is not sent until its schedule is changed."
         )
-        runs.append(_scheduled_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence))
+        runs.append(_describe_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence))
         runs[-1]["key"] += ":end"
-    return runs, None if following is None else following.due_at
+    return RunPlan(runs, None if following is None else following.due_at)
 
 
-def _look_back(subscription: Subscription, first: datetime, now: datetime) -> FoundTimes:
+def _find_times(subscription: Subscription, first: datetime, now: datetime) -> FoundTimes:
+    """Find the times of the schedule from `first` on. Raises ScheduleError."""
     grace_start = now - timedelta(minutes=subscription.grace_minutes)
     just_before_first = first - timedelta(seconds=1)
     missed: list[DueTime] = []
@@ -151,27 +174,10 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> Fo
     due: list[DueTime] = []
     for found in find_due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
         if found.due_at > now:
-            return missed, due, found
+            return FoundTimes(missed, due, found)
         if found.due_at >= grace_start:
             due.append(found)
-    return missed, due, None
-
-
-def _missed_run(
-    subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None
-) -> dict[str, Any]:
-    """Return one run for all missed times. Times that one run held up share a row, whenever they are found."""
-    if former_id is None:
-        reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
-    else:
-        reason = Sentence(
-            "The run before it was still under way at the end of its grace period of %(minutes)d minutes."
-        )
-    sentence = reason % {"minutes": subscription.grace_minutes}
-    run = _scheduled_run(subscription, missed[0], now, Run.Status.MISSED, len(missed), sentence)
-    if former_id is not None:
-        run["key"] = f"{_OVERLAP}{former_id}"
-    return run
+    return FoundTimes(missed, due, None)
 
 
 # With the rows as one JSON parameter: Django's update() with a CASE per row is too slow for 50,000 due subscriptions.
@@ -195,7 +201,7 @@ _MOVE_SUBSCRIPTIONS = """
 """
 
 
-def claimable(now: datetime) -> QuerySet[Subscription]:
+def find_claimable(now: datetime) -> QuerySet[Subscription]:
     """Return subscriptions that are due and have no run under way, or have waited so long that a time is missed."""
     under_way = Run.objects.under_way().filter(subscription=OuterRef("pk"))
     grace = ExpressionWrapper(F("grace_minutes") * Value(timedelta(minutes=1)), output_field=DurationField())
@@ -203,16 +209,16 @@ def claimable(now: datetime) -> QuerySet[Subscription]:
     return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
 
 
-def _plans_in_time(
+def _plan_in_time(
     subscriptions: list[Subscription], now: datetime, former_ids: Mapping[int | None, int]
-) -> list[Plan]:
+) -> list[RunPlan]:
     """Plan the first subscriptions: at least one, then as many as fit into BATCH_SECONDS."""
-    plans: list[Plan] = []
+    plans: list[RunPlan] = []
     end_at = read_boot_clock() + BATCH_SECONDS
     known: dict[tuple[Any, ...], FoundTimes] = {}
     for subscription in subscriptions:
         with log_errors(logger, "subscription=%d could not be planned", subscription.pk) as row:
-            plans.append(plan(subscription, now=now, former_id=former_ids.get(subscription.pk), known=known))
+            plans.append(plan_runs(subscription, now=now, former_id=former_ids.get(subscription.pk), known=known))
         if row.error is not None:  # an unforeseen error: this row must not block all others
             sentence = Sentence(
                 "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
@@ -223,19 +229,20 @@ def _plans_in_time(
     return plans
 
 
-def _plan_failure(subscription: Subscription, now: datetime, why: Sentence) -> Plan:
+def _plan_failure(subscription: Subscription, now: datetime, reason: Sentence) -> RunPlan:
     first = subscription.next_run_at or now
-    return [_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, why)], None
+    return RunPlan([_describe_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, reason)], None)
 
 
-def _scheduled_run(
+def _describe_run(
     subscription: Subscription,
     found: DueTime,
     now: datetime,
     status: Run.Status,
     slot_count: int,
-    why: Sentence | None = None,
+    reason: Sentence | None = None,
 ) -> dict[str, Any]:
+    """Return the columns of a scheduled run."""
     return {
         "key": f"sub:{subscription.pk}:{found.slot_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
         "subscription_id": subscription.pk,
@@ -248,11 +255,13 @@ def _scheduled_run(
         "claimed_at": now,
         "render_after": now + RENDER_LEASE,
         "finished_at": None if status == Run.Status.WAITING else now,
-        "error": why.stored() if why is not None else "",
+        "error": reason.stored() if reason is not None else "",
     }
 
 
-def run_fields(subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime) -> dict[str, Any]:
+def make_run_fields(
+    subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime
+) -> dict[str, Any]:
     """Return the fields of a run made now, to be rendered at once; the caller adds the key."""
     return {
         "subscription": subscription,

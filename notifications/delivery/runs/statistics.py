@@ -16,7 +16,7 @@ from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import TruncDate
 
 from notifications.delivery.channels import app_limits
-from notifications.delivery.limiter import StoreLostError, query
+from notifications.delivery.limiter import StoreLostError, ask_gate
 from notifications.models import Attempt, CorpQueue, Delivery
 
 logger = logging.getLogger(__name__)
@@ -112,9 +112,9 @@ def annotate_queues(queues: Sequence[CorpQueue], *, now: datetime) -> None:
     recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()
     speeds: dict[int, int] = dict(recent.values_list("delivery__corp").annotate(count=Count("pk")))
     is_all_paused = CorpQueue.objects.paused().filter(corp__isnull=True).exists()
-    used = used_today([queue for queue in queues if queue.corp_id is not None])
+    used = count_used_today([queue for queue in queues if queue.corp_id is not None])
     for queue in queues:
-        calls: int = queue.calls  # type: ignore[attr-defined]  # annotated by whoever asks
+        calls: int = queue.calls  # type: ignore[attr-defined]  # annotated by the caller
         speed = speeds.get(queue.corp_id or 0) or settings.LIMIT_COMPANY_PER_MINUTE or None
         is_held = is_all_paused or queue.corp is None or not is_sending(queue)
         queue.is_all_paused = is_all_paused  # type: ignore[attr-defined]  # as said above
@@ -133,27 +133,19 @@ def is_sending(queue: CorpQueue) -> bool:
     return is_enabled and not queue.is_paused and queue.blocked_since is None
 
 
-def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
+def count_used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
     """Return person-messages by queue; empty if the limiter cannot be asked. `queues`: with their companies."""
     apps = [app_limits(queue.corp.corpid, queue.corp.agentid) for queue in queues if queue.corp is not None]
     if not apps:
         return {}
     try:
-        counts = query(lambda gate: gate.used_today(apps))
+        counts = ask_gate(lambda gate: gate.count_used_today(apps))
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not say what was sent today: %s", type(error).__name__)
         return {}
     return dict(zip([queue.pk for queue in queues if queue.corp is not None], counts, strict=True))
 
 
-def find_nearly_used(queues: Sequence[CorpQueue]) -> list[tuple[CorpQueue, int]]:
-    """Return queues that have used WARNED_PERCENT of their daily budget, with the used percentage."""
-    limited = [queue for queue in queues if queue.daily_budget]
-    used = used_today(limited)
-    shares = [(queue, percent_of(used.get(queue.pk, 0), queue.daily_budget)) for queue in limited]
-    return [(queue, share) for queue, share in shares if share >= WARNED_PERCENT]
-
-
-def percent_of(used: int, daily_budget: int) -> int:
+def compute_used_percent(used: int, daily_budget: int) -> int:
     """Return the used percentage, rounded down; 0 without a limit."""
     return 100 * used // daily_budget if daily_budget else 0

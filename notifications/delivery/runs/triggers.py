@@ -17,25 +17,25 @@ from accounts.models import AuditEntry, User
 from integrations.core.sentences import Sentence
 from integrations.models.jobs import Moment
 from notifications.delivery.rows import RENDER_LEASE
-from notifications.delivery.runs.scheduler import run_fields
+from notifications.delivery.runs.scheduler import make_run_fields
 from notifications.models import ApiToken, Delivery, Receipt, Run, Subscription
 from notifications.models.runs import KEY_CHARACTERS
 
-_OVER = (Run.Status.SENDING, Run.Status.FINISHED)
+_RENDERED = (Run.Status.SENDING, Run.Status.FINISHED)
 
 
 def can_be_resent(run: Run) -> bool:
     """Return whether the run has receipts, and its subscription or message still exists to be sent."""
     if run.message_id is not None:
         return run.recall_requested_at is None and bool(find_parts(run))
-    return run.status in _OVER and run.subscription_id is not None and run.recall_requested_at is None
+    return run.status in _RENDERED and run.subscription_id is not None and run.recall_requested_at is None
 
 
 def find_parts(run: Run) -> list[Run]:
     """Return the runs that are resent with it: all first runs of its incoming message, else itself alone."""
     if run.message_id is None:
         return [run]
-    return list(run.runs_of_same_message().filter(trigger=Run.Trigger.MESSAGE, status__in=_OVER).order_by("pk"))
+    return list(run.runs_of_same_message().filter(trigger=Run.Trigger.MESSAGE, status__in=_RENDERED).order_by("pk"))
 
 
 def refuse_resend(delivery: Delivery) -> Sentence | None:
@@ -44,7 +44,7 @@ def refuse_resend(delivery: Delivery) -> Sentence | None:
         return Sentence("It was taken back.")
     if delivery.run.subscription_id is None and delivery.run.message_id is None:
         return Sentence("It belongs to no push any more, or to an alert: nothing says what to send.")
-    if delivery.status in Delivery.UNSETTLED or delivery.run.status not in _OVER:
+    if delivery.status in Delivery.UNSETTLED or delivery.run.status not in _RENDERED:
         return Sentence("It is still on its way.")
     return None
 
@@ -62,8 +62,8 @@ def request_resend(
     that did not reach everybody. Submitting a page twice returns the same runs, and so does a second request while the
     first one's messages are not made yet.
 
-    `delivery`: the one message to resend, to its people alone. `number`: from next_number. The present text of the
-    subscription is sent, and expires its full lifetime from now.
+    `delivery`: the one message to resend, to its people alone. `number`: of this resending of the run or its incoming
+    message, 1 for the first. The present text of the subscription is sent, and expires its full lifetime from now.
     """
     parts = [run] if delivery is not None else find_parts(run)
     first_sent = Run.objects.filter(pk__in=[part.first_sent.pk for part in parts]).order_by("pk")
@@ -80,7 +80,7 @@ def request_resend(
         fields: dict[str, Any] = {"message_id": part.message_id, "corp_id": part.corp_id, "trigger": Run.Trigger.RESEND}
         fields |= {"slot_at": now, "claimed_at": now, "render_after": now + RENDER_LEASE}
         if part.subscription is not None:
-            fields = run_fields(part.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
+            fields = make_run_fields(part.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
         fields |= {"resends": part, "resends_unknown": with_unknown}
         mark = "" if delivery is None else delivery.mark
         again.append(Run.objects.create(**fields, key=key, requested_by=person, resends_mark=mark))
@@ -88,11 +88,6 @@ def request_resend(
     corp_id = run.corp_id if delivery is None else delivery.corp_id
     services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=[] if corp_id is None else [corp_id])
     return again, True
-
-
-def next_number(run: Run) -> int:
-    """Return the number of the next resending of the run, or of its incoming message: 1 for the first."""
-    return Run.objects.filter(resends__in=run.runs_of_same_message()).count() + 1
 
 
 # --- Runs by hand, by URL, or after a data update. A subscription has one run at a time ---
@@ -118,7 +113,7 @@ def request_run(
         current = _lock_subscription(subscription)
         if trigger not in Run.PARTIAL and not Run.objects.filter(key=key).exists():
             _check_alone(current)
-        fields = run_fields(current, trigger, slot_at=now, now=now)
+        fields = make_run_fields(current, trigger, slot_at=now, now=now)
         return Run.objects.get_or_create(key=key, defaults={**fields, "requested_by": person})
 
 
@@ -141,7 +136,7 @@ def trigger_run(
         raise TriggerRefusedError("outside_validity", _("The push is not valid at this time."))
     _check_alone(current)
     run = Run.objects.create(
-        **run_fields(current, trigger, slot_at=now, now=now),
+        **make_run_fields(current, trigger, slot_at=now, now=now),
         key=f"api:{current.pk}:{secrets.token_hex(16)}",
         requested_by=token.owner,
         api_token=token,
@@ -163,10 +158,11 @@ def explain_under_way() -> str:
     return _("A run of this push is under way; of one push one runs at a time.")
 
 
-# --- Idempotency-Key: a repeated request gets the first answer, for 24 hours ---
+# --- Idempotency-Key: for 24 hours a repeated request gets the answer of the first ---
 
 KEPT = timedelta(hours=24)
-_NO_REQUEST = {"request_key": "", "request_fingerprint": "", "request_answer": ""}
+# The columns of a run of which no request is kept any more.
+NO_REQUEST = {"request_key": "", "request_fingerprint": "", "request_answer": ""}
 # Printable ASCII characters without spaces.
 KEY_PATTERN = rf"^[!-~]{{1,{KEY_CHARACTERS}}}$"
 
@@ -199,7 +195,7 @@ def answer_once(
         if known.request_fingerprint != fingerprint:
             raise KeyReusedError
         return known, known.request_answer, True
-    mine.update(**_NO_REQUEST)
+    mine.update(**NO_REQUEST)
     run, answer = make()
     stored = {"request_key": key, "request_fingerprint": fingerprint, "request_answer": answer}
     Run.objects.filter(pk=run.pk).update(**stored)
@@ -209,8 +205,3 @@ def answer_once(
 def find_old_requests(now: Moment) -> QuerySet[Run]:
     """Return the runs of requests whose keys have expired."""
     return Run.objects.exclude(request_key="").filter(claimed_at__lte=now - KEPT)
-
-
-def forget_requests(*, now: datetime) -> int:
-    """Forget the requests whose keys have expired. Return how many."""
-    return find_old_requests(now).update(**_NO_REQUEST)

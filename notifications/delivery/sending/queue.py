@@ -27,7 +27,7 @@ from integrations.core.hooks import CallsRefused
 from integrations.core.sentences import explain_errcode
 from integrations.models import Corp
 from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENDABLE_COLUMNS, Outcome, Sendable, app_scopes
-from notifications.delivery.limiter import Scope, StoreLostError, query
+from notifications.delivery.limiter import Scope, StoreLostError, ask_gate
 from notifications.delivery.rows import QUEUE_LEASE, delivery_lease, lock_skipping, reserve, update_unlocked
 from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts, Priority, Run
 
@@ -60,25 +60,26 @@ def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
     if not Delivery.objects.unqueued(now).filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now).exists():
         return HandedOut()
     sendable = Delivery.objects.sendable(now).unqueued(now)
-    found = []
+    by_priority = []
     for is_urgent in (True, False):
         rows = sendable.filter(priority=Priority.URGENT if is_urgent else Priority.ORDINARY)
-        by_way = _hand_out_by_company(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
+        lists = _hand_out_by_company(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
         # Limits of robots and mail seldom bind: a task gives back what must wait.
-        by_way.append(_queue_deliveries(rows.exclude(channel=Channel.WECOM), limit, now))
+        lists.append(_queue_deliveries(rows.exclude(channel=Channel.WECOM), limit, now))
         # Companies take turns.
-        found.append([pk for turn in zip_longest(*by_way) for pk in turn if pk is not None])
-    return HandedOut(*found)
+        by_priority.append([pk for turn in zip_longest(*lists) for pk in turn if pk is not None])
+    urgent, ordinary = by_priority
+    return HandedOut(urgent, ordinary)
 
 
 def _hand_out_by_company(
     sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool
 ) -> list[list[int]]:
-    """Return the ids of each company, in order."""
+    """Reserve deliveries of each company, as many as its limits allow soon. Return a list of ids for each company."""
     # A subquery, because PostgreSQL turns EXISTS into a join that reads all waiting rows.
-    theirs = sendable.filter(corp=OuterRef("pk")).order_by().values("pk")[:1]
-    having = Corp.objects.enabled().alias(first=Subquery(theirs)).filter(first__isnull=False)
-    corps = list(having.only("corpid", "proxy_url").order_by("pk"))
+    first_of_corp = sendable.filter(corp=OuterRef("pk")).order_by().values("pk")[:1]
+    with_sendable = Corp.objects.enabled().alias(first=Subquery(first_of_corp)).filter(first__isnull=False)
+    corps = list(with_sendable.only("corpid", "proxy_url").order_by("pk"))
     if not corps:
         return []
     waiting = {corp.pk: sendable.filter(corp=corp).order_by()[:limit].count() for corp in corps}
@@ -92,7 +93,7 @@ def _hand_out_by_company(
             by_scope[scope].append(corp.pk)
     ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
     try:
-        room = query(lambda gate: gate.room(list(by_scope), within_seconds=ahead, is_urgent=is_urgent))
+        room = ask_gate(lambda gate: gate.find_rooms(list(by_scope), within_seconds=ahead, is_urgent=is_urgent))
     except StoreLostError:  # another worker is filling it: the next tick finds it complete
         return []
     shares = dict(waiting)
@@ -107,29 +108,30 @@ def _hand_out_by_company(
 
 
 def share_evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
-    """Split `total` into parts as equal as possible, none larger than wanted. Others get the rest of small parts."""
-    given = dict.fromkeys(wanted, 0)
-    open_keys = sorted(wanted, key=lambda key: wanted[key])
-    while open_keys:
-        part = total // len(open_keys)
-        smallest = open_keys.pop(0)
-        given[smallest] = min(wanted[smallest], part if open_keys else total)
-        total -= given[smallest]
-    return given
+    """Split `total` into parts as equal as possible, none larger than wanted. The others share what a small
+    wish leaves over."""
+    shares = dict.fromkeys(wanted, 0)
+    remaining = sorted(wanted, key=lambda key: wanted[key])
+    while remaining:
+        part = total // len(remaining)
+        smallest = remaining.pop(0)
+        shares[smallest] = min(wanted[smallest], part if remaining else total)
+        total -= shares[smallest]
+    return shares
 
 
 def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int]:
     return reserve(sendable.order_by("priority", "next_attempt_at", "pk"), count, queued_until=now + QUEUE_LEASE)
 
 
-# --- Claims: a lease, a started attempt and exactly the rows that were locked ---
+# --- Claims: a lease and a started attempt for exactly the rows that were locked ---
 
-# The columns of its company that a call needs: decrypting secrets takes time.
-CALLED = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
+# The columns of a company that a call needs. The others are not read: decrypting secrets takes time.
+CALL_COLUMNS = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
 
 
 def find_pending(delivery_ids: Collection[int]) -> list[Sendable]:
-    """Return those that are still pending, to ask the limiter for them. Only what a claim returns is sent."""
+    """Return the deliveries that are still pending, to ask the limiter for them. Only claimed deliveries are sent."""
     return _read_sendables(Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING))
 
 
@@ -151,7 +153,7 @@ def claim_deliveries(
         if not rows:
             return []
         # Before the claim: if a company cannot be read, the rows stay untouched.
-        corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in rows})
+        corps = Corp.objects.only(*CALL_COLUMNS).in_bulk({row.corp_id for row in rows})
         for row in rows:
             row.corp = corps[row.corp_id]
         Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
@@ -167,13 +169,13 @@ def claim_deliveries(
     return rows
 
 
-def find_unanswered_claim(delivery_ids: Collection[int], token: uuid.UUID) -> list[Attempt]:
-    """Return the attempts of a failed claim that took effect, because only the answer to its COMMIT was lost."""
+def find_attempts_if_claim_was_committed(delivery_ids: Collection[int], token: uuid.UUID) -> list[Attempt]:
+    """Return the attempts of a failed claim if it was committed: only the answer to its COMMIT was lost then."""
     with transaction.atomic():
         # The lock waits for a claim that is still being committed.
         rows = Delivery.objects.filter(pk__in=delivery_ids).order_by("pk").select_for_update()
-        held = [pk for pk, its_token in rows.values_list("pk", "fencing_token") if its_token == token]
-    return list(Attempt.objects.filter(delivery__in=held, fencing_token=token))
+        claimed = [pk for pk, held_token in rows.values_list("pk", "fencing_token") if held_token == token]
+    return list(Attempt.objects.filter(delivery__in=claimed, fencing_token=token))
 
 
 def _read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
@@ -183,11 +185,6 @@ def _read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
 
 
 # --- Blocked companies: their messages wait, administrators get one mail, and probes unblock them ---
-
-
-def find_without_queue() -> QuerySet[Corp]:
-    """Return the companies without a queue row."""
-    return Corp.objects.filter(~Exists(CorpQueue.objects.filter(corp=OuterRef("pk"))))
 
 
 def ensure_queues() -> None:
@@ -230,9 +227,13 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
     """Map companies to why their messages wait, since when, and for how many recipients. Two queries, and one more if
     WeCom did not answer. Registered with integrations.core.hooks."""
     unanswered = Q(errcode__isnull=True) & ~Q(error="")
-    theirs = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
-    began, said = Min("created_at", filter=unanswered), Max("error", filter=unanswered)
-    rows = theirs.order_by().values_list("corp").annotate(people=Sum("recipient_count"), began=began, said=said)
+    waiting = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
+    began_at, last_error = Min("created_at", filter=unanswered), Max("error", filter=unanswered)
+    rows = (
+        waiting.order_by()
+        .values_list("corp")
+        .annotate(people=Sum("recipient_count"), began_at=began_at, last_error=last_error)
+    )
     found, people = dict[int, CallsRefused](), dict[int, int]()
     for pk, count, since, error in rows:
         people[pk] = count
@@ -271,8 +272,8 @@ def _release_waiting(queue: CorpQueue, *, now: datetime) -> None:
 
 
 def take_probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
-    """Map the blocked ones of these companies to whether the caller may try one message there. Asking takes the probe
-    for QUEUE_LEASE: if that message is lost, another one is tried later."""
+    """Map each blocked company of `corp_ids` to whether the caller may try one message there. A granted probe is
+    reserved for QUEUE_LEASE: if that message is lost, another one is tried later."""
     found = {}
     for queue in CorpQueue.objects.blocked().filter(corp__in=corp_ids):
         due = CorpQueue.objects.filter(Q(probe_at__isnull=True) | Q(probe_at__lte=now), pk=queue.pk)
@@ -311,22 +312,25 @@ def find_held_until(queue: CorpQueue, *, now: datetime) -> datetime | None:
 
 def explain_block(queue: CorpQueue) -> str:
     """Explain, in sentences, why the company is blocked, until when if known, and who can repair it where."""
-    what = [queue.blocked_error]
+    sentences = [queue.blocked_error]
     if queue.blocked_errcode is not None:
         # Only gettoken's limit blocks a company.
         operation = "gettoken" if queue.blocked_errcode == errcodes.RATE_LIMITED else ""
-        what = explain_errcode(queue.blocked_errcode, operation=operation).sentences
+        sentences = explain_errcode(queue.blocked_errcode, operation=operation).sentences
     until = find_held_until(queue, now=timezone.now())
     if until is not None:
-        what.insert(0, _("Held until %(time)s.") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"})
-    return "\n".join([*what, _("Nothing is lost: what waits goes out by itself as soon as it works again.")])
+        sentences.insert(0, _("Held until %(time)s.") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"})
+    return "\n".join([*sentences, _("Nothing is lost: what waits goes out by itself as soon as it works again.")])
 
 
 # Columns of a company to defer when it is read with its queue: decrypting each takes time, and none is needed.
-CORP_SECRETS = tuple(
-    f"corp__{name}"
-    for name in (
-        *("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key"),
-        *("callback_token", "callback_aes_key", "proxy_url", "ca_bundle"),
-    )
+CORP_SECRETS = (
+    "corp__secret",
+    "corp__contacts_secret",
+    "corp__contacts_callback_token",
+    "corp__contacts_callback_aes_key",
+    "corp__callback_token",
+    "corp__callback_aes_key",
+    "corp__proxy_url",
+    "corp__ca_bundle",
 )

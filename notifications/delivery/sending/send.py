@@ -31,13 +31,22 @@ from structlog.contextvars import bind_contextvars
 
 from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
-from integrations.core.background import Clock, database_clock, log_errors
+from integrations.core.background import Clock, database_now, log_errors
 from integrations.models import Corp
 from notifications.delivery import channels
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
-from notifications.delivery.limiter import PERMIT_SECONDS, PastCall, Permit, Request, Scope, StoreLostError, gate, query
+from notifications.delivery.limiter import (
+    PERMIT_SECONDS,
+    PastCall,
+    Permit,
+    Request,
+    Scope,
+    StoreLostError,
+    ask_gate,
+    get_gate,
+)
 from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS
-from notifications.delivery.sending.queue import claim_deliveries, find_pending, find_unanswered_claim
+from notifications.delivery.sending.queue import claim_deliveries, find_attempts_if_claim_was_committed, find_pending
 from notifications.delivery.sending.settle import EndedCall, retry_reconnected, settle_attempt, settle_calls
 from notifications.models import Attempt, Channel, CorpQueue, Delivery
 
@@ -72,7 +81,8 @@ class SendTask:
     """The messages of one sending task: waiting, under way, postponed by the limiter, passed over."""
 
     def __init__(self, delivery_ids: Iterable[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
-        """`is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back."""
+        """Read the pending deliveries. `is_stopping` is asked before each beginning: a stopping or overdue task gives
+        the rest back."""
         self._clock, self._is_stopping = clock, is_stopping
         self._calls: dict[Future[EndedCall], tuple[Sendable, Permit]] = {}
         ids = list(delivery_ids)
@@ -80,14 +90,14 @@ class SendTask:
         corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
         limited = CorpQueue.objects.filter(corp__in=corps, daily_budget__gt=0)
         budgets: dict[int | None, int] = dict(limited.values_list("corp_id", "daily_budget"))
-        # Not the attempt's id alone: another task may hold the same message, and must not give back our permit.
-        task = secrets.token_hex(4)
-        # The pending ones, each with its request to the limiter, in the given order.
+        # Not the attempt's id alone: another task may hold the same message, and must not release this task's permit.
+        task_id = secrets.token_hex(4)
+        # The pending deliveries, each with its request to the limiter, in the given order.
         self._waiting: dict[int, WaitingMessage] = {}
         for row in (rows[pk] for pk in ids if pk in rows):
             budget = budgets.get(row.corp_id, 0)
             request = SENDERS[row.channel].make_request(row, corps[row.corp_id], daily_budget=budget)
-            self._waiting[row.pk] = WaitingMessage(row, replace(request, id=f"{request.id}.{task}"))
+            self._waiting[row.pk] = WaitingMessage(row, replace(request, id=f"{request.id}.{task_id}"))
         # Seconds until each message that the limiter held back for too long may be tried.
         self._postponed: dict[int, float] = {}
         self._passed_over: list[int] = []
@@ -105,11 +115,11 @@ class SendTask:
                 stop_at = stop_at or read_boot_clock() + STOP_SECONDS
             may_begin = stop_at is None and self._clock() < self._give_back_at
             if may_begin:
-                self._begin()
+                self._begin_calls()
             elif not self._calls or (stop_at is not None and read_boot_clock() >= stop_at):
                 break
             self._settle_ended(waits_for_room=may_begin)
-        # Release messages that were not tried: at once, or for when the limiter has room.
+        # Release messages that were not tried: now, or at the time when the limiter has room.
         self._undo_failed_claims()
         if idle := [*self._waiting, *self._passed_over]:
             _update_pending(idle, queued_until=None)
@@ -120,38 +130,38 @@ class SendTask:
         for seconds, ids in by_wait.items():
             _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
 
-    def _begin(self) -> None:
+    def _begin_calls(self) -> None:
         """Begin as many calls as limits and threads allow."""
         room = settings.SEND_PARALLEL_PER_TASK - len(self._calls)
         # Only when half is free: claiming many rows costs the database as much as claiming one.
         if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._calls:
             return
-        admitted = self._admit(room)
+        admitted = self._admit_waiting(room)
         if not admitted:
             return
-        # Together or, if that fails, one by one: a bad row must not keep the others from going out.
-        deliveries = [each for each, _ in admitted]
-        rows = self._claim(deliveries)
+        # Claim all together or, if that fails, one by one: a bad row must not keep the others from going out.
+        deliveries = [delivery for delivery, _permit in admitted]
+        rows = self._claim_deliveries(deliveries)
         if rows is None:
-            rows = [row for delivery in deliveries for row in self._claim([delivery]) or ()]
+            rows = [row for delivery in deliveries for row in self._claim_deliveries([delivery]) or ()]
         else:
             # For example of a disabled company: they can be handed out as soon as it is enabled again.
             self._passed_over += {delivery.pk for delivery in deliveries} - {row.pk for row in rows}
         claimed = {row.pk: row for row in rows}
-        begun = [(claimed[each.pk], permit) for each, permit in admitted if each.pk in claimed]
-        if unused := [permit for each, permit in admitted if each.pk not in claimed]:
-            with _limiter_asked("unused permits", unused):
-                gate().cancel(unused)
+        begun = [(claimed[delivery.pk], permit) for delivery, permit in admitted if delivery.pk in claimed]
+        if unused := [permit for delivery, permit in admitted if delivery.pk not in claimed]:
+            with _tolerate_lost_limiter("unused permits", unused):
+                get_gate().cancel(unused)
         # If Valkey lost its counts before this commit, it does not know these calls: they are not made. After it they
         # would be counted again from the attempts.
         are_known = [False] * len(begun)
         if begun:
-            with _limiter_asked("permits", begun):
-                are_known = gate().is_known([permit for _row, permit in begun])
-        for (delivery, permit), is_counted in zip(begun, are_known, strict=True):
-            self._call(delivery, permit, is_counted=is_counted)
+            with _tolerate_lost_limiter("permits", begun):
+                are_known = get_gate().are_known([permit for _row, permit in begun])
+        for (delivery, permit), is_known in zip(begun, are_known, strict=True):
+            self._begin_call(delivery, permit, is_known=is_known)
 
-    def _admit(self, count: int) -> list[tuple[Sendable, Permit]]:
+    def _admit_waiting(self, count: int) -> list[tuple[Sendable, Permit]]:
         """Return up to `count` messages that may begin now, with their permits. The others wait, or are postponed."""
         now = read_boot_clock()
         ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]
@@ -192,9 +202,10 @@ class SendTask:
                 hold_scopes(SENDERS[each.delivery.channel].held_scopes(each.delivery), each.outcome)
         settle_calls(settled)
 
-    def _claim(self, deliveries: list[Sendable]) -> list[Sendable] | None:
-        """Return those claimed; None if the claim failed. If it took effect, because only the answer to its COMMIT was
-        lost, its attempts are settled as not sent: the sweep would take them for unclear."""
+    def _claim_deliveries(self, deliveries: list[Sendable]) -> list[Sendable] | None:
+        """Claim the deliveries. Return the claimed ones; None if the claim failed. If it was committed nevertheless,
+        because only the answer to its COMMIT was lost, its attempts are settled as not sent: the sweep would take them
+        for unclear."""
         token, ids = uuid4(), [delivery.pk for delivery in deliveries]
         claimed: list[Sendable] = []
         with log_errors(logger, "deliveries could not be claimed: %s", ids) as claim:
@@ -206,23 +217,28 @@ class SendTask:
         return None
 
     def _undo_failed_claims(self) -> None:
-        """Settle the attempts of failed claims as not sent. What cannot be looked at now is tried again at the end."""
+        """Settle the attempts of failed claims as not sent. A claim that cannot be read now is read again at the end of
+        the task."""
         for token, ids in list(self._failed_claims.items()):
-            with log_errors(logger, "a failed claim could not be looked at") as look:
-                for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
+            with log_errors(logger, "a failed claim could not be looked at") as reading:
+                for attempt in retry_reconnected(partial(find_attempts_if_claim_was_committed, ids, token)):
                     settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
-            if look.error is None:
+            if reading.error is None:
                 del self._failed_claims[token]
 
-    def _call(self, delivery: Sendable, permit: Permit, *, is_counted: bool) -> None:
+    def _begin_call(self, delivery: Sendable, permit: Permit, *, is_known: bool) -> None:
+        """Begin the call in a thread. If the limiter does not know it, it ends at once as not sent."""
         self.tried_count += 1
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
-            call = SENDERS[delivery.channel].make_call(delivery) if is_counted else lambda: channels.NOT_COUNTED
+            call = SENDERS[delivery.channel].make_call(delivery) if is_known else lambda: channels.NOT_COUNTED
         if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
-            said = f"the call could not be prepared: {type(prepared.error).__name__}"
-            wait = channels.CONFIGURATION_WAIT_SECONDS
-            outcome = Outcome(OutcomeKind.POSTPONED, message=said, wait_seconds=wait, is_configuration=True)
-            call = lambda: outcome  # noqa: E731  # as short as it is
+            outcome = Outcome(
+                OutcomeKind.POSTPONED,
+                message=f"the call could not be prepared: {type(prepared.error).__name__}",
+                wait_seconds=channels.CONFIGURATION_WAIT_SECONDS,
+                is_configuration=True,
+            )
+            call = lambda: outcome  # noqa: E731  # a call without a body
         timed = partial(copy_context().run, _make_call, delivery, call, permit, self._clock)
         self._calls[call_threads().submit(timed)] = delivery, permit
 
@@ -301,18 +317,18 @@ HOLD_SECONDS_AT_MOST = 120
 
 
 @contextmanager
-def _limiter_asked(what: str, whose: Sequence[object]) -> Iterator[None]:
+def _tolerate_lost_limiter(subject: str, calls: Sequence[object]) -> Iterator[None]:
     """Go on if the limiter is unreachable: calls count as under way until their leases end."""
     try:
         yield
     except redis.RedisError as error:
-        logger.warning("the limiter could not be asked for %d %s: %s", len(whose), what, type(error).__name__)
+        logger.warning("the limiter could not be asked for %d %s: %s", len(calls), subject, type(error).__name__)
 
 
 def release_permits(permits: Sequence[Permit]) -> None:
     """Tell the limiter that these calls ended."""
-    with _limiter_asked("ended calls", permits):
-        gate().release(permits)
+    with _tolerate_lost_limiter("ended calls", permits):
+        get_gate().release(permits)
 
 
 def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
@@ -320,9 +336,9 @@ def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
     is unreachable, only the rows wait."""
     for scope in scopes:
         try:
-            gate().hold(scope, seconds=min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
+            get_gate().hold_scope(scope, seconds=min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
             if outcome.errcode == TOO_MANY_PARALLEL:
-                gate().lower_parallel(scope)
+                get_gate().lower_parallel(scope)
         except redis.RedisError as error:
             logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
 
@@ -334,20 +350,20 @@ def ask_permits(requests: Sequence[Request], *, call_seconds: float | None = Non
     answers: list[Permit | float] = [0.0] * len(requests)
     asked = list(range(len(requests)))
     while asked:
-        found = _ask_limiter([requests[place] for place in asked], call_seconds=call_seconds)
-        for place, answer in zip(asked, found, strict=True):
-            answers[place] = answer
-        waits = {place: answer for place in asked if not isinstance(answer := answers[place], Permit)}
-        asked = [place for place, seconds in waits.items() if read_boot_clock() + seconds <= until]
+        found = _ask_limiter([requests[position] for position in asked], call_seconds=call_seconds)
+        for position, answer in zip(asked, found, strict=True):
+            answers[position] = answer
+        waits = {position: answer for position in asked if not isinstance(answer := answers[position], Permit)}
+        asked = [position for position, seconds in waits.items() if read_boot_clock() + seconds <= until]
         if asked:
-            time.sleep(min(waits[place] for place in asked))
+            time.sleep(min(waits[position] for position in asked))
     return answers
 
 
 def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
     """Ask the limiter. If it is unreachable nothing begins: exceeding WeCom's limits blocks the whole address."""
     try:
-        return query(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
+        return ask_gate(lambda _usual: get_gate(call_seconds=call_seconds).acquire(requests))
     except StoreLostError:  # another worker is filling it
         return [RESTORING_SECONDS] * len(requests)
     except redis.RedisError as error:
@@ -357,36 +373,37 @@ def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = No
 
 @transaction.atomic
 def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
-    """Update the pending ones of these rows, locked by ascending key as everywhere: no deadlock can arise."""
+    """Update the pending deliveries among `ids`. They are locked by ascending key as everywhere, so that no deadlock
+    can arise."""
     rows = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING).order_by("pk")
-    held = list(rows.select_for_update().values_list("pk", flat=True))
-    Delivery.objects.filter(pk__in=held).update(**fields)
+    locked = list(rows.select_for_update().values_list("pk", flat=True))
+    Delivery.objects.filter(pk__in=locked).update(**fields)
 
 
-# --- Past calls, from which the limiter fills a store that was emptied or came back old ---
+# --- Past calls, from which the limiter fills a store that was emptied or came back with an old snapshot ---
 
-# No limit per minute or hour looks further back.
-HOUR = timedelta(hours=1, minutes=1)
+# No limit per minute or hour counts older calls.
+COUNTED_TIME = timedelta(hours=1, minutes=1)
 CHINA = ZoneInfo("Asia/Shanghai")
 
 
 def read_past_calls(*, now: datetime | None = None) -> Iterator[PastCall]:
     """Yield every attempt of the last hour and, for the daily budgets, one sum per app of today's others. Registered
     with notifications.delivery.limiter."""
-    now = now or database_clock()()
+    now = now or database_now()
     made = Attempt.objects.exclude(outcome=Attempt.Outcome.NOT_SENT, errcode__isnull=True)
     midnight = now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
     longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
     columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in channels.SENDABLE_COLUMNS))
-    rows = made.filter(started_at__gte=now - HOUR).order_by("pk").values_list(*columns).iterator(chunk_size=500)
-    for number, started_at, finished_at, *sent in rows:
-        delivery = Sendable(*sent)
+    recent = made.filter(started_at__gte=now - COUNTED_TIME).order_by("pk").values_list(*columns)
+    for number, started_at, finished_at, *values in recent.iterator(chunk_size=500):
+        delivery = Sendable(*values)
         delivery.attempt_count = number - 1
         ended_at = finished_at or started_at + longest
         request = SENDERS[delivery.channel].make_request(delivery, corps[delivery.corp_id], daily_budget=0)
         yield PastCall(request, (now - ended_at).total_seconds(), is_today=started_at >= midnight)
-    earlier = made.filter(started_at__gte=midnight, started_at__lt=now - HOUR, delivery__channel=Channel.WECOM)
+    earlier = made.filter(started_at__gte=midnight, started_at__lt=now - COUNTED_TIME, delivery__channel=Channel.WECOM)
     apps = earlier.order_by().values_list("delivery__corpid", "delivery__agentid")
     for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")):
         app = channels.app_limits(corpid, agentid)

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -21,7 +22,7 @@ from integrations.clients.wecom.errcodes import BUSY
 from integrations.core.background import log_errors
 from integrations.core.metrics import CountedMetric, TimedMetric
 from notifications.delivery.channels import SENDERS, Outcome, OutcomeKind, Sendable
-from notifications.delivery.rendering.render import make_mail_batches, write_deliveries
+from notifications.delivery.rendering.render import plan_mails, write_deliveries
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
 from notifications.delivery.rows import lock_freezing_shared, update_unlocked
 from notifications.delivery.sending.queue import block_company, unblock_companies
@@ -70,7 +71,7 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
         )
         if delivery is None:
             return False
-        fields = decide_fields(delivery, attempt, outcome, now=now)
+        fields = decide_delivery_fields(delivery, attempt, outcome, now=now)
         if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
             # The receipts of people whom WeCom names say that they were not reached.
             receipts = Receipt.objects.filter(delivery=delivery, status="")
@@ -84,9 +85,14 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
         Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
         # In the same transaction: if the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
         if outcome.kind == OutcomeKind.POSTPONED:
-            # What is due on the same way waits too: one message at a time probes whether it works again.
-            way = {"corp": delivery.corp_id, "channel": delivery.channel, "robot": delivery.robot_id}
-            due = Delivery.objects.filter(**way, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
+            # Due messages of the same route wait too: one message at a time probes whether it works again.
+            due = Delivery.objects.filter(
+                corp=delivery.corp_id,
+                channel=delivery.channel,
+                robot=delivery.robot_id,
+                status=Delivery.Status.PENDING,
+                next_attempt_at__lte=now,
+            )
             until = now + timedelta(seconds=outcome.wait_seconds)
             update_unlocked(due, next_attempt_at=until, queued_until=None)
         if outcome.is_configuration and delivery.channel == Channel.WECOM:
@@ -94,66 +100,67 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
     return True
 
 
-def decide_fields(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
+def decide_delivery_fields(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
     """Return the delivery's new fields. Write nothing; read the attempts if WeCom was busy or has lost an upload."""
-    said = {"errcode": outcome.errcode, "error": outcome.message}
+    answer = {"errcode": outcome.errcode, "error": outcome.message}
     match outcome.kind:
         case OutcomeKind.ACCEPTED:
-            answered = {"msgid": outcome.msgid, "response_code": outcome.response_code}
-            return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
+            keys = {"msgid": outcome.msgid, "response_code": outcome.response_code}
+            return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **answer, **keys}
         case OutcomeKind.REFUSED if (
             # WeCom no longer knows the picture or file: a certain refusal, so other bytes cannot arrive twice.
             (outcome.errcode == MEDIA_GONE and delivery.medium_id is not None and delivery.unclear_since is None)
             # Attempts that were not sent, as while a company is blocked, say nothing about the upload.
             and delivery.attempts.filter(errcode=MEDIA_GONE).count() < UPLOADS_AT_MOST
         ):
-            again = _pend_again(now, backoff_seconds(delivery.attempt_count))
-            return {**again, "status": Delivery.Status.PREPARING, **said}
+            retry = _make_retry_fields(now, backoff_seconds(delivery.attempt_count))
+            return {**retry, "status": Delivery.Status.PREPARING, **answer}
         case OutcomeKind.REFUSED | OutcomeKind.RECIPIENTS:
             # Certain for this attempt, but an earlier one may have been delivered.
             is_certain = delivery.unclear_since is None
             status = Delivery.Status.FAILED if is_certain else Delivery.Status.UNKNOWN
-            return {"status": status, "settled_at": now, **said}
+            return {"status": status, "settled_at": now, **answer}
         case OutcomeKind.NOT_SENT:
-            return {**_pend_again(now, backoff_seconds(delivery.attempt_count)), **said}
+            return {**_make_retry_fields(now, backoff_seconds(delivery.attempt_count)), **answer}
         case OutcomeKind.POSTPONED:
-            return {**_pend_again(now, outcome.wait_seconds), **said}
+            return {**_make_retry_fields(now, outcome.wait_seconds), **answer}
         case OutcomeKind.UNCLEAR:
-            return {**_after_unclear(delivery, attempt, outcome, now), **said}
+            return {**_decide_unclear_fields(delivery, attempt, outcome, now), **answer}
 
 
-def _after_unclear(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> dict[str, Any]:
+def _decide_unclear_fields(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> dict[str, Any]:
     """Repeat the same bytes while WeCom's duplicate check covers them; after that the outcome stays unknown."""
     unclear_since = delivery.unclear_since or attempt.started_at
     wait_seconds: float | None = backoff_seconds(delivery.attempt_count)
     if outcome.errcode == BUSY:
         busy_count = delivery.attempts.filter(errcode=BUSY, outcome=Attempt.Outcome.UNCLEAR).count()
         is_last = busy_count > len(BUSY_WAITS_SECONDS)
-        wait_seconds = None if is_last else _with_jitter(BUSY_WAITS_SECONDS[busy_count - 1])
+        wait_seconds = None if is_last else _add_jitter(BUSY_WAITS_SECONDS[busy_count - 1])
     unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
     if wait_seconds is None or not SENDERS[delivery.channel].is_repeat_safe:
         return unknown
-    pending = _pend_again(now, wait_seconds)
-    if pending["next_attempt_at"] >= unclear_since + timedelta(seconds=REPEAT_SECONDS):
+    retry = _make_retry_fields(now, wait_seconds)
+    if retry["next_attempt_at"] >= unclear_since + timedelta(seconds=REPEAT_SECONDS):
         return unknown
-    return {**pending, "unclear_since": unclear_since}
+    return {**retry, "unclear_since": unclear_since}
 
 
-def _pend_again(now: datetime, wait_seconds: float) -> dict[str, Any]:
+def _make_retry_fields(now: datetime, wait_seconds: float) -> dict[str, Any]:
     return {"status": Delivery.Status.PENDING, "next_attempt_at": now + timedelta(seconds=wait_seconds)}
 
 
 def backoff_seconds(attempt_count: int) -> float:
     """Return the seconds until the next try: 5, doubled with each attempt up to 15 minutes, ±20 %."""
     doubled = BACKOFF_SECONDS * 2 ** min(attempt_count - 1, 20)
-    return _with_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
+    return _add_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
 
 
-def _with_jitter(seconds: float) -> float:
+def _add_jitter(seconds: float) -> float:
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311  # spreads calls, guards nothing
 
 
 def _mark_receipts(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:
+    """Set the status of the receipts of these people. Return how many there are."""
     # Folded, because WeCom answers in lower case.
     addresses = {f"{delivery.corp_id}:{fold_userid(userid)}" for userid in userids}
     return int(receipts.filter(address__in=addresses).update(status=status)) if addresses else 0
@@ -182,22 +189,37 @@ class EndedCall:
 
 def settle_calls(ended: Sequence[EndedCall]) -> None:
     """Settle each call. Plain acceptances, nearly all of them, are written together."""
-    answered = set()
-    for each in ended:
-        delivery, outcome = each.delivery, each.outcome
-        if outcome.proves_configuration and delivery.channel == Channel.WECOM:
-            answered.add(delivery.corp_id)
-    if answered:
-        retry_reconnected(lambda: unblock_companies(answered, now=ended[0].ended_at))
+    answering_corps = {
+        each.delivery.corp_id
+        for each in ended
+        if each.outcome.proves_configuration and each.delivery.channel == Channel.WECOM
+    }
+    if answering_corps:
+        retry_reconnected(lambda: unblock_companies(answering_corps, now=ended[0].ended_at))
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
-    together = set[int]()
+    settled_together = set[int]()
     if len(plain) > 1:
         with log_errors(logger, "%d accepted deliveries could not be settled together", len(plain)):
             retry_reconnected(lambda: _settle_accepted(plain))
-            together = {each.delivery.attempt.pk for each in plain}
-    for each in ended:
-        if each.delivery.attempt.pk not in together:
-            _settle_alone(each)
+            settled_together = {each.delivery.attempt.pk for each in plain}
+    for each in (one for one in ended if one.delivery.attempt.pk not in settled_together):
+        delivery, outcome = each.delivery, each.outcome
+        write = partial(settle_attempt, delivery.attempt, outcome, duration_ms=each.duration_ms, now=each.ended_at)
+        with log_errors(logger, "delivery=%d could not be settled", delivery.pk) as row:
+            is_held = retry_reconnected(write)
+        if row.error is not None:  # the sweep settles it when its lease ends
+            continue
+        with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
+            logger.info(
+                "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
+                delivery.pk,
+                delivery.corp_id,
+                delivery.attempt_count,
+                outcome.kind,
+                outcome.errcode,
+                each.duration_ms,
+                "" if is_held else _LEASE_LOST,
+            )
     for each in ended:  # after the outcomes are written: a failing counter must not lose an answer
         delivery, outcome = each.delivery, each.outcome
         _ATTEMPTS.add(delivery.channel, outcome.kind.value if outcome.errcode is None else str(outcome.errcode))
@@ -206,7 +228,7 @@ def settle_calls(ended: Sequence[EndedCall]) -> None:
 
 
 def retry_reconnected(write: Callable[[], T]) -> T:
-    """Run `write`; if the database connection fails, run it once more over a new one. `write` must be safe to repeat.
+    """Run `write`. If the database connection fails, run it once more over a new one: `write` must be safe to repeat.
 
     Django itself reconnects only between tasks. An answer that is not written makes its message unclear, and unclear
     messages of robots and mails are never repeated.
@@ -219,23 +241,6 @@ def retry_reconnected(write: Callable[[], T]) -> T:
         logger.warning("the database failed (%s): answers are written over a new connection", type(error).__name__)
         connection.close()
         return write()
-
-
-def _settle_alone(each: EndedCall) -> None:
-    delivery = each.delivery
-    with log_errors(logger, "delivery=%d could not be settled", delivery.pk) as row:
-        is_held = retry_reconnected(
-            lambda: settle_attempt(each.delivery.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
-        )
-    if row.error is not None:  # the sweep settles it when its lease ends
-        return
-    with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
-        logger.info(
-            "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
-            *(delivery.pk, delivery.corp_id, each.delivery.attempt_count, each.outcome.kind, each.outcome.errcode),
-            each.duration_ms,
-            "" if is_held else _LEASE_LOST,
-        )
 
 
 # With the rows as one JSON parameter: Django's update() with a CASE per row is too slow for every accepted message.
@@ -257,11 +262,15 @@ _ACCEPT_ATTEMPTS = """
 
 
 def _settle_accepted(ended: Sequence[EndedCall]) -> None:
-    """Write all of them in one transaction with two statements. Deliveries come before attempts, as everywhere."""
+    """Write the acceptances in one transaction with two statements. Deliveries come before attempts, as everywhere."""
     rows = [
         {
-            **{"id": each.delivery.pk, "token": each.delivery.attempt.fencing_token, "at": each.ended_at},
-            **{"msgid": each.outcome.msgid, "attempt": each.delivery.attempt.pk, "ms": each.duration_ms or 0},
+            "id": each.delivery.pk,
+            "token": each.delivery.attempt.fencing_token,
+            "at": each.ended_at,
+            "msgid": each.outcome.msgid,
+            "attempt": each.delivery.attempt.pk,
+            "ms": each.duration_ms or 0,
         }
         for each in ended
     ]
@@ -270,7 +279,7 @@ def _settle_accepted(ended: Sequence[EndedCall]) -> None:
         cursor.execute(_ACCEPT_DELIVERIES, listed)
         held = {pk for (pk,) in cursor.fetchall()}
         cursor.execute(_ACCEPT_ATTEMPTS, listed)
-    # Many calls get no line each: their rows say it all, and log lines cost more than writing the rows.
+    # Many calls share one line: their rows hold the details, and log lines cost more than writing the rows.
     if len(held) > LINES_AT_MOST:
         logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held), max(held))
     for each in ended:
@@ -300,6 +309,7 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> None:
 
 
 def _find_unreached() -> QuerySet[Receipt]:
+    """Return the receipts of people whom WeCom refused, and who may get a mail of the run but have none yet."""
     mailed = Receipt.objects.filter(run=OuterRef("run"), user=OuterRef("user"), channel=Channel.EMAIL)
     # WeCom names leavers as invalid. They get no mail instead.
     barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=OuterRef("delivery__corp"))
@@ -310,29 +320,30 @@ def _find_unreached() -> QuerySet[Receipt]:
 
 
 def _mail_run(run: Run, now: datetime) -> None:
+    """Write the mails of a run to the people whom it did not reach."""
     if run.subscription is None:
         return
     source = SubscriptionSource(run, run.subscription, ReportParts(run.subscription.report))
     columns = ("delivery_id", "user_id", "delivery__corp_id", "user__email")
     rows = _find_unreached().filter(run=run).order_by("pk").values_list(*columns)
-    people = {
+    delivery_by_person = {
         Recipient(
             user_id, corp_id, "", make_mail_address(user_id, email), reason=None, channel=Channel.EMAIL, email=email
         ): delivery_id
         for delivery_id, user_id, corp_id, email in rows
     }
-    sent = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
+    sent = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(delivery_by_person.values()))
 
-    def content_of(person: Recipient) -> tuple[Content, int | None]:
+    def find_sent_content(person: Recipient) -> tuple[Content, int | None]:
         """Return what was handed to WeCom for the person, so that own rows stay the same."""
-        delivery = sent[people[person]]
+        delivery = sent[delivery_by_person[person]]
         return Content(delivery.title, delivery.text, link=delivery.link), delivery.content_id
 
     with translation.override(settings.LANGUAGE_CODE):
         try:
-            batches = list(make_mail_batches(list(people), source.terms.corp_id, content_of))
-            write_deliveries(run, source, batches, now)
+            mails = list(plan_mails(list(delivery_by_person), source.terms.corp_id, find_sent_content))
+            write_deliveries(run, source, mails, now)
         except RenderingError as error:
             logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
             return
-    Run.objects.filter(pk=run.pk).update(recipient_count=F("recipient_count") + len(people))
+    Run.objects.filter(pk=run.pk).update(recipient_count=F("recipient_count") + len(delivery_by_person))

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -43,7 +43,7 @@ from notifications.delivery.channels import (
 from notifications.delivery.limiter import PERMIT_SECONDS, Permit, Request
 from notifications.delivery.rows import QUEUE_LEASE, STOP_SECONDS, TASK_SECONDS, lock_skipping, update_unlocked
 from notifications.delivery.sending import send
-from notifications.delivery.sending.queue import CALLED, HandedOut, block_company, take_probes, unblock_companies
+from notifications.delivery.sending.queue import CALL_COLUMNS, HandedOut, block_company, take_probes, unblock_companies
 from notifications.delivery.sending.settle import backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
@@ -58,15 +58,22 @@ RESERVED = 2 * QUEUE_LEASE
 AT_ONCE = 20
 BYTES_AT_ONCE = 32 * 2**20
 UPLOAD_API = "media_upload"
-# A delivery, its medium, and the content and name of that.
-Upload = tuple[Delivery, Medium, bytes, str]
+
+
+class Upload(NamedTuple):
+    """A medium to upload for a delivery. `content`, `name`: of the medium."""
+
+    delivery: Delivery
+    medium: Medium
+    content: bytes
+    name: str
 
 
 def hand_out_uploads(*, now: datetime) -> HandedOut:
     """Return the deliveries whose picture or file is made, each reserved for RESERVED. For a blocked company only one
     delivery is returned now and then, to probe whether it works again."""
     ready = Delivery.objects.preparable(now).unqueued(now).order_by("priority", "next_attempt_at", "pk")
-    found: dict[bool, list[int]] = {True: [], False: []}
+    urgent, ordinary = list[int](), list[int]()
     with transaction.atomic():
         rows = list(
             lock_skipping(ready.only("pk", "priority", "corp_id", "channel", "message_form"))[:HANDED_OUT_AT_ONCE]
@@ -79,15 +86,15 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
                 if not probes[row.corp_id]:
                     continue
                 probes[row.corp_id] = False
-            found[row.priority == Priority.URGENT].append(row.pk)
-        Delivery.objects.filter(pk__in=[*found[True], *found[False]]).update(queued_until=now + RESERVED)
-    return HandedOut(found[True], found[False])
+            (urgent if row.priority == Priority.URGENT else ordinary).append(row.pk)
+        Delivery.objects.filter(pk__in=[*urgent, *ordinary]).update(queued_until=now + RESERVED)
+    return HandedOut(urgent, ordinary)
 
 
 def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
     """Upload the medium of each delivery and freeze its bytes. Return how many may be sent now. Another worker takes
     what a stopping one leaves when its reservation ends."""
-    waiting, count = list(delivery_ids), 0
+    waiting, sendable_count = list(delivery_ids), 0
     carrying = Delivery.objects.filter(pk__in=waiting, medium__isnull=False).order_by()
     sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))
     give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
@@ -97,35 +104,40 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
         while waiting and len(chunk) < AT_ONCE and (bytes_left := bytes_left - sizes.get(waiting[0], 0)) >= 0:
             chunk.append(waiting.pop(0))
         with log_errors(logger, "%d deliveries could not be prepared together", len(chunk)) as together:
-            count += _prepare_together(chunk, clock, is_stopping)
+            sendable_count += _prepare_together(chunk, clock, is_stopping)
         for pk in chunk if together.error is not None else ():
             with log_errors(logger, "delivery=%d could not be prepared", pk):
-                count += _prepare_together([pk], clock, is_stopping)
-    update_unlocked(_preparing(waiting).filter(queued_until__isnull=False), queued_until=None)
-    return count
+                sendable_count += _prepare_together([pk], clock, is_stopping)
+    update_unlocked(_find_preparing(waiting).filter(queued_until__isnull=False), queued_until=None)
+    return sendable_count
 
 
 def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callable[[], bool]) -> int:
     """Upload the media of these deliveries at once, and freeze each as its upload ends. A stopping worker waits at most
     STOP_SECONDS. Return how many may be sent now."""
-    count, to_upload = 0, list[Upload]()
-    deliveries = read_preparable(delivery_ids, clock())
+    sendable_count, to_upload = 0, list[Upload]()
+    rows = Delivery.objects.preparable(clock()).filter(pk__in=delivery_ids).order_by("pk")
+    deliveries = list(rows.select_related("robot", "medium").only(*_PREPARED_BY))  # without the contents of media
+    corps = Corp.objects.only(*CALL_COLUMNS).in_bulk({one.corp_id for one in deliveries})
     media = Medium.objects.filter(pk__in=[one.medium_id for one in deliveries if one.medium_id])
     contents = {pk: bytes(content) for pk, content in media.values_list("pk", "content")}
     for one in deliveries:
+        one.corp = corps[one.corp_id]
         with log_errors(logger, "delivery=%d could not be prepared", one.pk):
             if one.medium is None or one.medium.status == Medium.Status.FAILED:
-                count += freeze(one, None, clock(), reason=one.medium.error if one.medium else "")
+                reason = one.medium.error if one.medium else ""
+                sendable_count += freeze_delivery(one, None, clock(), reason=reason)
                 continue
             content = contents[one.medium.pk]
             with translation.override(one.language):
                 name = one.medium.name or write_file_name(one.title, one.created_at, one.medium.extension)
             if not is_uploaded(one):
-                count += freeze(one, partial(fill_body, delivery=one, content=content, name=name), clock())
+                complete = partial(_put_medium_into_body, delivery=one, content=content, name=name)
+                sendable_count += freeze_delivery(one, complete, clock())
             elif one.channel == Channel.ROBOT and one.robot is None:
-                count += freeze(one, None, clock(), reason=ROBOT_GONE.message)
+                sendable_count += freeze_delivery(one, None, clock(), reason=ROBOT_GONE.message)
             else:
-                to_upload.append((one, one.medium, content, name))
+                to_upload.append(Upload(one, one.medium, content, name))
     calls, stop_at = _begin_uploads(to_upload, clock), math.inf
     while calls:
         if is_stopping():
@@ -134,8 +146,8 @@ def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callab
                 break
         ended = send.take_ended(calls, seconds=send.SETTLE_SECONDS)
         send.release_permits([permit for (_delivery, permit), _answer in ended])
-        count += _settle_uploads([(delivery, answer) for (delivery, _permit), answer in ended], clock())
-    return count
+        sendable_count += _settle_uploads([(delivery, answer) for (delivery, _permit), answer in ended], clock())
+    return sendable_count
 
 
 def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> dict[Future[str], tuple[Delivery, Permit]]:
@@ -146,22 +158,23 @@ def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> dict[Future[str],
             scopes=(address_scope(one.corp, UPLOAD_API), company_scope(one.corpid, UPLOAD_API)),
             is_urgent=one.priority == Priority.URGENT,
         )
-        for one, *_rest in uploads
+        for one in (upload.delivery for upload in uploads)
     ]
     calls: dict[Future[str], tuple[Delivery, Permit]] = {}
     answers = send.ask_permits(requests, call_seconds=Timeouts().transfer_seconds) if requests else []
     for upload, permit in zip(uploads, answers, strict=True):
         if isinstance(permit, Permit):
-            call = partial(copy_context().run, _upload, *upload, permit)
-            calls[send.call_threads().submit(call)] = upload[0], permit
+            call = partial(copy_context().run, _upload_medium, upload, permit)
+            calls[send.call_threads().submit(call)] = upload.delivery, permit
         else:
-            give_delivery_back(upload[0], clock() + timedelta(seconds=permit))
+            give_delivery_back(upload.delivery, clock() + timedelta(seconds=permit))
     return calls
 
 
-def _upload(delivery: Delivery, medium: Medium, content: bytes, name: str, permit: Permit) -> str:
-    """Return the media_id, or nothing if no thread was free in time. Use no database. Raises MessageError and
+def _upload_medium(upload: Upload, permit: Permit) -> str:
+    """Return the media_id, or an empty string if no thread was free in time. Use no database. Raises MessageError and
     IntegrationError."""
+    delivery, medium, content, name = upload
     bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
     if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the slot to another call
         return ""
@@ -176,36 +189,33 @@ def _upload(delivery: Delivery, medium: Medium, content: bytes, name: str, permi
 def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: datetime) -> int:
     """Freeze the deliveries whose uploads succeeded or were refused; give the others back. Return how many may be sent
     now."""
-    count = 0
+    sendable_count = 0
     for delivery, answer in ended:
         with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
             match answer:
                 case "":
                     give_delivery_back(delivery, now)
                 case str():
-                    count += freeze(delivery, partial(_add_media_id, media_id=answer), now)
+                    complete = partial(_put_medium_into_body, delivery=delivery, media_id=answer)
+                    sendable_count += freeze_delivery(delivery, complete, now)
                 case IntegrationError():
-                    count += _settle_failure(delivery, answer, now)
+                    sendable_count += _settle_failed_upload(delivery, answer, now)
                 case MessageError():
-                    count += freeze(delivery, None, now, reason=str(answer))
+                    sendable_count += freeze_delivery(delivery, None, now, reason=str(answer))
                 case BaseException():
                     logger.error("delivery=%d: its upload failed", delivery.pk, exc_info=answer)
-    uploaded = [one for one, answer in ended if isinstance(answer, str) and answer]
-    if works := {one.corp_id for one in uploaded if one.channel == Channel.WECOM}:
-        unblock_companies(works, now=now)
-    return count
+    uploaded = [delivery for delivery, answer in ended if isinstance(answer, str) and answer]
+    if answering_corps := {delivery.corp_id for delivery in uploaded if delivery.channel == Channel.WECOM}:
+        unblock_companies(answering_corps, now=now)
+    return sendable_count
 
 
-def _add_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:
-    return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
-
-
-def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) -> bool:
-    """Retry with backoff what may pass. No message was sent, whatever became of the upload. Return whether the words
-    alone may be sent now."""
+def _settle_failed_upload(delivery: Delivery, error: IntegrationError, now: datetime) -> bool:
+    """Retry passing errors with backoff: whatever became of the upload, no message was sent. After other errors the
+    words go alone. Return whether these may be sent now."""
     outcome = outcome_of_error(error)
     if outcome.kind in {OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}:
-        return freeze(delivery, None, now, reason=str(error))
+        return freeze_delivery(delivery, None, now, reason=str(error))
     wait_seconds = backoff_seconds(delivery.prepare_count + 1)
     if outcome.kind == OutcomeKind.POSTPONED:
         wait_seconds = outcome.wait_seconds
@@ -218,7 +228,7 @@ def _settle_failure(delivery: Delivery, error: IntegrationError, now: datetime) 
     return False
 
 
-# --- Which media are uploaded, under which name, and where they go in the body ---
+# --- Media in bodies: uploaded, or held by the body itself ---
 
 
 def is_uploaded(delivery: Delivery) -> bool:
@@ -229,8 +239,13 @@ def is_uploaded(delivery: Delivery) -> bool:
     return delivery.channel == Channel.WECOM and (is_file or delivery.message_form == MessageForm.IMAGE)
 
 
-def fill_body(body: dict[str, Any], delivery: Delivery, content: bytes, name: str) -> dict[str, Any]:
-    """Put the medium into a robot's picture or a mail. News and cards already hold the picture's address."""
+def _put_medium_into_body(
+    body: dict[str, Any], *, delivery: Delivery, media_id: str = "", content: bytes = b"", name: str = ""
+) -> dict[str, Any]:
+    """Return the body with its medium: by `media_id` if it was uploaded, else the medium itself, in a robot's picture
+    or a mail. News and cards hold the address of their picture already."""
+    if media_id:
+        return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
     if delivery.channel == Channel.ROBOT:
         return robot_image(content) if delivery.message_form == MessageForm.IMAGE else body
     if delivery.channel == Channel.EMAIL:
@@ -241,35 +256,26 @@ def fill_body(body: dict[str, Any], delivery: Delivery, content: bytes, name: st
 
 # --- Rows: read together, and frozen one by one ---
 
-_READ = (
+# The columns that preparing needs.
+_PREPARED_BY = (
     *("run", "corp", "channel", "message_form", "priority", "created_at", "title", "corpid", "agentid", "language"),
     *("prepare_count", "robot__key", "medium__kind", "medium__name", "medium__content_type", "medium__status"),
     "medium__error",
 )
 
 
-def read_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
-    """Read the deliveries that may be prepared now, with company, robot and medium, without its content."""
-    rows = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
-    found = list(rows.select_related("robot", "medium").only(*_READ))
-    corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in found})
-    for row in found:
-        row.corp = corps[row.corp_id]
-    return found
-
-
 @transaction.atomic
-def freeze(
+def freeze_delivery(
     delivery: Delivery, complete: Callable[[dict[str, Any]], dict[str, Any]] | None, now: datetime, *, reason: str = ""
 ) -> bool:
-    """Freeze what the row holds now, unless another task has: recipients may have been withdrawn since it was read.
-    Return whether it may be sent now.
+    """Freeze the body that the row holds now, unless another task has frozen it: recipients may have been withdrawn
+    since `delivery` was read. Return whether it may be sent now.
 
     `complete`: returns the final body from the row's, and may raise MessageError; without it the words go alone,
     because of `reason`.
     """
-    mine = _preparing([delivery.pk])
-    row = mine.select_for_update(of=("self",)).only("body", "plain_body", "channel", "error").first()
+    preparing = _find_preparing([delivery.pk])
+    row = preparing.select_for_update(of=("self",)).only("body", "plain_body", "channel", "error").first()
     if row is None:
         return False
     body = bytes(row.plain_body)
@@ -285,9 +291,9 @@ def freeze(
         logger.warning("delivery=%d goes without its picture or file", row.pk)
     if body:
         frozen = {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
-        mine.update(prepare_count=0, queued_until=None, error=reason, **frozen)
+        preparing.update(prepare_count=0, queued_until=None, error=reason, **frozen)
     else:  # it was prepared anew and has no plain body any more
-        mine.update(status=Delivery.Status.FAILED, settled_at=now, error=reason)
+        preparing.update(status=Delivery.Status.FAILED, settled_at=now, error=reason)
     return bool(body)
 
 
@@ -296,8 +302,8 @@ def give_delivery_back(delivery: Delivery, at: datetime, outcome: Outcome | None
     fields: dict[str, Any] = {"next_attempt_at": at, "queued_until": None}
     if outcome is not None:
         fields |= {"errcode": outcome.errcode, "error": outcome.message, "prepare_count": delivery.prepare_count + 1}
-    _preparing([delivery.pk]).update(**fields)
+    _find_preparing([delivery.pk]).update(**fields)
 
 
-def _preparing(ids: Collection[int]) -> QuerySet[Delivery]:
+def _find_preparing(ids: Collection[int]) -> QuerySet[Delivery]:
     return Delivery.objects.filter(pk__in=list(ids), status=Delivery.Status.PREPARING)

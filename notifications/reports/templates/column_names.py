@@ -49,15 +49,15 @@ class _Place:
     is_text: bool
 
 
-def find_columns(source: str, aliases: Collection[str]) -> list[ColumnName]:
+def find_named_columns(source: str, aliases: Collection[str]) -> list[ColumnName]:
     """Return the columns of these cards that the template names, each once, in order; none if it cannot be read."""
-    return list(dict.fromkeys(column for _place, column in _columns(source, aliases)))
+    return list(dict.fromkeys(column for _place, column in _find_column_places(source, aliases)))
 
 
 def rename_columns(source: str, names: Mapping[ColumnName, str]) -> str:
-    """Return the template with these columns renamed, and otherwise unchanged."""
+    """Return the template with these columns renamed, and unchanged otherwise."""
     aliases = {alias for alias, _column in names}
-    found = [(place, names[column]) for place, column in _columns(source, aliases) if column in names]
+    found = [(place, names[column]) for place, column in _find_column_places(source, aliases) if column in names]
     for place, name in sorted(found, key=lambda one: one[0].begin, reverse=True):
         written = quote_text(name)
         if not place.is_text:
@@ -66,9 +66,9 @@ def rename_columns(source: str, names: Mapping[ColumnName, str]) -> str:
     return source
 
 
-def _columns(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
+def _find_column_places(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
     """Yield each place that names a column."""
-    places = list(_places(source))
+    places = list(_find_places(source))
     # The template with each place replaced by its number.
     pieces, position = [], 0
     for number, place in enumerate(places):
@@ -78,13 +78,14 @@ def _columns(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, Co
         tree = ENVIRONMENT.parse("".join([*pieces, source[position:]]))
     except (TemplateSyntaxError, RecursionError):
         return
-    reading = _NameResolver(places, aliases)
+    resolver = _NameResolver(places, aliases)
     # Assignments come before uses, and a loop's name before its body.
     for node in tree.find_all(nodes.Node):
-        yield from reading.read(node)
+        yield from resolver.read_node(node)
 
 
-def _places(source: str) -> Iterator[_Place]:
+def _find_places(source: str) -> Iterator[_Place]:
+    """Yield the quoted texts, and the names behind a dot, in all tags of the template."""
     position = 0
     while (opening := _TAG.search(source, position)) is not None:
         position = opening.end()
@@ -110,75 +111,75 @@ class _NameResolver:
         self._places = places
         self._known = {alias: ("table", alias) for alias in aliases}
 
-    def read(self, node: nodes.Node) -> Iterator[tuple[_Place, ColumnName]]:
+    def read_node(self, node: nodes.Node) -> Iterator[tuple[_Place, ColumnName]]:
         """Learn the name that this node gives, and yield the columns that it names itself."""
         if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name):
-            self._known[node.target.name] = self._kind(node.node)
+            self._known[node.target.name] = self._find_kind(node.node)
         elif isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
-            kind, alias = self._kind(node.iter)
+            kind, alias = self._find_kind(node.iter)
             self._known[node.target.name] = ("row", alias) if kind == "rows" else ("", "")
         elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
-            kind, alias = self._kind(node.node.node)
-            positions, keywords = _COLUMN.get(self._name(node.node), ((), ())) if kind == "table" else ((), ())
+            kind, alias = self._find_kind(node.node.node)
+            positions, keywords = _COLUMN.get(self._find_name(node.node), ((), ())) if kind == "table" else ((), ())
             named = [one.value for one in node.kwargs if one.key in keywords]
             for argument in [*(node.args[at] for at in positions if at < len(node.args)), *named]:
-                yield from self._column(argument, alias)
+                yield from self._read_column(argument, alias)
         elif isinstance(node, nodes.Getitem):
-            kind, alias = self._kind(node.node)
+            kind, alias = self._find_kind(node.node)
             if kind == "row":
-                yield from self._column(node.arg, alias)
+                yield from self._read_column(node.arg, alias)
         elif isinstance(node, nodes.Getattr):
-            kind, alias = self._kind(node.node)
-            place = self._place(node.attr[1:])
+            kind, alias = self._find_kind(node.node)
+            place = self._find_place(node.attr[1:])
             if kind == "row" and place is not None:
                 yield place, (alias, place.value)
 
-    def _kind(self, node: nodes.Node) -> tuple[str, str]:
+    def _find_kind(self, node: nodes.Node) -> tuple[str, str]:
         """Return ("table", "rows" or "row", alias of the card); empty strings for anything else."""
         if isinstance(node, nodes.Name):
             return self._known.get(node.name, ("", ""))
         if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
-            kind, alias = self._kind(node.node.node)
-            return (kind, alias) if kind == "table" and self._name(node.node) in _TABLES else ("", "")
+            kind, alias = self._find_kind(node.node.node)
+            return (kind, alias) if kind == "table" and self._find_name(node.node) in _TABLES else ("", "")
         if isinstance(node, nodes.Getattr):
-            kind, alias = self._kind(node.node)
-            return ("rows", alias) if kind == "table" and self._name(node) == "rows" else ("", "")
+            kind, alias = self._find_kind(node.node)
+            return ("rows", alias) if kind == "table" and self._find_name(node) == "rows" else ("", "")
         if isinstance(node, nodes.Getitem):
-            kind, alias = self._kind(node.node)
+            kind, alias = self._find_kind(node.node)
             return ("row", alias) if kind == "rows" else ("", "")
         if isinstance(node, nodes.Filter) and node.node is not None:
-            kind, alias = self._kind(node.node)
+            kind, alias = self._find_kind(node.node)
             if kind == "rows":
                 return ("row" if node.name in {"first", "last"} else "rows", alias)
         return ("", "")
 
-    def _name(self, node: nodes.Getattr) -> str:
-        place = self._place(node.attr[1:])
+    def _find_name(self, node: nodes.Getattr) -> str:
+        place = self._find_place(node.attr[1:])
         return "" if place is None else place.value
 
-    def _column(self, node: nodes.Node, alias: str) -> Iterator[tuple[_Place, ColumnName]]:
+    def _read_column(self, node: nodes.Node, alias: str) -> Iterator[tuple[_Place, ColumnName]]:
         if isinstance(node, nodes.Const) and isinstance(node.value, str):
-            place = self._place(node.value)
+            place = self._find_place(node.value)
             if place is not None:
                 yield place, (alias, place.value)
 
-    def _place(self, number: str) -> _Place | None:
+    def _find_place(self, number: str) -> _Place | None:
         """Return the marked place; None for other texts, as two adjacent texts become one."""
         is_number = number.isascii() and number.isdigit() and int(number) < len(self._places)
         return self._places[int(number)] if is_number else None
 
 
-# --- The help about names in templates: each with its other name, if any, and its result ------------------------------
+# --- The help about names in templates: each name, its other name if there is one, and its result ---------------------
 
 
-def times(now: datetime, zone: ZoneInfo) -> list[tuple[str, str, str]]:
+def list_times(now: datetime, zone: ZoneInfo) -> list[tuple[str, str, str]]:
     """Return each time macro with its value for a slot at `now`."""
-    named = values.named_times(now, zone)
+    named = values.find_named_times(now, zone)
     names = [(values.SLOT, values.SLOT_CHINESE), *((one.name, one.chinese) for one in RELATIVE_DATES)]
     return [(name, chinese if is_chinese() else "", values.format_time(named[name])) for name, chinese in names]
 
 
-def formats() -> list[tuple[str, str, str]]:
+def list_formats() -> list[tuple[str, str, str]]:
     """Return the formats of numbers with examples. 万 and 亿 are for readers of Chinese."""
     return [
         (f"{one.example}|{one.name}", one.chinese if is_chinese() else "", str(one.call(Decimal(one.example))))

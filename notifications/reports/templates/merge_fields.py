@@ -1,7 +1,7 @@
 """Merge fields: templates of fixed shapes, which the push page inserts into a title or a text by a click; and starting
 points: whole messages made of them. Pure.
 
-`parts_of` reads a template back into texts and merge fields, so that a page can show fields by their labels. It knows
+`read_parts` reads a template back into texts and merge fields, so that a page can show fields by their labels. It knows
 only the shapes written here; for any other template it returns None, and the template stays as it is.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from django.utils.translation import get_language, pgettext
 from django.utils.translation import gettext as _
@@ -43,39 +42,39 @@ Part = str | Field
 # --- Writing: one function for each shape -----------------------------------------------------------------------------
 
 
-def aggregate(alias: str, measure: str, column: str, *, days: str = "", day_column: str = "") -> str:
+def write_aggregate(alias: str, measure: str, column: str, *, days: str = "", day_column: str = "") -> str:
     """Return an expression: sum, avg, min or max of a column. `days`: "latest", or the name of a day or period of
     RELATIVE_DATES, in `day_column`; empty: all rows."""
-    return f"{_rows(alias, days, day_column)}.{measure}({quote_text(column)})"
+    return f"{_write_rows(alias, days, day_column)}.{measure}({quote_text(column)})"
 
 
-def row_count(alias: str, *, days: str = "", day_column: str = "") -> str:
+def write_row_count(alias: str, *, days: str = "", day_column: str = "") -> str:
     """Return an expression: the number of rows."""
-    return f"{_rows(alias, days, day_column)}.count"
+    return f"{_write_rows(alias, days, day_column)}.count"
 
 
-def change(alias: str, column: str, *, against: str, day_column: str, measure: str = "sum") -> str:
+def write_change(alias: str, column: str, *, against: str, day_column: str, measure: str = "sum") -> str:
     """Return an expression: the latest day against the same day a "day", "week", "month" or "year" before, as ↑5.0%."""
-    of = "" if measure == "sum" else f", of={quote_text(measure)}"
-    return f"{alias}.change({quote_text(column)}, {quote_text(against)}, by={quote_text(day_column)}{of})"
+    measure_argument = "" if measure == "sum" else f", of={quote_text(measure)}"
+    return f"{alias}.change({quote_text(column)}, {quote_text(against)}, by={quote_text(day_column)}{measure_argument})"
 
 
-def latest_day(alias: str, day_column: str) -> str:
+def write_latest_day(alias: str, day_column: str) -> str:
     """Return an expression: the latest day of the data."""
     return f"{alias}.latest({quote_text(day_column)})"
 
 
-def output(expression: str, style: str = "") -> str:
+def write_output(expression: str, style: str = "") -> str:
     """Return the template that shows an expression. `style`: a format of numbers, or of a time (`date`)."""
     return f"{{{{ {expression}{f'|{style}' if style else ''} }}}}"
 
 
-def date(expression: str, pattern: str) -> str:
+def write_date(expression: str, pattern: str) -> str:
     """Return the template that shows a time by a pattern of `values.format_time`."""
-    return output(expression, f"date({quote_text(pattern)})")
+    return write_output(expression, f"date({quote_text(pattern)})")
 
 
-def ranking(
+def write_ranking(
     alias: str,
     name: str,
     number: str,
@@ -86,16 +85,16 @@ def ranking(
     day_column: str = "",
 ) -> str:
     """Return a template of `count` lines: place, name and number of the largest ("top") or smallest ("bottom") rows. A
-    row with an unknown number gets no place. `days`: as for `aggregate`."""
+    row with an unknown number gets no place. `days`: as for `write_aggregate`."""
     return (
-        f"{{% for row in {_rows(alias, days, day_column)}.{order}({count}, {quote_text(number)}).rows %}}"
+        f"{{% for row in {_write_rows(alias, days, day_column)}.{order}({count}, {quote_text(number)}).rows %}}"
         f"{{{{ '—' if row[{quote_text(number)}] is empty else loop.index ~ '.' }}}} "
         f"{{{{ row[{quote_text(name)}] }}}} {{{{ row[{quote_text(number)}]|thousands }}}}\n"
         "{% endfor %}"
     )
 
 
-def literal(text: str) -> str:
+def write_literal(text: str) -> str:
     """Return the template of a text, in which braces stay braces."""
     for opening in _OPENINGS:
         text = text.replace(opening, _split_opening(opening))
@@ -108,11 +107,11 @@ def quote_text(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _rows(alias: str, days: str, day_column: str) -> str:
+def _write_rows(alias: str, days: str, day_column: str) -> str:
     if not days:
         return alias
     if days == "latest":
-        return f"{alias}.on({latest_day(alias, day_column)}, {quote_text(day_column)})"
+        return f"{alias}.on({write_latest_day(alias, day_column)}, {quote_text(day_column)})"
     return f"{alias}.{'on' if days in _DAYS else 'within'}({days}, {quote_text(day_column)})"
 
 
@@ -124,7 +123,7 @@ def _split_opening(opening: str) -> str:
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
-def parts_of(template: str, headings: Mapping[str, str]) -> list[Part] | None:
+def read_parts(template: str, headings: Mapping[str, str]) -> list[Part] | None:
     """Return the texts and merge fields of a template that the picker could have written; None for any other.
 
     `headings`: the heading of each card by alias. A field of another card is no field.
@@ -174,7 +173,7 @@ class _Match:
     def make_label(self, what: str) -> str:
         """Return `what` with its days and its format."""
         days = self["days"] or self["period"] or ("latest" if self["latest_column"] else "")
-        label = f"{day_label(days)} {what}" if days else what
+        label = f"{label_day(days)} {what}" if days else what
         return label + {"short": _(" (in 万 or 亿)"), "percent": _(" (percent)")}.get(self["style"], "")
 
 
@@ -182,7 +181,7 @@ class _Match:
 
 
 def _label_change(found: _Match) -> str:
-    what = aggregate_label(found["measure"] or "sum", found["column"])
+    what = label_aggregate(found["measure"] or "sum", found["column"])
     return {
         "day": _("%(figure)s vs the day before"),
         "week": _("%(figure)s vs the week before"),
@@ -251,20 +250,21 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
         lambda found: found.make_label(found["field"].lstrip(".").replace("['", ".").replace("']", "").lstrip(".")),
     ),
     (
-        _compile(output(aggregate("<rows>", "<measure>", "<column>"), "STYLE")),
-        lambda found: found.make_label(aggregate_label(found["measure"], found["column"])),
+        _compile(write_output(write_aggregate("<rows>", "<measure>", "<column>"), "STYLE")),
+        lambda found: found.make_label(label_aggregate(found["measure"], found["column"])),
     ),
-    (_compile(output(row_count("<rows>"), "STYLE")), lambda found: found.make_label(_("number of rows"))),
-    (_compile(output(change("<alias>", "<column>", **_CHANGE))), _label_change),
-    (_compile(output(change("<alias>", "<column>", measure="<measure>", **_CHANGE))), _label_change),
-    (_compile(date("<named>", "PATTERN")), lambda found: _named_days().get(found["named"])),
-    (_compile(date(latest_day("<alias>", "<column>"), "PATTERN")), lambda _found: day_label("latest")),
-    (_compile(ranking("<rows>", "<name>", "<number>", order="<order>", count="<count>")), _label_ranking),
+    (_compile(write_output(write_row_count("<rows>"), "STYLE")), lambda found: found.make_label(_("number of rows"))),
+    (_compile(write_output(write_change("<alias>", "<column>", **_CHANGE))), _label_change),
+    (_compile(write_output(write_change("<alias>", "<column>", measure="<measure>", **_CHANGE))), _label_change),
+    (_compile(write_date("<named>", "PATTERN")), lambda found: _label_named_days().get(found["named"])),
+    (_compile(write_date(write_latest_day("<alias>", "<column>"), "PATTERN")), lambda _found: label_day("latest")),
+    (_compile(write_ranking("<rows>", "<name>", "<number>", order="<order>", count="<count>")), _label_ranking),
 )
 # --- Labels -----------------------------------------------------------------------------------------------------------
 
 
-def aggregate_label(measure: str, column: str) -> str:
+def label_aggregate(measure: str, column: str) -> str:
+    """Return the label of an aggregate of a column."""
     return {
         "sum": pgettext("figure", "%(column)s total"),
         "avg": pgettext("figure", "%(column)s average"),
@@ -273,11 +273,12 @@ def aggregate_label(measure: str, column: str) -> str:
     }[measure] % {"column": column}
 
 
-def day_label(name: str) -> str:
-    return _named_days().get(name) or name
+def label_day(name: str) -> str:
+    """Return the label of a named day or period; the name itself if it has none."""
+    return _label_named_days().get(name) or name
 
 
-def _named_days() -> dict[str, str]:
+def _label_named_days() -> dict[str, str]:
     return {
         "today": _("today"),
         "yesterday": _("yesterday"),
@@ -312,25 +313,28 @@ class FieldGroup:
     is_number: bool = False
 
 
-def formats() -> list[tuple[str, str]]:
+def list_number_formats() -> list[tuple[str, str]]:
     """Return the formats of inserted numbers: name in templates, and label. 万 and 亿 are for readers of Chinese."""
     in_wan = [("short", _("in 万 or 亿, by its size"))] if is_chinese() else []
     return [("thousands", _("1,234.5")), *in_wan, ("percent", _("percent (0.12 is 12%)")), ("", _("as it is"))]
 
 
-def groups_of(table: Table, alias: str) -> list[FieldGroup]:
+def list_field_groups(table: Table, alias: str) -> list[FieldGroup]:
     """Return the fields of a card's table, the most usual first."""
-    every = [column for column in table.columns if column.is_numeric]
-    numbers = every[:COLUMNS_COMBINED]
-    day = day_column_of(table)
-    groups = [FieldGroup(_("Of all rows"), _read_fields(_aggregates(alias, every, "", ""), alias), is_number=True)]
+    all_numbers = [column for column in table.columns if column.is_numeric]
+    numbers = all_numbers[:COLUMNS_COMBINED]
+    day = find_day_column(table)
+    totals = _read_fields(_write_aggregates(alias, all_numbers, "", ""), alias)
+    groups = [FieldGroup(_("Of all rows"), totals, is_number=True)]
     if day:
         groups += [
-            FieldGroup(day_label(days), _read_fields(_aggregates(alias, numbers, days, day), alias), is_number=True)
+            FieldGroup(
+                label_day(days), _read_fields(_write_aggregates(alias, numbers, days, day), alias), is_number=True
+            )
             for days in ("latest", "yesterday", "today", *PERIODS)
         ]
         changes = (
-            output(change(alias, one.name, against=against, day_column=day, measure=usual_measure(one)))
+            write_output(write_change(alias, one.name, against=against, day_column=day, measure=choose_measure(one)))
             for one in numbers
             for against in AGAINST
         )
@@ -338,7 +342,7 @@ def groups_of(table: Table, alias: str) -> list[FieldGroup]:
     # Of the latest day if there are days: over several days names would repeat.
     days = "latest" if day else ""
     rankings = (
-        ranking(alias, name.name, number.name, order=order, days=days, day_column=day)
+        write_ranking(alias, name.name, number.name, order=order, days=days, day_column=day)
         for name in [column for column in table.columns if column.kind is Kind.TEXT][:COLUMNS_RANKED]
         for number in numbers[:COLUMNS_RANKED]
         for order in ("top", "bottom")
@@ -347,13 +351,16 @@ def groups_of(table: Table, alias: str) -> list[FieldGroup]:
     return [group for group in groups if group.fields]
 
 
-def day_fields(tables: Mapping[str, Table]) -> FieldGroup:
+def list_day_fields(tables: Mapping[str, Table]) -> FieldGroup:
     """Return days and times, which need no data, and the latest day of each card with a column of days."""
-    latest = [("latest", latest_day(alias, day)) for alias, table in tables.items() if (day := day_column_of(table))]
-    plain = [(name, name) for name in ("today", "yesterday", "last_week", "last_month", "month_to_date")]
-    found = [*plain[:2], *latest, *plain[2:]]
-    pattern = usual_date_pattern()
-    return FieldGroup(_("Dates"), tuple(Field(day_label(name), date(days, pattern)) for name, days in found))
+    day_columns = {alias: day for alias, table in tables.items() if (day := find_day_column(table))}
+    latest = [("latest", write_latest_day(alias, day)) for alias, day in day_columns.items()]
+    named = [(name, name) for name in ("today", "yesterday", "last_week", "last_month", "month_to_date")]
+    expressions = [*named[:2], *latest, *named[2:]]
+    pattern = choose_date_pattern()
+    return FieldGroup(
+        _("Dates"), tuple(Field(label_day(name), write_date(expression, pattern)) for name, expression in expressions)
+    )
 
 
 def _read_fields(templates: Iterable[str], alias: str) -> tuple[Field, ...]:
@@ -362,7 +369,8 @@ def _read_fields(templates: Iterable[str], alias: str) -> tuple[Field, ...]:
     return tuple(part for part in found if isinstance(part, Field))
 
 
-def usual_date_pattern() -> str:
+def choose_date_pattern() -> str:
+    """Return the usual pattern of a day in the active language."""
     return "M月D日" if is_chinese() else "D.M."
 
 
@@ -371,19 +379,19 @@ def is_chinese() -> bool:
     return (get_language() or "").startswith("zh")
 
 
-def day_column_of(table: Table) -> str:
+def find_day_column(table: Table) -> str:
     """Return the first column of days or moments; empty if there is none."""
     return next((column.name for column in table.columns if column.is_temporal), "")
 
 
-def _aggregates(alias: str, numbers: list[Column], days: str, day: str) -> Iterator[str]:
+def _write_aggregates(alias: str, numbers: list[Column], days: str, day: str) -> Iterator[str]:
     for column in numbers:
         for measure in ("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min"):
-            yield output(aggregate(alias, measure, column.name, days=days, day_column=day), "thousands")
-    yield output(row_count(alias, days=days, day_column=day), "thousands")
+            yield write_output(write_aggregate(alias, measure, column.name, days=days, day_column=day), "thousands")
+    yield write_output(write_row_count(alias, days=days, day_column=day), "thousands")
 
 
-def usual_measure(column: Column) -> str:
+def choose_measure(column: Column) -> str:
     """Return the proposed aggregate of a column: its total, or the mean if a total means nothing."""
     return "sum" if adds_up(column) else "avg"
 
@@ -409,19 +417,14 @@ class StartingPoint:
     lacks: str = ""
 
 
-def offered_points() -> list[StartingPoint]:
-    """Return the labels and descriptions, before there is any data."""
-    return starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC)))
-
-
-def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:
+def make_starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:
     """Return the four starting points in order. `alias`: of the card in templates; `heading`: its name for people."""
     has_numbers = any(column.is_numeric for column in table.columns)
     has_names = any(column.kind is Kind.TEXT for column in table.columns)
     no_columns = "" if table.names else _("This data has no columns.")
     no_numbers = "" if has_numbers else _("This data has no column of numbers.")
     no_names = "" if has_names else _("This data has no column of names.")
-    no_day = "" if day_column_of(table) else _("This data has no column of dates.")
+    no_day = "" if find_day_column(table) else _("This data has no column of dates.")
     form = MessageForm
     points = [
         StartingPoint(*point, lacks=lacks)
@@ -435,36 +438,37 @@ def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoin
     if table.names and not any(map(table.is_kind_known, table.names)):
         unknown = _("What the columns of this data hold is not known before there are rows.")
         points = [replace(point, lacks=unknown) if point.lacks else point for point in points]
-    return [point if point.lacks else _fill(point, alias, heading, table) for point in points]
+    return [point if point.lacks else _fill_starting_point(point, alias, heading, table) for point in points]
 
 
-def _fill(point: StartingPoint, alias: str, heading: str, table: Table) -> StartingPoint:
+def _fill_starting_point(point: StartingPoint, alias: str, heading: str, table: Table) -> StartingPoint:
     """Write the texts and charts: a line for each number, with its change against the day before if there are days."""
-    numbers, day = [column for column in table.columns if column.is_numeric], day_column_of(table)
+    numbers, day = [column for column in table.columns if column.is_numeric], find_day_column(table)
     days = "latest" if day else ""
     lines, figures = [], []
     for number in numbers[:NUMBERS_AT_MOST]:
-        measure = usual_measure(number)
-        figure = output(aggregate(alias, measure, number.name, days=days, day_column=day), "thousands")
-        line = f"{literal(number.name)} {figure}"
+        measure = choose_measure(number)
+        figure = write_output(write_aggregate(alias, measure, number.name, days=days, day_column=day), "thousands")
+        line = f"{write_literal(number.name)} {figure}"
         if day:
-            changed = output(change(alias, number.name, against="day", day_column=day, measure=measure))
-            line += f" {literal(_('vs the day before'))} {changed}"
+            changed = write_output(write_change(alias, number.name, against="day", day_column=day, measure=measure))
+            line += f" {write_literal(_('vs the day before'))} {changed}"
         lines.append(line)
         # Without colons, because one separates the name of a key figure from its number.
         name = " ".join(re.split(r"[\s:：]+", number.name)).strip()  # noqa: RUF001  # both
-        figures.append(f"{literal(name)}: {figure}")
-    title = f"{literal(heading)} {date(latest_day(alias, day), usual_date_pattern())}" if day else literal(heading)
-    body, charts = "\n".join(lines), list[Chart]()
+        figures.append(f"{write_literal(name)}: {figure}")
+    title, body, charts = write_literal(heading), "\n".join(lines), list[Chart]()
+    if day:
+        title += f" {write_date(write_latest_day(alias, day), choose_date_pattern())}"
     match point.key:
         case "table":
-            body = _("%(count)s rows in all") % {"count": output(row_count(alias), "thousands")}
+            body = _("%(count)s rows in all") % {"count": write_output(write_row_count(alias), "thousands")}
             others = tuple(name for name in table.names if name != day)[:COLUMNS_AT_MOST]
             charts = [Chart(ChartKind.TABLE, day, others, sort=Sort.LARGEST if day else Sort.AS_IS)]
         case "trend":
             charts = [Chart(ChartKind.LINE, day, (numbers[0].name,))]
         case "ranking":
             name = next(column.name for column in table.columns if column.kind is Kind.TEXT)
-            body = ranking(alias, name, numbers[0].name, days=days, day_column=day)
+            body = write_ranking(alias, name, numbers[0].name, days=days, day_column=day)
             charts = [Chart(ChartKind.BAR, name, (numbers[0].name,), sort=Sort.LARGEST)]
     return replace(point, title=title, body=body, figures="\n".join(figures), charts=tuple(charts))

@@ -26,7 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from integrations.core.sentences import Sentence
 from integrations.data.figures import ARITHMETIC, LAST_WORKDAY, Change, Period, Workday, last_workday
-from integrations.data.table import DASH, LARGEST, Table
+from integrations.data.table import DASH, DOWN, LARGEST, SAME, UP, Table
 from notifications.charts.drawing import describe_change
 from notifications.reports.templates import values
 from notifications.reports.templates.tables import TableView, UnknownView
@@ -72,7 +72,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         if isinstance(obj, Exposed):
             return obj.get_attribute(attribute)
         if isinstance(obj, Change):
-            return values.read_change(obj, attribute)
+            difference = obj.difference
+            arrow = DASH if difference is None else SAME if difference == 0 else UP if difference > 0 else DOWN
+            parts = {"difference": difference, "percent": obj.ratio, "now": obj.new, "before": obj.old}
+            found = find_exposed({"arrow": arrow, **parts}, attribute)
+            return NOTHING if found is None else found
         if isinstance(obj, Period):
             return find_exposed({"start": obj.start, "end": obj.end, "days": len(obj.days)}, attribute)
         if isinstance(obj, LoopContext) and attribute in _OF_LOOPS:
@@ -98,11 +102,25 @@ class _Environment(ImmutableSandboxedEnvironment):
         given = {name: value for name, value in kwargs.items() if name not in {"_loop_vars", "_block_vars"}}
         return __obj(*args, **given)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, sign: str, left: Any, right: Any) -> Any:
         context[RENDERING].charge(1)
-        if isinstance(left, date) and operator in {"+", "-"} and type(right) is int:
-            return values.add_days(left, right if operator == "+" else -right)
-        return _compute(operator, left, right)
+        if isinstance(left, date) and sign in {"+", "-"} and type(right) is int:
+            return values.add_days(left, right if sign == "+" else -right)
+        if isinstance(left, Nothing) or isinstance(right, Nothing):
+            return NOTHING
+        if not isinstance(left, int | float | Decimal) or not isinstance(right, int | float | Decimal):
+            raise ExpressionError(Sentence("Only numbers can be computed with; texts are joined by ~."))
+        if all(type(each) is int and abs(each) < LARGEST for each in (left, right)) and sign in {"+", "-"}:
+            return {"+": operator.add, "-": operator.sub}[sign](left, right)
+        first, second = to_number(left), to_number(right)
+        if first is None or second is None or max(abs(first), abs(second)) >= LARGEST:
+            raise ExpressionError(Sentence("This number is too large."))
+        if second == 0 and sign in {"/", "%"}:
+            return NOTHING
+        result = _OPERATORS[sign](first, second)
+        if abs(result) >= LARGEST:
+            raise ExpressionError(Sentence("This number is too large."))
+        return result
 
     def call_unop(self, context: Context, sign: str, value: Any) -> Any:
         number = to_number(value) if not isinstance(value, str) else None
@@ -111,32 +129,14 @@ class _Environment(ImmutableSandboxedEnvironment):
         return -number if sign == "-" else number
 
 
-def _compute(sign: str, left: Any, right: Any) -> Any:
-    if isinstance(left, Nothing) or isinstance(right, Nothing):
-        return NOTHING
-    if not isinstance(left, int | float | Decimal) or not isinstance(right, int | float | Decimal):
-        raise ExpressionError(Sentence("Only numbers can be computed with; texts are joined by ~."))
-    if all(type(each) is int and abs(each) < LARGEST for each in (left, right)) and sign in {"+", "-"}:
-        return {"+": operator.add, "-": operator.sub}[sign](left, right)
-    first, second = to_number(left), to_number(right)
-    if first is None or second is None or max(abs(first), abs(second)) >= LARGEST:
-        raise ExpressionError(Sentence("This number is too large."))
-    if second == 0 and sign in {"/", "%"}:
-        return NOTHING
-    result = _OPERATORS[sign](first, second)
-    if abs(result) >= LARGEST:
-        raise ExpressionError(Sentence("This number is too large."))
-    return result
-
-
 @pass_context
-def _output(context: Context, value: Any) -> str:
+def _write_output(context: Context, value: Any) -> str:
     """Write any output of a template, escaped for the form."""
     work: _Rendering = context[RENDERING]
-    return escape_markup(_write(value), work.form)
+    return escape_markup(_write_value(value), work.form)
 
 
-def _write(value: Any) -> str:
+def _write_value(value: Any) -> str:
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, Nothing):
@@ -144,7 +144,7 @@ def _write(value: Any) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, int | float | Decimal):
-        return values.plain(value)
+        return values.format_plain(value)
     if isinstance(value, date | Period):
         return values.format_time(value)
     if isinstance(value, Change):
@@ -180,27 +180,22 @@ def _length(value: Any) -> int:
 
 
 def _clip(value: Any, length: int = 20) -> str:
-    text = _write(value)
+    text = _write_value(value)
     if type(length) is not int or length < 1:
         raise ExpressionError(Sentence("A length is 1 or more."))
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _join_list(values: Any, by: str = ", ") -> str:
-    if not isinstance(values, tuple | list) or not isinstance(by, str):
+def _join_list(items: Any, by: str = ", ") -> str:
+    if not isinstance(items, tuple | list) or not isinstance(by, str):
         raise ExpressionError(Sentence("Only a list can be joined."))
-    text, size = [], 0
-    for value in values:
-        text.append(_write(value))
-        size += len(text[-1]) + len(by)
+    texts, size = [], 0
+    for item in items:
+        texts.append(_write_value(item))
+        size += len(texts[-1]) + len(by)
         if size > OUTPUT_CHARACTERS:
             raise ExpressionError(TOO_LONG)
-    return by.join(text)
-
-
-def _absolute(value: Any) -> Any:
-    number = to_number(value)
-    return NOTHING if number is None else abs(number)
+    return by.join(texts)
 
 
 @dataclass(frozen=True)
@@ -219,15 +214,19 @@ _TESTS: dict[str, Callable[..., bool]] = {
 }
 
 FORMATS = (
-    Format("thousands", "千分位", values.thousands, "1234567.8"),
-    Format("wan", "万", values.in_wan, "1234567.8"),
-    Format("yi", "亿", values.in_yi, "1234567890"),
-    Format("short", "自动", values.short, "1234567.8"),
-    Format("percent", "百分比", values.percent, "0.1234"),
-    Format("round", "四舍五入", values.round_number, "12.56"),
-    Format("signed", "带符号", values.add_sign, "12.56"),
-    Format("abs", "绝对值", _absolute, "12.56"),
-    Format("date", "日期", values.format_time_or_dash),
+    Format("thousands", "千分位", values.format_thousands, "1234567.8"),
+    Format("wan", "万", values.format_in_wan, "1234567.8"),
+    Format("yi", "亿", values.format_in_yi, "1234567890"),
+    Format("short", "自动", values.format_short, "1234567.8"),
+    Format("percent", "百分比", values.format_percent, "0.1234"),
+    Format("round", "四舍五入", values.format_rounded, "12.56"),
+    Format("signed", "带符号", values.format_signed, "12.56"),
+    Format("abs", "绝对值", lambda value: NOTHING if (number := to_number(value)) is None else abs(number), "12.56"),
+    Format(
+        "date",
+        "日期",
+        lambda at, pattern="": values.format_time(at, pattern) if isinstance(at, date | Period) else DASH,
+    ),
     Format("days", "加天数", values.add_days),
     Format("default", "默认", lambda value, other: other if _TESTS["empty"](value) else value),
     Format("clip", "截取", _clip),
@@ -236,29 +235,23 @@ FORMATS = (
 )
 
 
-def _make_environment() -> _Environment:
-    environment = _Environment(
-        autoescape=False,  # _output escapes, for WeCom's forms
-        finalize=_output,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        cache_size=0,
-        extensions=(),
-    )
-    environment.globals.clear()
-    environment.filters.clear()
-    environment.tests.clear()
-    for each in FORMATS:
-        environment.filters[each.name] = environment.filters[each.chinese] = each.call
-    environment.filters["万亿"] = values.short  # a former name in stored templates
-    environment.filters[join_texts.__name__] = join_texts
-    environment.filters[count_rounds.__name__] = count_rounds
-    environment.tests.update(_TESTS)
-    return environment
-
-
-ENVIRONMENT = _make_environment()
+ENVIRONMENT = _Environment(
+    autoescape=False,  # _write_output escapes, for WeCom's forms
+    finalize=_write_output,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    cache_size=0,
+    extensions=(),
+)
+ENVIRONMENT.globals.clear()
+ENVIRONMENT.filters.clear()
+ENVIRONMENT.tests.clear()
+ENVIRONMENT.filters.update({name: one.call for one in FORMATS for name in (one.name, one.chinese)})
+ENVIRONMENT.filters["万亿"] = values.format_short  # a former name in stored templates
+ENVIRONMENT.filters[join_texts.__name__] = join_texts
+ENVIRONMENT.filters[count_rounds.__name__] = count_rounds
+ENVIRONMENT.tests.update(_TESTS)
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30
 _LINE_END = re.compile(r"\r\n?")
@@ -278,9 +271,7 @@ def compile_template(source: str, known: frozenset[str]) -> Any:
         raise TemplateError(0, sentence % {"most": TEMPLATE_CHARACTERS})
     try:
         tree = ENVIRONMENT.parse(source)
-        _check_depth(tree)
-        _check_language(tree)
-        _check_names(tree, known)
+        _check_tree(tree, known)
         return ENVIRONMENT.from_string(_add_guards(tree))
     except TemplateSyntaxError as error:
         sentence = Sentence("This cannot be read as a template (%(detail)s).")
@@ -291,23 +282,20 @@ def compile_template(source: str, known: frozenset[str]) -> Any:
         ) from error
 
 
-def _check_depth(tree: nodes.Node) -> None:
-    level: list[nodes.Node] = [tree]
-    for _depth in range(DEPTH_AT_MOST):
-        level = [child for node in level for child in node.iter_child_nodes()]
-        if not level:
-            return
-    raise TemplateError(level[0].lineno, Sentence("The template is nested too deeply."))
-
-
-# What a template's author wrote where Jinja2's node has another name.
+# The spelling in templates of nodes that Jinja2 calls otherwise.
 _TAGS = {
     **{"AssignBlock": "set … endset", "FilterBlock": "filter", "CallBlock": "call", "FromImport": "from … import"},
     **{"Slice": "[:]", "Dict": "{}", "NSRef": "namespace"},
 }
 
 
-def _check_language(tree: nodes.Node) -> None:
+def _check_tree(tree: nodes.Node, known: frozenset[str]) -> None:
+    """Check the depth of the template, its language and its names. Raises TemplateError with the line."""
+    level: list[nodes.Node] = [tree]
+    for _depth in range(DEPTH_AT_MOST):
+        level = [child for node in level for child in node.iter_child_nodes()]
+    if level:
+        raise TemplateError(level[0].lineno, Sentence("The template is nested too deeply."))
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _LANGUAGE):
             kind = type(node).__name__
@@ -317,6 +305,14 @@ def _check_language(tree: nodes.Node) -> None:
         problem = _find_problem(node)
         if problem:
             raise TemplateError(node.lineno, problem)
+    names = list(tree.find_all(nodes.Name))
+    assigned = {node.name for node in names if node.ctx == "store"}
+    for node in names:
+        if node.ctx == "store" and node.name in known:
+            sentence = Sentence("“%(name)s” has a meaning already; choose another name.")
+            raise TemplateError(node.lineno, sentence % {"name": node.name})
+        if node.ctx == "load" and node.name not in known | assigned | {"loop"}:
+            raise TemplateError(node.lineno, Sentence("There is nothing called “%(name)s” here.") % {"name": node.name})
 
 
 def _find_problem(node: nodes.Node) -> Sentence | None:
@@ -342,17 +338,6 @@ def _find_problem(node: nodes.Node) -> Sentence | None:
     return None
 
 
-def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
-    names = list(tree.find_all(nodes.Name))
-    assigned = {node.name for node in names if node.ctx == "store"}
-    for node in names:
-        if node.ctx == "store" and node.name in known:
-            sentence = Sentence("“%(name)s” has a meaning already; choose another name.")
-            raise TemplateError(node.lineno, sentence % {"name": node.name})
-        if node.ctx == "load" and node.name not in known | assigned | {"loop"}:
-            raise TemplateError(node.lineno, Sentence("There is nothing called “%(name)s” here.") % {"name": node.name})
-
-
 def _add_guards(node: Any) -> Any:
     """Return the tree with loops that count their rounds and ~ that limits its length."""
     for name, value in node.iter_fields():
@@ -373,7 +358,7 @@ STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0
 _KEYWORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "for", "set"})
 _FUNCTIONS = {
-    "change": partial(values.compare),
+    "change": partial(values.compare_values),
     **{name: partial(values.find_period, period) for name, period in values.AROUND.items()},
 }
 
@@ -390,12 +375,12 @@ class RenderContext:
     calendar: Callable[[], Workday] = lambda: lambda day: day.weekday() < 5
 
 
-def check(source: str, aliases: Iterable[str] = ()) -> None:
+def check_template(source: str, aliases: Iterable[str] = ()) -> None:
     """Raise TemplateError if this is no template, or names something that a report with these cards lacks."""
-    compile_template(source, frozenset({*aliases, *_time_names(), *_FUNCTIONS}))
+    compile_template(source, frozenset({*aliases, *_find_time_names(), *_FUNCTIONS}))
 
 
-def render(source: str, given: RenderContext, form: str, *, is_cut: bool = False) -> str:
+def render_template(source: str, context: RenderContext, form: str, *, is_cut: bool = False) -> str:
     """Return the text for a message of this form, with values of cells escaped for it. An empty form gives plain text,
     such as a title, which is escaped when a message is made.
 
@@ -403,39 +388,52 @@ def render(source: str, given: RenderContext, form: str, *, is_cut: bool = False
     """
     if "{" not in source and len(source) <= TEMPLATE_CHARACTERS:  # it computes nothing, as most titles
         return _LINE_END.sub("\n", source)
-    template = compile_template(source, frozenset({*given.tables, *given.values, *_time_names(), *_FUNCTIONS}))
-    work = _Rendering(form, is_cut=is_cut)
-    names = {**values.named_times(given.slot_at, given.zone)}
-    today = given.slot_at.astimezone(given.zone).date()
+    template = compile_template(source, frozenset({*context.tables, *context.values, *_find_time_names(), *_FUNCTIONS}))
+    work = _Rendering(form)
+    names = {**values.find_named_times(context.slot_at, context.zone)}
+    today = context.slot_at.astimezone(context.zone).date()
     if any(name in source for name in LAST_WORKDAY):
-        names |= dict.fromkeys(LAST_WORKDAY, last_workday(today, given.calendar()))
+        names |= dict.fromkeys(LAST_WORKDAY, last_workday(today, context.calendar()))
     names |= {
-        alias: UnknownView(given.zone, work.charge)
+        alias: UnknownView(context.zone, work.charge)
         if table is None
-        else TableView(table, given.zone, work.charge, today)
-        for alias, table in given.tables.items()
+        else TableView(table, context.zone, work.charge, today)
+        for alias, table in context.tables.items()
     }
-    names |= {**given.values, **_FUNCTIONS, RENDERING: work}
-    return work.text_of(template, names)
+    names |= {**context.values, **_FUNCTIONS, RENDERING: work}
+    parts, size = [], 0
+    try:
+        for part in template.generate(names):
+            parts.append(part)
+            size += len(part)
+            if size > OUTPUT_CHARACTERS and is_cut:
+                return f"{''.join(parts)[: OUTPUT_CHARACTERS - 1]}…"
+            if size > OUTPUT_CHARACTERS:
+                raise ExpressionError(TOO_LONG)
+    except ExpressionError as error:
+        raise TemplateError(_find_line(error), error.sentence) from error
+    except (TypeError, ValueError, ArithmeticError, DecimalException, RecursionError) as error:
+        sentence = Sentence("These values cannot be used together like this, or an argument is missing.")
+        raise TemplateError(_find_line(error), sentence) from error
+    return "".join(parts)
 
 
-def reserved_names() -> frozenset[str]:
+def find_reserved_names() -> frozenset[str]:
     """Return the names that no card may have, because they have a meaning already."""
-    return _time_names() | {*_FUNCTIONS, "loop", "true", "false", "none", "True", "False", "None"} | _KEYWORDS
+    return _find_time_names() | {*_FUNCTIONS, "loop", "true", "false", "none", "True", "False", "None"} | _KEYWORDS
 
 
 @lru_cache(maxsize=1)
-def _time_names() -> frozenset[str]:
+def _find_time_names() -> frozenset[str]:
     epoch = datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC"))
-    return frozenset(values.named_times(epoch, ZoneInfo("UTC"))) | {*LAST_WORKDAY}
+    return frozenset(values.find_named_times(epoch, ZoneInfo("UTC"))) | {*LAST_WORKDAY}
 
 
 class _Rendering:
     """The form of one rendering, and its remaining steps and time."""
 
-    def __init__(self, form: str, *, is_cut: bool) -> None:
+    def __init__(self, form: str) -> None:
         self.form = form
-        self._is_cut = is_cut
         self._steps_left = STEPS_AT_MOST
         self._end = time.monotonic() + SECONDS_AT_MOST
 
@@ -444,24 +442,6 @@ class _Rendering:
         self._steps_left -= steps
         if self._steps_left < 0 or time.monotonic() > self._end:
             raise ExpressionError(Sentence("This goes through too many rows, or through rows within rows."))
-
-    def text_of(self, template: Any, names: dict[str, Any]) -> str:
-        """Render the template. Raises TemplateError."""
-        parts, size = [], 0
-        try:
-            for part in template.generate(names):
-                parts.append(part)
-                size += len(part)
-                if size > OUTPUT_CHARACTERS and self._is_cut:
-                    return f"{''.join(parts)[: OUTPUT_CHARACTERS - 1]}…"
-                if size > OUTPUT_CHARACTERS:
-                    raise ExpressionError(TOO_LONG)
-        except ExpressionError as error:
-            raise TemplateError(_find_line(error), error.sentence) from error
-        except (TypeError, ValueError, ArithmeticError, DecimalException, RecursionError) as error:
-            sentence = Sentence("These values cannot be used together like this, or an argument is missing.")
-            raise TemplateError(_find_line(error), sentence) from error
-        return "".join(parts)
 
 
 def _find_line(error: BaseException) -> int:

@@ -17,12 +17,12 @@ from integrations.data.table import LARGEST, NUMERIC, Column, Kind, Table
 from notifications.reports.templates.values import (
     NOTHING,
     ColumnGoneError,
+    Convert,
     Exposed,
     ExpressionError,
     Figure,
-    Like,
     Nothing,
-    compare,
+    compare_values,
     find_exposed,
     from_cell,
     make_comparable,
@@ -52,7 +52,7 @@ class RowView(Exposed):
         self._row, self._view = row, view
 
     def get_item(self, key: object) -> Any:
-        return self._view._cell(self._row, self._view._of(key))
+        return self._view._read_cell(self._row, self._view._resolve_column(key))
 
     def get_attribute(self, name: str) -> Any:
         return self.get_item(name)
@@ -77,37 +77,37 @@ class TableView(Exposed):
 
     # --- Cells and rows -----------------------------------------------------------------------------------------------
 
-    def _rows(self) -> tuple[RowView, ...]:
+    def _make_rows(self) -> tuple[RowView, ...]:
         self._charge(len(self._table.rows))
         return tuple(RowView(row, self) for row in self._table.rows)
 
-    def _values(self, column: Any) -> list[Any]:
+    def _read_values(self, column: Any) -> list[Any]:
         """Return the column's values, read once; further calls are charged less."""
-        position, count = self._of(column), len(self._table.rows)
+        position, count = self._resolve_column(column), len(self._table.rows)
         if position in self._values_of:
             self._charge(count // CHEAPER_AGAIN)
         else:
             self._charge(count)
-            self._values_of[position] = [self._cell(row, position) for row in self._table.rows]
+            self._values_of[position] = [self._read_cell(row, position) for row in self._table.rows]
         return self._values_of[position]
 
-    def _value(self, column: Any, row: Any = 0) -> Any:
-        position = self._of(column)
+    def _read_value(self, column: Any, row: Any = 0) -> Any:
+        position = self._resolve_column(column)
         if isinstance(row, bool) or not isinstance(row, int):
             raise ExpressionError(Sentence("A row is named by its number; the first is 0."))
         rows = self._table.rows
-        return self._cell(rows[row], position) if -len(rows) <= row < len(rows) else NOTHING
+        return self._read_cell(rows[row], position) if -len(rows) <= row < len(rows) else NOTHING
 
-    def _cell(self, row: tuple[Any, ...], position: int) -> Any:
-        value, column = from_cell(row[position], self._zone), self._column_at(position)
+    def _read_cell(self, row: tuple[Any, ...], position: int) -> Any:
+        value, column = from_cell(row[position], self._zone), self._get_column(position)
         if column.kind not in NUMERIC or isinstance(value, bool) or not isinstance(value, int | Decimal):
             return value
         return Figure.of(Decimal(value), column) if column.decimals is not None or column.unit == "%" else value
 
-    def _column_at(self, position: int) -> Column:
+    def _get_column(self, position: int) -> Column:
         return self._table.columns[position]
 
-    def _of(self, column: object) -> int:
+    def _resolve_column(self, column: object) -> int:
         """Return the column's position. Raises ExpressionError."""
         if not isinstance(column, str):
             raise ExpressionError(Sentence("A column is named by a text."))
@@ -125,12 +125,12 @@ class TableView(Exposed):
 
     # --- Aggregates ---------------------------------------------------------------------------------------------------
 
-    def _numbers(self, column: Any) -> list[Decimal]:
-        position, count = self._of(column), len(self._table.rows)
+    def _read_numbers(self, column: Any) -> list[Decimal]:
+        position, count = self._resolve_column(column), len(self._table.rows)
         self._charge(count // CHEAPER_AGAIN if position in self._numbers_of else count)
         if position not in self._numbers_of:
             try:
-                numbers = figures.numbers_of(self._table, self._column_at(position).name)
+                numbers = figures.numbers_of(self._table, self._get_column(position).name)
             except figures.NotNumericError as error:
                 raise ExpressionError(
                     Sentence("The column “%(column)s” holds no numbers.") % {"column": error.column}
@@ -140,26 +140,26 @@ class TableView(Exposed):
             self._numbers_of[position] = numbers
         return self._numbers_of[position]
 
-    def _figure(self, column: Any, number: Decimal | None, *, keeps_decimals: bool = True) -> Any:
+    def _make_figure(self, column: Any, number: Decimal | None, *, keeps_decimals: bool = True) -> Any:
         if number is None:
             return NOTHING
-        return Figure.of(number, self._column_at(self._of(column)), keeps_decimals=keeps_decimals)
+        return Figure.of(number, self._get_column(self._resolve_column(column)), keeps_decimals=keeps_decimals)
 
-    def _comparable(self, column: Any) -> list[Any]:
+    def _read_comparable(self, column: Any) -> list[Any]:
         """Return the numbers of a numeric column, else its values, which are of one kind."""
-        if self._column_at(self._of(column)).kind in {*NUMERIC, Kind.BOOLEAN}:
-            return [self._figure(column, number) for number in self._numbers(column)]
-        return [value for value in self._present_values(column) if not is_unknown(value)]
+        if self._get_column(self._resolve_column(column)).kind in {*NUMERIC, Kind.BOOLEAN}:
+            return [self._make_figure(column, number) for number in self._read_numbers(column)]
+        return [value for value in self._read_present_values(column) if not is_unknown(value)]
 
-    def _present_values(self, column: Any) -> list[Any]:
-        return [value for value in self._values(column) if not isinstance(value, Nothing)]
+    def _read_present_values(self, column: Any) -> list[Any]:
+        return [value for value in self._read_values(column) if not isinstance(value, Nothing)]
 
     # --- Some of the rows ---------------------------------------------------------------------------------------------
 
-    def _with(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
+    def _keep_rows(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
         return TableView(self._table.with_rows(rows), self._zone, self._charge, self._today)
 
-    def _where(self, column: Any, *condition: Any) -> TableView:
+    def _select_where(self, column: Any, *condition: Any) -> TableView:
         """Select rows: `where("区域", "华东")`, `where("销售额", ">", 100)`."""
         if len(condition) not in {1, 2}:
             raise ExpressionError(Sentence("Write where(column, value) or where(column, comparison, value)."))
@@ -168,55 +168,55 @@ class TableView(Exposed):
             known = " ".join(_COMPARISONS)
             raise ExpressionError(Sentence("A comparison is one of %(known)s.") % {"known": known})
         compared = _COMPARISONS[operator]
-        like, wanted = self._like(column, wanted)
-        values = (like(value) for value in self._values(column))
-        return self._select(value is not None and compared(value, wanted) for value in values)
+        convert, wanted = self._make_comparable(column, wanted)
+        values = (convert(value) for value in self._read_values(column))
+        return self._select_fitting(value is not None and compared(value, wanted) for value in values)
 
-    def _select(self, fits: Iterable[bool]) -> TableView:
-        return self._with([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
+    def _select_fitting(self, fits: Iterable[bool]) -> TableView:
+        return self._keep_rows([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
 
-    def _like(self, column: Any, wanted: Any) -> tuple[Like, Any]:
-        return make_comparable(self._column_at(self._of(column)), wanted, self._zone)
+    def _make_comparable(self, column: Any, wanted: Any) -> tuple[Convert, Any]:
+        return make_comparable(self._get_column(self._resolve_column(column)), wanted, self._zone)
 
-    def _on(self, day: Any, column: Any = None) -> TableView:
+    def _select_day(self, day: Any, column: Any = None) -> TableView:
         """Select rows of a day. `day`: as in a cell; for a moment its day, without a value no row."""
         if isinstance(day, Nothing):
-            return self._with(())
-        wanted = self._day(day)
-        return self._select(one == wanted for one in self._days(column))
+            return self._keep_rows(())
+        wanted = self._to_day(day)
+        return self._select_fitting(one == wanted for one in self._read_days(column))
 
-    def _within(self, period: Any, column: Any = None) -> TableView:
+    def _select_period(self, period: Any, column: Any = None) -> TableView:
         if isinstance(period, Nothing):
-            return self._with(())
+            return self._keep_rows(())
         if not isinstance(period, Period):
             raise ExpressionError(Sentence("This is not a period, such as last_week."))
-        return self._select(one in period for one in self._days(column))
+        return self._select_fitting(one in period for one in self._read_days(column))
 
-    def _rank(self, column: Any, descending: bool, count: Any) -> TableView:
-        name = self._column_at(self._of(column)).name
+    def _rank_rows(self, column: Any, descending: bool, count: Any) -> TableView:
+        name = self._get_column(self._resolve_column(column)).name
         self._charge(len(self._table.rows))
         ranked = figures.rank_rows(self._table, name, is_descending=descending)
-        return self._with([self._table.rows[row] for row in ranked[: _count(count)]])
+        return self._keep_rows([self._table.rows[row] for row in ranked[: _check_count(count)]])
 
     # --- Days ---------------------------------------------------------------------------------------------------------
 
-    def _days(self, column: Any) -> list[date | None]:
-        name = self._day_column(column)
-        values, position = self._values(name), self._of(name)
+    def _read_days(self, column: Any) -> list[date | None]:
+        name = self._find_day_column(column)
+        values, position = self._read_values(name), self._resolve_column(name)
         if position not in self._days_of:
             self._days_of[position] = [day_of(value, self._zone) for value in values]
         return self._days_of[position]
 
-    def _day(self, value: Any) -> date:
+    def _to_day(self, value: Any) -> date:
         day = day_of(value, self._zone)
         if day is None:
             raise ExpressionError(Sentence("This is neither a day nor a time."))
         return day
 
-    def _day_column(self, column: Any) -> str:
+    def _find_day_column(self, column: Any) -> str:
         """Return the named column, else the only column of days."""
         if column is not None:
-            return self._table.names[self._of(column)]
+            return self._table.names[self._resolve_column(column)]
         days = [one.name for one in self._table.columns if one.is_temporal]
         if len(days) != 1:
             raise ExpressionError(
@@ -224,12 +224,14 @@ class TableView(Exposed):
             )
         return days[0]
 
-    def _latest(self, column: Any = None) -> Any:
+    def _find_latest_day(self, column: Any = None) -> Any:
         """Return the newest day up to the slot's; later days are planned."""
-        newest = figures.newest_day(self._days(column), until=self._today, zone=self._zone)
+        newest = figures.newest_day(self._read_days(column), until=self._today, zone=self._zone)
         return NOTHING if newest is None else newest
 
-    def _change(self, column: Any, against: Any = "day", on: Any = None, by: Any = None, of: Any = "sum") -> Change:
+    def _compute_change(
+        self, column: Any, against: Any = "day", on: Any = None, by: Any = None, of: Any = "sum"
+    ) -> Change:
         """Compare the aggregate of a day with the day before, or the same day a week, month or year before.
 
         `on`: the day, by default the table's latest; `by`: the column of days.
@@ -238,43 +240,45 @@ class TableView(Exposed):
             raise ExpressionError(Sentence("A change is against “day”, “week”, “month” or “year”."))
         if of not in {"sum", "avg", "min", "max"}:
             raise ExpressionError(Sentence("A change is of “sum”, “avg”, “min” or “max”."))
-        day = self._latest(by) if on is None else on
+        day = self._find_latest_day(by) if on is None else on
         if isinstance(day, Nothing):
-            return compare(None, None)
-        day = self._day(day)
-        now, before = self._on_day(day, column, by, of), None
+            return compare_values(None, None)
+        day = self._to_day(day)
+        now, before = self._aggregate_day(day, column, by, of), None
         with suppress(OverflowError, ValueError):  # there is no day before year 1
-            before = self._on_day(EARLIER[against](day), column, by, of)
-        return compare(now, before)
+            before = self._aggregate_day(EARLIER[against](day), column, by, of)
+        return compare_values(now, before)
 
-    def _on_day(self, day: date, column: Any, by: Any, of: str) -> Any:
-        rows = self._on(day, by)
+    def _aggregate_day(self, day: date, column: Any, by: Any, of: str) -> Any:
+        rows = self._select_day(day, by)
         if not rows._table.rows:
-            self._of(column)
+            self._resolve_column(column)
             return None
         return _METHODS[of](rows, column)
 
 
 # The only names of a table in templates, first those that take arguments.
 _METHODS: Mapping[str, Callable[..., Any]] = {
-    "sum": lambda view, column: view._figure(column, figures.total(view._numbers(column))),
-    "avg": lambda view, column: view._figure(column, figures.average(view._numbers(column)), keeps_decimals=False),
-    "min": lambda view, column: min(view._comparable(column), default=NOTHING),
-    "max": lambda view, column: max(view._comparable(column), default=NOTHING),
-    "filled": lambda view, column: figures.count_known(view._present_values(column)),
-    "distinct": lambda view, column: figures.count_distinct(view._present_values(column)),
-    "value": TableView._value,
-    "first": lambda view, column: view._value(column, 0),
-    "last": lambda view, column: view._value(column, -1),
-    "unit": lambda view, column: view._column_at(view._of(column)).unit,
-    "where": TableView._where,
-    "on": TableView._on,
-    "within": TableView._within,
-    "top": lambda view, count, column: view._rank(column, True, count),
-    "bottom": lambda view, count, column: view._rank(column, False, count),
-    "head": lambda view, count: view._with(view._table.rows[: _count(count)]),
-    "latest": TableView._latest,
-    "change": TableView._change,
+    "sum": lambda view, column: view._make_figure(column, figures.total(view._read_numbers(column))),
+    "avg": lambda view, column: view._make_figure(
+        column, figures.average(view._read_numbers(column)), keeps_decimals=False
+    ),
+    "min": lambda view, column: min(view._read_comparable(column), default=NOTHING),
+    "max": lambda view, column: max(view._read_comparable(column), default=NOTHING),
+    "filled": lambda view, column: figures.count_known(view._read_present_values(column)),
+    "distinct": lambda view, column: figures.count_distinct(view._read_present_values(column)),
+    "value": TableView._read_value,
+    "first": lambda view, column: view._read_value(column, 0),
+    "last": lambda view, column: view._read_value(column, -1),
+    "unit": lambda view, column: view._get_column(view._resolve_column(column)).unit,
+    "where": TableView._select_where,
+    "on": TableView._select_day,
+    "within": TableView._select_period,
+    "top": lambda view, count, column: view._rank_rows(column, True, count),
+    "bottom": lambda view, count, column: view._rank_rows(column, False, count),
+    "head": lambda view, count: view._keep_rows(view._table.rows[: _check_count(count)]),
+    "latest": TableView._find_latest_day,
+    "change": TableView._compute_change,
 }
 _PROPERTIES: Mapping[str, Callable[[TableView], Any]] = {
     "count": lambda view: len(view._table.rows),
@@ -282,11 +286,11 @@ _PROPERTIES: Mapping[str, Callable[[TableView], Any]] = {
     "is_cut": lambda view: view._table.is_cut,
     "as_of": lambda view: view._table.as_of.astimezone(view._zone),
     "columns": lambda view: view._table.names,
-    "rows": TableView._rows,
+    "rows": TableView._make_rows,
 }
 
 
-def _count(count: Any) -> int:
+def _check_count(count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise ExpressionError(Sentence("A number of rows is 0 or more."))
     return count
@@ -308,15 +312,15 @@ class UnknownView(TableView):
         """Accept any column."""
         return 0
 
-    def _with(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
+    def _keep_rows(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
         """Keep the row, so that the template's use of selected rows is tried too."""
         return self
 
-    def _like(self, column: Any, wanted: Any) -> tuple[Like, Any]:
+    def _make_comparable(self, column: Any, wanted: Any) -> tuple[Convert, Any]:
         """Accept any value, because the column's kind is unknown."""
-        self._of(column)
+        self._resolve_column(column)
         return (lambda _cell: None), wanted
 
-    def _day_column(self, column: Any) -> str:
+    def _find_day_column(self, column: Any) -> str:
         """Accept any column, because the columns of days are unknown."""
-        return self._table.names[self._of("" if column is None else column)]
+        return self._table.names[self._resolve_column("" if column is None else column)]

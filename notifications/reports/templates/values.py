@@ -30,7 +30,7 @@ from integrations.data.figures import (
     read_number,
     to_decimal,
 )
-from integrations.data.table import DASH, DOWN, NUMERIC, SAME, TEMPORAL, UP, Column, Kind, Month, Value
+from integrations.data.table import DASH, NUMERIC, TEMPORAL, Column, Kind, Month, Value
 from notifications.models.subscriptions import MessageForm
 
 
@@ -130,24 +130,24 @@ def to_number(value: Any) -> Decimal | None:
 # --- Comparisons of a column's cells with a value: 7 with the text 7, a day with the moments in it ---
 
 # Converts a cell for a comparison; None if it cannot be compared, such as an empty one.
-Like = Callable[[Any], Any]
+Convert = Callable[[Any], Any]
 
 
-def make_comparable(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
+def make_comparable(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Convert, Any]:
     """Return the conversion of the column's cells and the converted value, so that Python can compare them.
 
     Raises ExpressionError if cells of such a column cannot be compared with such a value.
     """
     if isinstance(wanted, Nothing):
         return (lambda cell: cell if isinstance(cell, Nothing) else None), wanted
-    like, value = _convert_pair(column.kind, wanted, zone)
+    convert, value = _choose_conversion(column.kind, wanted, zone)
     if value is None:
         sentence = Sentence("The values of the column “%(column)s” cannot be compared with this one.")
         raise ExpressionError(sentence % {"column": column.name})
-    return like, value
+    return convert, value
 
 
-def _convert_pair(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
+def _choose_conversion(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Convert, Any]:
     """Return the conversion of cells, and the converted value; None if it cannot be compared."""
     if isinstance(wanted, datetime) and kind == Kind.DATETIME:
         return (lambda cell: comparison_key(cell, zone) if isinstance(cell, datetime) else None), comparison_key(
@@ -215,11 +215,6 @@ def format_time(at: Any, pattern: str = "") -> str:
     return _TOKEN.sub(lambda found: _TOKENS[found[0]](at), pattern)
 
 
-def format_time_or_dash(at: Any, pattern: str = "") -> str:
-    """Write a date or period by `pattern`, as `format_time` does; a dash for anything else."""
-    return DASH if not isinstance(at, date | Period) else format_time(at, pattern)
-
-
 def add_days(day: date, number: int) -> date:
     """Return the day so many days later; negative numbers go back. Raises ExpressionError for more than MOST_DAYS."""
     if isinstance(number, bool) or not isinstance(number, int) or abs(number) > MOST_DAYS or not isinstance(day, date):
@@ -252,7 +247,7 @@ def find_period(around: Callable[[date], Period], day: Any) -> Any:
 
 # Cached, because one slot is rendered for many recipients.
 @lru_cache(maxsize=16)
-def named_times(slot_at: datetime, zone: ZoneInfo) -> Mapping[str, Any]:
+def find_named_times(slot_at: datetime, zone: ZoneInfo) -> Mapping[str, Any]:
     """Return each relative date of the slot's day in `zone`, and the slot itself, by both of their names."""
     local = slot_at.astimezone(zone)
     return {**figures.named_days(local.date()), **dict.fromkeys((SLOT, SLOT_CHINESE), local)}
@@ -281,71 +276,62 @@ class Figure(Decimal):
         return figure
 
 
-def plain(value: Any) -> str:
+def format_plain(value: Any) -> str:
     """Write a number without a named format: 12, 12.35, -3; 12.5% from a column of percentages."""
     places = getattr(value, "decimals", None)
-    return _format(value, lambda number: table.format_number(number, places, grouped=False))
+    return _format_number(value, lambda number: table.format_number(number, places, grouped=False))
 
 
-def round_number(value: Any, decimals: int = 0) -> str:
+def format_rounded(value: Any, decimals: int = 0) -> str:
     """Write without decimals, or with as many as named."""
-    places = _decimals(decimals)
-    return _format(value, lambda number: table.format_number(number, places, grouped=False))
+    places = _check_decimals(decimals)
+    return _format_number(value, lambda number: table.format_number(number, places, grouped=False))
 
 
-def thousands(value: Any, decimals: int | None = None) -> str:
+def format_thousands(value: Any, decimals: int | None = None) -> str:
     """Write as 1,234,567.8, with the named decimals, else the column's, else the number's up to two."""
-    places = getattr(value, "decimals", None) if decimals is None else _decimals(decimals)
-    return _format(value, lambda number: table.format_number(number, places))
+    places = getattr(value, "decimals", None) if decimals is None else _check_decimals(decimals)
+    return _format_number(value, lambda number: table.format_number(number, places))
 
 
-def in_wan(value: Any, decimals: int = 1) -> str:
+def format_in_wan(value: Any, decimals: int = 1) -> str:
     """Write in units of 10,000; smaller numbers as they are."""
-    return _divide(value, WAN, decimals, "万")
+    return _format_divided(value, WAN, decimals, "万")
 
 
-def in_yi(value: Any, decimals: int = 2) -> str:
+def format_in_yi(value: Any, decimals: int = 2) -> str:
     """Write in units of 100,000,000; smaller numbers as they are."""
-    return _divide(value, YI, decimals, "亿")
+    return _format_divided(value, YI, decimals, "亿")
 
 
-def short(value: Any, decimals: int | None = None) -> str:
+def format_short(value: Any, decimals: int | None = None) -> str:
     """Write in 亿 or 万, depending on the rounded number; smaller numbers as they are."""
-    places = None if decimals is None else _decimals(decimals)
-    return _format(value, lambda number: table.format_short(number, places))
+    places = None if decimals is None else _check_decimals(decimals)
+    return _format_number(value, lambda number: table.format_short(number, places))
 
 
-def percent(value: Any, decimals: int = 1) -> str:
+def format_percent(value: Any, decimals: int = 1) -> str:
     """Write 0.123 as 12.3%; numbers of a column of percentages are percentages already."""
-    places = _decimals(decimals)
+    places = _check_decimals(decimals)
     if getattr(value, "is_percent", False):
-        return round_number(value, places)
-    return _format(value, lambda number: f"{table.format_number(number * 100, places, grouped=False)}%")
+        return format_rounded(value, places)
+    return _format_number(value, lambda number: f"{table.format_number(number * 100, places, grouped=False)}%")
 
 
-def add_sign(value: Any, decimals: int = 1) -> str:
+def format_signed(value: Any, decimals: int = 1) -> str:
     """Write with a sign: +1.5, -1.5, 0.0."""
-    text = round_number(value, decimals)
+    text = format_rounded(value, decimals)
     return f"+{text}" if text not in (DASH, "") and text[0] != "-" and text.strip("0.%") else text
 
 
-def compare(now: Any, before: Any) -> Change:
+def compare_values(now: Any, before: Any) -> Change:
     """Return the change from `before` to `now`, shown as ↑5.0%, ↓5.0% or →0.0%, in words without a percentage, else as
     a dash."""
     is_percent = getattr(now, "is_percent", False) and getattr(before, "is_percent", False)
     return Change(to_number(now), to_number(before), is_percent=is_percent)
 
 
-def read_change(change: Change, name: str) -> Any:
-    """Return a part of a change. Raises ExpressionError."""
-    difference = change.difference
-    arrow = DASH if difference is None else SAME if difference == 0 else UP if difference > 0 else DOWN
-    known = {"difference": difference, "percent": change.ratio, "now": change.new, "before": change.old}
-    found = find_exposed({"arrow": arrow, **known}, name)
-    return NOTHING if found is None else found
-
-
-def _format(value: Any, write: Callable[[Decimal], str]) -> str:
+def _format_number(value: Any, write: Callable[[Decimal], str]) -> str:
     number = to_number(value)
     if number is None:
         return DASH
@@ -355,16 +341,16 @@ def _format(value: Any, write: Callable[[Decimal], str]) -> str:
         raise ExpressionError(Sentence("This number is too large.")) from error
 
 
-def _divide(value: Any, by: Decimal, decimals: int, unit: str) -> str:
-    number, places = to_number(value), _decimals(decimals)
+def _format_divided(value: Any, by: Decimal, decimals: int, unit: str) -> str:
+    number, places = to_number(value), _check_decimals(decimals)
     if number is None or abs(number) < by:
-        return plain(value)
-    return _format(
+        return format_plain(value)
+    return _format_number(
         ARITHMETIC.divide(number, by), lambda one: f"{table.format_number(one, places, grouped=False)}{unit}"
     )
 
 
-def _decimals(decimals: Any) -> int:
+def _check_decimals(decimals: Any) -> int:
     if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= MOST_DECIMALS:
         raise ExpressionError(Sentence("The number of decimals is from 0 to %(most)d.") % {"most": MOST_DECIMALS})
     return decimals

@@ -18,7 +18,7 @@ from guanwecom.operations import health, watch
 from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.models import Installation
-from notifications.delivery.attachments import file_recipe
+from notifications.delivery.attachments import make_file_recipe
 from notifications.delivery.runs import scheduler
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.server import ReceivedMail, RefusedError, SignIn
@@ -173,7 +173,7 @@ def test_what_waited_is_ended_and_not_sent_late() -> None:
     corp = make_corp()
     for userid in ("pending", "sending", "unrendered"):
         make_subscription(make_person(corp, userid), name=userid)
-    runs = dict(zip(("pending", "sending", "unrendered"), scheduler.claim_due(now=NOW), strict=True))
+    runs = dict(zip(("pending", "sending", "unrendered"), scheduler.claim_due_subscriptions(now=NOW), strict=True))
     render_runs([runs["pending"], runs["sending"]])
     Delivery.objects.filter(run=runs["sending"]).update(status=Delivery.Status.SENDING)
     due = make_subscription(make_person(corp, "due"), crontab="* * * * *", now=NOW)
@@ -219,7 +219,7 @@ def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def is_file_made() -> bool:
-    recipe = file_recipe([("x", DAYS)], language="zh-hans")
+    recipe = make_file_recipe([("x", DAYS)], language="zh-hans")
     medium = make_medium(places.make_run(), kind=Medium.Kind.CSV, recipe=recipe)
     make_medium_task.apply(([medium.pk],))
     return Medium.objects.get(pk=medium.pk).status == Medium.Status.READY

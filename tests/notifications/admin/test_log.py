@@ -25,7 +25,7 @@ from integrations.models import Corp
 from notifications.admin.log import KEYS_AT_MOST
 from notifications.delivery.explanations import NO_LICENCE
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs.recall import withdraw
+from notifications.delivery.runs.recall import withdraw_recipients
 from notifications.models import Delivery, Receipt, Run, Subscription
 from tests.notifications.admin.conftest import World, client_of
 from tests.notifications.factories import (
@@ -205,7 +205,7 @@ def test_each_person_of_a_run_is_counted_once(root: Client) -> None:
     nowhere = User.objects.create(username="nowhere", name="无账号")
     run = make_run(make_subscription(*people, nowhere, report=make_report(corp=corp)))
     render_run(run_id=run.pk, now=NOW)
-    withdraw(corp, ["u0"], NOW)
+    withdraw_recipients(corp, ["u0"], NOW)
     Delivery.objects.filter(run=run).update(status="accepted", invalid_count=1)
     Receipt.objects.filter(run=run, user=people[1]).update(status="invalid")
 

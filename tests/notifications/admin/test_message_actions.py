@@ -169,7 +169,7 @@ def test_a_waiting_message_is_canceled_and_the_other_goes_out(root: Client, run:
     assert page("recall", first) not in root.get(one_page(first)).content.decode()
     # The run reports no loss, and the rest is not sent again.
     change(other, status="accepted", settled_at=NOW)
-    maintenance.sweep(now=NOW)
+    maintenance.sweep_deliveries(now=NOW)
     run.refresh_from_db()
     assert (run.status, run.error) == ("finished", "")
     assert not Receipt.objects.unreached(run).exists()

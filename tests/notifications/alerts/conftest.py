@@ -207,8 +207,8 @@ def duty(
     served.recorder.posts.clear()
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
-    monkeypatch.setattr(limiter, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
-    monkeypatch.setattr("notifications.delivery.sending.send.database_clock", lambda: clock)
+    monkeypatch.setattr(limiter, "_make_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
+    monkeypatch.setattr("notifications.delivery.sending.send.database_now", clock)
     members = [{"userid": userid, "name": name, "department": [2]} for userid, name in PEOPLE.items()]
     administration.put_company(world, company(members=members, tags=[]))
     [app] = world.companies[CORPID].apps.values()

@@ -23,10 +23,10 @@ from notifications.charts.vega import build_spec
 from notifications.delivery.attachments import (
     OVERDUE,
     PREVIEW_KEPT,
-    Wanted,
+    WantedMedium,
+    find_or_create_preview_medium,
     hand_out_media,
     hand_out_previews,
-    preview_medium,
     sweep_media,
 )
 from notifications.delivery.maintenance import purge_incidents
@@ -127,7 +127,10 @@ class TestLifeOfOne:
         assert hand_out_media(now=NOW) == [medium.pk, of_a_report.pk]
         of_a_report.delete()
 
-        assert preview_medium(Wanted(Medium.Kind.PICTURE, bytes(medium.recipe), ""), now=NOW) != medium
+        assert (
+            find_or_create_preview_medium(WantedMedium(Medium.Kind.PICTURE, bytes(medium.recipe), ""), now=NOW)
+            != medium
+        )
         assert hand_out_previews([medium.pk], now=NOW) == []
         token = rendering.make_medium_token(medium, user, timezone.now())
         assert rendering.find_medium_state(token, by=user, now=timezone.now()) is None

@@ -288,7 +288,7 @@ def test_who_cannot_be_told_stands_in_the_log_and_where_nobody_can_the_owner_of_
     assert list(Incident.objects.get().events.filter(kind="notified").values_list("note", flat=True)) == [run.error]
     notice = Run.objects.get(trigger="notice")
     assert (notice.requested_by, list(notice.notified_runs.all())) == (duty.channel.owner, [run])
-    assert "DiskFull 磁盘快满了" in NoticeSource(notice).contents(now=NOW).of(None).text
+    assert "DiskFull 磁盘快满了" in NoticeSource(notice).contents(now=NOW).find_content(None).text
     assert request_owner_notices(now=duty.clock.now + timedelta(days=1)) == []
 
 

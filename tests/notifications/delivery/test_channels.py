@@ -18,7 +18,7 @@ from accounts.models import User, WeComAccount
 from integrations.models import Corp
 from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs.recall import withdraw
+from notifications.delivery.runs.recall import withdraw_recipients
 from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Receipt, Robot, Run, Subscription
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
@@ -103,7 +103,7 @@ class TestTheGroupRobot:
         delivery = self.to_group(robot)
         if answer is None:
             claim_delivery(delivery.pk, now=NOW)
-            maintenance.sweep(now=clock.advance(seconds=61))
+            maintenance.sweep_deliveries(now=clock.advance(seconds=61))
         else:
             wire.sends.append(answer)
             send_all(clock)
@@ -262,7 +262,7 @@ class TestMail:
         self.to(leaver, other)
         leave(corp, "jim")
 
-        withdraw(corp, ["jim"], NOW)
+        withdraw_recipients(corp, ["jim"], NOW)
 
         assert read_receipts() == [
             ("email", f"mail:{leaver.pk}:jim@example.com", "skipped", "barred"),
@@ -291,7 +291,7 @@ class TestMail:
         assert Delivery.objects.get().corp == other
         leave(corp, "jim")
 
-        withdraw(corp, ["jim"], NOW)
+        withdraw_recipients(corp, ["jim"], NOW)
 
         assert Delivery.objects.get().status == status
         assert [row[2] for row in read_receipts()] == ["pending" if is_of_other else "skipped"]
@@ -337,13 +337,13 @@ class TestTheSecondChannel:
         wire.sends.append(answer)
         send_all(clock)
 
-        maintenance.sweep(now=clock.now)
-        maintenance.sweep(now=clock.now)
+        maintenance.sweep_deliveries(now=clock.now)
+        maintenance.sweep_deliveries(now=clock.now)
         assert Run.objects.get().status == Run.Status.SENDING
         assert send_all(clock) == 2
 
         assert sorted(message.to[0] for message in mail.outbox) == ["han@example.com", "jim@example.com"]
-        maintenance.sweep(now=clock.now)
+        maintenance.sweep_deliveries(now=clock.now)
         assert Run.objects.get().status == Run.Status.FINISHED
         assert Receipt.objects.filter(channel="email").count() == 2
 
@@ -368,12 +368,12 @@ class TestTheSecondChannel:
             wire.sends.append(errcode(81013))
             statements = count(1)
             with connection.execute_wrapper(answered_before(position)):
-                maintenance.sweep(now=clock.now)
+                maintenance.sweep_deliveries(now=clock.now)
             if Delivery.objects.filter(status="pending", channel="wecom").exists():
                 break  # it ended before that statement
-            maintenance.sweep(now=clock.now)
+            maintenance.sweep_deliveries(now=clock.now)
             send_all(clock)
-            maintenance.sweep(now=clock.now)
+            maintenance.sweep_deliveries(now=clock.now)
             assert [message.to for message in mail.outbox] == [[address]], position
             mail.outbox.clear()
 
@@ -391,7 +391,7 @@ class TestTheSecondChannel:
         send_all(clock)
         leave(corp, "jim")
 
-        maintenance.sweep(now=clock.now)
+        maintenance.sweep_deliveries(now=clock.now)
         assert not Receipt.objects.filter(channel="email").exists()
 
     def test_is_not_used_for_what_nobody_knows(self, corp: Corp, clock: FakeClock) -> None:
@@ -401,5 +401,5 @@ class TestTheSecondChannel:
         )
         Delivery.objects.update(status=Delivery.Status.UNKNOWN)
 
-        maintenance.sweep(now=clock.now)
+        maintenance.sweep_deliveries(now=clock.now)
         assert not Delivery.objects.filter(channel="email").exists()

@@ -188,7 +188,7 @@ def end_run(run: Run, *deliveries: dict[str, Any]) -> Run:
         for name, value in {**PLAIN, **fields}.items():
             setattr(original, name, value)
         original.save()
-    maintenance.sweep(now=NOW)
+    maintenance.sweep_deliveries(now=NOW)
     run.refresh_from_db()
     assert run.status == Run.Status.FINISHED
     return run
@@ -253,7 +253,7 @@ def test_a_content_that_wecom_refuses_is_reported_all_the_way(
     wire.sends.append(errcode(40058))
     assert send_delivery(Delivery.objects.get().pk, clock=clock)
 
-    maintenance.sweep(now=clock.now)
+    maintenance.sweep_deliveries(now=clock.now)
     [notice] = make_notices()
     render_run(run_id=notice.pk, now=NOW)
 
@@ -269,7 +269,7 @@ def test_what_was_recalled_or_paused_is_no_news(owner: User, clock: FakeClock) -
     recall.request_recall(recalled, person=make_superuser(), now=NOW)
     paused = render_subscription(owner, owner=owner, lifetime_hours=1, is_paused=True)
 
-    maintenance.sweep(now=clock.advance(hours=2))
+    maintenance.sweep_deliveries(now=clock.advance(hours=2))
 
     recalled.refresh_from_db()
     paused.refresh_from_db()

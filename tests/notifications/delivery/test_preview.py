@@ -162,8 +162,8 @@ def test_whoever_gets_nothing_is_told_why_by_the_content() -> None:
 
     found = preview(push)
 
-    assert found.left_out is not None
-    assert found.left_out.reason == "no_value"
+    assert found.skip_reason is not None
+    assert found.skip_reason.reason == "no_value"
     assert (found.delivery, found.phone) == (None, None)
 
 

@@ -146,7 +146,7 @@ def test_what_a_tree_names_is_found_and_read_back_as_a_label() -> None:
 
     for row in list_payload_lines(payload):
         assert expressions.find(row.path, payload) is not None
-        [part] = merge_fields.parts_of(row.template, {"payload": ""}) or []
+        [part] = merge_fields.read_parts(row.template, {"payload": ""}) or []
         assert isinstance(part, Field)
         mapped = apply_mapping(ChannelMapping(title=row.template), payload, now=NOW, zone=ZONE)
         assert mapped is not None
@@ -265,7 +265,7 @@ def test_a_file_holds_what_is_known_in_both_languages(path: Path) -> None:
     )
     assert preset.scheme in WEBHOOK_SCHEMES
     for template in (preset.mapping.title, preset.mapping.text):
-        renderer.check(template, [PAYLOAD])
+        renderer.check_template(template, [PAYLOAD])
     for expression in filter(None, (*(getattr(preset.mapping, name) for name in PATHS), *preset.mapping.file_paths)):
         expressions.check_expression(expression)
 

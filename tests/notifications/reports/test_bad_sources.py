@@ -19,9 +19,8 @@ from django.utils import timezone
 from integrations.data import Problem
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, DataSource
-from notifications.delivery.rendering import report_contents
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Delivery
+from notifications.models import Delivery, Run
 from tests.bi import make_bi
 from tests.integrations.clients.sources.test_http_json import CASES as JSON_CASES
 from tests.integrations.clients.sources.test_http_json import says_json
@@ -122,7 +121,8 @@ def fetched(card: Card) -> None:
 
 def go_out(card: Card) -> str:
     """Render the runs that wait for the card, as its follow-up task does, and return the message's text."""
-    for run_id in report_contents.find_waiting_runs(card.pk, NOW):
+    waiting = Run.objects.filter(subscription__report__report_cards__card=card, status=Run.Status.WAITING)
+    for run_id in waiting.values_list("pk", flat=True):
         render_run(run_id=run_id, now=NOW)
     return Delivery.objects.get(run__subscription__report__report_cards__card=card).text
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from notifications.reports.templates.column_names import find_columns, rename_columns
-from notifications.reports.templates.merge_fields import aggregate, change, output, ranking
+from notifications.reports.templates.column_names import find_named_columns, rename_columns
+from notifications.reports.templates.merge_fields import write_aggregate, write_change, write_output, write_ranking
 
 NAMES = {("销售", "旧"): "新"}
 
@@ -59,16 +59,16 @@ def test_a_name_that_is_no_word_is_written_in_quotes() -> None:
 
 def test_each_column_is_named_once_in_its_order() -> None:
     source = "{{ a.sum('乙') }}{{ b.sum('甲') }}{{ a.max('乙') }}{{ c.sum('丙') }}"
-    assert find_columns(source, ["a", "b"]) == [("a", "乙"), ("b", "甲")]
+    assert find_named_columns(source, ["a", "b"]) == [("a", "乙"), ("b", "甲")]
 
 
 def test_what_the_picker_writes_is_read_and_renamed() -> None:
     def written(column: str) -> str:
         figures = [
-            output(aggregate("s", "sum", column, days="latest", day_column="日")),
-            output(change("s", column, against="day", day_column="日")),
+            write_output(write_aggregate("s", "sum", column, days="latest", day_column="日")),
+            write_output(write_change("s", column, against="day", day_column="日")),
         ]
-        return "\n".join([*figures, ranking("s", "店", column)])
+        return "\n".join([*figures, write_ranking("s", "店", column)])
 
-    assert set(find_columns(written("旧'额\\"), ["s"])) == {("s", "旧'额\\"), ("s", "日"), ("s", "店")}
+    assert set(find_named_columns(written("旧'额\\"), ["s"])) == {("s", "旧'额\\"), ("s", "日"), ("s", "店")}
     assert rename_columns(written("旧'额\\"), {("s", "旧'额\\"): "新"}) == written("新")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
 from notifications.reports.templates import merge_fields
-from notifications.reports.templates.column_names import find_columns
+from notifications.reports.templates.column_names import find_named_columns
 from notifications.reports.templates.merge_fields import Field, FieldGroup
-from notifications.reports.templates.renderer import RenderContext, render
+from notifications.reports.templates.renderer import RenderContext, render_template
 
 AT_NINE = datetime(2026, 11, 28, 1, tzinfo=UTC)
 HEADINGS = {"sales": "销售"}
@@ -32,11 +32,13 @@ def table(*, region: str = "区域", number: str = "销售额", day: str = "日�
 
 
 def text_of(template: str, data: Table | None = None) -> str:
-    return render(template, RenderContext(AT_NINE, ZoneInfo("Asia/Shanghai"), {"sales": data or table()}), "text")
+    return render_template(
+        template, RenderContext(AT_NINE, ZoneInfo("Asia/Shanghai"), {"sales": data or table()}), "text"
+    )
 
 
 def every_field(data: Table) -> list[tuple[FieldGroup, Field]]:
-    groups = [*merge_fields.groups_of(data, "sales"), merge_fields.day_fields({"sales": data})]
+    groups = [*merge_fields.list_field_groups(data, "sales"), merge_fields.list_day_fields({"sales": data})]
     return [(group, field) for group in groups for field in group.fields]
 
 
@@ -66,10 +68,10 @@ def test_a_field_shows_what_its_label_says(label: str, text: str) -> None:
 
 def test_every_field_reads_back_under_its_label_in_every_format() -> None:
     for group, field in every_field(table()):
-        assert merge_fields.parts_of(f"共{field.template}\n元", HEADINGS) == ["共", field, "\n元"]
-        for style, _name in merge_fields.formats() if group.is_number else ():
+        assert merge_fields.read_parts(f"共{field.template}\n元", HEADINGS) == ["共", field, "\n元"]
+        for style, _name in merge_fields.list_number_formats() if group.is_number else ():
             template = field.template.replace("|thousands", f"|{style}" if style else "")
-            [part] = merge_fields.parts_of(template, HEADINGS) or []
+            [part] = merge_fields.read_parts(template, HEADINGS) or []
             assert isinstance(part, Field)
             assert part.label.startswith(field.label)
             text_of(template)
@@ -81,34 +83,34 @@ def test_columns_of_any_name_can_be_inserted(region: str, number: str, day: str)
     if len({region, number, day}) < 3:
         return
     data = table(region=region, number=number, day=day)
-    for group in merge_fields.groups_of(data, "sales"):
+    for group in merge_fields.list_field_groups(data, "sales"):
         field = group.fields[0]
-        assert merge_fields.parts_of(field.template, HEADINGS) == [field]
+        assert merge_fields.read_parts(field.template, HEADINGS) == [field]
         text_of(field.template, data)
 
 
 @given(st.text(alphabet="{}%#'\\\n a区-", max_size=30))
 def test_text_stays_what_was_typed(typed: str) -> None:
-    template = merge_fields.literal(typed)
-    parts = merge_fields.parts_of(template, {})
+    template = merge_fields.write_literal(typed)
+    parts = merge_fields.read_parts(template, {})
     assert parts == ([typed] if typed else [])
     assert text_of(template) == typed.replace("\r", "\n")
 
 
 @pytest.mark.parametrize(
     ("field", "shown"),
-    [("{{ sales.count }}", "3"), (merge_fields.ranking("sales", "区域", "销售额", count=1), "1. 华东 1,200\n")],
+    [("{{ sales.count }}", "3"), (merge_fields.write_ranking("sales", "区域", "销售额", count=1), "1. 华东 1,200\n")],
 )
 @given(before=st.text("{}%#a", max_size=6), after=st.text("{}%#a", max_size=6))
 def test_braces_stand_right_beside_a_field(field: str, shown: str, before: str, after: str) -> None:
-    template = merge_fields.literal(before) + field + merge_fields.literal(after)
+    template = merge_fields.write_literal(before) + field + merge_fields.write_literal(after)
 
-    found = merge_fields.parts_of(template, HEADINGS) or []
+    found = merge_fields.read_parts(template, HEADINGS) or []
     assert [part if isinstance(part, str) else part.template for part in found] == [
         *filter(None, (before, field, after))
     ]
     assert text_of(template) == before + shown + after
-    assert ("sales", "区域") in find_columns(template, {"sales"}) or "区域" not in field
+    assert ("sales", "区域") in find_named_columns(template, {"sales"}) or "区域" not in field
 
 
 @pytest.mark.parametrize(
@@ -123,26 +125,26 @@ def test_braces_stand_right_beside_a_field(field: str, shown: str, before: str, 
         "{{ sales.change('销售额', 'decade', by='日期') }}",
         "{% if sales.is_empty %}空{% endif %}",
         "{{ sales.sum('销售额')",
-        merge_fields.ranking("sales", "区域", "销售额", count=0),
-        merge_fields.ranking("sales", "区域", "销售额", count=21),
-        merge_fields.ranking("sales", "区域", "销售额").replace("row['销售额']", "row['区域']"),
+        merge_fields.write_ranking("sales", "区域", "销售额", count=0),
+        merge_fields.write_ranking("sales", "区域", "销售额", count=21),
+        merge_fields.write_ranking("sales", "区域", "销售额").replace("row['销售额']", "row['区域']"),
     ],
 )
 def test_any_other_template_is_left_alone(template: str) -> None:
-    assert merge_fields.parts_of(f"文字 {template}", HEADINGS) is None
+    assert merge_fields.read_parts(f"文字 {template}", HEADINGS) is None
 
 
 def test_among_several_cards_a_label_names_its_card() -> None:
-    template = merge_fields.output(merge_fields.aggregate("sales", "sum", "销售额"), "thousands")
-    [part] = merge_fields.parts_of(template, {"sales": "销售", "stock": "库存"}) or []
+    template = merge_fields.write_output(merge_fields.write_aggregate("sales", "sum", "销售额"), "thousands")
+    [part] = merge_fields.read_parts(template, {"sales": "销售", "stock": "库存"}) or []
     assert isinstance(part, Field)
     assert part.label == "销售 · 销售额合计"
 
 
 def test_a_table_without_days_offers_nothing_about_days() -> None:
     data = Table((Column("销售额", Kind.NUMBER),), ((Decimal(1),),), AT_NINE)
-    assert [group.label for group in merge_fields.groups_of(data, "sales")] == ["全部数据"]
-    assert "最新一天" not in {field.label for field in merge_fields.day_fields({"sales": data}).fields}
+    assert [group.label for group in merge_fields.list_field_groups(data, "sales")] == ["全部数据"]
+    assert "最新一天" not in {field.label for field in merge_fields.list_day_fields({"sales": data}).fields}
 
 
 def test_a_table_without_numbers_offers_its_rows() -> None:

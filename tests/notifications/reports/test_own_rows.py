@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accounts.models import fold_value
 from integrations.data.table import Column, Kind, Table, Value
-from notifications.reports.row_filters import Condition, Key, OwnRows, cell_text
+from notifications.reports.row_filters import Condition, Key, OwnRows, write_comparable_text
 from tests.nightly import IS_NIGHTLY
 from tests.notifications.reports.tables import SLOT, sales
 
@@ -26,7 +26,7 @@ def own(*conditions: Condition, **tables: Table) -> OwnRows:
 
 def regions_of(rows: OwnRows, **values: Any) -> list[Value]:
     known: dict[Key, frozenset[str]] = {REGION: frozenset(map(fold_value, values.get("region", ())))}
-    return sorted(set(rows.tables(rows.key(known))["sales"].values("区域")), key=str)
+    return sorted(set(rows.filter_tables(rows.make_key(known))["sales"].values("区域")), key=str)
 
 
 def test_each_sees_the_rows_of_their_value() -> None:
@@ -36,18 +36,20 @@ def test_each_sees_the_rows_of_their_value() -> None:
     assert regions_of(rows, region=["华东", "华南", "华北"]) == ["华东", "华南"]
     assert regions_of(rows, region=["华"]) == []
     assert regions_of(rows) == []
-    assert rows.key({REGION: frozenset({"华东", "华北"})}) == rows.key({REGION: frozenset({"华东"}), SHOP: frozenset()})
+    assert rows.make_key({REGION: frozenset({"华东", "华北"})}) == rows.make_key(
+        {REGION: frozenset({"华东"}), SHOP: frozenset()}
+    )
     assert rows.attribute_ids == {REGION}
 
 
 def test_a_card_without_conditions_is_seen_whole() -> None:
     rows = own(Condition("sales", "区域", REGION), sales=sales(), other=sales(days=1))
 
-    key = rows.key({})
+    key = rows.make_key({})
 
-    assert [len(table.rows) for table in rows.tables(key).values()] == [0, 2]
+    assert [len(table.rows) for table in rows.filter_tables(key).values()] == [0, 2]
     assert rows.is_empty(key)
-    assert not own(sales=sales()).is_empty(own(sales=sales()).key({}))
+    assert not own(sales=sales()).is_empty(own(sales=sales()).make_key({}))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_a_card_without_conditions_is_seen_whole() -> None:
     ],
 )
 def test_compares_cells_as_attributes_are_kept(cell: Value, text: str) -> None:
-    assert cell_text(cell) == text
+    assert write_comparable_text(cell) == text
 
 
 WORDS = st.sampled_from(
@@ -97,13 +99,13 @@ def test_never_shows_a_row_to_a_person_whose_attribute_does_not_match(
             number: frozenset(filter(None, map(fold_value, texts))) for number, texts in person.items()
         }
 
-        seen = rows.tables(rows.key(values))["sales"].rows
+        seen = rows.filter_tables(rows.make_key(values))["sales"].rows
 
         assert seen == tuple(row for row in cells if all(_may_see(row, one, values) for one in conditions))
 
 
 def _may_see(row: tuple[Value, Value], condition: Condition, values: dict[Key, frozenset[str]]) -> bool:
-    cell = fold_value(cell_text(row["ab".index(condition.column)]))
+    cell = fold_value(write_comparable_text(row["ab".index(condition.column)]))
     if not cell:
         return False
     if condition.attribute_id is None:

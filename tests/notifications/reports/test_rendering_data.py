@@ -90,8 +90,8 @@ class TestWaiting:
         assert (row.card, row.slot_at, row.status) == (card_of(report), run.slot_at, CardData.Status.WAITING)
         assert not Delivery.objects.exists()
         answer(report)  # the notice that it is there is lost
-        assert maintenance.sweep(now=NOW + report_contents.RECHECK_AFTER - timedelta(seconds=1)) == []
-        assert maintenance.sweep(now=NOW + report_contents.RECHECK_AFTER) == [run.pk]
+        assert maintenance.sweep_deliveries(now=NOW + report_contents.RECHECK_AFTER - timedelta(seconds=1)) == []
+        assert maintenance.sweep_deliveries(now=NOW + report_contents.RECHECK_AFTER) == [run.pk]
 
     def test_is_rendered_once_all_data_is_there(self, corp: Corp) -> None:
         report = make_data_report(body="{{ sales.count }} {{ more.count }}")
@@ -134,7 +134,7 @@ class TestWaiting:
         entries = settings.CELERY_BEAT_SCHEDULE
         ticks = timedelta(seconds=sum(entries[f"{app}.tick"]["schedule"] for app in ("integrations", "notifications")))
 
-        assert maintenance.sweep(now=NOW + RENDER_LEASE) == [run.pk]
+        assert maintenance.sweep_deliveries(now=NOW + RENDER_LEASE) == [run.pk]
         render_run(run_id=run.pk, now=NOW + RENDER_LEASE)
         row = CardData.objects.get()
         assert fetch._claim(row.pk, NOW + RENDER_LEASE) is not None
@@ -152,12 +152,12 @@ class TestWaiting:
 
         run.refresh_from_db()
         assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
-        assert maintenance.sweep(now=NOW + timedelta(seconds=50)) == []
+        assert maintenance.sweep_deliveries(now=NOW + timedelta(seconds=50)) == []
         Run.objects.update(render_after=NOW)
         passed = [0.0, render.KEPT_AT_MOST.total_seconds()]
         monkeypatch.setattr(render, "read_boot_clock", lambda: passed.pop(0))
         render.make_lease_renewal(run.pk, NOW)()
-        assert maintenance.sweep(now=NOW) == [run.pk]
+        assert maintenance.sweep_deliveries(now=NOW) == [run.pk]
 
     def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
         report, owner = make_data_report(), make_person(corp, "owner")
@@ -290,7 +290,7 @@ class TestOwnRows:
         assert receipts[people[1]].reason_text == f"此人的消息未能生成：{COLUMN_GONE}"
         assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.SENDING, 2, 1)
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
-        maintenance.sweep(now=NOW)
+        maintenance.sweep_deliveries(now=NOW)
         run.refresh_from_db()
         assert (run.status, run.error_text) == (Run.Status.FINISHED, "有 1 位接收人的消息未能生成：原因见送达明细。")
 
@@ -361,7 +361,7 @@ class TestOwnRows:
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
         Receipt.objects.filter(user=people[1]).update(status=Receipt.Status.INVALID)
 
-        maintenance.sweep(now=NOW)
+        maintenance.sweep_deliveries(now=NOW)
 
         mail = Delivery.objects.get(channel=Channel.EMAIL)
         assert mail.text == "合计 10,040 元，4 行"  # noqa: RUF001

@@ -21,7 +21,7 @@ from integrations.models.datasources import compress_table
 from notifications.admin.reports import template_help
 from notifications.models import OwnRowsRule, Report
 from notifications.reports.templates import renderer
-from notifications.reports.templates.merge_fields import starting_points
+from notifications.reports.templates.merge_fields import make_starting_points
 from tests.guandata import GuandataAnswers, fixture
 from tests.notifications import preview_pages
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_report, make_subscription
@@ -153,7 +153,7 @@ def test_a_card_without_rows_today_is_refused_for_no_kind(
     assert table.rows == ()
     assert table.column("销售额").kind is (Kind.NUMBER if was_known else Kind.TEXT)
     assert response.status_code == 302
-    lacks = {point.key: point.lacks for point in starting_points("c0", "日报", table)}
+    lacks = {point.key: point.lacks for point in make_starting_points("c0", "日报", table)}
     unknown = "" if was_known else "还没有数据行，无法得知各列的内容。"
     assert lacks == {
         "key_figures": unknown, "table": "", "trend": "这份数据没有日期列。" if was_known else unknown,
@@ -242,7 +242,7 @@ class TestPreview:
 def test_names_of_the_help_are_those_of_the_templates() -> None:
     shown = render_to_string("admin/notifications/report/_template_help.html", template_help(ZoneInfo("UTC")))
     for code in map(unescape, re.findall(r"<dt><code>(.*?)</code>", shown)):
-        renderer.check(code if code.startswith("{") else f"{{{{ {code} }}}}", ["sales"])
+        renderer.check_template(code if code.startswith("{") else f"{{{{ {code} }}}}", ["sales"])
 
 
 class TestOfSubscription:

@@ -21,9 +21,9 @@ from notifications import tasks
 from notifications.delivery.attachments import (
     _SHAPES,
     PREVIEW_KEPT,
-    Wanted,
+    WantedMedium,
+    find_or_create_preview_medium,
     hand_out_previews,
-    preview_medium,
     produce_medium,
 )
 from notifications.delivery.rendering import preview as rendering
@@ -156,13 +156,13 @@ def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> N
 
 
 def test_what_was_requested_already_is_not_made_twice_unless_it_failed() -> None:
-    now, wanted = timezone.now(), Wanted(Medium.Kind.CSV, b"recipe", "")
-    first = preview_medium(wanted, now=now)
+    now, wanted = timezone.now(), WantedMedium(Medium.Kind.CSV, b"recipe", "")
+    first = find_or_create_preview_medium(wanted, now=now)
 
-    assert preview_medium(wanted, now=now) == first
-    assert preview_medium(wanted, now=now + PREVIEW_KEPT / 2) != first  # soon forgotten
+    assert find_or_create_preview_medium(wanted, now=now) == first
+    assert find_or_create_preview_medium(wanted, now=now + PREVIEW_KEPT / 2) != first  # soon forgotten
     Medium.objects.update(status="failed")
-    assert preview_medium(wanted, now=now) != first
+    assert find_or_create_preview_medium(wanted, now=now) != first
 
 
 def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:

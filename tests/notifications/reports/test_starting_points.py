@@ -14,19 +14,19 @@ from integrations.data.table import Column, Kind, Table
 from notifications.charts import definition
 from notifications.models import MessageForm
 from notifications.reports.templates import merge_fields
-from notifications.reports.templates.merge_fields import StartingPoint, starting_points
-from notifications.reports.templates.renderer import render
+from notifications.reports.templates.merge_fields import StartingPoint, make_starting_points
+from notifications.reports.templates.renderer import render_template
 from tests.notifications.reports.tables import SLOT, given, sales
 
 DAY, REGION, SALES = Column("日期", Kind.DATE), Column("区域", Kind.TEXT), Column("销售额", Kind.NUMBER)
 
 
 def points(table: Table) -> dict[str, StartingPoint]:
-    return {point.key: point for point in starting_points("sales", "销售日报", table)}
+    return {point.key: point for point in make_starting_points("sales", "销售日报", table)}
 
 
 def shown(point: StartingPoint, table: Table) -> tuple[str, str, str]:
-    return tuple(render(source, given(table), "text") for source in (point.title, point.body, point.figures))  # type: ignore[return-value]
+    return tuple(render_template(source, given(table), "text") for source in (point.title, point.body, point.figures))  # type: ignore[return-value]
 
 
 def test_each_point_is_a_message_over_the_data() -> None:
@@ -88,11 +88,11 @@ def tables(draw: st.DrawFn) -> Table:
 @settings(deadline=None, max_examples=50)
 @examples(tables())
 def test_every_point_works_with_the_data_that_it_was_made_of(table: Table) -> None:
-    for point in starting_points("sales", "销售{{日报}}", table):
+    for point in make_starting_points("sales", "销售{{日报}}", table):
         if point.lacks:
             continue
         shown(point, table)
         for source in (point.title, point.body, point.figures):
-            assert merge_fields.parts_of(source, {"sales": "销售"}) is not None
+            assert merge_fields.read_parts(source, {"sales": "销售"}) is not None
         for chart in point.charts:
             definition.check_chart(chart, table)

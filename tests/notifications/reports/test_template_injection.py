@@ -123,19 +123,19 @@ BOMBS = [
 @pytest.mark.parametrize("source", ESCAPES)
 def test_no_template_reaches_beyond_what_it_is_given(source: str) -> None:
     with pytest.raises(TemplateError):
-        renderer.render(source, given(), "markdown")
+        renderer.render_template(source, given(), "markdown")
 
 
 @pytest.mark.parametrize("source", BOMBS, ids=range(len(BOMBS)))
 def test_no_template_keeps_the_machine_busy(source: str) -> None:
     """Templates that would need more time or memory than there is are refused."""
     with pytest.raises(TemplateError):
-        renderer.render(source, given(sales(days=1000)), "text")
+        renderer.render_template(source, given(sales(days=1000)), "text")
 
 
 @pytest.mark.parametrize("source", [*ESCAPES[::20], "{{ 7*7 }}", "{% if 1 %}x{% endif %}", "{# x #}"])
 def test_what_stands_in_a_cell_is_never_a_template(source: str) -> None:
-    shown = renderer.render("{{ sales.value('名称') }}", given(one_cell(source)), "")
+    shown = renderer.render_template("{{ sales.value('名称') }}", given(one_cell(source)), "")
 
     assert shown == source
 
@@ -145,4 +145,4 @@ def test_what_stands_in_a_cell_is_never_a_template(source: str) -> None:
 def test_any_text_is_rendered_or_refused(text: str) -> None:
     for source in (text, f"{{{{ {text} }}}}", f"{{% {text} %}}"):
         with contextlib.suppress(TemplateError):
-            renderer.render(source, given(), "text")
+            renderer.render_template(source, given(), "text")

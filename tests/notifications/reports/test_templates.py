@@ -18,7 +18,7 @@ from tests.notifications.reports.tables import SLOT, ZONE, given, one_cell, sale
 
 
 def said(source: str, form: str = "text", **of: object) -> str:
-    return renderer.render(source, given(**of), form)  # type: ignore[arg-type]  # of given()
+    return renderer.render_template(source, given(**of), form)  # type: ignore[arg-type]  # of given()
 
 
 @pytest.mark.parametrize(
@@ -291,14 +291,14 @@ def test_says_line_and_reason(source: str, line: int, reason: str) -> None:
 
 
 def test_checks_names_without_data() -> None:
-    renderer.check("{{ sales.sum('x') }}", ["sales"])
+    renderer.check_template("{{ sales.sum('x') }}", ["sales"])
     with pytest.raises(TemplateError):
-        renderer.check("{{ sales.sum('x') }}")
+        renderer.check_template("{{ sales.sum('x') }}")
 
 
 def tried(source: str) -> str:
     """Render over a card of which nothing was fetched yet."""
-    return renderer.render(source, RenderContext(SLOT, ZONE, {"sales": None}), "text")
+    return renderer.render_template(source, RenderContext(SLOT, ZONE, {"sales": None}), "text")
 
 
 @pytest.mark.parametrize(

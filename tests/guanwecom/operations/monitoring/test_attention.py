@@ -19,7 +19,7 @@ from guanwecom.operations.monitoring import monitoring_attentions
 from integrations.core import installation
 from integrations.models import Installation, SiteAddress
 from notifications.delivery.channels import company_scope
-from notifications.delivery.limiter import Request, query
+from notifications.delivery.limiter import Request, ask_gate
 from notifications.models import Robot
 from tests.audit import move_trail
 from tests.notifications.factories import make_corp, make_manager, make_superuser
@@ -68,7 +68,9 @@ def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
     Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
     move_trail(timezone.now() - timedelta(days=366), model="notifications.robot")
     scopes = (company_scope(corp.corpid),)
-    query(lambda gate: gate.acquire([Request(id=str(number), scopes=scopes, is_urgent=True) for number in range(10)]))
+    ask_gate(
+        lambda gate: gate.acquire([Request(id=str(number), scopes=scopes, is_urgent=True) for number in range(10)])
+    )
     for _ in range(2):
         current_app.send_task("nothing", queue="data")
 

@@ -11,10 +11,10 @@ from django.utils import translation
 from integrations.models import Corp, SiteAddress
 from notifications.charts import drawing
 from notifications.charts.definition import Chart
-from notifications.delivery.attachments import picture_recipe, plan_attachments, recipe_digest
+from notifications.delivery.attachments import digest_recipe, make_picture_recipe, plan_attachments
 from notifications.delivery.rendering import render
 from notifications.delivery.rendering.preview import STAND_IN
-from notifications.delivery.rendering.render import Batch
+from notifications.delivery.rendering.render import PlannedDelivery
 from notifications.inbound.accept import MessageSource
 from notifications.models import (
     Channel,
@@ -67,12 +67,12 @@ def make_delivery(
     """Create a message that waits for its picture or file, as freezing writes it."""
     run, people = run or make_run(), [] if robot else [replace(STAND_IN, userid=name) for name in ("LiLei", "HanMei")]
     media = plan_attachments(form, channel, content, [("sales", chart)], language="zh-hans")
-    batch = Batch(corp, people, content, media=media, channel=channel, robot=robot)
+    planned = PlannedDelivery(corp, people, content, media=media, channel=channel, robot=robot)
     source = MessageSource(run, IncomingMessage(form=form, priority=Priority.ORDINARY, lifetime_hours=24), None)
     with translation.override("zh-hans"):
-        draft = render.draft_delivery(run, source, batch, NOW)
+        draft = render.draft_delivery(run, source, planned, NOW)
         address = SiteAddress(url="https://site.example.test/")
-        delivery = render.build_delivery(draft, source, batch, address, now=NOW)
+        delivery = render.build_delivery(draft, source, planned, address, now=NOW)
     for name, value in {"mark": new_mark(), **fields}.items():
         setattr(delivery, name, value)
     delivery.save(force_insert=True)
@@ -85,11 +85,11 @@ def body_of(delivery: Delivery) -> dict[str, Any]:
 
 
 def make_medium(run: Run, **fields: Any) -> Medium:
-    recipe = picture_recipe(CHART, TABLE, shape=drawing.Shape.FREE, language="zh-hans")
+    recipe = make_picture_recipe(CHART, TABLE, shape=drawing.Shape.FREE, language="zh-hans")
     defaults = {
         "run": run,
         "kind": Medium.Kind.PICTURE,
-        "digest": recipe_digest("picture", recipe + new_mark().encode()),
+        "digest": digest_recipe("picture", recipe + new_mark().encode()),
         "recipe": recipe,
         "created_at": NOW,
         "make_after": NOW,

@@ -25,9 +25,9 @@ from notifications.delivery.attachments import (
     QUEUED_AT_MOST,
     TRIES_AT_MOST,
     hand_out_media,
-    picture_path,
-    picture_recipe,
+    make_picture_recipe,
     produce_medium,
+    sign_picture_path,
     sweep_media,
 )
 from notifications.delivery.channels import ROBOT_GONE, company_scope
@@ -37,10 +37,9 @@ from notifications.delivery.sending.queue import HandedOut, find_pending
 from notifications.delivery.sending.send import ask_permits
 from notifications.delivery.sending.uploads import (
     UPLOAD_API,
-    freeze,
+    freeze_delivery,
     hand_out_uploads,
     prepare_deliveries,
-    read_preparable,
 )
 from notifications.models import Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
@@ -312,11 +311,11 @@ def test_of_two_workers_the_first_freezes_it(wire: WeComStub, clock: FakeClock) 
     delivery = make_with_picture(wire)
     wire.sends.append(UPLOADED)
 
-    [read_by_another] = read_preparable([delivery.pk], clock())
+    read_by_another = Delivery.objects.get(pk=delivery.pk)
     prepare(delivery, clock)
 
     assert delivery.status == Status.PENDING
-    assert not freeze(read_by_another, lambda body: body | {"image": {"media_id": "late"}}, clock())
+    assert not freeze_delivery(read_by_another, lambda body: body | {"image": {"media_id": "late"}}, clock())
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
 
 
@@ -324,12 +323,12 @@ def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeCloc
     run = make_run()
     delivery = make_delivery(make_corp(), MessageForm.IMAGE, run=run)
     mark_ready(medium_of(delivery))
-    [held] = read_preparable([delivery.pk], clock())
+    held = Delivery.objects.get(pk=delivery.pk)
 
     Run.objects.update(recall_requested_at=NOW)
     recall.cancel_recalled(now=NOW)
 
-    assert not freeze(held, lambda body: body, clock())
+    assert not freeze_delivery(held, lambda body: body, clock())
     delivery.refresh_from_db()
     assert delivery.status == Status.CANCELED
 
@@ -337,7 +336,7 @@ def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeCloc
 def test_what_is_worthless_is_canceled_while_it_is_prepared() -> None:
     delivery = make_delivery(make_corp(), MessageForm.IMAGE)
 
-    maintenance.sweep(now=NOW + timedelta(hours=25))
+    maintenance.sweep_deliveries(now=NOW + timedelta(hours=25))
 
     delivery.refresh_from_db()
     assert delivery.status == Status.CANCELED
@@ -349,10 +348,10 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: WeComStub
     delivery = make_delivery(corp, MessageForm.IMAGE)
     delivery.receipts.create(run=delivery.run, channel=Channel.WECOM, address=f"{corp.pk}:lilei")
     mark_ready(medium_of(delivery))
-    [held] = read_preparable([delivery.pk], clock())
+    held = Delivery.objects.get(pk=delivery.pk)
 
-    recall.withdraw(corp, ["lilei"], NOW)
-    freeze(held, lambda body: body | {"image": {"media_id": "m"}}, clock())
+    recall.withdraw_recipients(corp, ["lilei"], NOW)
+    freeze_delivery(held, lambda body: body | {"image": {"media_id": "m"}}, clock())
 
     assert (body_of(delivery)["touser"], body_of(delivery)["image"]) == ("HanMei", {"media_id": "m"})
 
@@ -422,7 +421,7 @@ def test_no_more_is_handed_out_than_is_made_soon() -> None:
 
 
 def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> None:
-    broken = picture_recipe(
+    broken = make_picture_recipe(
         Chart(ChartKind.BAR, "没有", ("销售额",)), CONTENT.cards[0].table, shape=Shape.FREE, language="zh-hans"
     )
     medium = make_medium(make_run(), recipe=broken)
@@ -438,7 +437,7 @@ def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> No
 
 def make_picture_url(medium: Medium, **units: float) -> str:
     SiteAddress.objects.default()
-    return picture_path(medium.pk, now=NOW + timedelta(**units))
+    return sign_picture_path(medium.pk, now=NOW + timedelta(**units))
 
 
 def test_whoever_has_the_address_sees_the_picture_until_it_is_too_old(client: Client) -> None:

@@ -26,10 +26,10 @@ from notifications.delivery.attachments import (
     QUEUED_AT_MOST,
     TRIES_AT_MOST,
     count_overdue,
+    digest_recipe,
     hand_out_media,
-    page_recipe,
+    make_page_recipe,
     produce_medium,
-    recipe_digest,
     sweep_media,
 )
 from notifications.models import MakerQueue, Medium
@@ -87,9 +87,9 @@ def count_asked_pages(wire: responses.RequestsMock) -> int:
 
 
 def make_page(identity: str = "lilei", page: str = "page/p1", **fields: Any) -> Medium:
-    recipe = page_recipe(page, identity, Options(kind=Format.PICTURE))
+    recipe = make_page_recipe(page, identity, Options(kind=Format.PICTURE))
     defaults = {
-        **{"run": make_run(), "kind": "picture", "recipe": recipe, "digest": recipe_digest("picture", recipe)},
+        **{"run": make_run(), "kind": "picture", "recipe": recipe, "digest": digest_recipe("picture", recipe)},
         **{"name": "看板.png", "content_type": "image/png", "queue": MakerQueue.SNAPSHOTS},
         **{"created_at": NOW, "make_after": NOW, "give_up_at": NOW + timedelta(hours=20)},
     }

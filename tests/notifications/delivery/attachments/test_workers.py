@@ -13,7 +13,7 @@ from celery import signals
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from notifications import tasks
-from notifications.delivery.attachments import CHARTS_QUEUE, SECONDS_AT_MOST, file_recipe, produce_medium
+from notifications.delivery.attachments import CHARTS_QUEUE, SECONDS_AT_MOST, make_file_recipe, produce_medium
 from notifications.models import Medium
 from tests.e2e.stack import BIN, running, wait_for_log
 from tests.e2e.waiting import eventually
@@ -43,7 +43,7 @@ def test_drawing_processes_end_when_idle_and_begin_with_the_next_picture(
             eventually(lambda: not family.children(), [worker])
 
 
-FILE = {"kind": Medium.Kind.XLSX, "recipe": file_recipe([("x", DAYS)], language="zh-hans")}
+FILE = {"kind": Medium.Kind.XLSX, "recipe": make_file_recipe([("x", DAYS)], language="zh-hans")}
 
 
 @pytest.fixture

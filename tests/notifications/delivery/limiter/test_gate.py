@@ -102,7 +102,7 @@ def test_a_call_must_find_room_in_each_of_its_scopes(gate: Gate) -> None:
     [wait] = gate.acquire([make_request(3, address, other)])
     assert isinstance(wait, float)
     acquire_all(gate, make_request(4, other))
-    assert gate.room([address, other, COMPANY], within_seconds=0) == {address: 0, other: 4, COMPANY: 3}
+    assert gate.find_rooms([address, other, COMPANY], within_seconds=0) == {address: 0, other: 4, COMPANY: 3}
 
 
 class TestHours:
@@ -128,7 +128,7 @@ class TestHours:
         wide = Scope("company:ww2:send", per_minute=100, per_hour=3)
         acquire_all(gate, make_request(1, self.SCOPE), make_request(2, wide))
 
-        assert gate.room([self.SCOPE, wide], within_seconds=2) == {self.SCOPE: 2, wide: 2}
+        assert gate.find_rooms([self.SCOPE, wide], within_seconds=2) == {self.SCOPE: 2, wide: 2}
 
     def test_a_lost_store_begins_with_the_calls_of_the_hour_and_keeps_no_older_ones(
         self, gate: Gate, clock: Clock, valkey_client: redis.Redis
@@ -170,8 +170,8 @@ def test_an_unused_permit_gives_its_room_back(gate: Gate) -> None:
 
     gate.cancel(permits[:2])
 
-    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
-    assert gate.used_today([budget]) == [3]
+    assert gate.find_rooms([COMPANY], within_seconds=0)[COMPANY] == 4
+    assert gate.count_used_today([budget]) == [3]
 
 
 @pytest.mark.parametrize("limits", [{"per_minute": 10, "parallel": 10}, {"per_hour": 10}])
@@ -183,16 +183,16 @@ def test_the_reserved_share_is_for_urgent_calls(gate: Gate, limits: dict[str, in
     [ordinary, urgent] = gate.acquire([make_request(9, scope), make_request(10, scope, is_urgent=True)])
     assert isinstance(ordinary, float)
     assert isinstance(urgent, Permit)
-    assert gate.room([scope], within_seconds=0)[scope] == 0
-    assert gate.room([scope], within_seconds=0, is_urgent=True)[scope] == 1
+    assert gate.find_rooms([scope], within_seconds=0)[scope] == 0
+    assert gate.find_rooms([scope], within_seconds=0, is_urgent=True)[scope] == 1
 
 
 def test_a_hold_stops_everybody_until_it_ends(gate: Gate, clock: Clock) -> None:
-    gate.hold(COMPANY, seconds=60)
+    gate.hold_scope(COMPANY, seconds=60)
 
     assert gate.acquire([make_request(1, is_urgent=True)]) == [60.0]
-    assert gate.room([COMPANY], within_seconds=10)[COMPANY] == 0
-    assert gate.room([COMPANY], within_seconds=60)[COMPANY] == 5
+    assert gate.find_rooms([COMPANY], within_seconds=10)[COMPANY] == 0
+    assert gate.find_rooms([COMPANY], within_seconds=60)[COMPANY] == 5
     clock.advance(60)
     acquire_all(gate, make_request(1))
 
@@ -220,12 +220,12 @@ def test_a_member_is_not_written_to_more_often_than_wecom_delivers(gate: Gate, c
     assert gate.acquire([to(4, "lilei")]) == [pytest.approx(57.01 + LEASE_SECONDS, abs=0.01)]
     assert gate.acquire([to(4, "han", "lilei")]) == [pytest.approx(57.01 + LEASE_SECONDS, abs=0.01)]
     acquire_all(gate, to(5, "han"))
-    waits = gate.member_waits(member, ["lilei", "han", "jim"])
+    waits = gate.find_member_waits(member, ["lilei", "han", "jim"])
     assert waits == [pytest.approx(57.01 + LEASE_SECONDS, abs=0.01), 0, 0]
     clock.advance(60 + LEASE_SECONDS)
     acquire_all(gate, to(6, "lilei"), to(7, "lilei"))
     clock.advance(120)
-    assert gate.member_waits(member, ["lilei"]) == [pytest.approx(3600 - 213 + LEASE_SECONDS, abs=0.1)]
+    assert gate.find_member_waits(member, ["lilei"]) == [pytest.approx(3600 - 213 + LEASE_SECONDS, abs=0.1)]
 
 
 def test_nothing_was_counted_for_a_call_that_one_member_held_back(gate: Gate) -> None:
@@ -235,8 +235,8 @@ def test_nothing_was_counted_for_a_call_that_one_member_held_back(gate: Gate) ->
     [wait] = gate.acquire([make_request(2, app=member, members=("han", "lilei"))])
 
     assert isinstance(wait, float)
-    assert gate.member_waits(member, ["han"]) == [0]
-    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
+    assert gate.find_member_waits(member, ["han"]) == [0]
+    assert gate.find_rooms([COMPANY], within_seconds=0)[COMPANY] == 4
 
 
 def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, clock: Clock) -> None:
@@ -248,7 +248,7 @@ def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, c
     acquire_all(gate, to(1, 70), to(2, 30))
     assert gate.acquire([to(3, 1)]) == [12 * 3600]
     acquire_all(gate, make_request(5, wide, app=AppLimits("ww2:1"), persons=1000))  # counted without a limit, too
-    assert gate.used_today([budget, AppLimits("ww2:1")]) == [100, 1000]
+    assert gate.count_used_today([budget, AppLimits("ww2:1")]) == [100, 1000]
     clock.advance(12 * 3600)
     # A message larger than a day's budget gets a day of its own; otherwise it would wait for ever.
     acquire_all(gate, to(3, 150))
@@ -270,9 +270,9 @@ def test_an_emptied_store_is_noticed_by_every_question(gate: Gate, valkey_client
 
     for question in (
         lambda: gate.acquire([make_request(1)]),
-        lambda: gate.room([COMPANY], within_seconds=0),
-        lambda: gate.used_today([AppLimits("ww1:1")]),
-        lambda: gate.member_waits(AppLimits("ww1:1", 30, 1000), ["lilei"]),
+        lambda: gate.find_rooms([COMPANY], within_seconds=0),
+        lambda: gate.count_used_today([AppLimits("ww1:1")]),
+        lambda: gate.find_member_waits(AppLimits("ww1:1", 30, 1000), ["lilei"]),
     ):
         with pytest.raises(StoreLostError):
             question()
@@ -290,9 +290,9 @@ def test_an_emptied_store_begins_from_the_calls_that_are_known(gate: Gate, valke
 
     assert gate.restore(past)
 
-    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 1
-    assert gate.used_today([app]) == [4]
-    assert gate.member_waits(app, ["lilei"]) == [pytest.approx(60.01 + LEASE_SECONDS, abs=0.01)]
+    assert gate.find_rooms([COMPANY], within_seconds=0)[COMPANY] == 1
+    assert gate.count_used_today([app]) == [4]
+    assert gate.find_member_waits(app, ["lilei"]) == [pytest.approx(60.01 + LEASE_SECONDS, abs=0.01)]
     acquire_all(gate, make_request(6))
     [wait] = gate.acquire([make_request(7)])
     assert wait == pytest.approx(30.01, abs=0.001)
@@ -308,7 +308,7 @@ def test_of_many_workers_one_restores(gate: Gate, valkey_client: redis.Redis) ->
 
     assert gate.restore(while_it_restores())
     assert gate.restore([PastCall(make_request(2), ended_seconds_ago=1)])  # known already: nothing is added
-    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
+    assert gate.find_rooms([COMPANY], within_seconds=0)[COMPANY] == 4
 
 
 # Steps of a worker: begin calls (how many), end the oldest call, let time pass (seconds).

@@ -71,21 +71,21 @@ def test_a_store_that_comes_back_old_is_filled_from_the_calls_of_the_past(
     assert gate.restore([PastCall(make_request("1.1"), 1), PastCall(make_request("2.1"), 1)])
     [answer] = gate.acquire([make_request("3.1")])
     assert isinstance(answer, float)
-    assert gate.used_today([APP]) == [2]
+    assert gate.count_used_today([APP]) == [2]
 
 
 def test_what_the_old_snapshot_counted_is_not_counted_twice(gate: Gate, server: Service, store: redis.Redis) -> None:
     acquire_all(gate, "1.1")
-    gate.hold(COMPANY, seconds=60)
+    gate.hold_scope(COMPANY, seconds=60)
     store.set("another:key", 1)
     store.save()
 
     restart_with_old_snapshot(server)
     gate.restore([PastCall(make_request("1.1"), 1)])
 
-    assert gate.used_today([APP]) == [1]
-    assert gate.member_waits(APP, ["lilei"]) == [0]
-    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 0  # still held back: WeCom asked for it
+    assert gate.count_used_today([APP]) == [1]
+    assert gate.find_member_waits(APP, ["lilei"]) == [0]
+    assert gate.find_rooms([COMPANY], within_seconds=0)[COMPANY] == 0  # still held back: WeCom asked for it
     assert store.get("another:key") == b"1"
 
 
@@ -100,13 +100,13 @@ def test_another_history_of_replication_is_another_store(gate: Gate, store: redi
 
 def test_permits_of_a_store_that_was_lost_are_known_no_more(gate: Gate, store: redis.Redis) -> None:
     before = acquire_all(gate, "1.1")
-    assert gate.is_known(before) == [True]
+    assert gate.are_known(before) == [True]
 
     store.flushall()
-    assert gate.is_known(before) == [False]
+    assert gate.are_known(before) == [False]
     gate.restore([])
 
-    assert gate.is_known([*before, *acquire_all(gate, "2.1")]) == [False, True]
+    assert gate.are_known([*before, *acquire_all(gate, "2.1")]) == [False, True]
 
 
 def test_a_permit_of_a_lost_store_is_not_taken_out_of_the_new_one(gate: Gate, store: redis.Redis) -> None:
@@ -116,8 +116,8 @@ def test_a_permit_of_a_lost_store_is_not_taken_out_of_the_new_one(gate: Gate, st
 
     gate.cancel(old)
 
-    assert gate.used_today([APP]) == [1]
-    assert gate.room([COMPANY], within_seconds=0)[COMPANY] == 4
+    assert gate.count_used_today([APP]) == [1]
+    assert gate.find_rooms([COMPANY], within_seconds=0)[COMPANY] == 4
 
 
 @pytest.mark.parametrize("when", ["while it is emptied", "before the end"])
@@ -147,7 +147,7 @@ def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate,
         yield PastCall(make_request("2.1"), 1)
 
     assert not gate.restore(past())
-    assert gate.used_today([APP]) == [1]
+    assert gate.count_used_today([APP]) == [1]
 
 
 # --- Its clock --------------------------------------------------------------------------------------------------------
@@ -173,16 +173,16 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
             gate = Gate(store, lease_seconds=30)
             assert gate.restore([])
             acquire_all(gate, "1.1", "2.1")
-            gate.hold(Scope("robot:1"), seconds=120)
+            gate.hold_scope(Scope("robot:1"), seconds=120)
             gate.lower_parallel(COMPANY)
 
             offset.write_text(step)
 
             # Valkey may use a cached time from just before.
             with pytest.raises(StoreLostError):
-                [gate.room([COMPANY], within_seconds=0) for _ in range(100)]
+                [gate.find_rooms([COMPANY], within_seconds=0) for _ in range(100)]
             assert gate.restore([PastCall(make_request("1.1"), 1), PastCall(make_request("2.1"), 1)])
-            assert gate.used_today([APP]) == [2]
+            assert gate.count_used_today([APP]) == [2]
             [wait] = gate.acquire([make_request("3.1")])
             assert isinstance(wait, float)
             assert 88 < wait < 90  # the member's limit: calls may arrive until their leases end
@@ -200,9 +200,9 @@ def test_an_answer_that_comes_late_is_no_other_clock(gate: Gate, monkeypatch: py
 
     monkeypatch.setattr(GATE, "read_boot_clock", lambda: read_boot_clock() + next(seconds))
 
-    assert gate.used_today([APP]) == [1]
+    assert gate.count_used_today([APP]) == [1]
     with pytest.raises(StoreLostError):
-        gate.used_today([APP])
+        gate.count_used_today([APP])
 
 
 def test_who_missed_that_the_clock_was_set_goes_on_with_the_filled_store(
@@ -210,12 +210,12 @@ def test_who_missed_that_the_clock_was_set_goes_on_with_the_filled_store(
 ) -> None:
     other = Gate(store, lease_seconds=30)
     acquire_all(gate, "1.1")
-    assert other.used_today([APP]) == [1]
+    assert other.count_used_today([APP]) == [1]
     monkeypatch.setattr(GATE, "read_boot_clock", lambda: read_boot_clock() - 50)
     with pytest.raises(StoreLostError):
-        gate.used_today([APP])
+        gate.count_used_today([APP])
 
     assert gate.restore([PastCall(make_request("1.1"), 1)])
 
-    assert other.used_today([APP]) == [1]
+    assert other.count_used_today([APP]) == [1]
     acquire_all(gate, "2.1")

@@ -17,7 +17,7 @@ from integrations.models import Card, CardData, CheckRun, DataSource
 from notifications import tasks
 from notifications.alerts import evaluation
 from notifications.delivery import maintenance
-from notifications.delivery.maintenance import delete_chunk, find_old_drafts, purge_runs, repair_clock_damage
+from notifications.delivery.maintenance import delete_chunk, purge_runs, repair_clock_damage
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.rows import delivery_lease
 from notifications.delivery.runs import scheduler
@@ -37,6 +37,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
+from notifications.models.subscriptions import DRAFT_KEPT
 from tests.between import just_before
 from tests.notifications.alerts.conftest import make_alert_channel
 from tests.notifications.delivery.attachments.places import make_medium
@@ -51,10 +52,10 @@ pytestmark = pytest.mark.django_db
 def test_a_lost_rendering_is_found_after_its_time_and_handed_out_once() -> None:
     run = make_run(make_subscription(), render_after=NOW + timedelta(seconds=60))
 
-    assert maintenance.sweep(now=NOW + timedelta(seconds=59)) == []
-    assert maintenance.sweep(now=NOW + timedelta(seconds=60)) == [run.pk]
-    assert maintenance.sweep(now=NOW + timedelta(seconds=61)) == []
-    assert maintenance.sweep(now=NOW + timedelta(seconds=120)) == [run.pk]
+    assert maintenance.sweep_deliveries(now=NOW + timedelta(seconds=59)) == []
+    assert maintenance.sweep_deliveries(now=NOW + timedelta(seconds=60)) == [run.pk]
+    assert maintenance.sweep_deliveries(now=NOW + timedelta(seconds=61)) == []
+    assert maintenance.sweep_deliveries(now=NOW + timedelta(seconds=120)) == [run.pk]
 
 
 def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
@@ -68,7 +69,7 @@ def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCapt
         return execute(sql, parameters, *rest)
 
     with connection.execute_wrapper(refuse_the_first):
-        maintenance.sweep(now=NOW + timedelta(minutes=2))
+        maintenance.sweep_deliveries(now=NOW + timedelta(minutes=2))
 
     assert f"delivery={bad.pk}: its ended lease could not be settled" in caplog.text
     good.refresh_from_db()
@@ -105,12 +106,12 @@ def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> Non
     personal(make_corp(), 1)
     for unsettled in ("pending", "sending"):
         Delivery.objects.update(status=unsettled, lease_until=NOW + timedelta(seconds=60))
-        maintenance.sweep(now=NOW)
+        maintenance.sweep_deliveries(now=NOW)
         assert Run.objects.get().status == Run.Status.SENDING
     Delivery.objects.update(status=status)
 
-    maintenance.sweep(now=NOW + timedelta(seconds=5))
-    maintenance.sweep(now=NOW + timedelta(seconds=6))
+    maintenance.sweep_deliveries(now=NOW + timedelta(seconds=5))
+    maintenance.sweep_deliveries(now=NOW + timedelta(seconds=6))
 
     run = Run.objects.get()
     assert (run.status, run.finished_at) == (Run.Status.FINISHED, NOW + timedelta(seconds=5))
@@ -167,7 +168,7 @@ def test_drafts_that_nobody_came_back_to_go_at_the_tick() -> None:
         Draft.objects.create(person=person, page=page, values="name=x", saved_at=NOW - age)
 
     with just_before("DELETE", lambda: Draft.objects.update(saved_at=NOW)):  # somebody comes back at this moment
-        assert delete_chunk(find_old_drafts(NOW)) == 0
+        assert delete_chunk(Draft.objects.filter(saved_at__lte=NOW - DRAFT_KEPT)) == 0
     Draft.objects.filter(page="push:new").update(saved_at=NOW - timedelta(days=30))
     tasks._purge(NOW)
 
@@ -183,7 +184,7 @@ def read_next_run_at(subscription: Subscription) -> datetime | None:
 
 
 def tick_at(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "database_clock", lambda: lambda: moment)
+    monkeypatch.setattr(tasks, "database_now", lambda: moment)
     monkeypatch.setattr(tasks.render_runs, "apply_async", lambda *_arguments, **_queue: None)
     tasks.tick()
 
@@ -206,12 +207,12 @@ def test_ticks_under_a_wrong_clock_and_then_under_the_right_one(
 
 def test_a_slot_that_was_only_recorded_runs_when_it_comes() -> None:
     subscription = make_subscription(next_run_at=utc("2026-11-25 01:00"))
-    scheduler.claim_due(now=NOW + YEAR)
+    scheduler.claim_due_subscriptions(now=NOW + YEAR)
     early = Run.objects.get(slot_at=utc("2026-11-25 01:00"))
     assert early.status == Run.Status.MISSED
 
     repair_clock_damage(now=NOW)
-    [pk] = scheduler.claim_due(now=utc("2026-11-25 01:00"))
+    [pk] = scheduler.claim_due_subscriptions(now=utc("2026-11-25 01:00"))
 
     run = Run.objects.get(pk=pk)
     assert (run.key, run.status) == (f"sub:{subscription.pk}:2026-11-25T01:00Z", Run.Status.WAITING)
@@ -224,13 +225,13 @@ def test_a_slot_that_was_only_recorded_runs_when_it_comes() -> None:
 @pytest.mark.parametrize("is_sent", [True, False])
 def test_a_slot_that_ran_before_its_time_runs_again_only_if_nothing_was_made_of_it(is_sent: bool) -> None:
     subscription = make_subscription(next_run_at=utc("2026-11-25 01:00"))
-    scheduler.claim_due(now=utc("2026-11-25 01:00:10"))
+    scheduler.claim_due_subscriptions(now=utc("2026-11-25 01:00:10"))
     if is_sent:
         Run.objects.update(status=Run.Status.FINISHED)
 
     repair_clock_damage(now=NOW)
     assert read_next_run_at(subscription) == utc("2026-11-25 01:00")
-    run_ids = scheduler.claim_due(now=utc("2026-11-25 01:00:10"))
+    run_ids = scheduler.claim_due_subscriptions(now=utc("2026-11-25 01:00:10"))
 
     assert (len(run_ids), Run.objects.filter(status=Run.Status.MISSED).count()) == ((0, 0) if is_sent else (1, 1))
     assert Run.objects.filter(key=f"sub:{subscription.pk}:2026-11-25T01:00Z").exists()
@@ -239,7 +240,7 @@ def test_a_slot_that_ran_before_its_time_runs_again_only_if_nothing_was_made_of_
 
 def test_one_whose_validity_had_ended_goes_on() -> None:
     subscription = make_subscription(next_run_at=utc("2026-11-25 01:00"), valid_to=utc("2026-12-01 00:00"))
-    scheduler.claim_due(now=NOW + YEAR)
+    scheduler.claim_due_subscriptions(now=NOW + YEAR)
     assert read_next_run_at(subscription) is None
 
     repair_clock_damage(now=NOW)
@@ -266,7 +267,7 @@ def test_a_run_that_waits_is_rendered_now_unless_it_was_claimed_before(
 def test_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notifications.delivery.maintenance.BATCH", 2)
     subscriptions = [make_subscription(next_run_at=utc("2026-11-25 01:00")) for _ in range(5)]
-    scheduler.claim_due(now=NOW + YEAR)
+    scheduler.claim_due_subscriptions(now=NOW + YEAR)
 
     repair_clock_damage(now=NOW)
 

@@ -188,7 +188,7 @@ def test_a_rendering_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyP
         raise DatabaseError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(render, "_write_batches", crash)
+        patch.setattr(render, "write_deliveries", crash)
         for _ in range(5):
             with pytest.raises(DatabaseError):
                 render_run(run_id=run.pk, now=NOW)
@@ -331,7 +331,7 @@ class TestSideBySide:
         work = Elsewhere(lambda: leave_wecom(corp))
         writes = Meanwhile(work.until_it_waits, lambda sql: 'INSERT INTO "notifications_delivery"' in sql)
         with connection.execute_wrapper(writes):
-            maintenance.sweep(now=NOW)
+            maintenance.sweep_deliveries(now=NOW)
         work.join()
 
         assert Delivery.objects.get(channel="email").status == "canceled"

@@ -40,7 +40,7 @@ def test_a_due_subscription_gets_one_run_and_its_next_time() -> None:
     corp = make_corp()
     subscription = make_subscription(report=make_report(corp=corp))
 
-    run_ids = scheduler.claim_due(now=NOW)
+    run_ids = scheduler.claim_due_subscriptions(now=NOW)
 
     run = Run.objects.get()
     assert run_ids == [run.pk]
@@ -56,7 +56,7 @@ def test_what_is_disabled_or_not_yet_due_stays() -> None:
     make_subscription(is_enabled=False, next_run_at=NOW)
     make_subscription(crontab="1 9 * * *")
 
-    assert scheduler.claim_due(now=NOW) == []
+    assert scheduler.claim_due_subscriptions(now=NOW) == []
     assert not Run.objects.exists()
 
 
@@ -65,22 +65,22 @@ def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.M
     monkeypatch.setattr(scheduler, "BATCH_SECONDS", 0.0)
     subscriptions = [make_subscription(next_run_at=utc("2026-11-24 00:00")) for _ in range(3)]
     left_at_start: list[int] = []
-    plan = scheduler.plan
+    plan_runs = scheduler.plan_runs
 
-    def third_crashes(subscription: Subscription, *, now: datetime, **more: Any) -> scheduler.Plan:
+    def third_crashes(subscription: Subscription, *, now: datetime, **more: Any) -> scheduler.RunPlan:
         left_at_start.append(Subscription.objects.due(NOW).count())
         if len(left_at_start) == 3:
             raise SystemExit  # the process ends here
-        return plan(subscription, now=now, **more)
+        return plan_runs(subscription, now=now, **more)
 
-    monkeypatch.setattr(scheduler, "plan", third_crashes)
+    monkeypatch.setattr(scheduler, "plan_runs", third_crashes)
     with pytest.raises(SystemExit):
-        scheduler.claim_due(now=NOW)
-    monkeypatch.setattr(scheduler, "plan", plan)
+        scheduler.claim_due_subscriptions(now=NOW)
+    monkeypatch.setattr(scheduler, "plan_runs", plan_runs)
 
     assert left_at_start == [3, 2, 1]
     assert Run.objects.count() == 2
-    assert len(scheduler.claim_due(now=NOW)) == 1
+    assert len(scheduler.claim_due_subscriptions(now=NOW)) == 1
     assert set(Run.objects.values_list("subscription", flat=True)) == {one.pk for one in subscriptions}
 
 
@@ -112,12 +112,12 @@ def test_missed_times_are_made_up_for_once_or_recorded(
 ) -> None:
     subscription = make_subscription(**fields)
 
-    run_ids = scheduler.claim_due(now=now)
+    run_ids = scheduler.claim_due_subscriptions(now=now)
 
     assert list_runs() == made
     assert run_ids == list(Run.objects.filter(status="waiting").values_list("pk", flat=True))
     assert all(run.finished_at == now for run in Run.objects.filter(status="missed"))
-    assert scheduler.claim_due(now=now) == []
+    assert scheduler.claim_due_subscriptions(now=now) == []
     subscription.refresh_from_db()
     assert subscription.next_run_at is not None
     assert subscription.next_run_at > now
@@ -126,7 +126,7 @@ def test_missed_times_are_made_up_for_once_or_recorded(
 def test_times_outside_the_validity_do_not_run() -> None:
     subscription = make_subscription(valid_to=utc("2026-11-24 01:00"), next_run_at=utc("2026-11-24 01:00"))
 
-    assert scheduler.claim_due(now=NOW) == []
+    assert scheduler.claim_due_subscriptions(now=NOW) == []
 
     assert list_runs() == []
     subscription.refresh_from_db()
@@ -149,7 +149,7 @@ def test_what_cannot_be_planned_fails_visibly_and_blocks_nobody(
     Subscription.objects.filter(pk=bad.pk).update(next_run_at=utc("2026-11-24 00:59"), **changes)
     good = make_subscription()
 
-    run_ids = scheduler.claim_due(now=NOW)
+    run_ids = scheduler.claim_due_subscriptions(now=NOW)
 
     assert list(Run.objects.filter(pk__in=run_ids).values_list("subscription", flat=True)) == [good.pk]
     failed = Run.objects.get(status=Run.Status.FAILED)
@@ -158,7 +158,7 @@ def test_what_cannot_be_planned_fails_visibly_and_blocks_nobody(
     assert reason in failed.error_text
     bad.refresh_from_db()
     assert bad.next_run_at is None
-    assert scheduler.claim_due(now=NOW) == []
+    assert scheduler.claim_due_subscriptions(now=NOW) == []
 
 
 def test_what_is_spread_runs_when_its_seconds_have_passed_and_is_known_by_its_slot() -> None:
@@ -168,8 +168,8 @@ def test_what_is_spread_runs_when_its_seconds_have_passed_and_is_known_by_its_sl
     assert due.due_at > due.slot_at == utc("2026-11-24 01:00")
     Subscription.objects.update(next_run_at=due.due_at)
 
-    assert scheduler.claim_due(now=due.due_at - timedelta(seconds=1)) == []
-    assert len(scheduler.claim_due(now=due.due_at)) == 1
+    assert scheduler.claim_due_subscriptions(now=due.due_at - timedelta(seconds=1)) == []
+    assert len(scheduler.claim_due_subscriptions(now=due.due_at)) == 1
 
     run = Run.objects.get()
     assert run.key == f"sub:{subscription.pk}:2026-11-24T01:00Z"
@@ -187,7 +187,7 @@ def test_many_spread_subscriptions_are_moved_on_by_one_statement(
         make_subscription(jitter_seconds=3000, next_run_at=utc("2026-11-24 00:30"), grace_minutes=0)
 
     with django_assert_max_num_queries(8):
-        scheduler.claim_due(now=NOW)
+        scheduler.claim_due_subscriptions(now=NOW)
 
     moved = list(Subscription.objects.values_list("next_run_at", flat=True))
     assert len(set(moved)) > 20
@@ -200,7 +200,7 @@ def test_a_schedule_that_runs_out_of_working_days_says_so() -> None:
         next_run_at=utc("2098-01-04 01:00"),
     )  # fmt: skip
 
-    assert scheduler.claim_due(now=utc("2098-01-04 01:00")) == []
+    assert scheduler.claim_due_subscriptions(now=utc("2098-01-04 01:00")) == []
 
     run = Run.objects.get()
     assert (run.status, run.subscription, run.finished_at) == (Run.Status.FAILED, subscription, run.claimed_at)
@@ -216,7 +216,7 @@ def test_dispatchers_side_by_side_never_double_a_slot(monkeypatch: pytest.Monkey
         make_subscription()
     found: list[int] = []
 
-    do_at_once(*[lambda: found.extend(scheduler.claim_due(now=NOW))] * 4)
+    do_at_once(*[lambda: found.extend(scheduler.claim_due_subscriptions(now=NOW))] * 4)
 
     assert Run.objects.count() == 60
     assert sorted(found) == sorted(Run.objects.values_list("pk", flat=True))
@@ -263,7 +263,7 @@ def test_a_slot_waits_for_the_run_before_it(trigger: Run.Trigger, status: Run.St
     subscription = make_hourly()
     former = make_run(subscription, trigger=trigger, status=status)
 
-    assert scheduler.claim_due(now=NOW) == []
+    assert scheduler.claim_due_subscriptions(now=NOW) == []
 
     assert list_later_runs(former) == []
     subscription.refresh_from_db()
@@ -274,9 +274,9 @@ def test_a_slot_waits_no_longer_than_its_grace_period() -> None:
     subscription = make_hourly(grace_minutes=60)
     former = make_run(subscription, status=Run.Status.SENDING)
 
-    scheduler.claim_due(now=utc("2026-11-24 02:00"))
+    scheduler.claim_due_subscriptions(now=utc("2026-11-24 02:00"))
     assert list_later_runs(former) == []
-    scheduler.claim_due(now=utc("2026-11-24 02:00:01"))
+    scheduler.claim_due_subscriptions(now=utc("2026-11-24 02:00:01"))
 
     assert list_later_runs(former) == [("missed", utc("2026-11-24 01:00"), 1)]
     missed = Run.objects.get(status=Run.Status.MISSED)
@@ -290,11 +290,11 @@ def test_all_that_one_run_holds_up_is_one_row() -> None:
     subscription = make_hourly(crontab="*/10 * * * *", grace_minutes=30)
     former = make_run(subscription, status=Run.Status.SENDING)
     for minute in range(0, 240, 5):
-        scheduler.claim_due(now=utc("2026-11-24 01:00") + timedelta(minutes=minute, seconds=1))
+        scheduler.claim_due_subscriptions(now=utc("2026-11-24 01:00") + timedelta(minutes=minute, seconds=1))
     assert list_later_runs(former) == [("missed", utc("2026-11-24 01:00"), 21)]
 
     Run.objects.filter(pk=former.pk).update(status=Run.Status.FINISHED)
-    scheduler.claim_due(now=utc("2026-11-24 05:00"))
+    scheduler.claim_due_subscriptions(now=utc("2026-11-24 05:00"))
 
     assert list_later_runs(former) == [("missed", utc("2026-11-24 01:00"), 21), ("waiting", utc("2026-11-24 05:00"), 4)]
 
@@ -304,7 +304,7 @@ def test_what_one_run_holds_up_is_counted_up_to_a_limit(monkeypatch: pytest.Monk
     former = make_run(make_hourly(crontab="* * * * *", grace_minutes=1), status=Run.Status.SENDING)
 
     for minute in range(8):
-        scheduler.claim_due(now=utc("2026-11-24 01:05") + timedelta(minutes=minute))
+        scheduler.claim_due_subscriptions(now=utc("2026-11-24 01:05") + timedelta(minutes=minute))
 
     assert list_later_runs(former) == [("missed", utc("2026-11-24 01:00"), 3)]
 
@@ -313,7 +313,7 @@ def test_what_one_run_holds_up_is_counted_up_to_a_limit(monkeypatch: pytest.Monk
 def test_what_goes_to_some_people_only_holds_nothing_up(trigger: Run.Trigger) -> None:
     make_run(make_hourly(), trigger=trigger, status=Run.Status.SENDING)
 
-    assert len(scheduler.claim_due(now=NOW)) == 1
+    assert len(scheduler.claim_due_subscriptions(now=NOW)) == 1
 
 
 def test_those_that_wait_hold_up_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +322,7 @@ def test_those_that_wait_hold_up_no_others(monkeypatch: pytest.MonkeyPatch) -> N
         make_run(make_hourly(), status=Run.Status.SENDING)
     free = [make_hourly() for _ in range(3)]
 
-    scheduler.claim_due(now=NOW)
+    scheduler.claim_due_subscriptions(now=NOW)
 
     waiting = Run.objects.filter(status=Run.Status.WAITING)
     assert set(waiting.values_list("subscription", flat=True)) == {one.pk for one in free}
@@ -336,12 +336,12 @@ def test_a_dispatcher_that_is_late_sees_the_run_of_the_other(monkeypatch: pytest
     def with_another_between(rows: object) -> object:
         monkeypatch.setattr(scheduler, "lock_skipping", lock_skipping)
         found = list(Subscription.objects.filter(pk=subscription.pk))
-        do_at_once(lambda: scheduler.claim_due(now=NOW))
+        do_at_once(lambda: scheduler.claim_due_subscriptions(now=NOW))
         return found
 
     monkeypatch.setattr(scheduler, "lock_skipping", with_another_between)
-    scheduler.claim_due(now=NOW + timedelta(minutes=2))
-    scheduler.claim_due(now=NOW + timedelta(minutes=2))
+    scheduler.claim_due_subscriptions(now=NOW + timedelta(minutes=2))
+    scheduler.claim_due_subscriptions(now=NOW + timedelta(minutes=2))
 
     assert Run.objects.filter(status=Run.Status.WAITING).count() == 1
 
@@ -353,7 +353,7 @@ def test_dispatchers_and_people_at_once_never_make_two_go() -> None:
 
     def clock_side() -> None:
         for minute in range(10):
-            scheduler.claim_due(now=NOW + timedelta(minutes=minute))
+            scheduler.claim_due_subscriptions(now=NOW + timedelta(minutes=minute))
 
     def people_side(name: str) -> None:
         for number in range(10):
@@ -414,6 +414,6 @@ def test_a_slot_that_already_ran_does_not_run_again() -> None:
     subscription = make_subscription()
     make_run(subscription, key=f"sub:{subscription.pk}:2026-11-24T01:00Z", status=Run.Status.FINISHED)
 
-    assert scheduler.claim_due(now=NOW) == []
+    assert scheduler.claim_due_subscriptions(now=NOW) == []
 
     assert Run.objects.count() == 1

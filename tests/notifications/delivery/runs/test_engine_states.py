@@ -29,11 +29,10 @@ from integrations.companies import services
 from integrations.models import Corp
 from notifications.delivery import limiter
 from notifications.delivery.runs import recall, scheduler
-from notifications.delivery.runs.owner_notices import EVERY
+from notifications.delivery.runs.owner_notices import NOTICE_PERIOD
 from notifications.delivery.runs.triggers import (
     TriggerRefusedError,
     can_be_resent,
-    next_number,
     request_resend,
     request_run,
 )
@@ -89,9 +88,9 @@ def engine(
     world = World()
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
-    monkeypatch.setattr(limiter, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
-    for module in ("notifications.delivery.sending.send", services.__name__):
-        monkeypatch.setattr(f"{module}.database_clock", lambda: clock)
+    monkeypatch.setattr(limiter, "_make_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
+    monkeypatch.setattr("notifications.delivery.sending.send.database_now", clock)
+    monkeypatch.setattr(services, "database_clock", lambda: clock)
     # The clock stands still, so messages that must wait go back at once.
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     with sandbox_in_thread(world) as url:
@@ -272,7 +271,7 @@ class Machine(RuleBasedStateMachine):
         run = self._some_run(pick)
         if run is None or not can_be_resent(run):
             return
-        number = next_number(run)
+        number = Run.objects.filter(resends=run).count() + 1
         [again], _is_new = request_resend(
             run, number=number, with_unknown=False, person=self.me, now=self.engine.clock.now
         )
@@ -337,7 +336,7 @@ class Machine(RuleBasedStateMachine):
     def _drain(self) -> None:
         self._work_until_all_is_over()
         if Run.objects.unnotified().exists():
-            self.engine.clock.now += EVERY
+            self.engine.clock.now += NOTICE_PERIOD
             self._work_until_all_is_over()
 
     def _work_until_all_is_over(self) -> None:

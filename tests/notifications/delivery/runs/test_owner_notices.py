@@ -204,7 +204,7 @@ def make_ended_run(subscription: Subscription, outcome: str, **fields: Any) -> R
     run = make_run(subscription, **fields)
     render_run(run_id=run.pk, now=NOW)
     Delivery.objects.filter(run=run).update(status=outcome.partition(":")[2], settled_at=NOW)
-    maintenance.sweep(now=NOW)
+    maintenance.sweep_deliveries(now=NOW)
     return run
 
 
@@ -321,5 +321,5 @@ def test_a_notice_holds_no_run_up(owner: User) -> None:
     make_wrong(subscription)
     render_notices()
 
-    assert len(scheduler.claim_due(now=NOW)) == 1
+    assert len(scheduler.claim_due_subscriptions(now=NOW)) == 1
     assert not Run.objects.under_way().filter(trigger=Run.Trigger.NOTICE).exists()

@@ -20,7 +20,7 @@ from notifications.delivery import maintenance
 from notifications.delivery.channels import Outcome, OutcomeKind
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall as runs_recall
-from notifications.delivery.runs.recall import readdress, withdraw
+from notifications.delivery.runs.recall import readdress_deliveries, withdraw_recipients
 from notifications.delivery.runs.triggers import can_be_resent, request_resend
 from notifications.delivery.sending.queue import hand_out
 from notifications.delivery.sending.settle import settle_attempt
@@ -99,7 +99,7 @@ def test_what_comes_back_to_its_queue_does_not_go_out_again(
     settle_attempt(claimed.attempt, Outcome(kind), duration_ms=1, now=NOW)
 
     assert hand_out(now=clock.advance(hours=1)).ordinary == []
-    maintenance.sweep(now=clock.now)
+    maintenance.sweep_deliveries(now=clock.now)
 
     assert Delivery.objects.get().status == status
 
@@ -240,14 +240,14 @@ SKIPPED = ("skipped", "barred")
 def test_a_message_for_one_leaver_is_canceled(corp: Corp) -> None:
     delivery = render_delivery(make_person(corp, "LiLei"))
 
-    withdraw(corp, ["lilei"], NOW)
+    withdraw_recipients(corp, ["lilei"], NOW)
 
     delivery.refresh_from_db()
     assert (delivery.status, delivery.settled_at, delivery.recipient_count) == (Status.CANCELED, NOW, 0)
     assert read_receipts(delivery) == {"lilei": SKIPPED}
     assert read_counts(delivery.run_id) == (0, 1)
     assert claim_delivery(delivery.pk, now=NOW) is None
-    maintenance.sweep(now=NOW)
+    maintenance.sweep_deliveries(now=NOW)
     assert Run.objects.get().status == Run.Status.FINISHED
 
 
@@ -257,8 +257,8 @@ def test_a_shared_message_goes_to_the_others_unchanged(corp: Corp, form: Message
     delivery = render_delivery(*people, form=form)
     before = bytes(delivery.body)
 
-    withdraw(corp, ["han.mei", "nobody"], NOW)
-    withdraw(corp, ["han.mei"], NOW + timedelta(hours=1))  # a second time changes nothing
+    withdraw_recipients(corp, ["han.mei", "nobody"], NOW)
+    withdraw_recipients(corp, ["han.mei"], NOW + timedelta(hours=1))  # a second time changes nothing
 
     delivery.refresh_from_db()
     # Keys in their order, nothing escaped: as the body is made at first.
@@ -283,8 +283,8 @@ def test_what_was_tried_stays_as_it_is(corp: Corp, change: dict[str, Any]) -> No
     Delivery.objects.update(**change)
     before = bytes(delivery.body)
 
-    withdraw(corp, ["lilei"], NOW)
-    readdress(corp, "jim", "james")
+    withdraw_recipients(corp, ["lilei"], NOW)
+    readdress_deliveries(corp, "jim", "james")
 
     delivery.refresh_from_db()
     assert (bytes(delivery.body), delivery.recipient_count) == (before, 2)
@@ -295,8 +295,8 @@ def test_the_same_userid_of_another_company_is_another_person(corp: Corp) -> Non
     other = make_corp()
     delivery = render_delivery(make_person(other, "LiLei"))
 
-    withdraw(corp, ["lilei"], NOW)
-    readdress(corp, "lilei", "lei")
+    withdraw_recipients(corp, ["lilei"], NOW)
+    readdress_deliveries(corp, "lilei", "lei")
 
     assert body_of(delivery)["touser"] == "LiLei"
     assert delivery.status == Status.PENDING
@@ -304,7 +304,7 @@ def test_the_same_userid_of_another_company_is_another_person(corp: Corp) -> Non
 
 def test_where_nothing_waits_it_costs_one_query(corp: Corp) -> None:
     with CaptureQueriesContext(connection) as queries:
-        withdraw(corp, [f"u{number}" for number in range(1000)], NOW)
+        withdraw_recipients(corp, [f"u{number}" for number in range(1000)], NOW)
 
     statements = [one["sql"] for one in queries.captured_queries]
     # Apart from the lock that waits for messages being frozen.
@@ -324,7 +324,7 @@ def test_what_waits_goes_to_the_new_userid(corp: Corp) -> None:
 def test_a_message_that_goes_to_the_new_userid_s_former_owner_is_left(corp: Corp) -> None:
     delivery = render_delivery(make_person(corp, "LiLei"), make_person(corp, "jim"))
 
-    readdress(corp, "LiLei", "jim")
+    readdress_deliveries(corp, "LiLei", "jim")
 
     assert body_of(delivery)["touser"] == "LiLei|jim"
 

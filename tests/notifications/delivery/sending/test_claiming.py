@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run, render_runs
-from notifications.delivery.runs.recall import readdress, withdraw
+from notifications.delivery.runs.recall import readdress_deliveries, withdraw_recipients
 from notifications.delivery.sending.queue import claim_deliveries, find_pending
 from notifications.delivery.sending.send import call_threads, send_deliveries, take_ended
 from notifications.delivery.sending.uploads import prepare_deliveries
@@ -52,8 +52,8 @@ def send_while(work: Callable[[], object], delivery: Delivery) -> int:
 
 
 REWRITES = [
-    pytest.param(lambda corp: withdraw(corp, ["lilei"], NOW), "jim", id="withdrawn"),
-    pytest.param(lambda corp: readdress(corp, "LiLei", "Li.Lei"), "Li.Lei|jim", id="readdressed"),
+    pytest.param(lambda corp: withdraw_recipients(corp, ["lilei"], NOW), "jim", id="withdrawn"),
+    pytest.param(lambda corp: readdress_deliveries(corp, "LiLei", "Li.Lei"), "Li.Lei|jim", id="readdressed"),
 ]
 
 
@@ -78,7 +78,7 @@ def test_a_repeat_after_a_lost_answer_has_the_bytes_of_the_first_attempt(
     send_while(lambda: rewrite(corp), delivery)
     assert send_delivery(delivery.pk, clock=clock)
 
-    do_at_once(lambda: withdraw(corp, ["jim"], NOW))
+    do_at_once(lambda: withdraw_recipients(corp, ["jim"], NOW))
     clock.advance(minutes=5)
     assert send_delivery(delivery.pk, clock=clock)
 
@@ -103,7 +103,7 @@ def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, deliv
 
     def rewrite() -> None:
         with transaction.atomic():
-            withdraw(corp, ["lilei"], NOW)
+            withdraw_recipients(corp, ["lilei"], NOW)
             begun.set()
             done.wait(20)
         connection.close()

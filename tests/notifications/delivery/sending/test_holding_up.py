@@ -278,7 +278,7 @@ class TestAPause:
 
         assert hand_out(now=NOW).ordinary == []
         assert send_all(clock, ids) == 0
-        maintenance.sweep(now=clock.advance(hours=23))
+        maintenance.sweep_deliveries(now=clock.advance(hours=23))
         assert read_statuses() == ["pending"] * 2
 
         self.switch(of, corp, ids, is_paused=False)

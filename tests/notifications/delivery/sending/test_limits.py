@@ -19,7 +19,7 @@ from pytest_django import Settings
 from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.channels import Outcome, OutcomeKind, address_scope, app_limits, company_scope
-from notifications.delivery.limiter import Request, gate, query
+from notifications.delivery.limiter import Request, ask_gate, get_gate
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import HandedOut, claim_deliveries, find_pending, hand_out
 from notifications.delivery.sending.send import UNREACHABLE_SECONDS, SendTask, read_past_calls, send_deliveries
@@ -46,7 +46,7 @@ def render_together(corp: Corp, *userids: str) -> Delivery:
 
 
 def read_used_today(corp: Corp) -> int:
-    [count] = query(lambda gate: gate.used_today([app_limits(corp.corpid, corp.agentid)]))
+    [count] = ask_gate(lambda gate: gate.count_used_today([app_limits(corp.corpid, corp.agentid)]))
     return count
 
 
@@ -55,7 +55,7 @@ def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock)
 
     send_all(clock, [delivery.pk])
 
-    rooms = gate().room([address_scope(corp), company_scope(corp.corpid)], within_seconds=0)
+    rooms = get_gate().find_rooms([address_scope(corp), company_scope(corp.corpid)], within_seconds=0)
     assert list(rooms.values()) == [19_999, 9_999]
     assert read_used_today(corp) == 3
 
@@ -101,7 +101,7 @@ def test_who_had_too_many_messages_is_split_off_before_freezing_and_waits(corp: 
     settings.LIMIT_MEMBER_PER_MINUTE = 2
     app = app_limits(corp.corpid, corp.agentid)
     earlier = [Request(name, (), app=app, members=("u1",)) for name in ("x", "y")]
-    query(lambda gate: gate.acquire(earlier))
+    ask_gate(lambda gate: gate.acquire(earlier))
 
     ids = render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
 
@@ -170,14 +170,14 @@ def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings
     """Tasks may hold the same message, each with its own permit."""
     delivery = render_together(corp, "a")
     tasks = [SendTask([delivery.pk], lambda: NOW, lambda: False) for _number in range(2)]
-    first, second = (permit for task in tasks for _delivery, permit in task._admit(1))
+    first, second = (permit for task in tasks for _delivery, permit in task._admit_waiting(1))
     scope = company_scope(corp.corpid)
 
-    gate().cancel([first])
+    get_gate().cancel([first])
 
-    assert gate().room([scope], within_seconds=0)[scope] == settings.LIMIT_COMPANY_PER_MINUTE - 1
-    gate().cancel([second])
-    assert gate().room([scope], within_seconds=0)[scope] == settings.LIMIT_COMPANY_PER_MINUTE
+    assert get_gate().find_rooms([scope], within_seconds=0)[scope] == settings.LIMIT_COMPANY_PER_MINUTE - 1
+    get_gate().cancel([second])
+    assert get_gate().find_rooms([scope], within_seconds=0)[scope] == settings.LIMIT_COMPANY_PER_MINUTE
 
 
 def test_the_past_of_an_hour_is_restored_call_by_call_and_the_day_in_sums(corp: Corp) -> None:
@@ -216,7 +216,7 @@ def test_too_much_for_wecom_slows_the_company_for_every_worker(
 
     send_all(clock, [first])
 
-    [answer] = gate().acquire([Request("other", (company_scope(corp.corpid),), is_urgent=True)])
+    [answer] = get_gate().acquire([Request("other", (company_scope(corp.corpid),), is_urgent=True)])
     assert isinstance(answer, float)
     assert seconds - 2 < answer <= seconds
     assert send_all(clock, others) == 0

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts.models import AuditEntry
 from integrations.models import Corp
 from notifications.delivery.channels import app_limits
-from notifications.delivery.limiter import Request, query
+from notifications.delivery.limiter import Request, ask_gate
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import ensure_queues
@@ -54,7 +54,7 @@ def make_waiting(corp: Corp, count: int) -> None:
 
 def use_budget(corp: Corp, persons: int) -> None:
     app = app_limits(corp.corpid, corp.agentid)
-    query(lambda gate: gate.acquire([Request("x", (), app=app, persons=persons)]))
+    ask_gate(lambda gate: gate.acquire([Request("x", (), app=app, persons=persons)]))
 
 
 def read_cells(client: Client, name: str) -> list[str]:
@@ -160,7 +160,7 @@ def test_the_index_points_at_pauses_and_at_days_that_are_nearly_used(root: Clien
     assert "额度" not in root.get(reverse("admin:index")).content.decode()
 
     app = app_limits(corp.corpid, corp.agentid)
-    query(lambda gate: gate.acquire([Request("y", (), app=app, persons=1)]))
+    ask_gate(lambda gate: gate.acquire([Request("y", (), app=app, persons=1)]))
 
     text = root.get(reverse("admin:index")).content.decode()
     assert "北山制造 今日的消息额度已用 80 %。" in text
@@ -171,8 +171,7 @@ def test_without_valkey_the_list_shows_what_it_can(corp: Corp, settings: Setting
     queue = CorpQueue.objects.create(corp=corp, daily_budget=10)
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
 
-    assert statistics.used_today([queue]) == {}
-    assert statistics.find_nearly_used([queue]) == []
+    assert statistics.count_used_today([queue]) == {}
 
 
 def test_a_company_goes_with_its_queue(root: Client, corp: Corp) -> None:

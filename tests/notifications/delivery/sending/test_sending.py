@@ -345,7 +345,7 @@ def test_what_is_not_sent_in_time_is_canceled_or_unknown_if_it_may_have_arrived(
     clock.now += valid_for
 
     assert not send_delivery(delivery.pk, clock=clock)
-    maintenance.sweep(now=clock.now)
+    maintenance.sweep_deliveries(now=clock.now)
 
     delivery.refresh_from_db()
     expected = Delivery.Status.UNKNOWN if is_unclear else Delivery.Status.CANCELED
@@ -357,11 +357,11 @@ def test_a_worker_that_died_during_the_call_is_followed_by_the_same_bytes(
 ) -> None:
     claim_delivery(delivery.pk, now=NOW)
     clock.advance(seconds=59)
-    maintenance.sweep(now=clock.now)
+    maintenance.sweep_deliveries(now=clock.now)
     assert Delivery.objects.get().status == Delivery.Status.SENDING
 
     clock.advance(seconds=2)
-    maintenance.sweep(now=clock.now)
+    maintenance.sweep_deliveries(now=clock.now)
 
     delivery.refresh_from_db()
     assert waits_for(delivery, clock, 4, 6)
@@ -378,7 +378,7 @@ def test_a_lease_without_an_attempt_means_that_nothing_was_sent(delivery: Delive
     Attempt.objects.all().delete()
     clock.advance(minutes=2)
 
-    maintenance.sweep(now=clock.now)
+    maintenance.sweep_deliveries(now=clock.now)
 
     delivery.refresh_from_db()
     assert waits_for(delivery, clock, 0, 0)
@@ -389,7 +389,7 @@ def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, cloc
     claimed = claim_delivery(delivery.pk, now=NOW)
     assert claimed is not None
     clock.advance(minutes=2)
-    maintenance.sweep(now=clock.now)
+    maintenance.sweep_deliveries(now=clock.now)
     delivery.refresh_from_db()
     before = (delivery.status, delivery.next_attempt_at, delivery.unclear_since)
 
