@@ -10,29 +10,29 @@ from django.contrib.auth import get_user_model
 from accounts.models import Attribute, AttributeValue, User, fold_value
 from integrations.models import Card, Corp, DataSource
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Robot, Subscription
-from tools.demo.content import HARVEST, HARVEST_PAGE, PLACES, REGIONS
+from tools.demo.content import PLACES, SALES
+from tools.demo.figures import REGIONS
 
 PERSONAL_ORDERS = 8
 # So many messages to one person are sent at once if Valkey's counts are lost: more than WeCom allows in a minute.
 BURST = 34
 _LASTS = timedelta(seconds=30)
-_ALIAS = HARVEST.alias
-_BODY = "平均 {{ harvest.avg('产量')|round(1) }}，共 {{ harvest.count }} 行"  # noqa: RUF001  # a message's words
+_ALIAS = SALES.alias
+_BODY = "平均 {{ sales.avg('销售额')|round(1) }}，共 {{ sales.count }} 行"  # noqa: RUF001  # a message's words
 
 
 def card_of_the_bi() -> Card:
-    """Create the card of the sandbox's BI that holds the harvest by region."""
+    """Create the card of the sandbox's BI that holds the sales by region."""
     source = DataSource.objects.create(name="观远", kind="guandata")
     page, card_id = PLACES[_ALIAS]
-    assert page == HARVEST_PAGE
-    question = {"bi_page_id": page, "bi_card_id": card_id, "units": HARVEST.units, "kinds": HARVEST.kinds}
-    return Card.objects.create(source=source, name=HARVEST.card, **question)
+    question = {"bi_page_id": page, "bi_card_id": card_id, "units": SALES.units, "kinds": {"日期": "date"}}
+    return Card.objects.create(source=source, name=SALES.card, **question)
 
 
 def give_regions(people: list[User]) -> Attribute:
     """Give each person a region, so that a company's people get a few different contents."""
     region = Attribute.objects.create(key="chaos-region", name="区域")
-    names = list(REGIONS.values())[:3]
+    names = REGIONS[:3]
     values = [(person, names[number % len(names)]) for number, person in enumerate(people)]
     AttributeValue.objects.bulk_create(
         AttributeValue(user=person, attribute=region, value=value, folded=fold_value(value), position=0)
@@ -78,7 +78,7 @@ class Orders:
     def _picture(self, title: str, slot: datetime, corp: Corp, number: int) -> Subscription:
         """Write an order of a picture: in turn alone (uploaded) and with words (linked to)."""
         order = self._order_of_data(title, slot, corp, MessageForm.IMAGE if number % 2 else MessageForm.NEWS)
-        ReportChart.objects.create(report=order.report, alias=_ALIAS, kind="bar", title="产量", x="区域", y="产量")
+        ReportChart.objects.create(report=order.report, alias=_ALIAS, kind="bar", title="销售额", x="区域", y="销售额")
         return order
 
     def _own_rows(self, title: str, slot: datetime, corp: Corp) -> Subscription:
@@ -88,7 +88,7 @@ class Orders:
 
     def _order_of_data(self, title: str, slot: datetime, corp: Corp, form: MessageForm) -> Subscription:
         order = self._order(title, slot, corp=corp, form=form, body=_BODY, is_template=True, to_everyone=True)
-        ReportCard.objects.create(report=order.report, card=self._card, alias=_ALIAS, title="产量")
+        ReportCard.objects.create(report=order.report, card=self._card, alias=_ALIAS, title="销售额")
         return order
 
     def _group(self, title: str, slot: datetime, corp: Corp) -> Subscription:

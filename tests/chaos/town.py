@@ -150,9 +150,10 @@ class Town:
 
     def _connect_bi(self) -> None:
         """Connect the sandbox's BI, which gets our keys."""
-        content.connect(sandbox_address=self.stack.sandbox.base_url, now=self.now())
-        seed = {**self.wecom.seed, "bi": content.sandbox_seed(bi_services.ensure_connection(), self.corps)}
-        self.stack.sandbox.load(seed)
+        now = self.now()
+        content.connect(sandbox_address=self.stack.sandbox.base_url, now=now)
+        bi_data = content.sandbox_seed(bi_services.ensure_connection(), self.corps, today=now.date())
+        self.stack.sandbox.load({**self.wecom.seed, "bi": bi_data})
 
     def _put_on_duty(self, people: list[User]) -> None:
         on_duty = [people[number * PEOPLE + turn] for number in self.secrets for turn in range(ON_DUTY)]
