@@ -39,7 +39,7 @@ GUIDES: dict[Cause, Guide] = {
         status=404,
         title=_("This company is not connected"),
         what=_("The link names a WeCom company that this site does not know (any more)."),
-        who=_("Choose your company on the login page. If the link stands in WeCom, an administrator must correct it."),
+        who=_("Choose your company on the login page. If the link is in WeCom, an administrator must correct it."),
     ),
     Cause.COMPANY_DISABLED: Guide(
         title=_("Sign-in with WeCom is switched off"),
@@ -166,7 +166,8 @@ GUIDES: dict[Cause, Guide] = {
         title=_("WeCom cannot be reached at the moment"),
         what=_("This site asked WeCom who you are and got no answer in time, or WeCom is busy."),
         who=_(
-            "Please try again in a minute. If it lasts, an administrator must check the way from this server to WeCom."
+            "Please try again in a minute. If it lasts, an administrator must check the connection from this server "
+            "to WeCom."
         ),
     ),
     Cause.STORE_UNREACHABLE: Guide(
@@ -186,7 +187,7 @@ GUIDES: dict[Cause, Guide] = {
         status=404,
         title=_("There is no such page in the BI"),
         what=_("The link is not complete or was changed on its way: no page of the BI has such an address."),
-        who=_("Ask whoever sent you the link for a new one, or begin at the BI's first page."),
+        who=_("Ask the sender of the link for a new one, or begin at the BI's first page."),
         is_signed_in=True,
     ),
     Cause.BI_NOT_ALLOWED: Guide(
@@ -215,9 +216,9 @@ GUIDES: dict[Cause, Guide] = {
         status=429,
         title=_("Too many sign-ins at once"),
         what=_(
-            "More people are signing in from this network, or for this company, than this site takes within a minute."
+            "More people are signing in from this network, or for this company, than this site accepts within a minute."
         ),
-        who=_("Please try again in a minute. If it lasts, whoever runs this server can raise SIGN_INS_PER_ADDRESS."),
+        who=_("Please try again in a minute. If it lasts, the operator of this server can raise SIGN_INS_PER_ADDRESS."),
     ),
 }
 
@@ -228,15 +229,10 @@ CHOOSING = frozenset({Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A
 # --- A member whom the directory links with nobody --------------------------------------------------------------------
 
 Reason = LinkConflict.Reason
-# Reasons that reveal only the company's own members.
-_ABOUT_MEMBERS = frozenset({Reason.SHARED, Reason.CAME_BACK})
+# Reasons that reveal only the company's own members. Everybody who sees the members may filter by them.
+REASONS_ABOUT_MEMBERS = frozenset({Reason.SHARED, Reason.CAME_BACK})
 # Reasons about a visible person that reveal nobody else.
-_ABOUT_THE_PERSON = frozenset({Reason.PROTECTED, Reason.PASSWORD_ONLY, Reason.DISABLED, Reason.OTHER_ACCOUNT})
-
-
-def list_reasons_for(person: Person) -> list[LinkConflict.Reason]:
-    """Return the reasons that `person` may filter members by."""
-    return [one for one in Reason if sees_all(person) or one in _ABOUT_MEMBERS]
+_REASONS_ABOUT_THE_PERSON = frozenset({Reason.PROTECTED, Reason.PASSWORD_ONLY, Reason.DISABLED, Reason.OTHER_ACCOUNT})
 
 
 def explain_missing_link(person: Person, reason: str, *, sees_the_other: bool = False) -> str:
@@ -245,10 +241,10 @@ def explain_missing_link(person: Person, reason: str, *, sees_the_other: bool = 
     Administrators of some companies read the same sentence whether nobody matches or only an invisible person does. So
     they do not learn that somebody elsewhere has this userid or e-mail address.
     """
-    harmless = _ABOUT_MEMBERS | _ABOUT_THE_PERSON if sees_the_other else _ABOUT_MEMBERS
+    harmless = REASONS_ABOUT_MEMBERS | _REASONS_ABOUT_THE_PERSON if sees_the_other else REASONS_ABOUT_MEMBERS
     if sees_all(person) or reason in harmless:
         return str(Reason(reason).label)
-    return gettext("the directory has not linked them; administrators of all companies see why")
+    return gettext("the directory has not linked this member; administrators of all companies see why")
 
 
 # --- A file or row that an import refuses -----------------------------------------------------------------------------
@@ -264,7 +260,8 @@ _FILES = {
         "The csv is broken from line %(line)s on: a quotation mark is missing, or a cell is far too long."
     ),
     "too_big": gettext_lazy(
-        "The file would unfold to too much. Keep the columns that you need, without pictures, and upload that."
+        "The file is too large when unpacked. Keep only the columns that you need, without pictures, and upload it "
+        "again."
     ),
     "many_sheets": gettext_lazy("The file has more than %(count)s sheets. Keep the one with the people."),
     "several_sheets": gettext_lazy("Several sheets hold people (%(sheets)s). Keep one of them."),
@@ -273,17 +270,17 @@ _FILES = {
         "No header was found in the first %(count)s rows. One row must name the columns: “username”, or “帐号” as in "
         "the file of WeCom's console, or “loginId” as in the list of the BI's users, and one more."
     ),
-    "column_twice": gettext_lazy("The column “%(column)s” stands there twice."),
-    "no_rows": gettext_lazy("Below the header there is nobody."),
+    "column_twice": gettext_lazy("The column “%(column)s” occurs twice."),
+    "no_rows": gettext_lazy("There are no people below the header."),
     "company_missing": gettext_lazy(
-        "The file does not say of which company the accounts are. Upload it again and choose the company."
+        "The file does not say to which company the accounts belong. Upload it again and choose the company."
     ),
-    "match_missing": gettext_lazy("The file has no column of that by which people are to be found."),
-    "not_allowed": gettext_lazy("Who has uploaded the file may not change people any more."),
-    "confirmer_not_allowed": gettext_lazy("Who has confirmed the import may not change people any more."),
+    "match_missing": gettext_lazy("The file has no column with the value by which people are to be found."),
+    "not_allowed": gettext_lazy("The person who uploaded the file may no longer change people."),
+    "confirmer_not_allowed": gettext_lazy("The person who confirmed the import may no longer change people."),
     "gave_up": gettext_lazy(
-        "It was begun several times, and each time the program ended. Look into the worker's log, then upload the file "
-        "again."
+        "It was started several times, and each time the program ended before it was done. Look into the worker's "
+        "log, then upload the file again."
     ),
     "restored": gettext_lazy("The database was restored from a backup before this was done. Upload the file again."),
     "row_refused": gettext_lazy("Row %(row)s is refused now, so nothing was changed. See the row for why."),
@@ -299,14 +296,14 @@ _ROWS = {
         "Excel has shortened the number in “%(column)s”, such as 1.38E+10. Enter it anew, as text."
     ),
     "long_cell": gettext_lazy("The text in “%(column)s” is too long."),
-    "no_key": gettext_lazy("Nothing says whom this row is about."),
-    "nobody": gettext_lazy("No user whom you may change fits. An import changes users and creates none."),
-    "several": gettext_lazy("Several people fit."),
-    "twice_person": gettext_lazy("The person stands in row %(row)s already."),
-    "twice_account": gettext_lazy("The WeCom account stands in row %(row)s already."),
-    "twice_value": gettext_lazy("A value that belongs to one person stands in row %(row)s already."),
+    "no_key": gettext_lazy("The row does not say which person it is about."),
+    "nobody": gettext_lazy("No user whom you may change matches. An import changes users and creates none."),
+    "several": gettext_lazy("Several people match."),
+    "twice_person": gettext_lazy("The person is in row %(row)s already."),
+    "twice_account": gettext_lazy("The WeCom account is in row %(row)s already."),
+    "twice_value": gettext_lazy("A value that only one person may have is in row %(row)s already."),
     "unknown_company": gettext_lazy("There is no WeCom company “%(company)s”."),
-    "no_company": gettext_lazy("The row does not say of which company the account is."),
+    "no_company": gettext_lazy("The row does not say to which company the account belongs."),
     "company_needed": gettext_lazy(
         "Without a company you would not see the person any more. To take away sign-in, empty the account."
     ),
@@ -327,13 +324,10 @@ _ROWS = {
 }
 
 
-def explain_file(reason: str, words: dict[str, Any]) -> str:
-    """Explain why a file was refused, or why an import stopped; empty if neither."""
-    return str(_FILES[reason]) % words if reason in _FILES else ""
-
-
-def explain_row(reason: str, words: dict[str, Any]) -> str:
-    """Explain why a row was refused. `words`: the values stored in ImportRow."""
+def explain_import(reason: str, words: dict[str, Any]) -> str:
+    """Explain why a file or a row was refused, or why an import stopped. `reason`, `words`: as stored with it."""
+    if reason in _FILES:
+        return str(_FILES[reason]) % words
     if reason not in _ROWS:
         return reason
     known = {"person": gettext("somebody else"), **words}

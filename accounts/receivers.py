@@ -12,14 +12,14 @@ from django.db.models.signals import post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import services, signals
-from accounts.authentication.passwords import disabling_shuts_out
-from accounts.authentication.sessions import note_sign_in
+from accounts.authentication.passwords import warn_before_shutting_out
+from accounts.authentication.sessions import reset_session_at_sign_in
 from accounts.directory.sync import apply_events, follow_rename
 from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from accounts.users.attributes import ensure_bi_login_id
-from accounts.users.bi_identity import external_ids
+from accounts.users.bi_identity import list_external_ids
 from accounts.users.companies import describe_disabling, rests_on_corpid
-from accounts.users.roles import corps_of, ensure_roles, whom_to_ask
+from accounts.users.roles import ensure_roles, make_corp_condition, whom_to_ask
 from accounts.views import errors
 from integrations.bi import is_open
 from integrations.companies.links import verification_file_name
@@ -34,16 +34,18 @@ if TYPE_CHECKING:
 
 
 def track_people_and_companies() -> None:
-    signals.track(Corp, corps=lambda corp: [corp.pk], left_out=_CORP_STATE)
-    signals.describe(Corp, "verification_files", _list_file_names)
-    signals.track(
+    signals.track_model(Corp, corps=lambda corp: [corp.pk], left_out=_CORP_STATE)
+    signals.describe_field(
+        Corp, "verification_files", lambda files: ", ".join(verification_file_name(file["code"]) for file in files)
+    )
+    signals.track_model(
         SiteAddress,
         corps=lambda address: list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else [],
         left_out=("changed_at",),
     )
-    signals.track(
+    signals.track_model(
         User,
-        # Of the person's accounts, and those that they manage; none for people who manage all.
+        # The companies of the person's accounts, and those that they manage; none for people who manage all.
         corps=lambda person: (
             []
             if person.pk is None or person.is_superuser or person.manages_all_corps
@@ -54,18 +56,29 @@ def track_people_and_companies() -> None:
         secrets=("password",),
         m2m=("managed_corps", "groups", "user_permissions"),
     )
-    signals.track(
-        WeComAccount, corps=_of_account, left_out=("userid_folded", "left_at", *_PROOF), name=services.name_of
+    signals.track_model(
+        WeComAccount,
+        # Never None: a move from or to no company concerns the other company alone. The person's rights are read from
+        # the database, since the object may have them withheld.
+        corps=lambda account: (
+            {
+                account.corp_id,
+                *services.find_corps_of(pk=account.user_id, is_superuser=False, manages_all_corps=False),
+            }
+            - {None}
+        ),
+        left_out=("userid_folded", "left_at", *_PROOF),
+        name=services.name_account,
     )
-    signals.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
-    signals.track(Attribute, corps=lambda attribute: [])
-    signals.track(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
-    signals.track(DataSource, corps=lambda source: [source.corp_id], left_out=("created_at", "changed_at"))
-    signals.track(Card, corps=lambda card: [card.source.corp_id], left_out=("created_at", "changed_at"))
-    signals.track(DepartmentGroup, corps=lambda rule: [rule.department.corp_id])
-    signals.track(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
-    signals.track(Group, corps=lambda group: [], m2m=("permissions",))
-    post_save.connect(signals.note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
+    signals.track_model(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
+    signals.track_model(Attribute, corps=lambda attribute: [])
+    signals.track_model(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
+    signals.track_model(DataSource, corps=lambda source: [source.corp_id], left_out=("created_at", "changed_at"))
+    signals.track_model(Card, corps=lambda card: [card.source.corp_id], left_out=("created_at", "changed_at"))
+    signals.track_model(DepartmentGroup, corps=lambda rule: [rule.department.corp_id])
+    signals.track_model(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
+    signals.track_model(Group, corps=lambda group: [], m2m=("permissions",))
+    post_save.connect(signals.record_admin_log_entry, sender=LogEntry, dispatch_uid="accounts.tracked.done")
 
 
 _CORP_STATE = (
@@ -74,17 +87,6 @@ _CORP_STATE = (
 )
 _BI_TEST = ("checked_at", "checked_version", "check_results", "connection_version", "key_saved_at", "changed_at")
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
-
-
-def _list_file_names(files: list[dict[str, str]]) -> str:
-    return ", ".join(verification_file_name(file["code"]) for file in files)
-
-
-def _of_account(account: WeComAccount) -> list[int]:
-    """Return the companies, never None: a move from or to no company concerns the other one alone. The person's rights
-    are read from the database, since the object may have them withheld."""
-    stored = services.find_corps_of(pk=account.user_id, is_superuser=False, manages_all_corps=False)
-    return [corp for corp in (account.corp_id, *stored) if corp is not None]
 
 
 # --- Registrations with integrations and with Django once all apps are loaded ---
@@ -96,22 +98,22 @@ def register(app: AppConfig) -> None:
     hooks.member_renamed.register(follow_rename)
     hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
     hooks.corp_disabling.register(describe_disabling)
-    hooks.corp_disabling.register(disabling_shuts_out)
+    hooks.corp_disabling.register(warn_before_shutting_out)
     errors.tabs.register(("account", _("Account")))
     # Run after the last app: each app's permissions exist only after its own signal.
     last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
     post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")
-    corp_conditions.register(corps_of)
+    corp_conditions.register(make_corp_condition)
     hooks.people.register(
         People(
-            external_ids=external_ids,
+            external_ids=list_external_ids,
             whom_to_ask=whom_to_ask,
             rests_on_corpid=rests_on_corpid,
-            shut_out=disabling_shuts_out,
-            last_saved=services.last_saved,
+            shut_out=warn_before_shutting_out,
+            last_saved=services.find_last_save,
         )
     )
     track_people_and_companies()
     user_logged_in.disconnect(dispatch_uid="update_last_login")  # written with the rest of a sign-in
-    user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")
+    user_logged_in.connect(reset_session_at_sign_in, dispatch_uid="accounts.sign_ins")

@@ -8,6 +8,8 @@ from celery import shared_task
 
 from accounts.audit import services
 from accounts.authentication import backends, passwords, sessions
+from accounts.authentication.backends import AuthorizationCode
+from accounts.authentication.flow import CODE_SECONDS, unseal_values
 from accounts.directory import sync
 from accounts.importexport import jobs
 from integrations.clients.errors import IntegrationError
@@ -20,8 +22,10 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)
 def burn_code(corp_id: int, sealed_code: str) -> None:
-    """Spend a refused code. Safe to run twice: the second time WeCom reports it as used."""
-    code = backends.unseal(sealed_code)
+    """Spend a refused code, unless it is older than CODE_SECONDS. Safe to run twice: the second time WeCom reports it
+    as used."""
+    unsealed = unseal_values(backends.SEALED_CODE, sealed_code, seconds=CODE_SECONDS)
+    code = AuthorizationCode(unsealed.pop()) if unsealed else None
     corp = Corp.objects.signing_in().filter(pk=corp_id).first()
     if code is None or corp is None:
         return
@@ -37,7 +41,7 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
 def purge_audit() -> None:
     """Remove old audit entries, wrong passwords, sessions and rows of imports. A repeat finds nothing."""
     now = database_now()
-    passwords.forget_old(now=now)
+    passwords.delete_old_tries(now=now)
     sessions.purge(now=now)
     jobs.forget_old_rows(now=now)
     logger.info("audit entries removed count=%d", services.purge(now=now))
@@ -49,7 +53,7 @@ def purge_audit() -> None:
 def send_audit(_entry_id: int) -> None:
     """Send all unsent entries to the syslog server. A repeat finds nothing."""
     try:
-        services.send_waiting()
+        services.send_unsent_entries()
     except OSError as error:
         logger.error("audit entries wait for the syslog server error=%s", type(error).__name__)
 
@@ -57,6 +61,6 @@ def send_audit(_entry_id: int) -> None:
 @shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
 def directory_tick() -> None:
     """Request the nightly runs that are due, and queue unsent audit entries."""
-    sync.request_nightly(now=database_now())
-    if services.waiting().count:
+    sync.request_nightly_runs(now=database_now())
+    if services.count_unsent_entries().count:
         send_audit.delay(0)

@@ -221,12 +221,12 @@ class GuanwecomAdminSite(admin.AdminSite):
                 name="notifications_preview_file",
             ),
             path("search/", self.admin_view(partial(search_page, site=self)), name="search"),
-            path("confirm/", self.admin_view(confirmation.page), name="confirm"),
+            path("confirm/", self.admin_view(confirmation.show_confirmation), name="confirm"),
             path("installation/confirm/", self.admin_view(pages.confirm_installation), name="installation-confirm"),
             path("maintenance/", self.admin_view(pages.maintenance), name="maintenance"),
             path("maintenance/support/", self.admin_view(pages.support), name="support-bundle"),
-            path("second-factor/", self.admin_view(account.own_page), name="second-factor"),
-            path("second-factor/code/", self.admin_view(account.code_page), name="second-factor-code"),
+            path("second-factor/", self.admin_view(account.manage_authenticator_app), name="second-factor"),
+            path("second-factor/code/", self.admin_view(account.ask_for_code), name="second-factor-code"),
         ]
         return [*own, *super().get_urls()]
 

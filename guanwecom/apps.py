@@ -12,10 +12,10 @@ class AdminConfig(SimpleAdminConfig):
     def ready(self) -> None:
         super().ready()
         # Models can be imported only after all apps are loaded.
-        from accounts.audit.signals import track
+        from accounts.audit.signals import track_model
         from notifications.models import OperatorContacts
 
-        track(OperatorContacts, corps=lambda _contacts: [])
+        track_model(OperatorContacts, corps=lambda _contacts: [])
 
 
 class GuanwecomConfig(AppConfig):

@@ -138,8 +138,8 @@ LOCKOUT_TRIES = e.read(e.whole(1, 49), "LOCKOUT_TRIES", "5")
 # … for so many minutes after the last one.
 LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
 AXES_HANDLER = "accounts.authentication.passwords.LockoutHandler"
-AXES_LOCKOUT_CALLABLE = "accounts.views.login.page"
-AXES_CLIENT_IP_CALLABLE = "accounts.authentication.flow.network_of"
+AXES_LOCKOUT_CALLABLE = "accounts.views.login.show_lock"
+AXES_CLIENT_IP_CALLABLE = "accounts.authentication.flow.find_network"
 # LockoutHandler neither counts nor records tries that are refused.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False

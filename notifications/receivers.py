@@ -80,31 +80,31 @@ _OF_CHECKS = (
 
 
 def track_changes() -> None:
-    signals.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
+    signals.track_model(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
     for part in (ReportCard, OwnRowsRule):
-        signals.track(part, corps=lambda row: [row.report.corp_id])
-    signals.track(WorkdayCalendar, corps=lambda _calendar: [])
-    signals.track(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))
-    signals.track(
+        signals.track_model(part, corps=lambda row: [row.report.corp_id])
+    signals.track_model(WorkdayCalendar, corps=lambda _calendar: [])
+    signals.track_model(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))
+    signals.track_model(
         CorpQueue,
         corps=lambda queue: [queue.corp_id],
         left_out=("blocked_since", "blocked_errcode", "blocked_error", "probe_at", "notified_at"),
     )
-    signals.track(
+    signals.track_model(
         Subscription,
         corps=lambda subscription: [subscription.report.corp_id],
         left_out=("next_run_at", "form_key", "created_at"),
         m2m=("users", "groups", "departments"),
     )
-    signals.track(
+    signals.track_model(
         AlertRule,
         corps=lambda rule: [rule.corp_id],
         left_out=_OF_CHECKS,
         m2m=("users", "groups", "departments"),
     )
-    signals.track(SilenceWindow, corps=lambda window: [window.rule.corp_id])
-    signals.track(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
-    signals.track(
+    signals.track_model(SilenceWindow, corps=lambda window: [window.rule.corp_id])
+    signals.track_model(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
+    signals.track_model(
         ApiToken,
         # Those that the token is limited to, directly or by pushes; none for a token that reaches all.
         corps=lambda token: [
@@ -116,7 +116,7 @@ def track_changes() -> None:
         left_out=("digest", "form_key", "created_at", "last_used_at", "last_used_from", "signing_secret"),
         m2m=("corps", "subscriptions", "send_corps", "send_users", "send_groups", "send_departments"),
     )
-    signals.track(
+    signals.track_model(
         InboundChannel,
         corps=lambda channel: [channel.corp_id],
         left_out=(

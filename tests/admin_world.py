@@ -119,7 +119,7 @@ def _session_of(person: User) -> str:
     client.force_login(person, backend=PASSWORD_BACKEND)
     request = HttpRequest()
     request.session, request.user = client.session, person
-    sessions.note_use(request, was_signed_in=True, now=timezone.now() + timedelta(days=1))
+    sessions.record_use(request, was_signed_in=True, now=timezone.now() + timedelta(days=1))
     request.session.save()
     return client.cookies[settings.SESSION_COOKIE_NAME].value
 

@@ -155,7 +155,7 @@ def watching() -> Iterator[None]:
         listen("cryptography.fernet.MultiFernet.decrypt", lambda plain, *_args, **_options: plain)
         listen("django.contrib.auth.hashers.PBKDF2PasswordHasher.encode", lambda _hash, _hasher, plain, *_args: plain)
         listen("accounts.authentication.sessions.get_random_string", lambda key, *_args: key)
-        listen("accounts.authentication.flow.keep_state", lambda text, **_options: text)
+        listen("accounts.authentication.flow.store_state", lambda text, **_options: text)
         with _all_lines(patch):
             yield
 

@@ -26,7 +26,7 @@ from accounts.admin.base import Column, OptionFilter, ReadOnly, RowsAdmin, RunPa
 from accounts.audit import services
 from accounts.directory.groups import DepartmentSearch
 from accounts.directory.hooks import SYNC
-from accounts.directory.matching import unlinked_members
+from accounts.directory.matching import filter_unlinked
 from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity import EMAIL, is_identity
 from accounts.users.roles import people_visible_to, sees_all
@@ -244,26 +244,17 @@ def build_tree(corp: Corp) -> list[dict[str, Any]]:
     return found
 
 
-def _show_member_state(member: Member) -> SafeString:
-    if member.waits_since is not None:
-        return pill("warn", gettext("waits for an administrator"))
-    if member.presence != Member.Presence.HERE:
-        return pill("bad", member.get_presence_display())
-    if member.status == Member.Status.DISABLED:
-        return pill("bad", member.get_status_display())
-    return pill("good", member.get_status_display() or member.get_presence_display())
-
-
 @admin.register(Member)
 class MemberAdmin(RowsAdmin, ReadOnly):
     empty_list = _(
-        "The members of WeCom's directory stand here after the first synchronisation, which begins on a company's page."
+        "The members of WeCom's directory are listed here after the first synchronisation, which begins on a "
+        "company's page."
     )
     state_columns: Any = (
         Column(
             "in_departments", _("departments"), lambda one: gettext(", ").join(map(str, one.departments.all())) or "—"
         ),
-        Column("state", _("state"), _show_member_state),
+        "state",
         Column("linked_user", _("user"), lambda member: member.shown_user),
     )
     list_display = (
@@ -281,6 +272,16 @@ class MemberAdmin(RowsAdmin, ReadOnly):
         *(*state_columns, "first_seen_at", "changed_at", "left_at", "waits_since"),
     )
     readonly_fields = state_columns
+
+    @admin.display(description=_("state"))
+    def state(self, member: Member) -> SafeString:
+        if member.waits_since is not None:
+            return pill("warn", gettext("waits for an administrator"))
+        if member.presence != Member.Presence.HERE:
+            return pill("bad", member.get_presence_display())
+        if member.status == Member.Status.DISABLED:
+            return pill("bad", member.get_status_display())
+        return pill("good", member.get_status_display() or member.get_presence_display())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
         queryset = super().get_queryset(request).select_related("corp")
@@ -337,11 +338,11 @@ APPLIED = {
     "linked": _("people linked"),
     "created": _("people created"),
     "updated": _("people updated"),
-    "respelled": _("WeCom accounts spelt anew"),
+    "respelled": _("spellings of WeCom accounts updated"),
     "unlinked": _("people unlinked"),
     "disabled": _("people disabled"),
     "grouped": _("put into groups by department"),
-    "ungrouped": _("taken out of groups again"),
+    "ungrouped": _("removed from groups again"),
 }
 
 
@@ -353,8 +354,8 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     folder = "admin/integrations/syncrun"
     tones = {SyncRun.Status.DONE: "good", SyncRun.Status.ASKING: "warn", SyncRun.Status.FAILED: "bad"}
     empty_list = _(
-        "Each synchronisation of WeCom's directory stands here. Begin one with “Sync directory now” on a "
-        "company's page."
+        "Each synchronisation of WeCom's directory is listed here. Begin one with “Sync directory now” on a company's "
+        "page."
     )
     list_display = (
         *("requested_at", Column("company", _("WeCom company name"), lambda run: run.corp.name), "trigger", "status"),
@@ -431,7 +432,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "mode": dict(MODES)[policy.mode if policy is not None else DirectoryPolicy.Mode.OFF],
             "is_off": policy is None or policy.is_off,
             "form": form,
-            "unlinked_count": unlinked_members(Member.objects.able().filter(corp=corp)).count(),
+            "unlinked_count": filter_unlinked(Member.objects.able().filter(corp=corp)).count(),
             "reception": describe_reception(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp).defer("written", "proposed")[:10],
         }
@@ -463,7 +464,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         if answer(run=run, now=timezone.now()):
             self.log_change(request, run, gettext("Confirmed.") if is_yes else gettext("Refused."))
         else:
-            messages.warning(request, gettext("This run does not ask any more."))
+            messages.warning(request, gettext("This run no longer waits for an answer."))
         return _redirect_to_run(run)
 
     def find_job(self, run: SyncRun) -> Job | None:

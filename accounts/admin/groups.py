@@ -25,7 +25,7 @@ from accounts.directory.groups import DepartmentField, DepartmentSelect
 from accounts.models import DepartmentGroup, User
 from accounts.models.directory import ROLE_PREFIX
 from accounts.users import bi_identity, roles
-from accounts.users.roles import PermissionsField, choosable, right_of, sees_all
+from accounts.users.roles import PermissionsField, find_choosable_permissions, name_right, sees_all
 from integrations.admin.base import NamedDeletions, hide_related_links, pill
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.directory.departments import find_paths
@@ -40,16 +40,9 @@ class GroupForm(VersionedForm):
 
     def clean_permissions(self) -> QuerySet[Permission]:
         chosen: QuerySet[Permission] = self.cleaned_data["permissions"]
-        if objection := bi_identity.objection_to_permissions(self.instance, chosen):
+        if objection := bi_identity.explain_objection_to_permissions(self.instance, chosen):
             raise ValidationError(objection, code="identity")
         return chosen
-
-
-def _show_permissions(group: Group) -> SafeString:
-    """Show a line for each kind of row with its permissions."""
-    kinds = groupby(group.permissions.select_related("content_type"), lambda one: one.content_type)
-    lines = ((kind, gettext(", ").join(map(right_of, rows))) for kind, rows in kinds)
-    return format_html_join("", "<div>{}: {}</div>", lines)
 
 
 @admin.register(Group)
@@ -57,30 +50,37 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
     # A role's name and permissions in words.
     readonly_fields = (  # type: ignore[assignment]  # columns with functions
-        Column("shown_name", _("name"), lambda group: roles.label_of(group.name), ordering="name"),
-        Column("shown_permissions", _("permissions"), _show_permissions),
+        Column("shown_name", _("name"), lambda group: roles.label_group(group.name), ordering="name"),
+        "shown_permissions",
     )
     list_display = readonly_fields[:1]
     # Avoid Django's two boxes side by side: their texts have no Chinese translation.
     filter_horizontal = ()
+
+    @admin.display(description=_("permissions"))
+    def shown_permissions(self, group: Group) -> SafeString:
+        """Show a line for each kind of row with its permissions."""
+        kinds = groupby(group.permissions.select_related("content_type"), lambda one: one.content_type)
+        lines = ((kind, gettext(", ").join(map(name_right, rows))) for kind, rows in kinds)
+        return format_html_join("", "<div>{}: {}</div>", lines)
 
     def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
         return self.readonly_fields if _is_role(obj) else ("name", "permissions")
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if context.get("original") is not None:
-            context["subtitle"] = context["label"] = roles.label_of(context["original"].name)
+            context["subtitle"] = context["label"] = roles.label_group(context["original"].name)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         group = self.get_object(request, object_id)
-        label = roles.label_of(group.name) if group is not None else ""
+        label = roles.label_group(group.name) if group is not None else ""
         named = {"label": label, "title": gettext("Change history: %s") % label}
         return super().history_view(request, object_id, {**named, **(extra_context or {})})
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         if db_field.name == "permissions":
-            kwargs |= {"form_class": PermissionsField, "queryset": choosable()}
+            kwargs |= {"form_class": PermissionsField, "queryset": find_choosable_permissions()}
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
@@ -135,7 +135,7 @@ class DepartmentGroupForm(VersionedForm):
         if "department" not in fields:  # the form has no fields for people who may only view
             return
         chosen = [self.instance.department_id] if self.instance.pk else []
-        fields["department"].offer(seen_by=self.editor, chosen=chosen)
+        fields["department"].offer_departments(seen_by=self.editor, chosen=chosen)
         # Roles are never offered; groups with permissions are offered to superusers only.
         groups = Group.objects.exclude(name__startswith=ROLE_PREFIX).order_by("name")
         fields["group"].queryset = groups if self.editor.is_superuser else groups.filter(permissions__isnull=True)
@@ -145,35 +145,33 @@ class CompanyOfDepartmentFilter(CompanyFilter):
     path = "department__corp"
 
 
-def _show_rule_state(rule: Any) -> SafeString:
-    if rule.department.removed_at is not None:
-        return pill("warn", gettext("the department is not there any more"))
-    if rule.is_in_force:  # set by describe_rows
-        return pill("good", gettext("in force"))
-    return pill("bad", gettext("not in force: the group has permissions, so a superuser has to save this"))
-
-
 @admin.register(DepartmentGroup)
 class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
     form = DepartmentGroupForm
-    empty_list = _(
-        "Here you say into which group the people of a department of WeCom are put with each synchronisation."
-    )
+    empty_list = _("A rule says into which group the people of a WeCom department are put with each synchronisation.")
     list_display = (
         *(Column("place", _("department"), lambda rule: rule.path), "group", "with_subdepartments"),
-        Column("state", _("state"), _show_rule_state),
+        "state",
     )
     list_filter = (CompanyOfDepartmentFilter,)
     list_select_related = ("department__corp", "group")
     actions = None
     description = _(
-        "Works where the directory policy of the company creates and updates people, with each run. "
-        "Memberships that an administrator gave are never taken away."
+        "Takes effect with each run, if the directory policy of the company creates and updates people. Memberships "
+        "that an administrator gave are never removed."
     )
     fieldsets = ((None, {"fields": ("department", "with_subdepartments", "group"), "description": description}),)
 
     class Media:
         css = {"all": ["integrations/corp.css"]}
+
+    @admin.display(description=_("state"))
+    def state(self, rule: Any) -> SafeString:
+        if rule.department.removed_at is not None:
+            return pill("warn", gettext("the department no longer exists"))
+        if rule.is_in_force:  # set by describe_rows
+            return pill("good", gettext("in force"))
+        return pill("bad", gettext("not in force: the group has permissions, so a superuser has to save this"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DepartmentGroup]:
         return DepartmentGroup.objects.visible_to(request.user)

@@ -31,7 +31,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.admin.base import Column, RunPages
 from accounts.audit import services
 from accounts.directory.hooks import SYNC
-from accounts.explanations import explain_file, explain_row
+from accounts.explanations import explain_import
 from accounts.importexport import jobs, sheets
 from accounts.importexport.jobs import CHANGE, IMPORT
 from accounts.importexport.sheets import ROWS_AT_MOST, name_column, read_attribute_names
@@ -40,6 +40,7 @@ from accounts.users.roles import sees_all
 from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import find_row, own_page, own_routes
 from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, ConfirmedChanges
+from integrations.jobs import requests
 from integrations.models import Corp, Job
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class UploadForm(AnyModelForm):
         help_texts = {
             "corp": _("For the file of WeCom's console, which does not name its company."),
             "match_by": _(
-                "For files without a column “username”. Who is linked with the WeCom account already is found by that."
+                "For files without a column “username”. A person who is already linked with the WeCom account is "
+                "found by it."
             ),
             "clears_empty": _("Otherwise an empty cell leaves what is there."),
         }
@@ -105,7 +107,9 @@ class UploadForm(AnyModelForm):
 class PeopleImportAdmin(ConfirmedChanges, RunPages):
     folder = FOLDER
     kind = jobs.KIND
-    empty_list = _("Sheets with people stand here, each with what it changed. Nothing changes before you confirm.")
+    empty_list = _(
+        "Uploaded sheets of people are listed here, each with what it changed. Nothing changes before you confirm."
+    )
     tones = {Status.DONE: "good", Status.UNCONFIRMED: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
     # An upload changes nothing; only the answer to the check does.
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
@@ -153,7 +157,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
                 **form.cleaned_data,
             )
             self.log_addition(request, run, gettext("Uploaded for import."))
-            return _to(run)
+            return _redirect_to_import(run)
         context = {"title": _("Import people"), "form": form, "origin": origin_of_people(request)}
         return own_page(self, request, f"{FOLDER}/upload.html", context)
 
@@ -174,10 +178,10 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             ip = request.META.get("REMOTE_ADDR") or None
             is_done = jobs.confirm_import(run=run, mode=answer, editor=signed_in_person(request), ip=ip, now=now)
         if not is_done:
-            messages.warning(request, gettext("This import does not ask any more."))
+            messages.warning(request, gettext("This import no longer waits for an answer."))
         elif answer != "discard":
             self.log_change(request, run, gettext("Confirmed."))
-        return _to(run)
+        return _redirect_to_import(run)
 
     def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
         """Return the refused rows as csv, to be corrected and uploaded again."""
@@ -188,12 +192,12 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         lines = (
             [
                 str(row.number),
-                explain_row(row.reason, row.words),
+                explain_import(row.reason, row.words),
                 *(row.cells.get(target, "") for _title, target in titles),
             ]
             for row in rows.iterator(chunk_size=1000)
         )
-        return sheets.csv_response(f"refused-{run_id}.csv", chain([header], lines))
+        return sheets.make_csv_response(f"refused-{run_id}.csv", chain([header], lines))
 
     def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts, names = run.counts, read_attribute_names()
@@ -206,7 +210,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "change_count": counts.get(Outcome.CHANGE, 0),
             "applied_count": counts.get(Outcome.APPLIED, 0),
             "refused_count": counts.get(Outcome.REFUSED, 0),
-            "reason": explain_file(run.reason, run.words),
+            "reason": explain_import(run.reason, run.words),
             # Each header of the file with its meaning; empty if it is not used.
             "columns": [(title, name_column(target, names) if target else "") for title, target in run.titles],
             "is_unconfirmed": run.status == Status.UNCONFIRMED and may_import(request.user),
@@ -215,11 +219,11 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         state = super().state(request, run)
         is_shown = not state["is_unfinished"]
-        rows = render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request) if is_shown else ""
+        rows = render_to_string(f"{FOLDER}/_rows.html", _describe_rows(request, run), request) if is_shown else ""
         return {**state, "parts": {"import-rows": rows}}
 
 
-def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+def _describe_rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
     """Return a page of rows of one outcome; refused ones are shown first."""
     present = [one for one in (Outcome.REFUSED, Outcome.CHANGE, Outcome.APPLIED) if run.counts.get(one)]
     wanted = request.GET.get("show", "")
@@ -231,7 +235,7 @@ def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         {
             "row": row,
             "changes": [(name_column(what, names), before, after) for what, before, after in row.changes],
-            "reason": explain_row(row.reason, row.words) if row.reason else "",
+            "reason": explain_import(row.reason, row.words) if row.reason else "",
         }
         for row in page
     ]
@@ -239,7 +243,7 @@ def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
     return {"run": run, "rows": rows, "page": page, "kinds": kinds, "shown": shown}
 
 
-def _to(run: PeopleImport) -> HttpResponseRedirect:
+def _redirect_to_import(run: PeopleImport) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:accounts_peopleimport_change", args=[run.pk]))
 
 
@@ -262,9 +266,9 @@ class ExportPages(AnyModelAdmin):
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """Return the listed people as csv, with the list's filters and search, ordered by key."""
         keys = self._list_keys(request)
-        _record(len(keys))
-        sheet = sheets.Sheet(people=keys, reader=signed_in_person(request))
-        return sheets.csv_response(_name("csv"), chain([sheet.titles()], sheet.rows()))
+        _record_download(len(keys))
+        sheet = sheets.PeopleSheet(people=keys, reader=signed_in_person(request))
+        return sheets.make_csv_response(_make_file_name("csv"), chain([sheet.list_titles()], sheet.iterate_rows()))
 
     def xlsx_view(self, request: HttpRequest) -> HttpResponseBase:
         """GET: return a small sheet at once, or ask whether to make a large one. POST: start a job that makes it."""
@@ -272,12 +276,13 @@ class ExportPages(AnyModelAdmin):
         keys = found[:ROWS_AT_MOST]
         if request.method == "POST":
             language, now = get_language() or "", timezone.now()
-            job = jobs.request_export(reader=reader, user_ids=keys, language=language, now=now)
+            payload = {"user_ids": keys, "language": language}
+            job = requests.request_job(jobs.EXPORT, payload=payload, subject=len(keys), by=reader, now=now)
             return HttpResponseRedirect(reverse("admin:integrations_job_change", args=[job.pk]))
         if len(keys) <= AT_ONCE:
-            _record(len(keys))
-            file = sheets.write_xlsx(sheets.Sheet(people=keys, reader=reader))
-            return FileResponse(file, as_attachment=True, filename=_name("xlsx"), content_type=_XLSX)
+            _record_download(len(keys))
+            file = sheets.write_xlsx(sheets.PeopleSheet(people=keys, reader=reader))
+            return FileResponse(file, as_attachment=True, filename=_make_file_name("xlsx"), content_type=_XLSX)
         context = {"title": gettext("Download as xlsx"), "count": len(keys), "is_cut": len(found) > ROWS_AT_MOST}
         return own_page(self, request, "admin/accounts/user/request_sheet.html", context)
 
@@ -287,9 +292,9 @@ class ExportPages(AnyModelAdmin):
             raise PermissionDenied
         finished = Job.objects.filter(kind=jobs.EXPORT, status=Job.Status.DONE, forget_at__gt=timezone.now())
         job = get_object_or_404(finished, pk=job_id, asked_by_id=request.user.pk, file__isnull=False)
-        _record(job.result["count"])
+        _record_download(job.result["count"])
         response = HttpResponse(bytes(job.file or b""), content_type=_XLSX)
-        response.headers["Content-Disposition"] = f'attachment; filename="{_name("xlsx")}"'
+        response.headers["Content-Disposition"] = f'attachment; filename="{_make_file_name("xlsx")}"'
         return response
 
     def _list_keys(self, request: HttpRequest) -> list[int]:
@@ -302,10 +307,10 @@ class ExportPages(AnyModelAdmin):
         return list(people.values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
 
 
-def _name(kind: str) -> str:
+def _make_file_name(kind: str) -> str:
     return f"people-{timezone.localdate():%Y-%m-%d}.{kind}"
 
 
-def _record(count: int) -> None:
+def _record_download(count: int) -> None:
     note = gettext("People downloaded as a sheet: %(count)d.") % {"count": count}
     services.record(action=AuditEntry.Action.DONE, note=note)

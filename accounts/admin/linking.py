@@ -20,9 +20,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.admin.base import ReadOnly, may_link
 from accounts.directory import linking, matching
 from accounts.directory.matching import find_conflicts
-from accounts.explanations import explain_missing_link, list_reasons_for
+from accounts.explanations import REASONS_ABOUT_MEMBERS, explain_missing_link
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
-from accounts.users.roles import people_changeable_by, people_visible_to
+from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
 from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import own_page, own_routes
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges, KeysetPage, describe_empty_select, keyset_page
@@ -43,7 +43,7 @@ class BulkForm(AnyModelForm):
     match_number = forms.BooleanField(
         label=capfirst(_("by employee number")),
         required=False,
-        help_text=_("As the directory policy of the company says which attribute holds it."),
+        help_text=_("The directory policy of the company says which attribute holds it."),
     )
 
     class Meta:
@@ -86,7 +86,7 @@ SIDES: dict[str, _StrPromise] = {
 @admin.register(LinkConflict)
 class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
     fields = ("member", "why", "since")
-    empty_list = _("Everybody whom WeCom shows is linked; or the directory was not synchronised yet.")
+    empty_list = _("All members are linked, or the directory has not been synchronised yet.")
 
     class Media:
         css = {"all": ["integrations/corp.css", "accounts/directory.css"]}
@@ -123,8 +123,15 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
         corp = next((one for one in corps if str(one.pk) == request.GET.get("company")), None)
         kept = {"side": side, "company": corp.pk if corp else "", "q": request.GET.get("q", "").strip()}
-        reasons = list_reasons_for(request.user)
+        may_see_all = sees_all(request.user)
+        reasons = [one for one in LinkConflict.Reason if may_see_all or one in REASONS_ABOUT_MEMBERS]
         kept["reason"] = request.GET["reason"] if request.GET.get("reason") in reasons else ""
+        if side == "conflicts":
+            visible = Corp.objects.visible_to(request.user)
+            conflicts = find_conflicts(seen_by=request.user, corps=visible.filter(pk=corp.pk) if corp else visible)
+            listed = {"conflicts": conflicts}
+        else:
+            listed = (_list_members if side == "members" else _list_users)(request, corp, kept)
         context = {
             "title": gettext("Not linked with WeCom"),
             "sides": [
@@ -141,7 +148,7 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
             if Member.objects.visible_to(request.user).exists()
             else describe_empty_select(Department, request, is_empty=True),
             **kept,
-            **_LISTS[side](request, corp, kept),
+            **listed,
             **(extra_context or {}),
         }
         return own_page(self, request, f"{FOLDER}/unlinked.html", context)
@@ -186,7 +193,7 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
         member = _get_or_404(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
         try:
-            user = linking.create_by_hand(member=member, editor=signed_in_person(request))
+            user = linking.create_user_by_hand(member=member, editor=signed_in_person(request))
             messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
         except linking.LinkRefusedError as refused:
             messages.error(request, str(refused))
@@ -203,10 +210,10 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
         if form.is_bound and form.is_valid():
             policy, editor = form.instance, signed_in_person(request)
-            members = matching.unlinked_members(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
+            members = matching.filter_unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
             page = keyset_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
-                count = linking.link_many(policy=policy, members=page.rows, editor=editor)
+                count = linking.link_members(policy=policy, members=page.rows, editor=editor)
                 sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
                 messages.success(request, sentence % {"count": count})
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
@@ -221,7 +228,7 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
 
 
 def _list_members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
-    members = matching.unlinked_members(Member.objects.visible_to(request.user))
+    members = matching.filter_unlinked(Member.objects.visible_to(request.user))
     members = members.filter(corp=corp) if corp is not None else members
     if kept["q"]:
         named = members.filter(name__icontains=kept["q"])
@@ -229,7 +236,7 @@ def _list_members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any])
     if kept["reason"]:
         members = members.filter(link_conflict__reason=kept["reason"])
     departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
-    page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
+    page = _read_page(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
     found = matching.suggest_people(page.rows, among=people_visible_to(request.user))
     shown = _describe_page(request, kept, page, found)
     # The usernames with which they could be created.
@@ -249,21 +256,13 @@ def _list_users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -
     people = people_visible_to(request.user).filter(~Exists(linked), is_active=True)
     if kept["q"]:
         people = people.filter(username__icontains=kept["q"]) | people.filter(name__icontains=kept["q"])
-    page = _page_of(request, people)
+    page = _read_page(request, people)
     members = Member.objects.visible_to(request.user)
     found = matching.suggest_members(page.rows, among=members.filter(corp=corp) if corp is not None else members)
     return _describe_page(request, kept, page, found)
 
 
-def _list_conflicts(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
-    corps = Corp.objects.visible_to(request.user)
-    return {"conflicts": find_conflicts(seen_by=request.user, corps=corps.filter(pk=corp.pk) if corp else corps)}
-
-
-_LISTS = {"members": _list_members, "users": _list_users, "conflicts": _list_conflicts}
-
-
-def _page_of(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
+def _read_page(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
     before, after = (read_key(request.GET.get(name)) for name in ("before", "after"))
     return keyset_page(rows, before=before, after=after, size=ROWS)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from ast import literal_eval
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from itertools import chain
 from typing import Any, cast
 
 from django import forms
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
-from django.db.models import Model, OuterRef, QuerySet, Subquery
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.db.models import Model, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -28,10 +31,10 @@ from accounts.admin.base import Column, OptionFilter, ReadOnly
 from accounts.admin.directory import CompanyFilter
 from accounts.audit import services, signals
 from accounts.authentication import passwords, totp
-from accounts.importexport.sheets import csv_response
+from accounts.importexport.sheets import make_csv_response
 from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
-from accounts.users.roles import audit_entries_visible_to, lockouts_visible_to, sees_all
+from accounts.users.roles import audit_entries_visible_to, people_changeable_by, sees_all
 from integrations.admin.base import OneRowAdmin, own_routes, pill
 from integrations.core.admin_pages import (
     AnyModelAdmin,
@@ -51,16 +54,17 @@ TONES = {
 # Actions whose entries may lack a subject: unknown usernames are not stored.
 ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
 EXPORTED_AT_ONCE = 2000
+EXPORT_HEADER = ("id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes")
 # Administrators are warned once entries wait longer for the syslog server.
 UNSENT_FOR = timedelta(minutes=2)
 
 
-def _pairs(value: dict[str, Any]) -> str:
+def _join_pairs(value: dict[str, Any]) -> str:
     return gettext(", ").join(f"{name}: {text}" for name, text in value.items())
 
 
-signals.describe(Card, "types", _pairs)
-signals.describe(Card, "units", _pairs)
+signals.describe_field(Card, "types", _join_pairs)
+signals.describe_field(Card, "units", _join_pairs)
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -71,7 +75,7 @@ class KindFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Add the app's name if two models have the same name."""
-        kinds = [(str(model._meta.verbose_name), model._meta) for model in signals.tracked_models()]
+        kinds = [(str(model._meta.verbose_name), model._meta) for model in signals.list_tracked_models()]
         counts = Counter(name for name, _options in kinds)
         long = gettext("%(kind)s (%(app)s)")
         return [
@@ -86,56 +90,21 @@ class KindFilter(admin.SimpleListFilter):
         return queryset.filter(model=self.value()) if self.value() in known else queryset
 
 
-def _last_days(count: int) -> Callable[[QuerySet[Any]], QuerySet[Any]]:
+def _make_day_filter(count: int) -> Callable[[QuerySet[Any]], QuerySet[Any]]:
     """Return the filter of entries of the last days in the page's time zone; 1 is today alone."""
-
-    def narrow(entries: QuerySet[Any]) -> QuerySet[Any]:
-        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        return entries.filter(at__gte=today - timedelta(days=count - 1))
-
-    return narrow
+    return lambda entries: entries.filter(
+        at__gte=timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=count - 1)
+    )
 
 
 class SinceFilter(OptionFilter):
     title = _("day")
     parameter_name = "since"
     options = {
-        "today": (_("Today"), _last_days(1)),
-        "week": (_("Last 7 days"), _last_days(7)),
-        "month": (_("Last 30 days"), _last_days(30)),
+        "today": (_("Today"), _make_day_filter(1)),
+        "week": (_("Last 7 days"), _make_day_filter(7)),
+        "month": (_("Last 30 days"), _make_day_filter(30)),
     }
-
-
-def _show_subject(entry: AuditEntry) -> SafeString:
-    model = _model(entry.model)
-    if model is None:
-        is_of_a_username = entry.action in ABOUT_USERNAMES
-        return format_html("{}", entry.subject or (gettext("an unknown username") if is_of_a_username else "—"))
-    subject = roles.label_of(entry.subject)
-    return format_html('{}<br><span class="quiet">{}</span>', subject, capfirst(str(model._meta.verbose_name)))
-
-
-def _show_changes(entry: AuditEntry) -> SafeString:
-    model, note = _model(entry.model), entry.note
-    if note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
-        note = gettext(note)
-    elif entry.action == AuditEntry.Action.SIGNED_IN:
-        ways = {
-            services.PASSWORD: gettext("with a password"),
-            services.WECOM: gettext("with WeCom"),
-            services.WECOM_AND_CODE: gettext("with WeCom and a code"),
-        }
-        note = ways.get(note, note)
-    lines = [
-        (
-            capfirst(signals.label_of_field(model, name)) if model else name,
-            _value(model, name, before),
-            _value(model, name, after),
-        )
-        for name, before, after in entry.changes
-    ]
-    changes = format_html_join("", "<div>{}: {} → {}</div>", lines)
-    return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
 
 
 @admin.register(AuditEntry)
@@ -152,9 +121,7 @@ class AuditEntryAdmin(ReadOnly):
             _("action"),
             lambda entry: pill(TONES.get(AuditEntry.Action(entry.action), "quiet"), entry.get_action_display()),
         ),
-        Column("subject_shown", _("what"), _show_subject),
-        Column("changes_shown", _("changes"), _show_changes),
-        "ip",
+        *("subject_shown", "changes_shown", "ip"),
         Column("company", _("WeCom company name"), lambda entry: entry.company_name or "—"),
     )
     list_display_links = None
@@ -165,6 +132,38 @@ class AuditEntryAdmin(ReadOnly):
     ordering = ("-pk",)
     fields = readonly_fields = cast("Any", list_display)
 
+    @admin.display(description=_("what"))
+    def subject_shown(self, entry: AuditEntry) -> SafeString:
+        model = _find_model(entry.model)
+        if model is None:
+            is_of_a_username = entry.action in ABOUT_USERNAMES
+            return format_html("{}", entry.subject or (gettext("an unknown username") if is_of_a_username else "—"))
+        subject = roles.label_group(entry.subject)
+        return format_html('{}<br><span class="quiet">{}</span>', subject, capfirst(str(model._meta.verbose_name)))
+
+    @admin.display(description=_("changes"))
+    def changes_shown(self, entry: AuditEntry) -> SafeString:
+        model, note = _find_model(entry.model), entry.note
+        if note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
+            note = gettext(note)
+        elif entry.action == AuditEntry.Action.SIGNED_IN:
+            ways = {
+                services.PASSWORD: gettext("with a password"),
+                services.WECOM: gettext("with WeCom"),
+                services.WECOM_AND_CODE: gettext("with WeCom and a code"),
+            }
+            note = ways.get(note, note)
+        lines = [
+            (
+                capfirst(signals.label_field(model, name)) if model else name,
+                _put_into_words(model, name, before),
+                _put_into_words(model, name, after),
+            )
+            for name, before, after in entry.changes
+        ]
+        changes = format_html_join("", "<div>{}: {} → {}</div>", lines)
+        return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
+
     def get_urls(self) -> list[URLPattern]:
         return [*own_routes(self, {("export.csv", "csv"): require_GET(self.csv_view)}), *super().get_urls()]
 
@@ -174,7 +173,25 @@ class AuditEntryAdmin(ReadOnly):
             raise PermissionDenied
         entries = self.get_changelist_instance(request).get_queryset(request)
         services.record(action=AuditEntry.Action.DONE, name=str(AuditEntry._meta.verbose_name_plural), note="csv")
-        return csv_response(f"guanwecom-audit-{timezone.localtime():%Y%m%d-%H%M%S}.csv", _csv_rows(entries))
+        # Entries as stored: times with their zone, values as JSON.
+        lines = (
+            [
+                str(one.pk),
+                one.at.isoformat(),
+                one.actor_name,
+                one.ip or "",
+                one.action,
+                one.model,
+                "" if one.object_id is None else str(one.object_id),
+                one.subject,
+                one.note,
+                "" if one.corp_id is None else str(one.corp_id),
+                json.dumps(one.changes, ensure_ascii=False),
+            ]
+            for one in read_newest_first(entries, at_once=EXPORTED_AT_ONCE)
+        )
+        name = f"guanwecom-audit-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
+        return make_csv_response(name, chain([EXPORT_HEADER], lines))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         """Name the companies by a subquery: a join would decrypt their secrets, and miss deleted ones."""
@@ -186,7 +203,7 @@ def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
     """Tell administrators who see the whole trail how many entries wait, once they wait longer than UNSENT_FOR."""
     if not (request.user.has_perm("accounts.view_auditentry") and sees_all(request.user)):
         return []
-    found = services.waiting()
+    found = services.count_unsent_entries()
     if found.since is None or timezone.now() - found.since < UNSENT_FOR:
         return []
     sentence = ngettext(
@@ -199,34 +216,30 @@ def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
     return [Attention(sentence % {"count": found.count, "since": since}, url)]
 
 
-def _csv_rows(entries: QuerySet[AuditEntry]) -> Iterator[list[str]]:
-    """Yield entries as stored, times with their zone, values as JSON."""
-    yield ["id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes"]
-    for one in read_newest_first(entries, at_once=EXPORTED_AT_ONCE):
-        keys = [str(key) if key is not None else "" for key in (one.object_id, one.corp_id)]
-        changes = json.dumps(one.changes, ensure_ascii=False)
-        who = [str(one.pk), one.at.isoformat(), one.actor_name, one.ip or ""]
-        yield [*who, one.action, one.model, keys[0], one.subject, one.note, keys[1], changes]
-
-
-def _model(label: str) -> type[Model] | None:
+def _find_model(label: str) -> type[Model] | None:
     try:
         return apps.get_model(label) if label else None
     except LookupError:  # an entry may be older than the last version that had this model
         return None
 
 
-def _value(model: type[Model] | None, name: str, value: Any) -> str:
+def _put_into_words(model: type[Model] | None, name: str, value: Any) -> str:
     """Return a value in words of the page's language."""
     if value is None or value in ("", []):
         return "—"
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
-    if model is not None and (words := signals.words_of_field(model, name, value)) is not None:
-        return words or "—"
+    description = signals.descriptions.get((model, name)) if model is not None else None
+    if description is not None:
+        with suppress(ValueError, SyntaxError, KeyError, TypeError):  # the value is clipped or outdated
+            kept = [literal_eval(one) for one in value] if isinstance(value, list) else value
+            return description(literal_eval(kept) if isinstance(kept, str) and kept.startswith("{") else kept) or "—"
     if isinstance(value, list):
-        return ", ".join(roles.label_of(str(item)) for item in value)
-    choices = signals.choices_of_field(model, name) if model else {}
+        return ", ".join(roles.label_group(str(item)) for item in value)
+    try:
+        choices = dict(getattr(model._meta.get_field(name), "flatchoices", ())) if model is not None else {}
+    except FieldDoesNotExist:
+        choices = {}
     return str(choices.get(value, value))
 
 
@@ -237,7 +250,7 @@ class SignInPolicyForm(VersionedForm):
 
     def clean_password_enabled(self) -> bool:
         is_enabled: bool = self.cleaned_data["password_enabled"]
-        reason = "" if is_enabled else passwords.reason_against_switching_off()
+        reason = "" if is_enabled else passwords.explain_why_passwords_stay()
         if reason:
             raise forms.ValidationError(reason)
         return is_enabled
@@ -251,12 +264,12 @@ class SignInPolicyAdmin(ConfirmedChanges, OneRowAdmin):
 
     @admin.display(description=_("superusers who sign in with WeCom"))
     def wecom_administrators(self, _policy: SignInPolicy) -> str:
-        names = [str(person) for person in passwords.wecom_administrators().order_by("username")[:20]]
-        return ", ".join(names) or gettext("None yet: passwords cannot be switched off.")
+        names = [str(person) for person in passwords.find_wecom_administrators().order_by("username")[:20]]
+        return ", ".join(names) or gettext("None yet, so passwords cannot be switched off.")
 
     @admin.display(description=_("emergency exit"))
     def emergency_exit(self, _policy: SignInPolicy) -> SafeString:
-        sentence = gettext("Should nobody get in any more, this command on the server switches passwords on again:")
+        sentence = gettext("If nobody can sign in any more, this command on the server switches passwords on again:")
         return format_html("{} <code>guanwecom password_sign_in on</code>", sentence)
 
 
@@ -269,19 +282,11 @@ class LockedFilter(OptionFilter):
     }
 
 
-def _show_lock(row: Lockout) -> SafeString:
-    if row.failures_since_start >= settings.LOCKOUT_TRIES:
-        return pill("bad", gettext("locked"))
-    if (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
-        return pill("warn", gettext("the address waits after each try"))
-    return pill("quiet", gettext("not locked"))
-
-
 @admin.register(Lockout)
 class LockoutAdmin(AnyModelAdmin):
     """Recent wrong passwords. Deleting a row unlocks its username."""
 
-    empty_list = _("Nobody has got a password wrong lately.")
+    empty_list = _("Nobody has entered a wrong password lately.")
     # The model's columns have names that django-axes does not translate.
     list_display = (
         Column("tried_username", _("username"), lambda row: row.username, ordering="username"),
@@ -297,7 +302,7 @@ class LockoutAdmin(AnyModelAdmin):
             lambda row: row.failures_since_start,
             ordering="failures_since_start",
         ),
-        Column("state", _("status"), _show_lock),
+        "state",
         Column("last_tried", _("last try"), lambda row: row.attempt_time, ordering="attempt_time"),
     )
     list_display_links = None
@@ -308,11 +313,25 @@ class LockoutAdmin(AnyModelAdmin):
     actions = ("unlock",)
     fields = readonly_fields = cast("Any", list_display)
 
+    @admin.display(description=_("status"))
+    def state(self, row: Lockout) -> SafeString:
+        if row.failures_since_start >= settings.LOCKOUT_TRIES:
+            return pill("bad", gettext("locked"))
+        if (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
+            return pill("warn", gettext("the address waits after each try"))
+        return pill("quiet", gettext("not locked"))
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
-        rows = lockouts_visible_to(request.user).filter(attempt_time__gt=recent)
-        tries = passwords.count_from_address(OuterRef("ip_address"), since=recent)
-        annotated: QuerySet[Lockout] = rows.annotate(from_address=Subquery(tries))
+        rows = Lockout.objects.filter(attempt_time__gt=recent)
+        if not sees_all(request.user):  # others see the locks of people whom they may change
+            rows = rows.filter(username__in=people_changeable_by(request.user).values("username"))
+        # Wrong passwords from the row's address for all usernames together.
+        same_address = Lockout.objects.filter(
+            ip_address=OuterRef("ip_address"), user_agent=passwords.ANY_BROWSER, attempt_time__gt=recent
+        )
+        by_address = same_address.order_by().values("ip_address").annotate(total=Sum("failures_since_start"))
+        annotated: QuerySet[Lockout] = rows.annotate(from_address=Subquery(by_address.values("total")))
         return annotated
 
     def get_actions(self, request: HttpRequest) -> Any:

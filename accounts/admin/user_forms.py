@@ -98,7 +98,7 @@ class WeComAccountFormSet(VersionedFormSet):
             if corp is None or not userid:
                 continue
             if (corp.pk, userid) in seen:
-                form.add_error("userid", _("This account stands here twice."))
+                form.add_error("userid", _("This account is entered twice."))
             seen.add((corp.pk, userid))
             others = WeComAccount.objects.for_userid(userid).filter(corp=corp).exclude(user=self.instance.pk)
             if (holder := others.first()) is not None:
@@ -130,14 +130,14 @@ def make_choice_form(data: Any, name: str, field: forms.Field) -> forms.Form:
     return form
 
 
-# All fields that lend rights. Fields that rights_fields leaves out are for superusers only.
+# All fields that lend rights. Fields that find_rights_fields leaves out are for superusers only.
 EVERY_RIGHT = (
     *("is_staff", "is_superuser", "roles", "manages_all_corps", "managed_corps"),
     *("groups", "user_permissions"),
 )
 
 
-def rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
+def find_rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
     """Return the fields that `editor` may change of `person`. Nobody gives more than they have."""
     if editor.is_superuser:
         return EVERY_RIGHT
@@ -148,7 +148,7 @@ def rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
 
 class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     def label_from_instance(self, obj: Group) -> str:
-        return roles.label_of(obj.name)
+        return roles.label_group(obj.name)
 
 
 class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
@@ -181,7 +181,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         queryset=User.objects.none(),
         required=False,
         help_text=_(
-            "Tokens and channels act with the rights of this person then. Whoever left may know their secrets."
+            "Tokens and channels then act with the rights of this person. Somebody who has left may know their secrets."
         ),
     )
     lets_stop = forms.BooleanField(label=_("It may stop: nobody takes it over"), required=False)
@@ -200,12 +200,12 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         super().__init__(*args, **kwargs)
         if password := self.fields.get("password"):
             password.help_text = _("With a password the person can sign in without WeCom, too.")
-        allowed = rights_fields(self.editor, self.instance if self.instance.pk else None)
+        allowed = find_rights_fields(self.editor, self.instance if self.instance.pk else None)
         for name in EVERY_RIGHT:
             if name not in allowed:
                 self.fields.pop(name, None)
         fields: dict[str, Any] = self.fields
-        for name, groups in self._groups().items():
+        for name, groups in self._find_group_choices().items():
             if name in fields:
                 fields[name].queryset = groups
                 self.initial[name] = list(groups.filter(user=self.instance))
@@ -221,14 +221,14 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         able = rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
         fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
 
-    def _groups(self) -> dict[str, QuerySet[Group]]:
+    def _find_group_choices(self) -> dict[str, QuerySet[Group]]:
         """Return the page's two lists of groups with their choices."""
         others = Group.objects.exclude(name__in=list(roles.Role))
-        return {"roles": roles.groups_to_hand_out(self.editor), "groups": others}
+        return {"roles": roles.find_groups_to_hand_out(self.editor), "groups": others}
 
     def values_of(self, row: Any) -> dict[str, Any]:
         """Return the row's values as on the page: roles apart from groups, and only the editor's companies."""
-        own: dict[str, Any] = {name: groups.filter(user=row) for name, groups in self._groups().items()}
+        own: dict[str, Any] = {name: groups.filter(user=row) for name, groups in self._find_group_choices().items()}
         own["managed_corps"] = row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor))
         keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}
         accounts = WeComAccount.objects.visible_to(self.editor).filter(user=row).order_by("pk")
@@ -248,9 +248,9 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             offered = {pk for field in lists for pk in field.queryset.values_list("pk", flat=True)}
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=offered)
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
-        for attribute, values in self.attribute_values():
+        for attribute, values in self.read_attribute_values():
             if taken := attributes.describe_taken(attribute, self.instance.pk, values, reader=self.editor):
-                self.add_error(attributes.field_name(attribute), taken)
+                self.add_error(attributes.make_field_name(attribute), taken)
         # Require a decision on a person's things if they are disabled or may no longer enter the administration.
         successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
         taken_over = set() if successor is None else set(keys)
@@ -266,7 +266,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         if "managed_corps" in cleaned:
             unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
             cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]
-        if objection := bi_identity.objection_to_rights(self.instance, cleaned):
+        if objection := bi_identity.explain_objection_to_rights(self.instance, cleaned):
             self.add_error(None, objection)
         return cleaned
 
@@ -275,7 +275,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         if "roles" in self.cleaned_data:
             self.instance.groups.set(self.cleaned_data["groups"])
 
-    def attribute_values(self) -> list[tuple[Attribute, list[str]]]:
+    def read_attribute_values(self) -> list[tuple[Attribute, list[str]]]:
         """Return the attributes that the editor may set, with the entered values."""
         return [
             (field.attribute, self.cleaned_data[name])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -28,7 +27,13 @@ from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_
 from accounts.users import attributes, companies, roles
 from accounts.users.attributes import ValueTakenError
 from accounts.users.companies import ownership, person_panels
-from accounts.users.roles import PermissionsField, choosable, people_changeable_by, people_visible_to, sees_all
+from accounts.users.roles import (
+    PermissionsField,
+    find_choosable_permissions,
+    people_changeable_by,
+    people_visible_to,
+    sees_all,
+)
 from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.core.admin_pages import AnyModelAdmin, AnyTabularInline, ConfirmedChanges
@@ -71,7 +76,11 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
         return ("key",) if obj is not None else ()
 
     def save_model(self, request: HttpRequest, obj: Attribute, form: Any, change: bool) -> None:
-        attributes.save_definition(attribute=obj)
+        with transaction.atomic():
+            obj.save()
+            # Each value has a copy of the flag: a constraint cannot look into another table.
+            values = AttributeValue.objects.of(obj).exclude(is_unique=obj.is_unique)
+            values.update(is_unique=obj.is_unique)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Summarise what is deleted, instead of a line for each value of 100,000 people; add what forbids it."""
@@ -97,18 +106,6 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
 
 # A longer filter would push everything else off the page.
 CHOICES_IN_FILTER = 30
-
-
-def choice_filter(attribute: Attribute) -> type[admin.SimpleListFilter]:
-    """Return a filter of people by one attribute with choices."""
-
-    def narrow_to(choice: str) -> Callable[[QuerySet[User]], QuerySet[User]]:
-        find = attributes.find_people_with
-        return lambda people: people.filter(pk__in=find(attribute=attribute, values=[choice]).values("pk"))
-
-    options = {choice: (choice, narrow_to(choice)) for choice in attribute.choices}
-    members = {"title": attribute.name, "parameter_name": f"a_{attribute.key}", "options": options}
-    return type("ChoiceFilter", (OptionFilter,), members)
 
 
 class PersonCompanyFilter(CompanyFilter):
@@ -209,8 +206,21 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
     def get_list_filter(self, request: HttpRequest) -> Any:
         linked = (LinkFilter, PersonCompanyFilter) if attributes.has_wecom_attributes(request) else ()
         chosen = Attribute.objects.filter(kind=Attribute.Kind.CHOICE).by_name()
-        few = [choice_filter(one) for one in chosen if len(one.choices) <= CHOICES_IN_FILTER]
-        return (*linked, *super().get_list_filter(request), *few)
+        by_choice = []
+        for attribute in (one for one in chosen if len(one.choices) <= CHOICES_IN_FILTER):
+            values = AttributeValue.objects.of(attribute)
+            options = {
+                choice: (
+                    choice,
+                    lambda people, values=values, choice=choice: people.filter(
+                        pk__in=values.among([choice]).order_by().values("user_id")
+                    ),
+                )
+                for choice in attribute.choices
+            }
+            members = {"title": attribute.name, "parameter_name": f"a_{attribute.key}", "options": options}
+            by_choice.append(type("ChoiceFilter", (OptionFilter,), members))
+        return (*linked, *super().get_list_filter(request), *by_choice)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
         """Find people also by a unique value, such as an employee number, and by a WeCom account. Only accounts of
@@ -271,7 +281,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Show only those rights that the user may change; other editors neither see nor send them."""
-        allowed = user_forms.rights_fields(signed_in_person(request), obj)
+        allowed = user_forms.find_rights_fields(signed_in_person(request), obj)
         fieldsets = []
         for title, options in super().get_fieldsets(request, obj):
             fields = allowed if options["fields"] is user_forms.EVERY_RIGHT else options["fields"]
@@ -287,7 +297,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         if db_field.name == "user_permissions":
-            kwargs |= {"form_class": PermissionsField, "queryset": choosable()}
+            kwargs |= {"form_class": PermissionsField, "queryset": find_choosable_permissions()}
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
@@ -309,8 +319,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
     @admin.display(description=_("roles"))
     def roles(self, person: User) -> str:
         """Name the roles for people who may only view."""
-        held = roles.role_groups().filter(user=person).order_by("pk")
-        return ", ".join(roles.label_of(group.name) for group in held) or "—"
+        held = roles.find_role_groups().filter(user=person).order_by("pk")
+        return ", ".join(roles.label_group(group.name) for group in held) or "—"
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and may_change(request, obj)
@@ -337,7 +347,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         if change:
-            for attribute, values in form.attribute_values():
+            for attribute, values in form.read_attribute_values():
                 attributes.set_values(attribute=attribute, values={form.instance.pk: values})
         if successor := form.cleaned_data.get("successor"):
             keys = form.cleaned_data["taken_over"]

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
 PURGED_AT_ONCE = 5000
-# last_saved searches so many of a row's newest entries.
+# find_last_save searches so many of a row's newest entries.
 ENTRIES_SEARCHED = 20
 # Notes of sign-in entries: the way of signing in.
 PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa: S105  # names of ways, no password
@@ -46,26 +46,34 @@ PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa:
 MASK = "••••••"
 
 Change = list[Any]
-Who = tuple["User | None", "str | None"]
-_at_work: ContextVar[Callable[[], Who] | None] = ContextVar("accounts_audit_at_work", default=None)
+
+
+class Actor(NamedTuple):
+    """The person who makes a change, and their address; both None for the program itself."""
+
+    person: User | None
+    ip: str | None
+
+
+_find_actor: ContextVar[Callable[[], Actor] | None] = ContextVar("accounts_audit_find_actor", default=None)
 
 
 @contextmanager
-def at_work(who: Callable[[], Who]) -> Iterator[None]:
-    """Attribute entries recorded inside the block to the person and address that `who` returns at that time."""
-    token = _at_work.set(who)
+def attribute_entries(find_actor: Callable[[], Actor]) -> Iterator[None]:
+    """Attribute entries recorded inside the block to the person and address that `find_actor` returns at that time."""
+    token = _find_actor.set(find_actor)
     try:
         yield
     finally:
-        _at_work.reset(token)
+        _find_actor.reset(token)
 
 
 def on_behalf(user: User, ip: str | None) -> AbstractContextManager[None]:
     """Attribute entries recorded inside the block to `user` at the address `ip`."""
-    return at_work(lambda: (user, ip))
+    return attribute_entries(lambda: Actor(user, ip))
 
 
-def entry(
+def make_entry(
     *,
     action: AuditEntry.Action,
     subject: Model | None = None,
@@ -76,8 +84,8 @@ def entry(
 ) -> AuditEntry:
     """Return an unsaved row, so that many can be saved at once. `name`: replaces str(subject). `corps`: the companies
     concerned; None among them means no company."""
-    who = _at_work.get()
-    actor, ip = who() if who is not None else (None, None)
+    find_actor = _find_actor.get()
+    actor, ip = find_actor() if find_actor is not None else Actor(None, None)
     concerned = set(corps)
     return AuditEntry(
         action=action,
@@ -97,30 +105,30 @@ def entry(
 @transaction.atomic(savepoint=False)
 def record(**values: Any) -> None:
     """Save the entry made from `values`. If it cannot be recorded, the change fails, too."""
-    made = entry(**values)
+    made = make_entry(**values)
     made.save(force_insert=True)
-    note([made])
+    queue_for_syslog([made])
 
 
 @transaction.atomic(savepoint=False)
 def record_many(entries: Iterable[AuditEntry]) -> None:
     """Save the entries of a service that changes many rows past the models' own save()."""
-    note(AuditEntry.objects.bulk_create(entries, batch_size=500))
+    queue_for_syslog(AuditEntry.objects.bulk_create(entries, batch_size=500))
 
 
 def record_sign_in(*, user: User, note: str) -> None:
     """Record the sign-in of a person who may enter the administration."""
-    record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=_corps_of(user.username, user))
+    record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=_find_entry_corps(user.username, user))
 
 
 def record_failure(*, username: str, action: AuditEntry.Action) -> None:
     """Record a wrong password, a lock or its end. Unknown usernames take the same queries, so that timing reveals
     nothing. An unknown username is not stored: often it is a password typed into the wrong field."""
     user = User.objects.filter(username=username).first()
-    record(action=action, subject=user, corps=_corps_of(username, user))
+    record(action=action, subject=user, corps=_find_entry_corps(username, user))
 
 
-def last_saved(rows: Sequence[Model], since: datetime) -> Saved | None:
+def find_last_save(rows: Sequence[Model], since: datetime) -> Saved | None:
     """Find the last save of `rows`, or of parts on their pages; saves by people come before those by the program."""
     saved = []
     for row in rows:
@@ -149,7 +157,7 @@ def purge(*, now: datetime) -> int:
     return removed
 
 
-def _corps_of(username: str, user: User | None) -> set[int]:
+def _find_entry_corps(username: str, user: User | None) -> set[int]:
     """Return the companies of a person's accounts and those that they manage; none for people who see all. An unknown
     username (`user` is None) takes the same queries."""
     corps = find_corps_of(username=username)
@@ -164,7 +172,7 @@ def find_corps_of(**person: Any) -> list[int]:
     return list(accounts.union(managed))
 
 
-def name_of(account: WeComAccount) -> str:
+def name_account(account: WeComAccount) -> str:
     """Return the account's username and userid; the company has its own column."""
     return f"{account.user.username} / {account.userid or '—'}"
 
@@ -180,12 +188,12 @@ def record_accounts(
     if not changes:
         return
     accounts = list(WeComAccount.objects.filter(pk__in=list(changes)).select_related("user").order_by("pk"))
-    corps = _corps_by_person(account.user_id for account in accounts)
+    corps = _map_people_to_corps(account.user_id for account in accounts)
     record_many(
-        entry(
+        make_entry(
             action=action,
             subject=account,
-            name=name_of(account),
+            name=name_account(account),
             changes=changes[account.pk],
             corps={*corps[account.user_id], account.corp_id, (left or {}).get(account.pk)} - {None},
         )
@@ -197,14 +205,15 @@ def record_people(changes: Mapping[int, Sequence[Change]], action: AuditEntry.Ac
     """Record `changes` just written to people, by their keys. Two queries, and one for each 500 entries."""
     if not changes:
         return
-    corps = _corps_by_person(changes)
+    corps = _map_people_to_corps(changes)
     people = User.objects.filter(pk__in=list(changes)).order_by("pk")
     record_many(
-        entry(action=action, subject=person, changes=changes[person.pk], corps=corps[person.pk]) for person in people
+        make_entry(action=action, subject=person, changes=changes[person.pk], corps=corps[person.pk])
+        for person in people
     )
 
 
-def _corps_by_person(user_ids: Iterable[int]) -> dict[int, set[int]]:
+def _map_people_to_corps(user_ids: Iterable[int]) -> dict[int, set[int]]:
     found: dict[int, set[int]] = defaultdict(set)
     rows = WeComAccount.objects.filter(user_id__in=list(user_ids), corp__isnull=False)
     for user_id, corp_id in rows.values_list("user_id", "corp_id"):
@@ -227,27 +236,27 @@ BYTES_AT_MOST = 8192
 
 
 @dataclass(frozen=True)
-class Waiting:
+class UnsentEntries:
     """The number of unsent entries, and the time of the oldest."""
 
     count: int = 0
     since: datetime | None = None
 
 
-def note(entries: Sequence[AuditEntry]) -> None:
-    """Have `entries`, just saved, sent after the commit. Does nothing if no server is set."""
+def queue_for_syslog(entries: Sequence[AuditEntry]) -> None:
+    """Queue the sending of `entries`, just saved, after the commit. Does nothing if no server is set."""
     if settings.AUDIT_SYSLOG is not None and entries:
         queue_by_name_on_commit(TASK, [entries[0].pk], expires_seconds=TASK_EXPIRES_SECONDS)
 
 
-def waiting() -> Waiting:
+def count_unsent_entries() -> UnsentEntries:
     """Count the unsent entries in one query; in none if no server is set."""
     if settings.AUDIT_SYSLOG is None:
-        return Waiting()
-    return Waiting(**AuditEntry.objects.filter(is_unsent=True).aggregate(count=Count("pk"), since=Min("at")))
+        return UnsentEntries()
+    return UnsentEntries(**AuditEntry.objects.filter(is_unsent=True).aggregate(count=Count("pk"), since=Min("at")))
 
 
-def send_waiting() -> int:
+def send_unsent_entries() -> int:
     """Send all unsent entries, oldest first, and return how many were sent. Raises OSError if the server is
     unreachable.
 
@@ -271,7 +280,7 @@ def _send(server: tuple[str, tuple[str, int]], entries: Iterable[AuditEntry]) ->
     kind, address = server
     with _connect(kind, address) as connection:
         for entry in entries:
-            text = message(entry)
+            text = format_entry(entry)
             connection.sendall(f"{len(text)} ".encode() + text if kind == "tcp" else text)
 
 
@@ -287,7 +296,7 @@ def _connect(kind: str, address: tuple[str, int]) -> Iterator[socket.socket]:
         yield connection
 
 
-def message(entry: AuditEntry) -> bytes:
+def format_entry(entry: AuditEntry) -> bytes:
     """Format one line of RFC 5424 with ASCII JSON, so that input can neither end the line nor begin another."""
     values = {
         "id": entry.pk,
@@ -316,10 +325,10 @@ class AuditMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        def who() -> Who:
+        def find_actor() -> Actor:
             # Read at recording time, since signing in changes the user.
             user = getattr(request, "user", None)
-            return (user if isinstance(user, User) else None), request.META.get("REMOTE_ADDR") or None
+            return Actor(user if isinstance(user, User) else None, request.META.get("REMOTE_ADDR") or None)
 
-        with at_work(who), datasources.read_by(lambda: request.user.is_superuser):
+        with attribute_entries(find_actor), datasources.read_by(lambda: request.user.is_superuser):
             return self.get_response(request)

@@ -5,7 +5,6 @@ Services that change rows past save() (update(), bulk_create()), or their caller
 
 from __future__ import annotations
 
-from ast import literal_eval
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -44,10 +43,10 @@ class Tracked:
 
 _tracked: dict[type[Model], Tracked] = {}
 # Functions that put a field's machine-readable value into words for the trail's page.
-_words: dict[tuple[type[Model], str], Callable[[Any], str]] = {}
+descriptions: dict[tuple[type[Model], str], Callable[[Any], str]] = {}
 
 
-def track(
+def track_model(
     model: type[Model],
     *,
     corps: Corps,
@@ -81,53 +80,53 @@ def track(
         m2m_changed.connect(receiver, sender=through, weak=False, dispatch_uid=uid)
 
 
-def tracked_models() -> list[type[Model]]:
-    """Return all models that track() was called for, of all apps."""
+def list_tracked_models() -> list[type[Model]]:
+    """Return all models that track_model() was called for, of all apps."""
     return list(_tracked)
 
 
-def corps_of(instance: Model) -> set[int]:
+def find_corps(instance: Model) -> set[int]:
     """Return the companies of a tracked instance; none for untracked ones."""
     tracked = _tracked.get(type(instance))
-    return _known(tracked.corps(instance)) if tracked else set()
+    return _drop_none(tracked.corps(instance)) if tracked else set()
 
 
-def _all_corps_of(instance: Model) -> set[int | None]:
+def _find_all_corps(instance: Model) -> set[int | None]:
     """Return the companies of an instance, and those before a move. None stands for no company: a move from or to no
     company concerns more than the other company."""
-    former = _former_corps(instance)
-    return former | set(_tracked[type(instance)].corps(instance)) if former else {*corps_of(instance)}
+    former = _find_former_corps(instance)
+    return former | set(_tracked[type(instance)].corps(instance)) if former else {*find_corps(instance)}
 
 
-def _former_corps(instance: Model) -> set[int | None]:
+def _find_former_corps(instance: Model) -> set[int | None]:
     """Return the companies that the instance, or a row it points to, had before its foreign key was changed."""
     found: set[int | None] = set(instance.__dict__.get(_FORMER_CORPS, ()))
     for column in instance._meta.concrete_fields:
         held = column.get_cached_value(instance, default=None) if isinstance(column, ForeignKey) else None
-        found |= _former_corps(held) if held is not None else set()
+        found |= _find_former_corps(held) if held is not None else set()
     return found
 
 
-def _known(corps: Iterable[int | None]) -> set[int]:
+def _drop_none(corps: Iterable[int | None]) -> set[int]:
     return {corp for corp in corps if corp is not None}
 
 
-def note_done(instance: LogEntry, created: bool, **_: Any) -> None:
+def record_admin_log_entry(instance: LogEntry, created: bool, **_: Any) -> None:
     """Receive post_save of Django's admin log: record actions that are no change of a field."""
     entry = instance
     if not created or entry.change_message.startswith("["):  # field changes are recorded in more detail elsewhere
         return
     model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
-    subject = _rows(model).filter(pk=entry.object_id).first() if model is not None else None
+    subject = _select_rows(model).filter(pk=entry.object_id).first() if model is not None else None
     if entry.is_deletion() and type(subject) in _tracked:  # recorded with its former values
         return
     if subject is not None:
         services.record(
-            action=AuditEntry.Action.DONE, subject=subject, note=entry.change_message, corps=corps_of(subject)
+            action=AuditEntry.Action.DONE, subject=subject, note=entry.change_message, corps=find_corps(subject)
         )
 
 
-def _rows(model: type[Model]) -> QuerySet[Any]:
+def _select_rows(model: type[Model]) -> QuerySet[Any]:
     """Return the rows without encrypted columns, so that an unreadable secret does not stop the recording."""
     return model._base_manager.defer(*list_encrypted_columns(model))
 
@@ -152,13 +151,13 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
     before = next(iter(rows), {})  # values() also reads secrets that no key can decrypt
     setattr(instance, _BEFORE, before)
     points_elsewhere = any(
-        isinstance(column, ForeignKey) and _differs(before[column.attname], getattr(instance, column.attname))
+        isinstance(column, ForeignKey) and _is_different(before[column.attname], getattr(instance, column.attname))
         for column in wanted
         if column.attname in before
     )
-    stored = _rows(sender).filter(pk=instance.pk).first() if points_elsewhere else None
+    stored = _select_rows(sender).filter(pk=instance.pk).first() if points_elsewhere else None
     if stored is not None:  # else the companies stay the same
-        setattr(instance, _FORMER_CORPS, _former_corps(instance) | set(tracked.corps(stored)))
+        setattr(instance, _FORMER_CORPS, _find_former_corps(instance) | set(tracked.corps(stored)))
 
 
 def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, **_: Any) -> None:
@@ -168,26 +167,26 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
     before = instance.__dict__.pop(_BEFORE, {})
     corps: set[int | None]
     if created:
-        action, changes = AuditEntry.Action.CREATED, _values(tracked, instance, is_before=False)
-        corps = {*_known(tracked.new_corps(instance))}
+        action, changes = AuditEntry.Action.CREATED, _list_values(tracked, instance, is_before=False)
+        corps = {*_drop_none(tracked.new_corps(instance))}
     else:
         columns = [one for one in tracked.fields if one.attname in before]
-        changed = [one for one in columns if _differs(before[one.attname], getattr(instance, one.attname))]
+        changed = [one for one in columns if _is_different(before[one.attname], getattr(instance, one.attname))]
         if not changed:
             return
-        action, corps = AuditEntry.Action.CHANGED, _all_corps_of(instance)
+        action, corps = AuditEntry.Action.CHANGED, _find_all_corps(instance)
         changes = [
             [
                 one.name,
-                _shown(tracked, one, before[one.attname]),
-                _shown(tracked, one, getattr(instance, one.attname), instance),
+                _convert_value(tracked, one, before[one.attname]),
+                _convert_value(tracked, one, getattr(instance, one.attname), instance),
             ]
             for one in changed
         ]
     services.record(action=action, subject=instance, name=tracked.name(instance), changes=changes, corps=corps)
 
 
-def _differs(before: Any, after: Any) -> bool:
+def _is_different(before: Any, after: Any) -> bool:
     if hasattr(after, "resolve_expression"):  # computed by the database, no input
         return False
     return bool(before != after and not (before in (None, "") and after in (None, "")))
@@ -198,25 +197,25 @@ def _differs(before: Any, after: Any) -> bool:
 
 def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:
     """Remember companies and name, which may depend on rows that are deleted, too."""
-    setattr(instance, _CORPS, _all_corps_of(instance))
+    setattr(instance, _CORPS, _find_all_corps(instance))
     setattr(instance, _NAME, _tracked[sender].name(instance))
 
 
 def _after_delete(sender: type[Model], instance: Model, **_: Any) -> None:
     tracked = _tracked[sender]
-    changes = _values(tracked, instance, is_before=True)
+    changes = _list_values(tracked, instance, is_before=True)
     corps, name = instance.__dict__.pop(_CORPS, set()), instance.__dict__.pop(_NAME)
     services.record(action=AuditEntry.Action.DELETED, subject=instance, name=name, changes=changes, corps=corps)
 
 
-def _values(tracked: Tracked, instance: Model, *, is_before: bool) -> list[services.Change]:
+def _list_values(tracked: Tracked, instance: Model, *, is_before: bool) -> list[services.Change]:
     """Return every loaded value that is neither empty nor the default."""
     changes: list[services.Change] = []
     for column in tracked.fields:
         value = instance.__dict__.get(column.attname)
         if value in (None, "", []) or value == column.get_default() or hasattr(value, "resolve_expression"):
             continue
-        shown = _shown(tracked, column, value, instance)
+        shown = _convert_value(tracked, column, value, instance)
         changes.append([column.name, shown, None] if is_before else [column.name, None, shown])
     return changes
 
@@ -230,13 +229,13 @@ def _after_m2m(
     if action not in {"post_add", "post_remove", "pre_clear"}:
         return
     if reverse:
-        owners = _rows(owner_model)
+        owners = _select_rows(owner_model)
         owners = owners.filter(**{name: instance}) if pk_set is None else owners.filter(pk__in=pk_set)
         for owner in owners:
             _record_m2m(owner, name, [instance], is_added=action == "post_add")
         return
     keys = getattr(instance, name).values_list("pk", flat=True) if pk_set is None else pk_set
-    others = list(_rows(getattr(owner_model, name).rel.model).filter(pk__in=list(keys)))
+    others = list(_select_rows(getattr(owner_model, name).rel.model).filter(pk__in=list(keys)))
     if others:
         _record_m2m(instance, name, others, is_added=action == "post_add")
 
@@ -245,9 +244,9 @@ def _record_m2m(owner: Model, name: str, others: list[Model], *, is_added: bool)
     names = [str(other) for other in others[:NAMES_AT_MOST]]
     if len(others) > NAMES_AT_MOST:
         names.append("…")
-    corps = _all_corps_of(owner)
+    corps = _find_all_corps(owner)
     for other in others:
-        corps |= corps_of(other) if other._meta.label_lower == "integrations.corp" else set()
+        corps |= find_corps(other) if other._meta.label_lower == "integrations.corp" else set()
     change = [name, None, names] if is_added else [name, names, None]
     services.record(action=AuditEntry.Action.CHANGED, subject=owner, changes=[change], corps=corps)
 
@@ -255,7 +254,7 @@ def _record_m2m(owner: Model, name: str, others: list[Model], *, is_added: bool)
 # --- Values ----------------------------------------------------------------------------------------------------------
 
 
-def _shown(tracked: Tracked, column: Field[Any, Any], value: Any, instance: Model | None = None) -> Any:
+def _convert_value(tracked: Tracked, column: Field[Any, Any], value: Any, instance: Model | None = None) -> Any:
     """Convert a value for the trail: plain JSON, secrets masked, rows by their names, long texts clipped. `instance`:
     the object with this value; it may have the related row cached."""
     if value is None or isinstance(value, bool):
@@ -265,22 +264,22 @@ def _shown(tracked: Tracked, column: Field[Any, Any], value: Any, instance: Mode
     if isinstance(column, ForeignKey):
         held = column.get_cached_value(instance, default=None) if instance is not None else None
         if held is None or held.pk != value or held.get_deferred_fields():
-            held = _rows(column.related_model).filter(pk=value).first()
-        return _clipped(str(held)) if held is not None else f"#{value}"
+            held = _select_rows(column.related_model).filter(pk=value).first()
+        return _clip(str(held)) if held is not None else f"#{value}"
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, int | float):
         return value
     if isinstance(value, list | tuple):
-        return [_clipped(str(item)) for item in value[:NAMES_AT_MOST]]
-    return _clipped(str(value))
+        return [_clip(str(item)) for item in value[:NAMES_AT_MOST]]
+    return _clip(str(value))
 
 
-def _clipped(text: str) -> str:
+def _clip(text: str) -> str:
     return text if len(text) <= TEXT_CHARACTERS else f"{text[: TEXT_CHARACTERS - 1]}…"
 
 
-def label_of_field(model: type[Model], name: str) -> str:
+def label_field(model: type[Model], name: str) -> str:
     """Return the field's verbose name, or its own name if the field is gone."""
     try:
         return str(getattr(model._meta.get_field(name), "verbose_name", name))
@@ -288,26 +287,6 @@ def label_of_field(model: type[Model], name: str) -> str:
         return name
 
 
-def choices_of_field(model: type[Model], name: str) -> dict[Any, Any]:
-    """Return the labels of a field's choices."""
-    try:
-        return dict(getattr(model._meta.get_field(name), "flatchoices", ()))
-    except FieldDoesNotExist:
-        return {}
-
-
-def describe(model: type[Model], name: str, words: Callable[[Any], str]) -> None:
-    """Show a field's recorded values through `words`."""
-    _words[model, name] = words
-
-
-def words_of_field(model: type[Model], name: str, value: Any) -> str | None:
-    """Put a recorded value into words. Returns None without a description, or if the value is clipped or outdated."""
-    words = _words.get((model, name))
-    if words is None:
-        return None
-    try:
-        kept = [literal_eval(one) for one in value] if isinstance(value, list) else value
-        return words(literal_eval(kept) if isinstance(kept, str) and kept.startswith("{") else kept)
-    except (ValueError, SyntaxError, KeyError, TypeError):
-        return None
+def describe_field(model: type[Model], name: str, description: Callable[[Any], str]) -> None:
+    """Show a field's recorded values through the function `description`."""
+    descriptions[model, name] = description

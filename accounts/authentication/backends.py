@@ -6,17 +6,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, cast
 
 from django.contrib.auth.backends import BaseBackend
 from django.core.exceptions import PermissionDenied
-from django.db import connection
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from accounts.authentication import flow
 from accounts.models import User, WeComAccount, fold_userid
 from integrations.clients.errors import RecipientError
 from integrations.clients.wecom.client import WeComClient
@@ -41,7 +39,9 @@ class AuthorizationCode:
     value: str = field(repr=False)
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
+    """The reasons of SignInRefused. Each is a value of flow.Cause, too."""
+
     NOT_A_MEMBER = "not-a-member"
     OTHER_COMPANY = "other-company"
     NOT_LINKED = "not-linked"
@@ -55,35 +55,21 @@ class Reason(StrEnum):
 class SignInRefused(Exception):
     """WeCom knows the person, but sign-in is refused for `reason`. `userid` is empty for people who are not members."""
 
-    def __init__(self, reason: Reason, *, userid: str = "") -> None:
+    def __init__(self, reason: RefusalReason, *, userid: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.userid = userid
 
 
-def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
-    """Remember that this account has signed the person in. The proof holds for this company and userid only."""
-    with connection.cursor() as cursor:
-        cursor.execute(_NOTE_SIGN_IN, [now, user.pk, now, user.pk, corp.pk])
-
-
-# One statement in place of Django's own for the last sign-in and another: a tenth of a sign-in (benchmarks/sign_in.py).
-_NOTE_SIGN_IN = """
-    WITH person AS (UPDATE accounts_user SET last_login = %s WHERE id = %s)
-    UPDATE accounts_wecomaccount
-       SET proven_corp_id = corp_id, proven_userid = userid_folded, signed_in_at = %s
-     WHERE user_id = %s AND corp_id = %s
-"""
-
-
-def _redeem(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
-    """Return the userid in `corp`. People of linked companies come as `CorpId/userid`; a foreign CorpId is refused."""
+def _redeem_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
+    """Spend the code and return the userid in `corp`. People of linked companies come as `CorpId/userid`; a foreign
+    CorpId is refused."""
     identity = client.auth_getuserinfo(code.value)
     corpid, slash, userid = identity.userid.rpartition("/")
     if not fold_userid(userid):
-        raise SignInRefused(Reason.NOT_A_MEMBER)
+        raise SignInRefused(RefusalReason.NOT_A_MEMBER)
     if slash and corpid.lower() != corp.corpid.lower():
-        raise SignInRefused(Reason.OTHER_COMPANY, userid=identity.userid)
+        raise SignInRefused(RefusalReason.OTHER_COMPANY, userid=identity.userid)
     return userid
 
 
@@ -114,67 +100,67 @@ def _find_person(*, corp: Corp, userid: str) -> Any:
     for person in User.objects.raw(_FIND_PERSON, [corp.pk, fold_userid(userid)]):
         return person
     if WeComAccount.objects.without_corp().for_userid(userid).exists():
-        raise SignInRefused(Reason.COMPANY_MISSING, userid=userid)
-    raise SignInRefused(Reason.NOT_LINKED, userid=userid)
+        raise SignInRefused(RefusalReason.COMPANY_MISSING, userid=userid)
+    raise SignInRefused(RefusalReason.NOT_LINKED, userid=userid)
 
 
-def _require_let_in(*, client: WeComClient, corp: Corp, userid: str, person: Any, now: datetime) -> bool:
-    """Raise SignInRefused for a person outside the app's scope, or whose userid was deleted meanwhile.
+class AdmissionSource(Enum):
+    """The source that says that a person may sign in."""
+
+    DIRECTORY_COPY = "directory copy"
+    WECOM = "wecom"
+
+
+def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: Any, now: datetime) -> AdmissionSource:
+    """Raise SignInRefused for a person outside the app's scope, or whose userid was deleted meanwhile. Return the
+    source of the answer.
 
     A member whom the copied directory shows as out of scope or disabled, but whom WeCom lets in by now, is marked as
-    seen. Returns whether WeCom was asked.
+    seen.
     """
     if person.member_id is None:
-        _require_in_scope(client=client, userid=userid)
-        return True
+        _fetch_member_in_scope(client=client, userid=userid)
+        return AdmissionSource.WECOM
     if person.member_waits_since is not None or person.member_presence in _GONE:
-        raise SignInRefused(Reason.NOT_ADMITTED, userid=userid)
+        raise SignInRefused(RefusalReason.NOT_ADMITTED, userid=userid)
     is_able = person.member_presence == Member.Presence.HERE and person.member_status != Member.Status.DISABLED
     if is_able and person.copied_at is not None and person.copied_at >= now - FRESH:
-        return False
+        return AdmissionSource.DIRECTORY_COPY
     if not is_able and corp.department_root_ids:
         # WeCom's answer does not show whether the person is below the department roots that are set here.
-        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
-    shown = _require_in_scope(client=client, userid=userid)
-    if shown.is_enabled is False or shown.status == _DISABLED_STATUS:
-        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
+        raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
+    member = _fetch_member_in_scope(client=client, userid=userid)
+    if member.is_enabled is False or member.status == _DISABLED_STATUS:
+        raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
     if not is_able:
         restore_member(member_id=person.member_id, now=now)
-    return True
+    return AdmissionSource.WECOM
 
 
-def _require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
+def _fetch_member_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
     """Ask WeCom for the person. Raises SignInRefused outside the app's scope: WeCom gives out a userid there, too."""
     try:
         return client.user_get(userid)
     except RecipientError as error:
         if error.code not in _OUT_OF_SCOPE_CODES:
             raise
-        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid) from error
+        raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid) from error
 
 
 # --- Refused codes are redeemed in the background: an unspent code is a live credential for everybody who saw it ---
 
+# The purpose of flow.seal_values for a code that waits in the queue, which administrators and backups can read.
+SEALED_CODE = "code"
 # WeCom's codes have at most 512 bytes.
-_FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
+_CODE_FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
 # Invented codes must not use up the company's calls to WeCom (10,000 a minute; real codes do not count there). The
 # limit leaves room for a whole company that opens the home page link in the morning, each time with a code to spend.
-BURNS_PER_MINUTE = 1000
+CODES_SPENT_PER_MINUTE = 1000
 
 
 def is_well_formed(code: str) -> bool:
     """Return whether WeCom can have given out `code`: 1 to 512 characters of its alphabet."""
-    return _FORM.fullmatch(code) is not None
-
-
-def seal(code: AuthorizationCode) -> str:
-    """Encrypt the code for a queue that administrators and backups can read."""
-    return flow.seal("code", code.value)
-
-
-def unseal(sealed: str) -> AuthorizationCode | None:
-    """Decrypt a code. Returns None if no key opens it, or if the code is older than CODE_SECONDS."""
-    return next(map(AuthorizationCode, flow.unseal("code", sealed, seconds=flow.CODE_SECONDS)), None)
+    return _CODE_FORM.fullmatch(code) is not None
 
 
 class WeComBackend(BaseBackend):
@@ -200,15 +186,19 @@ class WeComBackend(BaseBackend):
         try:
             client, now = wecom_client(corp), timezone.now()
             if not (corp.is_enabled and corp.sign_in_enabled):
-                raise SignInRefused(Reason.COMPANY_DISABLED)
-            userid = _redeem(client=client, corp=corp, code=code)
+                raise SignInRefused(RefusalReason.COMPANY_DISABLED)
+            userid = _redeem_code(client=client, corp=corp, code=code)
             person = _find_person(corp=corp, userid=userid)
             if not person.is_active:
-                raise SignInRefused(Reason.USER_DISABLED, userid=userid)
-            has_asked = _require_let_in(client=client, corp=corp, userid=userid, person=person, now=now)
+                raise SignInRefused(RefusalReason.USER_DISABLED, userid=userid)
+            source = _check_admission(client=client, corp=corp, userid=userid, person=person, now=now)
             # Check again: WeCom may have taken seconds to answer, and disabling takes effect at once.
-            if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_asked else person.corp_signs_in):
-                raise SignInRefused(Reason.COMPANY_DISABLED)
+            if source is AdmissionSource.WECOM:
+                is_still_enabled = Corp.objects.signing_in().filter(pk=corp.pk).exists()
+            else:
+                is_still_enabled = person.corp_signs_in
+            if not is_still_enabled:
+                raise SignInRefused(RefusalReason.COMPANY_DISABLED)
             return cast(User, person)
         except SignInRefused as refusal:
             if explain is not None:

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from cryptography.fernet import InvalidToken
@@ -23,7 +23,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core.http import HOME, rooted, safe_path
-from integrations.core.redis import COUNTING, Limit, key_and_count, script, valkey
+from integrations.core.redis import COUNTING, Limit, key_and_count, script
 from integrations.models.fields import cipher
 
 if TYPE_CHECKING:
@@ -38,15 +38,15 @@ USED_SECONDS = 300
 # WeCom accepts a code for so long.
 CODE_SECONDS = 300
 RANDOM_LENGTH = 40
-_BROWSER_COOKIE = "guanwecom-browser"
-_BROWSER_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
+_BROWSER_ID_COOKIE = "guanwecom-browser"
+_BROWSER_ID_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
 _BROWSER_IDS_AT_MOST = 10
-_FORM = re.compile(rf"[A-Za-z0-9]{{{RANDOM_LENGTH}}}[1-9]")
+_STATE_FORM = re.compile(rf"[A-Za-z0-9]{{{RANDOM_LENGTH}}}[1-9]")
 # All addresses in one IPv6 prefix of this length count as one.
 _IPV6_PREFIX = 48
 
 
-class Kind(StrEnum):
+class SignInKind(StrEnum):
     """The way in which people prove their identity: silently inside WeCom, or on WeCom's QR page."""
 
     SILENT = "silent"
@@ -59,136 +59,139 @@ class LoginState:
     number is the last digit of the state's text, so that loops end even if the store has forgotten the state."""
 
     corp_id: int
-    kind: Kind
+    kind: SignInKind
     target: str
     attempt: int
 
 
-class Finding(Enum):
-    OURS = "ours"  # this browser began it for this corp, and it is consumed now
-    USED = "used"  # this browser began it, but it was consumed before, with this code
+class StateFinding(Enum):
+    """The results of comparing a returned state with the stored one. The values are those that _CONSUME returns."""
+
+    # This browser began the sign-in for this corp. The state is consumed now.
+    OURS = "ours"
+    # This browser began the sign-in, but the state was consumed before, with this code or with another one.
+    USED = "used"
     USED_WITH_ANOTHER_CODE = "used with another code"
-    FOREIGN = "foreign"  # unknown, expired, of another corp or browser, or with a refused code
+    # The state is unknown, expired, or of another corp or browser, or it comes with a refused code.
+    FOREIGN = "foreign"
     # Either the address is over its limit and the state was not looked up, or the company is and the state is consumed.
     OVER_LIMIT = "over limit"
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ReturnedState:
     """The result of looking up a state that came back. `state` is None if it is unknown for this corp, or if the
     address is over its limit. It is also set for a state of another browser, only so that its target survives the
     restart."""
 
-    finding: Finding
+    finding: StateFinding
     state: LoginState | None
     attempt: int
 
 
-# KEYS: the state, the counter of steps. ARGV: browser, corp, kind, target, seconds to keep the state, limit of steps.
+# KEYS: the state, the counter of requests. ARGV: browser, corp, kind, target, seconds to keep the state, limit of
+# requests.
 _BEGIN = f"""{COUNTING}
 if is_over(KEYS[2], ARGV[6]) then return 0 end
 redis.call('HSET', KEYS[1], 'browser', ARGV[1], 'corp', ARGV[2], 'kind', ARGV[3], 'target', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 1
 """
-# KEYS: the state, the key of a refused code, the counter of steps, the counter of accepted codes. ARGV: corp, digest of
-# the code, seconds to keep a used state, limits of steps and of codes, digests of the browser's ids. Returns whether a
-# limit is exceeded, then kind and target if known, and for this browser also the code that used the state.
+# KEYS: the state, the key of a refused code, the counter of requests, the counter of accepted codes. ARGV: corp, digest
+# of the code, seconds to keep a used state, limits of requests and of codes, digests of the browser's ids. Returns
+# _ConsumeAnswer.
 _CONSUME = f"""{COUNTING}
-if is_over(KEYS[3], ARGV[4]) then return {{1}} end
+if is_over(KEYS[3], ARGV[4]) then return {{'over limit', '', ''}} end
 local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
-if kept[2] ~= ARGV[1] then return {{0}} end
-local ours = false
-for i = 6, #ARGV do ours = ours or kept[1] == ARGV[i] end
-if not ours then return {{0, kept[3], kept[4]}} end
-if kept[5] then return {{0, kept[3], kept[4], kept[5]}} end
-if redis.call('EXISTS', KEYS[2]) == 1 then return {{0, kept[3], kept[4]}} end
+if kept[2] ~= ARGV[1] then return {{'foreign', '', ''}} end
+local function answer(finding) return {{finding, kept[3], kept[4]}} end
+local is_ours = false
+for i = 6, #ARGV do is_ours = is_ours or kept[1] == ARGV[i] end
+if not is_ours then return answer('foreign') end
+if kept[5] then return answer(kept[5] == ARGV[2] and 'used' or 'used with another code') end
+if redis.call('EXISTS', KEYS[2]) == 1 then return answer('foreign') end
 redis.call('HSET', KEYS[1], 'code', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-if is_over(KEYS[4], ARGV[5]) then return {{1, kept[3], kept[4]}} end
-return {{0, kept[3], kept[4], ''}}
+return answer(is_over(KEYS[4], ARGV[5]) and 'over limit' or 'ours')
 """
 
 
-def keep_state(*, state: LoginState, browser: str, step_limit: Limit | None = None) -> str | None:
-    """Store `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter, or None past `step_limit`."""
+class _ConsumeAnswer(NamedTuple):
+    """The answer of _CONSUME. `kind` and `target` are empty if the state is unknown for the corp or was not read."""
+
+    finding: str
+    kind: str
+    target: str
+
+
+def store_state(*, state: LoginState, browser: str, request_limit: Limit | None = None) -> str | None:
+    """Store `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter, or None past `request_limit`."""
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
-    step_key, steps = key_and_count(step_limit)
+    counter_key, at_most = key_and_count(request_limit)
     values: list[str | int] = [
-        digest(browser),
+        hash_text(browser),
         state.corp_id,
         state.kind.value,
         state.target,
         STATE_SECONDS,
-        steps,
+        at_most,
     ]
-    return text if script(_BEGIN)(keys=[_key(text), step_key], args=values) else None
+    return text if script(_BEGIN)(keys=[_make_state_key(text), counter_key], args=values) else None
 
 
-def consume(
+def consume_state(
     *,
     text: str,
     browsers: Iterable[str],
     corp_id: int,
     code: str,
-    step_limit: Limit | None = None,
+    request_limit: Limit | None = None,
     code_limit: Limit | None = None,
-) -> Arrival:
+) -> ReturnedState:
     """Consume the state that came back with `code`, atomically across processes: only one arrival finds it OURS.
 
-    `browsers`: the ids of the browser that brings it. `step_limit` counts every arrival; past it the state stays
+    `browsers`: the ids of the browser that brings it. `request_limit` counts every arrival; past it the state stays
     untouched. `code_limit` counts each state that is consumed now; past it the arrival finds OVER_LIMIT.
 
     A state of another browser or corp, or with a refused code, stays untouched, so that nobody else can use it up.
     """
-    if not _FORM.fullmatch(text):
-        is_over = step_limit is not None and not step_limit.allows()
-        return Arrival(Finding.OVER_LIMIT if is_over else Finding.FOREIGN, None, FIRST_ATTEMPT)
-    attempt, code_digest = int(text[-1]), digest(code)
-    (step_key, steps), (code_key, codes) = map(key_and_count, (step_limit, code_limit))
-    is_over, *known = script(_CONSUME)(
-        keys=[_key(text), _refused_key(code), step_key, code_key],
-        args=[corp_id, code_digest, USED_SECONDS, steps, codes, *map(digest, browsers)],
+    if not _STATE_FORM.fullmatch(text):
+        is_over = request_limit is not None and not request_limit.allows()
+        return ReturnedState(StateFinding.OVER_LIMIT if is_over else StateFinding.FOREIGN, None, FIRST_ATTEMPT)
+    (request_key, requests_at_most), (code_key, codes_at_most) = map(key_and_count, (request_limit, code_limit))
+    values = script(_CONSUME)(
+        keys=[_make_state_key(text), make_refused_code_key(code), request_key, code_key],
+        args=[corp_id, hash_text(code), USED_SECONDS, requests_at_most, codes_at_most, *map(hash_text, browsers)],
     )
-    kind, target, *used_with = (value.decode() for value in known or (b"", b""))
-    state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt) if known else None
-    if is_over:
-        return Arrival(Finding.OVER_LIMIT, state, attempt)
-    if not used_with:
-        return Arrival(Finding.FOREIGN, state, attempt)
-    if not used_with[0]:
-        return Arrival(Finding.OURS, state, attempt)
-    finding = Finding.USED if used_with[0] == code_digest else Finding.USED_WITH_ANOTHER_CODE
-    return Arrival(finding, state, attempt)
+    answer, attempt = _ConsumeAnswer(*(value.decode() for value in values)), int(text[-1])
+    state = LoginState(corp_id, SignInKind(answer.kind), answer.target, attempt) if answer.kind else None
+    return ReturnedState(StateFinding(answer.finding), state, attempt)
 
 
-def refuse(code: str) -> None:
-    """Mark `code` as refused: no state of any browser or corp will accept it. Raises redis.RedisError."""
-    valkey().set(_refused_key(code), 1, ex=CODE_SECONDS)
-
-
-def _key(text: str) -> str:
+def _make_state_key(text: str) -> str:
     """Return a state's key: a digest, so that people who can read the store's keys cannot complete a sign-in."""
-    return f"accounts:login-state:{digest(text)}"
+    return f"accounts:login-state:{hash_text(text)}"
 
 
-def _refused_key(code: str) -> str:
-    return f"accounts:refused-code:{digest(code)}"
+def make_refused_code_key(code: str) -> str:
+    """Return the key whose presence means that no state of any browser or corp accepts `code`."""
+    return f"accounts:refused-code:{hash_text(code)}"
 
 
-def digest(text: str) -> str:
+def hash_text(text: str) -> str:
+    """Return the SHA-256 digest of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 # --- Sealed values leave the site encrypted and come back: a code in the queue, a form that waits for confirmation ---
 
 
-def seal(purpose: str, *values: Any) -> str:
+def seal_values(purpose: str, *values: Any) -> str:
     """Encrypt `values` (JSON), so that holders of the text can neither read nor change them."""
     return cipher().encrypt(json.dumps([purpose, *values], ensure_ascii=False).encode()).decode()
 
 
-def unseal(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
+def unseal_values(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
     """Decrypt sealed values. Returns an empty list for another purpose, or after `seconds`."""
     try:
         found = json.loads(cipher().decrypt(sealed.encode(), ttl=seconds))
@@ -200,13 +203,13 @@ def unseal(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
 # --- Limits -----------------------------------------------------------------------------------------------------------
 
 
-def step_limit(request: HttpRequest) -> Limit:
-    """Return the limit of steps (start, callback, QR panel) from one address (IPv6: one /48). There is no limit per
-    company for steps that need no code: an attacker with many addresses could shut out all of the company's people."""
-    return Limit(f"sign-ins:address:{network_of(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
+def make_request_limit(request: HttpRequest) -> Limit:
+    """Return the limit of requests (start, callback, QR panel) from one address (IPv6: one /48). There is no limit per
+    company for requests that need no code: an attacker with many addresses could shut out all its people."""
+    return Limit(f"sign-ins:address:{find_network(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
 
 
-def network_of(request: HttpRequest) -> str | None:
+def find_network(request: HttpRequest) -> str | None:
     """Return the caller's address, for IPv6 the /48, since one customer of a provider may have all of it.
 
     integrations.core.http has unwrapped proxies already. A server that listens on `[::]` sees IPv4 callers as mapped
@@ -227,17 +230,19 @@ def network_of(request: HttpRequest) -> str | None:
 # cookie name of its own, so that no id replaces another and no tab loses its sign-in
 
 
-def browser_ids(request: HttpRequest) -> list[str]:
+def read_browser_ids(request: HttpRequest) -> list[str]:
     """Return the ids in the browser's cookies, at most ten."""
     prefix = _cookie_prefix(request)
     found = [
-        value for name, value in request.COOKIES.items() if name.startswith(prefix) and _BROWSER_FORM.fullmatch(value)
+        value
+        for name, value in request.COOKIES.items()
+        if name.startswith(prefix) and _BROWSER_ID_FORM.fullmatch(value)
     ]
     return found[:_BROWSER_IDS_AT_MOST]
 
 
-def keep_browser_id(response: HttpResponseBase, request: HttpRequest, value: str) -> None:
-    """Set the cookie until the browser is closed. Lax: WeCom's pages send the person back from another site."""
+def set_browser_id(response: HttpResponseBase, request: HttpRequest, value: str) -> None:
+    """Set the id's cookie until the browser is closed. Lax: WeCom's pages send the person back from another site."""
     set_cookie(response, request, _cookie_prefix(request) + value[:8], value, seconds=None)
 
 
@@ -248,7 +253,7 @@ def set_cookie(response: HttpResponseBase, request: HttpRequest, name: str, valu
     )
 
 
-def forget_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None:
+def delete_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None:
     """Delete the cookies at sign-out, so that an id noted on a shared computer is useless later."""
     for name in request.COOKIES:
         if name.startswith(_cookie_prefix(request)):
@@ -257,10 +262,10 @@ def forget_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None
 
 def _cookie_prefix(request: HttpRequest) -> str:
     """Return the cookie prefix. Sibling domains cannot plant __Host- cookies, which need https."""
-    return f"__Host-{_BROWSER_COOKIE}-" if request.is_secure() else f"{_BROWSER_COOKIE}-"
+    return f"__Host-{_BROWSER_ID_COOKIE}-" if request.is_secure() else f"{_BROWSER_ID_COOKIE}-"
 
 
-# --- The next step for a browser that returns from WeCom. Pure --------------------------------------------------------
+# --- The next step for a browser that returns from WeCom. These functions do no I/O ---------------------------------
 
 # Parameters of the callback's query that belong to WeCom or to the home page link.
 _RESERVED = frozenset({"code", "state", "domain", "path_url"})
@@ -302,81 +307,91 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Redeem:
-    """Use the code, then go to `target`. `kind`: how the person signs in."""
+class RedeemCode:
+    """The step: use the code, then go to `target`. `kind`: how the person signs in."""
 
     target: str
     attempt: int
-    kind: Kind
+    kind: SignInKind
 
 
 @dataclass(frozen=True, slots=True)
-class Land:
-    """Go to `target`, since the person is signed in already."""
+class GoToTarget:
+    """The step: go to `target`, since the person is signed in already."""
 
     target: str
-    burns_code: bool
+    spends_code: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
-    """Begin an authorisation of our own, as number `attempt`."""
+class RestartSignIn:
+    """The step: begin an authorisation of our own, as number `attempt`."""
 
     target: str
     attempt: int
-    burns_code: bool
+    spends_code: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Explain:
-    """Show the page for `cause`; no further restart."""
+class ShowError:
+    """The step: show the page for `cause`, without a further restart."""
 
     cause: Cause
     target: str
-    burns_code: bool
+    spends_code: bool
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Return to the login page: the person declined at WeCom."""
+class ReturnToLogin:
+    """The step: return to the login page, because the person declined at WeCom."""
 
     target: str
 
 
-Step = Redeem | Land | Restart | Explain | GiveUp
+NextStep = RedeemCode | GoToTarget | RestartSignIn | ShowError | ReturnToLogin
 
 
-def next_step(
-    *, arrival: Arrival, inner_page: str, has_code: bool, has_state: bool, has_cookie: bool, session: CurrentSession
-) -> Step:
-    """Choose the step. `inner_page`: the page that the callback's own query asks for. `session`: the browser's."""
-    target = arrival.state.target if arrival.state else inner_page
-    if arrival.finding is Finding.OVER_LIMIT:
-        return Explain(Cause.TOO_MANY, target, burns_code=True)
+def decide_next_step(
+    *,
+    returned: ReturnedState,
+    inner_page: str,
+    has_code: bool,
+    has_state: bool,
+    has_cookie: bool,
+    session: CurrentSession,
+) -> NextStep:
+    """Choose the step. `inner_page`: the page that the callback's own query asks for. `session`: the browser's.
+
+    `spends_code` of a step: the code that came was not redeemed here, and must not stay usable for anybody else.
+    """
+    finding, state, attempt = returned.finding, returned.state, returned.attempt
+    target = state.target if state else inner_page
+    if finding is StateFinding.OVER_LIMIT:
+        return ShowError(Cause.TOO_MANY, target, spends_code=True)
     if has_state and not has_code:
-        return GiveUp(target)
-    if arrival.finding is Finding.OURS and arrival.state is not None:
-        return Redeem(target, arrival.attempt, arrival.state.kind)
-    if arrival.finding is Finding.FOREIGN:
+        return ReturnToLogin(target)
+    if finding is StateFinding.OURS and state is not None:
+        return RedeemCode(target, attempt, state.kind)
+    if finding is StateFinding.FOREIGN:
         if session.is_of_this_corp:
-            return Land(target, burns_code=True)
-        if arrival.attempt < SECOND_ATTEMPT:
-            return Restart(target, SECOND_ATTEMPT, burns_code=True)
-        return Explain(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, burns_code=True)
+            return GoToTarget(target, spends_code=True)
+        if attempt < SECOND_ATTEMPT:
+            return RestartSignIn(target, SECOND_ATTEMPT, spends_code=True)
+        return ShowError(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, spends_code=True)
     # The state was used before.
-    burns_code = arrival.finding is Finding.USED_WITH_ANOTHER_CODE
+    spends_code = finding is StateFinding.USED_WITH_ANOTHER_CODE
     if session.is_signed_in:
-        return Land(target, burns_code)
-    if arrival.attempt < LAST_ATTEMPT:
-        return Restart(target, LAST_ATTEMPT, burns_code)
-    return Explain(Cause.SIGN_IN_EXPIRED, target, burns_code)
+        return GoToTarget(target, spends_code)
+    if attempt < LAST_ATTEMPT:
+        return RestartSignIn(target, LAST_ATTEMPT, spends_code)
+    return ShowError(Cause.SIGN_IN_EXPIRED, target, spends_code)
 
 
-def after_refused_code(*, attempt: int, target: str) -> Restart | Explain:
+def decide_after_refused_code(*, attempt: int, target: str) -> RestartSignIn | ShowError:
     """Choose the step when WeCom says that the code is used, old or unknown."""
     if attempt < SECOND_ATTEMPT:
-        return Restart(target, SECOND_ATTEMPT, burns_code=False)
-    return Explain(Cause.CODE_EXPIRED, target, burns_code=False)
+        return RestartSignIn(target, SECOND_ATTEMPT, spends_code=False)
+    return ShowError(Cause.CODE_EXPIRED, target, spends_code=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,35 +405,35 @@ class CurrentSession:
 # --- Start of a sign-in with WeCom: under the company's site address, with a state tied to this browser's cookie
 
 
-def is_at_home(request: HttpRequest, corp: Corp) -> bool:
+def is_at_site_address(request: HttpRequest, corp: Corp) -> bool:
     """Return whether the request came to the address to which WeCom will return: the cookie must be there."""
-    return _host(request.get_host()) == _host(corp.find_site_address().domain)
+    return _strip_default_port(request.get_host()) == _strip_default_port(corp.find_site_address().domain)
 
 
-def begin(
-    request: HttpRequest, corp: Corp, *, kind: Kind, target: str, attempt: int, step_limit: Limit | None
+def begin_sign_in(
+    request: HttpRequest, corp: Corp, *, kind: SignInKind, target: str, attempt: int, request_limit: Limit | None
 ) -> tuple[str, str] | None:
     """Store a new state for one authorisation in this browser. Raises redis.RedisError. Returns the text for WeCom and
-    the browser's id, for keep_browser_id; None past the limit."""
-    browser_id = next(iter(browser_ids(request)), "") or secrets.token_urlsafe(32)
+    the browser's id, for set_browser_id; None past the limit."""
+    browser_id = next(iter(read_browser_ids(request)), "") or secrets.token_urlsafe(32)
     login_state = LoginState(corp.pk, kind, target, attempt)
-    state = keep_state(state=login_state, browser=browser_id, step_limit=step_limit)
+    state = store_state(state=login_state, browser=browser_id, request_limit=request_limit)
     return None if state is None else (state, browser_id)
 
 
-def wecom_language() -> str:
+def find_wecom_language() -> str:
     """Return the person's language as WeCom's pages name it: zh or en."""
     return "en" if (get_language() or "").startswith("en") else "zh"
 
 
-def _host(host: str) -> str:
+def _strip_default_port(host: str) -> str:
     return host.lower().removesuffix(":80").removesuffix(":443")
 
 
 # --- The page that the callback's own query asks for. Pure -----------------------------------------------------------
 
 
-def inner_page(raw_query: str) -> str:
+def find_inner_page(raw_query: str) -> str:
     """Return the page that a callback's own query asks for: `path_url` with all further parameters, else the home page.
 
     `survey-engine` means `/survey-engine`. The page's own query may arrive encoded inside `path_url` or unencoded
@@ -443,7 +458,7 @@ def inner_page(raw_query: str) -> str:
     return safe_path(f"{page}{hash_sign}{fragment}")
 
 
-def raw_query_of(request: HttpRequest) -> str:
+def read_raw_query(request: HttpRequest) -> str:
     """Return the query as the browser sent it. WSGI decodes its bytes as Latin-1."""
     raw: str = request.META.get("QUERY_STRING", "")
     return raw.encode("latin-1", "replace").decode("utf-8", "replace")
@@ -475,7 +490,8 @@ class Surface(StrEnum):
         return self in {Surface.WECOM, Surface.PRIVATE_WECOM}
 
 
-def surface_of(user_agent: str) -> Surface:
+def detect_surface(user_agent: str) -> Surface:
+    """Return the program of a user agent. An unknown one counts as an ordinary browser."""
     if _WECOM.search(user_agent):
         return Surface.PRIVATE_WECOM if _PRIVATE_WECOM.search(user_agent) else Surface.WECOM
     return Surface.WECHAT if _WECHAT.search(user_agent) else Surface.BROWSER
@@ -513,7 +529,7 @@ _SURFACES: dict[Surface, _StrPromise] = {
 
 def describe_device(user_agent: str) -> str:
     """Name program and system; return an empty text if neither is known."""
-    surface = _SURFACES.get(surface_of(user_agent))
+    surface = _SURFACES.get(detect_surface(user_agent))
     program = str(surface) if surface is not None else _find_name(_PROGRAMS, user_agent)
     return " · ".join(filter(None, [program, _find_name(_SYSTEMS, user_agent)]))
 

@@ -78,7 +78,7 @@ class ConfirmForm(forms.Form):
         self.request, self.person = request, person
         if not (passwords.is_password_enabled() and person.has_usable_password()):
             del self.fields["password"]
-        if totp.device_of(person) is not None:
+        if totp.find_device(person) is not None:
             self.fields["code"] = _code_field(is_required=False)
 
     @sensitive_variables("password")

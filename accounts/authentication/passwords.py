@@ -37,7 +37,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.audit import services
-from accounts.authentication.flow import digest, network_of, set_cookie
+from accounts.authentication.flow import find_network, hash_text, set_cookie
 from accounts.models import AuditEntry, Lockout, SignInPolicy, User, WeComAccount
 from accounts.models.users import THE_ONE
 
@@ -56,7 +56,7 @@ _COOKIE_SALT = "accounts.lockout.known-browser"
 # A browser is remembered for so many usernames at most.
 _KNOWN_AT_MOST = 5
 # The column `user_agent` of axes holds the name of a known browser instead, since anybody can change a user agent.
-_ANY_BROWSER = ""
+ANY_BROWSER = ""
 _NO_ROWS = Q(pk__in=[])
 _ADDRESS = "address"
 
@@ -76,12 +76,12 @@ class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no 
 
 
 class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[misc]  # see above
-    """Handler that django-axes calls. Successful sign-ins are left to note_right_password."""
+    """Handler that django-axes calls. Successful sign-ins are left to record_right_password."""
 
     def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
         """Count the coming try and return True; return False uncounted if locked."""
         username = (credentials or {}).get("username")
-        return username is None or _admit(request, username, timezone.now()) is None
+        return username is None or _admit_try(request, username, timezone.now()) is None
 
     @sensitive_variables("credentials")
     def user_login_failed(
@@ -94,12 +94,13 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
         request.axes_credentials = {"username": username}
         if request.axes_locked_out:  # refused by PasswordGate: the password was not checked
             return
-        request.axes_locked_out = _record_wrong(request, username, timezone.now()) is not None
+        request.axes_locked_out = _record_wrong_password(request, username, timezone.now()) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The time before which no password is checked. `is_of_address`: for all usernames, else for this one."""
+    """The time before which no password is checked. `is_of_address`: the lock holds for all usernames of the address,
+    else for one username."""
 
     until: datetime
     is_of_address: bool = False
@@ -124,13 +125,13 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
     """Check the password of a person who is already signed in, counted and limited as at sign-in. Raises LockedOut if
     the password was not checked, or was the last wrong one allowed."""
     username, now = user.get_username(), timezone.now()
-    lock = _admit(request, username, now)
+    lock = _admit_try(request, username, now)
     if lock is not None:
         raise LockedOut(lock)
     if user.check_password(password):
-        Lockout.objects.filter(_rows_of_place(request, username), username=username).delete()
+        Lockout.objects.filter(_make_place_condition(request, username), username=username).delete()
         return True
-    lock = _record_wrong(request, username, now)
+    lock = _record_wrong_password(request, username, now)
     if lock is not None:
         raise LockedOut(lock)
     return False
@@ -138,21 +139,13 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
 
 def find_lock(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """Return the lock on `username` that ends last at this place, or None. Unknown usernames take the same query."""
-    counts = _tally(request, username, now)
+    counts = _count_tries(request, username, now)
     locks = [
         Lock(count.last + count.wait, name == _ADDRESS)
         for name, count in counts.items()
         if count.total >= count.limit and count.last is not None
     ]
     return max((lock for lock in locks if lock.until > now), key=lambda lock: lock.until, default=None)
-
-
-def count_from_address(address: Any, *, since: datetime) -> QuerySet[Lockout, int]:
-    """Count the wrong passwords from `address` (a value or an expression) for all usernames together."""
-    rows = Lockout.objects.filter(ip_address=address, user_agent=_ANY_BROWSER, attempt_time__gt=since)
-    by_address = rows.order_by().values("ip_address").annotate(total=Sum("failures_since_start"))
-    counts: QuerySet[Lockout, int] = by_address.values_list("total", flat=True)
-    return counts
 
 
 def unlock(*, username: str) -> int:
@@ -165,7 +158,7 @@ def unlock(*, username: str) -> int:
     return int(count)
 
 
-def forget_old(*, now: datetime) -> None:
+def delete_old_tries(*, now: datetime) -> None:
     """Remove wrong passwords that count no more: a username here may be a password typed into the wrong field."""
     old = Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES))
     if not old.exists():
@@ -176,19 +169,19 @@ def forget_old(*, now: datetime) -> None:
         Lockout.objects.filter(pk__in=keys).delete()
 
 
-def note_right_password(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
+def record_right_password(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
     """Forget earlier wrong passwords of this place after a sign-in by password, and remember the browser. Wrong
     passwords from elsewhere do not lock a remembered browser out of this username."""
     username = user.get_username()
-    Lockout.objects.filter(_rows_of_place(request, username), username=username).delete()
-    own = digest(username)
-    known = [entry for entry in _known(request) if entry[0] != own][: _KNOWN_AT_MOST - 1]
+    Lockout.objects.filter(_make_place_condition(request, username), username=username).delete()
+    own = hash_text(username)
+    known = [entry for entry in _read_known_browsers(request) if entry[0] != own][: _KNOWN_AT_MOST - 1]
     value = signing.dumps([[own, secrets.token_urlsafe(24)], *known], salt=_COOKIE_SALT)
     set_cookie(response, request, _COOKIE, value, seconds=_COOKIE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
-class _Count:
+class _TryCount:
     """The number of tries against one limit, and how long the limit holds after the last one."""
 
     total: int
@@ -197,69 +190,73 @@ class _Count:
     wait: timedelta
 
 
-def _tally(request: HttpRequest, username: str, now: datetime, *, besides: int | None = None) -> dict[str, _Count]:
-    """Count the tries by the limit's name. `last` leaves out the row `besides`, which holds the current try."""
+def _count_tries(
+    request: HttpRequest, username: str, now: datetime, *, current_row: int | None = None
+) -> dict[str, _TryCount]:
+    """Map each limit's name to its tries. `last` leaves out the row with the key `current_row`, which holds the current
+    try."""
     # A known browser has a limit of its own.
-    unknown = _NO_ROWS if _known_browser(request, username) else Q()
-    network = network_of(request)
-    own, around = Q(username=username), Q(ip_address=network, user_agent=_ANY_BROWSER) if network else _NO_ROWS
+    unknown = _NO_ROWS if _find_known_browser(request, username) else Q()
+    network = find_network(request)
+    of_username = Q(username=username)
+    of_address = Q(ip_address=network, user_agent=ANY_BROWSER) if network else _NO_ROWS
     period = timedelta(minutes=settings.LOCKOUT_MINUTES)
     address_wait = timedelta(seconds=ADDRESS_SECONDS)
     limits = {
-        "here": (own & _rows_of_place(request, username), settings.LOCKOUT_TRIES, period),
-        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & unknown, TRIES_ANYWHERE, period),
-        _ADDRESS: (around & unknown, TRIES_ADDRESS, address_wait),
+        "here": (of_username & _make_place_condition(request, username), settings.LOCKOUT_TRIES, period),
+        "anywhere": (of_username & Q(user_agent=ANY_BROWSER) & unknown, TRIES_ANYWHERE, period),
+        _ADDRESS: (of_address & unknown, TRIES_ADDRESS, address_wait),
     }
     totals = {name: Sum("failures_since_start", filter=rows) for name, (rows, *_rest) in limits.items()}
     last = {
-        f"{name}_last": Max("attempt_time", filter=rows & ~Q(pk=besides) if besides else rows)
+        f"{name}_last": Max("attempt_time", filter=rows & ~Q(pk=current_row) if current_row else rows)
         for name, (rows, *_rest) in limits.items()
     }
-    found = Lockout.objects.filter(own | around, attempt_time__gt=now - period).aggregate(**totals, **last)
+    found = Lockout.objects.filter(of_username | of_address, attempt_time__gt=now - period).aggregate(**totals, **last)
     return {
-        name: _Count(found[name] or 0, found[f"{name}_last"], limit, wait)
+        name: _TryCount(found[name] or 0, found[f"{name}_last"], limit, wait)
         for name, (_rows, limit, wait) in limits.items()
     }
 
 
-def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
+def _admit_try(request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """Count the coming try. Return the lock, and count nothing, if it may not be made. Other processes may count at the
     same moment, so a try that finds the limit exceeded after counting is taken back."""
     lock = find_lock(request=request, username=username, now=now)
     if lock is not None:
         return lock
     row = _add_try(request, username, now)
-    counts = _tally(request, username, now, besides=row)
+    counts = _count_tries(request, username, now, current_row=row)
     over = [name for name, count in counts.items() if count.total > count.limit]
     of_address = counts[_ADDRESS]
     if _ADDRESS in over and (of_address.last is None or of_address.last + of_address.wait <= now):
         over.remove(_ADDRESS)  # the address has waited, and may try once
     if not over:
         return None
-    _remove_try(row)
+    _take_back_try(row)
     return Lock(now + max(counts[name].wait for name in over), over == [_ADDRESS])
 
 
-def _record_wrong(request: HttpRequest, username: str, now: datetime) -> Lock | None:
+def _record_wrong_password(request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """Record that a counted try was wrong. Return the lock that this caused, or None."""
     lock = find_lock(request=request, username=username, now=now)
     action = AuditEntry.Action.LOCKED_OUT if lock else AuditEntry.Action.SIGN_IN_FAILED
     services.record_failure(username=username, action=action)
-    logger.warning("wrong password address=%s locked=%s", network_of(request), lock is not None)
+    logger.warning("wrong password address=%s locked=%s", find_network(request), lock is not None)
     return lock
 
 
-def _rows_of_place(request: HttpRequest, username: str) -> Q:
+def _make_place_condition(request: HttpRequest, username: str) -> Q:
     """Return the condition on rows of this place: those of the known browser, else of the address."""
-    known = _known_browser(request, username)
-    return Q(user_agent=known) if known else Q(ip_address=network_of(request), user_agent=_ANY_BROWSER)
+    known = _find_known_browser(request, username)
+    return Q(user_agent=known) if known else Q(ip_address=find_network(request), user_agent=ANY_BROWSER)
 
 
 def _add_try(request: HttpRequest, username: str, now: datetime) -> int:
     """Count one more try at this place, safely across processes. Return the key of the row."""
-    forget_old(now=now)
-    known = _known_browser(request, username)
-    place = {"username": username, "ip_address": None if known else network_of(request), "user_agent": known}
+    delete_old_tries(now=now)
+    known = _find_known_browser(request, username)
+    place = {"username": username, "ip_address": None if known else find_network(request), "user_agent": known}
     path = request.path[:255]
     while True:  # until a row was updated or created: other processes create, change and delete it, too
         # There may be two rows: a known browser has no address, so no constraint stops two created at the same moment.
@@ -275,7 +272,7 @@ def _add_try(request: HttpRequest, username: str, now: datetime) -> int:
             return int(pk)
 
 
-def _remove_try(pk: int) -> None:
+def _take_back_try(pk: int) -> None:
     """Take one try back. The row is locked: Django deletes by key, and would delete tries counted since the read."""
     with transaction.atomic():
         row = Lockout.objects.select_for_update().filter(pk=pk).first()
@@ -287,12 +284,12 @@ def _remove_try(pk: int) -> None:
             Lockout.objects.filter(pk=pk).update(failures_since_start=F("failures_since_start") - 1)
 
 
-def _known_browser(request: HttpRequest, username: str) -> str:
-    own = digest(username)
-    return next((browser for entry, browser in _known(request) if entry == own), "")
+def _find_known_browser(request: HttpRequest, username: str) -> str:
+    own = hash_text(username)
+    return next((browser for entry, browser in _read_known_browsers(request) if entry == own), "")
 
 
-def _known(request: HttpRequest) -> list[list[str]]:
+def _read_known_browsers(request: HttpRequest) -> list[list[str]]:
     """Return pairs of a username's digest and this browser's name for it."""
     try:
         known: list[list[str]] = signing.loads(
@@ -312,9 +309,9 @@ def is_password_enabled() -> bool:
     return read_policy().password_enabled
 
 
-def reason_against_switching_off() -> str:
+def explain_why_passwords_stay() -> str:
     """Explain why passwords have to stay on, in the active language. Returns an empty text if they may go."""
-    if wecom_administrators().exists():
+    if find_wecom_administrators().exists():
         return ""
     return _(
         "No superuser has signed in with WeCom yet. Link a superuser with a WeCom account of an enabled company that "
@@ -323,21 +320,26 @@ def reason_against_switching_off() -> str:
     )
 
 
-def wecom_administrators() -> QuerySet[User]:
+def find_wecom_administrators() -> QuerySet[User]:
     """Return superusers who may enter the administration by WeCom and have signed in with their present account."""
-    proven = _proven_accounts()
-    return User.objects.filter(pk__in=proven.values("user_id"))
+    return User.objects.filter(pk__in=_find_proven_accounts().values("user_id"))
 
 
-def _proven_accounts() -> QuerySet[WeComAccount]:
-    able = {"user__is_superuser": True, "user__is_active": True, "user__is_staff": True}
-    proven = {"proven_corp_id": F("corp_id"), "proven_userid": F("userid_folded")}
-    return WeComAccount.objects.signing_in().filter(**able, **proven, corp__admin_rights_enabled=True)
+def _find_proven_accounts() -> QuerySet[WeComAccount]:
+    """Return accounts of superusers who could sign in with them now, and have done so."""
+    return WeComAccount.objects.signing_in().filter(
+        user__is_superuser=True,
+        user__is_active=True,
+        user__is_staff=True,
+        proven_corp_id=F("corp_id"),
+        proven_userid=F("userid_folded"),
+        corp__admin_rights_enabled=True,
+    )
 
 
-def disabling_shuts_out(corp: Corp) -> list[str]:
+def warn_before_shutting_out(corp: Corp) -> list[str]:
     """Return a warning if no administrator could sign in without `corp`, its sign-in or its administrators' rights."""
-    if is_password_enabled() or _proven_accounts().exclude(corp=corp).exists():
+    if is_password_enabled() or _find_proven_accounts().exclude(corp=corp).exists():
         return []
     return [
         _(
@@ -350,7 +352,7 @@ def disabling_shuts_out(corp: Corp) -> list[str]:
 @transaction.atomic
 def set_password_enabled(*, is_enabled: bool) -> None:
     """Switch sign-in with a password on or off. Raises ValidationError if nobody could get in without one."""
-    reason = "" if is_enabled else reason_against_switching_off()
+    reason = "" if is_enabled else explain_why_passwords_stay()
     if reason:
         raise ValidationError(reason)
     saved = read_policy()

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, logout
@@ -37,7 +36,7 @@ from redis.exceptions import RedisError
 
 from accounts.audit import services
 from accounts.authentication import totp
-from accounts.authentication.flow import CurrentSession, Kind, describe_device, digest, set_cookie
+from accounts.authentication.flow import CurrentSession, SignInKind, describe_device, hash_text, set_cookie
 from accounts.models import SignedInSession, TotpDevice, User, WeComAccount
 from accounts.models.users import USER_AGENT_CHARACTERS
 from integrations.core.http import needs_no_session
@@ -57,7 +56,7 @@ _KEY_CHARACTERS = 32
 _DIGEST_BYTES = 20
 
 
-def stored_key(session_key: str) -> str:
+def hash_session_key(session_key: str) -> str:
     """Return the key under which database and Valkey keep the session whose cookie holds `session_key`. A plain digest
     is enough: keys are random and long, so nobody can try them all."""
     return hashlib.blake2b(session_key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
@@ -77,15 +76,17 @@ class SessionStore(CachedStore):
     def cache_key(self) -> str:
         if self.session_key is None:
             self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]  # not in the stubs
-        return f"{self.cache_key_prefix}{stored_key(str(self.session_key))}"
+        return f"{self.cache_key_prefix}{hash_session_key(str(self.session_key))}"
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
         row: AbstractBaseSession = super().create_model_instance(data)
-        row.session_key = stored_key(row.session_key)
+        row.session_key = hash_session_key(row.session_key)
         return row
 
     def _get_session_from_db(self) -> AbstractBaseSession | None:
-        kept = self.model.objects.filter(session_key=stored_key(str(self.session_key)), expire_date__gt=timezone.now())
+        kept = self.model.objects.filter(
+            session_key=hash_session_key(str(self.session_key)), expire_date__gt=timezone.now()
+        )
         row: AbstractBaseSession | None = kept.first()
         if row is None:
             self._session_key = None  # never adopt an unknown key
@@ -101,15 +102,15 @@ class SessionStore(CachedStore):
             self._session_key = None
             return {}
         except RedisError as error:
-            _note(error)
+            _log_missing_cache(error)
             return DatabaseStore.load(self)
 
     def exists(self, session_key: str) -> bool:
         try:
-            return bool(super().exists(stored_key(session_key)))
+            return bool(super().exists(hash_session_key(session_key)))
         except RedisError as error:
-            _note(error)
-            return bool(DatabaseStore.exists(self, stored_key(session_key)))
+            _log_missing_cache(error)
+            return bool(DatabaseStore.exists(self, hash_session_key(session_key)))
 
     def cycle_key(self) -> None:
         """Give the same data another key, as at sign-in; the row is written when the session is saved.
@@ -125,7 +126,7 @@ class SessionStore(CachedStore):
             try:
                 self.delete(old_key)
             except RedisError as error:
-                _note(error)
+                _log_missing_cache(error)
 
     def save(self, must_create: bool = False) -> None:
         is_new = must_create or self._is_new or self.session_key is None
@@ -135,12 +136,12 @@ class SessionStore(CachedStore):
             try:
                 self._drop_if_ended()
             except RedisError as error:
-                _note(error)
+                _log_missing_cache(error)
 
     def _drop_if_ended(self) -> bool:
         """Delete the cached copy if the session's row is gone. Return whether it was. The session may be ended after
         its row was read or written here; a copy cached later would keep it alive."""
-        if DatabaseStore.exists(self, stored_key(str(self.session_key))):
+        if DatabaseStore.exists(self, hash_session_key(str(self.session_key))):
             return False
         self._cache.delete(self.cache_key)  # type: ignore[attr-defined]  # not in the stubs
         return True
@@ -148,18 +149,18 @@ class SessionStore(CachedStore):
     def delete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key
         if key is not None:
-            super().delete(stored_key(key))
+            super().delete(hash_session_key(key))
 
     def flush(self) -> None:
         self.clear()
         try:
             self.delete()
         except RedisError as error:
-            _note(error)
+            _log_missing_cache(error)
         self._session_key = None
 
 
-def _note(error: RedisError) -> None:
+def _log_missing_cache(error: RedisError) -> None:
     logger.error("sessions go on without their cache error=%s", type(error).__name__)
 
 
@@ -179,8 +180,8 @@ CONFIRMED_KEY = "confirmed_at"
 _CODE_MISSING, _CODE_GIVEN = "totp_pending", "totp_verified"
 # In the session: the digest of the value of the browser's second cookie.
 _BROWSER_KEY = "bound_to"
-_BROWSER_COOKIE = "guanwecom-session"
-_CORP_COOKIE = "guanwecom-company"
+_BINDING_COOKIE = "guanwecom-session"
+CORP_COOKIE = "guanwecom-company"
 _CORP_SECONDS = 365 * 24 * 3600
 
 
@@ -191,42 +192,57 @@ class SignInMethod(StrEnum):
     WECOM_AND_CODE = "wecom-and-code"  # a code of the authenticator app replaced the password
 
 
-_METHODS = {Kind.QR: SignInMethod.WECOM_QR, Kind.SILENT: SignInMethod.WECOM_SILENT}
+_METHODS = {SignInKind.QR: SignInMethod.WECOM_QR, SignInKind.SILENT: SignInMethod.WECOM_SILENT}
 
 
 # --- Sign-in ----------------------------------------------------------------------------------------------------------
 
 
-def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
-    """Receive user_logged_in: replace all that the session held of an earlier sign-in."""
+def reset_session_at_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
+    """Receive user_logged_in: replace everything in the session that belongs to an earlier sign-in."""
     if request is None or not isinstance(user, User):
         return
     session, now = request.session, timezone.now()
-    note_opened(session, now)
+    record_opening(session, now)
     forget_code(session)
     session.pop(_CODE_MISSING, None)
     by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
-    if by_password:  # backends.note_signed_in writes it for WeCom
+    if by_password:  # mark_as_wecom_session writes it for WeCom
         User.objects.filter(pk=user.pk).update(last_login=now)
     if user.is_staff:  # employees' sign-ins would bury the rest of the audit trail, and need no second factor
         services.record_sign_in(user=user, note=services.PASSWORD if by_password else services.WECOM)
         if TotpDevice.objects.filter(user=user).exists():
             session[_CODE_MISSING] = True
-    note_confirmed(session, now)  # tie_to_corp takes it back for sign-ins that prove nothing
+    record_confirmation(session, now)  # mark_as_wecom_session removes it for sign-ins that do not prove presence
 
 
-def tie_to_corp(request: HttpRequest, corp: Corp, *, kind: Kind) -> None:
-    """Note, after login(), that this session was opened through `corp`, and how. Django keeps the session data of a
-    person who signs in again, so an expiry remembered from a password is reset here."""
+def mark_as_wecom_session(request: HttpRequest, user: User, corp: Corp, *, kind: SignInKind) -> None:
+    """Store, after login(), that this session was opened through `corp`, and how; and that the person's account there
+    has signed them in, which is a proof for this company and userid only.
+
+    Django keeps the session data of a person who signs in again, so an expiry remembered from a password is reset here.
+    """
     request.session[CORP_KEY] = corp.pk
     request.session[METHOD_KEY] = _METHODS[kind].value
     request.session.set_expiry(None)
-    if not (kind is Kind.QR and isinstance(request.user, User) and carries_rights(request.user, corp=corp)):
+    if kind is not SignInKind.QR or not carries_rights(user, corp=corp):
         request.session.pop(CONFIRMED_KEY, None)
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(_SAVE_PROOF, [now, user.pk, now, user.pk, corp.pk])
 
 
-def untie(request: HttpRequest, *, is_remembered: bool) -> None:
-    """Note, after login(), that this session was opened by password and depends on no corp.
+# One statement in place of Django's own for the last sign-in and another: a tenth of a sign-in (benchmarks/sign_in.py).
+_SAVE_PROOF = """
+    WITH person AS (UPDATE accounts_user SET last_login = %s WHERE id = %s)
+    UPDATE accounts_wecomaccount
+       SET proven_corp_id = corp_id, proven_userid = userid_folded, signed_in_at = %s
+     WHERE user_id = %s AND corp_id = %s
+"""
+
+
+def mark_as_password_session(request: HttpRequest, *, is_remembered: bool) -> None:
+    """Store, after login(), that this session was opened by password and depends on no corp.
 
     Django keeps the session data of a person who signs in again, so an earlier corp is removed. The session lasts until
     the browser is closed, or for REMEMBERED_SECONDS after the last use.
@@ -236,19 +252,19 @@ def untie(request: HttpRequest, *, is_remembered: bool) -> None:
     request.session.set_expiry(REMEMBERED_SECONDS if is_remembered else 0)
 
 
-def note_code(session: SessionBase) -> None:
-    """Note that the person gave a right code. The session gets another key, as at sign-in: it can do more now."""
+def record_code(session: SessionBase) -> None:
+    """Store that the person gave a right code. The session gets another key, as at sign-in: it can do more now."""
     session.cycle_key()
     session.pop(_CODE_MISSING, None)
     session[_CODE_GIVEN] = True
-    note_confirmed(session, timezone.now())
+    record_confirmation(session, timezone.now())
 
 
-def add_code(request: HttpRequest, person: User) -> None:
-    """Note that `person`, whom WeCom signed in without rights, gave a right code. The session then carries full rights.
-    It still depends on the corp: the code proves presence, not the right to sign in without WeCom."""
-    note_code(request.session)
-    note_opened(request.session, timezone.now())
+def record_code_after_wecom(request: HttpRequest, person: User) -> None:
+    """Store that `person`, whom WeCom signed in without rights, gave a right code. The session then carries full
+    rights. It still depends on the corp: the code proves presence, not the right to sign in without WeCom."""
+    record_code(request.session)
+    record_opening(request.session, timezone.now())
     request.session[METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value
     user = User.objects.get(pk=person.pk)
     if user.is_staff:
@@ -265,12 +281,12 @@ def needs_code(session: SessionBase) -> bool:
     return bool(session.get(_CODE_MISSING))
 
 
-def signed_in_key(request: HttpRequest) -> str | None:
+def find_signed_in_key(request: HttpRequest) -> str | None:
     """Return the key of the request's session if somebody is signed in with it."""
     return request.session.session_key if SESSION_KEY in request.session else None
 
 
-def of_request(request: HttpRequest, *, corp_id: int) -> CurrentSession:
+def describe_session(request: HttpRequest, *, corp_id: int) -> CurrentSession:
     """Describe the browser's session as seen by the company with this key."""
     is_signed_in = request.user.is_authenticated
     return CurrentSession(
@@ -288,7 +304,7 @@ def admin_rights_allowed(request: HttpRequest) -> bool:
 
 def carries_rights(person: User, *, corp: Corp) -> bool:
     """Return whether a sign-in with WeCom through `corp` carries the rights of `person`."""
-    return corp.admin_rights_enabled or not person.reaches_beyond(corp_id=corp.pk)
+    return corp.admin_rights_enabled or not person.has_rights_outside(corp_id=corp.pk)
 
 
 def is_independent_of_wecom(request: HttpRequest) -> bool:
@@ -299,8 +315,8 @@ def is_independent_of_wecom(request: HttpRequest) -> bool:
 # --- Confirmation that the person is still present --------------------------------------------------------------------
 
 
-def note_confirmed(session: SessionBase, now: datetime) -> None:
-    """Note that the person has just proved to be present."""
+def record_confirmation(session: SessionBase, now: datetime) -> None:
+    """Store that the person has just proved to be present."""
     session[CONFIRMED_KEY] = now.timestamp()
 
 
@@ -321,7 +337,7 @@ def is_confirmed(session: SessionBase, now: datetime) -> bool:
 # also from the last use. Both times are in the session, so a request needs no query
 
 
-def note_opened(session: SessionBase, now: datetime) -> None:
+def record_opening(session: SessionBase, now: datetime) -> None:
     """Start the session's age at `now`."""
     session[OPENED_KEY] = int(now.timestamp())
 
@@ -329,15 +345,19 @@ def note_opened(session: SessionBase, now: datetime) -> None:
 def has_ended(session: SessionBase, *, is_staff: bool, now: datetime) -> bool:
     """Return whether the session has reached its end. A session without an opening time counts as opened now."""
     if OPENED_KEY not in session:
-        note_opened(session, now)
+        record_opening(session, now)
         return False
-    opened_at, noted = session[OPENED_KEY], session.get(_NOTED)
-    used_at = max(opened_at, noted[1]) if noted else opened_at
-    moments = {"opened_at": datetime.fromtimestamp(opened_at, UTC), "used_at": datetime.fromtimestamp(used_at, UTC)}
-    return is_over(**moments, is_staff=is_staff, now=now)
+    opened_at, last_use = session[OPENED_KEY], _read_last_use(session)
+    used_at = opened_at if last_use is None else max(opened_at, last_use.recorded_at)
+    return is_session_over(
+        opened_at=datetime.fromtimestamp(opened_at, UTC),
+        used_at=datetime.fromtimestamp(used_at, UTC),
+        is_staff=is_staff,
+        now=now,
+    )
 
 
-def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: datetime) -> bool:
+def is_session_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: datetime) -> bool:
     """Return whether a session opened and last used at these times has ended. Limits are shorter for administrators."""
     if not is_staff:
         return now - opened_at >= LONGEST
@@ -351,32 +371,38 @@ def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: date
 # without its second cookie counts as anonymous
 
 
-def remembered_corp_id(request: HttpRequest) -> int | None:
-    """Return the key of the company that this browser signed in with last. It is a preference and decides nothing."""
-    value = request.COOKIES.get(_CORP_COOKIE, "")
-    return int(value) if re.fullmatch(r"[0-9]{1,18}", value) else None
-
-
 def remember_corp_id(response: HttpResponseBase, request: HttpRequest, corp_id: int) -> None:
-    """Set the cookie that remembered_corp_id reads, for a year."""
-    set_cookie(response, request, _CORP_COOKIE, str(corp_id), seconds=_CORP_SECONDS)
+    """Remember for a year the company that this browser signed in with. It is a preference and decides nothing."""
+    set_cookie(response, request, CORP_COOKIE, str(corp_id), seconds=_CORP_SECONDS)
 
 
-def _browser_cookie(request: HttpRequest) -> str:
-    return f"__Host-{_BROWSER_COOKIE}" if request.is_secure() else _BROWSER_COOKIE
+def _make_binding_cookie_name(request: HttpRequest) -> str:
+    return f"__Host-{_BINDING_COOKIE}" if request.is_secure() else _BINDING_COOKIE
 
 
 # The last use is written at most this often. Idle sessions of staff end soon, so theirs is written more often.
-NOTED_EVERY = timedelta(minutes=10)
-NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
+USE_RECORDED_EVERY = timedelta(minutes=10)
+USE_RECORDED_EVERY_OF_STAFF = timedelta(minutes=1)
 # More sessions than anybody has.
 SHOWN_AT_MOST = 50
-# In the session: the stored key and the time of the last note.
-_NOTED = "noted"
+# In the session: the fields of _RecordedUse.
+_LAST_USE = "noted"
 
 
-def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
-    """Record that the session of `request` is in use: at once for a new one, else every NOTED_EVERY or so.
+class _RecordedUse(NamedTuple):
+    """The last use of the session that was written to its row. `recorded_at`: seconds since 1970."""
+
+    session_key_hash: str
+    recorded_at: int
+
+
+def _read_last_use(session: SessionBase) -> _RecordedUse | None:
+    stored = session.get(_LAST_USE)
+    return None if stored is None else _RecordedUse(*stored)
+
+
+def record_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
+    """Record that the session of `request` is in use: at once for a new one, else every USE_RECORDED_EVERY or so.
 
     `was_signed_in`: already before the request, which may have deleted its person. Call it before the session is saved.
     Django gives a session another key at sign-in and when a password changes.
@@ -387,17 +413,18 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
         return
     if session.session_key is None:
         session.save()
-    key = stored_key(str(session.session_key))
-    noted = session.get(_NOTED)
+    key = hash_session_key(str(session.session_key))
+    last_use = _read_last_use(session)
+    is_same_key = last_use is not None and last_use.session_key_hash == key
     is_staff = isinstance(request.user, User) and request.user.is_staff
-    every = NOTED_EVERY_OF_STAFF if is_staff else NOTED_EVERY
-    if noted is not None and noted[0] == key and now.timestamp() - noted[1] < every.total_seconds():
+    every = USE_RECORDED_EVERY_OF_STAFF if is_staff else USE_RECORDED_EVERY
+    if last_use is not None and is_same_key and now.timestamp() - last_use.recorded_at < every.total_seconds():
         return
-    if noted is not None and noted[0] != key:
-        forget(noted[0])
-    session[_NOTED] = [key, int(now.timestamp())]
+    if last_use is not None and not is_same_key:
+        delete_session_row(last_use.session_key_hash)
+    session[_LAST_USE] = [key, int(now.timestamp())]
     corp_id = session.get(CORP_KEY)
-    if noted is not None and noted[0] == key:  # the usual case, unless the row is gone
+    if is_same_key:  # the usual case, unless the row is gone
         rows = SignedInSession.objects.filter(session_key=key, user_id=user_id)
         if rows.update(last_used_at=now, corp_id=corp_id):
             return
@@ -419,28 +446,28 @@ _ADD_ROW = """
 """
 
 
-def forget(stored: str) -> None:
+def delete_session_row(session_key_hash: str) -> None:
     """Delete the row of a session that was signed out or has another key now."""
-    SignedInSession.objects.filter(session_key=stored).delete()
+    SignedInSession.objects.filter(session_key=session_key_hash).delete()
 
 
-def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Any]:
+def list_sessions(user: User, *, current_key: str | None, now: datetime) -> list[Any]:
     """List the person's valid SignedInSessions, the current one first, then by last use. One query. Each has the added
     attributes `device` and `is_current`."""
-    good = Session.objects.filter(expire_date__gt=now).values("session_key")
-    rows = SignedInSession.objects.filter(user=user, session_key__in=good).select_related("corp")
-    current = None if current_key is None else stored_key(current_key)
+    valid = Session.objects.filter(expire_date__gt=now).values("session_key")
+    rows = SignedInSession.objects.filter(user=user, session_key__in=valid).select_related("corp")
+    current = None if current_key is None else hash_session_key(current_key)
     found: list[Any] = [
         row
         for row in rows.order_by(F("last_used_at").desc())[:SHOWN_AT_MOST]
-        if not is_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
+        if not is_session_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
     ]
     for row in found:
         row.device, row.is_current = describe_device(row.user_agent), row.session_key == current
     return sorted(found, key=lambda row: not row.is_current)
 
 
-def end(*, user: User, pk: int) -> bool:
+def end_session(*, user: User, pk: int) -> bool:
     """End one session of `user` in any browser. Returns False if there is none with this key (any more). Raises
     redis.RedisError if Valkey may still hold a copy; the row then stays, so that it can be tried again."""
     row = SignedInSession.objects.filter(user=user, pk=pk).first()
@@ -451,7 +478,7 @@ def end(*, user: User, pk: int) -> bool:
     return True
 
 
-def end_all(*, user: User) -> None:
+def end_all_sessions(*, user: User) -> None:
     """End every session of `user`, also those without a row here."""
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     SignedInSession.objects.filter(user=user).delete()
@@ -469,7 +496,7 @@ _OPEN_WITHOUT_CODE = frozenset({"login", "logout", "jsi18n"})
 
 
 class SessionBindingMiddleware:
-    """Treats a session tied to another browser as anonymous, and ties a session to the browser that signs in with it.
+    """Treats a session bound to another browser as anonymous, and binds a session to the browser that signs in with it.
     It must be directly inside Django's SessionMiddleware: nothing else may have read the session before."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -478,18 +505,21 @@ class SessionBindingMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if needs_no_session(request):
             return self.get_response(request)
-        tied_to, secret = request.session.get(_BROWSER_KEY), request.COOKIES.get(_browser_cookie(request), "")
-        if tied_to is not None and not secrets.compare_digest(tied_to, digest(secret)):
+        bound_to, secret = (
+            request.session.get(_BROWSER_KEY),
+            request.COOKIES.get(_make_binding_cookie_name(request), ""),
+        )
+        if bound_to is not None and not secrets.compare_digest(bound_to, hash_text(secret)):
             logger.warning("session cookie of another browser ignored user=%s", request.session.get(SESSION_KEY))
             request.session = SessionStore()
-        key = signed_in_key(request)
+        key = find_signed_in_key(request)
         response = self.get_response(request)
-        if signed_in_key(request) not in {None, key}:  # somebody has signed in
+        if find_signed_in_key(request) not in {None, key}:  # somebody has signed in
             secret = secrets.token_urlsafe(32)
-            request.session[_BROWSER_KEY] = digest(secret)
+            request.session[_BROWSER_KEY] = hash_text(secret)
             # The cookie lives as long as the session's own can.
             seconds = None if request.session.get_expire_at_browser_close() else int(LONGEST.total_seconds())
-            set_cookie(response, request, _browser_cookie(request), secret, seconds=seconds)
+            set_cookie(response, request, _make_binding_cookie_name(request), secret, seconds=seconds)
         return response
 
 
@@ -503,16 +533,16 @@ class SessionCheckMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if needs_no_session(request):
             return self.get_response(request)
-        key = signed_in_key(request)
-        _check(request)
-        response = _lead_to_second_factor(request) or self.get_response(request)
-        if key is not None and signed_in_key(request) is None:
-            forget(stored_key(key))
-        note_use(request, was_signed_in=key is not None, now=timezone.now())
+        key = find_signed_in_key(request)
+        _end_or_limit_session(request)
+        response = _redirect_to_second_factor(request) or self.get_response(request)
+        if key is not None and find_signed_in_key(request) is None:
+            delete_session_row(hash_session_key(key))
+        record_use(request, was_signed_in=key is not None, now=timezone.now())
         return response
 
 
-def _check(request: HttpRequest) -> None:
+def _end_or_limit_session(request: HttpRequest) -> None:
     """Sign the person out if disabled, if the session's corp or the account there no longer signs in, or if time is
     over. Withhold rights that reach beyond the corp if its sign-in does not carry them.
 
@@ -521,15 +551,15 @@ def _check(request: HttpRequest) -> None:
     """
     person, corp_id, user_id = request.user, request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
     # A disabled person's session would go on once the person is enabled again.
-    is_outlived = user_id is not None and not person.is_authenticated
+    has_to_end = user_id is not None and not person.is_authenticated
     if isinstance(person, User) and corp_id is not None:
         accounts = WeComAccount.objects.signing_in().filter(user=person, corp_id=corp_id)
         carries_rights = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
         if not carries_rights:
-            is_outlived = True
-        elif not (carries_rights[0] or is_independent_of_wecom(request)) and person.reaches_beyond(corp_id=corp_id):
+            has_to_end = True
+        elif not (carries_rights[0] or is_independent_of_wecom(request)) and person.has_rights_outside(corp_id=corp_id):
             person.withhold_rights()
-    if is_outlived:
+    if has_to_end:
         logger.info("session ended corp=%s user=%s", corp_id, user_id)
         logout(request)
     if not isinstance(request.user, User):
@@ -539,7 +569,7 @@ def _check(request: HttpRequest) -> None:
         logout(request)
 
 
-def _lead_to_second_factor(request: HttpRequest) -> HttpResponse | None:
+def _redirect_to_second_factor(request: HttpRequest) -> HttpResponse | None:
     """Redirect administrators to the page for their code, or to set up an app if they must. Until then they have
     employees' rights outside the administration."""
     if not (isinstance(request.user, User) and request.user.is_staff):

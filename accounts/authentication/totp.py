@@ -13,7 +13,6 @@ import hmac
 import re
 import secrets
 from datetime import datetime, timedelta
-from urllib.parse import quote, urlencode
 
 from django.conf import settings
 from django.db import transaction
@@ -21,12 +20,10 @@ from django.utils.translation import gettext_noop
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.audit import services
-from accounts.authentication import flow
 from accounts.authentication.passwords import Lock, LockedOut
 from accounts.models import AuditEntry, TotpDevice, User
 from integrations.models.fields import Unreadable
 
-ISSUER = "guanwecom"
 # The audit trail translates these.
 SET_UP, RENEWED = gettext_noop("Authenticator app set up."), gettext_noop("Recovery codes renewed.")
 REMOVED = gettext_noop("Authenticator app removed.")
@@ -35,64 +32,33 @@ STEP_SECONDS, DIGITS, KEY_BYTES = 30, 6, 20
 # A phone's clock may be wrong by so many half minutes.
 TOLERANCE = 1
 RECOVERY_CODES = 10
-# The page that shows a key is valid for so long.
-KEY_SECONDS = 3600
 # The pages that ask for a code, and that set an app up.
 CODE_ROUTE, OWN_ROUTE = "admin:second-factor-code", "admin:second-factor"
 
 
-def device_of(person: User) -> TotpDevice | None:
+def find_device(person: User) -> TotpDevice | None:
     """Return the person's app without its key, which is never shown a second time."""
     return TotpDevice.objects.defer("key").filter(user=person).first()
 
 
-def is_independent(person: User) -> bool:
-    """Return whether the person has an app that WeCom's administrators cannot have set up (see TotpDevice)."""
-    return TotpDevice.objects.filter(user=person, is_independent=True).exists()
-
-
 # --- Setting it up ----------------------------------------------------------------------------------------------------
-
-
-def new_key() -> str:
-    """Return a random key of 20 bytes, in base32 as apps expect it."""
-    return base64.b32encode(secrets.token_bytes(KEY_BYTES)).decode()
-
-
-def otpauth_url(key: str, *, person: User) -> str:
-    """Return the otpauth:// address for the QR code."""
-    label = quote(f"{ISSUER}:{person.get_username()}")
-    return f"otpauth://totp/{label}?{urlencode({'secret': key, 'issuer': ISSUER})}"
-
-
-def seal(key: str, *, person: User) -> str:
-    """Encrypt a new key for the page that shows it: it is stored only after its first right code."""
-    return flow.seal("authenticator app", person.pk, key)
-
-
-def unseal(sealed: str, *, person: User) -> str | None:
-    """Decrypt a key. Returns None if it was not sealed for `person`, or more than KEY_SECONDS ago."""
-    match flow.unseal("authenticator app", sealed, seconds=KEY_SECONDS):
-        case [person.pk, key]:
-            return str(key)
-    return None
 
 
 @sensitive_variables("key", "code")
 def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: bool) -> list[str] | None:
     """Store `key` in place of an earlier one. Returns the recovery codes, or None if `code` is wrong. `is_independent`:
     see TotpDevice."""
-    counter = _counter_of(key, code, now, after=0)
+    counter = _find_counter(key, code, now, after=0)
     if counter is None:
         return None
-    codes = _recovery_codes()
+    codes = _make_recovery_codes()
     values = {
         "key": key,
         "confirmed_at": now,
         "is_independent": is_independent,
         "last_counter": counter,
         "failed_count": 0,
-        "recovery_digests": [_digest(one) for one in codes],
+        "recovery_digests": [_hash_code(one) for one in codes],
     }
     TotpDevice.objects.update_or_create(user=person, defaults=values)
     services.record(action=AuditEntry.Action.DONE, subject=person, note=SET_UP)
@@ -101,8 +67,8 @@ def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: 
 
 def renew_recovery_codes(person: User) -> list[str]:
     """Replace the recovery codes by ten new ones and return them. Only their digests are stored."""
-    codes = _recovery_codes()
-    TotpDevice.objects.filter(user=person).update(recovery_digests=[_digest(one) for one in codes])
+    codes = _make_recovery_codes()
+    TotpDevice.objects.filter(user=person).update(recovery_digests=[_hash_code(one) for one in codes])
     services.record(action=AuditEntry.Action.DONE, subject=person, note=RENEWED)
     return codes
 
@@ -126,10 +92,10 @@ def is_code_of(*, person: User, code: str, now: datetime) -> bool:
         device = TotpDevice.objects.select_for_update().filter(user=person).first()
         if device is None:
             return False
-        _require_open(device, now)
+        _check_not_locked(device, now)
         is_right = _use_code(device, code, now)
         if not is_right:
-            until = _waits_until(device)
+            until = _find_lock_end(device)
             device.failed_count = device.failed_count + 1 if until is not None and until > now else 1
             device.failed_at = now
             device.save(update_fields=["failed_count", "failed_at"])
@@ -138,25 +104,25 @@ def is_code_of(*, person: User, code: str, now: datetime) -> bool:
     is_locked = device.failed_count >= settings.LOCKOUT_TRIES
     action = AuditEntry.Action.LOCKED_OUT if is_locked else AuditEntry.Action.SIGN_IN_FAILED
     services.record_failure(username=person.get_username(), action=action)
-    _require_open(device, now)
+    _check_not_locked(device, now)
     return False
 
 
-def _require_open(device: TotpDevice, now: datetime) -> None:
-    until = _waits_until(device)
+def _check_not_locked(device: TotpDevice, now: datetime) -> None:
+    until = _find_lock_end(device)
     if device.failed_count >= settings.LOCKOUT_TRIES and until is not None and until > now:
         raise LockedOut(Lock(until))
 
 
-def _waits_until(device: TotpDevice) -> datetime | None:
+def _find_lock_end(device: TotpDevice) -> datetime | None:
     return device.failed_at and device.failed_at + timedelta(minutes=settings.LOCKOUT_MINUTES)
 
 
 def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
     # If the present FIELD_ENCRYPTION_KEYS cannot read the key, recovery codes still work.
     is_readable = not isinstance(device.key, Unreadable)
-    counter = _counter_of(device.key, code, now, after=device.last_counter) if is_readable else None
-    digest = _digest(code)
+    counter = _find_counter(device.key, code, now, after=device.last_counter) if is_readable else None
+    digest = _hash_code(code)
     if counter is not None:
         device.last_counter = counter
     elif digest in device.recovery_digests:
@@ -168,7 +134,7 @@ def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
     return True
 
 
-def _counter_of(key: str, code: str, now: datetime, *, after: int) -> int | None:
+def _find_counter(key: str, code: str, now: datetime, *, after: int) -> int | None:
     """Return the half minute of `code`, or None if it is wrong or not later than `after`."""
     digits = re.sub(r"\s", "", code)
     if re.fullmatch(rf"[0-9]{{{DIGITS}}}", digits) is None:
@@ -188,12 +154,12 @@ def hotp(key: bytes, counter: int) -> str:
     return f"{number % 10**DIGITS:0{DIGITS}}"
 
 
-def _recovery_codes() -> list[str]:
+def _make_recovery_codes() -> list[str]:
     """Return new codes, each of sixteen letters and digits in groups of four."""
     texts = [base64.b32encode(secrets.token_bytes(10)).decode() for _number in range(RECOVERY_CODES)]
     return ["-".join(text[place : place + 4] for place in range(0, len(text), 4)) for text in texts]
 
 
-def _digest(code: str) -> str:
+def _hash_code(code: str) -> str:
     """Return a plain digest, which is enough: nobody can try all random codes of 80 bits."""
     return hashlib.sha256(re.sub(r"[\s-]", "", code).upper().encode()).hexdigest()

@@ -56,13 +56,13 @@ def sync_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | No
     if not rules.groups_of and not GivenGroup.objects.filter(corp=corp).exists():
         return Counter()
     people = User.objects.filter(is_staff=False, is_superuser=False)
-    differing = MembershipDiff(corp, people.filter(pk__in=list(user_ids)), rules).user_ids()
+    differing = MembershipDiff(corp, people.filter(pk__in=list(user_ids)), rules).find_user_ids()
     if not differing:
         return Counter()
     # Compare again under the lock.
     return MembershipDiff(
         corp, people.filter(pk__in=differing).select_for_update(no_key=True).order_by("pk"), rules
-    ).write()
+    ).write_differences()
 
 
 def sync_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:
@@ -107,11 +107,11 @@ class MembershipDiff:
         # both.
         self._noted = (self._given | (wanted & by_others)) - noted
 
-    def user_ids(self) -> list[int]:
+    def find_user_ids(self) -> list[int]:
         """Return the people with something to write."""
         return sorted({user for user, _group in self._given | self._lost | self._noted})
 
-    def write(self) -> Counter[str]:
+    def write_differences(self) -> Counter[str]:
         """Write the differences. Return how many memberships were added and removed."""
         memberships = [_Membership(user_id=user, group_id=group) for user, group in sorted(self._given)]
         _Membership.objects.bulk_create(memberships, batch_size=_ROWS_A_STATEMENT)
@@ -171,7 +171,7 @@ class DepartmentChoicesMixin:
     queryset: Any
     _paths: dict[int, str] = {}  # noqa: RUF012  # never changed, only replaced
 
-    def offer(self, *, seen_by: Person, chosen: list[int]) -> None:
+    def offer_departments(self, *, seen_by: Person, chosen: list[int]) -> None:
         """Offer present departments of companies that `seen_by` sees; departments already `chosen` stay valid."""
         stored = Department.objects.filter(pk__in=chosen)
         self.queryset = Department.objects.visible_to(seen_by).present() | stored

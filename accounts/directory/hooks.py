@@ -34,49 +34,37 @@ def directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[At
     names = {corp.pk: corp.name for corp in corps}
     found = []
     if request.user.has_perm("integrations.view_syncrun"):
-        found += _about_directories(names)
-    if request.user.has_perm("accounts.view_linkconflict"):
-        found += _about_people(names)
-    return found
-
-
-def _about_directories(names: dict[int, str]) -> list[Attention]:
-    """List problems of each company's newest run, and of events given up. One query."""
-    newest = SyncRun.objects.filter(corp=OuterRef("pk")).order_by("-pk")
-    events = CallbackEvent.objects.given_up().filter(corp=OuterRef("pk")).order_by().values("corp")
-    corps = Corp.objects.filter(pk__in=list(names)).annotate(
-        run=Subquery(newest.values("pk")[:1]),
-        run_status=Subquery(newest.values("status")[:1]),
-        given_up=Subquery(events.annotate(count=Count("pk")).values("count")),
-    )
-    sentences = {
-        SyncRun.Status.ASKING: (
-            _("The directory of “%(corp)s” would take access from many: a run waits for your answer."),
-            "bad",
-        ),
-        SyncRun.Status.FAILED: (_("The last synchronisation of the directory of “%(corp)s” stopped."), "warn"),
-    }
-    found = []
-    for pk, run, status, count in corps.order_by("pk").values_list("pk", "run", "run_status", "given_up"):
-        if status in sentences:
-            sentence, tone = sentences[status]
-            url = reverse("admin:integrations_syncrun_change", args=[run])
-            found.append(Attention(sentence % {"corp": names[pk]}, url, tone))
-        if count:
-            sentence = ngettext(
-                "“%(corp)s”: %(count)s event about people was given up.",
-                "“%(corp)s”: %(count)s events about people were given up.",
-                count,
-            )
-            url = reverse("admin:integrations_syncrun_start", args=[pk])
-            found.append(Attention(sentence % {"corp": names[pk], "count": f"{count:,}"}, url, "bad"))
-    return found
-
-
-def _about_people(names: dict[int, str]) -> list[Attention]:
-    """Count unlinked members of companies whose policy is in force; elsewhere nobody expects links."""
+        newest = SyncRun.objects.filter(corp=OuterRef("pk")).order_by("-pk")
+        events = CallbackEvent.objects.given_up().filter(corp=OuterRef("pk")).order_by().values("corp")
+        annotated = Corp.objects.filter(pk__in=list(names)).annotate(
+            run=Subquery(newest.values("pk")[:1]),
+            run_status=Subquery(newest.values("status")[:1]),
+            given_up=Subquery(events.annotate(count=Count("pk")).values("count")),
+        )
+        sentences = {
+            SyncRun.Status.ASKING: (
+                _("The directory of “%(corp)s” would take access from many: a run waits for your answer."),
+                "bad",
+            ),
+            SyncRun.Status.FAILED: (_("The last synchronisation of the directory of “%(corp)s” stopped."), "warn"),
+        }
+        for pk, run, status, count in annotated.order_by("pk").values_list("pk", "run", "run_status", "given_up"):
+            if status in sentences:
+                sentence, tone = sentences[status]
+                url = reverse("admin:integrations_syncrun_change", args=[run])
+                found.append(Attention(sentence % {"corp": names[pk]}, url, tone))
+            if count:
+                sentence = ngettext(
+                    "“%(corp)s”: %(count)s event about people was given up.",
+                    "“%(corp)s”: %(count)s events about people were given up.",
+                    count,
+                )
+                url = reverse("admin:integrations_syncrun_start", args=[pk])
+                found.append(Attention(sentence % {"corp": names[pk], "count": f"{count:,}"}, url, "bad"))
+    if not request.user.has_perm("accounts.view_linkconflict"):
+        return found
+    # Only companies whose policy is in force: elsewhere nobody expects links.
     waiting = LinkConflict.objects.filter(member__corp__in=list(names)).in_force()
-    found = []
     for corp_id, count in waiting.order_by().values_list("member__corp").annotate(Count("pk")):
         sentence = ngettext(
             "“%(corp)s”: %(count)s member is not linked with anybody here.",

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 from accounts.audit import services
 from accounts.directory.groups import sync_groups
-from accounts.directory.matching import Candidate, Match, match_members, unlinked_members
+from accounts.directory.matching import Candidate, Match, filter_unlinked, match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.companies import settle_primary_accounts
 from accounts.users.roles import people_changeable_by
@@ -81,7 +81,7 @@ def link_matches(*, corp: Corp, found: Sequence[Match], are_new: bool = False) -
 def find_objections(*, member: Member, user: User) -> list[LinkConflict.Reason]:
     """Return the reasons why a run would not link these two; an administrator has to confirm them."""
     candidate = Candidate(user, list(WeComAccount.objects.filter(user=user).order_by("pk")))
-    objection = candidate.objection(member.corp)
+    objection = candidate.find_objection(member.corp)
     found = [] if objection is None else [objection]
     nameless = WeComAccount.objects.without_corp().filter(userid_folded=member.userid_folded)
     return [*found, LinkConflict.Reason.COMPANY_MISSING] if nameless.exclude(user=user).exists() else found
@@ -112,7 +112,7 @@ def check_member(member: Member, editor: User) -> None:
     """Raise LinkRefusedError if `editor` cannot link this member now."""
     now = Member.objects.filter(pk=member.pk, corp__in=Corp.objects.visible_to(editor)).here().first()
     if now is None:
-        raise LinkRefusedError(_("“%(member)s” is not there any more in WeCom.") % {"member": member})
+        raise LinkRefusedError(_("“%(member)s” is no longer in WeCom.") % {"member": member})
     if now.waits_since is not None:
         message = _("“%(member)s” had been deleted and came back: confirm the account first, it may be another person.")
         raise LinkRefusedError(message % {"member": member})
@@ -136,9 +136,9 @@ def find_unambiguous_matches(*, policy: DirectoryPolicy, members: Sequence[Membe
     return [one for pk, one in fitting.items() if pk in may_change]
 
 
-def link_many(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> int:
+def link_members(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> int:
     """Link all members with an unambiguous match in one transaction. Returns how many."""
-    rows = unlinked_members(Member.objects.able().filter(pk__in=[one.pk for one in members])).order_by("pk")
+    rows = filter_unlinked(Member.objects.able().filter(pk__in=[one.pk for one in members])).order_by("pk")
 
     @transaction.atomic
     def link() -> int:
@@ -172,7 +172,7 @@ def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:
     return made
 
 
-def create_by_hand(*, member: Member, editor: User) -> User:
+def create_user_by_hand(*, member: Member, editor: User) -> User:
     """Create a user for one member because `editor` wants it, even if others would fit. Raises LinkRefusedError."""
     try:
         with transaction.atomic():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from django.contrib.auth.hashers import is_password_usable
@@ -34,7 +35,7 @@ class Candidate:
     user: User
     accounts: list[WeComAccount] = field(default_factory=list)
 
-    def objection(self, corp: Corp) -> LinkConflict.Reason | None:
+    def find_objection(self, corp: Corp) -> LinkConflict.Reason | None:
         """Return why the person must not be linked with a member of `corp`, or None."""
         if self.user.is_staff or self.user.is_superuser:
             return Reason.PROTECTED
@@ -72,7 +73,7 @@ def match_members(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Memb
     if not members:
         return []
     known = MatchContext(corp, policy, members)
-    found = [known.match(member) for member in members]
+    found = [known.match_member(member) for member in members]
     rivals = Counter(one.user.pk for one in found if one.user is not None and one.conflict is None)
     return [
         replace(one, account=None, conflict=one.conflict or Reason.SEVERAL)
@@ -88,7 +89,7 @@ class MatchContext:
     def __init__(self, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> None:
         self._corp, self._policy = corp, policy
         userids = {one.userid_folded for one in members}
-        wanted = _group_by_reason(self._keys(one) for one in members)
+        wanted = _group_by_reason(self._find_keys(one) for one in members)
         shared = {**wanted, MatchReason.USERNAME: set()}
         wanted[MatchReason.USERNAME] = userids  # always needed, to see whether the name is free
         self._found: dict[_Key, set[int]] = defaultdict(set)
@@ -101,34 +102,42 @@ class MatchContext:
         # E-mail addresses, mobile and employee numbers shared by several members of the company.
         owners: dict[_Key, set[int]] = defaultdict(set)
         for one in _find_members(Member.objects.filter(corp=corp).here(), shared):
-            for key in self._keys(one):
+            for key in self._find_keys(one):
                 owners[key].add(one.pk)
         self._shared = {key for key, pks in owners.items() if len(pks) > 1}
         without = WeComAccount.objects.without_corp().filter(userid_folded__in=userids)
         self._without_corp = set(without.values_list("userid_folded", flat=True))
 
-    def match(self, member: Member) -> Match:
+    def match_member(self, member: Member) -> Match:
         if member.userid_folded in self._without_corp:
             return Match(member, conflict=Reason.COMPANY_MISSING)
-        keys = self._keys(member)
+        keys = self._find_keys(member)
         if self._shared & keys:
             return Match(member, conflict=Reason.SHARED)
-        people = {pk for key in keys for pk in self._found[key]} - self._find_chance_matches(member, keys)
+        # People whom only the username matches, and only by chance.
+        username = (MatchReason.USERNAME, member.userid_folded)
+        named = self._found[username] - {pk for key in keys - {username} for pk in self._found[key]}
+        if self._policy.mode == DirectoryPolicy.Mode.CREATE:
+            by_chance = {pk for pk in named if self._has_name_by_chance(pk, member)}
+        else:
+            # This policy creates nobody, so people of another company stay candidates: the administrator reads that
+            # they belong there.
+            by_chance = {pk for pk in named if self._people[pk].user.has_made_username}
+        people = {pk for key in keys for pk in self._found[key]} - by_chance
         if len(people) > 1:
             return Match(member, conflict=Reason.SEVERAL)
         if not people and self._policy.mode != DirectoryPolicy.Mode.CREATE:
             return Match(member, conflict=Reason.NOBODY)
         if not people:
-            named = self._found[MatchReason.USERNAME, member.userid_folded]
-            is_taken = any(not self._has_name_by_chance(pk, member) for pk in named)
+            is_taken = any(not self._has_name_by_chance(pk, member) for pk in self._found[username])
             return Match(member, conflict=Reason.USERNAME_TAKEN if is_taken else None)
         candidate = self._people[people.pop()]
-        objection = candidate.objection(self._corp)
+        objection = candidate.find_objection(self._corp)
         if objection is not None:
             return Match(member, candidate.user, conflict=objection)
         return Match(member, candidate.user, next(iter(candidate.accounts), None))
 
-    def _keys(self, member: Member) -> set[_Key]:
+    def _find_keys(self, member: Member) -> set[_Key]:
         """Return the keys by which the policy finds people. The userid is the default employee number."""
         policy, keys = self._policy, set[_Key]()
         if policy.match_username:
@@ -142,16 +151,6 @@ class MatchContext:
             keys.add((MatchReason.NUMBER, fold_value(number)))
         return keys
 
-    def _find_chance_matches(self, member: Member, keys: set[_Key]) -> set[int]:
-        """Return people whom only the username matches, and only by chance."""
-        username = (MatchReason.USERNAME, member.userid_folded)
-        named = self._found[username] - {pk for key in keys - {username} for pk in self._found[key]}
-        if self._policy.mode == DirectoryPolicy.Mode.CREATE:
-            return {pk for pk in named if self._has_name_by_chance(pk, member)}
-        # This policy creates nobody, so they stay candidates: the administrator reads that they belong to another
-        # company.
-        return {pk for pk in named if self._people[pk].user.has_made_username}
-
     def _has_name_by_chance(self, pk: int, member: Member) -> bool:
         candidate = self._people[pk]
         return candidate.user.has_made_username or candidate.is_somebody_else(member)
@@ -161,7 +160,7 @@ class MatchContext:
 SUGGESTIONS_SHOWN = 4
 
 
-def unlinked_members(members: QuerySet[Member]) -> QuerySet[Member]:
+def filter_unlinked(members: QuerySet[Member]) -> QuerySet[Member]:
     """Return those of `members` who are in scope and linked with nobody."""
     account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
     return members.filter(~Exists(account), presence=Member.Presence.HERE)
@@ -207,8 +206,8 @@ def suggest_people(members: Sequence[Member], *, among: QuerySet[User]) -> dict[
         found[key].append(user)
     candidates = _find_candidates({user.pk: user for users in found.values() for user in users}.values())
     return {
-        member.pk: _rank(
-            Suggestion(member, candidates[pk].user, reasons, candidates[pk].objection(member.corp))
+        member.pk: _rank_suggestions(
+            Suggestion(member, candidates[pk].user, reasons, candidates[pk].find_objection(member.corp))
             for pk, reasons in _find_reasons(keys[member.pk], found).items()
             if _is_meaningful(reasons, candidates[pk], member)
         )
@@ -227,15 +226,15 @@ def suggest_members(people: Sequence[User], *, among: QuerySet[Member]) -> dict[
     for user_id, number in numbers.values_list("user_id", "folded"):
         keys[user_id].add((MatchReason.NUMBER, number))
     found: dict[_Key, list[Member]] = defaultdict(list)
-    nobody = unlinked_members(among).select_related("corp")
+    nobody = filter_unlinked(among).select_related("corp")
     fetched = {member.pk: member for member in _find_members(nobody, _group_by_reason(keys.values()))}
     for member in fetched.values():
         for key in find_member_keys(member):
             found[key].append(member)
     candidates = _find_candidates(people)
     return {
-        user.pk: _rank(
-            Suggestion(fetched[pk], user, reasons, candidates[user.pk].objection(fetched[pk].corp))
+        user.pk: _rank_suggestions(
+            Suggestion(fetched[pk], user, reasons, candidates[user.pk].find_objection(fetched[pk].corp))
             for pk, reasons in _find_reasons(keys[user.pk], found).items()
             if _is_meaningful(reasons, candidates[user.pk], fetched[pk])
         )
@@ -275,7 +274,7 @@ def _find_people(
         (MatchReason.NAME, among.filter(~Exists(linked)).exclude(name=""), F("name")),
     ):
         if wanted[reason]:
-            yield from (((reason, user.key), user) for user in _first_of_each(people, column, wanted[reason]))
+            yield from (((reason, user.key), user) for user in _select_first_rows(people, column, wanted[reason]))
 
 
 def _find_members(among: QuerySet[Member], wanted: dict[MatchReason, set[str]]) -> Iterable[Member]:
@@ -288,10 +287,10 @@ def _find_members(among: QuerySet[Member], wanted: dict[MatchReason, set[str]]) 
         (MatchReason.NAME, F("name")),
     ):
         if wanted[reason]:
-            yield from _first_of_each(among, column, wanted[reason])
+            yield from _select_first_rows(among, column, wanted[reason])
 
 
-def _first_of_each(rows: QuerySet[Any], column: Any, values: Collection[str]) -> QuerySet[Any]:
+def _select_first_rows(rows: QuerySet[Any], column: Any, values: Collection[str]) -> QuerySet[Any]:
     """Return the first rows for each value."""
     numbered = rows.order_by().annotate(key=column).filter(key__in=list(values))
     rank = Window(RowNumber(), partition_by=[F("key")], order_by="pk")
@@ -332,7 +331,7 @@ def _is_meaningful(reasons: tuple[MatchReason, ...], candidate: Candidate, membe
     return not (candidate.user.has_made_username or candidate.is_somebody_else(member))
 
 
-def _rank(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
+def _rank_suggestions(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
     return sorted(
         suggestions, key=lambda one: (_ORDER.index(one.reasons[0]), -len(one.reasons), one.user.pk, one.member.pk)
     )
@@ -364,11 +363,31 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
     members = Member.objects.here().filter(corp__in=corps.values("pk"))
     found: dict[str, list[Any]] = {
         "spellings": _find_shared(people, Lower("username")),
-        "several": _find_people_of_several(people, corps, Corp.objects.visible_to(seen_by)),
+        "several": [],
         "emails": _find_shared(members.exclude(email=""), Lower("email"), "corp_id"),
         "mobiles": _find_shared(members.exclude(mobile=""), "mobile", "corp_id"),
-        "nameless": _find_nameless(members, corps) if sees_all(seen_by) else [],
+        "nameless": [],
     }
+    # People with accounts in several companies. Invisible companies are neither counted nor named.
+    visible = Corp.objects.visible_to(seen_by)
+    accounts = WeComAccount.objects.complete().filter(user__in=people.values("pk"), corp__in=visible.values("pk"))
+    here = accounts.filter(corp__in=corps.values("pk"), user=OuterRef("user"))
+    counted = accounts.filter(Exists(here)).order_by().values("user").annotate(count=Count("corp", distinct=True))
+    keys = [one["user"] for one in counted.filter(count__gt=1).order_by("user")[:CONFLICTS_SHOWN]]
+    for _key, some in groupby(
+        accounts.filter(user__in=keys).select_related("user", "corp").order_by("user", "pk"), lambda one: one.user_id
+    ):
+        of_person = list(some)
+        found["several"].append((of_person[0].user, of_person))
+    if sees_all(seen_by):
+        # Accounts without a company whose userid somebody else or an unlinked member has, too.
+        linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
+        meant = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
+        others = WeComAccount.objects.filter(Q(corp__isnull=True) | Q(corp__in=corps.values("pk")))
+        twice = others.filter(userid_folded=OuterRef("userid_folded")).exclude(user=OuterRef("user"))
+        nameless = WeComAccount.objects.without_corp().exclude(userid_folded="").filter(Exists(meant) | Exists(twice))
+        ordered = nameless.select_related("user").order_by("userid_folded", "pk")
+        found["nameless"] = list(ordered[:CONFLICTS_SHOWN])
     is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in found.values())
     return {**found, "is_cut": is_cut, "is_empty": not any(found.values())}
 
@@ -390,27 +409,3 @@ def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[SharedV
         for key, some in sorted(sharers.items())
         if len(some) > 1
     ]
-
-
-def _find_people_of_several(
-    people: QuerySet[User], corps: QuerySet[Corp], visible: QuerySet[Corp]
-) -> list[tuple[User, list[WeComAccount]]]:
-    """Find people with accounts in several companies. Invisible companies are neither counted nor named."""
-    accounts = WeComAccount.objects.complete().filter(user__in=people.values("pk"), corp__in=visible.values("pk"))
-    here = accounts.filter(corp__in=corps.values("pk"), user=OuterRef("user"))
-    counted = accounts.filter(Exists(here)).order_by().values("user").annotate(count=Count("corp", distinct=True))
-    keys = [one["user"] for one in counted.filter(count__gt=1).order_by("user")[:CONFLICTS_SHOWN]]
-    found: dict[int, list[WeComAccount]] = defaultdict(list)
-    for account in accounts.filter(user__in=keys).select_related("user", "corp").order_by("user", "pk"):
-        found[account.user_id].append(account)
-    return [(some[0].user, some) for some in found.values()]
-
-
-def _find_nameless(members: QuerySet[Member], corps: QuerySet[Corp]) -> list[WeComAccount]:
-    """Find accounts without a company whose userid somebody else or an unlinked member has, too."""
-    linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-    meant = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
-    others = WeComAccount.objects.filter(Q(corp__isnull=True) | Q(corp__in=corps.values("pk")))
-    twice = others.filter(userid_folded=OuterRef("userid_folded")).exclude(user=OuterRef("user"))
-    accounts = WeComAccount.objects.without_corp().exclude(userid_folded="").filter(Exists(meant) | Exists(twice))
-    return list(accounts.select_related("user").order_by("userid_folded", "pk")[:CONFLICTS_SHOWN])

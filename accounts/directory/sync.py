@@ -44,8 +44,13 @@ Action = AuditEntry.Action
 Reason = LinkConflict.Reason
 
 
-class Step:
-    """The work on `members`, inside the caller's transaction."""
+# Called with the company, folded userids of members who may not sign in, and now, in the transaction that applies the
+# policy. Each run repeats it for all of them, so it must be quick if there is nothing to do.
+people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
+
+
+class PolicyStep:
+    """The work that a policy asks for on `members`, inside the caller's transaction."""
 
     def __init__(self, *, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> None:
         self._corp, self._policy, self._members, self._now = corp, policy, members, now
@@ -54,12 +59,22 @@ class Step:
         accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=userids).select_related("user")
         self._accounts = {one.userid_folded: one for one in accounts}
 
-    def write(self) -> Counter[str]:
-        """Write everything. Return how much of each kind was written."""
-        self._let_go([one for one in self._members if one.presence == Member.Presence.DELETED])
+    def apply_policy(self, rules: GroupRules | None) -> Counter[str]:
+        """Write everything. Return how much of each kind was written. `rules`: the groups that departments give, if the
+        caller has read them already."""
+        self._unlink_leavers([one for one in self._members if one.presence == Member.Presence.DELETED])
         able = [one for one in self._members if one.is_able]
         linked = [one for one in able if one.userid_folded in self._accounts]
-        self._respell(linked)
+        # Copy WeCom's spelling of the userids.
+        changes = {}
+        for member in linked:
+            account = self._accounts[member.userid_folded]
+            if account.userid != member.userid and not _is_protected(account.user):
+                rows = WeComAccount.objects.filter(pk=account.pk, userid_folded=member.userid_folded)
+                rows.update(userid=member.userid)
+                changes[account.pk] = [["userid", account.userid, member.userid]]
+        self._counts["respelled"] += len(changes)
+        services.record_accounts(changes, Action.CHANGED)
         unlinked = [one for one in able if one.userid_folded not in self._accounts]
         found = match_members(corp=self._corp, policy=self._policy, members=unlinked)
         new = [(one, one.user) for one in found if one.user is not None and one.conflict is None]
@@ -67,58 +82,43 @@ class Step:
         self._counts["linked"] += len(new)
         if self._policy.mode == DirectoryPolicy.Mode.CREATE:
             people = [(one, self._accounts[one.userid_folded].user) for one in linked]
-            self._update([*people, *((one.member, user) for one, user in new)])
+            self._update_people([*people, *((one.member, user) for one, user in new)])
         unknown = [one.member for one in found if one.user is None and one.conflict is None]
         self._counts["created"] += len(create_people(corp=self._corp, members=unknown)) if unknown else 0
         self._write_conflicts(found)
-        return +self._counts
-
-    def user_ids(self) -> set[int]:
-        """Return the people who were linked before this step, or are now."""
-        before = {one.user_id for one in self._accounts.values()}
+        # People who were linked before this step, or are now.
         userids = [one.userid_folded for one in self._members]
-        now = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
-        return before | set(now.values_list("user_id", flat=True))
+        now_linked = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
+        user_ids = {one.user_id for one in self._accounts.values()} | set(now_linked.values_list("user_id", flat=True))
+        settle_primary_accounts(user_ids)
+        self._counts += sync_groups(corp=self._corp, user_ids=user_ids, rules=rules)
+        if unable := [one.userid_folded for one in self._members if not one.is_able]:
+            people_left(self._corp, unable, self._now)
+        return +self._counts
 
     # --- Leavers ------------------------------------------------------------------------------------------------------
 
-    def _let_go(self, gone: list[Member]) -> None:
+    def _unlink_leavers(self, gone: list[Member]) -> None:
         accounts = [self._accounts[one.userid_folded] for one in gone if one.userid_folded in self._accounts]
         accounts = [one for one in accounts if not _is_protected(one.user)]
         if not accounts:
             return
-        keys = [one.pk for one in accounts]
-        mine = WeComAccount.objects.filter(pk__in=keys, corp=self._corp)
+        mine = WeComAccount.objects.filter(pk__in=[one.pk for one in accounts], corp=self._corp)
         self._counts["unlinked"] += mine.update(userid="", userid_folded="", left_at=self._now)
         services.record_accounts({one.pk: [["userid", one.userid, None]] for one in accounts}, Action.CHANGED)
         if self._policy.leavers == DirectoryPolicy.Leavers.DISABLE:
-            self._disable({one.user_id for one in accounts})
-
-    def _disable(self, user_ids: set[int]) -> None:
-        elsewhere = WeComAccount.objects.complete().filter(user__in=user_ids)
-        leaving = _filter_unprotected(user_ids).filter(is_active=True).exclude(pk__in=elsewhere.values("user_id"))
-        keys = list(leaving.select_for_update(no_key=True).values_list("pk", flat=True))
-        if keys:
-            self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
-            services.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
-            ownership().succeed(keys)
+            user_ids = {one.user_id for one in accounts}
+            elsewhere = WeComAccount.objects.complete().filter(user__in=user_ids)
+            leaving = _filter_unprotected(user_ids).filter(is_active=True).exclude(pk__in=elsewhere.values("user_id"))
+            keys = list(leaving.select_for_update(no_key=True).values_list("pk", flat=True))
+            if keys:
+                self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
+                services.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
+                ownership().succeed(keys)
 
     # --- Linked members -----------------------------------------------------------------------------------------------
 
-    def _respell(self, linked: list[Member]) -> None:
-        """Copy WeCom's spelling of the userid."""
-        changes = {}
-        for member in linked:
-            account = self._accounts[member.userid_folded]
-            if account.userid != member.userid and not _is_protected(account.user):
-                WeComAccount.objects.filter(pk=account.pk, userid_folded=member.userid_folded).update(
-                    userid=member.userid
-                )
-                changes[account.pk] = [["userid", account.userid, member.userid]]
-        self._counts["respelled"] += len(changes)
-        services.record_accounts(changes, Action.CHANGED)
-
-    def _update(self, linked: list[tuple[Member, User]]) -> None:
+    def _update_people(self, linked: list[tuple[Member, User]]) -> None:
         """Copy name, e-mail and mobile from WeCom; values that WeCom withholds or leaves empty stay."""
         differing = [
             (member, user)
@@ -167,11 +167,6 @@ def _filter_unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
     return User.objects.filter(pk__in=user_ids, is_staff=False, is_superuser=False)
 
 
-# Called with the company, folded userids of members who may not sign in, and now, in the transaction that applies the
-# policy. Each run repeats it for all of them, so it must be quick if there is nothing to do.
-people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
-
-
 STEP = 1000
 
 
@@ -186,7 +181,7 @@ def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
         keys = list(corp.members.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:STEP])
         if not keys:
             break
-        repeat_on_conflict(partial(_step, rows, policy, rules, keys, job))
+        repeat_on_conflict(partial(_apply_run_step, rows, policy, rules, keys, job))
         after = keys[-1]
     behind: int | None = 0
     while behind is not None:
@@ -199,34 +194,16 @@ def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
     return held
 
 
-def _step(rows: QuerySet[SyncRun], policy: DirectoryPolicy, rules: GroupRules, keys: list[int], job: JobRun) -> None:
+def _apply_run_step(
+    rows: QuerySet[SyncRun], policy: DirectoryPolicy, rules: GroupRules, keys: list[int], job: JobRun
+) -> None:
     """Handle one step. `keys`: of some of the company's members, in order."""
     now, corp = job.clock(), policy.corp
     with job.saving(rows) as held:
         members = list(corp.members.filter(pk__in=keys).order_by("pk"))
-        written = apply_to(corp=corp, policy=policy, members=members, now=now, rules=rules)
+        written = PolicyStep(corp=corp, policy=policy, members=members, now=now).apply_policy(rules)
         held.applied_counts = dict(Counter(held.applied_counts) + written)
         held.applied_count += len(keys)
-
-
-def apply_to(
-    *,
-    corp: Corp,
-    policy: DirectoryPolicy,
-    members: Sequence[Member],
-    now: datetime,
-    rules: GroupRules | None = None,
-) -> Counter[str]:
-    """Apply the policy to some members, in the caller's transaction. Returns how much of each kind was written.
-    `rules`: the groups that departments give, if the caller has read them already."""
-    step = Step(corp=corp, policy=policy, members=members, now=now)
-    written = step.write()
-    user_ids = step.user_ids()
-    settle_primary_accounts(user_ids)
-    written += sync_groups(corp=corp, user_ids=user_ids, rules=rules)
-    if left := [one.userid_folded for one in members if not one.is_able]:
-        people_left(corp, left, now)
-    return written
 
 
 # --- Start and work of runs. A run has two halves: the copy of WeCom's directory, then the people here ---------------
@@ -238,16 +215,11 @@ SPREAD_MINUTES = 60
 LATEST = timedelta(hours=3)
 
 
-def find_nightly_moment(*, corp: Corp, now: datetime) -> datetime:
-    """Return the time of the company's run today."""
-    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight + timedelta(hours=FIRST_HOUR, minutes=corp.pk * 7 % SPREAD_MINUTES)
-
-
-def request_nightly(*, now: datetime) -> None:
+def request_nightly_runs(*, now: datetime) -> None:
     """Request the nightly runs that are due. A repeat requests none of them again."""
+    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     for policy in DirectoryPolicy.objects.in_force().select_related("corp"):
-        moment = find_nightly_moment(corp=policy.corp, now=now)
+        moment = midnight + timedelta(hours=FIRST_HOUR, minutes=policy.corp.pk * 7 % SPREAD_MINUTES)
         if not moment <= now < moment + LATEST:
             continue
         tonight = SyncRun.objects.filter(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, requested_at__gte=moment)
@@ -255,7 +227,7 @@ def request_nightly(*, now: datetime) -> None:
             request_run(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, now=now)
 
 
-def give_up(job: Job) -> None:
+def give_up_sync(job: Job) -> None:
     """End the run that no worker could carry out, so that the next night asks for another."""
     now, corp_id = database_now(), int(job.key or 0)
     ended = {"status": SyncRun.Status.FAILED, "phase": SyncRun.Phase.FINISHED, "problem": BROKEN, "finished_at": now}
@@ -270,9 +242,9 @@ def give_up(job: Job) -> None:
     see="integrations.view_syncrun",
     retry="integrations.sync_directory",
     repeats_errors=True,
-    give_up=give_up,
+    give_up=give_up_sync,
 )
-def carry_on(job: JobRun) -> dict[str, Any] | Again:
+def carry_on_sync(job: JobRun) -> dict[str, Any] | Again:
     """Carry out both halves of a company's run, or the rest of them."""
     runs = SyncRun.objects.select_related("corp").filter(corp=int(job.job.key or 0))
     newest = runs.first()
@@ -313,22 +285,20 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
         changes[holder.pk] = [["userid", holder.userid, None]]
         WeComAccount.objects.filter(pk=holder.pk).update(userid="", userid_folded="")
         settle_primary_accounts([holder.user_id])
-        _disable_stray(holder.user_id, new)
+        made_for_it = Q(username__iexact=new) | Q(made_username=F("username"))
+        people = User.objects.select_for_update(no_key=True).filter(
+            made_for_it, pk=holder.user_id, last_login__isnull=True
+        )
+        user = people.filter(is_active=True, is_staff=False, is_superuser=False).first()
+        has_account = WeComAccount.objects.complete().filter(user=holder.user_id)
+        if user is not None and not user.has_usable_password() and not has_account.exists():
+            User.objects.filter(pk=user.pk).update(is_active=False)
+            services.record_people({user.pk: [["is_active", True, False]]}, AuditEntry.Action.CHANGED)
+            ownership().succeed([user.pk])
     WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
     proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=former)
     proven.update(proven_userid=folded)
     services.record_accounts(changes, AuditEntry.Action.CHANGED)
-
-
-def _disable_stray(user_id: int, userid: str) -> None:
-    made_for_it = Q(username__iexact=userid) | Q(made_username=F("username"))
-    people = User.objects.select_for_update(no_key=True).filter(made_for_it, pk=user_id, last_login__isnull=True)
-    user = people.filter(is_active=True, is_staff=False, is_superuser=False).first()
-    if user is None or user.has_usable_password() or WeComAccount.objects.complete().filter(user=user).exists():
-        return
-    User.objects.filter(pk=user.pk).update(is_active=False)
-    services.record_people({user.pk: [["is_active", True, False]]}, AuditEntry.Action.CHANGED)
-    ownership().succeed([user.pk])
 
 
 # --- WeCom's events: apply the policy to the people concerned at once ---
@@ -337,13 +307,13 @@ def _disable_stray(user_id: int, userid: str) -> None:
 def apply_events(batch: Batch) -> None:
     """Apply the policy to all members changed by the events."""
     for start in range(0, len(batch.touched), STEP):
-        repeat_on_conflict(partial(_apply, batch, batch.touched[start : start + STEP]))
+        repeat_on_conflict(partial(_apply_event_step, batch, batch.touched[start : start + STEP]))
 
 
 @transaction.atomic
-def _apply(batch: Batch, keys: list[int]) -> None:
+def _apply_event_step(batch: Batch, keys: list[int]) -> None:
     batch.hold()
     policy = DirectoryPolicy.objects.in_force().filter(corp=batch.corp).first()
     members = list(Member.objects.filter(corp=batch.corp, pk__in=keys).order_by("pk"))
     if policy is not None:
-        apply_to(corp=batch.corp, policy=policy, members=members, now=batch.clock())
+        PolicyStep(corp=batch.corp, policy=policy, members=members, now=batch.clock()).apply_policy(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -14,7 +13,7 @@ from django.utils import translation
 from django.utils.translation import gettext, gettext_lazy
 
 from accounts.audit import services
-from accounts.importexport.planner import Decision, ImportContext, RowClaims, decide, write
+from accounts.importexport.planner import Decision, ImportContext, RowClaims, decide_rows, write_decisions
 from accounts.importexport.sheets import (
     COMPANY,
     EMAIL,
@@ -24,10 +23,10 @@ from accounts.importexport.sheets import (
     Header,
     Layout,
     Line,
+    PeopleSheet,
     Recogniser,
-    Sheet,
+    make_target,
     read_table,
-    target_of,
     write_xlsx,
 )
 from accounts.models import Attribute, ImportRow, PeopleImport, User
@@ -123,19 +122,16 @@ def give_up_import(job: Job) -> None:
     """End the import whose job is given up, unless another job continues it."""
     others = Job.objects.unfinished().filter(kind=KIND, key=job.key).exclude(pk=job.pk)
     if not others.exists():
-        _stop(PeopleImport.objects.filter(pk=int(job.key or 0)), "gave_up", database_now())
-
-
-def stop_restored_imports(*, now: datetime) -> None:
-    """Stop imports that were under way when the backup was made: their jobs are deleted."""
-    _stop(PeopleImport.objects.all(), "restored", now)
+        stop_imports(PeopleImport.objects.filter(pk=int(job.key or 0)), "gave_up", database_now())
 
 
 @transaction.atomic
-def _stop(runs: QuerySet[PeopleImport], reason: str, now: datetime) -> None:
+def stop_imports(runs: QuerySet[PeopleImport], reason: str, now: datetime) -> None:
+    """Stop those of `runs` that are under way, because their jobs are given up or were deleted. `reason`: a key in
+    accounts.explanations."""
     under_way = runs.filter(status__in=[Status.WAITING, Status.CONFIRMED]).select_for_update(of=("self",))
     for run in under_way.order_by("pk"):
-        _end_held(run, Status.STOPPED, now, reason)
+        _end_locked_run(run, Status.STOPPED, now, reason)
         run.save()
 
 
@@ -155,7 +151,7 @@ def carry_on_import(run: JobRun) -> dict[str, Any]:
     if status == Status.WAITING:
         _read_file(run)
     elif status == Status.CONFIRMED:
-        _apply(run)
+        _apply_import(run)
     return {}
 
 
@@ -163,19 +159,19 @@ def _find_import(run: JobRun) -> QuerySet[PeopleImport]:
     return PeopleImport.objects.filter(pk=int(run.job.key or 0))
 
 
-def _end(run: JobRun, status: str, reason: str = "", words: dict[str, Any] | None = None) -> None:
-    with run.saving(_find_import(run)) as held:
-        _end_held(held, status, run.clock(), reason, words)
+def _end_import(run: JobRun, status: str, reason: str = "", words: dict[str, Any] | None = None) -> None:
+    with run.saving(_find_import(run)) as locked_run:
+        _end_locked_run(locked_run, status, run.clock(), reason, words)
 
 
-def _end_held(held: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
-    held.status, held.finished_at = status, None if status == Status.UNCONFIRMED else now
-    held.reason, held.words = reason, words or {}
-    _find_files(held).update(file=None)
+def _end_locked_run(locked_run: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
+    locked_run.status, locked_run.finished_at = status, None if status == Status.UNCONFIRMED else now
+    locked_run.reason, locked_run.words = reason, words or {}
+    _find_files(locked_run).update(file=None)
 
 
-def _find_files(held: PeopleImport) -> QuerySet[Job]:
-    return Job.objects.filter(kind=KIND, key=str(held.pk), file__isnull=False)
+def _find_files(locked_run: PeopleImport) -> QuerySet[Job]:
+    return Job.objects.filter(kind=KIND, key=str(locked_run.pk), file__isnull=False)
 
 
 def _find_editor(user_id: int | None) -> User | None:
@@ -188,13 +184,13 @@ def _find_editor(user_id: int | None) -> User | None:
 
 
 def _read_file(run: JobRun) -> None:
-    with run.saving(_find_import(run)) as held:
-        ImportRow.objects.filter(run=held).delete()
-        held.counts, held.row_count = {}, 0
-    editor = _find_editor(held.requested_by_id)
-    content = _find_files(held).values_list("file", flat=True).first()
+    with run.saving(_find_import(run)) as locked_run:
+        ImportRow.objects.filter(run=locked_run).delete()
+        locked_run.counts, locked_run.row_count = {}, 0
+    editor = _find_editor(locked_run.requested_by_id)
+    content = _find_files(locked_run).values_list("file", flat=True).first()
     if editor is None or content is None:
-        _end(run, Status.STOPPED, "not_allowed")
+        _end_import(run, Status.STOPPED, "not_allowed")
         return
     try:
         header, found = read_table(bytes(content), Recogniser(Attribute.objects.by_name()))
@@ -202,27 +198,27 @@ def _read_file(run: JobRun) -> None:
         needed = {
             PeopleImport.Match.EMAIL: {EMAIL},
             PeopleImport.Match.MOBILE: {MOBILE},
-            PeopleImport.Match.ATTRIBUTE: {target_of(one) for one in Attribute.objects.employee_numbers()},
-        }.get(PeopleImport.Match(held.match_by))
-        if header.layout == Layout.WECOM and held.corp is None and COMPANY not in header.columns:
+            PeopleImport.Match.ATTRIBUTE: {make_target(one) for one in Attribute.objects.employee_numbers()},
+        }.get(PeopleImport.Match(locked_run.match_by))
+        if header.layout == Layout.WECOM and locked_run.corp is None and COMPANY not in header.columns:
             raise FileRefusedError("company_missing")
         if header.layout != Layout.OWN and needed is not None and not needed & set(header.columns):
             raise FileRefusedError("match_missing")
-        with run.saving(_find_import(run)) as held:
-            held.layout, held.titles = header.layout.value, [list(pair) for pair in header.titles]
-        seen = RowClaims()
+        with run.saving(_find_import(run)) as locked_run:
+            locked_run.layout, locked_run.titles = header.layout.value, [list(pair) for pair in header.titles]
+        claims = RowClaims()
         while lines := list(islice(found, STEP)):
-            held = _read_step(run, held, editor, header, lines, seen)
-        if not held.row_count:
+            locked_run = _read_step(run, locked_run, editor, header, lines, claims)
+        if not locked_run.row_count:
             raise FileRefusedError("no_rows")
     except FileRefusedError as refused:
-        _end(run, Status.REFUSED, refused.reason, refused.words)
+        _end_import(run, Status.REFUSED, refused.reason, refused.words)
     else:
-        _end(run, Status.UNCONFIRMED)
+        _end_import(run, Status.UNCONFIRMED)
 
 
 def _read_step(
-    run: JobRun, of: PeopleImport, editor: User, header: Header, lines: list[Line], seen: RowClaims
+    run: JobRun, import_run: PeopleImport, editor: User, header: Header, lines: list[Line], claims: RowClaims
 ) -> PeopleImport:
     titles = {target: title for title, target in header.titles}
     cells: dict[int, dict[str, str]] = {}
@@ -234,19 +230,19 @@ def _read_step(
         for target, column in wrong[:1]:  # a cell that cannot be used
             problems[line.number] = Decision(None, [], line.problems[column], {"column": titles[target]})
     sound = [(number, texts) for number, texts in cells.items() if number not in problems]
-    known = ImportContext(run=of, editor=editor, rows=[texts for _number, texts in sound])
-    decisions = decide(run=of, known=known, rows=sound, seen=seen)
-    rows = [_row(of, number, texts, made) for (number, texts), made in zip(sound, decisions, strict=True)]
-    rows += [_row(of, number, cells[number], made) for number, made in problems.items()]
+    known = ImportContext(run=import_run, editor=editor, rows=[texts for _number, texts in sound])
+    decisions = decide_rows(run=import_run, known=known, rows=sound, claims=claims)
+    rows = [_make_row(import_run, number, texts, made) for (number, texts), made in zip(sound, decisions, strict=True)]
+    rows += [_make_row(import_run, number, cells[number], made) for number, made in problems.items()]
     kept = [row for row in rows if row is not None]
-    with run.saving(_find_import(run)) as held:
+    with run.saving(_find_import(run)) as locked_run:
         ImportRow.objects.bulk_create(kept, batch_size=STEP)
-        held.row_count += len(lines)
-        _count_rows(held)
-    return held
+        locked_run.row_count += len(lines)
+        _count_rows(locked_run)
+    return locked_run
 
 
-def _row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decision) -> ImportRow | None:
+def _make_row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decision) -> ImportRow | None:
     """Return a row to store, or None if it changes nothing."""
     if not decision.reason and not decision.changes:
         return None
@@ -266,99 +262,85 @@ def _row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decisi
 
 # Columns that name a row whose person was not found.
 _NAMING = (USERNAME, "userid", "name", EMAIL, MOBILE)
-_Refused = list[tuple[ImportRow, Decision]]
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-def _apply(run: JobRun) -> None:
+def _apply_import(run: JobRun) -> None:
     written = _find_import(run).get()
     editor = _find_editor(written.confirmed_by_id)
     if editor is None:
-        _end(run, Status.STOPPED, "confirmer_not_allowed")
+        _end_import(run, Status.STOPPED, "confirmer_not_allowed")
         return
     done_count = written.counts.get(Outcome.APPLIED, 0)
     run.report(done_count, done_count + written.counts.get(Outcome.CHANGE, 0))
     with services.on_behalf(editor, written.confirmed_from):
-        if written.mode == Mode.ALL:
-            _apply_all(run, editor)
-            return
-        seen = RowClaims()
-        while rows := _next_rows(run):
-            repeat_on_conflict(partial(_skipping_step, run, editor, rows, seen), ValueTakenError)
-            run.report(run.job.done_count + len(rows), run.job.total_count)
-        _end(run, Status.DONE)
-
-
-def _skipping_step(run: JobRun, editor: User, rows: list[ImportRow], seen: RowClaims) -> None:
-    with run.saving(_find_import(run)) as held:
-        _write_step(held, editor, rows, seen)
-        _count_rows(held)
-
-
-def _apply_all(run: JobRun, editor: User) -> None:
-    try:
-        with run.saving(_find_import(run)) as held:
-            seen = RowClaims()
+        claims = RowClaims()
+        if written.mode != Mode.ALL:
             while rows := _next_rows(run):
-                repeat_on_conflict(partial(_whole_step, held, editor, rows, seen), ValueTakenError)
+                repeat_on_conflict(partial(_write_and_count, run, editor, rows, claims), ValueTakenError)
                 run.report(run.job.done_count + len(rows), run.job.total_count)
-            _count_rows(held)
-            _end_held(held, Status.DONE, run.clock())
-    except _StoppedError as stopped:
-        with run.saving(_find_import(run)) as held:
-            row, made = stopped.row, stopped.decision
-            ImportRow.objects.filter(pk=row.pk).update(outcome=Outcome.REFUSED, reason=made.reason, words=made.words)
-            _count_rows(held)
-            _end_held(held, Status.STOPPED, run.clock(), "row_refused", {"row": row.number})
+            _end_import(run, Status.DONE)
+            return
+        try:
+            with run.saving(_find_import(run)) as locked_run:
+                while rows := _next_rows(run):
+                    repeat_on_conflict(partial(_write_step, locked_run, editor, rows, claims), ValueTakenError)
+                    run.report(run.job.done_count + len(rows), run.job.total_count)
+                _count_rows(locked_run)
+                _end_locked_run(locked_run, Status.DONE, run.clock())
+        except _StoppedError as stopped:
+            with run.saving(_find_import(run)) as locked_run:
+                row, made = stopped.row, stopped.decision
+                refusal = {"outcome": Outcome.REFUSED, "reason": made.reason, "words": made.words}
+                ImportRow.objects.filter(pk=row.pk).update(**refusal)
+                _count_rows(locked_run)
+                _end_locked_run(locked_run, Status.STOPPED, run.clock(), "row_refused", {"row": row.number})
 
 
-def _whole_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: RowClaims) -> None:
-    with transaction.atomic():
-        if refused := _write_step(run, editor, rows, seen):
-            raise _StoppedError(*refused[0])
+def _write_and_count(run: JobRun, editor: User, rows: list[ImportRow], claims: RowClaims) -> None:
+    with run.saving(_find_import(run)) as locked_run:
+        _write_step(locked_run, editor, rows, claims)
+        _count_rows(locked_run)
 
 
 def _next_rows(run: JobRun) -> list[ImportRow]:
     return list(ImportRow.objects.filter(run=int(run.job.key or 0), outcome=Outcome.CHANGE).order_by("number")[:STEP])
 
 
-def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: RowClaims) -> _Refused:
-    """Write the rows that still mean what was confirmed, in a transaction. Return the others with their decisions."""
+@transaction.atomic
+def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], claims: RowClaims) -> None:
+    """Write the rows that still mean what was confirmed, and mark the others as refused. In an all-or-nothing import,
+    raise _StoppedError and write nothing if one is refused."""
     people = User.objects.select_for_update().filter(pk__in=[row.user_id for row in rows if row.user_id])
     list(people.order_by("pk").values_list("pk", flat=True))
     known = ImportContext(run=run, editor=editor, rows=[row.cells for row in rows])
-    decisions = decide(run=run, known=known, rows=[(row.number, row.cells) for row in rows], seen=seen)
+    decisions = decide_rows(run=run, known=known, rows=[(row.number, row.cells) for row in rows], claims=claims)
     pairs = []
     for row, made in zip(rows, decisions, strict=True):
         is_same = made.user is not None and made.user.pk == row.user_id and made.changes == row.changes
         # Refuse a row that no longer means what was confirmed.
         pairs.append((row, made if made.reason or is_same else Decision(made.user, [], "changed_meanwhile")))
-    write([made for _row, made in pairs if not made.reason])
+    write_decisions([made for _row, made in pairs if not made.reason])
     refused = [(row, made) for row, made in pairs if made.reason]
     for row, made in refused:
         row.outcome, row.reason, row.words = Outcome.REFUSED, made.reason, made.words
     ImportRow.objects.bulk_update([row for row, _made in refused], ["outcome", "reason", "words"])
     done = [row.pk for row, made in pairs if not made.reason]
     ImportRow.objects.filter(pk__in=done).update(outcome=Outcome.APPLIED)
-    return refused
+    if refused and run.mode == Mode.ALL:
+        raise _StoppedError(*refused[0])
 
 
-def _count_rows(held: PeopleImport) -> None:
+def _count_rows(locked_run: PeopleImport) -> None:
     """Count the stored rows by outcome; the others change nothing."""
-    rows = ImportRow.objects.filter(run=held).order_by()
+    rows = ImportRow.objects.filter(run=locked_run).order_by()
     counts = dict(rows.values_list("outcome").annotate(Count("pk")))
-    held.counts = {"same": held.row_count - sum(counts.values()), **counts}
+    locked_run.counts = {"same": locked_run.row_count - sum(counts.values()), **counts}
 
 
 # --- Sheets of many people ---
-
-
-def request_export(*, reader: User, user_ids: Sequence[int], language: str, now: datetime) -> Job:
-    """Start a background job that makes a sheet of these people for `reader`, with headers in `language`."""
-    payload = {"user_ids": list(user_ids), "language": language}
-    return requests.request_job(EXPORT, payload=payload, subject=len(user_ids), by=reader, now=now)
 
 
 @job_kind(
@@ -376,7 +358,7 @@ def make_export(run: JobRun) -> dict[str, Any]:
     if reader is None:
         raise JobFailedError("not_allowed")
     with translation.override(language):
-        sheet = Sheet(people=keys, reader=reader, progress=lambda count: run.report(count, len(keys)))
+        sheet = PeopleSheet(people=keys, reader=reader, progress=lambda count: run.report(count, len(keys)))
         with write_xlsx(sheet) as file:
             content = file.read()
     with transaction.atomic():

@@ -27,7 +27,7 @@ from accounts.importexport.sheets import (
     USERID,
     USERNAME,
     Layout,
-    target_of,
+    make_target,
 )
 from accounts.models import Attribute, AuditEntry, PeopleImport, User, WeComAccount, fold_userid, fold_value
 from accounts.users.attributes import find_holders, find_values, may_set, set_values
@@ -51,9 +51,9 @@ class ImportContext:
         self._editor, self._layout = editor, run.layout
         self.sees_all = sees_all(editor)
         every = list(Attribute.objects.by_name())
-        self.attributes = [one for one in every if any(target_of(one) in cells for cells in rows)]
+        self.attributes = [one for one in every if any(make_target(one) in cells for cells in rows)]
         self.companies = {one.name.strip().lower(): one for one in Corp.objects.visible_to(editor)}
-        login = next((target_of(one) for one in every if one.is_bi_login_id), "")
+        login = next((make_target(one) for one in every if one.is_bi_login_id), "")
         # The column with the account of the row's person.
         self.account_target = {Layout.OWN: USERNAME, Layout.WECOM: USERID}.get(Layout(run.layout), login)
         self.people: dict[int, User] = {}
@@ -64,10 +64,20 @@ class ImportContext:
             Match.USERNAME: [self.account_target],
             Match.EMAIL: [EMAIL, BIZ_MAIL],
             Match.MOBILE: [MOBILE],
-            Match.ATTRIBUTE: [target_of(one) for one in every if one.is_employee_number],
+            Match.ATTRIBUTE: [make_target(one) for one in every if one.is_employee_number],
         }[self._match]
         self._find_people(rows, every)
-        self._load_holders(rows)
+        userids = {fold_userid(cells[USERID]) for cells in rows if cells.get(USERID)}
+        held = WeComAccount.objects.filter(userid_folded__in=userids, corp__isnull=False).select_related("user")
+        self.holders: dict[tuple[int | None, str], int] = {}
+        for account in held:
+            self.holders[account.corp_id, account.userid_folded] = account.user_id
+            self.people.setdefault(account.user_id, account.user)
+        self.value_holders: dict[int, dict[str, set[int]]] = {}
+        for one in (one for one in self.attributes if one.is_unique):
+            texts = [cells[make_target(one)] for cells in rows if cells.get(make_target(one))]
+            values = [part for text in texts for part in one.split_values(text)]
+            self.value_holders[one.pk] = find_holders(attribute=one, values=values)
         allowed = people_changeable_by(editor).filter(pk__in=list(self.people)).order_by()
         kept = set(allowed.values_list("pk", flat=True))
         self.people = {pk: user for pk, user in self.people.items() if pk in kept}
@@ -77,7 +87,7 @@ class ImportContext:
             self.accounts[account.user_id].append(account)
         self.values = {one.pk: find_values(attribute=one, users=list(self.people)) for one in self.attributes}
 
-    def find(self, cells: Cells) -> set[User]:
+    def find_people(self, cells: Cells) -> set[User]:
         """Return the people found by a row's cells."""
         keys = [(target, self._fold(cells.get(target, ""))) for target in self._targets]
         found = {self.people[pk] for key in keys for pk in self._found.get(key, ()) if pk in self.people}
@@ -88,7 +98,7 @@ class ImportContext:
         # A username made by the directory is nobody's account elsewhere.
         return found if self._layout == Layout.OWN else {one for one in found if not one.has_made_username}
 
-    def name_of(self, user_id: int) -> dict[str, str]:
+    def find_name(self, user_id: int) -> dict[str, str]:
         """Return the person's name for a sentence, or nothing if the editor may not see them."""
         person = people_visible_to(self._editor).filter(pk=user_id).first()
         return {"person": str(person)} if person else {}
@@ -103,7 +113,7 @@ class ImportContext:
         texts = {target: {cells[target] for cells in rows if cells.get(target)} for target in self._targets}
         if self._match == Match.ATTRIBUTE:
             for attribute in (one for one in attributes if one.is_employee_number):
-                target = target_of(attribute)
+                target = make_target(attribute)
                 for folded, pks in find_holders(attribute=attribute, values=texts[target]).items():
                     self._found[target, folded] = pks
             self.people = User.objects.in_bulk({pk for pks in self._found.values() for pk in pks})
@@ -114,19 +124,6 @@ class ImportContext:
             self.people[user.pk] = user
             for target in self._targets:
                 self._found.setdefault((target, user.found_by), set()).add(user.pk)
-
-    def _load_holders(self, rows: Sequence[Cells]) -> None:
-        userids = {fold_userid(cells[USERID]) for cells in rows if cells.get(USERID)}
-        accounts = WeComAccount.objects.filter(userid_folded__in=userids, corp__isnull=False).select_related("user")
-        self.holders: dict[tuple[int | None, str], int] = {}
-        for account in accounts:
-            self.holders[account.corp_id, account.userid_folded] = account.user_id
-            self.people.setdefault(account.user_id, account.user)
-        self.value_holders: dict[int, dict[str, set[int]]] = {}
-        for one in (one for one in self.attributes if one.is_unique):
-            texts = [cells[target_of(one)] for cells in rows if cells.get(target_of(one))]
-            values = [part for text in texts for part in one.parts(text)]
-            self.value_holders[one.pk] = find_holders(attribute=one, values=values)
 
 
 # Columns of User that our own sheet sets, with their maximum length; other files only find people by them.
@@ -142,6 +139,15 @@ class RowRefusedError(Exception):
         self.reason, self.words = reason, words
 
 
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """A person's account with the company and userid that it is to have. `account`: None for a new one."""
+
+    account: WeComAccount | None
+    corp: Corp | None
+    userid: str
+
+
 @dataclass(slots=True)
 class Decision:
     """The result for one row. `changes`: [column, before, after] each; empty if nothing differs, or with a `reason`."""
@@ -150,8 +156,8 @@ class Decision:
     changes: list[list[Any]] = field(default_factory=list)
     reason: str = ""
     words: dict[str, Any] = field(default_factory=dict)
-    # Used by write(): the account with its new company and userid, and values by attribute.
-    account: tuple[WeComAccount | None, Corp | None, str] | None = None
+    # Used by write_decisions(): the new company and userid, and values by attribute.
+    account: AccountChange | None = None
     values: dict[Attribute, list[str]] = field(default_factory=dict)
 
 
@@ -161,15 +167,15 @@ class RowClaims:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, Any], int] = {}
 
-    def claim(self, kind: str, key: Any, number: int) -> None:
+    def add(self, kind: str, key: Any, number: int) -> None:
         """Claim a key for a row. Raises RowRefusedError if an earlier row has claimed it."""
         earlier = self._rows.setdefault((kind, key), number)
         if earlier != number:
             raise RowRefusedError(f"twice_{kind}", row=earlier)
 
 
-def decide(
-    *, run: PeopleImport, known: ImportContext, rows: Sequence[tuple[int, Cells]], seen: RowClaims
+def decide_rows(
+    *, run: PeopleImport, known: ImportContext, rows: Sequence[tuple[int, Cells]], claims: RowClaims
 ) -> list[Decision]:
     """Return a decision for each of `rows`, which are pairs of number and cells."""
     decisions = []
@@ -177,8 +183,8 @@ def decide(
         decision = Decision()
         try:
             decision.user = _find_person(run, known, cells)
-            seen.claim("person", decision.user.pk, number)
-            _Row(run, known, number, cells, seen, decision, decision.user).find_changes()
+            claims.add("person", decision.user.pk, number)
+            _RowComparison(run, known, number, cells, claims, decision, decision.user).find_changes()
         except RowRefusedError as refused:
             decision = Decision(decision.user, [], refused.reason, refused.words)
         decisions.append(decision)
@@ -194,7 +200,7 @@ def _find_person(run: PeopleImport, known: ImportContext, cells: Cells) -> User:
         holder = known.holders.get((_find_company(run, known, cells).pk, fold_userid(account)))
         if holder is not None and holder in known.people:
             return known.people[holder]
-    people = known.find(cells)
+    people = known.find_people(cells)
     if len(people) > 1:
         raise RowRefusedError("several")
     if not people:
@@ -211,14 +217,14 @@ def _find_company(run: PeopleImport, known: ImportContext, cells: Cells) -> Corp
 
 
 @dataclass(slots=True)
-class _Row:
+class _RowComparison:
     """The differences between one row and its person."""
 
     run: PeopleImport
     known: ImportContext
     number: int
     cells: Cells
-    seen: RowClaims
+    claims: RowClaims
     decision: Decision
     user: User
 
@@ -226,31 +232,45 @@ class _Row:
         """Compare the row with its person. Raises RowRefusedError."""
         if self.run.layout == Layout.OWN:
             self._compare_person()
-            self._compare_primary_account()
+            account = next((one for one in self.known.accounts[self.user.pk] if one.is_primary), None)
+            present_corp = account.corp if account else None
+            present_name = present_corp.name if present_corp else ""
+            name = self._read_wanted(COMPANY, present_name)
+            corp = present_corp if name == present_name else self.known.companies.get(name.strip().lower())
+            if name and corp is None:
+                raise RowRefusedError("unknown_company", company=name[:64])
+            self._set_account(account, corp, self._read_wanted(USERID, account.userid if account else ""))
         elif self.run.layout == Layout.WECOM:
-            self._compare_account(_find_company(self.run, self.known, self.cells))
+            corp, userid = _find_company(self.run, self.known, self.cells), self.cells[USERID]
+            accounts = {one.corp_id: one for one in reversed(self.known.accounts[self.user.pk])}
+            account = accounts.get(corp.pk) or accounts.get(None)
+            has_userid = account is not None and account.userid_folded != ""
+            if account is not None and has_userid and account.userid_folded != fold_userid(userid):
+                raise RowRefusedError("other_account", company=corp.name)
+            if account is None or not has_userid or account.corp_id != corp.pk:
+                self._set_account(account, corp, userid)
         for attribute in self.known.attributes:
-            text = self.cells.get(target_of(attribute))
+            text = self.cells.get(make_target(attribute))
             if text is not None and (text or self.run.clears_empty):
                 self._compare_values(attribute, text)
 
-    def _note(self, what: str, before: str, after: str) -> bool:
-        """Note a change. Return False if both values are equal."""
+    def _add_change(self, what: str, before: str, after: str) -> bool:
+        """Add a change to the decision. Return False if both values are equal."""
         if before == after:
             return False
         self.decision.changes.append([what, before or None, after or None])
         return True
 
-    def _text(self, target: str, now: str) -> str:
+    def _read_wanted(self, target: str, present: str) -> str:
         """Return the value that a cell asks for: the present one without a column, or if the empty cell keeps it."""
         text = self.cells.get(target)
-        return now if text is None or (text == "" and not self.run.clears_empty) else text
+        return present if text is None or (text == "" and not self.run.clears_empty) else text
 
     def _compare_person(self) -> None:
         for name, longest in OF_PERSON.items():
-            now: str = getattr(self.user, name)
-            wanted = self._text(name, now)
-            if wanted == now:
+            present: str = getattr(self.user, name)
+            wanted = self._read_wanted(name, present)
+            if wanted == present:
                 continue
             if len(wanted) > longest or not wanted.isprintable():
                 raise RowRefusedError("bad_text", column=name, count=longest)
@@ -259,65 +279,39 @@ class _Row:
                     validate_email(wanted)
                 except ValidationError:
                     raise RowRefusedError("bad_email", value=wanted[:64]) from None
-            self._note(name, now, wanted)
+            self._add_change(name, present, wanted)
 
     # --- The two attributes of WeCom ----------------------------------------------------------------------------------
-
-    def _compare_primary_account(self) -> None:
-        account = next((one for one in self.known.accounts[self.user.pk] if one.is_primary), None)
-        before = account.corp if account else None
-        name_before = before.name if before else ""
-        name = self._text(COMPANY, name_before)
-        corp = before if name == name_before else self.known.companies.get(name.strip().lower())
-        if name and corp is None:
-            raise RowRefusedError("unknown_company", company=name[:64])
-        userid = self._text(USERID, account.userid if account else "")
-        self._set_account(account, corp, userid)
-
-    def _compare_account(self, corp: Corp) -> None:
-        userid = self.cells[USERID]
-        accounts = {one.corp_id: one for one in reversed(self.known.accounts[self.user.pk])}
-        account = accounts.get(corp.pk) or accounts.get(None)
-        if account is not None and account.userid_folded:
-            if account.userid_folded != fold_userid(userid):
-                raise RowRefusedError("other_account", company=corp.name)
-            if account.corp_id == corp.pk:
-                return
-        self._set_account(account, corp, userid)
 
     def _set_account(self, account: WeComAccount | None, corp: Corp | None, userid: str) -> None:
         userid = without_invisible(userid).strip()
         if len(userid) > USERID_CHARACTERS:
             raise RowRefusedError("bad_text", column=USERID, count=USERID_CHARACTERS)
         before = account.corp if account else None
-        is_changed = self._note(COMPANY, before.name if before else "", corp.name if corp else "")
-        is_changed |= self._note(USERID, account.userid if account else "", userid)
+        is_changed = self._add_change(COMPANY, before.name if before else "", corp.name if corp else "")
+        is_changed |= self._add_change(USERID, account.userid if account else "", userid)
         if not is_changed:
             return
         if corp is None and before is not None and not self.known.sees_all:
             raise RowRefusedError("company_needed")
         if corp is not None:
-            self._check_account(account, corp, userid)
-        self.decision.account = (account, corp, userid)
-
-    def _check_account(self, account: WeComAccount | None, corp: Corp, userid: str) -> None:
-        others = (one for one in self.known.accounts[self.user.pk] if account is None or one.pk != account.pk)
-        if any(one.corp_id == corp.pk for one in others):
-            raise RowRefusedError("other_account", company=corp.name)
-        if not userid:
-            return
-        key = (corp.pk, fold_userid(userid))
-        holder = self.known.holders.get(key, self.user.pk)
-        if holder != self.user.pk:
-            raise RowRefusedError("account_taken", **self.known.name_of(holder))
-        self.seen.claim("account", key, self.number)
+            others = (one for one in self.known.accounts[self.user.pk] if account is None or one.pk != account.pk)
+            if any(one.corp_id == corp.pk for one in others):
+                raise RowRefusedError("other_account", company=corp.name)
+            if userid:
+                key = (corp.pk, fold_userid(userid))
+                holder = self.known.holders.get(key, self.user.pk)
+                if holder != self.user.pk:
+                    raise RowRefusedError("account_taken", **self.known.find_name(holder))
+                self.claims.add("account", key, self.number)
+        self.decision.account = AccountChange(account, corp, userid)
 
     # --- User attributes ----------------------------------------------------------------------------------------------
 
     def _compare_values(self, attribute: Attribute, text: str) -> None:
         before = self.known.values[attribute.pk].get(self.user.pk, [])
         try:
-            wanted = attribute.cleaned(attribute.parts(text))
+            wanted = attribute.clean_values(attribute.split_values(text))
         except ValidationError as error:
             first = error.error_list[0]
             why = {"code": first.code, "params": first.params or {}}
@@ -325,9 +319,9 @@ class _Row:
         for value in wanted if attribute.is_unique else ():
             holders = self.known.value_holders[attribute.pk].get(fold_value(value), set()) - {self.user.pk}
             if holders:
-                raise RowRefusedError("value_taken", value=value[:64], **self.known.name_of(min(holders)))
-            self.seen.claim("value", (attribute.pk, fold_value(value)), self.number)
-        if not self._note(f"{ATTRIBUTE}{attribute.key}", "; ".join(before), "; ".join(wanted)):
+                raise RowRefusedError("value_taken", value=value[:64], **self.known.find_name(min(holders)))
+            self.claims.add("value", (attribute.pk, fold_value(value)), self.number)
+        if not self._add_change(f"{ATTRIBUTE}{attribute.key}", "; ".join(before), "; ".join(wanted)):
             return
         if not self.known.may_set(attribute):
             raise RowRefusedError("not_yours", column=attribute.name)
@@ -339,59 +333,55 @@ Action = AuditEntry.Action
 _COLUMNS = {COMPANY: "corp", USERID: "userid"}
 
 
-def write(decisions: Sequence[Decision]) -> None:
+def write_decisions(decisions: Sequence[Decision]) -> None:
     """Write decisions, inside a transaction whose caller has locked the people's rows. Raises IntegrityError if
     somebody else has just taken an account or a value, and ValueTakenError."""
-    _write_people([one for one in decisions if _changes_of_person(one)])
-    _write_accounts([one for one in decisions if one.account is not None])
-    values: dict[Attribute, dict[int, list[str]]] = defaultdict(dict)
+    changes: dict[User, list[list[Any]]] = {}
     for decision in decisions:
-        for attribute, wanted in decision.values.items():
-            values[attribute][_user(decision).pk] = wanted
-    for attribute, by_user in values.items():
-        set_values(attribute=attribute, values=by_user)
-
-
-def _user(decision: Decision) -> User:
-    if decision.user is None:
-        raise ValueError("a decision without a person is not written")
-    return decision.user
-
-
-def _changes_of_person(decision: Decision) -> list[list[Any]]:
-    return [change for change in decision.changes if change[0] in OF_PERSON]
-
-
-def _write_people(decisions: list[Decision]) -> None:
-    changes = {_user(one): _changes_of_person(one) for one in decisions}
+        if changed := [change for change in decision.changes if change[0] in OF_PERSON]:
+            changes[_get_user(decision)] = changed
     for user, changed in changes.items():
         for name, _before, after in changed:
             setattr(user, name, after or "")
     if changes:
         # Update only changed columns: each costs a condition for every person.
-        columns = {name for some in changes.values() for name, _before, _after in some}
+        columns = {name for changed in changes.values() for name, _before, _after in changed}
         User.objects.bulk_update(changes, sorted(columns), batch_size=200)
         services.record_people({user.pk: changed for user, changed in changes.items()}, Action.CHANGED)
+    _write_accounts([one for one in decisions if one.account is not None])
+    values: dict[Attribute, dict[int, list[str]]] = defaultdict(dict)
+    for decision in decisions:
+        for attribute, wanted in decision.values.items():
+            values[attribute][_get_user(decision).pk] = wanted
+    for attribute, by_user in values.items():
+        set_values(attribute=attribute, values=by_user)
 
 
 def _write_accounts(decisions: list[Decision]) -> None:
     new, created, changed = [], [], {}
     for decision in decisions:
-        account, corp, userid = decision.account or (None, None, "")
-        if account is None:
-            columns = {"userid": userid, "userid_folded": fold_userid(userid)}
-            new.append(WeComAccount(user=_user(decision), corp=corp, is_primary=False, **columns))
-            created.append(_account_changes(decision))
+        change = decision.account
+        if change is None:
+            continue
+        recorded = [[_COLUMNS[what], before, after] for what, before, after in decision.changes if what in _COLUMNS]
+        folded = fold_userid(change.userid)
+        if change.account is None:
+            account = WeComAccount(user=_get_user(decision), corp=change.corp, is_primary=False)
+            account.userid, account.userid_folded = change.userid, folded
+            new.append(account)
+            created.append(recorded)
         else:
-            rows = WeComAccount.objects.filter(pk=account.pk)
-            left_at = {"left_at": None} if userid else {}
-            rows.update(corp=corp, userid=userid, userid_folded=fold_userid(userid), **left_at)
-            changed[account.pk] = _account_changes(decision)
+            rows = WeComAccount.objects.filter(pk=change.account.pk)
+            left_at = {"left_at": None} if change.userid else {}
+            rows.update(corp=change.corp, userid=change.userid, userid_folded=folded, **left_at)
+            changed[change.account.pk] = recorded
     services.record_accounts(changed, Action.CHANGED)
     made = WeComAccount.objects.bulk_create(new, batch_size=200)
-    services.record_accounts({one.pk: said for one, said in zip(made, created, strict=True)}, Action.CREATED)
-    settle_primary_accounts([_user(one).pk for one in decisions])
+    services.record_accounts({one.pk: recorded for one, recorded in zip(made, created, strict=True)}, Action.CREATED)
+    settle_primary_accounts([_get_user(one).pk for one in decisions])
 
 
-def _account_changes(decision: Decision) -> list[list[Any]]:
-    return [[_COLUMNS[what], before, after] for what, before, after in decision.changes if what in _COLUMNS]
+def _get_user(decision: Decision) -> User:
+    if decision.user is None:
+        raise ValueError("a decision without a person is not written")
+    return decision.user

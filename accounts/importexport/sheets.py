@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from itertools import chain, islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Prefetch
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 
-from accounts.audit.signals import label_of_field
+from accounts.audit.signals import label_field
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users.attributes import find_values, join_values
 from accounts.users.roles import people_visible_to
@@ -123,7 +123,7 @@ def fold_header(title: str) -> str:
     return _BLANK.sub("", _MARKS.sub("", title)).lower()
 
 
-def target_of(attribute: Attribute) -> str:
+def make_target(attribute: Attribute) -> str:
     """Return the meaning of an attribute's column, as in Header.columns."""
     return f"{ATTRIBUTE}{attribute.key}"
 
@@ -138,11 +138,11 @@ class Recogniser:
             names = [attribute.key, attribute.name]
             if attribute.is_bi_login_id:
                 names += BI_LOGIN_NAMES
-                self._login = target_of(attribute)
+                self._login = make_target(attribute)
             for name in names:
-                self._targets.setdefault(fold_header(name), target_of(attribute))
+                self._targets.setdefault(fold_header(name), make_target(attribute))
 
-    def header(self, line: int, texts: Sequence[str]) -> Header | None:
+    def recognise_header(self, line: int, texts: Sequence[str]) -> Header | None:
         """Return the header, or None: a header names the row's person and at least one thing more. Raises
         FileRefusedError for a column that comes twice."""
         titles = [(text, self._targets.get(fold_header(text), "")) for text in texts]
@@ -168,14 +168,15 @@ def name_column(target: str, attribute_names: dict[str, str]) -> str:
     if target in attribute_names:
         return attribute_names[target]
     if target in {COMPANY, USERID}:
-        return label_of_field(WeComAccount, "corp" if target == COMPANY else "userid")
+        return label_field(WeComAccount, "corp" if target == COMPANY else "userid")
     if target == BIZ_MAIL:
         return _("business e-mail")
-    return target.removeprefix(ATTRIBUTE) if target.startswith(ATTRIBUTE) else label_of_field(User, target)
+    return target.removeprefix(ATTRIBUTE) if target.startswith(ATTRIBUTE) else label_field(User, target)
 
 
 SEPARATORS = (",", "\t", ";", "，", "|")  # noqa: RUF001  # the Chinese comma is meant
 # Excel reads a cell with such a beginning as a formula. Our own files put a ' before it, which reading removes.
+_FORMULA_STARTS = frozenset("=+-@\t\r")
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 
@@ -195,27 +196,22 @@ def decode_text(content: bytes) -> str:
     raise FileRefusedError("no_text")
 
 
-def lines_of(text: str, separator: str) -> Iterator[Line]:
+def read_csv_lines(text: str, separator: str) -> Iterator[Line]:
     """Read csv. `number` is the first line of a row. Raises FileRefusedError if a cell never ends."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     number = 1
     try:
         for row in reader:
-            yield _line(number, row)
+            yield _make_line(number, row)
             number = reader.line_num + 1
     except csv.Error:
         raise FileRefusedError("broken", line=number) from None
 
 
-def _line(number: int, row: list[str]) -> Line:
+def _make_line(number: int, row: list[str]) -> Line:
     # Remove the mark that guarded() adds.
     texts = [cell[1:] if _GUARDED.match(cell) else cell for cell in map(str.strip, row[:COLUMNS_AT_MOST])]
     return Line(number, texts, {column: why for column, text in enumerate(texts) if (why := find_text_problem(text))})
-
-
-def guard_formula(text: str) -> str:
-    """Guard a text for csv, so that Excel does not read it as a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} or _GUARDED.match(text) else text
 
 
 # --- The one list of people in an uploaded file of either kind ---
@@ -223,17 +219,19 @@ def guard_formula(text: str) -> str:
 
 def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator[Line]]:
     """Return the header and an iterator over the filled lines below. Both may raise FileRefusedError."""
-    stream = io.BytesIO(content)
-    ways: list[tuple[str, Callable[[], Iterator[Line]]]]
-    if is_workbook(stream):
-        opened, merged = open_workbook(stream)
-        visible = [sheet for sheet in opened.worksheets if sheet.sheet_state == "visible"]
-        ways = [(sheet.title, partial(read_sheet, sheet, merged)) for sheet in visible]
+    if content.startswith(_OLD_EXCEL):
+        raise FileRefusedError("password" if _PASSWORD in content else "old_excel")
+    # Each sheet of a workbook by its title, or the csv split at each separator.
+    readers: list[tuple[str, Callable[[], Iterator[Line]]]]
+    if content.startswith(b"PK"):
+        workbook, merged_ranges = _open_workbook(io.BytesIO(content))
+        visible = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
+        readers = [(sheet.title, partial(_read_sheet, sheet, merged_ranges)) for sheet in visible]
     else:
-        ways = [("", partial(lines_of, decode_text(content), separator)) for separator in SEPARATORS]
+        readers = [("", partial(read_csv_lines, decode_text(content), separator)) for separator in SEPARATORS]
     found = []
-    for name, read in ways:
-        beginning = (recogniser.header(line.number, line.texts) for line in islice(read(), HEADER_WITHIN))
+    for name, read in readers:
+        beginning = (recogniser.recognise_header(line.number, line.texts) for line in islice(read(), HEADER_WITHIN))
         header = next(filter(None, beginning), None)
         if header is not None:
             found.append((name, header, read))
@@ -253,6 +251,15 @@ def _read_rows(lines: Iterator[Line], header: Header) -> Iterator[Line]:
         if count == ROWS_AT_MOST:
             raise FileRefusedError("many_rows", count=ROWS_AT_MOST)
         yield line
+
+
+class MergedRange(NamedTuple):
+    """A range of merged cells. Columns are counted from 0, rows from 1."""
+
+    first_column: int
+    last_column: int
+    first_row: int
+    last_row: int
 
 
 UNPACKED_AT_MOST = 256 * 2**20
@@ -278,49 +285,33 @@ BROKEN = (
 )
 
 
-def is_workbook(content: IO[bytes]) -> bool:
-    """Return whether the content is a zip archive. Raises FileRefusedError for old or protected Excel files."""
-    content.seek(0)
-    beginning = content.read(8)
-    if beginning == _OLD_EXCEL:
-        content.seek(0)
-        raise FileRefusedError("password" if _PASSWORD in content.read() else "old_excel")
-    return beginning.startswith(b"PK")
-
-
-def open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[tuple[int, int, int, int]]]]:
-    """Return the workbook, and the merged ranges by the path of each sheet. Raises FileRefusedError."""
+def _open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[MergedRange]]]:
+    """Return the workbook, and the merged ranges by the path of each sheet. Raises FileRefusedError. The archive's
+    parts are unpacked in small pieces, so that a too large one is refused before it fills the memory."""
+    merged_ranges = {}
     try:
         with zipfile.ZipFile(content) as archive:
-            merged = _inspect(archive)
+            parts = archive.infolist()
+            if len(parts) > PARTS_AT_MOST or sum(part.file_size for part in parts) > UNPACKED_AT_MOST:
+                raise FileRefusedError("too_big")
+            if any(part.flag_bits & 1 for part in parts):
+                raise FileRefusedError("password")
+            for part in parts:
+                if part.filename.endswith("sharedStrings.xml") and part.file_size > STRINGS_AT_MOST:
+                    raise FileRefusedError("too_big")
+                if part.filename.startswith("xl/worksheets/") or part.file_size > PART_AT_MOST:
+                    merged_ranges[part.filename] = _scan_sheet(archive.open(part))
         workbook = openpyxl.load_workbook(content, read_only=True, keep_links=False)
     except BROKEN:
         raise FileRefusedError("no_xlsx") from None
     if len(workbook.worksheets) > SHEETS_AT_MOST:
         raise FileRefusedError("many_sheets", count=SHEETS_AT_MOST)
-    return workbook, merged
+    return workbook, merged_ranges
 
 
-def _inspect(archive: zipfile.ZipFile) -> dict[str, list[tuple[int, int, int, int]]]:
-    """Return the merged ranges. Raises FileRefusedError for too large archives; unpacks in small pieces."""
-    parts = archive.infolist()
-    if len(parts) > PARTS_AT_MOST or sum(part.file_size for part in parts) > UNPACKED_AT_MOST:
-        raise FileRefusedError("too_big")
-    if any(part.flag_bits & 1 for part in parts):
-        raise FileRefusedError("password")
-    merged = {}
-    for part in parts:
-        if part.filename.endswith("sharedStrings.xml") and part.file_size > STRINGS_AT_MOST:
-            raise FileRefusedError("too_big")
-        is_sheet = part.filename.startswith("xl/worksheets/")
-        if is_sheet or part.file_size > PART_AT_MOST:
-            merged[part.filename] = _scan_sheet(archive.open(part))
-    return merged
-
-
-def _scan_sheet(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
+def _scan_sheet(part: IO[bytes]) -> list[MergedRange]:
     """Return the merged ranges of a sheet. Raises FileRefusedError if one row, or anything else, is too long."""
-    merged: list[tuple[int, int, int, int]] = []
+    merged: list[MergedRange] = []
     since, rest, count = 0, b"", 0
     with part:
         while piece := part.read(2**18):
@@ -332,9 +323,8 @@ def _scan_sheet(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
             text = rest + piece
             ends = 0
             for match in _MERGE.finditer(text):
-                # First and last column, counted from 0, first and last row.
                 left, top, right, bottom = openpyxl.utils.range_boundaries(match[1].decode())
-                merged.append(((left or 1) - 1, (right or 1) - 1, top or 1, bottom or 1))
+                merged.append(MergedRange((left or 1) - 1, (right or 1) - 1, top or 1, bottom or 1))
                 ends = match.end()
             if len(merged) > MERGES_AT_MOST:
                 raise FileRefusedError("too_big")
@@ -342,11 +332,11 @@ def _scan_sheet(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
     return merged
 
 
-def read_sheet(sheet: Any, merged: dict[str, list[tuple[int, int, int, int]]]) -> Iterator[Line]:
+def _read_sheet(sheet: Any, merged_ranges: dict[str, list[MergedRange]]) -> Iterator[Line]:
     """Yield the lines of a sheet. Raises FileRefusedError if the sheet is broken."""
-    ranges = sorted(merged.get(str(sheet._worksheet_path).lstrip("/"), []), key=lambda one: one[2])
+    ranges = sorted(merged_ranges.get(str(sheet._worksheet_path).lstrip("/"), []), key=lambda one: one.first_row)
     sheet.reset_dimensions()
-    open_ranges: list[tuple[int, int, int, int]] = []
+    open_ranges: list[MergedRange] = []
     following = 0
     former: Any = None
     try:
@@ -355,25 +345,26 @@ def read_sheet(sheet: Any, merged: dict[str, list[tuple[int, int, int, int]]]) -
                 return
             # Before a stray cell far below, which Excel leaves easily, openpyxl yields the same empty row a million
             # times.
-            line = Line(number, []) if cells is former else _sheet_line(number, cells)
+            line = Line(number, []) if cells is former else _read_row(number, cells)
             former = cells
-            while following < len(ranges) and ranges[following][2] <= number:
+            while following < len(ranges) and ranges[following].first_row <= number:
                 open_ranges.append(ranges[following])
                 following += 1
-            open_ranges = [one for one in open_ranges if one[3] >= number]
-            for left, right, _top, _bottom in open_ranges:
-                line.problems |= dict.fromkeys(range(left, min(right, COLUMNS_AT_MOST) + 1), "merged")
+            open_ranges = [one for one in open_ranges if one.last_row >= number]
+            for one in open_ranges:
+                columns = range(one.first_column, min(one.last_column, COLUMNS_AT_MOST) + 1)
+                line.problems |= dict.fromkeys(columns, "merged")
             yield line
     except BROKEN:
         raise FileRefusedError("no_xlsx") from None
 
 
-def _sheet_line(number: int, cells: tuple[Any, ...]) -> Line:
+def _read_row(number: int, cells: tuple[Any, ...]) -> Line:
     line = Line(number, [""] * len(cells))
     for column, cell in enumerate(cells):
         if cell.value is None:
             continue
-        text, problem = _cell_text(cell)
+        text, problem = _read_cell(cell)
         line.texts[column] = text
         if problem:
             line.problems[column] = problem
@@ -382,7 +373,7 @@ def _sheet_line(number: int, cells: tuple[Any, ...]) -> Line:
     return line
 
 
-def _cell_text(cell: Any) -> tuple[str, str | None]:
+def _read_cell(cell: Any) -> tuple[str, str | None]:
     """Return a cell as a person reads it, and why it cannot be used."""
     value = cell.value
     if cell.data_type == "f":
@@ -410,7 +401,7 @@ def _cell_text(cell: Any) -> tuple[str, str | None]:
 STEP = 1000
 
 
-class Sheet:
+class PeopleSheet:
     """A sheet of those of `people` (keys) whom `reader` sees, at most ROWS_AT_MOST, with the present attributes.
     `progress` is called after every thousand with the number of rows so far."""
 
@@ -425,12 +416,12 @@ class Sheet:
         self.attributes = list(Attribute.objects.by_name())
         self.companies = list(Corp.objects.visible_to(reader).order_by("name").values_list("name", flat=True))
 
-    def titles(self) -> list[str]:
+    def list_titles(self) -> list[str]:
         """Return titles that a Recogniser knows, in the active language."""
         fixed = [_("username"), _("full name"), _("email address"), _("mobile"), _("WeCom company name")]
         return [*fixed, _("WeCom account"), *(one.name for one in self.attributes)]
 
-    def rows(self) -> Iterator[list[str]]:
+    def iterate_rows(self) -> Iterator[list[str]]:
         """Yield the rows. Reads a thousand people at a time: three queries, and one for each attribute."""
         accounts = WeComAccount.objects.visible_to(self._reader).filter(is_primary=True).select_related("corp")
         primary = Prefetch("wecom_accounts", accounts, to_attr="primary_accounts")
@@ -450,18 +441,20 @@ class Sheet:
             self._progress(count)
 
 
-def csv_response(name: str, rows: Iterable[Sequence[str]]) -> StreamingHttpResponse:
+def make_csv_response(name: str, rows: Iterable[Sequence[str]]) -> StreamingHttpResponse:
     """Return a csv file `name` of `rows`, with the byte order mark by which Excel recognises UTF-8."""
-    lines = chain(["\ufeff"], map(csv_line, rows))
+    lines = chain(["\ufeff"], map(format_csv_line, rows))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 
-def csv_line(texts: Sequence[str]) -> str:
+def format_csv_line(texts: Sequence[str]) -> str:
     """Return one line of csv with its end, each text guarded against being read as a formula."""
     target = io.StringIO()
-    csv.writer(target).writerow(guard_formula(text) for text in texts)
+    csv.writer(target).writerow(
+        f"'{text}" if text[:1] in _FORMULA_STARTS or _GUARDED.match(text) else text for text in texts
+    )
     return target.getvalue()
 
 
@@ -469,7 +462,7 @@ WIDTH = 20
 _COMPANY_COLUMN, _USERID_COLUMN = 4, 5
 
 
-def write_xlsx(sheet: Sheet) -> IO[bytes]:
+def write_xlsx(sheet: PeopleSheet) -> IO[bytes]:
     """Return a temporary file, positioned at its beginning. Every cell is text, so that nothing is rounded or computed;
     companies and choices are drop-down lists."""
     book = openpyxl.Workbook(write_only=True)
@@ -477,12 +470,12 @@ def write_xlsx(sheet: Sheet) -> IO[bytes]:
     lists.sheet_state = "hidden"
     style = openpyxl.styles.NamedStyle("text", number_format="@", alignment=openpyxl.styles.Alignment(vertical="top"))
     book.add_named_style(style)
-    titles = sheet.titles()
+    titles = sheet.list_titles()
     for column in range(1, len(titles) + 1):
         people.column_dimensions[openpyxl.utils.get_column_letter(column)].width = WIDTH
     people.freeze_panes = "B2"
     _add_choices(people, lists, sheet)
-    head = [_text(people, title) for title in titles]
+    head = [_make_text_cell(people, title) for title in titles]
     for cell in head:
         cell.font = openpyxl.styles.Font(bold=True)
         cell.fill = openpyxl.styles.PatternFill("solid", fgColor="E6EEF8")
@@ -491,8 +484,8 @@ def write_xlsx(sheet: Sheet) -> IO[bytes]:
         # Rows written so far are in temporary files, which an abandoned sheet would leave open.
         unfinished.callback(lists.close)
         unfinished.callback(people.close)
-        for row in sheet.rows():
-            people.append([_text(people, text) for text in row])
+        for row in sheet.iterate_rows():
+            people.append([_make_text_cell(people, text) for text in row])
         unfinished.pop_all()
     target = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
     book.save(target)
@@ -500,7 +493,7 @@ def write_xlsx(sheet: Sheet) -> IO[bytes]:
     return target
 
 
-def _text(sheet: Any, text: str) -> Any:
+def _make_text_cell(sheet: Any, text: str) -> Any:
     cell = openpyxl.cell.WriteOnlyCell(sheet)
     cell.style = "text"
     if text:
@@ -510,7 +503,7 @@ def _text(sheet: Any, text: str) -> Any:
     return cell
 
 
-def _add_choices(people: Any, lists: Any, sheet: Sheet) -> None:
+def _add_choices(people: Any, lists: Any, sheet: PeopleSheet) -> None:
     columns = [(_COMPANY_COLUMN + 1, sheet.companies, True)]
     fixed = _USERID_COLUMN + 2
     columns += [
@@ -530,4 +523,4 @@ def _add_choices(people: Any, lists: Any, sheet: Sheet) -> None:
         people.data_validations.append(rule)
     for row in range(max((len(choices) for _column, choices, _strict in columns), default=0)):
         texts = [choices[row] if row < len(choices) else "" for _column, choices, _strict in columns]
-        lists.append([_text(lists, text) for text in texts])
+        lists.append([_make_text_cell(lists, text) for text in texts])

@@ -118,10 +118,10 @@ class Attribute(models.Model):
         if self.is_bi_login_id and self.is_many_valued:
             raise ValidationError({"is_many_valued": _("A person has one loginId in the BI.")})
 
-    def cleaned(self, texts: Iterable[str]) -> list[str]:
+    def clean_values(self, texts: Iterable[str]) -> list[str]:
         """Return `texts` as stored: without surrounding spaces, empty ones and repetitions; numbers in plain digits.
         Raises ValidationError with a code of REFUSALS."""
-        cleaned = (self._cleaned_one(text) for text in texts)
+        cleaned = (self._clean_value(text) for text in texts)
         values = list({fold_value(value): value for value in cleaned if value}.values())
         if len(values) > 1 and not self.is_many_valued:
             raise _make_error("one_value", name=self.name)
@@ -129,11 +129,12 @@ class Attribute(models.Model):
             raise _make_error("many_values", count=VALUES_AT_MOST)
         return values
 
-    def parts(self, text: str) -> list[str]:
+    def split_values(self, text: str) -> list[str]:
         """Split a text at semicolons if the attribute is many-valued."""
         return SEPARATORS.split(text) if self.is_many_valued else [text]
 
-    def _cleaned_one(self, text: str) -> str:
+    def _clean_value(self, text: str) -> str:
+        """Return one value as stored, empty for blank text. Raises ValidationError with a code of REFUSALS."""
         value = text.strip()
         if not value:
             return ""
@@ -144,7 +145,17 @@ class Attribute(models.Model):
         if self.is_many_valued and SEPARATORS.search(value):
             raise _make_error("separator")
         if self.kind == self.Kind.NUMBER:
-            return plain_number(value)
+            # A number is stored in plain digits: "1,200.50" gives "1200.5".
+            try:
+                number = Decimal(value.replace(",", ""))
+            except InvalidOperation:
+                raise _make_error("no_number", value=value[:64]) from None
+            exponent = number.as_tuple().exponent
+            if not isinstance(exponent, int) or number.adjusted() >= NUMBER_DIGITS or exponent < -NUMBER_DIGITS:
+                raise _make_error("long_number", value=value[:64])
+            plain = f"{number:f}"
+            plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+            return "0" if plain in {"-0", ""} else plain
         if self.kind != self.Kind.CHOICE:
             return value
         spelt: str | None = {fold_value(choice): choice for choice in self.choices}.get(fold_value(value))
@@ -198,17 +209,3 @@ class AttributeValue(models.Model):
 
 # Values are compared in this form, like all data.
 fold_value = fold_text
-
-
-def plain_number(text: str) -> str:
-    """Return a number in plain digits: "1,200.50" gives "1200.5". Raises ValidationError if the text is no number."""
-    try:
-        number = Decimal(text.replace(",", ""))
-    except InvalidOperation:
-        raise _make_error("no_number", value=text[:64]) from None
-    exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or number.adjusted() >= NUMBER_DIGITS or exponent < -NUMBER_DIGITS:
-        raise _make_error("long_number", value=text[:64])
-    plain = f"{number:f}"
-    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
-    return "0" if plain in {"-0", ""} else plain

@@ -103,7 +103,7 @@ class User(AbstractUser):
     def get_all_permissions(self, obj: Any = None) -> set[str]:
         return set() if self.has_withheld_rights else super().get_all_permissions(obj)
 
-    def reaches_beyond(self, *, corp_id: int) -> bool:
+    def has_rights_outside(self, *, corp_id: int) -> bool:
         """Return whether the person has rights outside this company. One query at most, none for employees."""
         if self.is_superuser or self.manages_all_corps:
             return True

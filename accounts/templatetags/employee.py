@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.urls import reverse
 
-from accounts.authentication.flow import surface_of
+from accounts.authentication.flow import detect_surface
 from accounts.authentication.sessions import CORP_KEY
 from accounts.views import errors
 
@@ -26,5 +26,5 @@ def share_off_url(context: dict[str, Any]) -> str:
     request = context.get("request")
     if request is None or not hasattr(request, "session"):
         return ""
-    is_inside = surface_of(request.headers.get("User-Agent", "")).is_inside_wecom
+    is_inside = detect_surface(request.headers.get("User-Agent", "")).is_inside_wecom
     return reverse("wecom-signature") if is_inside and CORP_KEY in request.session else ""

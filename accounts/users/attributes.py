@@ -64,13 +64,6 @@ def list_attributes_with_values(*, user_id: int) -> list[tuple[Attribute, list[s
     return [(attribute, values[attribute.pk]) for attribute in Attribute.objects.by_name()]
 
 
-def find_people_with(*, attribute: Attribute, values: Iterable[str]) -> QuerySet[User]:
-    """Return people who have at least one of `values`, ignoring case: one value means "is", several mean "one of". The
-    queryset can be combined with other conditions on people, or counted; it is one look-up in an index."""
-    rows = AttributeValue.objects.of(attribute).among(values)
-    return User.objects.filter(pk__in=rows.order_by().values("user_id"))
-
-
 def find_holders(*, attribute: Attribute, values: Iterable[str]) -> dict[str, set[int]]:
     """Map folded values (accounts.models.fold_value) to the keys of the people who have them. One query. Use it to find
     people by an employee number, a thousand at a time."""
@@ -91,7 +84,7 @@ def set_values(*, attribute: Attribute, values: Mapping[int, Sequence[str]]) -> 
     people are skipped. Raises ValidationError for a value that the attribute does not take, and ValueTakenError;
     nothing is written then.
     """
-    wanted = {user_id: attribute.cleaned(texts) for user_id, texts in values.items()}
+    wanted = {user_id: attribute.clean_values(texts) for user_id, texts in values.items()}
     try:
         return _write_values(attribute, wanted)
     except IntegrityError:
@@ -197,10 +190,10 @@ def _find_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
     loses_login_id = stored.is_bi_login_id and not attribute.is_bi_login_id
     if loses_login_id and bi.is_open() and bi.load_connection().external_id_source == LOGIN_ID:
         problems["is_bi_login_id"] = _(
-            "People enter the BI by it. Switch the BI connection off before, and on again once another attribute is "
+            "People enter the BI by it. Switch the BI connection off first, and on again once another attribute is "
             "marked."
         )
-    rests = _("This rests on it, and has to be changed before: %(rows)s.")
+    rests = _("These depend on it and must be changed first: %(rows)s.")
     # A rule's comparison changes its meaning if values get another kind, or if people may have several.
     changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
     if changed and (rows := [str(row) for row in find_protecting_rows(stored)]):
@@ -217,14 +210,6 @@ def _find_dropped_choices(stored: Attribute, attribute: Attribute) -> set[str]:
     if not (stored.kind == attribute.kind == Attribute.Kind.CHOICE):
         return set()
     return {fold_value(one) for one in stored.choices} - {fold_value(one) for one in attribute.choices}
-
-
-def save_definition(*, attribute: Attribute) -> None:
-    """Save a checked definition, and copy `is_unique` to its values."""
-    with transaction.atomic():
-        attribute.save()
-        values = AttributeValue.objects.of(attribute)
-        values.exclude(is_unique=attribute.is_unique).update(is_unique=attribute.is_unique)
 
 
 # So many obstacles of each kind are named; the rest is named once these are gone.
@@ -304,10 +289,10 @@ class ValuesField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         texts = [value or ""] if value is None or isinstance(value, str) else list(value)
-        return self.attribute.cleaned(part for text in texts for part in self.attribute.parts(str(text)))
+        return self.attribute.clean_values(part for text in texts for part in self.attribute.split_values(str(text)))
 
     def run_validators(self, value: Any) -> None:
-        """Do nothing: Attribute.cleaned has validated the value."""
+        """Do nothing: Attribute.clean_values has validated the value."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         if self.disabled:
@@ -318,7 +303,7 @@ class ValuesField(forms.CharField):
             return True
 
 
-def field_name(attribute: Attribute) -> str:
+def make_field_name(attribute: Attribute) -> str:
     return f"{PREFIX}{attribute.key}"
 
 
@@ -331,7 +316,7 @@ def may_set(person: Person, attribute: Attribute) -> bool:
 def make_fields(person: User, *, editor: Person) -> dict[str, ValuesField]:
     """Return a field with the person's values for each attribute."""
     return {
-        field_name(attribute): ValuesField(attribute, initial=values, disabled=not may_set(editor, attribute))
+        make_field_name(attribute): ValuesField(attribute, initial=values, disabled=not may_set(editor, attribute))
         for attribute, values in list_attributes_with_values(user_id=person.pk)
     }
 

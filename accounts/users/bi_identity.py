@@ -40,7 +40,7 @@ def is_identity(*sources: str) -> bool:
         return rows.values_list("external_id_source", flat=True).first() in sources
 
 
-def external_ids() -> list[ExternalId]:
+def list_external_ids() -> list[ExternalId]:
     """Return the sources of BI accounts. The attribute is offered while one is marked as the loginId."""
     found = [
         ExternalId(
@@ -50,29 +50,37 @@ def external_ids() -> list[ExternalId]:
                 "It is the name with which you sign in here. One that was made with a number, because somebody else "
                 "had yours, does not count: an administrator can give you another."
             ),
-            usernames,
-            _caution_of_wecom,
-            objection_to_names,
+            find_usernames,
+            _warn_about_wecom,
+            explain_objection_to_names,
         ),
         ExternalId(
             EMAIL,
             _("e-mail"),
             _("An administrator sets it on your user's page. It must be yours alone."),
-            emails,
-            objection=_objection_to_email,
+            find_emails,
+            objection=_explain_objection_to_email,
         ),
     ]
     attribute = Attribute.objects.bi_login_ids().first()
     if attribute is not None:
         where = _("An administrator of all companies sets it on your user's page, or for many people at once.")
-        found.append(ExternalId(LOGIN_ID, attribute.name, where, find_bi_login_ids))
+        rows = AttributeValue.objects.filter(attribute__is_bi_login_id=True).order_by("-pk")
+        found.append(
+            ExternalId(
+                LOGIN_ID,
+                attribute.name,
+                where,
+                lambda user_ids: dict(rows.filter(user__in=user_ids).values_list("user_id", "value")),
+            )
+        )
     return found
 
 
 def find_entry_company(request: HttpRequest) -> Corp | None:
     """Return the company through which the person enters the BI: the session's, or one of the person's after a
     password."""
-    corps = open_corps()
+    corps = find_open_corps()
     corp_id = request.session.get(sessions.CORP_KEY)
     if corp_id is not None:
         return corps.filter(pk=corp_id).first()
@@ -80,20 +88,20 @@ def find_entry_company(request: HttpRequest) -> Corp | None:
     return corps.filter(pk__in=accounts.values("corp_id")).order_by("pk").first()
 
 
-def _caution_of_wecom() -> str:
+def _warn_about_wecom() -> str:
     """Warn if a directory policy creates users: WeCom's administrators then choose the user names."""
     if not DirectoryPolicy.objects.in_force().filter(mode=DirectoryPolicy.Mode.CREATE).exists():
         return ""
     return gettext(
-        "A directory policy takes it from WeCom, whose administrators so decide as whom people enter the BI. Choose "
-        "the loginId attribute, which only administrators of all companies set."
+        "A directory policy takes it from WeCom, whose administrators thus decide with which BI account people enter. "
+        "Choose the loginId attribute, which only administrators of all companies set."
     )
 
 
-def _objection_to_email() -> str:
+def _explain_objection_to_email() -> str:
     """Explain why e-mail may not be used, or return an empty text. WeCom lets people change their own e-mail, and a
     directory policy that updates people copies it."""
-    if found := objection_to_names():
+    if found := explain_objection_to_names():
         return found
     if not DirectoryPolicy.objects.filter(mode=DirectoryPolicy.Mode.CREATE).exists():
         return ""
@@ -104,7 +112,7 @@ def _objection_to_email() -> str:
     )
 
 
-def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+def identity_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Warn administrators who may change the BI connection that its identity source is no longer offered."""
     if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
         return []
@@ -114,46 +122,42 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     return [Attention(objection, url)] if source is not None and (objection := source.objection()) else []
 
 
-def identities(user_ids: Collection[int]) -> dict[int, str]:
+def find_identities(user_ids: Collection[int]) -> dict[int, str]:
     """Map people's keys to their BI accounts; people who may not enter are left out. A fixed number of queries."""
     source = external_id_of(bi.load_connection().external_id_source)
     if source is None:
         return {}
-    accounts = WeComAccount.objects.complete().filter(~barred_by_wecom(), corp__in=open_corps(), user__is_active=True)
+    accounts = WeComAccount.objects.complete().filter(
+        ~barred_by_wecom(), corp__in=find_open_corps(), user__is_active=True
+    )
     may_enter = set(accounts.filter(user__in=user_ids).values_list("user_id", flat=True))
     return {pk: found for pk, found in source.of_all(may_enter).items() if found}
 
 
-def open_corps() -> QuerySet[Corp]:
+def find_open_corps() -> QuerySet[Corp]:
     """Return the companies through which people enter the BI."""
     return Corp.objects.enabled().filter(bi_sign_in_enabled=True)
 
 
-def usernames(user_ids: Collection[int]) -> dict[int, str]:
+def find_usernames(user_ids: Collection[int]) -> dict[int, str]:
     """Map people's keys to user names that are safe as BI accounts.
 
     Left out are names that differ from another one only in capitals (they can be one account in the BI), and names that
     the directory has made (accounts.directory.linking), which may belong to another person there.
     """
     people = [one for one in User.objects.filter(pk__in=user_ids) if not one.has_made_username]
-    shared = _holders("username", [one.username for one in people])
+    shared = _find_holders("username", [one.username for one in people])
     return {one.pk: one.username for one in people if not shared[one.username.lower()] - {one.pk}}
 
 
-def emails(user_ids: Collection[int]) -> dict[int, str]:
+def find_emails(user_ids: Collection[int]) -> dict[int, str]:
     """Map people's keys to their e-mail addresses. A shared one is left out: the BI would confuse the people."""
     people = list(User.objects.filter(pk__in=user_ids).exclude(email="").only("email"))
-    shared = _holders("email", [one.email for one in people])
+    shared = _find_holders("email", [one.email for one in people])
     return {one.pk: one.email for one in people if not shared[one.email.lower()] - {one.pk}}
 
 
-def find_bi_login_ids(user_ids: Collection[int]) -> dict[int, str]:
-    """Map people's keys to the values of the attribute that is marked as the loginId. One query."""
-    rows = AttributeValue.objects.filter(user__in=user_ids, attribute__is_bi_login_id=True).order_by("-pk")
-    return dict(rows.values_list("user_id", "value"))
-
-
-def _holders(field: str, values: Collection[str]) -> dict[str, set[int]]:
+def _find_holders(field: str, values: Collection[str]) -> dict[str, set[int]]:
     """Map the values, in lower case, to the keys of the people who have them, ignoring case."""
     rows = User.objects.annotate(folded=Lower(field)).filter(folded__in={value.lower() for value in values})
     found: dict[str, set[int]] = defaultdict(set)
@@ -166,32 +170,32 @@ def _holders(field: str, values: Collection[str]) -> dict[str, set[int]]:
 _NAMED = 3
 
 
-def naming_permissions() -> QuerySet[Permission]:
+def find_naming_permissions() -> QuerySet[Permission]:
     """Return the permissions to create people, and to change their user names and e-mail addresses."""
     return Permission.objects.filter(content_type__app_label="accounts", codename__in=("add_user", "change_user"))
 
 
-def limited_administrators() -> QuerySet[User]:
+def find_limited_administrators() -> QuerySet[User]:
     """Return administrators who do not see all companies."""
     return User.objects.filter(is_active=True, is_staff=True, is_superuser=False, manages_all_corps=False)
 
 
-def administrators_who_name_people() -> QuerySet[User]:
+def find_administrators_who_name_people() -> QuerySet[User]:
     """Return limited administrators who may create or rename people."""
-    naming = naming_permissions().values("pk")
+    naming = find_naming_permissions().values("pk")
     groups = Group.objects.filter(permissions__in=naming)
-    return limited_administrators().filter(Q(groups__in=groups) | Q(user_permissions__in=naming)).distinct()
+    return find_limited_administrators().filter(Q(groups__in=groups) | Q(user_permissions__in=naming)).distinct()
 
 
-def objection_to_names() -> str:
+def explain_objection_to_names() -> str:
     """Explain that limited administrators choose people's names, so these are no BI identity; empty if none may."""
-    found = list(administrators_who_name_people().order_by("username")[: _NAMED + 1])
+    found = list(find_administrators_who_name_people().order_by("username")[: _NAMED + 1])
     if not found:
         return ""
     sentence = gettext(
-        "People must not enter the BI by a name that administrators of single companies choose, and such may create or "
-        "rename people: %(people)s. Choose the loginId attribute, which only administrators of all companies set, or "
-        "take this right from them first."
+        "People must not enter the BI by a name that administrators of single companies choose, and these may create "
+        "or rename people: %(people)s. Choose the loginId attribute, which only administrators of all companies set, "
+        "or take this right from them first."
     )
     names = ", ".join(map(str, found[:_NAMED]))
     return sentence % {"people": names if len(found) <= _NAMED else f"{names} …"}
@@ -200,7 +204,7 @@ def objection_to_names() -> str:
 # --- Granting the right to create or rename people --------------------------------------------------------------------
 
 
-def objection_to_rights(person: User, values: dict[str, Any]) -> str:
+def explain_objection_to_rights(person: User, values: dict[str, Any]) -> str:
     """Explain why `person` cannot get the rights in `values` (a form's changes); return an empty text if nothing is
     against it. People who have such rights already keep them. Call it in the transaction that saves them."""
     flags = ("is_active", "is_staff", "is_superuser", "manages_all_corps")
@@ -211,23 +215,28 @@ def objection_to_rights(person: User, values: dict[str, Any]) -> str:
     groups = values.get("groups", person.groups.all() if saved else [])
     permissions = values.get("user_permissions", person.user_permissions.all() if saved else [])
     lent = Q(group__in=[group.pk for group in groups]) | Q(pk__in=[one.pk for one in permissions])
-    if not naming_permissions().filter(lent).exists():
+    if not find_naming_permissions().filter(lent).exists():
         return ""
-    if saved and administrators_who_name_people().filter(pk=person.pk).exists():
+    if saved and find_administrators_who_name_people().filter(pk=person.pk).exists():
         return ""
-    return _refusal() if is_identity(USERNAME, EMAIL) else ""
+    return _explain_refusal() if is_identity(USERNAME, EMAIL) else ""
 
 
-def objection_to_permissions(group: Group, permissions: Iterable[Permission]) -> str:
-    """Explain why `group` cannot get the permissions: all its members would hold them (see objection_to_rights)."""
+def explain_objection_to_permissions(group: Group, permissions: Iterable[Permission]) -> str:
+    """Explain why `group` cannot get the permissions, which all its members would hold (see
+    explain_objection_to_rights)."""
     chosen = [permission.pk for permission in permissions]
-    if group.pk is None or not naming_permissions().filter(pk__in=chosen).exists():
+    if group.pk is None or not find_naming_permissions().filter(pk__in=chosen).exists():
         return ""
-    made = limited_administrators().filter(groups=group).exclude(pk__in=administrators_who_name_people().values("pk"))
-    return _refusal() if made.exists() and is_identity(USERNAME, EMAIL) else ""
+    made = (
+        find_limited_administrators()
+        .filter(groups=group)
+        .exclude(pk__in=find_administrators_who_name_people().values("pk"))
+    )
+    return _explain_refusal() if made.exists() and is_identity(USERNAME, EMAIL) else ""
 
 
-def _refusal() -> str:
+def _explain_refusal() -> str:
     return gettext(
         "People enter the BI by their user name or e-mail, so nobody who is limited to single companies may create or "
         "rename people: they could enter it as somebody else. First choose the loginId attribute, under Guandata BI, "

@@ -20,7 +20,7 @@ from django.utils.translation import gettext, gettext_lazy, pgettext, pgettext_l
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.audit import AuditEntry
-from accounts.models.users import Lockout, User, WeComAccount
+from accounts.models.users import User, WeComAccount
 from integrations.models import Corp
 from integrations.models.fields import EVERYTHING, NOTHING, Person
 
@@ -36,12 +36,12 @@ _VERBS = {
 _APPS = ("accounts", "auth", "integrations", "notifications")
 
 
-def choosable() -> QuerySet[Permission]:
+def find_choosable_permissions() -> QuerySet[Permission]:
     """Return the permissions that can be given to a role or a person."""
     return Permission.objects.filter(content_type__app_label__in=_APPS)
 
 
-def right_of(permission: Permission) -> str:
+def name_right(permission: Permission) -> str:
     """Name what a permission allows, such as “change”. `permission` should have its content type loaded."""
     verb, _underscore, model = permission.codename.partition("_")
     is_usual = verb in _VERBS and model == permission.content_type.model
@@ -53,7 +53,7 @@ class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg
 
     def label_from_instance(self, obj: Permission) -> str:
         """Return a label such as “People | user · change”."""
-        return f"{obj.content_type} · {right_of(obj)}"
+        return f"{obj.content_type} · {name_right(obj)}"
 
 
 # --- The four roles: groups whose permissions the code defines, so that they mean the same in every installation ---
@@ -70,7 +70,7 @@ class Role(TextChoices):
     READ_ONLY = "role:read-only", _("Read-only")
 
 
-def _all_of(*models: str) -> set[str]:
+def _list_model_rights(*models: str) -> set[str]:
     return {
         f"{app}.{verb}_{model}"
         for app, model in (name.split(".") for name in models)
@@ -85,25 +85,27 @@ _DIRECTORY_READERS = (
 
 _granted: dict[Role, set[str]] = {
     Role.SYSTEM_ADMINISTRATOR: {
-        *_all_of("accounts.user", "accounts.wecomaccount", "integrations.corp", "integrations.siteaddress"),
-        *_all_of("accounts.attribute", "accounts.departmentgroup"),
+        *_list_model_rights("accounts.user", "accounts.wecomaccount", "integrations.corp", "integrations.siteaddress"),
+        *_list_model_rights("accounts.attribute", "accounts.departmentgroup"),
         *("accounts.view_peopleimport", "accounts.add_peopleimport"),
         *(HAND_OUT_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
-        *_all_of("integrations.datasource", "integrations.card"),
+        *_list_model_rights("integrations.datasource", "integrations.card"),
         *_DIRECTORY_READERS,
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
-        *_all_of("integrations.corp", "integrations.siteaddress", "integrations.datasource", "integrations.card"),
+        *_list_model_rights(
+            "integrations.corp", "integrations.siteaddress", "integrations.datasource", "integrations.card"
+        ),
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
         *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
     },
     # Push editors look groups up by name only, as recipients: accounts.admin.groups keeps the groups' pages shut.
     Role.PUSH_EDITOR: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "auth.view_group"),
-        *("integrations.view_department", "integrations.view_datasource", *_all_of("integrations.card")),
+        *("integrations.view_department", "integrations.view_datasource", *_list_model_rights("integrations.card")),
     },
     Role.READ_ONLY: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "accounts.view_auditentry"),
@@ -119,7 +121,7 @@ def grant(role: Role, *permissions: str) -> None:
     _granted[Role.SYSTEM_ADMINISTRATOR].update(permissions)
 
 
-def permissions_of(role: Role) -> frozenset[str]:
+def find_role_permissions(role: Role) -> frozenset[str]:
     """Return the role's permissions as `app_label.codename`."""
     return frozenset(_granted[role])
 
@@ -134,7 +136,7 @@ def ensure_roles(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, *
     for role in Role:
         group = groups.get_or_create(name=role.value)[0]
         condition = Q(pk__in=[])
-        for name in permissions_of(role):
+        for name in find_role_permissions(role):
             app, _dot, codename = name.partition(".")
             condition |= Q(content_type__app_label=app, codename=codename)
         wanted = set(permissions.filter(condition).values_list("pk", flat=True))
@@ -143,34 +145,34 @@ def ensure_roles(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, *
             group.permissions.set(wanted)
 
 
-def role_groups() -> QuerySet[Group]:
+def find_role_groups() -> QuerySet[Group]:
     """Return the groups of the four roles."""
     return Group.objects.filter(name__in=list(Role))
 
 
-def label_of(group_name: str) -> str:
+def label_group(group_name: str) -> str:
     """Return a role's label, or any other group's own name."""
     return str(Role(group_name).label) if group_name in set(Role) else group_name
 
 
 def may_hand_out(person: Person) -> bool:
-    """Return whether the person may give roles to others at all; groups_to_hand_out returns which."""
+    """Return whether the person may give roles to others at all; find_groups_to_hand_out returns which."""
     return isinstance(person, User) and person.is_active and person.has_perm(HAND_OUT_ROLES)
 
 
-def groups_to_hand_out(person: Person) -> QuerySet[Group]:
+def find_groups_to_hand_out(person: Person) -> QuerySet[Group]:
     """Return the roles that hold no permission which `person` lacks."""
     if not isinstance(person, User) or not may_hand_out(person):
         return Group.objects.none()
-    return role_groups().exclude(pk__in=stronger_groups(person).values("pk")).order_by("pk")
+    return find_role_groups().exclude(pk__in=find_stronger_groups(person).values("pk")).order_by("pk")
 
 
-def stronger_groups(person: User) -> QuerySet[Group]:
+def find_stronger_groups(person: User) -> QuerySet[Group]:
     """Return the groups with a permission that `person` lacks."""
-    return Group.objects.filter(permissions__in=missing_permissions(person))
+    return Group.objects.filter(permissions__in=find_missing_permissions(person))
 
 
-def missing_permissions(person: User) -> QuerySet[Permission]:
+def find_missing_permissions(person: User) -> QuerySet[Permission]:
     """Return the permissions that `person` holds neither directly nor by a group."""
     if person.is_superuser:
         return Permission.objects.none()
@@ -178,7 +180,7 @@ def missing_permissions(person: User) -> QuerySet[Permission]:
     return Permission.objects.exclude(pk__in=held.order_by().values("pk"))
 
 
-def corps_of(person: Person) -> Q:
+def make_corp_condition(person: Person) -> Q:
     """Return the condition on Corp that integrations.models.fields asks for."""
     if not isinstance(person, User) or not (person.is_active and person.is_staff):
         return NOTHING
@@ -217,7 +219,7 @@ def people_changeable_by(person: Person) -> QuerySet[User]:
         return people
     harmless = Q(is_staff=False)
     if may_hand_out(person):
-        harmless |= no_stronger_than(person)
+        harmless |= make_weaker_condition(person)
     people = people.filter(harmless, is_superuser=False)
     if sees_all(person):
         return people
@@ -231,7 +233,7 @@ def rights_changeable_by(person: Person) -> QuerySet[User]:
     people = people_changeable_by(person)
     if not isinstance(person, User) or not may_hand_out(person):
         return people.none()
-    return people if person.is_superuser else people.filter(no_stronger_than(person))
+    return people if person.is_superuser else people.filter(make_weaker_condition(person))
 
 
 def audit_entries_visible_to(person: Person) -> QuerySet[AuditEntry]:
@@ -240,19 +242,12 @@ def audit_entries_visible_to(person: Person) -> QuerySet[AuditEntry]:
     return entries if sees_all(person) else entries.filter(corp__in=Corp.objects.keys_visible_to(person))
 
 
-def lockouts_visible_to(person: Person) -> QuerySet[Lockout]:
-    """Return all locks for those who see all, else locks of people whom `person` may change."""
-    if sees_all(person):
-        return Lockout.objects.all()
-    return Lockout.objects.filter(username__in=people_changeable_by(person).values("username"))
-
-
-def no_stronger_than(person: User) -> Q:
+def make_weaker_condition(person: User) -> Q:
     """Return the condition on User for people with no rights or companies that `person` lacks."""
     if person.is_superuser:
         return EVERYTHING
-    stronger = User.groups.through.objects.filter(group__in=stronger_groups(person))
-    direct = User.user_permissions.through.objects.filter(permission__in=missing_permissions(person))
+    stronger = User.groups.through.objects.filter(group__in=find_stronger_groups(person))
+    direct = User.user_permissions.through.objects.filter(permission__in=find_missing_permissions(person))
     weaker = ~Q(pk__in=stronger.values("user_id")) & ~Q(pk__in=direct.values("user_id")) & Q(is_superuser=False)
     if sees_all(person):
         return weaker
@@ -275,7 +270,7 @@ def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | Non
     `permission`: as app_label.codename. `corp_ids`: the companies that need it; empty: all, as for the site address;
     None: any that `person` sees. Only people whom `person` sees in the administration are named.
     """
-    names = [str(name) for role, name in _ROLES.items() if permission in permissions_of(role)]
+    names = [str(name) for role, name in _ROLES.items() if permission in find_role_permissions(role)]
     if permission == "auth.add_group":
         names = [gettext("a superuser")]
     if not names:
@@ -284,7 +279,19 @@ def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | Non
     if others:
         facts = {"roles": pgettext("between roles", ", ").join(others), "role": roles}
         roles = gettext("%(roles)s or %(role)s") % facts
-    people = _name_people(person, permission, corp_ids)
+    people = ""
+    if isinstance(person, User) and person.has_perm("accounts.view_user"):
+        corps = Corp.objects.visible_to(person)
+        theirs = corps if corp_ids is None else corps.filter(pk__in=corp_ids)
+        managed = User.managed_corps.through.objects.filter(corp__in=theirs).values("user_id")
+        able = find_permission_holders(permission).filter(
+            Q(is_superuser=True) | Q(manages_all_corps=True) | Q(pk__in=managed)
+        )
+        seen = able.filter(pk__in=people_visible_to(person).values("pk")).exclude(pk=person.pk)
+        found = list(seen.order_by("is_superuser", "name", "pk")[: NAMED_AT_MOST + 1])
+        people = pgettext("between people", ", ").join(one.name or one.username for one in found[:NAMED_AT_MOST])
+        if len(found) > NAMED_AT_MOST:
+            people = gettext("%(people)s and others") % {"people": people}
     if corp_ids is not None and not corp_ids and not sees_all(person):
         named = gettext("Ask %(roles)s who manages all companies: %(people)s.")
         unnamed = gettext("Ask %(roles)s who manages all companies.")
@@ -293,21 +300,7 @@ def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | Non
     return (named if people else unnamed) % {"roles": roles, "people": people}
 
 
-def _name_people(person: Person, permission: str, corp_ids: Collection[int] | None) -> str:
-    """Name the first people who hold the permission, with commas; empty if `person` sees none of them."""
-    if not isinstance(person, User) or not person.has_perm("accounts.view_user"):
-        return ""
-    corps = Corp.objects.visible_to(person)
-    theirs = corps if corp_ids is None else corps.filter(pk__in=corp_ids)
-    managed = User.managed_corps.through.objects.filter(corp__in=theirs).values("user_id")
-    able = holders_of(permission).filter(Q(is_superuser=True) | Q(manages_all_corps=True) | Q(pk__in=managed))
-    seen = able.filter(pk__in=people_visible_to(person).values("pk")).exclude(pk=person.pk)
-    found = list(seen.order_by("is_superuser", "name", "pk")[: NAMED_AT_MOST + 1])
-    names = pgettext("between people", ", ").join(one.name or one.username for one in found[:NAMED_AT_MOST])
-    return gettext("%(people)s and others") % {"people": names} if len(found) > NAMED_AT_MOST else names
-
-
-def holders_of(permission: str) -> QuerySet[User]:
+def find_permission_holders(permission: str) -> QuerySet[User]:
     """Return people who may enter the administration and have the permission, by a group or directly."""
     app, _dot, codename = permission.partition(".")
     granted = Permission.objects.filter(content_type__app_label=app, codename=codename)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import secrets
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import redis
 import segno
@@ -15,14 +18,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.authentication import sessions, totp
-from accounts.authentication.flow import forget_browser_ids, inner_page, raw_query_of
+from accounts.authentication.flow import (
+    delete_browser_ids,
+    find_inner_page,
+    read_raw_query,
+    seal_values,
+    unseal_values,
+)
 from accounts.authentication.forms import CodeForm, OwnPasswordForm
 from accounts.models import User, WeComAccount
 from accounts.views import wecom
@@ -33,13 +41,20 @@ from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
 
+# The name of this site in authenticator apps.
+ISSUER = "guanwecom"
+# The page that shows a key is valid for so long.
+KEY_SECONDS = 3600
+# The purpose of flow.seal_values for a key that is shown and not yet stored.
+_SEALED_KEY = "authenticator app"
+
 
 @require_safe
 @never_cache
 @login_required
-def show(request: HttpRequest) -> HttpResponse:
+def show_account(request: HttpRequest) -> HttpResponse:
     person = signed_in_person(request)
-    opened = sessions.of_person(person, current_key=request.session.session_key, now=timezone.now())
+    opened = sessions.list_sessions(person, current_key=request.session.session_key, now=timezone.now())
     accounts = WeComAccount.objects.filter(user=person).select_related("corp").order_by("-is_primary", "pk")
     return render(request, "accounts/account.html", {"accounts": accounts, "sessions": opened})
 
@@ -51,7 +66,7 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
     """End one of the person's own sessions. Keys of other people's sessions end nothing."""
     person = signed_in_person(request)
     try:
-        is_ended = sessions.end(user=person, pk=pk)
+        is_ended = sessions.end_session(user=person, pk=pk)
     except redis.RedisError as error:
         logger.error("session not ended by its person user=%s error=%s", person.pk, type(error).__name__)
         messages.error(request, _("That device could not be signed out just now. Please try again in a minute."))
@@ -70,18 +85,18 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
 def end_all_sessions(request: HttpRequest) -> HttpResponse:
     """End every session of the person, including this one."""
     person = signed_in_person(request)
-    sessions.end_all(user=person)
+    sessions.end_all_sessions(user=person)
     logger.info("all sessions ended by their person user=%s", person.pk)
     logout(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': 'everywhere'})}")
-    forget_browser_ids(response, request)
+    delete_browser_ids(response, request)
     return response
 
 
 # --- Links as in the specification: they lead to the site's first page, with the inner page in the query ---
 
 
-def arrival(request: HttpRequest) -> HttpResponse | None:
+def answer_arrival_on_first_page(request: HttpRequest) -> HttpResponse | None:
     """Answer the site's first page if its query holds an inner page or WeCom's code; return None for other queries.
 
     The code is treated like that of the home page link and never used. If its company is unknown it is left to expire,
@@ -97,7 +112,7 @@ def arrival(request: HttpRequest) -> HttpResponse | None:
         found = named or list(Corp.objects.signing_in()[:2])
         if len(found) == 1:
             return wecom.callback(request, found[0].pk)
-    target = bi.find_landing_page(inner_page(raw_query_of(request)))
+    target = bi.find_landing_page(find_inner_page(read_raw_query(request)))
     is_in = request.user.is_authenticated
     response = redirect(target if is_in else f"{reverse('login')}?{urlencode({'next': target})}")
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -112,7 +127,7 @@ class OwnPassword(PasswordChangeView):
         return {**super().get_form_kwargs(), "request": self.request}
 
 
-def code_page(request: HttpRequest) -> HttpResponse:
+def ask_for_code(request: HttpRequest) -> HttpResponse:
     """Ask for the code that the session lacks."""
     person = signed_in_person(request)
     target = safe_path(request.GET.get("next", ""))
@@ -121,32 +136,37 @@ def code_page(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(target)
     form = CodeForm(request.POST if request.method == "POST" else None, person=person)
     if form.is_valid():
-        sessions.note_code(request.session)
+        sessions.record_code(request.session)
         return HttpResponseRedirect(target)
     title = _("Code of your authenticator app")
-    return _page(request, "code", title=title, form=form, has_permission=False, is_nav_sidebar_enabled=False)
+    return _render_step(request, "code", title=title, form=form, has_permission=False, is_nav_sidebar_enabled=False)
 
 
-def own_page(request: HttpRequest) -> HttpResponse:
+def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
     """Set up an app; if there is one, renew its recovery codes or remove it."""
     person = signed_in_person(request)
     if not sessions.is_confirmed(request.session, timezone.now()):
         # The page shows what only its person may see.
         return HttpResponseRedirect(f"{reverse(ROUTE)}?{urlencode({'next': request.get_full_path()})}")
-    device = totp.device_of(person)
+    device = totp.find_device(person)
     if request.method != "POST":
         if device is None:
-            return _set_up_page(request, person, totp.new_key(), CodeForm(person=person))
+            new_key = base64.b32encode(secrets.token_bytes(totp.KEY_BYTES)).decode()
+            return _show_key(request, person, new_key, CodeForm(person=person))
         left = len(device.recovery_digests)
-        return _page(request, "own", title=_("Authenticator app"), device=device, codes_left=left)
+        return _render_step(request, "own", title=_("Authenticator app"), device=device, codes_left=left)
     if device is not None and "renew" in request.POST:
-        return _codes_page(request, totp.renew_recovery_codes(person))
+        return _show_recovery_codes(request, totp.renew_recovery_codes(person))
     if device is not None and "remove" in request.POST:
         totp.remove(person)
         sessions.forget_code(request.session)
         messages.success(request, _("The authenticator app is removed."))
         return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
-    key = totp.unseal(request.POST.get("key", ""), person=person)
+    # The key comes back sealed from the page that showed it: it is stored only after its first right code.
+    key = None
+    match unseal_values(_SEALED_KEY, request.POST.get("key", ""), seconds=KEY_SECONDS):
+        case [person.pk, str(shown_key)]:
+            key = shown_key
     if device is not None or key is None:
         messages.error(request, _("This took too long, or was done in another tab meanwhile. Please look again."))
         return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
@@ -159,33 +179,36 @@ def own_page(request: HttpRequest) -> HttpResponse:
     )
     if codes is None:
         wrong = _("The code is wrong. Enter the one that the app shows now.")
-        return _set_up_page(request, person, key, CodeForm(person=person), error=wrong)
+        return _show_key(request, person, key, CodeForm(person=person), error=wrong)
     # Other sessions were opened without a code. This one goes on, as after a change of password.
-    sessions.end_all(user=person)
+    sessions.end_all_sessions(user=person)
     person.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, person)
-    sessions.note_code(request.session)
-    return _codes_page(request, codes)
+    sessions.record_code(request.session)
+    return _show_recovery_codes(request, codes)
 
 
-def _set_up_page(request: HttpRequest, person: User, key: str, form: CodeForm, **more: Any) -> HttpResponse:
-    drawn = segno.make(totp.otpauth_url(key, person=person), error="m")
-    return _page(
+def _show_key(request: HttpRequest, person: User, key: str, form: CodeForm, **more: Any) -> HttpResponse:
+    """Show a new key in base32, as apps expect it, and as a QR code of its otpauth:// address."""
+    label = quote(f"{ISSUER}:{person.get_username()}")
+    address = f"otpauth://totp/{label}?{urlencode({'secret': key, 'issuer': ISSUER})}"
+    picture = segno.make(address, error="m").svg_inline(scale=5, light="#fff", title=_("QR code"))
+    return _render_step(
         request,
         "set_up",
         title=_("Set up an authenticator app"),
         form=form,
         key=" ".join(key[place : place + 4] for place in range(0, len(key), 4)),
-        sealed=totp.seal(key, person=person),
+        sealed=seal_values(_SEALED_KEY, person.pk, key),
         # Cameras need a white margin whatever the page's colours. The encoded text is no part of segno's markup.
-        picture=mark_safe(drawn.svg_inline(scale=5, light="#fff", title=_("QR code"))),  # noqa: S308
+        picture=mark_safe(picture),  # noqa: S308
         **more,
     )
 
 
-def _codes_page(request: HttpRequest, codes: list[str]) -> HttpResponse:
-    return _page(request, "codes", title=_("Recovery codes"), codes=codes)
+def _show_recovery_codes(request: HttpRequest, codes: list[str]) -> HttpResponse:
+    return _render_step(request, "codes", title=_("Recovery codes"), codes=codes)
 
 
-def _page(request: HttpRequest, step: str, **more: Any) -> HttpResponse:
+def _render_step(request: HttpRequest, step: str, **more: Any) -> HttpResponse:
     return admin_page(request, "admin/accounts/second_factor.html", {"step": step, **more})

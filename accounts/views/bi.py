@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
-from accounts.authentication.flow import Cause, is_phone, raw_query_of
+from accounts.authentication.flow import Cause, is_phone, read_raw_query
 from accounts.users.bi_identity import find_entry_company
 from accounts.views import errors
 from accounts.views.errors import ErrorDetails
@@ -31,7 +31,7 @@ _CAUSES = {
 
 @require_GET
 @never_cache
-def enter(request: HttpRequest, page: str = "") -> HttpResponse:
+def enter_bi(request: HttpRequest, page: str = "") -> HttpResponse:
     """Sign the person in to the BI on `page`, with the query of this address."""
     if not request.user.is_authenticated:
         return redirect(f"{reverse('login')}?{urlencode({'next': request.get_full_path()})}")
@@ -40,39 +40,31 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
         if corp is None and bi.is_open():
             return _show_refusal(request, ErrorDetails(Cause.BI_NOT_ALLOWED))
         # Do not tell the BI from which page the person came.
-        response = HttpResponseRedirect(_address(request, page), headers={"Referrer-Policy": "no-referrer"})
-    except CannotEnter as obstacle:
-        return _show_refusal(request, _details_of(obstacle))
+        response = HttpResponseRedirect(_build_address(request, page), headers={"Referrer-Policy": "no-referrer"})
+    except CannotEnter as refusal:
+        cause = _CAUSES.get(refusal.obstacle, Cause.BI_UNUSABLE)
+        if refusal.source is None:
+            return _show_refusal(request, ErrorDetails(cause, hint=refusal.obstacle.value))
+        missing, where = str(refusal.source.label), str(refusal.source.where)
+        return _show_refusal(request, ErrorDetails(cause, missing=missing, where=where))
     logger.info("bi sign-in corp=%s user=%s outcome=passed-on", corp.pk if corp else None, request.user.pk)
     return response
 
 
-def is_entered_by(request: HttpRequest) -> bool:
-    """Return whether the signed-in person may enter the BI from here."""
-    return bi.is_open() and find_entry_company(request) is not None
-
-
 @sensitive_variables()
-def _address(request: HttpRequest, page: str) -> str:
+def _build_address(request: HttpRequest, page: str) -> str:
     """Return the BI's address with the token. Use it only for the Location header. Raises CannotEnter."""
     connection = bi.open_connection()
     return bi.build_entrance(
         connection,
         lambda: bi.find_external_id(connection, request.user),
         page=page,
-        query=raw_query_of(request),
+        query=read_raw_query(request),
         on_phone=is_phone(request.headers.get("User-Agent", "")),
         now=timezone.now(),
     )
 
 
-def _details_of(refusal: CannotEnter) -> ErrorDetails:
-    cause = _CAUSES.get(refusal.obstacle, Cause.BI_UNUSABLE)
-    if refusal.source is None:
-        return ErrorDetails(cause, hint=refusal.obstacle.value)
-    return ErrorDetails(cause, missing=str(refusal.source.label), where=str(refusal.source.where))
-
-
 def _show_refusal(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     logger.info("bi sign-in user=%s outcome=%s", request.user.pk, found.cause)
-    return errors.page(request, found)
+    return errors.render_error_page(request, found)

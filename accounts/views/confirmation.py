@@ -16,11 +16,10 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from accounts.authentication import sessions
-from accounts.authentication.flow import Kind, seal, unseal
+from accounts.authentication.flow import seal_values, unseal_values
 from accounts.authentication.forms import ConfirmForm
 from accounts.models import User, WeComAccount
 from integrations.core.http import HOME, safe_path
-from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +41,11 @@ class ConfirmationMiddleware:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, *_arguments: Any) -> HttpResponse | None:
-        return gate(request) if request.method == "POST" and getattr(view, "is_confirmed", False) else None
+        is_asked = request.method == "POST" and getattr(view, "is_confirmed", False)
+        return ask_for_confirmation(request) if is_asked else None
 
 
-def gate(request: HttpRequest) -> HttpResponse | None:
+def ask_for_confirmation(request: HttpRequest) -> HttpResponse | None:
     """Return the question if the person has to confirm first, else None. The form data comes back with the answer."""
     person = request.user
     if not isinstance(person, User) or not (person.is_active and person.is_staff):
@@ -56,10 +56,10 @@ def gate(request: HttpRequest) -> HttpResponse | None:
             return None
         sent = request.POST.copy()
         sent.pop("csrfmiddlewaretoken", None)
-        return _page_in_place(request, person, sent)
+        return _ask_in_place(request, person, sent)
     # Form data that was sealed for another person or path, or too long ago, is dropped.
     typed = None
-    match unseal("typed", sealed, seconds=TYPED_SECONDS):
+    match unseal_values("typed", sealed, seconds=TYPED_SECONDS):
         case [person.pk, path, text] if path == request.get_full_path():
             typed = QueryDict(text)
     if typed is None:
@@ -68,22 +68,22 @@ def gate(request: HttpRequest) -> HttpResponse | None:
     if not _is_fresh(request):
         form = ConfirmForm(request.POST, request=request, person=person)
         if not form.is_valid():
-            return _page_in_place(request, person, typed, form)
-        _note(request, person)
+            return _ask_in_place(request, person, typed, form)
+        record_confirmation(request, person)
     request.POST = typed
     return None
 
 
-def page(request: HttpRequest) -> HttpResponse:
+def show_confirmation(request: HttpRequest) -> HttpResponse:
     """Ask before a page is opened. Report success to people who have scanned a code for another tab."""
     person = signed_in_person(request)
     target = safe_path(request.GET.get("next", ""))
     form = ConfirmForm(request.POST if request.method == "POST" else None, request=request, person=person)
     if not _is_fresh(request) and form.is_valid():
-        _note(request, person)
+        record_confirmation(request, person)
     if not _is_fresh(request):
-        return _page(request, person, form, scan_target=request.get_full_path())
-    return _page(request, person, form, is_done=True) if target == HOME else HttpResponseRedirect(target)
+        return _render_question(request, person, form, scan_target=request.get_full_path())
+    return _render_question(request, person, form, is_done=True) if target == HOME else HttpResponseRedirect(target)
 
 
 def is_confirmation(target: str) -> bool:
@@ -91,21 +91,13 @@ def is_confirmation(target: str) -> bool:
     return target.partition("?")[0] == reverse(ROUTE)
 
 
-def after_scan(request: HttpRequest, scanned: User, *, corp: Corp, kind: Kind) -> None:
-    """Note the confirmation by a signed-in person's QR code. The session stays, and so do open forms."""
-    if scanned != request.user:
-        messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=scanned.get_full_name()))
-    elif kind is Kind.QR and sessions.carries_rights(scanned, corp=corp):
-        _note(request, scanned)
-
-
-def _page_in_place(request: HttpRequest, person: User, typed: Any, form: ConfirmForm | None = None) -> HttpResponse:
-    sealed = seal("typed", person.pk, request.get_full_path(), typed.urlencode())
+def _ask_in_place(request: HttpRequest, person: User, typed: Any, form: ConfirmForm | None = None) -> HttpResponse:
+    sealed = seal_values("typed", person.pk, request.get_full_path(), typed.urlencode())
     form = form or ConfirmForm(request=request, person=person)
-    return _page(request, person, form, typed=sealed, scan_target=reverse(ROUTE))
+    return _render_question(request, person, form, typed=sealed, scan_target=reverse(ROUTE))
 
 
-def _page(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) -> HttpResponse:
+def _render_question(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) -> HttpResponse:
     # A scan of a company's QR code confirms the person if the company's sign-in carries all their rights.
     accounts = WeComAccount.objects.signing_in().filter(user=person).select_related("corp")
     corps = [account.corp for account in accounts.order_by("-is_primary", "pk") if account.corp is not None]
@@ -139,6 +131,7 @@ def _is_fresh(request: HttpRequest) -> bool:
     return sessions.is_confirmed(request.session, timezone.now())
 
 
-def _note(request: HttpRequest, person: User) -> None:
-    sessions.note_confirmed(request.session, timezone.now())
+def record_confirmation(request: HttpRequest, person: User) -> None:
+    """Store in the session that its person has just proved to be present, and log it."""
+    sessions.record_confirmation(request.session, timezone.now())
     logger.info("confirmed user=%s", person.pk)

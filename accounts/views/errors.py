@@ -60,17 +60,10 @@ class ErrorDetails:
     where: str = ""
 
 
-def seal(details: ErrorDetails) -> str:
-    """Encrypt the details for an address, so that the page needs neither store nor cookie."""
-    if len(details.target.encode()) > TARGET_BYTES_AT_MOST:
-        details = replace(details, target="")
-    return flow.seal("sign-in-trouble", asdict(details))
-
-
-def unseal(sealed: str) -> ErrorDetails | None:
+def unseal_details(sealed: str) -> ErrorDetails | None:
     """Decrypt the details. Returns None if they are foreign, of another version, or older than SHOWN_SECONDS."""
     try:
-        [values] = flow.unseal("sign-in-trouble", sealed, seconds=SHOWN_SECONDS)
+        [values] = flow.unseal_values("sign-in-trouble", sealed, seconds=SHOWN_SECONDS)
         return ErrorDetails(**{**values, "cause": Cause(values["cause"])})
     except (ValueError, TypeError, KeyError):
         return None
@@ -78,13 +71,13 @@ def unseal(sealed: str) -> ErrorDetails | None:
 
 @require_safe
 @never_cache
-def show(request: HttpRequest) -> HttpResponse:
+def show_error(request: HttpRequest) -> HttpResponse:
     """Show the page for a sealed error; redirect to the login page if it is missing or stale."""
-    found = unseal(request.GET.get("t", ""))
-    return redirect("login") if found is None else page(request, found)
+    found = unseal_details(request.GET.get("t", ""))
+    return redirect("login") if found is None else render_error_page(request, found)
 
 
-def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
+def render_error_page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     """Explain at once. Use it only if the address holds neither code nor state."""
     target = safe_path(found.target)
     if found.corp_id is not None and found.corp_name:  # the company may have been renamed since the error was sealed
@@ -108,8 +101,12 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
 
 
 def redirect_to_error(found: ErrorDetails) -> HttpResponse:
-    """Redirect to a page that explains: the address that WeCom called holds a code."""
-    return redirect(f"{reverse('sign-in-error')}?{urlencode({'t': seal(found)})}")
+    """Redirect to a page that explains: the address that WeCom called holds a code. The details travel encrypted in the
+    page's address, so that it needs neither store nor cookie."""
+    if len(found.target.encode()) > TARGET_BYTES_AT_MOST:
+        found = replace(found, target="")
+    sealed = flow.seal_values("sign-in-trouble", asdict(found))
+    return redirect(f"{reverse('sign-in-error')}?{urlencode({'t': sealed})}")
 
 
 def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

@@ -24,11 +24,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.authentication import flow, passwords, sessions, totp
-from accounts.authentication.flow import Kind, surface_of
+from accounts.authentication import flow, passwords, sessions
+from accounts.authentication.flow import SignInKind, detect_surface
 from accounts.authentication.forms import CodeForm, LoginForm
 from accounts.authentication.passwords import Lock, find_lock
-from accounts.models import User
+from accounts.models import TotpDevice, User
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.oauth import sign
 from integrations.companies import links
@@ -69,28 +69,28 @@ class Login(LoginView):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         # Signed-in people get the page: if they lack a permission for the target, a redirect would lead in circles.
-        is_inside = surface_of(request.headers.get("User-Agent", "")).is_inside_wecom
+        is_inside = detect_surface(request.headers.get("User-Agent", "")).is_inside_wecom
         if not is_inside or "stay" in request.GET or request.user.is_authenticated:
             return super().get(request, *args, **kwargs)
         # To WeCom for the requested, only or last company; else ask for a choice.
-        target, requested = self._target(), request.GET.get("corp")
+        target, requested = self._read_target(), request.GET.get("corp")
         if requested is not None and re.fullmatch(r"[0-9]{1,18}", requested):
-            return _to_start(int(requested), target)
+            return _redirect_to_start(int(requested), target)
         corps = list(Corp.objects.signing_in().order_by("name"))
-        corp = _only_or_remembered(request, corps)
+        corp = _find_only_or_remembered(request, corps)
         if corp is not None:
-            return _to_start(corp.pk, target)
+            return _redirect_to_start(corp.pk, target)
         name, query = ("choose-company", {"next": target}) if corps else ("login", {"next": target, "stay": "1"})
         return redirect(f"{reverse(name)}?{urlencode(query)}")
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         response = super().form_valid(form)
-        sessions.untie(self.request, is_remembered=form.cleaned_data["remember"])
-        passwords.note_right_password(response, self.request, form.get_user())
+        sessions.mark_as_password_session(self.request, is_remembered=form.cleaned_data["remember"])
+        passwords.record_right_password(response, self.request, form.get_user())
         return response
 
     def get_redirect_url(self, request: HttpRequest | None = None) -> str:
-        return self._target()
+        return self._read_target()
 
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
         """Allow a frame of WeCom's QR panel. No other page may hold a frame of another site."""
@@ -104,26 +104,26 @@ class Login(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         corps = list(Corp.objects.signing_in().select_related("site_address").order_by("name"))
-        corp = next((one for one in corps if str(one.pk) == self.request.GET.get("corp")), None) or _only_or_remembered(
-            self.request, corps
-        )
+        corp = next(
+            (one for one in corps if str(one.pk) == self.request.GET.get("corp")), None
+        ) or _find_only_or_remembered(self.request, corps)
         panel = ""
         if corp is not None and self.may_frame_panel and not self.request.user.is_authenticated:
-            panel = reverse("wecom-panel", args=[corp.pk]) if flow.is_at_home(self.request, corp) else ""
+            panel = reverse("wecom-panel", args=[corp.pk]) if flow.is_at_site_address(self.request, corp) else ""
         return super().get_context_data(
             **kwargs,
-            target=self._target(),
+            target=self._read_target(),
             corp=corp,
             corps=corps,
             # Where the panel's script gets a state; empty if only the plain link leads to WeCom.
             panel=panel,
-            query=urlencode({"next": self._target()}),
+            query=urlencode({"next": self._read_target()}),
             password_enabled=passwords.is_password_enabled(),
             action=reverse(self.route),
             heading=self.heading,
         )
 
-    def _target(self) -> str:
+    def _read_target(self) -> str:
         return safe_path(self.request.POST.get("next") or self.request.GET.get("next") or "")
 
 
@@ -134,8 +134,8 @@ def choose_company(request: HttpRequest) -> HttpResponse:
     target, words = safe_path(request.GET.get("next", "")), request.GET.get("q", "").strip()
     corps = list(Corp.objects.signing_in().order_by("name"))
     if len(corps) == 1:
-        return _to_start(corps[0].pk, target)
-    last = _only_or_remembered(request, corps)
+        return _redirect_to_start(corps[0].pk, target)
+    last = _find_only_or_remembered(request, corps)
     found = [corp for corp in corps if words.lower() in corp.name.lower()]
     context = {
         "corps": sorted(found, key=lambda corp: corp != last),
@@ -144,7 +144,7 @@ def choose_company(request: HttpRequest) -> HttpResponse:
         "words": words,
         "target": target,
         "query": urlencode({"next": target}),
-        "is_inside_wecom": surface_of(request.headers.get("User-Agent", "")).is_inside_wecom,
+        "is_inside_wecom": detect_surface(request.headers.get("User-Agent", "")).is_inside_wecom,
         "password_enabled": passwords.is_password_enabled(),
         "password_query": urlencode({"next": target, "stay": "1"}),
     }
@@ -157,18 +157,18 @@ def logout(request: HttpRequest) -> HttpResponseBase:
     """Sign out and stay so: inside WeCom the login page would sign in again at once."""
     end_session(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': '1'})}")
-    flow.forget_browser_ids(response, request)
+    flow.delete_browser_ids(response, request)
     return response
 
 
-def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:
+def _find_only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:
     if len(corps) == 1:
         return corps[0]
-    remembered = sessions.remembered_corp_id(request)
-    return next((corp for corp in corps if corp.pk == remembered), None)
+    remembered = request.COOKIES.get(sessions.CORP_COOKIE, "")
+    return next((corp for corp in corps if str(corp.pk) == remembered), None)
 
 
-def _to_start(corp_id: int, target: str) -> HttpResponse:
+def _redirect_to_start(corp_id: int, target: str) -> HttpResponse:
     return redirect(f"{reverse('wecom-start', args=[corp_id])}?{urlencode({'next': target})}")
 
 
@@ -187,20 +187,20 @@ class AdminLogin(Login):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         site = cast("AdminSite", self.admin_site)
         if request.method == "GET" and site.has_permission(request):
-            return HttpResponseRedirect(self._target())
+            return HttpResponseRedirect(self._read_target())
         if request.method == "GET" and request.user.is_authenticated and sessions.admin_rights_allowed(request):
             return render(request, "accounts/not_staff.html", status=403)
         return super().dispatch(request, *args, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Check a code only for a person who is signed in already."""
-        person = self._who_may_give_a_code()
+        person = self._find_person_for_code()
         if person is None or "code" not in request.POST:
             return super().post(request, *args, **kwargs)
         form = CodeForm(request.POST, person=person)
         if form.is_valid():
-            sessions.add_code(request, person)
-            return HttpResponseRedirect(self._target())
+            sessions.record_code_after_wecom(request, person)
+            return HttpResponseRedirect(self._read_target())
         context = self.get_context_data(form=self.get_form_class()(request), code_form=form)
         return self.render_to_response(context)
 
@@ -209,26 +209,27 @@ class AdminLogin(Login):
         context = super().get_context_data(**kwargs)
         if sessions.admin_rights_allowed(self.request):
             return context
-        person = self._who_may_give_a_code()
+        person = self._find_person_for_code()
         code_form = kwargs.get("code_form") or (person and CodeForm(person=person))
         return {**context, "lacks_rights": True, "code_form": code_form, "corps": [], "corp": None, "panel": ""}
 
-    def _who_may_give_a_code(self) -> User | None:
-        """Return the person whom WeCom signed in without rights, if their app cannot belong to somebody else."""
+    def _find_person_for_code(self) -> User | None:
+        """Return the person whom WeCom signed in without rights, unless WeCom's administrators can have set up their
+        app."""
         person = self.request.user
         if sessions.admin_rights_allowed(self.request) or not isinstance(person, User):
             return None
-        return person if totp.is_independent(person) else None
+        return person if TotpDevice.objects.filter(user=person, is_independent=True).exists() else None
 
-    def _target(self) -> str:
-        target = super()._target()
+    def _read_target(self) -> str:
+        target = super()._read_target()
         return reverse("admin:index") if target == HOME else target
 
 
 # --- The page for people who are locked out after wrong passwords ---
 
 
-def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any] | None = None) -> HttpResponse:
+def show_lock(request: HttpRequest, _response: Any = None, credentials: dict[str, Any] | None = None) -> HttpResponse:
     """Say how long the lock lasts, and which ways stay open. Known and unknown usernames get the same page."""
     now = timezone.now()
     username = (credentials or {}).get("username", "")
@@ -253,7 +254,7 @@ def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any
 
 @require_safe
 @never_cache
-def signature(request: HttpRequest) -> JsonResponse:
+def sign_page_address(request: HttpRequest) -> JsonResponse:
     """Return the arguments of `ww.register` for the page `page`. 403 without a session of a company, 400 for another
     site's page. All processes share the ticket, so WeCom is asked once in two hours."""
     corp_id = request.session.get(sessions.CORP_KEY) if request.user.is_authenticated else None
@@ -277,7 +278,7 @@ def signature(request: HttpRequest) -> JsonResponse:
 
 @require_POST
 @never_cache
-def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
+def open_panel(request: HttpRequest, corp_id: int) -> JsonResponse:
     """Return a new state and the parameters of WeCom's QR panel. Earlier states stay valid until they expire.
 
     The script asks again before the state expires. 409 if the page's address is not the one to which WeCom returns: the
@@ -286,12 +287,14 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
     corp = Corp.objects.signing_in().select_related("site_address").filter(pk=corp_id).first()
     if corp is None:
         return JsonResponse({"error": "company"}, status=404)
-    if not flow.is_at_home(request, corp):
+    if not flow.is_at_site_address(request, corp):
         return JsonResponse({"error": "address"}, status=409)
     target = safe_path(request.POST.get("next", ""))
-    limit = flow.step_limit(request)
+    limit = flow.make_request_limit(request)
     try:
-        begun = flow.begin(request, corp, kind=Kind.QR, target=target, attempt=flow.FIRST_ATTEMPT, step_limit=limit)
+        begun = flow.begin_sign_in(
+            request, corp, kind=SignInKind.QR, target=target, attempt=flow.FIRST_ATTEMPT, request_limit=limit
+        )
     except redis.RedisError as error:
         logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp.pk, type(error).__name__)
         return JsonResponse({"error": "store"}, status=503)
@@ -300,10 +303,10 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
     state, browser_id = begun
     response = JsonResponse(
         {
-            **links.describe_panel(corp, state, language=flow.wecom_language()),
+            **links.describe_panel(corp, state, language=flow.find_wecom_language()),
             "renew_after_ms": round(flow.STATE_SECONDS * RENEWED_AFTER * 1000),
         }
     )
-    flow.keep_browser_id(response, request, browser_id)
+    flow.set_browser_id(response, request, browser_id)
     logger.info("sign-in corp=%s outcome=panel-shown", corp.pk)
     return response

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import Any
 
 from celery.exceptions import OperationalError
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import authenticate, login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
@@ -22,7 +22,7 @@ from django.views.decorators.http import require_GET
 from accounts import tasks
 from accounts.authentication import backends, flow, sessions
 from accounts.authentication.backends import AuthorizationCode, SignInRefused
-from accounts.authentication.flow import Cause, Kind, inner_page, raw_query_of, surface_of
+from accounts.authentication.flow import Cause, SignInKind, detect_surface, find_inner_page, read_raw_query
 from accounts.models import User
 from accounts.views import confirmation, errors
 from accounts.views.errors import ErrorDetails
@@ -31,7 +31,7 @@ from integrations.clients.errors import ConfigurationError, IntegrationError, Lo
 from integrations.clients.wecom.errcodes import IP_NOT_TRUSTED
 from integrations.companies import links
 from integrations.core.http import HOME, safe_path
-from integrations.core.redis import Limit, allows
+from integrations.core.redis import Limit, allows, valkey
 from integrations.models import Corp
 from integrations.models.companies import HomePage
 
@@ -45,19 +45,19 @@ _DOMAIN_NOT_TRUSTED = 50001
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Send the browser to WeCom, or straight to `next` if the session is of this corp already."""
     target = safe_path(request.GET.get("next", ""))
-    session = sessions.of_request(request, corp_id=corp_id)
-    step_limit = _step_limit(request, session)
-    corp = Corp.objects.to_begin_sign_in(corp_id)
+    session = sessions.describe_session(request, corp_id=corp_id)
+    request_limit = _choose_request_limit(request, session)
+    corp = Corp.objects.load_for_start(corp_id)
     if corp is None or not (corp.is_enabled and corp.sign_in_enabled):
-        if step_limit is not None and not step_limit.allows():
-            return _too_many(request, corp_id, target)
+        if request_limit is not None and not request_limit.allows():
+            return _show_too_many(request, corp_id, target)
         if corp is None:
-            return errors.page(request, ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
-        return errors.page(request, _details(Cause.COMPANY_DISABLED, corp, target))
+            return errors.render_error_page(request, ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
+        return errors.render_error_page(request, _describe_refusal(Cause.COMPANY_DISABLED, corp, target))
     if session.is_of_this_corp and not confirmation.is_confirmation(target):
-        return _redirect_home(corp, target)
+        return _redirect_to_target(corp, target)
     attempt = flow.SECOND_ATTEMPT if request.GET.get("again") else flow.FIRST_ATTEMPT
-    return _authorise(request, corp, target=target, attempt=attempt, step_limit=step_limit)
+    return _authorise(request, corp, target=target, attempt=attempt, request_limit=request_limit)
 
 
 @require_GET
@@ -66,24 +66,24 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 @sensitive_variables("code", "state_text")
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Handle a browser that WeCom sends back with a code. Always redirects, so that the address is never shown."""
-    target = bi.find_landing_page(inner_page(raw_query_of(request)))
-    corp = Corp.objects.to_call_wecom(corp_id)
+    target = bi.find_landing_page(find_inner_page(read_raw_query(request)))
+    corp = Corp.objects.load_for_callback(corp_id)
     if corp is None:
         return errors.redirect_to_error(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
-        return errors.redirect_to_error(_details(Cause.COMPANY_DISABLED, corp, target))
+        return errors.redirect_to_error(_describe_refusal(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
-    session = sessions.of_request(request, corp_id=corp.pk)
-    browser_ids = flow.browser_ids(request)
+    session = sessions.describe_session(request, corp_id=corp.pk)
+    browser_ids = flow.read_browser_ids(request)
     # Counts codes about to be redeemed only: requests without a code never count against a company.
     code_limit = Limit(f"sign-ins:corp:{corp.pk}", settings.SIGN_INS_PER_COMPANY)
-    step: flow.Step | HttpResponse = flow.next_step(
-        arrival=flow.consume(
+    step: flow.NextStep | HttpResponse = flow.decide_next_step(
+        returned=flow.consume_state(
             text=state_text,
             browsers=browser_ids,
             corp_id=corp.pk,
             code=code,
-            step_limit=_step_limit(request, session),
+            request_limit=_choose_request_limit(request, session),
             code_limit=code_limit if backends.is_well_formed(code) else None,
         ),
         inner_page=target,
@@ -92,133 +92,155 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
         has_cookie=bool(browser_ids),
         session=session,
     )
-    if isinstance(step, flow.Redeem):
-        step = _redeem(request, corp, step, AuthorizationCode(code))
-    elif isinstance(step, flow.Land | flow.Restart | flow.Explain) and step.burns_code:
-        _burn(corp, code)
-    response = step if isinstance(step, HttpResponse) else _answer(request, corp, step)
+    if isinstance(step, flow.RedeemCode):
+        step = _redeem_code(request, corp, step, AuthorizationCode(code))
+    elif isinstance(step, flow.GoToTarget | flow.RestartSignIn | flow.ShowError) and step.spends_code:
+        _spend_refused_code(corp, code)
+    response = step if isinstance(step, HttpResponse) else _carry_out_step(request, corp, step)
     # This address holds a code, so the next page must not learn it. All pages keep the site's policy, because Django's
     # CSRF check needs the Referer.
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
-def _step_limit(request: HttpRequest, session: flow.CurrentSession) -> Limit | None:
+def _choose_request_limit(request: HttpRequest, session: flow.CurrentSession) -> Limit | None:
     """Return None for signed-in people: a whole company may follow a message at once, without calls to WeCom."""
-    return None if session.is_of_this_corp else flow.step_limit(request)
+    return None if session.is_of_this_corp else flow.make_request_limit(request)
 
 
-def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
-    outcome = step.cause.value if isinstance(step, flow.Explain) else type(step).__name__.lower()
+# Words of the log for the steps that end here. Errors are logged by their causes.
+_OUTCOMES = {flow.GoToTarget: "land", flow.RestartSignIn: "restart", flow.ReturnToLogin: "giveup"}
+
+
+def _carry_out_step(request: HttpRequest, corp: Corp, step: flow.NextStep) -> HttpResponse:
+    outcome = step.cause.value if isinstance(step, flow.ShowError) else _OUTCOMES[type(step)]
     logger.info("sign-in corp=%s outcome=%s", corp.pk, outcome)
     match step:
-        case flow.Restart():
-            corp = Corp.objects.to_begin_sign_in(corp.pk) or corp  # with the columns that a start needs
+        case flow.RestartSignIn():
+            corp = Corp.objects.load_for_start(corp.pk) or corp  # with the columns that a start needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
-        case flow.Explain():
-            return errors.redirect_to_error(_details(step.cause, corp, step.target))
-        case flow.GiveUp():
+        case flow.ShowError():
+            return errors.redirect_to_error(_describe_refusal(step.cause, corp, step.target))
+        case flow.ReturnToLogin():
             return redirect(f"{reverse('login')}?{urlencode({'next': step.target, 'stay': '1', 'declined': '1'})}")
         case _:
-            return _redirect_home(corp, step.target)
+            return _redirect_to_target(corp, step.target)
 
 
-def _redirect_home(corp: Corp, target: str) -> HttpResponseRedirect:
-    """Redirect to the target, or to the company's home page if there is none."""
+def _redirect_to_target(corp: Corp, target: str) -> HttpResponseRedirect:
+    """Redirect to the target; the home page means the one that the company has chosen."""
     if target == HOME and corp.home_page == HomePage.BI and bi.is_open():
         target = bi.own_address(corp.home_bi_page)
     return HttpResponseRedirect(target)
 
 
 @sensitive_variables("code")
-def _redeem(request: HttpRequest, corp: Corp, step: flow.Redeem, code: AuthorizationCode) -> HttpResponse | flow.Step:
+def _redeem_code(
+    request: HttpRequest, corp: Corp, step: flow.RedeemCode, code: AuthorizationCode
+) -> HttpResponse | flow.NextStep:
     """Sign the person in, or return the next step."""
     if not backends.is_well_formed(code.value):
-        return flow.after_refused_code(attempt=step.attempt, target=step.target)
+        return flow.decide_after_refused_code(attempt=step.attempt, target=step.target)
     began_at = time.monotonic()
     # authenticate() turns PermissionDenied into None, so the backend reports the reason by `explain`.
     refused: list[SignInRefused] = []
     try:
         user = authenticate(request, corp=corp, code=code, explain=refused.append)
     except LoginRefusedError:
-        return flow.after_refused_code(attempt=step.attempt, target=step.target)
+        return flow.decide_after_refused_code(attempt=step.attempt, target=step.target)
     except IntegrationError as error:
-        about = (corp.pk, type(error).__name__, error.operation, error.code)
-        logger.warning("sign-in corp=%s outcome=%s operation=%s code=%s", *about)
-        return errors.redirect_to_error(_details_of(error, corp, step.target))
+        logger.warning(
+            "sign-in corp=%s outcome=%s operation=%s code=%s",
+            corp.pk,
+            type(error).__name__,
+            error.operation,
+            error.code,
+        )
+        return errors.redirect_to_error(_describe_error(error, corp, step.target))
     milliseconds = round((time.monotonic() - began_at) * 1000)
     if not isinstance(user, User):
         refusal = refused[0]
         logger.info("sign-in corp=%s outcome=%s ms=%d", corp.pk, refusal.reason, milliseconds)
-        return errors.redirect_to_error(_details(Cause(refusal.reason.value), corp, step.target, userid=refusal.userid))
+        return errors.redirect_to_error(
+            _describe_refusal(Cause(refusal.reason.value), corp, step.target, userid=refusal.userid)
+        )
     if request.user.is_authenticated and confirmation.is_confirmation(step.target):
-        confirmation.after_scan(request, user, corp=corp, kind=step.kind)
+        # A signed-in person has scanned the code to confirm. The session stays, and so do open forms.
+        if user != request.user:
+            messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=user.get_full_name()))
+        elif step.kind is SignInKind.QR and sessions.carries_rights(user, corp=corp):
+            confirmation.record_confirmation(request, user)
         return HttpResponseRedirect(step.target)
     login(request, user)
-    sessions.tie_to_corp(request, corp, kind=step.kind)
-    backends.note_signed_in(user=user, corp=corp, now=timezone.now())
+    sessions.mark_as_wecom_session(request, user, corp, kind=step.kind)
     logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
-    response = _redirect_home(corp, step.target)
+    response = _redirect_to_target(corp, step.target)
     sessions.remember_corp_id(response, request, corp.pk)
     return response
 
 
 def _authorise(
-    request: HttpRequest, corp: Corp, *, target: str, attempt: int, step_limit: Limit | None = None
+    request: HttpRequest, corp: Corp, *, target: str, attempt: int, request_limit: Limit | None = None
 ) -> HttpResponse:
     """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
-    if not flow.is_at_home(request, corp):
-        if step_limit is not None and not step_limit.allows():
-            return _too_many(request, corp.pk, target)
+    if not flow.is_at_site_address(request, corp):
+        if request_limit is not None and not request_limit.allows():
+            return _show_too_many(request, corp.pk, target)
         if request.GET.get("moved"):
-            return errors.redirect_to_error(_details(Cause.ADDRESS_DIFFERS, corp, target))
+            return errors.redirect_to_error(_describe_refusal(Cause.ADDRESS_DIFFERS, corp, target))
         query = {"next": target, "moved": "1", **({"again": "1"} if attempt > flow.FIRST_ATTEMPT else {})}
         address = corp.find_site_address()
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
-    surface = surface_of(request.headers.get("User-Agent", ""))
-    kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_confirmation(target) else Kind.QR
-    begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt, step_limit=step_limit)
+    surface = detect_surface(request.headers.get("User-Agent", ""))
+    is_silent = surface.is_inside_wecom and not confirmation.is_confirmation(target)
+    kind = SignInKind.SILENT if is_silent else SignInKind.QR
+    begun = flow.begin_sign_in(request, corp, kind=kind, target=target, attempt=attempt, request_limit=request_limit)
     if begun is None:
-        return _too_many(request, corp.pk, target)
+        return _show_too_many(request, corp.pk, target)
     state, browser_id = begun
-    if kind is Kind.SILENT:
+    if is_silent:
         page = links.authorize_link(corp, state)
     else:
-        page = links.qr_link(corp, state, language=flow.wecom_language())
+        page = links.qr_link(corp, state, language=flow.find_wecom_language())
     response = HttpResponseRedirect(page)
-    flow.keep_browser_id(response, request, browser_id)
+    flow.set_browser_id(response, request, browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)
     return response
 
 
-def _too_many(request: HttpRequest, corp_id: int, target: str) -> HttpResponse:
-    return errors.page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
+def _show_too_many(request: HttpRequest, corp_id: int, target: str) -> HttpResponse:
+    return errors.render_error_page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
 
 
-def _burn(corp: Corp, code: str) -> None:
+def _spend_refused_code(corp: Corp, code: str) -> None:
     """Mark a refused code, and spend it in the background, so that nobody else can use it. Without a broker it expires
     by itself within minutes."""
     if not backends.is_well_formed(code):
         return
-    flow.refuse(code)
-    if not allows(f"burns:{corp.pk}", at_most=backends.BURNS_PER_MINUTE):
+    valkey().set(flow.make_refused_code_key(code), 1, ex=flow.CODE_SECONDS)
+    if not allows(f"burns:{corp.pk}", at_most=backends.CODES_SPENT_PER_MINUTE):
         return
-    sealed = backends.seal(AuthorizationCode(code))
+    sealed = flow.seal_values(backends.SEALED_CODE, code)
     try:
         tasks.burn_code.apply_async((corp.pk, sealed), expires=flow.CODE_SECONDS, retry=False)
     except OperationalError as error:
         logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
 
 
-def _details(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> ErrorDetails:
+def _describe_refusal(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> ErrorDetails:
     return ErrorDetails(cause, corp_id=corp.pk, corp_name=corp.name, userid=userid, target=target)
 
 
-def _details_of(error: IntegrationError, corp: Corp, target: str) -> ErrorDetails:
+def _describe_error(error: IntegrationError, corp: Corp, target: str) -> ErrorDetails:
     cause = {IP_NOT_TRUSTED: Cause.IP_NOT_TRUSTED, _DOMAIN_NOT_TRUSTED: Cause.DOMAIN_NOT_TRUSTED}.get(error.code or 0)
     if cause is None and isinstance(error, ConfigurationError):
         cause = Cause.MISCONFIGURED
     elif cause is None:
         cause = Cause.WECOM_UNREACHABLE if isinstance(error, TransientError) else Cause.UNEXPECTED_ANSWER
-    known: dict[str, Any] = {"operation": error.operation, "errcode": error.code}
-    return replace(_details(cause, corp, target), **known, hint=error.hint, caller_ip=error.caller_ip)
+    return replace(
+        _describe_refusal(cause, corp, target),
+        operation=error.operation,
+        errcode=error.code,
+        hint=error.hint,
+        caller_ip=error.caller_ip,
+    )

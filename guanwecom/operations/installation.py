@@ -9,8 +9,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import services
-from accounts.importexport.jobs import stop_restored_imports
-from accounts.models import AuditEntry
+from accounts.importexport.jobs import stop_imports
+from accounts.models import AuditEntry, PeopleImport
 from integrations.core import installation
 from integrations.core.background import database_clock
 from integrations.models import CallbackEvent, Installation, Job
@@ -33,7 +33,7 @@ def confirm() -> int | None:
     count = end_waiting(now=now)
     # WeCom sent these events to the original, which has handled them; the next sync reads the whole directory.
     CallbackEvent.objects.waiting().update(status=CallbackEvent.Status.DONE)
-    stop_restored_imports(now=now)
+    stop_imports(PeopleImport.objects.all(), "restored", now)
     Job.objects.unfinished().delete()
     Installation.objects.filter(pk=THE_ONE).update(
         place=Place(), deployment=settings.INSTALLATION_NAME, is_held=False, confirmed_at=timezone.now()

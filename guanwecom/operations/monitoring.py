@@ -27,7 +27,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from accounts.audit.signals import tracked_models
+from accounts.audit.signals import list_tracked_models
 from accounts.models import AuditEntry
 from accounts.users.roles import sees_all
 from guanwecom.operations import health, logs, middleware
@@ -225,7 +225,7 @@ def find_secrets() -> tuple[Secret, ...]:
 @lru_cache(1)
 def _read_secrets(_period: int) -> tuple[Secret, ...]:
     columns, found = find_encrypted_columns(), []
-    for model in tracked_models():
+    for model in list_tracked_models():
         for column in columns.get(model, []):
             # Cast, since reading the field would decrypt it.
             raw = model._base_manager.annotate(raw=Cast(column, TextField()))

@@ -52,7 +52,7 @@ def require_superuser(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[
     def check_person(request: HttpRequest) -> HttpResponse:
         if not request.user.is_superuser:
             raise PermissionDenied
-        answer = confirmation.gate(request) if request.method == "POST" else None
+        answer = confirmation.ask_for_confirmation(request) if request.method == "POST" else None
         return view(request) if answer is None else answer
 
     return check_person

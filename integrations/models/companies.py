@@ -112,11 +112,11 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         """Filter corps whose people can sign in with WeCom."""
         return self.filter(is_enabled=True, sign_in_enabled=True)
 
-    def to_begin_sign_in(self, pk: int) -> Corp | None:
+    def load_for_start(self, pk: int) -> Corp | None:
         """Return the corp with only the columns for starting a sign-in, and `site_url`: its own or the default one."""
         return self._read_to_sign_in(pk, "authorize_base_url", "qr_base_url", "site_address_id")
 
-    def to_call_wecom(self, pk: int) -> Corp | None:
+    def load_for_callback(self, pk: int) -> Corp | None:
         """Return the corp with only the columns for a sign-in's call, so that no other secret is decrypted."""
         return self._read_to_sign_in(pk, "secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
 

@@ -85,7 +85,7 @@ class ApiTokenForm(AnyModelForm):
             fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]
         fields["send_corps"].queryset = Corp.objects.visible_to(self.person).order_by("name")
         fields["send_users"].queryset = people_visible_to(self.person)
-        fields["send_departments"].offer(seen_by=self.person, chosen=[])
+        fields["send_departments"].offer_departments(seen_by=self.person, chosen=[])
         fields["allows_private_addresses"].disabled = not self.person.is_superuser
         for name in ("sends_to", "daily_limit"):
             fields[name].required = False

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User
-from accounts.users.roles import role_groups
+from accounts.users.roles import find_role_groups
 from integrations.admin.base import hide_related_links, own_page, own_routes
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin
@@ -49,7 +49,7 @@ class RecipientsMixin(AnyModelAdmin):
             kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
         if db_field.related_model is Group:
             # Same groups as in the search of the select: groups that stand for roles are no recipients.
-            kwargs["queryset"] = Group.objects.exclude(pk__in=role_groups())
+            kwargs["queryset"] = Group.objects.exclude(pk__in=find_role_groups())
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 

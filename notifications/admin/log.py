@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.admin.base import Column, RowsAdmin, RowsList, format_plain_moment, moment
-from accounts.importexport.sheets import csv_line
+from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
 from integrations.admin.base import ReadRows, own_routes
@@ -424,11 +424,11 @@ class LogAdmin(RowsAdmin, ReadRows):
         """Yield the lines of the file. Sets the language itself, because they are produced after the request."""
         columns = self.pick_columns(self.csv_columns)
         with translation.override(language):
-            head = "\ufeff" + csv_line([str(column.short_description) for column in columns])
+            head = "\ufeff" + format_csv_line([str(column.short_description) for column in columns])
         yield head
         rows = islice(read_newest_first(found, at_once=BATCH), ROWS_AT_MOST)
         while batch := list(islice(rows, BATCH)):
             with translation.override(language):
                 self.describe_rows(request, batch)
-                text = "".join(csv_line([column.as_text(row) for column in columns]) for row in batch)
+                text = "".join(format_csv_line([column.as_text(row) for column in columns]) for row in batch)
             yield text

@@ -332,12 +332,12 @@ class RuleStateFilter(OptionFilter):
 _OPEN = Q(status=Incident.Status.OPEN)
 
 
-signals.describe(
+signals.describe_field(
     AlertRule,
     "conditions",
     lambda rows: "; ".join(map(conditions.describe_condition, conditions.read_conditions(rows))),
 )
-signals.describe(AlertRule, "crontab", describe_crontab)
+signals.describe_field(AlertRule, "crontab", describe_crontab)
 
 
 # Fields that must be valid for a trial.

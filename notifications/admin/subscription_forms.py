@@ -305,7 +305,7 @@ def _clean_rule(row: Row, attributes: dict[int, Attribute]) -> Rule:
 def _clean_value(attribute: Attribute, operator: Operator, value: str) -> str:
     """Clean a value as people's values are cleaned. A part of a text is only checked for length and characters."""
     if operator != Operator.CONTAINS or attribute.is_many_valued:
-        return next(iter(attribute.cleaned([value])))
+        return next(iter(attribute.clean_values([value])))
     if attribute.kind != Attribute.Kind.TEXT:
         raise ValidationError(_("“contains” is for texts and for attributes with several values."))
     if len(value) > VALUE_CHARACTERS or not value.isprintable():
@@ -363,7 +363,7 @@ def offer_people(fields: dict[str, Any], row: Any, person: User) -> None:
     users = row.users.values_list("pk", flat=True) if is_known else []
     departments = list(row.departments.values_list("pk", flat=True)) if is_known else []
     fields["users"].queryset = people_visible_to(person) | User.objects.filter(pk__in=users)
-    fields["departments"].offer(seen_by=person, chosen=departments)
+    fields["departments"].offer_departments(seen_by=person, chosen=departments)
 
 
 def build_audience(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:

@@ -55,7 +55,7 @@ from notifications.subscriptions.recipients import (
 from notifications.subscriptions.schedules import ScheduleError, find_due_times, reschedule
 from notifications.tasks import enqueue_runs
 
-signals.describe(Subscription, "crontab", calendar.describe_crontab)
+signals.describe_field(Subscription, "crontab", calendar.describe_crontab)
 
 # The number of recipients is computed for each push before it is enabled.
 AT_MOST = 50

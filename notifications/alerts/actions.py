@@ -184,7 +184,7 @@ def _find_person(corp: Corp, userid: str) -> User | None:
     account = accounts.filter(user__is_active=True).select_related("user").first()
     if account is None:
         return None
-    if not corp.admin_rights_enabled and account.user.reaches_beyond(corp_id=corp.pk):
+    if not corp.admin_rights_enabled and account.user.has_rights_outside(corp_id=corp.pk):
         account.user.withhold_rights()
     return account.user
 

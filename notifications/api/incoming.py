@@ -23,7 +23,7 @@ from ninja.params.functions import Header, Query
 from pydantic import ValidationError as InvalidError
 
 from accounts.audit import services, signals
-from accounts.authentication.flow import network_of
+from accounts.authentication.flow import find_network
 from accounts.models import AuditEntry, User
 from integrations.clients.sources.addresses import is_callable_address
 from integrations.core.background import database_now
@@ -245,7 +245,7 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
         # The audit trail has the number of people, but no content.
         note = f"message:{accepted.message.pk} → {accepted.message.person_count}"
         with services.on_behalf(token.owner, read_client_address(request)):
-            services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))
+            services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.find_corps(token))
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.from_message(
             accepted.message, [], None
@@ -294,7 +294,7 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
 def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> CallResult:
     """Check and accept the call. Raise ProblemError if it is not proven or cannot be read, and InboundError if what it
     says is refused. The channel's log has either."""
-    count_call(f"in:address:{network_of(request) or 'unknown'}", CALLS_PER_ADDRESS)
+    count_call(f"in:address:{find_network(request) or 'unknown'}", CALLS_PER_ADDRESS)
     found = InboundChannel.objects.usable().select_related("owner", "corp")
     channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
     scheme = None if channel is None else SCHEMES.get(channel.scheme)

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security import HttpBearer
 
-from accounts.authentication.flow import network_of
+from accounts.authentication.flow import find_network
 from integrations.core.redis import seconds_to_wait
 from notifications.api.problems import ProblemError
 from notifications.inbound.channels import make_digest
@@ -113,7 +113,7 @@ class TokenAuth(HttpBearer):
     """Authentication of all API operations. Counts the call per address before looking up the token."""
 
     def __call__(self, request: HttpRequest) -> Any:
-        count_call(f"api:address:{network_of(request) or 'unknown'}", CALLS_PER_ADDRESS)
+        count_call(f"api:address:{find_network(request) or 'unknown'}", CALLS_PER_ADDRESS)
         scheme, _space, secret = request.headers.get(self.header, "").strip().partition(" ")
         if scheme.lower() != self.openapi_scheme or not secret.strip():
             raise ProblemError("missing_token", headers={"WWW-Authenticate": "Bearer"})

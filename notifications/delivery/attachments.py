@@ -448,7 +448,7 @@ class RecipientPages:
             raise RenderingError(obstacle)
         self.depends_on_person = owner_id is None
         if owner_id is not None:
-            self._owners = bi_identity.identities([owner_id]).get(owner_id, "")
+            self._owners = bi_identity.find_identities([owner_id]).get(owner_id, "")
             if not self._owners:
                 raise RenderingError(
                     Sentence("The picture of a page is shown as the owner sees it, who has no account in the BI.")
@@ -457,7 +457,7 @@ class RecipientPages:
     def preload_people(self, user_ids: Collection[int]) -> None:
         """Look up the BI accounts of all these people at once."""
         if self.depends_on_person:
-            self._identities = bi_identity.identities(user_ids)
+            self._identities = bi_identity.find_identities(user_ids)
 
     def find_identity(self, user_id: int) -> str:
         """Return the BI account whose view the person gets; empty if there is none."""
@@ -481,7 +481,7 @@ class RecipientPages:
 def pages_for_editor(report: Report, editor: User, slot_at: datetime) -> RecipientPages:
     """Return the page of a preview as the editor's own account sees it, whoever the recipients are. `report` need not
     be saved. Raises RenderingError, with a sentence."""
-    if _find_connection_obstacle() is None and not bi_identity.identities([editor.pk]).get(editor.pk):
+    if _find_connection_obstacle() is None and not bi_identity.find_identities([editor.pk]).get(editor.pk):
         raise RenderingError(
             Sentence("You have no account in the BI: its page is previewed with your own rights alone.")
         )

@@ -20,8 +20,10 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import User
-from accounts.views import account, bi
+from accounts.users.bi_identity import find_entry_company
+from accounts.views import account
 from accounts.views.confirmation import signed_in_person
+from integrations.bi import is_open
 from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.alerts import actions, charts
@@ -54,7 +56,7 @@ _CHOICE_ANSWERS = {
 @never_cache
 def home(request: HttpRequest) -> HttpResponse:
     """Show the person's messages, or redirect to the page named in the URL (a link of the specification)."""
-    arrived = account.arrival(request)
+    arrived = account.answer_arrival_on_first_page(request)
     return _show_messages(request) if arrived is None else arrived
 
 
@@ -91,7 +93,7 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
         "older_than": page[-1].pk if len(found) > PAGE_SIZE else None,
         "is_first_page": not is_id,
         "words": words,
-        "enters_bi": bi.is_entered_by(request),
+        "enters_bi": is_open() and find_entry_company(request) is not None,
         "unread_count": arrived.filter(read_at__isnull=True)[: UNREAD_COUNTED + 1].count(),
         "unread_counted": UNREAD_COUNTED,
     }

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
-from accounts.authentication.flow import network_of
+from accounts.authentication.flow import find_network
 from accounts.models import User
 from integrations.core.http import without_session
 from integrations.core.redis import LIMIT_SECONDS, allows
@@ -46,7 +46,7 @@ _TYPES = {
 def picture(request: HttpRequest, signed: str) -> HttpResponse:
     """Return a message's picture to anybody with the signed URL. Raises Http404 once the URL has expired. `private`
     keeps shared caches from serving the picture after that time."""
-    address = f"pictures:address:{network_of(request) or 'unknown'}"
+    address = f"pictures:address:{find_network(request) or 'unknown'}"
     try:
         is_allowed = allows(address, at_most=PICTURES_PER_ADDRESS)
     except redis.RedisError as error:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
 
-from accounts.views.errors import unseal
+from accounts.views.errors import ErrorDetails, redirect_to_error, unseal_details
 from tests.accounts.conftest import SITE, Visitor, query_of, visitor
 from tests.bi import BI, page_in
 from tests.sandbox_process import SandboxHandle
@@ -135,7 +135,7 @@ def _place(address: str) -> str:
         return f"WeCom {urlsplit(address).path}"
     parts = urlsplit(address)
     if parts.path == "/login/trouble/":
-        found = unseal(query_of(address)["t"])
+        found = unseal_details(query_of(address)["t"])
         assert found is not None
         return f"error {found.cause}"
     if parts.path.startswith("/m/"):
@@ -146,3 +146,8 @@ def _place(address: str) -> str:
 def parameters(address: str) -> list[tuple[str, str]]:
     """Return the query of `address` in order, decoded."""
     return parse_qsl(urlsplit(address).query, keep_blank_values=True)
+
+
+def seal_details(details: ErrorDetails) -> str:
+    """Return the sealed details from the address of their page."""
+    return query_of(redirect_to_error(details).headers["Location"])["t"]

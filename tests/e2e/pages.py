@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Response
 
 from accounts.authentication.flow import Cause
 from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User, WeComAccount
-from accounts.views.errors import ErrorDetails, seal
+from accounts.views.errors import ErrorDetails, redirect_to_error
 from integrations.admin.companies import SiteAddressForm
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp, DataSource, Job, Member, SiteAddress, SyncRun
@@ -308,7 +308,7 @@ def error_pages(rows: Rows) -> list[str]:
         where="管理员可以在您的用户页面上设置它。",
     )  # fmt: skip
     errors_shown = [replace(shown, cause=cause) for cause in Cause]
-    return [f"{reverse('sign-in-error')}?t={seal(details)}" for details in errors_shown]
+    return [redirect_to_error(details).headers["Location"] for details in errors_shown]
 
 
 def _reversed(name: str, arguments: list[object]) -> list[str]:

@@ -24,8 +24,8 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.users.roles import (
-    holders_of,
-    no_stronger_than,
+    find_permission_holders,
+    make_weaker_condition,
     people_changeable_by,
     people_visible_to,
     rights_changeable_by,
@@ -165,7 +165,7 @@ def _is_not_stronger(owner: User) -> Q:
     """Return a condition on User: people with no more rights than `owner` has, or had before being disabled."""
     able = copy(owner)
     able.is_active = able.is_staff = True
-    return no_stronger_than(able)
+    return make_weaker_condition(able)
 
 
 def _explain_objection(row: Any, successor: User) -> str:
@@ -237,7 +237,7 @@ class _Notice(NamedTuple):
 
 def _find_managers(owner: User, now: datetime) -> dict[User, list[Any]]:
     """Map people who may hand over some of what `owner` has in use to those rows."""
-    holders = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
+    holders = find_permission_holders("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
     managers = [one for one in holders if rights_changeable_by(one).filter(pk=owner.pk).exists()]
     found = {one: _find_working(Q(owner=owner), now=now, seen_by=one) for one in managers}
     return {one: rows for one, rows in found.items() if rows}

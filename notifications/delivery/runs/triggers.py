@@ -143,7 +143,7 @@ def trigger_run(
     )
     with services.on_behalf(token.owner, ip):
         note = f"{run.get_trigger_display()} ({run.key}) · {token}"
-        corps = signals.corps_of(current)
+        corps = signals.find_corps(current)
         services.record(action=AuditEntry.Action.DONE, subject=current, note=note, corps=corps)
     return run
 

@@ -94,16 +94,18 @@ def test_entries_arrive_in_their_order(server: TcpServer) -> None:
 
     found = sent(server.close())
     assert [(one["id"], one["note"]) for one in found] == [(one.pk, one.note) for one in entries]
-    assert services.waiting() == services.Waiting()
+    assert services.count_unsent_entries() == services.UnsentEntries()
 
 
 def test_many_at_once_arrive_too(server: TcpServer) -> None:
     count = services.SENT_AT_ONCE * 2 + 1
-    services.record_many(services.entry(action=AuditEntry.Action.DONE, note=str(number)) for number in range(count))
+    services.record_many(
+        services.make_entry(action=AuditEntry.Action.DONE, note=str(number)) for number in range(count)
+    )
     with valkey().lock("accounts:audit-syslog", timeout=60):
-        assert services.send_waiting() == 0, "one process sends at a time"
+        assert services.send_unsent_entries() == 0, "one process sends at a time"
 
-    assert services.send_waiting() == count
+    assert services.send_unsent_entries() == count
     assert [one["note"] for one in sent(server.close())] == [str(number) for number in range(count)]
 
 
@@ -121,7 +123,7 @@ def test_what_is_rolled_back_is_not_sent(server: TcpServer) -> None:
         record("never happened")
         transaction.set_rollback(True)
 
-    assert (services.send_waiting(), server.close()) == (0, [])
+    assert (services.send_unsent_entries(), server.close()) == (0, [])
 
 
 def test_a_server_that_is_away_stops_nobody_and_loses_nothing(
@@ -133,14 +135,14 @@ def test_a_server_that_is_away_stops_nobody_and_loses_nothing(
 
     tasks.send_audit(first.pk)
 
-    assert services.waiting() == services.Waiting(1, first.at)
+    assert services.count_unsent_entries() == services.UnsentEntries(1, first.at)
     assert "audit entries wait for the syslog server error=ConnectionRefusedError" in caplog.text
 
     server = TcpServer(port)
     tasks.send_audit(first.pk)
 
     assert [one["note"] for one in sent(server.close())] == ["while it is away"]
-    assert services.waiting().count == 0
+    assert services.count_unsent_entries().count == 0
 
 
 def test_the_overview_tells_who_sees_the_whole_trail(settings: Settings, rf: RequestFactory) -> None:
@@ -167,7 +169,7 @@ def test_udp_sends_a_datagram_for_each(settings: Settings) -> None:
         record("first")
         record("second")
 
-        assert services.send_waiting() == 2
+        assert services.send_unsent_entries() == 2
         assert [one["note"] for one in sent([server.recv(65536), server.recv(65536)])] == ["first", "second"]
 
 
@@ -175,7 +177,7 @@ def test_what_was_typed_cannot_end_a_line_or_begin_another(server: TcpServer) ->
     hostile = "x\n<110>1 2026-01-01T00:00:00.000Z evil guanwecom 1 done - {}\r\n\u2028\x1b\u202e中文"
     record("note", name=hostile)
 
-    services.send_waiting()
+    services.send_unsent_entries()
 
     (text,) = server.close()
     assert re.fullmatch(rb"[\x20-\x7e]+", text)
@@ -185,7 +187,7 @@ def test_what_was_typed_cannot_end_a_line_or_begin_another(server: TcpServer) ->
 def test_a_long_entry_is_sent_without_its_values(server: TcpServer) -> None:
     record("long", changes=[["note", "a" * 9000, "b"]])
 
-    services.send_waiting()
+    services.send_unsent_entries()
 
     (found,) = sent(server.close())
     assert (found["note"], found["changes"], found["is_shortened"]) == ("long", None, True)
@@ -195,4 +197,4 @@ def test_without_a_server_nothing_waits() -> None:
     record("not sent")
 
     assert not AuditEntry.objects.filter(is_unsent=True).exists()
-    assert (services.waiting(), services.send_waiting()) == (services.Waiting(), 0)
+    assert (services.count_unsent_entries(), services.send_unsent_entries()) == (services.UnsentEntries(), 0)

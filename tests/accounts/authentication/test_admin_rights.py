@@ -121,9 +121,9 @@ class TestByACode:
 
     @pytest.fixture
     def device(self, boss: User) -> TotpDevice:
-        return self.device_of(boss)
+        return self.find_device(boss)
 
-    def device_of(self, person: User, **values: Any) -> TotpDevice:
+    def find_device(self, person: User, **values: Any) -> TotpDevice:
         digests = [hashlib.sha256(self.RECOVERY.replace("-", "").encode()).hexdigest()]
         known = {"key": self.KEY, "is_independent": True, "recovery_digests": digests, **values}
         return TotpDevice.objects.create(user=person, confirmed_at=timezone.now(), **known)
@@ -188,7 +188,7 @@ class TestByACode:
         self, boss: User, phone: Visitor, is_set_up: bool
     ) -> None:
         if is_set_up:
-            self.device_of(boss, is_independent=False)
+            self.find_device(boss, is_independent=False)
 
         text = phone.get(LOGIN).content.decode()
 
@@ -198,7 +198,7 @@ class TestByACode:
         assert not TotpDevice.objects.exclude(failed_count=0).exists(), "it was not even looked at"
 
     def test_somebody_else_s_app_opens_nothing(self, device: TotpDevice, phone: Visitor) -> None:
-        self.device_of(make_person("other", is_staff=True, is_superuser=True), key="A" * 32)
+        self.find_device(make_person("other", is_staff=True, is_superuser=True), key="A" * 32)
         other_code = hotp(base64.b32decode("A" * 32), int(time.time()) // 30)
 
         assert "验证码不正确" in self.enter(phone, other_code).content.decode()

@@ -100,8 +100,8 @@ class TestStart:
 
 def begin_state(corp: Corp) -> str:
     """Return the state of a sign-in that browser B began."""
-    state = flow.LoginState(corp.pk, flow.Kind.SILENT, "/", 1)
-    text = flow.keep_state(state=state, browser="B")
+    state = flow.LoginState(corp.pk, flow.SignInKind.SILENT, "/", 1)
+    text = flow.store_state(state=state, browser="B")
     assert text is not None
     return text
 
@@ -169,10 +169,10 @@ class TestUsedState:
         assert phone.arrive(corp, code="C", state=state).headers["Location"] == "/messages/7/"
 
     def test_is_taken_by_its_own_browser_with_one_code(self, corp: Corp) -> None:
-        text, kinds = begin_state(corp), flow.Finding
+        text, kinds = begin_state(corp), flow.StateFinding
 
-        def consume(code: str, *browsers: str) -> flow.Finding:
-            return flow.consume(text=text, browsers=browsers, corp_id=corp.pk, code=code).finding
+        def consume(code: str, *browsers: str) -> flow.StateFinding:
+            return flow.consume_state(text=text, browsers=browsers, corp_id=corp.pk, code=code).finding
 
         assert [consume("C"), consume("C", "A", "C")] == [kinds.FOREIGN, kinds.FOREIGN]
         assert consume("C", "A", "B") is kinds.OURS
@@ -183,10 +183,10 @@ class TestUsedState:
 
         text = begin_state(corp)
 
-        arrivals = at_once(8, lambda: flow.consume(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding)
+        arrivals = at_once(8, lambda: flow.consume_state(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding)
 
-        assert arrivals.count(flow.Finding.OURS) == 1
-        assert arrivals.count(flow.Finding.USED) == 7
+        assert arrivals.count(flow.StateFinding.OURS) == 1
+        assert arrivals.count(flow.StateFinding.USED) == 7
 
 
 def test_a_code_of_a_form_that_wecom_never_gives_is_not_even_asked_about(

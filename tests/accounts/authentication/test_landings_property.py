@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from accounts.authentication.flow import Cause
 from accounts.models import User
-from accounts.views.errors import ErrorDetails, seal
+from accounts.views.errors import ErrorDetails
 from integrations.models import Corp
+from tests.accounts.arriving import seal_details
 from tests.accounts.authentication.test_targets import CORPUS, TRICKS
 from tests.accounts.conftest import DESKTOP, PASSWORD, SITE, Visitor, query_of, state_in, visitor
 from tests.accounts.people import HOST
@@ -169,7 +170,9 @@ def test_every_landing_is_ours_or_the_bi(
 @EXAMPLES
 @given(trick=trickery)
 def test_every_link_on_a_page_that_explains_stays_here(doors: Doors, trick: str) -> None:
-    sealed = seal(ErrorDetails(Cause.CODE_EXPIRED, corp_id=doors.corp.pk, corp_name=doors.corp.name, target=trick))
+    sealed = seal_details(
+        ErrorDetails(Cause.CODE_EXPIRED, corp_id=doors.corp.pk, corp_name=doors.corp.name, target=trick)
+    )
 
     page = visitor(DESKTOP).get("/login/trouble/", t=sealed).content.decode()
 

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.authentication import sessions
-from accounts.authentication.sessions import stored_key
+from accounts.authentication.sessions import hash_session_key
 from accounts.models import SignedInSession, User
 from integrations.models import Corp
 from tests.accounts.conftest import PASSWORD, Visitor, by_password
@@ -49,7 +49,9 @@ def test_it_ends_by_age_and_of_staff_also_without_use(
 ) -> None:
     now = timezone.now()
 
-    assert sessions.is_over(opened_at=now - age, used_at=now - unused_for, is_staff=is_staff, now=now) is not lasts
+    assert (
+        sessions.is_session_over(opened_at=now - age, used_at=now - unused_for, is_staff=is_staff, now=now) is not lasts
+    )
 
 
 def test_the_settings_say_how_long_and_its_end_is_logged(
@@ -89,7 +91,7 @@ def test_who_is_made_staff_has_the_shorter_one_at_once(corp: Corp, person: User,
 
 def test_the_account_page_leaves_out_what_is_over(chief: User) -> None:
     here, _there = by_password("chief"), by_password("chief")
-    other = SignedInSession.objects.exclude(session_key=stored_key(str(here.client.session.session_key))).get()
+    other = SignedInSession.objects.exclude(session_key=hash_session_key(str(here.client.session.session_key))).get()
     end = f"/account/sessions/{other.pk}/end/"
     assert end in here.get("/account/").content.decode()
 

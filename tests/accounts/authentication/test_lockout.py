@@ -178,9 +178,9 @@ class TestManyAtOneMoment:
             pre_delete.connect(count_another, sender=Lockout)
             try:
                 if is_old:
-                    passwords.forget_old(now=row.attempt_time + timedelta(minutes=15))
+                    passwords.delete_old_tries(now=row.attempt_time + timedelta(minutes=15))
                 else:
-                    passwords._remove_try(row.pk)
+                    passwords._take_back_try(row.pk)
             finally:
                 pre_delete.disconnect(count_another, sender=Lockout)
 

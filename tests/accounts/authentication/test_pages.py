@@ -17,9 +17,10 @@ from accounts.authentication.flow import Cause
 from accounts.explanations import GUIDES
 from accounts.models import User
 from accounts.views import errors
-from accounts.views.errors import ErrorDetails, seal, unseal
+from accounts.views.errors import ErrorDetails, unseal_details
 from integrations.models import Corp
 from integrations.models.fields import cipher
+from tests.accounts.arriving import seal_details
 from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, make_corp, make_person, query_of, visitor
 from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
@@ -260,7 +261,7 @@ class TestErrorPages:
         self, corp: Corp, desktop: Visitor, cause: Cause, language: str
     ) -> None:
         known: Any = {"corp_id": corp.pk, "corp_name": corp.name, "missing": corp.name, "where": corp.name}
-        sealed = seal(ErrorDetails(cause, target="/m/", errcode=7, caller_ip="::1", **known))
+        sealed = seal_details(ErrorDetails(cause, target="/m/", errcode=7, caller_ip="::1", **known))
 
         response = desktop.client.get("/login/trouble/", {"t": sealed}, headers={"accept-language": language})
         text = response.content.decode()
@@ -280,7 +281,7 @@ class TestErrorPages:
 
     def test_whom_one_company_refuses_for_good_can_choose_another(self, corp: Corp, desktop: Visitor) -> None:
         def offers_choice(cause: str) -> bool:
-            sealed = seal(ErrorDetails(Cause(cause), corp_id=corp.pk, corp_name=corp.name, target="/m/"))
+            sealed = seal_details(ErrorDetails(Cause(cause), corp_id=corp.pk, corp_name=corp.name, target="/m/"))
             page = desktop.get("/login/trouble/", t=sealed).content.decode()
             return '<a class="button" href="/login/company/?next=%2Fm%2F' in page
 
@@ -298,7 +299,7 @@ class TestErrorPages:
             '["sign-in-trouble", {"cause": "not-linked", "no_such_field": 1}]',
             *('["sign-in-trouble", {}]', '["sign-in-trouble", []]'),
         ):
-            assert unseal(cipher().encrypt(text.encode()).decode()) is None
+            assert unseal_details(cipher().encrypt(text.encode()).decode()) is None
         assert desktop.get("/login/trouble/", t="gAAAAABinvented").headers["Location"] == "/login/"
 
     @pytest.mark.parametrize(("length", "is_kept"), [(1000, True), (1001, False), (3000, False)])
@@ -317,12 +318,12 @@ class TestErrorPages:
         address = errors.redirect_to_error(longest).headers["Location"]
 
         assert len(f"GET {address} HTTP/1.1\r\n") < 4094
-        shown = unseal(parse_qs(urlsplit(address).query)["t"][0])
+        shown = unseal_details(parse_qs(urlsplit(address).query)["t"][0])
         assert shown == replace(longest, target=target if is_kept else "")
 
 
 def test_pages_hold_no_inline_style_or_script(corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
-    sealed = seal(ErrorDetails(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="y"))
+    sealed = seal_details(ErrorDetails(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="y"))
 
     for path, query in (("/login/", {}), ("/login/company/", {}), ("/login/trouble/", {"t": sealed})):
         text = visitor("").get(path, **query).content.decode()

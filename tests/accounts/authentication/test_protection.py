@@ -13,12 +13,13 @@ from django.test import Client
 
 from accounts.authentication.flow import Cause
 from accounts.models import User
-from accounts.views.errors import ErrorDetails, seal
+from accounts.views.errors import ErrorDetails
 from integrations.core import http
 from integrations.models import Corp, SiteAddress
 from integrations.views import HSTS_SECONDS
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
+from tests.accounts.arriving import seal_details
 from tests.accounts.conftest import DESKTOP, PASSWORD, SECRET, Visitor, make_person, state_in, visitor
 from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
@@ -77,7 +78,7 @@ def test_every_answer_to_somebody_signed_in_and_to_a_stranger(
 
 def test_every_page_that_explains(corp: Corp) -> None:
     for cause in Cause:
-        assert_protected(visitor(DESKTOP).get("/login/trouble/", t=seal(ErrorDetails(cause, corp_id=corp.pk))))
+        assert_protected(visitor(DESKTOP).get("/login/trouble/", t=seal_details(ErrorDetails(cause, corp_id=corp.pk))))
 
 
 def test_a_message_and_the_way_into_the_bi(corp: Corp, member: User, wecom: WeCom) -> None:

@@ -184,7 +184,7 @@ def test_a_code_is_redeemed_whatever_wecom_says(corp: Corp, wecom: WeCom, instea
     if instead:
         wecom.instead["getuserinfo"] = instead
 
-    tasks.burn_code(corp.pk, backends.seal(AuthorizationCode("STRAY")))
+    tasks.burn_code(corp.pk, flow.seal_values(backends.SEALED_CODE, "STRAY"))
 
     assert wecom.redeemed == ["STRAY"]
 
@@ -193,7 +193,7 @@ def test_the_code_of_a_corp_disabled_meanwhile_and_what_no_key_opens_are_left_al
     tasks.burn_code(corp.pk, "gAAAAABinvented")
     Corp.objects.update(is_enabled=False)
 
-    tasks.burn_code(corp.pk, backends.seal(AuthorizationCode("STRAY")))
+    tasks.burn_code(corp.pk, flow.seal_values(backends.SEALED_CODE, "STRAY"))
 
     assert wecom.redeemed == []
 
@@ -212,12 +212,12 @@ def test_the_queue_holds_no_readable_code(corp: Corp, phone: Visitor, wecom: WeC
 def test_invented_codes_do_not_use_up_the_companys_calls(
     corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "BURNS_PER_MINUTE", 5)
-    for number in range(backends.BURNS_PER_MINUTE + 5):
+    monkeypatch.setattr(backends, "CODES_SPENT_PER_MINUTE", 5)
+    for number in range(backends.CODES_SPENT_PER_MINUTE + 5):
         phone.arrive(corp, code=f"INVENTED{number}")
     phone.arrive(other_corp, code="ANOTHER")
 
-    assert wecom.redeemed == [*(f"INVENTED{number}" for number in range(backends.BURNS_PER_MINUTE)), "ANOTHER"]
+    assert wecom.redeemed == [*(f"INVENTED{number}" for number in range(backends.CODES_SPENT_PER_MINUTE)), "ANOTHER"]
     assert 0 < valkey().ttl(f"accounts:{{limits}}:burns:{corp.pk}") <= 60
 
 
@@ -280,4 +280,4 @@ def test_the_static_home_page_link_costs_a_second_call_in_the_background(
 
 def test_a_code_does_not_show_itself() -> None:
     assert "SECRET" not in repr(AuthorizationCode("SECRET"))
-    assert "SECRET" not in backends.seal(AuthorizationCode("SECRET"))
+    assert "SECRET" not in flow.seal_values(backends.SEALED_CODE, "SECRET")

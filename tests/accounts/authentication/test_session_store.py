@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.authentication import sessions
-from accounts.authentication.sessions import SessionStore, stored_key
+from accounts.authentication.sessions import SessionStore, hash_session_key
 from accounts.models import SignedInSession, User
 from integrations.core.redis import valkey
 from tests.accounts.conftest import DESKTOP, PASSWORD, by_password, visitor
@@ -71,7 +71,7 @@ def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
     chief: User, valkey_goes: Callable[[], None]
 ) -> None:
     here, there = by_password("chief"), by_password("chief")
-    other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
+    other = SignedInSession.objects.get(session_key=hash_session_key(str(there.client.session.session_key)))
     valkey_goes()
 
     response = here.client.post(f"/account/sessions/{other.pk}/end/")
@@ -84,7 +84,7 @@ def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
 
 def test_another_device_can_be_signed_out_once_valkey_is_back(chief: User) -> None:
     here, there = by_password("chief"), by_password("chief")
-    other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
+    other = SignedInSession.objects.get(session_key=hash_session_key(str(there.client.session.session_key)))
     Session.objects.filter(pk=other.session_key).delete()  # as an attempt between leaves it
 
     here.client.post(f"/account/sessions/{other.pk}/end/")
@@ -106,7 +106,7 @@ def test_one_that_is_ended_before_its_copy_is_written_does_not_go_on_with_it(
         store["page"] = 2
 
     def write_late(*args: Any, **options: Any) -> None:
-        CachedStore().delete(stored_key(key))
+        CachedStore().delete(hash_session_key(key))
         write(*args, **options)
 
     monkeypatch.setattr(cache, "set", write_late)
@@ -134,9 +134,9 @@ class TestDump:
         decoded = [row.get_decoded() for row in Session.objects.all()]
         kept = [(name, valkey().dump(name)) for name in valkey().keys("*")]
 
-        assert stored_key(key) in str(rows)
+        assert hash_session_key(key) in str(rows)
         assert key not in str([rows, decoded])
-        assert stored_key(key) in str(kept)
+        assert hash_session_key(key) in str(kept)
         assert key not in str(kept)
 
     def test_is_no_key(self, chief: User) -> None:
@@ -195,13 +195,13 @@ class TestAnotherKey:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_person_who_is_deleted_meanwhile_gets_no_session(chief: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    note_use = sessions.note_use
+    record_use = sessions.record_use
 
     def delete_before(*args: Any, **options: Any) -> None:
         User.objects.all().delete()
-        note_use(*args, **options)
+        record_use(*args, **options)
 
-    monkeypatch.setattr(sessions, "note_use", delete_before)
+    monkeypatch.setattr(sessions, "record_use", delete_before)
     browser = visitor(DESKTOP)
     browser.client.raise_request_exception = False
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts import tasks
 from accounts.authentication import sessions
-from accounts.authentication.sessions import stored_key
+from accounts.authentication.sessions import hash_session_key
 from accounts.models import SignedInSession, User, WeComAccount
 from integrations.models import Corp
 from tests.accounts.conftest import (
@@ -149,7 +149,7 @@ class TestNoting:
 
         row = SignedInSession.objects.get()
         assert (row.user_id, row.corp_id, row.user_agent) == (person.pk, corp.pk, IPHONE_WECOM)
-        assert row.session_key == stored_key(str(phone.client.session.session_key))
+        assert row.session_key == hash_session_key(str(phone.client.session.session_key))
         text = text_of(phone)
         assert "北山制造 · <code>LiLei</code>" in text
         assert "企业微信 · iPhone" in text
@@ -164,7 +164,7 @@ class TestNoting:
 
         browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
 
-        assert SignedInSession.objects.get().session_key == stored_key(str(browser.client.session.session_key))
+        assert SignedInSession.objects.get().session_key == hash_session_key(str(browser.client.session.session_key))
 
     def test_nobody_signed_in_is_nothing_to_write_down(self, corp: Corp, desktop: Visitor) -> None:
         desktop.get("/login/")
@@ -265,9 +265,11 @@ class TestPage:
         self, clerk: User, sign_in: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mine, other, gone = sign_in(), sign_in(IPHONE_WECOM), sign_in(IPHONE_WECOM)
-        Session.objects.filter(pk=stored_key(str(gone.client.session.session_key))).update(expire_date=timezone.now())
+        Session.objects.filter(pk=hash_session_key(str(gone.client.session.session_key))).update(
+            expire_date=timezone.now()
+        )
 
-        shown = sessions.of_person(clerk, current_key=mine.client.session.session_key, now=timezone.now())
+        shown = sessions.list_sessions(clerk, current_key=mine.client.session.session_key, now=timezone.now())
 
         assert [(one.is_current, one.device.split()[-1]) for one in shown] == [(True, "Linux"), (False, "iPhone")]
         assert other.user_id == clerk.pk
@@ -289,7 +291,7 @@ class TestEnding:
     ) -> None:
         mine, other, third, stranger = sign_in(), sign_in(IPHONE_WECOM), sign_in(), visitor(DESKTOP)
         stranger.client.force_login(make_person("eve"), backend="django.contrib.auth.backends.ModelBackend")
-        row = SignedInSession.objects.get(session_key=stored_key(str(other.client.session.session_key)))
+        row = SignedInSession.objects.get(session_key=hash_session_key(str(other.client.session.session_key)))
         stranger.client.post(f"/account/sessions/{row.pk}/end/")
         assert mine.get(f"/account/sessions/{row.pk}/end/").status_code == 405
         assert other.get("/account/").status_code == 200
@@ -335,7 +337,7 @@ def test_upgrading_signs_nobody_out(clerk: User) -> None:
     """Keep Django's own hash until somebody ends all sessions, so that earlier sessions stay valid."""
     before = super(User, clerk).get_session_auth_hash()
 
-    sessions.end_all(user=clerk)
+    sessions.end_all_sessions(user=clerk)
     clerk.refresh_from_db()
 
     assert before == User(password=clerk.password).get_session_auth_hash()

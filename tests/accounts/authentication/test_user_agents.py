@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.authentication.flow import Surface, describe_device, surface_of
+from accounts.authentication.flow import Surface, describe_device, detect_surface
 from tests.accounts.conftest import DESKTOP, IPHONE_WECOM
 
 APPLE = "AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -29,7 +29,7 @@ WEBKIT = f"Mozilla/5.0 {APPLE}"
     ],
 )
 def test_the_program_is_recognised(user_agent: str, surface: Surface) -> None:
-    assert surface_of(user_agent) is surface
+    assert detect_surface(user_agent) is surface
 
 
 @pytest.mark.parametrize(

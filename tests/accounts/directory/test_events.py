@@ -10,8 +10,7 @@ from django.contrib.auth import SESSION_KEY
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.directory import sync
-from accounts.directory.sync import apply_to
+from accounts.directory.sync import PolicyStep
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.roles import Role
 from integrations import callbacks
@@ -369,12 +368,14 @@ def test_an_error_among_the_people_keeps_word_of_whom_a_batch_changed(
     people.place.delete_member("LiLei")
     errors = iter([RuntimeError("once")])
 
-    def fail_once(**given: Any) -> None:
+    apply_policy = PolicyStep.apply_policy
+
+    def fail_once(step: PolicyStep, rules: Any) -> Any:
         for error in errors:
             raise error
-        apply_to(**given)
+        return apply_policy(step, rules)
 
-    monkeypatch.setattr(sync, "apply_to", fail_once)
+    monkeypatch.setattr(PolicyStep, "apply_policy", fail_once)
     wecom_events.is_quick = False  # both events in one batch
     wecom_events.send(*wecom_events.heard())
     wecom_events.work_off()

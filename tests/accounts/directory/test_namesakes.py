@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.directory.linking import LinkRefusedError, create_by_hand, find_free_usernames
+from accounts.directory.linking import LinkRefusedError, create_user_by_hand, find_free_usernames
 from accounts.directory.sync import follow_rename
 from accounts.models import AuditEntry, LinkConflict, User, WeComAccount
 from accounts.users.bi_identity import USERNAME
@@ -165,7 +165,7 @@ def test_nobody_is_created_for_a_member_who_cannot_be_linked(root: User, corp: C
 
     for one in unfit:
         with pytest.raises(LinkRefusedError):
-            create_by_hand(member=one, editor=root)
+            create_user_by_hand(member=one, editor=root)
     assert links(corp) == {"somebody": "linked"}
     assert CREATE not in get_list(signed_in(root))
 

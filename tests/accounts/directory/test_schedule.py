@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 
 from accounts.directory import sync
-from accounts.models import User
+from accounts.models import DirectoryPolicy, User
 from integrations.directory.sync import JOB
 from integrations.models import Job, SyncRun
+from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links
 from tests.jobs import do_jobs
 
@@ -26,38 +27,40 @@ def night(people: People, minutes: int = 0) -> datetime:
 
 def test_the_nightly_run_is_asked_for_once_a_night_from_its_minute_on(people: People) -> None:
     for minutes in (-1, 180):
-        sync.request_nightly(now=night(people, minutes))
+        sync.request_nightly_runs(now=night(people, minutes))
         assert not SyncRun.objects.exists()
     for minutes in (0, 1, 179):
-        sync.request_nightly(now=night(people, minutes))
+        sync.request_nightly_runs(now=night(people, minutes))
         SyncRun.objects.update(status="done", finished_at=night(people, minutes))
     assert list(SyncRun.objects.values_list("trigger", flat=True)) == ["nightly"]
 
-    sync.request_nightly(now=night(people, 179) + timedelta(days=1))
+    sync.request_nightly_runs(now=night(people, 179) + timedelta(days=1))
     assert SyncRun.objects.count() == 2
 
 
 def test_no_night_without_a_policy_in_force(people: People) -> None:
     corps = type(people.corp).objects
     corps.update(is_enabled=False)
-    sync.request_nightly(now=night(people))
+    sync.request_nightly_runs(now=night(people))
     corps.update(is_enabled=True)
     people.set_policy(mode="off")
-    sync.request_nightly(now=night(people))
+    sync.request_nightly_runs(now=night(people))
     people.policy.delete()
-    sync.request_nightly(now=night(people))
+    sync.request_nightly_runs(now=night(people))
 
     assert not SyncRun.objects.exists()
 
 
 def test_companies_begin_at_minutes_of_their_own(people: People) -> None:
-    moments = set()
-    for key in range(1, 61):
-        people.corp.pk = key
-        moments.add(sync.find_nightly_moment(corp=people.corp, now=datetime(2026, 11, 24, 18, 0, tzinfo=SHANGHAI)))
+    other = make_corp("other", 9)
+    DirectoryPolicy.objects.create(corp=other, mode="link")
+    three = datetime(2026, 11, 25, 3, tzinfo=SHANGHAI)
 
-    assert len(moments) == 60
-    assert {moment.hour for moment in moments} == {3}
+    for minutes in range(60):
+        sync.request_nightly_runs(now=three + timedelta(minutes=minutes))
+
+    moments = dict(SyncRun.objects.values_list("corp", "requested_at"))
+    assert moments == {corp.pk: three + timedelta(minutes=corp.pk * 7 % 60) for corp in (people.corp, other)}
 
 
 def test_one_task_carries_out_both_halves(people: People) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from accounts.explanations import explain_row
+from accounts.explanations import explain_import
 from accounts.models import Attribute, ImportRow, PeopleImport, User, WeComAccount
 from accounts.users.attributes import find_values, set_values
 from integrations.models import Corp
@@ -336,9 +336,9 @@ def test_why_a_value_is_refused_is_worded_for_who_reads(
     row = ImportRow.objects.get(run=run)
 
     with translation.override("en"):
-        assert explain_row(row.reason, row.words) == said
+        assert explain_import(row.reason, row.words) == said
     assert "At most" not in str(row.words)
-    assert "区域" in explain_row(row.reason, row.words)
+    assert "区域" in explain_import(row.reason, row.words)
 
 
 def test_values_that_two_people_would_exchange_are_refused_with_what_to_do(
@@ -350,7 +350,7 @@ def test_values_that_two_people_would_exchange_are_refused_with_what_to_do(
 
     assert read_refusals(run) == [(2, "value_taken"), (3, "value_taken")]
     with translation.override("en"):
-        said = [explain_row(row.reason, row.words) for row in ImportRow.objects.filter(run=run).order_by("pk")]
+        said = [explain_import(row.reason, row.words) for row in ImportRow.objects.filter(run=run).order_by("pk")]
     how = "To exchange values between people, empty them with one file and set them with the next."
     assert said == [f"“A2” belongs to hanmei already. {how}", f"“A1” belongs to 李雷 (lilei) already. {how}"]
 

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from accounts.admin import imports
-from accounts.explanations import explain_file, explain_row
+from accounts.explanations import explain_import
 from accounts.importexport import jobs, planner, sheets
 from accounts.importexport.sheets import name_column, read_attribute_names
 from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User
@@ -243,9 +243,9 @@ def test_every_reason_has_its_sentence(language: str) -> None:
 
     with translation.override(language):
         for reason in words_of(planner) | {"twice_person", "twice_account", "twice_value"}:
-            assert explain_row(reason, values) != reason
+            assert explain_import(reason, values) != reason
         for reason in words_of(jobs) | words_of(sheets):
-            assert explain_file(reason, values) != ""
+            assert explain_import(reason, values) != ""
 
 
 def test_columns_are_named(region: Attribute) -> None:

@@ -14,9 +14,10 @@ from openpyxl import load_workbook
 
 from accounts.admin import imports
 from accounts.importexport import jobs, sheets
-from accounts.importexport.sheets import Sheet, csv_response, write_xlsx
+from accounts.importexport.sheets import PeopleSheet, make_csv_response, write_xlsx
 from accounts.models import Attribute, AuditEntry, User, WeComAccount
 from accounts.users.attributes import set_values
+from integrations.jobs.requests import request_job
 from integrations.models import Corp, Job
 from tests.accounts.conftest import make_person
 from tests.accounts.importexport.files import upload_and_read
@@ -26,13 +27,13 @@ from tests.jobs import do_jobs
 DANGEROUS = ["=1+1", "+1", "-1", "@x", "'=1", "''-1", '=HYPERLINK("http://x")', "1.5", "00123", "a;b", '"', "甲,乙"]
 
 
-def xlsx_of(sheet: Sheet) -> bytes:
+def xlsx_of(sheet: PeopleSheet) -> bytes:
     with write_xlsx(sheet) as file:
         return file.read()
 
 
-def csv_of(sheet: Sheet) -> bytes:
-    return csv_response("people.csv", [sheet.titles(), *sheet.rows()]).getvalue()
+def csv_of(sheet: PeopleSheet) -> bytes:
+    return make_csv_response("people.csv", [sheet.list_titles(), *sheet.iterate_rows()]).getvalue()
 
 
 def keys_of(people: QuerySet[User]) -> list[int]:
@@ -64,7 +65,7 @@ class TestBackAgain:
     @pytest.mark.parametrize("clears_empty", [False, True])
     def test_an_export_changes_nothing(self, editor: User, language: str, make: Any, clears_empty: bool) -> None:
         with translation.override(language):
-            content = make(Sheet(people=keys_of(User.objects.all()), reader=editor))
+            content = make(PeopleSheet(people=keys_of(User.objects.all()), reader=editor))
         User.objects.filter(pk=editor.pk).update(is_staff=False, is_superuser=False)
         superuser = User.objects.create(username="zz", is_staff=True, is_superuser=True)
 
@@ -73,7 +74,7 @@ class TestBackAgain:
         assert (run.status, run.counts) == ("asking", {"same": len(DANGEROUS) + 4})
 
     def test_gbk_as_excel_saves_it_changes_nothing_either(self, editor: User) -> None:
-        content = csv_of(Sheet(people=keys_of(User.objects.exclude(pk=editor.pk)), reader=editor))
+        content = csv_of(PeopleSheet(people=keys_of(User.objects.exclude(pk=editor.pk)), reader=editor))
         assert content.startswith(b"\xef\xbb\xbf")  # Excel recognises UTF-8 by this
 
         run = upload_and_read(editor, content.decode("utf-8-sig").encode("gbk"))
@@ -86,17 +87,17 @@ class TestBackAgain:
             user=stranger, corp=Corp.objects.get(name="北山制造"), userid="both", is_primary=False
         )
 
-        rows = list(Sheet(people=[stranger.pk], reader=limited).rows())
+        rows = list(PeopleSheet(people=[stranger.pk], reader=limited).iterate_rows())
 
         assert [row[4:6] for row in rows] == [["", ""]]
-        assert Sheet(people=[stranger.pk], reader=limited).companies == ["北山制造"]
+        assert PeopleSheet(people=[stranger.pk], reader=limited).companies == ["北山制造"]
 
 
 class TestXlsx:
     @pytest.mark.usefixtures("people")
     def test_no_cell_is_a_formula_or_a_number(self, editor: User) -> None:
         make_person("odd", name="a\x07b")
-        book = load_workbook(io.BytesIO(xlsx_of(Sheet(people=keys_of(User.objects.all()), reader=editor))))
+        book = load_workbook(io.BytesIO(xlsx_of(PeopleSheet(people=keys_of(User.objects.all()), reader=editor))))
 
         cells = [cell for row in book.worksheets[0].iter_rows() for cell in row if cell.value is not None]
         assert {cell.data_type for cell in cells} == {"s"}
@@ -107,7 +108,7 @@ class TestXlsx:
         self, editor: User, corp: Corp, other_corp: Corp, region: Attribute
     ) -> None:
         Attribute.objects.create(key="level", name="级别", kind="choice", choices=["=高", "低"])
-        book = load_workbook(io.BytesIO(xlsx_of(Sheet(people=keys_of(User.objects.all()), reader=editor))))
+        book = load_workbook(io.BytesIO(xlsx_of(PeopleSheet(people=keys_of(User.objects.all()), reader=editor))))
 
         people, lists = book.worksheets
         titles = [cell.value for cell in people[1]]
@@ -136,9 +137,9 @@ def test_the_queries_grow_with_the_thousands_only(editor: User, corp: Corp, numb
     counts = []
 
     for some in (made[:2], made):
-        sheet = Sheet(people=[one.pk for one in some], reader=editor)
+        sheet = PeopleSheet(people=[one.pk for one in some], reader=editor)
         with CaptureQueriesContext(connection) as queries:
-            assert len(list(sheet.rows())) == len(some)
+            assert len(list(sheet.iterate_rows())) == len(some)
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
@@ -146,7 +147,8 @@ def test_the_queries_grow_with_the_thousands_only(editor: User, corp: Corp, numb
 
 def make_sheet(reader: User, *people: User, language: str = "zh-hans") -> Job:
     keys = [one.pk for one in people]
-    job = jobs.request_export(reader=reader, user_ids=keys, language=language, now=timezone.now())
+    payload = {"user_ids": keys, "language": language}
+    job = request_job(jobs.EXPORT, payload=payload, subject=len(keys), by=reader, now=timezone.now())
     do_jobs()
     return Job.objects.get(pk=job.pk)
 

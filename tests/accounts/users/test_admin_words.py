@@ -11,7 +11,7 @@ from django.utils import translation
 from django.utils.functional import Promise
 
 from accounts.models import User
-from accounts.users.roles import PermissionsField, Role, choosable
+from accounts.users.roles import PermissionsField, Role, find_choosable_permissions
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, signed_in
@@ -30,7 +30,7 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 def test_a_permission_is_named_in_the_language_of_who_reads(
     db: None, codename: str, chinese: str, english: str
 ) -> None:
-    permission, field = Permission.objects.get(codename=codename), PermissionsField(choosable())
+    permission, field = Permission.objects.get(codename=codename), PermissionsField(find_choosable_permissions())
 
     with translation.override("zh-hans"):
         assert field.label_from_instance(permission) == chinese

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -14,9 +16,7 @@ from accounts.models import Attribute, AttributeValue, AuditEntry, User, WeComAc
 from accounts.users.attributes import (
     check_definition,
     ensure_bi_login_id,
-    find_people_with,
     find_values,
-    save_definition,
     set_values,
 )
 from integrations.models import Corp
@@ -55,7 +55,7 @@ class TestWhatAnAttributeTakes:
     def test_a_value_is_stored_tidied(self, kind: str, text: str, stored: str) -> None:
         attribute = Attribute(name="n", kind=kind, choices=["East"])
 
-        assert attribute.cleaned([text]) == [stored]
+        assert attribute.clean_values([text]) == [stored]
 
     @pytest.mark.parametrize(
         ("kind", "text"),
@@ -77,25 +77,25 @@ class TestWhatAnAttributeTakes:
         attribute = Attribute(name="n", kind=kind, choices=["East"])
 
         with pytest.raises(ValidationError):
-            attribute.cleaned([text])
+            attribute.clean_values([text])
 
     def test_empty_texts_and_repetitions_are_no_values_of_which_a_hundred_are_the_most(self) -> None:
         attribute = Attribute(name="n", is_many_valued=True)
 
-        assert attribute.cleaned(["a", " ", "B", "A", ""]) == ["A", "B"]
-        assert len(attribute.cleaned([str(number) for number in range(100)])) == 100
+        assert attribute.clean_values(["a", " ", "B", "A", ""]) == ["A", "B"]
+        assert len(attribute.clean_values([str(number) for number in range(100)])) == 100
         with pytest.raises(ValidationError):
-            attribute.cleaned([str(number) for number in range(101)])
+            attribute.clean_values([str(number) for number in range(101)])
         with pytest.raises(ValidationError):
-            Attribute(name="n").cleaned(["a", "b"])
+            Attribute(name="n").clean_values(["a", "b"])
 
     def test_a_semicolon_separates_values_where_there_may_be_several(self) -> None:
         several, one = Attribute(name="n", is_many_valued=True), Attribute(name="n")
 
-        assert several.parts("华东；华北;x\ny") == ["华东", "华北", "x", "y"]
-        assert one.parts("a;b") == ["a;b"]
+        assert several.split_values("华东；华北;x\ny") == ["华东", "华北", "x", "y"]
+        assert one.split_values("a;b") == ["a;b"]
         with pytest.raises(ValidationError):
-            several.cleaned(["a;b"])
+            several.clean_values(["a;b"])
 
 
 class TestTheReadyMadeOne:
@@ -132,10 +132,12 @@ class TestReading:
         other = make_person("hanmei")
         set_values(attribute=region, values={person.pk: ["华北", "华东"], other.pk: ["East"]})
 
-        assert list(find_people_with(attribute=region, values=["华东"])) == [person]
-        assert set(find_people_with(attribute=region, values=["east ", "华北"])) == {person, other}
-        assert list(find_people_with(attribute=region, values=["华"])) == []
-        assert list(find_people_with(attribute=region, values=[])) == []
+        def find_people(*values: str) -> set[User]:
+            return {row.user for row in AttributeValue.objects.of(region).among(values).select_related("user")}
+
+        assert find_people("华东") == {person}
+        assert find_people("east ", "华北") == {person, other}
+        assert find_people("华") == find_people() == set()
 
 
 class TestSetting:
@@ -216,11 +218,12 @@ class TestChangingADefinition:
         team.is_unique = True
         check_definition(attribute=team)
 
-        save_definition(attribute=team)
+        page = admin.site.get_model_admin(Attribute)
+        page.save_model(HttpRequest(), team, None, True)
 
         assert AttributeValue.objects.get().is_unique
         team.is_unique = False
-        save_definition(attribute=team)
+        page.save_model(HttpRequest(), team, None, True)
         assert not AttributeValue.objects.get().is_unique
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import DirectoryPolicy, User
-from accounts.users.bi_identity import administrators_who_name_people
+from accounts.users.bi_identity import find_administrators_who_name_people
 from accounts.users.roles import Role
 from integrations.models import BiConnection, Corp
 from tests.accounts.conftest import make_person
@@ -57,7 +57,7 @@ class TestWho:
         with_role("gone", Role.SYSTEM_ADMINISTRATOR, corp, is_active=False)
         User.objects.create(username="root", is_staff=True, is_superuser=True)
 
-        assert list(administrators_who_name_people()) == []
+        assert list(find_administrators_who_name_people()) == []
 
     @pytest.mark.parametrize("codename", ["add_user", "change_user"])
     def test_whoever_may_create_or_rename_by_a_group_or_themselves(self, corp: Corp, codename: str) -> None:
@@ -67,7 +67,7 @@ class TestWho:
         by_group.groups.add(group)
         own.user_permissions.add(permission(codename))
 
-        assert set(administrators_who_name_people()) == {own, by_group}
+        assert set(find_administrators_who_name_people()) == {own, by_group}
 
 
 class TestChoosingNames:
@@ -79,7 +79,7 @@ class TestChoosingNames:
 
         assert len(errors) == 1
         assert errors[0].startswith(BY_NAME)
-        assert "and such may create or rename people: limited." in errors[0]
+        assert "and these may create or rename people: limited." in errors[0]
         assert BiConnection.objects.get().external_id_source == "bi_login_id"
 
     def test_is_refused_at_switching_on_to_who_may_not_choose_either(self, limited: User) -> None:
@@ -117,7 +117,7 @@ class TestMakingOne:
         errors = all_errors(response)
         assert len(errors) == 1
         assert "nobody who is limited to single companies may create or rename people" in errors[0]
-        return person not in administrators_who_name_people()
+        return person not in find_administrators_who_name_people()
 
     def test_by_a_role_of_a_company(self, root: Client, corp: Corp) -> None:
         person = User.objects.create(username="new", is_staff=True)

@@ -236,7 +236,7 @@ class TestHandingOut:
         refused = self.save(mixed, employee, roles=[self.pk(Role.PUSH_EDITOR)])
         given = self.save(mixed, employee, is_staff="on", roles=[self.pk(Role.READ_ONLY)])
 
-        assert list(roles.groups_to_hand_out(mixed).values_list("name", flat=True)) == [Role.READ_ONLY]
+        assert list(roles.find_groups_to_hand_out(mixed).values_list("name", flat=True)) == [Role.READ_ONLY]
         assert (refused.status_code, given.status_code) == (200, 302)
         assert self.rights_of(employee)["groups"] == {Role.READ_ONLY.value}
 

@@ -31,7 +31,7 @@ from tests.jobs import do_jobs
 pytestmark = pytest.mark.django_db
 
 
-def stored_key() -> str:
+def hash_session_key() -> str:
     with database.cursor() as cursor:
         cursor.execute("SELECT private_key FROM integrations_biconnection")
         return str(cursor.fetchone()[0])
@@ -42,7 +42,7 @@ def test_a_generated_key_is_stored_encrypted_and_given_out_by_its_public_half() 
 
     saved = BiConnection.objects.get()
     line, pem = bi.format_public_keys(saved) or ("", "")
-    assert stored_key().startswith("gAAAAA")
+    assert hash_session_key().startswith("gAAAAA")
     assert guandata_sso.load_private_key(saved.private_key).key_size == 1024
     assert pem == guandata_sso.format_public_key(guandata_sso.load_private_key(saved.private_key))
     assert line == "".join(pem.splitlines()[1:-1])

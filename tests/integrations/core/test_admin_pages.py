@@ -16,7 +16,7 @@ from django.utils import formats, timezone, translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.authentication.flow import inner_page
+from accounts.authentication.flow import find_inner_page
 from accounts.models import AuditEntry, User
 from integrations.clients.wecom import oauth
 from integrations.core.admin_pages import KeysetPage, keyset_page
@@ -279,4 +279,4 @@ def test_the_link_leads_where_it_was_built_for(typed: str) -> None:
     )
     callback = parse_qs(urlsplit(link).query)["redirect_uri"][0]
 
-    assert inner_page(urlsplit(callback).query) == (rooted(page).strip() or "/")
+    assert find_inner_page(urlsplit(callback).query) == (rooted(page).strip() or "/")

@@ -62,7 +62,8 @@ def list_pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client,
     """Return every page that shows the name of 小张's company, each with a client that may see it."""
     delivery, receipt, report = Delivery.objects.get(), Receipt.objects.get(), Report.objects.get()
     admin, nobody, person = "/admin", Client(headers=HOST), client_of(zhang)
-    sealed = errors.seal(ErrorDetails(Cause.COMPANY_DISABLED, corp_id=corp.pk, corp_name=BEFORE))
+    details = ErrorDetails(Cause.COMPANY_DISABLED, corp_id=corp.pk, corp_name=BEFORE)
+    error_page = errors.redirect_to_error(details).headers["Location"]
     return {
         "people": (root, f"{admin}/accounts/user/"),
         "people of one company": (root, f"{admin}/accounts/user/?company={corp.pk}"),
@@ -77,7 +78,7 @@ def list_pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client,
         "receipts": (root, f"{admin}/notifications/receipt/"),
         "receipt": (root, f"{admin}/notifications/receipt/{receipt.pk}/change/"),
         "login chooser": (nobody, "/login/company/"),
-        "trouble that was begun before": (nobody, f"/login/trouble/?t={sealed}"),
+        "trouble that was begun before": (nobody, error_page),
         "my messages": (person, "/"),
     }
 

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 from pytest_django import Settings
 
-from accounts.directory.sync import apply_to
+from accounts.directory.sync import PolicyStep
 from accounts.models import DirectoryPolicy, User
 from integrations.core import hooks
 from integrations.models import Corp, Member, SiteAddress
@@ -235,7 +235,7 @@ def leave_wecom(corp: Corp) -> None:
     with transaction.atomic():
         named = {"userid": "lilei", "userid_folded": "lilei", "first_seen_at": NOW, "changed_at": NOW}
         gone = Member.objects.create(corp=corp, presence="deleted", left_at=NOW, **named)
-        apply_to(corp=corp, policy=policy, members=[gone], now=NOW)
+        PolicyStep(corp=corp, policy=policy, members=[gone], now=NOW).apply_policy(None)
 
 
 LEAVES = [(suspend, "barred"), (disable, "user_disabled"), (unlink, "barred")]

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from accounts.directory.sync import apply_to
+from accounts.directory.sync import PolicyStep
 from accounts.models import DirectoryPolicy, User
 from integrations.core import hooks
 from integrations.models import Corp, Member
@@ -348,7 +348,7 @@ def test_applying_the_policy_withdraws(corp: Corp, change: dict[str, Any]) -> No
     delivery = render_delivery(*(make_person(corp, one.userid) for one in members))
     Member.objects.filter(userid="lilei").update(**change)
 
-    apply_to(corp=corp, policy=policy, members=list(Member.objects.all()), now=NOW)
+    PolicyStep(corp=corp, policy=policy, members=list(Member.objects.all()), now=NOW).apply_policy(None)
 
     assert body_of(delivery)["touser"] == "jim"
     assert read_receipts(delivery) == {"lilei": SKIPPED, "jim": ("", "")}
