@@ -47,8 +47,7 @@ from notifications.models import (
     ReportChart,
     Subscription,
 )
-from notifications.reports.templates import column_names, renderer
-from notifications.reports.templates.merge_fields import choose_date_pattern
+from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import TemplateError
 from notifications.sources import RenderingError
@@ -400,12 +399,6 @@ class OwnRowsInline(_ReportPart, admin_pages.AnyTabularInline):
     fields = PARTS[OwnRowsRule]
     max_num = RULES_AT_MOST
     named = "attribute"
-
-
-def template_help(zone: ZoneInfo) -> dict[str, Any]:
-    """Return what the template help shows, for a message due now in `zone`."""
-    times = column_names.list_times(timezone.now(), zone)
-    return {"times": times, "formats": column_names.list_formats(), "date_pattern": choose_date_pattern()}
 
 
 _BOTH = ("notifications.change_report", "notifications.change_subscription")

@@ -43,7 +43,6 @@ from notifications.admin.reports import (
     list_rows,
     note_edit,
     read_card_keys,
-    template_help,
 )
 from notifications.delivery.attachments import find_obstacle, pages_for_editor
 from notifications.delivery.rendering.preview import preview_message
@@ -51,7 +50,11 @@ from notifications.delivery.rendering.report_contents import ReportParts, Subscr
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, Robot, Run, Subscription
 from notifications.reports.contents import paginate_tables
 from notifications.reports.templates import merge_fields, renderer
-from notifications.reports.templates.column_names import find_named_columns, rename_columns
+from notifications.reports.templates.column_names import (
+    describe_template_names,
+    find_named_columns,
+    rename_columns,
+)
 from notifications.reports.templates.merge_fields import StartingPoint, make_starting_points
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Recipient, find_recipients, make_trial_audience
@@ -199,7 +202,7 @@ class PushPage(OnePage):
             "of_person": OwnRowsRule.OF_PERSON,
             "attributes_way": render_help(attributes_help, "own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.find_reserved_names())),
-            **template_help(timezone.get_current_timezone()),
+            **describe_template_names(timezone.now(), timezone.get_current_timezone()),
             "page_picture_obstacle": find_obstacle(now=timezone.now()),
         }
 

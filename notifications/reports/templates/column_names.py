@@ -12,13 +12,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import TemplateSyntaxError, nodes
 
 from integrations.data.figures import RELATIVE_DATES
 from notifications.reports.templates import renderer, values
-from notifications.reports.templates.merge_fields import is_chinese, quote_text
+from notifications.reports.templates.merge_fields import choose_date_pattern, is_chinese, quote_text
 from notifications.reports.templates.renderer import ENVIRONMENT
 
 # The alias of a card, and the name of a column.
@@ -169,20 +170,22 @@ class _NameResolver:
         return self._places[int(number)] if is_number else None
 
 
-# --- The help about names in templates: each name, its other name if there is one, and its result ---------------------
+# --- The help about names in templates --------------------------------------------------------------------------------
 
 
-def list_times(now: datetime, zone: ZoneInfo) -> list[tuple[str, str, str]]:
-    """Return each time macro with its value for a slot at `now`."""
+def describe_template_names(now: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    """Return the context of the template help, for a slot at `now`: times and formats of numbers, each with its name,
+    its Chinese name for readers of Chinese, and an example. 万 and 亿 are for readers of Chinese alone."""
     named = values.find_named_times(now, zone)
     names = [(values.SLOT, values.SLOT_CHINESE), *((one.name, one.chinese) for one in RELATIVE_DATES)]
-    return [(name, chinese if is_chinese() else "", values.format_time(named[name])) for name, chinese in names]
-
-
-def list_formats() -> list[tuple[str, str, str]]:
-    """Return the formats of numbers with examples. 万 and 亿 are for readers of Chinese."""
-    return [
-        (f"{one.example}|{one.name}", one.chinese if is_chinese() else "", str(one.call(Decimal(one.example))))
-        for one in renderer.FORMATS
-        if one.example and (is_chinese() or one.name not in {"wan", "yi", "short"})
+    formats = [
+        one for one in renderer.FORMATS if one.example and (is_chinese() or one.name not in {"wan", "yi", "short"})
     ]
+    return {
+        "times": [(name, chinese if is_chinese() else "", values.format_time(named[name])) for name, chinese in names],
+        "formats": [
+            (f"{one.example}|{one.name}", one.chinese if is_chinese() else "", str(one.call(Decimal(one.example))))
+            for one in formats
+        ],
+        "date_pattern": choose_date_pattern(),
+    }

@@ -215,8 +215,11 @@ _TESTS: dict[str, Callable[..., bool]] = {
 
 FORMATS = (
     Format("thousands", "千分位", values.format_thousands, "1234567.8"),
-    Format("wan", "万", values.format_in_wan, "1234567.8"),
-    Format("yi", "亿", values.format_in_yi, "1234567890"),
+    # Smaller numbers stay as they are.
+    Format(
+        "wan", "万", lambda value, decimals=1: values.format_in_unit(value, values.WAN, decimals, "万"), "1234567.8"
+    ),
+    Format("yi", "亿", lambda value, decimals=2: values.format_in_unit(value, values.YI, decimals, "亿"), "1234567890"),
     Format("short", "自动", values.format_short, "1234567.8"),
     Format("percent", "百分比", values.format_percent, "0.1234"),
     Format("round", "四舍五入", values.format_rounded, "12.56"),

@@ -294,16 +294,6 @@ def format_thousands(value: Any, decimals: int | None = None) -> str:
     return _format_number(value, lambda number: table.format_number(number, places))
 
 
-def format_in_wan(value: Any, decimals: int = 1) -> str:
-    """Write in units of 10,000; smaller numbers as they are."""
-    return _format_divided(value, WAN, decimals, "万")
-
-
-def format_in_yi(value: Any, decimals: int = 2) -> str:
-    """Write in units of 100,000,000; smaller numbers as they are."""
-    return _format_divided(value, YI, decimals, "亿")
-
-
 def format_short(value: Any, decimals: int | None = None) -> str:
     """Write in 亿 or 万, depending on the rounded number; smaller numbers as they are."""
     places = None if decimals is None else _check_decimals(decimals)
@@ -341,12 +331,13 @@ def _format_number(value: Any, write: Callable[[Decimal], str]) -> str:
         raise ExpressionError(Sentence("This number is too large.")) from error
 
 
-def _format_divided(value: Any, by: Decimal, decimals: int, unit: str) -> str:
+def format_in_unit(value: Any, size: Decimal, decimals: int, unit: str) -> str:
+    """Write in units of `size`, with the unit's name; smaller numbers as they are."""
     number, places = to_number(value), _check_decimals(decimals)
-    if number is None or abs(number) < by:
+    if number is None or abs(number) < size:
         return format_plain(value)
     return _format_number(
-        ARITHMETIC.divide(number, by), lambda one: f"{table.format_number(one, places, grouped=False)}{unit}"
+        ARITHMETIC.divide(number, size), lambda one: f"{table.format_number(one, places, grouped=False)}{unit}"
     )
 
 

@@ -18,9 +18,9 @@ from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import compress_table
-from notifications.admin.reports import template_help
 from notifications.models import OwnRowsRule, Report
 from notifications.reports.templates import renderer
+from notifications.reports.templates.column_names import describe_template_names
 from notifications.reports.templates.merge_fields import make_starting_points
 from tests.guandata import GuandataAnswers, fixture
 from tests.notifications import preview_pages
@@ -240,7 +240,8 @@ class TestPreview:
 
 
 def test_names_of_the_help_are_those_of_the_templates() -> None:
-    shown = render_to_string("admin/notifications/report/_template_help.html", template_help(ZoneInfo("UTC")))
+    names = describe_template_names(NOW, ZoneInfo("UTC"))
+    shown = render_to_string("admin/notifications/report/_template_help.html", names)
     for code in map(unescape, re.findall(r"<dt><code>(.*?)</code>", shown)):
         renderer.check_template(code if code.startswith("{") else f"{{{{ {code} }}}}", ["sales"])
 
