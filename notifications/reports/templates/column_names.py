@@ -1,8 +1,8 @@
 """The columns that a template names, their renaming, and the reference of the language. Pure.
 
 A template is read twice: as text, to find each quoted text and each name behind a dot, and by Jinja2, to know which of
-them are columns of which card. For that each is marked with its number. Names that a template computes, such as those
-from a list, are not found; the run reports them.
+them are columns of which card. For the second reading each is replaced by its number. Names that a template computes,
+such as those from a list, are not found; the run reports them.
 """
 
 from __future__ import annotations
@@ -155,10 +155,12 @@ class _NameResolver:
         return ("", "")
 
     def _find_name(self, node: nodes.Getattr) -> str:
+        """Return the name behind the dot; empty if it is not marked."""
         place = self._find_place(node.attr[1:])
         return "" if place is None else place.value
 
     def _read_column(self, node: nodes.Node, alias: str) -> Iterator[tuple[_Place, ColumnName]]:
+        """Yield the column of the card that a quoted text names, if the text is marked."""
         if isinstance(node, nodes.Const) and isinstance(node.value, str):
             place = self._find_place(node.value)
             if place is not None:

@@ -151,7 +151,7 @@ def _write_value(value: Any) -> str:
         return describe_change(value)
     if isinstance(value, Exposed):
         return value.as_text()
-    raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
+    raise ExpressionError(Sentence("This is not a value that can be shown: name a part of it."))
 
 
 @pass_context
@@ -167,7 +167,7 @@ def count_rounds(context: Context, items: Any) -> Iterator[Any]:
     if isinstance(items, Nothing):
         return
     if not isinstance(items, tuple | list):
-        raise ExpressionError(Sentence("One can go through the rows of a card only: for row in card.rows."))
+        raise ExpressionError(Sentence("A loop goes through the rows of a card only: for row in card.rows."))
     for item in items:
         context[RENDERING].charge(1)
         yield item

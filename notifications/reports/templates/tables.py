@@ -173,6 +173,7 @@ class TableView(Exposed):
         return self._select_fitting(value is not None and compared(value, wanted) for value in values)
 
     def _select_fitting(self, fits: Iterable[bool]) -> TableView:
+        """Select the rows for which `fits`, one value a row, is true."""
         return self._keep_rows([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
 
     def _make_comparable(self, column: Any, wanted: Any) -> tuple[Convert, Any]:
@@ -186,6 +187,7 @@ class TableView(Exposed):
         return self._select_fitting(one == wanted for one in self._read_days(column))
 
     def _select_period(self, period: Any, column: Any = None) -> TableView:
+        """Select rows whose day is in the period; without a period no row."""
         if isinstance(period, Nothing):
             return self._keep_rows(())
         if not isinstance(period, Period):
@@ -219,9 +221,7 @@ class TableView(Exposed):
             return self._table.names[self._resolve_column(column)]
         days = [one.name for one in self._table.columns if one.is_temporal]
         if len(days) != 1:
-            raise ExpressionError(
-                Sentence("Say in which column the day stands: there is not exactly one column of days.")
-            )
+            raise ExpressionError(Sentence("Name the column of the day: there is not exactly one column of days."))
         return days[0]
 
     def _find_latest_day(self, column: Any = None) -> Any:

@@ -1,6 +1,6 @@
 """Values that templates compute with: numbers, days, "no value", their formats and their errors. Pure.
 
-WeCom cannot escape markup: look-alikes replace its characters (`escaped`).
+WeCom cannot escape markup, so `escape_markup` replaces its characters by others that look alike.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Exposed:
 
     def as_text(self) -> str:
         """Return the text in a message."""
-        raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
+        raise ExpressionError(Sentence("This is not a value that can be shown: name a part of it."))
 
 
 def find_exposed(found: Mapping[str, Any], name: str) -> Any:
