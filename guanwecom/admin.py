@@ -28,7 +28,7 @@ from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain
 from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
-from notifications.views.overview import list_steps_for_page, search_page
+from notifications.views.overview import list_steps, search_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ def texts_of_labels(form: BaseForm) -> dict[str, str]:
 
 def _first_steps_at(request: HttpRequest, page: str) -> str:
     """Render the steps; empty once all are done. A step taken on this page, or on one below its own, has no button."""
-    steps = [(step, bool(step.url) and page.startswith(step.url)) for step in list_steps_for_page(request)]
+    steps = [(step, bool(step.url) and page.startswith(step.url)) for step in list_steps(request)]
     return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
 
 

@@ -46,7 +46,7 @@ from notifications.delivery.runs.triggers import (
     trigger_run,
 )
 from notifications.inbound.content import InboundError
-from notifications.models import Run
+from notifications.models import AlertRule, ApiToken, Run
 from notifications.tasks import enqueue_runs
 
 ERRORS_NAMED = 20
@@ -200,7 +200,12 @@ def get_run(request: HttpRequest, run_id: Id) -> RunState:
 def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
     """Start a check and answer as soon as it is stored. Answers 409 if the rule is disabled."""
     token = require_token(request, Action.ALERT)
-    rule = get_object_or_404(tokens.find_rules(token), pk=rule_id)
+    rules = AlertRule.objects.visible_to(token.owner)
+    if token.reach == ApiToken.Reach.CORPS:
+        rules = rules.filter(corp__in=token.corps.all())
+    elif token.reach != ApiToken.Reach.EVERYTHING:  # a token for single pushes reaches no rule
+        rules = rules.none()
+    rule = get_object_or_404(rules, pk=rule_id)
     if not rule.is_enabled:
         raise ProblemError("rule_disabled")
     check = evaluation.request_check(rule, now=database_now())

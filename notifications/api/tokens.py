@@ -21,7 +21,7 @@ from accounts.authentication.flow import find_network
 from integrations.core.redis import seconds_to_wait
 from notifications.api.problems import ProblemError
 from notifications.inbound.channels import make_digest
-from notifications.models import AlertRule, ApiToken, Run, Subscription
+from notifications.models import ApiToken, Run, Subscription
 from notifications.models.inbound import MAY_SEND
 
 # Prefixes by which secret scanners recognise our secrets.
@@ -87,14 +87,6 @@ def find_subscriptions(token: ApiToken) -> QuerySet[Subscription]:
     if token.reach == ApiToken.Reach.SUBSCRIPTIONS:
         return seen.filter(pk__in=token.subscriptions.values("pk"))
     return seen
-
-
-def find_rules(token: ApiToken) -> QuerySet[AlertRule]:
-    """Return the alert rules within the token's scope that its owner sees."""
-    rules = AlertRule.objects.visible_to(token.owner)
-    if token.reach == ApiToken.Reach.CORPS:
-        return rules.filter(corp__in=token.corps.all())
-    return rules if token.reach == ApiToken.Reach.EVERYTHING else rules.none()
 
 
 def find_runs(token: ApiToken) -> QuerySet[Run]:

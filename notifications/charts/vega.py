@@ -295,7 +295,17 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
         }
         for point in shaped.points
     ]
-    span = _find_span(chart.thresholds, rows)
+    # The range of the bars has room for the figures beyond both ends and for the names.
+    values = [*chart.thresholds, *(row["y"] for row in rows if row["y"] is not None)]
+    low, high = min(0.0, *values), max(0.0, *values)
+    widths = [(row["y"] or 0, _FIGURE_GAP + drawing.estimate_width(row["t"])) for row in rows]
+    # Without figures at an end, a threshold stays off the edge.
+    left = max((width for value, width in widths if value < 0), default=_FIGURE_GAP * (low < 0))
+    right = max((width for value, width in widths if value >= 0), default=_FIGURE_GAP)
+    name_width = _FIGURE_GAP + max(min(_NAME_PIXELS, drawing.estimate_width(row["x"])) for row in rows)
+    pixels = max(60.0, drawing.WIDTH - 2 * drawing.MARGIN - name_width - left - right)
+    step = ((high - low) or 1.0) / pixels
+    span = [low - left * step, high + right * step]
     bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
     lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
     # Beyond the ends: on the right, for negative bars on the left.
@@ -305,24 +315,6 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
         "encoding": {"text": {"field": "t"}, "color": {"value": drawing.INK}},
     }
     return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, figures]}
-
-
-def _find_span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
-    """Return the range of horizontal bars, with room for the figures beyond both ends and for the names."""
-    values = [*thresholds, *(row["y"] for row in rows if row["y"] is not None)]
-    low, high = min(0.0, *values), max(0.0, *values)
-    # Without figures at an end, a threshold stays off the edge.
-    left = max(
-        (_FIGURE_GAP + drawing.estimate_width(row["t"]) for row in rows if (row["y"] or 0) < 0),
-        default=_FIGURE_GAP * (low < 0),
-    )
-    right = max(
-        (_FIGURE_GAP + drawing.estimate_width(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP
-    )
-    names = _FIGURE_GAP + max(min(_NAME_PIXELS, drawing.estimate_width(row["x"])) for row in rows)
-    pixels = max(60.0, drawing.WIDTH - 2 * drawing.MARGIN - names - left - right)
-    step = ((high - low) or 1.0) / pixels
-    return [low - left * step, high + right * step]
 
 
 def _add_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool) -> Spec:

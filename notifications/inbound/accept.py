@@ -271,28 +271,24 @@ class MessageSource(RunSource):
         return Audience(user_ids=people, corp_id=self._message.corp_id)
 
     def contents(self, *, now: datetime) -> RunContents:
-        message = self._message
-        if self._is_file and self._medium is not None:
-            text = format_text(self.terms.form, message.title, IncomingMessage.Markup.PLAIN)
-            return RunContents(Content(self._medium.name, text, media=(self._medium,), link=message.link))
-        return RunContents(make_content(message, self.terms.form, self._medium))
-
-
-def make_content(message: IncomingMessage, form: MessageForm, medium: ReadyMedium | None) -> Content:
-    """Return the content of a message in this form, with the picture or file that it carries."""
-    title = format_text(form, message.title, IncomingMessage.Markup.PLAIN)
-    words, figures = format_text(form, message.text, message.markup), message.figures
-    if form not in _WITH_FIGURES:
-        # These forms show the figures in their text.
-        lines = [format_text(form, f"{caption}: {value}", IncomingMessage.Markup.PLAIN) for caption, value in figures]
-        words, figures = "\n".join([*lines, words]).strip(), []
-    return Content(
-        title=message.title,
-        text=words or (title if form in _NEEDING_TEXT else ""),
-        figures=tuple(Figure(caption, value) for caption, value in figures),
-        link=message.link,
-        media=() if medium is None else (medium,),
-    )
+        message, form, medium = self._message, self.terms.form, self._medium
+        title = format_text(form, message.title, IncomingMessage.Markup.PLAIN)
+        if self._is_file and medium is not None:
+            return RunContents(Content(medium.name, title, media=(medium,), link=message.link))
+        words, figures = format_text(form, message.text, message.markup), message.figures
+        if form not in _WITH_FIGURES:
+            # These forms show the figures in their text.
+            pairs = [f"{caption}: {value}" for caption, value in figures]
+            lines = [format_text(form, pair, IncomingMessage.Markup.PLAIN) for pair in pairs]
+            words, figures = "\n".join([*lines, words]).strip(), []
+        content = Content(
+            title=message.title,
+            text=words or (title if form in _NEEDING_TEXT else ""),
+            figures=tuple(Figure(caption, value) for caption, value in figures),
+            link=message.link,
+            media=() if medium is None else (medium,),
+        )
+        return RunContents(content)
 
 
 # Uploads are pictures and files that wait a day for the messages that will carry them.

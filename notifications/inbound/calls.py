@@ -77,7 +77,11 @@ class CallResult:
 def take_call(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> CallResult:
     """Make a message or incidents of a payload. `request_key`: by which the sender's headers mark a repeat; empty for
     none. Raise InboundError, which is in the log already."""
-    keep_payload(channel, payload, now=now)
+    # For the page of the channel's mapping.
+    content = json.dumps(payload, ensure_ascii=False)
+    if len(content) > KEPT_CHARACTERS:
+        content = json.dumps(_cut_long_texts(payload), ensure_ascii=False)
+    InboundChannel.objects.filter(pk=channel.pk).update(last_payload=content, last_payload_at=now)
     if not channel.is_enabled:
         log_call(channel, Outcome.NOTED, now=now)
         return CallResult(Outcome.NOTED)
@@ -182,14 +186,6 @@ def make_message_key(channel: InboundChannel, key: str) -> str:
     """Return the message's key, unique among all messages; without `key` a new one each time."""
     digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest() if key else uuid.uuid4().hex
     return f"channel:{channel.pk}:{digest}"
-
-
-def keep_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> None:
-    """Store the payload as the channel's last one, for the page of its mapping."""
-    content = json.dumps(payload, ensure_ascii=False)
-    if len(content) > KEPT_CHARACTERS:
-        content = json.dumps(_cut_long_texts(payload), ensure_ascii=False)
-    InboundChannel.objects.filter(pk=channel.pk).update(last_payload=content, last_payload_at=now)
 
 
 def find_last_payload(channel: InboundChannel, *, now: datetime) -> tuple[Payload, datetime] | None:

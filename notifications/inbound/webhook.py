@@ -87,12 +87,6 @@ def call_back_sender(message_id: int, *, clock: Clock) -> bool:
     return True
 
 
-def sign_body(secret: str, timestamp: str, body: bytes) -> str:
-    """Return "sha256=" and the hexadecimal HMAC-SHA256 of the timestamp, a dot and the body."""
-    mac = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
-    return f"sha256={mac.hexdigest()}"
-
-
 def _post_result(message: IncomingMessage, now: datetime) -> None:
     """Post the result. Raise SourceError and UnreadableSecretError."""
     token = message.token
@@ -116,7 +110,10 @@ def _post_result(message: IncomingMessage, now: datetime) -> None:
     }
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     timestamp = str(int(now.timestamp()))
-    headers = {TIMESTAMP: timestamp, SIGNATURE: sign_body(require_readable(token.signing_secret), timestamp, body)}
+    # Signed are the timestamp, a dot and the body.
+    secret = require_readable(token.signing_secret).encode()
+    mac = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256)
+    headers = {TIMESTAMP: timestamp, SIGNATURE: f"sha256={mac.hexdigest()}"}
     url = require_readable(message.callback_url)
     # The same rule as for a data source. Only a superuser may let a token reach the internal network.
     reach = find_allowed_network(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)

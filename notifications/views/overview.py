@@ -147,13 +147,16 @@ class Step:
     is_next: bool = False
 
 
-def list_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
+def list_steps(request: HttpRequest, corps: Sequence[Corp] | None = None) -> list[Step]:
     """List the six setup steps in working order. Empty once all are done, and for people who may neither take a step
-    nor see its subject. `corps`: the companies that the person sees. Makes two queries, and one per step that somebody
-    else takes."""
+    nor see its subject. `corps`: the companies that the person sees, if they were read before. Makes two queries, one
+    for the companies, and one per step that somebody else takes."""
     steps_taken = (_ADDRESS, _COMPANY, "accounts.add_peopleimport", _SOURCE, _PUSH)
     if not any(map(request.user.has_perm, (*steps_taken, "integrations.view_corp", "notifications.view_subscription"))):
         return []
+    if corps is None:
+        visible = Corp.objects.visible_to(request.user).order_by("name", "pk")
+        corps = list(visible.only("name", "is_enabled", "api_base_url")[: CARDS_SHOWN + 1])
     if not corps and not sees_all(request.user):
         sentence = _("No WeCom company is assigned to you. A system administrator does that on your page under Users.")
         return [Step(pgettext("step", "Company"), "", sentence)]
@@ -179,25 +182,19 @@ def list_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
     }
     person = User.objects.filter(username=request.user.get_username()).annotate(**facts_by_name)
     facts = person.values_list(*facts_by_name, named=True).get()
-    company = _company_step(request, corps)
+    company = _make_company_step(request, corps)
     steps = [
-        _address_step(request, corps),
+        _make_address_step(request, corps),
         company,
-        _people_step(request, corps, company, facts),
-        _data_step(request, facts),
-        _push_step(request, facts),
-        _arrival_step(request, facts),
+        _make_people_step(request, corps, company, facts),
+        _make_data_step(request, facts),
+        _make_push_step(request, facts),
+        _make_arrival_step(request, facts),
     ]
     if all(step.is_done for step in steps):
         return []
     following = next((step for step in steps if not step.is_done and not step.may_wait), None)
     return [replace(step, is_next=step is following) for step in steps]
-
-
-def list_steps_for_page(request: HttpRequest) -> list[Step]:
-    """List the first steps for a page that has not loaded the companies. Makes three queries."""
-    corps = Corp.objects.visible_to(request.user).order_by("name", "pk")
-    return list_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[: CARDS_SHOWN + 1]))
 
 
 def _offer_button(
@@ -210,7 +207,7 @@ def _offer_button(
     return {"ask": whom_to_ask(request.user, permission, corp_ids)}
 
 
-def _address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
+def _make_address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     name = pgettext("step", "Address")
     purpose = _("At which people reach this site. All that WeCom's console asks for derives from it.")
     address = SiteAddress.objects.filter(is_default=True).first()
@@ -228,7 +225,7 @@ def _address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     return Step(name, purpose, sentence, may_wait=may_wait, **taken)
 
 
-def _company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
+def _make_company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     name = pgettext("step", "Company")
     purpose = _("Connects WeCom: CorpId, AgentId and Secret. The company's page leads on step by step.")
     enabled = [corp.name for corp in corps if corp.is_enabled]
@@ -242,7 +239,7 @@ def _company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     return Step(name, purpose, _("No company yet."), **taken)
 
 
-def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: Any) -> Step:
+def _make_people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: Any) -> Step:
     name = pgettext("step", "People")
     purpose = _("Who receives pushes and signs in: users with a WeCom account, from a company's directory.")
     if facts.has_people:
@@ -257,7 +254,7 @@ def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, fac
     return Step(name, purpose, missing, **_offer_button(request, SYNC, _("Synchronise the directory"), page))
 
 
-def _data_step(request: HttpRequest, facts: Any) -> Step:
+def _make_data_step(request: HttpRequest, facts: Any) -> Step:
     name = pgettext("step", "Data")
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
@@ -285,7 +282,7 @@ def _data_step(request: HttpRequest, facts: Any) -> Step:
     return Step(name, purpose, sentence, **_offer_button(request, _SOURCE, _("Add a data source"), source))
 
 
-def _push_step(request: HttpRequest, facts: Any) -> Step:
+def _make_push_step(request: HttpRequest, facts: Any) -> Step:
     name = pgettext("step", "Push")
     purpose = _("What is sent, to whom and when.")
     if facts.push_id is not None:
@@ -294,7 +291,7 @@ def _push_step(request: HttpRequest, facts: Any) -> Step:
     return Step(name, purpose, _("None is enabled."), **taken)
 
 
-def _arrival_step(request: HttpRequest, facts: Any) -> Step:
+def _make_arrival_step(request: HttpRequest, facts: Any) -> Step:
     name = pgettext("step", "Delivered")
     purpose = _("The first message on a phone. The log shows who got it.")
     if facts.has_arrived:

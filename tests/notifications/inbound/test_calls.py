@@ -386,7 +386,7 @@ def test_the_token_in_the_address_stands_in_no_log(
     caplog.set_level("DEBUG")
     assert call(channel, b"{").status_code == 400
     assert call(channel, {"title": "x"}, secret="gwi_wrong_one").status_code == 401
-    monkeypatch.setattr(calls, "keep_payload", fail)
+    monkeypatch.setattr(calls, "map_payload", fail)
     client_error = None
     try:
         call(channel, {"title": "x"})

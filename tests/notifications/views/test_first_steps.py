@@ -38,7 +38,7 @@ def _address() -> None:
 def steps_of(person: User) -> list[Step]:
     request = RequestFactory().get("/", headers={"host": "localhost:3001"})
     request.user = person
-    return overview.list_steps_for_page(request)
+    return overview.list_steps(request)
 
 
 def done(person: User) -> list[str]:
