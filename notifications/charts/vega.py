@@ -286,7 +286,7 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
             bars["yOffset"] = {"field": "s", "sort": shaped.series}
         return {"data": _make_data(shaped), "mark": {"type": "bar"}, "encoding": bars}
     unit, decimals = find_number_format(chart, table)
-    rows = [
+    rows: list[Spec] = [
         {
             "x": point.place,
             "y": drawing.to_float(point.value),
