@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from tools.services import _packaged_postgresql, _system_postgresqls
+from tools.services import find_packaged_postgresql, find_system_postgresqls
 
 
 def programs() -> Path:
     """Return the folder of the newest version, which can talk to every older server."""
-    return next(path for path in [_packaged_postgresql(), *_system_postgresqls()] if path is not None)
+    return next(path for path in [find_packaged_postgresql(), *find_system_postgresqls()] if path is not None)
 
 
 def run(program: str, *arguments: str, url: str, **options: Any) -> None:

@@ -34,5 +34,5 @@ def start_standby(primary: Service, *, port: int) -> Service:
         for path in (data, *data.rglob("*")):
             os.chown(path, begin.keywords["user"], begin.keywords["group"])
     url = primary.url.replace(f":{where.port}/", f":{port}/")
-    begin = partial(services._popen, command, folder / "log", **begin.keywords)
-    return services._start("PostgreSQL", url, folder, begin, lambda: services.postgresql_answers(url))
+    begin = partial(services.open_server, command, folder / "log", **begin.keywords)
+    return services.start_service("PostgreSQL", url, folder, begin, lambda: services.postgresql_answers(url))

@@ -45,47 +45,38 @@ def main() -> int:
     output, requirements = options.output, SNAPSHOTS if options.snapshots else REQUIREMENTS
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    number = f"{project['version']}+g{commit()}"
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    commit = head.stdout[:7]
+    number = f"{project['version']}+g{commit}"
     name = f"guanwecom-{number}-linux-{platform.machine()}-py{python.replace('.', '')}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
         folder.mkdir()
-        copy_code(folder)
-        (folder / "guanwecom/COMMIT").write_text(f"{commit()}\n")
+        archived = ["git", "archive", "HEAD", *CODE]  # the committed code only
+        code = subprocess.run(archived, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+        subprocess.run(["tar", "-x", "-C", str(folder)], input=code, check=True)
+        (folder / "guanwecom/COMMIT").write_text(f"{commit}\n")
         # deploy/install.sh compares it with the machine's Python.
         (folder / "PYTHON").write_text(f"{python}\n")
         shutil.copy(ROOT / requirements, folder / "requirements")
-        download_wheels(folder, requirements)
+        # Wheels for this platform and Python, each with a hash in the requirements.
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        download += ["--require-hashes", "--only-binary", ":all:", "-r", str(ROOT / requirements)]
+        subprocess.run([*download, "-d", str(folder / "wheels")], check=True)
         for app in catalogues.APPS:
             catalogues.compile_app(app, folder)
         collect_static_files(folder)
         build_guides(folder)
         write_licences(folder)
-        write_bill(folder, requirements)
+        bill = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--short-PURLs"]
+        bill += ["--pyproject", "pyproject.toml", "-o", str(folder / "sbom.cdx.json"), requirements]
+        subprocess.run(bill, cwd=ROOT, check=True)
         write_checksums(folder)
         output.mkdir(parents=True, exist_ok=True)
         archive = output / f"{name}.tar.gz"
         pack(folder, archive)
     print(f"{archive} ({archive.stat().st_size // 1_000_000} MB)")
     return 0
-
-
-def commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return found.stdout[:7]
-
-
-def copy_code(folder: Path) -> None:
-    """Copy the committed code only."""
-    packed = subprocess.run(["git", "archive", "HEAD", *CODE], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
-
-
-def download_wheels(folder: Path, requirements: str) -> None:
-    """Download wheels for this platform and Python, each with a hash in the requirements."""
-    run = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    wheels = folder / "wheels"
-    subprocess.run([*run, "--only-binary", ":all:", "-r", str(ROOT / requirements), "-d", str(wheels)], check=True)
 
 
 def collect_static_files(folder: Path) -> None:
@@ -118,7 +109,8 @@ def write_licences(folder: Path) -> None:
     for wheel in sorted((folder / "wheels").iterdir()):
         with zipfile.ZipFile(wheel) as archive:
             name, number, licence = describe_wheel(archive)
-            texts = licence_texts(archive)
+            within = [name for name in archive.namelist() if ".dist-info/" in name and not name.endswith("/")]
+            texts = [name for name in within if Path(name).name.lower().startswith(LICENCE_FILES)]
             for member in texts:
                 path = target / name / Path(member).name
                 path.parent.mkdir(exist_ok=True)
@@ -136,18 +128,6 @@ def describe_wheel(wheel: zipfile.ZipFile) -> tuple[str, str, str]:
     first_line = (metadata["License"] or "not said").partition("\n")[0]
     licence = metadata["License-Expression"] or "; ".join(classified) or first_line
     return metadata["Name"], metadata["Version"], licence
-
-
-def licence_texts(wheel: zipfile.ZipFile) -> list[str]:
-    within = (name for name in wheel.namelist() if ".dist-info/" in name and not name.endswith("/"))
-    return [name for name in within if Path(name).name.lower().startswith(LICENCE_FILES)]
-
-
-def write_bill(folder: Path, requirements: str) -> None:
-    """Write sbom.cdx.json, in CycloneDX."""
-    bill = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--short-PURLs"]
-    named = ["--pyproject", "pyproject.toml", "-o", str(folder / "sbom.cdx.json"), requirements]
-    subprocess.run([*bill, *named], cwd=ROOT, check=True)
 
 
 def write_checksums(folder: Path) -> None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from tools.sizes import FOLDERS, ROOT, Module, find_imported_names
+from tools.sizes import FOLDERS, ROOT, Module, read_modules
 
 APPS = ("guanwecom", "integrations", "accounts", "notifications")
 REFUSED = re.compile(
@@ -39,23 +39,20 @@ FIRST_COMMIT = "9f152e8f59c6221501d9f30b75dee9e356bf34dd"
 
 
 def main() -> int:
-    modules = read_modules()
+    modules = read_modules((*FOLDERS, "tests"))
+    # None in a copy without its history.
+    log = ["git", "log", "--format=%s", f"{FIRST_COMMIT}..HEAD"]
+    subjects = subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
     problems = [
         *check_docstrings(modules),
         *check_participles(modules),
         *check_class_names(modules),
         *check_modules(modules),
-        *check_subjects(read_subjects()),
+        *check_subjects(subjects),
     ]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
-
-
-def read_modules() -> list[Module]:
-    """Read all modules without migrations, those of the tests included."""
-    paths = (path.relative_to(ROOT) for folder in (*FOLDERS, "tests") for path in sorted((ROOT / folder).rglob("*.py")))
-    return [Module(path, (ROOT / path).read_text()) for path in paths if "migrations" not in path.parts]
 
 
 def check_docstrings(modules: list[Module]) -> Iterator[str]:
@@ -79,15 +76,11 @@ def find_participles(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunct
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.ClassDef) and any("QuerySet" in ast.unparse(base) for base in node.bases):
             continue
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_participle(node):
-            yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            is_property = any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+            if not is_property and PARTICIPLE.fullmatch(node.name) and not NO_PARTICIPLE.fullmatch(node.name):
+                yield node
         yield from find_participles(node)
-
-
-def is_participle(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    if any("property" in ast.unparse(decorator) for decorator in function.decorator_list):
-        return False
-    return bool(PARTICIPLE.fullmatch(function.name) and not NO_PARTICIPLE.fullmatch(function.name))
 
 
 def check_class_names(modules: list[Module]) -> Iterator[str]:
@@ -111,17 +104,10 @@ def check_modules(modules: list[Module]) -> Iterator[str]:
             yield f"{module.path}: a name that says nothing"
         if module.path.parts[0] in APPS:
             for node in ast.walk(module.tree):
-                if (
-                    isinstance(node, ast.Import | ast.ImportFrom)
-                    and find_imported_names(node)[0].partition(".")[0] == "tools"
-                ):
-                    yield f"{module.at(node)}: an app imports tools"
-
-
-def read_subjects() -> list[str]:
-    """Read the subjects of commits after FIRST_COMMIT; none in a copy without its history."""
-    log = ["git", "log", "--format=%s", f"{FIRST_COMMIT}..HEAD"]
-    return subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    imported = node.names[0].name if isinstance(node, ast.Import) else str(node.module)
+                    if imported.partition(".")[0] == "tools":
+                        yield f"{module.at(node)}: an app imports tools"
 
 
 def check_subjects(subjects: list[str]) -> Iterator[str]:

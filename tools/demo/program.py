@@ -232,14 +232,22 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     """Migrate and seed, start all programs in order, run the diagnosis, and print where to go once web answers."""
     manage = [sys.executable, "manage.py"]
     supervisor.run("migrate", [*manage, "migrate", "--no-input", "--verbosity", "0"])
-    sign_ins = seed(supervisor, place)
+    seed = [sys.executable, "-m", "tools.demo.seed", "--web-address", place.site_url]
+    seed += ["--sandbox-address", place.sandbox_url, "--sandbox-seed", str(place.companies)]
+    sign_ins = supervisor.run("seed", seed, keep=True)
     sandbox = ["--port", str(place.sandbox_port), "--seed", str(place.companies)]
     supervisor.start(
         "sandbox", [sys.executable, "-m", "wecom_sandbox", *sandbox, "--snapshot", str(place.folder / "sandbox.json")]
     )
-    supervisor.start("web", web_command(place))
+    binds = [f"{'[::1]' if host == '::1' else host}:{place.web_port}" for _, host in _loopback()]
+    web = [sys.executable, "-m", "gunicorn", "guanwecom.wsgi", "--worker-class", "gthread", "--threads", WEB_THREADS]
+    web += ["--no-control-socket", "--log-level", "warning"]
+    supervisor.start("web", [*web, *(word for bind in binds for word in ("--bind", bind))])
     supervisor.start("worker", worker_command("--pool", "threads", "--concurrency", WORKER_THREADS))
-    supervisor.start("charts", charts_command())
+    # Charts and files, in processes that may end without harm.
+    drawing = ("--queues", "charts", "--pool", "prefork", "--autoscale", "1,0", "--hostname", "charts@%h")
+    limits = ("--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
+    supervisor.start("charts", worker_command(*drawing, *limits))
     if takes_pictures():
         pictures = ("--queues", "snapshots", "--pool", "prefork", "--concurrency", "1", "--hostname", "snapshots@%h")
         supervisor.start("snapshots", worker_command(*pictures))
@@ -248,20 +256,23 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
     verify_callbacks(place)
     supervisor.run("diagnose", [*manage, "diagnose", "--verbosity", "0"])
-    for line in banner(place, sign_ins):
+    lines = (
+        "",
+        f"The product          {place.site_url}",
+        f"Its administration   {place.site_url}admin/",
+        f"The stand-in phone   {place.sandbox_url}/phone",
+        f"WeCom's console      {place.sandbox_url}/console",
+        f"Its mail server      127.0.0.1:{place.mail_port} (docs/en/mail-door.md), recipients: userid@wecom.local",
+        *sign_ins,
+        "Ctrl-C stops everything; `make demo-reset` throws the demo's data away.",
+        "",
+    )
+    for line in lines:
         supervisor.say("demo", line)
 
 
 def worker_command(*words: str) -> list[str]:
     return [*CELERY, "worker", *words, "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
-
-
-def charts_command() -> list[str]:
-    """Return the command of the worker that draws charts and makes files, in processes that may end without harm."""
-    limits = ("--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
-    return worker_command(
-        "--queues", "charts", "--pool", "prefork", "--autoscale", "1,0", "--hostname", "charts@%h", *limits
-    )
 
 
 def takes_pictures() -> bool:
@@ -278,20 +289,6 @@ def verify_callbacks(place: Place) -> None:
             answers(place.sandbox_url, "POST", path, body="{}", headers={"Content-Type": "application/json"})
 
 
-def seed(supervisor: Supervisor, place: Place) -> list[str]:
-    """Create missing companies and people of the demo. Returns the sign-ins to show."""
-    command = [sys.executable, "-m", "tools.demo.seed", "--web-address", place.site_url]
-    command += ["--sandbox-address", place.sandbox_url, "--sandbox-seed", str(place.companies)]
-    return supervisor.run("seed", command, keep=True)
-
-
-def web_command(place: Place) -> list[str]:
-    binds = [f"{'[::1]' if host == '::1' else host}:{place.web_port}" for _, host in _loopback()]
-    command = [sys.executable, "-m", "gunicorn", "guanwecom.wsgi", "--worker-class", "gthread"]
-    command += ["--threads", WEB_THREADS, "--no-control-socket", "--log-level", "warning"]
-    return command + [word for bind in binds for word in ("--bind", bind)]
-
-
 def answers(url: str, method: str = "GET", path: str = "/", **request: Any) -> bool:
     """Return whether an HTTP server answers there, with any status."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)
@@ -300,20 +297,6 @@ def answers(url: str, method: str = "GET", path: str = "/", **request: Any) -> b
         connection.getresponse()
         return True
     return False
-
-
-def banner(place: Place, sign_ins: list[str]) -> list[str]:
-    return [
-        "",
-        f"The product          {place.site_url}",
-        f"Its administration   {place.site_url}admin/",
-        f"The stand-in phone   {place.sandbox_url}/phone",
-        f"WeCom's console      {place.sandbox_url}/console",
-        f"Its mail server      127.0.0.1:{place.mail_port} (docs/en/mail-door.md), recipients: userid@wecom.local",
-        *sign_ins,
-        "Ctrl-C stops everything; `make demo-reset` throws the demo's data away.",
-        "",
-    ]
 
 
 def throw_away(place: Place) -> None:

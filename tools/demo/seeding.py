@@ -119,7 +119,10 @@ class Seeded:
 def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     """Write missing rows. Rows changed by a person stay, except for addresses and the frequent schedule. `web_address`:
     scheme, host and port of this site with a slash at the end; `sandbox_address`: without one."""
-    _set_site_address(web_address)
+    address = SiteAddress.objects.default()
+    if address.url != web_address:
+        address.url = web_address
+        save_site_address(address=address)
     companies = demo_companies()
     corps = [_corp(company, sandbox_address, now) for company in companies]
     for corp in corps:
@@ -128,7 +131,8 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     admin, employee = _with_passwords(users)
     content.connect(sandbox_address=sandbox_address, now=now)
     region = _regions(companies, users)
-    _subscription(OFTEN, SALES, MessageForm.NEWS, _crontab_due_next_minute(now), admin, region, now)
+    often = EVERY_OTHER_MINUTE[(now + timedelta(minutes=1)).minute % 2]
+    _subscription(OFTEN, SALES, MessageForm.NEWS, often, admin, region, now)
     _subscription(WEEKLY, STOCK, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
     _subscription(OWN, OVERDUE, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
     seed_alerts(corps[0], users[:4], now=now)
@@ -142,13 +146,6 @@ def sandbox_seed(corps: list[Corp], *, now: datetime) -> dict[str, Any]:
     by_corpid = {corp.corpid: corp for corp in corps}
     companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
     return {"companies": companies, "bi": content.sandbox_seed(ensure_connection(), corps, today=_today(now))}
-
-
-def _set_site_address(web_address: str) -> None:
-    address = SiteAddress.objects.default()
-    if address.url != web_address:
-        address.url = web_address
-        save_site_address(address=address)
 
 
 def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
@@ -219,11 +216,6 @@ def _today(now: datetime) -> date:
     return now.astimezone(ZoneInfo(TIME_ZONE)).date()
 
 
-def _crontab_due_next_minute(now: datetime) -> str:
-    local = (now + timedelta(minutes=1)).astimezone(ZoneInfo(TIME_ZONE))
-    return EVERY_OTHER_MINUTE[local.minute % 2]
-
-
 def _regions(companies: list[DemoCompany], users: list[User]) -> Attribute:
     """Return an attribute with people's regions. Offices without a region have none, and so no rows of their own."""
     region, is_new = Attribute.objects.get_or_create(key=REGION, defaults={"name": "区域", "is_many_valued": True})
@@ -279,7 +271,7 @@ def _subscription(
     subscription.save()
     if is_new and demo is not OVERDUE:
         weekdays = range(1) if demo is STOCK else range(7)
-        past.seed_past_runs(subscription, title=name, text=demo.heading, weekdays=weekdays, now=now)
+        past.seed_past_runs(subscription, text=demo.heading, weekdays=weekdays, now=now)
     return subscription
 
 
@@ -287,7 +279,7 @@ def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
     domain = links.trusted_domain(corp)
     app = {
         "agentid": corp.agentid,
-        "name": company.app_name,
+        "name": "观远 BI",
         "secret": corp.secret,
         "home_url": links.home_page_link(corp),
         "trusted_domain": domain,

@@ -87,8 +87,8 @@ var splitQuery = (query) => (query.match(/[a-zA-Z0-9_]+|[\u3400-\u9fff]+/g) || [
     def split(self, input: str) -> list[str]:
         words = _WORD.findall(input)
         self.latin_terms.update(word for word in words if word.isascii())
-        return [term for word in words for term in ([word] if word.isascii() else _pairs(word))]
-
-
-def _pairs(word: str) -> list[str]:
-    return [word[start : start + 2] for start in range(max(1, len(word) - 1))]
+        terms = [word for word in words if word.isascii()]
+        pairs = [
+            word[start : start + 2] for word in words if not word.isascii() for start in range(max(1, len(word) - 1))
+        ]
+        return [*terms, *pairs]

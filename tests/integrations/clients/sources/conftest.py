@@ -13,7 +13,7 @@ import responses
 from tests.guandata import GuandataAnswers
 from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
 from tests.integrations.clients.sources.place import Clock
-from tools.services import start_mariadb
+from tests.mariadb import start_mariadb
 
 
 @pytest.fixture
