@@ -56,7 +56,7 @@ def sync_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | No
     if not rules.groups_of and not GivenGroup.objects.filter(corp=corp).exists():
         return Counter()
     people = User.objects.filter(is_staff=False, is_superuser=False)
-    differing = MembershipDiff(corp, people.filter(pk__in=list(user_ids)), rules).find_user_ids()
+    differing = MembershipDiff(corp, people.filter(pk__in=list(user_ids)), rules).user_ids
     if not differing:
         return Counter()
     # Compare again under the lock.
@@ -77,7 +77,8 @@ def sync_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int 
 
 
 class MembershipDiff:
-    """The difference between the groups that some people have and should have."""
+    """The difference between the groups that some people have and should have. `user_ids`: of people with something to
+    write."""
 
     def __init__(self, corp: Corp, people: QuerySet[User], rules: GroupRules) -> None:
         self._corp = corp
@@ -106,10 +107,7 @@ class MembershipDiff:
         # Memberships given by an administrator are not noted; those that another corp's directory gave are noted for
         # both.
         self._noted = (self._given | (wanted & by_others)) - noted
-
-    def find_user_ids(self) -> list[int]:
-        """Return the people with something to write."""
-        return sorted({user for user, _group in self._given | self._lost | self._noted})
+        self.user_ids = sorted({user for user, _group in self._given | self._lost | self._noted})
 
     def write_differences(self) -> Counter[str]:
         """Write the differences. Return how many memberships were added and removed."""

@@ -26,7 +26,7 @@ from accounts.directory.linking import (
     link_matches,
     read_wecom_values,
 )
-from accounts.directory.matching import Match, match_members
+from accounts.directory.matching import match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.companies import ownership, settle_primary_accounts
 from integrations.callbacks import Batch
@@ -85,7 +85,16 @@ class PolicyStep:
             self._update_people([*people, *((one.member, user) for one, user in new)])
         unknown = [one.member for one in found if one.user is None and one.conflict is None]
         self._counts["created"] += len(create_people(corp=self._corp, members=unknown)) if unknown else 0
-        self._write_conflicts(found)
+        # Store why members are linked with nobody.
+        wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}
+        wanted |= {one.pk: Reason.CAME_BACK for one in self._members if one.waits_since is not None}
+        kept = LinkConflict.objects.filter(member__in=[one.pk for one in self._members])
+        stored = dict(kept.values_list("member_id", "reason"))
+        if outdated := [pk for pk in stored if wanted.get(pk) != stored[pk]]:
+            LinkConflict.objects.filter(member__in=outdated).delete()
+        missing = [(pk, reason) for pk, reason in wanted.items() if stored.get(pk) != reason]
+        conflicts = [LinkConflict(member_id=pk, reason=reason, since=self._now) for pk, reason in missing]
+        LinkConflict.objects.bulk_create(conflicts, batch_size=500)
         # People who were linked before this step, or are now.
         userids = [one.userid_folded for one in self._members]
         now_linked = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
@@ -144,19 +153,6 @@ class PolicyStep:
         User.objects.bulk_update(people, list(FOLLOWING), batch_size=500)
         self._counts["updated"] += len(people)
         services.record_people(changes, Action.CHANGED)
-
-    # --- Members without a link ---------------------------------------------------------------------------------------
-
-    def _write_conflicts(self, found: list[Match]) -> None:
-        wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}
-        wanted |= {one.pk: Reason.CAME_BACK for one in self._members if one.waits_since is not None}
-        kept = LinkConflict.objects.filter(member__in=[one.pk for one in self._members])
-        stored = dict(kept.values_list("member_id", "reason"))
-        if changed := [pk for pk in stored if wanted.get(pk) != stored[pk]]:
-            LinkConflict.objects.filter(member__in=changed).delete()
-        new = [(pk, reason) for pk, reason in wanted.items() if stored.get(pk) != reason]
-        rows = [LinkConflict(member_id=pk, reason=reason, since=self._now) for pk, reason in new]
-        LinkConflict.objects.bulk_create(rows, batch_size=500)
 
 
 def _is_protected(user: User) -> bool:

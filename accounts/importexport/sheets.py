@@ -202,16 +202,13 @@ def read_csv_lines(text: str, separator: str) -> Iterator[Line]:
     number = 1
     try:
         for row in reader:
-            yield _make_line(number, row)
+            # Remove the mark that format_csv_line adds.
+            texts = [cell[1:] if _GUARDED.match(cell) else cell for cell in map(str.strip, row[:COLUMNS_AT_MOST])]
+            problems = {column: why for column, cell in enumerate(texts) if (why := find_text_problem(cell))}
+            yield Line(number, texts, problems)
             number = reader.line_num + 1
     except csv.Error:
         raise FileRefusedError("broken", line=number) from None
-
-
-def _make_line(number: int, row: list[str]) -> Line:
-    # Remove the mark that guarded() adds.
-    texts = [cell[1:] if _GUARDED.match(cell) else cell for cell in map(str.strip, row[:COLUMNS_AT_MOST])]
-    return Line(number, texts, {column: why for column, text in enumerate(texts) if (why := find_text_problem(text))})
 
 
 # --- The one list of people in an uploaded file of either kind ---
