@@ -1,4 +1,4 @@
-"""Wiring only: settings, URLs, Celery. It imports the apps, and no app imports it."""
+"""The wiring of the apps: settings, URLs, Celery. No app imports this package."""
 
 from guanwecom.celery import app as celery_app
 

@@ -1,7 +1,7 @@
 """`python -m guanwecom worker …` and `python -m guanwecom beat …`: two of Celery's commands.
 
-`celery -A guanwecom` does the same, but also loads the needs of an interactive shell, 8 MB in each process, and makes
-workers exchange signs of life every two seconds, which nothing here reads: our heartbeats go to the database.
+`celery -A guanwecom` does the same, but also loads what an interactive shell needs, 8 MB in each process, and makes
+workers exchange events every two seconds, which nothing here reads: our heartbeats go to the database.
 """
 
 import sys
@@ -27,8 +27,8 @@ program.add_command(worker)
 program.add_command(beat)
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
+    arguments = sys.argv[1:]
     # A worker restarts itself with these arguments after SIGHUP. With this file's path it would import our celery.py
     # instead of Celery.
     sys.argv[:1] = ["-m", "guanwecom"]
-    program(words, prog_name="python -m guanwecom")
+    program(arguments, prog_name="python -m guanwecom")

@@ -22,7 +22,7 @@ from accounts.views.account import OwnPassword
 from accounts.views.login import AdminLogin
 from guanwecom import navigation
 from guanwecom.operations import pages
-from guanwecom.operations.pages import panel
+from guanwecom.operations.pages import build_panel
 from integrations.core import sentences
 from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain_empty_selects
 from integrations.hooks import SingleProvider
@@ -54,10 +54,17 @@ LIGHT_LISTS = {
 # The six first steps are shown on top of the pages where one ends or the next one begins, until all are done.
 STEP_PAGES = frozenset(
     {
-        *("integrations_siteaddress_changelist", "integrations_corp_changelist", "integrations_corp_change"),
-        *("integrations_syncrun_start", "integrations_syncrun_change", "accounts_peopleimport_change"),
-        *("integrations_biconnection_change", "integrations_datasource_changelist", "integrations_card_changelist"),
-        *("notifications_subscription_changelist", "notifications_run_change"),
+        "integrations_siteaddress_changelist",
+        "integrations_corp_changelist",
+        "integrations_corp_change",
+        "integrations_syncrun_start",
+        "integrations_syncrun_change",
+        "accounts_peopleimport_change",
+        "integrations_biconnection_change",
+        "integrations_datasource_changelist",
+        "integrations_card_changelist",
+        "notifications_subscription_changelist",
+        "notifications_run_change",
     }
 )
 
@@ -69,18 +76,24 @@ class NamedChanges(ModelAdminBase):
     def construct_change_message(
         self, request: HttpRequest, form: BaseForm, formsets: Any, add: bool = False
     ) -> list[dict[str, Any]]:
-        said: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)  # type: ignore[arg-type]  # the stubs name one kind of form
-        texts: dict[str, str] = {}
-        for one in [form, *(row for formset in formsets or () for row in formset.forms)]:
-            texts |= texts_of_labels(one)
-        for entry in said:
+        message: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)  # type: ignore[arg-type]  # the stubs name one kind of form
+        texts: dict[str, str] = {}  # the text in the catalogues by label as Django stores it
+        for each_form in [form, *(row for formset in formsets or () for row in formset.forms)]:
+            for name, field in each_form.fields.items():
+                with override(None):
+                    stored = str(field.label or name)
+                with override(settings.LANGUAGE_CODE):
+                    shown = capfirst(str(field.label or name))
+                    candidates = (stored, stored[:1].lower() + stored[1:])
+                    texts[stored] = next((text for text in candidates if capfirst(gettext(text)) == shown), stored)
+        for entry in message:
             for part in entry.values():
                 if "fields" in part:
                     part["fields"] = [texts.get(label, label) for label in part["fields"]]
-        return said
+        return message
 
 
-class ShownLookups(ModelAdminBase):
+class LimitedLookups(ModelAdminBase):
     """Lists that filter only by columns that they show: `?digest__startswith=…` would reveal a secret letter by letter.
     Relations name rows, which each list's queryset limits."""
 
@@ -92,27 +105,15 @@ class ShownLookups(ModelAdminBase):
         except FieldDoesNotExist:  # a filter's parameter, or an unknown one
             return is_allowed
         shown = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
-        for one in self.get_list_filter(request):
-            chosen: Any = one[0] if isinstance(one, list | tuple) else getattr(one, "parameter_name", one)
-            shown |= {str(each).split("__")[0] for each in getattr(one, "selects", [chosen])}
+        for list_filter in self.get_list_filter(request):
+            is_pair = isinstance(list_filter, list | tuple)
+            parameter: Any = list_filter[0] if is_pair else getattr(list_filter, "parameter_name", list_filter)
+            shown |= {str(each).split("__")[0] for each in getattr(list_filter, "selects", [parameter])}
         is_shown = column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown
         return is_shown and is_allowed
 
 
-def texts_of_labels(form: BaseForm) -> dict[str, str]:
-    """Map each label as Django stores it to its text in the catalogues."""
-    found = {}
-    for name, field in form.fields.items():
-        with override(None):
-            kept = str(field.label or name)
-        with override(settings.LANGUAGE_CODE):
-            shown = capfirst(str(field.label or name))
-            texts = (kept, kept[:1].lower() + kept[1:])
-            found[kept] = next((text for text in texts if capfirst(gettext(text)) == shown), kept)
-    return found
-
-
-def _first_steps_at(request: HttpRequest, page: str) -> str:
+def _render_first_steps(request: HttpRequest, page: str) -> str:
     """Render the steps; empty once all are done. A step taken on this page, or on one below its own, has no button."""
     steps = [(step, bool(step.url) and page.startswith(step.url)) for step in list_steps(request)]
     return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
@@ -120,13 +121,13 @@ def _first_steps_at(request: HttpRequest, page: str) -> str:
 
 def first_steps_view(request: HttpRequest) -> JsonResponse:
     """Return the steps as JSON, since a step may end while the page is open. `page`: the path of the page."""
-    html = _first_steps_at(request, request.GET.get("page", ""))
+    html = _render_first_steps(request, request.GET.get("page", ""))
     return JsonResponse({"html": html, "is_unfinished": bool(html)})
 
 
 class HelpfulPages(ModelAdminBase):
-    """Pages that lead out of dead ends. Forms say why there is nothing to choose, with a link to change that. Pages say
-    whom to ask if the user may view but not change or add."""
+    """Pages that say how to go on. Forms say why there is nothing to choose, with a link to change that. Pages say whom
+    to ask if the user may view but not change or add."""
 
     formfield_overrides: ClassVar = NATIVE_DATES
 
@@ -140,40 +141,36 @@ class HelpfulPages(ModelAdminBase):
                 explain_empty_selects(form.fields, request)
         row = context.get("original")
         if row is not None and not self.has_change_permission(request, row):
-            context["ask"] = self._ask(request, "change", row)
+            context["ask"] = self._explain_missing_right(request, "change", row)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         extra = {**(extra_context or {})}
         if not self.has_add_permission(request):
-            extra["ask"] = self._ask(request, "add", None)
+            extra["ask"] = self._explain_missing_right(request, "add", None)
         return super().changelist_view(request, extra)
 
-    def _ask(self, request: HttpRequest, verb: str, row: Any) -> str:
+    def _explain_missing_right(self, request: HttpRequest, verb: str, row: Any) -> str:
+        """Say whom the user may ask to add to the list or to change `row`; empty if there is nobody to name."""
         permission = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
         holds = request.user.has_perm(permission)
         if holds and sees_all(request.user):
             return ""
-        # A user with the permission lacks a company, so the sentence names people who have all.
-        asked = whom_to_ask(request.user, permission, () if holds else _corps_of(row))
-        if not asked:
+        # Whose administrators may change the row; empty: those of all companies, whom a user with the permission asks
+        # for a company; None: unknown.
+        corps: list[int] | tuple[()] | None = ()
+        if not holds and isinstance(row, Corp):
+            corps = [row.pk]
+        elif not holds and not isinstance(row, BiConnection | SiteAddress):
+            owners = (row, getattr(row, "report", None), getattr(row, "source", None))
+            owner: Any = next((each for each in owners if hasattr(each, "corp_id")), None)
+            corps = None if owner is None else () if owner.corp_id is None else [owner.corp_id]
+        advice = whom_to_ask(request.user, permission, corps)
+        if not advice:
             return ""
         if row is None:
-            return gettext("You may not add to this list. %(ask)s") % {"ask": asked}
-        return gettext("You may look at this, but not change it. %(ask)s") % {"ask": asked}
-
-
-def _corps_of(row: Any) -> list[int] | tuple[()] | None:
-    """Return the companies whose administrators may change the row; empty: all companies; None: unknown."""
-    if isinstance(row, Corp):
-        return [row.pk]
-    if isinstance(row, BiConnection | SiteAddress):
-        return ()
-    owners: tuple[Any, ...] = (row, getattr(row, "report", None), getattr(row, "source", None))
-    for owner in owners:
-        if hasattr(owner, "corp_id"):
-            return () if owner.corp_id is None else [owner.corp_id]
-    return None
+            return gettext("You may not add to this list. %(ask)s") % {"ask": advice}
+        return gettext("You may look at this, but not change it. %(ask)s") % {"ask": advice}
 
 
 class GuanwecomAdminSite(admin.AdminSite):
@@ -183,24 +180,23 @@ class GuanwecomAdminSite(admin.AdminSite):
     index_template = "admin/overview.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        bases = (NamedChanges, ShownLookups, HelpfulPages, admin_class or admin.ModelAdmin)
-        named = type("NamedAdmin", bases, {})
-        super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
+        bases = (NamedChanges, LimitedLookups, HelpfulPages, admin_class or admin.ModelAdmin)
+        combined = type("CombinedAdmin", bases, {})
+        super().register(model_or_iterable, combined, **{**LIGHT_LISTS, **options})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        sections = navigation.menu(self, request)
-        place = navigation.find_place(sections)
-        tabs = place["entry"].tabs if place else ()
+        menu = navigation.build_menu(self, request)
+        tabs = menu.place.entry.tabs if menu.place else ()
         match = request.resolver_match
         has_steps = match is not None and match.url_name in STEP_PAGES
         return {
             **super().each_context(request),
-            "menu": sections,
+            "menu": menu.sections,
             # Shown above the lists of an entry with several.
             "tabs": tabs if len(tabs) > 1 and request.path in {tab.url for tab in tabs} else (),
-            "place": place,
+            "place": menu.place,
             "guides": sentences.find_guide_address("index"),
-            "first_steps": _first_steps_at(request, request.path) if has_steps else "",
+            "first_steps": _render_first_steps(request, request.path) if has_steps else "",
         }
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
@@ -232,7 +228,8 @@ class GuanwecomAdminSite(admin.AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(
-            request, {"overview": index_overview()(request), "engine": panel(request.user), **(extra_context or {})}
+            request,
+            {"overview": index_overview()(request), "engine": build_panel(request.user), **(extra_context or {})},
         )
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

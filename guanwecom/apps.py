@@ -5,7 +5,8 @@ from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class AdminConfig(SimpleAdminConfig):
-    """Configuration that loads no admin pages; guanwecom.urls does. A worker needs none until it makes a link."""
+    """Configuration that loads no admin pages, since a worker needs none until it makes a link. guanwecom.urls loads
+    them."""
 
     default_site = "guanwecom.admin.GuanwecomAdminSite"
 

@@ -10,7 +10,7 @@ from guanwecom import worker_connections
 from guanwecom.operations import startup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
-# With --autoscale, a worker's process without a task ends after so many seconds; the next task starts one.
+# With --autoscale, a worker's process that has no task for this many seconds ends. The next task starts a new one.
 os.environ.setdefault("AUTOSCALE_KEEPALIVE", "120")
 # Celery would run all checks and ignore the results.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
@@ -48,10 +48,10 @@ def load_settings(**_signal: Any) -> None:
 
 
 @import_modules.connect(sender=app, weak=False)
-def pass_checks(**_signal: Any) -> None:
+def check_settings(**_signal: Any) -> None:
     """Run our checks. Celery's own receiver, connected earlier, has set up Django."""
-    startup.pass_checks(with_packages=False)
-    startup.spare_collector()
+    startup.run_checks(with_packages=False)
+    startup.tune_garbage_collector()
 
 
 __all__ = ["app", "worker_connections"]

@@ -1,6 +1,8 @@
-"""Reads typed settings from the environment. A bad value stops the start and names the variable.
+"""Typed settings from the environment. A bad value stops the start with a message that names the variable.
 
-Also converts the address of Valkey for redis-py, Django's cache and Celery.
+    COUNT = read(count, "COUNT", "120")    # each parser bears the name of the type that it reads
+
+This module also converts the address of Valkey for redis-py, Django's cache and Celery.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from difflib import get_close_matches
 from email.utils import parseaddr
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -27,15 +29,15 @@ from django.core.validators import validate_email
 T = TypeVar("T")
 UNSET: Any = object()
 env = environ.FileAwareEnv()
-# Raised without its cause: if a password holds a bare "/", Python reads the text before it as port, and quotes it.
+# This error is raised without its cause, which could show a password: if it holds a bare "/", Python reads the text
+# before it as the port, and quotes it.
 NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
 _ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-# Names that `read` was asked for, and names in .env with their lines; `refuse_unknown` compares them.
-_read_names: set[str] = set()
+# Names of the variables that settings have read, and names in .env with their lines; `refuse_unknown` compares them.
+read_names: set[str] = set()
 _dotenv_lines: dict[str, int] = {}
 
 
@@ -56,23 +58,18 @@ def read_dotenv(path: Path) -> None:
     env.read_env(path)
 
 
-def read_names() -> frozenset[str]:
-    """Return the names of variables that settings have read."""
-    return frozenset(_read_names)
-
-
 def refuse_unknown() -> None:
-    """Raise ImproperlyConfigured for a variable of .env that no setting reads: a misspelt name would have no effect."""
+    """Raise ImproperlyConfigured if .env has a variable that no setting reads, since a misspelt name has no effect."""
     for name, line in _dotenv_lines.items():
-        if name not in _read_names and name.removesuffix("_FILE") not in _read_names:
-            likely = get_close_matches(name, _read_names, n=1)
-            advice = f"; did you mean {likely[0]}?" if likely else "; .env.example lists those that there are"
+        if name not in read_names and name.removesuffix("_FILE") not in read_names:
+            likely = get_close_matches(name, read_names, n=1)
+            advice = f"; did you mean {likely[0]}?" if likely else "; .env.example lists all variables"
             raise ImproperlyConfigured(f"{name}: no such variable (.env, line {line}){advice}")
 
 
 def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
     """Parse the variable `name`, or the content of the file in `<name>_FILE`; else parse `default`."""
-    _read_names.add(name)
+    read_names.add(name)
     try:
         text = env.ENVIRON[name]
     except KeyError:
@@ -136,11 +133,25 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def secret_text(text: str) -> str:
-    """Check for at least 32 characters. Raises ValueError, which does not show them."""
-    if len(text) < 32:
-        raise ValueError("expected at least 32 characters (the value is not shown)")
-    return text
+def matching(pattern: str, expected: str, *, is_secret: bool = False) -> Callable[[str], str]:
+    """Return a parser of texts that match `pattern`. `expected`: its description in errors, which show the value unless
+    it is secret."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.DOTALL):
+            shown = " (the value is not shown)" if is_secret else f", not {_quote_value(text)}"
+            raise ValueError(f"expected {expected}{shown}")
+        return text
+
+    return parse
+
+
+secret_text = matching(r".{32,}", "at least 32 characters", is_secret=True)
+short_name = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "up to 64 letters, digits, dots, dashes or underscores")
+# An address for the content security policy, in which spaces, semicolons and commas end a value; it may be empty.
+report_address = matching(
+    r"(https?://[^\s;,]+)?", "https://host/path without spaces, semicolons and commas", is_secret=True
+)
 
 
 def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
@@ -153,21 +164,18 @@ def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def report_address(text: str) -> str:
-    """Check an http(s) address for a policy, in which spaces, semicolons and commas end a value; it may be empty."""
-    if text and not re.fullmatch(r"https?://[^\s;,]+", text):
-        raise ValueError("expected https://host/path without spaces, semicolons and commas (the value is not shown)")
-    return text
+def list_of(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """Return a parser of values separated by commas, which reads each by `parse`."""
+    return lambda text: [parse(word) for word in words(text)]
 
 
-def hosts(text: str) -> list[str]:
-    """Parse hosts with or without port, as browsers write them: lower case, IPv6 in brackets. Raises ValueError."""
-    for word in words(text):
-        if not _HOST.fullmatch(word) and not _is_ip_address(word):
-            raise ValueError(
-                f"expected host names such as bi.example.com, without scheme or path, not {_quote_value(word)}"
-            )
-    return [word.lower() if _HOST.fullmatch(word) else f"[{word.lower()}]" for word in words(text)]
+def host(text: str) -> str:
+    """Parse a host with or without port, as browsers write it: lower case, IPv6 in brackets. Raises ValueError."""
+    if _HOST.fullmatch(text):
+        return text.lower()
+    if _is_ip_address(text):
+        return f"[{text.lower()}]"
+    raise ValueError(f"expected host names such as bi.example.com, without scheme or path, not {_quote_value(text)}")
 
 
 def _is_ip_address(text: str) -> bool:
@@ -178,16 +186,16 @@ def _is_ip_address(text: str) -> bool:
     return True
 
 
-def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """Parse IP networks separated by commas, never the whole internet. Raises ValueError."""
-    found = [ipaddress.ip_network(word) for word in words(text)]
-    if any(network.prefixlen == 0 for network in found):
+def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Parse an IP network, never the whole internet. Raises ValueError."""
+    parsed = ipaddress.ip_network(text)
+    if parsed.prefixlen == 0:
         raise ValueError("expected single networks, not the whole internet")
-    return found
+    return parsed
 
 
 def listen_address(text: str) -> tuple[str, int]:
-    """Parse host:port where a process listens; for IPv6 [::1]:2525. Raises ValueError."""
+    """Parse host:port where a process listens, such as [::1]:2525 for IPv6. Raises ValueError."""
     host, _colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (_is_ip_address(host) or _HOST.fullmatch(host)):
@@ -196,15 +204,15 @@ def listen_address(text: str) -> tuple[str, int]:
 
 
 def syslog_server(text: str) -> tuple[str, tuple[str, int]]:
-    """Parse tcp://host:port or udp://host:port into the kind and a pair of host and port. Raises ValueError."""
-    kind, _separator, address = text.partition("://")
-    if kind not in {"tcp", "udp"}:
+    """Parse tcp://host:port or udp://host:port into the protocol and a pair of host and port. Raises ValueError."""
+    protocol, _separator, address = text.partition("://")
+    if protocol not in {"tcp", "udp"}:
         raise ValueError(f"expected tcp://host:port or udp://host:port, not {_quote_value(text)}")
-    return kind, listen_address(address)
+    return protocol, listen_address(address)
 
 
 def mail_domains(text: str) -> list[str]:
-    """Parse domains behind the @ of an account, at least one. Raises ValueError."""
+    """Parse mail domains separated by commas, at least one. Raises ValueError."""
     domains = [word.lower() for word in words(text)]
     if not domains or not all(_DOMAIN.fullmatch(domain) for domain in domains):
         raise ValueError(f"expected domains such as wecom.local, not {_quote_value(text)}")
@@ -217,18 +225,6 @@ def mail_address(text: str) -> str:
         validate_email(parseaddr(text)[1])
     except ValidationError:
         raise ValueError(f"expected a mail address, not {_quote_value(text)}") from None
-    return text
-
-
-def mail_addresses(text: str) -> list[str]:
-    """Parse mail addresses separated by commas. Raises ValueError."""
-    return [mail_address(word) for word in words(text)]
-
-
-def short_name(text: str) -> str:
-    """Check for up to 64 letters, digits, dots, dashes or underscores. Raises ValueError."""
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"expected up to 64 letters, digits, dots, dashes or underscores, not {_quote_value(text)}")
     return text
 
 
@@ -282,18 +278,21 @@ def certificates(text: str) -> str:
 _POSTGRESQL: dict[str, Any] = {
     "connect_timeout": 10,  # seconds, for each address of the host
     # Silent connections are probed after 15 s, three times, 5 s apart: without a peer they end after 30 s.
-    **{"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3},
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds for which sent data may stay unacknowledged
-    # The server's side: a lost client's locks would last two hours. The last option covers clients behind a proxy
-    # that answers in their place, and suspended clients.
+    # On the server's side, the locks of a lost client would otherwise last two hours. The last option covers suspended
+    # clients, and clients behind a proxy that answers in their place.
     "options": "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=30000 -c idle_in_transaction_session_timeout=60000",
 }
 
 
 def database(text: str) -> dict[str, Any]:
-    """Parse a database URL into Django's settings. Adds the time limits of _POSTGRESQL, the primary among several hosts
-    if the address names no target, and for sslmode=require the verification of the server's certificate. Raises
+    """Parse a database URL into Django's settings. Adds the time limits of _POSTGRESQL. Of several hosts, the primary
+    is used unless the address names another target; sslmode=require verifies the server's certificate. Raises
     ValueError, which does not show the value."""
     if text.partition("://")[0] not in {"postgres", "postgresql"}:
         raise ValueError("expected postgresql://… (the value is not shown)")
@@ -343,8 +342,8 @@ def parse_robot_webhook(text: str) -> tuple[str, str]:
 
 
 def check_sentry_dsn(text: str) -> str:
-    """Check for http:// or https:// with a host, or empty. Raises ValueError, which does not show the value. Also
-    raises ValueError if Sentry's package is not installed."""
+    """Check an http(s) address with a host, or an empty text. Raises ValueError, which does not show the value, also if
+    Sentry's package is not installed."""
     if text and find_spec("sentry_sdk") is None:
         raise ValueError("needs the package sentry-sdk: pip install sentry-sdk")
     parts = urlsplit(text)
@@ -362,7 +361,9 @@ _KEEPALIVE = {
     "socket_keepalive_options": {
         option: value
         for name, value in {
-            **{"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3},  # seconds, and how often
+            "TCP_KEEPIDLE": 15,  # seconds
+            "TCP_KEEPINTVL": 5,  # seconds
+            "TCP_KEEPCNT": 3,
             "TCP_USER_TIMEOUT": 30_000,  # milliseconds for which sent data may stay unacknowledged
         }.items()
         if (option := getattr(socket, name, None)) is not None
@@ -411,63 +412,58 @@ def _split_hosts(parts: SplitResult) -> list[tuple[str, int]]:
     return [(host.hostname or "", host.port or _SENTINEL_PORT) for host in hosts]
 
 
-def _read_sentinels(url: str) -> dict[str, Any] | None:
-    """Return redis-py's options for a Sentinel address: the hosts, the primary's name, the database, and the account,
-    which is Valkey's own. Returns None for other addresses."""
+class ValkeySettings(NamedTuple):
+    """The settings of all clients of Valkey.
+
+    `redis_options`: for integrations.core.redis. `broker_url`, `broker_options`: for Celery. `tls_options`: how both
+    verify servers of a rediss address; empty for other addresses.
+    """
+
+    redis_options: dict[str, Any]
+    broker_url: str
+    broker_options: dict[str, Any]
+    tls_options: dict[str, Any]
+
+
+def build_valkey_settings(url: str, ca_bundle: str, sentinel_password: str) -> ValkeySettings:
+    """Convert Valkey's address for its clients.
+
+    Time-outs are short because the product goes on without Valkey. Of an address with Sentinels, the account is that of
+    Valkey itself. Celery spells a unix socket redis+socket://, and wants an address for each Sentinel.
+    """
     parts = urlsplit(url)
+    tls_options: dict[str, Any] = {}
+    if parts.scheme in {"rediss", "rediss+sentinel"}:
+        tls_options = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+        tls_options |= {"ssl_ca_certs": ca_bundle} if ca_bundle else {}
+    options = {"socket_timeout": 5, "socket_connect_timeout": 3, **tls_options}  # seconds
+    if parts.scheme == "unix":
+        database_number = parse_qs(parts.query).get("db", ["0"])[0]
+        broker_url = f"redis+socket://{parts.path}?virtual_host={database_number}"
+        return ValkeySettings(options, broker_url, {}, tls_options)
     if parts.scheme not in _SENTINEL:
-        return None
+        return ValkeySettings(options, url, _KEEPALIVE, tls_options)
     primary, _slash, number = parts.path.strip("/").partition("/")
     username, password = (unquote(word) if word else None for word in (parts.username, parts.password))
-    account = {"username": username, "password": password}
-    return {"sentinels": _split_hosts(parts), "service_name": primary, "db": int(number or 0), **account}
-
-
-def valkey_tls(url: str, ca_bundle: str) -> dict[str, Any]:
-    """Return the options by which redis-py and Celery verify servers of a rediss address; empty for other addresses."""
-    if urlsplit(url).scheme not in {"rediss", "rediss+sentinel"}:
-        return {}
-    verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
-    return {**verified, "ssl_ca_certs": ca_bundle} if ca_bundle else verified
-
-
-def valkey_options(url: str, ca_bundle: str, sentinel_password: str) -> dict[str, Any]:
-    """Return the options of integrations.core.redis: short time-outs, verification, and Sentinels. The product works on
-    without Valkey, so it must not wait minutes for it."""
-    limits = {"socket_timeout": 5, "socket_connect_timeout": 3}
-    known, verified = _read_sentinels(url), valkey_tls(url, ca_bundle)
-    if known is None:
-        return {**limits, **verified}
-    connecting = {**limits, **verified, **({"ssl": True} if verified else {})}
-    return {**known, **connecting, "sentinel_kwargs": {**connecting, "password": sentinel_password or None}}
-
-
-def celery_broker_url(url: str) -> str:
-    """Return Celery's spelling: redis+socket:// for a unix socket, and an address for each Sentinel."""
-    known = _read_sentinels(url)
-    if known is not None:
-        account = f"{quote(known['username'] or '', safe='')}:{quote(known['password'] or '', safe='')}@"
-        account = account if known["password"] else ""
-        return ";".join(f"sentinel://{account}{host}:{port}/{known['db']}" for host, port in known["sentinels"])
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
-        return url
-    database_number = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.path}?virtual_host={database_number}"
-
-
-def celery_broker_options(url: str, connecting: dict[str, Any]) -> dict[str, Any]:
-    """Return Celery's transport options for this address. `connecting`: the options of redis-py."""
-    if urlsplit(url).scheme == "unix":
-        return {}
-    known = _read_sentinels(url)
-    if known is None:
-        return _KEEPALIVE
-    # Without this limit a worker would wait for a vanished Sentinel as long as the system does.
-    reached = {"socket_connect_timeout": connecting["socket_connect_timeout"]}
-    return {
-        **_KEEPALIVE,
-        **reached,
-        "master_name": known["service_name"],
-        "sentinel_kwargs": connecting["sentinel_kwargs"],
+    sentinels, database_number = _split_hosts(parts), int(number or 0)
+    options |= {"ssl": True} if tls_options else {}
+    sentinel_options = {**options, "password": sentinel_password or None}
+    redis_options = {
+        **options,
+        "sentinels": sentinels,
+        "service_name": primary,
+        "db": database_number,
+        "username": username,
+        "password": password,
+        "sentinel_kwargs": sentinel_options,
     }
+    account = f"{quote(username or '', safe='')}:{quote(password, safe='')}@" if password else ""
+    addresses = [f"sentinel://{account}{name}:{port}/{database_number}" for name, port in sentinels]
+    broker_options = {
+        **_KEEPALIVE,
+        # Without this limit a worker would wait for a vanished Sentinel as long as the system does.
+        "socket_connect_timeout": options["socket_connect_timeout"],
+        "master_name": primary,
+        "sentinel_kwargs": sentinel_options,
+    }
+    return ValkeySettings(redis_options, ";".join(addresses), broker_options, tls_options)

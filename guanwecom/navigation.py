@@ -6,10 +6,9 @@ tabs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.urls import get_script_prefix, reverse
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Tab:
     """The list of `model` ("app_label.Model"), or a page beside it. `label`: empty for the model's own name. `page`:
-    URL name of a page in the administration for all who may see the list."""
+    URL name of a page in the administration, which all who may see the list may open."""
 
     model: str
     label: StrOrPromise = ""
@@ -58,28 +57,48 @@ class Section:
     entries: tuple[Entry, ...]
 
 
-def _entry(label: StrOrPromise, *tabs: Tab | tuple[str, StrOrPromise] | str) -> Entry:
+@dataclass(frozen=True)
+class Place:
+    """A page's place in the menu. `tab`: None for the first one, to which the entry leads. `label` and `url`: those of
+    the tab, or of the entry."""
+
+    section: StrOrPromise
+    entry: Entry
+    tab: Tab | None
+    label: StrOrPromise
+    url: str
+
+
+@dataclass(frozen=True)
+class Menu:
+    """The entries that a user may see. `place`: None for pages outside the menu, such as the overview."""
+
+    sections: list[Section]
+    place: Place | None
+
+
+def _make_entry(label: StrOrPromise, *tabs: Tab | tuple[str, StrOrPromise] | str) -> Entry:
     """Make an entry. A text is a tab of that model, a pair a tab with its own label."""
-    made = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
-    return Entry(label, tuple(made))
+    full = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
+    return Entry(label, tuple(full))
 
 
-# Twelve entries, with the overview, which is no list.
+# With the overview, which is no list, the menu has twelve entries.
 SECTIONS = (
     Section(
         pgettext_lazy("menu", "Push"),
         (
-            _entry(
+            _make_entry(
                 pgettext_lazy("menu", "Pushes"),
                 "notifications.Subscription",
                 Tab("notifications.Subscription", _("What goes out when"), "notifications_subscription_week"),
             ),
-            _entry(
+            _make_entry(
                 pgettext_lazy("menu", "Alerts"),
                 ("notifications.AlertRule", pgettext_lazy("menu", "Rules")),
                 ("notifications.Incident", pgettext_lazy("menu", "Incidents")),
             ),
-            _entry(
+            _make_entry(
                 pgettext_lazy("menu", "Delivery log"),
                 ("notifications.Run", pgettext_lazy("menu", "Runs")),
                 ("notifications.Delivery", pgettext_lazy("menu", "Messages")),
@@ -90,12 +109,12 @@ SECTIONS = (
     ),
     Section(
         pgettext_lazy("menu", "Data"),
-        (_entry(pgettext_lazy("menu", "Cards and data sources"), "integrations.Card", "integrations.DataSource"),),
+        (_make_entry(pgettext_lazy("menu", "Cards and data sources"), "integrations.Card", "integrations.DataSource"),),
     ),
     Section(
         pgettext_lazy("menu", "People"),
         (
-            _entry(
+            _make_entry(
                 pgettext_lazy("menu", "Users"),
                 "accounts.User",
                 ("accounts.PeopleImport", pgettext_lazy("menu", "Import")),
@@ -103,7 +122,7 @@ SECTIONS = (
                 "auth.Group",
                 ("accounts.LinkConflict", pgettext_lazy("menu", "Not linked")),
             ),
-            _entry(
+            _make_entry(
                 pgettext_lazy("menu", "Directory"),
                 "integrations.Member",
                 "integrations.Department",
@@ -116,9 +135,9 @@ SECTIONS = (
     Section(
         pgettext_lazy("menu", "System integration"),
         (
-            _entry(pgettext_lazy("menu", "WeCom configuration"), "integrations.Corp"),
-            _entry(pgettext_lazy("menu", "Guandata BI"), "integrations.BiConnection"),
-            _entry(
+            _make_entry(pgettext_lazy("menu", "WeCom configuration"), "integrations.Corp"),
+            _make_entry(pgettext_lazy("menu", "Guandata BI"), "integrations.BiConnection"),
+            _make_entry(
                 pgettext_lazy("menu", "Channels"),
                 "notifications.Robot",
                 "notifications.InboundChannel",
@@ -130,7 +149,7 @@ SECTIONS = (
     Section(
         pgettext_lazy("menu", "System"),
         (
-            _entry(
+            _make_entry(
                 pgettext_lazy("menu", "Settings"),
                 "integrations.SiteAddress",
                 "accounts.SignInPolicy",
@@ -140,7 +159,7 @@ SECTIONS = (
                 "django_celery_beat.PeriodicTask",
                 Tab("integrations.SiteAddress", pgettext_lazy("menu", "State of operation"), "maintenance"),
             ),
-            _entry(
+            _make_entry(
                 pgettext_lazy("menu", "Audit and jobs"),
                 ("accounts.AuditEntry", pgettext_lazy("menu", "Audit")),
                 "integrations.Job",
@@ -150,10 +169,11 @@ SECTIONS = (
 )
 
 
-def menu(site: AdminSite, request: HttpRequest) -> list[Section]:
+def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
     """Return the menu that the user may see, with the current entry and tab marked."""
-    sections = []
-    for section in _with_addresses(get_script_prefix()):
+    sections: list[Section] = []
+    place: Place | None = None
+    for section in _build_whole_menu(get_script_prefix()):
         entries = []
         for entry in section.entries:
             lists = [(tab, site.get_model_admin(apps.get_model(tab.model))) for tab in entry.tabs]
@@ -162,30 +182,23 @@ def menu(site: AdminSite, request: HttpRequest) -> list[Section]:
                 for tab, pages in lists
                 if pages.has_module_permission(request) and pages.has_view_or_change_permission(request)
             ]
-            if tabs:
-                # The address of a page beside a list is below the list's.
-                current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
-                marked = (replace(tab, is_current=tab.url == current) for tab in tabs)
-                entries.append(replace(entry, tabs=tuple(marked)))
+            if not tabs:
+                continue
+            # The address of a page beside a list is below the list's.
+            current_url = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
+            marked = replace(entry, tabs=tuple(replace(tab, is_current=tab.url == current_url) for tab in tabs))
+            entries.append(marked)
+            if current_url and place is None:
+                tab = marked.current if marked.current is not marked.tabs[0] else None
+                shown = tab or marked
+                place = Place(section.label, marked, tab, shown.label, shown.url)
         if entries:
             sections.append(replace(section, entries=tuple(entries)))
-    return sections
-
-
-def find_place(sections: Iterable[Section]) -> dict[str, Any]:
-    """Return the page's place in the menu; empty for pages outside it, such as the overview. `tab` is None for the
-    first one, to which the entry leads."""
-    for section in sections:
-        for entry in section.entries:
-            if entry.current is not None:
-                tab = entry.current if entry.current is not entry.tabs[0] else None
-                words = {"label": (tab or entry).label, "url": (tab or entry).url}
-                return {"section": section.label, "entry": entry, "tab": tab, **words}
-    return {}
+    return Menu(sections, place)
 
 
 @cache
-def _with_addresses(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the site path under which they hold
+def _build_whole_menu(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the site path under which they hold
     """Return the whole menu, built once a process; labels are translated when shown."""
     sections = []
     for section in SECTIONS:

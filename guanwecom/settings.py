@@ -21,7 +21,7 @@ if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # demo and test must 
     e.read_dotenv(BASE_DIR / ".env")
 
 # --- Deployment ------------------------------------------------------------------------------------------------------
-# production refuses the sandbox; demo and test run on one machine.
+# production: refuses the sandbox as WeCom. demo, test: run on one machine.
 ENVIRONMENT = e.read(e.one_of("production", "demo", "test"), "ENVIRONMENT", "production")
 # The name of this deployment. A copy of its database under another name sends nothing.
 INSTALLATION_NAME = e.read(e.optional(e.short_name), "INSTALLATION_NAME", "") or ""
@@ -30,9 +30,9 @@ SECRET_KEY = e.read(e.secret_text, "SECRET_KEY")
 # Keys for secrets at rest, newest first: the first one encrypts, all decrypt. `manage.py generate_key` makes one.
 FIELD_ENCRYPTION_KEYS = e.read(e.fernet_keys, "FIELD_ENCRYPTION_KEYS")
 # Host names admitted besides the saved site addresses (health checks, internal names).
-EXTRA_ALLOWED_HOSTS = e.read(e.hosts, "ALLOWED_HOSTS", "")
+EXTRA_ALLOWED_HOSTS = e.read(e.list_of(e.host), "ALLOWED_HOSTS", "")
 # Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
-TRUSTED_PROXIES = e.read(e.networks, "TRUSTED_PROXIES", "")
+TRUSTED_PROXIES = e.read(e.list_of(e.network), "TRUSTED_PROXIES", "")
 
 # integrations.views redirects to https and sets HSTS if the saved site address is https.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
@@ -43,11 +43,18 @@ ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = [
     "guanwecom.apps.GuanwecomConfig",
     "guanwecom.apps.AdminConfig",
-    *(f"django.contrib.{name}" for name in ("auth", "contenttypes", "sessions", "messages")),
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    *("django_celery_beat", "axes", "csp"),
-    *("notifications", "accounts", "integrations"),
+    "django_celery_beat",
+    "axes",
+    "csp",
+    "notifications",
+    "accounts",
+    "integrations",
 ]
 MIDDLEWARE = [
     "guanwecom.operations.middleware.AccessMiddleware",
@@ -58,7 +65,8 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "accounts.authentication.sessions.SessionBindingMiddleware",
-    *("django.middleware.locale.LocaleMiddleware", "django.middleware.common.CommonMiddleware"),
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.authentication.sessions.SessionCheckMiddleware",
@@ -66,7 +74,8 @@ MIDDLEWARE = [
     "guanwecom.operations.middleware.CopyMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    *("axes.middleware.AxesMiddleware", "accounts.views.confirmation.ConfirmationMiddleware"),
+    "axes.middleware.AxesMiddleware",
+    "accounts.views.confirmation.ConfirmationMiddleware",
 ]
 ROOT_URLCONF = "guanwecom.urls"
 TEMPLATES = [
@@ -75,7 +84,8 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
-                *("django.template.context_processors.request", "django.contrib.auth.context_processors.auth"),
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
         },
@@ -84,7 +94,8 @@ TEMPLATES = [
 
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 _database = e.read(e.database, "DATABASE_URL")
-# PostgreSQL's own address if DATABASE_URL is a pooler's: these commands need a session of their own.
+# PostgreSQL's own address if DATABASE_URL is the address of a connection pooler, for commands that need a session of
+# their own.
 _direct = e.read(e.optional(e.database), "DATABASE_DIRECT_URL", "")
 _needs_direct = {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}
 DATABASES = {"default": _direct if _direct and _needs_direct else _database}
@@ -92,7 +103,8 @@ VALKEY_URL = e.read(e.check_valkey_address, "VALKEY_URL")
 # Path of a PEM file with certificates that rediss addresses may use besides the system's.
 VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
 # The last one is the password of the Sentinels, if they need one.
-VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE, e.read(str, "VALKEY_SENTINEL_PASSWORD", ""))
+_valkey = e.build_valkey_settings(VALKEY_URL, VALKEY_CA_BUNDLE, e.read(str, "VALKEY_SENTINEL_PASSWORD", ""))
+VALKEY_OPTIONS = _valkey.redis_options
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -102,26 +114,27 @@ CACHES = {
 }
 
 # guanwecom.celery has the settings that do not depend on the environment.
-CELERY_BROKER_URL = e.celery_broker_url(VALKEY_URL)
+CELERY_BROKER_URL = _valkey.broker_url
 # By default, Celery accepts any certificate.
-CELERY_BROKER_USE_SSL = e.valkey_tls(VALKEY_URL, VALKEY_CA_BUNDLE) or False
+CELERY_BROKER_USE_SSL = _valkey.tls_options or False
 # The visibility timeout exceeds the longest task. After it, a killed worker's tasks return, checked every 5 s.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 300,
     "unacked_restore_throttle": 1,
     "unacked_restore_interval": 5,
     "queue_order_strategy": "priority",
-    **e.celery_broker_options(VALKEY_URL, VALKEY_OPTIONS),
+    **_valkey.broker_options,
 }
 # A worker takes from the first queue that is not empty, so alerts and the clock do not wait behind reports. Production
-# adds a worker for "urgent" only (docs/en/install.md), which is free when all others are busy, and workers for "data",
-# whose tasks wait for other people's systems.
+# adds a worker for "urgent" only (docs/en/install.md), which is free while all others are busy, and workers for "data",
+# whose tasks wait for other systems.
 CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
 
 # --- People ----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
-    *("accounts.authentication.passwords.PasswordGate", "accounts.authentication.backends.WeComBackend"),
+    "accounts.authentication.passwords.PasswordGate",
+    "accounts.authentication.backends.WeComBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -133,9 +146,9 @@ LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
 
 # --- Wrong passwords (docs/en/administration.md) ---------------------------------------------------------------------
-# After so many wrong passwords for one username from one address, that address is locked out for that username …
+# After this many wrong passwords for one username from one address, that address is locked out for that username …
 LOCKOUT_TRIES = e.read(e.whole(1, 49), "LOCKOUT_TRIES", "5")
-# … for so many minutes after the last one.
+# … for this many minutes after the last one.
 LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
 AXES_HANDLER = "accounts.authentication.passwords.LockoutHandler"
 AXES_LOCKOUT_CALLABLE = "accounts.views.login.show_lock"
@@ -156,8 +169,8 @@ STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
 STAFF_SESSION_IDLE_MINUTES = e.read(e.minutes, "STAFF_SESSION_IDLE_MINUTES", "60")
 # Minutes for which a confirmed person may change rights, secrets, addresses and API tokens.
 CONFIRMATION_MINUTES = e.read(e.minutes, "CONFIRMATION_MINUTES", "15")
-# Whether all administrators must set up an authenticator app and give its code at sign-in. If not, only those with an
-# app are asked for a code.
+# Whether all administrators must set up an authenticator app and give its code at sign-in. If false, only
+# administrators with an app are asked for a code.
 STAFF_TOTP_REQUIRED = e.read(e.boolean, "STAFF_TOTP_REQUIRED", "false")
 # Whether session and CSRF cookies have the prefix __Host-, so that no sibling domain can plant them. Browsers accept
 # such cookies over https only, so all site addresses must be https (a system check).
@@ -207,15 +220,15 @@ STORAGES = {
 # --- WeCom -----------------------------------------------------------------------------------------------------------
 # Time limit of a whole call to WeCom, in seconds.
 WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.whole(5, 29), "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
-# Steps of sign-ins with WeCom (start, callback, QR panel) from one address within a minute. A sign-in takes two or
+# Requests of sign-ins with WeCom (start, callback, QR panel) from one address within a minute. A sign-in makes two or
 # three. The limit is generous, since a whole company behind one address may sign in at the same time.
 SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
-# Codes of one company redeemed within a minute, from all addresses. WeCom accepts 10,000 calls a minute from a company
-# for each API.
+# Sign-in codes of one company redeemed within a minute, from all addresses. WeCom accepts 10,000 calls a minute from a
+# company for each API.
 SIGN_INS_PER_COMPANY = 12_000
 
 # --- Directory -------------------------------------------------------------------------------------------------------
-# Percentage of people that a sync may disable without asking; always up to 20 people (half at most). 0: nobody.
+# Percentage of people that a sync may disable without asking; up to 20 people always (but at most half). 0: nobody.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
@@ -255,7 +268,7 @@ SEND_PARALLEL_PER_TASK = e.read(e.whole(1, 1000), "SEND_PARALLEL_PER_TASK", "50"
 # --- Pictures of the BI's pages, by workers with -Q snapshots (docs/en/page-pictures.md) -----------------------------
 # Hosts besides the BI's own from which its pages load, with ports other than 80 and 443, separated by commas. The
 # browser reaches no others.
-SNAPSHOT_HOSTS = e.read(e.hosts, "SNAPSHOT_HOSTS", "")
+SNAPSHOT_HOSTS = e.read(e.list_of(e.host), "SNAPSHOT_HOSTS", "")
 # CSS selectors of the BI's pages: cards, and the signs of a complete, a busy and a failed page.
 SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sign in ("CARD", "READY", "BUSY", "ERROR")}
 
@@ -264,7 +277,7 @@ SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sig
 vars().update(e.read(e.email, "EMAIL_URL", ""))  # EMAIL_BACKEND, EMAIL_HOST …
 DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Recipients, separated by commas.
-OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
+OPERATOR_EMAILS = e.read(e.list_of(e.mail_address), "OPERATOR_EMAILS", "")
 # Webhook address of a group robot that gets the same messages, at WeCom and without a proxy.
 OPERATOR_ROBOT = e.read(e.optional(e.parse_robot_webhook), "OPERATOR_ROBOT_URL", "")
 
@@ -275,7 +288,7 @@ MAIL_DOOR_LISTEN = e.read(e.listen_address, "MAIL_DOOR_LISTEN", "127.0.0.1:2525"
 MAIL_DOOR_DOMAINS = e.read(e.mail_domains, "MAIL_DOOR_DOMAINS", "wecom.local")
 # Networks that may connect; empty: none. The default is every private network.
 MAIL_DOOR_NETWORKS = e.read(
-    e.networks,
+    e.list_of(e.network),
     "MAIL_DOOR_NETWORKS",
     "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,169.254.0.0/16,::1/128,fc00::/7,fe80::/10",
 )
@@ -305,7 +318,7 @@ LIMIT_MAIL_PER_MINUTE = e.read(e.limit, "LIMIT_MAIL_PER_MINUTE", "0")
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
-LOGGING = logs.configuration(
+LOGGING = logs.build_configuration(
     e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), "console" if ENVIRONMENT == "demo" else "json"
 )
 # Errors to Sentry, by its own integrations of Django and Celery (`pip install sentry-sdk`). Unset: nothing is sent.

@@ -22,8 +22,13 @@ admin.autodiscover()
 # The lines and warnings of all apps in the administration's index.
 LINES = (connection_lines, directory_lines, push_lines)
 ATTENTIONS = (
-    *(monitoring_attentions, push_attentions, directory_attentions, bi_identity.identity_attentions, unsent_attentions),
-    *(connection_attentions, source_attentions),
+    monitoring_attentions,
+    push_attentions,
+    directory_attentions,
+    bi_identity.identity_attentions,
+    unsent_attentions,
+    connection_attentions,
+    source_attentions,
 )
 index_overview.register(partial(collect_overview, lines_of=LINES, attentions_of=ATTENTIONS, list_today=list_today))
 

@@ -15,13 +15,13 @@ from celery.fixups.django import DjangoFixup, DjangoWorkerFixup  # type: ignore[
 from celery.signals import beat_init, worker_init
 from django.db import connection, connections
 
-# An idle worker closes one connection in so many seconds. The last one stays open, since the worker checks the engine
-# more often.
+# A worker without tasks closes one connection in each such interval. The last one stays open, since the worker checks
+# the engine more often.
 IDLE_SECONDS = 15
-# A task waits so long for a connection while the database is unreachable.
+# The longest wait of a task for a connection while the database is unreachable.
 WAIT_SECONDS = 10
-# Connections besides those of the tasks: for the worker's own thread, and for renewals of leases, which take turns.
-SPARE = 2
+# Connections besides those of the tasks: one for the worker's own thread, one for renewals of leases, which take turns.
+EXTRA_CONNECTIONS = 2
 
 
 @worker_init.connect(weak=False)
@@ -29,7 +29,7 @@ def pool_connections(sender: Any = None, **_signal: Any) -> None:
     """Set up the pool before a worker's first task: from then on, closing a connection returns it to the pool."""
     connections.close_all()
     database = connections.databases["default"]
-    size = {"min_size": 0, "max_size": sender.concurrency + SPARE}
+    size = {"min_size": 0, "max_size": sender.concurrency + EXTRA_CONNECTIONS}
     database["OPTIONS"] = {
         **database.get("OPTIONS", {}),
         "pool": {**size, "max_idle": IDLE_SECONDS, "timeout": WAIT_SECONDS},
@@ -39,9 +39,9 @@ def pool_connections(sender: Any = None, **_signal: Any) -> None:
 
 def fixup(app: Celery) -> DjangoFixup:
     """Install our fixup in place of Celery's own; guanwecom.celery names it."""
-    found = _Fixup(app)
-    found.install()
-    return found
+    installed = _Fixup(app)
+    installed.install()
+    return installed
 
 
 class _Fixup(DjangoFixup):
@@ -60,7 +60,7 @@ class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
 
     def on_worker_process_init(self, **_signal: Any) -> None:
         """Detach a forked process from the parent's connections before its first task."""
-        pools = connection._connection_pools  # type: ignore[attr-defined]  # PostgreSQL's alone has it
+        pools = connection._connection_pools  # type: ignore[attr-defined]  # only PostgreSQL's backend has it
         self._inherited = (dict(pools), connections.all(initialized_only=True))
         pools.clear()
         for alias in connections:
@@ -75,8 +75,10 @@ class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
 
 @beat_init.connect(weak=False)
 def keep_connection(**_signal: Any) -> None:
-    """Keep beat's connection open, and do not test it before each query. Beat asks twice for each entry whether its
-    schedule changed, and would test the connection each time: a fifth of its work. After an error it opens a new one
-    (DatabaseScheduler.schedule_changed)."""
+    """Keep beat's connection open, and do not test it before each query.
+
+    Beat asks twice for each entry whether its schedule changed. Testing the connection each time would be a fifth of
+    its work. After an error it opens a new connection (DatabaseScheduler.schedule_changed).
+    """
     connections.close_all()
     connections.databases["default"].update(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=False)

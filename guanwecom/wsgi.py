@@ -12,7 +12,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 startup.set_up()
 django_application = get_wsgi_application()
 
-from guanwecom.operations import middleware, worker  # noqa: E402  # models can be imported only after the apps are loaded
+# Models can be imported only after the apps are loaded.
+from guanwecom.operations.middleware import LateRequestMiddleware  # noqa: E402
+from guanwecom.operations.worker import HeartbeatThread  # noqa: E402
+from integrations.models import Heartbeat  # noqa: E402
 
-application = middleware.refuse_late(django_application)
-atexit.register(worker.start_in_web().forget)
+application = LateRequestMiddleware(django_application)
+heartbeat = HeartbeatThread(Heartbeat.Kind.WEB, lambda: (), watches=True)
+heartbeat.start()
+atexit.register(heartbeat.stop_and_delete_row)

@@ -212,7 +212,7 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
     client_factory._token_store.cache_clear()
     background._write_question.cache_clear()
     http.forget()
-    watch._last.clear()
+    watch._cached_contacts.clear()
 
 
 @pytest.fixture(autouse=True)

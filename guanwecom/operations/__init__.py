@@ -1,1 +1,1 @@
-"""Operation of a deployment: start-up checks, logging, heartbeats, and messages when the engine stops."""
+"""Operation of a deployment: checks at the start, logs, heartbeats, health, backups, upgrades, alarms to operators."""

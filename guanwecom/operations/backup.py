@@ -1,7 +1,7 @@
-"""Backs up the database into one file and restores it: a line of description, then the output of pg_dump.
+"""Backup of the database into one file, and its restoration.
 
-No argument, variable or log of pg_dump and pg_restore holds the database's password. The file holds no encryption
-keys, only fingerprints of those that its secrets need.
+The file is a line of description, then the output of pg_dump. It holds no encryption keys, only fingerprints of the
+keys that its secrets need. No argument, variable or log of pg_dump and pg_restore holds the database's password.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ from integrations.models.fields import find_encrypted_columns
 
 # Debian's folder of PostgreSQL's programs; the wrapper in /usr/bin chooses a version by its own rules.
 DEBIAN = Path("/usr/lib/postgresql")
-# The schema that keeps the present tables until the new ones are restored.
-ASIDE = "guanwecom_before_restore"
+# The schema that keeps the former tables until the new ones are restored.
+FORMER_SCHEMA = "guanwecom_before_restore"
 MARK = b"guanwecom backup "
-# The programs get only these variables, and the connection: our environment holds secrets.
+# PostgreSQL's programs get these variables and those of the connection; others of our environment hold secrets.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "KRB5CCNAME")
 
 
 class BackupError(Exception):
-    """Sentences for the operator. Nothing was changed unless they say so."""
+    """A failure, with sentences for the operator. The database was not changed unless they say so."""
 
 
 @dataclass(frozen=True)
-class Description:
-    """The description in a backup. `migrations`: app.name each. `keys`: fingerprints of the needed keys."""
+class BackupDescription:
+    """The first line of a backup. `migrations`: app.name of each. `keys`: fingerprints of the keys that secrets
+    need."""
 
     version: str
     made_at: str
@@ -68,8 +69,8 @@ def _fingerprint(key: str) -> str:
     return hmac.new(key.encode(), b"guanwecom backup: fingerprint of a key", hashlib.sha256).hexdigest()[:16]
 
 
-def back_up(path: Path, *, programs_folder: str | None = None) -> Description:
-    """Write the database into a new file, which gets its name once complete. Raises BackupError."""
+def back_up(path: Path, *, programs_folder: str | None = None) -> BackupDescription:
+    """Write the database into the new file `path`; it has another name until it is complete. Raises BackupError."""
     _refuse_pooler()
     if path.exists():
         raise BackupError(_("%(path)s exists already. Give another name; no backup is overwritten.") % {"path": path})
@@ -80,7 +81,7 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> Description:
     try:
         with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(MARK + json.dumps(asdict(description), ensure_ascii=False).encode() + b"\n")
-            _run(programs_folder, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", target=file)
+            _run_program(programs_folder, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", target=file)
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)
@@ -93,18 +94,19 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> Description:
     return description
 
 
-def _describe() -> Description:
+def _describe() -> BackupDescription:
     migrations = sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations())
     needed: set[str] = set()
     for model, names in find_encrypted_columns().items():
-        for name in names if model is not CallbackEvent else ():  # it has many rows, which are deleted soon
+        for name in names if model is not CallbackEvent else ():  # its many rows are deleted soon
             rows = model._base_manager.annotate(raw=Cast(name, TextField())).exclude(raw="")
-            needed.update(map(_key_of, filter(None, rows.values_list("raw", flat=True).iterator())))
+            needed.update(map(_find_key, filter(None, rows.values_list("raw", flat=True).iterator())))
     made_at = timezone.now().isoformat(timespec="seconds")
-    return Description(settings.VERSION, made_at, migrations, sorted(needed - {""}))
+    return BackupDescription(settings.VERSION, made_at, migrations, sorted(needed - {""}))
 
 
-def _key_of(token: str) -> str:
+def _find_key(token: str) -> str:
+    """Return the fingerprint of the key that decrypts the secret; empty if none does."""
     for key in settings.FIELD_ENCRYPTION_KEYS:
         with suppress(InvalidToken):
             Fernet(key).decrypt(token.encode())
@@ -114,7 +116,7 @@ def _key_of(token: str) -> str:
 
 def restore(
     path: Path, *, is_check: bool, replaces: bool, without_keys: bool, programs_folder: str | None
-) -> Description:
+) -> BackupDescription:
     """Restore a backup, all or nothing, and mark the database as a copy: it sends nothing until it is confirmed.
 
     `is_check`: change nothing. `replaces`: accept a database that is not empty. `without_keys`: accept that secrets
@@ -128,7 +130,7 @@ def restore(
         raise BackupError(_("%(path)s cannot be read: %(reason)s.") % words) from error
     with dump:
         try:
-            description = Description(**json.loads(dump.readline(1_000_000).removeprefix(MARK)))
+            description = BackupDescription(**json.loads(dump.readline(1_000_000).removeprefix(MARK)))
         except (ValueError, TypeError) as error:
             raise BackupError(_("%(path)s is no backup of guanwecom.") % {"path": path}) from error
         _check(description, replaces=replaces, without_keys=without_keys)
@@ -137,7 +139,7 @@ def restore(
     return description
 
 
-def _check(description: Description, *, replaces: bool, without_keys: bool) -> None:
+def _check(description: BackupDescription, *, replaces: bool, without_keys: bool) -> None:
     """Raise BackupError for every obstacle that can be found before anything is changed."""
     known = {f"{app}.{name}" for app, name in MigrationLoader(None, ignore_no_migrations=True).disk_migrations}
     ours = {config.label for config in apps.get_app_configs()}
@@ -169,44 +171,55 @@ def _check(description: Description, *, replaces: bool, without_keys: bool) -> N
 
 
 def _replace(dump: IO[bytes], programs_folder: str | None) -> None:
-    is_aside, is_there = bool(connection.introspection.table_names()), False
-    if is_aside:
-        drop = f"DROP SCHEMA IF EXISTS {ASIDE} CASCADE"
-        _execute(drop, f"ALTER SCHEMA public RENAME TO {ASIDE}", "CREATE SCHEMA public")
+    """Replace the database's tables by those of the dump, and mark it as a copy."""
+    has_former_tables, is_restored = bool(connection.introspection.table_names()), False
+    if has_former_tables:
+        drop = f"DROP SCHEMA IF EXISTS {FORMER_SCHEMA} CASCADE"
+        _execute_statements(drop, f"ALTER SCHEMA public RENAME TO {FORMER_SCHEMA}", "CREATE SCHEMA public")
     connection.close()
     try:
         arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
-        _run(programs_folder, "pg_restore", *arguments, f"--dbname={connection.settings_dict['NAME']}", source=dump)
-        is_there = True
+        _run_program(
+            programs_folder, "pg_restore", *arguments, f"--dbname={connection.settings_dict['NAME']}", source=dump
+        )
+        is_restored = True
     finally:  # also after an interruption
-        if is_aside and not is_there:
-            _execute("DROP SCHEMA public CASCADE", f"ALTER SCHEMA {ASIDE} RENAME TO public")
+        if has_former_tables and not is_restored:
+            _execute_statements("DROP SCHEMA public CASCADE", f"ALTER SCHEMA {FORMER_SCHEMA} RENAME TO public")
     # A restore elsewhere is recognised as a copy automatically; this marks every restore.
     installation.present()
     Installation.objects.update(is_held=True)
     installation.forget()
-    if is_aside:
-        _execute(f"DROP SCHEMA {ASIDE} CASCADE")
+    if has_former_tables:
+        _execute_statements(f"DROP SCHEMA {FORMER_SCHEMA} CASCADE")
 
 
 def _refuse_pooler() -> None:
-    """Refuse a pooler, which would reuse the session whose search path the programs empty."""
+    """Refuse a connection pooler: it would give others the session whose search path PostgreSQL's programs empty."""
     if is_pooled():
         raise BackupError(POOLED)
 
 
-def _execute(*statements: str) -> None:
+def _execute_statements(*statements: str) -> None:
     with connection.cursor() as cursor:  # several statements in one call are one transaction
         cursor.execute(";".join(statements))
 
 
-def _run(folder: str | None, name: str, *arguments: str, source: Any = None, target: Any = None) -> None:
+def _run_program(folder: str | None, name: str, *arguments: str, source: Any = None, target: Any = None) -> None:
     """Run a program of PostgreSQL. Raises BackupError with the program's messages, without values of rows. `source`:
     file for its input. `target`: file for its output."""
-    command = [str(_find_program(folder, name)), "--no-password", *arguments]
+    debian = sorted(DEBIAN.glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    executable = Path(folder or (debian[0] if debian else Path(shutil.which(name) or name).parent)) / name
+    if not executable.is_file():
+        text = _(
+            "There is no %(name)s in %(folder)s. Install PostgreSQL's client programs (Debian: postgresql-client), "
+            "of the server's version or newer, or name their folder with --programs."
+        )
+        raise BackupError(text % {"name": name, "folder": executable.parent})
+    command = [str(executable), "--no-password", *arguments]
     streams: dict[str, Any] = {"stdin": source and subprocess.PIPE, "stdout": target and subprocess.PIPE}
     password = re.sub(r"([:\\])", r"\\\1", str(connection.get_connection_params().get("password") or ""))
-    with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile("w") as secret:  # only our user can read them
+    with tempfile.TemporaryFile() as errors, tempfile.NamedTemporaryFile("w") as secret:  # only our user can read them
         secret.write(f"*:*:*:*:{password}\n")
         secret.flush()
         # Our environment's harmless variables, and the connection as libpq's variables, without the password.
@@ -217,8 +230,8 @@ def _run(folder: str | None, name: str, *arguments: str, source: Any = None, tar
             if option.envvar and parameters.get(keyword) and keyword not in {"password", "client_encoding", "options"}:
                 environ[option.envvar.decode()] = str(parameters[keyword])
         environ["PGPASSFILE"] = secret.name
-        program: Any = subprocess.Popen(command, env=environ, stderr=said, bufsize=0, **streams)  # noqa: S603  # PostgreSQL's
-        with program as process:
+        popen: Any = subprocess.Popen(command, env=environ, stderr=errors, bufsize=0, **streams)  # noqa: S603  # PostgreSQL's
+        with popen as process:
             try:
                 with suppress(BrokenPipeError):  # it failed, and its messages follow
                     shutil.copyfileobj(source or process.stdout, target or process.stdin)
@@ -226,21 +239,9 @@ def _run(folder: str | None, name: str, *arguments: str, source: Any = None, tar
                 process.wait()
             finally:  # the server rolls back what was not committed
                 process.kill()
-        said.seek(0)
-        lines = said.read().decode(errors="replace").splitlines()
+        errors.seek(0)
+        lines = errors.read().decode(errors="replace").splitlines()
     if process.returncode:
         shown = [line for line in lines if not re.match(r"(CONTEXT|DETAIL|COPY)\b", line)][:20]
         words = {"name": name, "code": process.returncode, "text": "\n".join(shown)}
         raise BackupError(_("%(name)s failed (exit code %(code)d):\n%(text)s") % words)
-
-
-def _find_program(folder: str | None, name: str) -> Path:
-    debian = sorted(DEBIAN.glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
-    program = Path(folder or (debian[0] if debian else Path(shutil.which(name) or name).parent)) / name
-    if not program.is_file():
-        text = _(
-            "There is no %(name)s in %(folder)s. Install PostgreSQL's client programs (Debian: postgresql-client), "
-            "of the server's version or newer, or name their folder with --programs."
-        )
-        raise BackupError(text % {"name": name, "folder": program.parent})
-    return program

@@ -20,7 +20,7 @@ from guanwecom.operations.worker import HeartbeatThread
 from integrations import tasks as integrations_tasks
 from integrations.clients.transport import read_boot_clock
 from integrations.core import installation
-from integrations.core.background import Tick, database_clock
+from integrations.core.background import database_clock
 from integrations.models import Heartbeat
 from notifications import tasks as notifications_tasks
 from notifications.delivery.runs import scheduler
@@ -31,18 +31,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tasks.TICK)}
-# Beat checks so many seconds after each period of the tick begins, since subscriptions are due at whole minutes.
+# Beat checks this many seconds after each period of the tick begins, since subscriptions are due at whole minutes.
 LOOK_AFTER_SECONDS = 0.1
 # If the database's clock jumps by more than this, the entries are sorted again.
-STEP_SECONDS = 1.0
-# The scheduler's loop turns at least every five seconds (django_celery_beat).
+CLOCK_JUMP_SECONDS = 1.0
+# A scheduler whose loop did not turn for this long counts as stuck; it turns at least every five seconds
+# (django_celery_beat).
 STUCK_SECONDS = 15
-# Beat starts within so many seconds after a copy is confirmed.
-COPY_SECONDS = 2.0
+# Beat starts within this many seconds after a copy is confirmed.
+COPY_CHECK_SECONDS = 2.0
 
 
 class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has no types
-    """A row of beat's table. The tick's entry is due at the same moments, whenever beat was started."""
+    """A row of beat's table. The moments at which the tick's entry is due do not depend on beat's start."""
 
     # The database's clock, set by the scheduler: hosts' clocks may be wrong, and two beats must agree.
     clock: ClassVar[Clock] = staticmethod(timezone.now)
@@ -78,7 +79,7 @@ def _seconds_since_look(now: datetime) -> float:
 
 
 class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
-    """Scheduler named in guanwecom.celery."""
+    """Beat's scheduler, as guanwecom.celery names it."""
 
     Entry = PeriodicEntry
     # Whether this turn looks for changed entries. Each turn would look twice, and a second has several turns.
@@ -106,7 +107,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             is_copy = installation.is_known_copy()
         if is_copy:
             installation.copy_warning.log("beat queues no task")
-            wait = COPY_SECONDS
+            wait = COPY_CHECK_SECONDS
         else:
             self._asks_for_changes = read_boot_clock() >= self._asked_at + self.max_interval
             if self._asks_for_changes:
@@ -123,7 +124,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     def _read_time(self) -> None:
         """Read the database's time. If its clock was set, sort the entries again."""
         clock, before = database_clock(), PeriodicEntry.clock()
-        if abs((clock() - before).total_seconds()) > STEP_SECONDS:
+        if abs((clock() - before).total_seconds()) > CLOCK_JUMP_SECONDS:
             self._heap = None
         PeriodicEntry.clock = staticmethod(clock)
 
@@ -137,8 +138,14 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     def apply_entry(self, entry: PeriodicEntry, producer: Any = None) -> None:
         tick = TICKS.get(entry.name)
         if tick is not None:
-            is_old = read_boot_clock() >= self._ticked_at[tick.name] + tick.at_least_seconds
-            if not (is_old or _is_anything_due(tick)):
+            is_due = read_boot_clock() >= self._ticked_at[tick.name] + tick.at_least_seconds
+            if not is_due:
+                try:
+                    is_due = tick.is_anything_due()
+                except Error:  # the tick's worker reports the database's error
+                    connection.close_if_unusable_or_obsolete()
+                    is_due = True
+            if not is_due:
                 return
             self._ticked_at[tick.name] = read_boot_clock()
         super().apply_entry(entry, producer=producer)
@@ -146,17 +153,8 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     def close(self) -> None:
         super().close()
         if self._heartbeat is not None:
-            self._heartbeat.forget()
+            self._heartbeat.stop_and_delete_row()
 
     def _queues(self) -> tuple[()] | None:
         """Return no queues, or None while the scheduler's loop is stuck."""
         return () if read_boot_clock() - self._turned_at < STUCK_SECONDS else None
-
-
-def _is_anything_due(tick: Tick) -> bool:
-    """Return whether work is due; True also without the database, so that the tick's worker reports the error."""
-    try:
-        return tick.is_anything_due()
-    except Error:
-        connection.close_if_unusable_or_obsolete()
-        return True

@@ -5,7 +5,6 @@ Each failure is explained with the command that repairs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,20 +22,22 @@ from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, co
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, Subscription
 
-# A tick, or a slot, is overdue after so many seconds.
+# A tick, or a slot (a time at which a push or an alert rule is due), is overdue after this many seconds.
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
 # Queues that an installation may leave unserved while it needs no pictures or files.
 OPTIONAL_QUEUES = (CHARTS_QUEUE, SNAPSHOTS_QUEUE)
-# Beat's entries, which an administrator may switch off.
+# The entries of beat, which an administrator may switch off.
 PERIODIC_TASKS = tuple(settings.CELERY_BEAT_SCHEDULE)
-COUNTED = 1000
+# Counting of overdue slots stops here.
+COUNTED_AT_MOST = 1000
 
 
 @dataclass(frozen=True)
-class Served:
-    """The live processes of beat, a queue, the mail door or web, and the seconds since the latest heartbeat.
-    `silent_seconds` is None if there was never a heartbeat, or if the last process ended in order."""
+class ProcessGroup:
+    """The processes of beat, a queue, the mail door or web. `process_count`: those that are alive. `silent_seconds`:
+    time since the latest heartbeat; None if there was never one, or if the last process ended in order.
+    `waiting_count`: overdue work of an optional queue."""
 
     name: str
     process_count: int
@@ -57,15 +58,16 @@ class EngineHealth:
     is_copy: bool
     # Why Valkey accepts no writes; empty if it does.
     valkey_failure: str
-    beat: Served
-    queues: tuple[Served, ...]
-    mail_door: Served
-    web: Served
+    beat: ProcessGroup
+    queues: tuple[ProcessGroup, ...]
+    mail_door: ProcessGroup
+    web: ProcessGroup
     # Seconds since the last tick; None before the first one.
     tick_seconds: float | None
     # Names of PERIODIC_TASKS that are switched off, or missing although beat runs, which creates them at its start.
     idle_tasks: tuple[str, ...]
-    # Overdue subscriptions and alert rules, counted up to COUNTED, and the seconds since the oldest one was due.
+    # Overdue subscriptions and alert rules, counted up to COUNTED_AT_MOST, and the seconds since the oldest one was
+    # due.
     overdue_count: int
     overdue_seconds: float
 
@@ -76,8 +78,9 @@ class EngineHealth:
 
     @property
     def problems(self) -> list[str]:
-        """Codes of failures, of which operators are told. "copy" alone in a copy, else "valkey" or "valkey:<why>",
-        "beat", "queue:<name>", "task:<name>"; only without these "tick" and "slots"; and always "mail" and "web"."""
+        """Codes of failures. In a copy there is "copy" alone. Otherwise "valkey" or "valkey:<why>", "beat",
+        "queue:<name>" and "task:<name>"; if there is none of these, "tick" and "slots"; besides all of them, "mail" and
+        "web"."""
         if self.is_copy:
             return ["copy"]
         failure = self.valkey_failure
@@ -91,28 +94,37 @@ class EngineHealth:
 
 
 _OVERDUE = timedelta(seconds=SLOT_OVERDUE_SECONDS)
-# Usually nothing is late, and this query saves several long ones.
-_LATE = AnyRow(
+# Usually nothing is late, and this one query saves several long ones.
+_ANYTHING_LATE = AnyRow(
     lambda now: [Subscription.objects.due(now - _OVERDUE), AlertRule.objects.due(now - _OVERDUE), find_overdue(now)]
 )
 
 
-def read() -> EngineHealth:
+def read_state() -> EngineHealth:
     """Read the state of the engine. Raises django.db.Error."""
     now = database_clock()()
     beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
     times: list[datetime | None] = []  # overdue times that nobody has claimed
     waiting: dict[str, int] = {}
-    if _LATE.exists():
+    if _ANYTHING_LATE.exists():
         subscriptions = Subscription.objects.due(now - _OVERDUE)
         claimable = scheduler.find_claimable(now - _OVERDUE) if subscriptions.exists() else subscriptions.none()
         for rows in (claimable, AlertRule.objects.due(now - _OVERDUE)):
-            times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED]
-        waiting = {one: count_overdue(one, now=now, at_most=COUNTED) for one in OPTIONAL_QUEUES}
+            times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED_AT_MOST]
+        waiting = {queue: count_overdue(queue, now=now, at_most=COUNTED_AT_MOST) for queue in OPTIONAL_QUEUES}
     oldest = min(filter(None, times), default=now)
     period = Installation.objects.values_list("tick_period", flat=True).first()
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
-    workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]
+    heard_by_queue: dict[str, list[datetime]] = {}
+    for kind, queues, at in beats:
+        for name in queues.split(",") if kind == Heartbeat.Kind.WORKER else ():
+            heard_by_queue.setdefault(name, []).append(at)
+    groups = [
+        _count_processes(queue.name, heard_by_queue.get(queue.name, []), now) for queue in settings.CELERY_TASK_QUEUES
+    ]
+    for name in OPTIONAL_QUEUES:
+        beats_of_queue, waiting_count = heard_by_queue.get(name, []), waiting.get(name, 0)
+        groups.append(_count_processes(name, beats_of_queue, now, is_optional=True, waiting_count=waiting_count))
     beat = _count_processes("beat", heard[Heartbeat.Kind.BEAT], now)
     is_beat_up = beat.process_count > 0
     is_enabled = dict(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
@@ -120,33 +132,22 @@ def read() -> EngineHealth:
         is_copy=installation.is_copy(),
         valkey_failure=heartbeats.find_valkey_failure(),
         beat=beat,
-        queues=tuple(_queues(workers, waiting, now)),
+        queues=tuple(groups),
         mail_door=_count_processes("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
         web=_count_processes("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
         tick_seconds=max(0.0, now.timestamp() - period) if period else None,
         idle_tasks=tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up)),
-        overdue_count=min(len(times), COUNTED),
+        overdue_count=min(len(times), COUNTED_AT_MOST),
         overdue_seconds=(now - oldest).total_seconds(),
     )
 
 
-def _queues(beats: Iterable[tuple[str, datetime]], waiting: Mapping[str, int], now: datetime) -> Iterable[Served]:
-    heard: dict[str, list[datetime]] = {}
-    for queues, at in beats:
-        for name in queues.split(","):
-            heard.setdefault(name, []).append(at)
-    for queue in settings.CELERY_TASK_QUEUES:
-        yield _count_processes(queue.name, heard.get(queue.name, []), now)
-    for name in OPTIONAL_QUEUES:
-        yield _count_processes(name, heard.get(name, []), now, is_optional=True, waiting_count=waiting.get(name, 0))
-
-
 def _count_processes(
     name: str, heard: list[datetime], now: datetime, *, is_optional: bool = False, waiting_count: int = 0
-) -> Served:
+) -> ProcessGroup:
     live = [at for at in heard if (now - at).total_seconds() < STALE_SECONDS]
     silent = max(0.0, (now - max(heard)).total_seconds()) if heard else None
-    return Served(name, len(live), silent, is_optional, waiting_count)
+    return ProcessGroup(name, len(live), silent, is_optional, waiting_count)
 
 
 CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm backup guanwecom installation --confirm"
@@ -154,7 +155,8 @@ CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm bac
 
 @dataclass(frozen=True, slots=True)
 class EngineExplanation(Explanation):
-    """An explanation. `where`: also the repair. `command`: commands for it, one a line; empty if there is none."""
+    """An explanation. `where`: also how to repair it. `command`: the commands for that, one a line; empty if there is
+    none."""
 
     command: str = ""
 
@@ -163,109 +165,87 @@ class EngineExplanation(Explanation):
         return [*self.sentences, *(f"    {line}" for line in self.command.splitlines())]
 
 
-def explain(state: EngineHealth) -> list[EngineExplanation]:
+def explain_problems(state: EngineHealth) -> list[EngineExplanation]:
     """Explain each problem, in the active language."""
     return [_explain_problem(code, state) for code in state.problems]
 
 
-def name_parts(state: EngineHealth) -> str:
-    """Name the parts that fail, for the subject of a mail."""
-    words = {
-        "copy": _("copy of an installation"),
-        "valkey": "Valkey",
-        "beat": "beat",
-        "mail": _("mail door"),
-        "web": _("web"),
-        "tick": _("scheduled work"),
-        "slots": _("overdue times"),
-    }
-    return ", ".join(words.get(code.partition(":")[0]) or code.partition(":")[2] for code in state.problems)
-
-
 def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
-    if code.startswith("queue:"):
-        return _explain_queue(next(queue for queue in state.queues if code == f"queue:{queue.name}"))
-    if code == "copy":
+    kind, _separator, name = code.partition(":")
+    if kind == "copy":
         what = _("The database is a copy of an installation: nothing is sent, and nobody signs in with WeCom.")
         where = _("Stop the original before you say that this is the real one now. What waited is not sent late.")
         return EngineExplanation(what, where=where, command=CONFIRM_COMMAND)
-    if code.startswith("valkey"):
+    if kind == "valkey":
         what = _("Valkey does not answer: no worker can take anything, and nothing is pushed.")
         where = _("Start Valkey. The address /healthz/ready says whether it takes writes.")
-        if state.valkey_failure == "memory full":
+        if name == "memory full":
             what = _("Valkey's memory is full: no worker gets anything to do, and nothing is pushed.")
             where = _("Give it more memory (maxmemory), or find out by MEMORY STATS and --bigkeys what fills it.")
-        elif code != "valkey":
+        elif name:
             what = _("Valkey takes no writes, as a replica or because its disk is full: nothing is pushed.")
         return EngineExplanation(what, where=where)
-    if code == "beat":
-        what = _("Beat is not running: nothing that is scheduled begins.")
-        return _explain_silence(what, state.beat, write_restart("beat"))
-    if code == "mail":
-        what = _("The mail door is not running: other systems keep their mails and try again later.")
-        return _explain_silence(what, state.mail_door, write_restart("mail-door"))
-    if code == "web":
-        what = _("No web process is running: nobody can sign in or open a page, and callbacks of WeCom are lost.")
-        return _explain_silence(what, state.web, write_restart("web-1", unit="web@1"))
-    if code.startswith("task:"):
-        return _explain_task(code.partition(":")[2])
-    return _explain_tick(state) if code == "tick" else _explain_slots(state)
-
-
-def _explain_queue(queue: Served) -> EngineExplanation:
-    consequences = {
-        "urgent": _("the clock, alerts and urgent pushes wait."),
-        "celery": _("pushes, directory runs and imports wait."),
-        "data": _("reports and alerts wait for their data."),
-        "snapshots": _("messages wait for pictures of the BI's pages, and go out without them after 30 minutes."),
-        "charts": _("messages wait for their pictures and files, and go out without them after 30 minutes."),
-    }
-    consequence = consequences.get(queue.name, _("what stands in it waits."))
-    words = {"queue": queue.name, "consequence": consequence}
-    what = _("No worker takes from the queue “%(queue)s”: %(consequence)s") % words
-    command = write_restart("worker" if queue.name == "celery" else f"worker-{queue.name}")
-    return _explain_silence(what, queue, command)
-
-
-def _explain_task(name: str) -> EngineExplanation:
-    consequences = {
-        "notifications.tick": _("nothing is pushed."),
-        "integrations.tick": _("jobs, events, diagnoses and data that were broken off are not taken up again."),
-        "accounts.directory_tick": _("no nightly directory run begins."),
-        "accounts.purge_audit": _("what is too old in the audit trail is not removed."),
-        "notifications.notify_of_owners": _("nobody is told of tokens and channels that lose their owner or expire."),
-    }
-    words = {"task": name, "consequence": consequences[name], "page": PeriodicTask._meta.verbose_name_plural}
-    what = _("The periodic task %(task)s is switched off: %(consequence)s") % words
-    fix = _("Switch it on in the administration: %(page)s → %(task)s. Where it is missing, restart beat.")
-    return EngineExplanation(what, where=fix % words)
-
-
-def _explain_tick(state: EngineHealth) -> EngineExplanation:
-    if state.tick_seconds is None:
+    if kind == "task":
+        consequences = {
+            "notifications.tick": _("nothing is pushed."),
+            "integrations.tick": _("jobs, events, diagnoses and data that were broken off are not taken up again."),
+            "accounts.directory_tick": _("no nightly directory run begins."),
+            "accounts.purge_audit": _("what is too old in the audit trail is not removed."),
+            "notifications.notify_of_owners": _(
+                "nobody is told of tokens and channels that lose their owner or expire."
+            ),
+        }
+        words = {"task": name, "consequence": consequences[name], "page": PeriodicTask._meta.verbose_name_plural}
+        what = _("The periodic task %(task)s is switched off: %(consequence)s") % words
+        where = _("Switch it on in the administration: %(page)s → %(task)s. Where it is missing, restart beat.") % words
+        return EngineExplanation(what, where=where)
+    if kind not in {"tick", "slots"}:
+        return _explain_silence(kind, name, state)
+    if kind == "slots":
+        what = ngettext(
+            "%(count)s time of a push or alert rule is overdue, since %(time)s.",
+            "%(count)s times of pushes or alert rules are overdue, the oldest since %(time)s.",
+            state.overdue_count,
+        )
+        what %= {"count": state.overdue_count, "time": format_duration(state.overdue_seconds)}
+    elif state.tick_seconds is None:
         what = _("Beat and workers are running, but the clock has never ticked.")
     else:
         what = _("Beat and workers are running, but the clock ticked %(time)s ago for the last time.")
         what %= {"time": format_duration(state.tick_seconds)}
-    return EngineExplanation(what, where=_say_logs())
+    where = _("All threads of the workers may be busy, or their tasks fail: look into the workers' logs.")
+    return EngineExplanation(what, where=where)
 
 
-def _explain_slots(state: EngineHealth) -> EngineExplanation:
-    what = ngettext(
-        "%(count)s time of a push or alert rule is overdue, since %(time)s.",
-        "%(count)s times of pushes or alert rules are overdue, the oldest since %(time)s.",
-        state.overdue_count,
-    )
-    words = {"count": state.overdue_count, "time": format_duration(state.overdue_seconds)}
-    return EngineExplanation(what % words, where=_say_logs())
-
-
-def _explain_silence(what: str, served: Served, command: str) -> EngineExplanation:
-    """Explain that a kind of process sends no heartbeat, and when the last one did."""
+def _explain_silence(kind: str, queue_name: str, state: EngineHealth) -> EngineExplanation:
+    """Explain that beat, the mail door, web or a queue's workers send no heartbeat, when the last one came, and how to
+    restart them with systemd or Docker Compose."""
+    if kind == "beat":
+        silent, unit, service = state.beat, "beat", "beat"
+        what = _("Beat is not running: nothing that is scheduled begins.")
+    elif kind == "mail":
+        silent, unit, service = state.mail_door, "mail-door", "mail-door"
+        what = _("The mail door is not running: other systems keep their mails and try again later.")
+    elif kind == "web":
+        silent, unit, service = state.web, "web@1", "web-1"
+        what = _("No web process is running: nobody can sign in or open a page, and callbacks of WeCom are lost.")
+    else:
+        silent = next(queue for queue in state.queues if queue.name == queue_name)
+        unit = service = "worker" if queue_name == "celery" else f"worker-{queue_name}"
+        consequences = {
+            "urgent": _("the clock, alerts and urgent pushes wait."),
+            "celery": _("pushes, directory runs and imports wait."),
+            "data": _("reports and alerts wait for their data."),
+            "snapshots": _("messages wait for pictures of the BI's pages, and go out without them after 30 minutes."),
+            "charts": _("messages wait for their pictures and files, and go out without them after 30 minutes."),
+        }
+        words = {"queue": queue_name, "consequence": consequences.get(queue_name, _("what stands in it waits."))}
+        what = _("No worker takes from the queue “%(queue)s”: %(consequence)s") % words
     heard = _("None has been heard.")
-    if served.silent_seconds is not None:
-        heard = _("The last one was heard %(time)s ago.") % {"time": format_duration(served.silent_seconds)}
+    if silent.silent_seconds is not None:
+        heard = _("The last one was heard %(time)s ago.") % {"time": format_duration(silent.silent_seconds)}
     where = _("Restart it on a server of the product, by systemd or Docker Compose:")
+    command = f"systemctl restart guanwecom-{unit}\ndocker compose restart {service}"
     return EngineExplanation(f"{what} {heard}", where=where, command=command)
 
 
@@ -278,31 +258,22 @@ def format_duration(seconds: float) -> str:
     return ngettext("%(count)d hour", "%(count)d hours", int(seconds // 3600)) % {"count": seconds // 3600}
 
 
-def write_restart(service: str, *, unit: str = "") -> str:
-    """Write the commands that restart a service, for systemd and for Docker Compose. `unit`: its name if another."""
-    return f"systemctl restart guanwecom-{unit or service}\ndocker compose restart {service}"
-
-
-def _say_logs() -> str:
-    return _("All threads of the workers may be busy, or their tasks fail: look into the workers' logs.")
-
-
-def document(state: EngineHealth) -> dict[str, object]:
+def describe_for_monitors(state: EngineHealth) -> dict[str, object]:
     """Return `state` for monitors: ages in seconds, None without a heartbeat."""
     return {
         "status": "down" if state.problems else "ok",
         "problems": state.problems,
-        "beat": _document_served(state.beat),
-        "queues": {queue.name: _document_served(queue) for queue in state.queues},
-        "mail_door": _document_served(state.mail_door),
-        "tick": {"seconds": _round(state.tick_seconds)},
-        "overdue": {"count": state.overdue_count, "seconds": _round(state.overdue_seconds)},
+        "beat": _describe_group(state.beat),
+        "queues": {queue.name: _describe_group(queue) for queue in state.queues},
+        "mail_door": _describe_group(state.mail_door),
+        "tick": {"seconds": _round_seconds(state.tick_seconds)},
+        "overdue": {"count": state.overdue_count, "seconds": _round_seconds(state.overdue_seconds)},
     }
 
 
-def _document_served(served: Served) -> dict[str, object]:
-    return {"processes": served.process_count, "silent_seconds": _round(served.silent_seconds)}
+def _describe_group(group: ProcessGroup) -> dict[str, object]:
+    return {"processes": group.process_count, "silent_seconds": _round_seconds(group.silent_seconds)}
 
 
-def _round(seconds: float | None) -> float | None:
+def _round_seconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)

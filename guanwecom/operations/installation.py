@@ -44,8 +44,8 @@ def confirm() -> int | None:
 
 
 @transaction.atomic
-def hold() -> bool:
-    """Mark the database as a copy, wherever it is. Returns False if it was one already."""
+def mark_as_copy() -> bool:
+    """Mark the database as a copy, even where it was the real installation. Returns False if it was marked already."""
     installation.present()
     if not Installation.objects.filter(pk=THE_ONE, is_held=False).update(is_held=True):
         return False

@@ -1,9 +1,9 @@
-"""Format of log lines: JSON, or readable at a console; always with their time zone. The frame of each Celery task.
+"""Log lines: as JSON, or readable at a console. Lines of tasks, and the metrics of tasks.
 
-Every line carries the bound request_id, run_id, delivery_id and task. Lines hold ids, codes and durations; never an
-address with its query, a body or a token. An outage of Valkey, the database or the broker is one line, then one a
-minute per process. Otherwise every tick, task and request would write a traceback, thousands a minute, which fill
-disks and hide other events.
+Every line carries the bound request_id, run_id, delivery_id and task, and its time with the time zone. Lines hold ids,
+codes and durations; never an address with its query, a body or a token. An outage of Valkey, the database or the broker
+is one line, then one a minute per process. Otherwise every tick, task and request would write a traceback: thousands a
+minute would fill disks and hide other events.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from structlog.contextvars import bind_contextvars, get_contextvars, merge_contextvars, reset_contextvars
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import JSONRenderer, format_exc_info
-from structlog.stdlib import ExtraAdder, ProcessorFormatter
+from structlog.stdlib import ProcessorFormatter
 
 from integrations.clients.transport import read_boot_clock
 from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _Line = MutableMapping[str, Any]
 
-# --- The form of a line: settings, facts, credentials -----------------------------------------------------------------
+# --- The form of a line ---------------------------------------------------------------------------------------------
 
 _LEVELS = {
     # urllib3 logs paths with their query at DEBUG, and WeCom puts secrets and tokens there.
@@ -60,8 +60,9 @@ _CREDENTIALS = re.compile(
 )
 
 
-def configuration(level: str, form: str) -> dict[str, Any]:
-    """Return the argument of logging.config.dictConfig. `level`: the lowest to write. `form`: json or console."""
+def build_configuration(level: str, form: str) -> dict[str, Any]:
+    """Return the argument of logging.config.dictConfig. `level`: the lowest level that is written. `form`: json or
+    console."""
     processors: list[Callable[[Any, str, _Line], Any]]
     if form == "json":
         processors = [_finish_line, format_exc_info, _mask_line, JSONRenderer(ensure_ascii=False)]
@@ -71,7 +72,7 @@ def configuration(level: str, form: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": ProcessorFormatter, "foreign_pre_chain": [_add_facts], "processors": processors}},
+        "formatters": {"line": {"()": ProcessorFormatter, "processors": processors}},
         "filters": {"outages": {"()": OutageFilter}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
         "root": {"handlers": ["console"], "level": level},
@@ -83,52 +84,40 @@ def configuration(level: str, form: str) -> dict[str, Any]:
     }
 
 
-_add_extra = ExtraAdder(allow=REQUEST_FACTS)
-
-
-def _add_facts(logger: Any, method: str, line: _Line) -> _Line:
-    """Put the facts before the message, in a readable order."""
-    record: logging.LogRecord = line["_record"]
-    facts = {
-        "timestamp": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
-        "level": record.levelname.lower(),
-        "logger": record.name,
-        **line,
-    }
-    return merge_contextvars(logger, method, _add_extra(logger, method, facts))
-
-
-def _finish_line(_logger: Any, _method: str, line: _Line) -> _Line:
-    """Drop internal and unknown facts, and hide secrets in paths in Django's own lines."""
+def _finish_line(logger: Any, method: str, line: _Line) -> _Line:
+    """Add the facts of a line in a readable order, drop internal and empty ones, and hide secrets in the paths of
+    Django's own lines."""
     record: logging.LogRecord = line.pop("_record")
     line.pop("_from_structlog")
     request = getattr(record, "request", None)
     if request is not None and hasattr(request, "path"):  # Django's own lines about a request
         for path in (request.path, request.path.encode("unicode_escape").decode()):  # Django logs the second form
-            line["event"] = line["event"].replace(path, path_for_logs(request))
+            line["event"] = line["event"].replace(path, hide_arguments_in_path(request))
         if getattr(record, "status_code", 500) < 500:
             line.pop("exc_info", None)  # refused or not found: nothing is wrong with the product
+    line = {
+        "timestamp": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        **line,
+    }
+    line |= {name: value for name, value in vars(record).items() if name in REQUEST_FACTS}
+    line = merge_contextvars(logger, method, line)
     return {name: value for name, value in line.items() if value is not None}
 
 
 def _mask_line(_logger: Any, _method: str, line: _Line) -> _Line:
+    """Replace credentials with asterisks, as a safety net: none should be logged."""
     for name in ("event", "exception"):
         text = line.get(name)
-        if isinstance(text, str):
-            line[name] = mask_credentials(text)
+        if isinstance(text, str) and ("=" in text or "@" in text or "earer" in text):
+            line[name] = _CREDENTIALS.sub(lambda found: f"{found['name'] or found['scheme'] or found['user']}***", text)
     return line
 
 
-def mask_credentials(text: str) -> str:
-    """Replace credentials with asterisks, as a safety net: none should be logged."""
-    if "=" not in text and "@" not in text and "earer" not in text:
-        return text
-    return _CREDENTIALS.sub(lambda found: f"{found['name'] or found['scheme'] or found['user']}***", text)
-
-
-def path_for_logs(request: HttpRequest) -> str:
-    """Return a request's path without secrets. A view's arguments are left out unless they are numbers: links of
-    pictures and callbacks carry secrets there. An unknown address is cut after its first part."""
+def hide_arguments_in_path(request: HttpRequest) -> str:
+    """Return a request's path without secrets, for logs. A view's arguments are left out unless they are numbers,
+    because links of pictures and callbacks carry secrets there. An unknown path is cut after its first part."""
     match, path = request.resolver_match, request.path
     if match is None:
         head, slash, rest = path.lstrip("/").partition("/")
@@ -148,12 +137,12 @@ _LIBRARIES = {"celery": VALKEY, "kombu": VALKEY, "redis": VALKEY, "psycopg": DAT
 _TEXTS = ("connecting", "cannot connect", "could not connect", "connection to broker lost", "connection error")
 # PostgreSQL's error classes and codes for a server that is unreachable, full or shutting down.
 _AWAY_STATES = ("08", "53", "57P")
-_CAUSES_AT_MOST = 20
+_CAUSES_AT_MOST = 20  # of an error, as a chain may be a circle
 
 
 class OutageFilter(logging.Filter):
-    """Handler filter that passes an outage's first line without traceback, then one a minute with a count. Lines belong
-    to one outage if they name the same server, in any logger. All other lines pass."""
+    """Filter of the log handler that passes an outage's first line without traceback, then one a minute with a count.
+    Lines of all loggers belong to one outage if they name the same server. All other lines pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,22 +151,22 @@ class OutageFilter(logging.Filter):
         self._dropped: dict[str, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kind = _find_outage(record)
-        if not kind:
+        server = _find_outage(record)
+        if not server:
             return True
         with self._lock:
-            now, logged_at = read_boot_clock(), self._logged_at.get(kind)
+            now, logged_at = read_boot_clock(), self._logged_at.get(server)
             if logged_at is not None and now - logged_at < MINUTE_SECONDS:
-                self._dropped[kind] = self._dropped.get(kind, 0) + 1
+                self._dropped[server] = self._dropped.get(server, 0) + 1
                 return False
-            self._logged_at[kind] = now
-            count = self._dropped.pop(kind, 0)
+            self._logged_at[server] = now
+            count = self._dropped.pop(server, 0)
         # The error's first line replaces the traceback.
         error = record.exc_info[1] if record.exc_info else None
         text = record.getMessage().partition("\n")[0]
         if error is not None:
-            said = str(error).partition("\n")[0]
-            text += f" ({type(error).__name__}: {said})"
+            reason = str(error).partition("\n")[0]
+            text += f" ({type(error).__name__}: {reason})"
         if count:
             text += f" ({count} more lines of this outage were left out since the last one)"
         record.msg, record.args = text, ()
@@ -193,8 +182,12 @@ def _find_outage(record: logging.LogRecord) -> str:
         for _cause in range(_CAUSES_AT_MOST):
             if not isinstance(error, BaseException):
                 break
-            if found := _find_server(error):
-                return found
+            if isinstance(error, redis.ConnectionError | redis.TimeoutError | BrokerError):
+                return VALKEY
+            if isinstance(error, OperationalError | InterfaceError):
+                state = getattr(error.__cause__, "sqlstate", None) or ""
+                if not state or state.startswith(_AWAY_STATES):
+                    return DATABASE
             error = error.__cause__ or error.__context__
     server = _LIBRARIES.get(record.name.partition(".")[0], "")
     if not server or record.levelno < logging.WARNING:
@@ -203,19 +196,9 @@ def _find_outage(record: logging.LogRecord) -> str:
     return server if any(words in text for words in _TEXTS) else ""
 
 
-def _find_server(error: BaseException) -> str:
-    """Return the server that is unreachable according to this error; empty for other errors."""
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError | BrokerError):
-        return VALKEY
-    if not isinstance(error, OperationalError | InterfaceError):
-        return ""
-    state = getattr(error.__cause__, "sqlstate", None) or ""
-    return DATABASE if not state or state.startswith(_AWAY_STATES) else ""
-
-
 # --- Tasks: their lines carry the id of the request that queued them, and their ends are counted ----------------------
 
-# A header of a task's message.
+# Header of a task's message that carries the id.
 _HEADER = "request_id"
 _TASKS = CountedMetric("guanwecom_tasks", "Tasks that ended, by outcome", "task", "outcome")
 _SECONDS = TimedMetric("guanwecom_task_duration_seconds", "How long tasks took", "task", edges=LONG_SECONDS)

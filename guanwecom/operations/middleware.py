@@ -1,8 +1,8 @@
 """Middleware before every view: request ids and the access log, refusals in a copy and while web is busy.
 
-Requests that waited too long for web get 503 with Retry-After, so that later ones need not wait, too. Nothing of them
-has been read or stored yet, so a retry loses nothing, and WeCom repeats its callbacks. This part runs before Django,
-because refusing must cost much less than answering.
+Requests that waited too long for a web process get 503 with Retry-After, so that later requests do not wait as long.
+Nothing of a refused request has been read or stored, so a retry loses nothing, and WeCom repeats its callbacks. This
+part runs before Django, because refusing must cost much less than answering.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from django.utils import translation
 from django.utils.cache import add_never_cache_headers
 from structlog.contextvars import bound_contextvars
 
-from guanwecom.operations.logs import path_for_logs
+from guanwecom.operations.logs import hide_arguments_in_path
 from integrations.core import installation
 from integrations.core.http import is_trusted_peer, needs_no_session
 from integrations.core.metrics import QUICK_SECONDS, CountedMetric, TimedMetric
@@ -39,7 +39,7 @@ REQUEST_ID_HEADER = "X-Request-ID"
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Views that monitors call every few seconds.
-_MONITORS = frozenset({"health", "live", "ready", "engine", "metrics"})
+_MONITOR_VIEWS = frozenset({"health", "live", "ready", "engine", "metrics"})
 
 _REQUESTS = CountedMetric("guanwecom_http_requests", "Requests answered", "view", "method", "status")
 _SECONDS = TimedMetric("guanwecom_http_request_duration_seconds", "How long answers took", "view", edges=QUICK_SECONDS)
@@ -65,10 +65,15 @@ class AccessMiddleware:
                 view = request.resolver_match.view_name
             _REQUESTS.add(view, str(method), str(response.status_code))
             _SECONDS.add(seconds, view)
-            if view != "static" and view not in _MONITORS:
+            if view != "static" and view not in _MONITOR_VIEWS:
                 # Set if the view used it; reading request.user would query the database.
                 user = getattr(request, "_cached_user", None)
-                facts = {"method": method, "path": path_for_logs(request), "view": view, "status": response.status_code}
+                facts = {
+                    "method": method,
+                    "path": hide_arguments_in_path(request),
+                    "view": view,
+                    "status": response.status_code,
+                }
                 facts |= {"ms": round(seconds * 1000), "user": getattr(user, "pk", None)}
                 logger.info("request", extra={**facts, "client": request.META.get("REMOTE_ADDR")})
         response.headers[REQUEST_ID_HEADER] = request_id
@@ -76,7 +81,7 @@ class AccessMiddleware:
 
 
 # Served in a copy: the administration with its sign-in by password and its guides, and metrics.
-SERVED = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")
+PATHS_SERVED_IN_COPY = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")
 
 
 class CopyMiddleware:
@@ -88,7 +93,11 @@ class CopyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         path = request.path_info
-        if path in ANSWERED_UNDER_EVERY_HOST or path.startswith(SERVED) or not installation.is_known_copy():
+        if (
+            path in ANSWERED_UNDER_EVERY_HOST
+            or path.startswith(PATHS_SERVED_IN_COPY)
+            or not installation.is_known_copy()
+        ):
             return self.get_response(request)
         if path.startswith(ROOTS):
             return problems.make_response(problems.ProblemError("restored_copy"))
@@ -100,12 +109,12 @@ class CopyMiddleware:
 
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-# gunicorn.conf.py sets it on a late request. A client that sends it only has its own request refused.
-LATE = "HTTP_WAITED_TOO_LONG"
-# Random for each response: otherwise all refused requests would return at the same time.
-AGAIN_SECONDS = range(2, 7)
+# gunicorn.conf.py sets this header on a late request. A client that sends it has only its own request refused.
+LATE_HEADER = "HTTP_WAITED_TOO_LONG"
+# The advised pause is random for each response: otherwise all refused requests would return at the same time.
+RETRY_SECONDS = range(2, 7)
 # Never refused: monitors, and files that cost no more than a refusal.
-ANSWERED = ("/metrics", settings.STATIC_URL, *ANSWERED_UNDER_EVERY_HOST)
+PATHS_NEVER_REFUSED = ("/metrics", settings.STATIC_URL, *ANSWERED_UNDER_EVERY_HOST)
 LANGUAGES_AT_MOST = 100
 # Headers that Django's middleware, which this precedes, sets on the site's pages.
 PAGE_HEADERS = {
@@ -119,23 +128,25 @@ PAGE_HEADERS = {
 _REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again because web was busy", "method")
 
 
-def refuse_late(application: Application) -> Application:
-    """Wrap `application`: requests that waited too long get 503 with Retry-After, and browsers retry by themselves."""
+class LateRequestMiddleware:
+    """WSGI middleware that answers requests that waited too long with 503 and Retry-After. Browsers retry by
+    themselves."""
 
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __init__(self, application: Application) -> None:
+        self.application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if LATE not in environ or path.startswith(ANSWERED):
-            return application(environ, start_response)
+        if LATE_HEADER not in environ or path.startswith(PATHS_NEVER_REFUSED):
+            return self.application(environ, start_response)
         is_get = environ["REQUEST_METHOD"] == "GET"
         _REFUSED.add("GET" if is_get else "other")
         kind, body = _write_refusal(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
         headers = {"Content-Type": kind, "Content-Length": str(len(body)), **PAGE_HEADERS}
-        seconds = str(random.choice(AGAIN_SECONDS))  # noqa: S311  # no secret
-        again = {"Retry-After": seconds} | ({"Refresh": seconds} if is_get else {})
-        start_response("503 Service Unavailable", list({**headers, **again}.items()))
+        seconds = str(random.choice(RETRY_SECONDS))  # noqa: S311  # no secret
+        retry = {"Retry-After": seconds} | ({"Refresh": seconds} if is_get else {})
+        start_response("503 Service Unavailable", list({**headers, **retry}.items()))
         return [body]
-
-    return answer
 
 
 @lru_cache(LANGUAGES_AT_MOST)

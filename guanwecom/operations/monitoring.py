@@ -1,6 +1,6 @@
-"""Warnings and metrics besides the engine's health: waiting work, used limits, expiring certificates and secrets.
+"""Warnings and metrics besides the engine's health: waiting work, used limits, expiring certificates and old secrets.
 
-The overview warns about the rules of deploy/prometheus and nothing else; /metrics serves the numbers.
+The overview warns in the cases for which deploy/prometheus has rules, and in no others. /metrics serves the numbers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 from celery import current_app
@@ -57,9 +57,9 @@ LIMIT_SHARE = 0.9
 BACKUP_DAYS = 2
 TASKS_AT_MOST, WORK_AT_MOST, PICTURES_AT_MOST = 500, 1000, 50
 _SOON = timedelta(days=3)
-FAILOVER_SHOWN = timedelta(days=1)
+FAILOVER_WARNING_LASTS = timedelta(days=1)
 
-# Kinds of certificates: an administrator's name for it, empty for its own, and the page that changes it.
+# By kind of certificate: its name for administrators, empty if each one has its own, and the page that changes it.
 _CERTIFICATES = {
     "site": ("", "admin:integrations_siteaddress_changelist"),
     "mail_door": (gettext_lazy("the mail door"), ""),
@@ -75,34 +75,30 @@ def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[
     if not sees_all(request.user):
         return []
     now = database_clock()()
-    return [
-        *_warn_of_installation(now),
-        *_warn_of_certificates(now),
-        *_warn_of_secrets(now),
-        *_warn_of_limits(),
-        *_warn_of_waiting_work(now),
-    ]
-
-
-def _warn_of_installation(now: datetime) -> Iterator[Attention]:
-    """Warn that no backup was made for days, and that a standby took over. One query."""
+    attentions: list[Attention] = []
     row = Installation.objects.first()
-    if row is None:
-        return
-    age = row.backup_age(now)
-    if age > timedelta(days=BACKUP_DAYS) and settings.ENVIRONMENT != "demo":
-        sentence = _("No backup has been made for %(count)d days.") % {"count": age.days}
-        yield Attention(sentence, _find_guide("guanwecombackupold"))
-    if row.failed_over_at is not None and row.failed_over_at > now - FAILOVER_SHOWN:
-        sentence = _(
-            "The database failed over, noticed at %(time)s. What an asynchronous standby had not received is lost: "
-            "check pushes that were sent by hand or over the API just before, and send again what is missing."
-        )
-        time = f"{localtime(row.failed_over_at):%Y-%m-%d %H:%M}"
-        yield Attention(sentence % {"time": time}, reverse("admin:notifications_run_changelist"), "warn")
+    if row is not None:
+        age = row.backup_age(now)
+        if age > timedelta(days=BACKUP_DAYS) and settings.ENVIRONMENT != "demo":
+            sentence = _("No backup has been made for %(count)d days.") % {"count": age.days}
+            attentions.append(Attention(sentence, _find_guide("guanwecombackupold")))
+        if row.failed_over_at is not None and row.failed_over_at > now - FAILOVER_WARNING_LASTS:
+            sentence = _(
+                "The database failed over, noticed at %(time)s. What an asynchronous standby had not received is lost: "
+                "check pushes that were sent by hand or over the API just before, and send again what is missing."
+            )
+            sentence %= {"time": f"{localtime(row.failed_over_at):%Y-%m-%d %H:%M}"}
+            attentions.append(Attention(sentence, reverse("admin:notifications_run_changelist"), "warn"))
+    return [*attentions, *_warn_of_expiry(now), *_warn_of_load(now)]
 
 
-def _warn_of_certificates(now: datetime) -> Iterator[Attention]:
+def _find_guide(anchor: str) -> str:
+    """Return the address of the guide; if guides were not built, of the overview."""
+    return sentences.find_guide_address("alarms", anchor) or reverse("admin:index")
+
+
+def _warn_of_expiry(now: datetime) -> Iterator[Attention]:
+    """Warn of certificates that end soon and of secrets that have not been changed for long."""
     for certificate in find_certificates():
         left = certificate.ends_at - now
         if left >= timedelta(days=CERTIFICATE_DAYS):
@@ -120,14 +116,6 @@ def _warn_of_certificates(now: datetime) -> Iterator[Attention]:
         if page:
             address = reverse(page, args=[certificate.name] if page.endswith("_change") else [])
         yield Attention(sentence % words, address, "bad" if left < _SOON else "warn")
-
-
-def _find_guide(anchor: str) -> str:
-    """Return the address of the guide; if guides were not built, of the overview."""
-    return sentences.find_guide_address("alarms", anchor) or reverse("admin:index")
-
-
-def _warn_of_secrets(now: datetime) -> Iterator[Attention]:
     old = [secret for secret in find_secrets() if now - secret.set_at > timedelta(days=SECRET_DAYS)]
     if old:
         sentence = ngettext(
@@ -138,7 +126,8 @@ def _warn_of_secrets(now: datetime) -> Iterator[Attention]:
         yield Attention(sentence % {"count": len(old)}, _find_guide("guanwecomsecretold"), "warn")
 
 
-def _warn_of_limits() -> Iterator[Attention]:
+def _warn_of_load(now: datetime) -> Iterator[Attention]:
+    """Warn of limits that are nearly used up, of long queues, and of much waiting work."""
     words = {
         "address_minute": _("calls a minute of one address"),
         "address_hour": _("calls an hour of one address"),
@@ -151,27 +140,24 @@ def _warn_of_limits() -> Iterator[Attention]:
             corp = Corp.objects.only("name").filter(pk=used.corp_id or 0).first()
             facts = {"percent": round(100 * used.share), "limit": words[used.limit] % {"corp": corp}}
             yield Attention(sentence % facts, reverse("admin:notifications_corpqueue_changelist"), "warn")
-
-
-def _warn_of_waiting_work(now: datetime) -> Iterator[Attention]:
     for queue, count in count_queued_tasks().items():
         if count > TASKS_AT_MOST:
             sentence = _("%(count)d tasks stand in the queue “%(queue)s”: add workers.")
             yield Attention(sentence % {"count": count, "queue": queue}, _find_guide("guanwecomqueuelong"))
     for work, count in count_waiting_work(now=now).items():
         if count > (PICTURES_AT_MOST if "pictures" in work else WORK_AT_MOST):
-            sentence = _("%(count)d %(work)s wait.") % {"count": count, "work": WORK[work][0]}
+            sentence = _("%(count)d %(work)s wait.") % {"count": count, "work": WORK[work].label}
             yield Attention(sentence, _find_guide("guanwecomworkwaits"), "warn")
 
 
-# Searching the audit trail is too slow for every scrape.
-SECRETS_READ_SECONDS = 600.0
+# Searching the audit trail takes too long for every scrape, so its result is cached.
+SECRETS_CACHE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """The first certificate of a kind to end. `kind`: site, mail_door, valkey, wecom, bi or source. `name`: a site's
-    host, the key of a row, or empty."""
+    """A certificate, or the first one to end of a file. `kind`: site, mail_door, valkey, wecom, bi or source. `name`:
+    the site's host, the row's primary key, or empty."""
 
     kind: str
     name: str
@@ -188,26 +174,26 @@ class Secret:
 
 
 def find_certificates() -> Iterator[Certificate]:
-    """Yield certificates of site addresses, the mail door, Valkey's authority, and own authorities of companies, BI and
-    sources. Site addresses are as last checked. Unreadable certificates are left out."""
+    """Yield the certificates of site addresses as last checked, of the mail door and Valkey, and of the own authorities
+    of companies, the BI and data sources. Unreadable certificates are left out."""
     for address in SiteAddress.objects.order_by("pk"):
         if address.certificate_ends_at is not None:
             yield Certificate("site", address.domain, address.certificate_ends_at)
     for kind, path in (("mail_door", settings.MAIL_DOOR_CERTIFICATE), ("valkey", settings.VALKEY_CA_BUNDLE)):
-        yield from _first_end(kind, "", _read_file(path))
+        yield from _find_first_to_end(kind, "", _read_file(path))
     for kind, model in (("wecom", Corp), ("bi", BiConnection), ("source", DataSource)):
         rows = model._default_manager.exclude(ca_bundle="").values_list("pk", "ca_bundle")
         for pk, bundle in rows:
-            yield from _first_end(kind, str(pk), bundle)
+            yield from _find_first_to_end(kind, str(pk), bundle)
 
 
-def _first_end(kind: str, name: str, pem: str) -> Iterator[Certificate]:
+def _find_first_to_end(kind: str, name: str, pem: str) -> Iterator[Certificate]:
     try:
-        found = x509.load_pem_x509_certificates(pem.encode()) if pem else []
+        certificates = x509.load_pem_x509_certificates(pem.encode()) if pem else []
     except ValueError:
         return
-    if found:
-        yield Certificate(kind, name, min(one.not_valid_after_utc for one in found))
+    if certificates:
+        yield Certificate(kind, name, min(each.not_valid_after_utc for each in certificates))
 
 
 def _read_file(path: str) -> str:
@@ -218,8 +204,8 @@ def _read_file(path: str) -> str:
 
 
 def find_secrets() -> tuple[Secret, ...]:
-    """Return every stored secret whose last change is in the audit trail, cached for SECRETS_READ_SECONDS."""
-    return _read_secrets(int(read_boot_clock() // SECRETS_READ_SECONDS))
+    """Return every stored secret whose last change is in the audit trail, cached for SECRETS_CACHE_SECONDS."""
+    return _read_secrets(int(read_boot_clock() // SECRETS_CACHE_SECONDS))
 
 
 @lru_cache(1)
@@ -243,35 +229,47 @@ def forget_secrets() -> None:
     _read_secrets.cache_clear()
 
 
-# Counting stops here.
-COUNTED = 10_000
-# Rows of work by their name in metrics, with an administrator's name; deliveries have a metric of their own.
-WORK: dict[str, tuple[StrOrPromise, Callable[[datetime], QuerySet[Any]]]] = {
-    "runs": (gettext_lazy("pushes to be made"), lambda _now: Run.objects.filter(status=Run.Status.WAITING)),
-    "data": (gettext_lazy("fetches of data"), lambda _now: CardData.objects.waiting()),
-    "pictures": (gettext_lazy("pictures and files"), lambda _now: _waiting_media(MakerQueue.CHARTS)),
-    "page_pictures": (gettext_lazy("pictures of pages"), lambda _now: _waiting_media(MakerQueue.SNAPSHOTS)),
-    "events": (gettext_lazy("changes of the directory"), lambda _now: CallbackEvent.objects.waiting()),
-    "inbound_files": (
+# Counting of rows stops here.
+COUNTED_AT_MOST = 10_000
+
+
+class WaitingWork(NamedTuple):
+    """Work that waits in a table. `label`: its name for administrators. `select_rows`: returns the rows that wait
+    now."""
+
+    label: StrOrPromise
+    select_rows: Callable[[datetime], QuerySet[Any]]
+
+
+# By name in metrics; deliveries have a metric of their own.
+WORK = {
+    "runs": WaitingWork(gettext_lazy("pushes to be made"), lambda _now: Run.objects.filter(status=Run.Status.WAITING)),
+    "data": WaitingWork(gettext_lazy("fetches of data"), lambda _now: CardData.objects.waiting()),
+    "pictures": WaitingWork(gettext_lazy("pictures and files"), lambda _now: _filter_waiting_media(MakerQueue.CHARTS)),
+    "page_pictures": WaitingWork(
+        gettext_lazy("pictures of pages"), lambda _now: _filter_waiting_media(MakerQueue.SNAPSHOTS)
+    ),
+    "events": WaitingWork(gettext_lazy("changes of the directory"), lambda _now: CallbackEvent.objects.waiting()),
+    "inbound_files": WaitingWork(
         gettext_lazy("files of other systems"),
         lambda _now: Job.objects.unfinished().filter(kind=calls.FETCH),
     ),
-    "webhooks": (gettext_lazy("answers to other systems"), IncomingMessage.objects.to_call_back),
-    "audit_for_syslog": (
+    "webhooks": WaitingWork(gettext_lazy("answers to other systems"), IncomingMessage.objects.to_call_back),
+    "audit_for_syslog": WaitingWork(
         gettext_lazy("audit entries for the syslog server"),
         lambda _now: AuditEntry.objects.filter(is_unsent=True),
     ),
-    "mails": (gettext_lazy("mails"), OutgoingMail.objects.due),
+    "mails": WaitingWork(gettext_lazy("mails"), OutgoingMail.objects.due),
 }
 
 
-def _waiting_media(queue: MakerQueue) -> QuerySet[Medium]:
+def _filter_waiting_media(queue: MakerQueue) -> QuerySet[Medium]:
     return Medium.objects.filter(status=Medium.Status.WAITING, queue=queue)
 
 
 def count_waiting_work(*, now: datetime) -> dict[str, int]:
-    """Count the waiting rows of each kind of work, up to COUNTED. Raises django.db.Error."""
-    return {name: rows(now).order_by()[:COUNTED].count() for name, (_words, rows) in WORK.items()}
+    """Count the waiting rows of each kind of work, up to COUNTED_AT_MOST. Raises django.db.Error."""
+    return {name: work.select_rows(now).order_by()[:COUNTED_AT_MOST].count() for name, work in WORK.items()}
 
 
 def count_queued_tasks() -> dict[str, int]:
@@ -286,23 +284,30 @@ def count_queued_tasks() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class LimitShare:
-    """The used share of a limit, from 0 to 1. `corp_id`: None for an address, which companies share. `limit`:
-    address_minute, address_hour, company_minute or company_hour."""
+    """The used share of a limit of WeCom, from 0 to 1. `limit`: address_minute, address_hour, company_minute or
+    company_hour. `corp_id`: None for an address, which companies share."""
 
     limit: str
     corp_id: int | None
     share: float
 
 
+class _MeasuredScope(NamedTuple):
+    kind: str  # address or company
+    corp_id: int | None
+    scope: Scope
+
+
 def measure_limits() -> list[LimitShare]:
     """Measure the limits of message/send for each enabled company and each address; empty if the limiter fails."""
-    scopes: dict[str, tuple[str, int | None, Scope]] = {}  # rows that share a CorpId share its limits
+    scopes: dict[str, _MeasuredScope] = {}  # rows that share a CorpId share its limits
     for corp in Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"):
-        own: tuple[str, int | None, Scope] = ("company", corp.pk, company_scope(corp.corpid))
-        for one in (("address", None, address_scope(corp)), own):
-            scopes.setdefault(one[2].key, one)
-    by_minute = [(kind, corp_id, replace(scope, parallel=0, per_hour=0)) for kind, corp_id, scope in scopes.values()]
-    by_hour = [(kind, corp_id, replace(scope, parallel=0, per_minute=0)) for kind, corp_id, scope in scopes.values()]
+        address = _MeasuredScope("address", None, address_scope(corp))
+        company = _MeasuredScope("company", corp.pk, company_scope(corp.corpid))
+        scopes.setdefault(address.scope.key, address)
+        scopes.setdefault(company.scope.key, company)
+    by_minute = [each._replace(scope=replace(each.scope, parallel=0, per_hour=0)) for each in scopes.values()]
+    by_hour = [each._replace(scope=replace(each.scope, parallel=0, per_minute=0)) for each in scopes.values()]
     try:
         return [*_measure_shares(by_minute, "minute"), *_measure_shares(by_hour, "hour")]
     except (StoreLostError, redis.RedisError) as error:
@@ -310,14 +315,16 @@ def measure_limits() -> list[LimitShare]:
         return []
 
 
-def _measure_shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> list[LimitShare]:
+def _measure_shares(scopes: list[_MeasuredScope], window: str) -> list[LimitShare]:
     """Return the used share of each limit; for addresses only the highest one."""
-    limited = [one for one in scopes if one[2].per_minute or one[2].per_hour]
+    limited = [each for each in scopes if each.scope.per_minute or each.scope.per_hour]
     if not limited:
         return []
-    # Ignore holds: WeCom asked for them, and they are none of our calls.
+    # Pauses that WeCom asked for do not count, since they are no calls.
     room = ask_gate(
-        lambda gate: gate.find_rooms([one[2] for one in limited], within_seconds=0, is_urgent=True, minds_hold=False)
+        lambda gate: gate.find_rooms(
+            [each.scope for each in limited], within_seconds=0, is_urgent=True, minds_hold=False
+        )
     )
     found: dict[tuple[str, int | None], float] = {}
     for kind, corp_id, scope in limited:
@@ -326,16 +333,16 @@ def _measure_shares(scopes: list[tuple[str, int | None, Scope]], window: str) ->
     return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items()]
 
 
-# Importing these registers their counters, so that every process shows them.
-COUNTING = (logs, middleware, mail_backend, settle)
+# Importing these modules registers their counters, so that every process shows them.
+MODULES_WITH_COUNTERS = (logs, middleware, mail_backend, settle)
 
 
 class EngineCollector(Collector):
-    """Collector of one scrape. Counters restart at 0 after Valkey was emptied, as Prometheus expects of a restart."""
+    """Collector of one scrape of Prometheus. After Valkey was emptied, counters restart at 0, as after a restart."""
 
     def collect(self) -> Iterator[Metric]:
         yield from collect_push_metrics()
-        state, now = health.read(), database_clock()()
+        state, now = health.read_state(), database_clock()()
         up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
         yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
         yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
@@ -359,19 +366,19 @@ class EngineCollector(Collector):
         yield make_gauge(
             "guanwecom_limit_used_ratio",
             "How much of a limit of WeCom is used; corp: empty for an address, which companies share",
-            {(one.limit, "" if one.corp_id is None else str(one.corp_id)): one.share for one in measure_limits()},
+            {(used.limit, "" if used.corp_id is None else str(used.corp_id)): used.share for used in measure_limits()},
             ["limit", "corp"],
         )
         yield make_gauge(
             "guanwecom_certificate_expiry_timestamp_seconds",
             "When the first certificate of each kind ends, in Unix time",
-            {(one.kind, one.name): one.ends_at.timestamp() for one in find_certificates()},
+            {(each.kind, each.name): each.ends_at.timestamp() for each in find_certificates()},
             ["kind", "name"],
         )
         yield make_gauge(
             "guanwecom_secret_set_timestamp_seconds",
             "When a stored secret was last changed, in Unix time",
-            {(one.kind, str(one.row_id)): one.set_at.timestamp() for one in find_secrets()},
+            {(each.kind, str(each.row_id)): each.set_at.timestamp() for each in find_secrets()},
             ["secret", "id"],
         )
         yield from metrics.families()

@@ -6,7 +6,7 @@ Load balancers use /healthz/ready, which does not depend on the engine.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 
@@ -33,7 +33,7 @@ from accounts.models import User
 from accounts.users.roles import sees_all
 from accounts.views import confirmation
 from guanwecom.operations import health, installation, support_bundle
-from guanwecom.operations.health import EngineExplanation, EngineHealth, Served
+from guanwecom.operations.health import EngineExplanation, ProcessGroup
 from guanwecom.operations.middleware import PAGE_HEADERS
 from guanwecom.operations.monitoring import EngineCollector
 from integrations.core.background import database_clock, is_database_away
@@ -46,16 +46,16 @@ from notifications.models import MakerQueue
 
 
 def require_superuser(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Admit superusers only, and ask for a confirmation before a POST."""
+    """Admit superusers only, and ask them to confirm their identity before a POST."""
 
     @wraps(view)
-    def check_person(request: HttpRequest) -> HttpResponse:
+    def check_rights(request: HttpRequest) -> HttpResponse:
         if not request.user.is_superuser:
             raise PermissionDenied
         answer = confirmation.ask_for_confirmation(request) if request.method == "POST" else None
         return view(request) if answer is None else answer
 
-    return check_person
+    return check_rights
 
 
 @require_superuser
@@ -81,22 +81,27 @@ def maintenance(request: HttpRequest) -> HttpResponse:
     if not any(request.user.has_perm(f"integrations.{verb}_siteaddress") for verb in ("view", "change")):
         raise PermissionDenied
     request.current_app = admin.site.name  # as Django's own admin views do
-    context = {**admin.site.each_context(request), "title": _("State of operation"), "engine": panel(request.user)}
+    context = {
+        **admin.site.each_context(request),
+        "title": _("State of operation"),
+        "engine": build_panel(request.user),
+    }
     return TemplateResponse(request, "admin/maintenance.html", context)
 
 
 @require_superuser
 @require_POST
 def support(_request: HttpRequest) -> HttpResponse:
+    """Answer with the zip file for support."""
     file_name = f"guanwecom-support-{timezone.localtime():%Y%m%d-%H%M}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
-    return HttpResponse(support_bundle.bundle(), content_type="application/zip", headers=headers)
+    return HttpResponse(support_bundle.build_bundle(), content_type="application/zip", headers=headers)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The engine on the overview. `lines` and `explanations` are for administrators of all companies, `sentence` for
-    others. `may_confirm`: whether the person may mark a copy as the real installation."""
+    """The state of the push engine on the overview. Administrators of all companies see `lines` and `explanations`,
+    others see `sentence`. `may_confirm`: whether the person may mark a copy as the real installation."""
 
     lines: list[Line]
     explanations: list[EngineExplanation]
@@ -104,51 +109,46 @@ class Panel:
     may_confirm: bool = False
 
 
-def panel(person: User | AnonymousUser) -> Panel | None:
+def build_panel(person: User | AnonymousUser) -> Panel | None:
     """Return the panel; None for people without rights to pushes, and for limited administrators while all is well."""
     if not person.has_perm("notifications.view_delivery"):
         return None
-    state = health.read()
-    if sees_all(person):
-        may_confirm = state.is_copy and person.is_superuser
-        return Panel(list(_describe_engine(state)), health.explain(state), may_confirm=may_confirm)
-    if not state.problems:
-        return None
-    if state.is_copy:
-        return Panel([], [], _("This is a copy of the installation: nothing is sent from here."))
-    return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))
-
-
-def _describe_engine(state: EngineHealth) -> Iterator[Line]:
-    yield Line(_("Beat (the clock)"), *_describe_served(state.beat))
-    for queue in state.queues:
-        yield Line(_("Queue %(queue)s") % {"queue": queue.name}, *_describe_served(queue))
+    state = health.read_state()
+    if not sees_all(person):
+        if not state.problems:
+            return None
+        if state.is_copy:
+            return Panel([], [], _("This is a copy of the installation: nothing is sent from here."))
+        return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))
+    lines = [Line(_("Beat (the clock)"), *_describe_processes(state.beat))]
+    lines += [Line(_("Queue %(queue)s") % {"queue": queue.name}, *_describe_processes(queue)) for queue in state.queues]
     if state.mail_door.process_count or state.mail_door.is_failing:
-        yield Line(_("Mail door"), *_describe_served(state.mail_door))
-    age = _("never") if state.tick_seconds is None else _ago(state.tick_seconds)
-    yield Line(_("Last tick"), age, "bad" if state.is_tick_old else "good")
+        lines.append(Line(_("Mail door"), *_describe_processes(state.mail_door)))
+    age = _("never") if state.tick_seconds is None else _format_age(state.tick_seconds)
+    lines.append(Line(_("Last tick"), age, "bad" if state.is_tick_old else "good"))
     count, overdue = state.overdue_count, "0"
     if count:
         words = {"count": count, "time": health.format_duration(state.overdue_seconds)}
         overdue = _("%(count)d, the oldest for %(time)s") % words
-    yield Line(_("Overdue times"), overdue, "bad" if count else "good")
+    lines.append(Line(_("Overdue times"), overdue, "bad" if count else "good"))
     made_at = Installation.objects.values_list("backed_up_at", flat=True).first()
-    yield Line(_("Last backup"), _ago((database_clock()() - made_at).total_seconds()) if made_at else _("never"))
-    yield Line(_("Version"), settings.VERSION)
+    age = _format_age((database_clock()() - made_at).total_seconds()) if made_at else _("never")
+    lines += [Line(_("Last backup"), age), Line(_("Version"), settings.VERSION)]
+    return Panel(lines, health.explain_problems(state), may_confirm=state.is_copy and person.is_superuser)
 
 
-def _describe_served(served: Served) -> tuple[str, str]:
-    if served.process_count:
-        text = ngettext("%(count)d running", "%(count)d running", served.process_count)
-        return text % {"count": served.process_count}, "good"
-    if served.is_failing:
+def _describe_processes(group: ProcessGroup) -> tuple[str, str]:
+    if group.process_count:
+        text = ngettext("%(count)d running", "%(count)d running", group.process_count)
+        return text % {"count": group.process_count}, "good"
+    if group.is_failing:
         return _("not running"), "bad"
-    if served.name == MakerQueue.SNAPSHOTS:
-        return _("not served: start the worker of snapshots for pictures of the BI's pages"), "quiet"
-    return _("not served: start the worker of charts for pictures and files"), "quiet"
+    if group.name == MakerQueue.SNAPSHOTS:
+        return _("not group: start the worker of snapshots for pictures of the BI's pages"), "quiet"
+    return _("not group: start the worker of charts for pictures and files"), "quiet"
 
 
-def _ago(seconds: float) -> str:
+def _format_age(seconds: float) -> str:
     return _("%(time)s ago") % {"time": health.format_duration(seconds)}
 
 
@@ -194,7 +194,7 @@ def metrics(_request: HttpRequest) -> HttpResponse:
 def engine(_request: HttpRequest) -> JsonResponse:
     """Answer 200 while everything scheduled goes out, else 503, with the numbers as JSON."""
     try:
-        state = health.read()
+        state = health.read_state()
     except Error:
         return JsonResponse({"status": "down", "problems": ["database"]}, status=503)
-    return JsonResponse(health.document(state), status=503 if state.problems else 200)
+    return JsonResponse(health.describe_for_monitors(state), status=503 if state.problems else 200)

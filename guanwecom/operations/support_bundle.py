@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -42,23 +42,32 @@ _SECRET_AT_LEAST = 6
 MASK = "***"
 
 
-def bundle() -> bytes:
-    """Return the file. If the database fails, the file says why, and holds what is known without it."""
-    # The settings' secrets, also passwords in addresses.
+def build_bundle() -> bytes:
+    """Return the zip file. If the database fails, the file says why, and holds what is known without it."""
+    # All secrets, also passwords in addresses: first those of the settings, then those of the database.
     hidden = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
     hidden |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
     sentinels: dict[str, Any] = settings.VALKEY_OPTIONS.get("sentinel_kwargs", {})
-    hidden |= {_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
+    hidden |= {_extract_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
     failure = ""
     try:
-        hidden |= _stored_secrets()
+        for model, names in find_encrypted_columns().items():
+            if model is CallbackEvent:
+                continue
+            for row in model._base_manager.values_list(*names).iterator():
+                texts = {value for value in row if value and not isinstance(value, Unreadable)}
+                hidden |= texts | set(map(_extract_password, texts))
     except Error as error:
         failure = f"{type(error).__name__}: {error}"
     # No secrets are put in, but answers of other systems may hold some.
-    longest_first = sorted((one for one in hidden if len(one) >= _SECRET_AT_LEAST), key=len, reverse=True)
+    longest_first = sorted((secret for secret in hidden if len(secret) >= _SECRET_AT_LEAST), key=len, reverse=True)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
-        for name, text in _make_parts(timezone.now(), failure):
+        now = timezone.now()
+        parts = _describe_installation(now, failure)
+        if not failure:  # else the database's secrets are not known, so nothing of it is put in
+            parts |= _describe_database(now)
+        for name, text in parts.items():
             masked = text
             for secret in longest_first:
                 for spelling in {secret, quote(secret, safe=""), json.dumps(secret, ensure_ascii=False)[1:-1]}:
@@ -67,39 +76,14 @@ def bundle() -> bytes:
     return file.getvalue()
 
 
-def _make_parts(now: datetime, failure: str) -> Iterator[tuple[str, str]]:
-    """Yield names and texts. `failure`: of the database; its data is then left out, as its secrets are not known."""
-    parts: dict[str, Callable[[], object]] = {
-        "about.json": lambda: _describe_installation(now, failure),
-        "settings.json": _read_settings,
-    }
-    if not failure:
-        heartbeats = Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
-        queues = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
-        parts |= {
-            "migrations.json": lambda: {
-                "applied": sorted(map(".".join, MigrationRecorder(connection).applied_migrations())),
-                "pending": sorted({step.migration for step in upgrade.read().steps}),
-            },
-            "engine.json": lambda: health.document(health.read()),
-            "queues.json": lambda: {
-                "waiting_tasks": {name: _ask_valkey(partial(valkey().llen, name)) for name in queues},
-                "runs": dict(Run.objects.order_by().values_list("status").annotate(Count("pk"))),
-                "deliveries": dict(Delivery.objects.unsettled().order_by().values_list("status").annotate(Count("pk"))),
-            },
-            "heartbeats.json": lambda: list(heartbeats),
-            "errors.json": _read_errors,
-            "checks.json": lambda: [f"{found.id}: {found.msg}" for found in checks.run_checks(databases=["default"])],
-        }
-    for name, part in parts.items():
-        yield name, json.dumps(part(), indent=1, ensure_ascii=False, default=str) + "\n"
-    for corp in () if failure else Corp.objects.order_by("pk"):
-        yield f"diagnosis/{corp.pk}.txt", export_text(corp, now=now) + "\n"
+def _write_json(content: object) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
-def _describe_installation(now: datetime, failure: str) -> object:
+def _describe_installation(now: datetime, failure: str) -> dict[str, str]:
+    """Return texts by file name: versions and settings. `failure`: of the database, which is then not asked."""
     row = installation.present() if not failure else Installation()
-    return {
+    about = {
         "made_at": now.isoformat(timespec="seconds"),
         "guanwecom": settings.VERSION,
         "is_copy": None if failure else installation.is_copied(row),
@@ -108,81 +92,89 @@ def _describe_installation(now: datetime, failure: str) -> object:
         "python": platform.python_version(),
         "system": platform.platform(),
         "database": failure or f"{connection.vendor} {'.'.join(map(str, connection.get_database_version()))}",
-        "free_bytes_of_database": None if failure else upgrade.free_bytes(),
+        "free_bytes_of_database": None if failure else upgrade.find_free_bytes(),
         "valkey": _ask_valkey(lambda: str(valkey().info("server").get("redis_version", ""))),
-        "packages": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
+        "packages": {each.name: each.version for each in sorted(distributions(), key=lambda each: each.name.lower())},
+    }
+    variables = {}
+    for name in sorted(environment.read_names):
+        value = os.environ.get(name, "")
+        if f"{name}_FILE" in os.environ:
+            variables[name] = "(set by a file)"
+        elif not value:
+            variables[name] = "(not set)"
+        elif not _SECRET_NAME.search(name):
+            variables[name] = value
+        else:
+            address = ""
+            with suppress(ValueError):  # no address
+                parts = urlsplit(value)
+                if parts.scheme and parts.hostname:
+                    address = f" ({parts.scheme}://{parts.hostname}:{parts.port})"
+            variables[name] = f"(set{address})"
+    return {"about.json": _write_json(about), "settings.json": _write_json(variables)}
+
+
+def _describe_database(now: datetime) -> dict[str, str]:
+    """Return texts by file name: the state of the engine, and the last errors as codes, times and ids, without messages
+    and responses."""
+    heartbeats = Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
+    queues = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
+    wrong = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
+    attempts = Attempt.objects.filter(outcome__in=wrong).order_by("-pk")
+    runs = Run.objects.went_wrong().order_by("-pk").only("trigger", "slot_at", "status", "error")
+    data = CardData.objects.filter(status=CardData.Status.FAILED).order_by("-pk")
+    syncs = SyncRun.objects.filter(status="failed").order_by("-pk")
+    parts = {
+        "migrations.json": {
+            "applied": sorted(map(".".join, MigrationRecorder(connection).applied_migrations())),
+            "pending": sorted({step.migration for step in upgrade.make_plan().steps}),
+        },
+        "engine.json": health.describe_for_monitors(health.read_state()),
+        "queues.json": {
+            "waiting_tasks": {name: _ask_valkey(partial(valkey().llen, name)) for name in queues},
+            "runs": dict(Run.objects.order_by().values_list("status").annotate(Count("pk"))),
+            "deliveries": dict(Delivery.objects.unsettled().order_by().values_list("status").annotate(Count("pk"))),
+        },
+        "heartbeats.json": list(heartbeats),
+        "errors.json": {
+            "attempts": list(
+                attempts.values("delivery_id", "number", "started_at", "outcome", "errcode", "duration_ms")[
+                    :ERRORS_AT_MOST
+                ]
+            ),
+            "runs": [
+                {
+                    "id": run.pk,
+                    "trigger": run.trigger,
+                    "slot_at": run.slot_at,
+                    "status": run.status,
+                    "error": run.error_text,
+                }
+                for run in runs[:ERRORS_AT_MOST]
+            ],
+            "card_data": list(
+                data.values("card_id", "requested_at", "problem_code", "took_milliseconds")[:ERRORS_AT_MOST]
+            ),
+            "directory": list(syncs.values("pk", "corp_id", "requested_at", "status")[:ERRORS_AT_MOST]),
+        },
+        "checks.json": [f"{found.id}: {found.msg}" for found in checks.run_checks(databases=["default"])],
+    }
+    texts = {name: _write_json(content) for name, content in parts.items()}
+    return texts | {
+        f"diagnosis/{corp.pk}.txt": export_text(corp, now=now) + "\n" for corp in Corp.objects.order_by("pk")
     }
 
 
 def _ask_valkey(ask: Callable[[], object]) -> object:
-    """Return the answer, or the name of the error."""
+    """Return the answer of `ask`, or the name of the error if Valkey fails."""
     try:
         return ask()
     except redis.RedisError as error:
         return type(error).__name__
 
 
-def _read_settings() -> object:
-    found = {}
-    for name in sorted(environment.read_names()):
-        value = os.environ.get(name, "")
-        if f"{name}_FILE" in os.environ:
-            found[name] = "(set by a file)"
-        elif not value:
-            found[name] = "(not set)"
-        elif not _SECRET_NAME.search(name):
-            found[name] = value
-        else:
-            where = ""
-            with suppress(ValueError):  # no address
-                parts = urlsplit(value)
-                where = f" ({parts.scheme}://{parts.hostname}:{parts.port})" if parts.scheme and parts.hostname else ""
-            found[name] = f"(set{where})"
-    return found
-
-
-def _read_errors() -> object:
-    """Return the last errors: codes, times and ids; neither messages nor responses."""
-    wrong = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
-    attempts = Attempt.objects.filter(outcome__in=wrong).order_by("-pk")
-    runs = Run.objects.went_wrong().order_by("-pk").only("trigger", "slot_at", "status", "error")
-    data = CardData.objects.filter(status=CardData.Status.FAILED).order_by("-pk")
-    syncs = SyncRun.objects.filter(status="failed").order_by("-pk")
-    return {
-        "attempts": list(
-            attempts.values("delivery_id", "number", "started_at", "outcome", "errcode", "duration_ms")[:ERRORS_AT_MOST]
-        ),
-        "runs": [
-            {
-                "id": run.pk,
-                "trigger": run.trigger,
-                "slot_at": run.slot_at,
-                "status": run.status,
-                "error": run.error_text,
-            }
-            for run in runs[:ERRORS_AT_MOST]
-        ],
-        "card_data": list(data.values("card_id", "requested_at", "problem_code", "took_milliseconds")[:ERRORS_AT_MOST]),
-        "directory": list(syncs.values("pk", "corp_id", "requested_at", "status")[:ERRORS_AT_MOST]),
-    }
-
-
-# --- Secrets to be hidden ---------------------------------------------------------------------------------------------
-
-
-def _stored_secrets() -> set[str]:
-    """Return the database's secrets, including passwords in addresses. Raises django.db.Error."""
-    found: set[str] = set()
-    for model, names in find_encrypted_columns().items():
-        if model is CallbackEvent:
-            continue
-        for row in model._base_manager.values_list(*names).iterator():
-            texts = {value for value in row if value and not isinstance(value, Unreadable)}
-            found |= texts | set(map(_password, texts))
-    return found
-
-
-def _password(address: str) -> str:
+def _extract_password(address: str) -> str:
     try:
         return unquote(urlsplit(address).password or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Plans an upgrade of this database with its obstacles, then applies the pending migrations.
+"""Upgrade of this database: a plan with its obstacles, then the pending migrations.
 
 For each table of a pending migration the plan names the lock in PostgreSQL, and whether rows are rewritten. Migrations
 are applied while processes of the former version use the tables.
@@ -10,7 +10,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
@@ -27,11 +27,11 @@ from integrations.core import installation
 from integrations.models import Installation
 
 # Upgrades start from this version or a later one.
-FIRST = "1.1.0"
+FIRST_VERSION = "1.1.0"
 # The last version that did not record itself in the database.
-UNRECORDED = "0.9.0"
-BACKUP_FRESH = timedelta(days=1)
-# Why some commands are refused if is_pooled().
+LAST_UNRECORDED_VERSION = "0.9.0"
+BACKUP_MAX_AGE = timedelta(days=1)
+# Why some commands are refused if is_pooled() is true.
 POOLED = (
     "A connection pooler, as PgBouncer, stands between this command and PostgreSQL, and would mix its session with "
     "those of others. Name PostgreSQL's own address in DATABASE_DIRECT_URL."
@@ -39,23 +39,23 @@ POOLED = (
 
 
 def is_pooled() -> bool:
-    """Return whether a connection pooler such as PgBouncer is in between: it reports process ids of its own."""
+    """Return whether a connection pooler such as PgBouncer is in between. A pooler reports process ids of its own."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return bool(cursor.fetchone()[0] != cursor.connection.info.backend_pid)
 
 
-class Blocks(IntEnum):
-    """Kinds of use that a lock on a table keeps from others."""
+class BlockedUse(IntEnum):
+    """The kinds of use that a lock on a table keeps others from."""
 
     NOTHING = 0
     WRITING = 1
     EVERYTHING = 2
 
 
-class Work(IntEnum):
-    """The work on a table's rows, by the estimated seconds for a million. With rows of 500 bytes, PostgreSQL 18 on two
-    busy cores needed 0.6, 2.6, and 15 with one index, without waiting for its disk."""
+class RowWork(IntEnum):
+    """The work on a table's rows. The values are the estimated seconds for a million rows: with rows of 500 bytes and
+    one index, PostgreSQL 18 on two busy cores needed 0.6, 2.6 and 15 seconds, without waiting for its disk."""
 
     NONE = 0
     READ = 1
@@ -65,9 +65,11 @@ class Work(IntEnum):
 
 @dataclass(frozen=True)
 class TableLock:
+    """A lock on a table during a migration, and the work on its rows."""
+
     table: str
-    blocks: Blocks
-    work: Work
+    blocks: BlockedUse
+    work: RowWork
     row_count: int
     byte_count: int
 
@@ -78,7 +80,8 @@ class TableLock:
 
 @dataclass(frozen=True)
 class Step:
-    """A pending migration. `operations`: their descriptions. `runs_code`: whether some have statements of their own."""
+    """A pending migration. `operations`: descriptions of its operations. `runs_code`: whether some of them run Python
+    code or statements of their own."""
 
     migration: str
     operations: list[str]
@@ -87,8 +90,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The plan of an upgrade. `former_version`: empty for a new database. `refusals`: why it must not be done;
+class UpgradePlan:
+    """The plan of an upgrade. `former_version`: empty for a new database. `refusals`: why the upgrade must not be done.
     `warnings`: what the operator should consider."""
 
     former_version: str
@@ -97,31 +100,60 @@ class Plan:
     warnings: list[str]
 
 
-def read() -> Plan:
+def make_plan() -> UpgradePlan:
     """Make the plan. Raises django.db.Error."""
     executor = MigrationExecutor(connection)
     former = ""
     if executor.loader.applied_migrations:
         is_recorded = Installation._meta.db_table in connection.introspection.table_names()
         version = Installation.objects.values_list("version", flat=True).first() if is_recorded else None
-        former = version or UNRECORDED
+        former = version or LAST_UNRECORDED_VERSION
+    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if former:
-        steps = list(_plan_steps(executor))
+        steps = []
+        state = _read_state(executor) if pending else ProjectState()
+        for migration, _is_backwards in pending:
+            state, statements = _collect_statements(migration, state)
+            described = [operation.describe() for operation in migration.operations]
+            runs_code = any(isinstance(operation, RunPython | RunSQL) for operation in migration.operations)
+            name = f"{migration.app_label}.{migration.name}"
+            steps.append(Step(name, described, find_locks(statements), runs_code))
     else:  # all tables are new, and nothing waits for them
-        count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-        steps = [Step(_("all"), [_("%(count)d migrations make the tables") % {"count": count}], [])]
-    refusals = _refuse_encoding()
-    if former and installation.parse_version(former) < installation.parse_version(FIRST):
+        steps = [Step(_("all"), [_("%(count)d migrations make the tables") % {"count": len(pending)}], [])]
+    refusals, warnings = _find_obstacles(executor, former, steps)
+    return UpgradePlan(former, steps, refusals, warnings)
+
+
+def _find_obstacles(executor: MigrationExecutor, former: str, steps: list[Step]) -> tuple[list[str], list[str]]:
+    """Return the plan's refusals and warnings."""
+    refusals, warnings = [], []
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        [encoding] = cursor.fetchone()
+    if encoding != "UTF8":  # SQL_ASCII, used by servers without a locale, refuses much of our JSON
+        text = _(
+            "The database has the encoding %(encoding)s. Make one by createdb --encoding UTF8 --template template0."
+        )
+        refusals.append(text % {"encoding": encoding})
+    if former and installation.parse_version(former) < installation.parse_version(FIRST_VERSION):
         text = _(
             "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Begin with a new one."
         )
-        refusals.append(text % {"former": former, "first": FIRST})
-    warnings = _warn_of_space(steps)
+        refusals.append(text % {"former": former, "first": FIRST_VERSION})
+    # Rewriting or indexing a table needs its size once more.
+    needed = sum({lock.table: lock.byte_count for step in steps for lock in step.locks if lock.work}.values())
+    free = find_free_bytes()
+    if free is None and needed:
+        text = _("The free space of the database's disk is not known here; it needs %(needed)s MB.")
+        warnings.append(text % {"needed": _format_megabytes(needed)})
+    elif free is not None and free < 2 * needed:
+        text = _("The database's disk has %(free)s MB free; this needs %(needed)s MB.")
+        warnings.append(text % {"free": _format_megabytes(free), "needed": _format_megabytes(needed)})
     if former and steps and not refusals:
         now, made = timezone.now(), Installation.objects.values_list("backed_up_at", flat=True).first()
         if made is None:
             warnings.append(_("No backup by guanwecom backup is known. Make one before you upgrade."))
-        elif now - made > BACKUP_FRESH:
+        elif now - made > BACKUP_MAX_AGE:
             text = _("The last backup by guanwecom backup is %(days)d days old. Make one before you upgrade.")
             warnings.append(text % {"days": (now - made).days})
     # Only apps whose migrations we have count.
@@ -130,32 +162,11 @@ def read() -> Plan:
     if unknown:
         names = ", ".join(f"{app}.{name}" for app, name in unknown[:5])
         newer = _("The database has migrations that this version does not know: %(names)s.") % {"names": names}
-        if steps:  # they are another branch's, and nobody has tried both together
+        if steps:  # the unknown ones belong to another branch, and nobody has tried both together
             refusals.append(f"{newer} {_('Install a newer one.')}")
         else:  # a return to the former version, which runs on the newer database as in a rolling upgrade
             warnings.append(f"{newer} {_('It runs on them; nothing is taken back.')}")
-    return Plan(former, steps, refusals, warnings)
-
-
-def _refuse_encoding() -> list[str]:
-    """Refuse encodings other than UTF8. SQL_ASCII, used by servers without a locale, refuses much of our JSON."""
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW server_encoding")
-        [encoding] = cursor.fetchone()
-    if encoding == "UTF8":
-        return []
-    text = _("The database has the encoding %(encoding)s. Make one by createdb --encoding UTF8 --template template0.")
-    return [text % {"encoding": encoding}]
-
-
-def _plan_steps(executor: MigrationExecutor) -> Iterator[Step]:
-    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    state = _read_state(executor) if pending else ProjectState()
-    for migration, _is_backwards in pending:
-        state, statements = _write(migration, state)
-        described = [operation.describe() for operation in migration.operations]
-        runs_code = any(isinstance(operation, RunPython | RunSQL) for operation in migration.operations)
-        yield Step(f"{migration.app_label}.{migration.name}", described, find_locks(statements), runs_code)
+    return refusals, warnings
 
 
 def _read_state(executor: MigrationExecutor) -> ProjectState:
@@ -164,76 +175,61 @@ def _read_state(executor: MigrationExecutor) -> ProjectState:
     return loader.project_state([key for key in loader.applied_migrations if key in loader.graph.nodes])
 
 
-def _write(migration: Migration, state: ProjectState) -> tuple[ProjectState, list[str]]:
-    """Return the state after the migration, and its statements, as sqlmigrate writes them."""
+def _collect_statements(migration: Migration, state: ProjectState) -> tuple[ProjectState, list[str]]:
+    """Return the models after the migration, and its statements, as sqlmigrate writes them."""
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         after = migration.apply(state.clone(), editor, collect_sql=True)
     return after, [statement for statement in editor.collected_sql if not statement.startswith("--")]
 
 
-# The lock and the work of a statement on the table or index `name`; the first pattern that matches counts. Our
-# migrations only lengthen varchars, because the former version still writes them; that touches no row.
+# Lock and work of a statement on the table or index `name`; the first pattern that matches counts. Our migrations only
+# lengthen varchars, because the former version still writes to them; lengthening touches no row.
 _STATEMENTS = (
-    (r'CREATE(?: UNIQUE)? INDEX CONCURRENTLY .*? ON "(?P<name>\w+)"', Blocks.NOTHING, Work.READ),
-    (r'DROP INDEX CONCURRENTLY IF EXISTS "(?P<name>\w+)"', Blocks.NOTHING, Work.READ),
-    (r'CREATE(?: UNIQUE)? INDEX .*? ON "(?P<name>\w+)"', Blocks.WRITING, Work.INDEX),
-    (r'ALTER TABLE "(?P<name>\w+)" .*(?:TYPE (?!varchar|text)|GENERATED ALWAYS)', Blocks.EVERYTHING, Work.REWRITE),
-    (r'ALTER TABLE "(?P<name>\w+)" ADD COLUMN .* DEFAULT \(?[A-Za-z_]+\(', Blocks.EVERYTHING, Work.REWRITE),
-    (r'ALTER TABLE "(?P<name>\w+)" .*(?:UNIQUE|PRIMARY KEY)', Blocks.EVERYTHING, Work.INDEX),
-    (r'ALTER TABLE "(?P<name>\w+)" .*(?:SET NOT NULL|ADD CONSTRAINT)', Blocks.EVERYTHING, Work.READ),
-    (r'(?:ALTER TABLE|DROP TABLE|DROP INDEX)(?: IF EXISTS)? "(?P<name>\w+)"', Blocks.EVERYTHING, Work.NONE),
+    (r'CREATE(?: UNIQUE)? INDEX CONCURRENTLY .*? ON "(?P<name>\w+)"', BlockedUse.NOTHING, RowWork.READ),
+    (r'DROP INDEX CONCURRENTLY IF EXISTS "(?P<name>\w+)"', BlockedUse.NOTHING, RowWork.READ),
+    (r'CREATE(?: UNIQUE)? INDEX .*? ON "(?P<name>\w+)"', BlockedUse.WRITING, RowWork.INDEX),
+    (
+        r'ALTER TABLE "(?P<name>\w+)" .*(?:TYPE (?!varchar|text)|GENERATED ALWAYS)',
+        BlockedUse.EVERYTHING,
+        RowWork.REWRITE,
+    ),
+    (r'ALTER TABLE "(?P<name>\w+)" ADD COLUMN .* DEFAULT \(?[A-Za-z_]+\(', BlockedUse.EVERYTHING, RowWork.REWRITE),
+    (r'ALTER TABLE "(?P<name>\w+)" .*(?:UNIQUE|PRIMARY KEY)', BlockedUse.EVERYTHING, RowWork.INDEX),
+    (r'ALTER TABLE "(?P<name>\w+)" .*(?:SET NOT NULL|ADD CONSTRAINT)', BlockedUse.EVERYTHING, RowWork.READ),
+    (r'(?:ALTER TABLE|DROP TABLE|DROP INDEX)(?: IF EXISTS)? "(?P<name>\w+)"', BlockedUse.EVERYTHING, RowWork.NONE),
 )
 _REFERRED = re.compile(r'REFERENCES "(\w+)"')
 
 
 def find_locks(statements: Iterable[str]) -> list[TableLock]:
-    """Return the strongest lock and the longest work on each present table. A new table's are left out: nothing uses
-    it yet."""
-    found: dict[str, TableLock] = {}
+    """Return the strongest lock and the longest work on each table that exists. Tables that the statements create are
+    left out, since nothing uses them yet."""
+    wanted: list[tuple[str, BlockedUse, RowWork]] = []  # names of tables and indexes
     for statement in statements:
-        parts = [(name, Blocks.WRITING, Work.NONE) for name in _REFERRED.findall(statement)]
+        wanted += [(name, BlockedUse.WRITING, RowWork.NONE) for name in _REFERRED.findall(statement)]
         for pattern, blocks, work in _STATEMENTS:
             if match := re.match(pattern, statement, re.DOTALL):
-                parts.append((match["name"], blocks, work))
+                wanted.append((match["name"], blocks, work))
                 break
-        for name, blocks, work in parts:
-            if (table := _find_table(name)) is not None:
-                former = found.get(table[0])
+    found: dict[str, TableLock] = {}
+    with connection.cursor() as cursor:
+        for name, blocks, work in wanted:
+            quoted = connection.ops.quote_name(name)
+            # The table, or the index's table: its name, the planner's estimate of its rows, and its bytes with indexes.
+            cursor.execute(
+                "SELECT relname, greatest(0, reltuples::bigint), pg_total_relation_size(oid) FROM pg_class WHERE oid = "
+                "coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(%s)), to_regclass(%s))",
+                [quoted, quoted],
+            )
+            for table, row_count, byte_count in cursor.fetchall():
+                former = found.get(table)
                 if former is not None:
                     blocks, work = max(blocks, former.blocks), max(work, former.work)
-                found[table[0]] = TableLock(table[0], blocks, work, *table[1:])
+                found[table] = TableLock(table, blocks, work, row_count, byte_count)
     return list(found.values())
 
 
-def _find_table(name: str) -> tuple[str, int, int] | None:
-    """Return the name of the table, or of the index's table, with the planner's estimate of its rows, and its bytes
-    with indexes; None if there is none."""
-    quoted = connection.ops.quote_name(name)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT relname, greatest(0, reltuples::bigint), pg_total_relation_size(oid) FROM pg_class WHERE oid = "
-            "coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(%s)), to_regclass(%s))",
-            [quoted, quoted],
-        )
-        found: tuple[str, int, int] | None = cursor.fetchone()
-    return found
-
-
-# --- Warnings for the operator ----------------------------------------------------------------------------------------
-
-
-def _warn_of_space(steps: list[Step]) -> list[str]:
-    """Warn of too little space: rewriting or indexing a table needs its size once more."""
-    needed = sum({lock.table: lock.byte_count for step in steps for lock in step.locks if lock.work}.values())
-    free = free_bytes()
-    if free is None:
-        text = _("The free space of the database's disk is not known here; it needs %(needed)s MB.")
-        return [text % {"needed": _megabytes(needed)}] * (needed > 0)
-    text = _("The database's disk has %(free)s MB free; this needs %(needed)s MB.")
-    return [text % {"free": _megabytes(free), "needed": _megabytes(needed)}] * (free < 2 * needed)
-
-
-def free_bytes() -> int | None:
+def find_free_bytes() -> int | None:
     """Return the free bytes of the database's disk; None on another machine, or if our role may not see its folder."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -246,12 +242,12 @@ def free_bytes() -> int | None:
         return None
 
 
-def _megabytes(size: int) -> str:
+def _format_megabytes(size: int) -> str:
     return f"{-(-size // 1_000_000):,}"
 
 
-# Two locking statements take less than PostgreSQL's deadlock_timeout, 1 s: in a deadlock the migration gives up, and no
-# other process is ended.
+# Two locking statements together take less than PostgreSQL's deadlock_timeout, 1 s: in a deadlock the migration gives
+# up before PostgreSQL would end another process.
 LOCK_MILLISECONDS = 400
 PATIENCE_SECONDS = 600.0
 # Lock time-out, statement time-out, deadlock.
@@ -259,20 +255,21 @@ _IN_USE = {"55P03", "57014", "40P01"}
 
 
 class TablesInUseError(Exception):
-    """A migration could not lock its tables. Nothing of it is done."""
+    """A migration could not lock its tables, and was not applied."""
 
 
-def apply_pending(say: Callable[[str], object], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def apply_pending(write_line: Callable[[str], object], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Apply each migration in its own transaction, which first locks all its tables.
 
-    If it cannot lock them at once it releases them and tries again, so that others wait for half a second at most. Its
-    statements are generated before, which takes Django seconds. Raises TablesInUseError, django.db.Error.
+    A transaction that cannot lock all of them at once releases them and tries again, so that other processes wait for
+    half a second at most. The statements are generated before, which takes Django seconds. `write_line` reports each
+    migration. Raises TablesInUseError, django.db.Error.
     """
     executor = MigrationExecutor(connection)
     state = _read_state(executor)
     for migration, _is_backwards in executor.migration_plan(executor.loader.graph.leaf_nodes()):
         name, give_up_at = f"{migration.app_label}.{migration.name}", time.monotonic() + patience_seconds
-        after, statements = _write(migration, state)
+        after, statements = _collect_statements(migration, state)
         while True:
             try:
                 _apply(executor, migration, state, statements)
@@ -289,7 +286,7 @@ def apply_pending(say: Callable[[str], object], *, patience_seconds: float = PAT
                     raise TablesInUseError(sentence % {"migration": name}) from None
             time.sleep(random.uniform(0.2, 2))  # noqa: S311  # no secret
         state = after
-        say(_("%(migration)s: done") % {"migration": name})
+        write_line(_("%(migration)s: done") % {"migration": name})
 
 
 def _apply(executor: MigrationExecutor, migration: Migration, state: ProjectState, statements: list[str]) -> None:
@@ -297,7 +294,18 @@ def _apply(executor: MigrationExecutor, migration: Migration, state: ProjectStat
         executor.apply_migration(state.clone(), migration)
         return
     with transaction.atomic():
-        _lock_tables(statements)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
+            cursor.execute(f"SET LOCAL statement_timeout = {LOCK_MILLISECONDS}")
+            locks = find_locks(statements)  # under the time-out: reading a table's size may wait for another's lock
+            for blocks, mode in (
+                (BlockedUse.EVERYTHING, "ACCESS EXCLUSIVE"),
+                (BlockedUse.WRITING, "SHARE ROW EXCLUSIVE"),
+            ):
+                tables = sorted(lock.table for lock in locks if lock.blocks is blocks)
+                if tables:
+                    cursor.execute(f"LOCK TABLE {', '.join(map(connection.ops.quote_name, tables))} IN {mode} MODE")
+            cursor.execute("SET LOCAL statement_timeout = 0")
         if all(operation.reduces_to_sql for operation in migration.operations):
             with connection.cursor() as cursor:
                 for statement in statements:
@@ -305,15 +313,3 @@ def _apply(executor: MigrationExecutor, migration: Migration, state: ProjectStat
             executor.recorder.record_applied(migration.app_label, migration.name)
         else:
             executor.apply_migration(state.clone(), migration)
-
-
-def _lock_tables(statements: list[str]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
-        cursor.execute(f"SET LOCAL statement_timeout = {LOCK_MILLISECONDS}")
-        locks = find_locks(statements)  # reads the tables' sizes, for which a lock of others may have to be waited for
-        for blocks, mode in ((Blocks.EVERYTHING, "ACCESS EXCLUSIVE"), (Blocks.WRITING, "SHARE ROW EXCLUSIVE")):
-            tables = sorted(lock.table for lock in locks if lock.blocks is blocks)
-            if tables:
-                cursor.execute(f"LOCK TABLE {', '.join(map(connection.ops.quote_name, tables))} IN {mode} MODE")
-        cursor.execute("SET LOCAL statement_timeout = 0")

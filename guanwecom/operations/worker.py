@@ -1,8 +1,8 @@
 """Heartbeats of every process, and the consumer of workers.
 
-Every process checks all heartbeats, so a living one reports the dead. The consumer takes no task in a copy of the
+Every process checks all heartbeats, so a living process reports dead ones. The consumer takes no task in a copy of the
 database, and survives the loss of its broker: Celery 5.7 with kombu 5.7 ends a worker ("Unrecoverable error:
-AttributeError") if its broker disappears during a task. Found by `make chaos`.
+AttributeError") if its broker disappears during a task, as `make chaos` showed.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ logger = logging.getLogger(__name__)
 
 
 class HeartbeatThread(threading.Thread):
-    """Thread that writes a heartbeat every few seconds until `end()`.
+    """Thread that writes this process's heartbeat every few seconds until `stop()`.
 
-    `queues` returns the process's queues, or None while it does not work; then nothing is written. `watches`: it also
-    checks all others, and keeps its connection between heartbeats. Not for a process that forks children.
+    `queues` returns the queues that the process serves, or None while it does not work; then nothing is written.
+    `watches`: the thread also checks all other processes, and keeps its connection between heartbeats. A process that
+    forks children must not watch, since they would inherit the connection.
     """
 
     def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._kind, self._queues, self._watches = kind, queues, watches
         self._process = heartbeats.build_process_name()
-        self._ended = threading.Event()
+        self._stopped = threading.Event()
         self._is_failing = False
         self._database = watch.DatabaseWatch()
 
     def run(self) -> None:
-        # Outside the workers' pool, whose threads a forked child would lack.
+        # This connection stays outside the workers' pool, whose threads a forked child would lack.
         own = connections["default"].copy()
         options = own.settings_dict.get("OPTIONS", {})
         own.settings_dict["OPTIONS"] = {name: value for name, value in options.items() if name != "pool"}
@@ -53,24 +54,24 @@ class HeartbeatThread(threading.Thread):
         try:
             while True:
                 self._beat()
-                if self._ended.wait(heartbeats.HEARTBEAT_SECONDS):
+                if self._stopped.wait(heartbeats.HEARTBEAT_SECONDS):
                     return
         finally:
             connections.close_all()
 
-    def end(self) -> None:
-        self._ended.set()
+    def stop(self) -> None:
+        self._stopped.set()
 
-    def forget(self) -> None:
-        """End, and delete the heartbeat: the process ends in order."""
-        self.end()
+    def stop_and_delete_row(self) -> None:
+        """Stop, and delete the heartbeat's row, because the process ends in order."""
+        self.stop()
         try:
             heartbeats.end(kind=self._kind, name=self._process)
         except Error as error:
-            logger.warning("the heartbeat was not taken back: %s", type(error).__name__)
+            logger.warning("the heartbeat was not deleted: %s", type(error).__name__)
 
     def _beat(self) -> None:
-        is_whole = False
+        has_succeeded = False
         try:
             with log_errors(logger, "heartbeat failed", unless=(Error,)):
                 queues = self._queues()
@@ -78,21 +79,21 @@ class HeartbeatThread(threading.Thread):
                     heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
                     touch_file()
                 if self._watches:
-                    watch.remember()
-                    watch.check()
-                    self._database.note(answers=True)
+                    watch.refresh_contacts()
+                    watch.check_engine()
+                    self._database.note_answer(answers=True)
                 self._is_failing = False
-                is_whole = True
+                has_succeeded = True
         except Error as error:
             if not self._is_failing:
                 logger.warning("no heartbeat can be written: %s", type(error).__name__)
             self._is_failing = True
             if self._watches and isinstance(error, OperationalError | InterfaceError):
-                self._database.note(answers=False)
+                self._database.note_answer(answers=False)
         finally:
             # Close the connection after an error, and if children may be forked, which must not inherit it. Else keep
             # it: opening one costs more than all queries of a heartbeat.
-            if not (is_whole and self._watches):
+            if not (has_succeeded and self._watches):
                 connections.close_all()
 
 
@@ -102,13 +103,6 @@ def touch_file() -> None:
         Path(settings.HEARTBEAT_FILE).touch()
 
 
-def start_in_web() -> HeartbeatThread:
-    """Start the thread in a web process that is ready to serve."""
-    thread = HeartbeatThread(Heartbeat.Kind.WEB, lambda: (), watches=True)
-    thread.start()
-    return thread
-
-
 class HeartbeatStep(bootsteps.StartStopStep):
     """Step of a worker's consumer (guanwecom.celery): starts with each connection to the broker, and stops with it."""
 
@@ -116,19 +110,19 @@ class HeartbeatStep(bootsteps.StartStopStep):
     thread: HeartbeatThread | None = None
 
     def start(self, consumer: Any) -> None:
-        # A worker that forks again and again should not do so while this thread sends mail.
+        # A prefork worker may fork at any moment, so it must not watch: this thread could then be sending mail.
         is_prefork = "prefork" in consumer.controller.pool_cls.__module__
         self.thread = HeartbeatThread(Heartbeat.Kind.WORKER, lambda: _queues(consumer), watches=not is_prefork)
         self.thread.start()
-        worker_shutdown.connect(self._forget, dispatch_uid="heartbeat")
+        worker_shutdown.connect(self._delete_row, dispatch_uid="heartbeat")
 
     def stop(self, _consumer: Any) -> None:
         if self.thread is not None:
-            self.thread.end()
+            self.thread.stop()
 
-    def _forget(self, **_signal: Any) -> None:
+    def _delete_row(self, **_signal: Any) -> None:
         if self.thread is not None:
-            self.thread.forget()
+            self.thread.stop_and_delete_row()
 
 
 def _queues(consumer: Any) -> list[str] | None:
@@ -136,28 +130,37 @@ def _queues(consumer: Any) -> list[str] | None:
     return [queue.name for queue in tasks.queues] if tasks else None
 
 
-# In a copy, a worker notices a confirmation or a shutdown within so many seconds.
-LOOK_SECONDS = 2
+# In a copy, a worker notices within this many seconds that the copy was confirmed, or that it is to shut down.
+COPY_CHECK_SECONDS = 2
 
 
 class LastingConsumer(Consumer):
-    """Consumer named in guanwecom.celery."""
+    """Consumer of workers, as guanwecom.celery names it."""
 
     # Attributes of Celery that its stubs lack.
     controller: Any
     prefetch_multiplier: int
 
     def start(self) -> None:
-        while _may_be_copy():
+        """Start once the database is reachable and no copy."""
+        while True:
+            try:
+                if not installation.is_copy():
+                    break
+                installation.copy_warning.log("this worker takes no task")
+            except Error as error:
+                logger.warning("no task is taken until the database can be asked (%s)", type(error).__name__)
+            finally:
+                connections.close_all()
             touch_file()
             maybe_shutdown()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(COPY_CHECK_SECONDS)
         super().start()
 
     @property
     def max_prefetch_count(self) -> int:
-        """The count for all processes that there may be. With --autoscale Celery counts the running ones, maybe none:
-        after a lost connection the worker would take one task at a time, and never start a second process."""
+        """The count for the largest number of processes. With --autoscale, Celery counts the running ones, which may be
+        none: after a lost connection the worker would take one task at a time, and never start a second process."""
         return int(self.controller.max_concurrency or self.pool.num_processes) * self.prefetch_multiplier
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
@@ -170,17 +173,3 @@ class LastingConsumer(Consumer):
             for request in {*active_requests, *reserved_requests}:
                 request.acknowledged = True
             logger.warning("the lost connection to the broker could not be closed: %s", error)
-
-
-def _may_be_copy() -> bool:
-    """Return whether the database is a copy; True also if it is unreachable."""
-    try:
-        is_copy = installation.is_copy()
-    except Error as error:
-        logger.warning("no task is taken until the database can be asked (%s)", type(error).__name__)
-        return True
-    finally:
-        connections.close_all()
-    if is_copy:
-        installation.copy_warning.log("this worker takes no task")
-    return is_copy

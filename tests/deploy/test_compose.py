@@ -89,7 +89,7 @@ def test_what_three_services_need_and_no_other(project_root: Path) -> None:
 def test_every_variable_that_it_sets_is_a_setting(project_root: Path) -> None:
     names = {name for command in composed(project_root).values() for name in command.environment}
 
-    assert names - environment._read_names == set()
+    assert names - environment.read_names == set()
     assert "TRUSTED_PROXIES" in names
 
 

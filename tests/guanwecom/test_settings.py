@@ -78,8 +78,13 @@ def test_a_secret_may_come_from_a_file(project_root: Path, tmp_path: Path) -> No
 
 def test_lists_are_separated_by_commas_and_hosts_written_as_browsers_write_them() -> None:
     hosts = " a.example , Maps.Example:8443,FD00::1,[fd00::2]:8443,"
-    assert environment.hosts(hosts) == ["a.example", "maps.example:8443", "[fd00::1]", "[fd00::2]:8443"]
-    networks = environment.networks("10.0.0.0/8, fd00::/8,192.0.2.7")
+    assert environment.list_of(environment.host)(hosts) == [
+        "a.example",
+        "maps.example:8443",
+        "[fd00::1]",
+        "[fd00::2]:8443",
+    ]
+    networks = environment.list_of(environment.network)("10.0.0.0/8, fd00::/8,192.0.2.7")
     assert [str(network) for network in networks] == ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]
 
 
@@ -144,7 +149,7 @@ def test_this_connection_has_these_limits() -> None:
     ],
 )
 def test_celery_gets_its_own_spelling_of_valkey_s_address(url: str, broker: str) -> None:
-    assert environment.celery_broker_url(url) == broker
+    assert environment.build_valkey_settings(url, "", "").broker_url == broker
 
 
 def test_sentinels_are_asked_for_the_primary_and_verified_as_it_is() -> None:
@@ -153,15 +158,15 @@ def test_sentinels_are_asked_for_the_primary_and_verified_as_it_is() -> None:
     connecting = {"socket_timeout": 5, "socket_connect_timeout": 3, "ssl": True, **verified}
     asked = {**connecting, "password": "another"}
 
-    options = environment.valkey_options(url, "/ca.pem", "another")
+    found = environment.build_valkey_settings(url, "/ca.pem", "another")
 
-    assert options == {
+    assert found.redis_options == {
         **{"sentinels": [("a.example", 26379), ("b.example", 26380)], "service_name": "main.primary", "db": 2},
         **{"username": "app", "password": "p/w", "sentinel_kwargs": asked},
         **connecting,
     }
-    assert environment.valkey_tls(url, "/ca.pem") == verified
-    broker = environment.celery_broker_options(url, options)
+    assert found.tls_options == verified
+    broker = found.broker_options
     assert (broker["master_name"], broker["sentinel_kwargs"]) == ("main.primary", asked)
 
 

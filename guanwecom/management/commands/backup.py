@@ -25,11 +25,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            made = back_up(options["file"], programs_folder=options["programs"])
+            description = back_up(options["file"], programs_folder=options["programs"])
         except BackupError as error:
             raise CommandError(str(error)) from error
         size = options["file"].stat().st_size
-        words = {"file": options["file"], "bytes": f"{size:,}", "version": made.version, "at": made.made_at}
+        words = {
+            "file": options["file"],
+            "bytes": f"{size:,}",
+            "version": description.version,
+            "at": description.made_at,
+        }
         self.stdout.write(_("%(file)s: %(bytes)s bytes of version %(version)s, %(at)s.") % words)
-        keys = ", ".join(made.keys) or "–"
+        keys = ", ".join(description.keys) or "–"
         self.stdout.write(_("Keys that its secrets need (fingerprints): %(keys)s.") % {"keys": keys})

@@ -1,4 +1,4 @@
-"""Write the first .env: `manage.py init_env`. It runs before there are settings."""
+"""Write the first .env: `manage.py init_env`, which runs before there are settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPOSE = {"database": "postgresql://guanwecom:{}@postgres:5432/guanwecom", "val
 LOCAL_DATABASE = "postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql"
 LOCAL_VALKEY = "redis://127.0.0.1:6379/0"
 _LINE = re.compile(r"^#?(?P<name>[A-Z_]+)=.*$", re.MULTILINE)
-# Readers of .env files (ours, a shell, compose) interpret these differently.
+# Readers of .env files (ours, a shell, compose) interpret these characters differently.
 _AMBIGUOUS = re.compile(r"[\s\"'$`\\#]")
 
 
@@ -35,8 +35,9 @@ def parse_site(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(f"expected an address such as https://bi.example.com, without a path, not {text!r}")
-    if len(e.hosts(parts.netloc)) != 1:
+    if not parts.netloc or "," in parts.netloc:
         raise ValueError(f"expected an address such as https://bi.example.com, not {text!r}")
+    e.host(parts.netloc)
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -45,14 +46,14 @@ def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         check(text)
-        if found := _AMBIGUOUS.search(text):
-            raise ValueError(f"percent-encode {found[0]!r} as %{ord(found[0]):02X} (the value is not shown)")
+        if match := _AMBIGUOUS.search(text):
+            raise ValueError(f"percent-encode {match[0]!r} as %{ord(match[0]):02X} (the value is not shown)")
         return text
 
     return parse
 
 
-# Required values, given by the option of this name or at a terminal: parser, prompt, and default for an empty answer.
+# Required values, given by the option of this name or at a terminal: parser, label, and default for an empty answer.
 QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
     "site": (parse_site, gettext_lazy("Address of the site, such as https://bi.example.com"), ""),
     "database": (parse_address(e.database), "PostgreSQL", LOCAL_DATABASE),
@@ -84,10 +85,24 @@ class Command(BaseCommand):
         path = None if options["file"] == "-" else Path(options["file"])
         if path and (path.is_symlink() or path.exists()):  # before anything is asked
             raise CommandError(_("%(path)s exists and is left as it is.") % {"path": path})
-        asked = ("site",) if options["compose"] else tuple(QUESTIONS)
+        names = ("site",) if options["compose"] else tuple(QUESTIONS)
         answers = {name: address.format(secrets.token_hex(24)) for name, address in COMPOSE.items()}
-        answers |= {name: self._answer(name, options[name]) for name in asked}
-        text = render((ROOT / ".env.example").read_text(encoding="utf-8"), **answers)
+        answers |= {name: self._answer(name, options[name]) for name in names}
+        values = {
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+            "METRICS_TOKEN": secrets.token_urlsafe(32),
+            "INSTALLATION_NAME": secrets.token_hex(4),
+            "DATABASE_URL": answers["database"],
+            "VALKEY_URL": answers["valkey"],
+            "ALLOWED_HOSTS": urlsplit(answers["site"]).netloc,
+            # The reverse proxy of the same machine; compose.yaml sets its own network instead.
+            "TRUSTED_PROXIES": "127.0.0.1,::1",
+        }
+        text = _LINE.sub(
+            lambda line: f"{line['name']}={values[line['name']]}" if line["name"] in values else line[0],
+            (ROOT / ".env.example").read_text(encoding="utf-8"),
+        )
         if path:
             _write(path, text)
             text = _(
@@ -102,8 +117,8 @@ class Command(BaseCommand):
         if given is None and not sys.stdin.isatty():
             text = _("--%(name)s is missing, and there is no terminal to ask at.")
             raise CommandError(text % {"name": name})
-        parse, words, default = QUESTIONS[name]
-        prompt = f"{words} [{default}]: " if default else f"{words}: "
+        parse, label, default = QUESTIONS[name]
+        prompt = f"{label} [{default}]: " if default else f"{label}: "
         while True:
             try:
                 return parse(given if given is not None else input(prompt).strip() or default)
@@ -111,24 +126,6 @@ class Command(BaseCommand):
                 if given is not None:
                     raise CommandError(f"--{name}: {error}") from None
                 self.stderr.write(str(error))
-
-
-def render(example: str, *, site: str, database: str, valkey: str) -> str:
-    """Return `example` (.env.example) with fresh keys and the given addresses; its comments stay."""
-    values = {
-        "SECRET_KEY": secrets.token_urlsafe(50),
-        "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
-        "METRICS_TOKEN": secrets.token_urlsafe(32),
-        "INSTALLATION_NAME": secrets.token_hex(4),
-        "DATABASE_URL": database,
-        "VALKEY_URL": valkey,
-        "ALLOWED_HOSTS": urlsplit(site).netloc,
-        # The reverse proxy of the same machine; compose.yaml sets its own network instead.
-        "TRUSTED_PROXIES": "127.0.0.1,::1",
-    }
-    return _LINE.sub(
-        lambda line: f"{line['name']}={values[line['name']]}" if line["name"] in values else line[0], example
-    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -32,8 +32,8 @@ class Command(BaseCommand):
         if options["confirm"]:
             self._confirm()
         elif options["hold"]:
-            was_real = operation.hold()
-            self.stdout.write(_("It is a copy now: nothing is sent.") if was_real else _("It was a copy already."))
+            is_changed = operation.mark_as_copy()
+            self.stdout.write(_("It is a copy now: nothing is sent.") if is_changed else _("It was a copy already."))
         else:
             self._show()
 

@@ -32,8 +32,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with _ends_in_order():
-                found = restore(
+            with _interrupt_on_sigterm():
+                description = restore(
                     options["file"],
                     is_check=options["check"],
                     replaces=options["replace"],
@@ -42,12 +42,12 @@ class Command(BaseCommand):
                 )
         except BackupError as error:
             raise CommandError(str(error)) from error
-        words = {"at": found.made_at, "version": found.version}
+        words = {"at": description.made_at, "version": description.version}
         if options["check"]:
             self.stdout.write(_("The backup of %(at)s, version %(version)s, can be restored.") % words)
             return
         self.stdout.write(_("Restored: the database of %(at)s, version %(version)s.") % words)
-        for key in found.missing_keys:
+        for key in description.missing_keys:
             self.stdout.write(_("Enter again what only the key %(key)s can open.") % {"key": key})
         self.stdout.write(
             _(
@@ -58,8 +58,8 @@ class Command(BaseCommand):
 
 
 @contextmanager
-def _ends_in_order() -> Iterator[None]:
-    """Treat a service manager's SIGTERM like Ctrl-C, so that the former database is put back."""
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Treat a service manager's SIGTERM like Ctrl-C, so that an interrupted restore puts the former database back."""
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from guanwecom.operations.support_bundle import bundle
+from guanwecom.operations.support_bundle import build_bundle
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("file", type=Path, help="the new file, such as support.zip")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        path, content = options["file"], bundle()
+        path, content = options["file"], build_bundle()
         try:
             with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
                 file.write(content)

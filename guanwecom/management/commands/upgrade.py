@@ -15,12 +15,12 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from guanwecom.operations import upgrade
-from guanwecom.operations.upgrade import Blocks, Plan, TableLock, Work
+from guanwecom.operations.upgrade import BlockedUse, RowWork, TableLock, UpgradePlan
 from integrations.core import heartbeats, installation
 from integrations.models import Installation
 
 # Key of the advisory lock of PostgreSQL that lets one upgrade run at a time.
-_UPGRADE = 1_196_770_628
+_UPGRADE_LOCK = 1_196_770_628
 
 
 class Command(BaseCommand):
@@ -40,9 +40,9 @@ class Command(BaseCommand):
         if upgrade.is_pooled():
             raise CommandError(upgrade.POOLED)
         with connection.cursor() as cursor:  # a second upgrade waits here, and then finds nothing to do
-            cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
-        found = self._check()
-        if found.former_version:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE_LOCK])
+        plan = self._check()
+        if plan.former_version:
             try:
                 upgrade.apply_pending(self.stdout.write)
             except upgrade.TablesInUseError as error:
@@ -67,39 +67,40 @@ class Command(BaseCommand):
         for (host, kind), count in sorted(counts.items()):
             self.stdout.write(f"  {host}: {kind} ({count})")
 
-    def _check(self) -> Plan:
-        found = upgrade.read()
-        former = found.former_version or _("a new database")
+    def _check(self) -> UpgradePlan:
+        """Print the plan. Raises CommandError with the plan's refusals."""
+        plan = upgrade.make_plan()
+        former = plan.former_version or _("a new database")
         self.stdout.write(_("From %(former)s to %(present)s.") % {"former": former, "present": settings.VERSION})
-        if not found.steps:
+        if not plan.steps:
             self.stdout.write(_("No migration is pending."))
-        for step in found.steps:
+        for step in plan.steps:
             lines = [*step.operations, *map(_describe, step.locks)]
             if step.runs_code:
                 lines.append(_("runs code of its own; the release notes say for how long"))
             elif not step.locks:
                 lines.append(_("locks nothing"))
             self.stdout.write("\n".join([f"{step.migration}:", *(f"  {line}" for line in lines)]))
-        for warning in found.warnings:
+        for warning in plan.warnings:
             self.stdout.write(_("Note: %(warning)s") % {"warning": warning})
-        if found.refusals:
-            raise CommandError("\n".join(found.refusals))
-        return found
+        if plan.refusals:
+            raise CommandError("\n".join(plan.refusals))
+        return plan
 
 
 def _describe(lock: TableLock) -> str:
     blocks = {
-        Blocks.NOTHING: _("blocks nothing"),
-        Blocks.WRITING: _("blocks writing"),
-        Blocks.EVERYTHING: _("blocks reading and writing"),
+        BlockedUse.NOTHING: _("blocks nothing"),
+        BlockedUse.WRITING: _("blocks writing"),
+        BlockedUse.EVERYTHING: _("blocks reading and writing"),
     }
     works = {
-        Work.NONE: _("no row is touched"),
-        Work.READ: _("reads %(rows)s rows"),
-        Work.INDEX: _("indexes %(rows)s rows"),
-        Work.REWRITE: _("rewrites %(rows)s rows"),
+        RowWork.NONE: _("no row is touched"),
+        RowWork.READ: _("reads %(rows)s rows"),
+        RowWork.INDEX: _("indexes %(rows)s rows"),
+        RowWork.REWRITE: _("rewrites %(rows)s rows"),
     }
     length = _("a moment") if lock.seconds < 1 else _("about %(seconds)s s") % {"seconds": f"{lock.seconds:,.0f}"}
     work = works[lock.work] % {"rows": f"{lock.row_count:,}"}
-    words = {"table": lock.table, "blocks": blocks[lock.blocks], "length": length, "work": work}
-    return _("%(table)s: %(blocks)s for %(length)s (%(work)s)") % words
+    facts = {"table": lock.table, "blocks": blocks[lock.blocks], "length": length, "work": work}
+    return _("%(table)s: %(blocks)s for %(length)s (%(work)s)") % facts

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from guanwecom.operations.middleware import AGAIN_SECONDS, refuse_late
+from guanwecom.operations.middleware import RETRY_SECONDS, LateRequestMiddleware
 from tests.e2e.stack import BIN, running, wait_for_http
 from tests.e2e.waiting import eventually
 from tools.services import free_port
@@ -37,7 +37,7 @@ def reach(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def asked(path: str, method: str = "GET", **environ: str) -> tuple[str, dict[str, str], bytes]:
     given: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(), **environ}
     said: list[tuple[str, dict[str, str]]] = []
-    answer = refuse_late(reach)(given, lambda status, headers: said.append((status, dict(headers))))
+    answer = LateRequestMiddleware(reach)(given, lambda status, headers: said.append((status, dict(headers))))
     body = b"".join(answer)
     [(status, headers)] = said
     return status, headers, body
@@ -77,7 +77,7 @@ def test_a_browser_gets_a_page_that_comes_again_by_itself(client: Client, langua
 
 
 def test_those_that_were_refused_together_do_not_come_again_together() -> None:
-    assert {late("/login/")[1]["Retry-After"] for _request in range(200)} == set(map(str, AGAIN_SECONDS))
+    assert {late("/login/")[1]["Retry-After"] for _request in range(200)} == set(map(str, RETRY_SECONDS))
 
 
 @pytest.mark.parametrize("path", ["/api/v1/messages", "/in/abc"])

@@ -54,7 +54,7 @@ def test_maintenance_of_the_database_makes_no_copy_of_it(url: str) -> None:
 
 def test_of_two_who_confirm_at_once_one_does_it(url: str) -> None:
     """Keep what begins after the first confirmation: the second must not end it."""
-    operation.hold()
+    operation.mark_as_copy()
 
     def confirm() -> int | None:
         try:

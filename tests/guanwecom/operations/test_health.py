@@ -42,7 +42,7 @@ def answer(method: str = "get", token: str = TOKEN) -> Any:
 
 
 def problems() -> list[str]:
-    return health.read().problems
+    return health.read_state().problems
 
 
 def overdue_subscription(**passed: float) -> Subscription:
@@ -154,7 +154,7 @@ def test_pictures_of_pages_that_wait_for_a_worker_are_told_with_its_command() ->
     Medium.objects.create(kind="picture", digest="d", queue="snapshots", recipe=b"", created_at=since, make_after=since)
 
     assert problems() == ["queue:snapshots"]
-    assert "worker-snapshots" in health.explain(health.read())[0].command
+    assert "worker-snapshots" in health.explain_problems(health.read_state())[0].command
 
 
 def test_a_mail_door_that_was_killed_is_missed_and_one_that_ended_or_never_ran_is_not() -> None:
@@ -164,7 +164,7 @@ def test_a_mail_door_that_was_killed_is_missed_and_one_that_ended_or_never_ran_i
 
     assert problems() == ["tick", "mail"]
     with translation.override("en"):
-        explanation = health.explain(health.read())[-1]
+        explanation = health.explain_problems(health.read_state())[-1]
     assert explanation.what.startswith("The mail door is not running: other systems keep their mails and try again")
     assert explanation.command == "systemctl restart guanwecom-mail-door\ndocker compose restart mail-door"
 
@@ -207,13 +207,12 @@ def test_a_valkey_that_takes_no_writes_is_named_as_that(
     with closing(Redis.from_url(service.url)) as store:
         spoil(store)
 
-    state = health.read()
+    state = health.read_state()
     service.stop()
 
     assert state.problems == [code]
     with translation.override("en"):
-        assert health.name_parts(state) == "Valkey"
-        [explanation] = health.explain(state)
+        [explanation] = health.explain_problems(state)
     assert sentence in explanation.what
 
 
@@ -237,7 +236,7 @@ def test_a_periodic_task_that_was_switched_off(name: str) -> None:
 
     assert problems() == [f"task:{name}"]
     with translation.override("en"):
-        (explanation,) = health.explain(health.read())
+        (explanation,) = health.explain_problems(health.read_state())
     assert explanation.what.startswith(f"The periodic task {name} is switched off: ")
     assert explanation.where.startswith(f"Switch it on in the administration: periodic tasks → {name}.")
 
@@ -256,8 +255,8 @@ def test_slots_and_checks_that_nobody_claims() -> None:
     make_run(overdue_subscription(minutes=2))  # its slot waits for the previous run
     make_subscription(next_run_at=database_clock()() - timedelta(minutes=5), is_enabled=False)
     assert problems() == ["slots"]
-    assert health.read().overdue_count == 1
+    assert health.read_state().overdue_count == 1
 
     card = Card.objects.create(name="各城市销售额", source=DataSource.objects.create(name="数仓", kind="sql"))
     make_rule(card, next_run_at=database_clock()() - timedelta(minutes=1))
-    assert health.read().overdue_count == 2
+    assert health.read_state().overdue_count == 2

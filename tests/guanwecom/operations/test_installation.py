@@ -140,9 +140,9 @@ def test_administrators_and_monitors_are_served_and_the_api_says_why(client: Cli
 
 @pytest.mark.usefixtures("copy")
 def test_a_copy_is_the_only_problem_and_nobody_gets_mail_of_it() -> None:
-    assert health.read().problems == ["copy"]
+    assert health.read_state().problems == ["copy"]
 
-    watch.check()
+    watch.check_engine()
 
     assert Installation.objects.get().engine_problems == ""
 

@@ -29,7 +29,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 def handler_of(form: str, output: io.StringIO) -> logging.Handler:
     """Make a handler that writes as a process does, as JSON or for a console."""
-    described = logs.configuration("INFO", form)["formatters"]["line"]
+    described = logs.build_configuration("INFO", form)["formatters"]["line"]
     made = logging.StreamHandler(output)
     made.setFormatter(
         described["()"](processors=described["processors"], foreign_pre_chain=described["foreign_pre_chain"])
@@ -98,7 +98,7 @@ def test_at_a_console_it_is_a_line_to_read(written: io.StringIO) -> None:
     ],
 )
 def test_what_looks_like_a_credential_is_masked(said: str, shown: str) -> None:
-    assert logs.mask_credentials(said).endswith(shown.removeprefix("…"))
+    assert logs._mask_line(None, "", {"event": said})["event"].endswith(shown.removeprefix("…"))
 
 
 # --- Requests --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from guanwecom.operations import watch
-from guanwecom.operations.installation import hold
+from guanwecom.operations.installation import mark_as_copy
 from guanwecom.operations.watch import CONFIRMED_AFTER, DatabaseWatch
 from integrations.core.redis import valkey
 from notifications.models import OperatorContacts, Robot
@@ -39,7 +39,7 @@ def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Sett
     settings.OPERATOR_ROBOT = (wire.url, "4e5f6a7b")
     contacts(wire)
 
-    watch.remember()
+    watch.refresh_contacts()
     watch.tell_operators("推送已停止：beat", "beat 没有运行")
 
     (sent,) = mail.outbox
@@ -47,9 +47,9 @@ def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Sett
     assert sent.to == ["b@example.com", "c@example.com", "a@example.com"]
     assert texts(wire) == ["推送已停止：beat\nbeat 没有运行"] * 2
 
-    hold()
-    watch._last.clear()
-    watch.remember()
+    mark_as_copy()
+    watch._cached_contacts.clear()
+    watch.refresh_contacts()
     watch.tell_operators("subject", "body")  # from a copy nobody is told
     assert (len(mail.outbox), len(texts(wire))) == (1, 2)
 
@@ -130,7 +130,7 @@ def test_of_all_processes_one_tells_that_it_is_away_and_one_that_it_is_back() ->
     def all_see(answers: bool, seconds: float) -> None:
         clock.now += seconds
         for process in processes:
-            process.note(answers=answers)
+            process.note_answer(answers=answers)
 
     for _ in range(2):
         all_see(False, 0)
@@ -155,11 +155,11 @@ def test_of_all_processes_one_tells_that_it_is_away_and_one_that_it_is_back() ->
 def test_where_no_way_went_through_another_process_tries_soon(settings: Settings) -> None:
     clock = Clock()
     process = DatabaseWatch(clock)
-    process.note(answers=False)
+    process.note_answer(answers=False)
     settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 1
 
     clock.now += LASTED
-    process.note(answers=False)
+    process.note_answer(answers=False)
 
     assert 0 < int(valkey().ttl("operations:database-away")) <= LASTED
 
@@ -170,11 +170,11 @@ def test_without_valkey_nobody_is_told_and_nothing_breaks(settings: Settings) ->
     process = DatabaseWatch(clock)
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
 
-    process.note(answers=False)
+    process.note_answer(answers=False)
     clock.now += 2 * LASTED
-    process.note(answers=False)
-    process.note(answers=True)
+    process.note_answer(answers=False)
+    process.note_answer(answers=True)
     clock.now += 2 * LASTED
-    process.note(answers=True)
+    process.note_answer(answers=True)
 
     assert told() == []

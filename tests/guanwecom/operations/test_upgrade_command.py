@@ -27,7 +27,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from guanwecom.operations import upgrade
-from guanwecom.operations.upgrade import Blocks, TableLock, Work
+from guanwecom.operations.upgrade import BlockedUse, RowWork, TableLock
 from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.core.heartbeats import beat
@@ -54,56 +54,56 @@ def state() -> ProjectState:
     return shop
 
 
-OF_SHOP = ("shop_shop", Blocks.WRITING, Work.NONE)
+OF_SHOP = ("shop_shop", BlockedUse.WRITING, RowWork.NONE)
 
 
-def of_order(work: Work, blocks: Blocks = Blocks.EVERYTHING) -> tuple[str, Blocks, Work]:
+def of_order(work: RowWork, blocks: BlockedUse = BlockedUse.EVERYTHING) -> tuple[str, BlockedUse, RowWork]:
     return (TABLE, blocks, work)
 
 
-CASES: list[tuple[Operation, list[tuple[str, Blocks, Work]]]] = [
-    (migrations.AddField("order", "a", models.CharField(max_length=10, db_default="")), [of_order(Work.NONE)]),
-    (migrations.AddField("order", "a", models.DateTimeField(db_default=Now())), [of_order(Work.REWRITE)]),
-    (migrations.AddField("order", "a", models.IntegerField(null=True, db_index=True)), [of_order(Work.INDEX)]),
-    (migrations.AddField("order", "a", models.IntegerField(null=True, unique=True)), [of_order(Work.INDEX)]),
+CASES: list[tuple[Operation, list[tuple[str, BlockedUse, RowWork]]]] = [
+    (migrations.AddField("order", "a", models.CharField(max_length=10, db_default="")), [of_order(RowWork.NONE)]),
+    (migrations.AddField("order", "a", models.DateTimeField(db_default=Now())), [of_order(RowWork.REWRITE)]),
+    (migrations.AddField("order", "a", models.IntegerField(null=True, db_index=True)), [of_order(RowWork.INDEX)]),
+    (migrations.AddField("order", "a", models.IntegerField(null=True, unique=True)), [of_order(RowWork.INDEX)]),
     (
         migrations.AddField("order", "a", models.ForeignKey("shop.Shop", models.CASCADE, null=True)),
-        [OF_SHOP, of_order(Work.INDEX)],
+        [OF_SHOP, of_order(RowWork.INDEX)],
     ),
     (
         migrations.AddField("order", "a", models.ManyToManyField("shop.Shop")),
-        [of_order(Work.NONE, Blocks.WRITING), OF_SHOP],
+        [of_order(RowWork.NONE, BlockedUse.WRITING), OF_SHOP],
     ),
-    (migrations.AlterField("order", "name", models.CharField(max_length=20)), [of_order(Work.NONE)]),
-    (migrations.AlterField("order", "count", models.BigIntegerField(default=0)), [of_order(Work.REWRITE)]),
-    (migrations.AlterField("order", "note", models.CharField(max_length=10)), [of_order(Work.READ)]),
+    (migrations.AlterField("order", "name", models.CharField(max_length=20)), [of_order(RowWork.NONE)]),
+    (migrations.AlterField("order", "count", models.BigIntegerField(default=0)), [of_order(RowWork.REWRITE)]),
+    (migrations.AlterField("order", "note", models.CharField(max_length=10)), [of_order(RowWork.READ)]),
     (migrations.AlterField("order", "count", models.IntegerField(default=7, help_text="x")), []),
-    (migrations.RemoveField("order", "note"), [of_order(Work.NONE)]),
-    (migrations.RemoveIndex("order", "count"), [of_order(Work.NONE)]),
-    (migrations.DeleteModel("order"), [of_order(Work.NONE)]),
+    (migrations.RemoveField("order", "note"), [of_order(RowWork.NONE)]),
+    (migrations.RemoveIndex("order", "count"), [of_order(RowWork.NONE)]),
+    (migrations.DeleteModel("order"), [of_order(RowWork.NONE)]),
     (
         migrations.AddIndex("order", models.Index(fields=["name"], name="i")),
-        [of_order(Work.INDEX, Blocks.WRITING)],
+        [of_order(RowWork.INDEX, BlockedUse.WRITING)],
     ),
     (
         migrations.AddConstraint("order", models.UniqueConstraint(fields=["name"], name="c")),
-        [of_order(Work.INDEX)],
+        [of_order(RowWork.INDEX)],
     ),
     (
         migrations.AddConstraint("order", models.CheckConstraint(condition=models.Q(count__gte=0), name="c")),
-        [of_order(Work.READ)],
+        [of_order(RowWork.READ)],
     ),
     (
         migrations.RunSQL('CREATE INDEX CONCURRENTLY "i" ON "shop_order" ("name")'),
-        [of_order(Work.READ, Blocks.NOTHING)],
+        [of_order(RowWork.READ, BlockedUse.NOTHING)],
     ),
-    (migrations.RunSQL('DROP INDEX CONCURRENTLY IF EXISTS "count"'), [of_order(Work.READ, Blocks.NOTHING)]),
+    (migrations.RunSQL('DROP INDEX CONCURRENTLY IF EXISTS "count"'), [of_order(RowWork.READ, BlockedUse.NOTHING)]),
 ]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("operation", "expected"), CASES, ids=lambda case: getattr(case, "describe", str)()[:60])
-def test_what_an_operation_locks(operation: Operation, expected: list[tuple[str, Blocks, Work]]) -> None:
+def test_what_an_operation_locks(operation: Operation, expected: list[tuple[str, BlockedUse, RowWork]]) -> None:
     before, after = state(), state()
     with connection.schema_editor() as editor:
         for model in before.apps.get_models():
@@ -118,8 +118,8 @@ def test_what_an_operation_locks(operation: Operation, expected: list[tuple[str,
 
 
 def test_how_long_follows_from_the_rows() -> None:
-    assert TableLock(TABLE, Blocks.EVERYTHING, Work.REWRITE, 1_000_000, 0).seconds == 20
-    assert TableLock(TABLE, Blocks.EVERYTHING, Work.NONE, 1_000_000, 0).seconds == 0
+    assert TableLock(TABLE, BlockedUse.EVERYTHING, RowWork.REWRITE, 1_000_000, 0).seconds == 20
+    assert TableLock(TABLE, BlockedUse.EVERYTHING, RowWork.NONE, 1_000_000, 0).seconds == 0
 
 
 LATER = """
@@ -192,7 +192,7 @@ def test_a_database_from_before_the_first_tables_is_refused(former: str, present
     Installation.objects.update(version=former)
 
     with override_settings(VERSION=present):
-        assert upgrade.read().refusals == refusals
+        assert upgrade.make_plan().refusals == refusals
 
 
 @pytest.mark.django_db
@@ -242,7 +242,7 @@ def test_a_table_that_others_use_all_the_time_is_waited_for_and_nothing_is_half_
     upgrade.apply_pending(said.append)
 
     assert said == [f"notifications.{name}: done" for name in later]
-    assert upgrade.read().steps == []
+    assert upgrade.make_plan().steps == []
 
 
 @pytest.mark.django_db

@@ -13,7 +13,7 @@ from django.utils import translation
 from pytest_django import Settings
 
 from guanwecom.operations import health, watch
-from guanwecom.operations.health import Served
+from guanwecom.operations.health import ProcessGroup
 from guanwecom.operations.watch import CONFIRMED_AFTER
 from integrations.core import installation
 from integrations.core.background import database_clock
@@ -61,17 +61,17 @@ LASTED = CONFIRMED_AFTER.total_seconds()
 def test_what_is_new_is_told_once_it_has_lasted(looks: list[tuple[float, str, bool]]) -> None:
     for seconds, problems, is_told in looks:
         now = START + timedelta(seconds=seconds)
-        assert watch.is_new(watch.read(), problems.split(), now=now) is is_told, seconds
+        assert watch.record_problems(Installation.objects.get(), problems.split(), now=now) is is_told, seconds
 
 
 def test_of_two_that_look_one_tells_and_the_first_look_of_all_makes_the_row() -> None:
     Installation.objects.all().delete()
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
 
-    watch.check()
-    watch.check()
+    watch.check_engine()
+    watch.check_engine()
     first = Installation.objects.get().engine_checked_at
-    watch.check()
+    watch.check_engine()
 
     assert (Installation.objects.get().engine_checked_at, Installation.objects.get().engine_problems) == (first, "beat")
 
@@ -85,11 +85,11 @@ def test_what_was_found_before_nobody_looked_has_to_last_anew(
     monkeypatch.setattr(watch, "_run_in_thread", lambda work: told.append("told"))
     Heartbeat.objects.all().delete()
     now = database_clock()()
-    watch.check()
+    watch.check_engine()
     found_since, checked_at = now - timedelta(seconds=90), now - timedelta(seconds=unseen_seconds)
     Installation.objects.update(engine_problems_since=found_since, engine_checked_at=checked_at)
 
-    watch.check()
+    watch.check_engine()
 
     assert told == ["told"] * is_told
 
@@ -105,12 +105,12 @@ def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch
     settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 1
 
     Installation.objects.update(**look_again)
-    watch.check()
+    watch.check_engine()
     assert Installation.objects.get().engine_notified == ""
     settings.EMAIL_BACKEND = backend
     for _ in range(2):
         Installation.objects.update(**look_again)
-        watch.check()
+        watch.check_engine()
 
     assert len(mail.outbox) == 1
     assert Installation.objects.get().engine_notified == "beat"
@@ -119,15 +119,18 @@ def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch
 # --- Contents of the reports -----------------------------------------------------------------------------------------
 
 
-def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_operators_get_the_words_and_the_command(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "close_all", lambda: None)
     settings.OPERATOR_EMAILS = ["ops@example.com"]
     heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=45)
     Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER).update(queues="urgent,celery")
 
-    stopped, again = health.read(), replace(health.read(), beat=Served("beat", 1, None), queues=())
+    stopped, again = health.read_state(), replace(health.read_state(), beat=ProcessGroup("beat", 1, None), queues=())
 
-    watch.tell_state(stopped)
-    watch.tell_state(again)
+    watch.tell_engine_state(stopped, "")
+    watch.tell_engine_state(again, "")
 
     sent, end = mail.outbox
     assert (end.subject, end.body.splitlines()[0]) == ("推送已恢复运行", "beat 和所有队列的 worker 都在运行。")
@@ -159,8 +162,8 @@ def test_durations_are_rough(seconds: float, words: str) -> None:
 
 @pytest.mark.parametrize("code", ["beat", "mail", "web", *(f"queue:{name}" for name in QUEUES)])
 def test_every_command_names_a_unit_and_a_service_that_there_are(project_root: Path, code: str) -> None:
-    queue = Served(code.partition(":")[2], 0, None)
-    state = replace(health.read(), queues=(queue,))
+    queue = ProcessGroup(code.partition(":")[2], 0, None)
+    state = replace(health.read_state(), queues=(queue,))
 
     systemd, compose = health._explain_problem(code, state).command.splitlines()
 

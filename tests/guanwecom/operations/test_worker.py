@@ -29,11 +29,11 @@ def test_a_process_is_heard_until_it_ends_in_order() -> None:
     thread.start()
     eventually(lambda: rows() == [("worker", build_process_name(), "celery,urgent")])
 
-    thread.end()
+    thread.stop()
     thread.join()
     assert len(rows()) == 1
 
-    thread.forget()
+    thread.stop_and_delete_row()
     assert rows() == []
 
 
@@ -65,7 +65,7 @@ def test_who_does_not_do_its_work_is_not_heard_and_who_does_touches_its_file(
 def backends(monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> tuple[HeartbeatThread, list[int]]:
     """Start a heartbeat thread without pauses. Return it, and the list of PostgreSQL's process at each beat."""
     monkeypatch.setattr("guanwecom.operations.worker.heartbeats.HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr("guanwecom.operations.watch._last", [])  # warnings of this test alone
+    monkeypatch.setattr("guanwecom.operations.watch._cached_contacts", [])  # warnings of this test alone
     found: list[int] = []
 
     def queues() -> list[str]:
@@ -90,14 +90,14 @@ def test_who_watches_keeps_a_connection_until_it_breaks(monkeypatch: pytest.Monk
     Heartbeat.objects.all().delete()
     eventually(lambda: rows() == [("worker", build_process_name(), "celery")])
 
-    thread.end()
+    thread.stop()
     thread.join()
     last = found[-1]
     eventually(lambda: not _is_there(last))
 
     thread, found = backends(monkeypatch, watches=False)  # a process that forks keeps none
     eventually(lambda: len(found) > 3)
-    thread.end()
+    thread.stop()
     thread.join()
     assert len(set(found)) == len(found)
 
@@ -126,7 +126,7 @@ def test_what_goes_wrong_ends_no_pulse(error: Exception, line: str, caplog: pyte
     thread.start()
     failing.wait()
     assert thread.is_alive()
-    thread.end()
+    thread.stop()
     thread.join()
 
     assert line in caplog.text

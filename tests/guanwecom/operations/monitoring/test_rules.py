@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 import guanwecom.operations.middleware  # noqa: F401  # registers its counters, as the start of web does
-from guanwecom.operations.middleware import _MONITORS
+from guanwecom.operations.middleware import _MONITOR_VIEWS
 from tests.guanwecom.operations.conftest import read_metrics, ticked
 from tests.programs import needs, run_program
 
@@ -62,7 +62,7 @@ def test_what_monitors_are_answered_is_neither_an_error_nor_quick(alert: str) ->
 
     left_out = re.findall(r'view!~"([a-z|]+)"', expression)
 
-    assert [set(views.split("|")) for views in left_out] == [_MONITORS] * expression.count("guanwecom_http")
+    assert [set(views.split("|")) for views in left_out] == [_MONITOR_VIEWS] * expression.count("guanwecom_http")
 
 
 @pytest.mark.parametrize("tree", ["en", "zh-cn"])
