@@ -106,8 +106,9 @@ class LimitedLookups(ModelAdminBase):
             return is_allowed
         shown = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
         for list_filter in self.get_list_filter(request):
-            is_pair = isinstance(list_filter, list | tuple)
-            parameter: Any = list_filter[0] if is_pair else getattr(list_filter, "parameter_name", list_filter)
+            parameter: Any = getattr(list_filter, "parameter_name", list_filter)
+            if isinstance(list_filter, list | tuple):
+                parameter = list_filter[0]
             shown |= {str(each).split("__")[0] for each in getattr(list_filter, "selects", [parameter])}
         is_shown = column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown
         return is_shown and is_allowed

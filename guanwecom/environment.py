@@ -438,8 +438,8 @@ def build_valkey_settings(url: str, ca_bundle: str, sentinel_password: str) -> V
         tls_options |= {"ssl_ca_certs": ca_bundle} if ca_bundle else {}
     options = {"socket_timeout": 5, "socket_connect_timeout": 3, **tls_options}  # seconds
     if parts.scheme == "unix":
-        database_number = parse_qs(parts.query).get("db", ["0"])[0]
-        broker_url = f"redis+socket://{parts.path}?virtual_host={database_number}"
+        virtual_host = parse_qs(parts.query).get("db", ["0"])[0]
+        broker_url = f"redis+socket://{parts.path}?virtual_host={virtual_host}"
         return ValkeySettings(options, broker_url, {}, tls_options)
     if parts.scheme not in _SENTINEL:
         return ValkeySettings(options, url, _KEEPALIVE, tls_options)

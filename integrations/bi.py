@@ -1,7 +1,7 @@
-"""The connection with the BI: sign-on to its pages, its test, and pictures of its pages.
+"""The connection with the BI: single sign-on to its pages, a test of the connection, and pictures of its pages.
 
 A page of the BI has an address on this site, /bi/<page>. Links, sign-ins and messages hold only this address; the BI's
-own address with a token is made at the click (docs/decisions/0016).
+own address with a token is made when somebody clicks (docs/decisions/0016).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 
 ROOT = "/bi/"
-# Columns that are loaded only for their use.
+# Columns that are loaded only where they are used.
 SECRETS = ("private_key", "api_password", "app_token", "proxy_url")
 
 
@@ -75,7 +75,7 @@ class Obstacle(StrEnum):
 
 
 class CannotEnter(Exception):
-    """The person cannot enter the BI. `source`: the person's missing value, if that is the reason."""
+    """The person cannot enter the BI. `source`: which value the person lacks, if that is the reason."""
 
     def __init__(self, obstacle: Obstacle, source: hooks.ExternalId | None = None) -> None:
         super().__init__(obstacle.value)
@@ -101,7 +101,7 @@ def is_open() -> bool:
     return BiConnection.objects.filter(pk=THE_ONE, is_enabled=True).exists()
 
 
-def own_address(page: str) -> str:
+def build_own_address(page: str) -> str:
     """Return this site's address of the BI's `page`, a path with its query; empty for the first page."""
     return ROOT + page.lstrip("/")
 
@@ -111,41 +111,41 @@ def find_landing_page(page: str) -> str:
 
     This site's pages take precedence, because WeCom's menus may link to them before a BI is connected.
     """
-    if page == "/" or is_here(page) or not is_open():
+    if page == "/" or is_page_of_this_site(page) or not is_open():
         return page
-    address = own_address(page)
+    address = build_own_address(page)
     return address if is_own_page(address) else "/"
 
 
-def is_here(page: str) -> bool:
+def is_page_of_this_site(page: str) -> bool:
     """Return whether this site has a page of this path, with or without a trailing slash."""
     path = urlsplit(page).path
-    for one in (path, f"{path}/"):
+    for spelling in (path, f"{path}/"):
         with suppress(Resolver404):
-            return bool(resolve(one))
+            return bool(resolve(spelling))
     return False
 
 
 def find_page_address(saved: BiConnection, requested: str, query: str, *, on_phone: bool) -> str:
     """Return the BI's address of the requested page for the device, with the query of the request.
 
-    `requested`: a path without its first slash, decoded; empty for the first page. `query`: undecoded. Reserved names
-    are removed from it and from the templates' own queries, however they are spelt.
+    `requested`: a path without its first slash, decoded; empty for the first page. `query`: undecoded. The names that
+    the sign-in reserves are removed from it and from the templates' own queries, however they are spelt.
     """
-    further = remove_reserved(query)
+    own_query = remove_reserved(query)
     home = saved.phone_home if on_phone else saved.desktop_home
     if not requested:
-        return merge_query(home, further)
+        return merge_query(home, own_query)
     # The BI serves these paths only through its first page.
     if requested.split("/", 1)[0] in {word.strip(" /") for word in saved.routed_paths.split(",")} - {""}:
-        inner = merge_query(encode_path(requested), further)
+        inner = merge_query(encode_path(requested), own_query)
         return merge_query(home, f"path_url={quote(inner, safe='')}")
     for known in filter(None, (saved.desktop_page, saved.phone_page)):
         pattern = re.escape(known.partition("?")[0].lstrip("/")).replace(re.escape(ID), "(?P<id>[^/?#]+)")
-        if found := re.fullmatch(f"{pattern}/?", requested):
+        if match := re.fullmatch(f"{pattern}/?", requested):
             template = (saved.phone_page if on_phone else "") or saved.desktop_page
-            return merge_query(template.replace(ID, quote(found["id"], safe="")), further)
-    return merge_query("/" + encode_path(requested), further)
+            return merge_query(template.replace(ID, quote(match["id"], safe="")), own_query)
+    return merge_query("/" + encode_path(requested), own_query)
 
 
 def build_entrance(
@@ -159,12 +159,12 @@ def build_entrance(
 ) -> str:
     """Return the BI's address that signs `identity` in and shows `page`, with a token of a few seconds.
 
-    Use it only in the Location of a redirect or in our own browser: never store, show or log it. `identity` is called
-    last. `page`: decoded, without its first slash; `query`: undecoded. Raises CannotEnter.
+    Use the address only in the Location of a redirect or in our own browser: never store, show or log it. `identity` is
+    called last. `page`: decoded, without its first slash; `query`: undecoded. Raises CannotEnter.
     """
     if not saved.base_url:
         raise CannotEnter(Obstacle.NO_ADDRESS)
-    if not is_page(page, query):
+    if not is_safe_page(page, query):
         raise CannotEnter(Obstacle.NO_PAGE)
     address = find_page_address(saved, page, query, on_phone=on_phone)
     if has_reserved(address):  # in the path, from which nothing is removed
@@ -179,7 +179,7 @@ def build_entrance(
     return build_sign_in_url(base_url=saved.base_url, page=address, provider=saved.provider, token=token)
 
 
-def is_page(page: str, query: str) -> bool:
+def is_safe_page(page: str, query: str) -> bool:
     """Return whether the BI may be asked for the page: browsers and servers must read it in the same way."""
     try:
         query.encode("ascii")
@@ -193,10 +193,10 @@ def find_external_id(saved: BiConnection, person: Person) -> str:
     source = hooks.external_id_of(saved.external_id_source)
     if source is None:
         raise CannotEnter(Obstacle.NO_SOURCE)
-    found = source.of(person)
-    if not found:
+    external_id = source.of(person)
+    if not external_id:
         raise CannotEnter(Obstacle.NO_EXTERNAL_ID, source)
-    return found
+    return external_id
 
 
 def read_private_key(saved: BiConnection) -> RSAPrivateKey:
@@ -215,12 +215,12 @@ def parse_page(typed: str, saved: BiConnection) -> str:
     Empty for the first page. Raises ValidationError, with a sentence.
     """
     text = without_invisible(typed)
-    path = without_base(text, saved)
+    path = strip_base_url(text, saved)
     if path is None and "://" in text:
         raise ValidationError(_("This address is not the BI's. Copy it from the BI, or write a path as page/abc."))
     page = (text if path is None else path).lstrip("/")
     inner, _mark, query = page.partition("?")
-    if "#" in page or not is_page(unquote(inner), query):
+    if "#" in page or not is_safe_page(unquote(inner), query):
         raise ValidationError(_("This is no path of a page in the BI. Write it as page/abc."))
     return page
 
@@ -230,13 +230,13 @@ def parse_link_page(typed: str, saved: BiConnection) -> str | None:
 
     A page that this site has, too, gets the BI's prefix, so that the link still leads to the BI.
     """
-    if without_base(typed, saved) is None:
+    if strip_base_url(typed, saved) is None:
         return None
     page = parse_page(typed, saved)
-    return page if page and not is_here(f"/{page}") else own_address(page).lstrip("/")
+    return page if page and not is_page_of_this_site(f"/{page}") else build_own_address(page).lstrip("/")
 
 
-def without_base(typed: str, saved: BiConnection) -> str | None:
+def strip_base_url(typed: str, saved: BiConnection) -> str | None:
     """Return the part of `typed` after the BI's address; None for another address."""
     base = saved.base_url
     if not base or not typed.lower().startswith(base.lower()):
@@ -248,8 +248,18 @@ def without_base(typed: str, saved: BiConnection) -> str | None:
 # The fields that the results of a test depend on.
 CONNECTION_FIELDS = frozenset(
     {
-        *("base_url", "provider", "domain_id", "external_id_source", "private_key", "token_seconds"),
-        *("api_domain", "api_login", "api_password", "app_token", "proxy_url", "ca_bundle"),
+        "base_url",
+        "provider",
+        "domain_id",
+        "external_id_source",
+        "private_key",
+        "token_seconds",
+        "api_domain",
+        "api_login",
+        "api_password",
+        "app_token",
+        "proxy_url",
+        "ca_bundle",
     }
 )
 
@@ -260,7 +270,8 @@ def ensure_connection() -> BiConnection:
 
 
 def save_connection(*, connection: BiConnection, changed_fields: Collection[str]) -> None:
-    """Save the changed fields. Another connection outdates the last test and drops the API's token."""
+    """Save the changed fields. If the connection changes, the last test is out of date and the API's token is
+    dropped."""
     if CONNECTION_FIELDS.isdisjoint(changed_fields):
         connection.save(update_fields=[*changed_fields, "changed_at"])
         return
@@ -273,9 +284,8 @@ def save_connection(*, connection: BiConnection, changed_fields: Collection[str]
 
 
 def ensure_source(connection: BiConnection) -> DataSource | None:
-    """Create the data source of the BI's cards once the BI's API is set up; None if it is not, or if there is one.
-
-    It belongs to no company, like the connection.
+    """Create the data source of the BI's cards once the BI's API is set up. Return None if the API is not set up, or if
+    there is such a source. The source belongs to no company, like the connection.
     """
     can_ask = connection.base_url and connection.api_login and connection.api_password and connection.app_token
     if not can_ask or DataSource.objects.filter(kind=SourceKind.GUANDATA).exists():
@@ -283,11 +293,11 @@ def ensure_source(connection: BiConnection) -> DataSource | None:
     name = _("Guandata BI")
     taken = set(DataSource.objects.filter(name__startswith=name).values_list("name", flat=True))
     names = (name, *(f"{name} ({number})" for number in range(2, len(taken) + 2)))
-    return DataSource.objects.create(name=next(one for one in names if one not in taken), kind=SourceKind.GUANDATA)
+    return DataSource.objects.create(name=next(each for each in names if each not in taken), kind=SourceKind.GUANDATA)
 
 
 def generate_key(*, now: datetime) -> None:
-    """Make a new key pair. The present one ends at once: nobody enters the BI until it has the new public key."""
+    """Generate a new key pair in place of the present one. Nobody enters the BI until it has the new public key."""
     save_key(guandata_sso.generate_private_key(), now=now)
 
 
@@ -342,7 +352,7 @@ def test_connection(run: JobRun) -> dict[str, Any]:
 
 
 def _make_finding(step: str, status: str, outcome: str, /, **facts: Any) -> dict[str, Any]:
-    """Return a finding of the test. `step`: a key of STEPS. `outcome`: selects the sentence (_word_outcomes)."""
+    """Return a finding of the test. `step`: a key of STEPS. `outcome`: selects the sentence (_explain_outcomes)."""
     return {"step": step, "status": status, "outcome": outcome, "facts": facts}
 
 
@@ -357,10 +367,10 @@ def _test_address(saved: BiConnection, clock: Clock) -> dict[str, Any]:
         return _make_finding("address", WRONG, outcome, reason=error.message)
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _make_finding("address", WARNING, "server-error", status=answer.status)
-    there = parse_http_date(answer.headers.get("Date", ""))
-    apart = 0 if there is None else round(abs((clock() - there).total_seconds()))
-    if apart >= saved.token_seconds:
-        return _make_finding("address", WRONG, "clocks", seconds=apart, life=saved.token_seconds)
+    bi_time = parse_http_date(answer.headers.get("Date", ""))
+    difference = 0 if bi_time is None else round(abs((clock() - bi_time).total_seconds()))
+    if difference >= saved.token_seconds:
+        return _make_finding("address", WRONG, "clocks", seconds=difference, life=saved.token_seconds)
     return _make_finding("address", OK, "reached", status=answer.status)
 
 
@@ -380,13 +390,13 @@ def _test_token(saved: BiConnection, run: JobRun) -> dict[str, Any]:
         return _make_finding("token", WRONG, refusal.obstacle)
     except IntegrationError as error:
         return _make_finding("token", WARNING, "no-answer", reason=error.message)
-    known = {"status": answer.status, "as": identity}
+    facts = {"status": answer.status, "as": identity}
     path = urlsplit(answer.headers.get("Location", "")).path.lower()
     if answer.status in _REFUSALS or any(word in path for word in _SIGN_IN_WORDS):
-        return _make_finding("token", WRONG, "refused", **known)
+        return _make_finding("token", WRONG, "refused", **facts)
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        return _make_finding("token", WRONG, "not-taken", **known)
-    return _make_finding("token", UNCLEAR, "not-refused", **known)
+        return _make_finding("token", WRONG, "not-taken", **facts)
+    return _make_finding("token", UNCLEAR, "not-refused", **facts)
 
 
 def _test_api(saved: BiConnection) -> list[dict[str, Any]]:
@@ -413,26 +423,26 @@ STEPS: dict[str, _StrPromise] = {
     "pages": gettext_lazy("App token"),
 }
 TONES = {"ok": "good", "unclear": "quiet", "warning": "warn", "wrong": "bad"}
-# The place for the public key in the BI, in its own words.
+# Where the public key is entered in the BI, in the BI's words.
 PLACE_OF_KEY = "管理中心 → 系统集成 → 单点登录"
 
 
 def explain_findings(findings: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Explain the findings of a test, in order: `label`, `tone` (good, quiet, warn or bad) and `sentence`. A finding
     without a sentence is left out."""
-    known = _word_outcomes()
+    sentences = _explain_outcomes()
     return [
         {
-            "label": str(STEPS[one["step"]]),
-            "tone": TONES[one["status"]],
-            "sentence": known[one["step"], one["outcome"]] % one["facts"],
+            "label": str(STEPS[finding["step"]]),
+            "tone": TONES[finding["status"]],
+            "sentence": sentences[finding["step"], finding["outcome"]] % finding["facts"],
         }
-        for one in findings
-        if (one.get("step"), one.get("outcome")) in known
+        for finding in findings
+        if (finding.get("step"), finding.get("outcome")) in sentences
     ]
 
 
-def word_obstacles() -> dict[Obstacle, str]:
+def explain_obstacles() -> dict[Obstacle, str]:
     """Return a sentence for each reason why an administrator who tests cannot enter the BI."""
     return {
         Obstacle.OFF: _("Sign-in to the BI is switched off."),
@@ -452,10 +462,10 @@ def word_obstacles() -> dict[Obstacle, str]:
     }
 
 
-def _word_outcomes() -> dict[tuple[str, str], str]:
-    failed = word_obstacles()
+def _explain_outcomes() -> dict[tuple[str, str], str]:
+    obstacles = explain_obstacles()
     return {
-        ("address", "missing"): failed[Obstacle.NO_ADDRESS],
+        ("address", "missing"): obstacles[Obstacle.NO_ADDRESS],
         ("address", "reached"): _("The BI answers (HTTP %(status)s)."),
         ("address", "server-error"): _("The BI answers with an error of its own (HTTP %(status)s)."),
         ("address", "unreachable"): _(
@@ -482,7 +492,7 @@ def _word_outcomes() -> dict[tuple[str, str], str]:
             "The BI does not refuse a token for “%(as)s” (HTTP %(status)s). Some versions show their sign-in page with "
             "the same answer: look with the button above whether you are signed in."
         ),
-        **{("token", found.value): words % {"missing": "externalUserId"} for found, words in failed.items()},
+        **{("token", each.value): text % {"missing": "externalUserId"} for each, text in obstacles.items()},
         ("api", "accepted"): _("The BI signs the API user in."),
         ("api", "refused"): _("The BI refuses the API user: %(message)s"),
         ("pages", "accepted"): _("The app token lists %(count)s pages."),
@@ -490,7 +500,7 @@ def _word_outcomes() -> dict[tuple[str, str], str]:
     }
 
 
-# A BI whose first page takes longer counts as down.
+# A BI whose first page takes longer counts as unreachable.
 ALIVE_WITHIN_SECONDS = 5
 
 
@@ -508,14 +518,14 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
     except SnapshotError as error:
         if error.reason == Reason.UNREACHABLE:
             with suppress(IntegrationError):
-                found = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
-                # If only this page does not answer, pictures of others need not wait.
-                if found.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                answer = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
+                # If only this page does not answer, pictures of other pages need not wait.
+                if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise SnapshotError(Reason.ERROR_PAGE) from error
         raise
 
 
-# The browser of this process, by its arguments; each picture signs in anew.
+# The browser of this process, by its arguments. For each picture it signs in anew.
 _browsers: dict[tuple[str, Access], LastingBrowser] = {}
 
 

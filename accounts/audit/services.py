@@ -330,5 +330,5 @@ class AuditMiddleware:
             user = getattr(request, "user", None)
             return Actor(user if isinstance(user, User) else None, request.META.get("REMOTE_ADDR") or None)
 
-        with attribute_entries(find_actor), datasources.read_by(lambda: request.user.is_superuser):
+        with attribute_entries(find_actor), datasources.set_network_access(lambda: request.user.is_superuser):
             return self.get_response(request)

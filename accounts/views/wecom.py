@@ -130,7 +130,7 @@ def _carry_out_step(request: HttpRequest, corp: Corp, step: flow.NextStep) -> Ht
 def _redirect_to_target(corp: Corp, target: str) -> HttpResponseRedirect:
     """Redirect to the target; the home page means the one that the company has chosen."""
     if target == HOME and corp.home_page == HomePage.BI and bi.is_open():
-        target = bi.own_address(corp.home_bi_page)
+        target = bi.build_own_address(corp.home_bi_page)
     return HttpResponseRedirect(target)
 
 

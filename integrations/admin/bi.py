@@ -332,7 +332,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             address = bi.build_entrance(saved, lambda: bi.find_external_id(saved, request.user), now=timezone.now())
         except bi.CannotEnter as refusal:
             missing = str(refusal.source.label) if refusal.source else ""
-            messages.error(request, bi.word_obstacles()[refusal.obstacle] % {"missing": missing})
+            messages.error(request, bi.explain_obstacles()[refusal.obstacle] % {"missing": missing})
             return self._redirect_to_page("test")
         self.log_change(request, saved, gettext("Test sign-in to the BI."))
         response = HttpResponseRedirect(address)

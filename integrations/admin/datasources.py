@@ -179,7 +179,7 @@ class TestedRows(AnyModelAdmin):
         return self._state(request, token)
 
     def _state(self, request: HttpRequest, token: str) -> JsonResponse:
-        job = source_tests.latest_unsaved_test(token, by=request.user)
+        job = source_tests.find_unsaved_test(token, by=request.user)
         if job is None:
             raise Http404
         context = {**describe_job(job), "table": source_tests.find_first_rows(job)}
@@ -423,7 +423,7 @@ def _source_test(source: DataSource) -> dict[str, Any]:
     """Return the context of the test section; empty for a source without a test."""
     if not source_tests.can_be_tested(source):
         return {}
-    context = describe_job(source_tests.latest_source_test(source, now=timezone.now()))
+    context = describe_job(source_tests.find_latest_source_test(source, now=timezone.now()))
     html = render_to_string("admin/integrations/datasource/_test.html", context)
     return {"source": source, "source_test": {"is_unfinished": context["is_unfinished"], "html": html}}
 

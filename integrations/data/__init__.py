@@ -1,6 +1,6 @@
-"""The single place for data: tables with typed columns, the reading of values, and figures. Pure Python.
+"""Tables with typed columns, the reading of values, and figures, for all data of reports and alerts. Pure Python.
 
-`SourceError` tells why there is no table; `integrations.models.datasources` turns it into a sentence.
+`SourceError` holds the reason why there is no table; `integrations.models.datasources` turns it into a sentence.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ PASSING = frozenset({Problem.UNREACHABLE, Problem.TOO_SLOW, Problem.BROKEN, Prob
 class SourceError(Exception):
     """A source gave no Table.
 
-    `facts`: values for the sentence: numbers, names of columns and of parameters, short words of our own; never an
-    address, a credential or a value of the data.
+    `facts`: values for the sentence, which are numbers, names of columns and parameters, or short words of our own;
+    never an address, a credential or a value of the data.
     """
 
     def __init__(self, problem: Problem, **facts: str | int) -> None:

@@ -1,9 +1,10 @@
 """The reading and comparison of values, relative dates, and figures. Pure.
 
-Relative dates count from the slot's day in the time zone of the push or rule, never from the clock's day.
+Relative dates count from the day of the slot (the scheduled time) in the time zone of the push or rule, never from the
+clock's day.
 
-A figure is a value, or None for unknown. Unknown values are left out, and a figure of only unknown values is unknown,
-never 0. Numbers are computed as decimals, with the digits that they show.
+A figure is a computed value, or None for unknown. Unknown values are left out, and a figure of unknown values alone is
+unknown, never 0. Numbers are computed as decimals, with the digits that they show.
 """
 
 from __future__ import annotations
@@ -115,13 +116,13 @@ RELATIVE_DATES = (
 )
 # The last workday needs a calendar of holidays.
 LAST_WORKDAY = ("last_workday", "上一工作日")
-_BY_NAME = {name: one for one in RELATIVE_DATES for name in (one.name, one.chinese)}
+_BY_NAME = {name: relative for relative in RELATIVE_DATES for name in (relative.name, relative.chinese)}
 _LONGEST_HOLIDAY = 31
 
 
 def named_days(today: date) -> dict[str, date | Period]:
     """Return the day or period of each relative date on `today`, by each of its names, without the last workday."""
-    return {name: one.on(today) for name, one in _BY_NAME.items()}
+    return {name: relative.on(today) for name, relative in _BY_NAME.items()}
 
 
 def last_workday(today: date, is_workday: Workday) -> date:
@@ -140,12 +141,12 @@ _UNKNOWN_CHARACTERS = max(map(len, UNKNOWN_TEXTS))
 
 
 def narrow_text(text: str) -> str:
-    """Return a text without spaces around, with full-width letters, digits and signs as ASCII ones."""
+    """Return the text without surrounding spaces, with full-width letters, digits and signs as ASCII ones."""
     return (text if text.isascii() or not _WIDE.search(text) else text.translate(_NARROW)).strip()
 
 
 def fold_text(text: str) -> str:
-    """Return the form for comparing texts: narrow, without case, each run of spaces as one."""
+    """Return the form for comparing texts: narrow, without case, with single spaces."""
     return " ".join(narrow_text(text).casefold().split())
 
 
@@ -302,7 +303,7 @@ _EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
 
 class NotNumericError(ValueError):
-    """A column holds something else than numbers. `column`: its name."""
+    """A column holds values that are no numbers. `column`: the name of the column."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
@@ -310,7 +311,7 @@ class NotNumericError(ValueError):
 
 
 def to_decimal(value: Value) -> Decimal | None:
-    """Return a number with the digits that it shows; None for anything else, or an unknown number."""
+    """Return a number with the digits that it shows; None for an unknown number and for other values."""
     if isinstance(value, float):
         return Decimal(repr(value)) if math.isfinite(value) else None
     if isinstance(value, Decimal):
@@ -376,7 +377,7 @@ def count_distinct(values: Iterable[Value]) -> int:
 
 
 def newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> date | None:
-    """Return the latest day up to `until`, the slot's day, because later days are a plan. None if there is none."""
+    """Return the latest day up to `until`, the slot's day; None if there is none. Later days are plans."""
     return max((day for value in values if (day := day_of(value, zone)) is not None and day <= until), default=None)
 
 
@@ -387,7 +388,7 @@ def rank_rows(table: Table, name: str, *, is_descending: bool = True) -> list[in
     is_numeric = table.columns[position].is_numeric
     values = [to_decimal(row[position]) if is_numeric else row[position] for row in table.rows]
     keys = [(row, value) for row, value in enumerate(values) if not is_unknown(value)]
-    keys.sort(key=lambda one: one[1], reverse=is_descending)  # type: ignore[arg-type,return-value]  # of one kind
+    keys.sort(key=lambda pair: pair[1], reverse=is_descending)  # type: ignore[arg-type,return-value]  # of one kind
     return [row for row, _key in keys] + [row for row, value in enumerate(values) if is_unknown(value)]
 
 

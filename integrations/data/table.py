@@ -65,7 +65,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Values of a column that do not fit its kind and are therefore unknown: their number, and up to three of them."""
+    """The values of a column that do not fit its kind and count as unknown. `examples`: up to three of them."""
 
     column: str
     count: int
@@ -129,18 +129,19 @@ def to_document(table: Table) -> dict[str, Any]:
     """Return the table as JSON values, which `from_document` restores. Numbers keep all their digits."""
     return {
         "columns": [
-            [one.name, one.kind.value, one.unit, one.decimals, one.scale, one.source_name] for one in table.columns
+            [column.name, column.kind.value, column.unit, column.decimals, column.scale, column.source_name]
+            for column in table.columns
         ],
         "rows": [[_to_json(value) for value in row] for row in table.rows],
         "as_of": table.as_of.isoformat(),
         "is_cut": table.is_cut,
         "is_fetch_time": table.is_fetch_time,
-        "misfits": [[one.column, one.count, list(one.examples)] for one in table.misfits],
+        "misfits": [[misfit.column, misfit.count, list(misfit.examples)] for misfit in table.misfits],
     }
 
 
 def from_document(document: Mapping[str, Any]) -> Table:
-    """Return the table that `to_document` wrote. It is not checked again."""
+    """Return the table that `to_document` wrote, without checking it again."""
     columns = tuple(Column(name, Kind(kind), *further) for name, kind, *further in document["columns"])
     rows = tuple(
         tuple(_from_json(value, column.kind) for value, column in zip(row, columns, strict=True))
@@ -168,8 +169,8 @@ def _from_json(value: Any, kind: Kind) -> Value:
         return Month.fromisoformat(f"{value}-01") if len(value) == len("2026-11") else date.fromisoformat(value)
     if kind is Kind.DATETIME:
         return datetime.fromisoformat(value)
-    revived: Value = value
-    return revived
+    unchanged: Value = value
+    return unchanged
 
 
 DASH = "—"
@@ -195,7 +196,8 @@ def round_number(number: Decimal, decimals: int) -> Decimal:
 
 
 def format_number(number: Decimal | None, decimals: int | None = None, *, grouped: bool = True) -> str:
-    """Write 1,234.5. `decimals`: exactly so many; None: up to two, without trailing zeros. None becomes a dash."""
+    """Write 1,234.5. `decimals`: their exact number; None: up to two, without trailing zeros. `number` None becomes a
+    dash."""
     if number is None:
         return DASH
     text = format(round_number(number, USUAL_DECIMALS if decimals is None else decimals), ",f" if grouped else "f")
@@ -203,7 +205,7 @@ def format_number(number: Decimal | None, decimals: int | None = None, *, groupe
 
 
 def format_short(number: Decimal | None, decimals: int | None = None, *, scales: Scales = CHINESE_SCALES) -> str:
-    """Write 1.2万 or 3.45亿, and a smaller number in full. None becomes a dash.
+    """Write 1.2万 or 3.45亿, and a smaller number in full. `number` None becomes a dash.
 
     The unit is chosen by the rounded number: 99,999,999 is 1.00亿, not 10000.0万.
     """

@@ -1,8 +1,8 @@
 """Construction of a table from a source's answer: the kind of each column, and its values. Pure.
 
-A column's kind is the administrator's choice, else the source's statement, else what its known values agree on. One
-odd value never changes the kind, unit or scale of the others: a few that do not fit become unknown and are counted;
-with more of them the column is text.
+A column's kind is the administrator's choice, else the source's statement, else the kind that nearly all its known
+values fit. A single odd value never changes the kind, unit or scale of the others: a few values that do not fit become
+unknown and are counted; with more of them the column is text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from integrations.data import Problem, SourceError
 from integrations.data.figures import (
@@ -38,12 +38,12 @@ NAME_CHARACTERS = 200
 CELL_CHARACTERS = 20_000
 # The limit of all texts of a table together.
 CHARACTERS_AT_MOST = 32 * 1024 * 1024
-# One of so many values may be odd.
+# One of this many values may be odd, that is, may not fit.
 ONE_ODD_IN = 20
-EXAMPLES = 3
+EXAMPLES_AT_MOST = 3
 _NEVER_DISPLAYED_FROM = 10**100
 
-# A choice of the administrator that is not a Kind: percentages as ratios, 0.125 for 12.5 %.
+# A choice of the administrator that is not a Kind: percentages given as ratios, 0.125 for 12.5 %.
 RATIO = "ratio"
 KIND_CHOICES = frozenset({*(kind.value for kind in Kind), RATIO})
 
@@ -67,8 +67,9 @@ class _MisfitError(ValueError):
     """A value that does not fit the kind."""
 
 
-def plain_value(value: Any) -> Value:
-    """Return a value that a table can hold: no infinity, nothing nested, no bytes; texts trimmed and cut."""
+def simplify_value(value: Any) -> Value:
+    """Return a value that a table can hold. Infinities become unknown; nested values and bytes become texts, which are
+    trimmed and cut."""
     if value is None or isinstance(value, bool | int | date):
         return value
     if isinstance(value, float | Decimal):
@@ -171,7 +172,7 @@ class _Reading:
 
 
 def count_allowed_odd(known_count: int) -> int:
-    """Return how many of so many known values may not fit: one in 20, at least one, but less than half."""
+    """Return how many of the known values may not fit: one in 20, at least one, but less than half."""
     return max(0, min(max(1, known_count // ONE_ODD_IN), (known_count - 1) // 2))
 
 
@@ -185,19 +186,19 @@ def _convert(reading: _Reading, read: Callable[[Value], Value]) -> tuple[list[Va
         if isinstance(value, str) and value in seen:
             read_values.append(seen[value])
             continue
-        found: Value = None
+        converted: Value = None
         if not is_unknown(value):
             try:
-                found = read(value)
+                converted = read(value)
             except _MisfitError:
                 odd.append(value)
                 if len(odd) > allowed:
                     return None
                 read_values.append(None)
                 continue
-        read_values.append(found)
+        read_values.append(converted)
         if isinstance(value, str):
-            seen[value] = found
+            seen[value] = converted
     return read_values, odd
 
 
@@ -260,7 +261,7 @@ def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind
     reading.unit = reading.unit or unit
     if reading.decimals is None and len(texts) == reading.known_count:
         decimals = [number.decimals for number in texts]
-        reading.decimals = max((one for one in decimals if one is not None), default=None) if texts else None
+        reading.decimals = max((count for count in decimals if count is not None), default=None) if texts else None
     return Kind.PERCENT if reading.is_percent or reading.unit == "%" else Kind.NUMBER
 
 
@@ -290,7 +291,8 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
 
 
 def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
-    """Return whether nearly all numbers are days like 20261123; a single one needs a name that says so."""
+    """Return whether nearly all numbers are days like 20261123. A single day counts only if the column's name names
+    days."""
     is_named = any(word in name.casefold() for word in ("日期", "日", "date", "day", "dt"))
     allowed, days = count_allowed_odd(len(numbers)), set()
     for number in numbers:
@@ -305,9 +307,8 @@ def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
 
 
 def _are_names(name: str, known: Sequence[Value], types: set[Any]) -> bool:
-    """Return whether the column's name shows that its numbers are none: years, which are not written 2,026, and texts
-    that identify things (工号, 手机, 邮编, order_id) or versions.
-    """
+    """Return whether the column's name shows that its digits are no numbers: years, which are not written 2,026,
+    versions, and texts that identify things (工号, 手机, 邮编, order_id)."""
     if _YEAR_NAME.search(name):
         others = [value for value in known if not _YEAR.fullmatch(str(value))]
         if len(others) <= count_allowed_odd(len(known)):
@@ -331,7 +332,9 @@ def _read_column(name: str, reading: _Reading, choice: str, source_kind: Kind | 
     elif not known:
         kind = Kind.PERCENT if reading.is_percent else source_kind
         reading.values = [None] * len(values) if kind not in (None, Kind.TEXT) else values
-    elif bool in types and sum(isinstance(one, bool) for one in known) >= len(known) - count_allowed_odd(len(known)):
+    elif bool in types and sum(isinstance(value, bool) for value in known) >= len(known) - count_allowed_odd(
+        len(known)
+    ):
         kind = _read_chosen(reading, Kind.BOOLEAN, zone)
     elif types <= {date, Month, datetime}:
         kind = _read_days(reading, zone)
@@ -372,53 +375,61 @@ def _read_chosen(reading: _Reading, choice: str, zone: tzinfo) -> Kind | None:
 # --- Values with their displayed texts --------------------------------------------------------------------------------
 
 
+class _Cell(NamedTuple):
+    """A raw number and its displayed text, read as a number."""
+
+    position: int
+    raw: int | float | Decimal
+    shown: NumberText
+
+
 def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     """Read raw numbers with their displayed texts, which give unit, decimals and the scale of percentages.
 
-    The scale is the ratio of displayed to raw numbers in most cells; "0" and "-" show none. A few cells with another
-    ratio are odd; with more of them all values are the displayed ones.
+    The scale is the ratio of displayed to raw numbers in most cells; cells with 0 or "-" do not count. A few cells with
+    another ratio are odd; with more of them, the displayed numbers become the values.
     """
-    raws = [_bare_number(raw, text) for raw, text in zip(raws, displays, strict=True)]
-    pairs = [
-        (position, raw, shown)
+    raws = [_find_bare_number(raw, text) for raw, text in zip(raws, displays, strict=True)]
+    cells = [
+        _Cell(position, raw, shown)
         for position, (raw, text) in enumerate(zip(raws, displays, strict=True))
         if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) and isinstance(text, str)
         if (shown := read_number(text)) is not None
     ]
     reading = _Reading(list(raws))
-    telling = [shown for _position, raw, shown in pairs if raw] or [shown for _position, _raw, shown in pairs]
-    units = Counter(shown.unit for shown in telling)
-    unit, count = max(units.items(), key=lambda one: (one[1], one[0]), default=("", 0))
-    if 2 * count < len(telling) or not telling:
+    counted = [cell for cell in cells if cell.raw] or cells
+    units = Counter(cell.shown.unit for cell in counted)
+    count, unit = max(((count, unit) for unit, count in units.items()), default=(0, ""))
+    if 2 * count < len(counted) or not counted:
         return reading
-    same = [pair for pair in pairs if pair[2].unit == unit]
-    told = [pair for pair in same if pair[1]]
-    scales = {scale: sum(_is_rounded(shown, raw, scale) for _at, raw, shown in told) for scale in (100, 1)}
-    decimals = max((shown.decimals for _at, _raw, shown in same if shown.decimals is not None), default=None)
+    same_unit = [cell for cell in cells if cell.shown.unit == unit]
+    scaled = [cell for cell in same_unit if cell.raw]
+    scales = {scale: sum(_is_rounded(cell, scale) for cell in scaled) for scale in (100, 1)}
+    decimals = max((cell.shown.decimals for cell in same_unit if cell.shown.decimals is not None), default=None)
     if unit != "%":
-        if 2 * scales[1] >= len(told):
+        if 2 * scales[1] >= len(scaled):
             reading.unit, reading.decimals = unit, decimals
         return reading
     reading.unit, reading.is_percent, reading.decimals = "%", True, decimals
     reading.scale = 100 if scales[100] >= scales[1] else 1
-    contradicting = {at for at, raw, shown in same if not _is_rounded(shown, raw, reading.scale)}
-    if len(contradicting) > count_allowed_odd(len(pairs)):
+    contradicting = {cell.position for cell in same_unit if not _is_rounded(cell, reading.scale)}
+    if len(contradicting) > count_allowed_odd(len(cells)):
         # The raw numbers have two scales; the displayed ones do not.
         reading.scale = 1
-        displayed = {at: shown.value for at, _raw, shown in pairs}
-        reading.values = [displayed.get(at) for at in range(len(raws))]
+        displayed = {cell.position: cell.shown.value for cell in cells}
+        reading.values = [displayed.get(position) for position in range(len(raws))]
         return reading
-    reading.odd = [displays[at] for at in sorted(contradicting)]
+    reading.odd = [displays[position] for position in sorted(contradicting)]
     reading.values = [
         multiply(raw, reading.scale) if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) else raw
         for raw in raws
     ]
-    for at in contradicting:
-        reading.values[at] = None
+    for position in contradicting:
+        reading.values[position] = None
     return reading
 
 
-def _bare_number(raw: Value, text: Any) -> Value:
+def _find_bare_number(raw: Value, text: Any) -> Value:
     """Return the number in a raw text that is displayed with a unit ("0.125" as "12.5%"); else the raw value."""
     if not isinstance(raw, str) or not isinstance(text, str) or not raw.lstrip("+-.")[:1].isdecimal():
         return raw
@@ -427,12 +438,13 @@ def _bare_number(raw: Value, text: Any) -> Value:
     return number.value if is_bare and number is not None and shown is not None and shown.unit else raw
 
 
-def _is_rounded(shown: NumberText, raw: float | Decimal, scale: int) -> bool:
-    """Return whether `shown` is the raw number times `scale`, rounded to the shown decimals."""
+def _is_rounded(cell: _Cell, scale: int) -> bool:
+    """Return whether the shown number is the raw number times `scale`, rounded to the shown decimals."""
+    raw, shown = cell.raw, cell.shown
     if not -_NEVER_DISPLAYED_FROM < raw < _NEVER_DISPLAYED_FROM:
         return False
-    room = 0.51 * 10.0 ** -(shown.decimals or 0) if shown.decimals is not None else 0.06 * abs(float(shown.value))
-    return abs(float(shown.value) - float(raw) * scale) <= room
+    tolerance = 0.51 * 10.0 ** -(shown.decimals or 0) if shown.decimals is not None else 0.06 * abs(float(shown.value))
+    return abs(float(shown.value) - float(raw) * scale) <= tolerance
 
 
 # --- A whole table ----------------------------------------------------------------------------------------------------
@@ -449,16 +461,16 @@ def build_table(
     displays: Sequence[Sequence[Any]] = (),
     source_kinds: Sequence[Kind | None] = (),
 ) -> Table:
-    """Build a table from a source's answer. `said_at`: the time of the data, according to the source.
+    """Build a table from a source's answer. Raises SourceError.
 
-    `displays`: for each row the displayed texts of its values. `source_kinds`: the source's kind of each column. Raises
-    SourceError.
+    `said_at`: the time of the data, according to the source. `displays`: for each row the displayed texts of its
+    values. `source_kinds`: the kind of each column, according to the source.
     """
     if not names:
         raise SourceError(Problem.NO_TABLE, what="no-columns")
     if len(names) > COLUMNS_AT_MOST:
         raise SourceError(Problem.NO_TABLE, what="columns")
-    unique, plain = make_names_unique(names), [[plain_value(value) for value in row] for row in rows]
+    unique, plain = make_names_unique(names), [[simplify_value(value) for value in row] for row in rows]
     if any(len(row) != len(unique) for row in plain):
         raise SourceError(Problem.NO_TABLE, what="uneven")
     if sum(len(value) for row in plain for value in row if isinstance(value, str)) > CHARACTERS_AT_MOST:
@@ -479,14 +491,14 @@ def build_table(
         column = Column(name, kind, unit, reading.decimals, reading.scale, source_name)
         if kind is Kind.TEXT and not reading.known_count and choices.kinds.get(name) not in KIND_CHOICES:
             if known_last is None:
-                known_last = {one.name: one for one in choices.known_last()}
+                known_last = {column.name: column for column in choices.known_last()}
             column = known_last.get(name, column)
             column = replace(column, unit=choices.units.get(name, column.unit))
             reading.values = [None] * len(plain)
         columns.append(column)
         contents.append(reading.values)
         if reading.odd:
-            examples = tuple(dict.fromkeys(str(value)[:100] for value in reading.odd))[:EXAMPLES]
+            examples = tuple(dict.fromkeys(str(value)[:100] for value in reading.odd))[:EXAMPLES_AT_MOST]
             misfits.append(Misfit(name, len(reading.odd), examples))
     newest = _find_newest_moment(columns, contents, choices, fetched_at, is_said=said_at is not None)
     as_of = min(fetched_at, newest or said_at or fetched_at)
@@ -502,15 +514,15 @@ def _find_newest_moment(
     *,
     is_said: bool,
 ) -> datetime | None:
-    """Return the newest moment of the chosen column that is not in the future; without a choice and without a time of
-    the source, of the only column of days. A day or month counts to its end: yesterday's figures are as of this
+    """Return the newest moment of the chosen column that is not in the future. If no column is chosen and the source
+    says no time, the only column of days is used. A day or month counts to its end: yesterday's figures are as of this
     midnight. Raises SourceError if the chosen column is missing or holds no times.
     """
-    position = next((at for at, column in enumerate(columns) if column.name == choices.as_of_column), None)
+    position = next((index for index, column in enumerate(columns) if column.name == choices.as_of_column), None)
     if choices.as_of_column and position is None:
         raise SourceError(Problem.NO_TABLE, what="no-time-column", column=choices.as_of_column)
     if position is None:
-        temporal = [at for at, column in enumerate(columns) if column.is_temporal]
+        temporal = [index for index, column in enumerate(columns) if column.is_temporal]
         if is_said or len(temporal) != 1:
             return None
         position = temporal[0]

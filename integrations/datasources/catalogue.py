@@ -20,14 +20,15 @@ from integrations.models.datasources import THE_ONE, explain_problem
 from integrations.models.fields import Person
 
 LIST = "bi.list"
-# A younger list is shown without a new request.
-FRESH = timedelta(minutes=10)
+# A list younger than this is shown without a new request.
+FRESH_FOR = timedelta(minutes=10)
 
 
 def find_listing(page_id: str = "") -> Job | None:
-    """Return the last listing for the present connection, finished or under way. `page_id`: empty for the pages."""
+    """Return the last listing for the present connection, finished or under way. `page_id`: whose cards are listed;
+    empty for the list of pages."""
     job = requests.newest_job(LIST, f"/{page_id}")
-    return job if job is not None and job.payload.get("version") == _version() else None
+    return job if job is not None and job.payload.get("version") == _read_connection_version() else None
 
 
 def read_entries(listing: Job | None) -> list[list[str]]:
@@ -41,10 +42,10 @@ def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = Fal
     always repeated."""
     known = find_listing(page_id)
     if known is not None:
-        is_fresh = known.status == Job.Status.DONE and known.requested_at > now - FRESH
+        is_fresh = known.status == Job.Status.DONE and known.requested_at > now - FRESH_FOR
         if known.is_unfinished or (is_fresh and not anew):
             return known
-    payload = {"page": page_id, "version": _version()}
+    payload = {"page": page_id, "version": _read_connection_version()}
     return requests.request_job(LIST, key=f"/{page_id}", subject=page_id, payload=payload, by=by, now=now)
 
 
@@ -78,5 +79,5 @@ def list_pages(run: JobRun) -> dict[str, Any]:
     raise JobFailedError(failure.problem.value, **failure.facts)
 
 
-def _version() -> int:
+def _read_connection_version() -> int:
     return BiConnection.objects.filter(pk=THE_ONE).values_list("connection_version", flat=True).first() or 0

@@ -1,4 +1,4 @@
-"""Fetches of a card's data, once per slot, for everything that uses the slot.
+"""Fetches of cards' data: once per slot (scheduled time), for all pushes and alerts of that slot.
 
     fetch.request(card_ids, slot_at=slot, now=now)    # one row each, queued
     fetch.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
@@ -6,18 +6,18 @@
     token = fetch.request_preview(cards, now=now)     # for a page, which polls:
     fetch.read_preview(token, cards, now=now)         # the progress
 
-A worker fetches under a lease whose token fences it: a worker whose lease was lost cannot write any more. Passing
-failures are tried again after increasing waits; everything else fails at once, because waiting does not help.
+A worker fetches under a lease with a token: a worker whose lease was lost cannot write any more. Failures that may pass
+are tried again after increasing waits; all others are final at once.
 
 A source that hangs occupies a thread for its whole time limit. So each source has few places (its `parallel_limit`),
-and all sources that hit their limit last time share SLOW_PLACES: the other threads stay free for sources that answer.
+and all sources whose last fetch hit the limit share SLOW_PLACES: the other threads stay free for sources that answer.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -40,35 +40,36 @@ from integrations.models.jobs import Moment
 
 logger = logging.getLogger(__name__)
 
-# The task that calls carry_out, and how long it may wait in its queue; the sweep queues it again.
+# The task that calls carry_out, and how long it may wait in its queue before `sweep` queues it again.
 TASK = "integrations.fetch_card_data"
 TASK_SECONDS = 600
 
-# Renewed during a fetch (integrations.core.background), so that another worker soon takes over from a killed one.
+# A lease is renewed during a fetch (integrations.core.background), so that another worker soon takes over from a killed
+# one.
 LEASE = timedelta(seconds=20)
-# Longer than the longest attempt, plus name look-ups and a slow database: a fetch that hangs longer loses its lease.
-KEPT_AT_MOST = timedelta(seconds=SECONDS_AT_MOST + 60)
+# A fetch that hangs longer loses its lease: the longest attempt, plus time for name look-ups and a slow database.
+LEASED_AT_MOST = timedelta(seconds=SECONDS_AT_MOST + 60)
 WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
-# Parallel fetches for all sources together that hit their time limit last time. Fewer than the threads of one worker
-# of the queue `data` (docs/en/data-sources.md).
+# Parallel fetches of all slow sources together. Fewer than the threads of one worker of the queue `data`
+# (docs/en/data-sources.md).
 SLOW_PLACES = 2
 # How soon to check again whether a source has a free place.
 TURN_WAIT = timedelta(seconds=5)
-# The worker of a row that was finished so long ago without a notification has died.
+# If a finished row has no notification after this time, its worker has died.
 NOTIFIED_WITHIN = timedelta(seconds=15)
-# Previews for a page: how long they are kept, and shared with other pages.
+# How long previews for a page are kept, and for how long other pages share a new one.
 PREVIEW_KEPT = timedelta(hours=1)
 PREVIEW_SHARED = timedelta(seconds=60)
 # People do not wait at a page for longer, so an older fetch is not started any more.
 PREVIEW_WAITED = timedelta(minutes=5)
-# A page waits so much longer than its slowest source may take, for a worker and for a turn at the source.
-PREVIEW_SPARE = timedelta(seconds=60)
-# If no worker has started by then, the page explains why.
-LATE = timedelta(seconds=10)
+# How much longer a page waits than its slowest source may take: for a worker, and for a place at the source.
+PREVIEW_MARGIN = timedelta(seconds=60)
+# If no worker has started after this time, the page explains why.
+EXPLAINED_AFTER = timedelta(seconds=10)
 SWEPT_AT_ONCE = 200
 PURGED_AT_ONCE = 200
 
-_FETCHES = CountedMetric("guanwecom_source_fetches", "Fetches of data, by what became of them", "kind", "outcome")
+_FETCHES = CountedMetric("guanwecom_source_fetches", "Fetches of data, by outcome", "kind", "outcome")
 _SECONDS = TimedMetric("guanwecom_source_fetch_duration_seconds", "How long they took", "kind", edges=LONG_SECONDS)
 
 # Called with a card's id and the slot, in a worker, after the commit of the result; perhaps twice.
@@ -100,7 +101,7 @@ def repair_times(*, now: datetime) -> None:
     CardData.objects.filter(slot_at__gt=now).delete()
     waiting = CardData.objects.waiting()
     waiting.filter(next_try_at__gt=now + max(WAITS)).update(next_try_at=now)
-    waiting.filter(lease_until__gt=now + KEPT_AT_MOST).update(lease_until=now)
+    waiting.filter(lease_until__gt=now + LEASED_AT_MOST).update(lease_until=now)
     CardData.objects.filter(requested_at__gt=now).update(requested_at=now)
     CardData.objects.filter(finished_at__gt=now).update(finished_at=now)
 
@@ -116,23 +117,40 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
     row = _claim(row_id, clock())
     if row is None:
         return
+    end_at = clock() + LEASED_AT_MOST
+
+    def renew() -> None:
+        now = clock()
+        if now < end_at:
+            CardData.objects.waiting().held_by(row.pk, row.lease_token).update(lease_until=now + LEASE)
+
     try:
-        with keep_lease(_make_renewal(row, clock)):
-            is_over = _fetch(row, clock)
+        with keep_lease(renew):
+            is_final = _fetch(row, clock)
     finally:
-        _release(row)
-    if is_over:
+        CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
+    if is_final:
         _notify(row.pk, row.card.pk, row.slot_at, clock)
     _queue(_find_next_waiting(row.card.source, now=clock()))
 
 
 @transaction.atomic
 def _claim(row_id: int, now: datetime) -> CardData | None:
-    """Claim the row, unless the source is at its limit of parallel queries: then it becomes due a little later."""
+    """Claim the row, unless the source is at its limit of parallel queries: then it becomes due a little later.
+
+    The source is locked against other claims, so that the places are counted correctly. A slow source shares its places
+    with all slow ones, so all are locked, always in the same order against deadlocks. Secrets are read later: a secret
+    that no key decrypts fails its row, not the worker.
+    """
     row = CardData.objects.due(now).filter(pk=row_id).select_related("card").first()
     if row is None:
         return None
-    source = _lock_source(row.card.source_id)
+    source_id = row.card.source_id
+    locked = DataSource.objects.select_for_update(of=("self",)).defer(*SECRETS)
+    source: DataSource | None = None
+    if DataSource.objects.slow().filter(pk=source_id).exists():
+        source = {each.pk: each for each in locked.slow().order_by("pk")}.get(source_id)
+    source = source or locked.get(pk=source_id)
     if not has_place(source, now):
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None
@@ -143,31 +161,6 @@ def _claim(row_id: int, now: datetime) -> CardData | None:
     row.card.source = source
     row.lease_token, row.try_count = token, row.try_count + 1
     return row
-
-
-def _make_renewal(row: CardData, clock: Clock) -> Callable[[], None]:
-    end_at = clock() + KEPT_AT_MOST
-
-    def renew() -> None:
-        now = clock()
-        if now < end_at:
-            CardData.objects.waiting().held_by(row.pk, row.lease_token).update(lease_until=now + LEASE)
-
-    return renew
-
-
-def _lock_source(source_id: int) -> DataSource:
-    """Return the source, locked against other claims, so that the places are counted correctly.
-
-    A slow source shares its places with all slow ones, so all are locked, always in the same order against deadlocks.
-    Secrets are read later: one that no key decrypts fails its row, not the worker.
-    """
-    sources = DataSource.objects.select_for_update(of=("self",)).defer(*SECRETS)
-    if DataSource.objects.slow().filter(pk=source_id).exists():
-        slow = {source.pk: source for source in sources.slow().order_by("pk")}
-        if source_id in slow:
-            return slow[source_id]
-    return sources.get(pk=source_id)
 
 
 def has_place(source: DataSource, now: datetime) -> bool:
@@ -183,7 +176,7 @@ def _fetch(row: CardData, clock: Clock) -> bool:
     began_at = clock()
     try:
         with log_errors(logger, "data card=%s try=%s", row.card.pk, row.try_count, unless=(SourceError,)) as attempt:
-            table = query.read(row.card, rows_at_most=row.card.source.row_limit, now=began_at)
+            table = query.read_card_data(row.card, rows_at_most=row.card.source.row_limit, now=began_at)
             _record_pace(row.card.source, is_slow=False, now=began_at)
             found = {"status": CardData.Status.READY, "content": compress_table(table), "row_count": len(table.rows)}
             found |= {"problem_code": "", "problem_facts": {}}
@@ -194,8 +187,8 @@ def _fetch(row: CardData, clock: Clock) -> bool:
         found = _build_failure(row, error, clock())
     ended_at = clock()
     took = round((ended_at - began_at).total_seconds() * 1000)
-    is_over = "status" in found
-    if is_over:
+    is_final = "status" in found
+    if is_final:
         found |= {"finished_at": ended_at}
     rows = CardData.objects.waiting().held_by(row.pk, row.lease_token)
     if not rows.update(**found, took_milliseconds=took):
@@ -207,11 +200,11 @@ def _fetch(row: CardData, clock: Clock) -> bool:
     logger.info(
         "data card=%s try=%s %s rows=%s ms=%s", row.card.pk, row.try_count, outcome, found.get("row_count", 0), took
     )
-    return is_over
+    return is_final
 
 
 def _record_pace(source: DataSource, *, is_slow: bool, now: datetime) -> None:
-    """Record whether the source hits its time limit; mostly nothing changes."""
+    """Record whether the source hit its time limit. Mostly nothing changes."""
     DataSource.objects.filter(pk=source.pk, slow_since__isnull=is_slow).update(slow_since=now if is_slow else None)
 
 
@@ -224,17 +217,13 @@ def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str
     return {**found, "status": CardData.Status.FAILED}
 
 
-def _release(row: CardData) -> None:
-    CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
-
-
 def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
-    """Return the next row that waits for the freed place: of `source`, or of any slow source if it is slow."""
+    """Return the next row that waits for the freed place: a row of `source`, or of any slow source if it is slow."""
     waiting = CardData.objects.waiting().free(now)
-    mates = Q(card__source=source)
+    same_places = Q(card__source=source)
     if source.slow_since is not None:
-        mates |= Q(card__source__in=DataSource.objects.slow())
-    soon = waiting.filter(mates, try_count=0, next_try_at__lte=now + TURN_WAIT).order_by("pk")
+        same_places |= Q(card__source__in=DataSource.objects.slow())
+    soon = waiting.filter(same_places, try_count=0, next_try_at__lte=now + TURN_WAIT).order_by("pk")
     row_id = soon.values_list("pk", flat=True).first()
     if row_id is None:
         return []
@@ -242,7 +231,7 @@ def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
     return [row_id]
 
 
-# --- Previews for a page on which somebody waits ----------------------------------------------------------------------
+# --- Previews for pages -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,13 +282,13 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
     for row in rows.values():
         if row.status == CardData.Status.FAILED:
             sentence = _("There is no data of the card “%(card)s”: %(problem)s")
-            lost = frozenset(one.card_id for one in rows.values() if one.is_lost)
+            lost = frozenset(each.card_id for each in rows.values() if each.is_lost)
             return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem}, lost=lost)
     waiting = [row for row in rows.values() if row.status == CardData.Status.WAITING]
     if not waiting:
         return DataPreview(seconds, tables={row.card_id: row.table for row in rows.values()})
-    why = next((said for row in waiting if (said := find_hindrance(row, now=now))), "")
-    if seconds < max(row.card.source.timeout_seconds for row in rows.values()) + PREVIEW_SPARE.total_seconds():
+    why = next(filter(None, (find_hindrance(row, now=now) for row in waiting)), "")
+    if seconds < max(row.card.source.timeout_seconds for row in rows.values()) + PREVIEW_MARGIN.total_seconds():
         return DataPreview(seconds, token, hindrance=why)
     why = why or _("The worker that fetches it says nothing more: it may have been ended. Try again.")
     sentence = ngettext(
@@ -309,10 +298,10 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
 
 
 def find_hindrance(row: CardData, *, now: datetime) -> str:
-    """Return why no worker has started with the row after the usual time; else empty. `row`: waiting; read
-    with its source."""
+    """Return why no worker has started with a waiting row after the usual time; else empty. The row is read with its
+    source."""
     has_worker = row.lease_until is not None and row.lease_until > now
-    if row.try_count or has_worker or now - row.requested_at < LATE:
+    if row.try_count or has_worker or now - row.requested_at < EXPLAINED_AFTER:
         return ""
     source, in_hand = row.card.source, CardData.objects.in_hand(now)
     if in_hand.filter(card__source=source).count() >= source.parallel_limit:
@@ -343,10 +332,10 @@ def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -
 
 def find_due_rows(now: Moment) -> list[QuerySet[CardData]]:
     """Return querysets of the rows for sweep and purge."""
-    return [CardData.objects.due(now), _find_untold(now), *_find_old(now)]
+    return [CardData.objects.due(now), _find_unnotified(now), *_find_old(now)]
 
 
-def _find_untold(now: Moment) -> QuerySet[CardData]:
+def _find_unnotified(now: Moment) -> QuerySet[CardData]:
     return CardData.objects.finished().filter(notified_at__isnull=True, finished_at__lte=now - NOTIFIED_WITHIN)
 
 
@@ -359,8 +348,8 @@ def _find_old(now: Moment) -> list[QuerySet[CardData]]:
 def sweep(*, clock: Clock) -> None:
     """Queue due rows that a queue or a worker lost, and send the notifications of dead workers."""
     now = clock()
-    untold = _find_untold(now).values_list("pk", "card_id", "slot_at")
-    for row_id, card_id, slot_at in untold[:SWEPT_AT_ONCE]:
+    unnotified = _find_unnotified(now).values_list("pk", "card_id", "slot_at")
+    for row_id, card_id, slot_at in unnotified[:SWEPT_AT_ONCE]:
         _notify(row_id, card_id, slot_at, clock)
     _queue(list(CardData.objects.due(now).order_by("next_try_at").values_list("pk", flat=True)[:SWEPT_AT_ONCE]))
 

@@ -1,4 +1,4 @@
-"""Runs of a card's query, which return its Table. The module reads the source's credentials."""
+"""Queries of cards: each asks the card's source, with its credentials, and returns a Table."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ else:
 
 
 def find_allowed_network(*, allows_private_addresses: bool) -> AllowedNetwork:
-    """Return the allowed networks. `allows_private_addresses`: a superuser allowed the internal network. It includes
-    this machine only if the settings say that everything runs on it."""
+    """Return the networks that a source may be in. `allows_private_addresses`: a superuser allowed the internal
+    network, which includes this machine only if DATA_ALLOW_LOOPBACK is set."""
     if not allows_private_addresses:
         return AllowedNetwork.PUBLIC
     return AllowedNetwork.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else AllowedNetwork.PRIVATE
 
 
-# How often a database is asked for its account's rights, and the time limit.
+# How often a database is asked for the rights of its account, and the time limit of the question.
 ACCOUNT_CHECKED_EVERY = timedelta(days=1)
 ACCOUNT_SECONDS = 5.0
 
 
-def read(card: Card, *, rows_at_most: int, now: datetime) -> Table:
+def read_card_data(card: Card, *, rows_at_most: int, now: datetime) -> Table:
     """Return a card's data, within its source's time limit. Raises SourceError."""
     if not card.source.is_enabled:
         raise SourceError(Problem.SOURCE_OFF)
@@ -57,14 +57,14 @@ def read(card: Card, *, rows_at_most: int, now: datetime) -> Table:
     raise failure
 
 
-# The service answered; the addresses of its queries are below its base address.
+# With these problems the service has answered. Only its base address is tried, and its queries have longer addresses.
 _ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
 
 
 def try_source(source: DataSource, *, now: datetime) -> None:
     """Make the smallest query that shows whether a database or web service answers. Raises SourceError."""
     try:
-        read(Card(source=source, sql="SELECT 1 AS answer"), rows_at_most=1, now=now)
+        read_card_data(Card(source=source, sql="SELECT 1 AS answer"), rows_at_most=1, now=now)
     except SourceError as error:
         if not (source.kind == SourceKind.JSON and error.problem in _ANSWERED):
             raise
@@ -75,8 +75,8 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
     if not connection.base_url or not connection.api_login:
         raise SourceError(Problem.NOT_SET_UP, missing="bi")
     filters = [
-        {"name": one["name"], "filterType": one["filterType"], "filterValue": list(one.get("filterValue", ()))}
-        for one in card.bi_filters
+        {"name": each["name"], "filterType": each["filterType"], "filterValue": list(each.get("filterValue", ()))}
+        for each in card.bi_filters
     ]
     parts = guandata_client(connection).card_data(
         card.bi_card_id,
@@ -84,7 +84,7 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
         filters=filters,
         parameters=card.bi_parameters,
     )
-    seconds, choices = card.source.timeout_seconds, _column_choices(card)
+    seconds, choices = card.source.timeout_seconds, _make_column_choices(card)
     return read_card(parts, rows_at_most=rows_at_most, seconds=seconds, now=now, choices=choices)
 
 
@@ -96,18 +96,18 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         parameters=card.sql_parameters,
         reach=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
-        choices=_column_choices(card),
+        choices=_make_column_choices(card),
     )
     table = sql.read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
     if source.account_checked_at is None or now - source.account_checked_at >= ACCOUNT_CHECKED_EVERY:
         # Store the account's rights beyond reading tables, so that people who see the source are warned.
         try:
-            powers = sql.find_privileges(question, seconds=ACCOUNT_SECONDS)
+            privileges = sql.find_privileges(question, seconds=ACCOUNT_SECONDS)
         except SourceError:  # some databases do not report rights, but the data was read
-            powers = frozenset()
-        # Not if somebody saved another address meanwhile.
+            privileges = frozenset()
+        # Nothing is stored if somebody saved another address meanwhile.
         rows = DataSource.objects.filter(pk=source.pk, account_checked_at=source.account_checked_at)
-        rows.update(account_powers=",".join(sorted(powers)), account_checked_at=now)
+        rows.update(account_powers=",".join(sorted(privileges)), account_checked_at=now)
     return table
 
 
@@ -123,12 +123,12 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         expression=card.expression,
         reach=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
-        choices=_column_choices(card),
+        choices=_make_column_choices(card),
     )
     return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
 
 
-def _column_choices(card: Card) -> ColumnChoices:
+def _make_column_choices(card: Card) -> ColumnChoices:
     def known_last() -> tuple[Column, ...]:
         """Return the columns of the card's last answer; none if no answer is stored."""
         ready = CardData.objects.filter(card_id=card.pk, status=CardData.Status.READY)

@@ -1,9 +1,9 @@
-"""Tests of data sources, as jobs of the queue "data": of a saved source without a card, and of unsaved input in a form.
+"""Tests of data sources, as jobs of the queue "data": of a saved source alone, and of a form's unsaved input.
 
     token = request_unsaved_test(source, card, by=person, now=now)    # `card` None: the source alone
-    latest_unsaved_test(token, by=person)                             # None for anybody else
+    find_unsaved_test(token, by=person)                             # None for anybody else
 
-The cache keeps the input of a form, encrypted, for at most five minutes, and the resulting rows, too. No job, task or
+The cache keeps the input of a form, and the rows that were read, encrypted for at most five minutes. No job, task or
 page holds a password.
 """
 
@@ -30,9 +30,9 @@ from integrations.models.datasources import SECRETS, explain_problem
 from integrations.models.fields import Person, Unreadable, cipher
 
 SOURCE_TEST = "source.test"
-# The problem of a test before saving that starts after its input has expired.
+# The problem of a test of unsaved input that starts after its input has expired.
 FORGOTTEN = "forgotten"
-# Later visitors start a new test.
+# How long a page shows a finished test; afterwards it offers a new one.
 SHOWN_FOR = timedelta(hours=1)
 
 
@@ -46,14 +46,14 @@ def request_source_test(source: DataSource, *, by: Person | None, now: datetime)
     return requests.request_job(SOURCE_TEST, key=source.pk, subject=source.name, corp=source.corp, by=by, now=now)
 
 
-def latest_source_test(source: DataSource, *, now: datetime) -> Job | None:
+def find_latest_source_test(source: DataSource, *, now: datetime) -> Job | None:
     """Return the last test of the past hour."""
     job = requests.newest_job(SOURCE_TEST, source.pk)
     return job if job is not None and job.requested_at > now - SHOWN_FOR else None
 
 
 def explain_test(job: Job) -> str:
-    """Return the sentence of a failed test, saved or not."""
+    """Return the sentence on why a test failed."""
     if job.problem == FORGOTTEN:
         return _("No worker came in time, and what was typed is not kept any longer. Test it on its page once more.")
     if job.problem == Problem.SOURCE_OFF and job.facts.get("deleted"):
@@ -76,11 +76,11 @@ def test_source(run: JobRun) -> dict[str, Any]:
     source = DataSource.objects.defer(*SECRETS).filter(pk=int(run.job.key or 0)).first()
     if source is None:
         raise JobFailedError(Problem.SOURCE_OFF.value, deleted=True)
-    _table, result = _measure(run, lambda now: query.try_source(source, now=now))
+    _table, result = _measure_time(run, lambda now: query.try_source(source, now=now))
     return result
 
 
-def _measure(run: JobRun, read: Callable[[datetime], Table | None]) -> tuple[Table | None, dict[str, Any]]:
+def _measure_time(run: JobRun, read: Callable[[datetime], Table | None]) -> tuple[Table | None, dict[str, Any]]:
     """Return what `read` returns, and the job's result: the milliseconds that it took. Raises JobFailedError."""
     began_at = run.clock()
     failure: JobFailedError | None = None
@@ -96,36 +96,48 @@ def _measure(run: JobRun, read: Callable[[datetime], Table | None]) -> tuple[Tab
 # --- Tests before saving ----------------------------------------------------------------------------------------------
 
 UNSAVED_TEST = "source.try"
-KEPT = timedelta(minutes=5)
+CACHED_FOR = timedelta(minutes=5)
 ROWS_SHOWN = 10
-_OF_SOURCE = ("kind", "sql_url", "http_url", "http_headers", "allows_private_addresses", "ca_bundle", "timeout_seconds")
-_OF_CARD = tuple(
+_SOURCE_COLUMNS = (
+    "kind",
+    "sql_url",
+    "http_url",
+    "http_headers",
+    "allows_private_addresses",
+    "ca_bundle",
+    "timeout_seconds",
+)
+_CARD_COLUMNS = tuple(
     column.name for column in Card._meta.fields if column.editable and column.name not in {"id", "name", "source"}
 )
 
 
 def request_unsaved_test(source: DataSource, card: Card | None, *, by: Person, now: datetime) -> str:
-    """Request a test and return its token. With a `card`, the worker reads the saved `source` again."""
+    """Request a test of unsaved input. Return the token by which the page finds its job.
+
+    `card` None: the input is `source`. Else the input is `card`, and the worker reads the saved `source` again.
+    """
     typed: dict[str, Any]
     if card is None:
-        typed = {name: getattr(source, name) for name in _OF_SOURCE}
+        typed = {name: getattr(source, name) for name in _SOURCE_COLUMNS}
     else:
-        typed = {"source": source.pk, "card": {name: getattr(card, name) for name in _OF_CARD}}
+        typed = {"source": source.pk, "card": {name: getattr(card, name) for name in _CARD_COLUMNS}}
     token = get_random_string(32)
     is_unreadable = any(isinstance(value, Unreadable) for value in typed.values())
-    _keep(f"{token}:typed", {} if is_unreadable else typed)
+    _cache_encrypted(f"{token}:typed", {} if is_unreadable else typed)
     requests.request_job(UNSAVED_TEST, key=token, subject=source.name, by=by, now=now)
     return token
 
 
-def latest_unsaved_test(token: str, *, by: Person) -> Job | None:
+def find_unsaved_test(token: str, *, by: Person) -> Job | None:
+    """Return the job of this token if `by` requested it."""
     job = requests.newest_job(UNSAVED_TEST, token)
     return job if job is not None and job.asked_by_id == by.pk else None
 
 
 def find_first_rows(job: Job) -> Table | None:
     """Return the first rows of a tested card that answered, while they are kept."""
-    rows = _read_kept(f"{job.key}:rows")
+    rows = _read_cached(f"{job.key}:rows")
     return from_document(rows) if rows is not None else None
 
 
@@ -134,12 +146,12 @@ def find_first_rows(job: Job) -> Table | None:
     label=gettext_lazy("Test of what is not saved yet"),
     explain=explain_test,
     queue="data",
-    keep=KEPT,
+    keep=CACHED_FOR,
     template="admin/integrations/datasource/_answered.html",
 )
 def try_unsaved(run: JobRun) -> dict[str, Any]:
     """Test the source, or fetch the first rows of the card. Return the milliseconds that it took."""
-    typed = _read_kept(f"{run.job.key}:typed")
+    typed = _read_cached(f"{run.job.key}:typed")
     if not typed:
         raise JobFailedError(FORGOTTEN if typed is None else Problem.KEY_MISSING.value)
 
@@ -152,18 +164,18 @@ def try_unsaved(run: JobRun) -> dict[str, Any]:
             raise SourceError(Problem.SOURCE_OFF)
         if not fetch.has_place(saved, now):
             raise SourceError(Problem.BUSY)
-        return query.read(Card(source=saved, **typed["card"]), rows_at_most=ROWS_SHOWN, now=now)
+        return query.read_card_data(Card(source=saved, **typed["card"]), rows_at_most=ROWS_SHOWN, now=now)
 
-    table, result = _measure(run, read)
+    table, result = _measure_time(run, read)
     if table is not None:
-        _keep(f"{run.job.key}:rows", to_document(table))
+        _cache_encrypted(f"{run.job.key}:rows", to_document(table))
     return result
 
 
-def _keep(name: str, document: Any) -> None:
-    cache.set(f"{UNSAVED_TEST}:{name}", cipher().encrypt(json.dumps(document).encode()), KEPT.total_seconds())
+def _cache_encrypted(name: str, document: Any) -> None:
+    cache.set(f"{UNSAVED_TEST}:{name}", cipher().encrypt(json.dumps(document).encode()), CACHED_FOR.total_seconds())
 
 
-def _read_kept(name: str) -> Any:
+def _read_cached(name: str) -> Any:
     sealed = cache.get(f"{UNSAVED_TEST}:{name}")
     return None if sealed is None else json.loads(cipher().decrypt(sealed))

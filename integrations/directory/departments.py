@@ -14,7 +14,7 @@ Parents = Mapping[int, int | None]
 
 
 def find_subtree(parents: Parents, roots: Iterable[int]) -> set[int]:
-    """Return the known ones of `roots` with all departments below them."""
+    """Return those `roots` that are in `parents`, with all departments below them."""
     children: dict[int | None, list[int]] = defaultdict(list)
     for number, parent in parents.items():
         children[parent].append(number)
@@ -93,9 +93,9 @@ def find_paths(departments: Iterable[Department]) -> dict[int, str]:
 
 
 _ROOTS_SHOWN = 5
-# So many people, but not more than half of the company, may lose access without a question, whatever share they are.
-# Otherwise a company of ten could not let anybody go.
-FLOOR = 20
+# This many people, but at most half of the company, may lose access without a question, whatever share they are.
+# Otherwise nobody could leave a company of ten without a question.
+UNASKED_AT_LEAST = 20
 
 
 def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
@@ -103,8 +103,8 @@ def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
 
     `percent`: the share that may be disabled without a question; 0 for nobody.
     """
-    floor = min(FLOOR, able_count / 2) if percent else 0
-    return losing_count > max(floor, percent * able_count / 100)
+    unasked = min(UNASKED_AT_LEAST, able_count / 2) if percent else 0
+    return losing_count > max(unasked, percent * able_count / 100)
 
 
 def find_question(
@@ -136,5 +136,5 @@ def find_question(
 
 
 class MissingRootError(Exception):
-    """A department root does not exist, or the app does not see it: the run ends without a change. The text is its
-    number."""
+    """A department root does not exist, or the app does not see it, so the run ends without a change. The error's text
+    is the number of the root."""

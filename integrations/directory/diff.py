@@ -34,7 +34,7 @@ _UNSURE = frozenset({Presence.DELETED, Presence.MISSING})
 
 @dataclass(slots=True)
 class Difference:
-    """The changes to write for one member. `updates`: columns of Member, without the times.
+    """The changes to write for one member. `updates`: new values by column of Member, without the times.
 
     `waits`: True makes the member wait for an administrator, False ends the wait, None changes nothing.
     """
@@ -83,7 +83,8 @@ def compare_absent_member(member: Member, presence: Member.Presence) -> Differen
 
 @dataclass(slots=True)
 class DepartmentDifferences:
-    """Changes of departments. `changed`: columns by primary key; `removed_at` None restores a department."""
+    """Changes of departments. `changed`: new values by column, by primary key; `removed_at` None restores a department.
+    `removed`: primary keys."""
 
     created: list[SeenDepartment] = field(default_factory=list)
     changed: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -119,17 +120,17 @@ def compare_departments(stored: Iterable[Department], seen: Mapping[int, SeenDep
 
 LookUp = Callable[[Sequence[str]], Iterable[UserLookup]]
 
-# How many missing people a run looks up, with one call each. A company has fewer leavers a day; for the others the list
-# of the contacts secret decides, and without that list the reason stays unknown.
+# How many missing people a run looks up, with one call each. A company has fewer leavers a day. For the others, the
+# list that the contacts secret gives decides; without that list the reason stays unknown.
 LOOK_UPS_AT_MOST = 500
-# How many people out of scope each run looks up, in turns, without the contacts secret's list. Otherwise a userid that
-# was deleted and given to somebody else would regain access by itself.
+# How many people out of scope each run looks up, in turns, if there is no list by the contacts secret. Otherwise a
+# userid that was deleted and given to somebody else would regain access by itself.
 OUTSIDERS_LOOKED_UP = 100
 
 
 @dataclass(slots=True)
-class Plan:
-    """The changes to write. `losing`: differences that take away access; they are written first."""
+class DirectoryPlan:
+    """The changes of a directory to write. `losing`: differences that take away access; they are written first."""
 
     departments: DepartmentDifferences = field(default_factory=DepartmentDifferences)
     losing: list[Difference] = field(default_factory=list)
@@ -145,12 +146,12 @@ class Plan:
         return self.departments.count + len(self.losing) + len(self.changed) + len(self.joined)
 
 
-def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: LookUp, turn: int | None) -> Plan:
+def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: LookUp, turn: int | None) -> DirectoryPlan:
     """Compare `members` with the snapshot. People whom the app does not see are out of scope, and not copied if new.
 
     `turn` (the run's number) selects which members out of scope are looked up. None: all of `members` are looked up.
     """
-    planned = Plan()
+    planned = DirectoryPlan()
     absent: list[Member] = []
     known: set[str] = set()
     people, left, company = snapshot.people, snapshot.left, snapshot.company
@@ -175,7 +176,9 @@ def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: Look
     return planned
 
 
-def _plan_absent(planned: Plan, absent: list[Member], snapshot: Snapshot, look_up: LookUp, turn: int | None) -> None:
+def _plan_absent(
+    planned: DirectoryPlan, absent: list[Member], snapshot: Snapshot, look_up: LookUp, turn: int | None
+) -> None:
     """Plan the changes of members whom no list has, by asking WeCom about as many of them as a run may."""
     beyond: list[Member] = []
     if turn is not None:
@@ -201,25 +204,25 @@ DEPARTMENTS = "departments"
 _ROWS_A_STATEMENT = 500
 
 
-Saving = Callable[[Mapping[str, int]], AbstractContextManager[datetime]]
-Note = Callable[[Sequence[Difference], Sequence[Member], datetime], None]
+SaveChunk = Callable[[Mapping[str, int]], AbstractContextManager[datetime]]
+NoteChanges = Callable[[Sequence[Difference], Sequence[Member], datetime], None]
 
 
 class Writer:
-    """Writes a plan in chunks. A member whom somebody else changed since the reading began is skipped, because that
+    """Writer of a plan, in chunks. A member whom somebody else changed since the reading began is skipped, because that
     change is newer.
 
     `saving`: a transaction for a chunk, which yields its time; at its end it gets the number of changes by kind. `note`
-    records a chunk's changes in its transaction. `read_since`: when the reading began. `own`: when this writer's batch
-    changed members, by key; a later change of these is somebody else's.
+    records a chunk's changes in its transaction. `read_since`: when the reading began. `own`: by primary key, when this
+    writer's batch changed a member itself; only later changes of these members are somebody else's.
     """
 
     def __init__(
         self,
         *,
         corp: Corp,
-        saving: Saving,
-        note: Note,
+        saving: SaveChunk,
+        note: NoteChanges,
         read_since: datetime | None,
         own: Mapping[int, datetime] = MappingProxyType({}),
     ) -> None:
@@ -227,7 +230,7 @@ class Writer:
         self._department_keys: dict[int, int] = {}
         self.skipped_count = 0
 
-    def write(self, plan: Plan) -> None:
+    def write(self, plan: DirectoryPlan) -> None:
         found = plan.departments
         if found.count:
             with self._chunk({DEPARTMENTS: found.count}) as now:
@@ -248,9 +251,9 @@ class Writer:
                 Department.objects.filter(pk__in=found.removed).update(removed_at=now)
         departments = Department.objects.filter(corp=self._corp)
         self._department_keys = dict(departments.values_list("wecom_department_id", "pk"))
-        for chunk in (*_chunks(plan.losing), *_chunks(plan.changed)):
+        for chunk in (*_split_into_chunks(plan.losing), *_split_into_chunks(plan.changed)):
             self._write_differences(chunk)
-        for people in _chunks(plan.joined):
+        for people in _split_into_chunks(plan.joined):
             self._write_joined(people)
 
     def _write_differences(self, chunk: Sequence[Difference]) -> None:
@@ -272,7 +275,7 @@ class Writer:
             Member.objects.bulk_update(members.values(), sorted(columns), batch_size=_ROWS_A_STATEMENT)
             moved = [one for one in chunk if one.departments is not None]
             _Membership.objects.filter(member__in=[one.member.pk for one in moved]).delete()
-            rows = [row for one in moved for row in self._memberships(one.member.pk, one.departments or ())]
+            rows = [row for one in moved for row in self._make_memberships(one.member.pk, one.departments or ())]
             insert_rows(_Membership, rows)
             self._note(chunk, [], now)
 
@@ -309,11 +312,12 @@ class Writer:
             members = insert_rows(Member, new)
             pairs = list(zip(members, people, strict=True))
             insert_rows(
-                _Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)]
+                _Membership,
+                [row for one, person in pairs for row in self._make_memberships(one.pk, person.departments)],
             )
             self._note([], members, now)
 
-    def _memberships(self, member: int, departments: Iterable[int]) -> list[Any]:
+    def _make_memberships(self, member: int, departments: Iterable[int]) -> list[Any]:
         return [_Membership(member_id=member, department_id=self._department_keys[number]) for number in departments]
 
 
@@ -322,6 +326,6 @@ def insert_rows(model: Any, rows: list[Any]) -> list[Any]:
     return list(model.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT))
 
 
-def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+def _split_into_chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(rows), CHUNK):
         yield rows[start : start + CHUNK]

@@ -44,8 +44,8 @@ from integrations.models import CallbackEvent, Corp, Member, SyncRun, fold_useri
 
 logger = logging.getLogger(__name__)
 
-NAME = "integrations.directory"
-# When events that came during a run, or beside another writer, are processed again.
+CONSUMER_NAME = "integrations.directory"
+# After which time events are processed again that came during a run, or while another writer changed the same people.
 AFTER_RUN, AFTER_OTHERS = timedelta(seconds=20), timedelta(seconds=2)
 # How many waiting events are searched for renames.
 WAITING_AT_MOST = 200
@@ -59,18 +59,12 @@ members_changed: Hook[[Batch], None] = Hook()
 
 
 def consume(batch: Batch) -> timedelta | None:
-    """Update the copy for the people named by the events, and call the hook once it is right."""
+    """Update the copy for the people named by the events, and call the hook once it is right. Return after which time
+    the events must be processed again, or None."""
     if not batch.corp.is_enabled or not has_copy(batch.corp):
         return None
-    again_after = _update_copy(batch)
-    if again_after is None:
-        members_changed(batch)
-        Corp.objects.filter(pk=batch.corp.pk).update(people_event_at=batch.clock())
-    return again_after
-
-
-def _update_copy(batch: Batch) -> timedelta | None:
     corp = batch.corp
+    again_after: timedelta | None = None
     changes = collect_changes(batch.events)
     lookup = EventLookup(corp=corp, changes=changes, calling=CallPacer())
     try:
@@ -82,19 +76,23 @@ def _update_copy(batch: Batch) -> timedelta | None:
         raise
     except MissingRootError:  # a department root is missing: a run reports it
         _request_run(batch)
-        return None
-    writer = _write(batch, lookup, own=renamed.written)
-    if SyncRun.objects.filter(corp=corp, status=SyncRun.Status.RUNNING).exists():
-        return AFTER_RUN
-    is_to_repeat = renamed.blocked or lookup.has_unexplained or writer.skipped_count
-    return AFTER_OTHERS if is_to_repeat else None
+    else:
+        writer = _write(batch, lookup, own=renamed.written)
+        if SyncRun.objects.filter(corp=corp, status=SyncRun.Status.RUNNING).exists():
+            again_after = AFTER_RUN
+        elif renamed.blocked or lookup.has_unexplained or writer.skipped_count:
+            again_after = AFTER_OTHERS
+    if again_after is None:
+        members_changed(batch)
+        Corp.objects.filter(pk=corp.pk).update(people_event_at=batch.clock())
+    return again_after
 
 
 def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameResult:
     """Carry out the possible renames, and skip the look-up of people whose rename must wait."""
-    # With the renames of other events that are not consumed yet, whether they were tried before or not. Their userids
-    # must not be looked up before: the old ones are gone from WeCom, which looks like leaving.
-    waiting = CallbackEvent.objects.waiting().filter(corp=batch.corp, consumer=NAME, change=UPDATE_USER)
+    # The renames of other waiting events count, too, whether tried before or not: if their userids were looked up
+    # before, the old ones would be missing in WeCom, as if their people had left.
+    waiting = CallbackEvent.objects.waiting().filter(corp=batch.corp, consumer=CONSUMER_NAME, change=UPDATE_USER)
     others = waiting.exclude(pk__in=[one.pk for one in batch.events]).order_by("happened_at", "pk")
     waiting_renames = collect_changes(others[:WAITING_AT_MOST]).renames
     renames = sorted([*changes.renames, *waiting_renames], key=lambda one: one.happened_at)
@@ -160,16 +158,17 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
     return is_too_many(losing_count=total, able_count=able_count, percent=settings.DIRECTORY_GUARD_PERCENT)
 
 
-DIRECTORY_CONSUMER = Consumer(name=NAME, wants=DIRECTORY_EVENTS, consume=consume)
+DIRECTORY_CONSUMER = Consumer(name=CONSUMER_NAME, wants=DIRECTORY_EVENTS, consume=consume)
 
 
 # How long events may wait before a warning: a run, or a short failure of WeCom, takes less.
 PATIENCE = timedelta(minutes=10)
-COUNTED = 1000
+COUNTED_AT_MOST = 1000
 
 
-class State(StrEnum):
-    """State of a company's events. `ARRIVING`: they come. `SILENT`: an address is verified, but none came since."""
+class ReceptionState(StrEnum):
+    """The way in which a company's events arrive. ARRIVING: at once. SILENT: an address is verified, but no event came
+    since. NOT_COPIED: the directory was never copied. NIGHTLY: no address is verified, so only runs bring changes."""
 
     ARRIVING = "arriving"
     SILENT = "silent"
@@ -177,7 +176,12 @@ class State(StrEnum):
     NIGHTLY = "nightly"
 
 
-_TONES = {State.ARRIVING: "good", State.SILENT: "warn", State.NOT_COPIED: "warn", State.NIGHTLY: "quiet"}
+_TONES = {
+    ReceptionState.ARRIVING: "good",
+    ReceptionState.SILENT: "warn",
+    ReceptionState.NOT_COPIED: "warn",
+    ReceptionState.NIGHTLY: "quiet",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,7 @@ class EventReception:
     that are not tried any more and that no run has made up for; both are capped.
     """
 
-    state: State
+    state: ReceptionState
     heard_at: datetime | None
     late_count: int = 0
     given_up_count: int = 0
@@ -197,14 +201,36 @@ class EventReception:
 
     @property
     def words(self) -> str:
-        if self.state == State.ARRIVING:
+        if self.state == ReceptionState.ARRIVING:
             return _("at once")
         return _("with the nightly run only")
 
     @property
     def sentences(self) -> list[str]:
         """Sentences on how changes arrive, and on what to do if they do not arrive at once."""
-        found = [self._sentence()]
+        if self.state == ReceptionState.ARRIVING and self.heard_at is not None:
+            text = _(
+                "Changes of people in WeCom arrive here within seconds, the last one at %(when)s; what they mean for "
+                "people here, the directory policy says. The nightly run makes good what was lost."
+            )
+            text %= {"when": f"{timezone.localtime(self.heard_at):%Y-%m-%d %H:%M}"}
+        elif self.state == ReceptionState.SILENT:
+            text = _(
+                "A callback address is verified, but no event about people has arrived since. Until one does, count on "
+                "the nightly run only. To try it, change something small in WeCom's contacts, such as a position."
+            )
+        elif self.state == ReceptionState.NOT_COPIED:
+            text = _(
+                "A callback address is verified, but the directory was never copied. Synchronise it once: events are "
+                "acted on from then on."
+            )
+        else:
+            text = _(
+                "No callback address is verified. Changes of people in WeCom, leavers among them, take effect with the "
+                "nightly run only. Set up receiving messages on the company's page, and they take effect within "
+                "seconds."
+            )
+        found = [text]
         if self.late_count:
             sentence = ngettext(
                 "%(count)d event waits for more than ten minutes: WeCom cannot be asked, or no worker runs. "
@@ -232,42 +258,20 @@ class EventReception:
         )
         return sentence % {"count": self.given_up_count}
 
-    def _sentence(self) -> str:
-        if self.state == State.ARRIVING and self.heard_at is not None:
-            when = f"{timezone.localtime(self.heard_at):%Y-%m-%d %H:%M}"
-            return _(
-                "Changes of people in WeCom arrive here within seconds, the last one at %(when)s; what they mean for "
-                "people here, the directory policy says. The nightly run makes good what was lost."
-            ) % {"when": when}
-        if self.state == State.SILENT:
-            return _(
-                "A callback address is verified, but no event about people has arrived since. Until one does, count on "
-                "the nightly run only. To try it, change something small in WeCom's contacts, such as a position."
-            )
-        if self.state == State.NOT_COPIED:
-            return _(
-                "A callback address is verified, but the directory was never copied. Synchronise it once: events are "
-                "acted on from then on."
-            )
-        return _(
-            "No callback address is verified. Changes of people in WeCom, leavers among them, take effect with the "
-            "nightly run only. Set up receiving messages on the company's page, and they take effect within seconds."
-        )
-
 
 def describe_reception(corp: Corp, *, now: datetime) -> EventReception:
     """Return how a company's changes arrive, by at most three queries; by one if no address is verified."""
-    given_up_count = CallbackEvent.objects.given_up().filter(corp=corp)[:COUNTED].count()
+    given_up_count = CallbackEvent.objects.given_up().filter(corp=corp)[:COUNTED_AT_MOST].count()
     verified = [one for one in (corp.callback_verified_at, corp.contacts_callback_verified_at) if one is not None]
     if not verified:
-        return EventReception(State.NIGHTLY, None, given_up_count=given_up_count)
+        return EventReception(ReceptionState.NIGHTLY, None, given_up_count=given_up_count)
     if not has_copy(corp):
-        return EventReception(State.NOT_COPIED, None, given_up_count=given_up_count)
+        return EventReception(ReceptionState.NOT_COPIED, None, given_up_count=given_up_count)
     heard_at = corp.people_event_at
     # Without events that were processed and only wait to be repeated after a run, which may take long.
     waiting = CallbackEvent.objects.waiting().exclude(problem="", try_count__gt=0)
     waiting = waiting.filter(corp=corp, received_at__lt=now - PATIENCE)
-    late_count = waiting[:COUNTED].count()
+    late_count = waiting[:COUNTED_AT_MOST].count()
     is_arriving = heard_at is not None and heard_at >= min(verified)
-    state = State.ARRIVING if is_arriving else State.SILENT
+    state = ReceptionState.ARRIVING if is_arriving else ReceptionState.SILENT
     return EventReception(state, heard_at, late_count, given_up_count)

@@ -18,7 +18,7 @@ from integrations.callbacks import Batch
 from integrations.clients.wecom import callbacks as wire
 from integrations.core import hooks
 from integrations.directory import sync
-from integrations.directory.diff import Plan, compare_departments, plan_changes
+from integrations.directory.diff import DirectoryPlan, compare_departments, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, SeenDepartment, is_userid
 from integrations.models import CallbackEvent, Corp, Department, Member, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
@@ -154,7 +154,7 @@ class EventLookup:
     """
 
     def __init__(self, *, corp: Corp, changes: EventChanges, calling: CallPacer) -> None:
-        self.plan = Plan()
+        self.plan = DirectoryPlan()
         self.read_since: datetime | None = None
         self.is_too_much = self.has_unexplained = False
         self._corp, self._changes = corp, changes

@@ -31,7 +31,7 @@ from integrations.clients.errors import (
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core.sentences import explain_errcode, translate_explanation
 from integrations.directory.departments import MissingRootError, find_question
-from integrations.directory.diff import Difference, Plan, Writer, compare_departments, plan_changes
+from integrations.directory.diff import Difference, DirectoryPlan, Writer, compare_departments, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, Snapshot
 from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
@@ -269,7 +269,7 @@ class _RunExecution:
         written = [(one.member, one.kind) for one in changes] + [(one, SyncRun.Change.JOINED) for one in joined]
         self._noted = [[member.pk, kind.value, now.isoformat()] for member, kind in written[:CHANGES_KEPT]]
 
-    def _question(self, planned: Plan) -> dict[str, Any] | None:
+    def _question(self, planned: DirectoryPlan) -> dict[str, Any] | None:
         losing = {one.member.pk for one in planned.losing if one.member.is_able}
         if not losing:
             return None

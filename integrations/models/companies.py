@@ -17,8 +17,8 @@ from django.utils.translation import pgettext_lazy
 from integrations.models.fields import EncryptedTextField, Person, corp_condition
 
 DEFAULT_SITE_ADDRESS = "http://localhost:3001/"
-# The columns of a corp for every part of a sign-in.
-_OF_SIGN_IN = ("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "home_page", "home_bi_page")
+# The columns of a corp that both steps of a sign-in need.
+_SIGN_IN_COLUMNS = ("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "home_page", "home_bi_page")
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -30,16 +30,16 @@ def is_local_host(host: str) -> bool:
 class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
     def default(self) -> SiteAddress:
         """Return the default address. If it is missing, make the initial one the default."""
-        found = self.filter(is_default=True).first()
-        return found or self.update_or_create(url=DEFAULT_SITE_ADDRESS, defaults={"is_default": True})[0]
+        stored = self.filter(is_default=True).first()
+        return stored or self.update_or_create(url=DEFAULT_SITE_ADDRESS, defaults={"is_default": True})[0]
 
     def without_https(self) -> Self:
         return self.filter(url__startswith="http://")
 
     def visible_to(self, person: Person) -> Self:
         """Filter addresses of corps that `person` may see, unused ones, and the default one."""
-        theirs = Q(corp__in=Corp.objects.visible_to(person))
-        return self.filter(pk__in=self.filter(theirs | Q(corp__isnull=True) | Q(is_default=True)).values("pk"))
+        in_their_corps = Q(corp__in=Corp.objects.visible_to(person))
+        return self.filter(pk__in=self.filter(in_their_corps | Q(corp__isnull=True) | Q(is_default=True)).values("pk"))
 
 
 class SiteAddress(models.Model):
@@ -113,17 +113,18 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         return self.filter(is_enabled=True, sign_in_enabled=True)
 
     def load_for_start(self, pk: int) -> Corp | None:
-        """Return the corp with only the columns for starting a sign-in, and `site_url`: its own or the default one."""
-        return self._read_to_sign_in(pk, "authorize_base_url", "qr_base_url", "site_address_id")
+        """Return the corp with only the columns for starting a sign-in, and `site_url`, the address of its site."""
+        return self._load_for_sign_in(pk, "authorize_base_url", "qr_base_url", "site_address_id")
 
     def load_for_callback(self, pk: int) -> Corp | None:
-        """Return the corp with only the columns for a sign-in's call, so that no other secret is decrypted."""
-        return self._read_to_sign_in(pk, "secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
+        """Return the corp with only the columns for the call to WeCom that ends a sign-in. No other secret is
+        decrypted."""
+        return self._load_for_sign_in(pk, "secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
 
-    def _read_to_sign_in(self, pk: int, *columns: str) -> Corp | None:
-        """Read one corp and its `site_url` by a written statement. The ORM's costs a sign-in an eighth of its processor
-        time (benchmarks/sign_in.py)."""
-        names = ", ".join(f"corp.{name}" for name in ("id", *_OF_SIGN_IN, *columns))
+    def _load_for_sign_in(self, pk: int, *columns: str) -> Corp | None:
+        """Read one corp and its `site_url` by an SQL statement of our own: building the ORM's statement would take an
+        eighth of a sign-in's processor time (benchmarks/sign_in.py)."""
+        names = ", ".join(f"corp.{name}" for name in ("id", *_SIGN_IN_COLUMNS, *columns))
         statement = f"""
             SELECT {names}, site.url AS site_url
               FROM integrations_corp AS corp
@@ -143,9 +144,10 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         return self.filter(corp_condition(person))
 
     def keys_visible_to(self, person: Person) -> list[int]:
-        """Return keys for conditions on large tables, where the database estimates keys far better than a subquery.
+        """Return primary keys for conditions on large tables, which PostgreSQL plans far better with keys than with a
+        subquery.
 
-        It takes one query, or none for a person who sees nothing.
+        Takes one query, or none for a person who sees nothing.
         """
         return list(self.visible_to(person).order_by().values_list("pk", flat=True))
 
@@ -315,7 +317,7 @@ class Corp(models.Model):
         return self.name
 
     def find_site_address(self) -> SiteAddress:
-        """Return its own site address, else the default one."""
+        """Return the corp's own site address, else the default one."""
         url: str | None = getattr(self, "site_url", None)  # set for a sign-in, so that no query is needed
         return (
             SiteAddress(url=url) if url else self.site_address or self.default_address or SiteAddress.objects.default()
@@ -323,7 +325,7 @@ class Corp(models.Model):
 
     @property
     def was_enabled(self) -> bool:
-        """True if it is or was enabled: since then WeCom may identify people through it."""
+        """True if the corp is or was enabled, so that WeCom has been able to identify people through it."""
         return self.is_enabled or self.first_enabled_at is not None
 
     @property
@@ -333,10 +335,10 @@ class Corp(models.Model):
 
 
 class CheckRun(models.Model):
-    """The last run of a check in the background, shown on the corp's page.
+    """The last background run of a check, shown on the corp's page.
 
-    A run that may heal by itself is repeated, so `requested_at` is the time of the first try. A row holds no secret,
-    because it is exported as text for support.
+    A failed run is repeated if the problem may heal by itself, so `requested_at` is the time of the first try. A row
+    holds no secret, because it is exported as text for support.
     """
 
     class Status(models.TextChoices):

@@ -26,38 +26,39 @@ from integrations.models.jobs import Moment
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
-_reader_sees_network: ContextVar[Callable[[], bool]] = ContextVar("reader_sees_network", default=lambda: False)
+_may_reader_see_network: ContextVar[Callable[[], bool]] = ContextVar("may_reader_see_network", default=lambda: False)
 
 
 @contextmanager
-def read_by(sees_network: Callable[[], bool]) -> Iterator[None]:
-    """Set for the block whether sentences may tell their reader more about the network: `sees_network` decides."""
-    token = _reader_sees_network.set(sees_network)
+def set_network_access(may_see_network: Callable[[], bool]) -> Iterator[None]:
+    """Set for the block whether the reader of sentences may learn details of the network: `may_see_network` decides."""
+    token = _may_reader_see_network.set(may_see_network)
     try:
         yield
     finally:
-        _reader_sees_network.reset(token)
+        _may_reader_see_network.reset(token)
 
 
 def explain_problem(code: str, facts: Mapping[str, Any]) -> str:
     """Return the sentence of a problem in the active language. A code of another version is an unexpected problem.
 
-    A closed port is told from a silent one where `read_by` says so. Only superusers may see it: others could choose
-    source addresses and learn what runs in the network.
+    Only superusers learn whether a port is closed or silent (`set_network_access`): others could choose source
+    addresses and learn what runs in the network.
     """
-    if not _reader_sees_network.get()() and (code == Problem.UNREACHABLE or facts.get("silent")):
+    if not _may_reader_see_network.get()() and (code == Problem.UNREACHABLE or facts.get("silent")):
         return str(_SENTENCES["silence"])
     reason = f"{code}-{facts.get('reason', '')}"
-    words = str(_SENTENCES.get(reason) or _SENTENCES.get(code, _SENTENCES[Problem.UNEXPECTED]))
-    spoken = _words(facts)
+    sentence = str(_SENTENCES.get(reason) or _SENTENCES.get(code, _SENTENCES[Problem.UNEXPECTED]))
+    words = _map_codes_to_words(facts)
     try:
-        return words % {name: spoken.get(str(value), value) for name, value in facts.items()}
+        return sentence % {name: words.get(str(value), value) for name, value in facts.items()}
     except (KeyError, TypeError, ValueError):  # facts of another version
         return str(_SENTENCES[Problem.UNEXPECTED]) % {"error": code}
 
 
-def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
-    """Return the words for `what` and `missing`. Other values in a sentence are numbers, codes or names."""
+def _map_codes_to_words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
+    """Return the words for the values of `what` and `missing` in sentences. Other values are numbers, codes or
+    names."""
     column = {"column": facts.get("column", "")}
     return {
         "bi": _("the BI's address or API user"),
@@ -85,21 +86,22 @@ def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
     }
 
 
-def word_privileges(found: str) -> str:
-    """Name the rights of a database account beyond reading tables. `found`: DatabasePrivileges, with commas."""
+def word_privileges(privileges: str) -> str:
+    """Name the rights of a database account beyond reading tables. `privileges`: DatabasePrivileges, separated by
+    commas."""
     words = {DatabasePrivilege.SUPERUSER: _("superuser"), DatabasePrivilege.FILES: _("reads files")}
-    return _(", ").join(str(words[DatabasePrivilege(one)]) for one in found.split(",") if one in words)
+    return _(", ").join(str(words[DatabasePrivilege(name)]) for name in privileges.split(",") if name in words)
 
 
 def describe_address_flaws(detail: str) -> dict[str, StrOrPromise]:
-    """Return why a database address is refused, in whole sentences, by `what` of the error."""
-    known = {"detail": detail}
+    """Return sentences on why a database address is refused, by `what` of the error."""
+    facts = {"detail": detail}
     return {
         "no-address": _("This is no address of a database. Write kind://user:password@host:port/database."),
-        "no-driver": _("This kind of database is not admitted (%(detail)s): see docs/en/data-sources.md.") % known,
+        "no-driver": _("This kind of database is not admitted (%(detail)s): see docs/en/data-sources.md.") % facts,
         "no-host": _("The host is missing, or is not a single one."),
         "no-database": _("The name of the database is missing behind the last slash."),
-        "option": _("The option %(detail)s is not admitted: leave it out.") % known,
+        "option": _("The option %(detail)s is not admitted: leave it out.") % facts,
     }
 
 
@@ -301,7 +303,7 @@ SECONDS_AT_MOST = 120
 ROWS_AT_MOST = 100_000
 # Columns of DataSource that are loaded only for their use.
 SECRETS = ("sql_url", "http_headers")
-# Problems of a card whose query the source refuses or does not know.
+# Problems that another try does not solve: the source refuses the card's query or does not know its subject.
 LOST = frozenset({Problem.NOT_FOUND, Problem.REFUSED, Problem.NO_TABLE})
 
 
@@ -315,7 +317,7 @@ Scoped = TypeVar("Scoped", bound=models.Model)
 
 
 class ScopedQuerySet(models.QuerySet[Scoped]):
-    """Rows of sources. `corp_path`: the lookup of their company."""
+    """Rows that belong to a source's company. `corp_path`: the lookup of that company."""
 
     corp_path = "corp"
 
@@ -339,7 +341,7 @@ class DataSourceQuerySet(ScopedQuerySet["DataSource"]):
 
 
 class DataSource(models.Model):
-    """A source of data. Its kind decides which columns are used."""
+    """A source of data. The columns that are used depend on its kind."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     kind = models.CharField(_("kind"), max_length=16, choices=SourceKind.choices)

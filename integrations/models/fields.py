@@ -25,13 +25,13 @@ else:
     TextField = models.TextField
 
 # Prefix of the ciphertext in the output of dumpdata.
-SEALED = "fernet:"
+CIPHERTEXT_PREFIX = "fernet:"
 # Shown by pages instead of an unreadable value.
 UNREADABLE_NOTE = _("What is saved cannot be read with the present keys: enter it again.")
 
 
 def fold_userid(userid: str) -> str:
-    """Return the comparison form of a userid: without spaces around, in lower case, as WeCom compares."""
+    """Return the form in which userids are compared, as WeCom does: in lower case, without surrounding spaces."""
     return userid.strip().lower()
 
 
@@ -70,9 +70,10 @@ def list_encrypted_columns(model: type[models.Model]) -> list[str]:
 
 def find_encrypted_columns() -> dict[type[models.Model], list[str]]:
     """Return the encrypted columns of every model of every app."""
-    found = apps.get_models(include_auto_created=True)
-    tables = [one for one in found if one._meta.managed and not one._meta.proxy]
-    return {model: names for model in tables if (names := list_encrypted_columns(model))}
+    models_of_tables = [
+        model for model in apps.get_models(include_auto_created=True) if model._meta.managed and not model._meta.proxy
+    ]
+    return {model: names for model in models_of_tables if (names := list_encrypted_columns(model))}
 
 
 class EncryptedTextField(TextField):
@@ -93,21 +94,21 @@ class EncryptedTextField(TextField):
     def value_to_string(self, obj: models.Model) -> str:
         """Return the ciphertext for serializers."""
         sealed: str = self.get_prep_value(self.value_from_object(obj))
-        return f"{SEALED}{sealed}" if sealed else sealed
+        return f"{CIPHERTEXT_PREFIX}{sealed}" if sealed else sealed
 
     def to_python(self, value: Any) -> Any:
         """Decrypt the value for deserializers."""
         text = super().to_python(value)
-        if not isinstance(text, str) or not text.startswith(SEALED):
+        if not isinstance(text, str) or not text.startswith(CIPHERTEXT_PREFIX):
             return text
         try:
-            return cipher().decrypt(text.removeprefix(SEALED).encode()).decode()
+            return cipher().decrypt(text.removeprefix(CIPHERTEXT_PREFIX).encode()).decode()
         except InvalidToken as error:
             raise ValidationError(f"{self.name}: no key of FIELD_ENCRYPTION_KEYS opens the value") from error
 
     def clean(self, value: Any, model_instance: models.Model | None) -> Any:
         """Refuse a ciphertext in a form, because it would be decrypted for its sender."""
-        if str(value or "").startswith(SEALED):
+        if str(value or "").startswith(CIPHERTEXT_PREFIX):
             raise ValidationError(_("This is a value that was exported encrypted. Enter the value itself."))
         return super().clean(value, model_instance)
 
@@ -130,11 +131,12 @@ NOTHING = Q(pk__in=[])
 # Not Q(): joined by OR with a condition, it would be just that condition.
 EVERYTHING = ~NOTHING
 
-# Called for the condition on Corp that limits a person's view. Several are joined by AND.
+# Called for the condition on Corp that limits what a person may see. Several conditions are joined by AND.
 corp_conditions: Hook[[Person], Q] = Hook()
 
 
 def corp_condition(person: Person) -> Q:
-    """Return the condition on Corp for `person`'s view; nothing is visible until an app has registered one."""
+    """Return the condition on Corp for the companies that `person` may see. No company is visible until an app has
+    registered a condition."""
     conditions = corp_conditions(person)
     return reduce(and_, conditions) if conditions else NOTHING

@@ -28,15 +28,16 @@ class Place(Func):
 
 
 class Installation(models.Model):
-    """The installation of this database. integrations.core.installation and guanwecom.operations write it, and the
-    tick its period.
+    """The installation of this database. integrations.core.installation and guanwecom.operations write the row; the
+    tick of pushes writes `tick_period`.
 
-    If the database's place differs from `place`, or its name from `deployment`, the database is a copy.
+    If the database's present place differs from `place`, or the deployment's name from `deployment`, the database is a
+    copy.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
     place = models.CharField(max_length=128)
-    # The earlier settings.INSTALLATION_NAME.
+    # settings.INSTALLATION_NAME when the installation was confirmed.
     deployment = models.CharField(max_length=64, blank=True)
     # Marks a copy in any place: `manage.py restore` and `manage.py installation --hold` set it.
     is_held = models.BooleanField(default=False)
@@ -48,8 +49,8 @@ class Installation(models.Model):
     # The last timeline, and when it last changed because a standby had taken over.
     timeline = models.BigIntegerField(null=True)
     failed_over_at = models.DateTimeField(null=True)
-    # The latest check of the engine: codes of failing parts, sorted, separated by commas, and those that operators were
-    # last told of. Empty: all is well.
+    # The latest check of the engine. `engine_problems`: codes of failing parts, sorted, separated by commas; empty if
+    # all is well. `engine_notified`: the codes of the last message to operators.
     engine_checked_at = models.DateTimeField(null=True)
     engine_problems = models.TextField(blank=True)
     engine_problems_since = models.DateTimeField(null=True)
@@ -71,7 +72,7 @@ class Installation(models.Model):
 
 
 class Heartbeat(models.Model):
-    """The last sign of life of one process; only integrations.core.heartbeats writes it."""
+    """The last heartbeat of one process; only integrations.core.heartbeats writes it."""
 
     class Kind(models.TextChoices):
         WEB = "web"

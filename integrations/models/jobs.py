@@ -20,7 +20,8 @@ Moment: TypeAlias = datetime | Combinable
 
 
 class LeaseLostError(Exception):
-    """The lease is lost: the row is another worker's, finished or deleted. This worker must not write any more."""
+    """The worker lost the lease of its row: another worker has the row, or it is finished or deleted. The worker must
+    not write any more."""
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -28,8 +29,8 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(status__in=[Job.Status.WAITING, Job.Status.RUNNING])
 
     def due(self, now: Moment) -> Self:
-        """Filter jobs that a worker may take: their time has come, or their worker is silent. A job that waits behind a
-        running one of its key is not due."""
+        """Filter jobs that a worker may take: waiting jobs whose time has come, and running jobs whose lease has
+        expired. A job that waits behind a running one of the same key is not due."""
         running = Job.objects.filter(kind=OuterRef("kind"), key=OuterRef("key"), status=Job.Status.RUNNING)
         is_free = Q(status=Job.Status.RUNNING) | ~Exists(running)
         return self.unfinished().filter(is_free, due_at__lte=now)
@@ -55,21 +56,23 @@ class Job(models.Model):
         FAILED = "failed", _("failed")
 
     kind = models.CharField(_("kind"), max_length=32)
-    # Its subject, such as a source's key: for each kind and key one job waits and one runs. NULL: any number.
+    # What the job is about, such as a source's primary key: of each kind and key, one job may wait and one may run.
+    # NULL: any number.
     key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001  # NULL is never the same
     subject = models.CharField(_("about"), max_length=200, blank=True)
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, null=True, related_name="jobs", verbose_name=_("company"))
-    # Input and output of its function, as plain values. Never a secret.
+    # Input and output of the job's function, as plain values; never a secret.
     payload = models.JSONField(default=dict)
     result = models.JSONField(default=dict)
-    # More input, which must not stand in clear. Emptied when the job ends, unless it can be retried.
+    # Further input, encrypted. It is emptied when the job ends, unless the job can be retried.
     secret_payload = EncryptedTextField(blank=True, editable=False)
-    # An uploaded or made file: web process and worker may be on different machines.
+    # A file that was uploaded or that the job made. It is stored here because web process and worker may be on
+    # different machines.
     file = models.BinaryField(null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # Waiting: the earliest start. Running: the end of its lease.
     due_at = models.DateTimeField()
-    # Until then a message to the workers is under way.
+    # Until then a message to the workers is under way, so none is queued.
     queued_until = models.DateTimeField(null=True)
     lease_token = models.CharField(max_length=32, blank=True, editable=False)
     # How many workers took it since the request.
@@ -86,7 +89,7 @@ class Job(models.Model):
     requested_at = models.DateTimeField(_("requested"))
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # Set only for a finished job.
+    # When the job is deleted. Set only for a finished job.
     forget_at = models.DateTimeField(null=True)
 
     objects = JobManager()

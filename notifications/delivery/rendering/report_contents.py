@@ -21,7 +21,7 @@ from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery, prefetc
 from django.utils.translation import gettext as _
 
 from accounts.models import AttributeValue, WeComAccount, fold_value
-from integrations.bi import is_open, own_address
+from integrations.bi import build_own_address, is_open
 from integrations.core.sentences import NoData, Sentence
 from integrations.data.table import Table, to_document
 from integrations.datasources import fetch
@@ -331,7 +331,7 @@ def _write_content(
 def find_bi_link(cards: Iterable[Card]) -> str:
     """Return our address of the BI page of the first card that has one; empty if none has."""
     page_id = next((card.bi_page_id for card in cards if card.bi_page_id), "")
-    return own_address(f"page/{page_id}") if page_id and is_open() else ""
+    return build_own_address(f"page/{page_id}") if page_id and is_open() else ""
 
 
 def read_attribute_values(

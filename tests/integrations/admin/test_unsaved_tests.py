@@ -17,7 +17,7 @@ from integrations.clients.sources.sql import conceal_silence, explain_failure
 from integrations.data import Problem
 from integrations.datasources import source_tests
 from integrations.models import Card, Corp, DataSource, Job
-from integrations.models.datasources import explain_problem, read_by
+from integrations.models.datasources import explain_problem, set_network_access
 from tests.browser_form import untouched
 from tests.integrations.admin.test_source_admin import ALL, BACKEND, CARD, SECRET, SOURCE
 from tests.integrations.clients.sources import databases
@@ -173,5 +173,5 @@ def test_each_error_says_what_to_do(error: Any, problem: Problem, words: str) ->
         error = OperationalError("connect", None, psycopg.OperationalError(error))
     found = conceal_silence(explain_failure(error, "psycopg", seconds=5))
     assert found.problem is problem
-    with read_by(lambda: True):
+    with set_network_access(lambda: True):
         assert words in explain_problem(found.problem, found.facts)

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, DirectoryPolicy
 from integrations.directory import departments, events
-from integrations.directory.events import State, describe_reception
+from integrations.directory.events import ReceptionState, describe_reception
 from integrations.directory.sync import request_run
 from integrations.jobs.runner import JobRun
 from integrations.models import CallbackEvent, Corp, Member, SyncRun
@@ -176,7 +176,9 @@ def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEv
 
     process_due_events(wecom_events.clock)
     assert place.member("LiLei").presence == Presence.DELETED
-    assert set(CallbackEvent.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
+    assert set(CallbackEvent.objects.filter(consumer=events.CONSUMER_NAME).values_list("status", flat=True)) == {
+        Status.WAITING
+    }
 
     # As if the run had overwritten it in between.
     Member.objects.filter(userid_folded="lilei").update(presence=Presence.HERE, left_at=None)
@@ -226,7 +228,7 @@ def test_a_company_whose_directory_is_not_in_use(wecom_events: WeComEvents, why:
 def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
     wecom_events: WeComEvents, place: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(departments, "FLOOR", 1)
+    monkeypatch.setattr(departments, "UNASKED_AT_LEAST", 1)
     place.set_scope(partyids=[3])  # LiLei and jim leave the scope
     wecom_events.hear()
 
@@ -236,7 +238,7 @@ def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
 
 
 def test_leavers_one_by_one_are_counted_together(wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(departments, "FLOOR", 1)
+    monkeypatch.setattr(departments, "UNASKED_AT_LEAST", 1)
     for userid in ("LiLei", "jim"):
         wecom_events.place.delete_member(userid)
         wecom_events.hear()
@@ -257,7 +259,9 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: W
     process_due_events(wecom_events.clock)
     assert place.member("LiLei").presence == Presence.OUT_OF_SCOPE
     assert place.member("jim").presence == Presence.HERE
-    assert set(CallbackEvent.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
+    assert set(CallbackEvent.objects.filter(consumer=events.CONSUMER_NAME).values_list("status", flat=True)) == {
+        Status.WAITING
+    }
 
     place.sandbox.control("DELETE", "faults")
     wecom_events.work_off()
@@ -316,16 +320,16 @@ def verify_address(wecom_events: WeComEvents, minutes: int = 1) -> None:
 @pytest.mark.parametrize(
     ("minutes", "is_heard", "is_copied", "state"),
     [
-        (None, False, True, State.NIGHTLY),
-        (None, True, True, State.NIGHTLY),  # new keys begin anew
-        (1, False, True, State.SILENT),
-        (1, True, True, State.ARRIVING),
-        (-1, True, True, State.SILENT),  # events before the address was verified do not count
-        (1, False, False, State.NOT_COPIED),
+        (None, False, True, ReceptionState.NIGHTLY),
+        (None, True, True, ReceptionState.NIGHTLY),  # new keys begin anew
+        (1, False, True, ReceptionState.SILENT),
+        (1, True, True, ReceptionState.ARRIVING),
+        (-1, True, True, ReceptionState.SILENT),  # events before the address was verified do not count
+        (1, False, False, ReceptionState.NOT_COPIED),
     ],
 )
 def test_what_is_heard_of_changes(
-    wecom_events: WeComEvents, minutes: int | None, is_heard: bool, is_copied: bool, state: State
+    wecom_events: WeComEvents, minutes: int | None, is_heard: bool, is_copied: bool, state: ReceptionState
 ) -> None:
     corp = wecom_events.place.corp
     if minutes is not None:

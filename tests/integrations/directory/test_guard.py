@@ -15,7 +15,7 @@ from tests.integrations.directory.place import Directory
 
 pytestmark = pytest.mark.usefixtures("_low_floor")
 
-FLOOR = departments.FLOOR
+UNASKED_AT_LEAST = departments.UNASKED_AT_LEAST
 Status = SyncRun.Status
 # The tree of `people`: 1 > 2 > 3 and 1 > 4.
 PARENTS = {1: None, 2: 1, 3: 2, 4: 1}
@@ -24,7 +24,7 @@ PARENTS = {1: None, 2: 1, 3: 2, 4: 1}
 @pytest.fixture
 def _low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     """A guard without its minimum, because the company of these tests has few people."""
-    monkeypatch.setattr(departments, "FLOOR", 1)
+    monkeypatch.setattr(departments, "UNASKED_AT_LEAST", 1)
 
 
 def place_hundred(department: int = 1) -> dict[int, list[int]]:
@@ -68,7 +68,7 @@ def test_what_is_asked(
 def test_some_people_may_go_unasked_but_never_most_of_them(
     monkeypatch: pytest.MonkeyPatch, losing: int, able: int, percent: int, is_asked: bool
 ) -> None:
-    monkeypatch.setattr(departments, "FLOOR", FLOOR)
+    monkeypatch.setattr(departments, "UNASKED_AT_LEAST", UNASKED_AT_LEAST)
 
     assert is_too_many(losing_count=losing, able_count=able, percent=percent) is is_asked
 

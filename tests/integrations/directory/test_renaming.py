@@ -289,7 +289,7 @@ def test_who_has_left_by_an_event_is_deleted_at_once(wecom_events: WeComEvents) 
     work_once(wecom_events)
 
     assert wecom_events.place.member("jim").presence == Presence.DELETED
-    assert not CallbackEvent.objects.waiting().filter(consumer=events.NAME).exists()
+    assert not CallbackEvent.objects.waiting().filter(consumer=events.CONSUMER_NAME).exists()
 
 
 def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComEvents, place: Directory) -> None:

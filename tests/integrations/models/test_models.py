@@ -23,7 +23,7 @@ from integrations.admin.diagnosis import about_unreadable
 from integrations.apps import ensure_default_site_address
 from integrations.clients.errors import UnreadableSecretError
 from integrations.models import DEFAULT_SITE_ADDRESS, Corp, SiteAddress
-from integrations.models.fields import SEALED, find_encrypted_columns, require_readable
+from integrations.models.fields import CIPHERTEXT_PREFIX, find_encrypted_columns, require_readable
 
 pytestmark = pytest.mark.django_db
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -97,7 +97,7 @@ def test_no_encrypted_column_of_any_app_is_serialized_in_the_clear(model: Any, c
     text = str(serializers.serialize(written_as, [row], fields=[column]))
 
     assert "s3cret" not in text
-    assert SEALED in text
+    assert CIPHERTEXT_PREFIX in text
 
 
 @pytest.mark.parametrize("written_as", ["json", "xml"])
@@ -136,14 +136,14 @@ def test_a_dump_under_a_lost_key_is_refused_and_names_the_setting(corp: Corp, se
 
 
 def test_nobody_has_a_ciphertext_opened_by_entering_it(corp: Corp) -> None:
-    corp.secret = f"{SEALED}{read_stored(corp)}"
+    corp.secret = f"{CIPHERTEXT_PREFIX}{read_stored(corp)}"
 
     with pytest.raises(ValidationError) as refused:
         corp.clean_fields()
 
     assert refused.value.messages == ["这是加密导出的值，请填写原值。"]
     corp.save()
-    assert Corp.objects.get().secret.startswith(SEALED)
+    assert Corp.objects.get().secret.startswith(CIPHERTEXT_PREFIX)
 
 
 @pytest.mark.parametrize("before", [None, "https://bi.example.com/"])

@@ -24,7 +24,7 @@ SECRET = "sim-source-secret"
 
 def problem(card: Card) -> Problem:
     with pytest.raises(SourceError) as found:
-        query.read(card, rows_at_most=10, now=NOW)
+        query.read_card_data(card, rows_at_most=10, now=NOW)
     for language in ("en", "zh-hans"):
         with translation.override(language):
             assert SECRET not in datasources.explain_problem(found.value.problem, found.value.facts)
@@ -41,7 +41,7 @@ def sql_card(url: str, **values: Any) -> Card:
 def test_a_query_is_asked_with_the_cards_parameters_kinds_and_units(postgresql: Database) -> None:
     card = sql_card(postgresql.url, units={"n": "件"}, kinds={"n": "text"})
 
-    table = query.read(card, rows_at_most=10, now=NOW)
+    table = query.read_card_data(card, rows_at_most=10, now=NOW)
 
     assert (table.rows, table.columns[0].unit) == ((("2",),), "件")
 
@@ -58,7 +58,7 @@ def test_a_service_is_asked_with_its_headers_and_the_cards_path_and_body() -> No
             allows_private_addresses=True,
         )  # fmt: skip
         card = make_card(source, http_method="POST", http_path="orders?x=中", http_body={"城": 1}, expression="rows")
-        table = query.read(card, rows_at_most=9, now=NOW)
+        table = query.read_card_data(card, rows_at_most=9, now=NOW)
 
     assert table.rows == ((1,),)
     assert service.requests[0].startswith(b"POST /v1/orders?x=%E4%B8%AD HTTP/1.1\r\n")
@@ -108,7 +108,7 @@ def test_what_the_account_may_do_is_asked_once_a_day(mariadb: Database) -> None:
     def powers(now: datetime, **meanwhile: Any) -> str:
         DataSource.objects.update(**meanwhile)
         card.source.refresh_from_db()
-        assert query.read(card, rows_at_most=10, now=now).rows == ((3,),)
+        assert query.read_card_data(card, rows_at_most=10, now=now).rows == ((3,),)
         return DataSource.objects.get().account_powers
 
     assert powers(NOW, account_powers="") == "files"
@@ -145,7 +145,7 @@ def test_every_problem_has_a_sentence_even_without_its_facts(code: str, language
 def test_a_cards_column_says_of_when_the_data_of_a_database_is(postgresql: Database) -> None:
     sql = "SELECT '2026-11-23 18:00:00' AS 时间, 7 AS n"
 
-    table = query.read(
+    table = query.read_card_data(
         sql_card(postgresql.url, sql=sql, sql_parameters={}, as_of_column="时间"), rows_at_most=10, now=NOW
     )
 

@@ -189,7 +189,7 @@ class TestLeases:
         clock.advance(seconds=fetch.LEASE.total_seconds())
         assert fetch._claim(row.pk, clock()) is not None
         ends_at = clock() + fetch.LEASE
-        for seconds in (5, fetch.KEPT_AT_MOST.total_seconds()):  # it is another worker's, and no fetch lasts so long
+        for seconds in (5, fetch.LEASED_AT_MOST.total_seconds()):  # it is another worker's, and no fetch lasts so long
             clock.advance(seconds=seconds)
             renew()
             row.refresh_from_db()

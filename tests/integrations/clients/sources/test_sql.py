@@ -428,7 +428,7 @@ def test_open_and_closed_ports_are_told_apart_to_superusers_alone(kind: str) -> 
 
     with translation.override("en"):
         told = {datasources.explain_problem(one.problem, one.facts) for one in failures}
-        with datasources.read_by(lambda: True):
+        with datasources.set_network_access(lambda: True):
             seen = {datasources.explain_problem(one.problem, one.facts) for one in failures}
 
     [sentence] = told
