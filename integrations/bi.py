@@ -343,8 +343,20 @@ def test_connection(run: JobRun) -> dict[str, Any]:
     saved = ensure_connection()
     findings = [_test_address(saved, run.clock)]
     if findings[0]["status"] != WRONG:
-        is_signed_on = saved.has_key or saved.is_enabled
-        findings += [*([_test_token(saved, run)] if is_signed_on else []), *_test_api(saved)]
+        if saved.has_key or saved.is_enabled:
+            findings.append(_test_token(saved, run))
+        client = testing_guandata_client(saved)
+        for step, is_set in (("api", saved.api_login and saved.api_password), ("pages", saved.app_token)):
+            if not is_set:
+                continue
+            try:
+                if step == "api":
+                    client.fetch_token()
+                    findings.append(_make_finding(step, OK, "accepted"))
+                else:
+                    findings.append(_make_finding(step, OK, "accepted", count=len(client.page_list())))
+            except IntegrationError as error:
+                findings.append(_make_finding(step, WRONG, "refused", message=error.message))
     BiConnection.objects.filter(pk=saved.pk).update(
         checked_at=run.clock(), checked_version=saved.connection_version, check_results=findings
     )
@@ -397,23 +409,6 @@ def _test_token(saved: BiConnection, run: JobRun) -> dict[str, Any]:
     if answer.status >= HTTPStatus.BAD_REQUEST:
         return _make_finding("token", WRONG, "not-taken", **facts)
     return _make_finding("token", UNCLEAR, "not-refused", **facts)
-
-
-def _test_api(saved: BiConnection) -> list[dict[str, Any]]:
-    """Test the two credentials of the public API, if they are set."""
-    client, findings = testing_guandata_client(saved), []
-    for step, is_set in (("api", saved.api_login and saved.api_password), ("pages", saved.app_token)):
-        if not is_set:
-            continue
-        try:
-            if step == "api":
-                client.fetch_token()
-                findings.append(_make_finding(step, OK, "accepted"))
-            else:
-                findings.append(_make_finding(step, OK, "accepted", count=len(client.page_list())))
-        except IntegrationError as error:
-            findings.append(_make_finding(step, WRONG, "refused", message=error.message))
-    return findings
 
 
 STEPS: dict[str, _StrPromise] = {
@@ -504,6 +499,10 @@ def _explain_outcomes() -> dict[tuple[str, str], str]:
 ALIVE_WITHIN_SECONDS = 5
 
 
+# The browser of this process, by its arguments. For each picture it signs in anew.
+_browsers: dict[tuple[str, Access], LastingBrowser] = {}
+
+
 def take_picture(path: str, identity: str, options: Options, *, now: datetime) -> Picture:
     """Take a picture of a page as `identity` sees it in the BI, within a minute, or somewhat more if the browser hangs.
 
@@ -514,7 +513,16 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
         on_phone = options.width == snapshots.Width.PHONE
         address = build_entrance(saved, lambda: identity, page=path, on_phone=on_phone, now=now)
         marks = {sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
-        return _find_browser(saved).take(address, options, snapshots.PageMarks(**marks))
+        hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
+        access = Access(hosts, proxy_url=require_readable(saved.proxy_url), time_zone=settings.TIME_ZONE)
+        program = snapshots.installed_browser()
+        if not program:
+            raise SnapshotError(Reason.NOT_INSTALLED)
+        if (program, access) not in _browsers:  # another connection needs a new browser, which reaches only its hosts
+            while _browsers:
+                _browsers.popitem()[1].close()
+            _browsers[program, access] = LastingBrowser(program, access)
+        return _browsers[program, access].take(address, options, snapshots.PageMarks(**marks))
     except SnapshotError as error:
         if error.reason == Reason.UNREACHABLE:
             with suppress(IntegrationError):
@@ -523,21 +531,3 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
                 if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise SnapshotError(Reason.ERROR_PAGE) from error
         raise
-
-
-# The browser of this process, by its arguments. For each picture it signs in anew.
-_browsers: dict[tuple[str, Access], LastingBrowser] = {}
-
-
-def _find_browser(saved: BiConnection) -> LastingBrowser:
-    """Return the browser for the connection; another connection needs a new one, which reaches only its hosts."""
-    hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
-    access = Access(hosts, proxy_url=require_readable(saved.proxy_url), time_zone=settings.TIME_ZONE)
-    path = snapshots.installed_browser()
-    if not path:
-        raise SnapshotError(Reason.NOT_INSTALLED)
-    if (path, access) not in _browsers:
-        while _browsers:
-            _browsers.popitem()[1].close()
-        _browsers[path, access] = LastingBrowser(path, access)
-    return _browsers[path, access]

@@ -1,4 +1,4 @@
-"""Pages of integrations outside the admin."""
+"""Pages outside the administration: health, guides, WeCom's callbacks; and the middleware that checks the host."""
 
 from __future__ import annotations
 
@@ -137,7 +137,15 @@ class SiteAddressMiddleware:
             return _refuse_host(request, "")
         scheme = http.find_saved_scheme(host)
         if scheme == "https" and is_plain:
-            return _redirect_to_https(request, host)
+            if request.method in {"GET", "HEAD"}:
+                return HttpResponseRedirect(f"https://{host.removesuffix(':443')}{request.get_full_path()}")
+            # The content of a form or API call was readable on its way, so it is refused.
+            logger.warning("refused a %s by plain http for the host %r", request.method, host[:255])
+            with translation.override(translation.get_language_from_request(request)):
+                text = _(
+                    "This was sent without encryption and is not accepted. Use the address that begins with https://."
+                )
+            return HttpResponse(text, status=403, content_type="text/plain; charset=utf-8")
         if scheme is not None:
             request.META["wsgi.url_scheme"] = scheme
         elif not http.is_extra_host(host):
@@ -148,16 +156,6 @@ class SiteAddressMiddleware:
             for morsel in response.cookies.values():
                 morsel["secure"] = True
         return response
-
-
-def _redirect_to_https(request: HttpRequest, host: str) -> HttpResponse:
-    """Redirect to the same page by https. Refuse a form or API call, whose content was readable on the way."""
-    if request.method in {"GET", "HEAD"}:
-        return HttpResponseRedirect(f"https://{host.removesuffix(':443')}{request.get_full_path()}")
-    logger.warning("refused a %s by plain http for the host %r", request.method, host[:255])
-    with translation.override(translation.get_language_from_request(request)):
-        text = _("This was sent without encryption and is not accepted. Use the address that begins with https://.")
-    return HttpResponse(text, status=403, content_type="text/plain; charset=utf-8")
 
 
 def _refuse_host(request: HttpRequest, host: str) -> HttpResponse:

@@ -180,7 +180,27 @@ def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, l
     if not may_see_corps(request):
         return {}
     checks.fetch_states(corps)
-    return {corp.pk: _list_lines(corp) for corp in corps}
+    lines: dict[int, list[Line]] = {}
+    corp: Any  # with the attributes that fetch_states sets
+    for corp in corps:
+        if corp.refusal is not None:
+            page = f"{_find_page(corp)}#{corp.refusal.anchor}"
+            lines[corp.pk] = [Line(_("Status"), corp.refusal.line, "bad", page)]
+            continue
+        health: checks.Health = corp.health
+        token = next((run for run in corp.check_runs.all() if run.check_name == "token"), None)
+        word, tone = (_("enabled"), "good") if corp.is_enabled else (_("disabled"), "quiet")
+        found = [Line(_("Status"), word, tone)]
+        found.append(Line(_("Last diagnosis"), health.words, health.tone, _find_diagnosis(corp)))
+        if health.checked_at is not None:
+            checked_at = timezone.localtime(health.checked_at)
+            found.append(Line(_("Diagnosed at"), f"{checked_at:%Y-%m-%d %H:%M}"))
+        if token is not None and token.connection_version == corp.connection_version:
+            status = CheckRun.Status(token.status)
+            tone = TONES.get(status, "quiet")
+            found.append(Line(_("Access token"), str(status.label), tone, _find_diagnosis(corp)))
+        lines[corp.pk] = found
+    return lines
 
 
 def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
@@ -188,13 +208,25 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
     if not may_see_corps(request):
         return []
     checks.fetch_states(corps)
-    present = [item for item in map(_find_attention, corps) if item is not None]
+    attentions: list[Attention] = []
+    corp: Any  # with the attributes that fetch_states sets
+    for corp in corps:
+        tone, page, words = corp.health.tone, _find_diagnosis(corp), {"corp": corp, "words": corp.health.words}
+        if corp.refusal is not None:
+            attentions.append(Attention(corp.refusal.sentence, f"{_find_page(corp)}#{corp.refusal.anchor}"))
+        elif tone == "bad":
+            attentions.append(Attention(_("“%(corp)s”: %(words)s in the last diagnosis.") % words, page))
+        elif not corp.is_enabled and corp.first_enabled_at is None:
+            sentence = _("“%(corp)s” is not enabled yet: go on with its steps.") % words
+            attentions.append(Attention(sentence, _find_page(corp), "warn"))
+        elif tone == "warn":
+            attentions.append(Attention(_("“%(corp)s”: %(words)s.") % words, page, "warn"))
     with_secrets: list[Model] = list(Corp.objects.filter(pk__in=[corp.pk for corp in corps]))
     if request.user.has_perm("integrations.view_biconnection"):
         with_secrets += BiConnection.objects.all()
     if request.user.has_perm("integrations.view_datasource"):
         with_secrets += DataSource.objects.visible_to(request.user)
-    return [*about_unreadable(with_secrets), *present, *_warn_of_site_address(request, corps)]
+    return [*about_unreadable(with_secrets), *attentions, *_warn_of_site_address(request, corps)]
 
 
 def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
@@ -229,38 +261,6 @@ def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
 
 def may_see_corps(request: HttpRequest) -> bool:
     return request.user.has_perm("integrations.view_corp") or request.user.has_perm("integrations.change_corp")
-
-
-def _list_lines(corp: Any) -> list[Line]:
-    """Return the lines of a corp from checks.fetch_states."""
-    if corp.refusal is not None:
-        return [Line(_("Status"), corp.refusal.line, "bad", f"{_find_page(corp)}#{corp.refusal.anchor}")]
-    health: checks.Health = corp.health
-    token = next((run for run in corp.check_runs.all() if run.check_name == "token"), None)
-    state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
-    lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _find_diagnosis(corp))]
-    if health.checked_at is not None:
-        when = timezone.localtime(health.checked_at)
-        lines.append(Line(_("Diagnosed at"), f"{when:%Y-%m-%d %H:%M}"))
-    if token is not None and token.connection_version == corp.connection_version:
-        status = CheckRun.Status(token.status)
-        lines.append(Line(_("Access token"), str(status.label), TONES.get(status, "quiet"), _find_diagnosis(corp)))
-    return lines
-
-
-def _find_attention(corp: Any) -> Attention | None:
-    """Return the warning of a corp from checks.fetch_states."""
-    health: checks.Health = corp.health
-    page, words = _find_diagnosis(corp), {"corp": corp, "words": health.words}
-    if corp.refusal is not None:
-        return Attention(corp.refusal.sentence, f"{_find_page(corp)}#{corp.refusal.anchor}")
-    if health.tone == "bad":
-        return Attention(_("“%(corp)s”: %(words)s in the last diagnosis.") % words, page)
-    if not corp.is_enabled and corp.first_enabled_at is None:
-        return Attention(_("“%(corp)s” is not enabled yet: go on with its steps.") % words, _find_page(corp), "warn")
-    if health.tone == "warn":
-        return Attention(_("“%(corp)s”: %(words)s.") % words, page, "warn")
-    return None
 
 
 def _warn_of_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -90,26 +90,24 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
             is_here = url == f"{request.scheme}://{request.get_host()}/"
             # Not needed if WeCom has no link with the address and the new address is the one in use.
             if url != saved.url and (not is_here or services.find_link_changes(address=saved, url=url)):
-                return self._preview(request, saved, form.cleaned_data)
-        context = {**ONE_SAVE_BUTTON, **(extra_context or {})}
+                new = SiteAddress(url=form.cleaned_data["url"])
+                context = {
+                    "title": gettext("Change the site address?"),
+                    "address": saved,
+                    "new": new,
+                    "page_version": form.cleaned_data[VERSION],
+                    "changes": services.find_link_changes(address=saved, url=new.url),
+                    "leaves_this_host": saved.domain == request.get_host() and not http.is_extra_host(saved.domain),
+                }
+                response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
+                # After saving, the browser is redirected to the new address, and browsers check this against
+                # form-action.
+                http.allow(response, "form-action", [new.url.rstrip("/")])
+                return response
+        extra = {**ONE_SAVE_BUTTON, **(extra_context or {})}
         if address is not None and super().has_change_permission(request, address):
-            context["reason"] = self._reason(request, address)
-        return super().changeform_view(request, object_id, form_url, context)
-
-    def _preview(self, request: HttpRequest, address: SiteAddress, typed: dict[str, Any]) -> HttpResponse:
-        new = SiteAddress(url=typed["url"])
-        context = {
-            "title": gettext("Change the site address?"),
-            "address": address,
-            "new": new,
-            "page_version": typed[VERSION],
-            "changes": services.find_link_changes(address=address, url=new.url),
-            "leaves_this_host": address.domain == request.get_host() and not http.is_extra_host(address.domain),
-        }
-        response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
-        # After saving, the browser is redirected to the new address, and browsers check this against form-action.
-        http.allow(response, "form-action", [new.url.rstrip("/")])
-        return response
+            extra["reason"] = self._reason(request, address)
+        return super().changeform_view(request, object_id, form_url, extra)
 
     def save_model(self, request: HttpRequest, obj: SiteAddress, form: Any, change: bool) -> None:
         services.save_site_address(address=obj)

@@ -1,7 +1,7 @@
 """Tests of data sources, as jobs of the queue "data": of a saved source alone, and of a form's unsaved input.
 
     token = request_unsaved_test(source, card, by=person, now=now)    # `card` None: the source alone
-    find_unsaved_test(token, by=person)                             # None for anybody else
+    requests.newest_job(UNSAVED_TEST, token)                          # its job, shown only to the person who asked
 
 The cache keeps the input of a form, and the rows that were read, encrypted for at most five minutes. No job, task or
 page holds a password.
@@ -44,12 +44,6 @@ def can_be_tested(source: DataSource) -> bool:
 def request_source_test(source: DataSource, *, by: Person | None, now: datetime) -> Job:
     """Request a test of the saved source."""
     return requests.request_job(SOURCE_TEST, key=source.pk, subject=source.name, corp=source.corp, by=by, now=now)
-
-
-def find_latest_source_test(source: DataSource, *, now: datetime) -> Job | None:
-    """Return the last test of the past hour."""
-    job = requests.newest_job(SOURCE_TEST, source.pk)
-    return job if job is not None and job.requested_at > now - SHOWN_FOR else None
 
 
 def explain_test(job: Job) -> str:
@@ -127,12 +121,6 @@ def request_unsaved_test(source: DataSource, card: Card | None, *, by: Person, n
     _cache_encrypted(f"{token}:typed", {} if is_unreadable else typed)
     requests.request_job(UNSAVED_TEST, key=token, subject=source.name, by=by, now=now)
     return token
-
-
-def find_unsaved_test(token: str, *, by: Person) -> Job | None:
-    """Return the job of this token if `by` requested it."""
-    job = requests.newest_job(UNSAVED_TEST, token)
-    return job if job is not None and job.asked_by_id == by.pk else None
 
 
 def find_first_rows(job: Job) -> Table | None:

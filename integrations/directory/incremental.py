@@ -87,7 +87,16 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
         elif event.change in _OF_DEPARTMENTS:
             changes.has_structure = True
         elif event.change == _OF_TAGS:
-            _add_tag(changes, callback, event.try_count)
+            number = callback.text("TagId").strip()
+            if not (number.isascii() and number.isdigit() and len(number) < 12):
+                continue
+            users = [*_split_items(callback, "AddUserItems"), *_split_items(callback, "DelUserItems")]
+            named = {fold_userid(userid): userid for userid in users if is_userid(userid)}
+            changes.tagged.setdefault(int(number), {}).update(named)
+            for folded in named:
+                changes.try_counts[folded] = max(event.try_count, changes.try_counts.get(folded, 0))
+            if _split_items(callback, "AddPartyItems") or _split_items(callback, "DelPartyItems"):
+                changes.tags_with_departments.add(int(number))
         else:
             _add_people(changes, event, callback)
     return changes
@@ -119,18 +128,6 @@ def _add_person(changes: EventChanges, userid: str, *, is_leaving: bool | None, 
         changes.leavers[folded] = userid
     elif is_leaving is False:
         changes.leavers.pop(folded, None)
-
-
-def _add_tag(changes: EventChanges, callback: wire.Callback, try_count: int) -> None:
-    number = callback.text("TagId").strip()
-    if not (number.isascii() and number.isdigit() and len(number) < 12):
-        return
-    users = [*_split_items(callback, "AddUserItems"), *_split_items(callback, "DelUserItems")]
-    named = {fold_userid(one): one for one in users if is_userid(one)}
-    changes.tagged.setdefault(int(number), {}).update(named)
-    changes.try_counts.update({folded: max(try_count, changes.try_counts.get(folded, 0)) for folded in named})
-    if _split_items(callback, "AddPartyItems") or _split_items(callback, "DelPartyItems"):
-        changes.tags_with_departments.add(int(number))
 
 
 def _split_items(callback: wire.Callback, name: str) -> list[str]:
@@ -288,7 +285,7 @@ def apply_renames(
         members = _lock_members(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
         newer = {one.userid_folded for one in members if one.changed_at > read_since}
         result.outdated = [one for one in renames if {fold_userid(one.old), fold_userid(one.new)} & newer]
-        waiting = [one for one in renames if _is_confirmed_by_wecom(corp, one, renames, known, touched, now)]
+        waiting = [one for one in renames if _confirm_rename(corp, one, renames, known, touched, now)]
         while waiting:
             blocked = [one for one in waiting if not _apply(corp, one, touched, now, by_force=False)]
             if len(blocked) == len(waiting):
@@ -304,41 +301,36 @@ def apply_renames(
     return result
 
 
-def _is_confirmed_by_wecom(
+def _confirm_rename(
     corp: Corp, rename: Rename, renames: Sequence[Rename], known: Collection[str], touched: list[int], now: datetime
 ) -> bool:
-    """Return whether WeCom confirms the rename. `renames`: all of them, for several in a row."""
+    """Return whether WeCom confirms the rename. `renames`: all of them, for several in a row.
+
+    If the old userid exists in WeCom, it may be another person's now. Unless another rename explains that, the member
+    waits for an administrator.
+    """
     old, last = fold_userid(rename.old), fold_userid(rename.new)
     if last == old:
         return True
-    if old in known and not _is_explained(corp, old, renames, known):
-        _request_decision(corp, rename, touched, now)
-        return False
-    becomes = {fold_userid(one.old): fold_userid(one.new) for one in renames}
+    if old in known:
+        # A renamed member, whose own userid no longer exists in WeCom, may have taken this one.
+        takers = {fold_userid(each.old): each for each in renames if fold_userid(each.new) == old}
+        gone = [folded for folded in takers if folded not in known]
+        candidates = Member.objects.filter(corp=corp, userid_folded__in=gone)
+        if not any(_concerns_member(candidate, takers[candidate.userid_folded]) for candidate in candidates):
+            member = next(iter(_lock_members(corp, {old})), None)
+            if member is not None and _concerns_member(member, rename) and not _is_done(corp, rename):
+                Member.objects.filter(pk=member.pk).update(renames=[*member.renames, rename.record])
+                Member.objects.filter(pk=member.pk, waits_since__isnull=True).update(waits_since=now, changed_at=now)
+                touched.append(member.pk)
+                logger.warning("rename that WeCom does not confirm corp=%s member=%s", corp.pk, member.pk)
+            return False
+    following = {fold_userid(each.old): fold_userid(each.new) for each in renames}
     seen = {old}
-    while last in becomes and last not in seen:
+    while last in following and last not in seen:
         seen.add(last)
-        last = becomes[last]
+        last = following[last]
     return last in known
-
-
-def _is_explained(corp: Corp, userid: str, renames: Sequence[Rename], known: Collection[str]) -> bool:
-    """Return whether a renamed member, whose own userid no longer exists in WeCom, has taken this userid."""
-    by_old = {fold_userid(one.old): one for one in renames if fold_userid(one.new) == userid}
-    gone = [folded for folded in by_old if folded not in known]
-    members = Member.objects.filter(corp=corp, userid_folded__in=gone)
-    return any(_concerns_member(member, by_old[member.userid_folded]) for member in members)
-
-
-def _request_decision(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> None:
-    """Make a member wait for an administrator: the old userid in WeCom may now be another person's."""
-    member = next(iter(_lock_members(corp, {fold_userid(rename.old)})), None)
-    if member is None or not _concerns_member(member, rename) or _is_done(corp, rename):
-        return
-    Member.objects.filter(pk=member.pk).update(renames=[*member.renames, rename.record])
-    Member.objects.filter(pk=member.pk, waits_since__isnull=True).update(waits_since=now, changed_at=now)
-    touched.append(member.pk)
-    logger.warning("rename that WeCom does not confirm corp=%s member=%s", corp.pk, member.pk)
 
 
 def _is_done(corp: Corp, rename: Rename) -> bool:
