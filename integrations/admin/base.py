@@ -49,8 +49,9 @@ def own_page(
 ) -> TemplateResponse:
     """Render a page of `model_admin` by a template that extends admin/page.html."""
     request.current_app = model_admin.admin_site.name  # as Django's own admin views do
-    for form in filter(lambda one: isinstance(one, BaseForm), context.values()):
-        explain_empty_selects(form.fields, request, in_windows=False)
+    for form in context.values():
+        if isinstance(form, BaseForm):
+            explain_empty_selects(form.fields, request, in_windows=False)
     whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, "media": model_admin.media}
     return TemplateResponse(request, template, {**whole, **context}, status=status)
 
@@ -165,19 +166,19 @@ class NamedDeletions(AnyModelAdmin):
 
 def _drop_texts_beginning_with(listed: list[Any], beginnings: tuple[str, ...]) -> list[Any]:
     """Return the nested list without texts that start with one of `beginnings` and without lists that become empty."""
-    found: list[Any] = []
-    for one in listed:
-        if isinstance(one, list):
-            if inner := _drop_texts_beginning_with(one, beginnings):
-                found.append(inner)
-        elif not str(one).startswith(beginnings):
-            found.append(one)
-    return found
+    kept: list[Any] = []
+    for item in listed:
+        if isinstance(item, list):
+            if inner := _drop_texts_beginning_with(item, beginnings):
+                kept.append(inner)
+        elif not str(item).startswith(beginnings):
+            kept.append(item)
+    return kept
 
 
 class SecretsAdmin(AnyModelAdmin):
-    """Disables the fields that a person may not change, and hides write-only fields from people who may change nothing.
-    Its form is a SecretsMixin."""
+    """Admin that disables the fields that a person may not change, and hides write-only fields from people who may
+    change nothing. The form is a SecretsMixin."""
 
     def find_withheld(self, request: HttpRequest, obj: Any) -> Mapping[str, StrOrPromise]:
         """Map the fields that this person may not change to the reasons ("" for none). `obj`: None for a new row."""
@@ -189,7 +190,7 @@ class SecretsAdmin(AnyModelAdmin):
             return fieldsets
         known = {*(column.name for column in self.opts.fields), *dir(self)}
         return [
-            (title, {**options, "fields": [one for one in options["fields"] if one in known]})
+            (title, {**options, "fields": [name for name in options["fields"] if name in known]})
             for title, options in fieldsets
         ]
 
@@ -272,8 +273,8 @@ class CertificatesField(forms.CharField):
 
 
 class SecretsMixin(AnyModelForm):
-    """Handles write-only fields, and fields that the person may not change. `secrets`: field → column and the checkbox
-    that clears it ("" for none). `withheld`: SecretsAdmin.find_withheld."""
+    """Form with write-only fields, and with fields that the person may not change. `secrets`: by field, the column and
+    the checkbox that clears it ("" for none). `withheld`: the result of SecretsAdmin.find_withheld."""
 
     secrets: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType({})
     withheld: Mapping[str, StrOrPromise] = MappingProxyType({})
@@ -327,7 +328,7 @@ class SecretsMixin(AnyModelForm):
 
 
 class ProxyMixin(SecretsMixin):
-    """Handles the proxy URL, which may hold a password: only host and port are shown."""
+    """Form with a proxy URL, which may hold a password: only host and port are shown."""
 
     new_proxy_url = forms.CharField(label=capfirst(_("proxy")), required=False, widget=VisibleWriteOnlyInput)
     remove_proxy = forms.BooleanField(label=capfirst(_("remove the saved proxy")), required=False)

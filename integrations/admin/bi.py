@@ -110,17 +110,33 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
     class Meta:
         model = BiConnection
         fields = (
-            *("is_enabled", "base_url", "provider", "domain_id", "external_id_source", "token_seconds"),
-            *("desktop_page", "phone_page", "desktop_home", "phone_home", "routed_paths"),
-            *("api_domain", "api_login", "ca_bundle"),
+            "is_enabled",
+            "base_url",
+            "provider",
+            "domain_id",
+            "external_id_source",
+            "token_seconds",
+            "desktop_page",
+            "phone_page",
+            "desktop_home",
+            "phone_home",
+            "routed_paths",
+            "api_domain",
+            "api_login",
+            "ca_bundle",
         )
         # Parameters of the BI's URLs, which Django would capitalise.
         labels = {"provider": "provider", "domain_id": "domainId"}
         field_classes = {
-            **dict.fromkeys(("provider", "domain_id", "api_domain"), CompactField),
-            **dict.fromkeys(("desktop_page", "phone_page"), PageTemplateField),
-            **dict.fromkeys(("desktop_home", "phone_home"), HomePathField),
-            **{"api_login": TidyField, "ca_bundle": CertificatesField},
+            "provider": CompactField,
+            "domain_id": CompactField,
+            "api_domain": CompactField,
+            "api_login": TidyField,
+            "ca_bundle": CertificatesField,
+            "desktop_page": PageTemplateField,
+            "phone_page": PageTemplateField,
+            "desktop_home": HomePathField,
+            "phone_home": HomePathField,
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -128,10 +144,10 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         if "external_id_source" in self.fields:
             field: Any = self.fields["external_id_source"]
             offered = hooks.people().external_ids()
-            choices = [(one.key, one.label) for one in offered]
-            if self.instance.external_id_source not in {one.key for one in offered}:
+            choices = [(source.key, source.label) for source in offered]
+            if self.instance.external_id_source not in {source.key for source in offered}:
                 choices.append((self.instance.external_id_source, _("one that does not exist any more")))
-            field.choices = choices  # assigned whole: the widget gets a copy
+            field.choices = choices  # as a whole, because the widget gets a copy
             field.help_text = BiConnection._meta.get_field("external_id_source").help_text
         for name in ("new_api_password", "new_app_token"):
             self.describe_secret(name, saved=_SAVED)
@@ -202,8 +218,8 @@ FLAWS: dict[KeyFlaw, _StrPromise] = {
 
 
 FOLDER = "admin/integrations/biconnection"
-# Only superusers set these: whoever controls them can enter the BI as anybody. A test sends a token of the person who
-# tests through the proxy.
+# Only superusers set these fields, because they decide as whom people enter the BI. The proxy is among them: a test
+# sends a token of the person who tests through it.
 IDENTITY_FIELDS = ("base_url", "external_id_source", "ca_bundle", "new_proxy_url")
 
 
@@ -217,12 +233,21 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         (_("Single sign-on"), {"fields": ("is_enabled", "provider", "external_id_source")}),
         fold_fields(
             _("Addresses of its pages"),
-            *("desktop_page", "phone_page", "desktop_home", "phone_home", "routed_paths"),
+            "desktop_page",
+            "phone_page",
+            "desktop_home",
+            "phone_home",
+            "routed_paths",
         ),
         fold_fields(
             _("Advanced"),
-            *("token_seconds", "domain_id", "api_domain", "remove_app_token"),
-            *("new_proxy_url", "remove_proxy", "ca_bundle"),
+            "token_seconds",
+            "domain_id",
+            "api_domain",
+            "remove_app_token",
+            "new_proxy_url",
+            "remove_proxy",
+            "ca_bundle",
         ),
     )
 
@@ -277,6 +302,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
 
     def _describe_panels(self, request: HttpRequest, saved: BiConnection) -> dict[str, Any]:
         source = hooks.external_id_of(saved.external_id_source)
+        test = self._describe_test(saved)
         return {
             "bi": saved,
             "can_act": self.has_change_permission(request, saved),
@@ -286,12 +312,12 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             "caution": " ".join(filter(None, (source.objection(), source.caution()))) if source else "",
             "source": source.label if source else "",
             "own_id": source.of(request.user) if source else "",
-            "test": (test := self._describe_test(saved)),
+            "test": test,
             "connection_state": test["parts"]["connection-state"],
         }
 
     def generate_view(self, request: HttpRequest) -> HttpResponse:
-        saved = self._connection(request)
+        saved = self._load_row_to_change(request)
         if "first" in request.POST and saved.has_key:
             messages.warning(request, gettext("Somebody else saved a key pair meanwhile; it was left as it is."))
             return self._redirect_to_page("key")
@@ -302,7 +328,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
 
     def paste_view(self, request: HttpRequest) -> HttpResponse:
         """Save a pasted private key. For superusers only: a known key allows entering the BI as anybody."""
-        saved = self._connection(request)
+        saved = self._load_row_to_change(request)
         if not request.user.is_superuser:
             raise PermissionDenied
         form = KeyForm(request.POST if request.method == "POST" else None)
@@ -316,7 +342,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
 
     def test_view(self, request: HttpRequest) -> HttpResponse:
         """Test the connection in the background. The page polls state_view."""
-        self._connection(request)
+        self._load_row_to_change(request)
         bi.request_test(by=request.user, now=timezone.now())
         return self._redirect_to_page("test")
 
@@ -327,7 +353,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
 
     def enter_view(self, request: HttpRequest) -> HttpResponse:
         """Sign the administrator in to the BI, even before single sign-on is enabled, or explain why not."""
-        saved = self._connection(request)
+        saved = self._load_row_to_change(request)
         try:
             address = bi.build_entrance(saved, lambda: bi.find_external_id(saved, request.user), now=timezone.now())
         except bi.CannotEnter as refusal:
@@ -350,7 +376,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         html = render_to_string(f"{FOLDER}/_test.html", context)
         return {"is_unfinished": context["is_unfinished"], "html": html, "parts": parts}
 
-    def _connection(self, request: HttpRequest) -> BiConnection:
+    def _load_row_to_change(self, request: HttpRequest) -> BiConnection:
         """Return the row. Raises PermissionDenied if the person may not change it."""
         if not self.has_change_permission(request):
             raise PermissionDenied

@@ -47,10 +47,10 @@ else:
 # Kinds of databases with single fields, and their usual ports. Others are entered as one URL.
 PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}
 BY_ADDRESS = ""
-NAMES = ("db_kind", "db_host", "db_port", "db_name", "db_user", "db_password")
+DATABASE_FIELDS = ("db_kind", "db_host", "db_port", "db_name", "db_user", "db_password")
 
 
-def saved_address(row: Any) -> sqlalchemy.URL | None:
+def parse_saved_address(row: Any) -> sqlalchemy.URL | None:
     """Return the saved database URL if the single fields can show it. None for other kinds and if it cannot be
     decrypted."""
     if not row.sql_url or isinstance(row.sql_url, Unreadable):
@@ -62,19 +62,20 @@ def saved_address(row: Any) -> sqlalchemy.URL | None:
     return address if find_backend(row.sql_url) in PORTS else None
 
 
-def _account(address: sqlalchemy.URL) -> tuple[str, str, int, str]:
+def _identify_account(address: sqlalchemy.URL) -> tuple[str, str, int, str]:
     """Return what a password belongs to: kind, host, port and user."""
     kind = find_backend(f"{address.drivername}://")
     return kind, (address.host or "").lower(), address.port or PORTS[kind], address.username or ""
 
 
-_FILTER = {"name", "filterType", "filterValue"}
+_FILTER_KEYS = {"name", "filterType", "filterValue"}
 
 
 class DataSourceForm(SecretsMixin, VersionedForm):
-    """The form of a data source. `person`: the signed-in person; `shown`: fields on the page. The admin sets both. A
-    database is entered in fields or as one URL. An empty password keeps the saved one unless kind, host, port or user
-    change."""
+    """The form of a data source. `person`: the signed-in person; `shown`: fields on the page. The admin sets both.
+
+    A database is entered in single fields or as one URL. An empty password keeps the saved one, unless kind, host, port
+    or user change."""
 
     person: Person
     shown: Collection[str] = ()
@@ -115,8 +116,16 @@ class DataSourceForm(SecretsMixin, VersionedForm):
     class Meta:
         model = DataSource
         fields = (
-            *("name", "kind", "is_enabled", "corp", "timeout_seconds", "row_limit", "parallel_limit"),
-            *("http_url", "allows_private_addresses", "ca_bundle"),
+            "name",
+            "kind",
+            "is_enabled",
+            "corp",
+            "timeout_seconds",
+            "row_limit",
+            "parallel_limit",
+            "http_url",
+            "allows_private_addresses",
+            "ca_bundle",
         )
         field_classes = {"name": TidyField, "http_url": TidyField, "ca_bundle": CertificatesField}
 
@@ -133,7 +142,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
             self.fields["allows_private_addresses"].disabled = True
         if "new_sql_url" in self.fields:
-            saved = saved_address(self.instance)
+            saved = parse_saved_address(self.instance)
             if saved is None:
                 self.initial.setdefault("db_kind", BY_ADDRESS if self.instance.sql_url else "postgresql")
             else:
@@ -166,19 +175,19 @@ class DataSourceForm(SecretsMixin, VersionedForm):
 
     def clean_new_sql_url(self) -> str:
         typed: str = self.cleaned_data["new_sql_url"].strip()
-        return _checked_address(typed) if typed else ""
+        return _check_address(typed) if typed else ""
 
     def _read_database(self) -> None:
         """Build the database URL from the single fields if one was changed and no URL was typed. Adds the saved
         password if it may stay."""
-        cleaned, wrong = self.cleaned_data, self.errors
-        is_meant = cleaned.get("db_kind") and not set(NAMES).isdisjoint(self.changed_data)
-        if not is_meant or "new_sql_url" in wrong or cleaned.get("new_sql_url"):
+        cleaned = self.cleaned_data
+        uses_fields = cleaned.get("db_kind") and not set(DATABASE_FIELDS).isdisjoint(self.changed_data)
+        if not uses_fields or "new_sql_url" in self.errors or cleaned.get("new_sql_url"):
             return
         for name in ("db_host", "db_name"):
-            if not cleaned.get(name) and name not in wrong:
+            if not cleaned.get(name) and name not in self.errors:
                 self.add_error(name, ValidationError(_("Fill this in."), code="required"))
-        if not set(NAMES).isdisjoint(wrong):
+        if not set(DATABASE_FIELDS).isdisjoint(self.errors):
             return
         address = sqlalchemy.URL.create(
             cleaned["db_kind"],
@@ -188,16 +197,16 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             port=cleaned["db_port"],
             database=cleaned["db_name"],
         )
-        saved = saved_address(self.instance)
+        saved = parse_saved_address(self.instance)
         if saved is not None and saved.password and not address.password:
-            if _account(saved) != _account(address):
+            if _identify_account(saved) != _identify_account(address):
                 # Otherwise people who may change a source could send its password elsewhere.
                 message = _("Enter the password again: with this change it would be sent elsewhere.")
                 self.add_error("db_password", ValidationError(message, code="moved"))
                 return
             address = address.set(password=saved.password, query=saved.query)
         try:
-            cleaned["new_sql_url"] = _checked_address(address.render_as_string(hide_password=False))
+            cleaned["new_sql_url"] = _check_address(address.render_as_string(hide_password=False))
         except ValidationError as refusal:
             self.add_error("db_host", refusal)
 
@@ -221,7 +230,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         self._read_database()
         kind = self.cleaned_data.get("kind")
         has_database = bool(self.cleaned_data.get("new_sql_url") or self.instance.sql_url)
-        if kind == SourceKind.SQL and not has_database and not self.errors.keys() & {"new_sql_url", *NAMES}:
+        if kind == SourceKind.SQL and not has_database and not self.errors.keys() & {"new_sql_url", *DATABASE_FIELDS}:
             self.add_error("db_host", _("Enter the database: its host, name and user, or its whole address."))
         if self.cleaned_data.get("new_sql_url"):
             self.instance.account_powers, self.instance.account_checked_at = "", None
@@ -252,7 +261,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             self.add_error("new_sql_url", message)
 
 
-def _checked_address(typed: str) -> str:
+def _check_address(typed: str) -> str:
     """Return the database URL as typed. Raises ValidationError if it is not allowed."""
     try:
         parse_database_url(typed, settings.DATA_SQL_DRIVERS)
@@ -270,17 +279,17 @@ class _JsonField(forms.JSONField):
     """JSON that PostgreSQL can store. Python also accepts numbers that overflow to infinity, which this refuses."""
 
     def to_python(self, value: Any) -> Any:
-        found = super().to_python(value)
+        parsed = super().to_python(value)
         try:
-            written = json.dumps(found, ensure_ascii=False, allow_nan=False)
-            written.encode()
+            text = json.dumps(parsed, ensure_ascii=False, allow_nan=False)
+            text.encode()
         except UnicodeEncodeError:  # a lone surrogate
             raise ValidationError(_("A text holds characters that are none."), code="characters") from None
         except ValueError:
             raise ValidationError(_("This number is too large."), code="number") from None
-        if _NUL.search(written):
+        if _NUL.search(text):
             raise ValidationError(_("A text holds characters that are none."), code="characters")
-        return found
+        return parsed
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         """Keep invalid input as typed."""
@@ -289,18 +298,18 @@ class _JsonField(forms.JSONField):
 
 class _ListField(_JsonField):
     def to_python(self, value: Any) -> Any:
-        found = super().to_python(value) or []
-        if not isinstance(found, list):
+        parsed = super().to_python(value) or []
+        if not isinstance(parsed, list):
             raise ValidationError(_("Write a list: […]."), code="form")
-        return found
+        return parsed
 
 
 class _ObjectField(_JsonField):
     def to_python(self, value: Any) -> Any:
-        found = super().to_python(value) or {}
-        if not isinstance(found, dict) or len(found) > COLUMNS_AT_MOST:
+        parsed = super().to_python(value) or {}
+        if not isinstance(parsed, dict) or len(parsed) > COLUMNS_AT_MOST:
             raise ValidationError(_('Write an object: {"name": …}.'), code="form")
-        return found
+        return parsed
 
 
 class BiCardInput(forms.TextInput):
@@ -342,8 +351,14 @@ class CardForm(VersionedForm):
         widgets: ClassVar[dict[str, Any]] = {
             name: forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
             for name, rows in {
-                **dict.fromkeys(("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units"), 2),
-                **{"sql": 8, "expression": 2},
+                "bi_filters": 2,
+                "bi_parameters": 2,
+                "sql": 8,
+                "sql_parameters": 2,
+                "http_body": 2,
+                "expression": 2,
+                "kinds": 2,
+                "units": 2,
             }.items()
         }
         widgets["bi_card_id"] = BiCardInput
@@ -380,15 +395,16 @@ class CardForm(VersionedForm):
 
     def clean_bi_filters(self) -> list[Any]:
         value: list[Any] = self.cleaned_data["bi_filters"]
-        if not all(isinstance(one, dict) and {"name", "filterType"} <= set(one) <= _FILTER for one in value):
+        if not all(isinstance(each, dict) and {"name", "filterType"} <= set(each) <= _FILTER_KEYS for each in value):
             raise ValidationError(_("Each filter has name, filterType and filterValue, and nothing else."), code="form")
         return value
 
     def clean_sql_parameters(self) -> dict[str, Any]:
         value: dict[str, Any] = self.cleaned_data["sql_parameters"]
         plain = (str, int, float, bool, type(None))
-        for one in value.values():
-            if not isinstance(one, plain) and not (isinstance(one, list) and all(isinstance(x, plain) for x in one)):
+        for each in value.values():
+            items = each if isinstance(each, list) else [each]
+            if not all(isinstance(item, plain) for item in items):
                 raise ValidationError(
                     _("A value is a text, a number, true, false, null, or a list of such."), code="form"
                 )
@@ -402,7 +418,7 @@ class CardForm(VersionedForm):
 
     def clean_units(self) -> dict[str, Any]:
         value: dict[str, Any] = self.cleaned_data["units"]
-        if not all(isinstance(one, str) and len(one) <= 20 for one in value.values()):
+        if not all(isinstance(unit, str) and len(unit) <= 20 for unit in value.values()):
             raise ValidationError(_("A unit is a text of at most 20 characters."), code="unit")
         return value
 

@@ -25,7 +25,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes
-from integrations.admin.datasource_forms import COLUMN_NOTES, NAMES, QUESTIONS, CardForm, DataSourceForm
+from integrations.admin.datasource_forms import COLUMN_NOTES, DATABASE_FIELDS, QUESTIONS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
 from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs.registry import describe_job
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 FOLDER = "admin/integrations/card"
 SHOWN_AT_MOST = 200
-# A search field appears above so many entries.
+# A search field appears above more entries than this.
 SEARCHED_FROM = 15
 # Types of BI cards without rows.
 WITHOUT_ROWS = frozenset(
@@ -71,7 +71,7 @@ KINDS = {
     ),
     SourceKind.SQL: PagesOfKind(
         help=_("PostgreSQL, MySQL, MariaDB, and others with a driver: one query that reads."),
-        connection=(*NAMES, "new_sql_url", *PLACE),
+        connection=(*DATABASE_FIELDS, "new_sql_url", *PLACE),
         tried_with=("db_host", "db_name", "db_user", "db_password"),  # with an empty password only the button tests
         card_tried_with=("sql",),
     ),
@@ -257,13 +257,13 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
                 "needs."
             )
             messages.warning(request, sentence % {"powers": datasources.word_privileges(row.account_powers)})
-        return _source_test(row) if self.has_change_permission(request, row) else {}
+        return _describe_source_test(row) if self.has_change_permission(request, row) else {}
 
     def request_test(self, request: HttpRequest, row: DataSource) -> None:
         source_tests.request_source_test(row, by=request.user, now=timezone.now())
 
     def describe_test(self, row: DataSource) -> dict[str, Any]:
-        state: dict[str, Any] = _source_test(row).get("source_test", {})
+        state: dict[str, Any] = _describe_source_test(row).get("source_test", {})
         return state
 
     def save_model(self, request: HttpRequest, obj: DataSource, form: Any, change: bool) -> None:
@@ -362,14 +362,14 @@ class CardAdmin(TestedRows):
         if row is not None and self.has_change_permission(request, row):
             return {"card": row, "test": self.describe_test(row)}
         if row is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
-            return _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
+            return _describe_source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
         return {}
 
     def choose(self, request: HttpRequest) -> HttpResponse:
         sources = DataSource.objects.visible_to(request.user).defer(*SECRETS)
         rows = [
-            {"name": one.name, "help": one.get_kind_display(), "query": _extend_query(request, source=str(one.pk))}
-            for one in sources
+            {"name": each.name, "help": each.get_kind_display(), "query": _extend_query(request, source=str(each.pk))}
+            for each in sources
         ]
         may_add = request.user.has_perm("integrations.add_datasource")
         address = f"{reverse('admin:integrations_datasource_add')}?{_extend_query(request, **{FOR_CARD: '1'})}"
@@ -420,7 +420,7 @@ def _show_choices(model_admin: Any, request: HttpRequest, title: str, rows: list
     return own_page(model_admin, request, "admin/integrations/choices.html", context)
 
 
-def _source_test(source: DataSource) -> dict[str, Any]:
+def _describe_source_test(source: DataSource) -> dict[str, Any]:
     """Return the context of the test section; empty for a source without a test."""
     if not source_tests.can_be_tested(source):
         return {}
@@ -480,14 +480,14 @@ def _describe_choices(request: HttpRequest, source: DataSource, page_id: str) ->
     entries = catalogue.read_entries(listing)
     may_mend = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
     pages = catalogue.read_entries(catalogue.find_listing()) if page_id else []
-    names = {one[0]: one[1] for one in pages}
-    fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
+    names = {page.entry_id: page.name for page in pages}
+    fitting = [entry for entry in entries if wanted.casefold() in f"{entry.name}\n{entry.entry_id}".casefold()]
     rows = []
-    for its_id, name, kind in fitting[:SHOWN_AT_MOST]:
-        values = {"bi_page_id": page_id, "bi_card_id": its_id, "name": (name or its_id)[:ID_CHARACTERS]}
+    for entry_id, name, kind in fitting[:SHOWN_AT_MOST]:
+        values = {"bi_page_id": page_id, "bi_card_id": entry_id, "name": (name or entry_id)[:ID_CHARACTERS]}
         # The values of the form; empty for a card without rows.
         chosen = kind not in WITHOUT_ROWS and json.dumps(values)
-        rows.append({"id": its_id, "name": name or its_id, "kind": kind, "chosen": chosen})
+        rows.append({"id": entry_id, "name": name or entry_id, "kind": kind, "chosen": chosen})
     context = {
         "source": source,
         "page_id": page_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy
@@ -31,10 +31,18 @@ def find_listing(page_id: str = "") -> Job | None:
     return job if job is not None and job.payload.get("version") == _read_connection_version() else None
 
 
-def read_entries(listing: Job | None) -> list[list[str]]:
-    """Return the entries as id, name and kind; none without a listing, while it runs and after a failure."""
-    entries: list[list[str]] = listing.result.get("entries", []) if listing is not None else []
-    return entries
+class ListedEntry(NamedTuple):
+    """A page or card of the BI."""
+
+    entry_id: str
+    name: str
+    kind: str
+
+
+def read_entries(listing: Job | None) -> list[ListedEntry]:
+    """Return the entries of a listing; none without a listing, while it runs and after a failure."""
+    entries = listing.result.get("entries", []) if listing is not None else []
+    return [ListedEntry(*entry) for entry in entries]
 
 
 def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = False) -> Job:

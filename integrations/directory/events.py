@@ -66,7 +66,7 @@ def consume(batch: Batch) -> timedelta | None:
     corp = batch.corp
     again_after: timedelta | None = None
     changes = collect_changes(batch.events)
-    lookup = EventLookup(corp=corp, changes=changes, calling=CallPacer())
+    lookup = EventLookup(corp=corp, changes=changes, pacer=CallPacer())
     try:
         renamed = _rename(batch, changes, lookup)
         lookup.look_up(now=batch.clock())
@@ -105,7 +105,7 @@ def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameR
         changes.people.pop(folded, None)
         changes.leavers.pop(folded, None)
     for one in result.outdated:  # somebody else changed them since WeCom was asked
-        lookup.reader.forget((one.old, one.new))
+        lookup.reader.forget_answers((one.old, one.new))
     return result
 
 

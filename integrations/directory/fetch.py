@@ -30,22 +30,22 @@ from integrations.directory.departments import MissingRootError
 from integrations.models import Corp, SyncRun, fold_userid
 
 ACTIVE, DISABLED, NOT_ACTIVATED = "active", "disabled", "not_activated"
-# WeCom's numbers of a member's state. 5 (has left) is not a state: such a member counts as missing.
+# WeCom's numbers of a member's status. 5 (has left) is not among them: such a member counts as missing.
 STATUS = {1: ACTIVE, 2: DISABLED, 4: NOT_ACTIVATED}
 LEFT_COMPANY = 5
 _USERID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
-# The joiner holds emoji together; every other invisible character only hides something.
+# Joins characters into one emoji. All other invisible characters are removed.
 _JOINER = "\u200d"
 _LONGEST = {"name": 128, "alias": 128, "position": 128, "mobile": 32, "email": 254, "biz_mail": 254}
 NUMBER_CHARACTERS = 64
 PLAIN_FIELDS = (*_LONGEST, "number")
 DEPARTMENT_IDS = range(1, 2**32)
-_EXAMPLES = 5
+_EXAMPLES_AT_MOST = 5
 
 
 @dataclass(slots=True)
 class Person:
-    """A member as this run read them. `departments`: their numbers."""
+    """A member as read from WeCom. `departments`: the numbers of their departments."""
 
     userid: str
     departments: set[int]
@@ -57,7 +57,7 @@ class Person:
     biz_mail: str | None = None
     number: str | None = None
     status: str | None = None
-    # Whether the app sees them; otherwise only the contacts secret shows that they exist.
+    # False if only the contacts secret shows that the person exists.
     is_seen_by_app: bool = False
     folded: str = field(init=False)
 
@@ -67,7 +67,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class SeenDepartment:
-    """A department that was read; name None: not given."""
+    """A department as read from WeCom. `name` None: not given."""
 
     number: int
     parent: int | None
@@ -104,25 +104,26 @@ class Snapshot:
         known.is_seen_by_app = known.is_seen_by_app or person.is_seen_by_app
 
     def warn(self, code: str, example: object = "") -> None:
-        found = self.warnings.setdefault(code, [])
-        found.append(clean_text(str(example), 64) if len(found) < _EXAMPLES else "")  # the others are counted only
+        """Count an oddity. The first few examples of its kind are kept."""
+        examples = self.warnings.setdefault(code, [])
+        examples.append(clean_text(str(example), 64) if len(examples) < _EXAMPLES_AT_MOST else "")
 
     def count_warnings(self) -> list[dict[str, Any]]:
         """Return the number of each kind of oddity, with the first few examples."""
         return [
-            {"code": code, "count": len(found), "examples": [one for one in found[:_EXAMPLES] if one]}
-            for code, found in sorted(self.warnings.items())
+            {"code": code, "count": len(examples), "examples": list(filter(None, examples[:_EXAMPLES_AT_MOST]))}
+            for code, examples in sorted(self.warnings.items())
         ]
 
 
-_MERGED = tuple(one.name for one in fields(Person) if one.name in {*PLAIN_FIELDS, "status"})
+_MERGED = tuple(each.name for each in fields(Person) if each.name in {*PLAIN_FIELDS, "status"})
 
 
 def clean_text(text: str, longest: int) -> str:
     """Return `text` for storage and display: no control or invisible characters, no half characters, not too long."""
     if text.isprintable():
         return text.strip()[:longest]
-    kept = (one for one in text if one == _JOINER or unicodedata.category(one) not in {"Cc", "Cf", "Cs"})
+    kept = (char for char in text if char == _JOINER or unicodedata.category(char) not in {"Cc", "Cf", "Cs"})
     return "".join(kept).strip()[:longest]
 
 
@@ -145,7 +146,8 @@ PAUSES_SECONDS = (0.5, 2.0)
 
 
 class CallPacer:
-    """Paced, repeated calls. `pause` sleeps for some seconds; `count`: calls made, including repeats."""
+    """Pace of the calls to WeCom, which also repeats failed ones. `pause`: sleeps for some seconds. `count`: the calls
+    made, including repeats."""
 
     def __init__(
         self,
@@ -162,7 +164,7 @@ class CallPacer:
         # When the last call would have been made if all had kept the interval.
         self._due_at = 0.0
 
-    def one(self, call: Callable[[], T]) -> T:
+    def call(self, call: Callable[[], T]) -> T:
         """Make one call, up to three times after passing failures. Raises the client's errors."""
         for seconds in PAUSES_SECONDS:
             try:
@@ -173,12 +175,12 @@ class CallPacer:
                 self._pause(seconds)
         return self._pace(call)
 
-    def many(self, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+    def call_all(self, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
         """Yield the results in the order of the calls, some of which run in parallel. Stops at the first error."""
         with ThreadPoolExecutor(self._parallel, thread_name_prefix="directory") as pool:
             waiting = iter(calls)
-            while some := list(islice(waiting, 2 * self._parallel)):
-                yield from pool.map(self.one, some)
+            while batch := list(islice(waiting, 2 * self._parallel)):
+                yield from pool.map(self.call, batch)
 
     def _pace(self, call: Callable[[], T]) -> T:
         with self._lock:
@@ -202,9 +204,8 @@ _OUTSIDE, _GONE = (60011, 60021, 50002, 92000), (60111, 40003)
 
 @dataclass(frozen=True, slots=True)
 class UserLookup:
-    """The result of user/get: a `person` in scope, or somebody who `exists` elsewhere, or neither.
-
-    `has_left`: WeCom still has the account, as one that has left the company.
+    """The result of user/get. `person`: None unless in scope. `exists`: False for somebody who is not in the company.
+    `has_left`: WeCom still has the account of somebody who left the company.
     """
 
     person: Person | None
@@ -213,17 +214,17 @@ class UserLookup:
 
 
 class Reader:
-    """Reads a company once, with the available secrets. `number_field`: the company's own field (extattr) with the
-    employee number; empty to skip it.
+    """Reader of one company's directory, with the available secrets. `number_field`: the company's own field (extattr)
+    with the employee number; empty to skip it.
 
     Raises the errors of `integrations.clients.errors`, and MissingRootError.
     """
 
-    def __init__(self, *, corp: Corp, calling: CallPacer, progress: Progress, number_field: str = "") -> None:
+    def __init__(self, *, corp: Corp, pacer: CallPacer, progress: Progress, number_field: str = "") -> None:
         self._app = client_factory.wecom_client(corp)
         self._contacts = client_factory.contacts_client(corp) if corp.contacts_secret else None
         self._roots: Sequence[int] = corp.department_root_ids
-        self._calling, self._progress, self._number_field = calling, progress, number_field
+        self._pacer, self._progress, self._number_field = pacer, progress, number_field
         self.snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
         # Departments of people that were looked up, which were neither read nor given.
@@ -251,7 +252,7 @@ class Reader:
     def read_lists(self, numbers: Iterable[int]) -> None:
         """Read the people of these departments whom the app sees."""
         wanted = sorted(self._seen_by_app & set(numbers))
-        lists = self._calling.many(partial(self._app.user_list, number) for number in wanted)
+        lists = self._pacer.call_all(partial(self._app.user_list, number) for number in wanted)
         for done, (number, users) in enumerate(zip(wanted, lists, strict=True)):
             self._progress(Phase.MEMBERS, done, len(wanted))
             for user in users:
@@ -262,14 +263,14 @@ class Reader:
         self._fetch_people(userids)
         return {folded for folded in map(fold_userid, userids) if self._locate(self._answers[folded]).exists}
 
-    def forget(self, userids: Iterable[str]) -> None:
-        """Forget the results for these userids, so that the next look-up asks again."""
+    def forget_answers(self, userids: Iterable[str]) -> None:
+        """Drop the results for these userids, so that the next look-up asks WeCom again."""
         for folded in map(fold_userid, userids):
             self._answers.pop(folded, None)
 
     def read_scope_tags(self) -> set[int]:
         """Return the tags in the app's visible scope."""
-        return set(self._calling.one(partial(self._app.agent_get)).allowed_tag_ids)
+        return set(self._pacer.call(partial(self._app.agent_get)).allowed_tag_ids)
 
     # --- Departments ----------------------------------------------------------------------------------------------
 
@@ -278,11 +279,11 @@ class Reader:
         known: dict[int, SeenDepartment] = {}
         self.unknown_departments.clear()
         if self._contacts is not None:
-            self._merge(known, self._calling.one(self._contacts.department_simplelist))
-        self._seen_by_app = self._merge(known, self._departments_of_app())
-        parents = {number: one.parent for number, one in known.items()}
+            self._merge(known, self._pacer.call(self._contacts.department_simplelist))
+        self._seen_by_app = self._merge(known, self._read_departments_of_app())
+        parents = {number: department.parent for number, department in known.items()}
         tops = directory_departments.find_top_departments(parents)
-        # Departments of cycles and all below them, which no top leads to.
+        # The departments that cannot be reached from a top are those of cycles, and all below them.
         for number in sorted(parents.keys() - directory_departments.find_subtree(parents, tops)):
             self.snapshot.warn("cycle", number)
         if self._contacts is not None:  # an app may see only a part, without the parents
@@ -294,16 +295,16 @@ class Reader:
                 raise MissingRootError(str(root))
         chosen = directory_departments.find_subtree(parents, self._roots) if self._roots else set(parents)
         self._seen_by_app &= chosen
-        self.snapshot.departments = {number: one for number, one in known.items() if number in chosen}
+        self.snapshot.departments = {number: known[number] for number in known if number in chosen}
         return self.snapshot
 
-    def _departments_of_app(self) -> list[Department]:
+    def _read_departments_of_app(self) -> list[Department]:
         if not self._roots or self._contacts is not None:
-            return list(self._calling.one(self._app.department_list))
+            return list(self._pacer.call(self._app.department_list))
         found: list[Department] = []
         for root in self._roots:
             try:
-                found += self._calling.one(partial(self._app.department_list, root))
+                found += self._pacer.call(partial(self._app.department_list, root))
             except RecipientError as error:
                 if error.code in _NO_SUCH_DEPARTMENT:
                     raise MissingRootError(str(root)) from error
@@ -333,7 +334,7 @@ class Reader:
         snapshot, known = self.snapshot, self.snapshot.departments
         company = snapshot.company = set[str]()
         self._progress(Phase.MEMBERS, 0, 0)
-        for page in self._contacts.user_list_id_pages(through=self._calling.one):
+        for page in self._contacts.user_list_id_pages(through=self._pacer.call):
             for userid, department_id in page.rows:
                 if not self._is_userid(userid):
                     continue
@@ -346,11 +347,11 @@ class Reader:
 
     def _read_singles(self) -> None:
         """Read people whom the app's scope names singly or by a tag, and who are in none of its departments."""
-        agent = self._calling.one(partial(self._app.agent_get))
+        agent = self._pacer.call(partial(self._app.agent_get))
         userids = list(agent.allowed_userids)
         for tag_id in agent.allowed_tag_ids:
             try:
-                tag = self._calling.one(partial(self._app.tag_get, tag_id))
+                tag = self._pacer.call(partial(self._app.tag_get, tag_id))
             except RecipientError:
                 self.snapshot.warn("tag", tag_id)
             else:
@@ -362,7 +363,7 @@ class Reader:
             for folded, userid in named.items()
             if folded not in left and not (folded in people and people[folded].is_seen_by_app)
         ]
-        answers = self._calling.many(partial(self._find_user, one) for one in missing)
+        answers = self._pacer.call_all(partial(self._find_user, userid) for userid in missing)
         for userid, found in zip(missing, answers, strict=True):
             if isinstance(found, User):
                 self._add_user(found, None)
@@ -405,7 +406,7 @@ class Reader:
         """Fetch each person once, whatever the spelling."""
         named = {fold_userid(userid): userid for userid in userids}
         new = {folded: userid for folded, userid in named.items() if folded not in self._answers}
-        answers = self._calling.many(partial(self._find_user, userid) for userid in new.values())
+        answers = self._pacer.call_all(partial(self._find_user, userid) for userid in new.values())
         for done, (folded, answer) in enumerate(zip(new, answers, strict=True)):
             self._progress(Phase.COMPARING, done, len(new))
             self._answers[folded] = answer

@@ -25,14 +25,18 @@ from integrations.models.fields import Unreadable
 
 logger = logging.getLogger(__name__)
 Presence = Member.Presence
-CHANGE_CONTACT, ENTERED, LEFT = "change_contact", "subscribe", "unsubscribe"
+CHANGE_CONTACT, ENTERED_SCOPE, LEFT_SCOPE = "change_contact", "subscribe", "unsubscribe"
 UPDATE_USER = "update_user"
-_OF_PEOPLE = frozenset({"create_user", UPDATE_USER, "delete_user"})
-_OF_DEPARTMENTS = frozenset({"create_party", "update_party", "delete_party"})
-_OF_TAGS = "update_tag"
+_PEOPLE_CHANGES = frozenset({"create_user", UPDATE_USER, "delete_user"})
+_DEPARTMENT_CHANGES = frozenset({"create_party", "update_party", "delete_party"})
+_TAG_CHANGE = "update_tag"
 # The events of this module, in the notation of consumers.
 DIRECTORY_EVENTS = frozenset(
-    {ENTERED, LEFT, *(f"{CHANGE_CONTACT}:{change}" for change in (*_OF_PEOPLE, *_OF_DEPARTMENTS, _OF_TAGS))}
+    {
+        ENTERED_SCOPE,
+        LEFT_SCOPE,
+        *(f"{CHANGE_CONTACT}:{change}" for change in (*_PEOPLE_CHANGES, *_DEPARTMENT_CHANGES, _TAG_CHANGE)),
+    }
 )
 # Values of Status: disabled, has left.
 _LOSING_STATUS = frozenset({"2", "5"})
@@ -42,7 +46,7 @@ _ITEMS_AT_MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """A new userid for the same person. `try_count`: the number of earlier tries."""
+    """The event that a person got another userid. `try_count`: the number of earlier tries to apply it."""
 
     old: str
     new: str
@@ -78,15 +82,15 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
     """Collect the changes of events, which are in order of time."""
     changes = EventChanges()
     for event in events:
-        if isinstance(event.body, Unreadable):  # its encryption key is lost: the next synchronisation makes up for it
+        if isinstance(event.body, Unreadable):  # its key is lost; the next run of the whole directory makes up for it
             continue
         callback = wire.parse_callback(event.body.encode())
         if event.event != CHANGE_CONTACT:
             changes.has_structure = True
-            _add_person(changes, callback.userid, is_leaving=event.event == LEFT, try_count=event.try_count)
-        elif event.change in _OF_DEPARTMENTS:
+            _add_person(changes, callback.userid, is_leaving=event.event == LEFT_SCOPE, try_count=event.try_count)
+        elif event.change in _DEPARTMENT_CHANGES:
             changes.has_structure = True
-        elif event.change == _OF_TAGS:
+        elif event.change == _TAG_CHANGE:
             number = callback.text("TagId").strip()
             if not (number.isascii() and number.isdigit() and len(number) < 12):
                 continue
@@ -150,23 +154,23 @@ class EventLookup:
     nothing is written about them before.
     """
 
-    def __init__(self, *, corp: Corp, changes: EventChanges, calling: CallPacer) -> None:
+    def __init__(self, *, corp: Corp, changes: EventChanges, pacer: CallPacer) -> None:
         self.plan = DirectoryPlan()
         self.read_since: datetime | None = None
         self.is_too_much = self.has_unexplained = False
         self._corp, self._changes = corp, changes
-        self.reader = Reader(corp=corp, calling=calling, progress=lambda _phase, _done, _total: None)
+        self.reader = Reader(corp=corp, pacer=pacer, progress=lambda _phase, _done, _total: None)
         self._departments = list(Department.objects.filter(corp=corp).order_by("pk"))
         self._wanted: dict[str, str] = {}
 
     def find_existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
-        """Return which of these userids, folded, exist in the company. `look_up` does not ask about them again."""
+        """Return which of these userids, folded, exist in the company. `look_up` will not ask about them again."""
         self.read_since = now
         self.reader.snapshot.departments = _find_present(self._departments)
         return self.reader.find_existing(userids)
 
     def look_up(self, *, now: datetime) -> None:
-        """Look up everything and plan the changes. `now`: the time of reading, unless `existing` began earlier."""
+        """Look up everything and plan the changes. `now`: the time of reading, unless `find_existing` read earlier."""
         self.read_since = self.read_since or now
         self._wanted = dict(self._changes.people)
         if tagged := self._changes.tagged:  # its members, if the app's visible scope names the tag
@@ -192,7 +196,7 @@ class EventLookup:
             folded = one.member.userid_folded
             tries = self._changes.try_counts.get(folded, UNEXPLAINED_TRIES)
             is_missing = one.kind == SyncRun.Change.DELETED and folded not in self._changes.leavers
-            if is_missing and tries < UNEXPLAINED_TRIES:  # without an event of their leaving: they may be renamed
+            if is_missing and tries < UNEXPLAINED_TRIES:  # no event reports that they left, so they may be renamed
                 self.has_unexplained = True
             else:
                 explained.append(one)
@@ -251,10 +255,10 @@ def has_copy(corp: Corp) -> bool:
     return SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exists()
 
 
-# WeCom's clock and ours differ, and we see somebody some time after they joined.
+# How far WeCom's clock and ours may differ, and how long after joining somebody may first be seen here.
 TOLERANCE = timedelta(minutes=10)
 # How often a rename waits for an earlier one. With the pauses of events.py that is some ten seconds.
-TRIES = 5
+RENAME_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -274,9 +278,9 @@ def apply_renames(
     """Carry out the possible renames, in any order: a userid must be given up before another person gets it.
 
     `known`: those of the named userids, folded, that exist in WeCom, as read since `read_since`. If the old userid
-    exists, it is somebody else's or the event is wrong: its member here waits for an administrator.
-    After TRIES a waiting rename is forced: the event before it will not come any more, and the member with the new
-    userid counts as deleted. Safe to repeat. It is one transaction, which records the written members.
+    exists, it is somebody else's or the event is wrong: its member here waits for an administrator. After RENAME_TRIES
+    a waiting rename is forced: the event before it will not come any more, and the member with the new userid counts as
+    deleted. Safe to repeat. It is one transaction, which records the written members.
     """
     result, touched, corp, now = RenameResult(), list[int](), batch.corp, batch.clock()
     with transaction.atomic():
@@ -287,15 +291,15 @@ def apply_renames(
         result.outdated = [one for one in renames if {fold_userid(one.old), fold_userid(one.new)} & newer]
         waiting = [one for one in renames if _confirm_rename(corp, one, renames, known, touched, now)]
         while waiting:
-            blocked = [one for one in waiting if not _apply(corp, one, touched, now, by_force=False)]
+            blocked = [one for one in waiting if not _apply_rename(corp, one, touched, now, by_force=False)]
             if len(blocked) == len(waiting):
                 break
             waiting = blocked
         for one in waiting:
-            if one.try_count < TRIES:
+            if one.try_count < RENAME_TRIES:
                 result.blocked.append(one)
             else:
-                _apply(corp, one, touched, now, by_force=True)
+                _apply_rename(corp, one, touched, now, by_force=True)
         batch.touch(touched)
     result.written = dict.fromkeys(touched, now)
     return result
@@ -338,7 +342,7 @@ def _is_done(corp: Corp, rename: Rename) -> bool:
     return Member.objects.filter(corp=corp).exclude(renames=[]).filter(renames__contains=[rename.record]).exists()
 
 
-def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_force: bool) -> bool:
+def _apply_rename(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_force: bool) -> bool:
     """Apply a rename. Return False if it must wait."""
     old, new = fold_userid(rename.old), fold_userid(rename.new)
     rows = {one.userid_folded: one for one in _lock_members(corp, {old, new})}

@@ -207,13 +207,13 @@ class _RunExecution:
 
     def __init__(self, run: SyncRun, job: JobRun, pause: Callable[[float], object], number_field: str) -> None:
         self._run, self._job, self._number_field, self._corp = run, job, number_field, run.corp
-        self._calling = CallPacer(pause=pause)
+        self._pacer = CallPacer(pause=pause)
         self._phase = ""
         self._noted: list[list[Any]] = []
 
     def carry_out(self) -> None:
         read_since = self._job.clock()
-        reader = Reader(corp=self._corp, calling=self._calling, progress=self._show, number_field=self._number_field)
+        reader = Reader(corp=self._corp, pacer=self._pacer, progress=self._show, number_field=self._number_field)
         snapshot = reader.read()
         self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
         members = read_stored_members(self._corp)
@@ -239,7 +239,7 @@ class _RunExecution:
                 status=Status.ASKING,
                 question=open_question,
                 proposed=[[one.member.pk, one.kind.value] for one in planned.losing],
-                call_count=self._calling.count,
+                call_count=self._pacer.count,
                 warnings=snapshot.count_warnings(),
             )
             return
@@ -252,7 +252,7 @@ class _RunExecution:
         self._job.report(done, total)
         if phase != self._phase:
             self._phase = phase
-            SyncRun.objects.filter(pk=self._run.pk).update(phase=phase, call_count=self._calling.count, **more)
+            SyncRun.objects.filter(pk=self._run.pk).update(phase=phase, call_count=self._pacer.count, **more)
 
     @contextmanager
     def _saving(self, counts: Mapping[str, int]) -> Iterator[datetime]:
@@ -297,7 +297,7 @@ class _RunExecution:
                 errcode=None,
                 hint="",
                 detail="",
-                call_count=self._calling.count,
+                call_count=self._pacer.count,
                 seen_count=len(snapshot.people),
                 warnings=snapshot.count_warnings(),
             )

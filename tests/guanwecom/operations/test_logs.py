@@ -31,9 +31,7 @@ def handler_of(form: str, output: io.StringIO) -> logging.Handler:
     """Make a handler that writes as a process does, as JSON or for a console."""
     described = logs.build_configuration("INFO", form)["formatters"]["line"]
     made = logging.StreamHandler(output)
-    made.setFormatter(
-        described["()"](processors=described["processors"], foreign_pre_chain=described["foreign_pre_chain"])
-    )
+    made.setFormatter(described["()"](processors=described["processors"]))
     return made
 
 

@@ -410,13 +410,13 @@ def test_a_hiccup_is_repeated_twice_at_most_and_a_minutes_block_never(
     call: Callable[[], str], error: type[Exception] | None, pauses: list[float]
 ) -> None:
     slept: list[float] = []
-    calling = CallPacer(pause=slept.append)
+    pacer = CallPacer(pause=slept.append)
 
     with pytest.raises(error) if error is not None else nullcontext():
-        assert calling.one(call) == "answer"
+        assert pacer.call(call) == "answer"
 
     assert slept == pauses
-    assert calling.count == len(pauses) + 1
+    assert pacer.count == len(pauses) + 1
 
 
 def test_results_come_in_the_order_of_the_calls() -> None:
@@ -428,7 +428,7 @@ def test_results_come_in_the_order_of_the_calls() -> None:
         gates[number].set()
         return number
 
-    assert list(CallPacer(parallel=5).many(partial(call, number) for number in range(5))) == [0, 1, 2, 3, 4]
+    assert list(CallPacer(parallel=5).call_all(partial(call, number) for number in range(5))) == [0, 1, 2, 3, 4]
 
 
 def test_calls_are_not_made_ahead_and_an_error_ends_them() -> None:
@@ -446,7 +446,7 @@ def test_calls_are_not_made_ahead_and_an_error_ends_them() -> None:
             made += 1
             yield partial(call, number)
 
-    found = CallPacer(parallel=3).many(calls())
+    found = CallPacer(parallel=3).call_all(calls())
     next(found)
     assert made <= 7
     with pytest.raises(UnexpectedResponseError):
@@ -456,9 +456,9 @@ def test_calls_are_not_made_ahead_and_an_error_ends_them() -> None:
 
 def test_after_a_burst_calls_are_spread() -> None:
     pauses: list[float] = []
-    calling = CallPacer(pause=pauses.append, at_once=3, per_second=0.01)
+    pacer = CallPacer(pause=pauses.append, at_once=3, per_second=0.01)
 
     for _ in range(5):
-        calling.one(lambda: None)
+        pacer.call(lambda: None)
 
     assert [round(seconds) for seconds in pauses] == [100, 200]
