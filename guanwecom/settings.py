@@ -318,9 +318,22 @@ LIMIT_MAIL_PER_MINUTE = e.read(e.limit, "LIMIT_MAIL_PER_MINUTE", "0")
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
-LOGGING = logs.build_configuration(
-    e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), "console" if ENVIRONMENT == "demo" else "json"
-)
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": logs.ConsoleFormatter if ENVIRONMENT == "demo" else logs.JsonFormatter}},
+    "filters": {"outages": {"()": logs.OutageFilter}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
+    "root": {
+        "handlers": ["console"],
+        "level": e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"),
+    },
+    "loggers": {
+        **{name: {"level": level} for name, level in logs.LEVELS.items()},
+        # Replace the handler that gunicorn gives its logger.
+        "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
+    },
+}
 # Errors to Sentry, by its own integrations of Django and Celery (`pip install sentry-sdk`). Unset: nothing is sent.
 if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
     import sentry_sdk

@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,8 @@ _Line = MutableMapping[str, Any]
 
 # --- The form of a line ---------------------------------------------------------------------------------------------
 
-_LEVELS = {
+# The lowest levels that are written of some loggers.
+LEVELS = {
     # urllib3 logs paths with their query at DEBUG, and WeCom puts secrets and tokens there.
     "urllib3": "WARNING",
     "requests": "WARNING",
@@ -60,28 +61,19 @@ _CREDENTIALS = re.compile(
 )
 
 
-def build_configuration(level: str, form: str) -> dict[str, Any]:
-    """Return the argument of logging.config.dictConfig. `level`: the lowest level that is written. `form`: json or
-    console."""
-    processors: list[Callable[[Any, str, _Line], Any]]
-    if form == "json":
-        processors = [_finish_line, format_exc_info, _mask_line, JSONRenderer(ensure_ascii=False)]
-    else:
+class JsonFormatter(ProcessorFormatter):
+    """Formatter that writes lines as JSON."""
+
+    def __init__(self) -> None:
+        super().__init__(processors=[_finish_line, format_exc_info, _mask_line, JSONRenderer(ensure_ascii=False)])
+
+
+class ConsoleFormatter(ProcessorFormatter):
+    """Formatter that writes lines to be read at a console."""
+
+    def __init__(self) -> None:
         renderer = ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain_traceback)
-        processors = [_finish_line, _mask_line, renderer]
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"()": ProcessorFormatter, "processors": processors}},
-        "filters": {"outages": {"()": OutageFilter}},
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
-        "root": {"handlers": ["console"], "level": level},
-        "loggers": {
-            **{name: {"level": least} for name, least in _LEVELS.items()},
-            # Replace the handler that gunicorn gives its logger.
-            "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
-        },
-    }
+        super().__init__(processors=[_finish_line, _mask_line, renderer])
 
 
 def _finish_line(logger: Any, method: str, line: _Line) -> _Line:

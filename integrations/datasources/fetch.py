@@ -131,7 +131,16 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
         CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
     if is_final:
         _notify(row.pk, row.card.pk, row.slot_at, clock)
-    _queue(_find_next_waiting(row.card.source, now=clock()))
+    # Queue the next row that waits for the freed place: of the same source, or of any slow source if this one is slow.
+    now, source = clock(), row.card.source
+    same_places = Q(card__source=source)
+    if source.slow_since is not None:
+        same_places |= Q(card__source__in=DataSource.objects.slow())
+    soon = CardData.objects.waiting().free(now).filter(same_places, try_count=0, next_try_at__lte=now + TURN_WAIT)
+    next_id = soon.order_by("pk").values_list("pk", flat=True).first()
+    if next_id is not None:
+        CardData.objects.filter(pk=next_id, status=CardData.Status.WAITING).update(next_try_at=now)
+        _queue([next_id])
 
 
 @transaction.atomic
@@ -215,20 +224,6 @@ def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str
     if error.may_pass and row.slot_at is not None and row.try_count <= len(WAITS):
         return {**found, "next_try_at": now + WAITS[row.try_count - 1]}
     return {**found, "status": CardData.Status.FAILED}
-
-
-def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
-    """Return the next row that waits for the freed place: a row of `source`, or of any slow source if it is slow."""
-    waiting = CardData.objects.waiting().free(now)
-    same_places = Q(card__source=source)
-    if source.slow_since is not None:
-        same_places |= Q(card__source__in=DataSource.objects.slow())
-    soon = waiting.filter(same_places, try_count=0, next_try_at__lte=now + TURN_WAIT).order_by("pk")
-    row_id = soon.values_list("pk", flat=True).first()
-    if row_id is None:
-        return []
-    CardData.objects.filter(pk=row_id, status=CardData.Status.WAITING).update(next_try_at=now)
-    return [row_id]
 
 
 # --- Previews for pages -----------------------------------------------------------------------------------------------

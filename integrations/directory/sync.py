@@ -31,7 +31,7 @@ from integrations.clients.errors import (
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core.sentences import explain_errcode, translate_explanation
 from integrations.directory.departments import MissingRootError, find_question
-from integrations.directory.diff import Difference, DirectoryPlan, Writer, compare_departments, plan_changes
+from integrations.directory.diff import Difference, Writer, compare_departments, plan_changes
 from integrations.directory.fetch import CallPacer, Reader, Snapshot
 from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
@@ -212,6 +212,7 @@ class _RunExecution:
         self._noted: list[list[Any]] = []
 
     def carry_out(self) -> None:
+        """Read the directory, plan the changes, and write them or ask an administrator first."""
         read_since = self._job.clock()
         reader = Reader(corp=self._corp, pacer=self._pacer, progress=self._show, number_field=self._number_field)
         snapshot = reader.read()
@@ -222,27 +223,38 @@ class _RunExecution:
         planned.departments = compare_departments(stored, snapshot.departments)
         if not snapshot.people:
             snapshot.warn("nobody")
-        for one in planned.changed:
-            if one.kind == SyncRun.Change.REAPPEARED:
-                snapshot.warn("reappeared", one.member.userid)
+        for difference in planned.changed:
+            if difference.kind == SyncRun.Change.REAPPEARED:
+                snapshot.warn("reappeared", difference.member.userid)
         if self._run.is_confirmed:
             # Disable only people whom the administrator was shown.
             shown = {key for key, *_kind in (*self._run.proposed, *self._run.written)}
-            for one in planned.losing:
-                if one.member.pk not in shown:
-                    snapshot.warn("not_shown", one.member.userid)
-            planned.losing = [one for one in planned.losing if one.member.pk in shown]
-        elif (open_question := self._question(planned)) is not None:
-            _update_run(
-                self._run,
-                self._job,
-                status=Status.ASKING,
-                question=open_question,
-                proposed=[[one.member.pk, one.kind.value] for one in planned.losing],
-                call_count=self._pacer.count,
-                warnings=snapshot.count_warnings(),
+            for difference in planned.losing:
+                if difference.member.pk not in shown:
+                    snapshot.warn("not_shown", difference.member.userid)
+            planned.losing = [difference for difference in planned.losing if difference.member.pk in shown]
+        elif losing := {difference.member.pk for difference in planned.losing if difference.member.is_able}:
+            departments = find_departments(self._corp)
+            able = Member.objects.filter(corp=self._corp).able().values_list("pk", flat=True)
+            tree = Department.objects.filter(corp=self._corp).present()
+            question = find_question(
+                losing=losing,
+                able={key: departments.get(key, ()) for key in able},
+                parents=dict(tree.values_list("wecom_department_id", "wecom_parent_id")),
+                roots=self._corp.department_root_ids,
+                percent=settings.DIRECTORY_GUARD_PERCENT,
             )
-            return
+            if question is not None:
+                _update_run(
+                    self._run,
+                    self._job,
+                    status=Status.ASKING,
+                    question=question,
+                    proposed=[[difference.member.pk, difference.kind.value] for difference in planned.losing],
+                    call_count=self._pacer.count,
+                    warnings=snapshot.count_warnings(),
+                )
+                return
         self._show(Phase.WRITING, 0, planned.count)
         Writer(corp=self._corp, saving=self._saving, note=self._note, read_since=read_since).write(planned)
         self._finish(snapshot)
@@ -268,21 +280,6 @@ class _RunExecution:
     def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
         written = [(one.member, one.kind) for one in changes] + [(one, SyncRun.Change.JOINED) for one in joined]
         self._noted = [[member.pk, kind.value, now.isoformat()] for member, kind in written[:CHANGES_KEPT]]
-
-    def _question(self, planned: DirectoryPlan) -> dict[str, Any] | None:
-        losing = {one.member.pk for one in planned.losing if one.member.is_able}
-        if not losing:
-            return None
-        departments = find_departments(self._corp)
-        able = Member.objects.filter(corp=self._corp).able().values_list("pk", flat=True)
-        tree = Department.objects.filter(corp=self._corp).present()
-        return find_question(
-            losing=losing,
-            able={key: departments.get(key, ()) for key in able},
-            parents=dict(tree.values_list("wecom_department_id", "wecom_parent_id")),
-            roots=self._corp.department_root_ids,
-            percent=settings.DIRECTORY_GUARD_PERCENT,
-        )
 
     def _finish(self, snapshot: Snapshot) -> None:
         now = self._job.clock()

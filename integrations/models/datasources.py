@@ -49,18 +49,9 @@ def explain_problem(code: str, facts: Mapping[str, Any]) -> str:
         return str(_SENTENCES["silence"])
     reason = f"{code}-{facts.get('reason', '')}"
     sentence = str(_SENTENCES.get(reason) or _SENTENCES.get(code, _SENTENCES[Problem.UNEXPECTED]))
-    words = _map_codes_to_words(facts)
-    try:
-        return sentence % {name: words.get(str(value), value) for name, value in facts.items()}
-    except (KeyError, TypeError, ValueError):  # facts of another version
-        return str(_SENTENCES[Problem.UNEXPECTED]) % {"error": code}
-
-
-def _map_codes_to_words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
-    """Return the words for the values of `what` and `missing` in sentences. Other values are numbers, codes or
-    names."""
     column = {"column": facts.get("column", "")}
-    return {
+    # The words for values of `what` and `missing`; other values are numbers, codes or names.
+    words: dict[str, StrOrPromise] = {
         "bi": _("the BI's address or API user"),
         "bi-address": _("the BI's address"),
         "app-token": _("the BI's app token"),
@@ -84,6 +75,10 @@ def _map_codes_to_words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
         "beyond": _("it holds a date or time that is none here, such as infinity or the year 10000"),
         "not-datetime": _("the column “%(column)s” holds something that is no time") % column,
     }
+    try:
+        return sentence % {name: words.get(str(value), value) for name, value in facts.items()}
+    except (KeyError, TypeError, ValueError):  # facts of another version
+        return str(_SENTENCES[Problem.UNEXPECTED]) % {"error": code}
 
 
 def word_privileges(privileges: str) -> str:

@@ -29,9 +29,8 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 def handler_of(form: str, output: io.StringIO) -> logging.Handler:
     """Make a handler that writes as a process does, as JSON or for a console."""
-    described = logs.build_configuration("INFO", form)["formatters"]["line"]
     made = logging.StreamHandler(output)
-    made.setFormatter(described["()"](processors=described["processors"]))
+    made.setFormatter(logs.JsonFormatter() if form == "json" else logs.ConsoleFormatter())
     return made
 
 
