@@ -364,7 +364,7 @@ def test_connection(run: JobRun) -> dict[str, Any]:
 
 
 def _make_finding(step: str, status: str, outcome: str, /, **facts: Any) -> dict[str, Any]:
-    """Return a finding of the test. `step`: a key of STEPS. `outcome`: selects the sentence (explain_findings)."""
+    """Return a finding of the test. `step`: a key of STEPS. `outcome`: selects the sentence (explain_outcomes)."""
     return {"step": step, "status": status, "outcome": outcome, "facts": facts}
 
 
@@ -425,8 +425,42 @@ PLACE_OF_KEY = "管理中心 → 系统集成 → 单点登录"
 def explain_findings(findings: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Explain the findings of a test, in order: `label`, `tone` (good, quiet, warn or bad) and `sentence`. A finding
     without a sentence is left out."""
+    sentences = explain_outcomes()
+    return [
+        {
+            "label": str(STEPS[finding["step"]]),
+            "tone": TONES[finding["status"]],
+            "sentence": sentences[finding["step"], finding["outcome"]] % finding["facts"],
+        }
+        for finding in findings
+        if (finding.get("step"), finding.get("outcome")) in sentences
+    ]
+
+
+def explain_obstacles() -> dict[Obstacle, str]:
+    """Return a sentence for each reason why an administrator who tests cannot enter the BI."""
+    return {
+        Obstacle.OFF: _("Sign-in to the BI is switched off."),
+        Obstacle.NO_ADDRESS: _("The address of the BI is missing. Enter and save it above."),
+        Obstacle.NO_KEY: _("There is no key pair yet. Generate one, and paste its public key into the BI."),
+        Obstacle.KEY_UNREADABLE: _(
+            "The saved private key cannot be read: a key is missing in FIELD_ENCRYPTION_KEYS. Restore it, or generate "
+            "a new pair and paste its public key into the BI."
+        ),
+        Obstacle.NO_SOURCE: _(
+            "What says who somebody is in the BI does not exist any more. Choose another value above and save."
+        ),
+        Obstacle.NO_EXTERNAL_ID: _(
+            "Your own user has no “%(missing)s” that is yours alone. Set it on your user's page, then test again."
+        ),
+        Obstacle.NO_PAGE: _("There is no such page."),
+    }
+
+
+def explain_outcomes() -> dict[tuple[str, str], str]:
+    """Return a sentence for each step and outcome of the test, with places for the facts of a finding."""
     obstacles = explain_obstacles()
-    sentences = {
+    return {
         ("address", "missing"): obstacles[Obstacle.NO_ADDRESS],
         ("address", "reached"): _("The BI answers (HTTP %(status)s)."),
         ("address", "server-error"): _("The BI answers with an error of its own (HTTP %(status)s)."),
@@ -459,35 +493,6 @@ def explain_findings(findings: list[dict[str, Any]]) -> list[dict[str, str]]:
         ("api", "refused"): _("The BI refuses the API user: %(message)s"),
         ("pages", "accepted"): _("The app token lists %(count)s pages."),
         ("pages", "refused"): _("The BI refuses the app token: %(message)s"),
-    }
-    return [
-        {
-            "label": str(STEPS[finding["step"]]),
-            "tone": TONES[finding["status"]],
-            "sentence": sentences[finding["step"], finding["outcome"]] % finding["facts"],
-        }
-        for finding in findings
-        if (finding.get("step"), finding.get("outcome")) in sentences
-    ]
-
-
-def explain_obstacles() -> dict[Obstacle, str]:
-    """Return a sentence for each reason why an administrator who tests cannot enter the BI."""
-    return {
-        Obstacle.OFF: _("Sign-in to the BI is switched off."),
-        Obstacle.NO_ADDRESS: _("The address of the BI is missing. Enter and save it above."),
-        Obstacle.NO_KEY: _("There is no key pair yet. Generate one, and paste its public key into the BI."),
-        Obstacle.KEY_UNREADABLE: _(
-            "The saved private key cannot be read: a key is missing in FIELD_ENCRYPTION_KEYS. Restore it, or generate "
-            "a new pair and paste its public key into the BI."
-        ),
-        Obstacle.NO_SOURCE: _(
-            "What says who somebody is in the BI does not exist any more. Choose another value above and save."
-        ),
-        Obstacle.NO_EXTERNAL_ID: _(
-            "Your own user has no “%(missing)s” that is yours alone. Set it on your user's page, then test again."
-        ),
-        Obstacle.NO_PAGE: _("There is no such page."),
     }
 
 

@@ -37,7 +37,7 @@ _Line = MutableMapping[str, Any]
 # --- The form of a line ---------------------------------------------------------------------------------------------
 
 # The lowest levels that are written of some loggers.
-LEVELS = {
+LEVELS: dict[str, str] = {
     # urllib3 logs paths with their query at DEBUG, and WeCom puts secrets and tokens there.
     "urllib3": "WARNING",
     "requests": "WARNING",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -117,30 +117,14 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
     row = _claim(row_id, clock())
     if row is None:
         return
-    end_at = clock() + LEASED_AT_MOST
-
-    def renew() -> None:
-        now = clock()
-        if now < end_at:
-            CardData.objects.waiting().held_by(row.pk, row.lease_token).update(lease_until=now + LEASE)
-
     try:
-        with keep_lease(renew):
+        with keep_lease(_make_renewal(row, clock)):
             is_final = _fetch(row, clock)
     finally:
         CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
     if is_final:
         _notify(row.pk, row.card.pk, row.slot_at, clock)
-    # Queue the next row that waits for the freed place: of the same source, or of any slow source if this one is slow.
-    now, source = clock(), row.card.source
-    same_places = Q(card__source=source)
-    if source.slow_since is not None:
-        same_places |= Q(card__source__in=DataSource.objects.slow())
-    soon = CardData.objects.waiting().free(now).filter(same_places, try_count=0, next_try_at__lte=now + TURN_WAIT)
-    next_id = soon.order_by("pk").values_list("pk", flat=True).first()
-    if next_id is not None:
-        CardData.objects.filter(pk=next_id, status=CardData.Status.WAITING).update(next_try_at=now)
-        _queue([next_id])
+    _queue(_find_next_waiting(row.card.source, now=clock()))
 
 
 @transaction.atomic
@@ -170,6 +154,18 @@ def _claim(row_id: int, now: datetime) -> CardData | None:
     row.card.source = source
     row.lease_token, row.try_count = token, row.try_count + 1
     return row
+
+
+def _make_renewal(row: CardData, clock: Clock) -> Callable[[], None]:
+    """Return a function that renews the row's lease, until the fetch has lasted too long."""
+    end_at = clock() + LEASED_AT_MOST
+
+    def renew() -> None:
+        now = clock()
+        if now < end_at:
+            CardData.objects.waiting().held_by(row.pk, row.lease_token).update(lease_until=now + LEASE)
+
+    return renew
 
 
 def has_place(source: DataSource, now: datetime) -> bool:
@@ -224,6 +220,19 @@ def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str
     if error.may_pass and row.slot_at is not None and row.try_count <= len(WAITS):
         return {**found, "next_try_at": now + WAITS[row.try_count - 1]}
     return {**found, "status": CardData.Status.FAILED}
+
+
+def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
+    """Return the next row that waits for the freed place: a row of `source`, or of any slow source if it is slow."""
+    same_places = Q(card__source=source)
+    if source.slow_since is not None:
+        same_places |= Q(card__source__in=DataSource.objects.slow())
+    soon = CardData.objects.waiting().free(now).filter(same_places, try_count=0, next_try_at__lte=now + TURN_WAIT)
+    row_id = soon.order_by("pk").values_list("pk", flat=True).first()
+    if row_id is None:
+        return []
+    CardData.objects.filter(pk=row_id, status=CardData.Status.WAITING).update(next_try_at=now)
+    return [row_id]
 
 
 # --- Previews for pages -----------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ def settings_file(project_root: Path) -> Path:
 def test_every_setting_stands_in_this_table_and_in_the_example(project_root: Path) -> None:
     example = (project_root / ".env.example").read_text(encoding="utf-8")
 
-    assert environment._read_names == set(BAD)
+    assert environment.read_names == set(BAD)
     assert set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)) == set(BAD)
 
 
@@ -172,7 +172,7 @@ class TestDotenv:
     @pytest.fixture(autouse=True)
     def _forgets(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(environment, "_dotenv_lines", {})
-        monkeypatch.setattr(environment, "_read_names", {"LOG_LEVEL", "SECRET_KEY"})
+        monkeypatch.setattr(environment, "read_names", {"LOG_LEVEL", "SECRET_KEY"})
         monkeypatch.setattr(environment.env.ENVIRON, "env", {})
 
     @staticmethod

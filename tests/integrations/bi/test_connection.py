@@ -236,7 +236,7 @@ def test_each_sentence_can_be_said(language: str) -> None:
     facts = {"status": 200, "reason": "r", "seconds": 90, "life": 60, "as": "lilei", "message": "m", "count": 2}
 
     with translation.override(language):
-        sentences = [words % facts for words in bi._word_outcomes().values()]
+        sentences = [words % facts for words in bi.explain_outcomes().values()]
 
     assert all(sentences)
     assert not any("%(" in sentence for sentence in sentences)
