@@ -144,8 +144,8 @@ def _describe_processes(group: ProcessGroup) -> tuple[str, str]:
     if group.is_failing:
         return _("not running"), "bad"
     if group.name == MakerQueue.SNAPSHOTS:
-        return _("not group: start the worker of snapshots for pictures of the BI's pages"), "quiet"
-    return _("not group: start the worker of charts for pictures and files"), "quiet"
+        return _("not served: start the worker of snapshots for pictures of the BI's pages"), "quiet"
+    return _("not served: start the worker of charts for pictures and files"), "quiet"
 
 
 def _format_age(seconds: float) -> str:
