@@ -28,7 +28,7 @@ def run_job(job_id: int) -> None:
 @shared_task(name=fetch.TASK, ignore_result=True, expires=fetch.TASK_SECONDS)
 def fetch_card_data(row_id: int) -> None:
     """Fetch the data of one card for one slot; a repeat finds nothing to do."""
-    fetch.carry_out(row_id=row_id, clock=database_clock())
+    fetch.fetch_row(row_id=row_id, clock=database_clock())
 
 
 TICK = Tick("integrations.tick", at_least_seconds=60)
@@ -38,8 +38,8 @@ TICK.step(lambda now: [requests.find_unqueued(now), requests.find_forgettable(no
 @TICK.step(fetch.find_due_rows)
 def sweep_card_data(now: datetime) -> None:
     """Queue due rows: retries, and rows lost by a queue or a worker. Delete old rows."""
-    fetch.sweep(clock=database_clock())
-    fetch.purge(now=now)
+    fetch.requeue_lost_rows(clock=database_clock())
+    fetch.delete_old_rows(now=now)
 
 
 TICK.step(lambda now: [links.find_due_certificates(now)])(links.request_due_certificates)

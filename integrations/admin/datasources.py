@@ -382,7 +382,7 @@ class CardAdmin(TestedRows):
     def request_test(self, request: HttpRequest, row: Card) -> None:
         """Fetch the card's data as for a report."""
         now = timezone.now()
-        fetch.request([row.pk], slot_at=now, now=now)
+        fetch.request_data([row.pk], slot_at=now, now=now)
 
     def describe_test(self, row: Card) -> dict[str, Any]:
         """Return the state of the last fetch for a report, alert or test, with its first rows."""

@@ -1,7 +1,7 @@
 """Fetches of cards' data: once per slot (scheduled time), for all pushes and alerts of that slot.
 
-    fetch.request(card_ids, slot_at=slot, now=now)    # one row each, queued
-    fetch.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
+    fetch.request_data(card_ids, slot_at=slot, now=now)    # one row each, queued
+    fetch.find_card_data(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
     fetch.card_data_finished.register(function)       # called as soon as one of them is ready or failed
     token = fetch.request_preview(cards, now=now)     # for a page, which polls:
     fetch.read_preview(token, cards, now=now)         # the progress
@@ -40,7 +40,7 @@ from integrations.models.jobs import Moment
 
 logger = logging.getLogger(__name__)
 
-# The task that calls carry_out, and how long it may wait in its queue before `sweep` queues it again.
+# The task that calls fetch_row, and how long it may wait in its queue before `requeue_lost_rows` queues it again.
 TASK = "integrations.fetch_card_data"
 TASK_SECONDS = 600
 
@@ -76,10 +76,11 @@ _SECONDS = TimedMetric("guanwecom_source_fetch_duration_seconds", "How long they
 card_data_finished: Hook[[int, datetime], None] = Hook()
 
 
-def request(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> None:
+def request_data(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> None:
     """Create a row for each card and slot, however often it is requested, and queue its fetch.
 
-    Rows of earlier requests are queued again: a second task finds nothing to do, but a lost one would cost a sweep.
+    Rows of earlier requests are queued again: a second task finds nothing to do, but a lost one would wait for
+    `requeue_lost_rows`.
     """
     wanted = [
         CardData(card_id=card_id, slot_at=slot_at, requested_at=now, next_try_at=now)
@@ -90,7 +91,7 @@ def request(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> N
     _queue(list(rows.order_by("pk").values_list("pk", flat=True)))
 
 
-def states(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardData]:
+def find_card_data(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardData]:
     """Return the rows by card, without those never requested or purged. The table is loaded when it is accessed."""
     rows = CardData.objects.filter(card__in=card_ids, slot_at=slot_at).defer("content")
     return {row.card_id: row for row in rows}
@@ -109,7 +110,7 @@ def repair_times(*, now: datetime) -> None:
 # --- Fetching ---------------------------------------------------------------------------------------------------------
 
 
-def carry_out(*, row_id: int, clock: Clock) -> None:
+def fetch_row(*, row_id: int, clock: Clock) -> None:
     """Fetch the data of one row, save and announce it, and queue the next fetch that waits for the source.
 
     Does nothing if the row is claimed by another worker, finished, or not due.
@@ -322,7 +323,8 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
     return _("No worker has taken it yet: does one take from the queue “data”, and can the queue be reached?")
 
 
-# --- Notifications, sweep and purge -----------------------------------------------------------------------------------
+# --- Notifications, lost rows and old rows
+# ------------------------------------------------------------------------------
 
 
 def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
@@ -335,7 +337,7 @@ def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -
 
 
 def find_due_rows(now: Moment) -> list[QuerySet[CardData]]:
-    """Return querysets of the rows for sweep and purge."""
+    """Return querysets of the rows for `requeue_lost_rows` and `delete_old_rows`."""
     return [CardData.objects.due(now), _find_unnotified(now), *_find_old(now)]
 
 
@@ -349,7 +351,7 @@ def _find_old(now: Moment) -> list[QuerySet[CardData]]:
     return [old, CardData.objects.previews().filter(Q(requested_at__lt=now - PREVIEW_KEPT) | unbegun)]
 
 
-def sweep(*, clock: Clock) -> None:
+def requeue_lost_rows(*, clock: Clock) -> None:
     """Queue due rows that a queue or a worker lost, and send the notifications of dead workers."""
     now = clock()
     unnotified = _find_unnotified(now).values_list("pk", "card_id", "slot_at")
@@ -358,7 +360,7 @@ def sweep(*, clock: Clock) -> None:
     _queue(list(CardData.objects.due(now).order_by("next_try_at").values_list("pk", flat=True)[:SWEPT_AT_ONCE]))
 
 
-def purge(*, now: datetime) -> int:
+def delete_old_rows(*, now: datetime) -> int:
     """Delete at most PURGED_AT_ONCE rows older than CARD_DATA_RETENTION_DAYS, and as many previews that nobody waits
     for. Return how many."""
     count = 0

@@ -65,7 +65,7 @@ def decide_checks_of_card(card_id: int, slot_at: datetime) -> None:
     `card_data_finished` calls it."""
     now = database_clock()()
     waiting = AlertCheck.objects.filter(card=card_id, slot_at=slot_at, outcome=Outcome.WAITING)
-    states = fetch.states([card_id], slot_at=slot_at)
+    states = fetch.find_card_data([card_id], slot_at=slot_at)
     for check in list(waiting.order_by("pk")):
         _decide_check_or_log(check, states.get(card_id), now)
 
@@ -76,7 +76,7 @@ def decide_waiting_checks(*, now: datetime) -> int:
     waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("requested_at")[:BATCH]
     count = 0
     for check in waiting:
-        state = fetch.states([check.card_id], slot_at=check.slot_at).get(check.card_id)
+        state = fetch.find_card_data([check.card_id], slot_at=check.slot_at).get(check.card_id)
         is_over = state is not None and state.status != state.Status.WAITING
         is_late = check.requested_at < now - PATIENCE
         if is_over and _decide_check_or_log(check, state, now):
@@ -290,7 +290,7 @@ def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = 
         defaults={"card_id": rule.card_id, "requested_at": now},
     )
     if is_new:
-        fetch.request([rule.card_id], slot_at=check.slot_at, now=now)
+        fetch.request_data([rule.card_id], slot_at=check.slot_at, now=now)
     return check
 
 

@@ -15,7 +15,7 @@ from integrations.models import CardData
 def fetch() -> None:
     """Fetch what is due, as the workers of the queue `data` do."""
     for row in CardData.objects.due(timezone.now()):
-        datasources_fetch.carry_out(row_id=row.pk, clock=timezone.now)
+        datasources_fetch.fetch_row(row_id=row.pk, clock=timezone.now)
 
 
 def preview_over(client: Client, path: str, values: Mapping[str, Any], **data: Any) -> dict[str, Any]:

@@ -520,7 +520,7 @@ def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict
     Raises DataPending until all of it is settled, and RenderingError if some of it cannot be had.
     """
     card_ids = {one.card_id for one in cards}
-    found = fetch.states(card_ids, slot_at=run.slot_at)
+    found = fetch.find_card_data(card_ids, slot_at=run.slot_at)
     waiting = []
     for one in cards:
         state = found.get(one.card_id)
@@ -532,7 +532,7 @@ def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict
     if waiting and now > run.claimed_at + WAIT_AT_MOST:
         raise RenderingError(_explain_missing_data(waiting[0], Sentence("nothing came within an hour.")))
     if missing:
-        fetch.request(missing, slot_at=run.slot_at, now=now)
+        fetch.request_data(missing, slot_at=run.slot_at, now=now)
     if waiting:
         raise DataPending
     return {one.alias: found[one.card_id].table for one in cards}
@@ -560,7 +560,7 @@ def find_card_data(run: Run) -> list[tuple[ReportCard, CardData]]:
     if run.subscription is None:
         return []
     cards = list(ReportCard.objects.filter(report=run.subscription.report_id).select_related("card__source"))
-    found = fetch.states({one.card_id for one in cards}, slot_at=run.slot_at)
+    found = fetch.find_card_data({one.card_id for one in cards}, slot_at=run.slot_at)
     return [(card, found[card.card_id]) for card in cards if card.card_id in found]
 
 

@@ -353,7 +353,7 @@ class TestApi:
         answer = client.post(f"/api/v1/alert-rules/{rule.pk}/check")
 
         assert (answer.status_code, answer.json()["rule_id"]) == (202, rule.pk)
-        assert fetch.states([rule.card_id], slot_at=AlertCheck.objects.get().slot_at)
+        assert fetch.find_card_data([rule.card_id], slot_at=AlertCheck.objects.get().slot_at)
 
     def test_knows_no_rule_of_another_company_and_no_disabled_one(self, corp: Corp, rule: AlertRule) -> None:
         stranger = make_token(make_editor(make_corp()), may_alert=True)[1]

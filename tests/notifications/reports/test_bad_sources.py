@@ -114,7 +114,7 @@ def fetched(card: Card) -> None:
     """Fetch the card as the task does, in a thread of the worker."""
     try:
         row = CardData.objects.only("pk").get(card=card)
-        fetch.carry_out(row_id=row.pk, clock=timezone.now)
+        fetch.fetch_row(row_id=row.pk, clock=timezone.now)
     finally:
         connection.close()
 

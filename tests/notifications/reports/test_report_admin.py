@@ -49,9 +49,9 @@ def errors_of(response: Any) -> str:
 
 
 def fetch_card(card: Card, *, slot_at: datetime) -> Table:
-    fetch.request([card.pk], slot_at=slot_at, now=slot_at)
+    fetch.request_data([card.pk], slot_at=slot_at, now=slot_at)
     row = CardData.objects.get(card=card, slot_at=slot_at)
-    fetch.carry_out(row_id=row.pk, clock=lambda: slot_at)
+    fetch.fetch_row(row_id=row.pk, clock=lambda: slot_at)
     row.refresh_from_db()
     return row.table
 

@@ -70,9 +70,9 @@ def test_an_empty_list_has_the_columns_of_the_last_answer() -> None:
         source = make_source(name="服务", kind="json", http_url=service.url, allows_private_addresses=True)
         card = make_card(source, units={"n": "件"})
         for hours in (0, 1):
-            fetch.request([card.pk], slot_at=SLOT + timedelta(hours=hours), now=NOW)
+            fetch.request_data([card.pk], slot_at=SLOT + timedelta(hours=hours), now=NOW)
             row = card.answers.get(slot_at=SLOT + timedelta(hours=hours))
-            fetch.carry_out(row_id=row.pk, clock=lambda: NOW)
+            fetch.fetch_row(row_id=row.pk, clock=lambda: NOW)
             service.answer = says(b"[]")
     row.refresh_from_db()
 
@@ -127,8 +127,8 @@ def test_a_lost_key_is_said(settings: LazySettings) -> None:
     card = sql_card(f"postgresql://u:{SECRET}@127.0.0.1:1/db")
     settings.FIELD_ENCRYPTION_KEYS = ["b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXktMTI="]
     row = Card.objects.get(pk=card.pk)
-    fetch.request([row.pk], slot_at=SLOT, now=NOW)
-    fetch.carry_out(row_id=row_of(row).pk, clock=Clock())
+    fetch.request_data([row.pk], slot_at=SLOT, now=NOW)
+    fetch.fetch_row(row_id=row_of(row).pk, clock=Clock())
 
     found = row_of(row)
     assert (found.status, found.problem_code) == ("failed", Problem.KEY_MISSING)

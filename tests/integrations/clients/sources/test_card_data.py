@@ -32,14 +32,14 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     monkeypatch.setattr(fetch, "card_data_finished", Hook())
 
     def follower(card_id: int, slot_at: Any) -> None:
-        heard.append((card_id, slot_at, fetch.states([card_id], slot_at=slot_at)[card_id].status))
+        heard.append((card_id, slot_at, fetch.find_card_data([card_id], slot_at=slot_at)[card_id].status))
 
     fetch.card_data_finished.register(follower)
     return heard
 
 
 def asked(card: Card) -> CardData:
-    fetch.request([card.pk], slot_at=SLOT, now=NOW)
+    fetch.request_data([card.pk], slot_at=SLOT, now=NOW)
     return row_of(card)
 
 
@@ -50,12 +50,12 @@ def test_a_card_is_fetched_once_for_a_slot_and_its_table_is_shared(
     card = make_card(units={"销售额": "万元"})
 
     for _subscription in range(3):
-        fetch.request([card.pk, card.pk], slot_at=SLOT, now=clock())
+        fetch.request_data([card.pk, card.pk], slot_at=SLOT, now=clock())
     for _worker in range(3):
-        fetch.carry_out(row_id=row_of(card).pk, clock=clock)
+        fetch.fetch_row(row_id=row_of(card).pk, clock=clock)
 
     assert bi.calls("card_data") == 1
-    state = fetch.states([card.pk], slot_at=SLOT)[card.pk]
+    state = fetch.find_card_data([card.pk], slot_at=SLOT)[card.pk]
     assert (state.status, state.problem, state.row_count, state.try_count) == ("ready", "", 2, 1)
     assert state.table.rows == (("华东", 128.5), ("华南", 96))
     assert [(one.name, one.kind, one.unit) for one in state.table.columns] == [
@@ -66,9 +66,9 @@ def test_a_card_is_fetched_once_for_a_slot_and_its_table_is_shared(
     assert told == [(card.pk, SLOT, "ready")]
 
     later = SLOT + timedelta(hours=1)
-    assert fetch.states([card.pk], slot_at=later) == {}
-    fetch.request([card.pk], slot_at=later, now=clock())
-    fetch.carry_out(row_id=CardData.objects.get(slot_at=later).pk, clock=clock)
+    assert fetch.find_card_data([card.pk], slot_at=later) == {}
+    fetch.request_data([card.pk], slot_at=later, now=clock())
+    fetch.fetch_row(row_id=CardData.objects.get(slot_at=later).pk, clock=clock)
     assert bi.calls("card_data") == 2
 
 
@@ -80,7 +80,7 @@ def test_asking_queues_the_id_of_each_row_in_the_queue_of_data_and_again_where_i
     source = make_source(name="仓库", kind="sql", sql_url=url)
     first, second = make_card(source, sql="SELECT secret_column FROM sales"), make_card(make_source(name="另一个"))
 
-    fetch.request([first.pk, second.pk], slot_at=SLOT, now=NOW)
+    fetch.request_data([first.pk, second.pk], slot_at=SLOT, now=NOW)
     fetch.request_preview([first], now=NOW)
 
     messages = valkey_client.lrange("data", 0, -1)
@@ -102,14 +102,14 @@ def test_a_passing_failure_is_tried_again_later_each_time_after_a_longer_wait(
     row = asked(make_card())
 
     for number, wait in enumerate(fetch.WAITS, 1):
-        fetch.carry_out(row_id=row.pk, clock=clock)
+        fetch.fetch_row(row_id=row.pk, clock=clock)
         row.refresh_from_db()
         assert (row.status, row.try_count, row.next_try_at) == ("waiting", number, clock() + wait)
-        fetch.carry_out(row_id=row.pk, clock=clock)  # too early: nothing is fetched
+        fetch.fetch_row(row_id=row.pk, clock=clock)  # too early: nothing is fetched
         clock.advance(seconds=wait.total_seconds())
     assert bi.calls("card_data") == 4
     assert told == []
-    fetch.carry_out(row_id=row.pk, clock=clock)
+    fetch.fetch_row(row_id=row.pk, clock=clock)
 
     row.refresh_from_db()
     assert (row.status, row.try_count, row.problem_code) == ("failed", 5, "broken")
@@ -128,7 +128,7 @@ def test_what_waiting_does_not_mend_fails_at_once_with_a_sentence_and_no_secret(
     row = asked(make_card())
 
     with caplog.at_level(logging.DEBUG):
-        fetch.carry_out(row_id=row.pk, clock=clock)
+        fetch.fetch_row(row_id=row.pk, clock=clock)
 
     row.refresh_from_db()
     assert (row.status, row.problem_code, row.try_count) == ("failed", problem, 1)
@@ -142,7 +142,7 @@ def test_a_source_that_is_off_is_not_asked(bi: GuandataAnswers, clock: Clock) ->
     type(card.source).objects.update(is_enabled=False)
     row = asked(card)
 
-    fetch.carry_out(row_id=row.pk, clock=clock)
+    fetch.fetch_row(row_id=row.pk, clock=clock)
 
     row.refresh_from_db()
     assert (row.status, row.problem_code) == ("failed", Problem.SOURCE_OFF)
@@ -153,7 +153,7 @@ def test_our_own_mistake_fails_the_row_and_says_so(bi: GuandataAnswers, clock: C
     bi.gives("card_data")
     row = asked(make_card(bi_filters=[{"unknown": 1}]))
 
-    fetch.carry_out(row_id=row.pk, clock=clock)
+    fetch.fetch_row(row_id=row.pk, clock=clock)
 
     row.refresh_from_db()
     assert (row.status, row.problem_code) == ("failed", "unexpected")
@@ -172,10 +172,10 @@ class TestLeases:
         row = asked(make_card())
         assert fetch._claim(row.pk, clock()) is not None  # and the worker dies
 
-        fetch.carry_out(row_id=row.pk, clock=clock)
+        fetch.fetch_row(row_id=row.pk, clock=clock)
         assert bi.calls("card_data") == 0
         clock.advance(seconds=fetch.LEASE.total_seconds())
-        fetch.carry_out(row_id=row.pk, clock=clock)
+        fetch.fetch_row(row_id=row.pk, clock=clock)
 
         row.refresh_from_db()
         assert (row.status, row.try_count) == ("ready", 2)
@@ -233,7 +233,7 @@ class TestLeases:
         slow = []
 
         for seconds in (5, 20, 0):
-            fetch.carry_out(row_id=row.pk, clock=clock)
+            fetch.fetch_row(row_id=row.pk, clock=clock)
             slow.append(set(DataSource.objects.slow().values_list("name", flat=True)))
             clock.advance(seconds=seconds)
 
@@ -251,12 +251,12 @@ class TestLeases:
         made = [make_source(**{"name": "慢", **values}) for values in sources]
         cards = [make_card(made[number % len(made)], name=f"卡片 {number}") for number in range(3)]
         other = make_card()
-        fetch.request([card.pk for card in [*cards, other]], slot_at=SLOT, now=clock())
+        fetch.request_data([card.pk for card in [*cards, other]], slot_at=SLOT, now=clock())
         held = [fetch._claim(row_of(card).pk, clock()) for card in cards]
 
         assert [one is not None for one in held] == [True, True, False]
         assert row_of(cards[2]).next_try_at == clock() + fetch.TURN_WAIT
-        fetch.carry_out(row_id=row_of(other).pk, clock=clock)
+        fetch.fetch_row(row_id=row_of(other).pk, clock=clock)
         assert row_of(other).status == "ready"
 
         assert held[0] is not None
@@ -270,11 +270,11 @@ class TestSweeping:
         row = asked(make_card())
         CardData.objects.update(status="failed", finished_at=clock())
 
-        fetch.sweep(clock=clock)
+        fetch.requeue_lost_rows(clock=clock)
         assert told == []
         clock.advance(seconds=30)
-        fetch.sweep(clock=clock)
-        fetch.sweep(clock=clock)
+        fetch.requeue_lost_rows(clock=clock)
+        fetch.requeue_lost_rows(clock=clock)
 
         assert told == [(row.card_id, SLOT, "failed")]
 
@@ -288,7 +288,7 @@ class TestSweeping:
         fetch.card_data_finished.register(stumbling, place=-1)
         row = asked(make_card())
 
-        fetch.carry_out(row_id=row.pk, clock=clock)
+        fetch.fetch_row(row_id=row.pk, clock=clock)
 
         assert told == [(row.card_id, SLOT, "ready")]
 
@@ -299,11 +299,11 @@ class TestSweeping:
         monkeypatch.setattr(fetch, "PURGED_AT_ONCE", 2)
         card = make_card()
         for hours in range(4):
-            fetch.request([card.pk], slot_at=SLOT + timedelta(hours=hours), now=NOW + timedelta(hours=hours))
+            fetch.request_data([card.pk], slot_at=SLOT + timedelta(hours=hours), now=NOW + timedelta(hours=hours))
 
         clock.advance(days=3, hours=2, minutes=1)
 
-        assert [fetch.purge(now=clock()) for _tick in range(3)] == [2, 1, 0]
+        assert [fetch.delete_old_rows(now=clock()) for _tick in range(3)] == [2, 1, 0]
         assert CardData.objects.count() == 1
 
 
@@ -324,7 +324,7 @@ def read(token: str, clock: Clock, *cards: Card) -> DataPreview:
 def work(clock: Clock) -> None:
     """Do what the queue's workers do."""
     for row in CardData.objects.due(clock()):
-        fetch.carry_out(row_id=row.pk, clock=clock)
+        fetch.fetch_row(row_id=row.pk, clock=clock)
 
 
 def test_what_is_asked_for_is_waited_for_and_then_there(bi: GuandataAnswers, clock: Clock) -> None:
@@ -486,7 +486,7 @@ class TestWhose:
 
     def test_it_shows_no_data_of_a_report_and_is_good_for_an_hour(self, clock: Clock) -> None:
         card = make_card()
-        fetch.request([card.pk], slot_at=SLOT, now=clock())
+        fetch.request_data([card.pk], slot_at=SLOT, now=clock())
         assert "no longer there" in read(str(CardData.objects.get().pk), clock, card).problem
 
         token = ask(clock, card)
@@ -532,9 +532,9 @@ class TestRows:
         assert held is not None
         clock.advance(minutes=1, seconds=1)
 
-        assert fetch.purge(now=clock()) == 0
+        assert fetch.delete_old_rows(now=clock()) == 0
         release(held)
-        assert fetch.purge(now=clock()) == 1
+        assert fetch.delete_old_rows(now=clock()) == 1
         assert CardData.objects.get().status == "ready"
         clock.advance(minutes=55)
-        assert fetch.purge(now=clock()) == 1
+        assert fetch.delete_old_rows(now=clock()) == 1

@@ -268,7 +268,7 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
     def fail(**_now: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(fetch, "sweep", fail)
+    monkeypatch.setattr(fetch, "requeue_lost_rows", fail)
 
     tick()
 
