@@ -323,7 +323,7 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
     return _("No worker has taken it yet: does one take from the queue “data”, and can the queue be reached?")
 
 
-# --- Notifications, lost rows and old rows
+# --- Notifications, lost rows and old rows ---------------------------------------------------------------------------
 # ------------------------------------------------------------------------------
 
 
