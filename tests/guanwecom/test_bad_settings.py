@@ -188,8 +188,8 @@ class TestDotenv:
         ("line", "refusal"),
         [
             ("LOGLEVEL=DEBUG", "LOGLEVEL: no such variable (.env, line 2); did you mean LOG_LEVEL?"),
-            ("XYZ=1", "XYZ: no such variable (.env, line 2); .env.example lists those that there are"),
-            ("XYZ_FILE=/x", "XYZ_FILE: no such variable (.env, line 2); .env.example lists those that there are"),
+            ("XYZ=1", "XYZ: no such variable (.env, line 2); .env.example lists all variables"),
+            ("XYZ_FILE=/x", "XYZ_FILE: no such variable (.env, line 2); .env.example lists all variables"),
             ("SECRET KEY=pa55", ".env: line 2 is not NAME=value (it is not shown)"),
             ("pa55", ".env: line 2 is not NAME=value (it is not shown)"),
         ],

@@ -34,9 +34,9 @@ def test_each_field_of_each_form_is_named_in_chinese(
 
     texts = {text for part in message for entry in part.values() for text in entry.get("fields", ())}
     with override("zh-hans"):
-        assert {capfirst(gettext(text)) for text in texts} == {
-            capfirst(str(field.label or name)) for name, field in form.fields.items()
-        }
+        shown = {capfirst(gettext(text)) for text in texts}
+        # The page of a push adds the fields of its message.
+        assert {capfirst(str(field.label or name)) for name, field in form.fields.items()} <= shown
 
 
 def test_a_change_is_told_in_the_language_of_who_reads(admin_client: Client) -> None:
