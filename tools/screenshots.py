@@ -146,20 +146,15 @@ def alert_rule(page: Page) -> None:
     page.locator("#rule-conditions").evaluate("heading => heading.scrollIntoView()")
 
 
-def open_home(page: Page) -> Page:
-    """Tap the app in the workbench. Return the page that opens."""
+def alert(page: Page) -> Page:
+    """Tap the app in the workbench of a person on duty, acknowledge an alert, and return its page."""
     page.goto(f"{SANDBOX}/phone")
     page.locator("ul.rows a.row").first.click()
     page.goto(f"{SANDBOX}/phone/workbench")
     with page.context.expect_page() as opened:
         page.locator("a[href*='authorize']").first.click()
-    opened.value.wait_for_load_state()
-    return opened.value
-
-
-def alert(page: Page) -> Page:
-    """Acknowledge an alert on the phone of a person on duty. Return its page."""
-    own_page = open_home(page)
+    own_page = opened.value
+    own_page.wait_for_load_state()
     own_page.goto(f"{SITE}/alerts/")
     own_page.get_by_role("link", name="库存告急").first.click()
     acknowledge = own_page.get_by_role("button", name=say("Take"), exact=True)

@@ -88,15 +88,15 @@ def demo_companies() -> list[DemoCompany]:
         leaves = {id_: name for id_, name, _parent in company.departments if id_ not in parents}
         for number in range(count):
             surname, given = names.pop()
-            department_id = [*leaves][number % len(leaves)]
-            regions = [region for region in REGIONS if leaves[department_id].startswith(region)]
+            department_id, department = [*leaves.items()][number % len(leaves)]
+            sees_all = department == "总经理办公室"
             company.people.append(
                 DemoPerson(
                     surname + given,
                     f"{GIVEN_NAMES[given]}.{SURNAMES[surname]}",
                     [department_id],
                     position="主管" if number < len(leaves) else "",
-                    regions=[*REGIONS] if leaves[department_id] == "总经理办公室" else regions,
+                    regions=[region for region in REGIONS if sees_all or department.startswith(region)],
                 )
             )
     return [food, logistics]

@@ -244,10 +244,7 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     web += ["--no-control-socket", "--log-level", "warning"]
     supervisor.start("web", [*web, *(word for bind in binds for word in ("--bind", bind))])
     supervisor.start("worker", worker_command("--pool", "threads", "--concurrency", WORKER_THREADS))
-    # Charts and files, in processes that may end without harm.
-    drawing = ("--queues", "charts", "--pool", "prefork", "--autoscale", "1,0", "--hostname", "charts@%h")
-    limits = ("--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
-    supervisor.start("charts", worker_command(*drawing, *limits))
+    supervisor.start("charts", charts_command())
     if takes_pictures():
         pictures = ("--queues", "snapshots", "--pool", "prefork", "--concurrency", "1", "--hostname", "snapshots@%h")
         supervisor.start("snapshots", worker_command(*pictures))
@@ -273,6 +270,12 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
 
 def worker_command(*words: str) -> list[str]:
     return [*CELERY, "worker", *words, "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+
+
+def charts_command() -> list[str]:
+    """Return the command of the worker that draws charts and makes files, in processes that may end without harm."""
+    drawing = ("--queues", "charts", "--pool", "prefork", "--autoscale", "1,0", "--hostname", "charts@%h")
+    return worker_command(*drawing, "--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
 
 
 def takes_pictures() -> bool:

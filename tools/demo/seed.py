@@ -26,9 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo.seed", description=__doc__)
     parser.add_argument("--web-address", default=f"http://localhost:{web_port}/")
     parser.add_argument("--sandbox-address", default=f"http://127.0.0.1:{sandbox_port}")
-    parser.add_argument(
-        "--sandbox-seed", type=Path, help="write the same companies there, for python -m wecom_sandbox --seed"
-    )
+    parser.add_argument("--sandbox-seed", type=Path, help="a file for the same companies, for python -m wecom_sandbox")
     options = parser.parse_args(arguments)
     if settings.ENVIRONMENT == "production":
         print("The demo has a password that everybody knows: not in production.", file=sys.stderr)

@@ -53,7 +53,7 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
     since yesterday, so its alert opens at the first check."""
     # The stand-in's console has our address and keys from the beginning.
     Corp.objects.filter(pk=corp.pk, callback_verified_at__isnull=True).update(callback_verified_at=now)
-    today = _today(now)
+    today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
     sales, stock = Counter[str](), dict[str, float]()
     for row in sales_rows(today):
         sales[row["日期"]] += row["销售额"]
@@ -145,7 +145,10 @@ def sandbox_seed(corps: list[Corp], *, now: datetime) -> dict[str, Any]:
     figures up to yesterday."""
     by_corpid = {corp.corpid: corp for corp in corps}
     companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
-    return {"companies": companies, "bi": content.sandbox_seed(ensure_connection(), corps, today=_today(now))}
+    return {
+        "companies": companies,
+        "bi": content.sandbox_seed(ensure_connection(), corps, today=now.astimezone(ZoneInfo(TIME_ZONE)).date()),
+    }
 
 
 def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
@@ -210,10 +213,6 @@ def _with_passwords(users: list[User]) -> tuple[User, User]:
         employee.set_password(PASSWORD)
         employee.save(update_fields=["password"])
     return admin, employee
-
-
-def _today(now: datetime) -> date:
-    return now.astimezone(ZoneInfo(TIME_ZONE)).date()
 
 
 def _regions(companies: list[DemoCompany], users: list[User]) -> Attribute:
