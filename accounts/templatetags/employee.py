@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import template
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from accounts.authentication.flow import detect_surface
 from accounts.authentication.sessions import CORP_KEY
 from accounts.views import errors
 
 register = template.Library()
+
+
+@register.filter
+def in_words(moment: datetime) -> SafeString:
+    """Write a time as people say it: "today 07:59", "yesterday 18:30", else its date. Pointing at it shows the date."""
+    local = timezone.localtime(moment)
+    names = {0: gettext("today %(time)s"), -1: gettext("yesterday %(time)s"), 1: gettext("tomorrow %(time)s")}
+    name = names.get((local.date() - timezone.localdate()).days)
+    exact = f"{local:%Y-%m-%d %H:%M}"
+    words = exact if name is None else name % {"time": f"{local:%H:%M}"}
+    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="seconds"), exact, words)
 
 
 @register.simple_tag

@@ -19,6 +19,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from integrations.data.table import Column, Kind, Month, Table, Value
 
@@ -353,13 +354,15 @@ def average(numbers: Sequence[Decimal]) -> Decimal | None:
 
 
 _NEVER_ADDED = re.compile(
-    r"率|占比|比例|百分|价|均|温|余额|rate|ratio|percent|price|average|\bavg|temp|balance", re.IGNORECASE
+    r"率|占比|比例|比重|百分|价|均|温|余额|目标|同比|环比|增幅|增速|评分|得分|折扣"
+    r"|rate|ratio|percent|price|average|\bavg|temp|balance|target|score",
+    re.IGNORECASE,
 )
 
 
 def adds_up(column: Column) -> bool:
     """Return whether a total of the column makes sense, by kind, unit and name: not for a percentage, rate, price,
-    temperature or balance. Only proposals use it; an editor may total any column of numbers.
+    temperature, target or balance. Only proposals use it; an editor may total any column of numbers.
     """
     if column.kind is Kind.PERCENT or column.unit in ("%", "℃", "°C"):
         return False
@@ -379,6 +382,42 @@ def count_distinct(values: Iterable[Value]) -> int:
 def newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> date | None:
     """Return the latest day up to `until`, the slot's day; None if there is none. Later days are plans."""
     return max((day for value in values if (day := day_of(value, zone)) is not None and day <= until), default=None)
+
+
+def find_day_column(table: Table, *, today: date, zone: tzinfo) -> str:
+    """Return the first column with a day up to `today`; empty if there is none, as in a plan."""
+    columns = (one.name for one in table.columns if one.is_temporal)
+    return next((name for name in columns if newest_day(table.values(name), until=today, zone=zone) is not None), "")
+
+
+def newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
+    """Return the rows with the newest up to `today` first, then planned ones, the soonest first, then those without a
+    day. Rows that their source has ranked by a number stay as they are."""
+    first = next((one.name for one in table.columns if one.is_temporal), "")
+    if not (name := find_day_column(table, today=today, zone=zone) or first):
+        return table
+    values = table.values(name)
+    times: list[Any] = [comparison_key(value, zone) for value in values]
+    if not _are_in_order(times) and any(
+        _are_in_order(table.values(one.name)) for one in table.columns if one.is_numeric
+    ):
+        return table
+    days = [day_of(value, zone) for value in values]
+    past = [row for row, day in enumerate(days) if day is not None and day <= today]
+    planned = [row for row, day in enumerate(days) if day is not None and day > today]
+    unknown = [row for row, day in enumerate(days) if day is None]
+    past.sort(key=times.__getitem__, reverse=True)
+    planned.sort(key=times.__getitem__)
+    return table.with_rows([table.rows[row] for row in (*past, *planned, *unknown)])
+
+
+def _are_in_order(values: Iterable[Any]) -> bool:
+    """Return whether known values rise or fall all along, and are not all the same."""
+    known = [value for value in values if not is_unknown(value)]
+    pairs = list(zip(known, known[1:], strict=False))
+    if all(one == other for one, other in pairs):
+        return False
+    return all(one <= other for one, other in pairs) or all(one >= other for one, other in pairs)
 
 
 def rank_rows(table: Table, name: str, *, is_descending: bool = True) -> list[int]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from integrations.data.figures import is_unknown
+from integrations.data.figures import is_unknown, newest_first
 from integrations.data.table import Kind, Table, from_document, to_document
 from notifications.charts.drawing import find_head_unit, write_cell
 from notifications.sources import CardContent, Content, Figure
@@ -47,9 +47,11 @@ def load_content(dumped: bytes) -> Content:
 SHORT_CHARACTERS = 12
 
 
-def paginate_tables(content: Content, rows_at_most: int, page: int = 1) -> list[dict[str, Any]]:
-    """Return one page, counted from 1, of each card's rows."""
-    return [paginate_table(card.title, card.table, rows_at_most, page) for card in content.cards]
+def paginate_tables(content: Content, rows_at_most: int, page: int = 1, *, at: datetime) -> list[dict[str, Any]]:
+    """Return one page, counted from 1, of each card's rows, the newest at the time `at` first. `at`: in the time zone
+    of the message."""
+    tables = ((card.title, newest_first(card.table, today=at.date(), zone=at.tzinfo or UTC)) for card in content.cards)
+    return [paginate_table(title, table, rows_at_most, page) for title, table in tables]
 
 
 def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> dict[str, Any]:

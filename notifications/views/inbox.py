@@ -120,7 +120,8 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
         number = max(min(number, pages), 1)
         zone = ZoneInfo(content.time_zone or settings.TIME_ZONE)  # that of the message's text
         with timezone.override(zone):
-            tables = paginate_tables(content, ROWS_PER_PAGE, number)
+            sent_at = timezone.localtime(delivery.settled_at or delivery.next_attempt_at)
+            tables = paginate_tables(content, ROWS_PER_PAGE, number, at=sent_at)
         report = {"report": content, "zone": zone, "tables": tables, "page": number, "pages": pages}
         report |= {"earlier": number - 1, "later": number + 1 if number < pages else 0}
     shown = Medium.objects.defer("content", "svg", "recipe")

@@ -195,3 +195,27 @@ def test_periods_are_reckoned_from_the_day_of_the_slot(name: str, first: date, l
 
 def test_the_last_workday_is_before_the_weekend() -> None:
     assert figures.last_workday(date(2026, 11, 30), lambda day: day.weekday() < 5) == date(2026, 11, 27)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(21, 5), (22, 9), (23, 7)], [23, 22, 21]),
+        ([(22, 9), (23, 7), (21, 8)], [23, 22, 21]),
+        (
+            [(25, 1), (22, 5), (26, 3), (23, 2), (None, 4)],
+            [23, 22, 25, 26, None],
+        ),  # a plan: after the rest, soonest first
+        ([(26, 1), (25, 3), (27, 2)], [25, 26, 27]),
+        ([(22, 9), (24, 8), (21, 7)], [22, 24, 21]),  # as its source has ranked it
+        ([(22, 9), (22, 7), (22, 8)], [22, 22, 22]),
+    ],
+)
+def test_the_newest_rows_stand_first(rows: list[tuple[int | None, int]], expected: list[int | None]) -> None:
+    cells = [(None if day is None else date(2026, 11, day), number) for day, number in rows]
+    table = Table((Column("日期", Kind.DATE), Column("值", Kind.NUMBER)), tuple(cells), AS_OF)
+
+    found = figures.newest_first(table, today=date(2026, 11, 24), zone=UTC)
+
+    assert [row[0] and row[0].day for row in found.rows] == expected  # type: ignore[union-attr]  # dates
+    assert figures.newest_first(Table((), (), AS_OF), today=date(2026, 11, 24), zone=UTC).rows == ()

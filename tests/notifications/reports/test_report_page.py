@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import re
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import User
+from accounts.templatetags.employee import in_words
 from integrations.data.table import Column, Kind, Table
 from integrations.data.table_builder import build_table
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Delivery, Report, Run
+from notifications.models import Delivery, Report, ReportChart, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription, make_superuser
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
@@ -71,6 +74,39 @@ def test_each_reads_their_own_rows_and_nobody_elses() -> None:
     assert "华南" not in page_of(people[0], first)[1]
     assert "华南" in page_of(people[1], second)[1]
     assert page_of(people[0], second)[0] == 404
+
+
+def test_figures_and_pictures_come_first_and_the_newest_rows_before_older_ones() -> None:
+    report, person = make_data_report(figures="合计: {{ sales.sum('销售额') }}"), make_person(make_corp(), "a")
+    ReportChart.objects.create(report=report, alias="sales", kind="bar", x="区域", y="销售额", title="图")
+    answer(report)
+    sent(report, person)
+
+    page = page_of(person, Delivery.objects.get())[1]
+
+    parts = (
+        '<dl class="figures">',
+        '<figure class="chart">',
+        '<div class="message-body">',
+        '<section class="report-table"',
+    )
+    assert [page.count(part) for part in parts] == [1, 1, 1, 1]
+    assert sorted(parts, key=page.index) == list(parts)
+    rows = re.findall(r'<tr><td class="short">([\d-]+)</td><td class="short">(\w+)</td>', page)
+    days = ("2026-11-23", "2026-11-22", "2026-11-21", "2026-11-20")
+    assert rows == [(day, region) for day in days for region in ("华东", "华南")]
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(0, "今天 07:59"), (1, "昨天 07:59"), (2, "{:%Y-%m-%d} 07:59"), (-1, "明天 07:59")]
+)
+def test_says_times_as_people_do(days: int, words: str) -> None:
+    at = timezone.localtime().replace(hour=7, minute=59, second=3) - timedelta(days=days)
+
+    written = in_words(at)
+
+    assert written.endswith(f">{words.format(at)}</time>")
+    assert f'title="{at:%Y-%m-%d} 07:59"' in written
 
 
 def test_many_rows_come_in_pages() -> None:
