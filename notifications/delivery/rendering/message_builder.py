@@ -32,6 +32,8 @@ _MARKS = {
 }
 # The closing mark of each opening mark.
 _ENDS = {"<a": "</a>", "<font": "</font>", "**": "**", "`": "`"}
+# Forms that show the key figures beside the text; in all others they stand on the message's page alone.
+FORMS_WITH_FIGURES = (MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE)
 _FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
 # A placeholder for the media_id of a message that is being prepared.
 NOT_UPLOADED = "-"
@@ -298,6 +300,19 @@ def render_markdown(text: str, form: str) -> SafeString:
             case "text":
                 blocks.append(f"<p>{'<br>'.join(map(_render_inline, lines) if is_markdown else lines)}</p>")
     return mark_safe("\n".join(blocks))  # noqa: S308  # made of escaped text and our own tags
+
+
+def draw_markdown(text: str) -> SafeString:
+    """Return Markdown as HTML line by line, as WeCom's phone draws it: no lines are joined, and empty ones stay."""
+    drawn = []
+    for line in str(escape(text)).split("\n"):
+        if (heading := _HEADING.fullmatch(line.strip())) is not None:
+            drawn.append(f'<div class="phone-h{len(heading[1])}">{_render_inline(heading[2])}</div>')
+        elif (quote := _QUOTE.fullmatch(line.strip())) is not None:
+            drawn.append(f'<div class="phone-quote">{_render_inline(quote[1])}</div>')
+        else:
+            drawn.append(f"<div>{_render_inline(line) or '&nbsp;'}</div>")
+    return mark_safe("".join(drawn))  # noqa: S308  # made of escaped text and our own tags
 
 
 def link_target(link: str) -> str:

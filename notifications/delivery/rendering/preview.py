@@ -29,10 +29,10 @@ from notifications.delivery.attachments import (
     MediaPlan,
     find_or_create_preview_medium,
 )
-from notifications.delivery.rendering.message_builder import make_cut_suffix, render_markdown
+from notifications.delivery.rendering.message_builder import draw_markdown, make_cut_suffix
 from notifications.delivery.rendering.render import PlannedDelivery, compose, draft_delivery, plan_mails, plan_media
 from notifications.delivery.spreadsheets import write_file_name
-from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageForm, Robot, Run
+from notifications.models import Channel, Delivery, MakerQueue, Medium, Robot, Run
 from notifications.sources import Content, RunSource, SkipReason
 from notifications.subscriptions.recipients import Recipient
 
@@ -52,13 +52,15 @@ _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/
 class PhoneMessage:
     """A message as WeCom draws it. `kind`: its msgtype, or its type of card. Parts that it lacks are empty.
 
-    `picture`: the address of its picture; `has_picture`: true also before it is drawn. `large`: the emphasised figure;
-    `below_large`: its caption. `lines`: names with values. `file_name`: of a file.
+    `description`: the line below a card's title; `content`: its text. `picture`: the address of its picture;
+    `has_picture`: true also before it is drawn. `large`: the emphasised figure; `below_large`: its caption.
+    `paragraphs`: headings with the texts below them; `lines`: names with values. `file_name`: of a file.
     """
 
     kind: str
     content: SafeString
     title: str = ""
+    description: str = ""
     button: str = ""
     is_cut: bool = False
     is_title_cut: bool = False
@@ -66,6 +68,7 @@ class PhoneMessage:
     picture: str = ""
     large: str = ""
     below_large: str = ""
+    paragraphs: tuple[tuple[str, str], ...] = ()
     lines: tuple[tuple[str, str], ...] = ()
     jumps: tuple[str, ...] = ()
     file_name: str = ""
@@ -135,18 +138,19 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
             description = str(parts["description"])
             html = mark_safe(str(escape(description)).replace("&lt;br&gt;", "<br>"))  # noqa: S308  # only breaks
             is_cut = description.endswith("…") and not text.endswith("…")
-            found = PhoneMessage(kind, html, parts["title"], parts.get("btntxt", ""), is_cut=is_cut)
+            found = PhoneMessage(kind, html, parts["title"], button=parts.get("btntxt", ""), is_cut=is_cut)
         case "text":
             linked = _LINK.sub(r'<a href="\1" rel="noopener noreferrer">\2</a>', str(escape(parts["content"])))
             html = mark_safe(linked.replace("\n", "<br>"))  # noqa: S308  # only breaks, and the link that we wrote
             found = PhoneMessage(kind, html, is_cut=text not in parts["content"])
         case "markdown":
-            html = render_markdown(parts["content"], MessageForm.MARKDOWN)
+            html = draw_markdown(parts["content"])
             found = PhoneMessage(kind, html, is_cut=text not in parts["content"])
         case "news":
             [article] = parts["articles"]
             description, is_pictured = str(article.get("description", "")), bool(article.get("picurl"))
-            html, is_cut = _escape_lines(description), description != text
+            # WeCom joins the lines of an article's description.
+            html, is_cut = SafeString(escape(description)), description != text
             found = PhoneMessage(kind, html, article["title"], is_cut=is_cut, has_picture=is_pictured)
         case "template_card":
             found = _read_card(parts)
@@ -165,18 +169,19 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
 
 def _read_card(card: dict[str, Any]) -> PhoneMessage:
     emphasis, title = card.get("emphasis_content", {}), card.get("main_title", {})
-    paragraphs = " ".join(str(each.get("desc") or each["title"]) for each in card.get("vertical_content_list", ()))
-    text = str(card.get("sub_title_text") or paragraphs)
-    description = [title["desc"]] if title.get("desc") else []
+    paragraphs = tuple((str(one["title"]), str(one.get("desc", ""))) for one in card.get("vertical_content_list", ()))
+    text = str(card.get("sub_title_text", ""))
     buttons = [*card.get("jump_list", ()), *({"title": one["text"]} for one in card.get("button_list", ()))]
     return PhoneMessage(
         str(card["card_type"]),
-        _escape_lines("\n".join([*description, text]).strip()),
+        _escape_lines(text),
         title.get("title", ""),
-        is_cut=text.endswith(make_cut_suffix()),
+        title.get("desc", ""),
+        is_cut=" ".join([text, *(below for _title, below in paragraphs)]).endswith(make_cut_suffix()),
         has_picture="card_image" in card,
         large=emphasis.get("title", ""),
         below_large=emphasis.get("desc", ""),
+        paragraphs=paragraphs,
         lines=tuple((row["keyname"], row.get("value", "")) for row in card.get("horizontal_content_list", ())),
         jumps=tuple(row["title"] for row in buttons),
     )

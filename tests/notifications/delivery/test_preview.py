@@ -135,7 +135,11 @@ def test_what_is_cut_is_said(form: str) -> None:
 
     assert phone is not None
     has_words = phone.kind not in {"image", "file"}
-    assert (phone.is_cut, phone.is_title_cut, "…" in phone.content) == (has_words, True, has_words)
+    assert (phone.is_cut, phone.is_title_cut, "…" in f"{phone.content}{phone.paragraphs}") == (
+        has_words,
+        True,
+        has_words,
+    )
 
 
 def test_own_rows_are_read_in_the_company_of_the_report() -> None:
