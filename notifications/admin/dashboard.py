@@ -40,6 +40,7 @@ from notifications.models import (
     Incident,
     IncomingMessage,
     Receipt,
+    Repeat,
     Robot,
     Run,
     Subscription,
@@ -148,7 +149,8 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
             continue
         seen = rows.visible_to(request.user)
         # Without an end, they have no next time because working out their times failed.
-        without_times = seen.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
+        endless = seen.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
+        without_times = endless.exclude(repeat=Repeat.ONCE)
         silent.append((without_times, SILENT[model], _link_enabled(model)))
         if years:
             concerned = seen.filter(is_enabled=True).by_workdays().order_by("name")

@@ -199,7 +199,8 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
             *("name", "is_enabled", "card", "conditions", "join", "severity", "hold_checks", "no_data_checks"),
             *("split_column", "absent_checks", "split_attribute", *_PEOPLE, "owner"),
             *("gather_seconds", "repeat_minutes", "notifies_recovery"),
-            *("notify_from", "notify_until", "notifies_on_workdays_only", *TIME_FIELDS),
+            *("notify_from", "notify_until", "notifies_on_workdays_only"),
+            *(name for name in TIME_FIELDS if name != "on_date"),
         )
         field_classes = subscription_forms.FIELD_CLASSES
         help_texts = {
@@ -222,7 +223,9 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         fields["corp"].queryset = Corp.objects.visible_to(self.person)
         fields["corp"].required = not sees_all_corps(self.person)
         names = {crontab: name for name, (crontab, _words) in EVERY.items()}
-        fields["repeat"].choices = [*((name, words) for name, (_crontab, words) in EVERY.items()), *Repeat.choices]
+        del fields["on_date"]  # a rule is checked again and again
+        repeated = [choice for choice in Repeat.choices if choice[0] != Repeat.ONCE]
+        fields["repeat"].choices = [*((name, words) for name, (_crontab, words) in EVERY.items()), *repeated]
         if self.instance._state.adding:
             self.initial.update(repeat="every_10", crontab="", is_enabled=False)
             if fields["corp"].required:

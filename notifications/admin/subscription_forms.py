@@ -53,12 +53,13 @@ from notifications.subscriptions.schedules import (
 SCHEDULE_FIELDS = frozenset({*TIME_FIELDS, "is_enabled"})
 # Required fields of each kind of schedule, with the error if one is missing.
 _NEEDED: dict[str, dict[str, Any]] = {
+    Repeat.ONCE: {"on_date": _("Choose the day."), "local_time": _("Choose the time of day.")},
     Repeat.DAILY: {"local_time": _("Choose the time of day.")},
     Repeat.WEEKLY: {"weekdays": _("Choose at least one day of the week."), "local_time": _("Choose the time of day.")},
     Repeat.MONTHLY: {"month_day": _("Choose the day of the month."), "local_time": _("Choose the time of day.")},
     Repeat.CRONTAB: {"crontab": _("Write the five fields of the crontab.")},
 }
-_EMPTY: dict[str, Any] = {"local_time": None, "weekdays": "", "month_day": "", "crontab": ""}
+_EMPTY: dict[str, Any] = {"on_date": None, "local_time": None, "weekdays": "", "month_day": "", "crontab": ""}
 USUAL_TIME = time(9)
 TIMES_SHOWN = 5
 
@@ -105,6 +106,11 @@ class ScheduleFormPart(AnyModelForm):
     """Fields of a schedule. Forms with it list TIME_FIELDS in Meta and call `offer_times` and `check_schedule`."""
 
     time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=get_site_zone)
+    on_date = forms.DateField(
+        label=capfirst(_("on the day")),
+        required=False,
+        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+    )
     local_time = LocalTimeField(label=capfirst(_("at")), required=False)
     weekdays = WeekdaysField(label=capfirst(_("days of the week")), required=False)
     month_day = forms.ChoiceField(
@@ -157,11 +163,15 @@ class ScheduleFormPart(AnyModelForm):
         except ScheduleError as error:
             self.add_error("crontab", str(error))
             return
+        # An enabled schedule must have a future time. One that has run out may still be renamed.
+        is_scheduled_anew = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
+        if first is None and found.repeat == Repeat.ONCE:
+            if is_scheduled_anew and self.cleaned_data.get("is_enabled"):
+                self.add_error("on_date", _("This time is over, or no working day: choose another day."))
+            return
         if first is None:
             self.add_error("free_days", _("None of its days is a working day: nothing would be sent."))
             return
-        # An enabled schedule must have a future time. One that has run out may still be renamed.
-        is_scheduled_anew = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
         if is_scheduled_anew and self.cleaned_data.get("is_enabled") and find_next_due(found, now) is None:
             self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
@@ -408,7 +418,8 @@ def list_unreachable(found: Reachability, *, may_open: bool = False) -> list[str
         line = str(_("%(name)s: %(reason)s")) % {"name": name, "reason": recipient.reason_text}
         url = reverse("admin:accounts_user_change", args=[recipient.user_id])
         is_link = may_open and recipient.reason in SET_ON_PERSON
-        lines.append(format_html('<a href="{}">{}</a>', url, line) if is_link else line)
+        link = '<a href="{}" target="_blank" rel="opener">{}</a>'
+        lines.append(format_html(link, url, line) if is_link else line)
     more = found.unreachable_count - len(found.unreachable)
     if more:
         lines.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})

@@ -79,7 +79,7 @@ class Run(models.Model):
     class Trigger(models.TextChoices):
         SCHEDULE = "schedule", _("schedule")
         MANUAL = "manual", _("by hand")
-        TRIAL = "trial", _("sent to me")
+        TRIAL = "trial", _("trial")
         RESEND = "resend", _("sent again")
         URL = "url", _("by URL")
         DATA_UPDATE = "data_update", _("after a data update")
@@ -125,6 +125,10 @@ class Run(models.Model):
     slot_count = models.PositiveIntegerField(_("times of the schedule"), default=1)
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
+    )
+    # The person to whom a trial goes; empty: to whoever requested it.
+    tried_on = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("tried on")
     )
     # The token of the HTTP API that requested it.
     api_token = models.ForeignKey(

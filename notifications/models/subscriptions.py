@@ -33,6 +33,7 @@ MAX_JITTER_SECONDS = 60 * 60 - 1
 class Repeat(models.TextChoices):
     """The way a schedule is written: a preset or a crontab."""
 
+    ONCE = "once", _("once")
     DAILY = "daily", _("every day")
     WEEKLY = "weekly", _("on days of the week")
     MONTHLY = "monthly", _("once a month")
@@ -71,6 +72,8 @@ class Scheduled(models.Model):
     """Base of models with times (notifications.subscriptions.schedules). Subclasses also have `is_enabled`."""
 
     repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
+    # The day of an announcement, which is sent once.
+    on_date = models.DateField(_("on the day"), null=True, blank=True)
     local_time = models.TimeField(_("at"), null=True, blank=True)
     # ISO 8601 numbers (1 is Monday), ascending, separated by commas.
     weekdays = models.CharField(_("days of the week"), max_length=13, blank=True)

@@ -51,6 +51,8 @@ def describe_schedule(subscription: Scheduled) -> str:
     at = "" if subscription.local_time is None else f"{subscription.local_time:%H:%M}"
     is_on_workdays = subscription.free_days == FreeDays.SKIP
     match subscription.repeat:
+        case Repeat.ONCE:
+            words = _("Once, on %(day)s %(time)s") % {"day": subscription.on_date or "—", "time": at}
         case Repeat.DAILY:
             sentence = _("Every working day %(time)s") if is_on_workdays else _("Every day %(time)s")
             words = sentence % {"time": at}

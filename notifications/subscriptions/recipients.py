@@ -119,9 +119,9 @@ class Reachability:
 
 
 def find_run_audience(run: Run, subscription: Subscription) -> Audience:
-    """Return the audience of a run. A trial goes only to the person who asked for it."""
+    """Return the audience of a run. A trial goes to one person: the chosen one, else who asked for it."""
     if run.trigger == Run.Trigger.TRIAL:
-        return make_trial_audience(subscription, run.requested_by_id)
+        return make_trial_audience(subscription, run.tried_on_id or run.requested_by_id)
     if run.resends is None:
         return read_audience(subscription)
     # Only people whom that run (or the one message that is sent again) did not reach, by the present channels.

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 # Fields of a subscription that its times depend on; spread times depend on its key as well.
 TIME_FIELDS = (
-    *("repeat", "local_time", "weekdays", "month_day", "free_days", "crontab", "jitter_seconds"),
+    *("repeat", "on_date", "local_time", "weekdays", "month_day", "free_days", "crontab", "jitter_seconds"),
     *("time_zone", "valid_from", "valid_to"),
 )
 ONE_DAY = timedelta(days=1)
@@ -138,7 +138,7 @@ def _spread_slots(subscription: Scheduled, found: Iterator[datetime]) -> Iterato
         slot = following
 
 
-# --- Presets: daily, on weekdays, monthly, at a local time ------------------------------------------------------------
+# --- Presets: once, daily, on weekdays, monthly, at a local time ------------------------------------------------------
 
 
 def read_preset_days(subscription: Scheduled) -> IsWorkday:
@@ -147,6 +147,8 @@ def read_preset_days(subscription: Scheduled) -> IsWorkday:
     weekdays = subscription.weekday_numbers
 
     def is_named(day: date) -> bool:
+        if subscription.repeat == Repeat.ONCE:
+            return day == subscription.on_date
         if subscription.repeat == Repeat.MONTHLY:
             return day == _find_day_of_month(subscription.month_day, day.year, day.month, is_workday)
         return subscription.repeat == Repeat.DAILY or day.isoweekday() in weekdays

@@ -21,7 +21,7 @@ from integrations.core.sentences import Sentence
 from integrations.models import Installation
 from integrations.models.installation import THE_ONE
 from notifications.delivery.rows import RENDER_LEASE, lock_skipping
-from notifications.models import Report, Run, Subscription
+from notifications.models import Repeat, Report, Run, Subscription
 from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, ScheduleError, find_due_times
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def plan_runs(
         return RunPlan(runs, due[0].due_at)
     if due:
         runs.append(_describe_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
-    if following is None and subscription.valid_to is None:
+    if following is None and subscription.valid_to is None and subscription.repeat != Repeat.ONCE:
         # A failed run shows that no further time was found before the validity ended: nobody would notice otherwise.
         sentence = Sentence(
             "No further time is known: its days are all free days. It is not sent until its schedule is changed."

@@ -102,9 +102,16 @@ class TriggerRefusedError(Exception):
 
 
 def request_run(
-    subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
+    subscription: Subscription,
+    *,
+    trigger: Run.Trigger,
+    token: str,
+    person: User,
+    now: datetime,
+    tried_on: User | None = None,
 ) -> tuple[Run, bool]:
-    """Return the run that a form requests, and whether it is new. Submitting a form twice gives one run.
+    """Return the run that a form requests, and whether it is new. Submitting a form twice gives one run. `tried_on`:
+    the only recipient of a trial, by default `person`.
 
     Raises TriggerRefusedError if another run is under way, except for a trial; nothing is written then.
     """
@@ -114,7 +121,7 @@ def request_run(
         if trigger not in Run.PARTIAL and not Run.objects.filter(key=key).exists():
             _check_alone(current)
         fields = make_run_fields(current, trigger, slot_at=now, now=now)
-        return Run.objects.get_or_create(key=key, defaults={**fields, "requested_by": person})
+        return Run.objects.get_or_create(key=key, defaults={**fields, "requested_by": person, "tried_on": tried_on})
 
 
 def _lock_subscription(subscription: Subscription) -> Subscription:

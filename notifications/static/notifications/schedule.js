@@ -3,12 +3,13 @@
 "use strict";
 (() => {
   const NEEDED = {
+    once: ["on_date", "local_time"],
     daily: ["local_time"],
     weekly: ["weekdays", "local_time"],
     monthly: ["month_day", "local_time"],
     crontab: ["crontab"],
   };
-  const FIELDS = ["weekdays", "month_day", "crontab", "local_time"];
+  const FIELDS = ["on_date", "weekdays", "month_day", "crontab", "local_time"];
 
   const start = () => {
     const choice = document.getElementById("id_repeat");

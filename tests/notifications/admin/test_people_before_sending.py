@@ -111,7 +111,7 @@ def test_every_page_says_how_many_get_it(root: Client, push: Subscription, peopl
     assert receipts == {"P2": "no_value", "P3": "no_rows", "P4": "barred", "P5": "no_account"}
     # The reason links to the person's page, where it is shown, too.
     person = reverse("admin:accounts_user_change", args=[people[2].pk])
-    assert f'<a href="{person}">{people[2]}：{EMPTY}</a>' in beside
+    assert f'<a href="{person}" target="_blank" rel="opener">{people[2]}：{EMPTY}</a>' in beside
     receipts_of_run = root.get(reverse("admin:notifications_receipt_changelist"), {"run__id__exact": run.pk})
     assert f'<a href="{person}">{EMPTY}</a>' in receipts_of_run.content.decode()
     Subscription.objects.update(is_enabled=True)

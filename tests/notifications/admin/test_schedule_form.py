@@ -301,3 +301,46 @@ def test_a_line_that_is_no_day_is_named_and_nothing_is_saved(root: Client, line:
 
     assert errors_of(answer) == f"第 2 行无法识别：「{line}」。"
     assert WorkdayCalendar.objects.entered() == {}
+
+
+class TestOnce:
+    """An announcement: one day and one time."""
+
+    def test_it_is_saved_with_its_one_time_and_told_in_words(self, root: Client, order: tuple[Report, User]) -> None:
+        day = timezone.localdate() + timedelta(days=3)
+
+        push = saved(
+            root, order, repeat="once", on_date=day.isoformat(), local_time="09:05", crontab="", is_enabled="on"
+        )
+
+        assert (push.repeat, push.on_date, push.local_time) == (Repeat.ONCE, day, time(9, 5))
+        assert describe_schedule(push) == f"仅一次：{day} 09:05"
+        assert push.next_run_at is not None
+        assert timezone.localtime(push.next_run_at).date() == day
+
+    def test_a_time_that_is_over_is_refused_unless_nothing_of_it_changes(
+        self, root: Client, order: tuple[Report, User]
+    ) -> None:
+        gone = {**DAILY, "repeat": "once", "on_date": "2020-01-02", "is_enabled": "on"}
+        assert "这个时间已过" in errors_of(root.post(ADD, values(*order, **gone)))
+        assert "请选择日期" in errors_of(root.post(ADD, values(*order, **{**gone, "on_date": ""})))
+        push = make_subscription(
+            order[1], report=order[0], crontab="", repeat=Repeat.ONCE, on_date=date(2020, 1, 2), local_time=time(9, 5)
+        )
+        page = f"/admin/notifications/subscription/{push.pk}/change/"
+
+        answer = root.post(page, {**untouched(root.get(page).content.decode(), "subscription_form"), "name": "公告"})
+
+        assert answer.status_code == 302, errors_of(answer)
+        push.refresh_from_db()
+        assert (push.name, push.is_enabled, push.next_run_at) == ("公告", True, None)
+        assert "已完成" in root.get("/admin/notifications/subscription/").content.decode()
+
+    def test_another_schedule_forgets_the_day_and_rules_do_not_offer_it(
+        self, root: Client, order: tuple[Report, User]
+    ) -> None:
+        push = saved(root, order, repeat="daily", on_date="2030-01-02", local_time="09:05", crontab="")
+        assert push.on_date is None
+        rule = root.get(reverse("admin:notifications_alertrule_add")).context["adminform"].form
+        assert Repeat.ONCE not in dict(rule.fields["repeat"].choices)
+        assert "on_date" not in rule.fields

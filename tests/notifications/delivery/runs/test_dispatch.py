@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -417,3 +417,27 @@ def test_a_slot_that_already_ran_does_not_run_again() -> None:
     assert scheduler.claim_due_subscriptions(now=NOW) == []
 
     assert Run.objects.count() == 1
+
+
+def test_an_announcement_gets_exactly_one_run_and_then_ends() -> None:
+    push = make_subscription(crontab="", repeat=Repeat.ONCE, on_date=date(2026, 11, 24), local_time=time(9))
+    assert push.next_run_at == utc("2026-11-24 01:00")
+
+    for later in (timedelta(0), timedelta(minutes=1), timedelta(days=1), timedelta(days=400)):
+        scheduler.claim_due(now=NOW + later)
+        Run.objects.update(status=Run.Status.FINISHED)
+
+    assert list_runs() == [(Run.Status.FINISHED, utc("2026-11-24 01:00"), 1)]
+    push.refresh_from_db()
+    assert (push.next_run_at, find_next_due(push, NOW)) == (None, None)
+    assert "没有下一次" not in client_of(make_superuser()).get(reverse("admin:index")).content.decode()
+
+
+def test_a_missed_announcement_is_recorded_and_not_made_up_for_after_its_grace() -> None:
+    fields = {"crontab": "", "repeat": Repeat.ONCE, "on_date": date(2026, 11, 24), "local_time": time(9)}
+    make_subscription(**fields, grace_minutes=30)
+
+    scheduler.claim_due(now=NOW + timedelta(hours=2))
+
+    assert list_runs() == [(Run.Status.MISSED, utc("2026-11-24 01:00"), 1)]
+    assert Subscription.objects.get().next_run_at is None
