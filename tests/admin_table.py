@@ -427,11 +427,11 @@ ORDERS = [
             expect(EDITORS, status, unseen=(BLIND, 404)),
             method=method,
             args=("subscription",),
-            changed_by=EDITORS if page == "copy" else "",
+            changed_by=EDITORS if page in {"copy", "again"} else "",
         )
         for page, method, status in (
             *(("run", "get", 200), ("run", "post", 409)),
-            *(("try", "post", 302), ("copy", "post", 302)),
+            *(("try", "post", 302), ("copy", "post", 302), ("again", "post", 302)),
         )
     ),
     *kept("notifications_robot", "robot", SEE_QUEUES, " ".join(KEEP_ROBOTS), KEEP_ROBOTS, {"name": "New name"}),
@@ -522,6 +522,8 @@ ORDERS = [
     history("notifications_corpqueue", "queue", QUEUE_READERS, BLIND),
     never("notifications_corpqueue_add"),
     never("notifications_corpqueue_delete", "queue", method="post"),
+    # Its run is no trial.
+    Row("notifications_subscription_trial", expect(EDITORS, 404, unseen=(BLIND, 404)), args=("subscription", "run")),
     Row("notifications_subscription_runs", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("subscription",)),
     Row("notifications_run_state", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("run",)),
     *(

@@ -384,7 +384,7 @@ def newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> date | 
     return max((day for value in values if (day := day_of(value, zone)) is not None and day <= until), default=None)
 
 
-def find_day_column(table: Table, *, today: date, zone: tzinfo) -> str:
+def find_reached_day_column(table: Table, *, today: date, zone: tzinfo) -> str:
     """Return the first column with a day up to `today`; empty if there is none, as in a plan."""
     columns = (one.name for one in table.columns if one.is_temporal)
     return next((name for name in columns if newest_day(table.values(name), until=today, zone=zone) is not None), "")
@@ -394,7 +394,7 @@ def newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
     """Return the rows with the newest up to `today` first, then planned ones, the soonest first, then those without a
     day. Rows that their source has ranked by a number stay as they are."""
     first = next((one.name for one in table.columns if one.is_temporal), "")
-    if not (name := find_day_column(table, today=today, zone=zone) or first):
+    if not (name := find_reached_day_column(table, today=today, zone=zone) or first):
         return table
     values = table.values(name)
     times: list[Any] = [comparison_key(value, zone) for value in values]

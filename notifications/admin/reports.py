@@ -123,6 +123,8 @@ class ReportForm(admin_pages.VersionedForm):
             corp.required = not sees_all_corps(self.person)
         if self.instance._state.adding:
             self.initial = {**self.new_values, **self.initial}
+        if "body" in self.fields:
+            self.fields["body"].required = False  # key figures need no further words
         is_mine = self.instance.picture_shown_as_id == self.person.pk
         self.initial[SEEN_BY] = AS_OWNER if is_mine else AS_RECIPIENTS
         if not ownership.may_show_as(self.instance, self.person):
@@ -155,6 +157,12 @@ class ReportForm(admin_pages.VersionedForm):
         if "{" not in title:  # plain titles are sent as typed; the result of a template is cut if too long
             MaxLengthValidator(message_builder.TITLE_CHARACTERS)(title)
         return title
+
+    def clean_figures(self) -> str:
+        figures: str = self.cleaned_data["figures"]
+        if not figures and not self.cleaned_data.get("body") and "body" not in self.errors:
+            self.add_error("body", forms.Field.default_error_messages["required"])
+        return figures
 
     def clean_link(self) -> str:
         link: str = self.cleaned_data["link"].strip()

@@ -17,6 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -34,6 +35,7 @@ from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
 from notifications.admin import base, subscription_forms
 from notifications.admin.log import render_latest_runs
+from notifications.admin.push import trial
 from notifications.admin.push.form import copy_push
 from notifications.admin.push.one_page import read_form_key, show_outlook
 from notifications.admin.push.page import PushPage, render_saved
@@ -42,7 +44,7 @@ from notifications.delivery.rendering.report_contents import expect_recipients, 
 from notifications.delivery.runs.owner_notices import explain_auto_pauses, restart_failure_count
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.delivery.runs.triggers import TriggerRefusedError, explain_under_way, request_run
-from notifications.models import Channel, Delivery, Receipt, Run, Subscription
+from notifications.models import Channel, Delivery, Receipt, Repeat, Run, Subscription
 from notifications.subscriptions import calendar
 from notifications.subscriptions.addressees import describe_addressees
 from notifications.subscriptions.recipients import (
@@ -291,6 +293,8 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             return base.pill("paused", gettext("paused"))
         if subscription.failures_paused_at is not None and not subscription.is_enabled:
             return base.pill("failed", gettext("paused after failures"))
+        if subscription.is_enabled and subscription.next_run_at is None and subscription.repeat == Repeat.ONCE:
+            return base.pill("accepted", gettext("done"))
         if subscription.is_enabled and subscription.next_run_at is None:
             return base.pill("paused", gettext("no further time"))
         if subscription.is_enabled:
@@ -415,7 +419,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         times = list(islice(find_due_times(form.instance, timezone.now()), subscription_forms.TIMES_SHOWN))
         for sentence in calendar.write_calendar_notes(form.instance, times):
             messages.warning(request, sentence)
-        if not times:
+        if not times and form.instance.repeat != Repeat.ONCE:
             sentence = gettext("No time of the schedule lies within this validity: it is sent by hand only.")
             messages.warning(request, sentence)
         found = form.found
@@ -454,8 +458,11 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             "state": render_latest_runs(request, subscription),
             "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),
             "held_up": _explain_held_up(request, subscription),
+            "tried": trial.find_shown_trial(request, subscription),
             "runs_url": runs_url if request.user.has_perm("notifications.view_run") else "",
             "preview": show_outlook(request, reach, times, message=message),
+            "who_shown": show_outlook(request, reach, times, part="_who"),
+            "times_shown": show_outlook(request, reach, times, part="_times"),
         }
 
     def get_urls(self) -> list[URLPattern]:
@@ -466,7 +473,9 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             ("<int:pk>/try/", "try"): require_POST(
                 lambda request, pk: self._try(request, find_row(self, request, pk, to_change=True))
             ),
+            ("<int:pk>/try/<int:run_pk>/", "trial"): require_GET(self.trial_view),
             ("<int:pk>/copy/", "copy"): require_POST(self.copy_view),
+            ("<int:pk>/again/", "again"): require_POST(self.again_view),
         }
         return [*own_routes(self, views), *super().get_urls()]
 
@@ -484,7 +493,8 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         refusal = [] if is_possible else subscription_forms.explain_refusal(found)
         if request.method == "POST" and not refusal:
             try:
-                return self._request(request, subscription, Run.Trigger.MANUAL)
+                run = self._request(request, subscription, Run.Trigger.MANUAL)
+                return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
             except TriggerRefusedError as error:
                 refusal = [error.sentence]
         elif Run.objects.under_way().filter(subscription=subscription).exists():
@@ -505,18 +515,23 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         return own_page(self, request, "admin/notifications/subscription/run.html", context, status=status)
 
     def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
-        """Send the push to the administrator only, or show why that is not possible."""
-        person = base.administrator(request)
+        """Send the push to one person only, by default to the administrator, or show why that is not possible."""
+        page, person = self.find_page_url(subscription), trial.read_tried_person(request)
+        if person is None:
+            messages.error(request, gettext("You may not see this person. Choose somebody else."))
+            return HttpResponseRedirect(page)
         expected = expect_saved_contents(subscription, timezone.now(), is_trial=True)
-        [me] = find_recipients(make_trial_audience(subscription, person.pk), expected.contents)
-        if me.reason is None or me.reason == Receipt.Reason.NO_ROWS:  # newer data may have some
-            self._request(request, subscription, Run.Trigger.TRIAL)
-        else:
-            message = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")
-            url = reverse("admin:accounts_user_change", args=[person.pk])
-            line = format_html('<a href="{}">{}</a>', url, message % {"reason": me.reason_text})
-            messages.error(request, line)
-        return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[subscription.pk]))
+        [found] = find_recipients(make_trial_audience(subscription, person.pk), expected.contents)
+        if found.reason is not None and found.reason != Receipt.Reason.NO_ROWS:  # newer data may have some
+            messages.error(request, trial.explain_unreachable(request, person, found.reason_text))
+            return HttpResponseRedirect(page)
+        run = self._request(request, subscription, Run.Trigger.TRIAL, tried_on=person)
+        return HttpResponseRedirect(f"{page}?{trial.TRIED}={run.pk}")
+
+    def trial_view(self, request: HttpRequest, pk: int, run_pk: int) -> JsonResponse:
+        """Return the outcome of a trial for an open page, which polls it."""
+        push = find_row(self, request, pk, to_change=True)
+        return JsonResponse(trial.render_trial(request, get_object_or_404(trial.find_trials(request, push), pk=run_pk)))
 
     def response_add(self, request: HttpRequest, obj: Subscription, post_url_continue: Any = None) -> HttpResponse:
         return self._try(request, obj) if "_try" in request.POST else super().response_add(request, obj)
@@ -524,12 +539,15 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
     def response_change(self, request: HttpRequest, obj: Subscription) -> HttpResponse:
         return self._try(request, obj) if "_try" in request.POST else super().response_change(request, obj)
 
-    def _request(self, request: HttpRequest, subscription: Subscription, trigger: Run.Trigger) -> HttpResponse:
+    def _request(
+        self, request: HttpRequest, subscription: Subscription, trigger: Run.Trigger, *, tried_on: User | None = None
+    ) -> Run:
         token = read_form_key(request)
         if not token:
             raise PermissionDenied
+        person = base.administrator(request)
         run, is_new = request_run(
-            subscription, trigger=trigger, token=token, person=base.administrator(request), now=database_now()
+            subscription, trigger=trigger, token=token, person=person, now=database_now(), tried_on=tried_on
         )
         if is_new:
             enqueue_runs([run.pk])
@@ -537,7 +555,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             messages.success(request, gettext("It is being sent. This page shows the outcome."))
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
-        return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
+        return run
 
 
 def _explain_held_up(request: HttpRequest, subscription: Subscription) -> list[str]:

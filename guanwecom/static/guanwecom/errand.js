@@ -45,7 +45,7 @@
     if (form) offerReturn(form);
     let isAway = false;
     document.addEventListener("click", (event) => {
-      if (event.target.closest("[data-way-out] a, [data-choices] a")) isAway = true;
+      if (event.target.closest("[data-way-out] a, [data-choices] a, [data-outlook-place] a")) isAway = true;
     });
     window.addEventListener("focus", () => {
       if (isAway) lookAgain();

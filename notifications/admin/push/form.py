@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar
 
@@ -23,7 +24,7 @@ from notifications.admin.push.one_page import DraftedForm
 from notifications.admin.reports import AS_OWNER, PARTS, PICTURE_FIELDS, SEEN_BY, ReportForm, read_parts
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.report_contents import ReportParts, expect_contents, expect_saved_contents
-from notifications.models import MessageForm, OwnRowsRule, Repeat, Report, Subscription
+from notifications.models import Channel, MessageForm, OwnRowsRule, Repeat, Report, Subscription
 from notifications.sources import NOT_KNOWN
 from notifications.subscriptions.recipients import count_reachability
 from notifications.subscriptions.schedules import TIME_FIELDS
@@ -42,8 +43,9 @@ class ContentForm(ReportForm):
 
 class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_forms.ScheduleFormPart):
     """The form of a push. `content`: the report's form on the same page; None if the person may not edit the report or
-    it was not sent. `others`: names of other pushes with the same report. `copied_parts`: set while saving if this push
-    gets its own copy of the report. Field names do not collide: a report and a subscription have none in common."""
+    it was not sent. `others`: key and name of each other push with the same report. `copied_parts`: set while saving if
+    this push gets its own copy of the report. Field names do not collide: a report and a subscription have none in
+    common."""
 
     # The report is compared separately, in `_check_same_content`.
     unversioned_fields = frozenset({"report"})
@@ -56,7 +58,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         label=_("changes of the content"),
         choices=[
             (FOR_ALL, _("change it for all of them")),
-            (FOR_THIS, _("keep theirs as it is; this push gets a copy")),
+            (FOR_THIS, _("for this push only: it gets a copy of its own")),
         ],
         widget=forms.RadioSelect,
         required=False,
@@ -79,7 +81,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.others: list[str] = []
+        self.others: list[tuple[int, str]] = []
         fields: dict[str, Any] = self.fields
         if "report" not in fields:  # people with view permission only get no fields
             return
@@ -89,6 +91,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         fields["name"].widget.attrs.pop("maxlength", None)
         if self.instance._state.adding:
             self.initial.update(repeat=Repeat.DAILY, local_time=subscription_forms.USUAL_TIME, is_enabled=False)
+            self.initial["on_date"] = timezone.localdate() + timedelta(days=1)
         for name in ("if_stale", "pauses_after_failures", "report"):
             fields[name].required = False  # left out, it stays as it is
         visible = fields["report"].queryset = Report.objects.visible_to(self.person)
@@ -102,7 +105,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         self.content = self.part = self._build_content_form(report)
         if report is not None:
             others = Subscription.objects.filter(report=report).exclude(pk=self.instance.pk)
-            self.others = list(others.order_by("name").values_list("name", flat=True))
+            self.others = list(others.order_by("name").values_list("pk", "name"))
         if self.content is not None:
             fields["report"].widget = forms.HiddenInput()
         # The formsets of the page belong to the report; without a report there are none.
@@ -220,13 +223,31 @@ def copy_report(report: Report) -> tuple[Report, CopiedKeys]:
 
 
 @transaction.atomic
-def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
-    """Copy a push with its report, recipients and schedule. The copy is disabled and belongs to `owner`."""
+def share_push(subscription: Subscription, *, owner: User) -> Subscription:
+    """Make another push of the same report with the same schedule, for other people: it names none yet. It is disabled
+    and belongs to `owner`."""
+    count = Subscription.objects.filter(report=subscription.report_id).count()
+    shared = _start_copy(subscription, owner, f" ({count + 1})")
+    shared.to_everyone, shared.robot = False, None
+    if shared.channel == Channel.ROBOT:
+        shared.channel = Channel.WECOM
+    shared.save()
+    return shared
+
+
+def _start_copy(subscription: Subscription, owner: User, ending: str) -> Subscription:
+    """Return an unsaved, disabled copy with a name that ends with `ending`."""
     copied = _without_key(Subscription.objects.get(pk=subscription.pk))
-    ending = gettext(" (copy)")
     copied.name = f"{subscription.name[: NAME_CHARACTERS - len(ending)]}{ending}"
     copied.owner, copied.is_enabled, copied.is_paused, copied.next_run_at = owner, False, False, None
     copied.failures_paused_at = copied.failures_counted_from = copied.form_key = None
+    return copied
+
+
+@transaction.atomic
+def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
+    """Copy a push with its report, recipients and schedule. The copy is disabled and belongs to `owner`."""
+    copied = _start_copy(subscription, owner, gettext(" (copy)"))
     copied.report, _keys = copy_report(subscription.report)
     copied.save()
     for name in ("users", "groups", "departments"):

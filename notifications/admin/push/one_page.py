@@ -30,6 +30,7 @@ from django.views.decorators.http import require_POST
 
 from integrations.admin.base import find_row, own_routes
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, AnyModelForm, explain_empty_selects
+from integrations.data.figures import find_reached_day_column, newest_day, newest_first
 from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.datasources.fetch import DataPreview
@@ -361,10 +362,7 @@ class OnePage(ButtonsPage):
         if self.is_rule and missing and tables:
             context = {}  # nothing can be tried without the missing column
         shown = {"waiting": data if token else None, **context, "problem": context.get("problem") or problem}
-        samples = [
-            {"heading": cards[alias][1], "table": table, "rows": table.rows[:SAMPLE_ROWS], "count": len(table.rows)}
-            for alias, table in tables.items()
-        ]
+        samples = [{"heading": cards[alias][1], **_sample(table)} for alias, table in tables.items()]
         names = {"missing": missing, "is_rule": self.is_rule}
         times = form.find_times(timezone.now(), is_check=self.is_rule)
         formsets = self._create_formsets(request, form.instance, change=form.instance.pk is not None)[0]
@@ -374,9 +372,13 @@ class OnePage(ButtonsPage):
                 "waiting": (waiting or gettext("The data is being fetched…")) if token else "",
                 "is_lost": bool(problem),
                 "message": render_to_string(self.preview_template, shown, request),
-                "rows": render_to_string(f"{FOLDER}/_rows.html", {"tables": samples, "waiting": data}, request),
+                "rows": render_to_string(
+                    f"{FOLDER}/_rows.html", {"tables": samples, "waiting": data, "is_rule": self.is_rule}, request
+                ),
                 "missing": render_to_string(f"{FOLDER}/_missing.html", names, request),
                 "outlook": show_outlook(request, form.found, times, is_rule=self.is_rule),
+                "who": show_outlook(request, form.found, times, part="_who"),
+                "times": show_outlook(request, form.found, times, part="_times"),
                 "folded": self._summarise_parts((form, form.part), formsets),
                 **further,
             }
@@ -448,7 +450,7 @@ CHARACTERS_AT_MOST = 200_000
 # Fields of the request or the page, which nobody typed.
 _NOT_TYPED = (
     *("csrfmiddlewaretoken", "token", "_token", "_id", "_as"),
-    *("_save", "_try", "_enable", "_disable", "_buttons", "is_enabled"),
+    *("_save", "_try", "try_on", "_enable", "_disable", "_buttons", "is_enabled"),
 )
 
 
@@ -515,6 +517,15 @@ SAMPLE_ROWS = 8
 FOLDER = "admin/notifications/subscription"
 
 
+def _sample(table: Table) -> dict[str, Any]:
+    """Return a table's first rows, the newest first, and its newest day."""
+    today, zone = timezone.localdate(), timezone.get_current_timezone()
+    day = find_reached_day_column(table, today=today, zone=zone)
+    newest = newest_day(table.values(day), until=today, zone=zone) if day else None
+    rows = newest_first(table, today=today, zone=zone).rows[:SAMPLE_ROWS]
+    return {"table": table, "rows": rows, "count": len(table.rows), "newest": newest}
+
+
 def show_outlook(
     request: HttpRequest,
     reach: Reachability | None,
@@ -522,8 +533,9 @@ def show_outlook(
     *,
     is_rule: bool = False,
     message: Mapping[str, Any] | None = None,
+    part: str = "_reach",
 ) -> SafeString:
-    """Render the recipients and next times, and below them `message` if given."""
+    """Render the recipients and next times, and below them `message` if given. `part`: the template of one of them."""
     may_open = request.user.has_perm("accounts.view_user")
     context = {
         **times,
@@ -533,7 +545,7 @@ def show_outlook(
         "unreachable_lines": subscription_forms.list_unreachable(reach, may_open=may_open) if reach else [],
         "department_lines": subscription_forms.note_departments(reach) if reach else [],
     }
-    return render_to_string(f"{FOLDER}/_reach.html", context, request)
+    return render_to_string(f"{FOLDER}/{part}.html", context, request)
 
 
 def read_template(source: str, headings: Mapping[str, str]) -> list[dict[str, str]] | None:

@@ -11,17 +11,14 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import Form, ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Attribute, User
-from accounts.users.roles import people_visible_to
 from integrations.admin.base import find_row
 from integrations.core.admin_pages import describe_empty_select, render_help
 from integrations.core.sentences import Sentence
@@ -30,8 +27,9 @@ from integrations.datasources.fetch import DataPreview
 from integrations.models import Card
 from notifications.admin.base import administrator, is_key
 from notifications.admin.push.data_choice import propose_own_rows
-from notifications.admin.push.form import CONTENT_IS_SENT, FOR_THIS, PushForm, copy_push, copy_report
+from notifications.admin.push.form import CONTENT_IS_SENT, FOR_THIS, PushForm, copy_push, copy_report, share_push
 from notifications.admin.push.one_page import ColumnField, FormPart, OnePage, read_column_lines, read_template
+from notifications.admin.push.trial import TRY_ON, find_viewable_people, make_person_field
 from notifications.admin.reports import (
     CARDS_AT_MOST,
     CHARTS_AT_MOST,
@@ -45,6 +43,7 @@ from notifications.admin.reports import (
     read_card_keys,
 )
 from notifications.delivery.attachments import find_obstacle, pages_for_editor
+from notifications.delivery.rendering.message_builder import FORMS_WITH_FIGURES
 from notifications.delivery.rendering.preview import preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, Robot, Run, Subscription
@@ -187,18 +186,15 @@ class PushPage(OnePage):
 
     def page_context(self, request: HttpRequest) -> dict[str, Any]:
         person = administrator(request)
-        # An autocomplete select for the person whose view is shown.
-        field: Any = Subscription._meta.get_field("users")
-        widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": ""})
-        chooser = Form(auto_id="preview-%s", initial={"as": person})
-        chooser.fields["as"] = ModelChoiceField(find_viewable_people(person), widget=widget)
         # The select is filled by a script, and a row can always be added.
         attributes_help = describe_empty_select(Attribute, request, is_empty=not Attribute.objects.exists())
         return {
             # Their labels and descriptions, before there is any data.
-            "starting_points": make_starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC))),
+            "starting_points": make_starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC)))[0],
+            "forms_with_figures": " ".join(FORMS_WITH_FIGURES),
             "field_formats": merge_fields.list_number_formats(),
-            "chooser": chooser["as"],
+            "chooser": make_person_field(person, self.admin_site, "as", "preview-%s", {"data-as": ""}),
+            "try_on": make_person_field(person, self.admin_site, TRY_ON, "%s", {}),
             "of_person": OwnRowsRule.OF_PERSON,
             "attributes_way": render_help(attributes_help, "own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.find_reserved_names())),
@@ -231,8 +227,8 @@ class PushPage(OnePage):
     def preview_view(self, request: HttpRequest, row: Any) -> HttpResponse:
         """Preview the submitted form: data, message, recipients and times. Saves nothing. The answer has `as`: the
         person whose view is shown; `fields` and `points`: merge fields and starting points, empty until the data is
-        loaded; `parts`: for each template its texts and merge fields, null if only the source can be edited; `sources`:
-        the templates that `parts` was made from."""
+        loaded; `start`: the point to begin with; `parts`: for each template its texts and merge fields, null if only
+        the source can be edited; `sources`: the templates that `parts` was made from."""
         by = administrator(request)
         form = self.read_form(request, row)
         if form.content is None:  # without permission to edit the report, preview the saved one
@@ -273,7 +269,7 @@ class PushPage(OnePage):
             parts=parts,
             sources=sources,
             **{"as": {"id": str(person.pk), "name": str(person)}},
-            **_list_offers(draft, tables, by),
+            **_list_offers(draft, tables, by, form.instance.time_zone),
         )
 
     def _preview_as_person(
@@ -322,6 +318,16 @@ class PushPage(OnePage):
         messages.success(request, gettext("This is the copy. It is not enabled."))
         return HttpResponseRedirect(self.find_page_url(copied))
 
+    def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Make another push of the same content for other people, and show it."""
+        subscription = find_row(self, request, pk, to_change=True)
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        shared = share_push(subscription, owner=administrator(request))
+        self.log_addition(request, shared, gettext("Same content as “%(name)s”.") % {"name": subscription.name})
+        messages.success(request, gettext("The same content for other people: choose them, then enable it."))
+        return HttpResponseRedirect(self.find_page_url(shared))
+
 
 # --- Preview ----------------------------------------------------------------------------------------------------------
 
@@ -357,7 +363,7 @@ def render_draft(
         )
         raise RenderingError(sentence % {"person": str(person)})
     with timezone.override(ZoneInfo(order.time_zone)):
-        shown = paginate_tables(found.content, ROWS_SHOWN)
+        shown = paginate_tables(found.content, ROWS_SHOWN, at=timezone.localtime(at))
     return {
         "found": found,
         "preview": found.phone,
@@ -387,11 +393,6 @@ def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict
         return {"problem": str(error)}
 
 
-def find_viewable_people(by: User) -> QuerySet[User]:
-    """Return the people whose view of a message `by` may see."""
-    return people_visible_to(by) | User.objects.filter(pk=by.pk)
-
-
 def _read_draft(form: PushForm, by: User) -> tuple[ReportParts, str]:
     """Complete the push of a cleaned form, and return the parts of its report and why it has no message. No cards are
     returned if `by` may not see one of them, even one saved earlier."""
@@ -410,23 +411,31 @@ def _read_draft(form: PushForm, by: User) -> tuple[ReportParts, str]:
     return replace(parts, cards=()), gettext("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
 
 
-def _list_offers(draft: ReportParts, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
-    """Return what the loaded data allows to insert: merge fields, columns, starting points for the first card, and a
-    proposed column and attribute for own rows."""
-    groups = [group for alias, table in tables.items() for group in merge_fields.list_field_groups(table, alias)]
+def _list_offers(draft: ReportParts, tables: Mapping[str, Table], by: User, time_zone: str) -> dict[str, Any]:
+    """Return what the loaded data allows to insert: merge fields, columns, starting points for the first card, the one
+    to begin with, and a proposed column and attribute for own rows."""
+    columns = [
+        {**asdict(column), "card": card.heading}
+        for card in draft.cards
+        if card.alias in tables
+        for column in merge_fields.list_columns(tables[card.alias], card.alias)
+    ]
     points: list[StartingPoint] = []
-    pair = None
+    start, pair = "", None
     if tables:
-        first = draft.cards[0]
-        points = make_starting_points(first.alias, first.heading, tables[first.alias])
+        first, at = draft.cards[0], timezone.now().astimezone(ZoneInfo(time_zone))
+        points, start = make_starting_points(
+            first.alias, first.heading, tables[first.alias], today=at.date(), zone=at.tzinfo or UTC
+        )
         pair = None if draft.own_rows else propose_own_rows(tables[first.alias], by=by)
     return {
-        "fields": [asdict(group) for group in [*groups, merge_fields.list_day_fields(tables)]],
+        "fields": [*columns, {**asdict(merge_fields.list_day_fields(tables)), "card": ""}],
         "columns": {alias: list(table.names) for alias, table in tables.items()},
         "pair": pair,
+        "start": start,
         "points": [
             {
-                **{name: getattr(point, name) for name in ("key", "lacks", *TEMPLATES)},
+                **{name: getattr(point, name) for name in ("key", "label", "lacks", "plain_body", *TEMPLATES)},
                 "message_form": point.message_form.value,
                 "charts": [
                     {"kind": chart.kind.value, "x": chart.x, "y": "\n".join(chart.y), "sort": chart.sort.value}

@@ -8,14 +8,24 @@ only the shapes written here; for any other template it returns None, and the te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, tzinfo
+from typing import Any
 
 from django.utils.translation import get_language, pgettext
 from django.utils.translation import gettext as _
 
-from integrations.data.figures import adds_up
-from integrations.data.table import Column, Kind, Table
+from integrations.data.figures import (
+    EARLIER,
+    adds_up,
+    count_distinct,
+    count_known,
+    day_of,
+    find_reached_day_column,
+    newest_day,
+)
+from integrations.data.table import Column, Kind, Month, Table
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartKind, Sort
 from notifications.models import MessageForm
 
@@ -57,6 +67,17 @@ def write_change(alias: str, column: str, *, against: str, day_column: str, meas
     """Return an expression: the latest day against the same day a "day", "week", "month" or "year" before, as ↑5.0%."""
     measure_argument = "" if measure == "sum" else f", of={quote_text(measure)}"
     return f"{alias}.change({quote_text(column)}, {quote_text(against)}, by={quote_text(day_column)}{measure_argument})"
+
+
+def write_change_after(expression: str, words: str) -> str:
+    """Return the template that shows a change after these words, and nothing where it is unknown."""
+    return write_output(expression, f"prefix({quote_text(words)})")
+
+
+def write_share(alias: str, column: str, whole: str, *, days: str = "", day_column: str = "") -> str:
+    """Return the template that shows the total of a column as a percentage of the total of another."""
+    rows = _write_rows(alias, days, day_column)
+    return write_output(f"({rows}.sum({quote_text(column)}) / {rows}.sum({quote_text(whole)}))", "percent")
 
 
 def write_latest_day(alias: str, day_column: str) -> str:
@@ -190,6 +211,11 @@ def _label_change(found: _Match) -> str:
     }[found["against"]] % {"figure": what}
 
 
+def _label_share(found: _Match) -> str:
+    words = {"column": found["column"], "whole": found["whole"]}
+    return found.make_label(_("%(column)s as a share of %(whole)s") % words)
+
+
 def _label_ranking(found: _Match) -> str | None:
     count = int(found["count"])
     if not 0 < count <= RANKING_ROWS_AT_MOST:
@@ -213,8 +239,9 @@ _TEXT = r"(?:[^'\\]|\\.)*"
 _PARTS = {
     "alias": _ALIAS,
     "rows": (
-        rf"{_ALIAS}(?:\.on\((?:(?P<days>{'|'.join(_DAYS)})|(?P=alias)\.latest\('(?P<latest_column>{_TEXT})'\)), "
-        rf"'(?(latest_column)(?P=latest_column)|{_TEXT})'\)|\.within\((?P<period>{'|'.join(PERIODS)}), '{_TEXT}'\))?"
+        rf"(?P<rows>{_ALIAS}(?:\.on\("
+        rf"(?:(?P<days>{'|'.join(_DAYS)})|(?P=alias)\.latest\('(?P<latest_column>{_TEXT})'\)), "
+        rf"'(?(latest_column)(?P=latest_column)|{_TEXT})'\)|\.within\((?P<period>{'|'.join(PERIODS)}), '{_TEXT}'\))?)"
     ),
     "measure": "(?P<measure>sum|avg|min|max)",
     "against": f"(?P<against>{'|'.join(AGAINST)})",
@@ -254,8 +281,15 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
         lambda found: found.make_label(label_aggregate(found["measure"], found["column"])),
     ),
     (_compile(write_output(write_row_count("<rows>"), "STYLE")), lambda found: found.make_label(_("number of rows"))),
-    (_compile(write_output(write_change("<alias>", "<column>", **_CHANGE))), _label_change),
-    (_compile(write_output(write_change("<alias>", "<column>", measure="<measure>", **_CHANGE))), _label_change),
+    *(
+        (_compile(shape), _label_change)
+        for expression in (
+            write_change("<alias>", "<column>", **_CHANGE),
+            write_change("<alias>", "<column>", measure="<measure>", **_CHANGE),
+        )
+        for shape in (write_output(expression), write_change_after(expression, "<words>"))
+    ),
+    (_compile(write_share("<rows>", "<column>", "<whole>")), _label_share),
     (_compile(write_date("<named>", "PATTERN")), lambda found: _label_named_days().get(found["named"])),
     (_compile(write_date(write_latest_day("<alias>", "<column>"), "PATTERN")), lambda _found: label_day("latest")),
     (_compile(write_ranking("<rows>", "<name>", "<number>", order="<order>", count="<count>")), _label_ranking),
@@ -306,11 +340,18 @@ COLUMNS_RANKED = 5
 
 @dataclass(frozen=True, slots=True)
 class FieldGroup:
-    """Fields that belong together. `is_number`: one of `formats` may replace `thousands`."""
+    """Fields that belong together."""
 
     label: str
     fields: tuple[Field, ...]
-    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFields:
+    """What can be inserted of a column (or of the rows, or of dates): the first group holds what is used most."""
+
+    label: str
+    groups: tuple[FieldGroup, ...]
 
 
 def list_number_formats() -> list[tuple[str, str]]:
@@ -319,48 +360,70 @@ def list_number_formats() -> list[tuple[str, str]]:
     return [("thousands", _("1,234.5")), *in_wan, ("percent", _("percent (0.12 is 12%)")), ("", _("as it is"))]
 
 
-def list_field_groups(table: Table, alias: str) -> list[FieldGroup]:
-    """Return the fields of a card's table, the most usual first."""
-    all_numbers = [column for column in table.columns if column.is_numeric]
-    numbers = all_numbers[:COLUMNS_COMBINED]
-    day = find_day_column(table)
-    totals = _read_fields(_write_aggregates(alias, all_numbers, "", ""), alias)
-    groups = [FieldGroup(_("Of all rows"), totals, is_number=True)]
-    if day:
-        groups += [
-            FieldGroup(
-                label_day(days), _read_fields(_write_aggregates(alias, numbers, days, day), alias), is_number=True
-            )
-            for days in ("latest", "yesterday", "today", *PERIODS)
-        ]
-        changes = (
-            write_output(write_change(alias, one.name, against=against, day_column=day, measure=choose_measure(one)))
-            for one in numbers
-            for against in AGAINST
-        )
-        groups.append(FieldGroup(_("Compared"), _read_fields(changes, alias)))
+def list_columns(table: Table, alias: str) -> list[ColumnFields]:
+    """Return what can be inserted of a card's table: its numbers, the number of its rows, and rankings of its names."""
+    every, day = [column for column in table.columns if column.is_numeric], find_day_column(table)
+    numbers = every[:COLUMNS_COMBINED]
+    found = [
+        ColumnFields(one.name, _group_number_fields(alias, one, day, numbers if one in numbers else []))
+        for one in every
+    ]
+    counts = (
+        write_output(write_row_count(alias, days=days, day_column=day), "thousands") for days in _list_offered_days(day)
+    )
+    found.append(ColumnFields(_("number of rows"), (FieldGroup(_("Most used"), _read_fields(counts, alias)),)))
     # Of the latest day if there are days: over several days names would repeat.
     days = "latest" if day else ""
-    rankings = (
-        write_ranking(alias, name.name, number.name, order=order, days=days, day_column=day)
-        for name in [column for column in table.columns if column.kind is Kind.TEXT][:COLUMNS_RANKED]
-        for number in numbers[:COLUMNS_RANKED]
-        for order in ("top", "bottom")
-    )
-    groups.append(FieldGroup(_("Rankings"), _read_fields(rankings, alias)))
-    return [group for group in groups if group.fields]
+    for name in [column for column in table.columns if column.kind is Kind.TEXT][:COLUMNS_RANKED]:
+        rankings = (
+            write_ranking(alias, name.name, number.name, order=order, days=days, day_column=day)
+            for number in numbers[:COLUMNS_RANKED]
+            for order in ("top", "bottom")
+        )
+        if fields := _read_fields(rankings, alias):
+            found.append(ColumnFields(name.name, (FieldGroup(_("Rankings"), fields),)))
+    return found
 
 
-def list_day_fields(tables: Mapping[str, Table]) -> FieldGroup:
+def _group_number_fields(alias: str, column: Column, day: str, others: Sequence[Column]) -> tuple[FieldGroup, ...]:
+    """Return the fields of a column of numbers. `others`: the columns that it can be a share of; empty for
+    one of the many of a wide table, which is offered over all rows only."""
+    measure, days = choose_measure(column), "latest" if day and others else ""
+    usual = [
+        write_output(write_aggregate(alias, measure, column.name, days=one, day_column=day), "thousands")
+        for one in dict.fromkeys((days, ""))
+    ]
+    changes, shares = list[str](), list[str]()
+    if days:
+        changes = [
+            write_output(write_change(alias, column.name, against=one, day_column=day, measure=measure))
+            for one in AGAINST
+        ]
+    if column.kind is Kind.NUMBER:
+        wholes = [one.name for one in others if one.kind is Kind.NUMBER and one != column]
+        shares = [write_share(alias, column.name, whole, days=days, day_column=day) for whole in wholes]
+    groups = {_("Most used"): [*usual, *changes[:1], *shares[:1]], _("Compared"): changes[1:], _("Shares"): shares[1:]}
+    for one in _list_offered_days(day if others else ""):
+        groups[label_day(one) if one else _("Of all rows")] = [
+            template for template in _write_aggregates(alias, column, one, day) if template not in usual
+        ]
+    return tuple(FieldGroup(label, fields) for label, them in groups.items() if (fields := _read_fields(them, alias)))
+
+
+def _list_offered_days(day: str) -> tuple[str, ...]:
+    return ("latest", "", "yesterday", "today", *PERIODS) if day else ("",)
+
+
+def list_day_fields(tables: Mapping[str, Table]) -> ColumnFields:
     """Return days and times, which need no data, and the latest day of each card with a column of days."""
-    day_columns = {alias: day for alias, table in tables.items() if (day := find_day_column(table))}
-    latest = [("latest", write_latest_day(alias, day)) for alias, day in day_columns.items()]
-    named = [(name, name) for name in ("today", "yesterday", "last_week", "last_month", "month_to_date")]
-    expressions = [*named[:2], *latest, *named[2:]]
+    latest = [
+        ("latest", write_latest_day(alias, day)) for alias, table in tables.items() if (day := find_day_column(table))
+    ]
+    plain = [(name, name) for name in ("today", "yesterday", "last_week", "last_month", "month_to_date")]
+    found = [*plain[:2], *latest, *plain[2:]]
     pattern = choose_date_pattern()
-    return FieldGroup(
-        _("Dates"), tuple(Field(label_day(name), write_date(expression, pattern)) for name, expression in expressions)
-    )
+    fields = tuple(Field(label_day(name), write_date(days, pattern)) for name, days in found)
+    return ColumnFields(_("Dates"), (FieldGroup(_("Most used"), fields),))
 
 
 def _read_fields(templates: Iterable[str], alias: str) -> tuple[Field, ...]:
@@ -384,11 +447,9 @@ def find_day_column(table: Table) -> str:
     return next((column.name for column in table.columns if column.is_temporal), "")
 
 
-def _write_aggregates(alias: str, numbers: list[Column], days: str, day: str) -> Iterator[str]:
-    for column in numbers:
-        for measure in ("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min"):
-            yield write_output(write_aggregate(alias, measure, column.name, days=days, day_column=day), "thousands")
-    yield write_output(write_row_count(alias, days=days, day_column=day), "thousands")
+def _write_aggregates(alias: str, column: Column, days: str, day: str) -> Iterator[str]:
+    for measure in ("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min"):
+        yield write_output(write_aggregate(alias, measure, column.name, days=days, day_column=day), "thousands")
 
 
 def choose_measure(column: Column) -> str:
@@ -400,11 +461,16 @@ def choose_measure(column: Column) -> str:
 
 # WeCom's cards show one large number and up to six below it; three can be read at a glance.
 NUMBERS_AT_MOST = 3
+# Columns of numbers that name or order rows and are no figures.
+_NO_FIGURE = re.compile(
+    r"(id|no\.?|年|年份|月|月份|周|year|month)|.*(序号|编号|编码|代码|排名|名次|_id| id)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """A message to start from. `lacks`: a sentence that says why it does not fit the data; empty if it does."""
+    """A message to start from. `plain_body`: the body in a form that shows no key figures. `lacks`: a sentence that
+    says why it does not fit the data; empty if it does."""
 
     key: str
     label: str
@@ -412,13 +478,47 @@ class StartingPoint:
     message_form: MessageForm
     title: str = ""
     body: str = ""
+    plain_body: str = ""
     figures: str = ""
     charts: tuple[Chart, ...] = ()
     lacks: str = ""
 
 
-def make_starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:
-    """Return the four starting points in order. `alias`: of the card in templates; `heading`: its name for people."""
+@dataclass(frozen=True)
+class _Outline:
+    """What a table holds on `today`. `day`: its first column with a day up to today, empty if there is none; `newest`:
+    the rows of the newest such day, else all rows. `numbers`: the columns to show, `names`: the one that tells rows
+    apart, if there is one. `against`: the earlier day with which the newest is compared, empty if there is none."""
+
+    day: str
+    newest: Table
+    numbers: list[Column]
+    names: str
+    against: str
+
+    @classmethod
+    def of(cls, table: Table, today: date, zone: tzinfo) -> _Outline:
+        day = find_reached_day_column(table, today=today, zone=zone)
+        days = [day_of(value, zone) for value in table.values(day)] if day else []
+        at = newest_day(days, until=today, zone=zone)
+        rows = [row for row, its in zip(table.rows, days, strict=True) if its == at] if day else table.rows
+        newest = table.with_rows(rows)
+        every = [one for one in table.columns if one.is_numeric]
+        known = [one for one in every if count_known(newest.values(one.name)) and not _NO_FIGURE.fullmatch(one.name)]
+        texts = [one.name for one in table.columns if one.kind is Kind.TEXT and count_known(newest.values(one.name))]
+        names = next((name for name in texts if count_distinct(newest.values(name)) == len(newest.rows)), "")
+        against = next((one for one in AGAINST if at is not None and EARLIER[one](at) in days), "")
+        return cls(day, newest, known or every, names or next(iter(texts), ""), against)
+
+
+def make_starting_points(
+    alias: str, heading: str, table: Table, *, today: date | None = None, zone: tzinfo = UTC
+) -> tuple[list[StartingPoint], str]:
+    """Return the four starting points in order, and the key of the one to begin with, empty if none fits.
+
+    `alias`: of the card in templates; `heading`: its name for people; `today`: later days are a plan.
+    """
+    outline = _Outline.of(table, today or table.as_of.astimezone(zone).date(), zone)
     has_numbers = any(column.is_numeric for column in table.columns)
     has_names = any(column.kind is Kind.TEXT for column in table.columns)
     no_columns = "" if table.names else _("This data has no columns.")
@@ -438,37 +538,84 @@ def make_starting_points(alias: str, heading: str, table: Table) -> list[Startin
     if table.names and not any(map(table.is_kind_known, table.names)):
         unknown = _("What the columns of this data hold is not known before there are rows.")
         points = [replace(point, lacks=unknown) if point.lacks else point for point in points]
-    return [point if point.lacks else _fill_starting_point(point, alias, heading, table) for point in points]
+    fitting = {point.key for point in points if not point.lacks}
+    start = next((key for key in (_choose_start(outline, table), "table") if key in fitting), "")
+    return [
+        point if point.lacks else _fill_starting_point(point, alias, heading, table, outline) for point in points
+    ], start
 
 
-def _fill_starting_point(point: StartingPoint, alias: str, heading: str, table: Table) -> StartingPoint:
-    """Write the texts and charts: a line for each number, with its change against the day before if there are days."""
-    numbers, day = [column for column in table.columns if column.is_numeric], find_day_column(table)
-    days = "latest" if day else ""
-    lines, figures = [], []
-    for number in numbers[:NUMBERS_AT_MOST]:
+def _choose_start(outline: _Outline, table: Table) -> str:
+    """Return the key of the point that suits the table: key figures of one row or of the newest day, a ranking of rows
+    with names, and else the rows themselves."""
+    first = next((one for one in outline.numbers if count_known(outline.newest.values(one.name))), None)
+    is_plan = not outline.day and any(column.is_temporal for column in table.columns)
+    if first is None or is_plan:
+        return "table"
+    are_rows_told_apart = bool(outline.names) and len(outline.newest.rows) > 1
+    return "ranking" if are_rows_told_apart and (not outline.day or not adds_up(first)) else "key_figures"
+
+
+def _fill_starting_point(
+    point: StartingPoint, alias: str, heading: str, table: Table, outline: _Outline
+) -> StartingPoint:
+    """Write the texts and charts: a figure for each number, and its change against an earlier day."""
+    numbers, day = outline.numbers, outline.day
+    days, is_one_row = "latest" if day else "", len(outline.newest.rows) <= 1
+    lines, figures, changes = [], [], []
+    shown = numbers[:NUMBERS_AT_MOST]
+    for number in shown:
         measure = choose_measure(number)
         figure = write_output(write_aggregate(alias, measure, number.name, days=days, day_column=day), "thousands")
-        line = f"{write_literal(number.name)} {figure}"
-        if day:
-            changed = write_output(write_change(alias, number.name, against="day", day_column=day, measure=measure))
-            line += f" {write_literal(_('vs the day before'))} {changed}"
+        figure += f" {write_literal(number.unit)}" if number.unit and number.kind is Kind.NUMBER else ""
+        is_mean = measure == "avg" and not is_one_row and "均" not in number.name
+        name = _("average %(column)s") % {"column": number.name} if is_mean else number.name
+        line = f"{write_literal(name)} {figure}"
+        if outline.against:
+            words = _describe_against(outline.against)
+            changed = write_change(alias, number.name, against=outline.against, day_column=day, measure=measure)
+            changes.append(write_change_after(changed, f"{words} " if len(shown) == 1 else f"{name} {words} "))
+            line += write_change_after(changed, f" {words} ")
         lines.append(line)
         # Without colons, because one separates the name of a key figure from its number.
-        name = " ".join(re.split(r"[\s:：]+", number.name)).strip()  # noqa: RUF001  # both
-        figures.append(f"{write_literal(name)}: {figure}")
-    title, body, charts = write_literal(heading), "\n".join(lines), list[Chart]()
-    if day:
-        title += f" {write_date(write_latest_day(alias, day), choose_date_pattern())}"
+        caption = " ".join(re.split(r"[\s:：]+", name)).strip()  # noqa: RUF001  # both
+        figures.append(f"{write_literal(caption)}: {figure}")
+    title = (
+        f"{write_literal(heading)} {write_date(write_latest_day(alias, day), _choose_title_pattern(table, day))}"
+        if day
+        else write_literal(heading)
+    )
+    body, plain_body, charts = "\n".join(changes), "\n".join(lines), list[Chart]()
     match point.key:
         case "table":
-            body = _("%(count)s rows in all") % {"count": write_output(write_row_count(alias), "thousands")}
-            others = tuple(name for name in table.names if name != day)[:COLUMNS_AT_MOST]
-            charts = [Chart(ChartKind.TABLE, day, others, sort=Sort.LARGEST if day else Sort.AS_IS)]
+            axis = day or find_day_column(table)
+            body = plain_body = _("%(count)s rows in all") % {
+                "count": write_output(write_row_count(alias), "thousands")
+            }
+            others = tuple(name for name in table.names if name != axis)[:COLUMNS_AT_MOST]
+            order = Sort.LARGEST if day else Sort.SMALLEST if axis else Sort.AS_IS
+            charts = [Chart(ChartKind.TABLE, axis, others, sort=order)]
         case "trend":
-            charts = [Chart(ChartKind.LINE, day, (numbers[0].name,))]
+            charts = [Chart(ChartKind.LINE, day or find_day_column(table), (numbers[0].name,))]
         case "ranking":
-            name = next(column.name for column in table.columns if column.kind is Kind.TEXT)
-            body = write_ranking(alias, name, numbers[0].name, days=days, day_column=day)
+            name = outline.names or next(column.name for column in table.columns if column.kind is Kind.TEXT)
+            body = plain_body = write_ranking(alias, name, numbers[0].name, days=days, day_column=day)
             charts = [Chart(ChartKind.BAR, name, (numbers[0].name,), sort=Sort.LARGEST)]
-    return replace(point, title=title, body=body, figures="\n".join(figures), charts=tuple(charts))
+    texts: dict[str, Any] = {"title": title, "body": body, "plain_body": plain_body, "figures": "\n".join(figures)}
+    return replace(point, **texts, charts=tuple(charts))
+
+
+def _describe_against(against: str) -> str:
+    return {
+        "day": _("vs the day before"),
+        "week": _("vs the week before"),
+        "month": _("vs the month before"),
+        "year": _("vs the year before"),
+    }[against]
+
+
+def _choose_title_pattern(table: Table, day: str) -> str:
+    """Return the pattern of a day in a title; months are written without a day."""
+    if any(isinstance(value, Month) for value in table.values(day)):
+        return "YYYY年M月" if is_chinese() else "M/YYYY"
+    return choose_date_pattern()

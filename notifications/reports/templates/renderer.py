@@ -198,6 +198,12 @@ def _join_list(items: Any, by: str = ", ") -> str:
     return by.join(texts)
 
 
+def _write_after(value: Any, words: Any = "") -> str:
+    """Write the value after these words; nothing if it is unknown."""
+    text = _write_value(value)
+    return "" if text in ("", DASH) else f"{_write_value(words)}{text}"
+
+
 @dataclass(frozen=True)
 class Format:
     """A filter, written `value | name`. `chinese`: its other name; `example`: the value in the help's example."""
@@ -232,6 +238,7 @@ FORMATS = (
     ),
     Format("days", "加天数", values.add_days),
     Format("default", "默认", lambda value, other: other if _TESTS["empty"](value) else value),
+    Format("prefix", "前缀", _write_after),
     Format("clip", "截取", _clip),
     Format("join", "连接", _join_list),
     Format("length", "长度", _length),

@@ -8,8 +8,12 @@ window.onePage = (beside, form) => {
   const find = (selector, root = form) => root.querySelector(selector);
   const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
   const problem = (textContent) => make("p", { className: "problem", textContent });
+  // What a person has opened stays open until there is something new.
+  const shown = new WeakMap();
   const showHtml = (place, html) => {
-    if (place.innerHTML.trim() !== html.trim()) place.innerHTML = html;
+    if (shown.get(place) === html) return;
+    shown.set(place, html);
+    place.innerHTML = html;
   };
   // Signing in makes a new token, with which this page goes on. Gives whether one is signed in.
   const renewToken = async () => {

@@ -69,14 +69,17 @@ document.addEventListener("DOMContentLoaded", () => {
   const at = find("[data-at]", beside);
   at.addEventListener("input", page.later(page.TYPING_MS, () => refresh()));
 
-  // --- Beside the form ---
+  // --- Beside the form; on a narrow page behind a bar at its foot ---
+  const bar = find("[data-phone-bar]", beside);
+  bar.addEventListener("click", () => bar.setAttribute("aria-expanded", String(beside.classList.toggle("is-open"))));
   const show = (found) => {
     const phone = find("[data-phone]", beside);
     const isPageOpen = Boolean(phone.querySelector("[data-message-page]")?.open);
     if (!found.token || !phone.querySelector(".phone")) page.showDrawn(phone, found.message);
     phone.querySelector("[data-message-page]")?.toggleAttribute("open", isPageOpen);
     showHtml(find("[data-sample]"), found.rows);
-    showHtml(find("[data-outlook-place]", beside), found.outlook);
+    showHtml(find("[data-outlook-place]"), found.who);
+    showHtml(find("[data-times]"), found.times);
     renaming.show(found.missing);
     const limits = find("[data-limits]", beside);
     if (limits.textContent !== (found.limits ?? "")) limits.textContent = found.limits ?? "";
@@ -99,7 +102,7 @@ document.addEventListener("DOMContentLoaded", () => {
     show,
     failed: () => find("[data-phone]", beside).replaceChildren(page.problem(words.failed)),
   });
-  const changed = page.watch({ refresh, onChange: showChosen, isOwn: (target) => message.isOwn(target) || renaming.isOwn(target) });
+  const changed = page.watch({ refresh, onChange: showChosen, isOwn: (target) => message.isOwn(target) || renaming.isOwn(target) || target.name === "try_on" });
   find("[data-again]").addEventListener("click", () => refresh({ isAnew: true }));
   page.beginProblems(message.standIn);
 

@@ -39,14 +39,31 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
 
   // --- Starting points ---
   const points = find("[data-points]");
+  const formChoice = find("#id_message_form");
+  const withFigures = new Set(words.formsWithFigures.split(" "));
   let knownPoints = [];
+  // The point whose texts stand here: its key, the card that it is of, and the texts.
+  let begun = null;
+  const textsOf = (point) => ({
+    title: point.title,
+    body: withFigures.has(formChoice.value) ? point.body : point.plain_body,
+    figures: point.figures,
+  });
+  const write = (texts) => NAMES.forEach((name) => (sources[name].value = texts[name]));
+  const isUntouched = () => Boolean(begun) && NAMES.every((name) => sources[name].value === begun.texts[name]);
+  const showPressed = () => {
+    for (const button of points.querySelectorAll("[data-point]"))
+      button.setAttribute("aria-pressed", String(button.dataset.point === begun?.key));
+  };
   const begin = (point) => {
-    find("#id_message_form").value = point.message_form;
-    isTemplate.checked = true;
-    for (const name of NAMES) sources[name].value = point[name];
-    rows.live("charts").forEach(rows.remove);
     const [first] = cards();
+    formChoice.value = point.message_form;
+    isTemplate.checked = true;
+    begun = { key: point.key, alias: first.alias, texts: textsOf(point) };
+    write(begun.texts);
+    rows.live("charts").forEach(rows.remove);
     point.charts.forEach((chart, position) => rows.add("charts", { ...chart, alias: first.alias, position }));
+    showPressed();
     onChange(0);
   };
   points.addEventListener("click", (event) => {
@@ -54,52 +71,83 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
     const point = button && knownPoints.find((one) => one.key === button.dataset.point);
     if (point && !point.lacks) begin(point);
   });
-  const offerPoints = (offered) => {
+  // Another form, as long as nothing was written, gets the figures into its text, or out of it.
+  formChoice.addEventListener("change", () => {
+    const point = isUntouched() && knownPoints.find((one) => one.key === begun.key);
+    if (!point) return;
+    begun.texts = textsOf(point);
+    write(begun.texts);
+  });
+  // What was chosen becomes a whole message at once, unless somebody has written one.
+  const offerPoints = (offered, start) => {
     knownPoints = offered;
     points.hidden = !offered.length;
     for (const point of offered) {
       const button = find(`[data-point="${point.key}"]`, points);
       button.disabled = Boolean(point.lacks);
-      find("[data-lacks]", button).textContent = point.lacks;
     }
+    const lacking = offered.filter((one) => one.lacks);
+    const lacks = find("[data-lacks]");
+    lacks.hidden = !lacking.length;
+    lacks.textContent = lacking.map((one) => `${one.label}: ${one.lacks}`).join(" ");
+    const point = offered.find((one) => one.key === start);
+    const isOfOtherData = isUntouched() && begun.alias !== cards()[0]?.alias;
+    if (point && (!hasTexts() || isOfOtherData)) begin(point);
   };
 
-  // --- Figures and dates ---
+  // --- Figures and dates: first the column, then what of it ---
   const what = find("[data-insert-what]");
+  const part = find("[data-insert-of]");
   const format = find("[data-insert-format]");
   // So many can be looked through without a search.
-  const FEW_FIELDS = 60;
+  const FEW_COLUMNS = 40;
   const search = find("[data-insert-search]");
-  let groups = [];
-  const listFields = () => {
-    const before = what.value;
-    const wanted = search.hidden ? "" : search.value.trim().toLowerCase();
-    const lists = groups.map((group, place) => {
+  let columns = [];
+  const column = () => columns[what.value];
+  const picked = () => column()?.groups.flatMap((group) => group.fields)[part.value];
+  const showPicked = () => {
+    find("[data-insert-shown]").hidden = !picked()?.template.endsWith("|thousands }}");
+    find("[data-insert-button]").hidden = !picked();
+  };
+  const listParts = () => {
+    let number = 0;
+    const lists = (column()?.groups ?? []).map((group) => {
       const list = make("optgroup", { label: group.label });
-      const found = group.fields.map((one, index) => new Option(one.label, `${place}:${index}`));
-      list.append(...found.filter((one) => one.textContent.toLowerCase().includes(wanted)));
+      list.append(...group.fields.map((one) => new Option(one.label, number++)));
       return list;
     });
-    what.replaceChildren(new Option(words.insertHint, ""), ...lists.filter((list) => list.children.length));
-    what.value = [...what.options].some((one) => one.value === before) ? before : "";
+    part.replaceChildren(...lists);
+    part.hidden = !lists.length;
+    showPicked();
+  };
+  const listColumns = () => {
+    const before = what.value;
+    const wanted = search.hidden ? "" : search.value.trim().toLowerCase();
+    const lists = new Map();
+    columns.forEach((one, index) => {
+      if (!one.label.toLowerCase().includes(wanted)) return;
+      if (!lists.has(one.card)) lists.set(one.card, make("optgroup", { label: one.card || words.days }));
+      lists.get(one.card).append(new Option(one.label, index));
+    });
+    what.replaceChildren(new Option(words.insertHint, ""), ...lists.values());
+    const found = [...what.options].filter((one) => one.value);
+    const isKept = found.some((one) => one.value === before);
+    what.value = isKept ? before : wanted && found.length ? found[0].value : "";
+    if (!isKept || !part.options.length) listParts();
   };
   const offerFields = (offered) => {
-    groups = offered;
-    search.hidden = groups.reduce((count, group) => count + group.fields.length, 0) <= FEW_FIELDS;
-    listFields();
-    find("[data-insert]").hidden = !groups.length;
+    if (JSON.stringify(offered) === JSON.stringify(columns)) return;
+    columns = offered;
+    search.hidden = columns.length <= FEW_COLUMNS;
+    listColumns();
+    listParts();
+    find("[data-insert]").hidden = !columns.length;
   };
-  search.addEventListener("input", listFields);
+  search.addEventListener("input", listColumns);
   search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
-  const picked = () => {
-    const [place, index] = what.value.split(":");
-    return what.value ? { group: groups[place], field: groups[place].fields[index] } : null;
-  };
-  const formatted = ({ group, field }) => {
-    const end = format.value ? `|${format.value} }}` : " }}";
-    return group.is_number ? field.template.replace(/\|thousands \}\}$/, end) : field.template;
-  };
-  what.addEventListener("change", () => (format.disabled = !picked()?.group.is_number));
+  what.addEventListener("change", listParts);
+  part.addEventListener("change", showPicked);
+  const formatted = ({ template }) => template.replace(/\|thousands \}\}$/, format.value ? `|${format.value} }}` : " }}");
   find("[data-insert-button]").addEventListener("click", () => {
     const found = picked();
     if (!found) return what.focus();
@@ -110,7 +158,7 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
       for (const editor of all) if (editor.isUsable) editor.write();
     }
     const isFitting = lastEditor.isUsable && !(lastEditor.isOneLine && template.includes("\n"));
-    (isFitting ? lastEditor : editors.body).insert({ label: found.field.label, template });
+    (isFitting ? lastEditor : editors.body).insert({ label: found.label, template });
   });
 
   return {
@@ -120,7 +168,7 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
     standIn: (target) => all.find((one) => one.source === target && one.isUsable)?.box ?? target,
     showTexts: (found) => NAMES.forEach((name) => editors[name].show(found.parts[name], found.sources[name])),
     offer: (found) => {
-      offerPoints(found.points);
+      offerPoints(found.points, found.start);
       offerFields(found.fields);
     },
   };

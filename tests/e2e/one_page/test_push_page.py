@@ -62,9 +62,9 @@ def test_from_a_card_to_an_enabled_push_in_few_clicks(
     hand = Counted(page)
 
     hand.click(page.get_by_role("button", name="门店销售额"))
-    hand.click(page.get_by_role("button", name="排名"))
+    expect(page.get_by_role("button", name="排名")).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".phone-title")).to_have_text("门店销售额")
-    expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
+    expect(page.locator(".phone-content")).to_contain_text("1. 上海 128.5")
     hand.click(page.get_by_role("checkbox", name="所有已关联企业微信的人"))
     expect(page.locator("[data-outlook-place] .pill-good")).to_have_text("1 人")
     assert_no_faults(page)
@@ -162,8 +162,9 @@ def test_a_figure_of_one_of_200_columns_is_inserted_and_read_back_as_a_label(pag
     body.click()
     page.keyboard.press("Control+End")
     page.keyboard.type(" {{最高}} ")
-    page.get_by_role("searchbox", name="查找数字").fill("指标187最大")
-    page.get_by_label("插入数字或日期").select_option(label="指标187最大值")
+    page.get_by_role("searchbox", name="查找数字").fill("指标187")
+    expect(page.get_by_label("插入数字或日期").locator("option:checked")).to_have_text("指标187")
+    page.get_by_label("取什么").select_option(label="指标187最大值")
     page.get_by_role("button", name="插入", exact=True).click()
 
     expect(chips).to_have_count(before + 1)
@@ -191,8 +192,8 @@ def test_own_rows_are_one_switch_that_proposes_what_is_called_alike_and_takes_an
     page.get_by_role("checkbox", name="每人只看自己的行").check()
     expect(page.locator("[data-phone] .problem")).to_contain_text("root 看不到这些数据中的任何一行")
     choose_person(page, "韩梅梅")
-    expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
-    expect(page.locator(".phone-content")).not_to_contain_text("华南")
+    expect(page.locator(".phone-content")).to_contain_text("1. 上海 128.5")
+    expect(page.locator(".phone-content")).not_to_contain_text("广州")
     expect(page.locator("[name='own_rows_rules-0-column']")).to_have_value("区域")
 
     # The list stays open while a preview comes.
@@ -305,7 +306,8 @@ def test_an_inserted_figure_is_named_deleted_brought_back_and_copied_by_keyboard
     body.click()
     page.keyboard.press("Control+End")
     page.keyboard.type("好")
-    page.get_by_label("插入数字或日期").select_option(label="销售额最大值")
+    page.get_by_label("插入数字或日期").select_option(label="销售额")
+    page.get_by_label("取什么").select_option(label="销售额最大值")
     page.get_by_role("button", name="插入", exact=True).click()
     said = page.get_by_role("status").filter(has_text="已插入 销售额最大值")
     expect(said).to_have_count(1)
@@ -355,7 +357,7 @@ def test_what_was_typed_survives_a_closed_browser_and_a_session_that_ended(
     page.get_by_role("link", name="继续编辑").click()
     expect(page.locator("[name=name]")).to_have_value("没写完的推送")
     expect(page.locator("[data-chosen] li")).to_contain_text(["门店销售额"])
-    expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
+    expect(page.locator(".phone-content")).to_contain_text("1. 上海 128.5")
 
     context.clear_cookies()
     page.fill("[name=name]", "写到一半")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Attribute, User
+from integrations.core.sentences import Sentence
 from integrations.models import Card, DataSource, Job, SourceKind
-from notifications.models import Draft, OwnRowsRule, Report, ReportCard, ReportChart, Robot, Run, Subscription
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Delivery, Draft, OwnRowsRule, Report, ReportCard, ReportChart, Robot, Run, Subscription
 from tests.bi import make_bi, make_listing
 from tests.browser_form import untouched
 from tests.notifications.admin.conftest import client_of
@@ -22,6 +27,7 @@ from tests.notifications.factories import (
     make_manager,
     make_person,
     make_report,
+    make_run,
     make_subscription,
     make_superuser,
 )
@@ -76,9 +82,10 @@ def test_it_is_tried_on_oneself_before_it_is_enabled() -> None:
     answer = client.post(ADD, sent)
 
     subscription = Subscription.objects.get()
-    assert answer["Location"] == change(subscription)
+    run = Run.objects.get()
+    assert answer["Location"] == f"{change(subscription)}?tried={run.pk}"
     assert not subscription.is_enabled
-    assert Run.objects.get().trigger == Run.Trigger.TRIAL
+    assert (run.trigger, run.tried_on) == (Run.Trigger.TRIAL, person)
 
 
 def test_the_preview_looks_as_nobody_whom_one_does_not_see(root: Client) -> None:
@@ -144,7 +151,7 @@ def test_a_change_for_this_one_makes_a_copy_with_all_its_parts(
     first, second = shared
     address = change(first)
     row = {"report_cards-0-title": "新小标题", "charts-0-DELETE": "on"}
-    assert root.get(address).context["adminform"].form.others == [second.name]
+    assert root.get(address).context["adminform"].form.others == [(second.pk, second.name)]
     limited = writer("view_subscription", "change_subscription", "view_report", "change_report", "view_card")
     limited.post(address, as_browsers_send(limited, address, content_for="this", _enable="1"))
     assert Report.objects.count() == 1  # without the right to add reports no copy is made
@@ -395,3 +402,131 @@ def test_the_page_of_a_report_leads_to_the_push_that_sends_it(
     for names in (["view_report", "change_report", "view_subscription"], ["view_report", "change_subscription"]):
         User.objects.filter(username="writer").delete()
         assert writer(*names).get(f"/admin/notifications/report/{report.pk}/change/").status_code == 200
+
+
+class TestTrial:
+    """A push is sent to one person whom the editor sees, and the page tells how it went."""
+
+    def try_on(self, client: Client, push: Subscription, person: object) -> Any:
+        key = getattr(person, "pk", person)
+        sent = as_browsers_send(client, change(push), _try="1", try_on=key, token=uuid.uuid4().hex)
+        return client.post(change(push), sent)
+
+    def test_it_reaches_the_chosen_person_alone_and_the_page_shows_its_tick(self) -> None:
+        corp = make_corp()
+        editor, chosen, other = make_manager(corp), make_person(corp, "li", name="李雷"), make_person(corp, "han")
+        push = make_subscription(other, report=make_report(corp=corp))
+        client = client_of(editor)
+
+        answer = self.try_on(client, push, chosen)
+
+        run = Run.objects.get()
+        assert answer["Location"] == f"{change(push)}?tried={run.pk}"
+        assert (run.trigger, run.requested_by, run.tried_on) == (Run.Trigger.TRIAL, editor, chosen)
+        url = reverse("admin:notifications_subscription_trial", args=[push.pk, run.pk])
+        page = client.get(answer["Location"]).content.decode()
+        assert f'data-url="{url}" data-unfinished' in page
+        assert "进行中" in client.get(url).json()["html"]
+        [delivery_id] = render_run(run_id=run.pk, now=timezone.now())
+        assert list(run.receipts.values_list("user", flat=True)) == [chosen.pk]
+        Delivery.objects.filter(pk=delivery_id).update(status=Delivery.Status.ACCEPTED, settled_at=timezone.now())
+        Run.objects.update(status=Run.Status.FINISHED, recipient_count=1)
+        found = client.get(url).json()
+        assert (found["is_unfinished"], "已送达" in found["html"], "李雷" in found["html"]) == (False, True, True)
+
+    def test_it_goes_to_nobody_whom_the_editor_does_not_see(self) -> None:
+        corp, elsewhere = make_corp(), make_person(make_corp(), "wang")
+        push = make_subscription(make_person(corp, "li"), report=make_report(corp=corp))
+        client = client_of(make_manager(corp))
+
+        for key in (elsewhere, "x", "0"):
+            answer = self.try_on(client, push, key)
+            assert "看不到" in str(list(get_messages(answer.wsgi_request))[-1])
+        assert not Run.objects.exists()
+
+    def test_who_cannot_be_reached_is_told_with_the_reason(self, root: Client) -> None:
+        push = make_subscription(make_person(make_corp(), "li"))
+        unlinked = make_person(name="王芳")
+
+        said = str(list(get_messages(self.try_on(root, push, unlinked).wsgi_request))[-1])
+
+        assert "王芳" in said
+        assert "未关联企业微信" in said
+        assert not Run.objects.exists()
+
+    def test_a_failed_trial_says_why(self, root: Client) -> None:
+        push = make_subscription(person := make_person(make_corp(), "li"))
+        self.try_on(root, push, person)
+        run = Run.objects.get()
+        Run.objects.update(status=Run.Status.FAILED, error=Sentence("Title and text are empty.").stored())
+
+        found = root.get(reverse("admin:notifications_subscription_trial", args=[push.pk, run.pk])).json()
+
+        assert (found["is_unfinished"], "失败" in found["html"], "标题和正文都是空的" in found["html"]) == (
+            False,
+            True,
+            True,
+        )
+
+    def test_the_tick_is_of_trials_of_this_push_alone(self, root: Client) -> None:
+        push, other = make_subscription(), make_subscription()
+        trial, whole = make_run(other, trigger=Run.Trigger.TRIAL), make_run(push)
+        for run in (trial, whole):
+            assert (
+                root.get(reverse("admin:notifications_subscription_trial", args=[push.pk, run.pk])).status_code == 404
+            )
+            assert (
+                "data-unfinished"
+                not in root.get(f"{change(push)}?tried={run.pk}").content.decode().partition("tried-outcome")[2][:400]
+            )
+
+
+class TestSameContent:
+    """Several pushes of one report, each for its own people."""
+
+    def test_the_same_content_goes_to_further_people_in_a_push_of_its_own(self, root: Client) -> None:
+        push = make_subscription(make_person(make_corp(), "li"), to_everyone=True, name="日报", skips_empty=True)
+
+        answer = root.post(f"{LIST}{push.pk}/again/")
+
+        second = Subscription.objects.exclude(pk=push.pk).get()
+        assert answer["Location"] == change(second)
+        assert (second.name, second.report, second.crontab, second.skips_empty) == (
+            "日报 (2)",
+            push.report,
+            push.crontab,
+            True,
+        )
+        assert (second.is_enabled, second.to_everyone, second.users.count(), second.next_run_at) == (
+            False,
+            False,
+            0,
+            None,
+        )
+        for one, other in ((push, second), (second, push)):
+            page = root.get(change(one)).content.decode()
+            assert f'<a href="{change(other)}">{other.name}</a>' in page
+        sent = as_browsers_send(root, change(second), title="周报", content_for="all")
+        assert root.post(change(second), sent).status_code == 302
+        push.report.refresh_from_db()
+        assert push.report.title == "周报"
+
+    def test_it_can_be_kept_as_a_copy_that_changes_this_push_alone(self, root: Client) -> None:
+        push = make_subscription(make_person(make_corp(), "li"))
+        root.post(f"{LIST}{push.pk}/again/")
+        second = Subscription.objects.exclude(pk=push.pk).get()
+
+        root.post(change(second), as_browsers_send(root, change(second), title="周报", content_for="this"))
+
+        second.refresh_from_db()
+        assert (push.report.title, second.report.title) == ("日报", "周报")
+
+    def test_nobody_makes_one_without_the_right_to_add_pushes(self) -> None:
+        corp = make_corp()
+        push = make_subscription(report=make_report(corp=corp))
+        editor = make_manager(corp)
+        editor.user_permissions.remove(Permission.objects.get(codename="add_subscription"))
+
+        assert client_of(editor).post(f"{LIST}{push.pk}/again/").status_code == 403
+        assert client_of(make_manager(make_corp())).post(f"{LIST}{push.pk}/again/").status_code == 404
+        assert Subscription.objects.count() == 1

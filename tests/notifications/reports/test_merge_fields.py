@@ -38,8 +38,8 @@ def text_of(template: str, data: Table | None = None) -> str:
 
 
 def every_field(data: Table) -> list[tuple[FieldGroup, Field]]:
-    groups = [*merge_fields.list_field_groups(data, "sales"), merge_fields.list_day_fields({"sales": data})]
-    return [(group, field) for group in groups for field in group.fields]
+    columns = [*merge_fields.list_columns(data, "sales"), merge_fields.list_day_fields({"sales": data})]
+    return [(group, field) for column in columns for group in column.groups for field in group.fields]
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_a_field_shows_what_its_label_says(label: str, text: str) -> None:
 
 
 def test_every_field_reads_back_under_its_label_in_every_format() -> None:
-    for group, field in every_field(table()):
+    for _group, field in every_field(table()):
         assert merge_fields.read_parts(f"共{field.template}\n元", HEADINGS) == ["共", field, "\n元"]
-        for style, _name in merge_fields.list_number_formats() if group.is_number else ():
+        for style, _name in merge_fields.list_number_formats() if field.template.endswith("|thousands }}") else ():
             template = field.template.replace("|thousands", f"|{style}" if style else "")
             [part] = merge_fields.read_parts(template, HEADINGS) or []
             assert isinstance(part, Field)
@@ -83,7 +83,7 @@ def test_columns_of_any_name_can_be_inserted(region: str, number: str, day: str)
     if len({region, number, day}) < 3:
         return
     data = table(region=region, number=number, day=day)
-    for group in merge_fields.list_field_groups(data, "sales"):
+    for group, _field in every_field(data):
         field = group.fields[0]
         assert merge_fields.read_parts(field.template, HEADINGS) == [field]
         text_of(field.template, data)
@@ -143,8 +143,8 @@ def test_among_several_cards_a_label_names_its_card() -> None:
 
 def test_a_table_without_days_offers_nothing_about_days() -> None:
     data = Table((Column("销售额", Kind.NUMBER),), ((Decimal(1),),), AT_NINE)
-    assert [group.label for group in merge_fields.list_field_groups(data, "sales")] == ["全部数据"]
-    assert "最新一天" not in {field.label for field in merge_fields.list_day_fields({"sales": data}).fields}
+    assert [group.label for group, _field in every_field(data)][:2] == ["常用", "全部数据"]
+    assert "最新一天" not in {field.label for _group, field in every_field(data)}
 
 
 def test_a_table_without_numbers_offers_its_rows() -> None:

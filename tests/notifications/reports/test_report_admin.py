@@ -153,7 +153,7 @@ def test_a_card_without_rows_today_is_refused_for_no_kind(
     assert table.rows == ()
     assert table.column("销售额").kind is (Kind.NUMBER if was_known else Kind.TEXT)
     assert response.status_code == 302
-    lacks = {point.key: point.lacks for point in make_starting_points("c0", "日报", table)}
+    lacks = {point.key: point.lacks for point in make_starting_points("c0", "日报", table)[0]}
     unknown = "" if was_known else "还没有数据行，无法得知各列的内容。"
     assert lacks == {
         "key_figures": unknown, "table": "", "trend": "这份数据没有日期列。" if was_known else unknown,

@@ -430,7 +430,7 @@ def test_an_announcement_gets_exactly_one_run_and_then_ends() -> None:
     assert list_runs() == [(Run.Status.FINISHED, utc("2026-11-24 01:00"), 1)]
     push.refresh_from_db()
     assert (push.next_run_at, find_next_due(push, NOW)) == (None, None)
-    assert "没有下一次" not in client_of(make_superuser()).get(reverse("admin:index")).content.decode()
+    assert "没有下次执行时间" not in client_of(make_superuser()).get(reverse("admin:index")).content.decode()
 
 
 def test_a_missed_announcement_is_recorded_and_not_made_up_for_after_its_grace() -> None:
