@@ -461,6 +461,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             "tried": trial.find_shown_trial(request, subscription),
             "runs_url": runs_url if request.user.has_perm("notifications.view_run") else "",
             "preview": show_outlook(request, reach, times, message=message),
+            "saved_message": message,
             "who_shown": show_outlook(request, reach, times, part="_who"),
             "times_shown": show_outlook(request, reach, times, part="_times"),
         }

@@ -424,7 +424,7 @@ def test_an_announcement_gets_exactly_one_run_and_then_ends() -> None:
     assert push.next_run_at == utc("2026-11-24 01:00")
 
     for later in (timedelta(0), timedelta(minutes=1), timedelta(days=1), timedelta(days=400)):
-        scheduler.claim_due(now=NOW + later)
+        scheduler.claim_due_subscriptions(now=NOW + later)
         Run.objects.update(status=Run.Status.FINISHED)
 
     assert list_runs() == [(Run.Status.FINISHED, utc("2026-11-24 01:00"), 1)]
@@ -437,7 +437,7 @@ def test_a_missed_announcement_is_recorded_and_not_made_up_for_after_its_grace()
     fields = {"crontab": "", "repeat": Repeat.ONCE, "on_date": date(2026, 11, 24), "local_time": time(9)}
     make_subscription(**fields, grace_minutes=30)
 
-    scheduler.claim_due(now=NOW + timedelta(hours=2))
+    scheduler.claim_due_subscriptions(now=NOW + timedelta(hours=2))
 
     assert list_runs() == [(Run.Status.MISSED, utc("2026-11-24 01:00"), 1)]
     assert Subscription.objects.get().next_run_at is None
